@@ -1,0 +1,707 @@
+"""The C surface, declared once: one section a header, in the order in which the headers include each other."""
+
+from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
+
+
+cdef extern from "core/limits.h" nogil:
+    enum:
+        AQW_PAYLOAD_SIZE_MAX
+        AQW_TEXT_SIZE_MAX
+        AQW_LIST_COUNT_MAX
+        AQW_DEPARTMENT_SIZE_MAX
+
+
+cdef extern from "core/status.h" nogil:
+    ctypedef enum aqw_status:
+        AQW_OK
+        AQW_END
+        AQW_NEEDS_ROOM
+        AQW_INVALID_ARGUMENT
+        AQW_NO_MEMORY
+        AQW_TOO_LARGE
+        AQW_MALFORMED_EVENT
+        AQW_CLOSED
+        AQW_POISONED
+        AQW_FORKED
+        AQW_IO_ERROR
+        AQW_NO_SPACE
+        AQW_LOCKED
+        AQW_CORRUPT
+        AQW_UNSUPPORTED_FORMAT
+        AQW_NOT_A_QUEUE
+        AQW_REFUSED_SEQUENCE
+        AQW_REFUSED_UNKNOWN_TASK
+        AQW_REFUSED_TASK_EXISTS
+        AQW_REFUSED_TASK_CANCELED
+        AQW_REFUSED_UNKNOWN_RUN
+        AQW_REFUSED_RUN_EXISTS
+        AQW_REFUSED_PREVIOUS_STATE
+        AQW_REFUSED_TRANSITION
+        AQW_REFUSED_ATTEMPT_ACTIVE
+        AQW_REFUSED_ATTEMPT_STATE
+        AQW_REFUSED_ATTEMPT_ALREADY_ACTIVE
+        AQW_REFUSED_ATTEMPT_REUSED
+        AQW_REFUSED_ATTEMPT_COUNT
+        AQW_REFUSED_ATTEMPT_MISSING
+        AQW_REFUSED_ATTEMPT_MISMATCH
+        AQW_REFUSED_LEASE_STATE
+        AQW_REFUSED_LEASE_ACTIVE
+        AQW_REFUSED_LEASE_MISSING
+        AQW_REFUSED_LEASE_OWNER
+        AQW_REFUSED_LEASE_EXPIRY
+        AQW_REFUSED_LEASE_REGRESSION
+        AQW_REFUSED_ENGINE_PAUSED
+        AQW_REFUSED_ENGINE_NOT_PAUSED
+        AQW_REFUSED_RESUME_BEFORE_PAUSE
+        AQW_REFUSED_NO_DEPENDENCIES
+        AQW_REFUSED_BUDGET_NOT_ALLOCATED
+        AQW_REFUSED_SUBSCRIPTION_EXISTS
+        AQW_REFUSED_UNKNOWN_SUBSCRIPTION
+        AQW_REFUSED_SUBSCRIPTION_CANCELED
+        AQW_REFUSED_RUN_NOT_FRESH
+        AQW_REFUSED_LAST
+
+    const char *aqw_status_name(int status)
+
+
+cdef extern from "core/event.h" nogil:
+    enum:
+        AQW_TASK_CREATED
+        AQW_RUN_CREATED
+        AQW_RUN_STATE_CHANGED
+        AQW_ATTEMPT_STARTED
+        AQW_ATTEMPT_FINISHED
+        AQW_TASK_CANCELED
+        AQW_RUN_CANCELED
+        AQW_LEASE_ACQUIRED
+        AQW_LEASE_HEARTBEAT
+        AQW_LEASE_EXPIRED
+        AQW_LEASE_RELEASED
+        AQW_ENGINE_PAUSED
+        AQW_ENGINE_RESUMED
+        AQW_DEPENDENCY_DECLARED
+        AQW_RUN_SUSPENDED
+        AQW_RUN_RESUMED
+        AQW_BUDGET_ALLOCATED
+        AQW_BUDGET_CONSUMED
+        AQW_BUDGET_EXHAUSTED
+        AQW_BUDGET_REPLENISHED
+        AQW_SUBSCRIPTION_CREATED
+        AQW_SUBSCRIPTION_TRIGGERED
+        AQW_SUBSCRIPTION_CANCELED
+        AQW_ACTOR_REGISTERED
+        AQW_ACTOR_DEREGISTERED
+        AQW_ACTOR_HEARTBEAT
+        AQW_TENANT_CREATED
+        AQW_ROLE_ASSIGNED
+        AQW_CAPABILITY_GRANTED
+        AQW_CAPABILITY_REVOKED
+        AQW_LEDGER_ENTRY_APPENDED
+        AQW_EVENT_KIND_LAST
+        AQW_SCHEDULED
+        AQW_RUN_STATE_LAST
+        AQW_STATE_NONE
+        AQW_SUCCESS
+        AQW_FAILURE
+        AQW_TIMEOUT
+        AQW_RESULT_SUSPENDED
+        AQW_ATTEMPT_RESULT_LAST
+        AQW_RESULT_NONE
+        AQW_BUDGET_DIMENSION_LAST
+        AQW_POLICY_ONCE
+        AQW_POLICY_REPEAT
+        AQW_POLICY_CRON
+        AQW_FILTER_TASK_COMPLETED
+        AQW_FILTER_RUN_STATE_CHANGED
+        AQW_FILTER_BUDGET_THRESHOLD
+        AQW_FILTER_CUSTOM
+        AQW_ROLE_CUSTOM
+        AQW_CAPABILITY_CUSTOM
+
+    ctypedef struct aqw_bytes:
+        const uint8_t *data
+        uint32_t size
+
+    # The members of aqw_event.as: their types have no names in C, and these here are never written out.
+    ctypedef struct aqw_task_created_fields:
+        uint8_t task_id[16]
+        aqw_bytes spec
+
+    ctypedef struct aqw_task_canceled_fields:
+        uint8_t task_id[16]
+
+    ctypedef struct aqw_run_created_fields:
+        uint8_t run_id[16]
+        uint8_t task_id[16]
+        uint64_t scheduled_at
+        uint64_t created_at
+        int32_t effective_priority
+
+    ctypedef struct aqw_run_state_changed_fields:
+        uint8_t run_id[16]
+        uint8_t previous_state
+        uint8_t new_state
+
+    ctypedef struct aqw_run_fields:
+        uint8_t run_id[16]
+
+    ctypedef struct aqw_run_suspended_fields:
+        uint8_t run_id[16]
+        aqw_bytes reason
+
+    ctypedef struct aqw_attempt_started_fields:
+        uint8_t run_id[16]
+        uint8_t attempt_id[16]
+
+    ctypedef struct aqw_attempt_finished_fields:
+        uint8_t run_id[16]
+        uint8_t attempt_id[16]
+        uint8_t result
+        aqw_bytes detail
+
+    ctypedef struct aqw_lease_fields:
+        uint8_t run_id[16]
+        aqw_bytes owner
+        uint64_t expiry
+
+    ctypedef struct aqw_dependency_declared_fields:
+        uint8_t task_id[16]
+        const uint8_t *depends_on
+        uint32_t count
+
+    ctypedef struct aqw_budget_fields:
+        uint8_t task_id[16]
+        uint8_t dimension
+        uint64_t value
+
+    ctypedef struct aqw_subscription_created_fields:
+        uint8_t subscription_id[16]
+        uint8_t task_id[16]
+        aqw_bytes filter
+
+    ctypedef struct aqw_subscription_fields:
+        uint8_t subscription_id[16]
+
+    ctypedef struct aqw_actor_registered_fields:
+        uint8_t actor_id[16]
+        aqw_bytes registration
+
+    ctypedef struct aqw_actor_fields:
+        uint8_t actor_id[16]
+
+    ctypedef struct aqw_tenant_created_fields:
+        uint8_t tenant_id[16]
+        aqw_bytes name
+
+    ctypedef struct aqw_role_assigned_fields:
+        uint8_t actor_id[16]
+        uint8_t tenant_id[16]
+        aqw_bytes role
+
+    ctypedef struct aqw_capability_fields:
+        uint8_t actor_id[16]
+        uint8_t tenant_id[16]
+        aqw_bytes capability
+
+    ctypedef struct aqw_ledger_entry_appended_fields:
+        uint8_t entry_id[16]
+        uint8_t tenant_id[16]
+        uint8_t has_actor
+        uint8_t actor_id[16]
+        aqw_bytes ledger_key
+        aqw_bytes payload
+
+    ctypedef union aqw_event_fields:
+        aqw_task_created_fields task_created
+        aqw_task_canceled_fields task_canceled
+        aqw_run_created_fields run_created
+        aqw_run_state_changed_fields run_state_changed
+        aqw_run_fields run
+        aqw_run_suspended_fields run_suspended
+        aqw_attempt_started_fields attempt_started
+        aqw_attempt_finished_fields attempt_finished
+        aqw_lease_fields lease
+        aqw_dependency_declared_fields dependency_declared
+        aqw_budget_fields budget
+        aqw_subscription_created_fields subscription_created
+        aqw_subscription_fields subscription
+        aqw_actor_registered_fields actor_registered
+        aqw_actor_fields actor
+        aqw_tenant_created_fields tenant_created
+        aqw_role_assigned_fields role_assigned
+        aqw_capability_fields capability
+        aqw_ledger_entry_appended_fields ledger_entry_appended
+
+    ctypedef struct aqw_event:
+        uint64_t sequence
+        uint64_t timestamp
+        uint8_t kind
+        aqw_event_fields fields "as"
+
+    ctypedef struct aqw_list:
+        const uint8_t *data
+        uint32_t size
+        uint32_t count
+
+    ctypedef struct aqw_task_spec:
+        aqw_bytes payload
+        aqw_bytes content_type
+        uint8_t policy
+        uint32_t repeat_count
+        uint64_t repeat_interval_secs
+        aqw_bytes cron_expression
+        uint32_t max_occurrences
+        uint32_t max_attempts
+        uint8_t has_timeout
+        uint64_t timeout_secs
+        aqw_bytes concurrency_key
+        uint8_t hold_policy
+        uint8_t safety_level
+        aqw_list required_capabilities
+        aqw_list tags
+        int32_t priority
+        aqw_bytes description
+        uint8_t has_parent
+        uint8_t parent_task_id[16]
+        uint8_t has_tenant
+        uint8_t tenant_id[16]
+
+    ctypedef struct aqw_filter:
+        uint8_t kind
+        uint8_t task_id[16]
+        uint8_t state
+        uint8_t dimension
+        uint8_t threshold_pct
+        aqw_bytes key
+
+    ctypedef struct aqw_registration:
+        aqw_bytes identity
+        aqw_list capabilities
+        aqw_bytes department
+        uint64_t heartbeat_interval_secs
+        uint8_t has_tenant
+        uint8_t tenant_id[16]
+
+    ctypedef struct aqw_named:
+        uint8_t code
+        aqw_bytes custom
+
+    size_t aqw_event_payload_size(const aqw_event *event)
+    aqw_status aqw_event_encode(const aqw_event *event, uint8_t *to, size_t capacity, size_t *size)
+    aqw_status aqw_event_decode(uint8_t kind, uint64_t sequence, const uint8_t *payload, size_t size, aqw_event *event)
+    aqw_status aqw_task_spec_encode(const aqw_task_spec *spec, uint8_t *to, size_t capacity, size_t *size)
+    aqw_status aqw_task_spec_decode(const uint8_t *data, size_t size, aqw_task_spec *spec)
+    aqw_status aqw_filter_encode(const aqw_filter *filter, uint8_t *to, size_t capacity, size_t *size)
+    aqw_status aqw_filter_decode(const uint8_t *data, size_t size, aqw_filter *filter)
+    aqw_status aqw_registration_encode(const aqw_registration *registration, uint8_t *to, size_t capacity, size_t *size)
+    aqw_status aqw_registration_decode(const uint8_t *data, size_t size, aqw_registration *registration)
+    aqw_status aqw_named_encode(const aqw_named *named, uint8_t custom_code, uint8_t *to, size_t capacity, size_t *size)
+    aqw_status aqw_named_decode(const uint8_t *data, size_t size, uint8_t custom_code, aqw_named *named)
+    aqw_status aqw_list_next(const aqw_list *list, uint32_t *offset, aqw_bytes *entry)
+    aqw_status aqw_list_put(uint8_t *to, size_t capacity, size_t *size, const uint8_t *entry, uint32_t entry_size)
+
+
+cdef extern from "core/rules.h" nogil:
+    int aqw_rule_transition_is_valid(uint8_t from_state, uint8_t to_state)
+    int aqw_rule_state_is_terminal(uint8_t state)
+    int aqw_rule_attempt_blocks_change(uint8_t from_state, uint8_t to_state, int has_active_attempt)
+    int aqw_rule_attempt_allowed(uint8_t state)
+    int aqw_rule_attempt_count_is_full(uint32_t attempt_count)
+    int aqw_rule_lease_acquire_allowed(uint8_t state)
+    int aqw_rule_lease_heartbeat_allowed(uint8_t state)
+    int aqw_rule_lease_close_allowed(uint8_t state)
+    int aqw_rule_lease_expiry_regresses(uint64_t current, uint64_t proposed)
+    int aqw_rule_lease_close_makes_ready(uint8_t state)
+    int aqw_rule_resume_precedes_pause(uint64_t paused_at, uint64_t resumed_at)
+    int aqw_rule_run_is_fresh(uint8_t state, int has_active_attempt, uint32_t attempt_count,
+                              uint64_t created_at, uint64_t last_state_change_at)
+    int aqw_rule_sequence_rises(uint64_t latest, uint64_t sequence)
+
+
+cdef extern from "core/memory.h" nogil:
+    ctypedef struct aqw_memory:
+        pass
+
+
+cdef extern from "core/table.h" nogil:
+    ctypedef struct aqw_table:
+        pass
+
+    ctypedef struct aqw_task_view:
+        uint8_t task_id[16]
+        uint64_t created_at
+        uint64_t canceled_at
+        uint8_t is_canceled
+        aqw_bytes spec
+        uint32_t run_count
+        uint32_t first_run
+        uint32_t first_dependency
+
+    ctypedef struct aqw_lease_view:
+        aqw_bytes owner
+        uint64_t expiry
+        uint64_t acquired_at
+        uint64_t updated_at
+
+    ctypedef struct aqw_run_view:
+        uint8_t run_id[16]
+        uint8_t task_id[16]
+        uint8_t state
+        uint8_t has_active_attempt
+        uint8_t active_attempt_id[16]
+        uint8_t has_lease
+        aqw_lease_view lease
+        int32_t effective_priority
+        uint32_t attempt_count
+        uint64_t created_at
+        uint64_t scheduled_at
+        uint64_t last_state_change_at
+        uint32_t first_history
+        uint32_t first_attempt
+        uint32_t next_in_task
+
+    ctypedef struct aqw_history_view:
+        uint8_t from_state
+        uint8_t to_state
+        uint64_t timestamp
+        uint32_t next
+
+    ctypedef struct aqw_attempt_view:
+        uint8_t attempt_id[16]
+        uint64_t started_at
+        uint8_t is_finished
+        uint64_t finished_at
+        uint8_t result
+        aqw_bytes error
+        aqw_bytes output
+        uint32_t next
+
+    ctypedef struct aqw_engine_view:
+        uint8_t is_paused
+        uint8_t has_paused_at
+        uint64_t paused_at
+        uint8_t has_resumed_at
+        uint64_t resumed_at
+
+    ctypedef struct aqw_dependency_view:
+        uint8_t task_id[16]
+        uint8_t depends_on[16]
+        uint32_t next_in_task
+
+    ctypedef struct aqw_parent_view:
+        uint8_t parent_task_id[16]
+        uint32_t first_child
+
+    ctypedef struct aqw_child_view:
+        uint8_t task_id[16]
+        uint32_t next
+
+    ctypedef struct aqw_budget_view:
+        uint8_t task_id[16]
+        uint8_t dimension
+        uint64_t limit
+        uint64_t consumed
+        uint64_t allocated_at
+        uint8_t is_exhausted
+
+    ctypedef struct aqw_subscription_view:
+        uint8_t subscription_id[16]
+        uint8_t task_id[16]
+        aqw_bytes filter
+        uint64_t created_at
+        uint8_t is_triggered
+        uint64_t triggered_at
+        uint8_t is_canceled
+        uint64_t canceled_at
+
+    ctypedef struct aqw_actor_view:
+        uint8_t actor_id[16]
+        aqw_bytes registration
+        uint64_t registered_at
+        uint8_t has_heartbeat
+        uint64_t last_heartbeat_at
+        uint8_t is_deregistered
+        uint64_t deregistered_at
+
+    ctypedef struct aqw_tenant_view:
+        uint8_t tenant_id[16]
+        aqw_bytes name
+        uint64_t created_at
+
+    ctypedef struct aqw_role_view:
+        uint8_t actor_id[16]
+        uint8_t tenant_id[16]
+        aqw_bytes role
+        uint64_t assigned_at
+
+    ctypedef struct aqw_capability_view:
+        uint8_t actor_id[16]
+        uint8_t tenant_id[16]
+        aqw_bytes capability
+        uint64_t granted_at
+        uint8_t is_revoked
+        uint64_t revoked_at
+
+    ctypedef struct aqw_ledger_view:
+        uint8_t entry_id[16]
+        uint8_t tenant_id[16]
+        uint8_t has_actor
+        uint8_t actor_id[16]
+        aqw_bytes ledger_key
+        aqw_bytes payload
+        uint64_t timestamp
+
+    ctypedef struct aqw_table_counts:
+        uint32_t tasks
+        uint32_t runs
+        uint32_t runs_by_state[9]
+        uint32_t history
+        uint32_t attempts
+        uint32_t leases
+        uint32_t dependencies
+        uint32_t parents
+        uint32_t budgets
+        uint32_t subscriptions
+        uint32_t actors
+        uint32_t tenants
+        uint32_t roles
+        uint32_t capabilities
+        uint32_t ledger
+        uint64_t memory_bytes
+
+    aqw_table *aqw_table_new(const aqw_memory *memory, const uint8_t *seed)
+    void aqw_table_free(aqw_table *table)
+    aqw_status aqw_table_apply(aqw_table *table, const aqw_event *event)
+    aqw_status aqw_table_begin(aqw_table *table)
+    void aqw_table_commit(aqw_table *table)
+    void aqw_table_rollback(aqw_table *table)
+    uint64_t aqw_table_latest_sequence(const aqw_table *table)
+    void aqw_table_engine(const aqw_table *table, aqw_engine_view *view)
+    void aqw_table_counts_get(const aqw_table *table, aqw_table_counts *counts)
+    uint32_t aqw_table_find_task(const aqw_table *table, const uint8_t *task_id)
+    uint32_t aqw_table_find_run(const aqw_table *table, const uint8_t *run_id)
+    uint32_t aqw_table_find_parent(const aqw_table *table, const uint8_t *parent_task_id)
+    uint32_t aqw_table_find_budget(const aqw_table *table, const uint8_t *task_id, uint8_t dimension)
+    uint32_t aqw_table_find_subscription(const aqw_table *table, const uint8_t *subscription_id)
+    uint32_t aqw_table_find_actor(const aqw_table *table, const uint8_t *actor_id)
+    uint32_t aqw_table_find_tenant(const aqw_table *table, const uint8_t *tenant_id)
+    uint32_t aqw_table_find_role(const aqw_table *table, const uint8_t *actor_id, const uint8_t *tenant_id)
+    uint32_t aqw_table_find_capability(const aqw_table *table, const uint8_t *actor_id, const uint8_t *tenant_id,
+                                        aqw_bytes capability)
+    void aqw_table_task(const aqw_table *table, uint32_t row, aqw_task_view *view)
+    void aqw_table_run(const aqw_table *table, uint32_t row, aqw_run_view *view)
+    void aqw_table_history(const aqw_table *table, uint32_t row, aqw_history_view *view)
+    void aqw_table_attempt(const aqw_table *table, uint32_t row, aqw_attempt_view *view)
+    void aqw_table_dependency(const aqw_table *table, uint32_t row, aqw_dependency_view *view)
+    void aqw_table_parent(const aqw_table *table, uint32_t row, aqw_parent_view *view)
+    void aqw_table_child(const aqw_table *table, uint32_t row, aqw_child_view *view)
+    void aqw_table_budget(const aqw_table *table, uint32_t row, aqw_budget_view *view)
+    void aqw_table_subscription(const aqw_table *table, uint32_t row, aqw_subscription_view *view)
+    void aqw_table_actor(const aqw_table *table, uint32_t row, aqw_actor_view *view)
+    void aqw_table_tenant(const aqw_table *table, uint32_t row, aqw_tenant_view *view)
+    void aqw_table_role(const aqw_table *table, uint32_t row, aqw_role_view *view)
+    void aqw_table_capability(const aqw_table *table, uint32_t row, aqw_capability_view *view)
+    void aqw_table_ledger(const aqw_table *table, uint32_t row, aqw_ledger_view *view)
+    uint32_t aqw_table_run_attempt_count(const aqw_table *table, uint32_t row)
+    int aqw_table_run_lease(const aqw_table *table, uint32_t row, aqw_lease_view *view)
+    uint8_t aqw_table_run_state(const aqw_table *table, uint32_t row)
+    const uint8_t *aqw_table_run_active_attempt(const aqw_table *table, uint32_t row)
+    int aqw_table_run_had_attempt(const aqw_table *table, uint32_t row, const uint8_t *attempt_id)
+    int aqw_table_task_is_canceled(const aqw_table *table, uint32_t row)
+    int aqw_table_subscription_is_canceled(const aqw_table *table, uint32_t row)
+
+
+cdef extern from "core/limits.h" nogil:
+    enum:
+        AQW_BATCH_COUNT_MAX
+        AQW_SEGMENT_SIZE_DEFAULT
+        AQW_RING_SIZE_DEFAULT
+
+
+cdef extern from "core/fork.h" nogil:
+    int aqw_fork_watch()
+    uint64_t aqw_fork_generation()
+
+
+cdef extern from "core/fault.h" nogil:
+    ctypedef enum aqw_reason:
+        AQW_REASON_NONE
+        AQW_REASON_REFUSED_EVENT
+
+    ctypedef struct aqw_fault:
+        int status
+        int reason
+        int system_error
+        int refusal
+        const char *operation
+        uint64_t segment
+        uint64_t offset
+        uint64_t first_sequence
+        uint64_t last_sequence
+        uint32_t format_version
+        char path[512]
+
+    const char *aqw_reason_name(int reason)
+    aqw_status aqw_fault_set(aqw_fault *fault, aqw_status status, const char *path)
+
+
+cdef extern from "core/io.h" nogil:
+    ctypedef struct aqw_io:
+        void *context
+        int (*probe_lock)(void *context, const char *path)
+
+    const aqw_io *aqw_io_system()
+
+
+cdef extern from "core/format.h" nogil:
+    enum:
+        AQW_KIND_MARKER
+        AQW_KIND_PAD
+        AQW_FLAG_BATCH_OPEN
+        AQW_FLAG_BATCH_END
+
+
+cdef extern from "core/record.h" nogil:
+    ctypedef struct aqw_place:
+        uint8_t log_uuid[16]
+        uint64_t segment_number
+        uint64_t salt
+        uint64_t first_sequence
+
+    ctypedef struct aqw_record:
+        uint64_t segment_number
+        uint64_t position
+        uint64_t sequence
+        uint64_t watermark
+        uint32_t payload_size
+        uint32_t size
+        uint8_t kind
+        uint8_t flags
+        const uint8_t *payload
+
+
+cdef extern from "core/segment.h" nogil:
+    ctypedef struct aqw_segment_header:
+        aqw_place place
+        uint32_t format_version
+        uint64_t file_size
+        uint64_t watermark
+        uint64_t link_end
+        uint64_t link_last_sequence
+        uint64_t created_at
+
+
+cdef extern from "core/batch.h" nogil:
+    ctypedef struct aqw_batch:
+        size_t size
+        uint32_t count
+
+    void aqw_batch_init(aqw_batch *batch)
+    void aqw_batch_free(aqw_batch *batch)
+    void aqw_batch_reset(aqw_batch *batch)
+    aqw_status aqw_batch_add(aqw_batch *batch, const aqw_event *event)
+
+
+cdef extern from "core/log.h" nogil:
+    ctypedef struct aqw_log:
+        pass
+
+    ctypedef struct aqw_log_options:
+        uint64_t segment_size_max
+        uint64_t ring_size
+        uint32_t sector_size
+        uint64_t now
+
+    ctypedef struct aqw_log_stats:
+        uint64_t last_sequence
+        uint64_t durable_sequence
+        uint64_t segment_number
+        uint64_t segment_size
+        uint64_t segment_used
+        uint64_t ring_size
+        uint64_t ring_used
+        uint64_t appended_records
+        uint64_t appended_bytes
+        uint64_t syncs
+        uint64_t sync_ns_total
+        uint64_t sync_ns_max
+        uint64_t drains
+        uint64_t drained_bytes
+        uint64_t rotations
+        int is_ring_mapped
+
+    ctypedef aqw_status (*aqw_before_append)(void *context) noexcept
+    aqw_status aqw_log_try_append(aqw_log *log, aqw_batch *batch, aqw_before_append before, void *context, aqw_fault *fault)
+    aqw_status aqw_log_make_room(aqw_log *log, uint64_t size, aqw_fault *fault)
+    int aqw_log_is_direct(const aqw_log *log, uint64_t size)
+    aqw_status aqw_log_append(aqw_log *log, aqw_batch *batch, aqw_fault *fault)
+    aqw_status aqw_log_sync(aqw_log *log, uint64_t sequence, aqw_fault *fault)
+    uint64_t aqw_log_last_sequence(aqw_log *log)
+    uint64_t aqw_log_durable_sequence(const aqw_log *log)
+    void aqw_log_stats_get(aqw_log *log, aqw_log_stats *stats)
+    aqw_status aqw_log_state(aqw_log *log, aqw_fault *fault)
+    aqw_status aqw_log_close(aqw_log *log, aqw_fault *fault)
+    void aqw_log_abandon(aqw_log *log)
+    void aqw_log_free(aqw_log *log)
+
+
+cdef extern from "core/stream.h" nogil:
+    ctypedef struct aqw_stream:
+        pass
+
+    ctypedef struct aqw_stream_summary:
+        uint64_t segments
+        uint64_t first_sequence
+        uint64_t last_sequence
+        uint64_t durable_sequence
+        int is_clean
+        uint64_t end
+        uint64_t ring_events
+        uint64_t dropped_from
+        uint64_t dropped_bytes
+        uint64_t dropped_events
+        int ring_has_dropped
+        int drop_reason
+
+    aqw_status aqw_stream_open(const aqw_io *io, const char *directory, aqw_stream **stream, aqw_fault *fault)
+    void aqw_stream_free(aqw_stream *stream)
+    const aqw_stream_summary *aqw_stream_summary_of(const aqw_stream *stream)
+    const aqw_segment_header *aqw_stream_newest(const aqw_stream *stream)
+    const aqw_segment_header *aqw_stream_segment(const aqw_stream *stream, uint64_t index)
+    aqw_status aqw_stream_next(aqw_stream *stream, aqw_record *record, aqw_fault *fault)
+
+
+cdef extern from "core/replay.h" nogil:
+    ctypedef struct aqw_replay_counts:
+        uint64_t records
+        uint64_t events
+        uint64_t bytes
+
+    aqw_status aqw_replay_stream(aqw_stream *stream, aqw_table *table, aqw_replay_counts *counts, aqw_fault *fault)
+
+
+cdef extern from "core/recovery.h" nogil:
+    ctypedef struct aqw_recovery_report:
+        int is_created
+        int is_clean
+        uint64_t segments
+        uint64_t records
+        uint64_t events
+        uint64_t bytes
+        uint64_t last_sequence
+        uint64_t durable_sequence
+        uint64_t ring_events
+        uint64_t rewritten_events
+        uint64_t dropped_bytes
+        uint64_t dropped_events
+        int drop_reason
+        uint64_t dropped_segment
+        uint64_t dropped_offset
+
+    ctypedef struct aqw_recovery_options:
+        aqw_log_options log
+        int may_create
+        const char *holder
+
+    aqw_status aqw_recover(const aqw_io *io, const char *directory, const aqw_recovery_options *options, aqw_table *table,
+                           aqw_log **log, aqw_recovery_report *report, aqw_fault *fault)

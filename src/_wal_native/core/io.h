@@ -1,0 +1,71 @@
+/* Every system call of the core goes through one table of functions, so that tests can record, delay, shorten
+ * and fail each of them. aqw_io_system is the real one.
+ *
+ * Each function returns 0 or an errno value; none retries. The aqw_io_ functions below the table do the retrying
+ * (short transfers, EINTR) once for everybody, and are what the core calls. Handles are the table's own numbers, never negative.
+ * Paths are UTF-8. Files are created with mode 0600, directories with 0700; no symlink is followed at the last
+ * component. */
+#ifndef AQW_IO_H
+#define AQW_IO_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Flags of open. Without CREATE the file must exist; with it, it must not. */
+#define AQW_OPEN_READ 0
+#define AQW_OPEN_WRITE 1
+#define AQW_OPEN_CREATE 2
+/* Open it if it exists, else create it (the lock file). */
+#define AQW_OPEN_EITHER 4
+
+typedef void (*aqw_list_visit)(void *to, const char *name);
+
+typedef struct aqw_io {
+    void *context;              /* first argument of every function */
+    int (*open)(void *context, const char *path, int flags, int64_t *handle);
+    int (*close)(void *context, int64_t handle);
+    /* Up to `size` bytes at `offset`; *done 0 means the end of the file. */
+    int (*read)(void *context, int64_t handle, uint64_t offset, void *to, size_t size, size_t *done);
+    int (*write)(void *context, int64_t handle, uint64_t offset, const void *from, size_t size, size_t *done);
+    /* Returns when the file's bytes are on stable storage. */
+    int (*sync)(void *context, int64_t handle);
+    /* Asks the system to begin writing these bytes back; a hint without a promise, its failure is ignored. */
+    int (*writeback)(void *context, int64_t handle, uint64_t offset, uint64_t size);
+    int (*truncate)(void *context, int64_t handle, uint64_t size);
+    int (*size)(void *context, int64_t handle, uint64_t *size);
+    int (*rename)(void *context, const char *from, const char *to);
+    int (*unlink)(void *context, const char *path);
+    /* EEXIST where the name is taken. */
+    int (*make_directory)(void *context, const char *path);
+    /* 0 where the path is a directory and no symlink; ENOENT, ENOTDIR. */
+    int (*check_directory)(void *context, const char *path);
+    /* Makes the names in a directory durable. */
+    int (*sync_directory)(void *context, const char *path);
+    /* Calls visit with every name but "." and "..". */
+    int (*list)(void *context, const char *path, aqw_list_visit visit, void *to);
+    /* Maps the whole file shared and writable. ENOTSUP where the file system is not one that mapping is trusted on. */
+    int (*map)(void *context, int64_t handle, size_t size, void **address);
+    int (*unmap)(void *context, void *address, size_t size);
+    /* Takes the exclusive lock of an open file at once, or EWOULDBLOCK. Closing the handle gives it back. */
+    int (*lock)(void *context, int64_t handle);
+    /* 0 where nobody holds the exclusive lock of the file at `path`, EWOULDBLOCK where somebody does. Creates nothing. */
+    int (*probe_lock)(void *context, const char *path);
+    /* 0 where the open file is still the one at `path`; ESTALE otherwise. */
+    int (*check_same)(void *context, int64_t handle, const char *path);
+    int (*random)(void *context, void *to, size_t size);
+} aqw_io;
+
+/* The system's own calls. */
+const aqw_io *aqw_io_system(void);
+
+/* All bytes, or an errno value. Reading returns how many there were before the file's end in *done. */
+int aqw_io_read_all(const aqw_io *io, int64_t handle, uint64_t offset, void *to, size_t size, size_t *done);
+int aqw_io_write_all(const aqw_io *io, int64_t handle, uint64_t offset, const void *from, size_t size);
+int aqw_io_sync(const aqw_io *io, int64_t handle);
+int aqw_io_sync_directory(const aqw_io *io, const char *path);
+int aqw_io_open(const aqw_io *io, const char *path, int flags, int64_t *handle);
+
+/* Writes `size` zero bytes at `offset`. */
+int aqw_io_write_zeros(const aqw_io *io, int64_t handle, uint64_t offset, uint64_t size);
+
+#endif

@@ -1,0 +1,37 @@
+/* Every limit of the library, once. Writer, reader, validation and the Python layer all take
+ * their limits from here (Python sees them as actionqueue.limits), so that nothing is ever written
+ * that the reader would refuse. Sizes are in bytes. */
+#ifndef AQW_LIMITS_H
+#define AQW_LIMITS_H
+
+/* Records. The payload length field has 24 bits. */
+#define AQW_PAYLOAD_SIZE_MAX 16777215
+/* One text field (owner, error, reason, tag, name, key, expression), in UTF-8 bytes. */
+#define AQW_TEXT_SIZE_MAX 1048576
+/* Entries of one list field (tags, capabilities, prerequisites). */
+#define AQW_LIST_COUNT_MAX 65536
+/* A department's identifier, in UTF-8 bytes. */
+#define AQW_DEPARTMENT_SIZE_MAX 128
+/* Commands in one batch, and the bytes of their records together. */
+#define AQW_BATCH_COUNT_MAX 1048576
+#define AQW_BATCH_SIZE_MAX 268435456
+
+/* Segments: file sizes, the headers included. */
+#define AQW_SEGMENT_SIZE_MIN 65536
+#define AQW_SEGMENT_SIZE_FIRST 262144
+#define AQW_SEGMENT_SIZE_DEFAULT 67108864
+#define AQW_SEGMENT_SIZE_MAX 1073741824
+#define AQW_SEGMENT_COUNT_MAX 1048576
+
+/* The ring's data area. */
+#define AQW_RING_SIZE_MIN 65536
+#define AQW_RING_SIZE_DEFAULT 1048576
+#define AQW_RING_SIZE_MAX 268435456
+
+/* Rows of one kind in the state table (row numbers have 32 bits, and 0 means none). */
+#define AQW_ROW_COUNT_MAX 4294967294
+
+/* A queue's directory, as a path, with the longest name inside it. */
+#define AQW_PATH_SIZE_MAX 4096
+
+#endif

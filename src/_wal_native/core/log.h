@@ -1,0 +1,97 @@
+/* The log of an open queue: append, sync, rotation, close. Recovery (recovery.h) makes one.
+ *
+ * An append copies records into the ring and returns; draining writes the ring's bytes to the newest segment; a sync
+ * drains, then makes the segment durable. The first failed write or sync of record bytes poisons the log for good.
+ *
+ * Every function may be called from any thread. Locks are taken in this order: the right to sync (one sync
+ * in flight), drain, append. The append lock is held for memory copies only, except in a rotation and a direct append. */
+#ifndef AQW_LOG_H
+#define AQW_LOG_H
+
+#include <stdint.h>
+
+#include "batch.h"
+#include "fault.h"
+#include "io.h"
+#include "ring.h"
+#include "segment.h"
+#include "status.h"
+
+typedef struct aqw_log aqw_log;
+
+typedef struct aqw_log_options {
+    uint64_t segment_size_max;  /* file size that segments grow to; a power-of-two multiple of AQW_SEGMENT_SIZE_MIN */
+    uint64_t ring_size;         /* a multiple of AQW_RING_SIZE_MIN */
+    uint32_t sector_size;       /* 0, or pad each synced write to 512 or 4096 bytes */
+    uint64_t now;               /* Unix seconds for segment headers */
+} aqw_log_options;
+
+/* What recovery hands over: the state that appends go on from. */
+typedef struct aqw_log_start {
+    const char *directory;      /* copied */
+    int64_t lock_handle;        /* owned by the log from then on, as are the segment's handle and the ring */
+    aqw_segment_header segment;
+    int64_t segment_handle;
+    uint64_t tail;              /* position for the next record */
+    uint32_t ordinal;           /* events in the segment */
+    uint64_t last_sequence;     /* everything up to it is durable */
+    aqw_ring ring;
+} aqw_log_start;
+
+typedef struct aqw_log_stats {
+    uint64_t last_sequence;
+    uint64_t durable_sequence;
+    uint64_t segment_number;
+    uint64_t segment_size;
+    uint64_t segment_used;
+    uint64_t ring_size;
+    uint64_t ring_used;         /* bytes that are only in the ring */
+    uint64_t appended_records;
+    uint64_t appended_bytes;
+    uint64_t syncs;
+    uint64_t sync_ns_total;
+    uint64_t sync_ns_max;
+    uint64_t drains;
+    uint64_t drained_bytes;
+    uint64_t rotations;
+    int is_ring_mapped;
+} aqw_log_stats;
+
+/* AQW_INVALID_ARGUMENT where an option is out of range; fault->operation names it. */
+aqw_status aqw_log_options_check(const aqw_log_options *options, aqw_fault *fault);
+
+/* Takes over what `start` holds, also on failure (AQW_NO_MEMORY). */
+aqw_status aqw_log_new(const aqw_io *io, const aqw_log_options *options, const aqw_log_start *start, aqw_log **log, aqw_fault *fault);
+
+/* Runs under the append lock when it is certain that the append will succeed. Anything but AQW_OK calls it off. */
+typedef aqw_status (*aqw_before_append)(void *context);
+
+/* Appends the batch if that takes no I/O; the batch's first sequence must be the next (AQW_REFUSED_SEQUENCE). `before` may be NULL.
+ * AQW_NEEDS_ROOM: call aqw_log_make_room and try again. AQW_POISONED, AQW_CLOSED: fault says why. */
+aqw_status aqw_log_try_append(aqw_log *log, aqw_batch *batch, aqw_before_append before, void *context, aqw_fault *fault);
+/* Drains or rotates until `size` bytes of records have room. AQW_NO_SPACE and AQW_IO_ERROR leave the log usable,
+ * AQW_POISONED does not. */
+aqw_status aqw_log_make_room(aqw_log *log, uint64_t size, aqw_fault *fault);
+/* 1 where a batch of this size is written to the segment before its append returns: it exceeds the ring, or the ring is not mapped. */
+int aqw_log_is_direct(const aqw_log *log, uint64_t size);
+/* Appends with whatever I/O it takes. Failing with AQW_POISONED, bytes may have reached the file. */
+aqw_status aqw_log_append(aqw_log *log, aqw_batch *batch, aqw_fault *fault);
+
+/* Returns when every event up to the sequence is on stable storage; callers share syncs. UINT64_MAX: every event so far. */
+aqw_status aqw_log_sync(aqw_log *log, uint64_t sequence, aqw_fault *fault);
+
+uint64_t aqw_log_last_sequence(aqw_log *log);
+uint64_t aqw_log_durable_sequence(const aqw_log *log);
+void aqw_log_stats_get(aqw_log *log, aqw_log_stats *stats);
+/* AQW_OK, AQW_POISONED (fault: the first failure) or AQW_CLOSED. */
+aqw_status aqw_log_state(aqw_log *log, aqw_fault *fault);
+
+/* Syncs, writes the close marker, syncs and lets go of the files and the lock. A poisoned log only lets go. The log answers
+ * AQW_CLOSED afterwards. Closing again is AQW_OK. */
+aqw_status aqw_log_close(aqw_log *log, aqw_fault *fault);
+/* In a forked child: closes the descriptors, touches nothing else. */
+void aqw_log_abandon(aqw_log *log);
+/* After close or abandon. */
+void aqw_log_free(aqw_log *log);
+
+#endif

@@ -1,0 +1,80 @@
+/* The inside of a log, for log.c, log_sync.c and log_rotate.c. */
+#ifndef AQW_LOG_INTERNAL_H
+#define AQW_LOG_INTERNAL_H
+
+#include <stdatomic.h>
+
+#include "limits.h"
+#include "log.h"
+#include "thread.h"
+
+enum { LOG_OPEN, LOG_POISONED, LOG_CLOSED };
+
+struct aqw_log {
+    aqw_io io;
+    aqw_log_options options;
+    char directory[AQW_PATH_SIZE_MAX];
+    int64_t lock_handle;
+    aqw_ring ring;              /* data: written under the append lock; the slots: by who syncs */
+    int ring_is_mapped;         /* never changes */
+    uint8_t *chunk;             /* ring.size bytes, for draining; under the drain lock */
+
+    aqw_mutex append_mutex;
+    aqw_segment_header segment; /* changed with all three locks held, so read under any */
+    int64_t segment_handle;     /* likewise */
+    char segment_path[AQW_PATH_SIZE_MAX + 64];  /* likewise */
+    uint64_t tail;              /* under the append lock, as are the next three */
+    uint32_t ordinal;
+    uint64_t last_sequence;
+    int prepare_is_requested;
+
+    aqw_mutex drain_mutex;
+    _Atomic uint64_t drained;   /* the segment file holds every byte below; raised under the drain lock */
+
+    aqw_mutex sync_mutex;
+    aqw_condition sync_done;
+    int sync_in_flight;         /* under the sync lock; the right to sync */
+    _Atomic uint64_t durable;   /* raised by who has that right */
+
+    aqw_mutex prepare_mutex;
+    aqw_condition prepare_changed;
+    aqw_thread prepare_thread;  /* the members below are under the prepare lock */
+    int prepare_thread_runs;
+    int prepare_stop;
+    uint64_t prepare_wanted;    /* file size to prepare, 0 = none */
+    int prepare_is_busy;
+    int prepare_is_ready;
+    aqw_prepared prepared;
+
+    _Atomic int state;
+    aqw_mutex poison_mutex;
+    aqw_fault poison;
+
+    _Atomic uint64_t appended_records, appended_bytes, syncs, sync_ns_total, sync_ns_max, drains, drained_bytes, rotations;
+};
+
+/* Bytes that every segment keeps free behind its records: a pad and the close marker. */
+uint64_t aqw_log_reserve(const aqw_log *log);
+
+/* Stores the first failure and closes the log to everything but aqw_log_close. Returns AQW_POISONED. */
+aqw_status aqw_log_poison(aqw_log *log, const aqw_fault *fault);
+
+/* Writes the ring's bytes up to `tail` into the segment. Under the drain lock. */
+aqw_status aqw_log_drain(aqw_log *log, uint64_t tail, aqw_fault *fault);
+
+/* The right to sync: waits for a sync in flight to end. */
+void aqw_log_sync_acquire(aqw_log *log);
+void aqw_log_sync_release(aqw_log *log);
+/* One sync of everything appended so far. With the right to sync, under no lock. */
+aqw_status aqw_log_sync_once(aqw_log *log, aqw_fault *fault);
+/* The segment is durable up to this sequence: raises the durable sequence and the ring's slot. With the right to sync. */
+void aqw_log_note_durable(aqw_log *log, uint64_t sequence);
+
+/* Goes on in a new segment with room for `needed` bytes. Under no lock. */
+aqw_status aqw_log_rotate(aqw_log *log, uint64_t needed, aqw_fault *fault);
+/* Asks for the successor of the current segment to be prepared. Under the append lock. */
+void aqw_log_prepare_request(aqw_log *log);
+/* Stops the preparing thread and removes what it prepared. */
+void aqw_log_prepare_stop(aqw_log *log);
+
+#endif

@@ -1,0 +1,133 @@
+/* Draining and syncing. */
+#if !defined(_WIN32)
+#define _POSIX_C_SOURCE 200809L
+#endif
+
+#include <string.h>
+
+#include "format.h"
+#include "log_internal.h"
+
+/* Chunks from this size on are handed to writeback early, so that a later sync finds little to do. */
+enum { WRITEBACK_SIZE_MIN = 65536 };
+
+/* 1 where the chunk is a row of valid records that ends at its end. Memory under a mapped file can change under our hands: a page
+ * whose writeback failed may come back as zeros. */
+static int chunk_is_whole(const aqw_log *log, const uint8_t *chunk, uint64_t position, uint64_t size) {
+    aqw_record record;
+    uint64_t at = 0;
+    while (at < size && aqw_record_read(chunk + at, (size_t)(size - at), &log->segment.place, position + at, &record)) at += record.size;
+    return at == size;
+}
+
+aqw_status aqw_log_drain(aqw_log *log, uint64_t tail, aqw_fault *fault) {
+    aqw_status status = aqw_log_state(log, fault);
+    if (status != AQW_OK) return status;
+    uint64_t from = atomic_load(&log->drained);
+    if (from >= tail) return AQW_OK;
+    uint64_t size = tail - from;
+    aqw_ring_get(&log->ring, from, log->chunk, size);
+    if (!chunk_is_whole(log, log->chunk, from, size)) {
+        aqw_fault_corrupt(fault, AQW_REASON_RECORD_INVALID, log->directory, log->segment.place.segment_number, from);
+        fault->operation = "verify the ring";
+        return aqw_log_poison(log, fault);
+    }
+    int error = aqw_io_write_all(&log->io, log->segment_handle, from, log->chunk, (size_t)size);
+    if (error != 0) {
+        aqw_fault_io(fault, "write", log->segment_path, error);
+        return aqw_log_poison(log, fault);
+    }
+    if (size >= WRITEBACK_SIZE_MIN) (void)log->io.writeback(log->io.context, log->segment_handle, from, size);
+    atomic_store(&log->drained, tail);
+    atomic_fetch_add_explicit(&log->drains, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&log->drained_bytes, size, memory_order_relaxed);
+    return AQW_OK;
+}
+
+void aqw_log_sync_acquire(aqw_log *log) {
+    aqw_mutex_lock(&log->sync_mutex);
+    while (log->sync_in_flight) aqw_condition_wait(&log->sync_done, &log->sync_mutex);
+    log->sync_in_flight = 1;
+    aqw_mutex_unlock(&log->sync_mutex);
+}
+
+void aqw_log_sync_release(aqw_log *log) {
+    aqw_mutex_lock(&log->sync_mutex);
+    log->sync_in_flight = 0;
+    aqw_condition_wake_all(&log->sync_done);
+    aqw_mutex_unlock(&log->sync_mutex);
+}
+
+void aqw_log_note_durable(aqw_log *log, uint64_t sequence) {
+    if (sequence <= atomic_load(&log->durable)) return;
+    /* The ring first: a reader of the ring may lag behind what callers were told, never the other way round. */
+    aqw_ring_set_durable(&log->io, &log->ring, sequence);
+    atomic_store(&log->durable, sequence);
+}
+
+/* Appends a pad up to the next sector's end, where there is room for one. Under the drain and append locks. */
+static void append_pad(aqw_log *log) {
+    uint8_t pad[4096 + 2 * AQW_RECORD_HEADER_SIZE] = {0};
+    uint64_t sector = log->options.sector_size;
+    uint64_t over = sector == 0 ? 0 : log->tail % sector;
+    if (over == 0) return;
+    uint64_t size = sector - over;
+    if (size < AQW_RECORD_HEADER_SIZE) size += sector;
+    if (size + AQW_RECORD_HEADER_SIZE > log->segment.file_size - log->tail ||
+        log->tail + size - atomic_load(&log->drained) > log->ring.size)
+        return;
+    uint64_t lag = log->last_sequence - atomic_load(&log->durable);
+    aqw_record_seal(pad, &log->segment.place, log->tail, log->ordinal,
+                    lag < AQW_RECORD_LAG_UNKNOWN ? (uint32_t)lag : AQW_RECORD_LAG_UNKNOWN, AQW_KIND_PAD, 0,
+                    (uint32_t)(size - AQW_RECORD_HEADER_SIZE));
+    aqw_ring_put(&log->ring, log->tail, pad, size);
+    log->tail += size;
+}
+
+aqw_status aqw_log_sync_once(aqw_log *log, aqw_fault *fault) {
+    aqw_mutex_lock(&log->drain_mutex);
+    aqw_mutex_lock(&log->append_mutex);
+    append_pad(log);
+    uint64_t tail = log->tail, sequence = log->last_sequence;
+    aqw_mutex_unlock(&log->append_mutex);
+    aqw_status status = aqw_log_drain(log, tail, fault);
+    aqw_mutex_unlock(&log->drain_mutex);
+    if (status != AQW_OK) return status;
+
+    uint64_t started = aqw_monotonic_ns();
+    int error = aqw_io_sync(&log->io, log->segment_handle);
+    if (error != 0) {
+        /* Never again: a second sync would report success over pages that the first one lost. */
+        aqw_fault_io(fault, "sync", log->segment_path, error);
+        return aqw_log_poison(log, fault);
+    }
+    uint64_t ended = aqw_monotonic_ns();
+    uint64_t taken = ended > started ? ended - started : 0;
+    atomic_fetch_add_explicit(&log->syncs, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&log->sync_ns_total, taken, memory_order_relaxed);
+    if (taken > atomic_load(&log->sync_ns_max)) atomic_store(&log->sync_ns_max, taken);
+    aqw_log_note_durable(log, sequence);
+    return AQW_OK;
+}
+
+aqw_status aqw_log_sync(aqw_log *log, uint64_t sequence, aqw_fault *fault) {
+    uint64_t last = aqw_log_last_sequence(log);
+    if (sequence > last) sequence = last;
+    aqw_mutex_lock(&log->sync_mutex);
+    for (;;) {
+        aqw_status status = AQW_OK;
+        int is_durable = atomic_load(&log->durable) >= sequence;
+        if (!is_durable) status = aqw_log_state(log, fault);
+        if (is_durable || status != AQW_OK) {
+            aqw_mutex_unlock(&log->sync_mutex);
+            return status;
+        }
+        if (!log->sync_in_flight) break;
+        aqw_condition_wait(&log->sync_done, &log->sync_mutex);
+    }
+    log->sync_in_flight = 1;
+    aqw_mutex_unlock(&log->sync_mutex);
+    aqw_status status = aqw_log_sync_once(log, fault);
+    aqw_log_sync_release(log);
+    return status;
+}

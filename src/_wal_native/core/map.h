@@ -1,0 +1,68 @@
+/* An index from hashes to row numbers. The map keeps no keys: a lookup yields the rows whose hash may match, and the
+ * caller, who owns the rows, compares.
+ *
+ * Growth is incremental: a map that grows takes a store of twice the size and moves one bucket of the old store with
+ * every insert that follows, so that no single insert pays for all. */
+#ifndef AQW_MAP_H
+#define AQW_MAP_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "memory.h"
+#include "status.h"
+
+#define AQW_MAP_BUCKET_SLOTS 12
+
+/* One cache line. */
+typedef struct aqw_map_bucket {
+    uint8_t tags[AQW_MAP_BUCKET_SLOTS];     /* eight bits of the hash, 0 for an empty slot */
+    uint32_t overflow;                      /* entries that found this bucket full and went on to a later one */
+    uint32_t rows[AQW_MAP_BUCKET_SLOTS];
+} aqw_map_bucket;
+
+typedef struct aqw_map_store {
+    aqw_map_bucket *buckets;
+    uint32_t bucket_count;      /* a power of two, or 0 */
+    void *block;                /* what `buckets` was aligned in */
+} aqw_map_store;
+
+/* Computes the hash of a row that is in the map. */
+typedef uint64_t (*aqw_map_hash)(const void *context, uint32_t row);
+
+typedef struct aqw_map {
+    aqw_heap *heap;
+    aqw_map_hash hash_of;
+    const void *context;
+    aqw_map_store current;
+    aqw_map_store old;          /* while it is being moved */
+    uint32_t moved_count;       /* buckets of `old` that were moved */
+    uint32_t count;             /* entries in both */
+} aqw_map;
+
+/* A lookup under way. */
+typedef struct aqw_map_probe {
+    uint32_t bucket;
+    uint32_t buckets_left;
+    uint32_t home;              /* low bits of the hash */
+    uint8_t slot;
+    uint8_t tag;
+    uint8_t is_in_old;
+} aqw_map_probe;
+
+void aqw_map_init(aqw_map *map, aqw_heap *heap, aqw_map_hash hash_of, const void *context);
+void aqw_map_free(aqw_map *map);
+
+/* Starts a lookup; then next yields one candidate row after the other, and 0 when there are no more. The map must
+ * not change in between. */
+void aqw_map_find(const aqw_map *map, uint64_t hash, aqw_map_probe *probe);
+uint32_t aqw_map_next(const aqw_map *map, aqw_map_probe *probe);
+
+/* Makes sure that the next `extra` inserts can't fail. */
+aqw_status aqw_map_reserve(aqw_map *map, uint32_t extra);
+/* Adds a row that is not in the map yet, for which there is room. */
+void aqw_map_insert(aqw_map *map, uint64_t hash, uint32_t row);
+/* Removes a row that was inserted with this hash. */
+void aqw_map_remove(aqw_map *map, uint64_t hash, uint32_t row);
+
+#endif

@@ -1,0 +1,124 @@
+/* Event payloads: the bytes between a record's header and its end, for each of the 31 kinds.
+ *
+ * BASIC FORMS
+ *
+ *   id       16 bytes, as they are.
+ *   u8       one byte.
+ *   varint   an unsigned number, seven bits a byte, the lowest first; every byte but the last has its high bit
+ *            set. At most 64 bits (10 bytes); a "varint32" at most 32.
+ *   zigzag   a signed 32-bit number n as the varint32 (n << 1) ^ (n >> 31): 0, -1, 1, -2 become 0, 1, 2, 3.
+ *   bytes    varint size, then that many bytes.
+ *   text     bytes that are valid UTF-8, at most AQW_TEXT_SIZE_MAX of them.
+ *   list     varint32 count, at most AQW_LIST_COUNT_MAX, then that many texts.
+ *   time     varint, Unix seconds.
+ *   [x]      x, only where a flag says so.
+ *
+ * The kind and the sequence are in the record's header. Codes are the enums of event.h and permanent.
+ *
+ * EVENTS
+ *
+ *   task_created            task id, time, task spec
+ *   run_created             run id, task id, created_at time, scheduled_at time, effective_priority zigzag
+ *   run_state_changed       run id, time, u8: previous state << 4 | new state
+ *   attempt_started         run id, attempt id, time
+ *   attempt_finished        run id, attempt id, time, u8: result | AQW_FINISH_HAS_DETAIL, [detail]
+ *                             success, suspended: the detail is the output, bytes, present unless empty
+ *                             failure, timeout: the detail is the error, text, always present
+ *   task_canceled           task id, time
+ *   run_canceled            run id, time
+ *   lease_acquired          run id, time, expiry varint, owner text
+ *   lease_heartbeat         as lease_acquired
+ *   lease_expired           as lease_acquired
+ *   lease_released          as lease_acquired
+ *   engine_paused           time
+ *   engine_resumed          time
+ *   dependency_declared     task id, time, varint32 count (at most AQW_LIST_COUNT_MAX), that many task ids
+ *   run_suspended           run id, time, u8: AQW_SUSPEND_HAS_REASON, [reason text]
+ *   run_resumed             run id, time
+ *   budget_allocated        task id, time, u8 dimension, limit varint
+ *   budget_consumed         task id, time, u8 dimension, amount varint
+ *   budget_exhausted        task id, time, u8 dimension
+ *   budget_replenished      task id, time, u8 dimension, new limit varint
+ *   subscription_created    subscription id, task id, time, filter
+ *   subscription_triggered  subscription id, time
+ *   subscription_canceled   subscription id, time
+ *   actor_registered        actor id, time, registration
+ *   actor_deregistered      actor id, time
+ *   actor_heartbeat         actor id, time
+ *   tenant_created          tenant id, time, name text
+ *   role_assigned           actor id, tenant id, time, named (custom code 3)
+ *   capability_granted      actor id, tenant id, time, named (custom code 5)
+ *   capability_revoked      as capability_granted
+ *   ledger_entry_appended   entry id, tenant id, time, u8: AQW_LEDGER_HAS_ACTOR, [actor id], key text, payload bytes
+ *
+ * NESTED PARTS, each the last part of its event, up to the payload's end
+ *
+ *   task spec     u8 presence flags (AQW_SPEC_HAS_...), u8 codes, and then:
+ *                   payload bytes
+ *                   [content_type text]
+ *                   repeat: count varint32, interval_secs varint
+ *                   cron:   expression text, max_occurrences varint32 (0 = no bound)
+ *                   [max_attempts varint32; 1 where left out]
+ *                   [timeout_secs varint]
+ *                   [concurrency_key text]
+ *                   [required_capabilities list]
+ *                   [tags list; empty where left out]
+ *                   [priority zigzag; 0 where left out]
+ *                   [description text]
+ *                   [parent task id]
+ *                   [tenant id]
+ *                 the codes byte, from its lowest bit: 2 bits run policy, 1 bit hold policy, 2 bits safety level,
+ *                 AQW_SPEC_HAS_PARENT, AQW_SPEC_HAS_TENANT, 1 bit always 0
+ *   filter        u8 kind, and then:
+ *                   task_completed     task id
+ *                   run_state_changed  task id, u8 state
+ *                   budget_threshold   task id, u8 dimension, u8 percentage
+ *                   custom             key text
+ *   registration  u8 flags (AQW_REGISTRATION_HAS_...), identity text, heartbeat_interval_secs varint,
+ *                   capabilities list, [department text], [tenant id]
+ *   named         u8 code, and for the custom code: text
+ *
+ * VALID IF AND ONLY IF
+ *
+ * A payload is valid if and only if it is read to its last byte, and
+ *   - it is at most AQW_PAYLOAD_SIZE_MAX bytes, and every size, count and code is in range;
+ *   - every number is in its shortest form, and no flag or code bit is set that is not named here;
+ *   - what a flag announces differs from what its absence means: no empty output, no max_attempts of 1, no
+ *     priority of 0, no empty tags;
+ *   - these are not empty: content of required_capabilities and capabilities, and the list itself; concurrency key,
+ *     cron expression, identity, department (and at most AQW_DEPARTMENT_SIZE_MAX bytes), tenant name, ledger key,
+ *     custom role, custom capability;
+ *   - these are not 0: repeat's count and interval, max_attempts, timeout_secs, heartbeat_interval_secs;
+ *   - a percentage is at most 100;
+ *   - the task id of task_created and both ids of run_created are not nil.
+ * So every event has exactly one encoding: whatever decodes, encodes to the same bytes again. Rules that need the
+ * projection (which states follow each other, what must exist) are the state table's. */
+#ifndef AQW_PAYLOAD_H
+#define AQW_PAYLOAD_H
+
+#define AQW_FINISH_HAS_DETAIL 16
+#define AQW_SUSPEND_HAS_REASON 1
+#define AQW_LEDGER_HAS_ACTOR 1
+
+/* The task spec's presence flags. */
+#define AQW_SPEC_HAS_CONTENT_TYPE 1
+#define AQW_SPEC_HAS_MAX_ATTEMPTS 2
+#define AQW_SPEC_HAS_TIMEOUT 4
+#define AQW_SPEC_HAS_CONCURRENCY_KEY 8
+#define AQW_SPEC_HAS_REQUIRED_CAPABILITIES 16
+#define AQW_SPEC_HAS_TAGS 32
+#define AQW_SPEC_HAS_PRIORITY 64
+#define AQW_SPEC_HAS_DESCRIPTION 128
+/* Its codes: where each starts, and the flags after them. */
+#define AQW_SPEC_POLICY_SHIFT 0
+#define AQW_SPEC_HOLD_SHIFT 2
+#define AQW_SPEC_SAFETY_SHIFT 3
+#define AQW_SPEC_HAS_PARENT 32
+#define AQW_SPEC_HAS_TENANT 64
+#define AQW_SPEC_CODES_ALL 127
+
+#define AQW_REGISTRATION_HAS_DEPARTMENT 1
+#define AQW_REGISTRATION_HAS_TENANT 2
+#define AQW_REGISTRATION_FLAGS_ALL 3
+
+#endif

@@ -1,0 +1,407 @@
+#include "recovery.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bytes.h"
+#include "crc32c.h"
+#include "format.h"
+#include "limits.h"
+#include "replay.h"
+#include "stream.h"
+
+/* A tool that asks who holds the lock takes it shared for an instant; so one refusal is not yet an answer. */
+enum { LOCK_TRIES = 100, NAME_MAX_SIZE = 128, COPY_SIZE = 1 << 20 };
+
+typedef struct recovery {
+    const aqw_io *io;
+    const char *directory;
+    const aqw_recovery_options *options;
+    aqw_recovery_report *report;
+    aqw_fault *fault;
+    aqw_log_start start;        /* what the log will take over */
+    char path[AQW_PATH_SIZE_MAX + NAME_MAX_SIZE];   /* of the file at hand */
+} recovery;
+
+static aqw_status name_path(recovery *r, const char *name) {
+    if (aqw_path_join(r->path, sizeof r->path, r->directory, name) == AQW_OK) return AQW_OK;
+    return aqw_fault_set(r->fault, AQW_INVALID_ARGUMENT, r->directory);
+}
+
+static aqw_status random_u64(recovery *r, uint64_t *value) {
+    uint8_t bytes[8];
+    int error = r->io->random(r->io->context, bytes, sizeof bytes);
+    if (error != 0) return aqw_fault_io(r->fault, "random", r->directory, error);
+    *value = aqw_load_u64(bytes);
+    return AQW_OK;
+}
+
+/* Makes a directory that is missing, and its parents, each synced into the one above. */
+static aqw_status make_directory(recovery *r, const char *path) {
+    char parent[AQW_PATH_SIZE_MAX + NAME_MAX_SIZE];
+    int error = r->io->check_directory(r->io->context, path);
+    if (error == 0) return AQW_OK;
+    if (error == ENOTDIR) return aqw_fault_corrupt(r->fault, AQW_REASON_DIRECTORY, path, 0, 0);
+    if (error != ENOENT) return aqw_fault_io(r->fault, "open", path, error);
+    const char *slash = strrchr(path, '/');
+    if (slash == NULL || strlen(path) >= sizeof parent) return aqw_fault_io(r->fault, "create directory", path, ENOENT);
+    size_t size = slash == path ? 1 : (size_t)(slash - path);
+    memcpy(parent, path, size);
+    parent[size] = '\0';
+    if (strcmp(parent, path) == 0) return aqw_fault_io(r->fault, "create directory", path, ENOENT);
+    aqw_status status = make_directory(r, parent);
+    if (status != AQW_OK) return status;
+    error = r->io->make_directory(r->io->context, path);
+    if (error != 0 && error != EEXIST) return aqw_fault_io(r->fault, "create directory", path, error);
+    error = aqw_io_sync_directory(r->io, parent);
+    return error == 0 ? AQW_OK : aqw_fault_io(r->fault, "sync directory", parent, error);
+}
+
+/* Locks the file under the name LOCK, and not one that was unlinked under our hands. */
+static aqw_status lock_directory(recovery *r) {
+    aqw_status status = name_path(r, "LOCK");
+    if (status != AQW_OK) return status;
+    int error = EWOULDBLOCK;
+    for (int tries = 0; tries < LOCK_TRIES && error != 0; tries++) {
+        int64_t handle = -1;
+        error = aqw_io_open(r->io, r->path, AQW_OPEN_WRITE | AQW_OPEN_EITHER, &handle);
+        if (error != 0) return aqw_fault_io(r->fault, "open", r->path, error);
+        error = r->io->lock(r->io->context, handle);
+        if (error == 0) error = r->io->check_same(r->io->context, handle, r->path);
+        if (error == 0) r->start.lock_handle = handle;
+        else (void)r->io->close(r->io->context, handle);
+        if (error != 0 && error != EWOULDBLOCK && error != EAGAIN && error != ESTALE) return aqw_fault_io(r->fault, "lock", r->path, error);
+    }
+    if (error != 0) return aqw_fault_set(r->fault, AQW_LOCKED, r->path);
+    /* Only information for people: a failure to write it is no reason to refuse. */
+    if (r->io->truncate(r->io->context, r->start.lock_handle, 0) == 0)
+        (void)aqw_io_write_all(r->io, r->start.lock_handle, 0, r->options->holder, strlen(r->options->holder));
+    return AQW_OK;
+}
+
+static void remove_temporary(void *to, const char *name) {
+    recovery *r = to;
+    char path[AQW_PATH_SIZE_MAX + NAME_MAX_SIZE];
+    if (!aqw_segment_name_is_temporary(name)) return;
+    int size = snprintf(path, sizeof path, "%s/wal/%s", r->directory, name);
+    if (size > 0 && (size_t)size < sizeof path) (void)r->io->unlink(r->io->context, path);
+}
+
+static void find_snapshot(void *to, const char *name) {
+    size_t size = strlen(name);
+    if (size > 5 && strcmp(name + size - 5, ".snap") == 0) *(int *)to = 1;
+}
+
+/* The directories, and no remains of a preparation that was cut short. */
+static aqw_status make_room(recovery *r) {
+    aqw_status status = name_path(r, "wal");
+    if (status == AQW_OK) status = make_directory(r, r->path);
+    if (status != AQW_OK) return status;
+    int error = r->io->list(r->io->context, r->path, remove_temporary, r);
+    return error == 0 ? AQW_OK : aqw_fault_io(r->fault, "list", r->path, error);
+}
+
+/* Only where there is neither segment, ring nor snapshot may a queue begin. */
+static aqw_status check_no_snapshot(recovery *r) {
+    int found = 0;
+    aqw_status status = name_path(r, "snapshots");
+    if (status != AQW_OK) return status;
+    int error = r->io->list(r->io->context, r->path, find_snapshot, &found);
+    if (error != 0 && error != ENOENT) return aqw_fault_io(r->fault, "list", r->path, error);
+    return found ? aqw_fault_corrupt(r->fault, AQW_REASON_SEGMENT_MISSING, r->path, 1, 0) : AQW_OK;
+}
+
+/* Publishes a prepared segment as the one that the log starts in. */
+static aqw_status start_segment(recovery *r, aqw_prepared *prepared, aqw_segment_header *header, uint64_t tail, uint32_t ordinal) {
+    int is_named = 0;
+    header->format_version = AQW_FORMAT_VERSION;
+    header->file_size = prepared->file_size;
+    header->created_at = r->options->log.now;
+    aqw_status status = aqw_segment_publish(r->io, r->directory, prepared, header, &is_named, r->fault);
+    if (status != AQW_OK) {
+        if (is_named) (void)r->io->close(r->io->context, prepared->handle);
+        return status;
+    }
+    r->start.segment = *header;
+    r->start.segment_handle = prepared->handle;
+    r->start.tail = tail;
+    r->start.ordinal = ordinal;
+    r->start.last_sequence = header->place.first_sequence + ordinal - 1;
+    return AQW_OK;
+}
+
+/* The first segment of a new queue. */
+static aqw_status create_first(recovery *r) {
+    aqw_segment_header header;
+    aqw_prepared prepared;
+    uint64_t file_size = 0;
+    memset(&header, 0, sizeof header);
+    aqw_status status = check_no_snapshot(r);
+    if (status != AQW_OK) return status;
+    int error = r->io->random(r->io->context, header.place.log_uuid, sizeof header.place.log_uuid);
+    if (error != 0) return aqw_fault_io(r->fault, "random", r->directory, error);
+    /* A version 4 UUID, as everywhere else. */
+    header.place.log_uuid[6] = (uint8_t)((header.place.log_uuid[6] & 0x0f) | 0x40);
+    header.place.log_uuid[8] = (uint8_t)((header.place.log_uuid[8] & 0x3f) | 0x80);
+    status = random_u64(r, &header.place.salt);
+    if (status == AQW_OK) status = aqw_segment_size_next(0, 0, r->options->log.segment_size_max, &file_size);
+    if (status == AQW_OK) status = aqw_segment_prepare(r->io, r->directory, file_size, &prepared, r->fault);
+    if (status != AQW_OK) return status;
+    header.place.segment_number = 1;
+    header.place.first_sequence = 1;
+    aqw_place_seed(&header.place);
+    r->report->is_created = 1;
+    r->report->is_clean = 1;
+    return start_segment(r, &prepared, &header, AQW_SEGMENT_DATA, 0);
+}
+
+/* Copies bytes to quarantine/ under a name that says where they lay and what they are. */
+static aqw_status quarantine(recovery *r, const char *kind, uint64_t segment, uint64_t offset, const uint8_t *bytes, uint64_t size) {
+    char name[NAME_MAX_SIZE], temporary[AQW_PATH_SIZE_MAX + NAME_MAX_SIZE];
+    aqw_status status = name_path(r, "quarantine");
+    if (status == AQW_OK) status = make_directory(r, r->path);
+    if (status == AQW_OK) status = name_path(r, "quarantine/copy.tmp");
+    if (status != AQW_OK) return status;
+    memcpy(temporary, r->path, sizeof temporary);
+    (void)snprintf(name, sizeof name, "quarantine/%s-%020" PRIu64 "-%020" PRIu64 "-%08" PRIx32 ".bin", kind, segment, offset,
+                   aqw_crc32c(bytes, (size_t)size));
+    status = name_path(r, name);
+    if (status != AQW_OK) return status;
+    int64_t handle = -1;
+    int error = r->io->unlink(r->io->context, temporary);
+    if (error != 0 && error != ENOENT) return aqw_fault_io(r->fault, "unlink", temporary, error);
+    const char *operation = "create";
+    error = aqw_io_open(r->io, temporary, AQW_OPEN_WRITE | AQW_OPEN_CREATE, &handle);
+    if (error == 0) {
+        operation = "write";
+        error = aqw_io_write_all(r->io, handle, 0, bytes, (size_t)size);
+        if (error == 0) error = aqw_io_sync(r->io, handle);
+        (void)r->io->close(r->io->context, handle);
+    }
+    if (error == 0) {
+        operation = "rename";
+        error = r->io->rename(r->io->context, temporary, r->path);
+    }
+    if (error != 0) return aqw_fault_io(r->fault, operation, r->path, error);
+    status = name_path(r, "quarantine");
+    error = aqw_io_sync_directory(r->io, r->path);
+    return error == 0 ? status : aqw_fault_io(r->fault, "sync directory", r->path, error);
+}
+
+static aqw_status quarantine_dropped(recovery *r, const aqw_stream *stream) {
+    const aqw_stream_summary *summary = aqw_stream_summary_of(stream);
+    uint64_t segment = aqw_stream_newest(stream)->place.segment_number, ring_size = 0;
+    aqw_status status = AQW_OK;
+    r->report->dropped_bytes = summary->dropped_bytes;
+    r->report->dropped_events = summary->dropped_events;
+    r->report->drop_reason = summary->drop_reason;
+    r->report->dropped_segment = segment;
+    r->report->dropped_offset = summary->dropped_from;
+    if (summary->dropped_bytes > 0)
+        status = quarantine(r, "segment", segment, summary->dropped_from, aqw_stream_dropped(stream), summary->dropped_bytes);
+    const uint8_t *ring = aqw_stream_ring(stream, &ring_size);
+    if (status == AQW_OK && summary->ring_has_dropped) status = quarantine(r, "ring", segment, summary->end, ring, ring_size);
+    return status;
+}
+
+/* The events above the durable sequence, on their way into a new segment. */
+typedef struct copy {
+    recovery *r;
+    aqw_place place;
+    uint64_t durable;
+    uint64_t position;          /* where the next unit goes */
+    uint32_t ordinal;
+    aqw_batch unit;             /* one event, or one whole batch */
+    uint8_t *buffer;            /* COPY_SIZE bytes waiting to be written before `position` */
+    size_t buffered;
+    int64_t handle;
+    const char *path;
+} copy;
+
+static aqw_status copy_flush(copy *to) {
+    int error = aqw_io_write_all(to->r->io, to->handle, to->position - to->buffered, to->buffer, to->buffered);
+    to->buffered = 0;
+    return error == 0 ? AQW_OK : aqw_fault_io(to->r->fault, "write", to->path, error);
+}
+
+static aqw_status copy_unit(copy *to) {
+    aqw_status status = AQW_OK;
+    aqw_batch_seal(&to->unit, &to->place, to->position, to->ordinal, to->durable);
+    if (to->buffered + to->unit.size > COPY_SIZE) status = copy_flush(to);
+    if (status == AQW_OK && to->unit.size > COPY_SIZE) {
+        int error = aqw_io_write_all(to->r->io, to->handle, to->position, to->unit.data, to->unit.size);
+        if (error != 0) status = aqw_fault_io(to->r->fault, "write", to->path, error);
+    } else if (status == AQW_OK) {
+        memcpy(to->buffer + to->buffered, to->unit.data, to->unit.size);
+        to->buffered += to->unit.size;
+    }
+    to->position += to->unit.size;
+    to->ordinal += to->unit.count;
+    aqw_batch_reset(&to->unit);
+    return status;
+}
+
+static aqw_status copy_events(copy *to, aqw_stream *stream) {
+    aqw_record record;
+    aqw_stream_seek_durable_end(stream);
+    for (;;) {
+        aqw_status status = aqw_stream_next(stream, &record, to->r->fault);
+        if (status == AQW_END) return to->buffered > 0 ? copy_flush(to) : AQW_OK;
+        if (status != AQW_OK) return status;
+        if (record.kind >= AQW_KIND_MARKER) continue;
+        status = aqw_batch_add_payload(&to->unit, record.sequence, record.kind, record.payload, record.payload_size);
+        if (status != AQW_OK) return aqw_fault_set(to->r->fault, status, to->path);
+        if (record.flags != AQW_FLAG_BATCH_OPEN) status = copy_unit(to);
+        if (status != AQW_OK) return status;
+    }
+}
+
+static aqw_status size_of_events(aqw_stream *stream, uint64_t *size, aqw_fault *fault) {
+    aqw_record record;
+    *size = 0;
+    aqw_stream_seek_durable_end(stream);
+    for (;;) {
+        aqw_status status = aqw_stream_next(stream, &record, fault);
+        if (status == AQW_END) return AQW_OK;
+        if (status != AQW_OK) return status;
+        if (record.kind < AQW_KIND_MARKER) *size += record.size;
+    }
+}
+
+/* After anything but a clean close: a new segment that holds what is above the durable sequence. */
+static aqw_status continue_in_new_segment(recovery *r, aqw_stream *stream) {
+    const aqw_stream_summary *summary = aqw_stream_summary_of(stream);
+    const aqw_segment_header *newest = aqw_stream_newest(stream);
+    aqw_segment_header header = *newest;
+    aqw_prepared prepared;
+    uint64_t needed = 0, file_size = 0;
+    aqw_status status = size_of_events(stream, &needed, r->fault);
+    if (status == AQW_OK) status = random_u64(r, &header.place.salt);
+    if (status != AQW_OK) return status;
+    /* Reserved behind the records: what every segment keeps for a pad and a marker. */
+    status = aqw_segment_size_next(summary->durable_end, needed + 2 * 4096, r->options->log.segment_size_max, &file_size);
+    if (status != AQW_OK) return aqw_fault_set(r->fault, status, r->directory);
+    status = aqw_segment_prepare(r->io, r->directory, file_size, &prepared, r->fault);
+    if (status != AQW_OK) return status;
+    header.place.segment_number++;
+    header.place.first_sequence = summary->durable_last_sequence + 1;
+    header.watermark = summary->last_sequence;
+    header.link_number = newest->place.segment_number;
+    header.link_salt = newest->place.salt;
+    header.link_end = summary->durable_end;
+    header.link_last_sequence = summary->durable_last_sequence;
+    aqw_place_seed(&header.place);
+
+    copy to = {.r = r, .place = header.place, .durable = summary->durable_last_sequence, .position = AQW_SEGMENT_DATA,
+               .handle = prepared.handle, .path = prepared.path, .buffer = malloc(COPY_SIZE)};
+    aqw_batch_init(&to.unit);
+    status = to.buffer == NULL ? aqw_fault_set(r->fault, AQW_NO_MEMORY, r->directory) : copy_events(&to, stream);
+    aqw_batch_free(&to.unit);
+    free(to.buffer);
+    if (status != AQW_OK) {
+        aqw_segment_discard(r->io, &prepared);
+        return status;
+    }
+    r->report->rewritten_events = to.ordinal;
+    return start_segment(r, &prepared, &header, to.position, to.ordinal);
+}
+
+/* After a clean close the same segment goes on. The marker's bytes are written again and synced: if their last sync had failed,
+ * they would be in the page cache only and look the same. */
+static aqw_status continue_in_same_segment(recovery *r, const aqw_stream *stream) {
+    const aqw_stream_summary *summary = aqw_stream_summary_of(stream);
+    const aqw_segment_header *newest = aqw_stream_newest(stream);
+    uint8_t marker[AQW_RECORD_HEADER_SIZE] = {0};
+    int64_t handle = -1;
+    aqw_status status = aqw_segment_path(r->path, sizeof r->path, r->directory, newest->place.segment_number, newest->place.first_sequence);
+    if (status != AQW_OK) return aqw_fault_set(r->fault, status, r->directory);
+    int error = aqw_io_open(r->io, r->path, AQW_OPEN_WRITE, &handle);
+    if (error != 0) return aqw_fault_io(r->fault, "open", r->path, error);
+    uint64_t position = summary->end - AQW_RECORD_HEADER_SIZE;
+    aqw_record_seal(marker, &newest->place, position, summary->ordinal, 0, AQW_KIND_MARKER, 0, 0);
+    const char *operation = "write";
+    error = aqw_io_write_all(r->io, handle, position, marker, sizeof marker);
+    if (error == 0) {
+        operation = "sync";
+        error = aqw_io_sync(r->io, handle);
+    }
+    if (error != 0) {
+        (void)r->io->close(r->io->context, handle);
+        return aqw_fault_io(r->fault, operation, r->path, error);
+    }
+    r->start.segment = *newest;
+    r->start.segment_handle = handle;
+    r->start.tail = summary->end;
+    r->start.ordinal = summary->ordinal;
+    r->start.last_sequence = summary->last_sequence;
+    return AQW_OK;
+}
+
+static aqw_status replay_and_continue(recovery *r, aqw_stream *stream, aqw_table *table) {
+    const aqw_stream_summary *summary = aqw_stream_summary_of(stream);
+    aqw_replay_counts counts = {0, 0, 0};
+    aqw_status status = aqw_replay_stream(stream, table, &counts, r->fault);
+    r->report->segments = summary->segments;
+    r->report->records = counts.records;
+    r->report->events = counts.events;
+    r->report->bytes = counts.bytes;
+    r->report->last_sequence = summary->last_sequence;
+    r->report->durable_sequence = summary->durable_sequence;
+    r->report->ring_events = summary->ring_events;
+    r->report->is_clean = summary->is_clean;
+    if (status != AQW_OK) return status;
+    if (summary->is_clean) return continue_in_same_segment(r, stream);
+    status = quarantine_dropped(r, stream);
+    return status == AQW_OK ? continue_in_new_segment(r, stream) : status;
+}
+
+static aqw_status open_segments(recovery *r, aqw_table *table) {
+    aqw_stream *stream = NULL;
+    aqw_status status = aqw_stream_open(r->io, r->directory, &stream, r->fault);
+    if (status == AQW_NOT_A_QUEUE && r->options->may_create) return create_first(r);
+    if (status != AQW_OK) return status;
+    status = replay_and_continue(r, stream, table);
+    aqw_stream_free(stream);
+    return status;
+}
+
+static aqw_status open_log(recovery *r, aqw_table *table, aqw_log **log) {
+    aqw_status status = lock_directory(r);
+    if (status == AQW_OK) status = make_room(r);
+    if (status == AQW_OK) status = open_segments(r, table);
+    /* The last step: only now is anything replaced that was there before. */
+    if (status == AQW_OK)
+        status = aqw_ring_create(r->io, r->directory, r->start.segment.place.log_uuid, r->options->log.ring_size,
+                                 r->start.last_sequence, &r->start.ring, r->fault);
+    if (status != AQW_OK) {
+        if (r->start.segment_handle >= 0) (void)r->io->close(r->io->context, r->start.segment_handle);
+        if (r->start.lock_handle >= 0) (void)r->io->close(r->io->context, r->start.lock_handle);
+        return status;
+    }
+    return aqw_log_new(r->io, &r->options->log, &r->start, log, r->fault);
+}
+
+aqw_status aqw_recover(const aqw_io *io, const char *directory, const aqw_recovery_options *options, aqw_table *table,
+                       aqw_log **log, aqw_recovery_report *report, aqw_fault *fault) {
+    memset(report, 0, sizeof *report);
+    recovery *r = calloc(1, sizeof *r);
+    if (r == NULL) return aqw_fault_set(fault, AQW_NO_MEMORY, directory);
+    r->io = io;
+    r->directory = directory;
+    r->options = options;
+    r->report = report;
+    r->fault = fault;
+    r->start.directory = directory;
+    r->start.lock_handle = r->start.segment_handle = -1;
+    aqw_status status = aqw_log_options_check(&options->log, fault);
+    if (status == AQW_OK) status = name_path(r, "wal");
+    if (status == AQW_OK && !options->may_create && io->check_directory(io->context, r->path) == ENOENT)
+        status = aqw_fault_set(fault, AQW_NOT_A_QUEUE, directory);
+    if (status == AQW_OK) status = make_directory(r, directory);
+    if (status == AQW_OK) status = open_log(r, table, log);
+    free(r);
+    return status;
+}

@@ -1,0 +1,24 @@
+/* Replay: from verified records to the state table. */
+#ifndef AQW_REPLAY_H
+#define AQW_REPLAY_H
+
+#include "fault.h"
+#include "record.h"
+#include "status.h"
+#include "stream.h"
+#include "table.h"
+
+typedef struct aqw_replay_counts {
+    uint64_t records;           /* markers and pads included */
+    uint64_t events;
+    uint64_t bytes;             /* of records */
+} aqw_replay_counts;
+
+/* Decodes one event record and applies it. AQW_CORRUPT with AQW_REASON_PAYLOAD or AQW_REASON_REFUSED_EVENT where that fails: this
+ * library never writes such a record. */
+aqw_status aqw_replay_record(aqw_table *table, const aqw_record *record, aqw_fault *fault);
+
+/* Replays a stream from where it stands to its end. */
+aqw_status aqw_replay_stream(aqw_stream *stream, aqw_table *table, aqw_replay_counts *counts, aqw_fault *fault);
+
+#endif

@@ -1,0 +1,179 @@
+#include "ring.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bytes.h"
+#include "crc32c.h"
+#include "format.h"
+#include "limits.h"
+#include "segment.h"
+
+static const uint8_t magic[8] = {'A', 'Q', 'W', 'A', 'L', 'R', 'N', 'G'};
+
+static uint64_t slot_check(const uint8_t log_uuid[16], uint64_t sequence) {
+    uint8_t bytes[24];
+    memcpy(bytes, log_uuid, 16);
+    aqw_store_u64(bytes + 16, sequence);
+    uint32_t checksum = aqw_crc32c(bytes, sizeof bytes);
+    return (uint64_t)checksum | (uint64_t)~checksum << 32;
+}
+
+static void slot_write(uint8_t to[16], const uint8_t log_uuid[16], uint64_t sequence) {
+    aqw_store_u64(to, sequence);
+    aqw_store_u64(to + 8, slot_check(log_uuid, sequence));
+}
+
+static uint64_t slot_read(const uint8_t from[16], const uint8_t log_uuid[16]) {
+    uint64_t sequence = aqw_load_u64(from);
+    return aqw_load_u64(from + 8) == slot_check(log_uuid, sequence) ? sequence : 0;
+}
+
+static int write_file(const aqw_io *io, int64_t handle, const uint8_t log_uuid[16], uint64_t size, uint64_t durable_sequence) {
+    uint8_t header[AQW_RING_HEADER_SIZE] = {0}, slot[16];
+    memcpy(header, magic, sizeof magic);
+    aqw_store_u32(header + 8, AQW_FORMAT_VERSION);
+    aqw_store_u32(header + 12, AQW_RING_DATA);
+    memcpy(header + 16, log_uuid, 16);
+    aqw_store_u64(header + 32, size);
+    aqw_store_u32(header + 60, aqw_crc32c(header, 60));
+    slot_write(slot, log_uuid, durable_sequence);
+    int error = aqw_io_write_zeros(io, handle, 0, AQW_RING_DATA + size);
+    if (error == 0) error = aqw_io_write_all(io, handle, 0, header, sizeof header);
+    if (error == 0) error = aqw_io_write_all(io, handle, AQW_RING_SLOT_FIRST, slot, sizeof slot);
+    return error == 0 ? aqw_io_sync(io, handle) : error;
+}
+
+aqw_status aqw_ring_create(const aqw_io *io, const char *directory, const uint8_t log_uuid[16], uint64_t size,
+                           uint64_t durable_sequence, aqw_ring *ring, aqw_fault *fault) {
+    char path[AQW_PATH_SIZE_MAX + 16], temporary[AQW_PATH_SIZE_MAX + 16];
+    memset(ring, 0, sizeof *ring);
+    ring->handle = -1;
+    if (aqw_path_join(path, sizeof path, directory, "ring") != AQW_OK ||
+        aqw_path_join(temporary, sizeof temporary, directory, "ring.tmp") != AQW_OK)
+        return aqw_fault_set(fault, AQW_INVALID_ARGUMENT, directory);
+    int error = io->unlink(io->context, temporary);
+    if (error != 0 && error != ENOENT) return aqw_fault_io(fault, "unlink", temporary, error);
+    error = aqw_io_open(io, temporary, AQW_OPEN_WRITE | AQW_OPEN_CREATE, &ring->handle);
+    if (error != 0) return aqw_fault_io(fault, "create", temporary, error);
+    const char *operation = "write";
+    error = write_file(io, ring->handle, log_uuid, size, durable_sequence);
+    if (error == 0) {
+        /* Mapped before it gets its name, so that nothing is left half done where there is no memory either. */
+        operation = "map";
+        ring->size = size;
+        memcpy(ring->log_uuid, log_uuid, 16);
+        ring->slot = 1;
+        if (io->map(io->context, ring->handle, (size_t)(AQW_RING_DATA + size), &ring->mapping) == 0) {
+            ring->is_mapped = 1;
+            ring->data = (uint8_t *)ring->mapping + AQW_RING_DATA;
+        } else {
+            ring->data = calloc(1, (size_t)size);
+            if (ring->data == NULL) error = ENOMEM;
+        }
+    }
+    if (error == 0) {
+        operation = "rename";
+        error = io->rename(io->context, temporary, path);
+    }
+    if (error == 0) {
+        operation = "sync directory";
+        error = aqw_io_sync_directory(io, directory);
+    }
+    if (error == 0) return AQW_OK;
+    aqw_ring_close(io, ring);
+    (void)io->unlink(io->context, temporary);
+    return aqw_fault_io(fault, operation, temporary, error);
+}
+
+void aqw_ring_close(const aqw_io *io, aqw_ring *ring) {
+    if (ring->is_mapped) (void)io->unmap(io->context, ring->mapping, (size_t)(AQW_RING_DATA + ring->size));
+    else free(ring->data);
+    if (ring->handle >= 0) (void)io->close(io->context, ring->handle);
+    ring->data = NULL;
+    ring->mapping = NULL;
+    ring->is_mapped = 0;
+    ring->handle = -1;
+}
+
+void aqw_ring_put(aqw_ring *ring, uint64_t position, const uint8_t *from, uint64_t size) {
+    uint64_t at = position % ring->size;
+    uint64_t first = size < ring->size - at ? size : ring->size - at;
+    memcpy(ring->data + at, from, (size_t)first);
+    memcpy(ring->data, from + first, (size_t)(size - first));
+}
+
+void aqw_ring_get(const aqw_ring *ring, uint64_t position, uint8_t *to, uint64_t size) {
+    uint64_t at = position % ring->size;
+    uint64_t first = size < ring->size - at ? size : ring->size - at;
+    memcpy(to, ring->data + at, (size_t)first);
+    memcpy(to + first, ring->data, (size_t)(size - first));
+}
+
+void aqw_ring_set_durable(const aqw_io *io, aqw_ring *ring, uint64_t sequence) {
+    uint8_t slot[16];
+    uint64_t at = ring->slot == 0 ? AQW_RING_SLOT_FIRST : AQW_RING_SLOT_SECOND;
+    slot_write(slot, ring->log_uuid, sequence);
+    if (ring->is_mapped) memcpy((uint8_t *)ring->mapping + at, slot, sizeof slot);
+    /* Without it the bound is only lower, which is still true; so a failure needs no answer. */
+    else (void)aqw_io_write_all(io, ring->handle, at, slot, sizeof slot);
+    ring->slot = !ring->slot;
+}
+
+static aqw_status load_open(const aqw_io *io, int64_t handle, const char *path, aqw_ring_image *image, aqw_fault *fault) {
+    uint8_t header[AQW_RING_HEADER_SIZE], slots[2][16];
+    size_t done = 0;
+    uint64_t file_size = 0;
+    int error = io->size(io->context, handle, &file_size);
+    if (error != 0) return aqw_fault_io(fault, "size", path, error);
+    if (file_size < AQW_RING_DATA) return aqw_fault_corrupt(fault, AQW_REASON_FILE_SIZE, path, 0, file_size);
+    error = aqw_io_read_all(io, handle, 0, header, sizeof header, &done);
+    if (error == 0) error = aqw_io_read_all(io, handle, AQW_RING_SLOT_FIRST, slots[0], sizeof slots[0], &done);
+    if (error == 0) error = aqw_io_read_all(io, handle, AQW_RING_SLOT_SECOND, slots[1], sizeof slots[1], &done);
+    if (error != 0) return aqw_fault_io(fault, "read", path, error);
+    if (memcmp(header, magic, sizeof magic) != 0) return aqw_fault_corrupt(fault, AQW_REASON_HEADER_INVALID, path, 0, 0);
+    if (aqw_load_u32(header + 8) > AQW_FORMAT_VERSION) {
+        aqw_fault_set(fault, AQW_UNSUPPORTED_FORMAT, path);
+        fault->format_version = aqw_load_u32(header + 8);
+        return AQW_UNSUPPORTED_FORMAT;
+    }
+    if (aqw_load_u32(header + 8) != AQW_FORMAT_VERSION || aqw_load_u32(header + 12) != AQW_RING_DATA ||
+        aqw_load_u32(header + 60) != aqw_crc32c(header, 60))
+        return aqw_fault_corrupt(fault, AQW_REASON_HEADER_INVALID, path, 0, 0);
+    image->size = aqw_load_u64(header + 32);
+    if (image->size < AQW_RING_SIZE_MIN || image->size > AQW_RING_SIZE_MAX || image->size % AQW_RING_SIZE_MIN != 0 ||
+        file_size != AQW_RING_DATA + image->size)
+        return aqw_fault_corrupt(fault, AQW_REASON_FILE_SIZE, path, 0, 32);
+    memcpy(image->log_uuid, header + 16, 16);
+    uint64_t a = slot_read(slots[0], image->log_uuid), b = slot_read(slots[1], image->log_uuid);
+    image->durable_sequence = a > b ? a : b;
+
+    image->data = malloc((size_t)image->size);
+    if (image->data == NULL) return aqw_fault_set(fault, AQW_NO_MEMORY, path);
+    error = aqw_io_read_all(io, handle, AQW_RING_DATA, image->data, (size_t)image->size, &done);
+    if (error != 0) return aqw_fault_io(fault, "read", path, error);
+    if (done != image->size) return aqw_fault_corrupt(fault, AQW_REASON_FILE_SIZE, path, 0, done);
+    image->is_present = 1;
+    return AQW_OK;
+}
+
+aqw_status aqw_ring_load(const aqw_io *io, const char *directory, aqw_ring_image *image, aqw_fault *fault) {
+    char path[AQW_PATH_SIZE_MAX + 16];
+    int64_t handle = -1;
+    memset(image, 0, sizeof *image);
+    if (aqw_path_join(path, sizeof path, directory, "ring") != AQW_OK) return aqw_fault_set(fault, AQW_INVALID_ARGUMENT, directory);
+    int error = aqw_io_open(io, path, AQW_OPEN_READ, &handle);
+    if (error == ENOENT) return AQW_OK;
+    if (error != 0) return aqw_fault_io(fault, "open", path, error);
+    aqw_status status = load_open(io, handle, path, image, fault);
+    (void)io->close(io->context, handle);
+    if (status != AQW_OK) aqw_ring_image_free(image);
+    return status;
+}
+
+void aqw_ring_image_free(aqw_ring_image *image) {
+    free(image->data);
+    image->data = NULL;
+    image->is_present = 0;
+}

@@ -1,0 +1,50 @@
+/* The ring: a small file of its own, mapped, in front of the newest segment (format.h, "RING"). An append is a copy
+ * into it; the kernel keeps the bytes when the process is killed. Where mapping is not trusted the data is private memory
+ * and is_mapped is 0: the log then writes every append through. */
+#ifndef AQW_RING_H
+#define AQW_RING_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "fault.h"
+#include "io.h"
+#include "status.h"
+
+typedef struct aqw_ring {
+    uint8_t *data;              /* `size` bytes */
+    uint64_t size;
+    int is_mapped;
+    void *mapping;              /* the whole file, where mapped */
+    int64_t handle;
+    uint8_t log_uuid[16];
+    int slot;                   /* the slot that the next durable sequence goes to */
+} aqw_ring;
+
+/* What a ring file holds, read without mapping it. */
+typedef struct aqw_ring_image {
+    int is_present;
+    uint8_t log_uuid[16];
+    uint64_t durable_sequence;  /* the greatest valid slot, or 0 */
+    uint64_t size;
+    uint8_t *data;              /* `size` bytes, malloc'd; NULL where absent */
+} aqw_ring_image;
+
+/* Makes a new ring file, synced, in the place of any old one, and maps it. Other failures than mapping leave the old
+ * file in place. */
+aqw_status aqw_ring_create(const aqw_io *io, const char *directory, const uint8_t log_uuid[16], uint64_t size,
+                           uint64_t durable_sequence, aqw_ring *ring, aqw_fault *fault);
+void aqw_ring_close(const aqw_io *io, aqw_ring *ring);
+
+/* Copies bytes in and out at a segment position; `size` is at most the ring's. */
+void aqw_ring_put(aqw_ring *ring, uint64_t position, const uint8_t *from, uint64_t size);
+void aqw_ring_get(const aqw_ring *ring, uint64_t position, uint8_t *to, uint64_t size);
+
+/* Notes that all events up to this sequence are on stable storage. Kept by the kernel if the process is killed. */
+void aqw_ring_set_durable(const aqw_io *io, aqw_ring *ring, uint64_t sequence);
+
+/* Reads the ring file. A missing one is AQW_OK with is_present 0; a wrong header is AQW_CORRUPT. */
+aqw_status aqw_ring_load(const aqw_io *io, const char *directory, aqw_ring_image *image, aqw_fault *fault);
+void aqw_ring_image_free(aqw_ring_image *image);
+
+#endif

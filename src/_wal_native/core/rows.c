@@ -1,0 +1,63 @@
+#include "rows.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "limits.h"
+
+#define FIRST_CHUNK_CAPACITY 8u
+
+static size_t chunk_size(const aqw_rows *rows) { return (size_t)rows->row_size * AQW_ROWS_PER_CHUNK; }
+
+void aqw_rows_init(aqw_rows *rows, aqw_heap *heap, uint32_t row_size) {
+    memset(rows, 0, sizeof *rows);
+    rows->heap = heap;
+    rows->row_size = row_size;
+}
+
+void aqw_rows_free(aqw_rows *rows) {
+    for (uint32_t i = 0; i < rows->chunk_count; i++) aqw_heap_return(rows->heap, rows->chunks[i], chunk_size(rows));
+    aqw_heap_return(rows->heap, rows->chunks, rows->chunk_capacity * sizeof(uint8_t *));
+    aqw_rows_init(rows, rows->heap, rows->row_size);
+}
+
+static aqw_status grow_list(aqw_rows *rows) {
+    uint32_t capacity = rows->chunk_capacity ? rows->chunk_capacity * 2 : FIRST_CHUNK_CAPACITY;
+    uint8_t **chunks = aqw_heap_take(rows->heap, capacity * sizeof(uint8_t *));
+    if (!chunks) return AQW_NO_MEMORY;
+    if (rows->chunk_count) memcpy(chunks, rows->chunks, rows->chunk_count * sizeof(uint8_t *));
+    aqw_heap_return(rows->heap, rows->chunks, rows->chunk_capacity * sizeof(uint8_t *));
+    rows->chunks = chunks;
+    rows->chunk_capacity = capacity;
+    return AQW_OK;
+}
+
+aqw_status aqw_rows_reserve(aqw_rows *rows, uint32_t extra) {
+    if (extra > AQW_ROW_COUNT_MAX - rows->count) return AQW_NO_MEMORY;
+    uint64_t needed = (uint64_t)rows->count + extra;
+    while ((uint64_t)rows->chunk_count * AQW_ROWS_PER_CHUNK < needed) {
+        if (rows->chunk_count == rows->chunk_capacity && grow_list(rows) != AQW_OK) return AQW_NO_MEMORY;
+        uint8_t *chunk = aqw_heap_take(rows->heap, chunk_size(rows));
+        if (!chunk) return AQW_NO_MEMORY;
+        rows->chunks[rows->chunk_count++] = chunk;
+    }
+    return AQW_OK;
+}
+
+uint32_t aqw_rows_add(aqw_rows *rows) {
+    uint32_t row = ++rows->count;
+    assert((uint64_t)rows->chunk_count * AQW_ROWS_PER_CHUNK >= row);
+    memset(aqw_rows_at(rows, row), 0, rows->row_size);
+    return row;
+}
+
+void *aqw_rows_at(const aqw_rows *rows, uint32_t row) {
+    assert(row >= 1 && row <= rows->count);
+    uint32_t index = row - 1;
+    return rows->chunks[index / AQW_ROWS_PER_CHUNK] + (size_t)(index % AQW_ROWS_PER_CHUNK) * rows->row_size;
+}
+
+void aqw_rows_truncate(aqw_rows *rows, uint32_t count) {
+    assert(count <= rows->count);
+    rows->count = count;
+}

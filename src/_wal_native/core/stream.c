@@ -1,0 +1,291 @@
+/* The chain of segments, and walking it. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "format.h"
+#include "stream_internal.h"
+
+typedef struct listing {
+    aqw_stream *stream;
+    aqw_status status;
+} listing;
+
+aqw_status aqw_stream_corrupt(const aqw_stream *stream, uint64_t index, aqw_reason reason, uint64_t offset,
+                              uint64_t first_sequence, uint64_t last_sequence, aqw_fault *fault) {
+    char path[AQW_PATH_SIZE_MAX + 64];
+    const aqw_segment_header *segment = &stream->segments[index];
+    (void)aqw_segment_path(path, sizeof path, stream->directory, segment->place.segment_number, segment->place.first_sequence);
+    aqw_fault_corrupt(fault, reason, path, segment->place.segment_number, offset);
+    fault->first_sequence = first_sequence;
+    fault->last_sequence = last_sequence;
+    return AQW_CORRUPT;
+}
+
+static void visit_name(void *to, const char *name) {
+    listing *list = to;
+    aqw_stream *stream = list->stream;
+    uint64_t number = 0, first_sequence = 0;
+    if (list->status != AQW_OK || !aqw_segment_name_parse(name, &number, &first_sequence)) return;
+    if (stream->segment_count == stream->segment_capacity) {
+        uint64_t capacity = stream->segment_capacity == 0 ? 64 : 2 * stream->segment_capacity;
+        aqw_segment_header *grown = capacity > 2 * (uint64_t)AQW_SEGMENT_COUNT_MAX
+                                        ? NULL : realloc(stream->segments, (size_t)capacity * sizeof *grown);
+        if (grown == NULL) {
+            list->status = AQW_NO_MEMORY;
+            return;
+        }
+        stream->segments = grown;
+        stream->segment_capacity = capacity;
+    }
+    aqw_segment_header *segment = &stream->segments[stream->segment_count++];
+    memset(segment, 0, sizeof *segment);
+    segment->place.segment_number = number;
+    segment->place.first_sequence = first_sequence;
+}
+
+static int by_number(const void *a, const void *b) {
+    const aqw_segment_header *left = a, *right = b;
+    if (left->place.segment_number != right->place.segment_number)
+        return left->place.segment_number < right->place.segment_number ? -1 : 1;
+    return (left->place.first_sequence > right->place.first_sequence) - (left->place.first_sequence < right->place.first_sequence);
+}
+
+static aqw_status list_segments(aqw_stream *stream, aqw_fault *fault) {
+    char wal[AQW_PATH_SIZE_MAX + 8];
+    listing list = {stream, AQW_OK};
+    if (aqw_path_join(wal, sizeof wal, stream->directory, "wal") != AQW_OK)
+        return aqw_fault_set(fault, AQW_INVALID_ARGUMENT, stream->directory);
+    int error = stream->io.check_directory(stream->io.context, wal);
+    if (error == ENOENT) return AQW_OK;
+    if (error == ENOTDIR) return aqw_fault_corrupt(fault, AQW_REASON_DIRECTORY, wal, 0, 0);
+    if (error == 0) error = stream->io.list(stream->io.context, wal, visit_name, &list);
+    if (error != 0) return aqw_fault_io(fault, "list", wal, error);
+    if (list.status != AQW_OK) return aqw_fault_set(fault, list.status, wal);
+    if (stream->segment_count > 0) qsort(stream->segments, (size_t)stream->segment_count, sizeof *stream->segments, by_number);
+    return AQW_OK;
+}
+
+static aqw_status open_segment(aqw_stream *stream, uint64_t index, char *path, size_t capacity, int64_t *handle, aqw_fault *fault) {
+    const aqw_place *place = &stream->segments[index].place;
+    if (aqw_segment_path(path, capacity, stream->directory, place->segment_number, place->first_sequence) != AQW_OK)
+        return aqw_fault_set(fault, AQW_INVALID_ARGUMENT, stream->directory);
+    int error = aqw_io_open(&stream->io, path, AQW_OPEN_READ, handle);
+    return error == 0 ? AQW_OK : aqw_fault_io(fault, "open", path, error);
+}
+
+/* Header of segment `index`, and its fit to the predecessor. */
+static aqw_status load_header(aqw_stream *stream, uint64_t index, aqw_fault *fault) {
+    char path[AQW_PATH_SIZE_MAX + 64];
+    int64_t handle = -1;
+    aqw_segment_header *segment = &stream->segments[index];
+    aqw_status status = open_segment(stream, index, path, sizeof path, &handle, fault);
+    if (status != AQW_OK) return status;
+    aqw_segment_header header;
+    status = aqw_segment_header_load(&stream->io, handle, path, segment->place.segment_number, segment->place.first_sequence,
+                                     &header, fault);
+    (void)stream->io.close(stream->io.context, handle);
+    if (status != AQW_OK) return status;
+    *segment = header;
+    const aqw_segment_header *before = index > 0 ? segment - 1 : NULL;
+    aqw_reason reason = AQW_REASON_NONE;
+    uint64_t first = segment->place.first_sequence;
+    if (before == NULL) {
+        if (segment->place.segment_number != 1 || first != 1) reason = AQW_REASON_HISTORY_MISSING;
+        else if (segment->link_number != 0 || segment->link_last_sequence != 0) reason = AQW_REASON_LINK;
+    } else if (memcmp(before->place.log_uuid, segment->place.log_uuid, 16) != 0) {
+        reason = AQW_REASON_OTHER_LOG;
+    } else if (segment->link_number != before->place.segment_number || segment->link_salt != before->place.salt ||
+               segment->link_end < AQW_SEGMENT_DATA || segment->link_end > before->file_size ||
+               segment->link_end % AQW_RECORD_ALIGNMENT != 0 || segment->link_last_sequence != first - 1 ||
+               first < before->place.first_sequence) {
+        reason = AQW_REASON_LINK;
+    }
+    if (reason == AQW_REASON_NONE && segment->watermark < first - 1) reason = AQW_REASON_HEADER_INVALID;
+    if (reason == AQW_REASON_NONE) return AQW_OK;
+    return aqw_stream_corrupt(stream, index, reason, 0, before == NULL ? 1 : first, segment->watermark, fault);
+}
+
+static aqw_status check_numbers(const aqw_stream *stream, aqw_fault *fault) {
+    for (uint64_t i = 1; i < stream->segment_count; i++) {
+        const aqw_place *before = &stream->segments[i - 1].place, *place = &stream->segments[i].place;
+        if (place->segment_number == before->segment_number)
+            return aqw_stream_corrupt(stream, i, AQW_REASON_SEGMENT_DUPLICATE, 0, 0, 0, fault);
+        if (place->segment_number != before->segment_number + 1)
+            return aqw_stream_corrupt(stream, i, AQW_REASON_SEGMENT_MISSING, 0, before->first_sequence, place->first_sequence - 1, fault);
+    }
+    return AQW_OK;
+}
+
+static aqw_status load_bytes(aqw_stream *stream, uint64_t index, uint8_t *to, uint64_t size, aqw_fault *fault) {
+    char path[AQW_PATH_SIZE_MAX + 64];
+    int64_t handle = -1;
+    size_t done = 0;
+    aqw_status status = open_segment(stream, index, path, sizeof path, &handle, fault);
+    if (status != AQW_OK) return status;
+    int error = aqw_io_read_all(&stream->io, handle, 0, to, (size_t)size, &done);
+    (void)stream->io.close(stream->io.context, handle);
+    if (error != 0) return aqw_fault_io(fault, "read", path, error);
+    if (done != size) return aqw_fault_corrupt(fault, AQW_REASON_FILE_SIZE, path, stream->segments[index].place.segment_number, done);
+    return AQW_OK;
+}
+
+static aqw_status check_ring(aqw_stream *stream, aqw_fault *fault) {
+    char path[AQW_PATH_SIZE_MAX + 16];
+    (void)aqw_path_join(path, sizeof path, stream->directory, "ring");
+    if (stream->ring.is_present && memcmp(stream->ring.log_uuid, stream->segments[0].place.log_uuid, 16) != 0)
+        return aqw_fault_corrupt(fault, AQW_REASON_OTHER_LOG, path, 0, 16);
+    return AQW_OK;
+}
+
+static aqw_status open_all(aqw_stream *stream, aqw_fault *fault) {
+    aqw_status status = list_segments(stream, fault);
+    if (status == AQW_OK) status = aqw_ring_load(&stream->io, stream->directory, &stream->ring, fault);
+    if (status != AQW_OK) return status;
+    if (stream->segment_count == 0) {
+        if (!stream->ring.is_present) return aqw_fault_set(fault, AQW_NOT_A_QUEUE, stream->directory);
+        aqw_fault_corrupt(fault, AQW_REASON_SEGMENT_MISSING, stream->directory, 1, 0);
+        fault->first_sequence = 1;
+        fault->last_sequence = stream->ring.durable_sequence;
+        return AQW_CORRUPT;
+    }
+    status = check_numbers(stream, fault);
+    for (uint64_t i = 0; status == AQW_OK && i < stream->segment_count; i++) status = load_header(stream, i, fault);
+    if (status == AQW_OK) status = check_ring(stream, fault);
+    if (status != AQW_OK) return status;
+    uint64_t newest = stream->segment_count - 1;
+    stream->newest = malloc((size_t)stream->segments[newest].file_size);
+    stream->scratch = stream->ring.is_present ? malloc((size_t)stream->ring.size) : NULL;
+    if (stream->newest == NULL || (stream->ring.is_present && stream->scratch == NULL))
+        return aqw_fault_set(fault, AQW_NO_MEMORY, stream->directory);
+    status = load_bytes(stream, newest, stream->newest, stream->segments[newest].file_size, fault);
+    return status == AQW_OK ? aqw_stream_find_end(stream, fault) : status;
+}
+
+aqw_status aqw_stream_open(const aqw_io *io, const char *directory, aqw_stream **out, aqw_fault *fault) {
+    aqw_stream *stream = calloc(1, sizeof *stream);
+    if (stream == NULL) return aqw_fault_set(fault, AQW_NO_MEMORY, directory);
+    size_t size = strlen(directory) + 1;
+    if (size > sizeof stream->directory) {
+        free(stream);
+        return aqw_fault_set(fault, AQW_INVALID_ARGUMENT, directory);
+    }
+    stream->io = *io;
+    memcpy(stream->directory, directory, size);
+    aqw_status status = open_all(stream, fault);
+    stream->position = AQW_SEGMENT_DATA;
+    if (status == AQW_OK) *out = stream;
+    else aqw_stream_free(stream);
+    return status;
+}
+
+void aqw_stream_free(aqw_stream *stream) {
+    if (stream == NULL) return;
+    aqw_ring_image_free(&stream->ring);
+    free(stream->segments);
+    free(stream->newest);
+    free(stream->older);
+    free(stream->scratch);
+    free(stream);
+}
+
+const aqw_stream_summary *aqw_stream_summary_of(const aqw_stream *stream) { return &stream->summary; }
+
+const aqw_segment_header *aqw_stream_newest(const aqw_stream *stream) { return &stream->segments[stream->segment_count - 1]; }
+
+const aqw_segment_header *aqw_stream_segment(const aqw_stream *stream, uint64_t index) {
+    return index < stream->segment_count ? &stream->segments[index] : NULL;
+}
+
+const uint8_t *aqw_stream_dropped(const aqw_stream *stream) { return stream->newest + stream->summary.dropped_from; }
+
+const uint8_t *aqw_stream_ring(const aqw_stream *stream, uint64_t *size) {
+    *size = stream->ring.is_present ? stream->ring.size : 0;
+    return stream->ring.data;
+}
+
+/* Loads the older segment `index`, up to the end that its successor's link gives. */
+static aqw_status load_older(aqw_stream *stream, aqw_fault *fault) {
+    uint64_t end = stream->segments[stream->index + 1].link_end;
+    if (end > stream->older_capacity) {
+        uint8_t *grown = realloc(stream->older, (size_t)end);
+        if (grown == NULL) return aqw_fault_set(fault, AQW_NO_MEMORY, stream->directory);
+        stream->older = grown;
+        stream->older_capacity = end;
+    }
+    aqw_status status = load_bytes(stream, stream->index, stream->older, end, fault);
+    stream->is_loaded = status == AQW_OK;
+    stream->position = AQW_SEGMENT_DATA;
+    stream->ordinal = 0;
+    stream->in_batch = 0;
+    return status;
+}
+
+/* The flags of a record against the batch it stands in: 1 where they fit. */
+static int batch_fits(int in_batch, const aqw_record *record) {
+    return in_batch ? record->flags != 0 : record->flags != AQW_FLAG_BATCH_END;
+}
+
+static void step(aqw_stream *stream, const aqw_record *record) {
+    stream->position += record->size;
+    if (record->kind < AQW_KIND_MARKER) stream->ordinal++;
+    stream->in_batch = record->flags == AQW_FLAG_BATCH_OPEN;
+}
+
+/* The end of an older segment is reached: it must hold what its successor says. */
+static aqw_status finish_older(aqw_stream *stream, aqw_fault *fault) {
+    const aqw_segment_header *segment = &stream->segments[stream->index], *next = segment + 1;
+    uint64_t events = next->place.first_sequence - segment->place.first_sequence;
+    if (stream->in_batch)
+        return aqw_stream_corrupt(stream, stream->index, AQW_REASON_BATCH, stream->position,
+                                  segment->place.first_sequence + stream->ordinal, next->place.first_sequence - 1, fault);
+    if (stream->ordinal != events)
+        return aqw_stream_corrupt(stream, stream->index, AQW_REASON_RECORD_COUNT, stream->position,
+                                  segment->place.first_sequence + stream->ordinal, next->place.first_sequence - 1, fault);
+    stream->index++;
+    stream->is_loaded = 0;
+    stream->position = AQW_SEGMENT_DATA;
+    stream->ordinal = 0;
+    return AQW_OK;
+}
+
+static aqw_status next_newest(aqw_stream *stream, aqw_record *record) {
+    if (stream->position >= stream->summary.end) return AQW_END;
+    /* find_end has been here: something is found, and batches are whole. */
+    if (aqw_stream_choose(stream, stream->position, stream->ordinal, stream->summary.durable_sequence, record) == SOURCE_NONE) return AQW_END;
+    step(stream, record);
+    return AQW_OK;
+}
+
+aqw_status aqw_stream_next(aqw_stream *stream, aqw_record *record, aqw_fault *fault) {
+    while (stream->index + 1 < stream->segment_count) {
+        if (!stream->is_loaded) {
+            aqw_status status = load_older(stream, fault);
+            if (status != AQW_OK) return status;
+        }
+        const aqw_segment_header *segment = &stream->segments[stream->index], *next = segment + 1;
+        if (stream->position == next->link_end) {
+            aqw_status status = finish_older(stream, fault);
+            if (status != AQW_OK) return status;
+            continue;
+        }
+        uint64_t expected = segment->place.first_sequence + stream->ordinal;
+        if (!aqw_record_check(stream->older + stream->position, (size_t)(next->link_end - stream->position), &segment->place,
+                              stream->position, stream->ordinal, record))
+            return aqw_stream_corrupt(stream, stream->index, AQW_REASON_RECORD_INVALID, stream->position, expected,
+                                      next->place.first_sequence - 1, fault);
+        if (!batch_fits(stream->in_batch, record))
+            return aqw_stream_corrupt(stream, stream->index, AQW_REASON_BATCH, stream->position, expected,
+                                      next->place.first_sequence - 1, fault);
+        step(stream, record);
+        return AQW_OK;
+    }
+    return next_newest(stream, record);
+}
+
+void aqw_stream_seek_durable_end(aqw_stream *stream) {
+    stream->index = stream->segment_count - 1;
+    stream->position = stream->summary.durable_end;
+    stream->ordinal = (uint32_t)(stream->summary.durable_last_sequence + 1 - aqw_stream_newest(stream)->place.first_sequence);
+    stream->in_batch = 0;
+}

@@ -1,0 +1,56 @@
+/* Reading a log back: the one reader of segments and ring, for recovery and for the tools that only look.
+ * The rules are those of format.h, "READING". A stream writes and creates nothing. */
+#ifndef AQW_STREAM_H
+#define AQW_STREAM_H
+
+#include <stdint.h>
+
+#include "fault.h"
+#include "io.h"
+#include "record.h"
+#include "segment.h"
+#include "status.h"
+
+typedef struct aqw_stream aqw_stream;
+
+/* What is known once a stream is open. */
+typedef struct aqw_stream_summary {
+    uint64_t segments;
+    uint64_t first_sequence;        /* of the log: 1 */
+    uint64_t last_sequence;         /* of the last event that counts, 0 where there is none */
+    uint64_t durable_sequence;      /* W */
+    int is_clean;                   /* ends with a close marker that covers everything */
+    uint64_t end;                   /* position in the newest segment where the stream ends */
+    uint32_t ordinal;               /* events in the newest segment, up to there */
+    uint64_t durable_end;           /* position behind the last event (or whole batch) at or below W */
+    uint64_t durable_last_sequence; /* that event's sequence */
+    uint64_t ring_events;           /* events that only the ring has */
+    uint64_t dropped_from;          /* bytes of the newest segment that do not count: from here ... */
+    uint64_t dropped_bytes;         /* ... that many, up to the last that is not zero; 0 = none */
+    uint64_t dropped_events;        /* whole events seen among what is dropped (segment or ring) */
+    int ring_has_dropped;           /* 1 where some of them are in the ring */
+    int drop_reason;                /* aqw_reason: torn, or batch for an unfinished one */
+} aqw_stream_summary;
+
+/* Opens the log in a queue's directory and decides where it ends. AQW_NOT_A_QUEUE where there is neither segment nor ring.
+ * AQW_CORRUPT, AQW_UNSUPPORTED_FORMAT, AQW_IO_ERROR, AQW_NO_MEMORY as the fault says. */
+aqw_status aqw_stream_open(const aqw_io *io, const char *directory, aqw_stream **stream, aqw_fault *fault);
+void aqw_stream_free(aqw_stream *stream);
+
+const aqw_stream_summary *aqw_stream_summary_of(const aqw_stream *stream);
+/* The newest segment's header. */
+const aqw_segment_header *aqw_stream_newest(const aqw_stream *stream);
+/* Header of segment `index` from 0, oldest first. */
+const aqw_segment_header *aqw_stream_segment(const aqw_stream *stream, uint64_t index);
+
+/* The next record that counts, markers and pads included; it points into the stream's memory until the next call.
+ * AQW_END after the last. Damage in an older segment is met, and reported, when the stream gets there. */
+aqw_status aqw_stream_next(aqw_stream *stream, aqw_record *record, aqw_fault *fault);
+/* Starts over, at the position in the newest segment behind the durable events: what a new segment must hold. */
+void aqw_stream_seek_durable_end(aqw_stream *stream);
+
+/* The dropped bytes of the newest segment (dropped_bytes of them), and the ring's data, for quarantine. */
+const uint8_t *aqw_stream_dropped(const aqw_stream *stream);
+const uint8_t *aqw_stream_ring(const aqw_stream *stream, uint64_t *size);
+
+#endif

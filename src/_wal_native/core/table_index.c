@@ -1,0 +1,218 @@
+/* The keys of every kind of row: how a row is hashed, and how it is found. */
+#include <string.h>
+
+#include "bytes.h"
+#include "table_internal.h"
+
+#define PAIR_SIZE 32            /* two identifiers */
+
+static uint64_t hash_numbers(const aqw_table *table, uint32_t first, uint32_t second) {
+    uint8_t key[8];
+    aqw_store_u32(key, first);
+    aqw_store_u32(key + 4, second);
+    return aqw_hash_bytes(&table->hash_key, key, sizeof key);
+}
+
+static uint64_t hash_pair(const aqw_table *table, const uint8_t *first_id, const uint8_t *second_id) {
+    uint8_t key[PAIR_SIZE];
+    memcpy(key, first_id, 16);
+    memcpy(key + 16, second_id, 16);
+    return aqw_hash_bytes(&table->hash_key, key, sizeof key);
+}
+
+static uint64_t hash_attempt(const aqw_table *table, uint32_t run, const uint8_t *attempt_id) {
+    uint8_t key[20];
+    memcpy(key, attempt_id, 16);
+    aqw_store_u32(key + 16, run);
+    return aqw_hash_bytes(&table->hash_key, key, sizeof key);
+}
+
+static uint64_t hash_capability(const aqw_table *table, const uint8_t *actor_id, const uint8_t *tenant_id,
+                                const uint8_t *capability, uint32_t size) {
+    uint8_t key[PAIR_SIZE + 8];
+    memcpy(key, actor_id, 16);
+    memcpy(key + 16, tenant_id, 16);
+    aqw_store_u64(key + PAIR_SIZE, aqw_hash_bytes(&table->hash_key, capability, size));
+    return aqw_hash_bytes(&table->hash_key, key, sizeof key);
+}
+
+/* Rows whose key is one identifier, at their start. */
+#define ID_IS_FIRST(type, field) _Static_assert(offsetof(type, field) == 0, "the key comes first")
+ID_IS_FIRST(aqw_task_row, task_id);
+ID_IS_FIRST(aqw_run_row, run_id);
+ID_IS_FIRST(aqw_parent_row, parent_task_id);
+ID_IS_FIRST(aqw_subscription_row, subscription_id);
+ID_IS_FIRST(aqw_actor_row, actor_id);
+ID_IS_FIRST(aqw_tenant_row, tenant_id);
+
+static uint64_t hash_id_row(const aqw_table *table, int kind, uint32_t row) {
+    return aqw_hash_id(&table->hash_key, aqw_rows_at(&table->rows[kind], row));
+}
+
+static uint64_t task_hash(const void *context, uint32_t row) { return hash_id_row(context, AQW_ROW_TASK, row); }
+static uint64_t run_hash(const void *context, uint32_t row) { return hash_id_row(context, AQW_ROW_RUN, row); }
+static uint64_t parent_hash(const void *context, uint32_t row) { return hash_id_row(context, AQW_ROW_PARENT, row); }
+static uint64_t actor_hash(const void *context, uint32_t row) { return hash_id_row(context, AQW_ROW_ACTOR, row); }
+static uint64_t tenant_hash(const void *context, uint32_t row) { return hash_id_row(context, AQW_ROW_TENANT, row); }
+static uint64_t subscription_hash(const void *context, uint32_t row) {
+    return hash_id_row(context, AQW_ROW_SUBSCRIPTION, row);
+}
+
+static uint64_t attempt_hash(const void *context, uint32_t row) {
+    const aqw_table *table = context;
+    const aqw_attempt_row *attempt = aqw_rows_at(&table->rows[AQW_ROW_ATTEMPT], row);
+    return hash_attempt(table, attempt->run, attempt->attempt_id);
+}
+
+static uint64_t dependency_hash(const void *context, uint32_t row) {
+    const aqw_table *table = context;
+    const aqw_dependency_row *dependency = aqw_rows_at(&table->rows[AQW_ROW_DEPENDENCY], row);
+    return hash_numbers(table, dependency->task, dependency->depends_on);
+}
+
+static uint64_t budget_hash(const void *context, uint32_t row) {
+    const aqw_table *table = context;
+    const aqw_budget_row *budget = aqw_rows_at(&table->rows[AQW_ROW_BUDGET], row);
+    return hash_numbers(table, budget->task, budget->dimension);
+}
+
+static uint64_t role_hash(const void *context, uint32_t row) {
+    const aqw_table *table = context;
+    const aqw_role_row *role = aqw_rows_at(&table->rows[AQW_ROW_ROLE], row);
+    return hash_pair(table, role->actor_id, role->tenant_id);
+}
+
+static uint64_t capability_hash(const void *context, uint32_t row) {
+    const aqw_table *table = context;
+    const aqw_capability_row *grant = aqw_rows_at(&table->rows[AQW_ROW_CAPABILITY], row);
+    return hash_capability(table, grant->actor_id, grant->tenant_id, grant->capability, grant->capability_size);
+}
+
+aqw_map_hash aqw_index_hash_of(int kind) {
+    switch (kind) {
+    case AQW_ROW_TASK: return task_hash;
+    case AQW_ROW_RUN: return run_hash;
+    case AQW_ROW_ATTEMPT: return attempt_hash;
+    case AQW_ROW_DEPENDENCY: return dependency_hash;
+    case AQW_ROW_PARENT: return parent_hash;
+    case AQW_ROW_BUDGET: return budget_hash;
+    case AQW_ROW_SUBSCRIPTION: return subscription_hash;
+    case AQW_ROW_ACTOR: return actor_hash;
+    case AQW_ROW_TENANT: return tenant_hash;
+    case AQW_ROW_ROLE: return role_hash;
+    case AQW_ROW_CAPABILITY: return capability_hash;
+    default: return NULL;
+    }
+}
+
+aqw_status aqw_index_reserve(aqw_table *table, int kind, uint32_t extra) {
+    aqw_status status = aqw_rows_reserve(&table->rows[kind], extra);
+    if (status != AQW_OK || !table->maps[kind].hash_of) return status;
+    return aqw_map_reserve(&table->maps[kind], extra);
+}
+
+void aqw_index_insert(aqw_table *table, int kind, uint32_t row) {
+    aqw_map *map = &table->maps[kind];
+    aqw_map_insert(map, map->hash_of(table, row), row);
+}
+
+void aqw_index_remove(aqw_table *table, int kind, uint32_t row) {
+    aqw_map *map = &table->maps[kind];
+    if (map->hash_of) aqw_map_remove(map, map->hash_of(table, row), row);
+}
+
+static uint32_t find_id(const aqw_table *table, int kind, const uint8_t *id) {
+    const aqw_map *map = &table->maps[kind];
+    aqw_map_probe probe;
+    aqw_map_find(map, aqw_hash_id(&table->hash_key, id), &probe);
+    for (uint32_t row = aqw_map_next(map, &probe); row; row = aqw_map_next(map, &probe)) {
+        if (aqw_id_equal(aqw_rows_at(&table->rows[kind], row), id)) return row;
+    }
+    return 0;
+}
+
+uint32_t aqw_table_find_task(const aqw_table *table, const uint8_t task_id[16]) {
+    return find_id(table, AQW_ROW_TASK, task_id);
+}
+
+uint32_t aqw_table_find_run(const aqw_table *table, const uint8_t run_id[16]) {
+    return find_id(table, AQW_ROW_RUN, run_id);
+}
+
+uint32_t aqw_table_find_parent(const aqw_table *table, const uint8_t parent_task_id[16]) {
+    return find_id(table, AQW_ROW_PARENT, parent_task_id);
+}
+
+uint32_t aqw_table_find_subscription(const aqw_table *table, const uint8_t subscription_id[16]) {
+    return find_id(table, AQW_ROW_SUBSCRIPTION, subscription_id);
+}
+
+uint32_t aqw_table_find_actor(const aqw_table *table, const uint8_t actor_id[16]) {
+    return find_id(table, AQW_ROW_ACTOR, actor_id);
+}
+
+uint32_t aqw_table_find_tenant(const aqw_table *table, const uint8_t tenant_id[16]) {
+    return find_id(table, AQW_ROW_TENANT, tenant_id);
+}
+
+uint32_t aqw_index_find_attempt(const aqw_table *table, uint32_t run, const uint8_t attempt_id[16]) {
+    const aqw_map *map = &table->maps[AQW_ROW_ATTEMPT];
+    aqw_map_probe probe;
+    aqw_map_find(map, hash_attempt(table, run, attempt_id), &probe);
+    for (uint32_t row = aqw_map_next(map, &probe); row; row = aqw_map_next(map, &probe)) {
+        const aqw_attempt_row *attempt = aqw_rows_at(&table->rows[AQW_ROW_ATTEMPT], row);
+        if (attempt->run == run && aqw_id_equal(attempt->attempt_id, attempt_id)) return row;
+    }
+    return 0;
+}
+
+uint32_t aqw_index_find_dependency(const aqw_table *table, uint32_t task, uint32_t depends_on) {
+    const aqw_map *map = &table->maps[AQW_ROW_DEPENDENCY];
+    aqw_map_probe probe;
+    aqw_map_find(map, hash_numbers(table, task, depends_on), &probe);
+    for (uint32_t row = aqw_map_next(map, &probe); row; row = aqw_map_next(map, &probe)) {
+        const aqw_dependency_row *dependency = aqw_rows_at(&table->rows[AQW_ROW_DEPENDENCY], row);
+        if (dependency->task == task && dependency->depends_on == depends_on) return row;
+    }
+    return 0;
+}
+
+uint32_t aqw_table_find_budget(const aqw_table *table, const uint8_t task_id[16], uint8_t dimension) {
+    uint32_t task = aqw_table_find_task(table, task_id);
+    if (!task) return 0;
+    const aqw_map *map = &table->maps[AQW_ROW_BUDGET];
+    aqw_map_probe probe;
+    aqw_map_find(map, hash_numbers(table, task, dimension), &probe);
+    for (uint32_t row = aqw_map_next(map, &probe); row; row = aqw_map_next(map, &probe)) {
+        const aqw_budget_row *budget = aqw_rows_at(&table->rows[AQW_ROW_BUDGET], row);
+        if (budget->task == task && budget->dimension == dimension) return row;
+    }
+    return 0;
+}
+
+uint32_t aqw_table_find_role(const aqw_table *table, const uint8_t actor_id[16], const uint8_t tenant_id[16]) {
+    const aqw_map *map = &table->maps[AQW_ROW_ROLE];
+    aqw_map_probe probe;
+    aqw_map_find(map, hash_pair(table, actor_id, tenant_id), &probe);
+    for (uint32_t row = aqw_map_next(map, &probe); row; row = aqw_map_next(map, &probe)) {
+        const aqw_role_row *role = aqw_rows_at(&table->rows[AQW_ROW_ROLE], row);
+        if (aqw_id_equal(role->actor_id, actor_id) && aqw_id_equal(role->tenant_id, tenant_id)) return row;
+    }
+    return 0;
+}
+
+uint32_t aqw_table_find_capability(const aqw_table *table, const uint8_t actor_id[16], const uint8_t tenant_id[16],
+                                   aqw_bytes capability) {
+    const aqw_map *map = &table->maps[AQW_ROW_CAPABILITY];
+    aqw_map_probe probe;
+    aqw_map_find(map, hash_capability(table, actor_id, tenant_id, capability.data, capability.size), &probe);
+    for (uint32_t row = aqw_map_next(map, &probe); row; row = aqw_map_next(map, &probe)) {
+        const aqw_capability_row *grant = aqw_rows_at(&table->rows[AQW_ROW_CAPABILITY], row);
+        if (aqw_id_equal(grant->actor_id, actor_id) && aqw_id_equal(grant->tenant_id, tenant_id) &&
+            grant->capability_size == capability.size &&
+            (capability.size == 0 || memcmp(grant->capability, capability.data, capability.size) == 0)) {
+            return row;
+        }
+    }
+    return 0;
+}

@@ -1,0 +1,250 @@
+/* The state table's rows, and the table itself. Private to table*.c.
+ *
+ * Sizes matter: a completed run with its task, history and attempt is to take less than 480 bytes in all, so
+ * rows name each other by row number (4 bytes), history's first entry is implied, and sizes share a word with flags. */
+#ifndef AQW_TABLE_INTERNAL_H
+#define AQW_TABLE_INTERNAL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "arena.h"
+#include "event.h"
+#include "hash.h"
+#include "map.h"
+#include "memory.h"
+#include "rows.h"
+#include "table.h"
+
+enum aqw_row_kind {
+    AQW_ROW_TASK = 0,
+    AQW_ROW_RUN = 1,
+    AQW_ROW_HISTORY = 2,
+    AQW_ROW_ATTEMPT = 3,
+    AQW_ROW_DEPENDENCY = 4,
+    AQW_ROW_PARENT = 5,
+    AQW_ROW_CHILD = 6,
+    AQW_ROW_BUDGET = 7,
+    AQW_ROW_SUBSCRIPTION = 8,
+    AQW_ROW_ACTOR = 9,
+    AQW_ROW_TENANT = 10,
+    AQW_ROW_ROLE = 11,
+    AQW_ROW_CAPABILITY = 12,
+    AQW_ROW_LEDGER = 13,
+    AQW_ROW_KIND_COUNT = 14
+};
+
+typedef struct aqw_task_row {
+    uint8_t task_id[16];
+    uint64_t created_at;
+    uint64_t canceled_at;
+    const uint8_t *spec;        /* in the arena */
+    uint32_t spec_size : 24;
+    uint32_t is_canceled : 1;
+    uint32_t run_count;
+    uint32_t first_run;
+    uint32_t last_run;
+    uint32_t first_dependency;
+} aqw_task_row;
+
+/* A lease comes and goes, so it has a block of its own, freed with it. */
+typedef struct aqw_lease {
+    uint64_t expiry;
+    uint64_t acquired_at;
+    uint64_t updated_at;
+    uint32_t owner_size;
+    uint8_t owner[];
+} aqw_lease;
+
+typedef struct aqw_run_row {
+    uint8_t run_id[16];
+    uint64_t created_at;
+    uint64_t scheduled_at;
+    uint64_t last_state_change_at;
+    aqw_lease *lease;           /* NULL without one */
+    uint32_t task;
+    int32_t effective_priority;
+    uint32_t attempt_count;
+    uint32_t first_history;
+    uint32_t last_history;
+    uint32_t first_attempt;
+    uint32_t last_attempt;      /* the active one, if any */
+    uint32_t next_in_task;
+    uint8_t state;
+    uint8_t has_active_attempt;
+} aqw_run_row;
+
+typedef struct aqw_history_row {
+    uint64_t timestamp;
+    uint32_t next;
+    uint8_t from_state;
+    uint8_t to_state;
+} aqw_history_row;
+
+typedef struct aqw_attempt_row {
+    uint8_t attempt_id[16];
+    uint64_t started_at;
+    uint64_t finished_at;
+    const uint8_t *ending;      /* in the arena: AQW_ENDING_HEADER_SIZE bytes, then the detail; NULL until finished */
+    uint32_t run;
+    uint32_t next;
+} aqw_attempt_row;
+
+/* An attempt's ending starts with a little-endian word: the detail's size << 8 | the result. */
+#define AQW_ENDING_HEADER_SIZE 4
+
+typedef struct aqw_dependency_row {
+    uint32_t task;
+    uint32_t depends_on;        /* a task's row */
+    uint32_t next_in_task;
+} aqw_dependency_row;
+
+/* A task that others name as their parent; it may itself be unknown. */
+typedef struct aqw_parent_row {
+    uint8_t parent_task_id[16];
+    uint32_t first_child;
+    uint32_t last_child;
+} aqw_parent_row;
+
+typedef struct aqw_child_row {
+    uint32_t task;
+    uint32_t next;
+} aqw_child_row;
+
+typedef struct aqw_budget_row {
+    uint64_t limit;
+    uint64_t consumed;
+    uint64_t allocated_at;
+    uint32_t task;
+    uint8_t dimension;
+    uint8_t is_exhausted;
+} aqw_budget_row;
+
+typedef struct aqw_subscription_row {
+    uint8_t subscription_id[16];
+    uint64_t created_at;
+    uint64_t triggered_at;
+    uint64_t canceled_at;
+    const uint8_t *filter;      /* in the arena */
+    uint32_t filter_size;
+    uint32_t task;
+    uint8_t is_triggered;
+    uint8_t is_canceled;
+} aqw_subscription_row;
+
+/* Bytes that are replaced while the table lives, so not in the arena. */
+typedef struct aqw_owned {
+    uint32_t size;
+    uint8_t data[];
+} aqw_owned;
+
+typedef struct aqw_actor_row {
+    uint8_t actor_id[16];
+    uint64_t registered_at;
+    uint64_t last_heartbeat_at;
+    uint64_t deregistered_at;
+    aqw_owned *registration;
+    uint8_t has_heartbeat;
+    uint8_t is_deregistered;
+} aqw_actor_row;
+
+typedef struct aqw_tenant_row {
+    uint8_t tenant_id[16];
+    uint64_t created_at;
+    aqw_owned *name;
+} aqw_tenant_row;
+
+typedef struct aqw_role_row {
+    uint8_t actor_id[16];
+    uint8_t tenant_id[16];
+    uint64_t assigned_at;
+    aqw_owned *role;
+} aqw_role_row;
+
+typedef struct aqw_capability_row {
+    uint8_t actor_id[16];
+    uint8_t tenant_id[16];
+    uint64_t granted_at;
+    uint64_t revoked_at;
+    const uint8_t *capability;  /* in the arena: part of the key, never replaced */
+    uint32_t capability_size;
+    uint8_t is_revoked;
+} aqw_capability_row;
+
+typedef struct aqw_ledger_row {
+    uint8_t entry_id[16];
+    uint8_t tenant_id[16];
+    uint8_t actor_id[16];
+    uint64_t timestamp;
+    const uint8_t *bytes;       /* in the arena: the key, then the payload */
+    uint32_t key_size;
+    uint32_t payload_size;
+    uint8_t has_actor;
+} aqw_ledger_row;
+
+/* What is not in rows; a batch keeps a copy of it. */
+typedef struct aqw_table_head {
+    uint64_t latest_sequence;
+    aqw_engine_view engine;
+    uint32_t runs_by_state[AQW_RUN_STATE_LAST + 1];
+    uint32_t lease_count;
+} aqw_table_head;
+
+/* Undo: bytes to put back at an address. The bytes follow the header. */
+typedef struct aqw_undo_image {
+    struct aqw_undo_image *previous;
+    void *address;
+    size_t size;
+} aqw_undo_image;
+
+/* Undo: a block that the batch took, or one that it replaced and that is freed only at commit. */
+typedef struct aqw_undo_block {
+    struct aqw_undo_block *previous;
+    void *block;
+    size_t size;
+} aqw_undo_block;
+
+typedef struct aqw_undo {
+    int is_open;
+    aqw_arena arena;            /* of the lists below */
+    aqw_undo_image *images;     /* newest first */
+    aqw_undo_block *taken;
+    aqw_undo_block *replaced;
+    aqw_table_head head;        /* from here on: as it was at begin */
+    uint32_t row_counts[AQW_ROW_KIND_COUNT];
+    aqw_arena_mark arena_mark;
+} aqw_undo;
+
+struct aqw_table {
+    aqw_heap heap;
+    aqw_hash_key hash_key;
+    aqw_table_head head;
+    aqw_rows rows[AQW_ROW_KIND_COUNT];
+    aqw_map maps[AQW_ROW_KIND_COUNT];       /* unused for kinds without a key */
+    aqw_arena arena;
+    aqw_undo undo;
+};
+
+/* table_index.c: the hash of a row of a kind, or NULL for kinds without a key; and lookups by key. */
+aqw_map_hash aqw_index_hash_of(int kind);
+uint32_t aqw_index_find_dependency(const aqw_table *table, uint32_t task, uint32_t depends_on);
+uint32_t aqw_index_find_attempt(const aqw_table *table, uint32_t run, const uint8_t attempt_id[16]);
+/* Room for `extra` more rows of a kind, in the rows and in the index. */
+aqw_status aqw_index_reserve(aqw_table *table, int kind, uint32_t extra);
+/* Puts a row, whose key is filled in, into its index. */
+void aqw_index_insert(aqw_table *table, int kind, uint32_t row);
+void aqw_index_remove(aqw_table *table, int kind, uint32_t row);
+
+/* table_undo.c. All of these do nothing where no batch is open, except that a replaced block is then freed at once. */
+/* Notes what is at an address, before it is changed. Harmless where the change is then not made. */
+aqw_status aqw_undo_keep(aqw_table *table, void *address, size_t size);
+aqw_status aqw_undo_keep_row(aqw_table *table, int kind, uint32_t row);
+/* Makes sure that one aqw_undo_taken and one aqw_undo_replaced can't fail. To be called after the last keep. */
+aqw_status aqw_undo_reserve_blocks(aqw_table *table);
+void aqw_undo_taken(aqw_table *table, void *block, size_t size);
+void aqw_undo_replaced(aqw_table *table, void *block, size_t size);
+
+/* table_apply_records.c: the events that are not about tasks, runs, leases or the engine. */
+aqw_status aqw_apply_record(aqw_table *table, const aqw_event *event);
+
+#endif

@@ -1,0 +1,92 @@
+"""Faults of the core as exceptions: which fields go into the exception that :mod:`_wal_native.status` names.
+
+The same failed system call means two things: while a queue is being opened it is a reason why it does not open; in an open one it
+either poisons the log, or, before a byte of a record was written, only keeps the next segment from being made.
+"""
+
+from _wal_native.core cimport *
+from _wal_native.status cimport raise_status_with
+
+from os import fsdecode
+from pathlib import Path
+
+from actionqueue.errors import CorruptLogError, LockedError, LogSpaceError, LogWriteError, OpenIOError, PoisonedError
+
+
+cdef str path_of(const aqw_fault *fault):
+    return fsdecode(<bytes>fault.path)
+
+
+cdef dict system_call(const aqw_fault *fault):
+    operation = "" if fault.operation == NULL else (<bytes>fault.operation).decode("ascii")
+    return {"operation": operation, "path": path_of(fault), "errno": fault.system_error}
+
+
+cdef dict damage(const aqw_fault *fault):
+    reason = (<bytes>aqw_reason_name(fault.reason)).decode("ascii")
+    if fault.refusal != 0:
+        reason += " (" + (<bytes>aqw_status_name(fault.refusal)).decode("ascii") + ")"
+    return {
+        "path": path_of(fault),
+        "segment": fault.segment or None,
+        "offset": fault.offset if fault.segment else None,
+        "reason": reason,
+        "first_sequence": fault.first_sequence or None,
+        "last_sequence": fault.last_sequence or None,
+    }
+
+
+cdef dict holder_of(str path):
+    """What the lock file says of who holds it; a person wrote to it at their own risk."""
+    fields = {"path": path, "pid": None, "host": None, "started": None}
+    try:
+        text = Path(path).read_text("utf-8", "replace")[:1024]
+    except OSError:
+        return fields
+    for line in text.splitlines():
+        name, _, value = line.partition("=")
+        if name == "host" and value:
+            fields["host"] = value
+        elif name in ("pid", "started") and value.isdecimal():
+            fields[name] = int(value)
+    return fields
+
+
+def locked_error(str path, /):
+    """The LockedError for a lock file that somebody holds, with what it says of who that is."""
+    return LockedError(**holder_of(path))
+
+
+cdef int raise_open_fault(const aqw_fault *fault) except -1:
+    cdef int status = fault.status
+    if status == AQW_IO_ERROR or status == AQW_NO_SPACE:
+        raise OpenIOError(**system_call(fault))
+    if status == AQW_CORRUPT:
+        return raise_status_with(status, damage(fault))
+    if status == AQW_LOCKED:
+        return raise_status_with(status, holder_of(path_of(fault)))
+    if status == AQW_UNSUPPORTED_FORMAT:
+        return raise_status_with(status, {"path": path_of(fault), "version": fault.format_version})
+    if status == AQW_NOT_A_QUEUE:
+        return raise_status_with(status, {"path": path_of(fault)})
+    if status == AQW_INVALID_ARGUMENT:
+        option = path_of(fault) if fault.operation == NULL else (<bytes>fault.operation).decode("ascii")
+        raise ValueError(f"{option} is out of range")
+    return raise_status_with(status, {})
+
+
+cdef object first_failure(const aqw_fault *fault):
+    """The failure that poisoned the log."""
+    if fault.system_error == 0:
+        return CorruptLogError(**damage(fault))
+    return LogWriteError(**system_call(fault))
+
+
+cdef int raise_log_fault(int status, const aqw_fault *fault) except -1:
+    if status == AQW_IO_ERROR or status == AQW_NO_SPACE:
+        raise LogSpaceError(**system_call(fault))
+    if status == AQW_POISONED:
+        # The call that met the failure tells it; later ones tell that there was one.
+        cause = first_failure(fault)
+        raise PoisonedError(cause) if fault.status == AQW_POISONED else cause
+    return raise_status_with(status, {})

@@ -1,0 +1,23 @@
+"""The log's owner."""
+
+from libc.stdint cimport uint64_t
+
+from _wal_native.codec cimport EventEncoder
+from _wal_native.core cimport aqw_batch, aqw_event, aqw_fault, aqw_log
+from _wal_native.table cimport StateTable
+
+
+cdef class Log:
+    cdef aqw_log *log
+    cdef readonly StateTable table      # where appended events are applied
+    cdef EventEncoder encoder
+    cdef aqw_batch batch
+    cdef bint batch_is_open
+    cdef uint64_t generation            # of forks, when the log was opened
+    cdef object __weakref__
+
+    cdef int check(self) except -1
+    cdef int stage(self, object event) except -1
+    cdef int append_and_apply(self, const aqw_event *event) except -1
+    cdef int append_direct(self, const aqw_event *event) except -1
+    cdef int append_staged(self) except -1

@@ -1,0 +1,270 @@
+"""The log of an open queue, and the one native call that appends an event and applies it.
+
+Who may call what when: appends and batches one at a time (the lane's lock is the caller's), everything else from any thread.
+The GIL is released around each C call that may do I/O, and around nothing else.
+"""
+
+cimport cython
+from libc.stdint cimport uint64_t
+
+from _wal_native.codec cimport EventEncoder
+from _wal_native.core cimport *
+from _wal_native.fault cimport raise_log_fault, raise_open_fault
+from _wal_native.status cimport raise_status
+from _wal_native.table cimport StateTable
+
+import os
+import weakref
+
+from actionqueue.errors import ClosedError, ForkedError, RecordTooLarge
+
+DEFAULT_SEGMENT_SIZE = AQW_SEGMENT_SIZE_DEFAULT
+DEFAULT_RING_SIZE = AQW_RING_SIZE_DEFAULT
+
+if aqw_fork_watch() != 0:
+    raise ImportError("the system does not let the library watch for forks")
+
+cdef object open_logs = weakref.WeakSet()
+
+
+def abandon_all():
+    """In a forked child: close the descriptors of the parent's logs, so that the child does not keep the parent's locks."""
+    for log in list(open_logs):
+        (<Log?>log).abandon()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=abandon_all)
+
+
+cdef struct Lane:
+    aqw_table *table
+    const aqw_event *event
+
+
+cdef aqw_status apply_before_append(void *context) noexcept nogil:
+    cdef Lane *lane = <Lane *>context
+    return aqw_table_apply(lane.table, lane.event)
+
+
+@cython.final
+cdef class Log:
+    """An open log. Made by :func:`open_log`; satisfies the writer's protocol of :mod:`actionqueue.authority`."""
+
+    def __cinit__(self):
+        self.log = NULL
+        self.batch_is_open = False
+        self.generation = aqw_fork_generation()
+        aqw_batch_init(&self.batch)
+
+    def __dealloc__(self):
+        cdef aqw_fault fault
+        aqw_batch_free(&self.batch)
+        if self.log != NULL and self.generation == aqw_fork_generation():
+            aqw_log_close(self.log, &fault)
+            aqw_log_free(self.log)
+
+    cdef int check(self) except -1:
+        if self.generation != aqw_fork_generation():
+            raise ForkedError
+        if self.log == NULL:
+            raise ClosedError
+        return 0
+
+    cdef int stage(self, object event) except -1:
+        """Encode an event behind those of the batch under construction."""
+        cdef aqw_event *encoded = self.encoder.fill(event)
+        cdef aqw_status status = aqw_batch_add(&self.batch, encoded)
+        if status == AQW_TOO_LARGE:
+            raise RecordTooLarge(aqw_event_payload_size(encoded), AQW_PAYLOAD_SIZE_MAX)
+        return raise_status(status, encoded.sequence)
+
+    # --- One event ---------------------------------------------------------------------------------------------------
+
+    def append(self, event):
+        """Append an event without applying it. Raises AppendError's causes; see :meth:`submit`."""
+        cdef aqw_fault fault
+        cdef aqw_status status
+        self.check()
+        aqw_batch_reset(&self.batch)
+        self.stage(event)
+        with nogil:
+            status = aqw_log_append(self.log, &self.batch, &fault)
+        if status != AQW_OK:
+            raise_log_fault(status, &fault)
+
+    def flush(self):
+        """Return when every appended event is on stable storage."""
+        self.sync(None)
+
+    def submit(self, event):
+        """Append an event and apply it to the table, as one step that no signal and no other thread can come between.
+
+        Raises RecordTooLarge, RefusedEventError, LogSpaceError or MemoryError with nothing changed; LogWriteError where bytes may have reached
+        the file; PoisonedError, ClosedError, ForkedError.
+        """
+        self.check()
+        aqw_batch_reset(&self.batch)
+        self.stage(event)
+        self.append_and_apply(&self.encoder.event)
+
+    cdef int append_and_apply(self, const aqw_event *event) except -1:
+        cdef aqw_fault fault
+        cdef aqw_status status
+        cdef Lane lane
+        if aqw_log_is_direct(self.log, self.batch.size):
+            return self.append_direct(event)
+        lane.table = self.table.table
+        lane.event = event
+        while True:
+            with cython.critical_section(self.table):
+                status = aqw_log_try_append(self.log, &self.batch, apply_before_append, &lane, &fault)
+            if status == AQW_OK:
+                return 0
+            if status != AQW_NEEDS_ROOM:
+                break
+            with nogil:
+                status = aqw_log_make_room(self.log, self.batch.size, &fault)
+            if status != AQW_OK:
+                break
+        return raise_log_fault(status, &fault) if status < AQW_REFUSED_SEQUENCE else raise_status(status, event.sequence)
+
+    cdef int append_direct(self, const aqw_event *event) except -1:
+        """The same for what is written to the segment before its append returns: applied first, and undone if that fails."""
+        self.table.begin()
+        try:
+            self.table.apply(event)
+            self.append_staged()
+        except BaseException:
+            self.table.rollback()
+            raise
+        self.table.commit()
+        return 0
+
+    cdef int append_staged(self) except -1:
+        cdef aqw_fault fault
+        cdef aqw_status status
+        with nogil:
+            status = aqw_log_append(self.log, &self.batch, &fault)
+        return 0 if status == AQW_OK else raise_log_fault(status, &fault)
+
+    # --- Batches -----------------------------------------------------------------------------------------------------
+
+    def batch_begin(self):
+        """Begin a batch: what :meth:`batch_add` applies until the commit is undone by a rollback."""
+        self.check()
+        self.table.begin()
+        aqw_batch_reset(&self.batch)
+        self.batch_is_open = True
+
+    def batch_add(self, event):
+        """Apply an event and stage it for the append. After an exception the batch must be rolled back."""
+        self.stage(event)
+        self.table.apply(&self.encoder.event)
+
+    def batch_commit(self):
+        """Append the batch as one. After an exception it must be rolled back."""
+        self.check()
+        if self.batch.count > 0:
+            self.append_staged()
+        self.batch_is_open = False
+        self.table.commit()
+
+    def batch_rollback(self):
+        """Undo the batch, if one is open."""
+        if self.batch_is_open:
+            self.batch_is_open = False
+            self.table.rollback()
+
+    # --- Durability --------------------------------------------------------------------------------------------------
+
+    def sync(self, sequence):
+        """Return when every event up to `sequence` (None: every event so far) is on stable storage. Callers share syncs."""
+        cdef aqw_fault fault
+        cdef aqw_status status
+        cdef uint64_t wanted = <uint64_t>-1 if sequence is None else sequence
+        self.check()
+        with nogil:
+            status = aqw_log_sync(self.log, wanted, &fault)
+        if status != AQW_OK:
+            raise_log_fault(status, &fault)
+
+    @property
+    def last_sequence(self):
+        """Sequence of the last appended event, 0 where there is none."""
+        self.check()
+        return aqw_log_last_sequence(self.log)
+
+    @property
+    def durable_sequence(self):
+        """Every event up to this sequence is on stable storage."""
+        self.check()
+        return aqw_log_durable_sequence(self.log)
+
+    def ensure_open(self):
+        """Raise ForkedError, ClosedError or PoisonedError unless the log takes appends."""
+        cdef aqw_fault fault
+        self.check()
+        cdef aqw_status status = aqw_log_state(self.log, &fault)
+        if status != AQW_OK:
+            raise_log_fault(status, &fault)
+
+    def stats(self):
+        """Counters and positions as a dict; sizes in bytes, times in nanoseconds."""
+        cdef aqw_log_stats stats
+        self.check()
+        aqw_log_stats_get(self.log, &stats)
+        fields = dict(stats)
+        fields["is_ring_mapped"] = bool(stats.is_ring_mapped)
+        return fields
+
+    # --- The end -----------------------------------------------------------------------------------------------------
+
+    def close(self):
+        """Sync, write the close marker and let go of files and lock. A poisoned log only lets go. Again: nothing."""
+        cdef aqw_fault fault
+        cdef aqw_status status
+        self.check()
+        with nogil:
+            status = aqw_log_close(self.log, &fault)
+        if status != AQW_OK:
+            raise_log_fault(status, &fault)
+
+    def abandon(self):
+        """In a forked child: close the descriptors that came along, and nothing else."""
+        if self.log != NULL and self.generation != aqw_fork_generation():
+            aqw_log_abandon(self.log)
+
+
+def open_log(str directory, StateTable table not None, *, bint may_create, uint64_t segment_size, uint64_t ring_size,
+             uint32_t sector_size, uint64_t now, str holder):
+    """Open or create the queue in a directory (a real path), and replay it into the empty table.
+
+    Returns the log and the recovery report as a dict. Raises the OpenError family, ValueError for an option out of range.
+    """
+    cdef aqw_recovery_options options
+    cdef aqw_recovery_report report
+    cdef aqw_fault fault
+    cdef aqw_status status
+    cdef bytes path = os.fsencode(directory)
+    cdef bytes holder_text = holder.encode()
+    cdef const char *c_path = path
+    cdef Log log = Log.__new__(Log)
+    log.table = table
+    log.encoder = EventEncoder()
+    options.log.segment_size_max = segment_size
+    options.log.ring_size = ring_size
+    options.log.sector_size = sector_size
+    options.log.now = now
+    options.may_create = may_create
+    options.holder = holder_text
+    with nogil:
+        status = aqw_recover(aqw_io_system(), c_path, &options, table.table, &log.log, &report, &fault)
+    if status != AQW_OK:
+        raise_open_fault(&fault)
+    open_logs.add(log)
+    fields = dict(report)
+    fields["is_created"] = bool(report.is_created)
+    fields["is_clean"] = bool(report.is_clean)
+    fields["drop_reason"] = (<bytes>aqw_reason_name(report.drop_reason)).decode("ascii") if report.drop_reason else None
+    return log, fields

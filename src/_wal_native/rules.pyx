@@ -1,0 +1,95 @@
+"""The rules that validation and replay share, as Python functions over ``core/rules.h``.
+
+A rule is stated once, in C. These functions add the conversion of ``RunState`` members and nothing else.
+"""
+
+from cpython.object cimport PyObject
+from libc.stdint cimport uint32_t, uint64_t
+
+from _wal_native.core cimport *
+
+from actionqueue.states import RunState
+
+
+cdef tuple MEMBERS = tuple(RunState)    # the order of the members is the order of the codes
+cdef int MEMBER_COUNT = AQW_RUN_STATE_LAST + 1
+
+if len(MEMBERS) != MEMBER_COUNT:
+    raise ImportError("RunState and the core do not have the same states")
+
+cdef PyObject *members[AQW_RUN_STATE_LAST + 1]  # borrowed from MEMBERS, for comparing without reference counts
+cdef int member_index
+for member_index in range(MEMBER_COUNT):
+    members[member_index] = <PyObject *>MEMBERS[member_index]
+
+
+cdef int state_code(object state) except -1:
+    cdef int code
+    for code in range(AQW_RUN_STATE_LAST + 1):
+        if members[code] == <PyObject *>state:
+            return code
+    raise TypeError(f"a run's state must be a RunState, not {state!r}")
+
+
+cdef object state_member(int code):
+    if not 0 <= code <= AQW_RUN_STATE_LAST:
+        raise ValueError(f"no run state has the code {code}")
+    return <object>members[code]
+
+
+def transition_is_valid(from_state, to_state, /):
+    """Whether a run may go from the one state to the other: the 17 transitions."""
+    return aqw_rule_transition_is_valid(<uint8_t>state_code(from_state), <uint8_t>state_code(to_state)) != 0
+
+
+def state_is_terminal(state, /):
+    """Whether a run never leaves this state: completed, failed and canceled."""
+    return aqw_rule_state_is_terminal(<uint8_t>state_code(state)) != 0
+
+
+def attempt_blocks_change(from_state, to_state, bint has_active_attempt, /):
+    """Whether an active attempt forbids the change: leaving running to anything but canceled."""
+    return aqw_rule_attempt_blocks_change(
+        <uint8_t>state_code(from_state), <uint8_t>state_code(to_state), has_active_attempt) != 0
+
+
+def attempt_allowed(state, /):
+    """Whether attempts start and finish in this state: running only."""
+    return aqw_rule_attempt_allowed(<uint8_t>state_code(state)) != 0
+
+
+def attempt_count_is_full(uint32_t attempt_count, /):
+    """Whether one more attempt would overflow the run's 32-bit count."""
+    return aqw_rule_attempt_count_is_full(attempt_count) != 0
+
+
+def lease_acquire_allowed(state, /):
+    """Whether a lease may be acquired in this state."""
+    return aqw_rule_lease_acquire_allowed(<uint8_t>state_code(state)) != 0
+
+
+def lease_heartbeat_allowed(state, /):
+    """Whether a lease may be renewed by a heartbeat in this state."""
+    return aqw_rule_lease_heartbeat_allowed(<uint8_t>state_code(state)) != 0
+
+
+def lease_close_allowed(state, /):
+    """Whether a lease may be expired or released in this state."""
+    return aqw_rule_lease_close_allowed(<uint8_t>state_code(state)) != 0
+
+
+def lease_expiry_regresses(uint64_t current, uint64_t proposed, /):
+    """Whether a heartbeat would lower the lease's expiry. Equal is fine."""
+    return aqw_rule_lease_expiry_regresses(current, proposed) != 0
+
+
+def resume_precedes_pause(uint64_t paused_at, uint64_t resumed_at, /):
+    """Whether the engine would be resumed before it was paused. Equal is fine."""
+    return aqw_rule_resume_precedes_pause(paused_at, resumed_at) != 0
+
+
+def run_is_fresh(state, bint has_active_attempt, uint32_t attempt_count, uint64_t created_at,
+                 uint64_t last_state_change_at, /):
+    """Whether a run has the only shape in which runs are created."""
+    return aqw_rule_run_is_fresh(
+        <uint8_t>state_code(state), has_active_attempt, attempt_count, created_at, last_state_change_at) != 0

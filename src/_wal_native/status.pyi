@@ -1,0 +1,8 @@
+"""Status codes of the core as exceptions."""
+
+from types import MappingProxyType
+
+EXCEPTIONS: MappingProxyType[int, type[Exception]]
+"""The exception that stands for each status code that is a failure."""
+
+def status_name(status: int, /) -> str: ...

@@ -1,0 +1,79 @@
+"""Status codes of the core as exceptions: the one table.
+
+Each status names a different fix, so each has an exception of its own. The codes come from ``core/status.h``.
+"""
+
+from libc.stdint cimport uint64_t
+
+from types import MappingProxyType
+
+from _wal_native.core cimport *
+
+from actionqueue.errors import (
+    ClosedError,
+    CorruptLogError,
+    ForkedError,
+    LockedError,
+    LogSpaceError,
+    LogWriteError,
+    MalformedEventError,
+    NotAQueueError,
+    PoisonedError,
+    RecordTooLarge,
+    RefusedEventError,
+    UnsupportedFormatError,
+)
+
+
+cdef dict exceptions = {
+    AQW_INVALID_ARGUMENT: ValueError,
+    AQW_NO_MEMORY: MemoryError,
+    AQW_TOO_LARGE: RecordTooLarge,
+    AQW_MALFORMED_EVENT: MalformedEventError,
+    AQW_CLOSED: ClosedError,
+    AQW_POISONED: PoisonedError,
+    AQW_FORKED: ForkedError,
+    AQW_IO_ERROR: LogWriteError,
+    AQW_NO_SPACE: LogSpaceError,
+    AQW_LOCKED: LockedError,
+    AQW_CORRUPT: CorruptLogError,
+    AQW_UNSUPPORTED_FORMAT: UnsupportedFormatError,
+    AQW_NOT_A_QUEUE: NotAQueueError,
+}
+cdef int refusal
+for refusal in range(AQW_REFUSED_SEQUENCE, AQW_REFUSED_LAST + 1):
+    exceptions[refusal] = RefusedEventError
+
+EXCEPTIONS = MappingProxyType(exceptions)
+
+cdef str REFUSED = "refused_"
+
+
+cdef str name_of(int status):
+    return aqw_status_name(status).decode("ascii")
+
+
+cdef bint is_success(int status) noexcept:
+    return status == AQW_OK or status == AQW_END or status == AQW_NEEDS_ROOM
+
+
+cdef int raise_status(int status, uint64_t sequence=0) except -1:
+    if is_success(status):
+        return 0
+    if AQW_REFUSED_SEQUENCE <= status <= AQW_REFUSED_LAST:
+        raise RefusedEventError(rule=name_of(status).removeprefix(REFUSED), sequence=sequence)
+    return raise_status_with(status, {})
+
+
+cdef int raise_status_with(int status, dict fields) except -1:
+    if is_success(status):
+        return 0
+    exception = exceptions.get(status)
+    if exception is None:
+        raise SystemError(f"the core returned {status} ({name_of(status)}), which is no status")
+    raise exception(**fields)
+
+
+def status_name(int status, /):
+    """The status code's name in lower snake case; ``"unknown"`` for a number that is no status."""
+    return name_of(status)

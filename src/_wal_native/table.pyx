@@ -1,0 +1,621 @@
+"""The state table as a Python object: applying events, the queries that validation asks for every command, and the
+readers that :class:`actionqueue.projection.Projection` builds its records from.
+
+Every method is one critical section, so a query never sees half an event.
+"""
+
+cimport cython
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.object cimport PyObject
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+
+from _wal_native.codec cimport (
+    EventEncoder, capability_from_c, filter_from_c, registration_from_c, role_from_c,
+)
+from _wal_native.core cimport *
+from _wal_native.ids cimport (
+    ActorId, AttemptId, LedgerEntryId, RunId, SubscriptionId, TaskId, TenantId, id_from_data,
+)
+from _wal_native.rules cimport state_code, state_member
+from _wal_native.status cimport raise_status
+
+from os import urandom
+
+from _wal_native.codec import capability_to_bytes
+from actionqueue.budget import BudgetDimension
+from actionqueue.errors import RefusedEventError
+from actionqueue.events import RunCreated
+from actionqueue.states import AttemptResultKind
+
+cdef extern from *:
+    object PyUnicode_DecodeUTF8(const char *data, Py_ssize_t size, const char *errors)
+
+
+cdef tuple DIMENSIONS = tuple(BudgetDimension)      # the order of the members is the order of the codes
+cdef tuple RESULTS = tuple(AttemptResultKind)
+
+if len(DIMENSIONS) != AQW_BUDGET_DIMENSION_LAST + 1 or len(RESULTS) != AQW_ATTEMPT_RESULT_LAST + 1:
+    raise ImportError("the vocabularies of Python and of the core differ")
+
+
+cdef int dimension_code(object dimension) except -1:
+    cdef int code
+    for code in range(AQW_BUDGET_DIMENSION_LAST + 1):
+        if <PyObject *>DIMENSIONS[code] == <PyObject *>dimension:
+            return code
+    raise TypeError(f"dimension must be a BudgetDimension, not {dimension!r}")
+
+
+cdef inline object text_of(aqw_bytes text):
+    return PyUnicode_DecodeUTF8(<const char *>text.data, text.size, NULL)
+
+
+cdef inline object bytes_of(aqw_bytes data):
+    return PyBytes_FromStringAndSize(<const char *>data.data, data.size)
+
+
+cdef inline object time_if(bint is_set, uint64_t time):
+    return time if is_set else None
+
+
+# --- Rows as tuples --------------------------------------------------------------------------------------------------
+
+ctypedef object (*row_reader)(const aqw_table *table, uint32_t row)
+
+
+cdef list all_rows(const aqw_table *table, uint32_t count, row_reader read):
+    cdef uint32_t row
+    return [read(table, row) for row in range(1, count + 1)]
+
+
+cdef aqw_table_counts counts_of(const aqw_table *table) noexcept:
+    cdef aqw_table_counts counts
+    aqw_table_counts_get(table, &counts)
+    return counts
+
+
+cdef object run_tuple(const aqw_table *table, uint32_t row):
+    cdef aqw_run_view run
+    aqw_table_run(table, row, &run)
+    return (
+        id_from_data(RunId, run.run_id),
+        id_from_data(TaskId, run.task_id),
+        state_member(run.state),
+        id_from_data(AttemptId, run.active_attempt_id) if run.has_active_attempt else None,
+        run.attempt_count,
+        run.created_at,
+        run.scheduled_at,
+        run.effective_priority,
+        run.last_state_change_at,
+    )
+
+
+cdef object task_tuple(const aqw_table *table, uint32_t row):
+    cdef aqw_task_view task
+    aqw_table_task(table, row, &task)
+    return (
+        id_from_data(TaskId, task.task_id),
+        task.created_at,
+        time_if(task.is_canceled, task.canceled_at),
+        bytes_of(task.spec),
+    )
+
+
+cdef object task_id_of(const aqw_table *table, uint32_t row):
+    cdef aqw_task_view task
+    aqw_table_task(table, row, &task)
+    return id_from_data(TaskId, task.task_id)
+
+
+cdef object dependency_pair(const aqw_table *table, uint32_t row):
+    cdef aqw_dependency_view dependency
+    aqw_table_dependency(table, row, &dependency)
+    return id_from_data(TaskId, dependency.task_id), id_from_data(TaskId, dependency.depends_on)
+
+
+cdef object budget_tuple(const aqw_table *table, uint32_t row):
+    cdef aqw_budget_view budget
+    aqw_table_budget(table, row, &budget)
+    return (
+        id_from_data(TaskId, budget.task_id),
+        DIMENSIONS[budget.dimension],
+        budget.limit,
+        budget.consumed,
+        budget.allocated_at,
+        budget.is_exhausted != 0,
+    )
+
+
+cdef object subscription_tuple(const aqw_table *table, uint32_t row):
+    cdef aqw_subscription_view subscription
+    aqw_table_subscription(table, row, &subscription)
+    return (
+        id_from_data(SubscriptionId, subscription.subscription_id),
+        id_from_data(TaskId, subscription.task_id),
+        filter_from_c(subscription.filter),
+        subscription.created_at,
+        time_if(subscription.is_triggered, subscription.triggered_at),
+        time_if(subscription.is_canceled, subscription.canceled_at),
+    )
+
+
+cdef object actor_tuple(const aqw_table *table, uint32_t row):
+    cdef aqw_actor_view actor
+    aqw_table_actor(table, row, &actor)
+    return (
+        registration_from_c(id_from_data(ActorId, actor.actor_id), actor.registration),
+        actor.registered_at,
+        time_if(actor.has_heartbeat, actor.last_heartbeat_at),
+        time_if(actor.is_deregistered, actor.deregistered_at),
+    )
+
+
+cdef object tenant_tuple(const aqw_table *table, uint32_t row):
+    cdef aqw_tenant_view tenant
+    aqw_table_tenant(table, row, &tenant)
+    return id_from_data(TenantId, tenant.tenant_id), text_of(tenant.name), tenant.created_at
+
+
+cdef object role_tuple(const aqw_table *table, uint32_t row):
+    cdef aqw_role_view role
+    aqw_table_role(table, row, &role)
+    return (
+        id_from_data(ActorId, role.actor_id),
+        id_from_data(TenantId, role.tenant_id),
+        role_from_c(role.role),
+        role.assigned_at,
+    )
+
+
+cdef object capability_tuple(const aqw_table *table, uint32_t row):
+    cdef aqw_capability_view grant
+    aqw_table_capability(table, row, &grant)
+    return (
+        id_from_data(ActorId, grant.actor_id),
+        id_from_data(TenantId, grant.tenant_id),
+        capability_from_c(grant.capability),
+        grant.granted_at,
+        time_if(grant.is_revoked, grant.revoked_at),
+    )
+
+
+cdef object ledger_tuple(const aqw_table *table, uint32_t row):
+    cdef aqw_ledger_view entry
+    aqw_table_ledger(table, row, &entry)
+    return (
+        id_from_data(LedgerEntryId, entry.entry_id),
+        id_from_data(TenantId, entry.tenant_id),
+        text_of(entry.ledger_key),
+        id_from_data(ActorId, entry.actor_id) if entry.has_actor else None,
+        bytes_of(entry.payload),
+        entry.timestamp,
+    )
+
+
+cdef list children_in(const aqw_table *table, uint32_t parent_row):
+    cdef aqw_parent_view parent
+    cdef aqw_child_view child
+    cdef list children = []
+    aqw_table_parent(table, parent_row, &parent)
+    cdef uint32_t row = parent.first_child
+    while row:
+        aqw_table_child(table, row, &child)
+        children.append(id_from_data(TaskId, child.task_id))
+        row = child.next
+    return children
+
+
+cdef int check_fresh(const aqw_table *table, object event) except -1:
+    """Refuse a run that is not fresh; a C event could not say so. The other rules of its creation come first."""
+    run = event.run_instance
+    if aqw_rule_run_is_fresh(<uint8_t>state_code(run.state), run.current_attempt_id is not None,
+                             run.attempt_count, run.created_at, run.last_state_change_at):
+        return 0
+    cdef aqw_status status = AQW_REFUSED_RUN_NOT_FRESH
+    cdef TaskId task_id = run.task_id
+    cdef RunId run_id = run.id
+    if not aqw_rule_sequence_rises(aqw_table_latest_sequence(table), event.sequence):
+        status = AQW_REFUSED_SEQUENCE
+    elif aqw_table_find_task(table, task_id.data) == 0:
+        status = AQW_REFUSED_UNKNOWN_TASK
+    elif aqw_table_find_run(table, run_id.data) != 0:
+        status = AQW_REFUSED_RUN_EXISTS
+    return raise_status(status, event.sequence)
+
+
+cdef class StateTable:
+    """The projection of a log, in memory. All times are Unix seconds.
+
+    A query for something that is not there answers None, False or 0. An argument of the wrong type is a TypeError that
+    names it.
+    """
+
+    def __cinit__(self):
+        cdef bytes seed = urandom(16)
+        self.table = aqw_table_new(NULL, seed)
+        if self.table == NULL:
+            raise MemoryError("no memory for the state table")
+        self.encoder = EventEncoder()
+
+    def __dealloc__(self):
+        aqw_table_free(self.table)
+
+    # --- Changes -----------------------------------------------------------------------------------------------------
+
+    cdef int apply(self, const aqw_event *event) except -1:
+        return raise_status(aqw_table_apply(self.table, event), event.sequence)
+
+    cdef int begin(self) except -1:
+        return raise_status(aqw_table_begin(self.table))
+
+    cdef void commit(self) noexcept:
+        aqw_table_commit(self.table)
+
+    cdef void rollback(self) noexcept:
+        aqw_table_rollback(self.table)
+
+    @cython.critical_section
+    def apply_event(self, event not None):
+        """Apply one event wholly, or raise and change nothing.
+
+        Raises:
+            RefusedEventError: the event breaks a rule of the projection; ``rule`` says which.
+            RecordTooLarge: the event is larger than a record may be.
+            TypeError: ``event`` is no event, or a field has the wrong type.
+            MemoryError: there is no memory for the change.
+        """
+        # A finalizer may run Python code while the encoder is being filled, and come here again: then it takes
+        # another one.
+        cdef EventEncoder encoder = self.encoder
+        self.encoder = None
+        if encoder is None:
+            encoder = EventEncoder()
+        if type(event) is RunCreated:
+            check_fresh(self.table, event)
+        cdef const aqw_event *filled = encoder.fill(event)
+        cdef aqw_status status = aqw_table_apply(self.table, filled)
+        cdef uint64_t sequence = filled.sequence
+        self.encoder = encoder
+        if status != AQW_OK:
+            raise_status(status, sequence)
+
+    # --- What validation asks ----------------------------------------------------------------------------------------
+
+    @property
+    @cython.critical_section
+    def latest_sequence(self):
+        """The sequence of the last event applied; 0 before the first."""
+        return aqw_table_latest_sequence(self.table)
+
+    @cython.critical_section
+    def run_state(self, RunId run_id not None, /):
+        """The run's state, or None."""
+        cdef uint32_t row = aqw_table_find_run(self.table, run_id.data)
+        return state_member(aqw_table_run_state(self.table, row)) if row else None
+
+    @cython.critical_section
+    def task_exists(self, TaskId task_id not None, /):
+        """Whether the task was created."""
+        return aqw_table_find_task(self.table, task_id.data) != 0
+
+    @cython.critical_section
+    def is_task_canceled(self, TaskId task_id not None, /):
+        """Whether the task was canceled."""
+        cdef uint32_t row = aqw_table_find_task(self.table, task_id.data)
+        return row != 0 and aqw_table_task_is_canceled(self.table, row) != 0
+
+    @cython.critical_section
+    def is_engine_paused(self):
+        """Whether the engine is paused."""
+        cdef aqw_engine_view engine
+        aqw_table_engine(self.table, &engine)
+        return engine.is_paused != 0
+
+    @cython.critical_section
+    def engine_paused_at(self):
+        """When the engine was last paused, or None; a resume does not clear it."""
+        cdef aqw_engine_view engine
+        aqw_table_engine(self.table, &engine)
+        return time_if(engine.has_paused_at, engine.paused_at)
+
+    @cython.critical_section
+    def active_attempt_id(self, RunId run_id not None, /):
+        """The run's active attempt, or None."""
+        cdef uint32_t row = aqw_table_find_run(self.table, run_id.data)
+        cdef const uint8_t *attempt_id = aqw_table_run_active_attempt(self.table, row) if row else NULL
+        return id_from_data(AttemptId, attempt_id) if attempt_id != NULL else None
+
+    @cython.critical_section
+    def active_lease(self, RunId run_id not None, /):
+        """The run's lease as (owner, expiry), or None."""
+        cdef aqw_lease_view lease
+        cdef uint32_t row = aqw_table_find_run(self.table, run_id.data)
+        if row == 0 or not aqw_table_run_lease(self.table, row, &lease):
+            return None
+        return text_of(lease.owner), lease.expiry
+
+    @cython.critical_section
+    def attempt_count(self, RunId run_id not None, /):
+        """How many attempts of the run were started; 0 for an unknown run."""
+        cdef uint32_t row = aqw_table_find_run(self.table, run_id.data)
+        return aqw_table_run_attempt_count(self.table, row) if row else 0
+
+    @cython.critical_section
+    def attempt_was_used(self, RunId run_id not None, AttemptId attempt_id not None, /):
+        """Whether the run ever had this attempt."""
+        cdef uint32_t row = aqw_table_find_run(self.table, run_id.data)
+        return row != 0 and aqw_table_run_had_attempt(self.table, row, attempt_id.data) != 0
+
+    @cython.critical_section
+    def budget_allocation_exists(self, TaskId task_id not None, dimension, /):
+        """Whether the task has a budget in this dimension."""
+        return aqw_table_find_budget(self.table, task_id.data, <uint8_t>dimension_code(dimension)) != 0
+
+    @cython.critical_section
+    def subscription_exists(self, SubscriptionId subscription_id not None, /):
+        """Whether the subscription was created."""
+        return aqw_table_find_subscription(self.table, subscription_id.data) != 0
+
+    @cython.critical_section
+    def is_subscription_canceled(self, SubscriptionId subscription_id not None, /):
+        """Whether the subscription was canceled."""
+        cdef uint32_t row = aqw_table_find_subscription(self.table, subscription_id.data)
+        return row != 0 and aqw_table_subscription_is_canceled(self.table, row) != 0
+
+    # --- What records are built from: plain tuples, or None for what is not there -----------------------------------
+
+    @cython.critical_section
+    def read_run(self, RunId run_id not None, /):
+        """The fields of the run's RunInstance, in order."""
+        cdef uint32_t row = aqw_table_find_run(self.table, run_id.data)
+        return run_tuple(self.table, row) if row else None
+
+    @cython.critical_section
+    def read_lease(self, RunId run_id not None, /):
+        """(owner, expiry, acquired_at, updated_at)."""
+        cdef aqw_lease_view lease
+        cdef uint32_t row = aqw_table_find_run(self.table, run_id.data)
+        if row == 0 or not aqw_table_run_lease(self.table, row, &lease):
+            return None
+        return text_of(lease.owner), lease.expiry, lease.acquired_at, lease.updated_at
+
+    @cython.critical_section
+    def read_history(self, RunId run_id not None, /):
+        """A list of (from_state, to_state, timestamp), oldest first; the first comes from None."""
+        cdef aqw_run_view run
+        cdef aqw_history_view entry
+        cdef uint32_t row = aqw_table_find_run(self.table, run_id.data)
+        if row == 0:
+            return None
+        aqw_table_run(self.table, row, &run)
+        entries = [(None, state_member(AQW_SCHEDULED), run.created_at)]
+        row = run.first_history
+        while row:
+            aqw_table_history(self.table, row, &entry)
+            entries.append((state_member(entry.from_state), state_member(entry.to_state), entry.timestamp))
+            row = entry.next
+        return entries
+
+    @cython.critical_section
+    def read_attempts(self, RunId run_id not None, /):
+        """A list of (attempt_id, started_at, finished_at, result, error, output), oldest first."""
+        cdef aqw_run_view run
+        cdef aqw_attempt_view attempt
+        cdef uint32_t row = aqw_table_find_run(self.table, run_id.data)
+        if row == 0:
+            return None
+        aqw_table_run(self.table, row, &run)
+        attempts = []
+        row = run.first_attempt
+        while row:
+            aqw_table_attempt(self.table, row, &attempt)
+            attempts.append((
+                id_from_data(AttemptId, attempt.attempt_id),
+                attempt.started_at,
+                time_if(attempt.is_finished, attempt.finished_at),
+                RESULTS[attempt.result] if attempt.is_finished else None,
+                text_of(attempt.error) if attempt.error.data != NULL else None,
+                bytes_of(attempt.output) if attempt.output.data != NULL else None,
+            ))
+            row = attempt.next
+        return attempts
+
+    @cython.critical_section
+    def read_run_ids(self, state=None, /):
+        """The runs in a state, or all of them, in the order in which they were created."""
+        cdef aqw_run_view run
+        cdef uint32_t row
+        cdef int code = -1 if state is None else state_code(state)
+        run_ids = []
+        for row in range(1, counts_of(self.table).runs + 1):
+            if code >= 0 and aqw_table_run_state(self.table, row) != code:
+                continue
+            aqw_table_run(self.table, row, &run)
+            run_ids.append(id_from_data(RunId, run.run_id))
+        return run_ids
+
+    @cython.critical_section
+    def read_runs_of_task(self, TaskId task_id not None, /):
+        """The fields of each run of the task, in the order in which they were created."""
+        cdef aqw_task_view task
+        cdef aqw_run_view run
+        cdef uint32_t row = aqw_table_find_task(self.table, task_id.data)
+        runs = []
+        if row:
+            aqw_table_task(self.table, row, &task)
+            row = task.first_run
+        while row:
+            runs.append(run_tuple(self.table, row))
+            aqw_table_run(self.table, row, &run)
+            row = run.next_in_task
+        return runs
+
+    @cython.critical_section
+    def read_task(self, TaskId task_id not None, /):
+        """(task_id, created_at, canceled_at, encoded spec)."""
+        cdef uint32_t row = aqw_table_find_task(self.table, task_id.data)
+        return task_tuple(self.table, row) if row else None
+
+    @cython.critical_section
+    def read_tasks(self):
+        """The same for every task, in the order in which they were created."""
+        return all_rows(self.table, counts_of(self.table).tasks, task_tuple)
+
+    @cython.critical_section
+    def read_task_ids(self):
+        """Every task, in the order in which they were created."""
+        return all_rows(self.table, counts_of(self.table).tasks, task_id_of)
+
+    @cython.critical_section
+    def read_dependencies(self, TaskId task_id not None, /):
+        """The task's prerequisites, in no particular order."""
+        cdef aqw_task_view task
+        cdef aqw_dependency_view dependency
+        cdef uint32_t row = aqw_table_find_task(self.table, task_id.data)
+        depends_on = []
+        if row:
+            aqw_table_task(self.table, row, &task)
+            row = task.first_dependency
+        while row:
+            aqw_table_dependency(self.table, row, &dependency)
+            depends_on.append(id_from_data(TaskId, dependency.depends_on))
+            row = dependency.next_in_task
+        return depends_on
+
+    @cython.critical_section
+    def read_dependency_pairs(self):
+        """Every (task_id, prerequisite), in the order in which they were declared."""
+        return all_rows(self.table, counts_of(self.table).dependencies, dependency_pair)
+
+    @cython.critical_section
+    def read_children(self, TaskId parent_task_id not None, /):
+        """The tasks that name this one, known or not, as their parent, in the order in which they were created."""
+        cdef uint32_t row = aqw_table_find_parent(self.table, parent_task_id.data)
+        return children_in(self.table, row) if row else []
+
+    @cython.critical_section
+    def read_parent_pairs(self):
+        """Every (parent_task_id, task_id)."""
+        cdef aqw_parent_view parent
+        cdef uint32_t row
+        pairs = []
+        for row in range(1, counts_of(self.table).parents + 1):
+            aqw_table_parent(self.table, row, &parent)
+            parent_task_id = id_from_data(TaskId, parent.parent_task_id)
+            pairs += [(parent_task_id, child) for child in children_in(self.table, row)]
+        return pairs
+
+    @cython.critical_section
+    def read_budget(self, TaskId task_id not None, dimension, /):
+        """(task_id, dimension, limit, consumed, allocated_at, is_exhausted)."""
+        cdef uint32_t row = aqw_table_find_budget(self.table, task_id.data, <uint8_t>dimension_code(dimension))
+        return budget_tuple(self.table, row) if row else None
+
+    @cython.critical_section
+    def read_budgets(self):
+        """The same for every budget, in the order in which they were first allocated."""
+        return all_rows(self.table, counts_of(self.table).budgets, budget_tuple)
+
+    @cython.critical_section
+    def read_subscription(self, SubscriptionId subscription_id not None, /):
+        """(subscription_id, task_id, filter, created_at, triggered_at, canceled_at)."""
+        cdef uint32_t row = aqw_table_find_subscription(self.table, subscription_id.data)
+        return subscription_tuple(self.table, row) if row else None
+
+    @cython.critical_section
+    def read_subscriptions(self):
+        """The same for every subscription, in the order in which they were created."""
+        return all_rows(self.table, counts_of(self.table).subscriptions, subscription_tuple)
+
+    @cython.critical_section
+    def read_actor(self, ActorId actor_id not None, /):
+        """(registration, registered_at, last_heartbeat_at, deregistered_at)."""
+        cdef uint32_t row = aqw_table_find_actor(self.table, actor_id.data)
+        return actor_tuple(self.table, row) if row else None
+
+    @cython.critical_section
+    def read_actors(self):
+        """The same for every actor, in the order in which they were first registered."""
+        return all_rows(self.table, counts_of(self.table).actors, actor_tuple)
+
+    @cython.critical_section
+    def read_tenant(self, TenantId tenant_id not None, /):
+        """(tenant_id, name, created_at)."""
+        cdef uint32_t row = aqw_table_find_tenant(self.table, tenant_id.data)
+        return tenant_tuple(self.table, row) if row else None
+
+    @cython.critical_section
+    def read_tenants(self):
+        """The same for every tenant, in the order in which they were first created."""
+        return all_rows(self.table, counts_of(self.table).tenants, tenant_tuple)
+
+    @cython.critical_section
+    def read_role(self, ActorId actor_id not None, TenantId tenant_id not None, /):
+        """(actor_id, tenant_id, role, assigned_at)."""
+        cdef uint32_t row = aqw_table_find_role(self.table, actor_id.data, tenant_id.data)
+        return role_tuple(self.table, row) if row else None
+
+    @cython.critical_section
+    def read_roles(self):
+        """The same for every actor and tenant, in the order in which they were first assigned."""
+        return all_rows(self.table, counts_of(self.table).roles, role_tuple)
+
+    @cython.critical_section
+    def read_capability(self, ActorId actor_id not None, TenantId tenant_id not None, capability not None, /):
+        """(actor_id, tenant_id, capability, granted_at, revoked_at)."""
+        cdef bytes encoded = capability_to_bytes(capability)
+        cdef const uint8_t *data = encoded
+        cdef aqw_bytes key
+        key.data = data
+        key.size = <uint32_t>len(encoded)
+        cdef uint32_t row = aqw_table_find_capability(self.table, actor_id.data, tenant_id.data, key)
+        return capability_tuple(self.table, row) if row else None
+
+    @cython.critical_section
+    def read_capabilities(self):
+        """The same for every grant, in the order in which they were first granted."""
+        return all_rows(self.table, counts_of(self.table).capabilities, capability_tuple)
+
+    @cython.critical_section
+    def read_ledger(self):
+        """A list of (entry_id, tenant_id, ledger_key, actor_id, payload, timestamp), in the order of the log."""
+        return all_rows(self.table, counts_of(self.table).ledger, ledger_tuple)
+
+    @cython.critical_section
+    def read_engine(self):
+        """(is_paused, paused_at, resumed_at)."""
+        cdef aqw_engine_view engine
+        aqw_table_engine(self.table, &engine)
+        return (
+            engine.is_paused != 0,
+            time_if(engine.has_paused_at, engine.paused_at),
+            time_if(engine.has_resumed_at, engine.resumed_at),
+        )
+
+    @cython.critical_section
+    def read_counts_by_state(self):
+        """The number of runs in each state, in the order of RunState."""
+        cdef aqw_table_counts counts = counts_of(self.table)
+        cdef int code
+        return {state_member(code): counts.runs_by_state[code] for code in range(AQW_RUN_STATE_LAST + 1)}
+
+    @cython.critical_section
+    def read_counts(self):
+        """How many there are of each kind, and the bytes of memory that the table has taken."""
+        cdef aqw_table_counts counts = counts_of(self.table)
+        return {
+            "tasks": counts.tasks,
+            "runs": counts.runs,
+            "history": counts.history + counts.runs,    # each run's first entry is implied
+            "attempts": counts.attempts,
+            "leases": counts.leases,
+            "dependencies": counts.dependencies,
+            "budgets": counts.budgets,
+            "subscriptions": counts.subscriptions,
+            "actors": counts.actors,
+            "tenants": counts.tenants,
+            "roles": counts.roles,
+            "capabilities": counts.capabilities,
+            "ledger": counts.ledger,
+            "memory_bytes": counts.memory_bytes,
+        }

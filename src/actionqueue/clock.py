@@ -1,0 +1,12 @@
+"""The wall clock that commands are stamped with."""
+
+from __future__ import annotations
+
+import time
+
+__all__ = ["now"]
+
+
+def now() -> int:
+    """Return the current time in whole Unix seconds."""
+    return int(time.time())

@@ -1,0 +1,691 @@
+"""Every error that the library raises, with typed fields.
+
+All derive from :class:`ActionQueueError`. Two errors are equal when they have the same type and the same fields;
+errors can be pickled and copied. Each says in :attr:`ActionQueueError.written` whether the refused or failed command
+may be in the log.
+"""
+
+from __future__ import annotations
+
+import os
+import reprlib
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, ClassVar, dataclass_transform
+
+if TYPE_CHECKING:
+    from actionqueue.budget import BudgetDimension
+    from actionqueue.ids import AttemptId, RunId, SubscriptionId, TaskId
+    from actionqueue.states import RunState
+
+__all__ = [
+    "ActionQueueError",
+    "ActiveAttemptBlocksTransition",
+    "AppendError",
+    "ApplyError",
+    "AttemptCountOverflow",
+    "AttemptFinishAttemptMismatch",
+    "AttemptFinishMissingActive",
+    "AttemptFinishRequiresRunning",
+    "AttemptFinishUnknownRun",
+    "AttemptIdReused",
+    "AttemptStartAlreadyActive",
+    "AttemptStartRequiresRunning",
+    "AttemptStartUnknownRun",
+    "BudgetNotAllocated",
+    "ClosedError",
+    "CorruptLogError",
+    "EmptyDependencyList",
+    "EngineAlreadyPaused",
+    "EngineNotPaused",
+    "EngineResumeBeforePause",
+    "ForkedError",
+    "InvalidFieldError",
+    "InvalidFieldTypeError",
+    "InvalidTransition",
+    "LeaseAlreadyActive",
+    "LeaseExpiryMismatch",
+    "LeaseHeartbeatExpiryRegression",
+    "LeaseInvalidRunState",
+    "LeaseMissingActive",
+    "LeaseOwnerMismatch",
+    "LeaseUnknownRun",
+    "LeaseValidationEvent",
+    "LockedError",
+    "LogSpaceError",
+    "LogWriteError",
+    "MalformedEventError",
+    "MutationError",
+    "NonMonotonicSequence",
+    "NotAQueueError",
+    "OpenError",
+    "OpenIOError",
+    "PartialDurabilityError",
+    "PoisonedError",
+    "PreviousStateMismatch",
+    "RecordTooLarge",
+    "ReentrantCallError",
+    "RefusedEventError",
+    "RunAlreadyExists",
+    "RunCreateNotFresh",
+    "RunCreateRequiresScheduled",
+    "RunResumeRequiresSuspended",
+    "RunSuspendRequiresRunning",
+    "SequenceOverflow",
+    "SubscriptionAlreadyCanceled",
+    "SubscriptionAlreadyExists",
+    "TaskAlreadyCanceled",
+    "TaskAlreadyExists",
+    "UnknownRun",
+    "UnknownSubscription",
+    "UnknownTask",
+    "UnsupportedFormatError",
+    "ValidationError",
+    "WriterError",
+    "Written",
+]
+
+
+class Written(StrEnum):
+    """Whether the command's event may be in the log after an error."""
+
+    NO = "no"
+    """The log is as it was."""
+    YES = "yes"
+    """The event is in the log, and a restart will replay it."""
+    UNKNOWN = "unknown"
+    """The event may or may not survive a restart; reopening the queue shows which."""
+
+
+class LeaseValidationEvent(StrEnum):
+    """Which lease command an error is about."""
+
+    ACQUIRE = "acquire"
+    HEARTBEAT = "heartbeat"
+    EXPIRE = "expire"
+    RELEASE = "release"
+
+
+@dataclass_transform(eq_default=False)
+class ActionQueueError(Exception):
+    """Base of all errors of this library.
+
+    A subclass declares its fields as annotations, in the order of its constructor's arguments, and a ``message``
+    template that is filled with them.
+    """
+
+    message: ClassVar[str] = ""
+    fields: ClassVar[tuple[str, ...]] = ()
+    """Names of the error's fields, in the order of the constructor's arguments."""
+    written = Written.NO
+    """Whether the command's event may be in the log."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        own = tuple(name for name, kind in cls.__annotations__.items() if "ClassVar" not in str(kind))
+        inherited = next((base.fields for base in cls.__mro__[1:] if issubclass(base, ActionQueueError)), ())
+        cls.fields = inherited + own
+
+    def __init__(self, *values: Any, **named: Any) -> None:
+        cls = type(self)
+        names = cls.fields
+        if len(values) > len(names):
+            raise TypeError(f"{cls.__name__} takes {len(names)} fields, got {len(values)}")
+        for name in names[len(values) :]:
+            try:
+                values += (named.pop(name) if name in named else getattr(cls, name),)
+            except AttributeError:
+                raise TypeError(f"{cls.__name__} lacks the field {name!r}") from None
+        if named:
+            raise TypeError(f"{cls.__name__} has no further field {', '.join(named)}")
+        super().__init__(*values)  # args hold every field, so pickling and copying need nothing else
+        for name, value in zip(names, values, strict=True):
+            setattr(self, name, value)
+            if name == "cause" and isinstance(value, BaseException):
+                self.__cause__ = value
+
+    def __str__(self) -> str:
+        return self.message.format_map({name: getattr(self, name) for name in self.fields})
+
+    def __repr__(self) -> str:
+        values = ", ".join(f"{name}={reprlib.repr(getattr(self, name))}" for name in self.fields)
+        return f"{type(self).__name__}({values})"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ActionQueueError) or type(other) is not type(self):
+            return NotImplemented
+        return [_comparable(value) for value in self.args] == [_comparable(value) for value in other.args]
+
+    def __hash__(self) -> int:
+        return hash(type(self))  # fields may hold values that cannot be hashed
+
+
+def _comparable(value: object) -> object:
+    """Return what stands for a field's value in comparisons: foreign exceptions only compare by identity."""
+    if isinstance(value, BaseException) and not isinstance(value, ActionQueueError):
+        return (type(value), value.args)
+    return value
+
+
+# --- Values that a constructor refuses -------------------------------------------------------------------------------
+
+
+class InvalidFieldError(ActionQueueError, ValueError):
+    """A constructor was given a value that its field does not accept. Nothing was changed."""
+
+    type_name: str
+    """Name of the type that was to be built, such as ``"TaskConstraints"``."""
+    field: str
+    value: Any
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.type_name}.{self.field}: {self.reason}, got {reprlib.repr(self.value)}"
+
+
+class InvalidFieldTypeError(InvalidFieldError, TypeError):
+    """A constructor was given a value of a type that its field does not accept."""
+
+
+# --- Commands that the authority refuses -----------------------------------------------------------------------------
+
+
+class MutationError(ActionQueueError):
+    """Base of the errors of submitting a command."""
+
+
+class ValidationError(MutationError):
+    """Base of the refusals: the command was valid in itself, but not now. Log and projection are untouched."""
+
+    batch_index: ClassVar[int | None] = None
+    """Position of the refused command in its batch, from 0; None where it was submitted alone. Not one of the fields."""
+
+
+class SequenceOverflow(ValidationError):
+    """The log is at the last sequence that 64 bits hold."""
+
+    message = "the log is at sequence 2**64 - 1, the last one; start a new queue"
+
+
+class NonMonotonicSequence(ValidationError):
+    """The command's explicit sequence is not the next one."""
+
+    expected: int
+    provided: int
+    message = "the next sequence is {expected}, the command says {provided}; leave it None to take the next one"
+
+
+class UnknownRun(ValidationError):
+    """There is no such run."""
+
+    run_id: RunId
+    message = "there is no run {run_id}; create it first"
+
+
+class UnknownTask(ValidationError):
+    """There is no such task."""
+
+    task_id: TaskId
+    message = "there is no task {task_id}; create it first"
+
+
+class TaskAlreadyExists(ValidationError):
+    """A task with this identifier was created before."""
+
+    task_id: TaskId
+    message = "task {task_id} exists already; use a new identifier"
+
+
+class TaskAlreadyCanceled(ValidationError):
+    """The task was canceled before."""
+
+    task_id: TaskId
+    message = "task {task_id} was canceled already"
+
+
+class EngineAlreadyPaused(ValidationError):
+    """The engine is paused."""
+
+    message = "the engine is paused already"
+
+
+class EngineNotPaused(ValidationError):
+    """The engine is not paused."""
+
+    message = "the engine is not paused, so it cannot be resumed"
+
+
+class RunAlreadyExists(ValidationError):
+    """A run with this identifier was created before."""
+
+    run_id: RunId
+    message = "run {run_id} exists already; use a new identifier"
+
+
+class RunCreateRequiresScheduled(ValidationError):
+    """A run enters the queue as scheduled and in no other state."""
+
+    run_id: RunId
+    state: RunState
+    message = "run {run_id} must be created as scheduled, not as {state}"
+
+
+class PreviousStateMismatch(ValidationError):
+    """The run is not in the state that the command expects."""
+
+    run_id: RunId
+    expected: RunState
+    actual: RunState
+    message = "run {run_id} is {actual}, the command expects {expected}; read its state again"
+
+
+class InvalidTransition(ValidationError):
+    """A run never goes from the one state to the other."""
+
+    run_id: RunId
+    from_: RunState
+    to: RunState
+    message = "run {run_id} cannot go from {from_} to {to}"
+
+
+class AttemptStartUnknownRun(ValidationError):
+    """An attempt was to start on a run that does not exist."""
+
+    run_id: RunId
+    message = "an attempt cannot start: there is no run {run_id}"
+
+
+class AttemptStartRequiresRunning(ValidationError):
+    """Attempts start on running runs only."""
+
+    run_id: RunId
+    state: RunState
+    message = "an attempt cannot start: run {run_id} is {state}, not running"
+
+
+class AttemptStartAlreadyActive(ValidationError):
+    """A run has one active attempt at most."""
+
+    run_id: RunId
+    active_attempt_id: AttemptId
+    message = "an attempt cannot start: attempt {active_attempt_id} of run {run_id} is still active; finish it first"
+
+
+class AttemptFinishUnknownRun(ValidationError):
+    """An attempt was to finish on a run that does not exist."""
+
+    run_id: RunId
+    message = "an attempt cannot finish: there is no run {run_id}"
+
+
+class AttemptFinishRequiresRunning(ValidationError):
+    """Attempts finish on running runs only."""
+
+    run_id: RunId
+    state: RunState
+    message = "an attempt cannot finish: run {run_id} is {state}, not running"
+
+
+class AttemptFinishMissingActive(ValidationError):
+    """The run has no active attempt."""
+
+    run_id: RunId
+    message = "an attempt cannot finish: run {run_id} has no active attempt"
+
+
+class AttemptFinishAttemptMismatch(ValidationError):
+    """Another attempt of the run is active."""
+
+    run_id: RunId
+    expected_attempt_id: AttemptId
+    provided_attempt_id: AttemptId
+    message = "attempt {provided_attempt_id} cannot finish: the active attempt of run {run_id} is {expected_attempt_id}"
+
+
+class LeaseUnknownRun(ValidationError):
+    """A lease command names a run that does not exist."""
+
+    run_id: RunId
+    event: LeaseValidationEvent
+    message = "lease {event}: there is no run {run_id}"
+
+
+class LeaseInvalidRunState(ValidationError):
+    """The run's state does not allow the lease command."""
+
+    run_id: RunId
+    event: LeaseValidationEvent
+    state: RunState
+    message = "lease {event}: run {run_id} is {state}, which does not allow it"
+
+
+class LeaseAlreadyActive(ValidationError):
+    """The run has a lease, which must be released or expired first."""
+
+    run_id: RunId
+    message = "lease acquire: run {run_id} has a lease already; release or expire it first"
+
+
+class LeaseMissingActive(ValidationError):
+    """The run has no lease."""
+
+    run_id: RunId
+    event: LeaseValidationEvent
+    message = "lease {event}: run {run_id} has no lease"
+
+
+class LeaseOwnerMismatch(ValidationError):
+    """The run's lease belongs to another owner."""
+
+    run_id: RunId
+    event: LeaseValidationEvent
+    message = "lease {event}: the lease of run {run_id} belongs to another owner"
+
+
+class LeaseExpiryMismatch(ValidationError):
+    """A lease is closed with its exact expiry only."""
+
+    run_id: RunId
+    event: LeaseValidationEvent
+    expected_expiry: int
+    provided_expiry: int
+    message = (
+        "lease {event}: the lease of run {run_id} expires at {expected_expiry}, the command says {provided_expiry}"
+    )
+
+
+class LeaseHeartbeatExpiryRegression(ValidationError):
+    """A heartbeat never lowers a lease's expiry."""
+
+    run_id: RunId
+    previous_expiry: int
+    proposed_expiry: int
+    message = "lease heartbeat: the lease of run {run_id} expires at {previous_expiry}, not before ({proposed_expiry})"
+
+
+class EmptyDependencyList(ValidationError):
+    """A dependency declaration names no prerequisite."""
+
+    task_id: TaskId
+    message = "the dependency declaration of task {task_id} names no prerequisite"
+
+
+class RunSuspendRequiresRunning(ValidationError):
+    """Running runs only are suspended."""
+
+    run_id: RunId
+    state: RunState
+    message = "run {run_id} cannot be suspended: it is {state}, not running"
+
+
+class RunResumeRequiresSuspended(ValidationError):
+    """Suspended runs only are resumed."""
+
+    run_id: RunId
+    state: RunState
+    message = "run {run_id} cannot be resumed: it is {state}, not suspended"
+
+
+class BudgetNotAllocated(ValidationError):
+    """The task has no budget of this dimension."""
+
+    task_id: TaskId
+    dimension: BudgetDimension
+    message = "task {task_id} has no {dimension} budget; allocate one first"
+
+
+class SubscriptionAlreadyExists(ValidationError):
+    """A subscription with this identifier was created before."""
+
+    subscription_id: SubscriptionId
+    message = "subscription {subscription_id} exists already; use a new identifier"
+
+
+class UnknownSubscription(ValidationError):
+    """There is no such subscription."""
+
+    subscription_id: SubscriptionId
+    message = "there is no subscription {subscription_id}; create it first"
+
+
+class SubscriptionAlreadyCanceled(ValidationError):
+    """The subscription was canceled before."""
+
+    subscription_id: SubscriptionId
+    message = "subscription {subscription_id} was canceled already"
+
+
+# --- Refusals that keep out of the log what the projection would not take --------------------------------------------
+
+
+class ActiveAttemptBlocksTransition(ValidationError):
+    """A run with an active attempt leaves running to canceled only."""
+
+    run_id: RunId
+    from_: RunState
+    to: RunState
+    active_attempt_id: AttemptId
+    message = (
+        "run {run_id} cannot go from {from_} to {to} while attempt {active_attempt_id} is active; "
+        "finish the attempt first, or cancel the run"
+    )
+
+
+class EngineResumeBeforePause(ValidationError):
+    """The engine was to resume at a time before its pause."""
+
+    paused_at: int
+    resumed_at: int
+    message = "the engine was paused at {paused_at} and cannot be resumed at {resumed_at}, before that"
+
+
+class AttemptIdReused(ValidationError):
+    """The run had an attempt with this identifier before."""
+
+    run_id: RunId
+    attempt_id: AttemptId
+    message = "run {run_id} had attempt {attempt_id} before; start the new one with a new identifier"
+
+
+class AttemptCountOverflow(ValidationError):
+    """The run has as many attempts as 32 bits count."""
+
+    run_id: RunId
+    message = "run {run_id} has 2**32 - 1 attempts, the most it can have; create a new run"
+
+
+class RunCreateNotFresh(ValidationError):
+    """A run was to be created with a past: one of its fields is not what a new run has."""
+
+    run_id: RunId
+    field: str
+    value: Any
+    message = "run {run_id} is not new: {field} is {value}; build it with RunInstance.scheduled"
+
+
+class RecordTooLarge(ValidationError):
+    """The command's record, or one of its fields, is larger than a reader accepts. Sizes are in bytes."""
+
+    size: int
+    limit: int
+    message = "the record takes {size} bytes, the limit is {limit}; keep large payloads elsewhere"
+
+
+# --- Failures of the lane after validation ---------------------------------------------------------------------------
+
+
+class AppendError(MutationError):
+    """The writer failed to append the event. The projection is untouched; ``written`` is what the writer said."""
+
+    cause: BaseException
+    message = "the event was not appended ({cause}); nothing was applied"
+
+    def __init__(self, cause: BaseException) -> None:
+        super().__init__(cause)
+        self.written = cause.written if isinstance(cause, ActionQueueError) else Written.UNKNOWN
+
+
+class PartialDurabilityError(MutationError):
+    """The event was appended, but not made durable: it may or may not survive a restart."""
+
+    sequence: int
+    cause: BaseException
+    message = "event {sequence} was appended but not synced ({cause}); reopen the queue to see whether it survived"
+    written = Written.UNKNOWN
+
+
+class ApplyError(MutationError):
+    """The event is in the log, but the projection refused it."""
+
+    sequence: int
+    cause: BaseException
+    message = "event {sequence} is in the log, but the projection refused it ({cause}); reopen the queue"
+    written = Written.YES
+
+
+class RefusedEventError(ActionQueueError):
+    """An event breaks a rule of the projection, which is exactly as it was."""
+
+    rule: str
+    """The rule's name in lower snake case, such as ``"previous_state"``."""
+    sequence: int
+    message = "the projection refuses event {sequence}: {rule}"
+
+
+class MalformedEventError(ActionQueueError):
+    """Bytes that are no event."""
+
+    reason: str = "the payload does not decode"
+    kind: int | None = None
+    sequence: int | None = None
+
+    def __str__(self) -> str:
+        about = [
+            f"{name} {value}" for name, value in (("kind", self.kind), ("sequence", self.sequence)) if value is not None
+        ]
+        return f"malformed event{' (' + ', '.join(about) + ')' if about else ''}: {self.reason}"
+
+
+# --- Opening and the handle's life -----------------------------------------------------------------------------------
+
+
+class OpenError(ActionQueueError):
+    """Base of the reasons why a queue does not open. Nothing on disk was changed."""
+
+
+class LockedError(OpenError):
+    """Another handle holds the queue. The holder's data are None where the lock file does not tell them."""
+
+    path: str
+    pid: int | None = None
+    host: str | None = None
+    started: int | None = None
+    """When the holder opened the queue, in Unix seconds."""
+
+    def __str__(self) -> str:
+        holder = "another handle" if self.pid is None else f"process {self.pid}"
+        where = "" if self.host is None else f" on {self.host}"
+        since = "" if self.started is None else f" since {self.started}"
+        return f"{self.path} is held by {holder}{where}{since}; close it there, or open read-only"
+
+
+class CorruptLogError(OpenError):
+    """The log is damaged where that cannot be an interrupted write. What is not known is None."""
+
+    path: str
+    segment: int | None
+    offset: int | None
+    """Where the damaged record starts in the segment, in bytes."""
+    reason: str
+    first_sequence: int | None = None
+    last_sequence: int | None = None
+    """The first and last sequence that are at stake."""
+
+    def __str__(self) -> str:
+        where = "" if self.segment is None else f", segment {self.segment}"
+        where += "" if self.offset is None else f", offset {self.offset}"
+        stake = "" if self.first_sequence is None else f"; sequences {self.first_sequence} to {self.last_sequence}"
+        return f"{self.path}{where}: {self.reason}{stake}; nothing was changed, run repair on a copy of the directory"
+
+
+class UnsupportedFormatError(OpenError):
+    """The queue was written by a newer version of the library."""
+
+    path: str
+    version: int
+    message = "{path} has format {version}, which this version does not know; upgrade the library"
+
+
+class NotAQueueError(OpenError):
+    """There is no queue at this path."""
+
+    path: str
+    message = "there is no queue at {path}"
+
+
+class OpenIOError(OpenError):
+    """A system call that opening needs failed."""
+
+    operation: str
+    path: str
+    errno: int
+
+    def __str__(self) -> str:
+        return f"{self.operation} failed on {self.path}: {os.strerror(self.errno)} (errno {self.errno}); the queue was not opened"
+
+
+class WriterError(ActionQueueError):
+    """Base of what the native writer raises."""
+
+
+class _SystemCallError(WriterError):
+    """A system call that the writer needs failed."""
+
+    operation: str
+    path: str
+    errno: int
+    advice: ClassVar[str]
+
+    def __str__(self) -> str:
+        why = f"{os.strerror(self.errno)} (errno {self.errno})"
+        return f"{self.operation} failed on {self.path}: {why}; {self.advice}"
+
+
+class LogWriteError(_SystemCallError):
+    """A write or a sync of the log failed; the handle takes no further commands."""
+
+    written = Written.UNKNOWN
+    advice = "reopen the queue to recover what the disk holds"
+
+
+class LogSpaceError(_SystemCallError):
+    """There is no room for the next segment. Nothing was written, and the command can be submitted again."""
+
+    advice = "nothing was written; free space and submit again"
+
+
+class ClosedError(ActionQueueError):
+    """The handle was closed."""
+
+    message = "the queue was closed; open it again"
+
+
+class ReentrantCallError(ActionQueueError):
+    """A signal handler or finalizer called the queue in the middle of a call of the same thread."""
+
+    message = "the queue was called from within a call of the same thread (a signal handler?); defer that to the main flow"
+
+
+class PoisonedError(ActionQueueError):
+    """An earlier failure left it unknown what the log holds, so the handle takes no further commands."""
+
+    cause: BaseException | None = None
+
+    def __str__(self) -> str:
+        why = "" if self.cause is None else f" ({self.cause})"
+        return f"an earlier write or sync failed{why}; close the queue and open it again to recover"
+
+
+class ForkedError(ActionQueueError):
+    """The handle belongs to the parent process."""
+
+    message = "the queue was opened before a fork and belongs to the parent process; open it in the child after that"

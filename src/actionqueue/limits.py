@@ -1,0 +1,51 @@
+"""Every limit of the library. Sizes are in bytes, and those of text count UTF-8.
+
+The numbers come from the native core, which holds writer and reader to the same ones.
+"""
+
+from _wal_native.fields import (
+    BATCH_COUNT_MAX,
+    BATCH_SIZE_MAX,
+    DEPARTMENT_SIZE_MAX,
+    LIST_COUNT_MAX,
+    PATH_SIZE_MAX,
+    PAYLOAD_SIZE_MAX,
+    RING_SIZE_DEFAULT,
+    RING_SIZE_MAX,
+    RING_SIZE_MIN,
+    ROW_COUNT_MAX,
+    SEGMENT_COUNT_MAX,
+    SEGMENT_SIZE_DEFAULT,
+    SEGMENT_SIZE_FIRST,
+    SEGMENT_SIZE_MAX,
+    SEGMENT_SIZE_MIN,
+    TEXT_SIZE_MAX,
+)
+
+__all__ = [
+    "BATCH_COUNT_MAX",
+    "BATCH_SIZE_MAX",
+    "DEPARTMENT_SIZE_MAX",
+    "I32_MAX",
+    "I32_MIN",
+    "LIST_COUNT_MAX",
+    "PATH_SIZE_MAX",
+    "PAYLOAD_SIZE_MAX",
+    "RING_SIZE_DEFAULT",
+    "RING_SIZE_MAX",
+    "RING_SIZE_MIN",
+    "ROW_COUNT_MAX",
+    "SEGMENT_COUNT_MAX",
+    "SEGMENT_SIZE_DEFAULT",
+    "SEGMENT_SIZE_FIRST",
+    "SEGMENT_SIZE_MAX",
+    "SEGMENT_SIZE_MIN",
+    "TEXT_SIZE_MAX",
+    "U32_MAX",
+    "U64_MAX",
+]
+
+U32_MAX = 2**32 - 1
+U64_MAX = 2**64 - 1
+I32_MIN = -(2**31)
+I32_MAX = 2**31 - 1

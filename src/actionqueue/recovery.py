@@ -1,0 +1,55 @@
+"""What opening a queue found."""
+
+from __future__ import annotations
+
+import msgspec
+
+__all__ = ["RecoveryReport"]
+
+
+class RecoveryReport(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """What was replayed and what was dropped when a queue was opened. Sizes in bytes."""
+
+    is_created: bool
+    """There was no queue; it was made."""
+    is_clean: bool
+    """The last writer closed the queue, or there was none."""
+    segments: int
+    """Segment files that were read."""
+    records: int
+    """Records that were read, those without an event included."""
+    events: int
+    """Events that were replayed."""
+    bytes: int
+    """Size of the records that were read."""
+    last_sequence: int
+    """Sequence of the last event, 0 where there is none."""
+    durable_sequence: int
+    """What the log itself proved to be on stable storage before it was opened."""
+    ring_events: int
+    """Events that a killed process had only left in the ring; they are kept."""
+    rewritten_events: int
+    """Events above the durable sequence, which were written anew and synced."""
+    dropped_bytes: int
+    """Bytes behind the end of the log that do not count: a torn append. A copy is in ``quarantine/``."""
+    dropped_events: int
+    """Whole events among them. None of them had been acknowledged as durable."""
+    drop_reason: str | None
+    """``"torn"``, ``"batch"`` for an unfinished batch, or None."""
+    dropped_segment: int
+    """Number of the segment that the dropped bytes lay in."""
+    dropped_offset: int
+    """Where they began in it."""
+    seconds: float
+    """How long opening took."""
+
+    def __str__(self) -> str:
+        if self.is_created:
+            return "created a new queue"
+        end = "after a clean close" if self.is_clean else "after an unclean end"
+        text = f"replayed {self.events} events from {self.segments} segments {end} in {self.seconds:.3f} s"
+        if self.ring_events:
+            text += f"; {self.ring_events} came from the ring"
+        if self.drop_reason is not None:
+            text += f"; dropped {self.dropped_bytes} bytes ({self.drop_reason}), a copy is in quarantine/"
+        return text

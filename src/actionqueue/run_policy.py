@@ -1,0 +1,52 @@
+"""How often a task runs: once, a number of times at an interval, or by a cron expression."""
+
+from actionqueue import cron
+from actionqueue.errors import InvalidFieldError
+from actionqueue.fields import Abstract, NonEmptyText, PositiveU32, PositiveU64
+
+__all__ = ["Cron", "Once", "Repeat", "RunPolicy"]
+
+
+class RunPolicy(Abstract, frozen=True, gc=False):
+    """Base of the three policies."""
+
+
+class Once(RunPolicy, frozen=True, gc=False):
+    """One run."""
+
+
+class Repeat(RunPolicy, frozen=True, gc=False):
+    """A number of runs at a fixed interval."""
+
+    count: PositiveU32
+    """Runs in all, at least 1."""
+    interval_secs: PositiveU64
+    """Seconds from one run to the next, at least 1."""
+
+
+class Cron(RunPolicy, frozen=True, gc=False):
+    """Runs at the times of a cron expression, in UTC.
+
+    The expression has seven fields (second, minute, hour, day of the month, month, weekday, year), or six with the year
+    left out, or is one of ``@yearly @monthly @weekly @daily @hourly``. Weekdays are 1 (Sunday) to 7 (Saturday) or
+    names. A time must match every field, day of the month and weekday both. The grammar is that of
+    :mod:`actionqueue.cron`.
+    """
+
+    expression: NonEmptyText
+    max_occurrences: PositiveU32 | None = None
+    """Runs in all, at least 1; None for no bound."""
+
+    def _check_together(self) -> None:
+        try:
+            cron.parse(self.expression)
+        except cron.CronSyntaxError as error:
+            raise InvalidFieldError("Cron", "expression", self.expression, str(error)) from None
+
+    def next_occurrences_after(self, timestamp: int, count: int) -> list[int]:
+        """Return the next times strictly after one, in Unix seconds.
+
+        At most ``count``, and fewer where the expression has no more of them (it may name years).
+        ``max_occurrences`` bounds the runs of a task in all, so it does not count here.
+        """
+        return cron.parse(self.expression).next_after(timestamp, count)

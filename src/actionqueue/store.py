@@ -1,0 +1,365 @@
+"""The queue that users open: the lane over the native log and projection, safe from any thread."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+import weakref
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Any, Self
+
+from _wal_native.log import DEFAULT_RING_SIZE, DEFAULT_SEGMENT_SIZE, Log, open_log
+from actionqueue.clock import now
+from actionqueue.commands import MutationCommand
+from actionqueue.errors import (
+    ActionQueueError,
+    AppendError,
+    ClosedError,
+    ForkedError,
+    PartialDurabilityError,
+    PoisonedError,
+    ReentrantCallError,
+    ValidationError,
+    WriterError,
+)
+from actionqueue.mapping import applied_of, event_of
+from actionqueue.outcomes import MutationOutcome
+from actionqueue.projection import Projection
+from actionqueue.recovery import RecoveryReport
+from actionqueue.states import DurabilityPolicy
+from actionqueue.validation import validate
+
+__all__ = ["ActionQueue", "Batch", "open"]
+
+IMMEDIATE = DurabilityPolicy.IMMEDIATE
+
+_open_queues: weakref.WeakSet[ActionQueue] = weakref.WeakSet()
+
+
+def _refuse_in_child() -> None:
+    """Mark the parent's queues in a forked child, before any of their locks could be touched."""
+    for queue in list(_open_queues):
+        queue._unusable = ForkedError()  # noqa: SLF001 -- the module's own class
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_refuse_in_child)
+
+
+def open(  # noqa: A001 -- the package's own open, as in gzip.open
+    path: str | os.PathLike[str],
+    *,
+    durability: DurabilityPolicy | str = IMMEDIATE,
+    create: bool = True,
+    segment_size: int = DEFAULT_SEGMENT_SIZE,
+    ring_size: int = DEFAULT_RING_SIZE,
+    sector_size: int = 0,
+) -> ActionQueue:
+    """Open the queue in a directory, or create it, and replay its log.
+
+    The queue is held exclusively until it is closed.
+
+    Args:
+        path: The queue's directory. It is created, with missing parents, unless ``create`` is false.
+        durability: What :meth:`ActionQueue.submit` does unless a call says otherwise: IMMEDIATE returns when the event is on stable
+            storage; DEFERRED when it would survive the end of the process, but maybe not a power loss.
+        create: Whether a missing queue is created.
+        segment_size: Bytes that segment files grow to: a power of two from 64 KiB to 1 GiB.
+        ring_size: Bytes of the ring: a multiple of 64 KiB.
+        sector_size: 512 or 4096 pads every synced write to whole sectors, for storage that may damage a sector's old bytes when new ones
+            are added to it; 0 trusts that it does not.
+
+    Raises:
+        LockedError: Another handle, here or elsewhere, holds the queue; it says who.
+        CorruptLogError: The log is damaged where that cannot be a torn append. Nothing was changed.
+        UnsupportedFormatError: A newer version of the library wrote it.
+        NotAQueueError: There is none, and ``create`` is false.
+        OpenIOError: A system call failed.
+        ValueError: An option is out of range.
+    """
+    return ActionQueue(
+        path,
+        durability=durability,
+        create=create,
+        segment_size=segment_size,
+        ring_size=ring_size,
+        sector_size=sector_size,
+    )
+
+
+def _holder() -> str:
+    """Return the lock file's text: who holds the queue."""
+    return f"pid={os.getpid()}\nhost={socket.gethostname()}\nstarted={now()}\n"
+
+
+class ActionQueue:
+    """An open queue: submits commands, and answers queries on what they add up to.
+
+    Made by :func:`actionqueue.open`. Every method may be called from any thread. A command is validated, appended and applied under
+    one lock; waiting for the disk happens outside it, and callers who wait at the same time share a sync. So the projection may run ahead of
+    :attr:`durable_sequence`; what is not durable yet was not acknowledged as IMMEDIATE to anyone.
+
+    After a failed write or sync the handle is poisoned: every later call raises PoisonedError, the projection stays readable, and the
+    remedy is to close the queue and open it again.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        durability: DurabilityPolicy | str,
+        create: bool,
+        segment_size: int,
+        ring_size: int,
+        sector_size: int,
+    ) -> None:
+        started = time.perf_counter()
+        self._unusable: ActionQueueError | None = ClosedError()
+        self._lane = threading.RLock()
+        self._in_lane = False
+        self._durability = DurabilityPolicy(durability)
+        self._path = os.path.realpath(os.fspath(path))
+        self._projection = Projection()
+        self._log: Log
+        self._log, report = open_log(
+            self._path,
+            self._projection,
+            may_create=create,
+            segment_size=segment_size,
+            ring_size=ring_size,
+            sector_size=sector_size,
+            now=now(),
+            holder=_holder(),
+        )
+        self._recovery = RecoveryReport(**report, seconds=time.perf_counter() - started)
+        self._unusable = None
+        _open_queues.add(self)
+
+    # --- Commands ----------------------------------------------------------------------------------------------------
+
+    def submit(self, command: MutationCommand, durability: DurabilityPolicy | str | None = None) -> MutationOutcome:
+        """Validate a command, append its event, apply it, and return the outcome once it is as durable as asked for.
+
+        Args:
+            command: The command. Its sequence None means the next one; a number must be exactly the next one.
+            durability: IMMEDIATE or DEFERRED; None means the queue's own.
+
+        Raises:
+            ValidationError: The command was refused; nothing has changed.
+            AppendError: The event was not appended, or (``written`` is unknown) the handle is poisoned.
+            PartialDurabilityError: The event was appended and applied but is not known to be durable; the handle is poisoned.
+            PoisonedError, ClosedError, ForkedError: The handle takes no commands; nothing has changed.
+        """
+        policy = self._durability if durability is None else DurabilityPolicy(durability)
+        with self._lane:
+            self._enter_lane()
+            try:
+                sequence = validate(command, self._projection)
+                self._log.submit(event_of(command, sequence))
+            except WriterError as error:
+                raise self._append_error(error) from error
+            finally:
+                self._in_lane = False
+        if policy is IMMEDIATE:
+            self._wait_durable(sequence)
+        return MutationOutcome(sequence, applied_of(command))
+
+    def submit_many(
+        self, commands: Iterable[MutationCommand], durability: DurabilityPolicy | str | None = None
+    ) -> list[MutationOutcome]:
+        """Submit commands as one: all or none are applied, in one append and one sync, also after a crash.
+
+        Each command is validated against the state that those before it leave. Raises what :meth:`submit` raises; a ValidationError then
+        carries the refused command's position in ``batch_index``.
+        """
+        policy = self._durability if durability is None else DurabilityPolicy(durability)
+        with self._lane:
+            self._enter_lane()
+            try:
+                outcomes = self._append_batch(list(commands))
+            except WriterError as error:
+                raise self._append_error(error) from error
+            finally:
+                self._in_lane = False
+        if outcomes and policy is IMMEDIATE:
+            self._wait_durable(outcomes[-1].sequence)
+        return outcomes
+
+    def batch(self, durability: DurabilityPolicy | str | None = None) -> Batch:
+        """Return a context manager that collects commands and submits them as one when its block ends without an exception."""
+        return Batch(self, durability)
+
+    def sync(self) -> None:
+        """Return when every command submitted so far is on stable storage."""
+        self._ensure_usable()
+        self._wait_durable(None)
+
+    def _enter_lane(self) -> None:
+        """Begin a call in the lane, whose lock is held, unless the handle is unusable or this thread is in it already."""
+        if self._in_lane:
+            raise ReentrantCallError
+        self._in_lane = True
+        if self._unusable is not None:
+            self._in_lane = False
+            self._ensure_usable()
+
+    def _append_batch(self, commands: list[MutationCommand]) -> list[MutationOutcome]:
+        outcomes: list[MutationOutcome] = []
+        log, projection = self._log, self._projection
+        log.batch_begin()
+        try:
+            for index, command in enumerate(commands):
+                try:
+                    sequence = validate(command, projection)
+                    log.batch_add(event_of(command, sequence))
+                except ValidationError as error:
+                    error.batch_index = index
+                    raise
+                outcomes.append(MutationOutcome(sequence, applied_of(command)))
+            log.batch_commit()
+        except BaseException:
+            log.batch_rollback()
+            raise
+        return outcomes
+
+    def _append_error(self, error: WriterError) -> AppendError:
+        appended = AppendError(error)
+        if appended.written != "no":
+            self._poison(error)
+        return appended
+
+    def _wait_durable(self, sequence: int | None) -> None:
+        try:
+            self._log.sync(sequence)
+        except (WriterError, PoisonedError) as error:
+            cause = error.cause if isinstance(error, PoisonedError) and error.cause is not None else error
+            self._poison(cause)
+            raise PartialDurabilityError(self.sequence if sequence is None else sequence, cause) from error
+
+    def _poison(self, cause: BaseException) -> None:
+        if self._unusable is None:
+            self._unusable = PoisonedError(cause)
+            self._projection.poisoned_by = cause
+
+    def _ensure_usable(self) -> None:
+        unusable = self._unusable
+        if unusable is not None:
+            # A new object each time: a raised exception collects tracebacks.
+            raise type(unusable)(*unusable.args)
+
+    # --- What the queue is -------------------------------------------------------------------------------------------
+
+    @property
+    def path(self) -> str:
+        """The queue's directory, as a real path."""
+        return self._path
+
+    @property
+    def projection(self) -> Projection:
+        """The projection. It stays readable when the handle is poisoned (then ``projection.poisoned_by`` is set) or closed."""
+        return self._projection
+
+    @property
+    def recovery(self) -> RecoveryReport:
+        """What opening found."""
+        return self._recovery
+
+    @property
+    def sequence(self) -> int:
+        """Sequence of the last event that was appended and applied, 0 where there is none."""
+        return self._projection.latest_sequence
+
+    @property
+    def durable_sequence(self) -> int:
+        """Every event up to this sequence is on stable storage."""
+        return self._log.durable_sequence
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the handle was closed."""
+        return isinstance(self._unusable, ClosedError)
+
+    @property
+    def is_poisoned(self) -> bool:
+        """Whether an earlier write or sync failed."""
+        return isinstance(self._unusable, PoisonedError)
+
+    def stats(self) -> dict[str, Any]:
+        """Return counters and positions: sizes in bytes, times in nanoseconds, counts since the queue was opened."""
+        if isinstance(self._unusable, (ClosedError, ForkedError)):
+            self._ensure_usable()
+        return self._log.stats()
+
+    # --- The end -----------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Make everything durable, mark the log as cleanly closed and release the queue. Closing again does nothing.
+
+        Raises:
+            PartialDurabilityError: The last sync failed; the queue is released all the same, and the next open recovers it.
+        """
+        if isinstance(self._unusable, (ClosedError, ForkedError)):
+            return
+        with self._lane:
+            if self._in_lane:
+                raise ReentrantCallError
+            if self.is_closed:
+                return
+            self._unusable = ClosedError()
+            try:
+                self._log.close()
+            except WriterError as error:
+                raise PartialDurabilityError(self.sequence, error) from error
+
+    def __enter__(self) -> Self:
+        self._ensure_usable()
+        return self
+
+    def __exit__(
+        self, exception_type: type[BaseException] | None, exception: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "open" if self._unusable is None else type(self._unusable).__name__.removesuffix("Error").lower()
+        return f"<ActionQueue {self._path!r} {state} at sequence {self.sequence}>"
+
+
+class Batch:
+    """Commands that are submitted as one. See :meth:`ActionQueue.batch`."""
+
+    def __init__(self, queue: ActionQueue, durability: DurabilityPolicy | str | None) -> None:
+        self._queue = queue
+        self._durability = durability
+        self._commands: list[MutationCommand] = []
+        self._outcomes: list[MutationOutcome] | None = None
+
+    def submit(self, command: MutationCommand) -> None:
+        """Add a command. It is validated, appended and applied with the others when the block ends."""
+        if not isinstance(command, MutationCommand):
+            raise TypeError(f"command must be a MutationCommand, not {type(command).__name__}")
+        if self._outcomes is not None:
+            raise RuntimeError("the batch was submitted; begin a new one")
+        self._commands.append(command)
+
+    def __len__(self) -> int:
+        return len(self._commands)
+
+    @property
+    def outcomes(self) -> list[MutationOutcome]:
+        """The outcomes, one a command, once the batch was submitted."""
+        if self._outcomes is None:
+            raise RuntimeError("the batch has no outcomes before its block has ended")
+        return self._outcomes
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exception_type: type[BaseException] | None, exception: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if exception_type is None:
+            self._outcomes = self._queue.submit_many(self._commands, self._durability)

@@ -1,0 +1,129 @@
+"""Tasks: what a user wants to be run, under which constraints."""
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+
+from _wal_native.fields import ConvertRule, NotNilRule
+from actionqueue.fields import I32, Blob, Checked, NonEmptyText, NonEmptyTexts, PositiveU32, PositiveU64, Text, Texts
+from actionqueue.ids import TaskId, TenantId
+from actionqueue.run_policy import Cron, Once, Repeat, RunPolicy
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = [
+    "ConcurrencyKeyHoldPolicy",
+    "Cron",
+    "Once",
+    "Repeat",
+    "RunPolicy",
+    "SafetyLevel",
+    "TaskConstraints",
+    "TaskMetadata",
+    "TaskPayload",
+    "TaskSpec",
+]
+
+
+class ConcurrencyKeyHoldPolicy(StrEnum):
+    """Whether a run in retry wait keeps its concurrency key."""
+
+    HOLD_DURING_RETRY = "hold_during_retry"
+    RELEASE_ON_RETRY = "release_on_retry"
+
+
+class SafetyLevel(StrEnum):
+    """What side effects a task has, so whether it may be run again."""
+
+    PURE = "pure"
+    """None."""
+    IDEMPOTENT = "idempotent"
+    """Running twice has the effect of running once."""
+    TRANSACTIONAL = "transactional"
+    """Running twice may have the effect twice."""
+
+
+class TaskPayload(Checked, frozen=True, gc=False):
+    """What a task hands to whoever runs it: opaque bytes, and a hint at what they are."""
+
+    data: Blob
+    content_type: Text | None = None
+
+    if TYPE_CHECKING:
+
+        def __init__(self, data: bytes | bytearray | memoryview, content_type: str | None = None) -> None: ...
+
+
+class TaskConstraints(Checked, frozen=True, gc=False):
+    """Limits on how the runs of a task are executed."""
+
+    max_attempts: PositiveU32 = 1
+    """Attempts a run may have, at least 1."""
+    timeout_secs: PositiveU64 | None = None
+    """Seconds an attempt may take, at least 1; None for no limit."""
+    concurrency_key: NonEmptyText | None = None
+    """Runs with the same key never run at the same time."""
+    concurrency_key_hold_policy: ConcurrencyKeyHoldPolicy = ConcurrencyKeyHoldPolicy.HOLD_DURING_RETRY
+    safety_level: SafetyLevel = SafetyLevel.PURE
+    required_capabilities: NonEmptyTexts | None = None
+    """What an actor must be capable of to run the task; None where anyone may."""
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            max_attempts: int = 1,
+            timeout_secs: int | None = None,
+            concurrency_key: str | None = None,
+            concurrency_key_hold_policy: ConcurrencyKeyHoldPolicy | str = ...,
+            safety_level: SafetyLevel | str = ...,
+            required_capabilities: Sequence[str] | None = None,
+        ) -> None: ...
+
+
+class TaskMetadata(Checked, frozen=True, gc=False):
+    """What helps to find and order tasks."""
+
+    tags: Texts = ()
+    priority: I32 = 0
+    """Higher runs first."""
+    description: Text | None = None
+
+    if TYPE_CHECKING:
+
+        def __init__(self, tags: Sequence[str] = (), priority: int = 0, description: str | None = None) -> None: ...
+
+
+_PayloadField = Annotated[TaskPayload, ConvertRule((bytes, bytearray, memoryview), TaskPayload)]
+
+
+class TaskSpec(Checked, frozen=True, gc=False):
+    """A task as its creator wants it.
+
+    Only the payload is required: ``TaskSpec(payload=b"...")`` makes a task with a new identifier that runs once. Bytes
+    stand for a :class:`TaskPayload` without a content type.
+    """
+
+    id: Annotated[TaskId, NotNilRule()] = msgspec.field(default_factory=TaskId)
+    # Required, although it follows a field that is not: the default is refused.
+    payload: _PayloadField = None  # type: ignore[assignment]
+    run_policy: RunPolicy = Once()
+    constraints: TaskConstraints = TaskConstraints()
+    metadata: TaskMetadata = TaskMetadata()
+    parent_task_id: TaskId | None = None
+    tenant_id: TenantId | None = None
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            id: TaskId = ...,
+            payload: TaskPayload | bytes | bytearray | memoryview = ...,
+            run_policy: RunPolicy = ...,
+            constraints: TaskConstraints = ...,
+            metadata: TaskMetadata = ...,
+            parent_task_id: TaskId | None = None,
+            tenant_id: TenantId | None = None,
+        ) -> None: ...

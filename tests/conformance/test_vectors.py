@@ -1,0 +1,58 @@
+"""The recorded streams: the same verdict on every line and the same final projection as the original's."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actionqueue.commands import MutationCommand
+from actionqueue.errors import ValidationError
+from actionqueue.jsonform.commands import command_from_json, command_to_json
+from lanes import Lane
+
+VECTORS = Path(__file__).parent.parent / "data" / "vectors"
+STREAMS = ("stream-1", "stream-2", "stream-3")
+
+
+def lines(stream: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (VECTORS / f"{stream}.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def verdict(lane: Lane, command: MutationCommand) -> dict[str, Any]:
+    """Submit the command and say what came of it, in the vectors' form."""
+    said: dict[str, Any]
+    try:
+        outcome = lane.submit(command)
+    except ValidationError as error:
+        said = {"ok": False, "stage": "validation", "error": type(error).__name__}
+    else:
+        said = {"ok": True, "sequence": outcome.sequence, "applied": outcome.applied.name}
+    return said | {"latest": lane.projection.latest_sequence}
+
+
+@pytest.mark.parametrize("stream", STREAMS)
+def test_every_verdict_and_the_final_projection(lane: Lane, stream: str) -> None:
+    for number, line in enumerate(lines(stream), 1):
+        assert verdict(lane, command_from_json(line["command"])) == line["verdict"], f"{stream}, line {number}"
+    expected = json.loads((VECTORS / f"{stream}.projection.json").read_text(encoding="utf-8"))
+    assert lane.to_json() == expected
+
+
+@pytest.mark.parametrize("stream", STREAMS)
+def test_sequences_left_to_the_authority_lead_to_the_same_projection(lane: Lane, stream: str) -> None:
+    for line in lines(stream):
+        if line["verdict"]["ok"]:
+            command = command_from_json(line["command"] | {"sequence": None})
+            assert lane.submit(command).sequence == line["verdict"]["sequence"]
+    expected = json.loads((VECTORS / f"{stream}.projection.json").read_text(encoding="utf-8"))
+    assert lane.to_json() == expected
+
+
+@pytest.mark.parametrize("stream", STREAMS)
+def test_every_command_survives_its_json_form(stream: str) -> None:
+    for line in lines(stream):
+        command = command_from_json(line["command"])
+        assert command_from_json(json.loads(json.dumps(command_to_json(command)))) == command

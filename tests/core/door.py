@@ -1,0 +1,168 @@
+"""The second door onto the C core: ``lib`` and ``ffi``, made by cffi from the core's own sources and headers.
+
+The declarations are read from the headers, so there is no copy of a prototype to keep in step. Every header is taken
+but those that are private to a few C files: the ones named so (``*_internal.h``), the ones with code in them
+(``bytes.h`` apart), the ones that include more of the system than integer types, and those that include one of these.
+
+The core is compiled with warnings as errors and kept in a cache directory under a name that is a digest of everything
+that went into it, so a stale build is never used. ``ACTIONQUEUE_TEST_CACHE`` names another directory;
+``ACTIONQUEUE_SANITIZE=1`` builds with the address and undefined-behaviour sanitizers (run Python with libasan
+preloaded).
+
+A function pointer of a C struct is set from Python with ``ffi.callback``::
+
+    @ffi.callback("int(void *, int64_t)")
+    def sync(context, handle): ...
+
+    table.sync = sync          # keep a reference to `sync` for as long as C may call it
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.machinery
+import importlib.util
+import os
+import re
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import cffi
+import setuptools  # noqa: F401  (provides distutils)
+from distutils.ccompiler import new_compiler  # type: ignore[import-not-found]
+from distutils.sysconfig import customize_compiler  # type: ignore[import-not-found]
+
+CORE = Path(__file__).parents[2] / "src" / "_wal_native" / "core"
+HEADERS_OF_INTEGERS = {"stddef.h", "stdint.h", "string.h"}
+C_LIBRARY = "void *calloc(size_t count, size_t size);\nvoid free(void *block);\n"  # for tests that stand in as allocators
+
+
+def sanitized() -> bool:
+    value = os.environ.get("ACTIONQUEUE_SANITIZE", "0")
+    if value not in {"0", "1"}:
+        raise ValueError(f"ACTIONQUEUE_SANITIZE must be 0 or 1, not {value!r}")
+    return value == "1"
+
+
+def core_flags() -> list[str]:
+    if sys.platform == "win32":
+        return ["/std:c11", "/O2", "/W3", "/WX"]
+    flags = ["-std=c11", "-O1", "-g", "-pthread", "-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wconversion", "-Werror"]
+    return flags + sanitizer_flags()
+
+
+def sanitizer_flags() -> list[str]:
+    if not sanitized():
+        return []
+    return ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer"]
+
+
+# --- Declarations ----------------------------------------------------------------------------------------------------
+
+
+def without_comments(text: str) -> str:
+    return re.sub(r"/\*.*?\*/", " ", text, flags=re.DOTALL)
+
+
+def public_headers() -> dict[str, str]:
+    """Return the text of every public header by name, each after those that it includes."""
+    texts = {path.name: without_comments(path.read_text(encoding="utf-8")) for path in sorted(CORE.glob("*.h"))}
+    includes = {name: set(re.findall(r'#include\s+"([^"]+)"', text)) for name, text in texts.items()}
+    private = {
+        name
+        for name, text in texts.items()
+        if name.endswith("_internal.h")
+        or (name != "bytes.h" and "static inline" in text)
+        or (set(re.findall(r"#include\s+<([^>]+)>", text)) - HEADERS_OF_INTEGERS)
+    }
+    ordered: dict[str, str] = {}
+
+    def add(name: str) -> bool:
+        """Add the header after what it includes; return False where it is private."""
+        if name in private or not all(add(included) for included in sorted(includes[name])):
+            private.add(name)
+            return False
+        ordered.setdefault(name, texts[name])
+        return True
+
+    for name in texts:
+        add(name)
+    return ordered
+
+
+def declarations(text: str) -> str:
+    """Return what cffi is to read of a header: integer constants, types and prototypes."""
+    text = re.sub(r"static inline .*", "", text, flags=re.DOTALL)  # only bytes.h has any, at its end
+    constants = re.findall(r"^#define\s+(AQW_\w+)\s+(-?\d+|0x[0-9A-Fa-f]+)u?\s*$", text, flags=re.MULTILINE)
+    code = re.sub(r"^\s*#.*$", "", text, flags=re.MULTILINE)
+    return "\n".join([*(f"#define {name} {value}" for name, value in constants), code])
+
+
+# --- Building --------------------------------------------------------------------------------------------------------
+
+
+def cache_directory() -> Path:
+    chosen = os.environ.get("ACTIONQUEUE_TEST_CACHE")
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(chosen) if chosen else Path(home) / "actionqueue-tests"
+
+
+def digest_of_sources() -> str:
+    digest = hashlib.sha256()
+    for part in (sys.version, sys.platform, cffi.__version__, *core_flags()):
+        digest.update(part.encode() + b"\0")
+    for path in (Path(__file__), *sorted(CORE.glob("*.[ch]"))):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:24]
+
+
+def compile_core(directory: Path) -> list[str]:
+    """Compile every C file of the core; return the object files."""
+    compiler = new_compiler()
+    customize_compiler(compiler)
+    sources = sorted(str(path) for path in CORE.glob("*.c"))
+    objects: list[str] = compiler.compile(sources, output_dir=str(directory), extra_postargs=[*core_flags(), *pic()])
+    return objects
+
+
+def pic() -> list[str]:
+    return [] if sys.platform == "win32" else ["-fPIC"]
+
+
+def build(name: str, directory: Path) -> Path:
+    headers = public_headers()
+    builder = cffi.FFI()
+    builder.cdef(C_LIBRARY + "\n".join(declarations(text) for text in headers.values()), packed=False)
+    builder.set_source(
+        name,
+        "#include <stdlib.h>\n" + "\n".join(f'#include "{CORE.name}/{header}"' for header in headers),
+        include_dirs=[str(CORE.parent)],  # not the core itself: its limits.h would hide the system's
+        extra_objects=compile_core(directory),
+        extra_link_args=[] if sys.platform == "win32" else ["-pthread", *sanitizer_flags()],
+    )
+    return Path(builder.compile(tmpdir=str(directory)))
+
+
+def load() -> Any:
+    """Return the extension module, built unless the cache has it."""
+    name = f"aqw_core_{digest_of_sources()}"
+    cache = cache_directory()
+    cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+    suffix = importlib.machinery.EXTENSION_SUFFIXES[0]
+    target = cache / f"{name}{suffix}"
+    if not target.exists():
+        with tempfile.TemporaryDirectory(dir=cache) as directory:
+            build(name, Path(directory)).replace(target)  # at once, so that another process finds it whole or not at all
+    spec = importlib.util.spec_from_file_location(name, target)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+_module = load()
+ffi: Any = _module.ffi
+lib: Any = _module.lib

@@ -1,0 +1,65 @@
+"""The lanes that tests compare: one authority, over the slow model and over the native projection."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from _wal_native.codec import encode_event
+from actionqueue.authority import MutationProjection, StorageMutationAuthority
+from actionqueue.commands import MutationCommand
+from actionqueue.events import Event
+from actionqueue.jsonform.projection import projection_to_json
+from actionqueue.outcomes import MutationOutcome
+from actionqueue.projection import Projection
+from actionqueue.states import DurabilityPolicy
+from model import Model
+
+
+class ListWriter:
+    """A log in memory. Like the real one, it encodes each event first, and so refuses what is too large."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def append(self, event: Event) -> None:
+        encode_event(event)
+        self.events.append(event)
+
+    def flush(self) -> None:
+        pass
+
+
+class Lane:
+    """A way of submitting commands, and the projection that it leads to."""
+
+    def __init__(
+        self,
+        submit: Callable[[MutationCommand], MutationOutcome],
+        projection: Any,
+        to_json: Callable[[], dict[str, Any]],
+    ) -> None:
+        self.submit = submit
+        self.projection = projection
+        self.to_json = to_json
+
+
+def lane_over(projection: MutationProjection, to_json: Callable[[Any], dict[str, Any]]) -> Lane:
+    authority = StorageMutationAuthority(ListWriter(), projection)
+
+    def submit(command: MutationCommand) -> MutationOutcome:
+        return authority.submit_command(command, DurabilityPolicy.DEFERRED)
+
+    return Lane(submit, projection, lambda: to_json(projection))
+
+
+def lane_over_model() -> Lane:
+    return lane_over(Model(), Model.to_json)
+
+
+def lane_over_native_projection() -> Lane:
+    return lane_over(Projection(), projection_to_json)
+
+
+LANES: dict[str, Callable[[], Lane]] = {"model": lane_over_model, "native": lane_over_native_projection}
+"""Every lane that must behave the same. A further one is added here."""
