@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-STATES = "scheduled ready leased running retry_wait suspended completed failed canceled".split()
-RESULTS = "success failure timeout suspended".split()
-DIMENSIONS = "token cost_cents time_secs".split()
-HOLD_POLICIES = "hold_during_retry release_on_retry".split()
-SAFETY_LEVELS = "pure idempotent transactional".split()
-FILTERS = "task_completed run_state_changed budget_threshold custom".split()
-ROLES = "operator auditor gatekeeper custom".split()
-CAPABILITIES = "can_submit can_execute can_review can_approve can_cancel custom".split()
+STATES = ["scheduled", "ready", "leased", "running", "retry_wait", "suspended", "completed", "failed", "canceled"]
+RESULTS = ["success", "failure", "timeout", "suspended"]
+DIMENSIONS = ["token", "cost_cents", "time_secs"]
+HOLD_POLICIES = ["hold_during_retry", "release_on_retry"]
+SAFETY_LEVELS = ["pure", "idempotent", "transactional"]
+FILTERS = ["task_completed", "run_state_changed", "budget_threshold", "custom"]
+ROLES = ["operator", "auditor", "gatekeeper", "custom"]
+CAPABILITIES = ["can_submit", "can_execute", "can_review", "can_approve", "can_cancel", "custom"]
 
 _LEASE = {"run_id": "id", "timestamp": "varint", "expiry": "varint", "owner": "text"}
 _BUDGET = {"task_id": "id", "timestamp": "varint", "dimension": "dimension", "value": "varint"}

@@ -1,8 +1,8 @@
 """The field checker: what the constructors of commands and domain types accept.
 
-msgspec builds a struct without looking at its values and then calls ``__post_init__``. That hook is a function made here,
-once for each class, from the class's annotations: it reads every field straight from its slot, accepts what is in its
-final form at the cost of a few comparisons, and takes the slow path for the rest: conversion, or a typed refusal.
+msgspec builds a struct without looking at its values and then calls ``__post_init__``. That hook is a function made
+here, once for each class, from the class's annotations: it reads every field straight from its slot, accepts what is in
+its final form at the cost of a few comparisons, and takes the slow path for the rest: conversion, or a typed refusal.
 Only the new instance is ever changed, never what the caller passed in.
 """
 
@@ -219,7 +219,7 @@ cdef bint accepts(Field field, PyObject *value) noexcept:
     if value == <PyObject *>None:
         return field.optional
     if field.kind == IDENTIFIER:
-        return <PyObject *>Py_TYPE(<object>value) == <PyObject *>field.cls and not (field.not_nil and is_nil(<Identifier>value))
+        return has_type(value, field.cls) and not (field.not_nil and is_nil(<Identifier>value))
     if field.kind == UNSIGNED:
         return PyLong_CheckExact(<object>value) and is_unsigned(field, value)
     if field.kind == SIGNED:
@@ -230,13 +230,18 @@ cdef bint accepts(Field field, PyObject *value) noexcept:
         size = utf8_size(value)
         return field.size_minimum <= size <= field.size_maximum
     if field.kind == CHOICE:
-        return <PyObject *>Py_TYPE(<object>value) == <PyObject *>field.cls
+        return has_type(value, field.cls)
     if field.kind == BYTES:
         return (PyBytes_CheckExact(<object>value)
                 and field.size_minimum <= PyBytes_GET_SIZE(<object>value) <= field.size_maximum)
     if field.kind == INSTANCE:
         return PyObject_TypeCheck(<object>value, <PyTypeObject *>field.cls)
     return accepts_items(field, value)
+
+
+cdef inline bint has_type(PyObject *value, object cls) noexcept:
+    """Whether the value is an instance of the very class, and not of a subclass."""
+    return <PyObject *>Py_TYPE(<object>value) == <PyObject *>cls
 
 
 cdef bint accepts_items(Field field, PyObject *value) noexcept:
@@ -279,7 +284,7 @@ cdef inline bint is_signed(Field field, PyObject *value) noexcept:
 
 
 cdef inline Py_ssize_t utf8_size(PyObject *value) noexcept:
-    """Return a string's size in UTF-8, or -1 where it has no UTF-8 form. (The string keeps the form for the encoder.)"""
+    """Return a string's size in UTF-8, or -1 where it has no such form. The string keeps the form for the encoder."""
     cdef Py_ssize_t size
     if PyUnicode_AsUTF8AndSize(value, &size) == NULL:
         PyErr_Clear()
@@ -373,7 +378,7 @@ cdef class FieldTable:
     def __init__(self, cls):
         annotations = {}
         for base in reversed(cls.__mro__):
-            annotations.update(base.__dict__.get("__annotations__") or getattr(base, "__annotations__", {}))
+            annotations.update(getattr(base, "__annotations__", {}))    # a class's own, even if it has none
         self.type_name = cls.__name__
         self.fields = tuple(
             [self.field(cls, name, kind) for name, kind in annotations.items()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import reprlib
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, ClassVar, dataclass_transform
+from typing import Any, ClassVar, dataclass_transform, Self, TYPE_CHECKING
 
 if TYPE_CHECKING:
     from actionqueue.budget import BudgetDimension
@@ -198,6 +198,11 @@ class ValidationError(MutationError):
 
     batch_index: ClassVar[int | None] = None
     """Position of the refused command in its batch, from 0; None where it was submitted alone. Not one of the fields."""
+
+    def at_batch_index(self, index: int) -> Self:
+        """Note the command's position in its batch."""
+        self.__dict__["batch_index"] = index
+        return self
 
 
 class SequenceOverflow(ValidationError):

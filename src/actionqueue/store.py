@@ -216,8 +216,7 @@ class ActionQueue:
                     sequence = validate(command, projection)
                     log.batch_add(event_of(command, sequence))
                 except ValidationError as error:
-                    error.batch_index = index
-                    raise
+                    raise error.at_batch_index(index)
                 outcomes.append(MutationOutcome(sequence, applied_of(command)))
             log.batch_commit()
         except BaseException:

@@ -133,6 +133,7 @@ REFUSALS: list[Case] = [
     ([*WITH_TASK, CANCEL_TASK], CANCEL_TASK, errors.TaskAlreadyCanceled(task_id=TASK)),
     ([], DependencyDeclareCommand(None, TASK, [], 1), errors.EmptyDependencyList(task_id=TASK)),
     ([], DependencyDeclareCommand(None, TASK, [TASK], 1), errors.UnknownTask(task_id=TASK)),
+    (WITH_TASK, DependencyDeclareCommand(None, OTHER_TASK, [TASK], 1), errors.UnknownTask(task_id=OTHER_TASK)),
     (WITH_TASK, DependencyDeclareCommand(None, TASK, [TASK, OTHER_TASK], 1), errors.UnknownTask(task_id=OTHER_TASK)),
     # Runs
     ([], RunCreateCommand(None, RUN), errors.UnknownTask(task_id=TASK)),

@@ -149,7 +149,7 @@ def test_golden_bytes_stay(entry: dict[str, Any]) -> None:
 
 def test_golden_bytes_cover_every_kind() -> None:
     assert {entry["event"]["kind"] for entry in GOLDEN} == set(KINDS)
-    assert lib.AQW_EVENT_KIND_LAST == len(KINDS)
+    assert len(KINDS) == lib.AQW_EVENT_KIND_LAST
 
 
 @pytest.mark.parametrize("entry", GOLDEN, ids=lambda entry: entry["name"])

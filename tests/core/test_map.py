@@ -22,7 +22,7 @@ class Map:
     def __init__(self) -> None:
         self.memory = Memory()
         self.hashes: dict[int, int] = {}  # by row
-        self.callback = ffi.callback("uint64_t(const void *, uint32_t)", lambda _context, row: self.hashes[row])
+        self.callback = ffi.callback("aqw_map_hash", lambda _context, row: self.hashes[row])
         self.heap = ffi.new("aqw_heap *")
         self.map = ffi.new("aqw_map *")
         lib.aqw_heap_init(self.heap, self.memory.functions)
@@ -120,7 +120,6 @@ def test_equal_hashes_are_all_found(index: Map) -> None:
     for row in range(1, 200):
         index.insert(row, 42)
     assert sorted(index.find(42)) == list(range(1, 200))
-    assert index.find(43) == []
     for row in range(1, 200, 3):
         index.remove(row)
     index.check()

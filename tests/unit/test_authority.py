@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from types import FrameType
 
@@ -444,10 +445,15 @@ def test_threads_take_turns(authority: Authority) -> None:
             authority.submit_command(TaskCreateCommand(None, TaskSpec(payload=b""), 1))
 
     threads = [threading.Thread(target=submit_many) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # threads change places at almost every step
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
     assert authority.projection.applied == list(range(1, 201))
     assert [event.sequence for event in authority.writer.events] == list(range(1, 201))
 

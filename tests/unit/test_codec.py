@@ -70,9 +70,7 @@ def spec_of(task_id: TaskId, source: dict[str, Any]) -> TaskSpec:
             safety_level=source["safety_level"],
             required_capabilities=source["required_capabilities"],
         ),
-        metadata=TaskMetadata(
-            tags=source["tags"], priority=source["priority"], description=source["description"]
-        ),
+        metadata=TaskMetadata(tags=source["tags"], priority=source["priority"], description=source["description"]),
         parent_task_id=optional(TaskId, source["parent_task_id"]),
         tenant_id=optional(TenantId, source["tenant_id"]),
     )

@@ -145,9 +145,10 @@ def test_text_is_measured_in_utf8(text):
         size = -1
     if size < 0:
         for field in ("text", "optional"):
-            assert "surrogates" in refused(
-                lambda field=field: Words(**{field: text}), "Words", field, wrong_type=False
-            ).reason
+            assert (
+                "surrogates"
+                in refused(lambda field=field: Words(**{field: text}), "Words", field, wrong_type=False).reason
+            )
         refused(lambda: Words(texts=("a", text)), "Words", "texts", wrong_type=False)
         return
     assert Words(text=text).text == text

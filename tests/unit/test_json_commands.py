@@ -245,9 +245,7 @@ EXAMPLES += [
         {"type": "run_create", "sequence": 1, "run": RUN_FORM},
     ),
     (
-        c.RunCreateCommand(
-            None, RunInstance.ready(TASK, scheduled_at=7, created_at=7, effective_priority=-2, id=RUN)
-        ),
+        c.RunCreateCommand(None, RunInstance.ready(TASK, scheduled_at=7, created_at=7, effective_priority=-2, id=RUN)),
         {
             "type": "run_create",
             "sequence": None,
@@ -468,7 +466,10 @@ def test_refusals_of_a_role(role):
         ({"type": "custom"}, "key"),
         ({"type": "custom", "key": "x", "task_id": number(1)}, "task_id"),
         ({"type": "task_completed", "task_id": 5}, "task_id"),
-        ({"type": "budget_threshold", "task_id": number(1), "dimension": "token", "threshold_pct": 101}, "threshold_pct"),
+        (
+            {"type": "budget_threshold", "task_id": number(1), "dimension": "token", "threshold_pct": 101},
+            "threshold_pct",
+        ),
     ],
 )
 def test_refusals_of_a_filter(form, field):

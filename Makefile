@@ -1,0 +1,58 @@
+# Everything a developer runs. Each target makes what it needs; the first run downloads from PyPI.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PYTEST_FLAGS ?= -n 2
+
+SOURCES := pyproject.toml setup.py MANIFEST.in README.md $(shell find src -name '*.py' -o -name '*.pyi' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.c' -o -name '*.h')
+
+.PHONY: help demo test lint sanitize install-check compare clean
+
+help:
+	@echo "make demo           build, then run a real scheduler over the standard library, kill it, and prove nothing was lost"
+	@echo "make test           build, then run the tests (minutes)"
+	@echo "make lint           ruff, mypy, the type stubs against the modules, C warnings as errors"
+	@echo "make sanitize       the C core's tests under the address and undefined-behaviour sanitizers"
+	@echo "make install-check  wheel, sdist and editable install in new environments, with PYTHON=... (default python3)"
+	@echo "make clean          remove what was built"
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+
+# The package is installed, not linked: tests and demo run what a user gets.
+$(VENV)/installed: $(BIN)/python $(SOURCES)
+	$(BIN)/python -m pip install --quiet --force-reinstall --no-deps .
+	$(BIN)/python -m pip install --quiet '.[cli]'
+	@touch $@
+
+$(VENV)/test-tools: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --group test
+	@touch $@
+
+$(VENV)/lint-tools: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --group lint
+	@touch $@
+
+demo: $(VENV)/installed
+	$(BIN)/actionqueue demo
+
+test: $(VENV)/installed $(VENV)/test-tools
+	$(BIN)/python -m pytest $(PYTEST_FLAGS)
+
+lint: $(VENV)/installed $(VENV)/test-tools $(VENV)/lint-tools
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/stubtest --concise --ignore-missing-stub --allowlist tests/stubtest-allowlist.txt _wal_native
+	$(CC) -std=c11 -O2 -fsyntax-only -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror src/_wal_native/core/*.c
+
+sanitize: $(VENV)/installed $(VENV)/test-tools
+	ACTIONQUEUE_SANITIZE=1 ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD="$$($(CC) -print-file-name=libasan.so)" \
+		$(BIN)/python -m pytest -p no:xdist tests/core
+
+install-check:
+	sh tests/package/install_check.sh $(PYTHON)
+
+clean:
+	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find src -name '*.so' -delete

@@ -1,0 +1,3 @@
+from actionqueue.errors import LockedError
+
+def locked_error(path: str, /) -> LockedError: ...
