@@ -9,6 +9,8 @@ from collections.abc import Iterable, Sequence
 from random import Random
 from typing import Any
 
+from model import TRANSITIONS, Model
+
 from actionqueue import commands as c
 from actionqueue.actor import ActorRegistration, DepartmentId
 from actionqueue.budget import BudgetDimension
@@ -28,7 +30,6 @@ from actionqueue.task import (
     TaskPayload,
     TaskSpec,
 )
-from model import TRANSITIONS, Model
 
 LEASE_KINDS = ("lease_acquire", "lease_heartbeat", "lease_expire", "lease_release")
 RUN_KINDS = ("run_state_transition", "attempt_start", "attempt_finish", *LEASE_KINDS, "run_suspend", "run_resume")
@@ -116,9 +117,7 @@ class CommandSource:
         spec = TaskSpec(
             id=self._known(model.tasks, TaskId, unknown=0.9),
             payload=TaskPayload(self._blob(), self._maybe("application/json")),
-            run_policy=random.choice(
-                (Once(), Once(), Repeat(3, 60), Cron("0 30 9 * * 2-6 *", None), Cron("0 0 0 1 1 ? 2030", 5))
-            ),
+            run_policy=random.choice((Once(), Once(), Repeat(3, 60), Cron("0 30 9 * * 2-6 *", None), Cron("0 0 0 1 1 ? 2030", 5))),
             constraints=TaskConstraints(
                 max_attempts=random.choice((1, 4, 2**32 - 1)),
                 timeout_secs=self._maybe(30),
@@ -127,9 +126,7 @@ class CommandSource:
                 safety_level=random.choice(list(SafetyLevel)),
                 required_capabilities=self._maybe(self._few(("gpu", "ü"), least=1)),
             ),
-            metadata=TaskMetadata(
-                tags=self._few(TEXTS), priority=random.choice((0, -(2**31), 2**31 - 1)), description=self._maybe("d")
-            ),
+            metadata=TaskMetadata(tags=self._few(TEXTS), priority=random.choice((0, -(2**31), 2**31 - 1)), description=self._maybe("d")),
             parent_task_id=self._maybe(self._known(model.tasks, TaskId)),
             tenant_id=self._maybe(self._known(model.tenants, TenantId)),
         )
@@ -139,15 +136,11 @@ class CommandSource:
         random = self.random
         run_id, task_id = self._known(model.runs, RunId, unknown=0.93), self._known(model.tasks, TaskId)
         if random.random() < 0.03:
-            run = RunInstance.ready(
-                task_id, id=run_id, scheduled_at=self.clock, created_at=self.clock, effective_priority=2
-            )
+            run = RunInstance.ready(task_id, id=run_id, scheduled_at=self.clock, created_at=self.clock, effective_priority=2)
         elif self.poison and random.random() < 0.05:
             run = random.choice(self._runs_with_a_past(run_id, task_id))
         else:
-            run = RunInstance.scheduled(
-                task_id, id=run_id, scheduled_at=self.clock + random.randrange(9), created_at=self.clock
-            )
+            run = RunInstance.scheduled(task_id, id=run_id, scheduled_at=self.clock + random.randrange(9), created_at=self.clock)
         return c.RunCreateCommand(sequence, run)
 
     def _runs_with_a_past(self, run_id: RunId, task_id: TaskId) -> list[RunInstance]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from model import Model
+
 from _wal_native.codec import encode_event
 from actionqueue.authority import MutationProjection, StorageMutationAuthority
 from actionqueue.commands import MutationCommand
@@ -13,7 +15,6 @@ from actionqueue.jsonform.projection import projection_to_json
 from actionqueue.outcomes import MutationOutcome
 from actionqueue.projection import Projection
 from actionqueue.states import DurabilityPolicy
-from model import Model
 
 
 class ListWriter:

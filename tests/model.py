@@ -369,9 +369,7 @@ class Model:
             grant["revoked_at"] = event.timestamp
 
     def _ledger_entry_appended(self, event: e.LedgerEntryAppended, _refuse_if: Any) -> None:
-        self.ledger.append(
-            [event.entry_id, event.tenant_id, event.ledger_key, event.actor_id, event.payload, event.timestamp]
-        )
+        self.ledger.append([event.entry_id, event.tenant_id, event.ledger_key, event.actor_id, event.payload, event.timestamp])
 
     # --- The JSON form of the conformance vectors --------------------------------------------------------------------
 
@@ -461,9 +459,7 @@ def run_to_json(run: dict[str, Any]) -> dict[str, Any]:
             ]
             for attempt in run["attempts"]
         ],
-        "lease": None
-        if lease is None
-        else [lease["owner"], lease["expiry"], lease["acquired_at"], lease["updated_at"]],
+        "lease": None if lease is None else [lease["owner"], lease["expiry"], lease["acquired_at"], lease["updated_at"]],
     }
 
 

@@ -1,7 +1,7 @@
 """The payload layouts of ``core/payload.h`` once more: slow, obvious, and independent of the C code.
 
-An event is a dict: the kind's name under ``"kind"`` and its fields. Identifiers and bytes are hex, codes are names, what
-is absent is None; that is also the readable form in ``data/golden-payloads.json``.
+An event is a dict: the kind's name under ``"kind"`` and its fields. Identifiers and bytes are hex, codes are names,
+what is absent is None; that is also the readable form in ``data/golden-payloads.json``.
 """
 
 from __future__ import annotations

@@ -9,7 +9,9 @@ from __future__ import annotations
 from random import Random
 from typing import Any, TypeVar
 
+from command_source import CommandSource
 from hypothesis import strategies as st
+from model import Model
 
 from actionqueue import commands as c
 from actionqueue import events as e
@@ -44,8 +46,6 @@ from actionqueue.task import (
     TaskSpec,
 )
 from actionqueue.validation import validate
-from command_source import CommandSource
-from model import Model
 
 # --- Numbers, texts, bytes -------------------------------------------------------------------------------------------
 
@@ -126,9 +126,7 @@ task_specs = st.builds(
 )
 
 new_runs = st.builds(RunInstance.scheduled, task_ids, id=run_ids, scheduled_at=timestamps, created_at=timestamps)
-any_runs = st.builds(
-    RunInstance, run_ids, task_ids, run_states, optional(attempt_ids), u32s, timestamps, timestamps, i32s, timestamps
-)
+any_runs = st.builds(RunInstance, run_ids, task_ids, run_states, optional(attempt_ids), u32s, timestamps, timestamps, i32s, timestamps)
 attempt_outcomes = st.one_of(
     st.builds(AttemptOutcome.success, optional(blobs)),
     st.builds(AttemptOutcome.failure, texts),
@@ -166,9 +164,7 @@ capabilities = st.one_of(
     ),
     non_empty_texts.map(Capability.custom),
 )
-ledger_entries = st.builds(
-    LedgerEntry, ledger_entry_ids, tenant_ids, non_empty_texts, optional(actor_ids), blobs, timestamps
-)
+ledger_entries = st.builds(LedgerEntry, ledger_entry_ids, tenant_ids, non_empty_texts, optional(actor_ids), blobs, timestamps)
 
 # --- Commands --------------------------------------------------------------------------------------------------------
 
@@ -265,9 +261,7 @@ EVENTS: dict[type[e.Event], st.SearchStrategy[Any]] = {
     e.RoleAssigned: _event(e.RoleAssigned, actor_ids, roles, tenant_ids),
     e.CapabilityGranted: _event(e.CapabilityGranted, actor_ids, capabilities, tenant_ids),
     e.CapabilityRevoked: _event(e.CapabilityRevoked, actor_ids, capabilities, tenant_ids),
-    e.LedgerEntryAppended: _event(
-        e.LedgerEntryAppended, ledger_entry_ids, tenant_ids, non_empty_texts, optional(actor_ids), blobs
-    ),
+    e.LedgerEntryAppended: _event(e.LedgerEntryAppended, ledger_entry_ids, tenant_ids, non_empty_texts, optional(actor_ids), blobs),
 }
 events: st.SearchStrategy[e.Event] = st.one_of(list(EVENTS.values()))
 

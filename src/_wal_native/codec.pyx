@@ -12,7 +12,7 @@ offset before the object's type was checked.
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.object cimport PyObject, PyObject_TypeCheck, PyTypeObject
-from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memset
 
@@ -417,13 +417,7 @@ cdef int set_task_spec(EventEncoder encoder, aqw_task_spec *to, object spec) exc
     set_optional_text(&to.content_type, slot(part, PAYLOAD_CONTENT_TYPE))
     set_run_policy(to, slot(spec, SPEC_RUN_POLICY))
     set_constraints(encoder, to, slot(spec, SPEC_CONSTRAINTS))
-    part = slot(spec, SPEC_METADATA)
-    check_type(part, TaskMetadata)
-    part_tags = slot(part, METADATA_TAGS)
-    if part_tags:
-        set_list(&to.tags, encoder.tags, part_tags)
-    to.priority = slot(part, METADATA_PRIORITY)
-    set_optional_text(&to.description, slot(part, METADATA_DESCRIPTION))
+    set_metadata(encoder, to, slot(spec, SPEC_METADATA))
     to.has_parent = set_optional_id(to.parent_task_id, slot(spec, SPEC_PARENT_TASK_ID), TaskId)
     to.has_tenant = set_optional_id(to.tenant_id, slot(spec, SPEC_TENANT_ID), TenantId)
     return 0
@@ -459,6 +453,15 @@ cdef int set_constraints(EventEncoder encoder, aqw_task_spec *to, object constra
     if required is not None:
         set_list(&to.required_capabilities, encoder.capabilities, required)
     return 0
+
+
+cdef int set_metadata(EventEncoder encoder, aqw_task_spec *to, object metadata) except -1:
+    check_type(metadata, TaskMetadata)
+    cdef tuple tags = slot(metadata, METADATA_TAGS)
+    if tags:
+        set_list(&to.tags, encoder.tags, tags)
+    to.priority = slot(metadata, METADATA_PRIORITY)
+    return set_optional_text(&to.description, slot(metadata, METADATA_DESCRIPTION))
 
 
 cdef int fill_rare_kind(EventEncoder encoder, object event) except -1:

@@ -18,6 +18,7 @@ from actionqueue.errors import (
     InvalidFieldError,
     PartialDurabilityError,
     PoisonedError,
+    ReentrantCallError,
     ValidationError,
     Written,
 )
@@ -103,9 +104,7 @@ class StorageMutationAuthority(Generic[W, P]):
         self._slot: tuple[Event, list[object]] | None = None
         self._failure: BaseException | None = None
 
-    def submit_command(
-        self, command: MutationCommand, durability: DurabilityPolicy = DurabilityPolicy.IMMEDIATE
-    ) -> MutationOutcome:
+    def submit_command(self, command: MutationCommand, durability: DurabilityPolicy = DurabilityPolicy.IMMEDIATE) -> MutationOutcome:
         """Take one command through the lane; return when it is applied, and durable if that is asked for.
 
         Raises:
@@ -116,14 +115,14 @@ class StorageMutationAuthority(Generic[W, P]):
             PoisonedError: an earlier command failed so that log and projection may differ.
             ClosedError: the authority was taken apart.
             InvalidFieldError: the command or the durability is none.
-            RuntimeError: the writer, the projection or a signal handler called this from inside a call of it.
+            ReentrantCallError: the writer, the projection or a signal handler called this from inside a call of it.
         """
         is_immediate = durability == _IMMEDIATE
         if not is_immediate and durability != _DEFERRED:
             raise InvalidFieldError("submit_command", "durability", durability, "immediate or deferred is needed")
         with self._lock:
             if self._entered:
-                raise RuntimeError(_ENTERED)
+                raise ReentrantCallError
             try:
                 self._entered = True
                 # 0. Settle: what an interrupted call left in the log is applied first.
@@ -168,7 +167,7 @@ class StorageMutationAuthority(Generic[W, P]):
         """
         with self._lock:
             if self._entered:
-                raise RuntimeError(_ENTERED)
+                raise ReentrantCallError
             try:
                 self._entered = True
                 if not self._is_in_doubt():
@@ -241,11 +240,6 @@ class StorageMutationAuthority(Generic[W, P]):
             raise error from cause
         self._slot = None
 
-
-_ENTERED = (
-    "the authority was entered from inside a call of it, by its writer, its projection or a signal handler; "
-    "submit after that call"
-)
 
 # What is answered for a projection without these queries.
 _DEFAULTS: dict[str, Callable[..., object]] = {

@@ -675,9 +675,9 @@ class ClosedError(ActionQueueError):
 
 
 class ReentrantCallError(ActionQueueError):
-    """A signal handler or finalizer called the queue in the middle of a call of the same thread."""
+    """A signal handler, finalizer, writer or projection entered the lane from inside a call of it by the same thread."""
 
-    message = "the queue was called from within a call of the same thread (a signal handler?); defer that to the main flow"
+    message = "entered from inside a call of the same thread (by a signal handler?); submit after that call"
 
 
 class PoisonedError(ActionQueueError):

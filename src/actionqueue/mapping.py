@@ -185,9 +185,7 @@ def _attempt_start(command: AttemptStartCommand) -> AppliedMutation:
 
 def _attempt_finished(command: AttemptFinishCommand, sequence: int) -> Event:
     outcome = command.outcome
-    return AttemptFinished(
-        sequence, command.run_id, command.attempt_id, outcome.result, outcome.error, outcome.output, command.timestamp
-    )
+    return AttemptFinished(sequence, command.run_id, command.attempt_id, outcome.result, outcome.error, outcome.output, command.timestamp)
 
 
 def _attempt_finish(command: AttemptFinishCommand) -> AppliedMutation:

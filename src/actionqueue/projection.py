@@ -322,9 +322,7 @@ class Projection(StateTable):
         """Return all roles, in the order in which they were first assigned."""
         return [RoleAssignment(*fields) for fields in self.read_roles()]
 
-    def capability_grant(
-        self, actor_id: ActorId, tenant_id: TenantId, capability: Capability
-    ) -> CapabilityGrant | None:
+    def capability_grant(self, actor_id: ActorId, tenant_id: TenantId, capability: Capability) -> CapabilityGrant | None:
         """Return the grant of the capability to the actor in the tenant, also after it was revoked."""
         fields = self.read_capability(actor_id, tenant_id, capability)
         return None if fields is None else CapabilityGrant(*fields)

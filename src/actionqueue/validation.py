@@ -116,6 +116,10 @@ _HEARTBEAT = LeaseValidationEvent.HEARTBEAT
 _EXPIRE = LeaseValidationEvent.EXPIRE
 _RELEASE = LeaseValidationEvent.RELEASE
 
+# What the rules are told about the run's active attempt.
+_ACTIVE = True
+_NOT_ACTIVE = False
+
 
 class RequiredQueries(Protocol):
     """What validation asks of every projection."""
@@ -231,11 +235,11 @@ def _run_create(command: RunCreateCommand, projection: ProjectionQueries) -> Non
 def _why_not_fresh(run: RunInstance) -> ValidationError:
     """Find the field that makes the run no new one, by asking the rule about one field after the other."""
     created_at = run.created_at
-    if not run_is_fresh(run.state, False, 0, created_at, created_at):
+    if not run_is_fresh(run.state, _NOT_ACTIVE, 0, created_at, created_at):
         return RunCreateRequiresScheduled(run_id=run.id, state=run.state)
     if not run_is_fresh(run.state, run.current_attempt_id is not None, 0, created_at, created_at):
         return RunCreateNotFresh(run_id=run.id, field="current_attempt_id", value=run.current_attempt_id)
-    if not run_is_fresh(run.state, False, run.attempt_count, created_at, created_at):
+    if not run_is_fresh(run.state, _NOT_ACTIVE, run.attempt_count, created_at, created_at):
         return RunCreateNotFresh(run_id=run.id, field="attempt_count", value=run.attempt_count)
     return RunCreateNotFresh(run_id=run.id, field="last_state_change_at", value=run.last_state_change_at)
 
@@ -251,7 +255,7 @@ def _run_state_transition(command: RunStateTransitionCommand, projection: Projec
     if not transition_is_valid(previous, new):
         raise InvalidTransition(run_id=run_id, from_=previous, to=new)
     active = projection.active_attempt_id(run_id)
-    if active is not None and attempt_blocks_change(previous, new, True):
+    if active is not None and attempt_blocks_change(previous, new, _ACTIVE):
         raise ActiveAttemptBlocksTransition(run_id=run_id, from_=previous, to=new, active_attempt_id=active)
 
 
@@ -263,7 +267,7 @@ def _run_suspend(command: RunSuspendCommand, projection: ProjectionQueries) -> N
     if state is not _RUNNING:
         raise RunSuspendRequiresRunning(run_id=run_id, state=state)
     active = projection.active_attempt_id(run_id)
-    if active is not None and attempt_blocks_change(state, _SUSPENDED, True):
+    if active is not None and attempt_blocks_change(state, _SUSPENDED, _ACTIVE):
         raise ActiveAttemptBlocksTransition(run_id=run_id, from_=state, to=_SUSPENDED, active_attempt_id=active)
 
 
@@ -325,9 +329,7 @@ def _attempt_finish(command: AttemptFinishCommand, projection: ProjectionQueries
     if active is None:
         raise AttemptFinishMissingActive(run_id=run_id)
     if active != command.attempt_id:
-        raise AttemptFinishAttemptMismatch(
-            run_id=run_id, expected_attempt_id=active, provided_attempt_id=command.attempt_id
-        )
+        raise AttemptFinishAttemptMismatch(run_id=run_id, expected_attempt_id=active, provided_attempt_id=command.attempt_id)
 
 
 # --- Leases ----------------------------------------------------------------------------------------------------------
@@ -369,9 +371,7 @@ def _lease_release(command: LeaseReleaseCommand, projection: ProjectionQueries) 
     _lease_close(command, projection, _RELEASE)
 
 
-def _lease_close(
-    command: LeaseExpireCommand | LeaseReleaseCommand, projection: ProjectionQueries, event: LeaseValidationEvent
-) -> None:
+def _lease_close(command: LeaseExpireCommand | LeaseReleaseCommand, projection: ProjectionQueries, event: LeaseValidationEvent) -> None:
     run_id = command.run_id
     state = projection.run_state(run_id)
     if state is None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
+from lanes import Lane, lane_over
+from model import Model
 
 from actionqueue import errors
 from actionqueue.budget import BudgetDimension
@@ -41,8 +43,6 @@ from actionqueue.run import AttemptOutcome, RunInstance
 from actionqueue.states import RunState
 from actionqueue.subscription import EventFilter
 from actionqueue.task import TaskSpec
-from lanes import Lane, lane_over
-from model import Model
 
 S = RunState
 SPEC = TaskSpec(payload=b"payload")

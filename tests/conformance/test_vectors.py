@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from actionqueue.commands import MutationCommand
 from actionqueue.errors import ValidationError
 from actionqueue.jsonform.commands import command_from_json, command_to_json
-from lanes import Lane
+
+if TYPE_CHECKING:
+    from lanes import Lane
 
 VECTORS = Path(__file__).parent.parent / "data" / "vectors"
 STREAMS = ("stream-1", "stream-2", "stream-3")

@@ -26,13 +26,13 @@ import os
 import re
 import sys
 import tempfile
+from distutils.ccompiler import new_compiler
+from distutils.sysconfig import customize_compiler
 from pathlib import Path
 from typing import Any
 
 import cffi
 import setuptools  # noqa: F401  (provides distutils)
-from distutils.ccompiler import new_compiler  # type: ignore[import-not-found]
-from distutils.sysconfig import customize_compiler  # type: ignore[import-not-found]
 
 CORE = Path(__file__).parents[2] / "src" / "_wal_native" / "core"
 HEADERS_OF_INTEGERS = {"stddef.h", "stdint.h", "string.h"}
@@ -156,7 +156,8 @@ def load() -> Any:
         with tempfile.TemporaryDirectory(dir=cache) as directory:
             build(name, Path(directory)).replace(target)  # at once, so that another process finds it whole or not at all
     spec = importlib.util.spec_from_file_location(name, target)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     spec.loader.exec_module(module)

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from random import Random
-from typing import Any
+from typing import Any, Self
+
+from command_source import CommandSource
+from door import ffi, lib
+from model import Model
 
 from _wal_native.codec import (
     capability_from_bytes,
@@ -21,9 +25,6 @@ from actionqueue.errors import MalformedEventError
 from actionqueue.ids import ActorId, AttemptId, LedgerEntryId, RunId, SubscriptionId, TaskId, TenantId
 from actionqueue.mapping import event_of
 from actionqueue.states import AttemptResultKind, RunState
-from command_source import CommandSource
-from door import ffi, lib
-from model import Model
 
 STATES = tuple(RunState)
 RESULTS = tuple(AttemptResultKind)
@@ -97,7 +98,7 @@ class Table:
     def close(self) -> None:
         lib.aqw_table_free(self.table)
 
-    def __enter__(self) -> Table:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_exception: object) -> None:
@@ -183,8 +184,7 @@ class Table:
         runs = [id_of(RunId, run.run_id) for run in self.chain("run", view.first_run, "next_in_task")]
         assert len(runs) == view.run_count
         prerequisites = [
-            id_of(TaskId, dependency.depends_on)
-            for dependency in self.chain("dependency", view.first_dependency, "next_in_task")
+            id_of(TaskId, dependency.depends_on) for dependency in self.chain("dependency", view.first_dependency, "next_in_task")
         ]
         spec = task_spec_from_bytes(task_id, data_of(view.spec))
         canceled_at = view.canceled_at if view.is_canceled else None
@@ -207,10 +207,7 @@ class Table:
             view.effective_priority,
             view.last_state_change_at,
             [data_of(lease.owner), lease.expiry, lease.acquired_at, lease.updated_at] if view.has_lease else None,
-            [
-                [STATES[entry.from_state], STATES[entry.to_state], entry.timestamp]
-                for entry in self.chain("history", view.first_history)
-            ],
+            [[STATES[entry.from_state], STATES[entry.to_state], entry.timestamp] for entry in self.chain("history", view.first_history)],
             [self._attempt(row, attempt) for attempt in self.chain("attempt", view.first_attempt)],
         ]
 
@@ -393,5 +390,6 @@ class EventSource:
         if model.runs and choice < 0.02:
             return e.RunCanceled(sequence, self.random.choice(list(model.runs)), self.commands.clock)
         if model.budgets and choice < 0.04:
-            return e.BudgetExhausted(sequence, *self.random.choice(list(model.budgets)), self.commands.clock)
+            task_id, dimension = self.random.choice(list(model.budgets))
+            return e.BudgetExhausted(sequence, task_id, dimension, self.commands.clock)
         return event_of(self.commands.next(model), sequence)

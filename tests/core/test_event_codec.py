@@ -418,9 +418,30 @@ def test_a_size_over_the_limit_is_still_counted() -> None:
     assert size[0] == lib.AQW_PAYLOAD_SIZE_MAX + 10 + 2 + 4
 
 
-def test_a_payload_over_the_limit_is_not_read() -> None:
-    payload = TASK + b"\0" + bytes(lib.AQW_PAYLOAD_SIZE_MAX)
-    assert Decoded(KINDS.index("run_suspended") + 1, payload).status == MALFORMED
+@pytest.mark.parametrize("beyond", [0, 1])
+def test_a_payload_over_the_limit_is_not_read(beyond: int) -> None:
+    around = 16 + 16 + 1 + 1 + 2 + 4  # both identifiers, time 0, flags, the key, the size field
+    size = lib.AQW_PAYLOAD_SIZE_MAX + beyond - around
+    payload = ID + ID2 + b"\0\0\1k" + model.varint(size) + bytes(size)
+    assert Decoded(KINDS.index("ledger_entry_appended") + 1, payload).status == (MALFORMED if beyond else OK)
+
+
+@pytest.mark.parametrize(
+    ("form", "part"),
+    [
+        ("spec", SPEC | {"max_attempts": 0}),
+        ("spec", SPEC | {"concurrency_key": ""}),
+        ("filter", {"kind": "budget_threshold", "task_id": ID.hex(), "dimension": "token", "threshold_pct": 101}),
+        ("registration", REGISTRATION | {"heartbeat_interval_secs": 0}),
+        ("registration", REGISTRATION | {"capabilities": [""]}),
+        ("role", {"name": "custom", "text": ""}),
+        ("capability", {"name": "can_submit", "text": "fixed"}),
+    ],
+)
+def test_a_nested_part_that_breaks_a_rule_is_not_written(form: str, part: dict[str, Any]) -> None:
+    with pytest.raises(Refused) as refused:
+        Builder().part(form, part)
+    assert refused.value.status == MALFORMED
 
 
 # --- Lists -----------------------------------------------------------------------------------------------------------
@@ -458,14 +479,15 @@ def test_a_broken_list_is_neither_walked_nor_written() -> None:
     assert lib.aqw_task_spec_encode(spec, to, 100, ffi.new("size_t *")) == MALFORMED
 
 
-@pytest.mark.parametrize("count", [1, 3])
-def test_a_list_with_a_wrong_count_is_not_written(count: int) -> None:
-    # As bytes it could be read: the entry too many, or too few, would become part of what follows.
+def test_a_list_with_a_wrong_count_is_not_written() -> None:
+    # The bytes would decode, but to something else: the second capability would be the count of the tags, and
+    # swallow them.
     builder = Builder()
-    spec = builder.task_spec(SPEC | {"tags": ["a", "b"], "description": ""})
-    spec.tags.count = count
-    to = ffi.new("uint8_t[]", 100)
-    assert lib.aqw_task_spec_encode(spec, to, 100, ffi.new("size_t *")) == MALFORMED
+    spec = builder.task_spec(SPEC | {"required_capabilities": ["a", "x"], "tags": ["y" * 118]})
+    to = ffi.new("uint8_t[]", 200)
+    assert lib.aqw_task_spec_encode(spec, to, 200, ffi.new("size_t *")) == OK
+    spec.required_capabilities.count = 1
+    assert lib.aqw_task_spec_encode(spec, to, 200, ffi.new("size_t *")) == MALFORMED
 
 
 # --- UTF-8 -----------------------------------------------------------------------------------------------------------

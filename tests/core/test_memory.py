@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from door import ffi, lib
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from door import ffi, lib
 from table_driver import Memory
 
 CHUNK = 256
@@ -116,7 +115,7 @@ def test_release_goes_back_to_the_mark(arena: Any, heap: Any, small_before: int,
         kept = lib.aqw_arena_take(arena, small_before, 1)
         ffi.memmove(kept, b"k" * small_before, small_before)
     mark, taken_before = lib.aqw_arena_mark_get(arena), heap.taken_bytes
-    first = [lib.aqw_arena_take(arena, size, 1) for size in sizes][0]
+    first, *_others = [lib.aqw_arena_take(arena, size, 1) for size in sizes]
     lib.aqw_arena_release(arena, mark)
     assert heap.taken_bytes == taken_before
     if small_before:

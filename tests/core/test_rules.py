@@ -5,7 +5,6 @@ from __future__ import annotations
 from itertools import product
 
 import pytest
-
 from door import lib
 
 STATES = ("scheduled", "ready", "leased", "running", "retry_wait", "suspended", "completed", "failed", "canceled")
@@ -63,9 +62,7 @@ def test_rules_on_one_state(rule: str, states: set[str]) -> None:
 
 @pytest.mark.parametrize(("before", "after"), list(product(STATES, STATES)))
 def test_an_active_attempt_forbids_leaving_running_but_for_canceled(before: str, after: str) -> None:
-    assert lib.aqw_rule_attempt_blocks_change(code(before), code(after), 1) == (
-        before == "running" and after != "canceled"
-    )
+    assert lib.aqw_rule_attempt_blocks_change(code(before), code(after), 1) == (before == "running" and after != "canceled")
     assert not lib.aqw_rule_attempt_blocks_change(code(before), code(after), 0)
 
 

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from random import Random
 
 import pytest
+from door import ffi, lib
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from model import Model
+from table_driver import SEED, EventSource, Memory, Table, as_c, dump_of, status_name
 
 from actionqueue import events as e
 from actionqueue.budget import BudgetDimension
 from actionqueue.errors import RefusedEventError
-from actionqueue.ids import ActorId, AttemptId, LedgerEntryId, RunId, SubscriptionId, TaskId, TenantId
+from actionqueue.ids import ActorId, AttemptId, LedgerEntryId, RunId, SubscriptionId, TenantId
 from actionqueue.platform import Capability, Role
 from actionqueue.run import RunInstance
 from actionqueue.states import AttemptResultKind, RunState
 from actionqueue.subscription import EventFilter
 from actionqueue.task import TaskSpec
-from door import ffi, lib
-from model import Model
-from table_driver import SEED, EventSource, Memory, Table, as_c, dump_of, status_name
 
 PATIENT = settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=60)
 randoms = st.randoms(use_true_random=False)
@@ -40,7 +41,7 @@ def apply_to(model: Model, event: e.Event) -> str:
 def path_to(run: RunInstance, *states: RunState) -> list[e.Event]:
     """Return the changes of a new run through the states; sequences are filled in by `numbered`."""
     path = [S.SCHEDULED, *states]
-    return [e.RunStateChanged(0, run.id, before, after, 10) for before, after in zip(path, path[1:], strict=False)]
+    return [e.RunStateChanged(0, run.id, before, after, 10) for before, after in pairwise(path)]
 
 
 def numbered(*events: e.Event, first: int = 1) -> list[e.Event]:
@@ -147,9 +148,7 @@ def test_sequence_zero_is_refused(table: Table) -> None:
     assert table.apply(e.EnginePaused(0, 1)) == "refused_sequence"
 
 
-def test_closing_the_lease_of_a_leased_run_makes_it_ready_without_a_trace(
-    table: Table, task: TaskSpec, run: RunInstance
-) -> None:
+def test_closing_the_lease_of_a_leased_run_makes_it_ready_without_a_trace(table: Table, task: TaskSpec, run: RunInstance) -> None:
     table.must_apply(
         *numbered(
             e.TaskCreated(0, task, 1),
@@ -488,13 +487,8 @@ def test_an_attempt_id_is_used_once_in_a_run_but_may_be_used_by_another(table: T
         assert table.apply(e.AttemptStarted(sequence + 1, run.id, attempt, 4)) == "refused_attempt_reused"
         assert lib.aqw_table_run_had_attempt(table.table, row, attempt.bytes)
         assert not lib.aqw_table_run_had_attempt(table.table, row, AttemptId().bytes)
-    assert data_is_empty_error(table)
-
-
-def data_is_empty_error(table: Table) -> bool:
-    """An empty error is an error, unlike an empty output."""
-    view = table.view("attempt", 1)
-    return view.error.data != ffi.NULL and view.error.size == 0 and view.output.data == ffi.NULL
+    view = table.view("attempt", 1)  # an empty error is an error, unlike an empty output
+    assert (view.error.data != ffi.NULL, view.error.size, view.output.data) == (True, 0, ffi.NULL)
 
 
 def test_statuses_of_c_events_that_no_decoder_yields(table: Table, task: TaskSpec) -> None:

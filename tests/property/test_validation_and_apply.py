@@ -5,8 +5,11 @@ from __future__ import annotations
 from random import Random
 
 import pytest
+from command_source import CommandSource
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from model import Model
+from strategies import build_stream, command_sources, commands, events
 
 from actionqueue.commands import MutationCommand
 from actionqueue.errors import (
@@ -25,9 +28,6 @@ from actionqueue.jsonform.projection import projection_to_json
 from actionqueue.mapping import event_of
 from actionqueue.projection import Projection
 from actionqueue.validation import validate
-from command_source import CommandSource
-from model import Model
-from strategies import build_stream, command_sources, commands, events
 
 
 class Pair:
@@ -90,7 +90,7 @@ class Pair:
         return isinstance(error, RunCreateRequiresScheduled | RunCreateNotFresh)
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(source=command_sources(), length=st.integers(1, 40))
 def test_what_validation_says_apply_does(source: CommandSource, length: int) -> None:
     pair = Pair()
@@ -105,6 +105,7 @@ def test_what_validation_says_apply_does_in_long_streams(seed: int) -> None:
     pair.assert_equal()
 
 
+@settings(deadline=None)
 @given(stream=st.lists(commands, max_size=12))
 def test_what_validation_says_apply_does_for_commands_that_fit_nothing(stream: list[MutationCommand]) -> None:
     pair = Pair()
@@ -113,6 +114,7 @@ def test_what_validation_says_apply_does_for_commands_that_fit_nothing(stream: l
     pair.assert_equal()
 
 
+@settings(deadline=None)
 @given(seed=st.integers(0, 50), later=st.lists(events, max_size=12))
 def test_both_projections_judge_any_event_alike(seed: int, later: list[Event]) -> None:
     pair = Pair()

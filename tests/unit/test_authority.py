@@ -8,7 +8,7 @@ import threading
 from types import FrameType
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actionqueue.authority import StorageMutationAuthority
@@ -37,6 +37,7 @@ from actionqueue.errors import (
     NonMonotonicSequence,
     PartialDurabilityError,
     PoisonedError,
+    ReentrantCallError,
     RecordTooLarge,
     RefusedEventError,
     TaskAlreadyCanceled,
@@ -330,9 +331,7 @@ def test_an_interrupt_during_the_flush_leaves_the_event_to_the_next_command(auth
 
 @pytest.mark.parametrize("point", ["raises_before", "raises_after"])
 @pytest.mark.parametrize("interrupt", [KeyboardInterrupt(), SystemExit()])
-def test_an_interrupt_during_apply_applies_exactly_once(
-    authority: Authority, point: str, interrupt: BaseException
-) -> None:
+def test_an_interrupt_during_apply_applies_exactly_once(authority: Authority, point: str, interrupt: BaseException) -> None:
     setattr(authority.projection, point, interrupt)
     with pytest.raises(type(interrupt)):
         authority.submit_command(CREATE)
@@ -369,6 +368,7 @@ def test_a_waiting_event_that_the_projection_refuses_poisons(authority: Authorit
     assert authority.into_parts() == (authority.writer, authority.projection)
 
 
+@settings(deadline=None)
 @given(points=st.lists(st.sampled_from([None, "flush", "before", "after"]), min_size=1, max_size=8))
 def test_wherever_interrupts_come_log_and_projection_agree(points: list[str | None]) -> None:
     authority = StorageMutationAuthority(WriterStub(), ProjectionStub())
@@ -465,7 +465,7 @@ def test_a_projection_cannot_submit_while_it_is_asked(authority: Authority, monk
 
     with monkeypatch.context() as patch:
         patch.setattr(authority.projection, "task_exists", submits)
-        with pytest.raises(RuntimeError, match="inside a call"):
+        with pytest.raises(ReentrantCallError):
             authority.submit_command(CREATE)
     assert authority.writer.events == []
     assert authority.submit_command(CREATE).sequence == 1
@@ -483,15 +483,13 @@ def test_a_minimal_projection_gets_the_defaults(authority: Authority) -> None:
     authority.submit_command(AttemptStartCommand(None, run.id, AttemptId(), 1))  # never used, never too many
     authority.submit_command(EnginePauseCommand(None, 50))
     authority.submit_command(EngineResumeCommand(None, 10))  # when it was paused is not known
-    authority.submit_command(
-        SubscriptionCreateCommand(None, subscription_id, TASK.id, EventFilter.task_completed(TASK.id), 1)
-    )
+    authority.submit_command(SubscriptionCreateCommand(None, subscription_id, TASK.id, EventFilter.task_completed(TASK.id), 1))
     with pytest.raises(UnknownSubscription):
         authority.submit_command(SubscriptionCancelCommand(None, subscription_id, 1))
     with pytest.raises(BudgetNotAllocated):
         authority.submit_command(BudgetReplenishCommand(None, TASK.id, BudgetDimension.TOKEN, 1, 1))
+    authority.submit_command(CANCEL)
     with pytest.raises(TaskAlreadyCanceled):
-        authority.submit_command(CANCEL)
         authority.submit_command(CANCEL)
 
 

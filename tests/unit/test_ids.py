@@ -42,6 +42,12 @@ def test_a_new_identifier_is_a_random_uuid(cls):
         assert 700 < ones < 1300
 
 
+def test_no_random_byte_is_used_twice():
+    made = [TaskId().bytes for _ in range(2000)]
+    parts = {data[at : at + 5] for data in made for at in (1, 9)}  # clear of the version and the variant
+    assert len(parts) == 4000
+
+
 @every_type
 @given(data=sixteen_bytes)
 def test_conversions_agree(cls, data):

@@ -6,16 +6,16 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from model import Model
+from strategies import COMMANDS
 
 from actionqueue import commands as c
 from actionqueue import events as e
 from actionqueue import outcomes as o
 from actionqueue.mapping import applied_of, event_of
 from actionqueue.validation import validate
-from model import Model
-from strategies import COMMANDS
 
 KINDS: dict[type[c.MutationCommand], tuple[type[e.Event], type[o.AppliedMutation], str]] = {
     c.TaskCreateCommand: (e.TaskCreated, o.AppliedTaskCreate, "task_create"),
@@ -66,6 +66,7 @@ def known_fields(command: c.MutationCommand) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("command_type", KINDS, ids=lambda kind: kind.__name__)
+@settings(deadline=None)
 @given(data=st.data())
 def test_event_and_outcome_take_over_every_field(command_type: type[c.MutationCommand], data: st.DataObject) -> None:
     command = data.draw(COMMANDS[command_type])

@@ -1,10 +1,10 @@
 /* Invariants:
  *  - An entry is in its home bucket (low bits of the hash) or, where that was full, in the first one after it that
  *    was not; every bucket passed on the way counts it in `overflow`. So a lookup stops at a bucket without overflow,
- *    and entries can be removed in any order.
- *  - A bucket of the old store that was moved is empty, but keeps its overflow count, for entries of
- *    buckets that were not moved yet.
- *  - `current` has room for the entries of both stores. */
+ *    and removing an entry loses no other.
+ *  - While the map grows, `old` holds rows 1 to old_rows, `current` rows 1 to moved_rows and those after old_rows. A lookup
+ *    looks into both, and a row that is in both is found in `current` first.
+ *  - `current` has room for all rows. */
 #include "map.h"
 
 #include <assert.h>
@@ -13,6 +13,7 @@
 #include "limits.h"
 
 #define CACHE_LINE 64u
+#define MOVED_AT_ONCE 4u        /* old rows entered with each insert: more than one, to be done before the next growth */
 
 _Static_assert(sizeof(aqw_map_bucket) == CACHE_LINE, "a bucket is a cache line");
 
@@ -62,34 +63,26 @@ static void store_insert(aqw_map_store *store, uint64_t hash, uint32_t row) {
     }
 }
 
-/* 1 where the row was there. */
-static int store_remove(aqw_map_store *store, uint64_t hash, uint32_t row) {
-    if (store->bucket_count == 0) return 0;
+static void store_remove(aqw_map_store *store, uint64_t hash, uint32_t row) {
     uint32_t mask = store->bucket_count - 1;
-    uint32_t home = (uint32_t)hash & mask;
-    for (uint32_t passed = 0; passed <= mask; passed++) {
-        aqw_map_bucket *bucket = &store->buckets[(home + passed) & mask];
+    for (uint32_t at = (uint32_t)hash & mask;; at = (at + 1) & mask) {
+        aqw_map_bucket *bucket = &store->buckets[at];
         for (int slot = 0; slot < AQW_MAP_BUCKET_SLOTS; slot++) {
             if (bucket->tags[slot] == 0 || bucket->rows[slot] != row) continue;
             bucket->tags[slot] = 0;
-            bucket->rows[slot] = 0;
-            for (uint32_t i = 0; i < passed; i++) store->buckets[(home + i) & mask].overflow--;
-            return 1;
+            return;
         }
-        if (bucket->overflow == 0) return 0;
+        assert(bucket->overflow > 0);
+        bucket->overflow--;
     }
-    return 0;
 }
 
-static void move_bucket(aqw_map *map) {
-    aqw_map_bucket *bucket = &map->old.buckets[map->moved_count++];
-    for (int slot = 0; slot < AQW_MAP_BUCKET_SLOTS; slot++) {
-        if (bucket->tags[slot] == 0) continue;
-        uint32_t row = bucket->rows[slot];
+static void move_rows(aqw_map *map, uint32_t count) {
+    for (uint32_t i = 0; i < count && map->moved_rows < map->old_rows; i++) {
+        uint32_t row = ++map->moved_rows;
         store_insert(&map->current, map->hash_of(map->context, row), row);
-        bucket->tags[slot] = 0;
     }
-    if (map->moved_count == map->old.bucket_count) store_return(&map->old, map->heap);
+    if (map->moved_rows == map->old_rows) store_return(&map->old, map->heap);
 }
 
 void aqw_map_init(aqw_map *map, aqw_heap *heap, aqw_map_hash hash_of, const void *context) {
@@ -102,7 +95,8 @@ void aqw_map_init(aqw_map *map, aqw_heap *heap, aqw_map_hash hash_of, const void
 void aqw_map_free(aqw_map *map) {
     store_return(&map->current, map->heap);
     store_return(&map->old, map->heap);
-    map->moved_count = 0;
+    map->moved_rows = 0;
+    map->old_rows = 0;
     map->count = 0;
 }
 
@@ -154,23 +148,25 @@ aqw_status aqw_map_reserve(aqw_map *map, uint32_t extra) {
 
     aqw_map_store grown;
     if (store_take(&grown, map->heap, bucket_count) != AQW_OK) return AQW_NO_MEMORY;
-    while (map->old.bucket_count) move_bucket(map);
+    move_rows(map, UINT32_MAX);
     map->old = map->current;
+    map->old_rows = map->count;
+    map->moved_rows = 0;
     map->current = grown;
-    map->moved_count = 0;
     return AQW_OK;
 }
 
-void aqw_map_insert(aqw_map *map, uint64_t hash, uint32_t row) {
+void aqw_map_insert(aqw_map *map, uint64_t hash) {
     assert(map->count < entries_max(map->current.bucket_count));
-    if (map->old.bucket_count) move_bucket(map);
-    store_insert(&map->current, hash, row);
-    map->count++;
+    if (map->old.bucket_count) move_rows(map, MOVED_AT_ONCE);
+    store_insert(&map->current, hash, ++map->count);
 }
 
-void aqw_map_remove(aqw_map *map, uint64_t hash, uint32_t row) {
-    int is_removed = store_remove(&map->current, hash, row) || store_remove(&map->old, hash, row);
-    assert(is_removed);
-    (void)is_removed;
-    map->count--;
+void aqw_map_remove(aqw_map *map, uint64_t hash) {
+    uint32_t row = map->count--;
+    if (row <= map->moved_rows || row > map->old_rows) store_remove(&map->current, hash, row);
+    if (row > map->old_rows) return;
+    if (map->old.bucket_count) store_remove(&map->old, hash, row);
+    map->old_rows = row - 1;
+    if (map->moved_rows > map->old_rows) map->moved_rows = map->old_rows;
 }

@@ -1,8 +1,9 @@
-/* An index from hashes to row numbers. The map keeps no keys: a lookup yields the rows whose hash may match, and the
- * caller, who owns the rows, compares.
+/* An index over rows 1 to `count`, by hash. The map keeps no keys: a lookup yields the rows whose hash may match, and the
+ * caller, who owns the rows, compares. Rows are added in the order of their numbers and removed in the opposite one.
  *
- * Growth is incremental: a map that grows takes a store of twice the size and moves one bucket of the old store with
- * every insert that follows, so that no single insert pays for all. */
+ * Growth is incremental: a map that grows takes a store of twice the size, and every insert that follows enters a few of the
+ * old rows there, so that no single insert pays for all. They are entered in the order of their numbers, which
+ * reads the rows as they lie in memory. */
 #ifndef AQW_MAP_H
 #define AQW_MAP_H
 
@@ -35,9 +36,10 @@ typedef struct aqw_map {
     aqw_map_hash hash_of;
     const void *context;
     aqw_map_store current;
-    aqw_map_store old;          /* while it is being moved */
-    uint32_t moved_count;       /* buckets of `old` that were moved */
-    uint32_t count;             /* entries in both */
+    aqw_map_store old;          /* while not all of its rows are in `current` */
+    uint32_t moved_rows;        /* rows 1 to this one are in both */
+    uint32_t old_rows;          /* rows 1 to this one are in `old` */
+    uint32_t count;
 } aqw_map;
 
 /* A lookup under way. */
@@ -60,9 +62,9 @@ uint32_t aqw_map_next(const aqw_map *map, aqw_map_probe *probe);
 
 /* Makes sure that the next `extra` inserts can't fail. */
 aqw_status aqw_map_reserve(aqw_map *map, uint32_t extra);
-/* Adds a row that is not in the map yet, for which there is room. */
-void aqw_map_insert(aqw_map *map, uint64_t hash, uint32_t row);
-/* Removes a row that was inserted with this hash. */
-void aqw_map_remove(aqw_map *map, uint64_t hash, uint32_t row);
+/* Adds row count + 1, for which there is room. */
+void aqw_map_insert(aqw_map *map, uint64_t hash);
+/* Removes row `count`, which was inserted with this hash. */
+void aqw_map_remove(aqw_map *map, uint64_t hash);
 
 #endif

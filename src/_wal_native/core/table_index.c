@@ -113,12 +113,12 @@ aqw_status aqw_index_reserve(aqw_table *table, int kind, uint32_t extra) {
 
 void aqw_index_insert(aqw_table *table, int kind, uint32_t row) {
     aqw_map *map = &table->maps[kind];
-    aqw_map_insert(map, map->hash_of(table, row), row);
+    aqw_map_insert(map, map->hash_of(table, row));
 }
 
 void aqw_index_remove(aqw_table *table, int kind, uint32_t row) {
     aqw_map *map = &table->maps[kind];
-    if (map->hash_of) aqw_map_remove(map, map->hash_of(table, row), row);
+    if (map->hash_of) aqw_map_remove(map, map->hash_of(table, row));
 }
 
 static uint32_t find_id(const aqw_table *table, int kind, const uint8_t *id) {

@@ -135,10 +135,7 @@ def _run(projection: Projection, run: RunInstance | None) -> dict[str, Any]:
         "scheduled_at": run.scheduled_at,
         "effective_priority": run.effective_priority,
         "last_state_change_at": run.last_state_change_at,
-        "history": [
-            [_text(entry.from_state), entry.to_state.value, entry.timestamp]
-            for entry in projection.history(run.id) or ()
-        ],
+        "history": [[_text(entry.from_state), entry.to_state.value, entry.timestamp] for entry in projection.history(run.id) or ()],
         "attempts": [
             [
                 str(attempt.attempt_id),

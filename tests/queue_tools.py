@@ -1,0 +1,106 @@
+"""What the tests of open queues share: small queues, replaying a log into the model, and work in a forked child."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import shutil
+import signal
+import traceback
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import actionqueue as aq
+from actionqueue.inspection import iterate_records
+from actionqueue.jsonform.projection import projection_to_json
+from actionqueue.mapping import event_of
+from actionqueue.validation import validate
+from model import Model
+
+SMALL: dict[str, int] = {"segment_size": 65536, "ring_size": 65536}
+"""Options for a queue that drains and rotates after a few records."""
+
+IN_MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+"""Where temporary directories cost no disk syncs; None is the usual place."""
+
+CHILD_SECONDS = 120
+"""A child that hangs is killed after this long, and its test fails."""
+
+
+def state_of(queue: aq.ActionQueue) -> dict[str, Any]:
+    """Return all that the queue's projection says."""
+    return projection_to_json(queue.projection)
+
+
+def replayed(path: str | os.PathLike[str]) -> Model:
+    """Return the model after the log of a queue that nobody has open, whose sequences must have no gap."""
+    model = Model()
+    for record in iterate_records(path):
+        if record.is_event:
+            assert record.sequence == model.latest_sequence + 1
+            model.apply_event(record.event())
+    return model
+
+
+def apply(model: Model, commands: Iterable[aq.MutationCommand]) -> None:
+    """Do to the model what accepting these commands means."""
+    for command in commands:
+        model.apply_event(event_of(command, validate(command, model)))
+
+
+def copy_of(path: str | os.PathLike[str], to: Path) -> Path:
+    """Copy a queue's files as they are now: what a process killed at this moment leaves behind."""
+    shutil.copytree(path, to)
+    return to
+
+
+def log_bytes(path: str | os.PathLike[str]) -> dict[str, bytes]:
+    """Return every file of the queue, the ring's header and the segments in preparation left out."""
+    files: dict[str, bytes] = {}
+    for file in sorted(Path(path).rglob("*")):
+        if file.is_file() and file.suffix != ".tmp":
+            content = file.read_bytes()
+            files[str(file.relative_to(path))] = content[65536:] if file.name == "ring" else content
+    return files
+
+
+def task_create(payload: bytes = b"") -> aq.TaskCreateCommand:
+    """Return a command that is always accepted."""
+    return aq.TaskCreateCommand(None, aq.TaskSpec(payload=payload), 1)
+
+
+REFUSED = aq.EngineResumeCommand(None, 1)
+"""A command that is refused while the engine is not paused."""
+
+
+def in_child(work: Callable[[], Any]) -> Any:
+    """Run the work in a forked child and return its result; an exception there is an assertion error here."""
+    read_end, write_end = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(read_end)
+        leave_with(write_end, work)
+    os.close(write_end)
+    with os.fdopen(read_end, "rb") as pipe:
+        said = pipe.read()
+    status = os.waitpid(child, 0)[1]
+    assert said, f"the child ended with wait status {status} and without an answer"
+    is_result, value = pickle.loads(said)  # noqa: S301 -- the child is a copy of this process
+    assert is_result, value
+    return value
+
+
+def leave_with(pipe: int, work: Callable[[], Any]) -> None:
+    """In a forked child: send the work's result, or how it failed, and end at once, without the parent's clean-up."""
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(CHILD_SECONDS)
+    try:
+        answer = pickle.dumps((True, work()))
+    except BaseException:
+        answer = pickle.dumps((False, traceback.format_exc()))
+    try:
+        with os.fdopen(pipe, "wb") as stream:
+            stream.write(answer)
+    finally:
+        os._exit(0)
