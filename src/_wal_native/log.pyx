@@ -79,6 +79,10 @@ cdef class Log:
             raise RecordTooLarge(aqw_event_payload_size(encoded), AQW_PAYLOAD_SIZE_MAX)
         return raise_status(status, encoded.sequence)
 
+    def own_table(self, lane not None):
+        """Make the table this log's alone: only the log changes it, and queries wait on the lane's lock while a batch is applied."""
+        self.table.lane = lane
+
     # --- One event ---------------------------------------------------------------------------------------------------
 
     def append(self, event):

@@ -1,12 +1,14 @@
 """The state table as a Python object: applying events, the queries that validation asks for every command, and the
 readers that :class:`actionqueue.projection.Projection` builds its records from.
 
-Every method is one critical section, so a query never sees half an event.
+Every method is one critical section, so a query never sees half an event. While a queue applies a batch, queries from other
+threads wait, so they never see a part of it, nor one that is refused in the end.
 """
 
 cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.object cimport PyObject
+from cpython.pythread cimport PyThread_get_thread_ident
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from _wal_native.codec cimport (
@@ -246,13 +248,29 @@ cdef class StateTable:
         return raise_status(aqw_table_apply(self.table, event), event.sequence)
 
     cdef int begin(self) except -1:
-        return raise_status(aqw_table_begin(self.table))
+        raise_status(aqw_table_begin(self.table))
+        self.batch_thread = PyThread_get_thread_ident()
+        self.is_in_batch = True
+        return 0
 
     cdef void commit(self) noexcept:
+        self.is_in_batch = False
         aqw_table_commit(self.table)
 
     cdef void rollback(self) noexcept:
         aqw_table_rollback(self.table)
+        self.is_in_batch = False
+
+    cdef const aqw_table *settled(self) except NULL:
+        if self.is_in_batch:
+            self.wait_for_batch()
+        return self.table
+
+    cdef int wait_for_batch(self) except -1:
+        while self.is_in_batch and self.lane is not None and self.batch_thread != PyThread_get_thread_ident():
+            with self.lane:     # whoever applies the batch holds it until the batch is committed or undone
+                pass
+        return 0
 
     @cython.critical_section
     def apply_event(self, event not None):
@@ -263,7 +281,10 @@ cdef class StateTable:
             RecordTooLarge: the event is larger than a record may be.
             TypeError: ``event`` is no event, or a field has the wrong type.
             MemoryError: there is no memory for the change.
+            RuntimeError: the projection belongs to a queue, which alone changes it.
         """
+        if self.lane is not None:
+            raise RuntimeError("this projection belongs to an open queue; submit commands to change it")
         # A finalizer may run Python code while the encoder is being filled, and come here again: then it takes
         # another one.
         cdef EventEncoder encoder = self.encoder
@@ -285,97 +306,97 @@ cdef class StateTable:
     @cython.critical_section
     def latest_sequence(self):
         """The sequence of the last event applied; 0 before the first."""
-        return aqw_table_latest_sequence(self.table)
+        return aqw_table_latest_sequence(self.settled())
 
     @cython.critical_section
     def run_state(self, RunId run_id not None, /):
         """The run's state, or None."""
-        cdef uint32_t row = aqw_table_find_run(self.table, run_id.data)
-        return state_member(aqw_table_run_state(self.table, row)) if row else None
+        cdef uint32_t row = aqw_table_find_run(self.settled(), run_id.data)
+        return state_member(aqw_table_run_state(self.settled(), row)) if row else None
 
     @cython.critical_section
     def task_exists(self, TaskId task_id not None, /):
         """Whether the task was created."""
-        return aqw_table_find_task(self.table, task_id.data) != 0
+        return aqw_table_find_task(self.settled(), task_id.data) != 0
 
     @cython.critical_section
     def is_task_canceled(self, TaskId task_id not None, /):
         """Whether the task was canceled."""
-        cdef uint32_t row = aqw_table_find_task(self.table, task_id.data)
-        return row != 0 and aqw_table_task_is_canceled(self.table, row) != 0
+        cdef uint32_t row = aqw_table_find_task(self.settled(), task_id.data)
+        return row != 0 and aqw_table_task_is_canceled(self.settled(), row) != 0
 
     @cython.critical_section
     def is_engine_paused(self):
         """Whether the engine is paused."""
         cdef aqw_engine_view engine
-        aqw_table_engine(self.table, &engine)
+        aqw_table_engine(self.settled(), &engine)
         return engine.is_paused != 0
 
     @cython.critical_section
     def engine_paused_at(self):
         """When the engine was last paused, or None; a resume does not clear it."""
         cdef aqw_engine_view engine
-        aqw_table_engine(self.table, &engine)
+        aqw_table_engine(self.settled(), &engine)
         return time_if(engine.has_paused_at, engine.paused_at)
 
     @cython.critical_section
     def active_attempt_id(self, RunId run_id not None, /):
         """The run's active attempt, or None."""
-        cdef uint32_t row = aqw_table_find_run(self.table, run_id.data)
-        cdef const uint8_t *attempt_id = aqw_table_run_active_attempt(self.table, row) if row else NULL
+        cdef uint32_t row = aqw_table_find_run(self.settled(), run_id.data)
+        cdef const uint8_t *attempt_id = aqw_table_run_active_attempt(self.settled(), row) if row else NULL
         return id_from_data(AttemptId, attempt_id) if attempt_id != NULL else None
 
     @cython.critical_section
     def active_lease(self, RunId run_id not None, /):
         """The run's lease as (owner, expiry), or None."""
         cdef aqw_lease_view lease
-        cdef uint32_t row = aqw_table_find_run(self.table, run_id.data)
-        if row == 0 or not aqw_table_run_lease(self.table, row, &lease):
+        cdef uint32_t row = aqw_table_find_run(self.settled(), run_id.data)
+        if row == 0 or not aqw_table_run_lease(self.settled(), row, &lease):
             return None
         return text_of(lease.owner), lease.expiry
 
     @cython.critical_section
     def attempt_count(self, RunId run_id not None, /):
         """How many attempts of the run were started; 0 for an unknown run."""
-        cdef uint32_t row = aqw_table_find_run(self.table, run_id.data)
-        return aqw_table_run_attempt_count(self.table, row) if row else 0
+        cdef uint32_t row = aqw_table_find_run(self.settled(), run_id.data)
+        return aqw_table_run_attempt_count(self.settled(), row) if row else 0
 
     @cython.critical_section
     def attempt_was_used(self, RunId run_id not None, AttemptId attempt_id not None, /):
         """Whether the run ever had this attempt."""
-        cdef uint32_t row = aqw_table_find_run(self.table, run_id.data)
-        return row != 0 and aqw_table_run_had_attempt(self.table, row, attempt_id.data) != 0
+        cdef uint32_t row = aqw_table_find_run(self.settled(), run_id.data)
+        return row != 0 and aqw_table_run_had_attempt(self.settled(), row, attempt_id.data) != 0
 
     @cython.critical_section
     def budget_allocation_exists(self, TaskId task_id not None, dimension, /):
         """Whether the task has a budget in this dimension."""
-        return aqw_table_find_budget(self.table, task_id.data, <uint8_t>dimension_code(dimension)) != 0
+        return aqw_table_find_budget(self.settled(), task_id.data, <uint8_t>dimension_code(dimension)) != 0
 
     @cython.critical_section
     def subscription_exists(self, SubscriptionId subscription_id not None, /):
         """Whether the subscription was created."""
-        return aqw_table_find_subscription(self.table, subscription_id.data) != 0
+        return aqw_table_find_subscription(self.settled(), subscription_id.data) != 0
 
     @cython.critical_section
     def is_subscription_canceled(self, SubscriptionId subscription_id not None, /):
         """Whether the subscription was canceled."""
-        cdef uint32_t row = aqw_table_find_subscription(self.table, subscription_id.data)
-        return row != 0 and aqw_table_subscription_is_canceled(self.table, row) != 0
+        cdef uint32_t row = aqw_table_find_subscription(self.settled(), subscription_id.data)
+        return row != 0 and aqw_table_subscription_is_canceled(self.settled(), row) != 0
 
     # --- What records are built from: plain tuples, or None for what is not there -----------------------------------
 
     @cython.critical_section
     def read_run(self, RunId run_id not None, /):
         """The fields of the run's RunInstance, in order."""
-        cdef uint32_t row = aqw_table_find_run(self.table, run_id.data)
-        return run_tuple(self.table, row) if row else None
+        cdef uint32_t row = aqw_table_find_run(self.settled(), run_id.data)
+        return run_tuple(self.settled(), row) if row else None
 
     @cython.critical_section
     def read_lease(self, RunId run_id not None, /):
         """(owner, expiry, acquired_at, updated_at)."""
         cdef aqw_lease_view lease
-        cdef uint32_t row = aqw_table_find_run(self.table, run_id.data)
-        if row == 0 or not aqw_table_run_lease(self.table, row, &lease):
+        cdef uint32_t row = aqw_table_find_run(self.settled(), run_id.data)
+        if row == 0 or not aqw_table_run_lease(self.settled(), row, &lease):
             return None
         return text_of(lease.owner), lease.expiry, lease.acquired_at, lease.updated_at
 
@@ -384,14 +405,14 @@ cdef class StateTable:
         """A list of (from_state, to_state, timestamp), oldest first; the first comes from None."""
         cdef aqw_run_view run
         cdef aqw_history_view entry
-        cdef uint32_t row = aqw_table_find_run(self.table, run_id.data)
+        cdef uint32_t row = aqw_table_find_run(self.settled(), run_id.data)
         if row == 0:
             return None
-        aqw_table_run(self.table, row, &run)
+        aqw_table_run(self.settled(), row, &run)
         entries = [(None, state_member(AQW_SCHEDULED), run.created_at)]
         row = run.first_history
         while row:
-            aqw_table_history(self.table, row, &entry)
+            aqw_table_history(self.settled(), row, &entry)
             entries.append((state_member(entry.from_state), state_member(entry.to_state), entry.timestamp))
             row = entry.next
         return entries
@@ -401,14 +422,14 @@ cdef class StateTable:
         """A list of (attempt_id, started_at, finished_at, result, error, output), oldest first."""
         cdef aqw_run_view run
         cdef aqw_attempt_view attempt
-        cdef uint32_t row = aqw_table_find_run(self.table, run_id.data)
+        cdef uint32_t row = aqw_table_find_run(self.settled(), run_id.data)
         if row == 0:
             return None
-        aqw_table_run(self.table, row, &run)
+        aqw_table_run(self.settled(), row, &run)
         attempts = []
         row = run.first_attempt
         while row:
-            aqw_table_attempt(self.table, row, &attempt)
+            aqw_table_attempt(self.settled(), row, &attempt)
             attempts.append((
                 id_from_data(AttemptId, attempt.attempt_id),
                 attempt.started_at,
@@ -427,10 +448,10 @@ cdef class StateTable:
         cdef uint32_t row
         cdef int code = -1 if state is None else state_code(state)
         run_ids = []
-        for row in range(1, counts_of(self.table).runs + 1):
-            if code >= 0 and aqw_table_run_state(self.table, row) != code:
+        for row in range(1, counts_of(self.settled()).runs + 1):
+            if code >= 0 and aqw_table_run_state(self.settled(), row) != code:
                 continue
-            aqw_table_run(self.table, row, &run)
+            aqw_table_run(self.settled(), row, &run)
             run_ids.append(id_from_data(RunId, run.run_id))
         return run_ids
 
@@ -439,45 +460,45 @@ cdef class StateTable:
         """The fields of each run of the task, in the order in which they were created."""
         cdef aqw_task_view task
         cdef aqw_run_view run
-        cdef uint32_t row = aqw_table_find_task(self.table, task_id.data)
+        cdef uint32_t row = aqw_table_find_task(self.settled(), task_id.data)
         runs = []
         if row:
-            aqw_table_task(self.table, row, &task)
+            aqw_table_task(self.settled(), row, &task)
             row = task.first_run
         while row:
-            runs.append(run_tuple(self.table, row))
-            aqw_table_run(self.table, row, &run)
+            runs.append(run_tuple(self.settled(), row))
+            aqw_table_run(self.settled(), row, &run)
             row = run.next_in_task
         return runs
 
     @cython.critical_section
     def read_task(self, TaskId task_id not None, /):
         """(task_id, created_at, canceled_at, encoded spec)."""
-        cdef uint32_t row = aqw_table_find_task(self.table, task_id.data)
-        return task_tuple(self.table, row) if row else None
+        cdef uint32_t row = aqw_table_find_task(self.settled(), task_id.data)
+        return task_tuple(self.settled(), row) if row else None
 
     @cython.critical_section
     def read_tasks(self):
         """The same for every task, in the order in which they were created."""
-        return all_rows(self.table, counts_of(self.table).tasks, task_tuple)
+        return all_rows(self.settled(), counts_of(self.settled()).tasks, task_tuple)
 
     @cython.critical_section
     def read_task_ids(self):
         """Every task, in the order in which they were created."""
-        return all_rows(self.table, counts_of(self.table).tasks, task_id_of)
+        return all_rows(self.settled(), counts_of(self.settled()).tasks, task_id_of)
 
     @cython.critical_section
     def read_dependencies(self, TaskId task_id not None, /):
         """The task's prerequisites, in no particular order."""
         cdef aqw_task_view task
         cdef aqw_dependency_view dependency
-        cdef uint32_t row = aqw_table_find_task(self.table, task_id.data)
+        cdef uint32_t row = aqw_table_find_task(self.settled(), task_id.data)
         depends_on = []
         if row:
-            aqw_table_task(self.table, row, &task)
+            aqw_table_task(self.settled(), row, &task)
             row = task.first_dependency
         while row:
-            aqw_table_dependency(self.table, row, &dependency)
+            aqw_table_dependency(self.settled(), row, &dependency)
             depends_on.append(id_from_data(TaskId, dependency.depends_on))
             row = dependency.next_in_task
         return depends_on
@@ -485,13 +506,13 @@ cdef class StateTable:
     @cython.critical_section
     def read_dependency_pairs(self):
         """Every (task_id, prerequisite), in the order in which they were declared."""
-        return all_rows(self.table, counts_of(self.table).dependencies, dependency_pair)
+        return all_rows(self.settled(), counts_of(self.settled()).dependencies, dependency_pair)
 
     @cython.critical_section
     def read_children(self, TaskId parent_task_id not None, /):
         """The tasks that name this one, known or not, as their parent, in the order in which they were created."""
-        cdef uint32_t row = aqw_table_find_parent(self.table, parent_task_id.data)
-        return children_in(self.table, row) if row else []
+        cdef uint32_t row = aqw_table_find_parent(self.settled(), parent_task_id.data)
+        return children_in(self.settled(), row) if row else []
 
     @cython.critical_section
     def read_parent_pairs(self):
@@ -499,66 +520,66 @@ cdef class StateTable:
         cdef aqw_parent_view parent
         cdef uint32_t row
         pairs = []
-        for row in range(1, counts_of(self.table).parents + 1):
-            aqw_table_parent(self.table, row, &parent)
+        for row in range(1, counts_of(self.settled()).parents + 1):
+            aqw_table_parent(self.settled(), row, &parent)
             parent_task_id = id_from_data(TaskId, parent.parent_task_id)
-            pairs += [(parent_task_id, child) for child in children_in(self.table, row)]
+            pairs += [(parent_task_id, child) for child in children_in(self.settled(), row)]
         return pairs
 
     @cython.critical_section
     def read_budget(self, TaskId task_id not None, dimension, /):
         """(task_id, dimension, limit, consumed, allocated_at, is_exhausted)."""
-        cdef uint32_t row = aqw_table_find_budget(self.table, task_id.data, <uint8_t>dimension_code(dimension))
-        return budget_tuple(self.table, row) if row else None
+        cdef uint32_t row = aqw_table_find_budget(self.settled(), task_id.data, <uint8_t>dimension_code(dimension))
+        return budget_tuple(self.settled(), row) if row else None
 
     @cython.critical_section
     def read_budgets(self):
         """The same for every budget, in the order in which they were first allocated."""
-        return all_rows(self.table, counts_of(self.table).budgets, budget_tuple)
+        return all_rows(self.settled(), counts_of(self.settled()).budgets, budget_tuple)
 
     @cython.critical_section
     def read_subscription(self, SubscriptionId subscription_id not None, /):
         """(subscription_id, task_id, filter, created_at, triggered_at, canceled_at)."""
-        cdef uint32_t row = aqw_table_find_subscription(self.table, subscription_id.data)
-        return subscription_tuple(self.table, row) if row else None
+        cdef uint32_t row = aqw_table_find_subscription(self.settled(), subscription_id.data)
+        return subscription_tuple(self.settled(), row) if row else None
 
     @cython.critical_section
     def read_subscriptions(self):
         """The same for every subscription, in the order in which they were created."""
-        return all_rows(self.table, counts_of(self.table).subscriptions, subscription_tuple)
+        return all_rows(self.settled(), counts_of(self.settled()).subscriptions, subscription_tuple)
 
     @cython.critical_section
     def read_actor(self, ActorId actor_id not None, /):
         """(registration, registered_at, last_heartbeat_at, deregistered_at)."""
-        cdef uint32_t row = aqw_table_find_actor(self.table, actor_id.data)
-        return actor_tuple(self.table, row) if row else None
+        cdef uint32_t row = aqw_table_find_actor(self.settled(), actor_id.data)
+        return actor_tuple(self.settled(), row) if row else None
 
     @cython.critical_section
     def read_actors(self):
         """The same for every actor, in the order in which they were first registered."""
-        return all_rows(self.table, counts_of(self.table).actors, actor_tuple)
+        return all_rows(self.settled(), counts_of(self.settled()).actors, actor_tuple)
 
     @cython.critical_section
     def read_tenant(self, TenantId tenant_id not None, /):
         """(tenant_id, name, created_at)."""
-        cdef uint32_t row = aqw_table_find_tenant(self.table, tenant_id.data)
-        return tenant_tuple(self.table, row) if row else None
+        cdef uint32_t row = aqw_table_find_tenant(self.settled(), tenant_id.data)
+        return tenant_tuple(self.settled(), row) if row else None
 
     @cython.critical_section
     def read_tenants(self):
         """The same for every tenant, in the order in which they were first created."""
-        return all_rows(self.table, counts_of(self.table).tenants, tenant_tuple)
+        return all_rows(self.settled(), counts_of(self.settled()).tenants, tenant_tuple)
 
     @cython.critical_section
     def read_role(self, ActorId actor_id not None, TenantId tenant_id not None, /):
         """(actor_id, tenant_id, role, assigned_at)."""
-        cdef uint32_t row = aqw_table_find_role(self.table, actor_id.data, tenant_id.data)
-        return role_tuple(self.table, row) if row else None
+        cdef uint32_t row = aqw_table_find_role(self.settled(), actor_id.data, tenant_id.data)
+        return role_tuple(self.settled(), row) if row else None
 
     @cython.critical_section
     def read_roles(self):
         """The same for every actor and tenant, in the order in which they were first assigned."""
-        return all_rows(self.table, counts_of(self.table).roles, role_tuple)
+        return all_rows(self.settled(), counts_of(self.settled()).roles, role_tuple)
 
     @cython.critical_section
     def read_capability(self, ActorId actor_id not None, TenantId tenant_id not None, capability not None, /):
@@ -568,24 +589,24 @@ cdef class StateTable:
         cdef aqw_bytes key
         key.data = data
         key.size = <uint32_t>len(encoded)
-        cdef uint32_t row = aqw_table_find_capability(self.table, actor_id.data, tenant_id.data, key)
-        return capability_tuple(self.table, row) if row else None
+        cdef uint32_t row = aqw_table_find_capability(self.settled(), actor_id.data, tenant_id.data, key)
+        return capability_tuple(self.settled(), row) if row else None
 
     @cython.critical_section
     def read_capabilities(self):
         """The same for every grant, in the order in which they were first granted."""
-        return all_rows(self.table, counts_of(self.table).capabilities, capability_tuple)
+        return all_rows(self.settled(), counts_of(self.settled()).capabilities, capability_tuple)
 
     @cython.critical_section
     def read_ledger(self):
         """A list of (entry_id, tenant_id, ledger_key, actor_id, payload, timestamp), in the order of the log."""
-        return all_rows(self.table, counts_of(self.table).ledger, ledger_tuple)
+        return all_rows(self.settled(), counts_of(self.settled()).ledger, ledger_tuple)
 
     @cython.critical_section
     def read_engine(self):
         """(is_paused, paused_at, resumed_at)."""
         cdef aqw_engine_view engine
-        aqw_table_engine(self.table, &engine)
+        aqw_table_engine(self.settled(), &engine)
         return (
             engine.is_paused != 0,
             time_if(engine.has_paused_at, engine.paused_at),
@@ -595,14 +616,14 @@ cdef class StateTable:
     @cython.critical_section
     def read_counts_by_state(self):
         """The number of runs in each state, in the order of RunState."""
-        cdef aqw_table_counts counts = counts_of(self.table)
+        cdef aqw_table_counts counts = counts_of(self.settled())
         cdef int code
         return {state_member(code): counts.runs_by_state[code] for code in range(AQW_RUN_STATE_LAST + 1)}
 
     @cython.critical_section
     def read_counts(self):
         """How many there are of each kind, and the bytes of memory that the table has taken."""
-        cdef aqw_table_counts counts = counts_of(self.table)
+        cdef aqw_table_counts counts = counts_of(self.settled())
         return {
             "tasks": counts.tasks,
             "runs": counts.runs,

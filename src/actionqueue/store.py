@@ -134,6 +134,7 @@ class ActionQueue:
             now=now(),
             holder=_holder(),
         )
+        self._log.own_table(self._lane)
         self._recovery = RecoveryReport(**report, seconds=time.perf_counter() - started)
         self._unusable = None
         _open_queues.add(self)

@@ -132,6 +132,9 @@ def test_equal_hashes_are_all_found(index: Map) -> None:
     for _ in range(150):
         index.remove()
     assert set(index.find(42)) == set(range(1, 51))
+    while index.hashes:
+        index.remove()
+    assert not any(index.map.current.buckets[i].overflow for i in range(index.map.current.bucket_count))
 
 
 def test_an_empty_map_has_nothing_and_takes_nothing(index: Map) -> None:

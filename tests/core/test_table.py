@@ -372,6 +372,37 @@ def test_all_memory_is_returned_also_with_an_open_batch() -> None:
     assert not memory.live
 
 
+def test_a_finished_run_takes_less_than_480_bytes(table: Table) -> None:
+    """With its task of 100 payload bytes, six history entries, an attempt with 32 bytes of output, and its share of all indexes."""
+    count = 30_000
+    task = TaskSpec(payload=b"x" * 100)
+    run = RunInstance.scheduled(task.id, scheduled_at=5, created_at=5)
+    attempt = AttemptId()
+    events = [
+        as_c(event)
+        for event in (
+            e.TaskCreated(1, task, 1),
+            e.RunCreated(1, run),
+            *path_to(run, S.READY, S.LEASED, S.RUNNING),
+            e.AttemptStarted(1, run.id, attempt, 1),
+            e.AttemptFinished(1, run.id, attempt, AttemptResultKind.SUCCESS, None, b"x" * 32, 1),
+            e.RunStateChanged(1, run.id, S.RUNNING, S.RETRY_WAIT, 1),
+            e.RunStateChanged(1, run.id, S.RETRY_WAIT, S.FAILED, 1),
+        )
+    ]
+    sequence = 0
+    for number in range(count):
+        for event, _payload in events:
+            fields = getattr(event, "as")
+            sequence += 1
+            event.sequence = sequence
+            ffi.memmove(ffi.addressof(fields), number.to_bytes(16, "big"), 16)  # each kind's first field is its identifier
+            if event.kind == lib.AQW_RUN_CREATED:
+                ffi.memmove(fields.run_created.task_id, number.to_bytes(16, "big"), 16)
+            assert lib.aqw_table_apply(table.table, event) == lib.AQW_OK
+    assert table.counts.memory_bytes / count < 480
+
+
 def test_memory_does_not_grow_with_what_is_replaced(task: TaskSpec, run: RunInstance) -> None:
     """Leases come and go, actors, tenants and roles are replaced, for as long as a queue lives."""
     actor, tenant = ActorId(), TenantId()
@@ -489,6 +520,20 @@ def test_an_attempt_id_is_used_once_in_a_run_but_may_be_used_by_another(table: T
         assert not lib.aqw_table_run_had_attempt(table.table, row, AttemptId().bytes)
     view = table.view("attempt", 1)  # an empty error is an error, unlike an empty output
     assert (view.error.data != ffi.NULL, view.error.size, view.output.data) == (True, 0, ffi.NULL)
+
+
+def test_an_attempt_id_that_many_runs_share(table: Table, task: TaskSpec) -> None:
+    attempt, sequence = AttemptId(), 1
+    table.must_apply(e.TaskCreated(sequence, task, 1))
+    for number in range(400):
+        run = RunInstance.scheduled(task.id, scheduled_at=1, created_at=1)
+        events: list[e.Event] = [e.RunCreated(0, run)]
+        if number % 2:
+            events += [*path_to(run, S.READY, S.LEASED, S.RUNNING), e.AttemptStarted(0, run.id, attempt, 2)]
+        table.must_apply(*numbered(*events, first=sequence + 1))
+        sequence += len(events)
+    had = [lib.aqw_table_run_had_attempt(table.table, row, attempt.bytes) for row in range(1, 401)]
+    assert had == [0, 1] * 200
 
 
 def test_statuses_of_c_events_that_no_decoder_yields(table: Table, task: TaskSpec) -> None:

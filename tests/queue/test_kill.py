@@ -102,7 +102,6 @@ def killed_child(work: Callable[[Callable[[int], None]], None]) -> list[int]:
         signal.alarm(CHILD_SECONDS)
         try:
             work(lambda number: os.write(write_end, struct.pack("<Q", number)) and None)
-            os.kill(os.getpid(), signal.SIGKILL)
         except BaseException:
             traceback.print_exc()
         finally:
@@ -127,7 +126,8 @@ rounds = st.lists(
             "length": st.integers(1, 40),
             # The step before which the timer is set; -1 is before the queue is opened.
             "strikes_at": st.integers(-1, 40),
-            "microseconds": st.integers(1, 3000),
+            "microseconds": st.integers(1, 800),
+            "closes": st.booleans(),
             "sector_size": st.sampled_from([0, 512, 4096]),
             "ring_size": st.sampled_from([65536, 131072]),
         }
@@ -152,13 +152,19 @@ def one_round(path: Path, before: Model, one: dict[str, int]) -> Model:
     options = {"segment_size": 65536, "ring_size": one["ring_size"], "sector_size": one["sector_size"]}
 
     def live(acknowledge: Callable[[int], None]) -> None:
-        if one["strikes_at"] == -1:
+        strikes_at = one["strikes_at"] if one["strikes_at"] < 0 else one["strikes_at"] % (len(plan.steps) + 1)
+        if strikes_at == -1:
             strike_after(one["microseconds"] * 5)
         queue = aq.open(path, **options)
+        if strikes_at == 0:
+            strike_after(one["microseconds"])
         for index, sequence in enumerate(plan.run(queue, 0), 1):
             acknowledge(sequence)
-            if index == one["strikes_at"]:
+            if index == strikes_at:
                 strike_after(one["microseconds"])
+        if one["closes"]:
+            queue.close()
+        os.kill(os.getpid(), signal.SIGKILL)
 
     acknowledged = killed_child(live)
     with aq.open(path, **options) as queue:

@@ -374,7 +374,7 @@ def test_what_is_no_event(projection: Projection, event: Any) -> None:
     assert projection.latest_sequence == 0
 
 
-@pytest.mark.parametrize("wrong", [None, "00" * 16, b"\x00" * 16, 5, TaskId(), AttemptId()], ids=repr)
+@pytest.mark.parametrize("wrong", [None, "00" * 16, b"\x00" * 16, 5, TaskId(), AttemptId()], ids=lambda value: type(value).__name__)
 @pytest.mark.parametrize("query", ["run_state", "active_attempt_id", "active_lease", "attempt_count", "run", "history"])
 def test_an_argument_of_the_wrong_type_is_named(projection: Projection, query: str, wrong: Any) -> None:
     with pytest.raises(TypeError, match="run_id"):

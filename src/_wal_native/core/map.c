@@ -2,8 +2,8 @@
  *  - An entry is in its home bucket (low bits of the hash) or, where that was full, in the first one after it that
  *    was not; every bucket passed on the way counts it in `overflow`. So a lookup stops at a bucket without overflow,
  *    and removing an entry loses no other.
- *  - While the map grows, `old` holds rows 1 to old_rows, `current` rows 1 to moved_rows and those after old_rows. A lookup
- *    looks into both, and a row that is in both is found in `current` first.
+ *  - While the map grows, `old` holds rows 1 to old_rows, `current` rows 1 to moved_rows and those after old_rows. A
+ *    lookup looks into both, and a row that is in both is found in `current` first.
  *  - `current` has room for all rows. */
 #include "map.h"
 
@@ -13,7 +13,7 @@
 #include "limits.h"
 
 #define CACHE_LINE 64u
-#define MOVED_AT_ONCE 4u        /* old rows entered with each insert: more than one, to be done before the next growth */
+#define MOVED_AT_ONCE 4u        /* old rows entered with each insert; at least 1, to be done before the next growth */
 
 _Static_assert(sizeof(aqw_map_bucket) == CACHE_LINE, "a bucket is a cache line");
 

@@ -1,8 +1,9 @@
-/* An index over rows 1 to `count`, by hash. The map keeps no keys: a lookup yields the rows whose hash may match, and the
- * caller, who owns the rows, compares. Rows are added in the order of their numbers and removed in the opposite one.
+/* An index over rows 1 to `count`, by hash. The map keeps no keys: a lookup yields the rows whose hash may match, and
+ * the caller, who owns the rows, compares. Rows are added in the order of their numbers, and removed in the opposite
+ * order.
  *
- * Growth is incremental: a map that grows takes a store of twice the size, and every insert that follows enters a few of the
- * old rows there, so that no single insert pays for all. They are entered in the order of their numbers, which
+ * Growth is incremental: a map that grows takes a store of twice the size, and every insert that follows enters a few
+ * of the old rows there, so that no single insert pays for all. They are entered in the order of their numbers, which
  * reads the rows as they lie in memory. */
 #ifndef AQW_MAP_H
 #define AQW_MAP_H

@@ -1,5 +1,5 @@
-/* The state table: its making and its end. The rest is in table_apply*.c (events), table_undo.c (batches), table_index.c
- * (keys) and table_query.c (views). */
+/* The state table: its making and its end. The rest is in table_apply*.c (events), table_undo.c (batches),
+ * table_index.c (keys) and table_query.c (views). */
 #include "table.h"
 
 #include <string.h>

@@ -165,8 +165,9 @@ static aqw_status subscription_changed(aqw_table *table, const aqw_event *event)
 static aqw_status actor_registered(aqw_table *table, const aqw_event *event) {
     const uint8_t *actor_id = event->as.actor_registered.actor_id;
     uint32_t row = aqw_table_find_actor(table, actor_id);
+    aqw_bytes bytes = event->as.actor_registered.registration;
     aqw_owned *registration;
-    aqw_status status = reserve_owned(table, AQW_ROW_ACTOR, row, event->as.actor_registered.registration, &registration);
+    aqw_status status = reserve_owned(table, AQW_ROW_ACTOR, row, bytes, &registration);
     if (status != AQW_OK) return status;
 
     uint32_t actor_row = row ? row : aqw_rows_add(&table->rows[AQW_ROW_ACTOR]);

@@ -1,0 +1,483 @@
+"""Opening: paths, options, who holds the lock, damage, and what recovery reports."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import actionqueue as aq
+from actionqueue.errors import (
+    CorruptLogError,
+    LockedError,
+    NotAQueueError,
+    OpenError,
+    OpenIOError,
+    UnsupportedFormatError,
+    Written,
+)
+from actionqueue.inspection import iterate_records
+from queue_tools import IN_MEMORY, SMALL, copy_of, in_child, leave_with, log_bytes, state_of, task_create
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+
+# --- Paths -----------------------------------------------------------------------------------------------------------
+
+
+class ItsPath:
+    """A path-like of somebody else's."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __fspath__(self) -> str:
+        return self.path
+
+
+@pytest.mark.parametrize("kind", [str, Path, ItsPath])
+def test_a_path_is_a_string_or_path_like(tmp_path: Path, kind: Callable[[str], Any]) -> None:
+    with aq.open(kind(str(tmp_path / "queue"))) as queue:
+        assert queue.path == os.path.realpath(tmp_path / "queue")
+
+
+@pytest.mark.parametrize("name", ["queue one", " ", "new\nline", "日本", "\udcff\udc80", "-rf", "%s%n", "a" * 255, "queue.log", "'\"\\"])
+def test_names_of_every_kind(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    with aq.open(path) as queue:
+        queue.submit(task_create())
+        with pytest.raises(LockedError) as refusal:
+            aq.open(path)
+        assert refusal.value.path == os.path.join(os.path.realpath(path), "LOCK")
+    with aq.open(path) as queue:
+        assert queue.sequence == 1
+
+
+def test_missing_parents_are_made(tmp_path: Path) -> None:
+    with aq.open(tmp_path / "a" / "b" / "queue") as queue:
+        assert queue.recovery.is_created
+    assert stat.S_IMODE((tmp_path / "a" / "b" / "queue" / "wal").stat().st_mode) == 0o700
+
+
+def test_a_relative_path_stays_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with aq.open("queue", **SMALL) as queue:
+        (tmp_path / "elsewhere").mkdir()
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        for _ in range(10):
+            queue.submit(task_create(b"x" * 30_000))
+        assert queue.stats()["rotations"] >= 3
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+def test_a_symbolic_link_leads_to_the_same_queue(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    with aq.open(tmp_path / "link" / "queue") as queue:
+        queue.submit(task_create())
+        assert queue.path == os.path.realpath(tmp_path / "real" / "queue")
+        with pytest.raises(LockedError):
+            aq.open(tmp_path / "real" / "queue")
+    (tmp_path / "direct").symlink_to(tmp_path / "real" / "queue")
+    with aq.open(tmp_path / "direct") as queue:
+        assert queue.sequence == 1
+
+
+@pytest.mark.parametrize("path", ["", "\0", "a\0b"])
+def test_a_path_that_is_none(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError):
+        aq.open(path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("path", [None, 5, b"queue", object()])
+def test_a_path_of_the_wrong_type(path: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(TypeError):
+        aq.open(path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("below", [".", "queue", "deep/queue"])
+def test_a_file_in_the_way_is_no_damaged_log(tmp_path: Path, below: str) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(OpenError) as refusal:
+        aq.open(tmp_path / "file" / below)
+    assert not isinstance(refusal.value, CorruptLogError)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_name_that_is_too_long(tmp_path: Path) -> None:
+    with pytest.raises(OpenIOError) as refusal:
+        aq.open(tmp_path / ("x" * 256))
+    assert refusal.value.written is Written.NO
+    with pytest.raises((OpenIOError, ValueError)):
+        aq.open(tmp_path.joinpath(*["y" * 200] * 21))
+
+
+def test_a_queue_is_not_created_unasked(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for name in ("missing", "empty", "missing/below"):
+        with pytest.raises(NotAQueueError) as refusal:
+            aq.open(tmp_path / name, create=False)
+        assert refusal.value == NotAQueueError(os.path.realpath(tmp_path / name))
+    assert [path.name for path in tmp_path.rglob("*")] == ["empty"]
+    aq.open(tmp_path / "queue").close()
+    aq.open(tmp_path / "queue", create=False).close()
+
+
+def test_other_files_in_the_directory_are_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "README").write_text("mine")
+    (tmp_path / "sub").mkdir()
+    with aq.open(tmp_path):
+        pass
+    assert (tmp_path / "README").read_text() == "mine"
+    assert (tmp_path / "sub").is_dir()
+
+
+# --- Options ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("option", "wrong"),
+    [
+        ("segment_size", (0, -1, 65535, 65537, 3 * 65536, 2**31, 2**64, -(2**70))),
+        ("ring_size", (0, -1, 65535, 65537, 2**29, 2**64)),
+        ("sector_size", (1, -1, 511, 1024, 8192, 2**32, 2**64)),
+    ],
+)
+def test_an_option_out_of_range(tmp_path: Path, option: str, wrong: tuple[int, ...]) -> None:
+    for value in wrong:
+        with pytest.raises(ValueError, match=option):
+            aq.open(tmp_path / "queue", **{option: value})
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("option", ["segment_size", "ring_size", "sector_size"])
+def test_an_option_of_the_wrong_type(tmp_path: Path, option: str) -> None:
+    for value in (65536.0, 65536.5, "65536", None, b"65536", [65536]):
+        with pytest.raises(TypeError):
+            aq.open(tmp_path / "queue", **{option: value})
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("ring_size", [65536, 3 * 65536, 2**20])
+@pytest.mark.parametrize("segment_size", [65536, 2**18, 2**26])
+@pytest.mark.parametrize("sector_size", [0, 512, 4096])
+def test_options_at_work(tmp_path: Path, segment_size: int, ring_size: int, sector_size: int) -> None:
+    with aq.open(tmp_path, segment_size=segment_size, ring_size=ring_size, sector_size=sector_size) as queue:
+        for number in range(12):
+            queue.submit(task_create(b"x" * 10_000), "immediate" if number % 3 == 0 else "deferred")
+        before = state_of(queue)
+        assert queue.stats()["ring_size"] == ring_size
+        assert queue.stats()["segment_size"] <= segment_size
+        if sector_size:
+            queue.sync()
+            assert queue.stats()["segment_used"] % sector_size == 0
+    with aq.open(tmp_path) as queue:
+        assert state_of(queue) == before
+
+
+# --- Who holds the queue ---------------------------------------------------------------------------------------------
+
+
+def assert_is_held_by(error: LockedError, path: Path, pid: int) -> None:
+    assert error.path == os.path.join(os.path.realpath(path), "LOCK")
+    assert (error.pid, error.host) == (pid, socket.gethostname())
+    assert error.started is not None
+    assert 0 <= aq.now() - error.started < 3600
+    assert error.written is Written.NO
+    for part in (str(pid), socket.gethostname(), error.path):
+        assert part in str(error)
+
+
+def test_a_second_opener_is_told_who_holds_the_queue(tmp_path: Path) -> None:
+    def error_of_opening() -> LockedError:
+        with pytest.raises(LockedError) as refusal:
+            aq.open(tmp_path)
+        return refusal.value
+
+    with aq.open(tmp_path) as queue:
+        assert_is_held_by(error_of_opening(), tmp_path, os.getpid())
+        assert_is_held_by(in_child(error_of_opening), tmp_path, os.getpid())
+        queue.submit(task_create())
+        with pytest.raises(LockedError) as refusal:
+            list(iterate_records(tmp_path))
+        assert_is_held_by(refusal.value, tmp_path, os.getpid())
+    with aq.open(tmp_path) as queue:
+        assert queue.sequence == 1
+
+
+def test_the_holder_in_another_process(tmp_path: Path) -> None:
+    with Opener(tmp_path) as holder:
+        assert holder.opens(tmp_path) == "won"
+        with pytest.raises(LockedError) as refusal:
+            aq.open(tmp_path)
+        assert_is_held_by(refusal.value, tmp_path, holder.pid)
+        holder.lets_go()
+        aq.open(tmp_path).close()
+
+
+def test_a_lock_file_that_says_nothing_useful(tmp_path: Path) -> None:
+    with aq.open(tmp_path):
+        for text in (b"", b"\xff\xfe\x00", b"pid=\nhost=\nstarted=", b"pid=many\nstarted=-1", b"=" * 5000):
+            (tmp_path / "LOCK").write_bytes(text)
+            with pytest.raises(LockedError) as refusal:
+                aq.open(tmp_path)
+            assert refusal.value == LockedError(os.path.join(os.path.realpath(tmp_path), "LOCK"))
+            assert "another handle" in str(refusal.value)
+
+
+class Opener:
+    """A process of its own that opens queues when it is told to, and holds them until it is told to let go."""
+
+    def __init__(self, directory: Path) -> None:
+        asked, self.asks = os.pipe()
+        self.answers, answer = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            os.close(self.asks)
+            os.close(self.answers)
+            leave_with(answer, lambda: self._serve(os.fdopen(asked, "rb"), answer))
+        os.close(asked)
+        os.close(answer)
+
+    @staticmethod
+    def _serve(asked: Any, answer: int) -> None:
+        for line in asked:
+            try:
+                queue = aq.open(os.fsdecode(line.rstrip(b"\n")), **SMALL)
+            except LockedError as error:
+                os.write(answer, b"%d\n" % (error.pid or 0))
+                asked.readline()
+            else:
+                os.write(answer, b"won\n")
+                asked.readline()
+                queue.close()
+            os.write(answer, b"done\n")
+
+    def ask(self, path: Path) -> None:
+        os.write(self.asks, os.fsencode(path) + b"\n")
+
+    def answer(self) -> str:
+        said = b""
+        while not said.endswith(b"\n"):
+            part = os.read(self.answers, 1)
+            assert part, "the opener failed"
+            said += part
+        return said.decode().strip()
+
+    def opens(self, path: Path) -> str:
+        self.ask(path)
+        return self.answer()
+
+    def lets_go(self) -> None:
+        os.write(self.asks, b"\n")
+        assert self.answer() == "done"
+
+    def __enter__(self) -> Opener:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        os.close(self.asks)
+        os.close(self.answers)
+        os.waitpid(self.pid, 0)
+
+
+def test_of_two_processes_exactly_one_wins(tmp_path_factory: pytest.TempPathFactory) -> None:
+    base = Path(IN_MEMORY or tmp_path_factory.mktemp("races"), f"races-{os.getpid()}")
+    with Opener(base) as first, Opener(base) as second:
+        for race in range(200):
+            path = base / str(race // 2)  # new in half of the races
+            first.ask(path)
+            second.ask(path)
+            answers = {first.pid: first.answer(), second.pid: second.answer()}
+            winners = [pid for pid, answer in answers.items() if answer == "won"]
+            assert len(winners) == 1
+            if race % 2 == 0:
+                assert set(answers.values()) - {"won"} <= {str(winners[0]), "0"}
+            first.lets_go()
+            second.lets_go()
+    remove(base)
+
+
+def test_of_many_threads_exactly_one_wins(tmp_path_factory: pytest.TempPathFactory) -> None:
+    base = Path(IN_MEMORY or tmp_path_factory.mktemp("races"), f"thread-races-{os.getpid()}")
+    count = 4
+    for race in range(100):
+        won: list[aq.ActionQueue] = []
+        lost: list[LockedError] = []
+        others: list[BaseException] = []
+        barrier = threading.Barrier(count)
+
+        def run(path: Path, barrier: threading.Barrier, won: list[Any], lost: list[Any], others: list[Any]) -> None:
+            barrier.wait()
+            try:
+                won.append(aq.open(path, **SMALL))
+            except LockedError as error:
+                lost.append(error)
+            except BaseException as error:
+                others.append(error)
+
+        arguments = (base / str(race // 2), barrier, won, lost, others)
+        threads = [threading.Thread(target=run, args=arguments) for _ in range(count)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert (len(won), len(lost), others) == (1, count - 1, [])
+        won[0].submit(task_create(), "deferred")
+        won[0].close()
+    remove(base)
+
+
+def remove(base: Path) -> None:
+    for path in sorted(base.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    base.rmdir()
+
+
+# --- Damage ----------------------------------------------------------------------------------------------------------
+
+
+def damaged(path: Path, segment: int, offset: int) -> None:
+    """Turn around the bits of one byte."""
+    file = sorted((path / "wal").glob("*.log"))[segment - 1]
+    content = bytearray(file.read_bytes())
+    content[offset] ^= 0xFF
+    file.write_bytes(content)
+
+
+def test_damage_is_refused_and_says_where_and_what_is_at_stake(tmp_path: Path) -> None:
+    with aq.open(tmp_path, **SMALL) as queue:
+        for _ in range(30):
+            queue.submit(task_create(b"x" * 5000), "deferred")
+    records = list(iterate_records(tmp_path))
+    victim = next(record for record in records if record.sequence == 4)
+    damaged(tmp_path, victim.segment, victim.offset + 40)
+    before = log_bytes(tmp_path)
+    before.pop("LOCK")
+    for _ in range(2):
+        with pytest.raises(CorruptLogError) as refusal:
+            aq.open(tmp_path)
+        error = refusal.value
+        assert (error.segment, error.offset) == (victim.segment, victim.offset)
+        assert "record_invalid" in error.reason
+        assert error.first_sequence == 4
+        assert error.last_sequence is not None
+        assert error.last_sequence >= 4
+        assert error.written is Written.NO
+        for part in (str(tmp_path), str(victim.offset), "4"):
+            assert part in str(error)
+    after = log_bytes(tmp_path)
+    after.pop("LOCK")
+    assert after == before
+
+
+def test_a_newer_format_is_refused(tmp_path: Path) -> None:
+    aq.open(tmp_path).close()
+    [segment] = (tmp_path / "wal").glob("*.log")
+    content = bytearray(segment.read_bytes())
+    for header in (0, 4096):
+        content[header + 8 : header + 12] = (99).to_bytes(4, "little")
+    segment.write_bytes(content)
+    with pytest.raises(UnsupportedFormatError) as refusal:
+        aq.open(tmp_path)
+    assert refusal.value.version == 99
+    assert segment.read_bytes() == content
+
+
+def test_a_queue_whose_segments_are_gone_is_not_begun_anew(tmp_path: Path) -> None:
+    with aq.open(tmp_path) as queue:
+        queue.submit(task_create())
+    for segment in (tmp_path / "wal").iterdir():
+        segment.unlink()
+    with pytest.raises(CorruptLogError):
+        aq.open(tmp_path)
+
+
+# --- Recovery --------------------------------------------------------------------------------------------------------
+
+
+def test_the_report_of_a_new_queue(tmp_path: Path) -> None:
+    with aq.open(tmp_path) as queue:
+        report = queue.recovery
+    assert report.is_created
+    assert (report.segments, report.records, report.events, report.bytes) == (0, 0, 0, 0)
+    assert (report.last_sequence, report.durable_sequence) == (0, 0)
+    assert report.drop_reason is None
+    assert report.seconds > 0
+    assert str(report) == "created a new queue"
+
+
+def test_the_report_after_a_clean_close(tmp_path: Path) -> None:
+    with aq.open(tmp_path, **SMALL) as queue:
+        for _ in range(20):
+            queue.submit(task_create(b"x" * 9000), "deferred")
+        segments = queue.stats()["segment_number"]
+    records = list(iterate_records(tmp_path))
+    with aq.open(tmp_path) as queue:
+        report = queue.recovery
+    assert not report.is_created
+    assert report.is_clean
+    assert report.segments == segments > 1
+    assert report.records == len(records) == 21  # the close marker too
+    assert report.events == report.last_sequence == report.durable_sequence == 20
+    assert report.bytes == sum(record.size for record in records)
+    assert (report.ring_events, report.rewritten_events, report.dropped_bytes, report.dropped_events) == (0, 0, 0, 0)
+    assert "clean close" in str(report)
+
+
+def test_the_report_after_a_kill(tmp_path: Path) -> None:
+    with aq.open(tmp_path / "queue") as queue:
+        is_mapped = queue.stats()["is_ring_mapped"]
+        for _ in range(3):
+            queue.submit(task_create())
+        for _ in range(2):
+            queue.submit(task_create(), "deferred")
+        killed = copy_of(tmp_path / "queue", tmp_path / "killed")
+    with aq.open(killed) as queue:
+        report = queue.recovery
+        assert queue.durable_sequence == 5
+    assert not report.is_clean
+    assert (report.events, report.last_sequence, report.durable_sequence) == (5, 5, 3)
+    assert report.ring_events == (2 if is_mapped else 0)
+    assert report.rewritten_events == 2
+    assert report.drop_reason is None
+    assert "unclean end" in str(report)
+
+
+def test_the_report_of_a_torn_tail(tmp_path: Path) -> None:
+    with aq.open(tmp_path / "queue") as queue:
+        for _ in range(3):
+            queue.submit(task_create())
+        for _ in range(3):
+            queue.submit(task_create(b"torn"), "deferred")
+        killed = copy_of(tmp_path / "queue", tmp_path / "killed")
+    # The fifth record is damaged wherever it is: in the ring or, where that is not mapped, in the segment.
+    for file in [killed / "ring", *(killed / "wal").glob("*.log")]:
+        content = bytearray(file.read_bytes())
+        places = [at for at in range(len(content)) if content.startswith(b"torn", at)]
+        for at in places[1:2]:
+            content[at] ^= 0xFF
+        file.write_bytes(content)
+    with aq.open(killed) as queue:
+        report = queue.recovery
+        assert queue.sequence == queue.durable_sequence == 4
+        assert queue.submit(task_create()).sequence == 5
+    assert report.drop_reason == "torn"
+    assert (report.last_sequence, report.durable_sequence) == (4, 3)
+    assert report.dropped_events == 1  # the sixth; the fifth is no whole event
+    assert report.dropped_segment == 1
+    assert report.dropped_offset > 8192
+    assert list((killed / "quarantine").iterdir())
+    assert "quarantine" in str(report)
+    with aq.open(killed) as queue:
+        assert queue.sequence == 5
+        assert queue.recovery.drop_reason is None
