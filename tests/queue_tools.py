@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import select
 import shutil
 import signal
 import traceback
@@ -24,7 +25,7 @@ SMALL: dict[str, int] = {"segment_size": 65536, "ring_size": 65536}
 IN_MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 """Where temporary directories cost no disk syncs; None is the usual place."""
 
-CHILD_SECONDS = 120
+CHILD_SECONDS = 60
 """A child that hangs is killed after this long, and its test fails."""
 
 
@@ -82,8 +83,13 @@ def in_child(work: Callable[[], Any]) -> Any:
         os.close(read_end)
         leave_with(write_end, work)
     os.close(write_end)
+    said = b""
     with os.fdopen(read_end, "rb") as pipe:
-        said = pipe.read()
+        # The child's own timers are its test's.
+        if select.select([pipe], [], [], CHILD_SECONDS)[0]:
+            said = pipe.read()
+    if not said:
+        os.kill(child, signal.SIGKILL)
     status = os.waitpid(child, 0)[1]
     assert said, f"the child ended with wait status {status} and without an answer"
     is_result, value = pickle.loads(said)  # noqa: S301 -- the child is a copy of this process
@@ -93,13 +99,12 @@ def in_child(work: Callable[[], Any]) -> Any:
 
 def leave_with(pipe: int, work: Callable[[], Any]) -> None:
     """In a forked child: send the work's result, or how it failed, and end at once, without the parent's clean-up."""
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.alarm(CHILD_SECONDS)
     try:
-        answer = pickle.dumps((True, work()))
-    except BaseException:
-        answer = pickle.dumps((False, traceback.format_exc()))
-    try:
+        try:
+            answer = pickle.dumps((True, work()))
+        except BaseException:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            answer = pickle.dumps((False, traceback.format_exc()))
         with os.fdopen(pipe, "wb") as stream:
             stream.write(answer)
     finally:

@@ -230,7 +230,8 @@ def _item_values(unit: _Unit, item: re.Match[str]) -> range:
 
 def _number(unit: _Unit, digits: str) -> int:
     """Return a value of the field."""
-    value = int(digits) if len(digits.lstrip("0")) <= 4 else unit.maximum + 1
+    significant = digits.lstrip("0") or "0"
+    value = int(significant) if len(significant) <= 4 else unit.maximum + 1
     if not unit.minimum <= value <= unit.maximum:
         _refuse(unit, digits, f"is not from {unit.minimum} to {unit.maximum}")
     return value
@@ -246,7 +247,8 @@ def _named(unit: _Unit, name: str) -> int:
 
 def _step(unit: _Unit, digits: str) -> int:
     """Return the step of a range."""
-    step = int(digits) if len(digits.lstrip("0")) <= 10 else _LARGEST_STEP + 1
+    significant = digits.lstrip("0") or "0"
+    step = int(significant) if len(significant) <= 10 else _LARGEST_STEP + 1
     if not 1 <= step <= _LARGEST_STEP:
         _refuse(unit, digits, f"is no step from 1 to {_LARGEST_STEP}")
     return step

@@ -69,7 +69,7 @@ for _kind in (Role, Capability):
 
 
 class LedgerEntry(Checked, frozen=True, gc=False):
-    """A line in a tenant's ledger. (The log keeps the command's timestamp, not the entry's.)"""
+    """A line in a tenant's ledger. The log keeps the command's timestamp, not the entry's."""
 
     entry_id: LedgerEntryId
     tenant_id: TenantId

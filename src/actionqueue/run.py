@@ -62,7 +62,7 @@ class RunInstance(Checked, frozen=True, gc=False):
         effective_priority: int,
         id: RunId | None = None,
     ) -> Self:
-        """Return a new run in the state ready. (The queue takes new runs as scheduled only.)
+        """Return a new run in the state ready, which no queue accepts: it takes new runs as scheduled only.
 
         Raises InvalidFieldError for nil identifiers, and where the run is scheduled for after its creation.
         """

@@ -118,7 +118,7 @@ class Worker:
             assert queue.durable_sequence >= self.acknowledged[-1]
 
 
-@pytest.mark.parametrize(("threads", "rounds"), [(8, 30), (32, 6)])
+@pytest.mark.parametrize(("threads", "rounds"), [(8, 60), (32, 15)])
 @pytest.mark.parametrize("sector_size", [0, 512])
 def test_every_command_is_acknowledged_once_and_none_is_lost(
     directory: Path, hasty: None, threads: int, rounds: int, sector_size: int
@@ -255,6 +255,7 @@ def test_closing_under_load_loses_nothing_that_was_acknowledged(directory: Path)
                 try:
                     acknowledged.append(queue.submit(task_create(b"x" * 3000), durability).sequence)
                 except ClosedError:
+                    started.release(100)
                     return
                 started.release()
 

@@ -82,7 +82,7 @@ def filter_of(source: dict[str, Any]) -> EventFilter:
     return built
 
 
-def named_of(cls: type[Role] | type[Capability], source: dict[str, Any]) -> Any:
+def named_of(cls: type[Role | Capability], source: dict[str, Any]) -> Any:
     return cls.custom(source["text"]) if source["name"] == "custom" else getattr(cls, source["name"].upper())
 
 

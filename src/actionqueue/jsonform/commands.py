@@ -177,7 +177,7 @@ def _ids(cls: type[Identifier]) -> _Codec:
     return _Codec(read, lambda value: [str(entry) for entry in value])
 
 
-def _named(cls: type[Role] | type[Capability]) -> _Codec:
+def _named(cls: type[Role | Capability]) -> _Codec:
     def read(where: str, key: str, value: Any) -> Role | Capability:
         if isinstance(value, str) and value != "custom":
             return cls(value)
@@ -300,9 +300,11 @@ def _read_policy(reader: _Reader) -> RunPolicy:
 def _pair(reader: _Reader, key: str, value: Any, form: str) -> tuple[Any, Any]:
     if not isinstance(value, list | tuple):
         raise InvalidFieldTypeError(reader.where, key, value, f"must be {form}")
-    if len(value) != 2:
-        raise InvalidFieldError(reader.where, key, value, f"must be {form}")
-    return value[0], value[1]
+    try:
+        first, second = value
+    except ValueError:
+        raise InvalidFieldError(reader.where, key, value, f"must be {form}") from None
+    return first, second
 
 
 def _write_policy(policy: RunPolicy) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""The command line, ``actionqueue`` or ``python -m actionqueue``. It needs the ``cli`` extra: click and rich."""

@@ -1,0 +1,44 @@
+"""The commands together, and what ``actionqueue --help`` says."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import click
+
+import actionqueue
+from actionqueue.cli.exit_codes import MEANINGS
+
+__all__ = ["application"]
+
+_COMMANDS = ("demo", "dump", "log", "stats", "submit", "verify")
+_EPILOG = "\b\nExit codes:\n" + "\n".join(f"{code:>5}  {meaning}" for code, meaning in MEANINGS.items())
+
+
+class _Commands(click.Group):
+    """A group that imports a command's module, and with it what draws its tables, when it is needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 -- click's signature
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"actionqueue.cli.{cmd_name}"), cmd_name)
+        command.epilog = "Exit codes: see actionqueue --help."
+        return command
+
+
+@click.group(
+    cls=_Commands,
+    epilog=_EPILOG,
+    no_args_is_help=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@click.version_option(actionqueue.__version__, message="%(prog)s %(version)s")
+def application() -> None:
+    """Submit commands to a queue, and look at what it holds.
+
+    DIR is the queue's directory. submit creates it where there is none, and holds it until it ends; dump, log, verify and
+    stats write nothing and refuse while another process has the queue open.
+    """

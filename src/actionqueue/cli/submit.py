@@ -1,0 +1,74 @@
+"""``actionqueue submit``: a stream of commands in, a stream of verdicts out."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+import actionqueue as aq
+from actionqueue.cli.exit_codes import ExitCode
+from actionqueue.cli.options import directory_argument
+from actionqueue.jsonform.lines import LINE_SIZE_MAX, InvalidLineError, submission_from_line
+from actionqueue.jsonform.verdict import accepted, refused
+
+__all__ = ["submit"]
+
+
+@click.command()
+@directory_argument
+@click.option(
+    "--durability",
+    type=click.Choice([policy.value for policy in aq.DurabilityPolicy]),
+    default=aq.DurabilityPolicy.DEFERRED.value,
+    show_default=True,
+    help="What an accepted command is when its verdict is printed: immediate is on stable storage; deferred survives "
+    "the end of the process, and is on stable storage when submit ends. A line's own durability comes first.",
+)
+def submit(directory: Path, durability: str) -> int:
+    """Submit commands from standard input.
+
+    One JSON object a line, in and out; each verdict is printed before the next line is read. The queue is created where
+    there is none. A line that is no command gets a verdict of stage "input", and the stream goes on. That a command is
+    refused is an answer, not an error. Where a valid command cannot be written or made durable, the stream ends after
+    its verdict.
+    """
+    with aq.open(directory, durability=durability) as queue:
+        return _submit_lines(queue)
+
+
+def _submit_lines(queue: aq.ActionQueue) -> ExitCode:
+    code = ExitCode.OK
+    for line in _lines():
+        try:
+            command, durability = submission_from_line(line)
+            outcome = queue.submit(command, durability)
+        except (InvalidLineError, aq.InvalidFieldError) as error:
+            _say(refused(error, queue.sequence))
+            code = ExitCode.BAD_INPUT
+        except aq.ValidationError as error:
+            _say(refused(error, queue.sequence))
+        except aq.MutationError as error:
+            _say(refused(error, queue.sequence))
+            return ExitCode.NOT_WRITTEN
+        else:
+            _say(accepted(outcome, queue.sequence))
+    return code
+
+
+def _lines() -> Iterator[bytes]:
+    """Yield the lines of standard input as they come; of one that is too long only as much as shows that."""
+    source = sys.stdin.buffer
+    while line := source.readline(LINE_SIZE_MAX + 2):  # a line end may be two bytes
+        yield line
+        while len(line) == LINE_SIZE_MAX + 2 and not line.endswith(b"\n"):
+            line = source.readline(LINE_SIZE_MAX + 2)
+
+
+def _say(verdict: dict[str, Any]) -> None:
+    sys.stdout.buffer.write(msgspec.json.encode(verdict) + b"\n")
+    sys.stdout.buffer.flush()

@@ -1,0 +1,54 @@
+"""Tables that several commands show. They take rich, so they are imported where something is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NoReturn
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from actionqueue.cli.output import count, size
+
+__all__ = ["OutputConsole", "counts_table", "facts_table", "states_table"]
+
+BAR_WIDTH = 30
+
+
+class OutputConsole(Console):
+    """Standard output, for people. Leaves it to the command line's end what happens when the reader has gone."""
+
+    def __init__(self) -> None:
+        super().__init__(highlight=False)
+
+    def on_broken_pipe(self) -> NoReturn:
+        """Send the BrokenPipeError, in whose handler this is called, on its way."""
+        raise BrokenPipeError
+
+
+def facts_table(title: str, facts: dict[str, str]) -> Table:
+    """Return a table of names and values."""
+    table = Table(title=title, show_header=False)
+    table.add_column("what", style="bold")
+    table.add_column("value", justify="right")
+    for name, value in facts.items():
+        table.add_row(name, Text(value))
+    return table
+
+
+def counts_table(counts: Mapping[str, int]) -> Table:
+    """Return how many there are of each kind of thing; the keys are those of ProjectionCounts."""
+    facts = {name: count(number) for name, number in counts.items() if name != "memory_bytes"}
+    return facts_table("Projection", {**facts, "memory": size(counts["memory_bytes"])})
+
+
+def states_table(counts: Mapping[str, int]) -> Table:
+    """Return the number of runs in each state, with bars."""
+    most = max([1, *counts.values()])
+    table = Table("state", title="Runs by state")
+    table.add_column("runs", justify="right")
+    table.add_column("", width=BAR_WIDTH)
+    for state, runs in counts.items():
+        table.add_row(state, count(runs), "█" * round(BAR_WIDTH * runs / most))
+    return table

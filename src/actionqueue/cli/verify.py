@@ -1,0 +1,76 @@
+"""``actionqueue verify``: whether everything in the log is as it was written, and replays."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from actionqueue import inspection
+from actionqueue.cli.options import directory_argument, json_option
+from actionqueue.cli.output import count, print_json, size
+from actionqueue.errors import CorruptLogError
+
+__all__ = ["verify"]
+
+
+@click.command()
+@directory_argument
+@json_option
+def verify(directory: Path, *, as_json: bool) -> None:
+    """Check the whole log.
+
+    Reads every record, checks every checksum, and replays every event. A torn tail is what an interrupted write leaves
+    behind: it is reported, but it is no damage. Damage is told on standard error, with segment, offset, reason and the
+    sequences at stake.
+    """
+    try:
+        with _progress():
+            found = inspection.verify(directory)
+    except CorruptLogError as error:
+        if as_json:
+            print_json({"ok": False, **{name: getattr(error, name) for name in error.fields}})
+        raise
+    if as_json:
+        print_json({"ok": True, **found})
+    else:
+        sys.stdout.write(_report(found))
+
+
+def _progress() -> AbstractContextManager[object]:
+    """Show that the one long call is at work, where somebody looks."""
+    if not sys.stderr.isatty():
+        return nullcontext()
+    columns = TextColumn("verifying"), BarColumn(), TimeElapsedColumn()
+    progress = Progress(*columns, console=Console(stderr=True), transient=True)
+    progress.add_task("verify", total=None)
+    return progress
+
+
+def _report(found: dict[str, Any]) -> str:
+    records, events, segments = (count(found[name]) for name in ("records", "events", "segments"))
+    lines = [
+        f"checked   {records} records, {size(found['bytes'])}, in segments: {segments}; all valid",
+        f"replayed  {events} events; the projection takes them all",
+    ]
+    if found["events"]:
+        first, last, durable = (found[f"{name}_sequence"] for name in ("first", "last", "durable"))
+        lines.append(f"sequences {first} to {last}, durable up to {durable}")
+    if found["ring_events"]:
+        only = count(found["ring_events"])
+        lines.append(f"ring      {only} events are only there; the next writer puts them into a segment")
+    lines.append("close     " + ("clean" if found["is_clean"] else "not clean; the next writer recovers"))
+    if found["drop_reason"] is not None:
+        lines.append(_torn_tail(found))
+    return "\n".join([*lines, "no damage\n"])
+
+
+def _torn_tail(found: dict[str, Any]) -> str:
+    what = "an unfinished batch" if found["drop_reason"] == "batch" else "a torn append"
+    where = f"{count(found['dropped_bytes'])} bytes at offset {found['dropped_from']} of the newest segment"
+    return f"tail      {what}: {where} do not count; the next writer keeps a copy in quarantine/"

@@ -1,0 +1,86 @@
+"""The scheduler's side of its workers: who is idle, what they say, and a new one for each that dies."""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import os
+from collections.abc import Iterator, Sequence
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from types import TracebackType
+from typing import Self
+
+from actionqueue.demo.messages import Assignment, Heartbeat, Result, Trouble
+from actionqueue.demo.worker import work
+
+__all__ = ["Crew", "Worker"]
+
+_processes = multiprocessing.get_context("spawn")
+
+
+class Worker:
+    """A worker process. Its name tells it from every other one, before and after a restart of the scheduler."""
+
+    def __init__(self, number: int, trouble: Trouble) -> None:
+        self.assignment: Assignment | None = None
+        self.connection, theirs = _processes.Pipe()
+        self.process: SpawnProcess = _processes.Process(target=work, args=(theirs, trouble), daemon=True)
+        self.process.start()
+        theirs.close()  # so that the pipe ends when the worker does
+        self.name = f"worker-{number}/{os.getpid()}"
+
+    def assign(self, assignment: Assignment) -> None:
+        """Hand over a run. If the worker has died in the meantime, its lease will tell."""
+        self.assignment = assignment
+        try:
+            self.connection.send(assignment)
+        except OSError:
+            return
+
+
+class Crew:
+    """A number of workers, as many at the end as at the beginning."""
+
+    def __init__(self, size: int, trouble: Trouble) -> None:
+        self._numbers = itertools.count(1)
+        self._trouble = trouble
+        self._workers = [self._hire() for _ in range(size)]
+
+    def _hire(self) -> Worker:
+        return Worker(next(self._numbers), self._trouble)
+
+    def idle(self) -> list[Worker]:
+        """Return the workers that have nothing to do."""
+        return [worker for worker in self._workers if worker.assignment is None]
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody has anything to do."""
+        return len(self.idle()) == len(self._workers)
+
+    def receive(self, others: Sequence[Connection], seconds: float) -> Iterator[tuple[Worker, Heartbeat | Result]]:
+        """Wait until a worker or one of the others says something, or so many seconds; yield what workers say."""
+        heard = wait([*others, *(worker.connection for worker in self._workers)], seconds)
+        for index, worker in enumerate(self._workers):
+            if worker.connection in heard:
+                try:
+                    yield worker, worker.connection.recv()
+                except (EOFError, OSError):
+                    worker.process.join()
+                    self._workers[index] = self._hire()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exception_type: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for worker in self._workers:
+            worker.connection.close()
+        for worker in self._workers:
+            worker.process.kill()
+            worker.process.join()

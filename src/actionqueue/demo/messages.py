@@ -1,0 +1,144 @@
+"""What the processes of the demo tell each other. They are pickled, and sent through pipes."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+import msgspec
+
+from actionqueue.commands import MutationCommand
+from actionqueue.ids import AttemptId, RunId
+
+__all__ = [
+    "Acknowledged",
+    "Assignment",
+    "Counts",
+    "Done",
+    "Expired",
+    "Finished",
+    "Heartbeat",
+    "Order",
+    "OutOfBudget",
+    "Quiet",
+    "Recovered",
+    "Result",
+    "Retried",
+    "Started",
+    "Trouble",
+]
+
+
+class Trouble(msgspec.Struct, frozen=True):
+    """Which files make trouble. All of it is over at the second attempt, but for the one that always fails."""
+
+    hangs: str
+    fails_always: str
+    fails_once: frozenset[str]
+
+
+class Counts(msgspec.Struct, frozen=True):
+    """The output of an attempt, stored as JSON."""
+
+    lines: int
+    functions: int
+    classes: int
+
+
+# --- Between scheduler and worker ------------------------------------------------------------------------------------
+
+
+class Assignment(msgspec.Struct, frozen=True):
+    """A run that a worker has the lease of."""
+
+    run_id: RunId
+    attempt_id: AttemptId
+    attempt: int
+    """From 1."""
+    path: str
+    owner: str
+
+
+class Heartbeat(msgspec.Struct, frozen=True):
+    """The worker is alive, and at work on what it has."""
+
+
+class Result(msgspec.Struct, frozen=True):
+    """How the attempt went: an output or an error."""
+
+    output: bytes | None
+    error: str | None
+    size: int
+    """Bytes of source that were read."""
+
+
+# --- From supervisor to scheduler ------------------------------------------------------------------------------------
+
+
+class Order(Enum):
+    """What an operator may want."""
+
+    PAUSE = "pause"
+    RESUME = "resume"
+    REPLENISH = "replenish"
+
+
+# --- From scheduler to supervisor ------------------------------------------------------------------------------------
+
+
+class Recovered(msgspec.Struct, frozen=True):
+    """The scheduler has opened its queue."""
+
+    report: str
+    finished: int
+    """Runs that ended before."""
+
+
+class Acknowledged(msgspec.Struct, frozen=True):
+    """Commands that the queue has acknowledged as durable, with their sequences."""
+
+    entries: tuple[tuple[int, MutationCommand], ...]
+
+
+class Started(msgspec.Struct, frozen=True):
+    """A worker got a run."""
+
+    worker_pid: int
+    path: str
+    attempt: int
+
+
+class Finished(msgspec.Struct, frozen=True):
+    """A run came to its end."""
+
+    path: str
+    is_completed: bool
+
+
+class Retried(msgspec.Struct, frozen=True):
+    """An attempt failed; there will be another."""
+
+    path: str
+
+
+class Expired(msgspec.Struct, frozen=True):
+    """A lease ran out; the run is ready again."""
+
+    path: str
+    owner: str
+
+
+class Quiet(msgspec.Struct, frozen=True):
+    """The engine is paused and nobody is at work any more."""
+
+
+class OutOfBudget(msgspec.Struct, frozen=True):
+    """Nothing is leased until there is a new budget."""
+
+
+class Done(msgspec.Struct, frozen=True):
+    """Every run has come to its end."""
+
+    fingerprint: str
+    """Of the scheduler's own projection."""
+    commits: int
+    """Syncs of the last session."""

@@ -1,0 +1,122 @@
+"""The scheduler's process: a loop around the scheduler, its workers, and the line to the supervisor."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Sequence
+from multiprocessing.connection import Connection
+
+import msgspec
+
+import actionqueue as aq
+from actionqueue.demo.crew import Crew
+from actionqueue.demo.messages import (
+    Acknowledged,
+    Done,
+    Expired,
+    Finished,
+    Order,
+    OutOfBudget,
+    Quiet,
+    Recovered,
+    Result,
+    Retried,
+    Started,
+    Trouble,
+)
+from actionqueue.demo.proof import fingerprint
+from actionqueue.demo.scheduler import Scheduler
+from actionqueue.states import RunState
+
+__all__ = ["Plan", "schedule"]
+
+PATIENCE_SECONDS = 0.2
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What the supervisor wants to be done."""
+
+    directory: str
+    """Of the queue."""
+    paths: Sequence[str]
+    trouble: Trouble
+    worker_count: int
+    first_budget: int
+    second_budget: int
+
+
+def schedule(line: Connection, plan: Plan) -> None:
+    """Run the scheduler until every run came to its end."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's
+    try:
+        with aq.open(plan.directory) as queue:
+            _Loop(line, plan, queue).run()
+    except (EOFError, BrokenPipeError):
+        return  # the supervisor has gone
+
+
+class _Loop:
+    def __init__(self, line: Connection, plan: Plan, queue: aq.ActionQueue) -> None:
+        self._line = line
+        self._plan = plan
+        self._queue = queue
+        self._scheduler = Scheduler(queue, lambda entries: line.send(Acknowledged(tuple(entries))))
+        self._has_said_quiet = False
+        self._has_said_out_of_budget = False
+
+    def run(self) -> None:
+        scheduler = self._scheduler
+        self._line.send(Recovered(str(self._queue.recovery), scheduler.finished_count))
+        scheduler.plan(self._plan.paths, self._plan.first_budget)
+        with Crew(self._plan.worker_count, self._plan.trouble) as crew:
+            while not scheduler.is_finished:
+                self._obey()
+                for path, owner in scheduler.look_at_the_clock():
+                    self._line.send(Expired(path, owner))
+                self._lease(crew)
+                self._say_what_stands_still(crew)
+                self._listen(crew)
+        stats = self._queue.stats()
+        self._line.send(Done(fingerprint(self._queue.projection), stats["syncs"]))
+
+    def _obey(self) -> None:
+        while self._line.poll():
+            match self._line.recv():
+                case Order.PAUSE:
+                    self._scheduler.pause()
+                case Order.RESUME:
+                    self._scheduler.resume()
+                    self._has_said_quiet = False
+                case Order.REPLENISH:
+                    self._scheduler.replenish(self._plan.second_budget)
+
+    def _lease(self, crew: Crew) -> None:
+        for worker in crew.idle():
+            assignment = self._scheduler.lease(worker.name)
+            if assignment is None:
+                return
+            worker.assign(assignment)
+            self._line.send(Started(worker.process.pid or 0, assignment.path, assignment.attempt))
+
+    def _say_what_stands_still(self, crew: Crew) -> None:
+        if self._scheduler.is_paused and crew.is_idle and not self._has_said_quiet:
+            self._has_said_quiet = True
+            self._line.send(Quiet())
+        if self._scheduler.is_out_of_budget and not self._has_said_out_of_budget:
+            self._has_said_out_of_budget = True
+            self._line.send(OutOfBudget())
+
+    def _listen(self, crew: Crew) -> None:
+        for worker, message in crew.receive([self._line], PATIENCE_SECONDS):
+            assignment = worker.assignment
+            if assignment is None:
+                continue  # a heartbeat that crossed the result
+            if isinstance(message, Result):
+                worker.assignment = None
+                state = self._scheduler.take(assignment, message)
+                if state is RunState.RETRY_WAIT:
+                    self._line.send(Retried(assignment.path))
+                elif state is not None:
+                    self._line.send(Finished(assignment.path, state is RunState.COMPLETED))
+            else:
+                self._scheduler.heartbeat(assignment)

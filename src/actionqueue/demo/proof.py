@@ -1,0 +1,223 @@
+"""What the log proves, and what a record proves that another process kept.
+
+"Completed exactly once" is a statement about the log, and the log is what counts: a file may be parsed twice, when the
+worker or the scheduler dies before the result is recorded, but of its attempts exactly one is recorded as a success,
+and its run enters the state completed exactly once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from actionqueue import events as e
+from actionqueue.commands import MutationCommand
+from actionqueue.demo.messages import Trouble
+from actionqueue.demo.scheduler import ATTEMPTS_MAX, SWEEP
+from actionqueue.demo.worker import measure
+from actionqueue.ids import RunId, TaskId
+from actionqueue.inspection import iterate_records, read_projection
+from actionqueue.jsonform.commands import command_from_json, command_to_json
+from actionqueue.jsonform.projection import projection_to_json
+from actionqueue.mapping import event_of
+from actionqueue.projection import Projection
+from actionqueue.states import AttemptResultKind, RunState
+
+__all__ = ["Claim", "Journal", "fingerprint", "prove", "record_line", "survival"]
+
+
+class Claim(NamedTuple):
+    """A statement, and whether the log bears it out."""
+
+    text: str
+    holds: bool
+    evidence: str
+
+
+def fingerprint(projection: Projection) -> str:
+    """Return a hash of everything in a projection."""
+    return hashlib.sha256(msgspec.json.encode(projection_to_json(projection), order="sorted")).hexdigest()
+
+
+# --- The record of what was acknowledged -----------------------------------------------------------------------------
+
+
+def record_line(sequence: int, command: MutationCommand) -> bytes:
+    """Return the line that the record has for an acknowledged command."""
+    return msgspec.json.encode({"sequence": sequence, "command": command_to_json(command)}) + b"\n"
+
+
+def _recorded(record: Path) -> Iterator[e.Event]:
+    """Yield the events that the acknowledged commands must have become."""
+    with record.open("rb") as lines:
+        for line in lines:
+            entry = json.loads(line)
+            yield event_of(command_from_json(entry["command"]), entry["sequence"])
+
+
+def survival(directory: Path, record: Path) -> Claim:
+    """Claim that every acknowledged command is in the log, at its sequence and with every field."""
+    in_log = {event.sequence: event for event in _events(directory)}
+    expected = list(_recorded(record))
+    found = sum(in_log.get(event.sequence) == event for event in expected)
+    evidence = f"{found:,} of {len(expected):,}, field by field"
+    return Claim("Every acknowledged command is in the log", 0 < len(expected) == found, evidence)
+
+
+def _events(directory: Path) -> Iterator[e.Event]:
+    return (record.event() for record in iterate_records(directory) if record.is_event)
+
+
+# --- What the log says of each run -----------------------------------------------------------------------------------
+
+
+class RunStory(msgspec.Struct):
+    """What the log says of a run."""
+
+    task_id: TaskId
+    results: list[AttemptResultKind]
+    ends: list[RunState]
+    owners: list[str]
+    expired: list[str]
+    """Owners whose lease expired."""
+
+
+class Journal:
+    """The log, read once from the beginning to the end."""
+
+    def __init__(self, directory: Path) -> None:
+        self.paths: dict[TaskId, str] = {}
+        self.runs: dict[RunId, RunStory] = {}
+        self.sequences: list[int] = []
+        self.pauses = 0
+        self.leases_while_paused = 0
+        self.budgets: list[int] = []
+        self.leases_without_budget = 0
+        self.replayed = Projection()
+        self._is_paused = False
+        self._spent = 0
+        for event in _events(directory):
+            self.sequences.append(event.sequence)
+            self.replayed.apply_event(event)
+            self._read(event)
+
+    def _read(self, event: e.Event) -> None:
+        match event:
+            case e.TaskCreated(task_spec=spec) if spec.id != SWEEP:
+                self.paths[spec.id] = os.fsdecode(spec.payload.data)
+            case e.RunCreated(run_instance=run):
+                self.runs[run.id] = RunStory(run.task_id, [], [], [], [])
+            case e.RunStateChanged(run_id=run_id, new_state=state) if state.is_terminal:
+                self.runs[run_id].ends.append(state)
+            case e.AttemptFinished(run_id=run_id, result=result):
+                self.runs[run_id].results.append(result)
+            case e.LeaseAcquired(run_id=run_id, owner=owner):
+                self.runs[run_id].owners.append(owner)
+                self.leases_while_paused += self._is_paused
+                self.leases_without_budget += self._spent >= self.budgets[-1]
+            case e.LeaseExpired(run_id=run_id, owner=owner):
+                self.runs[run_id].expired.append(owner)
+            case e.EnginePaused() | e.EngineResumed():
+                self._is_paused = isinstance(event, e.EnginePaused)
+                self.pauses += self._is_paused
+            case e.BudgetAllocated(limit=limit) | e.BudgetReplenished(new_limit=limit):
+                self.budgets.append(limit)
+                self._spent = 0
+            case e.BudgetConsumed(amount=amount):
+                self._spent += amount
+
+    def in_state(self, state: RunState) -> list[RunStory]:
+        """Return the runs that ended in a state, and in no other."""
+        return [run for run in self.runs.values() if run.ends == [state]]
+
+
+# --- The claims ------------------------------------------------------------------------------------------------------
+
+
+def prove(directory: Path, record: Path, paths: Sequence[str], trouble: Trouble, live: str) -> list[Claim]:
+    """Return the claims. ``live`` is the fingerprint of the scheduler's own projection at its end."""
+    journal = Journal(directory)
+    return [
+        _planned_once(journal, paths),
+        _completed_once(journal),
+        _failures_accounted_for(journal, trouble),
+        survival(directory, record),
+        _without_gap(journal),
+        _replay(journal, directory, live),
+        _expired_lease(journal, trouble),
+        Claim("Nothing was leased while paused", _held(journal.pauses, journal.leases_while_paused),
+              f"{_times(journal.pauses)} paused"),
+        Claim("Nothing was leased without budget", _held(len(journal.budgets) - 1, journal.leases_without_budget),
+              f"{_times(len(journal.budgets) - 1)} used up and replenished"),
+    ]  # fmt: skip
+
+
+def _held(times: int, breaches: int) -> bool:
+    return times >= 1 and breaches == 0
+
+
+def _times(number: int) -> str:
+    return "once" if number == 1 else f"{number} times"
+
+
+def _planned_once(journal: Journal, paths: Sequence[str]) -> Claim:
+    tasks_of_runs = sorted(journal.paths[run.task_id] for run in journal.runs.values())
+    holds = tasks_of_runs == sorted(paths) and len(journal.paths) == len(paths)
+    return Claim("One task and one run for every file", holds, f"{len(journal.runs):,} runs, {len(paths):,} files")
+
+
+def _completed_once(journal: Journal) -> Claim:
+    completed = journal.in_state(RunState.COMPLETED)
+    exact = sum(run.results.count(AttemptResultKind.SUCCESS) == 1 for run in completed)
+    failed = len(journal.in_state(RunState.FAILED))
+    holds = exact == len(completed) == len(journal.runs) - failed
+    return Claim("Completed exactly once, if it can be", holds, f"{exact:,} of {len(completed):,}: one success each")
+
+
+def _failures_accounted_for(journal: Journal, trouble: Trouble) -> Claim:
+    """Claim that a run failed if and only if its file cannot be done, and after all its attempts."""
+    failed = journal.in_state(RunState.FAILED)
+    exhausted = all(
+        run.results.count(AttemptResultKind.FAILURE) == ATTEMPTS_MAX and AttemptResultKind.SUCCESS not in run.results for run in failed
+    )
+    impossible = all(path == trouble.fails_always or _cannot_be_parsed(path) for path in (journal.paths[run.task_id] for run in failed))
+    attempts = sum(run.results.count(AttemptResultKind.FAILURE) for run in journal.runs.values())
+    retried = attempts - ATTEMPTS_MAX * len(failed)
+    evidence = f"{len(failed)} of them; {retried} others were retried"
+    return Claim("Failed for good, if it cannot", exhausted and impossible and len(failed) > 0, evidence)
+
+
+def _cannot_be_parsed(path: str) -> bool:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            measure(Path(path).read_bytes())
+        except Exception:  # noqa: BLE001 -- the same judgement as the worker's
+            return True
+    return False
+
+
+def _without_gap(journal: Journal) -> Claim:
+    holds = journal.sequences == list(range(1, len(journal.sequences) + 1))
+    return Claim("The log has no gap", holds, f"sequences 1 to {len(journal.sequences):,}")
+
+
+def _replay(journal: Journal, directory: Path, live: str) -> Claim:
+    prints = {live, fingerprint(journal.replayed), fingerprint(read_projection(directory))}
+    text = "Replaying gives the same projection"
+    return Claim(text, len(prints) == 1, f"in 3 ways, fingerprint {live[:8]}" if len(prints) == 1 else "they differ")
+
+
+def _expired_lease(journal: Journal, trouble: Trouble) -> Claim:
+    hung = next(run for run in journal.runs.values() if journal.paths[run.task_id] == trouble.hangs)
+    expired = [run for run in journal.runs.values() if run.expired]
+    moved_on = all(run.owners[-1] not in run.expired and len(run.ends) == 1 for run in expired)
+    text = "What the killed had begun was finished"
+    return Claim(text, bool(hung.expired) and moved_on, f"{sum(len(run.expired) for run in expired)} leases expired first")

@@ -1,0 +1,84 @@
+"""A worker process: takes one assignment after the other from its pipe, and says meanwhile that it is alive."""
+
+from __future__ import annotations
+
+import ast
+import os
+import signal
+import threading
+import warnings
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import msgspec
+
+from actionqueue.demo.messages import Assignment, Counts, Heartbeat, Result, Trouble
+
+__all__ = ["work"]
+
+HEARTBEAT_SECONDS = 0.5
+
+
+def work(connection: Connection, trouble: Trouble) -> None:
+    """Work until the scheduler goes away, which is when its end of the pipe closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's
+    warnings.simplefilter("ignore")  # those that the parsed files cause
+    pulse = Pulse(connection)
+    try:
+        while True:
+            assignment: Assignment = connection.recv()
+            pulse.is_working.set()
+            result = perform(assignment, trouble)
+            pulse.is_working.clear()
+            pulse.send(result)
+    except (EOFError, OSError):
+        return
+
+
+def perform(assignment: Assignment, trouble: Trouble) -> Result:
+    """Parse the file, or make the trouble that is planned for it."""
+    if assignment.path == trouble.hangs and assignment.attempt == 1:
+        threading.Event().wait()  # until somebody kills this process
+    try:
+        source = Path(assignment.path).read_bytes()
+    except OSError as error:
+        return Result(None, f"cannot read: {error.strerror}", 0)
+    if assignment.path == trouble.fails_always or (assignment.path in trouble.fails_once and assignment.attempt == 1):
+        return Result(None, "failed on purpose", len(source))
+    try:
+        counts = measure(source)
+    except Exception as error:  # noqa: BLE001 -- whatever a file does to the parser is the file's failure
+        return Result(None, type(error).__name__, len(source))
+    return Result(msgspec.json.encode(counts), None, len(source))
+
+
+def measure(source: bytes) -> Counts:
+    """Return what a file consists of. Raises what the parser raises, mostly SyntaxError."""
+    kinds = [type(node) for node in ast.walk(ast.parse(source))]
+    functions = kinds.count(ast.FunctionDef) + kinds.count(ast.AsyncFunctionDef)
+    return Counts(len(source.splitlines()), functions, kinds.count(ast.ClassDef))
+
+
+class Pulse:
+    """The worker's end of the pipe, with a thread that sends heartbeats while there is work."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.is_working = threading.Event()
+        self._connection = connection
+        self._lock = threading.Lock()
+        threading.Thread(target=self._beat, daemon=True).start()
+
+    def send(self, message: Result | Heartbeat) -> None:
+        """Send a message. Raises OSError when the scheduler has gone."""
+        with self._lock:
+            self._connection.send(message)
+
+    def _beat(self) -> None:
+        pause = threading.Event()
+        while True:
+            pause.wait(HEARTBEAT_SECONDS)
+            self.is_working.wait()
+            try:
+                self.send(Heartbeat())
+            except OSError:
+                os._exit(0)  # the other thread may hang, or be deep in a file that nobody wants any more

@@ -1,0 +1,56 @@
+"""Events as JSON: ``{"type", "sequence", ...}`` and the event's fields, as in commands and projections.
+
+Enum values are lower snake case, bytes hexadecimal, identifiers hyphenated, what is absent null. A task's specification
+and a filter look as they do in a command; a role or capability of the application's own is ``{"custom": text}``.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any
+
+import msgspec
+
+from actionqueue.commands import SubscriptionCreateCommand, TaskCreateCommand
+from actionqueue.events import Event
+from actionqueue.ids import Identifier, SubscriptionId, TaskId
+from actionqueue.jsonform.commands import command_to_json
+from actionqueue.platform import Capability, Role
+from actionqueue.subscription import EventFilter
+from actionqueue.task import TaskSpec
+
+__all__ = ["event_to_json"]
+
+_ANY_SUBSCRIPTION = SubscriptionId()
+_ANY_TASK = TaskId()
+
+
+def event_to_json(event: Event) -> dict[str, Any]:
+    """Return the event as an object that JSON can encode."""
+    return {"type": event.kind.name.lower(), **_fields(event)}
+
+
+def _fields(instance: msgspec.Struct) -> dict[str, Any]:
+    return {name: _value(getattr(instance, name)) for name in instance.__struct_fields__}
+
+
+def _value(value: Any) -> Any:  # noqa: PLR0911 -- one a type
+    match value:
+        case Enum():
+            return value.value
+        case Identifier():
+            return str(value)
+        case bytes():
+            return value.hex()
+        case tuple():
+            return [_value(entry) for entry in value]
+        case Role() | Capability():
+            return value.name if value.text is None else {"custom": value.text}
+        case TaskSpec():
+            return command_to_json(TaskCreateCommand(None, value, 0))["task_spec"]
+        case EventFilter():
+            return command_to_json(SubscriptionCreateCommand(None, _ANY_SUBSCRIPTION, _ANY_TASK, value, 0))["filter"]
+        case msgspec.Struct():
+            return _fields(value)
+        case _:
+            return value

@@ -1,0 +1,89 @@
+"""Commands as lines of text: one JSON object a line, in the form of :mod:`actionqueue.jsonform.commands`.
+
+A line is UTF-8 without a byte order mark, at most :data:`LINE_SIZE_MAX` bytes long; whitespace around the object is
+ignored. An object may also have ``durability``, ``"immediate"`` or ``"deferred"``. What is no such object is refused, a
+blank line too, and an object that gives a key twice: nobody can tell which value was meant. Integers are exact at any
+size, so 2**64 - 1 is that and nothing near it.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NamedTuple
+
+from actionqueue.commands import MutationCommand
+from actionqueue.errors import ActionQueueError, InvalidFieldError
+from actionqueue.jsonform.commands import command_from_json
+from actionqueue.states import DurabilityPolicy
+
+__all__ = ["LINE_SIZE_MAX", "InvalidLineError", "Submission", "submission_from_line"]
+
+LINE_SIZE_MAX = 64 * 1024 * 1024
+"""Bytes. The largest payload takes half of it."""
+
+
+class InvalidLineError(ActionQueueError, ValueError):
+    """A line of text is not one JSON object."""
+
+    reason: str
+    message = "not a command: {reason}"
+
+
+class Submission(NamedTuple):
+    """What a line asks for."""
+
+    command: MutationCommand
+    durability: DurabilityPolicy | None
+    """None where the line does not say."""
+
+
+def submission_from_line(line: bytes) -> Submission:
+    """Return what the line asks for. Raises InvalidLineError, or InvalidFieldError for an object that is no command."""
+    if len(line) > LINE_SIZE_MAX:
+        raise InvalidLineError(f"the line is longer than {LINE_SIZE_MAX} bytes")
+    data = _decode(line)
+    if not isinstance(data, dict):
+        raise InvalidLineError("the line is JSON, but not an object")
+    return Submission(command_from_json(data), _durability(data.get("durability")))
+
+
+def _durability(value: Any) -> DurabilityPolicy | None:
+    try:
+        return None if value is None else DurabilityPolicy(value)
+    except ValueError:
+        raise InvalidFieldError("command", "durability", value, "must be immediate or deferred") from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise InvalidLineError(f"the key {twice!a} is given twice")
+    return made
+
+
+def _refuse_constant(name: str) -> Any:
+    raise InvalidLineError(f"{name} is not JSON")
+
+
+_decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse_constant)
+
+
+def _decode(line: bytes) -> Any:
+    try:
+        text = line.decode("utf-8").strip(" \t\r\n")
+    except UnicodeDecodeError as error:
+        raise InvalidLineError(f"byte {error.start} is not UTF-8") from None
+    if not text:
+        raise InvalidLineError("the line is blank")
+    try:
+        return _decoder.decode(text)
+    except json.JSONDecodeError as error:
+        raise InvalidLineError(f"{error.msg} (character {error.pos})") from None
+    except RecursionError:
+        raise InvalidLineError("it is nested too deeply") from None
+    except InvalidLineError:
+        raise
+    except ValueError:
+        raise InvalidLineError("a number has thousands of digits") from None

@@ -1,0 +1,243 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+import actionqueue as aq
+from actionqueue.demo.files import choose_trouble, standard_library
+from actionqueue.demo.proof import fingerprint, prove
+from actionqueue.demo.scheduler import SWEEP, task_id_of
+from actionqueue.inspection import iterate_records, read_projection
+from cli_tools import PROGRAM, SECONDS_MAX, run
+
+FILES = 60
+SEED = 3
+EXAMPLE = Path(__file__).parents[2] / "examples" / "scheduler.py"
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The directory and output of a demo that went well."""
+    home = tmp_path_factory.mktemp("demo") / "home"
+    ended = run("demo", "--directory", home, "--files", FILES, "--workers", 3, "--seed", SEED)
+    assert (ended.code, ended.error) == (0, "")
+    return home, ended.output
+
+
+@pytest.fixture
+def home(shown: tuple[Path, str], tmp_path: Path) -> Path:
+    """A copy of the demo's directory, to do things to."""
+    return Path(shutil.copytree(shown[0], tmp_path / "home"))
+
+
+def paths() -> list[str]:
+    return standard_library(FILES, SEED)
+
+
+def failed_claims(home: Path, live: str | None = None) -> set[str]:
+    queue = home / "queue"
+    live = fingerprint(read_projection(queue)) if live is None else live
+    claims = prove(queue, home / "acknowledged.jsonl", paths(), choose_trouble(paths(), SEED), live)
+    return {claim.text for claim in claims if not claim.holds}
+
+
+# --- The demo as it is ------------------------------------------------------------------------------------------------
+
+
+def test_everything_that_was_announced_happened(shown: tuple[Path, str]) -> None:
+    home, output = shown
+    assert "✗  " not in output
+    assert output.count(" ✓ ") == 10
+    assert output.count("kill -9") == 2
+    names = [record.name for record in iterate_records(home / "queue")]
+    for name in ("engine_paused", "engine_resumed", "budget_allocated", "budget_replenished", "lease_expired"):
+        assert name in names
+
+
+def test_the_proof_can_be_repeated(home: Path) -> None:
+    assert failed_claims(home) == set()
+
+
+def test_every_file_is_accounted_for(home: Path) -> None:
+    """The same as the proof says, read from the projection instead of the events."""
+    projection = read_projection(home / "queue")
+    trouble = choose_trouble(paths(), SEED)
+    for path in paths():
+        (one,) = projection.runs_of_task(task_id_of(path))
+        results = [attempt.result for attempt in projection.attempts(one.id) or ()]
+        assert results.count(aq.AttemptResultKind.SUCCESS) == (one.state is aq.RunState.COMPLETED)
+        assert one.is_terminal
+        if path == trouble.fails_always:
+            assert one.state is aq.RunState.FAILED
+            assert results.count(aq.AttemptResultKind.FAILURE) == 3
+        if path == trouble.hangs:
+            assert results[0] is aq.AttemptResultKind.TIMEOUT
+    assert len(projection.task_ids()) == FILES + 1
+
+
+def test_the_outputs_are_right(home: Path) -> None:
+    projection = read_projection(home / "queue")
+    completed = projection.run_ids(aq.RunState.COMPLETED)
+    for run_id in completed[::10]:
+        one = projection.run(run_id)
+        assert one is not None
+        task = projection.task(one.task_id)
+        assert task is not None
+        source = Path(os.fsdecode(task.spec.payload.data)).read_bytes()
+        (output,) = (attempt.output for attempt in projection.attempts(run_id) or () if attempt.output is not None)
+        assert json.loads(output)["lines"] == len(source.splitlines())
+
+
+def test_the_kept_queue_is_sound(home: Path) -> None:
+    assert run("verify", home / "queue", "--json").objects[0]["is_clean"]
+
+
+# --- The proof notices ------------------------------------------------------------------------------------------------
+
+
+def change_record(home: Path, change: Callable[[list[str]], None]) -> None:
+    record = home / "acknowledged.jsonl"
+    entries = record.read_text().splitlines(keepends=True)
+    change(entries)
+    record.write_text("".join(entries))
+
+
+def test_an_acknowledged_command_that_is_not_in_the_log(home: Path) -> None:
+    last = read_projection(home / "queue").latest_sequence
+    entry = {"sequence": last + 1, "command": {"type": "engine_pause", "timestamp": 1}}
+    change_record(home, lambda entries: entries.append(json.dumps(entry) + "\n"))
+    assert failed_claims(home) == {"Every acknowledged command is in the log"}
+
+
+def test_an_acknowledged_command_that_is_not_as_it_was(home: Path) -> None:
+    def later(entries: list[str]) -> None:
+        entry = json.loads(entries[-1])
+        entry["command"]["timestamp"] += 1
+        entries[-1] = json.dumps(entry) + "\n"
+
+    change_record(home, later)
+    assert failed_claims(home) == {"Every acknowledged command is in the log"}
+
+
+def test_nothing_acknowledged_proves_nothing(home: Path) -> None:
+    change_record(home, lambda entries: entries.clear())
+    assert failed_claims(home) == {"Every acknowledged command is in the log"}
+
+
+def test_another_projection_than_the_schedulers(home: Path) -> None:
+    assert failed_claims(home, live="another") == {"Replaying gives the same projection"}
+
+
+def submit(home: Path, make: Callable[[aq.Projection], list[aq.MutationCommand]]) -> None:
+    with aq.open(home / "queue") as queue:
+        queue.submit_many(make(queue.projection))
+
+
+def second_run(path: str, result: aq.AttemptOutcome, end: aq.RunState) -> list[aq.MutationCommand]:
+    one = aq.RunInstance.scheduled(task_id_of(path), scheduled_at=1, created_at=1)
+    attempt = aq.AttemptId()
+    states = (aq.RunState.SCHEDULED, aq.RunState.READY, aq.RunState.LEASED, aq.RunState.RUNNING)
+    steps = [aq.RunStateTransitionCommand(None, one.id, *pair, 1) for pair in pairwise(states)]
+    return [
+        aq.RunCreateCommand(None, one),
+        *steps,
+        aq.AttemptStartCommand(None, one.id, attempt, 1),
+        aq.AttemptFinishCommand(None, one.id, attempt, result, 1),
+        aq.RunStateTransitionCommand(None, one.id, aq.RunState.RUNNING, end, 1),
+    ]
+
+
+def test_a_file_that_was_done_twice(home: Path) -> None:
+    submit(home, lambda _: second_run(paths()[0], aq.AttemptOutcome.success(b"x"), aq.RunState.COMPLETED))
+    assert failed_claims(home) == {"One task and one run for every file"}
+
+
+def test_a_completed_run_without_success(home: Path) -> None:
+    submit(home, lambda _: second_run(paths()[0], aq.AttemptOutcome.failure(""), aq.RunState.COMPLETED))
+    assert "Completed exactly once, if it can be" in failed_claims(home)
+
+
+def test_a_file_that_was_given_up_too_early(home: Path) -> None:
+    submit(home, lambda _: second_run(paths()[0], aq.AttemptOutcome.failure(""), aq.RunState.FAILED))
+    assert "Failed for good, if it cannot" in failed_claims(home)
+
+
+def test_a_lease_in_a_pause_and_without_budget(home: Path) -> None:
+    def lease(projection: aq.Projection) -> list[aq.MutationCommand]:
+        budget = projection.budget(SWEEP, aq.BudgetDimension.TOKEN)
+        assert budget is not None
+        one = aq.RunInstance.scheduled(task_id_of(paths()[0]), scheduled_at=1, created_at=1)
+        return [
+            aq.EnginePauseCommand(None, 1),
+            aq.BudgetConsumeCommand(None, SWEEP, aq.BudgetDimension.TOKEN, budget.limit, 1),
+            aq.RunCreateCommand(None, one),
+            aq.RunStateTransitionCommand(None, one.id, aq.RunState.SCHEDULED, aq.RunState.READY, 1),
+            aq.LeaseAcquireCommand(None, one.id, "w", 1, 1),
+        ]
+
+    submit(home, lease)
+    assert {"Nothing was leased while paused", "Nothing was leased without budget"} <= failed_claims(home)
+
+
+# --- The demo that goes wrong -----------------------------------------------------------------------------------------
+
+
+def test_an_interrupt_ends_every_process(tmp_path: Path) -> None:
+    command = [*PROGRAM, "demo", "--directory", str(tmp_path / "home"), "--files", str(FILES)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if "kill -9" in line:
+                break
+        os.killpg(process.pid, signal.SIGINT)
+        # The pipes end when the last process that has them does.
+        _, error = process.communicate(timeout=SECONDS_MAX)
+    assert (process.returncode, error) == (130, "")
+    assert run("verify", tmp_path / "home" / "queue").code == 0
+
+
+def test_a_scheduler_that_dies_by_itself_fails_the_demo(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "queue").write_text("a file where the scheduler wants a directory")
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys\nfrom pathlib import Path\nfrom actionqueue.demo.run import Options, run\n"
+        "if __name__ == '__main__':\n"
+        f"    sys.exit(not run(Options(directory=Path(sys.argv[1]), file_count={FILES})))\n"
+    )
+    ended = run(home, program=[sys.executable, str(script)])
+    assert ended.code == 1
+    assert ended.error.endswith("The demo failed: the scheduler ended, and nobody had killed it.\n")
+
+
+# --- The example ------------------------------------------------------------------------------------------------------
+
+
+def test_the_example_runs_and_goes_on_where_it_was_killed(tmp_path: Path) -> None:
+    command = [sys.executable, str(EXAMPLE), str(tmp_path / "queue")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONUNBUFFERED": "1"}) as process:
+        assert process.stdout is not None
+        first = [process.stdout.readline() for _ in range(4)]
+        process.kill()
+    assert first[1:] == [f"job {number}: success, completed\n" for number in range(3)]
+    second = subprocess.run(command, capture_output=True, text=True, check=True, timeout=SECONDS_MAX).stdout
+    assert "job 0" not in second
+    assert second.endswith("9 completed, 1 failed\n")
+    third = subprocess.run(command, capture_output=True, text=True, check=True, timeout=SECONDS_MAX).stdout.splitlines()
+    assert third[1:] == ["9 completed, 1 failed"]
+
+
+def test_the_example_needs_no_directory() -> None:
+    ended = subprocess.run([sys.executable, str(EXAMPLE)], capture_output=True, text=True, check=True, timeout=SECONDS_MAX)
+    assert ended.stdout.endswith("9 completed, 1 failed\n")
+    assert len(EXAMPLE.read_text().splitlines()) <= 120

@@ -1,0 +1,112 @@
+"""What the tests of the command line share: running it as users do, and seeing what it leaves on disk."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import actionqueue as aq
+
+PROGRAM = [sys.executable, "-m", "actionqueue"]
+SECONDS_MAX = 120
+VECTORS = Path(__file__).parent / "data" / "vectors"
+STREAMS = ("stream-1", "stream-2", "stream-3")
+READING = ("dump", "log", "verify", "stats")
+"""The commands that write and create nothing."""
+
+
+class Ended(NamedTuple):
+    """How a run of the command line ended."""
+
+    code: int
+    output: str
+    error: str
+
+    @property
+    def objects(self) -> list[dict[str, Any]]:
+        """The output's lines of JSON."""
+        return [json.loads(line) for line in self.output.splitlines()]
+
+
+def run(*arguments: object, stdin: bytes = b"", program: Iterable[str] = PROGRAM, **options: Any) -> Ended:
+    """Run the command line to its end."""
+    ended = subprocess.run([*program, *map(str, arguments)], input=stdin, capture_output=True, timeout=SECONDS_MAX, check=False, **options)
+    return Ended(ended.returncode, ended.stdout.decode(), ended.stderr.decode())
+
+
+def patched(patch: str) -> list[str]:
+    """Return a program that is the command line after the statements of a patch."""
+    return [sys.executable, "-c", f"{patch}\nfrom actionqueue.cli.entry import main\nmain()"]
+
+
+def assert_fails(ended: Ended, code: int, *parts: str) -> None:
+    """Assert an exit code, and one line of error that says certain things."""
+    assert ended.code == code, ended
+    assert ended.error.startswith("actionqueue: error: ")
+    assert ended.error.count("\n") == 1
+    assert ended.error.endswith("\n")
+    for part in parts:
+        assert part in ended.error
+
+
+def lines(*objects: dict[str, Any]) -> bytes:
+    """Return objects as lines of JSON."""
+    return b"".join(json.dumps(entry).encode() + b"\n" for entry in objects)
+
+
+def pause_and_resume(times: int) -> list[dict[str, Any]]:
+    """Return acceptable commands, two for each time."""
+    return [{"type": name, "timestamp": time} for time in range(times) for name in ("engine_pause", "engine_resume")]
+
+
+def tree(directory: Path) -> dict[str, tuple[int, int, bytes | None]]:
+    """Return everything in and about a directory that a reader must not change."""
+    paths = [directory, *sorted(directory.rglob("*"))]
+    return {str(path): (path.stat().st_mode, path.stat().st_mtime_ns, path.read_bytes() if path.is_file() else None) for path in paths}
+
+
+def make_queue(directory: Path, events: int = 20) -> None:
+    """Make a queue and close it."""
+    with aq.open(directory) as queue:
+        fill(queue, events)
+
+
+def fill(queue: aq.ActionQueue, events: int) -> None:
+    """Submit so many commands, DEFERRED."""
+    for number in range(events):
+        command = aq.EnginePauseCommand(None, number) if number % 2 == 0 else aq.EngineResumeCommand(None, number)
+        queue.submit(command, aq.DurabilityPolicy.DEFERRED)
+
+
+def kill_a_writer(directory: Path, events: int = 20) -> None:
+    """Make a queue whose writer dies with DEFERRED events in the ring."""
+    code = (
+        "import os, signal, sys\n"
+        "import actionqueue as aq\n"
+        "queue = aq.open(sys.argv[1])\n"
+        "for number in range(int(sys.argv[2])):\n"
+        "    command = aq.EngineResumeCommand if number % 2 else aq.EnginePauseCommand\n"
+        "    queue.submit(command(None, number), 'deferred')\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(directory), str(events)], check=False, timeout=SECONDS_MAX)
+
+
+def newest_segment(directory: Path) -> Path:
+    """Return the segment that is written to."""
+    return max((directory / "wal").glob("*.log"))
+
+
+def stream(name: str) -> list[dict[str, Any]]:
+    """Return a stream's lines: each a command and the verdict on it."""
+    return [json.loads(line) for line in (VECTORS / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def projection_of(name: str) -> dict[str, Any]:
+    """Return the projection that a stream leads to."""
+    made: dict[str, Any] = json.loads((VECTORS / f"{name}.projection.json").read_text(encoding="utf-8"))
+    return made

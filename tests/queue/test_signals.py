@@ -1,0 +1,296 @@
+"""Interrupts at random instants, and calls from signal handlers: log and projection stay one.
+
+The timers are set in forked children, where no test runner uses them.
+"""
+
+from __future__ import annotations
+
+import gc
+import signal
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+import actionqueue as aq
+from actionqueue.errors import ReentrantCallError, ValidationError, Written
+from queue_tools import IN_MEMORY, REFUSED, SMALL, in_child, replayed, state_of, task_create
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="actionqueue-", dir=IN_MEMORY) as made:
+        yield Path(made)
+
+
+class Interrupter:
+    """Interrupts this process's main thread some time after it was asked to."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = Random(seed)
+        self.is_due = False
+        signal.signal(signal.SIGALRM, self._interrupt)
+
+    def _interrupt(self, _number: int, _frame: object) -> None:
+        self.is_due = False
+        raise KeyboardInterrupt
+
+    def repeat(self, work: Callable[[], Any], microseconds_max: int) -> None:
+        """Do the work again and again until an interrupt has come, after some microseconds."""
+        try:
+            self.is_due = True
+            signal.setitimer(signal.ITIMER_REAL, self.random.randrange(1, microseconds_max) / 1e6)
+            # An interrupt inside a finalizer raises nothing here.
+            while self.is_due:
+                work()
+        except KeyboardInterrupt:
+            pass
+
+
+def refused_batch(queue: aq.ActionQueue) -> None:
+    try:
+        queue.submit_many([task_create(), task_create(), REFUSED])
+    except ValidationError:
+        pass
+    else:
+        raise AssertionError("the batch was accepted")
+
+
+def batch(queue: aq.ActionQueue) -> None:
+    with queue.batch() as batch:
+        for _ in range(3):
+            batch.submit(task_create(b"batch"))
+
+
+WORKS: dict[str, Callable[[aq.ActionQueue], Any]] = {
+    "submit": lambda queue: queue.submit(task_create()),
+    "submit_large": lambda queue: queue.submit(task_create(bytes(70_000))),
+    "submit_immediate": lambda queue: queue.submit(task_create(), "immediate"),
+    "submit_many": lambda queue: queue.submit_many([task_create(b"batch") for _ in range(3)]),
+    "submit_many_large": lambda queue: queue.submit_many([task_create(b"batch" + bytes(30_000)) for _ in range(3)]),
+    "batch": batch,
+    "refused_batch": refused_batch,
+    "refused": lambda queue: pytest.raises(ValidationError, queue.submit, REFUSED),
+    "sync": lambda queue: queue.sync(),
+}
+
+
+@pytest.mark.parametrize("work", WORKS)
+def test_an_interrupt_at_any_instant_leaves_log_and_projection_one(directory: Path, work: str) -> None:
+    counts = in_child(lambda: be_interrupted(directory, WORKS[work], 100 if "large" in work else 400))
+    model = replayed(directory)
+    assert model.latest_sequence == counts["sequence"]
+    assert model.to_json() == counts["state"]
+    in_batches = [task for task in model.tasks.values() if task["spec"].payload.data.startswith(b"batch")]
+    assert len(in_batches) % 3 == 0
+
+
+def be_interrupted(path: Path, work: Callable[[aq.ActionQueue], Any], count: int) -> dict[str, Any]:
+    """Work until the interrupt comes, and see after each that the queue works as before."""
+    interrupter = Interrupter(1)
+    queue = aq.open(path, segment_size=2**22, ring_size=65536, durability="deferred")
+    for number in range(count):
+        interrupter.repeat(lambda: work(queue), 60 if number % 2 else 400)
+        sequence = queue.sequence
+        assert queue.stats()["last_sequence"] == sequence
+        assert not queue.is_poisoned
+        assert queue.submit(task_create()).sequence == sequence + 1
+        assert [outcome.sequence for outcome in queue.submit_many([task_create(), task_create()])] == [sequence + 2, sequence + 3]
+        refused_batch(queue)
+        assert queue.sequence == sequence + 3
+    queue.sync()
+    state = state_of(queue)
+    queue.close()
+    return {"sequence": queue.sequence, "state": state}
+
+
+def test_an_interrupt_while_opening_or_closing_leaves_the_queue_to_be_opened_again(directory: Path) -> None:
+    def work() -> int:
+        acknowledged = 0
+        interrupter = Interrupter(2)
+
+        def live() -> None:
+            nonlocal acknowledged
+            queue = aq.open(directory, **SMALL, durability="deferred")
+            acknowledged = queue.submit(task_create()).sequence
+            queue.close()
+
+        for _ in range(80):
+            interrupter.repeat(live, 3000)
+            gc.collect()
+            with aq.open(directory, **SMALL) as queue:
+                # The interrupt may have come after the append and before the assignment.
+                assert acknowledged <= queue.sequence <= acknowledged + 1
+                acknowledged = queue.sequence
+        return acknowledged
+
+    acknowledged = in_child(work)
+    assert replayed(directory).latest_sequence == acknowledged
+
+
+def test_an_interrupted_wait_for_the_disk_ends_in_durability(tmp_path: Path) -> None:
+    """Who leads a sync finishes it before it raises."""
+
+    def work() -> None:
+        queue = aq.open(tmp_path, segment_size=65536)
+        interrupter = Interrupter(3)
+        for _ in range(150):
+            queue.submit(task_create(), "deferred")
+            interrupter.repeat(lambda: queue.submit(task_create(), "immediate"), 300)
+            queue.sync()
+            assert queue.durable_sequence == queue.sequence
+        queue.close()
+
+    in_child(work)
+    with aq.open(tmp_path) as queue:
+        assert queue.recovery.is_clean
+
+
+def test_interrupts_in_the_main_thread_do_not_disturb_the_others(directory: Path) -> None:
+    def work() -> tuple[int, list[int]]:
+        queue = aq.open(directory, segment_size=2**22, ring_size=65536, durability="deferred")
+        interrupter = Interrupter(4)
+        is_done = threading.Event()
+        acknowledged: list[int] = []
+
+        def submit() -> None:
+            while not is_done.is_set():
+                acknowledged.append(queue.submit(task_create()).sequence)
+                acknowledged.extend(outcome.sequence for outcome in queue.submit_many([task_create(), task_create()]))
+
+        threads = [threading.Thread(target=submit) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+
+        def both() -> None:
+            queue.submit(task_create())
+            queue.submit_many([task_create(), task_create()])
+
+        for _ in range(300):
+            interrupter.repeat(both, 300)
+            assert queue.submit(task_create()).sequence <= queue.sequence
+        is_done.set()
+        for thread in threads:
+            thread.join()
+        queue.close()
+        return queue.sequence, acknowledged
+
+    sequence, acknowledged = in_child(work)
+    assert len(set(acknowledged)) == len(acknowledged)
+    assert acknowledged == sorted(acknowledged) or max(acknowledged) <= sequence
+    assert replayed(directory).latest_sequence == sequence
+
+
+CALLS: dict[str, Callable[[aq.ActionQueue], Any]] = {
+    "submit": lambda queue: queue.submit(task_create()),
+    "submit_many": lambda queue: queue.submit_many([task_create()]),
+    "batch": batch,
+    "close": lambda queue: queue.close(),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("work", ["submit", "submit_many"])
+def test_a_call_from_a_handler_inside_a_call_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, work: str
+) -> None:
+    """The signal is raised where a command is validated, which is in the middle of the call."""
+    from actionqueue import store
+
+    refusals: list[ReentrantCallError] = []
+
+    def handler(_number: int, _frame: object) -> None:
+        with pytest.raises(ReentrantCallError) as refusal:
+            CALLS[call](queue)
+        refusals.append(refusal.value)
+
+    def validate_with_a_signal(*arguments: Any) -> int:
+        signal.raise_signal(signal.SIGUSR1)
+        return validate(*arguments)
+
+    validate = store.validate
+    before = signal.signal(signal.SIGUSR1, handler)
+    try:
+        with aq.open(tmp_path) as queue:
+            with monkeypatch.context() as patch:
+                patch.setattr(store, "validate", validate_with_a_signal)
+                CALLS[work](queue)
+            assert len(refusals) == 1
+            assert refusals[0].written is Written.NO
+            assert queue.submit(task_create()).sequence == 2
+            assert queue.projection.latest_sequence == 2
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert replayed(tmp_path).latest_sequence == 2
+
+
+def test_handlers_that_call_the_queue_at_random_instants(directory: Path) -> None:
+    def work() -> tuple[int, int, int]:
+        queue = aq.open(directory, segment_size=2**22, ring_size=65536, durability="deferred")
+        submitted = refused = 0
+
+        def handler(_number: int, _frame: object) -> None:
+            nonlocal submitted, refused
+            assert queue.projection.latest_sequence >= 0
+            try:
+                queue.submit(task_create())
+                queue.submit_many([task_create(), task_create()])
+                submitted += 1
+            except ReentrantCallError:
+                refused += 1
+
+        signal.signal(signal.SIGALRM, handler)
+        random = Random(5)
+        own = 0
+        while submitted + refused < 1000:
+            heard = submitted + refused
+            signal.setitimer(signal.ITIMER_REAL, random.randrange(1, 60) / 1e6)
+            while heard == submitted + refused:
+                queue.submit(task_create())
+                queue.submit_many([task_create(), task_create()])
+                own += 1
+        assert queue.sequence == 3 * (own + submitted)
+        queue.close()
+        return queue.sequence, submitted, refused
+
+    sequence, submitted, refused = in_child(work)
+    assert submitted > 0
+    assert refused > 0
+    assert replayed(directory).latest_sequence == sequence
+
+
+def test_a_finalizer_that_calls_the_queue_inside_a_call_is_refused(tmp_path: Path) -> None:
+    """The collector may run finalizers wherever something is built."""
+    with aq.open(tmp_path, durability="deferred") as queue:
+        outcomes: list[str] = []
+
+        class Caller:
+            def __init__(self) -> None:
+                self.itself = self
+
+            def __del__(self) -> None:
+                try:
+                    queue.submit(task_create())
+                    outcomes.append("submitted")
+                except ReentrantCallError:
+                    outcomes.append("refused")
+
+        before = gc.get_threshold()
+        gc.set_threshold(1)
+        try:
+            for _ in range(300):
+                Caller()
+                queue.submit_many([task_create(), task_create()])
+        finally:
+            gc.set_threshold(*before)
+        gc.collect()
+        assert queue.sequence == 600 + outcomes.count("submitted")
+        sequence = queue.sequence
+    assert len(outcomes) == 300
+    assert replayed(tmp_path).latest_sequence == sequence
