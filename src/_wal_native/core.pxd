@@ -514,6 +514,7 @@ cdef extern from "core/table.h" nogil:
 cdef extern from "core/limits.h" nogil:
     enum:
         AQW_BATCH_COUNT_MAX
+        AQW_BATCH_SIZE_MAX
         AQW_SEGMENT_SIZE_DEFAULT
         AQW_RING_SIZE_DEFAULT
 
@@ -579,6 +580,8 @@ cdef extern from "core/record.h" nogil:
         uint8_t flags
         const uint8_t *payload
 
+    uint32_t aqw_record_size(uint32_t payload_size)
+
 
 cdef extern from "core/segment.h" nogil:
     ctypedef struct aqw_segment_header:
@@ -595,6 +598,7 @@ cdef extern from "core/batch.h" nogil:
     ctypedef struct aqw_batch:
         size_t size
         uint32_t count
+        uint64_t first_sequence
 
     void aqw_batch_init(aqw_batch *batch)
     void aqw_batch_free(aqw_batch *batch)

@@ -4,8 +4,10 @@ The same failed system call means two things: while a queue is being opened it i
 either poisons the log, or, before a byte of a record was written, only keeps the next segment from being made.
 """
 
+from libc.stdint cimport uint64_t
+
 from _wal_native.core cimport *
-from _wal_native.status cimport raise_status_with
+from _wal_native.status cimport raise_status, raise_status_with
 
 from os import fsdecode
 from pathlib import Path
@@ -82,11 +84,11 @@ cdef object first_failure(const aqw_fault *fault):
     return LogWriteError(**system_call(fault))
 
 
-cdef int raise_log_fault(int status, const aqw_fault *fault) except -1:
+cdef int raise_log_fault(int status, const aqw_fault *fault, uint64_t sequence=0) except -1:
     if status == AQW_IO_ERROR or status == AQW_NO_SPACE:
         raise LogSpaceError(**system_call(fault))
     if status == AQW_POISONED:
         # The call that met the failure tells it; later ones tell that there was one.
         cause = first_failure(fault)
         raise PoisonedError(cause) if fault.status == AQW_POISONED else cause
-    return raise_status_with(status, {})
+    return raise_status(status, sequence)

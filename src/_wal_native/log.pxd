@@ -17,6 +17,7 @@ cdef class Log:
     cdef object __weakref__
 
     cdef int check(self) except -1
+    cdef object too_large(self, const aqw_event *event)
     cdef int stage(self, object event) except -1
     cdef int append_and_apply(self, const aqw_event *event) except -1
     cdef int append_direct(self, const aqw_event *event) except -1

@@ -16,7 +16,7 @@ from _wal_native.table cimport StateTable
 import os
 import weakref
 
-from actionqueue.errors import ClosedError, ForkedError, RecordTooLarge
+from actionqueue.errors import ClosedError, ForkedError, InvalidFieldError, RecordTooLarge
 
 DEFAULT_SEGMENT_SIZE = AQW_SEGMENT_SIZE_DEFAULT
 DEFAULT_RING_SIZE = AQW_RING_SIZE_DEFAULT
@@ -71,12 +71,21 @@ cdef class Log:
             raise ClosedError
         return 0
 
+    cdef object too_large(self, const aqw_event *event):
+        """What keeps an event out of the batch: its own size, or that of the batch with it."""
+        cdef uint64_t size = aqw_event_payload_size(event)
+        if size > AQW_PAYLOAD_SIZE_MAX:
+            return RecordTooLarge(size, AQW_PAYLOAD_SIZE_MAX)
+        if self.batch.count >= AQW_BATCH_COUNT_MAX:
+            return InvalidFieldError("Batch", "commands", self.batch.count + 1, f"at most {AQW_BATCH_COUNT_MAX} fit")
+        return RecordTooLarge(self.batch.size + aqw_record_size(<uint32_t>size), AQW_BATCH_SIZE_MAX)
+
     cdef int stage(self, object event) except -1:
         """Encode an event behind those of the batch under construction."""
         cdef aqw_event *encoded = self.encoder.fill(event)
         cdef aqw_status status = aqw_batch_add(&self.batch, encoded)
         if status == AQW_TOO_LARGE:
-            raise RecordTooLarge(aqw_event_payload_size(encoded), AQW_PAYLOAD_SIZE_MAX)
+            raise self.too_large(encoded)
         return raise_status(status, encoded.sequence)
 
     def own_table(self, lane not None):
@@ -95,7 +104,7 @@ cdef class Log:
         with nogil:
             status = aqw_log_append(self.log, &self.batch, &fault)
         if status != AQW_OK:
-            raise_log_fault(status, &fault)
+            raise_log_fault(status, &fault, event.sequence)
 
     def flush(self):
         """Return when every appended event is on stable storage."""
@@ -131,7 +140,7 @@ cdef class Log:
                 status = aqw_log_make_room(self.log, self.batch.size, &fault)
             if status != AQW_OK:
                 break
-        return raise_log_fault(status, &fault) if status < AQW_REFUSED_SEQUENCE else raise_status(status, event.sequence)
+        return raise_log_fault(status, &fault, event.sequence)
 
     cdef int append_direct(self, const aqw_event *event) except -1:
         """The same for what is written to the segment before its append returns: applied first, and undone if that fails."""
@@ -150,7 +159,7 @@ cdef class Log:
         cdef aqw_status status
         with nogil:
             status = aqw_log_append(self.log, &self.batch, &fault)
-        return 0 if status == AQW_OK else raise_log_fault(status, &fault)
+        return 0 if status == AQW_OK else raise_log_fault(status, &fault, self.batch.first_sequence)
 
     # --- Batches -----------------------------------------------------------------------------------------------------
 
@@ -235,9 +244,11 @@ cdef class Log:
             raise_log_fault(status, &fault)
 
     def abandon(self):
-        """In a forked child: close the descriptors that came along, and nothing else."""
+        """In a forked child: close the descriptors that came along, and undo the batch that a thread of the parent's was applying."""
         if self.log != NULL and self.generation != aqw_fork_generation():
             aqw_log_abandon(self.log)
+            self.batch_is_open = False
+            self.table.rollback()
 
 
 def open_log(str directory, StateTable table not None, *, bint may_create, uint64_t segment_size, uint64_t ring_size,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import socket
 import threading
@@ -9,7 +10,7 @@ import time
 import weakref
 from collections.abc import Iterable
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 from _wal_native.log import DEFAULT_RING_SIZE, DEFAULT_SEGMENT_SIZE, Log, open_log
 from actionqueue.clock import now
@@ -43,6 +44,9 @@ def _refuse_in_child() -> None:
     """Mark the parent's queues in a forked child, before any of their locks could be touched."""
     for queue in list(_open_queues):
         queue._unusable = ForkedError()  # noqa: SLF001 -- the module's own class
+        # The parent's lane may be held by a thread that does not exist here.
+        queue._lane = threading.RLock()  # noqa: SLF001
+        queue._in_lane = False  # noqa: SLF001
 
 
 if hasattr(os, "register_at_fork"):
@@ -95,6 +99,24 @@ def _holder() -> str:
     return f"pid={os.getpid()}\nhost={socket.gethostname()}\nstarted={now()}\n"
 
 
+def _directory(path: str | os.PathLike[str]) -> str:
+    """Return the real path, so that the queue stays where it is when the working directory changes."""
+    directory = os.fspath(path)
+    if not isinstance(directory, str):
+        raise TypeError(f"path must be a str or a path-like of str, not of {type(directory).__name__}")
+    if not directory:
+        raise ValueError('path is empty; "." is the working directory')
+    return os.path.realpath(directory)
+
+
+def _size(option: str, value: int) -> int:
+    """Return a size that the core can judge: a whole number that its types hold."""
+    size = operator.index(value)
+    if not 0 <= size < 2**32:
+        raise ValueError(f"{option} is out of range")
+    return size
+
+
 class ActionQueue:
     """An open queue: submits commands, and answers queries on what they add up to.
 
@@ -121,16 +143,16 @@ class ActionQueue:
         self._lane = threading.RLock()
         self._in_lane = False
         self._durability = DurabilityPolicy(durability)
-        self._path = os.path.realpath(os.fspath(path))
+        self._path = _directory(path)
         self._projection = Projection()
         self._log: Log
         self._log, report = open_log(
             self._path,
             self._projection,
             may_create=create,
-            segment_size=segment_size,
-            ring_size=ring_size,
-            sector_size=sector_size,
+            segment_size=_size("segment_size", segment_size),
+            ring_size=_size("ring_size", ring_size),
+            sector_size=_size("sector_size", sector_size),
             now=now(),
             holder=_holder(),
         )
@@ -177,10 +199,11 @@ class ActionQueue:
         carries the refused command's position in ``batch_index``.
         """
         policy = self._durability if durability is None else DurabilityPolicy(durability)
+        batch = list(commands)  # under no lock: an iterable may do anything
         with self._lane:
             self._enter_lane()
             try:
-                outcomes = self._append_batch(list(commands))
+                outcomes = self._append_batch(batch)
             except WriterError as error:
                 raise self._append_error(error) from error
             finally:
@@ -210,8 +233,8 @@ class ActionQueue:
     def _append_batch(self, commands: list[MutationCommand]) -> list[MutationOutcome]:
         outcomes: list[MutationOutcome] = []
         log, projection = self._log, self._projection
-        log.batch_begin()
         try:
+            log.batch_begin()  # inside, so that an interrupt behind it undoes it
             for index, command in enumerate(commands):
                 try:
                     sequence = validate(command, projection)
@@ -237,6 +260,10 @@ class ActionQueue:
         except (WriterError, PoisonedError) as error:
             cause = error.cause if isinstance(error, PoisonedError) and error.cause is not None else error
             self._poison(cause)
+            raise PartialDurabilityError(self.sequence if sequence is None else sequence, cause) from error
+        except ClosedError as error:
+            # Another thread closed the queue before this was durable: its last sync failed.
+            cause = self._projection.poisoned_by or error
             raise PartialDurabilityError(self.sequence if sequence is None else sequence, cause) from error
 
     def _poison(self, cause: BaseException) -> None:
@@ -301,13 +328,12 @@ class ActionQueue:
         Raises:
             PartialDurabilityError: The last sync failed; the queue is released all the same, and the next open recovers it.
         """
-        if isinstance(self._unusable, (ClosedError, ForkedError)):
+        if isinstance(self._unusable, ForkedError):
             return
         with self._lane:
             if self._in_lane:
                 raise ReentrantCallError
-            if self.is_closed:
-                return
+            # Also where it is closed already: an interrupt may have come between these two lines.
             self._unusable = ClosedError()
             try:
                 self._log.close()
@@ -322,6 +348,9 @@ class ActionQueue:
         self, exception_type: type[BaseException] | None, exception: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("an open queue cannot be pickled or copied; open it by its path")
 
     def __repr__(self) -> str:
         state = "open" if self._unusable is None else type(self._unusable).__name__.removesuffix("Error").lower()
@@ -356,6 +385,8 @@ class Batch:
         return self._outcomes
 
     def __enter__(self) -> Self:
+        if self._outcomes is not None:
+            raise RuntimeError("the batch was submitted; begin a new one")
         return self
 
     def __exit__(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
-from lanes import Lane, lane_over
+from lanes import LANES, Lane, lane_over
 from model import Model
 
 from actionqueue import errors
@@ -279,7 +280,9 @@ def test_a_record_that_is_too_large_is_refused(lane: Lane) -> None:
     assert lane.submit(CREATE_TASK).sequence == 1
 
 
-def test_the_last_sequence_can_be_taken_and_none_after_it(lane: Lane) -> None:
+@pytest.mark.parametrize("make_lane", LANES.values(), ids=LANES)
+def test_the_last_sequence_can_be_taken_and_none_after_it(make_lane: Callable[[], Lane]) -> None:
+    lane = make_lane()
     lane.projection.apply_event(EnginePaused(2**64 - 2, 1))
     assert lane.submit(TaskCreateCommand(2**64 - 1, SPEC, 1)).sequence == 2**64 - 1
     assert_refused(lane, CANCEL_TASK, errors.SequenceOverflow())

@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 
 import actionqueue as aq
+from _wal_native.codec import encode_event
+from _wal_native.log import open_log
 from actionqueue import limits
 from actionqueue.errors import (
     ClosedError,
@@ -26,6 +28,8 @@ from actionqueue.errors import (
     ValidationError,
     Written,
 )
+from actionqueue.inspection import iterate_records
+from actionqueue.mapping import event_of
 from queue_tools import REFUSED, SMALL, log_bytes, replayed, state_of, task_create
 
 # --- The example of the design ---------------------------------------------------------------------------------------
@@ -222,27 +226,28 @@ def test_what_is_no_command(tmp_path: Path) -> None:
 
 def test_the_largest_record_and_one_byte_more(tmp_path: Path) -> None:
     limit = limits.PAYLOAD_SIZE_MAX
+    overhead = len(encode_event(event_of(task_create(bytes(limit // 2)), 1))) - limit // 2
+    largest, larger = task_create(bytes(limit - overhead)), task_create(bytes(limit - overhead + 1))
     with aq.open(tmp_path, durability="deferred") as queue:
         with pytest.raises(RecordTooLarge) as refusal:
-            queue.submit(task_create(bytes(limit - 1)))
-        overhead = refusal.value.size - (limit - 1)
-        assert refusal.value.limit == limit
-        assert 0 < overhead < 200
-        with pytest.raises(RecordTooLarge) as refusal:
-            queue.submit(task_create(bytes(limit - overhead + 1)))
+            queue.submit(larger)
         assert refusal.value == RecordTooLarge(limit + 1, limit)
         assert refusal.value.written is Written.NO
         with pytest.raises(RecordTooLarge) as refusal:
-            queue.submit_many([task_create(), task_create(bytes(limit - overhead + 1))])
+            queue.submit_many([task_create(), larger])
         assert refusal.value.batch_index == 1
         assert queue.sequence == 0
-        largest = task_create(bytes(limit - overhead))
         queue.submit(largest)
-        assert queue.sequence == 1
+        queue.submit_many([task_create(), largest_again(largest)])
+        assert queue.sequence == 3
     with aq.open(tmp_path) as queue:
         kept = queue.projection.task(largest.task_spec.id)
         assert kept is not None
         assert kept.spec == largest.task_spec
+
+
+def largest_again(command: aq.TaskCreateCommand) -> aq.TaskCreateCommand:
+    return aq.TaskCreateCommand(None, aq.TaskSpec(payload=command.task_spec.payload), command.timestamp)
 
 
 def test_a_batch_over_the_size_limit_says_which_limit(tmp_path: Path) -> None:
@@ -308,8 +313,6 @@ def test_a_batch_has_one_sync_and_is_marked_in_the_log(tmp_path: Path) -> None:
 
 
 def aq_records(path: Path) -> list[Any]:
-    from actionqueue.inspection import iterate_records
-
     return [record for record in iterate_records(path) if record.is_event]
 
 
@@ -440,3 +443,19 @@ def test_stats_are_counters_and_positions(tmp_path: Path) -> None:
         assert stats["ring_used"] == 0
         assert stats["sync_ns_total"] >= stats["sync_ns_max"] > 0
         assert all(type(value) in {int, bool} for value in stats.values())
+
+
+def test_the_log_itself_refuses_a_sequence_that_is_not_the_next(tmp_path: Path) -> None:
+    """As the writer of any authority, whose projection may know more or less than the log."""
+    log, _report = open_log(
+        str(tmp_path), aq.Projection(), may_create=True, now=1, holder="test", sector_size=0, **SMALL
+    )
+    for wrong in (aq.EnginePaused(2, 1), aq.EnginePaused(0, 1)):
+        with pytest.raises(aq.RefusedEventError) as refusal:
+            log.append(wrong)
+        assert refusal.value == aq.RefusedEventError("sequence", wrong.sequence)
+    log.append(aq.EnginePaused(1, 1))
+    log.flush()
+    assert log.last_sequence == log.durable_sequence == 1
+    log.close()
+    assert replayed(tmp_path).is_engine_paused()

@@ -117,12 +117,17 @@ def test_an_interrupt_while_opening_or_closing_leaves_the_queue_to_be_opened_aga
 
         def live() -> None:
             nonlocal acknowledged
-            queue = aq.open(directory, **SMALL, durability="deferred")
-            acknowledged = queue.submit(task_create()).sequence
-            queue.close()
+            opened.append(aq.open(directory, **SMALL, durability="deferred"))
+            acknowledged = opened[-1].submit(task_create()).sequence
+            opened[-1].close()
+            opened.clear()
 
+        opened: list[aq.ActionQueue] = []
         for _ in range(80):
             interrupter.repeat(live, 3000)
+            for queue in opened:
+                queue.close()
+            opened.clear()
             gc.collect()
             with aq.open(directory, **SMALL) as queue:
                 # The interrupt may have come after the append and before the assignment.
@@ -294,3 +299,48 @@ def test_a_finalizer_that_calls_the_queue_inside_a_call_is_refused(tmp_path: Pat
         sequence = queue.sequence
     assert len(outcomes) == 300
     assert replayed(tmp_path).latest_sequence == sequence
+
+
+def test_a_finalizer_that_changes_what_a_query_is_reading(tmp_path: Path) -> None:
+    """An answer is from before or from after the change, never from both."""
+    actor_id = aq.ActorId()
+
+    def register(number: int) -> aq.ActorRegisterCommand:
+        tenant_id = aq.TenantId.from_bytes(number.to_bytes(16, "big"))
+        capabilities = tuple(f"{number} {place}" for place in range(40))
+        department = aq.DepartmentId(f"{number:08}")
+        registration = aq.ActorRegistration(actor_id, f"identity {number}", capabilities, 5, department, tenant_id)
+        return aq.ActorRegisterCommand(None, registration, number)
+
+    with aq.open(tmp_path, durability="deferred") as queue:
+        number = 0
+
+        class Caller:
+            def __init__(self) -> None:
+                self.itself = self
+
+            def __del__(self) -> None:
+                nonlocal number
+                for _ in range(5):
+                    number += 1
+                    queue.submit(register(number))
+
+        queue.submit(register(0))
+        read_actor = queue.projection.read_actor  # the native part, so that nothing else is built between
+        before = gc.get_threshold()
+        gc.disable()
+        gc.set_threshold(1)
+        try:
+            for _ in range(300):
+                Caller()
+                gc.enable()
+                fields = read_actor(actor_id)
+                gc.disable()
+                assert fields is not None
+                registration, registered_at = fields[:2]
+                assert registration == register(registered_at).registration
+        finally:
+            gc.set_threshold(*before)
+            gc.enable()
+        gc.collect()
+        assert number == 1500

@@ -79,9 +79,12 @@
  *   3. W = the highest watermark in any header, any slot of the ring, and any valid record of the newest segment, in the
  *      segment or the ring, also behind the first invalid one.
  *   4. The newest, position by position: the segment's record if it is valid; else the ring's, if it is valid and lies above W.
- *      Where neither holds the stream ends. If the next event's sequence is at most W, that is damage. An unfinished batch
- *      at the end does not count. Bytes that are not zero from the end on are a torn tail.
- *   5. Clean: the last record is a close marker in the segment, its watermark is the last sequence, and zeros follow.
+ *      Where neither holds the stream ends. If the next event's sequence is at most W, that is damage; so is a record that
+ *      can't stand where it does by its flags. An unfinished batch at the end does not count. Bytes that are not zero from
+ *      the end on are a torn tail.
+ *   5. Clean: the last record is a close marker in the segment, its watermark is the last sequence, zeros follow, and the ring
+ *      holds no event behind it.
+ *   6. The ring may be missing after a clean end, or where there is no event yet. Else its absence is damage.
  *
  * WRITING ON (recovery.c)
  *   After a clean end the marker's bytes are written again and synced, and the same segment is continued. After any other end

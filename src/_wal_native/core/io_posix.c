@@ -33,7 +33,8 @@ static int result(int returned) { return returned < 0 ? errno : 0; }
 
 static int posix_open(void *context, const char *path, int flags, int64_t *handle) {
     (void)context;
-    int how = O_CLOEXEC | O_NOFOLLOW | (flags == AQW_OPEN_READ ? O_RDONLY : O_RDWR);
+    /* Without O_NONBLOCK, opening a pipe under one of our names would wait for its other end; regular files ignore it. */
+    int how = O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | (flags == AQW_OPEN_READ ? O_RDONLY : O_RDWR);
     if (flags & AQW_OPEN_CREATE) how |= O_CREAT | O_EXCL;
     if (flags & AQW_OPEN_EITHER) how |= O_CREAT;
     int descriptor = open(path, how, 0600);
@@ -212,7 +213,7 @@ static int posix_lock(void *context, int64_t handle) {
 
 static int posix_probe_lock(void *context, const char *path) {
     (void)context;
-    int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (descriptor < 0) return errno;
     int error = result(flock(descriptor, LOCK_SH | LOCK_NB));
     close(descriptor);

@@ -41,6 +41,16 @@ static int init_locks(aqw_log *log) {
     return error | aqw_condition_init(&log->sync_done) | aqw_condition_init(&log->prepare_changed);
 }
 
+static void destroy_locks(aqw_log *log) {
+    aqw_mutex_destroy(&log->append_mutex);
+    aqw_mutex_destroy(&log->drain_mutex);
+    aqw_mutex_destroy(&log->sync_mutex);
+    aqw_mutex_destroy(&log->prepare_mutex);
+    aqw_mutex_destroy(&log->poison_mutex);
+    aqw_condition_destroy(&log->sync_done);
+    aqw_condition_destroy(&log->prepare_changed);
+}
+
 aqw_status aqw_log_new(const aqw_io *io, const aqw_log_options *options, const aqw_log_start *start, aqw_log **out, aqw_fault *fault) {
     aqw_log *log = calloc(1, sizeof *log);
     uint8_t *chunk = malloc((size_t)start->ring.size);
@@ -68,6 +78,7 @@ aqw_status aqw_log_new(const aqw_io *io, const aqw_log_options *options, const a
     log->tail = start->tail;
     log->ordinal = start->ordinal;
     log->last_sequence = start->last_sequence;
+    log->ends_with_marker = start->ends_with_marker;
     atomic_store(&log->drained, start->tail);
     atomic_store(&log->durable, start->last_sequence);
     atomic_store(&log->state, LOG_OPEN);
@@ -131,6 +142,7 @@ static void append_finish(aqw_log *log, const aqw_batch *batch) {
     log->tail += batch->size;
     log->ordinal += batch->count;
     log->last_sequence += batch->count;
+    log->ends_with_marker = 0;
     atomic_fetch_add_explicit(&log->appended_records, batch->count, memory_order_relaxed);
     atomic_fetch_add_explicit(&log->appended_bytes, batch->size, memory_order_relaxed);
     if (!log->prepare_is_requested && log->tail > log->segment.file_size / 2) aqw_log_prepare_request(log);
@@ -252,34 +264,33 @@ static aqw_status write_marker(aqw_log *log, aqw_fault *fault) {
     return error == 0 ? AQW_OK : aqw_fault_io(fault, "sync", log->segment_path, error);
 }
 
+static int is_open(const aqw_log *log) { return atomic_load(&log->state) == LOG_OPEN; }
+
+/* Under the drain and append locks. */
+static int needs_sync(const aqw_log *log) {
+    return atomic_load(&log->drained) != log->tail || atomic_load(&log->durable) != log->last_sequence;
+}
+
 aqw_status aqw_log_close(aqw_log *log, aqw_fault *fault) {
     aqw_status status = AQW_OK;
     if (atomic_load(&log->state) == LOG_CLOSED) return AQW_OK;
     aqw_log_prepare_stop(log);
     aqw_log_sync_acquire(log);
-    if (atomic_load(&log->state) != LOG_CLOSED) {
-        if (atomic_load(&log->state) == LOG_OPEN) {
-            /* No append may come between the last sync and the marker that vouches for it. */
-            status = aqw_log_sync_once(log, fault);
-            aqw_mutex_lock(&log->drain_mutex);
-            aqw_mutex_lock(&log->append_mutex);
-            while (status == AQW_OK && atomic_load(&log->drained) != log->tail) {
-                aqw_mutex_unlock(&log->append_mutex);
-                aqw_mutex_unlock(&log->drain_mutex);
-                status = aqw_log_sync_once(log, fault);
-                aqw_mutex_lock(&log->drain_mutex);
-                aqw_mutex_lock(&log->append_mutex);
-            }
-            if (status == AQW_OK && atomic_load(&log->durable) == log->last_sequence) status = write_marker(log, fault);
-        } else {
-            aqw_mutex_lock(&log->drain_mutex);
-            aqw_mutex_lock(&log->append_mutex);
-        }
-        atomic_store(&log->state, LOG_CLOSED);
-        close_files(log);
+    aqw_mutex_lock(&log->drain_mutex);
+    aqw_mutex_lock(&log->append_mutex);
+    /* No append may come between the last sync and the marker that vouches for it. */
+    while (status == AQW_OK && is_open(log) && needs_sync(log)) {
         aqw_mutex_unlock(&log->append_mutex);
         aqw_mutex_unlock(&log->drain_mutex);
+        status = aqw_log_sync_once(log, fault);
+        aqw_mutex_lock(&log->drain_mutex);
+        aqw_mutex_lock(&log->append_mutex);
     }
+    if (status == AQW_OK && is_open(log) && !log->ends_with_marker) status = write_marker(log, fault);
+    if (atomic_load(&log->state) != LOG_CLOSED) close_files(log);
+    atomic_store(&log->state, LOG_CLOSED);
+    aqw_mutex_unlock(&log->append_mutex);
+    aqw_mutex_unlock(&log->drain_mutex);
     aqw_log_sync_release(log);
     return status;
 }
@@ -288,6 +299,7 @@ void aqw_log_abandon(aqw_log *log) {
     const aqw_io *io = &log->io;
     if (atomic_load(&log->state) == LOG_CLOSED) return;
     atomic_store(&log->state, LOG_CLOSED);
+    log->is_abandoned = 1;
     /* The mapping was not inherited, and the preparing thread does not exist here. */
     if (log->ring.is_mapped) log->ring.mapping = NULL;
     if (log->ring.handle >= 0) (void)io->close(io->context, log->ring.handle);
@@ -299,13 +311,8 @@ void aqw_log_abandon(aqw_log *log) {
 
 void aqw_log_free(aqw_log *log) {
     if (log == NULL) return;
+    /* In a forked child the parent's threads hold locks and wait for conditions forever: destroying those would wait with them. */
+    if (!log->is_abandoned) destroy_locks(log);
     free(log->chunk);
-    aqw_mutex_destroy(&log->append_mutex);
-    aqw_mutex_destroy(&log->drain_mutex);
-    aqw_mutex_destroy(&log->sync_mutex);
-    aqw_mutex_destroy(&log->prepare_mutex);
-    aqw_mutex_destroy(&log->poison_mutex);
-    aqw_condition_destroy(&log->sync_done);
-    aqw_condition_destroy(&log->prepare_changed);
     free(log);
 }

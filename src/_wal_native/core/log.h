@@ -4,7 +4,7 @@
  * drains, then makes the segment durable. The first failed write or sync of record bytes poisons the log for good.
  *
  * Every function may be called from any thread. Locks are taken in this order: the right to sync (one sync
- * in flight), drain, append. The append lock is held for memory copies only, except in a rotation and a direct append. */
+ * in flight), drain, append. The append lock is held for memory copies only, except in a rotation, a direct append, and a pad that finds the ring full. */
 #ifndef AQW_LOG_H
 #define AQW_LOG_H
 
@@ -35,6 +35,7 @@ typedef struct aqw_log_start {
     uint64_t tail;              /* position for the next record */
     uint32_t ordinal;           /* events in the segment */
     uint64_t last_sequence;     /* everything up to it is durable */
+    int ends_with_marker;       /* the last record is a close marker */
     aqw_ring ring;
 } aqw_log_start;
 
@@ -86,7 +87,8 @@ void aqw_log_stats_get(aqw_log *log, aqw_log_stats *stats);
 /* AQW_OK, AQW_POISONED (fault: the first failure) or AQW_CLOSED. */
 aqw_status aqw_log_state(aqw_log *log, aqw_fault *fault);
 
-/* Syncs, writes the close marker, syncs and lets go of the files and the lock. A poisoned log only lets go. The log answers
+/* Syncs, writes the close marker, syncs and lets go of the files and the lock. A log that nothing was appended to since the last
+ * marker writes none, so that opening and closing never fills a segment. A poisoned log only lets go. The log answers
  * AQW_CLOSED afterwards. Closing again is AQW_OK. */
 aqw_status aqw_log_close(aqw_log *log, aqw_fault *fault);
 /* In a forked child: closes the descriptors, touches nothing else. */

@@ -23,9 +23,10 @@ struct aqw_log {
     aqw_segment_header segment; /* changed with all three locks held, so read under any */
     int64_t segment_handle;     /* likewise */
     char segment_path[AQW_PATH_SIZE_MAX + 64];  /* likewise */
-    uint64_t tail;              /* under the append lock, as are the next three */
+    uint64_t tail;              /* under the append lock, as are the next four */
     uint32_t ordinal;
     uint64_t last_sequence;
+    int ends_with_marker;
     int prepare_is_requested;
 
     aqw_mutex drain_mutex;
@@ -47,6 +48,7 @@ struct aqw_log {
     aqw_prepared prepared;
 
     _Atomic int state;
+    int is_abandoned;           /* set in a forked child only, where there is one thread */
     aqw_mutex poison_mutex;
     aqw_fault poison;
 

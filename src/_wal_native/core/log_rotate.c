@@ -93,8 +93,12 @@ static aqw_status switch_segment(aqw_log *log, aqw_prepared *prepared, uint64_t 
     next.created_at = log->options.now;
     aqw_place_seed(&next.place);
     aqw_status status = aqw_segment_publish(&log->io, log->directory, prepared, &next, &is_named, fault);
-    /* With the name out, the old segment's end is said; only a reopening can tell whether the name lasts. */
-    if (status != AQW_OK) return is_named ? aqw_log_poison(log, fault) : status;
+    if (status != AQW_OK && !is_named) return status;
+    if (status != AQW_OK) {
+        /* With the name out, the old segment's end is said; only a reopening can tell whether the name lasts. */
+        (void)log->io.close(log->io.context, prepared->handle);
+        return aqw_log_poison(log, fault);
+    }
     (void)log->io.close(log->io.context, log->segment_handle);
     log->segment = next;
     log->segment_handle = prepared->handle;
@@ -102,6 +106,7 @@ static aqw_status switch_segment(aqw_log *log, aqw_prepared *prepared, uint64_t 
                            next.place.first_sequence);
     log->tail = AQW_SEGMENT_DATA;
     log->ordinal = 0;
+    log->ends_with_marker = 0;
     log->prepare_is_requested = 0;
     atomic_store(&log->drained, AQW_SEGMENT_DATA);
     atomic_fetch_add_explicit(&log->rotations, 1, memory_order_relaxed);

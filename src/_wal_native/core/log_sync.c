@@ -65,32 +65,36 @@ void aqw_log_note_durable(aqw_log *log, uint64_t sequence) {
     atomic_store(&log->durable, sequence);
 }
 
-/* Appends a pad up to the next sector's end, where there is room for one. Under the drain and append locks. */
-static void append_pad(aqw_log *log) {
+/* Appends a pad up to the next sector's end. The segment has room for it behind every event. Under the drain and append locks. */
+static aqw_status append_pad(aqw_log *log, aqw_fault *fault) {
     uint8_t pad[4096 + 2 * AQW_RECORD_HEADER_SIZE] = {0};
     uint64_t sector = log->options.sector_size;
     uint64_t over = sector == 0 ? 0 : log->tail % sector;
-    if (over == 0) return;
-    uint64_t size = sector - over;
-    if (size < AQW_RECORD_HEADER_SIZE) size += sector;
-    if (size + AQW_RECORD_HEADER_SIZE > log->segment.file_size - log->tail ||
-        log->tail + size - atomic_load(&log->drained) > log->ring.size)
-        return;
+    uint64_t size = over == 0 ? 0 : sector - over;
+    if (size > 0 && size < AQW_RECORD_HEADER_SIZE) size += sector;
+    if (size == 0 || size + AQW_RECORD_HEADER_SIZE > log->segment.file_size - log->tail) return AQW_OK;
+    if (log->tail + size - atomic_load(&log->drained) > log->ring.size) {
+        aqw_status status = aqw_log_drain(log, log->tail, fault);
+        if (status != AQW_OK) return status;
+    }
     uint64_t lag = log->last_sequence - atomic_load(&log->durable);
     aqw_record_seal(pad, &log->segment.place, log->tail, log->ordinal,
                     lag < AQW_RECORD_LAG_UNKNOWN ? (uint32_t)lag : AQW_RECORD_LAG_UNKNOWN, AQW_KIND_PAD, 0,
                     (uint32_t)(size - AQW_RECORD_HEADER_SIZE));
     aqw_ring_put(&log->ring, log->tail, pad, size);
     log->tail += size;
+    log->ends_with_marker = 0;
+    return AQW_OK;
 }
 
 aqw_status aqw_log_sync_once(aqw_log *log, aqw_fault *fault) {
     aqw_mutex_lock(&log->drain_mutex);
     aqw_mutex_lock(&log->append_mutex);
-    append_pad(log);
+    aqw_status status = aqw_log_state(log, fault);
+    if (status == AQW_OK) status = append_pad(log, fault);
     uint64_t tail = log->tail, sequence = log->last_sequence;
     aqw_mutex_unlock(&log->append_mutex);
-    aqw_status status = aqw_log_drain(log, tail, fault);
+    if (status == AQW_OK) status = aqw_log_drain(log, tail, fault);
     aqw_mutex_unlock(&log->drain_mutex);
     if (status != AQW_OK) return status;
 
@@ -112,7 +116,12 @@ aqw_status aqw_log_sync_once(aqw_log *log, aqw_fault *fault) {
 
 aqw_status aqw_log_sync(aqw_log *log, uint64_t sequence, aqw_fault *fault) {
     uint64_t last = aqw_log_last_sequence(log);
-    if (sequence > last) sequence = last;
+    if (sequence > last) {
+        /* Not about one event that may long be durable, but about the log. */
+        aqw_status state = aqw_log_state(log, fault);
+        if (state != AQW_OK) return state;
+        sequence = last;
+    }
     aqw_mutex_lock(&log->sync_mutex);
     for (;;) {
         aqw_status status = AQW_OK;

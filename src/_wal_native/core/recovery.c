@@ -133,6 +133,18 @@ static aqw_status start_segment(recovery *r, aqw_prepared *prepared, aqw_segment
     return AQW_OK;
 }
 
+/* Makes the queue's own name durable. An attempt that was cut short may have made the directory and not have come to that. A parent
+ * that may not be read was made by somebody else. */
+static aqw_status sync_parent(recovery *r) {
+    const char *slash = strrchr(r->directory, '/');
+    if (slash == NULL) return AQW_OK;
+    size_t size = slash == r->directory ? 1 : (size_t)(slash - r->directory);
+    memcpy(r->path, r->directory, size);
+    r->path[size] = '\0';
+    int error = aqw_io_sync_directory(r->io, r->path);
+    return error == 0 || error == EACCES ? AQW_OK : aqw_fault_io(r->fault, "sync directory", r->path, error);
+}
+
 /* The first segment of a new queue. */
 static aqw_status create_first(recovery *r) {
     aqw_segment_header header;
@@ -140,6 +152,7 @@ static aqw_status create_first(recovery *r) {
     uint64_t file_size = 0;
     memset(&header, 0, sizeof header);
     aqw_status status = check_no_snapshot(r);
+    if (status == AQW_OK) status = sync_parent(r);
     if (status != AQW_OK) return status;
     int error = r->io->random(r->io->context, header.place.log_uuid, sizeof header.place.log_uuid);
     if (error != 0) return aqw_fault_io(r->fault, "random", r->directory, error);
@@ -188,6 +201,7 @@ static aqw_status quarantine(recovery *r, const char *kind, uint64_t segment, ui
     if (error != 0) return aqw_fault_io(r->fault, operation, r->path, error);
     status = name_path(r, "quarantine");
     error = aqw_io_sync_directory(r->io, r->path);
+    if (error == 0) error = aqw_io_sync_directory(r->io, r->directory);   /* its own name: an attempt that was cut short may have made it */
     return error == 0 ? status : aqw_fault_io(r->fault, "sync directory", r->path, error);
 }
 
@@ -337,6 +351,7 @@ static aqw_status continue_in_same_segment(recovery *r, const aqw_stream *stream
     r->start.tail = summary->end;
     r->start.ordinal = summary->ordinal;
     r->start.last_sequence = summary->last_sequence;
+    r->start.ends_with_marker = 1;
     return AQW_OK;
 }
 

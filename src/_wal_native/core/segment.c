@@ -103,21 +103,22 @@ aqw_status aqw_segment_header_load(const aqw_io *io, int64_t handle, const char 
     if (done < sizeof bytes) return aqw_fault_corrupt(fault, AQW_REASON_FILE_SIZE, path, number, done);
 
     const uint8_t *first = bytes, *second = bytes + AQW_SEGMENT_HEADER_COPY;
+    aqw_segment_header other;
+    int first_valid = header_parse(first, header);
+    int second_valid = header_parse(second, first_valid ? &other : header);
     uint32_t version = newer_version(first) != 0 ? newer_version(first) : newer_version(second);
-    if (version != 0) {
+    if (!first_valid && !second_valid && version != 0) {
         aqw_fault_set(fault, AQW_UNSUPPORTED_FORMAT, path);
         fault->format_version = version;
         return AQW_UNSUPPORTED_FORMAT;
     }
-    aqw_segment_header other;
-    int first_valid = header_parse(first, header);
-    int second_valid = header_parse(second, first_valid ? &other : header);
     if (!first_valid && !second_valid) return aqw_fault_corrupt(fault, AQW_REASON_HEADER_INVALID, path, number, 0);
     if (first_valid && second_valid && memcmp(first, second, AQW_SEGMENT_HEADER_SIZE) != 0)
         return aqw_fault_corrupt(fault, AQW_REASON_HEADER_COPIES, path, number, AQW_SEGMENT_HEADER_COPY);
     if (header->place.segment_number != number || header->place.first_sequence != first_sequence)
         return aqw_fault_corrupt(fault, AQW_REASON_HEADER_INVALID, path, number, 32);
-    if (header->file_size != file_size || file_size < AQW_SEGMENT_SIZE_MIN || file_size > AQW_SEGMENT_SIZE_MAX)
+    if (header->file_size != file_size || file_size < AQW_SEGMENT_SIZE_MIN || file_size > AQW_SEGMENT_SIZE_MAX ||
+        file_size % AQW_RECORD_ALIGNMENT != 0)
         return aqw_fault_corrupt(fault, AQW_REASON_FILE_SIZE, path, number, 56);
     return AQW_OK;
 }

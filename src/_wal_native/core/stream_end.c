@@ -54,21 +54,23 @@ static void raise_to(uint64_t *value, uint64_t to) {
     if (to > *value) *value = to;
 }
 
-/* What a scan behind the end has seen. */
+/* A scan behind the end: where it began, behind how many events, and what it has seen. */
 typedef struct remains {
+    uint64_t from;
+    uint32_t ordinal_min;
     uint64_t watermark;
     uint64_t events;
     uint64_t cost;
     uint64_t cost_max;
 } remains;
 
-/* A valid record at this position, whatever its ordinal in the given range. Counts the bytes that it took to tell. */
+/* A valid record at this position, whatever its ordinal within reason. Counts the bytes that it took to tell. */
 static int scan_at(remains *seen, const aqw_segment_header *segment, const uint8_t *from, uint64_t available, uint64_t position,
-                   uint32_t ordinal_min, aqw_record *record) {
+                   aqw_record *record) {
     if (available < AQW_RECORD_HEADER_SIZE) return 0;
     /* Behind the end lie at most as many more events as there is room for. */
-    uint64_t ordinal_max = ordinal_min + (position - AQW_SEGMENT_DATA) / AQW_RECORD_HEADER_SIZE + 1;
-    if (!aqw_record_is_plausible(from, ordinal_min, ordinal_max > UINT32_MAX ? UINT32_MAX : (uint32_t)ordinal_max)) return 0;
+    uint64_t ordinal_max = seen->ordinal_min + (position - seen->from) / AQW_RECORD_HEADER_SIZE;
+    if (!aqw_record_is_plausible(from, seen->ordinal_min, ordinal_max > UINT32_MAX ? UINT32_MAX : (uint32_t)ordinal_max)) return 0;
     uint32_t size = aqw_record_size(aqw_load_u32(from + 4) & 0xffffff);
     if (size > available) return 0;
     seen->cost += size;
@@ -78,23 +80,22 @@ static int scan_at(remains *seen, const aqw_segment_header *segment, const uint8
     return 1;
 }
 
-static void scan_segment(aqw_stream *stream, uint64_t from, uint32_t ordinal_min, remains *seen) {
+static void scan_segment(aqw_stream *stream, remains *seen) {
     const aqw_segment_header *segment = aqw_stream_newest(stream);
     aqw_record record;
-    for (uint64_t at = from; at < segment->file_size && seen->cost <= seen->cost_max;)
-        at += scan_at(seen, segment, stream->newest + at, segment->file_size - at, at, ordinal_min, &record) ? record.size
-                                                                                                          : AQW_RECORD_ALIGNMENT;
+    for (uint64_t at = seen->from; at < segment->file_size && seen->cost <= seen->cost_max;)
+        at += scan_at(seen, segment, stream->newest + at, segment->file_size - at, at, &record) ? record.size : AQW_RECORD_ALIGNMENT;
 }
 
-static void scan_ring(aqw_stream *stream, uint64_t from, uint32_t ordinal_min, remains *seen) {
+static void scan_ring(aqw_stream *stream, remains *seen) {
     const aqw_segment_header *segment = aqw_stream_newest(stream);
     aqw_record record;
     if (!stream->ring.is_present) return;
-    uint64_t end = stream->ring.size < segment->file_size - from ? from + stream->ring.size : segment->file_size;
-    for (uint64_t at = from; at < end && seen->cost <= seen->cost_max;) {
+    uint64_t end = stream->ring.size < segment->file_size - seen->from ? seen->from + stream->ring.size : segment->file_size;
+    for (uint64_t at = seen->from; at < end && seen->cost <= seen->cost_max;) {
         uint32_t size = ring_record_size(stream, at);
         const uint8_t *bytes = size == 0 ? NULL : ring_bytes(stream, at, size);
-        at += bytes != NULL && scan_at(seen, segment, bytes, size, at, ordinal_min, &record) ? record.size : AQW_RECORD_ALIGNMENT;
+        at += bytes != NULL && scan_at(seen, segment, bytes, size, at, &record) ? record.size : AQW_RECORD_ALIGNMENT;
     }
 }
 
@@ -113,10 +114,12 @@ static aqw_status find_durable(aqw_stream *stream, remains *behind, remains *rin
         if (record.kind < AQW_KIND_MARKER) ordinal++;
     }
     memset(behind, 0, sizeof *behind);
-    memset(ring_behind, 0, sizeof *ring_behind);
-    behind->cost_max = ring_behind->cost_max = SCAN_COST_FACTOR * segment->file_size;
-    scan_segment(stream, position, ordinal, behind);
-    scan_ring(stream, position, ordinal, ring_behind);
+    behind->from = position;
+    behind->ordinal_min = ordinal;
+    behind->cost_max = SCAN_COST_FACTOR * segment->file_size;
+    *ring_behind = *behind;
+    scan_segment(stream, behind);
+    scan_ring(stream, ring_behind);
     if (behind->cost > behind->cost_max || ring_behind->cost > ring_behind->cost_max)
         return aqw_stream_corrupt(stream, stream->segment_count - 1, AQW_REASON_SCAN_BOUND, position,
                                   segment->place.first_sequence + ordinal, 0, fault);
@@ -132,9 +135,10 @@ typedef struct walk {
     uint32_t ordinal;
     uint64_t whole_position;    /* the same, without an unfinished batch */
     uint32_t whole_ordinal;
-    int breaks_batch;           /* a record that can't stand in (or out of) a batch here */
+    int breaks_batch;           /* a record can't stand here by its flags */
     int ends_with_marker;       /* the last record is a close marker from the segment that covers everything */
     uint64_t ring_events;
+    uint64_t whole_ring_events;
 } walk;
 
 static void walk_newest(aqw_stream *stream, walk *at) {
@@ -166,6 +170,7 @@ static void walk_newest(aqw_stream *stream, walk *at) {
         if (in_batch) continue;
         at->whole_position = at->position;
         at->whole_ordinal = at->ordinal;
+        at->whole_ring_events = at->ring_events;
         uint64_t last = first + at->ordinal - 1;
         if (is_event && all_in_segment && last <= durable) {
             summary->durable_end = at->position;
@@ -185,7 +190,8 @@ aqw_status aqw_stream_find_end(aqw_stream *stream, aqw_fault *fault) {
     walk_newest(stream, &at);
 
     uint64_t next_sequence = first + at.whole_ordinal;
-    if (next_sequence <= summary->durable_sequence)
+    /* Flags that contradict each other in verified records are no remains of a crash. */
+    if (next_sequence <= summary->durable_sequence || at.breaks_batch)
         return aqw_stream_corrupt(stream, newest, at.whole_position != at.position || at.breaks_batch ? AQW_REASON_BATCH : AQW_REASON_RECORD_INVALID,
                                   at.position, first + at.ordinal, summary->durable_sequence, fault);
     uint64_t used = segment->file_size;
@@ -197,19 +203,20 @@ aqw_status aqw_stream_find_end(aqw_stream *stream, aqw_fault *fault) {
     summary->last_sequence = next_sequence - 1;
     summary->end = at.whole_position;
     summary->ordinal = at.whole_ordinal;
-    summary->ring_events = at.ring_events;
-    summary->is_clean = at.ends_with_marker && at.whole_position == at.position && is_followed_by_zeros &&
-                        summary->durable_sequence == summary->last_sequence;
+    summary->ring_events = at.whole_ring_events;
     summary->dropped_from = at.whole_position;
     summary->dropped_bytes = used - at.whole_position;
     /* The same event may lie in both: the greater of the two is what was certainly there. */
     summary->dropped_events = (at.ordinal - at.whole_ordinal) + (behind.events > ring_behind.events ? behind.events : ring_behind.events);
-    summary->ring_has_dropped = ring_behind.events > 0 || (at.whole_position != at.position && at.ring_events > 0);
+    summary->ring_has_dropped = ring_behind.events > 0 || at.ring_events > at.whole_ring_events;
+    summary->is_clean = at.ends_with_marker && at.whole_position == at.position && is_followed_by_zeros && !summary->ring_has_dropped &&
+                        summary->durable_sequence == summary->last_sequence;
     if (at.whole_position != at.position) summary->drop_reason = AQW_REASON_BATCH;
     else if (summary->dropped_bytes > 0 || summary->ring_has_dropped) summary->drop_reason = AQW_REASON_TORN;
 
-    /* Without a ring, events that were acknowledged but not synced may be gone without a trace. */
-    if (!stream->ring.is_present && !summary->is_clean && (at.ordinal > 0 || newest > 0))
+    /* Without a ring, events that were acknowledged but not synced may be gone without a trace. A creation that was cut short, even
+     * more than once, has none yet; but it has no event either. */
+    if (!stream->ring.is_present && !summary->is_clean && (at.ordinal > 0 || first > 1))
         return aqw_stream_corrupt(stream, newest, AQW_REASON_RING_MISSING, at.position, next_sequence, 0, fault);
     return AQW_OK;
 }

@@ -1,0 +1,116 @@
+"""The recorded streams and random ones through an open queue, and what is left of them on disk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from command_source import CommandSource
+from model import Model
+from queue_tools import SMALL, copy_of, replayed, state_of
+
+import actionqueue as aq
+from actionqueue.errors import ValidationError
+from actionqueue.inspection import read_projection
+from actionqueue.jsonform.commands import command_from_json
+from actionqueue.jsonform.projection import projection_to_json
+from actionqueue.mapping import event_of
+from actionqueue.validation import validate
+
+VECTORS = Path(__file__).parent.parent / "data" / "vectors"
+STREAMS = ("stream-1", "stream-2", "stream-3")
+
+
+def lines(stream: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (VECTORS / f"{stream}.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def accepted(stream: str) -> list[aq.MutationCommand]:
+    return [command_from_json(line["command"]) for line in lines(stream) if line["verdict"]["ok"]]
+
+
+def final(stream: str) -> dict[str, Any]:
+    state: dict[str, Any] = json.loads((VECTORS / f"{stream}.projection.json").read_text(encoding="utf-8"))
+    return state
+
+
+def assert_kept(path: Path, state: dict[str, Any]) -> None:
+    """Whoever reads the log finds the same: the model, a reader, and the next writer."""
+    assert replayed(path).to_json() == state
+    assert projection_to_json(read_projection(path)) == state
+    with aq.open(path, **SMALL) as queue:
+        assert state_of(queue) == state
+
+
+@pytest.mark.parametrize("sector_size", [0, 4096])
+@pytest.mark.parametrize("stream", STREAMS)
+def test_a_stream_survives_closing_killing_and_reopening(tmp_path: Path, stream: str, sector_size: int) -> None:
+    path, commands = tmp_path / "queue-0", iter(accepted(stream))
+    random = Random(stream)
+    for number in range(1, 12):
+        queue = aq.open(path, **SMALL, sector_size=sector_size, durability="deferred")
+        for command in islice(commands, random.randrange(400)):
+            queue.submit(command)
+        if random.random() < 0.3:
+            queue.sync()
+        if random.random() < 0.5:
+            killed = copy_of(path, tmp_path / f"queue-{number}")
+            queue.close()
+            path = killed
+        else:
+            queue.close()
+    with aq.open(path, **SMALL) as queue:
+        for command in commands:
+            queue.submit(command, "deferred")
+    assert_kept(path, final(stream))
+
+
+def chunks(commands: list[aq.MutationCommand], random: Random) -> Iterator[list[aq.MutationCommand]]:
+    remaining = iter(commands)
+    while chunk := list(islice(remaining, random.choice((1, 2, 7, 50, 700)))):
+        yield chunk
+
+
+@pytest.mark.parametrize("stream", STREAMS)
+def test_a_stream_in_batches(tmp_path: Path, stream: str) -> None:
+    commands, expected = accepted(stream), final(stream)
+    random, done = Random(stream), 0
+    with aq.open(tmp_path, **SMALL, durability="deferred") as queue:
+        for chunk in chunks(commands, random):
+            wrong = aq.EnginePauseCommand(done + len(chunk) + 2, 1)
+            with pytest.raises(ValidationError) as refusal:
+                queue.submit_many([*chunk, wrong])
+            assert refusal.value.batch_index == len(chunk)
+            assert queue.sequence == done
+            done += len(queue.submit_many(chunk))
+            assert queue.sequence == done
+        assert state_of(queue) == expected
+    assert_kept(tmp_path, expected)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_random_streams(tmp_path: Path, seed: int) -> None:
+    """The queue and the model give the same verdict on every command, and what is left on disk says the same."""
+    model, source = Model(), CommandSource(Random(seed))
+    with aq.open(tmp_path, **SMALL, durability="deferred") as queue:
+        for _ in range(2500):
+            command = source.next(model)
+            expected: object
+            try:
+                sequence = expected = validate(command, model)
+                model.apply_event(event_of(command, sequence))
+            except ValidationError as error:
+                expected = error
+            verdict: object
+            try:
+                verdict = queue.submit(command).sequence
+            except ValidationError as error:
+                verdict = error
+            assert verdict == expected
+        assert state_of(queue) == model.to_json()
+    assert_kept(tmp_path, model.to_json())

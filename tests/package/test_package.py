@@ -1,0 +1,221 @@
+"""The package as it is installed: what importing it takes, what is public, and what a source distribution holds."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import os
+import subprocess
+import sys
+import tarfile
+import venv
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+import _wal_native
+import actionqueue as aq
+
+TOP = Path(__file__).resolve().parent.parent.parent
+NATIVE = Path(str(_wal_native.__file__)).parent
+NATIVE_MODULES = ("codec", "fault", "fields", "ids", "log", "reader", "rules", "status", "table")
+PUBLIC_MODULES = (
+    "actor", "authority", "budget", "clock", "commands", "errors", "events", "ids", "outcomes", "platform", "projection", "recovery",
+    "run", "run_policy", "states", "store", "subscription", "task",
+)  # fmt: skip
+SECONDS = 300
+
+
+def run(*program: str, **options: Any) -> str:
+    """Run a program away from the source tree and return what it printed."""
+    ended = subprocess.run(program, capture_output=True, text=True, timeout=SECONDS, check=False, **options)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout
+
+
+def public_modules() -> Iterator[ModuleType]:
+    for name in PUBLIC_MODULES:
+        yield importlib.import_module(f"actionqueue.{name}")
+
+
+# --- Importing -------------------------------------------------------------------------------------------------------
+
+
+def test_importing_takes_nothing_that_is_optional(tmp_path: Path) -> None:
+    program = "import sys, actionqueue, actionqueue.inspection; print(*sorted(sys.modules))"
+    loaded = {name.partition(".")[0] for name in run(sys.executable, "-c", program, cwd=tmp_path).split()}
+    assert "actionqueue" in loaded
+    assert not loaded & {"numpy", "click", "rich", "cffi", "pytest", "hypothesis", "prometheus_client", "opentelemetry", "pyarrow"}
+
+
+@pytest.mark.parametrize("name", NATIVE_MODULES)
+def test_a_missing_native_module_is_an_import_error(tmp_path: Path, name: str) -> None:
+    """It is never replaced by something slow, nor left out quietly."""
+    program = f"""
+import sys
+sys.modules["_wal_native.{name}"] = None
+try:
+    import actionqueue, actionqueue.inspection
+except ImportError as error:
+    print("refused", "_wal_native.{name}" in str(error))
+"""
+    assert run(sys.executable, "-c", program, cwd=tmp_path) == "refused True\n"
+
+
+@pytest.mark.parametrize("name", ["_wal_native", *(f"_wal_native.{name}" for name in NATIVE_MODULES), "actionqueue.store"])
+def test_any_module_can_be_imported_first(tmp_path: Path, name: str) -> None:
+    run(sys.executable, "-W", "error", "-c", f"import {name}, actionqueue; actionqueue.open", cwd=tmp_path)
+
+
+def test_types_are_installed_with_the_package() -> None:
+    for package in (aq, _wal_native):
+        assert (Path(str(package.__file__)).parent / "py.typed").is_file()
+    for name in NATIVE_MODULES:
+        module = importlib.import_module(f"_wal_native.{name}")
+        assert str(module.__file__).endswith((".so", ".pyd"))
+        assert (NATIVE / f"{name}.pyi").is_file(), f"{name} has no stub"
+
+
+# --- What is public --------------------------------------------------------------------------------------------------
+
+
+def test_every_public_name_is_there_once() -> None:
+    assert len(set(aq.__all__)) == len(aq.__all__)
+    for name in aq.__all__:
+        assert hasattr(aq, name)
+    exported: dict[str, Any] = {}
+    exec("from actionqueue import *", exported)  # noqa: S102 -- what a star import gives
+    assert set(aq.__all__) <= set(exported)
+
+
+def test_every_public_class_and_function_is_exported() -> None:
+    for module in public_modules():
+        assert set(module.__all__) <= set(aq.__all__)
+        for name, value in vars(module).items():
+            is_own = getattr(value, "__module__", None) == module.__name__
+            if is_own and not name.startswith("_") and (inspect.isclass(value) or inspect.isfunction(value)):
+                assert name in module.__all__, f"{module.__name__}.{name} is public and not exported"
+    # Nothing from elsewhere comes along under a public name.
+    for name, value in vars(aq).items():
+        if not name.startswith("_") and not inspect.ismodule(value):
+            assert name in aq.__all__, f"actionqueue.{name} is not exported"
+
+
+def members_of(cls: type) -> Iterator[tuple[str, object]]:
+    for base in cls.__mro__:
+        if base.__module__.partition(".")[0] in {"actionqueue", "_wal_native"}:
+            for name, value in vars(base).items():
+                is_callable = inspect.isroutine(value) or isinstance(value, (property, classmethod, staticmethod))
+                if is_callable and not name.startswith("_"):
+                    yield f"{base.__module__}.{base.__qualname__}.{name}", getattr(cls, name, value)
+
+
+def test_every_public_object_tells_what_it_is() -> None:
+    assert aq.__doc__
+    undocumented = [module.__name__ for module in public_modules() if not module.__doc__]
+    for name in aq.__all__:
+        value = getattr(aq, name)
+        if inspect.isclass(value) or inspect.isroutine(value):
+            # An inherited one would tell of something else; a struct's is made of its signature where it has none.
+            text = value.__doc__ or ""
+            if not text or text.startswith(f"{name}("):
+                undocumented.append(name)
+        if inspect.isclass(value):
+            undocumented += [member for member, routine in members_of(value) if not inspect.getdoc(routine)]
+    assert sorted(set(undocumented)) == []
+
+
+def test_the_version_is_the_installed_one() -> None:
+    assert aq.__version__.count(".") == 2
+    assert aq.__version__ in aq.__all__ or "__version__" in aq.__all__
+
+
+# --- The tree --------------------------------------------------------------------------------------------------------
+
+# What tools leave behind; everything else is the project's.
+LEFT_OVER = {"build", "dist", "__pycache__", "node_modules"}
+MACHINE_PATHS = ["/".join(["", *parts]) for parts in (("work", "main"), ("work", "shared"), ("root", ""), ("home", ""), ("Users", ""))]
+
+
+def files_of_the_project() -> list[Path]:
+    """Return the project's files, those in hidden directories and in environments left out."""
+    found: list[Path] = []
+    for directory, names, files in os.walk(TOP):
+        here = Path(directory)
+        names[:] = [
+            name
+            for name in names
+            if name not in LEFT_OVER and not name.endswith(".egg-info") and not (here / name / "pyvenv.cfg").exists()
+            and (not name.startswith(".") or name in {".github", ".ci"})
+        ]  # fmt: skip
+        found += [here / name for name in files if not name.endswith((".so", ".pyd", ".pyc", ".o", ".a"))]
+    return found
+
+
+def test_nothing_names_a_path_of_some_machine() -> None:
+    for file in files_of_the_project():
+        content = file.read_bytes()
+        for path in MACHINE_PATHS:
+            assert path.encode() not in content, f"{file.relative_to(TOP)} names {path}"
+
+
+# --- The source distribution -----------------------------------------------------------------------------------------
+
+
+def directories_of_tools(tmp_path: Path) -> list[str]:
+    """Return where the build's requirements can be imported from: this environment's, or else new ones."""
+    specs = [importlib.util.find_spec(name) for name in ("setuptools", "Cython")]
+    if all(specs):
+        return sorted({str(Path(str(spec.origin)).parent.parent) for spec in specs if spec is not None})
+    target = tmp_path / "tools"
+    run(sys.executable, "-m", "pip", "install", "--quiet", "--target", str(target), "setuptools>=77", "Cython>=3.1,<4")
+    return [str(target)]
+
+
+def copy_of_the_project(to: Path) -> Path:
+    for file in files_of_the_project():
+        copy = to / file.relative_to(TOP)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(file.read_bytes())
+    return to
+
+
+@pytest.mark.package
+def test_a_source_distribution_is_complete_and_installs_in_a_new_environment(tmp_path: Path) -> None:
+    source = copy_of_the_project(tmp_path / "source")
+    tools = directories_of_tools(tmp_path)
+    # Nothing that is installed here must help: only the tools and the run-time dependencies are shared.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "ACTIONQUEUE_", "PIP_"))}
+    with_tools = environment | {"PYTHONPATH": os.pathsep.join(tools), "ACTIONQUEUE_DEBUG": "1"}  # compiles faster
+
+    build = "import sys; from setuptools import build_meta; print(build_meta.build_sdist(sys.argv[1]))"
+    name = run(sys.executable, "-c", build, str(tmp_path / "dist"), cwd=source, env=with_tools).splitlines()[-1]
+    distribution = tmp_path / "dist" / name
+    with tarfile.open(distribution) as archive:
+        held = {member.name.partition("/")[2] for member in archive.getmembers() if member.isfile()}
+    wanted = {str(file.relative_to(source)) for file in source.rglob("src/**/*") if file.is_file() and "egg-info" not in str(file)}
+    assert wanted <= held
+    kinds = {Path(file).suffix for file in wanted}
+    assert {".pyx", ".pxd", ".pyi", ".c", ".h", ".py", ".typed"} <= kinds
+    assert {"LICENSE", "README.md", "pyproject.toml", "setup.py"} <= held
+
+    fresh = tmp_path / "environment"
+    venv.create(fresh, with_pip=True)
+    python = str(fresh / "bin" / "python")
+    install = ("-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--no-build-isolation")
+    run(python, *install, str(distribution), cwd=tmp_path, env=with_tools)
+    [site_packages] = fresh.glob("lib/python*/site-packages")
+    dependencies = {str(Path(str(importlib.import_module(name).__file__)).parent.parent) for name in ("msgspec", "croniter")}
+    (site_packages / "dependencies.pth").write_text("\n".join(sorted(dependencies)), encoding="utf-8")
+    where = run(python, "-c", "import actionqueue; print(actionqueue.__file__)", cwd=tmp_path, env=environment)
+    assert Path(where.strip()).is_relative_to(site_packages)
+    for file in ("_wal_native/py.typed", "actionqueue/py.typed", *(f"_wal_native/{name}.pyi" for name in NATIVE_MODULES)):
+        assert (site_packages / file).is_file()
+    assert not list(site_packages.rglob("_wal_native/*.pyx"))
+    smoke = tmp_path / "smoke.py"
+    smoke.write_bytes((TOP / "tests" / "package" / "smoke.py").read_bytes())
+    assert "passed" in run(python, str(smoke), cwd=tmp_path, env=environment)

@@ -1,0 +1,347 @@
+"""A queue that is open when its process forks: it stays the parent's, and the child can do it no harm."""
+
+from __future__ import annotations
+
+import gc
+import multiprocessing
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import actionqueue as aq
+from actionqueue import store
+from actionqueue.errors import ForkedError, LockedError, Written
+from queue_tools import CHILD_SECONDS, IN_MEMORY, SMALL, in_child, log_bytes, replayed, state_of, task_create
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="actionqueue-", dir=IN_MEMORY) as made:
+        yield Path(made)
+
+
+ENTRIES: dict[str, Callable[[aq.ActionQueue], Any]] = {
+    "submit": lambda queue: queue.submit(task_create()),
+    "submit deferred": lambda queue: queue.submit(task_create(), "deferred"),
+    "submit_many": lambda queue: queue.submit_many([task_create()]),
+    "batch": lambda queue: queue.batch().__exit__(None, None, None),
+    "sync": lambda queue: queue.sync(),
+    "stats": lambda queue: queue.stats(),
+    "durable_sequence": lambda queue: queue.durable_sequence,
+    "with": lambda queue: queue.__enter__(),
+}
+
+
+def refusals(queue: aq.ActionQueue) -> dict[str, str]:
+    """Return what each entry raises."""
+    said: dict[str, str] = {}
+    for name, entry in ENTRIES.items():
+        try:
+            entry(queue)
+        except ForkedError as error:
+            said[name] = "forked" if error.written is Written.NO else "forked, but written"
+        except BaseException as error:
+            said[name] = repr(error)
+        else:
+            said[name] = "accepted"
+    return said
+
+
+ALL_REFUSED = dict.fromkeys(ENTRIES, "forked")
+
+
+def test_every_entry_refuses_in_the_child_and_the_parent_goes_on(tmp_path: Path) -> None:
+    with aq.open(tmp_path, **SMALL) as queue:
+        queue.submit(task_create())
+        queue.submit(task_create(), "deferred")
+        before = log_bytes(tmp_path)
+
+        def child() -> Any:
+            said = refusals(queue)
+            queue.close()
+            queue.close()
+            with pytest.raises(ForkedError):
+                queue.submit(task_create())
+            return said, state_of(queue), queue.sequence, repr(queue)
+
+        said, state, sequence, text = in_child(child)
+        assert said == ALL_REFUSED
+        assert (state, sequence) == (state_of(queue), 2)
+        assert "forked" in text
+        assert log_bytes(tmp_path) == before
+        for _ in range(10):
+            queue.submit(task_create(b"x" * 30_000))
+        with pytest.raises(LockedError):
+            aq.open(tmp_path)
+    with aq.open(tmp_path) as queue:
+        assert queue.recovery.is_clean
+        assert queue.sequence == 12
+
+
+def test_a_grandchild_is_refused_too(tmp_path: Path) -> None:
+    with aq.open(tmp_path) as queue:
+        assert in_child(lambda: in_child(lambda: refusals(queue))) == ALL_REFUSED
+        assert queue.submit(task_create()).sequence == 1
+
+
+def test_closing_and_collecting_in_the_child_does_nothing_to_the_parent(tmp_path: Path) -> None:
+    queue = aq.open(tmp_path)
+    queue.submit(task_create(), "deferred")
+    before = log_bytes(tmp_path)
+    holder = [queue]
+    del queue
+
+    def child() -> None:
+        holder[0].close()
+        holder.clear()
+        gc.collect()
+
+    in_child(child)
+    assert log_bytes(tmp_path) == before
+    assert holder[0].submit(task_create()).sequence == 2
+    with pytest.raises(LockedError):
+        aq.open(tmp_path)
+    holder[0].close()
+    assert replayed(tmp_path).latest_sequence == 2
+
+
+FINALIZING_CHILD = """
+import os, sys
+import actionqueue as aq
+
+queue = aq.open(sys.argv[1])
+task = lambda: aq.TaskCreateCommand(None, aq.TaskSpec(payload=b"x"), 1)
+queue.submit(task(), "deferred")
+child = os.fork()
+if child:
+    assert os.waitpid(child, 0)[1] == 0
+    assert queue.submit(task()).sequence == 2
+    try:
+        aq.open(sys.argv[1])
+    except aq.LockedError as error:
+        assert error.pid == os.getpid()
+    else:
+        raise AssertionError("the child gave the lock away")
+    queue.submit(task(), "deferred")
+    print("parent", queue.sequence)
+"""
+
+
+def test_a_child_that_ends_like_any_program_leaves_the_parent_unharmed(tmp_path: Path) -> None:
+    """The child finalizes its interpreter, as a forked worker that returns does."""
+    program = [sys.executable, "-W", "error::ResourceWarning", "-c", FINALIZING_CHILD, str(tmp_path)]
+    ended = subprocess.run(program, capture_output=True, text=True, timeout=CHILD_SECONDS, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "parent 3\n", "")
+    assert replayed(tmp_path).latest_sequence == 3
+
+
+def test_the_child_may_open_queues_of_its_own(tmp_path: Path) -> None:
+    queue = aq.open(tmp_path / "parent")
+    queue.submit(task_create())
+
+    def child() -> int:
+        with pytest.raises(LockedError) as refusal:
+            aq.open(tmp_path / "parent")
+        assert refusal.value.pid == os.getppid()
+        with aq.open(tmp_path / "child", **SMALL) as mine:
+            mine.submit_many([task_create(b"x" * 20_000) for _ in range(9)])
+            return mine.submit(task_create()).sequence
+
+    assert in_child(child) == 10
+    queue.close()
+
+    def successor() -> int:
+        with aq.open(tmp_path / "parent") as mine:
+            return mine.submit(task_create()).sequence
+
+    assert in_child(successor) == 2
+    assert replayed(tmp_path / "child").latest_sequence == 10
+
+
+def test_a_child_that_outlives_its_parent_does_not_keep_the_lock(tmp_path: Path) -> None:
+    told, tell = os.pipe()
+    answers, answer = os.pipe()
+    parent = os.fork()
+    if parent == 0:
+        try:
+            queue = aq.open(tmp_path)
+            queue.submit(task_create(), "deferred")
+            if os.fork() == 0:
+                os.close(tell)
+                os.read(told, 1)  # until the test has looked
+                os.write(answer, b"done" if refusals(queue) == ALL_REFUSED else b"no..")
+            else:
+                os.kill(os.getpid(), signal.SIGKILL)
+        finally:
+            os._exit(0)
+    os.close(told)
+    os.close(answer)
+    assert os.WIFSIGNALED(os.waitpid(parent, 0)[1])
+    try:
+        with aq.open(tmp_path) as queue:
+            assert queue.sequence == 1
+            assert not queue.recovery.is_clean
+            assert queue.submit(task_create()).sequence == 2
+    finally:
+        os.close(tell)
+    assert select.select([answers], [], [], CHILD_SECONDS)[0]
+    assert os.read(answers, 4) == b"done"
+    os.close(answers)
+    assert replayed(tmp_path).latest_sequence == 2
+
+
+class Blocker:
+    """Stands where commands are validated, and holds a thread there until it is let go."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, after: int) -> None:
+        self.reached, self.go = threading.Event(), threading.Event()
+        self.after = after
+        self.validate = store.validate
+        monkeypatch.setattr(store, "validate", self)
+
+    def __call__(self, *arguments: Any) -> int:
+        self.after -= 1
+        if self.after == 0:
+            self.reached.set()
+            assert self.go.wait(CHILD_SECONDS)
+        return self.validate(*arguments)
+
+
+@pytest.mark.parametrize("call", ["submit", "submit_many"])
+def test_a_fork_while_another_thread_is_inside_a_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    with aq.open(tmp_path) as queue:
+        queue.submit(task_create())
+        blocker = Blocker(monkeypatch, after=1 if call == "submit" else 3)
+        if call == "submit":
+            thread = threading.Thread(target=queue.submit, args=(task_create(),))
+        else:
+            thread = threading.Thread(target=queue.submit_many, args=([task_create() for _ in range(3)],))
+        thread.start()
+        assert blocker.reached.wait(CHILD_SECONDS)
+        try:
+            said, sequence, count = in_child(lambda: (refusals(queue), queue.sequence, len(queue.projection.tasks())))
+        finally:
+            blocker.go.set()
+            thread.join()
+        assert said == ALL_REFUSED
+        # A batch that was on its way is the parent's; the child never sees a part of it.
+        assert (sequence, count) == (1, 1)
+        assert queue.sequence == (2 if call == "submit" else 4)
+
+
+def test_many_forks_under_load(directory: Path) -> None:
+    queue = aq.open(directory, **SMALL)
+    is_done = threading.Event()
+    acknowledged: list[int] = []
+
+    def work(durability: str, size: int) -> None:
+        while not is_done.is_set():
+            outcomes = queue.submit_many([task_create(bytes(size)), task_create()], durability)
+            acknowledged.extend(outcome.sequence for outcome in outcomes)
+            acknowledged.append(queue.submit(task_create(), durability).sequence)
+            queue.projection.task_ids()
+
+    loads = [("immediate", 10), ("deferred", 10), ("deferred", 9000), ("deferred", 70_000)]
+    threads = [threading.Thread(target=work, args=load) for load in loads]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(100):
+            said, sequence = in_child(lambda: (refusals(queue), queue.projection.latest_sequence))
+            assert said == ALL_REFUSED
+            assert 0 <= sequence <= queue.sequence
+    finally:
+        is_done.set()
+        for thread in threads:
+            thread.join()
+    state = state_of(queue)
+    queue.close()
+    assert sorted(acknowledged) == list(range(1, queue.sequence + 1))
+    assert replayed(directory).to_json() == state
+
+
+def test_a_child_forked_while_another_thread_opens_queues_keeps_no_lock(directory: Path) -> None:
+    """Only what the child inherits counts: it sleeps in a read until the test has looked."""
+    is_done = threading.Event()
+    failures: list[BaseException] = []
+
+    def open_and_close() -> None:
+        number = 0
+        while not is_done.is_set() and not failures:
+            path = directory / str(number % 5)
+            number += 1
+            for _ in range(2):
+                try:
+                    aq.open(path, **SMALL).close()
+                except LockedError as error:
+                    failures.append(error)
+
+    thread = threading.Thread(target=open_and_close)
+    thread.start()
+    children: list[int] = []
+    told, tell = os.pipe()
+    try:
+        for _ in range(60):
+            child = os.fork()
+            if child == 0:
+                os.close(tell)
+                os.read(told, 1)
+                os._exit(0)
+            children.append(child)
+    finally:
+        is_done.set()
+        thread.join()
+        os.close(tell)
+        os.close(told)
+        for child in children:
+            os.waitpid(child, 0)
+    assert failures == []
+
+
+def child_of_multiprocessing(queue: aq.ActionQueue, answers: Any) -> None:
+    answers.put((refusals(queue), queue.sequence))
+
+
+def test_multiprocessing_with_fork(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    with aq.open(tmp_path) as queue:
+        queue.submit(task_create())
+        answers = context.SimpleQueue()
+        child = context.Process(target=child_of_multiprocessing, args=(queue, answers))
+        child.start()
+        assert answers.get() == (ALL_REFUSED, 1)
+        child.join()
+        assert child.exitcode == 0
+        with context.Pool(2) as pool:
+            assert pool.map(os.path.isdir, [str(tmp_path)] * 8) == [True] * 8
+        assert queue.submit(task_create()).sequence == 2
+    assert replayed(tmp_path).latest_sequence == 2
+
+
+def test_multiprocessing_with_spawn(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    with aq.open(tmp_path) as queue:
+        queue.submit(task_create())
+        with pytest.raises(TypeError):
+            context.Process(target=print, args=(queue,)).start()
+        with context.Pool(1) as pool:
+            with pytest.raises(LockedError) as refusal:
+                pool.apply(aq.open, (str(tmp_path),))
+            assert refusal.value.pid == os.getpid()
+            queue.close()
+            # What it returns cannot be sent, but the queue was opened.
+            with pytest.raises(multiprocessing.pool.MaybeEncodingError):
+                pool.apply(aq.open, (str(tmp_path),))
+    with aq.open(tmp_path) as queue:
+        assert queue.sequence == 1
