@@ -43,7 +43,7 @@ test: $(VENV)/installed $(VENV)/test-tools
 lint: $(VENV)/installed $(VENV)/test-tools $(VENV)/lint-tools
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/stubtest --concise --ignore-missing-stub --allowlist tests/stubtest-allowlist.txt _wal_native
+	$(BIN)/stubtest --concise --ignore-disjoint-bases --ignore-unused-allowlist --allowlist tests/stubtest-allowlist.txt _wal_native
 	$(CC) -std=c11 -O2 -fsyntax-only -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror src/_wal_native/core/*.c
 
 sanitize: $(VENV)/installed $(VENV)/test-tools

@@ -9,27 +9,24 @@ from collections.abc import Iterable, Sequence
 from random import Random
 from typing import Any
 
-from model import TRANSITIONS, Model
-
 from actionqueue import commands as c
 from actionqueue.actor import ActorRegistration, DepartmentId
 from actionqueue.budget import BudgetDimension
 from actionqueue.ids import ActorId, AttemptId, LedgerEntryId, RunId, SubscriptionId, TaskId, TenantId
 from actionqueue.platform import Capability, LedgerEntry, Role, TenantRegistration
 from actionqueue.run import AttemptOutcome, RunInstance
+from actionqueue.run_policy import Cron, Once, Repeat
 from actionqueue.states import RunState
 from actionqueue.subscription import EventFilter
 from actionqueue.task import (
     ConcurrencyKeyHoldPolicy,
-    Cron,
-    Once,
-    Repeat,
     SafetyLevel,
     TaskConstraints,
     TaskMetadata,
     TaskPayload,
     TaskSpec,
 )
+from model import TRANSITIONS, Model
 
 LEASE_KINDS = ("lease_acquire", "lease_heartbeat", "lease_expire", "lease_release")
 RUN_KINDS = ("run_state_transition", "attempt_start", "attempt_finish", *LEASE_KINDS, "run_suspend", "run_resume")

@@ -7,8 +7,6 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
-from model import Model
-
 import actionqueue as aq
 from _wal_native.codec import encode_event
 from _wal_native.log import open_log
@@ -19,6 +17,7 @@ from actionqueue.jsonform.projection import projection_to_json
 from actionqueue.outcomes import MutationOutcome
 from actionqueue.projection import Projection
 from actionqueue.states import DurabilityPolicy
+from model import Model
 
 
 class ListWriter:

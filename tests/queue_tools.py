@@ -92,7 +92,7 @@ def in_child(work: Callable[[], Any]) -> Any:
         os.kill(child, signal.SIGKILL)
     status = os.waitpid(child, 0)[1]
     assert said, f"the child ended with wait status {status} and without an answer"
-    is_result, value = pickle.loads(said)  # noqa: S301 -- the child is a copy of this process
+    is_result, value = pickle.loads(said)
     assert is_result, value
     return value
 

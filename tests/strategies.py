@@ -9,9 +9,7 @@ from __future__ import annotations
 from random import Random
 from typing import Any, TypeVar
 
-from command_source import CommandSource
 from hypothesis import strategies as st
-from model import Model
 
 from actionqueue import commands as c
 from actionqueue import events as e
@@ -31,14 +29,11 @@ from actionqueue.ids import (
 from actionqueue.mapping import event_of
 from actionqueue.platform import Capability, LedgerEntry, Role, TenantRegistration
 from actionqueue.run import AttemptOutcome, RunInstance
+from actionqueue.run_policy import Cron, Once, Repeat, RunPolicy
 from actionqueue.states import AttemptResultKind, RunState
 from actionqueue.subscription import EventFilter
 from actionqueue.task import (
     ConcurrencyKeyHoldPolicy,
-    Cron,
-    Once,
-    Repeat,
-    RunPolicy,
     SafetyLevel,
     TaskConstraints,
     TaskMetadata,
@@ -46,6 +41,8 @@ from actionqueue.task import (
     TaskSpec,
 )
 from actionqueue.validation import validate
+from command_source import CommandSource
+from model import Model
 
 # --- Numbers, texts, bytes -------------------------------------------------------------------------------------------
 

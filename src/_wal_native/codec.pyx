@@ -56,8 +56,14 @@ cdef extern from *:
 cdef object Once, RunInstance, TaskConstraints, TaskMetadata, TaskPayload, TaskSpec
 
 from actionqueue.run import RunInstance
+from actionqueue.run_policy import Cron, Once, Repeat
 from actionqueue.task import (
-    ConcurrencyKeyHoldPolicy, Cron, Once, Repeat, SafetyLevel, TaskConstraints, TaskMetadata, TaskPayload, TaskSpec,
+    ConcurrencyKeyHoldPolicy,
+    SafetyLevel,
+    TaskConstraints,
+    TaskMetadata,
+    TaskPayload,
+    TaskSpec,
 )
 
 

@@ -14,6 +14,7 @@ from _wal_native.status cimport raise_status
 from _wal_native.table cimport StateTable
 
 import os
+import threading
 import weakref
 
 from actionqueue.errors import ClosedError, ForkedError, InvalidFieldError, RecordTooLarge
@@ -26,15 +27,19 @@ if aqw_fork_watch() != 0:
 
 cdef object open_logs = weakref.WeakSet()
 
+# Held while a log is being opened or closed, and by a fork: a child must know every descriptor that it inherits.
+cdef object life_lock = threading.RLock()
+
 
 def abandon_all():
     """In a forked child: close the descriptors of the parent's logs, so that the child does not keep the parent's locks."""
+    life_lock.release()
     for log in list(open_logs):
         (<Log?>log).abandon()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=abandon_all)
+    os.register_at_fork(before=life_lock.acquire, after_in_parent=life_lock.release, after_in_child=abandon_all)
 
 
 cdef struct Lane:
@@ -238,8 +243,9 @@ cdef class Log:
         cdef aqw_fault fault
         cdef aqw_status status
         self.check()
-        with nogil:
-            status = aqw_log_close(self.log, &fault)
+        with life_lock:
+            with nogil:
+                status = aqw_log_close(self.log, &fault)
         if status != AQW_OK:
             raise_log_fault(status, &fault)
 
@@ -273,11 +279,13 @@ def open_log(str directory, StateTable table not None, *, bint may_create, uint6
     options.log.now = now
     options.may_create = may_create
     options.holder = holder_text
-    with nogil:
-        status = aqw_recover(aqw_io_system(), c_path, &options, table.table, &log.log, &report, &fault)
+    with life_lock:
+        with nogil:
+            status = aqw_recover(aqw_io_system(), c_path, &options, table.table, &log.log, &report, &fault)
+        if status == AQW_OK:
+            open_logs.add(log)
     if status != AQW_OK:
         raise_open_fault(&fault)
-    open_logs.add(log)
     fields = dict(report)
     fields["is_created"] = bool(report.is_created)
     fields["is_clean"] = bool(report.is_clean)

@@ -144,6 +144,9 @@ cdef object subscription_tuple(const aqw_table *table, uint32_t row):
 cdef object actor_tuple(const aqw_table *table, uint32_t row):
     cdef aqw_actor_view actor
     aqw_table_actor(table, row, &actor)
+    # Building the registration may run a finalizer, which may register the actor anew and so free these bytes.
+    cdef bytes kept = bytes_of(actor.registration)
+    actor.registration.data = <const uint8_t *><const char *>kept
     return (
         registration_from_c(id_from_data(ActorId, actor.actor_id), actor.registration),
         actor.registered_at,

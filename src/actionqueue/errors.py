@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import reprlib
 from enum import StrEnum
-from typing import Any, ClassVar, dataclass_transform, Self, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar, Self, dataclass_transform
 
 if TYPE_CHECKING:
     from actionqueue.budget import BudgetDimension
@@ -590,7 +590,7 @@ class LockedError(OpenError):
         holder = "another handle" if self.pid is None else f"process {self.pid}"
         where = "" if self.host is None else f" on {self.host}"
         since = "" if self.started is None else f" since {self.started}"
-        return f"{self.path} is held by {holder}{where}{since}; close it there, or open read-only"
+        return f"{self.path} is held by {holder}{where}{since}; close it there first"
 
 
 class CorruptLogError(OpenError):

@@ -66,7 +66,7 @@ def ensure_unlocked(path: str | os.PathLike[str]) -> str:
     """Return the queue's real path, or raise LockedError while a writer holds it, NotAQueueError where there is none."""
     directory = os.path.realpath(os.fspath(path))
     try:
-        if not stat.S_ISDIR(os.stat(directory).st_mode):
+        if not stat.S_ISDIR(Path(directory).stat().st_mode):
             raise NotAQueueError(directory)
     except (FileNotFoundError, NotADirectoryError):
         raise NotAQueueError(directory) from None

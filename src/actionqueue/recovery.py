@@ -47,7 +47,8 @@ class RecoveryReport(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         if self.is_created:
             return "created a new queue"
         end = "after a clean close" if self.is_clean else "after an unclean end"
-        text = f"replayed {self.events} events from {self.segments} segments {end} in {self.seconds:.3f} s"
+        files = f"{self.segments} segment" if self.segments == 1 else f"{self.segments} segments"
+        text = f"replayed {self.events} events from {files} {end} in {self.seconds:.3f} s"
         if self.ring_events:
             text += f"; {self.ring_events} came from the ring"
         if self.drop_reason is not None:

@@ -121,8 +121,8 @@ class ActionQueue:
     """An open queue: submits commands, and answers queries on what they add up to.
 
     Made by :func:`actionqueue.open`. Every method may be called from any thread. A command is validated, appended and applied under
-    one lock; waiting for the disk happens outside it, and callers who wait at the same time share a sync. So the projection may run ahead of
-    :attr:`durable_sequence`; what is not durable yet was not acknowledged as IMMEDIATE to anyone.
+    one lock; waiting for the disk happens outside it, and callers who wait at the same time share a sync. So the projection may run ahead
+    of :attr:`durable_sequence`; what is not durable yet was not acknowledged as IMMEDIATE to anyone.
 
     After a failed write or sync the handle is poisoned: every later call raises PoisonedError, the projection stays readable, and the
     remedy is to close the queue and open it again.
@@ -240,7 +240,7 @@ class ActionQueue:
                     sequence = validate(command, projection)
                     log.batch_add(event_of(command, sequence))
                 except ValidationError as error:
-                    raise error.at_batch_index(index)
+                    raise error.at_batch_index(index) from error.__cause__
                 outcomes.append(MutationOutcome(sequence, applied_of(command)))
             log.batch_commit()
         except BaseException:

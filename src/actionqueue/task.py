@@ -8,17 +8,13 @@ import msgspec
 from _wal_native.fields import ConvertRule, NotNilRule
 from actionqueue.fields import I32, Blob, Checked, NonEmptyText, NonEmptyTexts, PositiveU32, PositiveU64, Text, Texts
 from actionqueue.ids import TaskId, TenantId
-from actionqueue.run_policy import Cron, Once, Repeat, RunPolicy
+from actionqueue.run_policy import Once, RunPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = [
     "ConcurrencyKeyHoldPolicy",
-    "Cron",
-    "Once",
-    "Repeat",
-    "RunPolicy",
     "SafetyLevel",
     "TaskConstraints",
     "TaskMetadata",

@@ -163,12 +163,12 @@ def test_a_file_that_was_done_twice(home: Path) -> None:
 
 def test_a_completed_run_without_success(home: Path) -> None:
     submit(home, lambda _: second_run(paths()[0], aq.AttemptOutcome.failure(""), aq.RunState.COMPLETED))
-    assert "Completed exactly once, if it can be" in failed_claims(home)
+    assert "Every sound file completed exactly once" in failed_claims(home)
 
 
 def test_a_file_that_was_given_up_too_early(home: Path) -> None:
     submit(home, lambda _: second_run(paths()[0], aq.AttemptOutcome.failure(""), aq.RunState.FAILED))
-    assert "Failed for good, if it cannot" in failed_claims(home)
+    assert "Every other file failed, with a reason" in failed_claims(home)
 
 
 def test_a_lease_in_a_pause_and_without_budget(home: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -114,7 +115,7 @@ def test_where_there_is_no_queue_none_is_made(tmp_path: Path, form: tuple[str, .
 @pytest.mark.parametrize("name", READING)
 def test_what_the_system_refuses_is_told(tmp_path: Path, name: str) -> None:
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
-    assert_fails(run(name, tmp_path / "loop" / "queue"), 7, os.strerror(40))
+    assert_fails(run(name, tmp_path / "loop" / "queue"), 7, os.strerror(errno.ELOOP))
 
 
 @pytest.mark.parametrize("name", READING)

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import signal
 import subprocess
 from pathlib import Path
@@ -169,10 +168,8 @@ def test_a_command_that_cannot_be_appended_ends_the_stream_after_its_verdict(tmp
     entry = {"type": "ledger_append", "tenant_id": "1" * 32, "ledger_key": "key", "payload": payload, "timestamp": 1}
     entries = [entry | {"entry_id": f"{number:032x}"} for number in range(100)]
 
-    def limit_files() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (1_200_000, 1_200_000))
-
-    ended = run("submit", tmp_path / "queue", stdin=lines(*entries), preexec_fn=limit_files)
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1_200_000, 1_200_000))"
+    ended = run("submit", tmp_path / "queue", stdin=lines(*entries), program=patched(limit))
     *accepted, last = ended.objects
     assert ended.code == 8
     assert all(verdict["ok"] for verdict in accepted)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -9,10 +10,10 @@ import pytest
 
 import actionqueue as aq
 from actionqueue.cli.exit_codes import MEANINGS, ExitCode, exit_code_of
-from cli_tools import PROGRAM, READING, assert_fails, lines, make_queue, pause_and_resume, run
+from cli_tools import READING, assert_fails, lines, make_queue, patched, pause_and_resume, run
 
 COMMANDS = ("demo", "submit", *READING)
-FULL = Path("/dev/full")
+UNWRITABLE = "import os; os.dup2(os.open(os.devnull, os.O_RDONLY), 1)"
 
 BAD_USAGE = {
     "no command": [],
@@ -78,20 +79,13 @@ def test_the_library_does_not_import_the_extra() -> None:
 @pytest.mark.parametrize("form", [(name, *more) for name in READING for more in ((), ("--json",))], ids=" ".join)
 def test_output_that_cannot_be_written(tmp_path: Path, form: tuple[str, ...]) -> None:
     make_queue(tmp_path / "queue")
-    with FULL.open("wb") as full:
-        ended = subprocess.run(
-            [*PROGRAM, form[0], tmp_path / "queue", *form[1:]], stdout=full, stderr=subprocess.PIPE, text=True, check=False
-        )
-    assert ended.returncode == 7
-    assert ended.stderr == f"actionqueue: error: standard input or output: {os.strerror(28)}\n"
+    ended = run(form[0], tmp_path / "queue", *form[1:], program=patched(UNWRITABLE))
+    assert_fails(ended, 7, f"standard input or output: {os.strerror(errno.EBADF)}")
 
 
 def test_verdicts_that_cannot_be_written(tmp_path: Path) -> None:
-    with FULL.open("wb") as full:
-        command = [*PROGRAM, "submit", tmp_path / "queue"]
-        stdin = lines(*pause_and_resume(1))
-        ended = subprocess.run(command, input=stdin, stdout=full, stderr=subprocess.PIPE, check=False)
-    assert ended.returncode == 7
+    ended = run("submit", tmp_path / "queue", stdin=lines(*pause_and_resume(1)), program=patched(UNWRITABLE))
+    assert_fails(ended, 7, f"standard input or output: {os.strerror(errno.EBADF)}")
     assert run("verify", tmp_path / "queue", "--json").objects[0]["is_clean"]
 
 

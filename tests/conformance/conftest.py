@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from lanes import LANES, LANES_ON_DISK, Lane
 
 

@@ -6,8 +6,6 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
-from lanes import LANES, Lane, lane_over
-from model import Model
 
 from actionqueue import errors
 from actionqueue.budget import BudgetDimension
@@ -44,6 +42,8 @@ from actionqueue.run import AttemptOutcome, RunInstance
 from actionqueue.states import RunState
 from actionqueue.subscription import EventFilter
 from actionqueue.task import TaskSpec
+from lanes import LANES, Lane, lane_over
+from model import Model
 
 S = RunState
 SPEC = TaskSpec(payload=b"payload")

@@ -10,9 +10,6 @@ from random import Random
 from typing import Any
 
 import pytest
-from command_source import CommandSource
-from model import Model
-from queue_tools import SMALL, copy_of, replayed, state_of
 
 import actionqueue as aq
 from actionqueue.errors import ValidationError
@@ -21,6 +18,9 @@ from actionqueue.jsonform.commands import command_from_json
 from actionqueue.jsonform.projection import projection_to_json
 from actionqueue.mapping import event_of
 from actionqueue.validation import validate
+from command_source import CommandSource
+from model import Model
+from queue_tools import SMALL, copy_of, replayed, state_of
 
 VECTORS = Path(__file__).parent.parent / "data" / "vectors"
 STREAMS = ("stream-1", "stream-2", "stream-3")

@@ -470,6 +470,10 @@ class MemoryIo:
         file.locked_by = handle
         return 0
 
+    def _unlock(self, handle: int) -> int:
+        self._file(handle).locked_by = None
+        return 0
+
     def _probe_lock(self, path: Any) -> int:
         file = self.disk.files.get(text(path))
         if file is None:

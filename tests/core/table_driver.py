@@ -6,10 +6,6 @@ from collections.abc import Iterator
 from random import Random
 from typing import Any, Self
 
-from command_source import CommandSource
-from door import ffi, lib
-from model import Model
-
 from _wal_native.codec import (
     capability_from_bytes,
     encode_event,
@@ -25,6 +21,9 @@ from actionqueue.errors import MalformedEventError
 from actionqueue.ids import ActorId, AttemptId, LedgerEntryId, RunId, SubscriptionId, TaskId, TenantId
 from actionqueue.mapping import event_of
 from actionqueue.states import AttemptResultKind, RunState
+from command_source import CommandSource
+from door import ffi, lib
+from model import Model
 
 STATES = tuple(RunState)
 RESULTS = tuple(AttemptResultKind)

@@ -6,12 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-import payload_model as model
 import pytest
-from c_events import END, MALFORMED, NIL, OK, TOO_LARGE, Builder, Decoded, Refused, encode, read
-from door import ffi, lib
 from hypothesis import given
 from hypothesis import strategies as st
+
+import payload_model as model
+from c_events import END, MALFORMED, NIL, OK, TOO_LARGE, Builder, Decoded, Refused, encode, read
+from door import ffi, lib
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "data" / "golden-payloads.json").read_text())
 KINDS = list(model.LAYOUTS)

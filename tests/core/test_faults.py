@@ -14,7 +14,7 @@ from door import lib
 from log_driver import DIRECTORY, CoreError, Log, check, entry, read_stream
 from memory_io import RETRIED, Call, Disk, Fault, Loss, MemoryIo, NoLoss, RandomLoss
 
-IGNORED = frozenset({"close", "truncate", "writeback", "unmap", "map"})
+IGNORED = frozenset({"close", "truncate", "unlock", "writeback", "unmap", "map"})
 """Calls whose failure changes nothing, or costs speed only."""
 
 

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from door import ffi, lib
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from door import ffi, lib
 from table_driver import Memory
 
 OK, NO_MEMORY = lib.AQW_OK, lib.AQW_NO_MEMORY

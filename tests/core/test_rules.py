@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import product
 
 import pytest
+
 from door import lib
 
 STATES = ("scheduled", "ready", "leased", "running", "retry_wait", "suspended", "completed", "failed", "canceled")

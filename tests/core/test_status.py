@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from door import ffi, lib
-
 from _wal_native import status
+from door import ffi, lib
 
 NO_FAILURE = {lib.AQW_OK, lib.AQW_END, lib.AQW_NEEDS_ROOM}
 CODES = {name.removeprefix("AQW_").lower(): code for code, name in ffi.typeof("aqw_status").elements.items() if not name.endswith("_LAST")}

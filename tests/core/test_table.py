@@ -7,11 +7,8 @@ from itertools import pairwise
 from random import Random
 
 import pytest
-from door import ffi, lib
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from model import Model
-from table_driver import SEED, EventSource, Memory, Table, as_c, dump_of, status_name
 
 from actionqueue import events as e
 from actionqueue.budget import BudgetDimension
@@ -22,6 +19,9 @@ from actionqueue.run import RunInstance
 from actionqueue.states import AttemptResultKind, RunState
 from actionqueue.subscription import EventFilter
 from actionqueue.task import TaskSpec
+from door import ffi, lib
+from model import Model
+from table_driver import SEED, EventSource, Memory, Table, as_c, dump_of, status_name
 
 PATIENT = settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=60)
 randoms = st.randoms(use_true_random=False)

@@ -22,7 +22,7 @@ def test_the_program_in_the_readme_runs(tmp_path: Path) -> None:
     refused, state, recovered = done.stdout.splitlines()
     assert "leased" in refused
     assert state.startswith("leased Lease(owner='worker-1'")
-    assert recovered.startswith("replayed 5 events from 1 segments after a clean close")
+    assert recovered.startswith("replayed 5 events from 1 segment after a clean close")
 
 
 def test_the_programs_first_screen_is_short() -> None:

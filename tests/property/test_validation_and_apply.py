@@ -5,11 +5,8 @@ from __future__ import annotations
 from random import Random
 
 import pytest
-from command_source import CommandSource
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from model import Model
-from strategies import build_stream, command_sources, commands, events
 
 from actionqueue.commands import MutationCommand
 from actionqueue.errors import (
@@ -28,6 +25,9 @@ from actionqueue.jsonform.projection import projection_to_json
 from actionqueue.mapping import event_of
 from actionqueue.projection import Projection
 from actionqueue.validation import validate
+from command_source import CommandSource
+from model import Model
+from strategies import build_stream, command_sources, commands, events
 
 
 class Pair:

@@ -276,9 +276,8 @@ def test_a_poisoned_queue_keeps_its_ring_for_the_recovery(tmp_path: Path) -> Non
         queue = aq.open(tmp_path / "queue", segment_size=2**20, durability="deferred")
         for _ in range(50):
             queue.submit(task_create(b"x" * 1000))
-        with file_size_limit(queue.stats()["segment_used"] - 20_000):
-            with pytest.raises(PartialDurabilityError):
-                queue.sync()
+        with file_size_limit(queue.stats()["segment_used"] - 20_000), pytest.raises(PartialDurabilityError):
+            queue.sync()
         copy_of(tmp_path / "queue", tmp_path / "killed")
         queue.close()
 

@@ -178,10 +178,12 @@ def test_a_child_that_outlives_its_parent_does_not_keep_the_lock(tmp_path: Path)
             queue = aq.open(tmp_path)
             queue.submit(task_create(), "deferred")
             if os.fork() == 0:
+                os.write(answer, b"here")
                 os.close(tell)
                 os.read(told, 1)  # until the test has looked
                 os.write(answer, b"done" if refusals(queue) == ALL_REFUSED else b"no..")
             else:
+                os.read(answers, 4)
                 os.kill(os.getpid(), signal.SIGKILL)
         finally:
             os._exit(0)

@@ -7,7 +7,6 @@ acknowledged. It is ended by a timer of the kernel's, which strikes between any 
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import struct
 import tempfile
@@ -88,9 +87,8 @@ class Plan:
 
 @contextmanager
 def directory() -> Iterator[Path]:
-    made = tempfile.mkdtemp(prefix="actionqueue-", dir=IN_MEMORY)
-    yield Path(made)
-    shutil.rmtree(made)
+    with tempfile.TemporaryDirectory(prefix="actionqueue-", dir=IN_MEMORY) as made:
+        yield Path(made)
 
 
 def killed_child(work: Callable[[Callable[[int], None]], None]) -> list[int]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import socket
 import stat
+import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -215,7 +216,7 @@ def test_a_second_opener_is_told_who_holds_the_queue(tmp_path: Path) -> None:
 
 
 def test_the_holder_in_another_process(tmp_path: Path) -> None:
-    with Opener(tmp_path) as holder:
+    with Opener() as holder:
         assert holder.opens(tmp_path) == "won"
         with pytest.raises(LockedError) as refusal:
             aq.open(tmp_path)
@@ -237,7 +238,7 @@ def test_a_lock_file_that_says_nothing_useful(tmp_path: Path) -> None:
 class Opener:
     """A process of its own that opens queues when it is told to, and holds them until it is told to let go."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self) -> None:
         asked, self.asks = os.pipe()
         self.answers, answer = os.pipe()
         self.pid = os.fork()
@@ -281,7 +282,7 @@ class Opener:
         os.write(self.asks, b"\n")
         assert self.answer() == "done"
 
-    def __enter__(self) -> Opener:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_exception: object) -> None:
@@ -290,9 +291,14 @@ class Opener:
         os.waitpid(self.pid, 0)
 
 
-def test_of_two_processes_exactly_one_wins(tmp_path_factory: pytest.TempPathFactory) -> None:
-    base = Path(IN_MEMORY or tmp_path_factory.mktemp("races"), f"races-{os.getpid()}")
-    with Opener(base) as first, Opener(base) as second:
+@pytest.fixture
+def base() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="actionqueue-", dir=IN_MEMORY) as made:
+        yield Path(made)
+
+
+def test_of_two_processes_exactly_one_wins(base: Path) -> None:
+    with Opener() as first, Opener() as second:
         for race in range(200):
             path = base / str(race // 2)  # new in half of the races
             first.ask(path)
@@ -304,11 +310,9 @@ def test_of_two_processes_exactly_one_wins(tmp_path_factory: pytest.TempPathFact
                 assert set(answers.values()) - {"won"} <= {str(winners[0]), "0"}
             first.lets_go()
             second.lets_go()
-    remove(base)
 
 
-def test_of_many_threads_exactly_one_wins(tmp_path_factory: pytest.TempPathFactory) -> None:
-    base = Path(IN_MEMORY or tmp_path_factory.mktemp("races"), f"thread-races-{os.getpid()}")
+def test_of_many_threads_exactly_one_wins(base: Path) -> None:
     count = 4
     for race in range(100):
         won: list[aq.ActionQueue] = []
@@ -334,13 +338,6 @@ def test_of_many_threads_exactly_one_wins(tmp_path_factory: pytest.TempPathFacto
         assert (len(won), len(lost), others) == (1, count - 1, [])
         won[0].submit(task_create(), "deferred")
         won[0].close()
-    remove(base)
-
-
-def remove(base: Path) -> None:
-    for path in sorted(base.rglob("*"), reverse=True):
-        path.rmdir() if path.is_dir() else path.unlink()
-    base.rmdir()
 
 
 # --- Damage ----------------------------------------------------------------------------------------------------------

@@ -53,6 +53,11 @@ class Interrupter:
             pass
 
 
+def refused(queue: aq.ActionQueue) -> None:
+    with pytest.raises(ValidationError):
+        queue.submit(REFUSED)
+
+
 def refused_batch(queue: aq.ActionQueue) -> None:
     try:
         queue.submit_many([task_create(), task_create(), REFUSED])
@@ -76,7 +81,7 @@ WORKS: dict[str, Callable[[aq.ActionQueue], Any]] = {
     "submit_many_large": lambda queue: queue.submit_many([task_create(b"batch" + bytes(30_000)) for _ in range(3)]),
     "batch": batch,
     "refused_batch": refused_batch,
-    "refused": lambda queue: pytest.raises(ValidationError, queue.submit, REFUSED),
+    "refused": refused,
     "sync": lambda queue: queue.sync(),
 }
 

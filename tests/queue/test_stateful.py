@@ -51,9 +51,11 @@ class QueueMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         if hasattr(self, "queue"):
-            self.queue.close()
-            assert replayed(self.path) == self.model
-            shutil.rmtree(self.directory)
+            try:
+                self.queue.close()
+                assert replayed(self.path) == self.model
+            finally:
+                shutil.rmtree(self.directory)
 
     # --- Commands ----------------------------------------------------------------------------------------------------
 

@@ -264,7 +264,7 @@ def test_closing_under_load_loses_nothing_that_was_acknowledged(directory: Path)
                 started.acquire()
             queue.close()
 
-        run_together([lambda: submit("immediate"), lambda: submit("deferred"), lambda: submit("immediate"), close, close])  # noqa: B023
+        run_together([lambda: submit("immediate"), lambda: submit("deferred"), lambda: submit("immediate"), close, close])
         with aq.open(path) as queue:
             assert queue.recovery.is_clean
             assert queue.sequence == len(acknowledged) == max(acknowledged)

@@ -7,12 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import payload_model as model
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import EVENTS, capabilities, event_filters, registrations, roles, task_specs
 
+import payload_model as model
 from _wal_native.codec import (
     capability_from_bytes,
     capability_to_bytes,
@@ -31,9 +30,11 @@ from actionqueue.ids import ActorId, AttemptId, LedgerEntryId, RunId, Subscripti
 from actionqueue.limits import LIST_COUNT_MAX, PAYLOAD_SIZE_MAX, TEXT_SIZE_MAX
 from actionqueue.platform import Capability, Role
 from actionqueue.run import RunInstance
+from actionqueue.run_policy import Cron, Once, Repeat
 from actionqueue.states import AttemptResultKind, RunState
 from actionqueue.subscription import EventFilter
-from actionqueue.task import Cron, Once, Repeat, TaskConstraints, TaskMetadata, TaskPayload, TaskSpec
+from actionqueue.task import TaskConstraints, TaskMetadata, TaskPayload, TaskSpec
+from strategies import EVENTS, capabilities, event_filters, registrations, roles, task_specs
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "data" / "golden-payloads.json").read_text())
 KINDS = {name: kind for kind in EVENTS for name in [kind.kind.name.lower()]}

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from actionqueue import cron
 from actionqueue.cron import CronSyntaxError, parse
-from actionqueue.task import Cron
+from actionqueue.run_policy import Cron
 
 EVERY = parse("* * * * * *")
 
@@ -32,10 +32,10 @@ def test_the_order_of_the_fields():
 
 
 def test_everything():
-    assert EVERY == tuple(
+    assert tuple(
         frozenset(range(low, high + 1))
         for low, high in ((0, 59), (0, 59), (0, 23), (1, 31), (1, 12), (1, 7), (1970, 2100))
-    )
+    ) == EVERY
     assert parse("* * * ? * ?") == EVERY
 
 

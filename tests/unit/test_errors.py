@@ -179,7 +179,7 @@ def test_both_causes_are_compared_by_their_fields():
 
 
 def test_optional_fields():
-    assert str(errors.LockedError("/queue")) == "/queue is held by another handle; close it there, or open read-only"
+    assert str(errors.LockedError("/queue")) == "/queue is held by another handle; close it there first"
     assert "None" not in str(errors.CorruptLogError("/queue", None, None, "a reason"))
     assert str(errors.MalformedEventError()) == "malformed event: the payload does not decode"
     assert errors.PoisonedError().cause is None

@@ -16,9 +16,10 @@ from actionqueue.ids import ActorId, AttemptId, LedgerEntryId, RunId, Subscripti
 from actionqueue.jsonform.commands import command_from_json, command_to_json
 from actionqueue.platform import Capability, LedgerEntry, Role, TenantRegistration
 from actionqueue.run import AttemptOutcome, RunInstance
+from actionqueue.run_policy import Cron, Repeat
 from actionqueue.states import RunState
 from actionqueue.subscription import EventFilter
-from actionqueue.task import Cron, Repeat, TaskConstraints, TaskMetadata, TaskPayload, TaskSpec
+from actionqueue.task import TaskConstraints, TaskMetadata, TaskPayload, TaskSpec
 from strategies import COMMANDS as COMMAND_STRATEGIES
 
 VECTORS = sorted((Path(__file__).parents[1] / "data/vectors").glob("*.jsonl"))

@@ -8,14 +8,14 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from model import Model
-from strategies import COMMANDS
 
 from actionqueue import commands as c
 from actionqueue import events as e
 from actionqueue import outcomes as o
 from actionqueue.mapping import applied_of, event_of
 from actionqueue.validation import validate
+from model import Model
+from strategies import COMMANDS
 
 KINDS: dict[type[c.MutationCommand], tuple[type[e.Event], type[o.AppliedMutation], str]] = {
     c.TaskCreateCommand: (e.TaskCreated, o.AppliedTaskCreate, "task_create"),

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from strategies import build_stream
 
 from _wal_native.table import StateTable
 from actionqueue import events as e
@@ -41,6 +40,7 @@ from actionqueue.states import AttemptResultKind, RunState
 from actionqueue.subscription import EventFilter
 from actionqueue.task import TaskSpec
 from actionqueue.validation import validate
+from strategies import build_stream
 
 S = RunState
 TOKEN = BudgetDimension.TOKEN

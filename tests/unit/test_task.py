@@ -6,12 +6,9 @@ import pytest
 
 from actionqueue.errors import InvalidFieldError, InvalidFieldTypeError
 from actionqueue.ids import RunId, TaskId, TenantId
+from actionqueue.run_policy import Cron, Once, Repeat, RunPolicy
 from actionqueue.task import (
     ConcurrencyKeyHoldPolicy,
-    Cron,
-    Once,
-    Repeat,
-    RunPolicy,
     SafetyLevel,
     TaskConstraints,
     TaskMetadata,

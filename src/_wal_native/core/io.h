@@ -46,8 +46,10 @@ typedef struct aqw_io {
     /* Maps the whole file shared and writable. ENOTSUP where the file system is not one that mapping is trusted on. */
     int (*map)(void *context, int64_t handle, size_t size, void **address);
     int (*unmap)(void *context, void *address, size_t size);
-    /* Takes the exclusive lock of an open file at once, or EWOULDBLOCK. Closing the handle gives it back. */
+    /* Takes the exclusive lock of an open file at once, or EWOULDBLOCK. It ends with the last copy of the handle, of which a forked
+     * child may hold one for a moment; unlock ends it for all of them. */
     int (*lock)(void *context, int64_t handle);
+    int (*unlock)(void *context, int64_t handle);
     /* 0 where nobody holds the exclusive lock of the file at `path`, EWOULDBLOCK where somebody does. Creates nothing. */
     int (*probe_lock)(void *context, const char *path);
     /* 0 where the open file is still the one at `path`; ESTALE otherwise. */

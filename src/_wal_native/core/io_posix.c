@@ -211,6 +211,11 @@ static int posix_lock(void *context, int64_t handle) {
     return result(flock((int)handle, LOCK_EX | LOCK_NB));
 }
 
+static int posix_unlock(void *context, int64_t handle) {
+    (void)context;
+    return result(flock((int)handle, LOCK_UN));
+}
+
 static int posix_probe_lock(void *context, const char *path) {
     (void)context;
     int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
@@ -252,6 +257,7 @@ static const aqw_io table = {
     .map = posix_map,
     .unmap = posix_unmap,
     .lock = posix_lock,
+    .unlock = posix_unlock,
     .probe_lock = posix_probe_lock,
     .check_same = posix_check_same,
     .random = posix_random,

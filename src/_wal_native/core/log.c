@@ -31,7 +31,11 @@ aqw_status aqw_log_options_check(const aqw_log_options *options, aqw_fault *faul
 static void close_files(aqw_log *log) {
     aqw_ring_close(&log->io, &log->ring);
     if (log->segment_handle >= 0) (void)log->io.close(log->io.context, log->segment_handle);
-    if (log->lock_handle >= 0) (void)log->io.close(log->io.context, log->lock_handle);
+    if (log->lock_handle >= 0) {
+        /* A child that was just forked may not have closed its copy yet. */
+        (void)log->io.unlock(log->io.context, log->lock_handle);
+        (void)log->io.close(log->io.context, log->lock_handle);
+    }
     log->segment_handle = log->lock_handle = -1;
 }
 

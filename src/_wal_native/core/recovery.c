@@ -44,7 +44,8 @@ static aqw_status make_directory(recovery *r, const char *path) {
     char parent[AQW_PATH_SIZE_MAX + NAME_MAX_SIZE];
     int error = r->io->check_directory(r->io->context, path);
     if (error == 0) return AQW_OK;
-    if (error == ENOTDIR) return aqw_fault_corrupt(r->fault, AQW_REASON_DIRECTORY, path, 0, 0);
+    /* Inside the queue a file in a directory's place is damage; where the queue should be, it is somebody else's. */
+    if (error == ENOTDIR && strlen(path) > strlen(r->directory)) return aqw_fault_corrupt(r->fault, AQW_REASON_DIRECTORY, path, 0, 0);
     if (error != ENOENT) return aqw_fault_io(r->fault, "open", path, error);
     const char *slash = strrchr(path, '/');
     if (slash == NULL || strlen(path) >= sizeof parent) return aqw_fault_io(r->fault, "create directory", path, ENOENT);

@@ -111,7 +111,8 @@ class Finished(msgspec.Struct, frozen=True):
     """A run came to its end."""
 
     path: str
-    is_completed: bool
+    error: str | None
+    """Why it failed for good; None where it was completed."""
 
 
 class Retried(msgspec.Struct, frozen=True):

@@ -117,6 +117,6 @@ class _Loop:
                 if state is RunState.RETRY_WAIT:
                     self._line.send(Retried(assignment.path))
                 elif state is not None:
-                    self._line.send(Finished(assignment.path, state is RunState.COMPLETED))
+                    self._line.send(Finished(assignment.path, message.error))
             else:
                 self._scheduler.heartbeat(assignment)

@@ -178,7 +178,7 @@ def _completed_once(journal: Journal) -> Claim:
     exact = sum(run.results.count(AttemptResultKind.SUCCESS) == 1 for run in completed)
     failed = len(journal.in_state(RunState.FAILED))
     holds = exact == len(completed) == len(journal.runs) - failed
-    return Claim("Completed exactly once, if it can be", holds, f"{exact:,} of {len(completed):,}: one success each")
+    return Claim("Every sound file completed exactly once", holds, f"{exact:,} of {len(completed):,}: one success each")
 
 
 def _failures_accounted_for(journal: Journal, trouble: Trouble) -> Claim:
@@ -190,8 +190,8 @@ def _failures_accounted_for(journal: Journal, trouble: Trouble) -> Claim:
     impossible = all(path == trouble.fails_always or _cannot_be_parsed(path) for path in (journal.paths[run.task_id] for run in failed))
     attempts = sum(run.results.count(AttemptResultKind.FAILURE) for run in journal.runs.values())
     retried = attempts - ATTEMPTS_MAX * len(failed)
-    evidence = f"{len(failed)} of them; {retried} others were retried"
-    return Claim("Failed for good, if it cannot", exhausted and impossible and len(failed) > 0, evidence)
+    evidence = f"{len(failed)} files; {retried} others were retried"
+    return Claim("Every other file failed, with a reason", exhausted and impossible and len(failed) > 0, evidence)
 
 
 def _cannot_be_parsed(path: str) -> bool:

@@ -174,10 +174,10 @@ class _Supervisor:
                 self._screen.say("▶", f"the scheduler is up: {report}", "green")
             case Started(worker_pid=pid, path=path, attempt=1) if path == self._plan.trouble.hangs:
                 self._kill_worker(pid, path)
-            case Finished(path=path, is_completed=is_completed):
+            case Finished(path=path, error=error):
                 self._finished += 1
-                if not is_completed:
-                    self._screen.say("✗", f"{_short(path)} failed for good", "red")
+                if error is not None:
+                    self._screen.say("✗", f"{_short(path)} failed for good: {error}", "red")
             case Expired(path=path, owner=owner):
                 self._screen.say("⌛", f"the lease of {owner} on {_short(path)} expired; the run is ready again", "yellow")
             case Quiet():

@@ -39,6 +39,7 @@ from actionqueue.ids import (
 )
 from actionqueue.platform import Capability, LedgerEntry, Role, TenantRegistration
 from actionqueue.run import AttemptOutcome, RunInstance
+from actionqueue.run_policy import Cron, Once, Repeat, RunPolicy
 from actionqueue.states import RunState
 from actionqueue.subscription import (
     BudgetThresholdFilter,
@@ -49,10 +50,6 @@ from actionqueue.subscription import (
 )
 from actionqueue.task import (
     ConcurrencyKeyHoldPolicy,
-    Cron,
-    Once,
-    Repeat,
-    RunPolicy,
     SafetyLevel,
     TaskConstraints,
     TaskMetadata,
