@@ -1,3 +1,5 @@
+from typing import final
+
 from actionqueue.actor import ActorRegistration
 from actionqueue.events import Event
 from actionqueue.ids import ActorId, TaskId
@@ -5,7 +7,9 @@ from actionqueue.platform import Capability, Role
 from actionqueue.subscription import EventFilter
 from actionqueue.task import TaskSpec
 
+@final
 class Scratch: ...
+@final
 class EventEncoder: ...
 
 def encode_event(event: Event) -> bytes: ...
