@@ -86,7 +86,8 @@ def test_options_at_their_limits() -> None:
         {"sector_size": 4096},
     ]
     for chosen in limits:
-        log_options = ffi.addressof(options(**chosen), "log")
+        made = options(**chosen)  # addressof keeps nothing alive
+        log_options = ffi.addressof(made, "log")
         assert lib.aqw_log_options_check(log_options, fault) == lib.AQW_OK
 
 

@@ -246,7 +246,7 @@ def stress_program(sanitizer: str) -> Path:
 @pytest.mark.parametrize("sanitizer", SANITIZERS)
 def test_under_the_sanitizers(directory: str, sanitizer: str) -> None:
     environment = {
-        **os.environ,
+        **{name: value for name, value in os.environ.items() if name != "LD_PRELOAD"},  # another sanitizer's run-time, in `make sanitize`
         "TSAN_OPTIONS": "halt_on_error=1 second_deadlock_stack=1",
         "ASAN_OPTIONS": "detect_leaks=1",
     }
