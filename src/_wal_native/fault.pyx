@@ -9,10 +9,11 @@ from libc.stdint cimport uint64_t
 from _wal_native.core cimport *
 from _wal_native.status cimport raise_status, raise_status_with
 
+from errno import EIO
 from os import fsdecode
 from pathlib import Path
 
-from actionqueue.errors import CorruptLogError, LockedError, LogSpaceError, LogWriteError, OpenIOError, PoisonedError
+from actionqueue.errors import LockedError, LogSpaceError, LogWriteError, OpenIOError, PoisonedError
 
 
 cdef str path_of(const aqw_fault *fault):
@@ -79,9 +80,10 @@ cdef int raise_open_fault(const aqw_fault *fault) except -1:
 
 cdef object first_failure(const aqw_fault *fault):
     """The failure that poisoned the log."""
-    if fault.system_error == 0:
-        return CorruptLogError(**damage(fault))
-    return LogWriteError(**system_call(fault))
+    fields = system_call(fault)
+    if fault.system_error == 0:     # the ring's bytes did not verify: no call failed, but the storage under them did
+        fields["errno"] = EIO
+    return LogWriteError(**fields)
 
 
 cdef int raise_log_fault(int status, const aqw_fault *fault, uint64_t sequence=0) except -1:

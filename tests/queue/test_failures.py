@@ -461,3 +461,25 @@ def test_every_error_of_the_queue_says_what_was_written() -> None:
     ]  # fmt: skip
     assert [AppendError(cause).written for cause in causes] == [Written.UNKNOWN, Written.NO]
     assert PartialDurabilityError(1, causes[0]).written is Written.UNKNOWN
+
+
+def test_a_ring_that_changed_under_the_queue_is_never_written_out(tmp_path: Path) -> None:
+    """Memory that is mapped from a file can be lost to a failed writeback: then the handle must stop, not copy the loss."""
+    with aq.open(tmp_path, durability="deferred") as queue:
+        queue.submit(aq.TaskCreateCommand(None, aq.TaskSpec(payload=b"kept"), 1), durability="immediate")
+        used = queue.stats()["segment_used"]
+        queue.submit(aq.TaskCreateCommand(None, aq.TaskSpec(payload=b"lost"), 1))
+        with (tmp_path / "ring").open("r+b") as ring:
+            ring.seek(65536 + used)
+            ring.write(bytes(64))
+        with pytest.raises(PartialDurabilityError) as failure:
+            queue.sync()
+        assert isinstance(failure.value.cause, LogWriteError)
+        assert failure.value.cause.operation == "verify the ring"
+        assert queue.is_poisoned
+        with pytest.raises(PoisonedError):
+            queue.submit(aq.TaskCreateCommand(None, aq.TaskSpec(payload=b"more"), 1))
+    (segment,) = (tmp_path / "wal").glob("*.log")
+    assert not any(segment.read_bytes()[used:])
+    with aq.open(tmp_path) as queue:
+        assert queue.sequence == 1
