@@ -22,7 +22,6 @@ $(BIN)/python:
 
 # The package is installed, not linked: tests and demo run what a user gets.
 $(VENV)/installed: $(BIN)/python $(SOURCES)
-	$(BIN)/python -m pip install --quiet --force-reinstall --no-deps .
 	$(BIN)/python -m pip install --quiet '.[cli]'
 	@touch $@
 
