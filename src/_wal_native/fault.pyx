@@ -9,7 +9,7 @@ from libc.stdint cimport uint64_t
 from _wal_native.core cimport *
 from _wal_native.status cimport raise_status, raise_status_with
 
-from errno import EIO
+import errno
 from os import fsdecode
 from pathlib import Path
 
@@ -82,7 +82,7 @@ cdef object first_failure(const aqw_fault *fault):
     """The failure that poisoned the log."""
     fields = system_call(fault)
     if fault.system_error == 0:     # the ring's bytes did not verify: no call failed, but the storage under them did
-        fields["errno"] = EIO
+        fields["errno"] = errno.EIO
     return LogWriteError(**fields)
 
 

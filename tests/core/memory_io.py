@@ -29,6 +29,13 @@ RETRIED = frozenset({"open", "read", "write", "sync", "sync_directory"})
 """What the core calls again after EINTR."""
 
 
+def put(to: bytearray, offset: int, data: bytes) -> None:
+    """Write into a file's bytes; a gap before them is zeros."""
+    if len(to) < offset:
+        to.extend(bytes(offset - len(to)))
+    to[offset : offset + len(data)] = data
+
+
 @dataclass(eq=False)
 class File:
     """Bytes as a process reads them, as they are stable, and the writes between the two."""
@@ -40,9 +47,7 @@ class File:
     locked_by: int | None = None
 
     def write(self, offset: int, data: bytes) -> None:
-        if len(self.content) < offset:
-            self.content.extend(bytes(offset - len(self.content)))
-        self.content[offset : offset + len(data)] = data
+        put(self.content, offset, data)
         self.pending.append((offset, data))
 
     def pull(self) -> None:
@@ -57,8 +62,10 @@ class File:
                 self.write(offset, data)
 
     def sync(self) -> None:
+        """Make what is pending stable. Not all of the content: what a failed sync has lost is written no more."""
         self.pull()
-        self.stable[:] = self.content
+        for offset, data in self.pending:
+            put(self.stable, offset, data)
         self.pending.clear()
 
     def lose(self) -> None:
@@ -79,9 +86,7 @@ class File:
         left = bytearray(self.stable)
         for parts in writes.values():
             for at, data in loss.sector(parts):
-                if len(left) < at:
-                    left.extend(bytes(at - len(left)))
-                left[at : at + len(data)] = data
+                put(left, at, data)
         return bytes(left)
 
 

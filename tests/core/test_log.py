@@ -22,7 +22,7 @@ from log_driver import (
     options,
     status_name,
 )
-from memory_io import OPERATIONS, Disk, MemoryIo
+from memory_io import OPERATIONS, Call, Disk, MemoryIo
 
 RING = 65536
 
@@ -87,8 +87,7 @@ def test_options_at_their_limits() -> None:
     ]
     for chosen in limits:
         made = options(**chosen)  # addressof keeps nothing alive
-        log_options = ffi.addressof(made, "log")
-        assert lib.aqw_log_options_check(log_options, fault) == lib.AQW_OK
+        assert lib.aqw_log_options_check(ffi.addressof(made, "log"), fault) == lib.AQW_OK
 
 
 # --- Room ------------------------------------------------------------------------------------------------------------
@@ -386,6 +385,26 @@ def test_stats_add_up() -> None:
     unmapped.append(b"1")
     assert (unmapped.stats.is_ring_mapped, unmapped.stats.ring_used, unmapped.durable_sequence) == (0, 0, 0)
     unmapped.close()
+
+
+def test_what_is_appended_during_a_sync_is_not_durable_by_it() -> None:
+    log, late = new_log(), Batch()
+    log.append(b"1")
+    io = log.io
+    assert io is not None
+
+    def append_late(call: Call) -> None:
+        if call.operation == "sync" and log.last_sequence == 1:
+            check(lib.aqw_log_append(log.log, late.fill(2, [entry(b"2")]), log.fault), log.fault)
+
+    io.before_call = append_late
+    log.sync(1)
+    io.before_call = None
+    assert (log.last_sequence, log.durable_sequence) == (2, 1)
+    assert model.parse_ring(io.disk.bytes_of(f"{DIRECTORY}/ring")).durable_sequence == 1
+    log.sync(2)
+    assert log.durable_sequence == 2
+    assert closed(log) == [b"1", b"2"]
 
 
 def test_a_sync_of_what_is_durable_does_nothing() -> None:

@@ -128,17 +128,21 @@ def test_files_and_modes(directory: str) -> None:
 # --- Processes -------------------------------------------------------------------------------------------------------
 
 
-def fork() -> int:
+def fork(seconds: int = 20) -> int:
+    """Fork; the child is ended if it hangs, also in a C call."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # other threads of this process are what is tested
-        return os.fork()
+        child = os.fork()
+    if child == 0:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(seconds)
+    return child
 
 
 def in_child(work: Callable[[], None], seconds: int = 20) -> int:
     """Run in a forked child, which is ended if it hangs; return its exit status, negative for a signal."""
-    child = fork()
+    child = fork(seconds)
     if child == 0:
-        signal.alarm(seconds)
         try:
             work()
         except BaseException:  # whatever it is, the child must not go on as a second test run
@@ -173,7 +177,6 @@ def test_a_child_does_not_keep_the_lock(directory: str) -> None:
     ready, leave = os.pipe(), os.pipe()
     child = fork()
     if child == 0:
-        signal.alarm(20)
         lib.aqw_log_abandon(log.log)
         os.write(ready[1], b"x")
         os.read(leave[0], 1)
@@ -221,6 +224,11 @@ def test_a_pipe_in_the_place_of_a_file_is_refused_at_once(directory: str, name: 
 # --- Sanitizers ------------------------------------------------------------------------------------------------------
 
 
+def plain_environment() -> dict[str, str]:
+    """Without the library of another sanitizer, under which these tests themselves may run."""
+    return {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
+
+
 def stress_program(sanitizer: str) -> Path:
     """Return the stress driver, compiled with the core; kept under a name that is a digest of all that went into it."""
     flags = ["-std=c11", "-O1", "-g", "-pthread", "-fno-omit-frame-pointer", *SANITIZERS[sanitizer]]
@@ -236,9 +244,8 @@ def stress_program(sanitizer: str) -> Path:
         with tempfile.TemporaryDirectory(dir=cache) as directory:
             made = Path(directory) / "stress"
             # The core's parent, not the core itself: its limits.h would hide the system's.
-            subprocess.run(
-                [compiler, *flags, f"-I{CORE.parent}", "-o", made, STRESS, *sources], check=True, timeout=300
-            )
+            command: list[str | Path] = [compiler, *flags, f"-I{CORE.parent}", "-o", made, STRESS, *sources]
+            subprocess.run(command, check=True, timeout=300, env=plain_environment())
             made.replace(program)
     return program
 
@@ -246,7 +253,7 @@ def stress_program(sanitizer: str) -> Path:
 @pytest.mark.parametrize("sanitizer", SANITIZERS)
 def test_under_the_sanitizers(directory: str, sanitizer: str) -> None:
     environment = {
-        **{name: value for name, value in os.environ.items() if name != "LD_PRELOAD"},  # another sanitizer's run-time, in `make sanitize`
+        **plain_environment(),
         "TSAN_OPTIONS": "halt_on_error=1 second_deadlock_stack=1",
         "ASAN_OPTIONS": "detect_leaks=1",
     }
