@@ -20,6 +20,7 @@ cdef extern from "core/status.h" nogil:
         AQW_NO_MEMORY
         AQW_TOO_LARGE
         AQW_MALFORMED_EVENT
+        AQW_MALFORMED_SNAPSHOT
         AQW_CLOSED
         AQW_POISONED
         AQW_FORKED
@@ -509,6 +510,18 @@ cdef extern from "core/table.h" nogil:
     int aqw_table_run_had_attempt(const aqw_table *table, uint32_t row, const uint8_t *attempt_id)
     int aqw_table_task_is_canceled(const aqw_table *table, uint32_t row)
     int aqw_table_subscription_is_canceled(const aqw_table *table, uint32_t row)
+
+
+cdef extern from "core/table_image.h" nogil:
+    ctypedef aqw_status (*aqw_image_sink)(void *to, uint8_t type, aqw_bytes fields, aqw_bytes bytes) noexcept
+
+    ctypedef struct aqw_table_loader:
+        pass
+
+    aqw_status aqw_table_save(const aqw_table *table, aqw_image_sink sink, void *to)
+    aqw_status aqw_table_load_begin(aqw_table_loader *loader, aqw_table *table, uint64_t size_max)
+    aqw_status aqw_table_load_item(aqw_table_loader *loader, uint8_t type, const uint8_t *payload, size_t size)
+    aqw_status aqw_table_load_end(aqw_table_loader *loader)
 
 
 cdef extern from "core/limits.h" nogil:

@@ -30,6 +30,7 @@ cdef dict exceptions = {
     AQW_NO_MEMORY: MemoryError,
     AQW_TOO_LARGE: RecordTooLarge,
     AQW_MALFORMED_EVENT: MalformedEventError,
+    AQW_MALFORMED_SNAPSHOT: CorruptLogError,
     AQW_CLOSED: ClosedError,
     AQW_POISONED: PoisonedError,
     AQW_FORKED: ForkedError,

@@ -54,6 +54,7 @@ def test_there_are_17_transitions() -> None:
         ("lease_heartbeat_allowed", {"leased", "running"}),
         ("lease_close_allowed", {"ready", "leased", "running"}),
         ("lease_close_makes_ready", {"leased"}),
+        ("lease_held_allowed", {"ready", "leased", "running", "retry_wait", "suspended"}),
     ],
 )
 def test_rules_on_one_state(rule: str, states: set[str]) -> None:

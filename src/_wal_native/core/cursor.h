@@ -1,5 +1,5 @@
-/* The cursor that payloads are read with, and the writer that they are written with; private to event.c and
- * event_parts.c, which use every layout's basic forms (payload.h) through these functions and nothing else.
+/* The cursor that payloads are read with, and the writer that they are written with; private to event.c, event_parts.c,
+ * table_save.c and table_load.c, which use every layout's basic forms (payload.h) through these functions and nothing else.
  *
  * Invariants:
  *  - A cursor goes forward once and fails for good at the first thing that is wrong: after a failure every read
@@ -93,8 +93,15 @@ static inline int32_t read_zigzag(cursor *from) {
     return value & 1 ? -(int32_t)(value >> 1) - 1 : (int32_t)(value >> 1);
 }
 
+/* A number as its difference to another, modulo 2^64, in zigzag form. */
+static inline uint64_t read_difference(cursor *from, uint64_t base) {
+    uint64_t value = read_varint(from);
+    return base + (value >> 1 ^ (value & 1 ? UINT64_MAX : 0));
+}
+
 static inline void read_id(cursor *from, uint8_t *id) {
     if (left(from) < ID_SIZE) {
+        memset(id, 0, ID_SIZE);
         fail(from);
         return;
     }
@@ -206,6 +213,11 @@ static inline void put_varint(writer *out, uint64_t value) {
 
 static inline void put_zigzag(writer *out, int32_t value) {
     put_varint(out, (uint32_t)value << 1 ^ (value < 0 ? UINT32_MAX : 0));
+}
+
+static inline void put_difference(writer *out, uint64_t value, uint64_t base) {
+    uint64_t difference = value - base;
+    put_varint(out, difference << 1 ^ (difference >> 63 ? UINT64_MAX : 0));
 }
 
 static inline void put_id(writer *out, const uint8_t *id) { put(out, id, ID_SIZE); }

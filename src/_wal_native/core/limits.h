@@ -31,6 +31,12 @@
 /* Rows of one kind in the state table (row numbers have 32 bits, and 0 means none). */
 #define AQW_ROW_COUNT_MAX 4294967294
 
+/* One item of a table's image (table_image.h): the fields before its bytes, and the whole. */
+#define AQW_IMAGE_FIELDS_SIZE_MAX 1024
+#define AQW_IMAGE_ITEM_SIZE_MAX 16778239
+/* What an image groups: steps of a run's history, dependencies. */
+#define AQW_IMAGE_GROUP_COUNT_MAX 64
+
 /* A queue's directory, as a path, with the longest name inside it. */
 #define AQW_PATH_SIZE_MAX 4096
 

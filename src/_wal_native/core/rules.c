@@ -40,6 +40,10 @@ int aqw_rule_lease_close_allowed(uint8_t state) {
     return is_one_of(state, BIT(AQW_READY) | BIT(AQW_LEASED) | BIT(AQW_RUNNING));
 }
 
+int aqw_rule_lease_held_allowed(uint8_t state) {
+    return is_state(state) && state != AQW_SCHEDULED && !aqw_rule_state_is_terminal(state);
+}
+
 int aqw_rule_lease_expiry_regresses(uint64_t current, uint64_t proposed) { return proposed < current; }
 
 int aqw_rule_lease_close_makes_ready(uint8_t state) { return state == AQW_LEASED; }

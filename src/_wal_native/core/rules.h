@@ -22,6 +22,8 @@ int aqw_rule_attempt_count_is_full(uint32_t attempt_count);
 int aqw_rule_lease_acquire_allowed(uint8_t state);
 int aqw_rule_lease_heartbeat_allowed(uint8_t state);
 int aqw_rule_lease_close_allowed(uint8_t state);
+/* 1 in the states in which a lease may be held: once acquired it stays until it is closed or the run is at its end. */
+int aqw_rule_lease_held_allowed(uint8_t state);
 /* 1 where a heartbeat would lower the lease's expiry. Equal is fine. */
 int aqw_rule_lease_expiry_regresses(uint64_t current, uint64_t proposed);
 /* 1 where closing a lease also takes the run from leased back to ready. */

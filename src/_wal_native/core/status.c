@@ -9,6 +9,7 @@ const char *aqw_status_name(int status) {
     case AQW_NO_MEMORY: return "no_memory";
     case AQW_TOO_LARGE: return "too_large";
     case AQW_MALFORMED_EVENT: return "malformed_event";
+    case AQW_MALFORMED_SNAPSHOT: return "malformed_snapshot";
     case AQW_CLOSED: return "closed";
     case AQW_POISONED: return "poisoned";
     case AQW_FORKED: return "forked";

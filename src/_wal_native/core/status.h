@@ -15,6 +15,7 @@ typedef enum aqw_status {
     AQW_NO_MEMORY = 11,         /* nothing changed; free memory and try again */
     AQW_TOO_LARGE = 12,         /* over a limit of limits.h; nothing was written */
     AQW_MALFORMED_EVENT = 13,   /* a payload that does not decode */
+    AQW_MALFORMED_SNAPSHOT = 14,/* items that no table was saved to */
 
     AQW_CLOSED = 20,            /* the handle was closed; open the queue again */
     AQW_POISONED = 21,          /* an earlier write or sync failed; reopen to recover */

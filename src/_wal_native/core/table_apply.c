@@ -4,56 +4,11 @@
  * This file has the dispatch and the events of tasks, runs, leases and the engine; table_apply_records.c the rest. */
 #include <string.h>
 
-#include "bytes.h"
 #include "limits.h"
 #include "rules.h"
 #include "table_internal.h"
 
-static aqw_run_row *run_at(const aqw_table *table, uint32_t row) {
-    return aqw_rows_at(&table->rows[AQW_ROW_RUN], row);
-}
-
-static aqw_task_row *task_at(const aqw_table *table, uint32_t row) {
-    return aqw_rows_at(&table->rows[AQW_ROW_TASK], row);
-}
-
-static aqw_attempt_row *attempt_at(const aqw_table *table, uint32_t row) {
-    return aqw_rows_at(&table->rows[AQW_ROW_ATTEMPT], row);
-}
-
 /* Tasks */
-
-static uint32_t add_parent(aqw_table *table, const uint8_t parent_task_id[16]) {
-    uint32_t row = aqw_rows_add(&table->rows[AQW_ROW_PARENT]);
-    aqw_parent_row *parent = aqw_rows_at(&table->rows[AQW_ROW_PARENT], row);
-    memcpy(parent->parent_task_id, parent_task_id, 16);
-    aqw_index_insert(table, AQW_ROW_PARENT, row);
-    return row;
-}
-
-static void add_child(aqw_table *table, const uint8_t parent_task_id[16], uint32_t task) {
-    uint32_t parent_row = aqw_table_find_parent(table, parent_task_id);
-    if (!parent_row) parent_row = add_parent(table, parent_task_id);
-    uint32_t child_row = aqw_rows_add(&table->rows[AQW_ROW_CHILD]);
-    ((aqw_child_row *)aqw_rows_at(&table->rows[AQW_ROW_CHILD], child_row))->task = task;
-
-    aqw_parent_row *parent = aqw_rows_at(&table->rows[AQW_ROW_PARENT], parent_row);
-    if (parent->last_child) {
-        ((aqw_child_row *)aqw_rows_at(&table->rows[AQW_ROW_CHILD], parent->last_child))->next = child_row;
-    } else {
-        parent->first_child = child_row;
-    }
-    parent->last_child = child_row;
-}
-
-static aqw_status reserve_child(aqw_table *table, const uint8_t parent_task_id[16]) {
-    uint32_t parent_row = aqw_table_find_parent(table, parent_task_id);
-    if (aqw_index_reserve(table, AQW_ROW_CHILD, 1) != AQW_OK) return AQW_NO_MEMORY;
-    if (!parent_row) return aqw_index_reserve(table, AQW_ROW_PARENT, 1);
-    const aqw_parent_row *parent = aqw_rows_at(&table->rows[AQW_ROW_PARENT], parent_row);
-    if (aqw_undo_keep_row(table, AQW_ROW_PARENT, parent_row) != AQW_OK) return AQW_NO_MEMORY;
-    return aqw_undo_keep_row(table, AQW_ROW_CHILD, parent->last_child);
-}
 
 static aqw_status task_created(aqw_table *table, const aqw_event *event) {
     const uint8_t *task_id = event->as.task_created.task_id;
@@ -64,30 +19,27 @@ static aqw_status task_created(aqw_table *table, const aqw_event *event) {
     if (aqw_task_spec_decode(spec.data, spec.size, &fields) != AQW_OK) return AQW_MALFORMED_EVENT;
 
     if (aqw_index_reserve(table, AQW_ROW_TASK, 1) != AQW_OK) return AQW_NO_MEMORY;
-    if (fields.has_parent && reserve_child(table, fields.parent_task_id) != AQW_OK) return AQW_NO_MEMORY;
-    uint8_t *spec_copy = aqw_arena_take(&table->arena, spec.size, 1);
+    if (fields.has_parent && aqw_child_reserve(table, fields.parent_task_id) != AQW_OK) return AQW_NO_MEMORY;
+    const uint8_t *spec_copy = aqw_bytes_copy(table, spec);
     if (!spec_copy) return AQW_NO_MEMORY;
 
-    memcpy(spec_copy, spec.data, spec.size);
-    uint32_t row = aqw_rows_add(&table->rows[AQW_ROW_TASK]);
-    aqw_task_row *task = task_at(table, row);
-    memcpy(task->task_id, task_id, 16);
+    uint32_t row = aqw_task_add(table, task_id);
+    aqw_task_row *task = aqw_task_at(table, row);
     task->created_at = event->timestamp;
     task->spec = spec_copy;
     task->spec_size = spec.size & AQW_PAYLOAD_SIZE_MAX;
-    aqw_index_insert(table, AQW_ROW_TASK, row);
-    if (fields.has_parent) add_child(table, fields.parent_task_id, row);
+    if (fields.has_parent) aqw_child_add(table, fields.parent_task_id, row);
     return AQW_OK;
 }
 
 static aqw_status task_canceled(aqw_table *table, const aqw_event *event) {
     uint32_t row = aqw_table_find_task(table, event->as.task_canceled.task_id);
     if (!row) return AQW_REFUSED_UNKNOWN_TASK;
-    if (task_at(table, row)->is_canceled) return AQW_REFUSED_TASK_CANCELED;
+    if (aqw_task_at(table, row)->is_canceled) return AQW_REFUSED_TASK_CANCELED;
     if (aqw_undo_keep_row(table, AQW_ROW_TASK, row) != AQW_OK) return AQW_NO_MEMORY;
 
-    task_at(table, row)->is_canceled = 1;
-    task_at(table, row)->canceled_at = event->timestamp;
+    aqw_task_at(table, row)->is_canceled = 1;
+    aqw_task_at(table, row)->canceled_at = event->timestamp;
     return AQW_OK;
 }
 
@@ -100,37 +52,15 @@ static aqw_status run_created(aqw_table *table, const aqw_event *event) {
     if (!task_row) return AQW_REFUSED_UNKNOWN_TASK;
     if (aqw_table_find_run(table, run_id)) return AQW_REFUSED_RUN_EXISTS;
 
-    aqw_task_row *task = task_at(table, task_row);
+    aqw_task_row *task = aqw_task_at(table, task_row);
     if (aqw_index_reserve(table, AQW_ROW_RUN, 1) != AQW_OK) return AQW_NO_MEMORY;
     if (aqw_undo_keep_row(table, AQW_ROW_TASK, task_row) != AQW_OK) return AQW_NO_MEMORY;
     if (task->last_run && aqw_undo_keep_row(table, AQW_ROW_RUN, task->last_run) != AQW_OK) return AQW_NO_MEMORY;
 
-    uint32_t row = aqw_rows_add(&table->rows[AQW_ROW_RUN]);
-    aqw_run_row *run = run_at(table, row);
-    memcpy(run->run_id, run_id, 16);
-    run->created_at = created_at;
+    aqw_run_row *run = aqw_run_at(table, aqw_run_add(table, task_row, run_id, created_at));
     run->scheduled_at = event->as.run_created.scheduled_at;
-    run->last_state_change_at = created_at;
-    run->task = task_row;
     run->effective_priority = event->as.run_created.effective_priority;
-    run->state = AQW_SCHEDULED;
-    aqw_index_insert(table, AQW_ROW_RUN, row);
-
-    if (task->last_run) {
-        run_at(table, task->last_run)->next_in_task = row;
-    } else {
-        task->first_run = row;
-    }
-    task->last_run = row;
-    task->run_count++;
-    table->head.runs_by_state[AQW_SCHEDULED]++;
     return AQW_OK;
-}
-
-static void set_state(aqw_table *table, aqw_run_row *run, uint8_t state) {
-    table->head.runs_by_state[run->state]--;
-    table->head.runs_by_state[state]++;
-    run->state = state;
 }
 
 static void drop_lease(aqw_table *table, aqw_run_row *run) {
@@ -141,24 +71,9 @@ static void drop_lease(aqw_table *table, aqw_run_row *run) {
     aqw_undo_replaced(table, lease, sizeof *lease + lease->owner_size);
 }
 
-static void append_history(aqw_table *table, aqw_run_row *run, uint8_t to_state, uint64_t timestamp) {
-    aqw_rows *history = &table->rows[AQW_ROW_HISTORY];
-    uint32_t row = aqw_rows_add(history);
-    aqw_history_row *entry = aqw_rows_at(history, row);
-    entry->timestamp = timestamp;
-    entry->from_state = run->state;
-    entry->to_state = to_state;
-    if (run->last_history) {
-        ((aqw_history_row *)aqw_rows_at(history, run->last_history))->next = row;
-    } else {
-        run->first_history = row;
-    }
-    run->last_history = row;
-}
-
 /* A change of state from what the run is in; `row` is the run's. */
 static aqw_status change_state(aqw_table *table, uint32_t row, uint8_t to_state, uint64_t timestamp) {
-    aqw_run_row *run = run_at(table, row);
+    aqw_run_row *run = aqw_run_at(table, row);
     if (!aqw_rule_transition_is_valid(run->state, to_state)) return AQW_REFUSED_TRANSITION;
     if (aqw_rule_attempt_blocks_change(run->state, to_state, run->has_active_attempt)) {
         return AQW_REFUSED_ATTEMPT_ACTIVE;
@@ -171,9 +86,7 @@ static aqw_status change_state(aqw_table *table, uint32_t row, uint8_t to_state,
     }
     if (aqw_undo_reserve_blocks(table) != AQW_OK) return AQW_NO_MEMORY;
 
-    append_history(table, run, to_state, timestamp);
-    set_state(table, run, to_state);
-    run->last_state_change_at = timestamp;
+    aqw_run_change_state(table, run, to_state, timestamp);
     if (!aqw_rule_attempt_allowed(to_state)) run->has_active_attempt = 0;
     if (aqw_rule_state_is_terminal(to_state)) drop_lease(table, run);
     return AQW_OK;
@@ -184,7 +97,7 @@ static aqw_status change_state_from(aqw_table *table, const uint8_t run_id[16], 
                                     uint64_t timestamp) {
     uint32_t row = aqw_table_find_run(table, run_id);
     if (!row) return AQW_REFUSED_UNKNOWN_RUN;
-    if (run_at(table, row)->state != from_state) return AQW_REFUSED_PREVIOUS_STATE;
+    if (aqw_run_at(table, row)->state != from_state) return AQW_REFUSED_PREVIOUS_STATE;
     return change_state(table, row, to_state, timestamp);
 }
 
@@ -199,7 +112,7 @@ static aqw_status attempt_started(aqw_table *table, const aqw_event *event) {
     const uint8_t *attempt_id = event->as.attempt_started.attempt_id;
     uint32_t row = aqw_table_find_run(table, event->as.attempt_started.run_id);
     if (!row) return AQW_REFUSED_UNKNOWN_RUN;
-    aqw_run_row *run = run_at(table, row);
+    aqw_run_row *run = aqw_run_at(table, row);
     if (!aqw_rule_attempt_allowed(run->state)) return AQW_REFUSED_ATTEMPT_STATE;
     if (run->has_active_attempt) return AQW_REFUSED_ATTEMPT_ALREADY_ACTIVE;
     if (aqw_table_run_had_attempt(table, row, attempt_id)) return AQW_REFUSED_ATTEMPT_REUSED;
@@ -211,21 +124,7 @@ static aqw_status attempt_started(aqw_table *table, const aqw_event *event) {
         return AQW_NO_MEMORY;
     }
 
-    uint32_t attempt_row = aqw_rows_add(&table->rows[AQW_ROW_ATTEMPT]);
-    aqw_attempt_row *attempt = attempt_at(table, attempt_row);
-    memcpy(attempt->attempt_id, attempt_id, 16);
-    attempt->started_at = event->timestamp;
-    attempt->run = row;
-    aqw_index_insert(table, AQW_ROW_ATTEMPT, attempt_row);
-
-    if (run->last_attempt) {
-        attempt_at(table, run->last_attempt)->next = attempt_row;
-    } else {
-        run->first_attempt = attempt_row;
-    }
-    run->last_attempt = attempt_row;
-    run->has_active_attempt = 1;
-    run->attempt_count++;
+    aqw_attempt_add(table, row, attempt_id, event->timestamp);
     return AQW_OK;
 }
 
@@ -234,7 +133,7 @@ static aqw_status attempt_finished(aqw_table *table, const aqw_event *event) {
     uint8_t result = event->as.attempt_finished.result;
     uint32_t row = aqw_table_find_run(table, event->as.attempt_finished.run_id);
     if (!row) return AQW_REFUSED_UNKNOWN_RUN;
-    aqw_run_row *run = run_at(table, row);
+    aqw_run_row *run = aqw_run_at(table, row);
     if (!aqw_rule_attempt_allowed(run->state)) return AQW_REFUSED_ATTEMPT_STATE;
     const uint8_t *active_id = aqw_table_run_active_attempt(table, row);
     if (!active_id) return AQW_REFUSED_ATTEMPT_MISSING;
@@ -244,15 +143,10 @@ static aqw_status attempt_finished(aqw_table *table, const aqw_event *event) {
 
     if (aqw_undo_keep_row(table, AQW_ROW_RUN, row) != AQW_OK) return AQW_NO_MEMORY;
     if (aqw_undo_keep_row(table, AQW_ROW_ATTEMPT, run->last_attempt) != AQW_OK) return AQW_NO_MEMORY;
-    uint8_t *ending = aqw_arena_take(&table->arena, AQW_ENDING_HEADER_SIZE + (size_t)detail.size, 1);
+    const uint8_t *ending = aqw_ending_take(table, result, detail);
     if (!ending) return AQW_NO_MEMORY;
 
-    aqw_store_u32(ending, detail.size << 8 | result);
-    if (detail.size) memcpy(ending + AQW_ENDING_HEADER_SIZE, detail.data, detail.size);
-    aqw_attempt_row *attempt = attempt_at(table, run->last_attempt);
-    attempt->finished_at = event->timestamp;
-    attempt->ending = ending;
-    run->has_active_attempt = 0;
+    aqw_attempt_end(table, run, event->timestamp, ending);
     return AQW_OK;
 }
 
@@ -266,22 +160,20 @@ static aqw_status lease_acquired(aqw_table *table, const aqw_event *event) {
     aqw_bytes owner = event->as.lease.owner;
     uint32_t row = aqw_table_find_run(table, event->as.lease.run_id);
     if (!row) return AQW_REFUSED_UNKNOWN_RUN;
-    aqw_run_row *run = run_at(table, row);
+    aqw_run_row *run = aqw_run_at(table, row);
     if (!aqw_rule_lease_acquire_allowed(run->state)) return AQW_REFUSED_LEASE_STATE;
     if (run->lease) return AQW_REFUSED_LEASE_ACTIVE;
     if (owner.size > AQW_PAYLOAD_SIZE_MAX) return AQW_TOO_LARGE;
 
     if (aqw_undo_keep_row(table, AQW_ROW_RUN, row) != AQW_OK) return AQW_NO_MEMORY;
     if (aqw_undo_reserve_blocks(table) != AQW_OK) return AQW_NO_MEMORY;
-    aqw_lease *lease = aqw_heap_take(&table->heap, sizeof *lease + owner.size);
+    aqw_lease *lease = aqw_lease_take(table, owner);
     if (!lease) return AQW_NO_MEMORY;
 
     aqw_undo_taken(table, lease, sizeof *lease + owner.size);
     lease->expiry = event->as.lease.expiry;
     lease->acquired_at = event->timestamp;
     lease->updated_at = event->timestamp;
-    lease->owner_size = owner.size;
-    if (owner.size) memcpy(lease->owner, owner.data, owner.size);
     run->lease = lease;
     table->head.lease_count++;
     return AQW_OK;
@@ -290,7 +182,7 @@ static aqw_status lease_acquired(aqw_table *table, const aqw_event *event) {
 static aqw_status lease_heartbeat(aqw_table *table, const aqw_event *event) {
     uint32_t row = aqw_table_find_run(table, event->as.lease.run_id);
     if (!row) return AQW_REFUSED_UNKNOWN_RUN;
-    aqw_run_row *run = run_at(table, row);
+    aqw_run_row *run = aqw_run_at(table, row);
     if (!aqw_rule_lease_heartbeat_allowed(run->state)) return AQW_REFUSED_LEASE_STATE;
     if (!run->lease) return AQW_REFUSED_LEASE_MISSING;
     if (!owner_matches(run->lease, event->as.lease.owner)) return AQW_REFUSED_LEASE_OWNER;
@@ -309,7 +201,7 @@ static aqw_status lease_heartbeat(aqw_table *table, const aqw_event *event) {
 static aqw_status lease_closed(aqw_table *table, const aqw_event *event) {
     uint32_t row = aqw_table_find_run(table, event->as.lease.run_id);
     if (!row) return AQW_REFUSED_UNKNOWN_RUN;
-    aqw_run_row *run = run_at(table, row);
+    aqw_run_row *run = aqw_run_at(table, row);
     if (!aqw_rule_lease_close_allowed(run->state)) return AQW_REFUSED_LEASE_STATE;
     if (!run->lease) return AQW_REFUSED_LEASE_MISSING;
     if (!owner_matches(run->lease, event->as.lease.owner)) return AQW_REFUSED_LEASE_OWNER;
@@ -318,7 +210,7 @@ static aqw_status lease_closed(aqw_table *table, const aqw_event *event) {
     if (aqw_undo_reserve_blocks(table) != AQW_OK) return AQW_NO_MEMORY;
 
     drop_lease(table, run);
-    if (aqw_rule_lease_close_makes_ready(run->state)) set_state(table, run, AQW_READY);
+    if (aqw_rule_lease_close_makes_ready(run->state)) aqw_run_set_state(table, run, AQW_READY);
     return AQW_OK;
 }
 

@@ -5,24 +5,13 @@
 #include "limits.h"
 #include "table_internal.h"
 
-static void *row_at(const aqw_table *table, int kind, uint32_t row) { return aqw_rows_at(&table->rows[kind], row); }
-
-/* A block with a copy of the bytes, or NULL. */
-static aqw_owned *take_owned(aqw_table *table, aqw_bytes bytes) {
-    aqw_owned *owned = aqw_heap_take(&table->heap, sizeof *owned + bytes.size);
-    if (!owned) return NULL;
-    owned->size = bytes.size;
-    if (bytes.size) memcpy(owned->data, bytes.data, bytes.size);
-    return owned;
-}
-
 /* The memory for setting an owned block in a row, which is the one given or, where that is 0, a new one. */
 static aqw_status reserve_owned(aqw_table *table, int kind, uint32_t row, aqw_bytes bytes, aqw_owned **owned) {
     if (bytes.size > AQW_PAYLOAD_SIZE_MAX) return AQW_TOO_LARGE;
     aqw_status status = row ? aqw_undo_keep_row(table, kind, row) : aqw_index_reserve(table, kind, 1);
     if (status != AQW_OK) return status;
     if (aqw_undo_reserve_blocks(table) != AQW_OK) return AQW_NO_MEMORY;
-    *owned = take_owned(table, bytes);
+    *owned = aqw_owned_copy(table, bytes);
     return *owned ? AQW_OK : AQW_NO_MEMORY;
 }
 
@@ -35,16 +24,8 @@ static void set_owned(aqw_table *table, aqw_owned **place, aqw_owned *owned) {
 
 /* Dependencies */
 
-static void add_dependency(aqw_table *table, uint32_t task_row, uint32_t depends_on_row) {
-    if (aqw_index_find_dependency(table, task_row, depends_on_row)) return;
-    aqw_task_row *task = row_at(table, AQW_ROW_TASK, task_row);
-    uint32_t row = aqw_rows_add(&table->rows[AQW_ROW_DEPENDENCY]);
-    aqw_dependency_row *dependency = row_at(table, AQW_ROW_DEPENDENCY, row);
-    dependency->task = task_row;
-    dependency->depends_on = depends_on_row;
-    dependency->next_in_task = task->first_dependency;
-    task->first_dependency = row;
-    aqw_index_insert(table, AQW_ROW_DEPENDENCY, row);
+static void add_dependency(aqw_table *table, uint32_t task, uint32_t depends_on) {
+    if (!aqw_index_find_dependency(table, task, depends_on)) aqw_dependency_add(table, task, depends_on);
 }
 
 static aqw_status dependency_declared(aqw_table *table, const aqw_event *event) {
@@ -73,17 +54,11 @@ static aqw_status dependency_declared(aqw_table *table, const aqw_event *event) 
 static aqw_status budget_allocated(aqw_table *table, const aqw_event *event, uint32_t row) {
     uint8_t dimension = event->as.budget.dimension;
     if (dimension > AQW_BUDGET_DIMENSION_LAST) return AQW_INVALID_ARGUMENT;
-    if (row) {
-        if (aqw_undo_keep_row(table, AQW_ROW_BUDGET, row) != AQW_OK) return AQW_NO_MEMORY;
-    } else {
-        if (aqw_index_reserve(table, AQW_ROW_BUDGET, 1) != AQW_OK) return AQW_NO_MEMORY;
-        row = aqw_rows_add(&table->rows[AQW_ROW_BUDGET]);
-        aqw_budget_row *added = row_at(table, AQW_ROW_BUDGET, row);
-        added->task = aqw_table_find_task(table, event->as.budget.task_id);
-        added->dimension = dimension;
-        aqw_index_insert(table, AQW_ROW_BUDGET, row);
-    }
-    aqw_budget_row *budget = row_at(table, AQW_ROW_BUDGET, row);
+    aqw_status status = row ? aqw_undo_keep_row(table, AQW_ROW_BUDGET, row) : aqw_index_reserve(table, AQW_ROW_BUDGET, 1);
+    if (status != AQW_OK) return status;
+
+    aqw_budget_row *budget = row ? aqw_row_at(table, AQW_ROW_BUDGET, row)
+                                 : aqw_budget_add(table, aqw_table_find_task(table, event->as.budget.task_id), dimension);
     budget->limit = event->as.budget.value;
     budget->consumed = 0;
     budget->allocated_at = event->timestamp;
@@ -104,7 +79,7 @@ static aqw_status budget_changed(aqw_table *table, const aqw_event *event) {
     if (!row) return event->kind == AQW_BUDGET_REPLENISHED ? AQW_REFUSED_BUDGET_NOT_ALLOCATED : AQW_OK;
     if (aqw_undo_keep_row(table, AQW_ROW_BUDGET, row) != AQW_OK) return AQW_NO_MEMORY;
 
-    aqw_budget_row *budget = row_at(table, AQW_ROW_BUDGET, row);
+    aqw_budget_row *budget = aqw_row_at(table, AQW_ROW_BUDGET, row);
     if (event->kind == AQW_BUDGET_CONSUMED) {
         consume(budget, event->as.budget.value);
     } else if (event->kind == AQW_BUDGET_REPLENISHED) {
@@ -127,18 +102,13 @@ static aqw_status subscription_created(aqw_table *table, const aqw_event *event)
     if (aqw_table_find_subscription(table, subscription_id)) return AQW_REFUSED_SUBSCRIPTION_EXISTS;
     if (filter.size > AQW_PAYLOAD_SIZE_MAX) return AQW_TOO_LARGE;
     if (aqw_index_reserve(table, AQW_ROW_SUBSCRIPTION, 1) != AQW_OK) return AQW_NO_MEMORY;
-    uint8_t *filter_copy = aqw_arena_take(&table->arena, filter.size, 1);
+    const uint8_t *filter_copy = aqw_bytes_copy(table, filter);
     if (!filter_copy) return AQW_NO_MEMORY;
 
-    if (filter.size) memcpy(filter_copy, filter.data, filter.size);
-    uint32_t row = aqw_rows_add(&table->rows[AQW_ROW_SUBSCRIPTION]);
-    aqw_subscription_row *subscription = row_at(table, AQW_ROW_SUBSCRIPTION, row);
-    memcpy(subscription->subscription_id, subscription_id, 16);
-    subscription->task = task_row;
+    aqw_subscription_row *subscription = aqw_subscription_add(table, subscription_id, task_row);
     subscription->filter = filter_copy;
     subscription->filter_size = filter.size;
     subscription->created_at = event->timestamp;
-    aqw_index_insert(table, AQW_ROW_SUBSCRIPTION, row);
     return AQW_OK;
 }
 
@@ -146,7 +116,7 @@ static aqw_status subscription_changed(aqw_table *table, const aqw_event *event)
     uint32_t row = aqw_table_find_subscription(table, event->as.subscription.subscription_id);
     int is_cancel = event->kind == AQW_SUBSCRIPTION_CANCELED;
     if (!row) return is_cancel ? AQW_REFUSED_UNKNOWN_SUBSCRIPTION : AQW_OK;
-    aqw_subscription_row *subscription = row_at(table, AQW_ROW_SUBSCRIPTION, row);
+    aqw_subscription_row *subscription = aqw_row_at(table, AQW_ROW_SUBSCRIPTION, row);
     if (is_cancel && subscription->is_canceled) return AQW_REFUSED_SUBSCRIPTION_CANCELED;
     if (aqw_undo_keep_row(table, AQW_ROW_SUBSCRIPTION, row) != AQW_OK) return AQW_NO_MEMORY;
 
@@ -170,16 +140,13 @@ static aqw_status actor_registered(aqw_table *table, const aqw_event *event) {
     aqw_status status = reserve_owned(table, AQW_ROW_ACTOR, row, bytes, &registration);
     if (status != AQW_OK) return status;
 
-    uint32_t actor_row = row ? row : aqw_rows_add(&table->rows[AQW_ROW_ACTOR]);
-    aqw_actor_row *actor = row_at(table, AQW_ROW_ACTOR, actor_row);
-    memcpy(actor->actor_id, actor_id, 16);
+    aqw_actor_row *actor = row ? aqw_row_at(table, AQW_ROW_ACTOR, row) : aqw_actor_add(table, actor_id);
     set_owned(table, &actor->registration, registration);
     actor->registered_at = event->timestamp;
     actor->has_heartbeat = 0;
     actor->last_heartbeat_at = 0;
     actor->is_deregistered = 0;
     actor->deregistered_at = 0;
-    if (!row) aqw_index_insert(table, AQW_ROW_ACTOR, actor_row);
     return AQW_OK;
 }
 
@@ -188,7 +155,7 @@ static aqw_status actor_changed(aqw_table *table, const aqw_event *event) {
     if (!row) return AQW_OK;
     if (aqw_undo_keep_row(table, AQW_ROW_ACTOR, row) != AQW_OK) return AQW_NO_MEMORY;
 
-    aqw_actor_row *actor = row_at(table, AQW_ROW_ACTOR, row);
+    aqw_actor_row *actor = aqw_row_at(table, AQW_ROW_ACTOR, row);
     if (event->kind == AQW_ACTOR_HEARTBEAT) {
         actor->has_heartbeat = 1;
         actor->last_heartbeat_at = event->timestamp;
@@ -208,12 +175,9 @@ static aqw_status tenant_created(aqw_table *table, const aqw_event *event) {
     aqw_status status = reserve_owned(table, AQW_ROW_TENANT, row, event->as.tenant_created.name, &name);
     if (status != AQW_OK) return status;
 
-    uint32_t tenant_row = row ? row : aqw_rows_add(&table->rows[AQW_ROW_TENANT]);
-    aqw_tenant_row *tenant = row_at(table, AQW_ROW_TENANT, tenant_row);
-    memcpy(tenant->tenant_id, tenant_id, 16);
+    aqw_tenant_row *tenant = row ? aqw_row_at(table, AQW_ROW_TENANT, row) : aqw_tenant_add(table, tenant_id);
     set_owned(table, &tenant->name, name);
     tenant->created_at = event->timestamp;
-    if (!row) aqw_index_insert(table, AQW_ROW_TENANT, tenant_row);
     return AQW_OK;
 }
 
@@ -225,13 +189,9 @@ static aqw_status role_assigned(aqw_table *table, const aqw_event *event) {
     aqw_status status = reserve_owned(table, AQW_ROW_ROLE, row, event->as.role_assigned.role, &role_bytes);
     if (status != AQW_OK) return status;
 
-    uint32_t role_row = row ? row : aqw_rows_add(&table->rows[AQW_ROW_ROLE]);
-    aqw_role_row *role = row_at(table, AQW_ROW_ROLE, role_row);
-    memcpy(role->actor_id, actor_id, 16);
-    memcpy(role->tenant_id, tenant_id, 16);
+    aqw_role_row *role = row ? aqw_row_at(table, AQW_ROW_ROLE, row) : aqw_role_add(table, actor_id, tenant_id);
     set_owned(table, &role->role, role_bytes);
     role->assigned_at = event->timestamp;
-    if (!row) aqw_index_insert(table, AQW_ROW_ROLE, role_row);
     return AQW_OK;
 }
 
@@ -239,17 +199,11 @@ static aqw_status add_capability(aqw_table *table, const aqw_event *event, uint3
     aqw_bytes capability = event->as.capability.capability;
     if (capability.size > AQW_PAYLOAD_SIZE_MAX) return AQW_TOO_LARGE;
     if (aqw_index_reserve(table, AQW_ROW_CAPABILITY, 1) != AQW_OK) return AQW_NO_MEMORY;
-    uint8_t *capability_copy = aqw_arena_take(&table->arena, capability.size, 1);
+    const uint8_t *capability_copy = aqw_bytes_copy(table, capability);
     if (!capability_copy) return AQW_NO_MEMORY;
 
-    if (capability.size) memcpy(capability_copy, capability.data, capability.size);
-    *row = aqw_rows_add(&table->rows[AQW_ROW_CAPABILITY]);
-    aqw_capability_row *grant = row_at(table, AQW_ROW_CAPABILITY, *row);
-    memcpy(grant->actor_id, event->as.capability.actor_id, 16);
-    memcpy(grant->tenant_id, event->as.capability.tenant_id, 16);
-    grant->capability = capability_copy;
-    grant->capability_size = capability.size;
-    aqw_index_insert(table, AQW_ROW_CAPABILITY, *row);
+    *row = aqw_capability_add(table, event->as.capability.actor_id, event->as.capability.tenant_id, capability_copy,
+                              capability.size);
     return AQW_OK;
 }
 
@@ -261,7 +215,7 @@ static aqw_status capability_changed(aqw_table *table, const aqw_event *event) {
     aqw_status status = row ? aqw_undo_keep_row(table, AQW_ROW_CAPABILITY, row) : add_capability(table, event, &row);
     if (status != AQW_OK) return status;
 
-    aqw_capability_row *grant = row_at(table, AQW_ROW_CAPABILITY, row);
+    aqw_capability_row *grant = aqw_row_at(table, AQW_ROW_CAPABILITY, row);
     if (is_grant) grant->granted_at = event->timestamp;
     grant->is_revoked = !is_grant;
     grant->revoked_at = is_grant ? 0 : event->timestamp;
@@ -278,14 +232,11 @@ static aqw_status ledger_entry_appended(aqw_table *table, const aqw_event *event
 
     if (key.size) memcpy(bytes, key.data, key.size);
     if (payload.size) memcpy(bytes + key.size, payload.data, payload.size);
-    aqw_ledger_row *entry = row_at(table, AQW_ROW_LEDGER, aqw_rows_add(&table->rows[AQW_ROW_LEDGER]));
+    aqw_ledger_row *entry = aqw_ledger_add(table, bytes, key.size, payload.size);
     memcpy(entry->entry_id, event->as.ledger_entry_appended.entry_id, 16);
     memcpy(entry->tenant_id, event->as.ledger_entry_appended.tenant_id, 16);
     entry->has_actor = event->as.ledger_entry_appended.has_actor != 0;
     if (entry->has_actor) memcpy(entry->actor_id, event->as.ledger_entry_appended.actor_id, 16);
-    entry->bytes = bytes;
-    entry->key_size = key.size;
-    entry->payload_size = payload.size;
     entry->timestamp = event->timestamp;
     return AQW_OK;
 }

@@ -1,7 +1,6 @@
 /* The keys of every kind of row: how a row is hashed, and how it is found. */
 #include <string.h>
 
-#include "bytes.h"
 #include "table_internal.h"
 
 #define PAIR_SIZE 32            /* two identifiers */
@@ -177,9 +176,7 @@ uint32_t aqw_index_find_dependency(const aqw_table *table, uint32_t task, uint32
     return 0;
 }
 
-uint32_t aqw_table_find_budget(const aqw_table *table, const uint8_t task_id[16], uint8_t dimension) {
-    uint32_t task = aqw_table_find_task(table, task_id);
-    if (!task) return 0;
+uint32_t aqw_index_find_budget(const aqw_table *table, uint32_t task, uint8_t dimension) {
     const aqw_map *map = &table->maps[AQW_ROW_BUDGET];
     aqw_map_probe probe;
     aqw_map_find(map, hash_numbers(table, task, dimension), &probe);
@@ -188,6 +185,11 @@ uint32_t aqw_table_find_budget(const aqw_table *table, const uint8_t task_id[16]
         if (budget->task == task && budget->dimension == dimension) return row;
     }
     return 0;
+}
+
+uint32_t aqw_table_find_budget(const aqw_table *table, const uint8_t task_id[16], uint8_t dimension) {
+    uint32_t task = aqw_table_find_task(table, task_id);
+    return task ? aqw_index_find_budget(table, task, dimension) : 0;
 }
 
 uint32_t aqw_table_find_role(const aqw_table *table, const uint8_t actor_id[16], const uint8_t tenant_id[16]) {

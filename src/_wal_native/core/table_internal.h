@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "arena.h"
+#include "bytes.h"
 #include "event.h"
 #include "hash.h"
 #include "map.h"
@@ -225,9 +226,17 @@ struct aqw_table {
     aqw_undo undo;
 };
 
+static inline void *aqw_row_at(const aqw_table *table, int kind, uint32_t row) { return aqw_rows_at(&table->rows[kind], row); }
+static inline aqw_task_row *aqw_task_at(const aqw_table *table, uint32_t row) { return aqw_row_at(table, AQW_ROW_TASK, row); }
+static inline aqw_run_row *aqw_run_at(const aqw_table *table, uint32_t row) { return aqw_row_at(table, AQW_ROW_RUN, row); }
+static inline aqw_attempt_row *aqw_attempt_at(const aqw_table *table, uint32_t row) {
+    return aqw_row_at(table, AQW_ROW_ATTEMPT, row);
+}
+
 /* table_index.c: the hash of a row of a kind, or NULL for kinds without a key; and lookups by key. */
 aqw_map_hash aqw_index_hash_of(int kind);
 uint32_t aqw_index_find_dependency(const aqw_table *table, uint32_t task, uint32_t depends_on);
+uint32_t aqw_index_find_budget(const aqw_table *table, uint32_t task, uint8_t dimension);
 uint32_t aqw_index_find_attempt(const aqw_table *table, uint32_t run, const uint8_t attempt_id[16]);
 /* Room for `extra` more rows of a kind, in the rows and in the index. */
 aqw_status aqw_index_reserve(aqw_table *table, int kind, uint32_t extra);
@@ -243,6 +252,35 @@ aqw_status aqw_undo_keep_row(aqw_table *table, int kind, uint32_t row);
 aqw_status aqw_undo_reserve_blocks(aqw_table *table);
 void aqw_undo_taken(aqw_table *table, void *block, size_t size);
 void aqw_undo_replaced(aqw_table *table, void *block, size_t size);
+
+/* table_add.c. Copies of bytes; NULL without memory. */
+const uint8_t *aqw_bytes_copy(aqw_table *table, aqw_bytes bytes);          /* in the arena */
+aqw_owned *aqw_owned_copy(aqw_table *table, aqw_bytes bytes);
+aqw_lease *aqw_lease_take(aqw_table *table, aqw_bytes owner);              /* its times are left to be set */
+const uint8_t *aqw_ending_take(aqw_table *table, uint8_t result, aqw_bytes detail);
+/* Room for a child of this parent: in the rows, in the index, and in the undo record. */
+aqw_status aqw_child_reserve(aqw_table *table, const uint8_t parent_task_id[16]);
+/* A new row, linked and entered into its index, for which there is room (aqw_index_reserve), and whose key is new. What is not an
+ * argument is left to be set. */
+uint32_t aqw_task_add(aqw_table *table, const uint8_t task_id[16]);
+void aqw_child_add(aqw_table *table, const uint8_t parent_task_id[16], uint32_t task);
+uint32_t aqw_run_add(aqw_table *table, uint32_t task, const uint8_t run_id[16], uint64_t created_at);
+/* The run's state without, and with, a new history row. */
+void aqw_run_set_state(aqw_table *table, aqw_run_row *run, uint8_t state);
+void aqw_run_change_state(aqw_table *table, aqw_run_row *run, uint8_t state, uint64_t timestamp);
+/* The new attempt is the run's active one; its end ends that. */
+uint32_t aqw_attempt_add(aqw_table *table, uint32_t run, const uint8_t attempt_id[16], uint64_t started_at);
+void aqw_attempt_end(aqw_table *table, aqw_run_row *run, uint64_t finished_at, const uint8_t *ending);
+void aqw_dependency_add(aqw_table *table, uint32_t task, uint32_t depends_on);
+aqw_budget_row *aqw_budget_add(aqw_table *table, uint32_t task, uint8_t dimension);
+aqw_subscription_row *aqw_subscription_add(aqw_table *table, const uint8_t subscription_id[16], uint32_t task);
+aqw_actor_row *aqw_actor_add(aqw_table *table, const uint8_t actor_id[16]);
+aqw_tenant_row *aqw_tenant_add(aqw_table *table, const uint8_t tenant_id[16]);
+aqw_role_row *aqw_role_add(aqw_table *table, const uint8_t actor_id[16], const uint8_t tenant_id[16]);
+/* `capability` and the ledger's `bytes` are copies in the arena. */
+uint32_t aqw_capability_add(aqw_table *table, const uint8_t actor_id[16], const uint8_t tenant_id[16],
+                            const uint8_t *capability, uint32_t size);
+aqw_ledger_row *aqw_ledger_add(aqw_table *table, const uint8_t *bytes, uint32_t key_size, uint32_t payload_size);
 
 /* table_apply_records.c: the events that are not about tasks, runs, leases or the engine. */
 aqw_status aqw_apply_record(aqw_table *table, const aqw_event *event);

@@ -1,7 +1,6 @@
 /* Views: rows as the contract shows them, with row numbers turned into identifiers. */
 #include <string.h>
 
-#include "bytes.h"
 #include "table_internal.h"
 
 static void copy_id(uint8_t to[16], const uint8_t from[16]) { memcpy(to, from, 16); }
@@ -13,12 +12,8 @@ static aqw_bytes bytes_of(const uint8_t *data, uint32_t size) {
 
 static aqw_bytes owned_bytes(const aqw_owned *owned) { return bytes_of(owned->data, owned->size); }
 
-static const void *row_at(const aqw_table *table, int kind, uint32_t row) {
-    return aqw_rows_at(&table->rows[kind], row);
-}
-
 static void copy_task_id(const aqw_table *table, uint8_t to[16], uint32_t task) {
-    const aqw_task_row *task_row = row_at(table, AQW_ROW_TASK, task);
+    const aqw_task_row *task_row = aqw_row_at(table, AQW_ROW_TASK, task);
     copy_id(to, task_row->task_id);
 }
 
@@ -47,7 +42,7 @@ void aqw_table_counts_get(const aqw_table *table, aqw_table_counts *counts) {
 }
 
 void aqw_table_task(const aqw_table *table, uint32_t row, aqw_task_view *view) {
-    const aqw_task_row *task = row_at(table, AQW_ROW_TASK, row);
+    const aqw_task_row *task = aqw_row_at(table, AQW_ROW_TASK, row);
     copy_id(view->task_id, task->task_id);
     view->created_at = task->created_at;
     view->canceled_at = task->canceled_at;
@@ -66,7 +61,7 @@ static void fill_lease(const aqw_lease *lease, aqw_lease_view *view) {
 }
 
 void aqw_table_run(const aqw_table *table, uint32_t row, aqw_run_view *view) {
-    const aqw_run_row *run = row_at(table, AQW_ROW_RUN, row);
+    const aqw_run_row *run = aqw_row_at(table, AQW_ROW_RUN, row);
     memset(view, 0, sizeof *view);
     copy_id(view->run_id, run->run_id);
     copy_task_id(table, view->task_id, run->task);
@@ -86,7 +81,7 @@ void aqw_table_run(const aqw_table *table, uint32_t row, aqw_run_view *view) {
 }
 
 void aqw_table_history(const aqw_table *table, uint32_t row, aqw_history_view *view) {
-    const aqw_history_row *entry = row_at(table, AQW_ROW_HISTORY, row);
+    const aqw_history_row *entry = aqw_row_at(table, AQW_ROW_HISTORY, row);
     view->from_state = entry->from_state;
     view->to_state = entry->to_state;
     view->timestamp = entry->timestamp;
@@ -94,7 +89,7 @@ void aqw_table_history(const aqw_table *table, uint32_t row, aqw_history_view *v
 }
 
 void aqw_table_attempt(const aqw_table *table, uint32_t row, aqw_attempt_view *view) {
-    const aqw_attempt_row *attempt = row_at(table, AQW_ROW_ATTEMPT, row);
+    const aqw_attempt_row *attempt = aqw_row_at(table, AQW_ROW_ATTEMPT, row);
     memset(view, 0, sizeof *view);
     copy_id(view->attempt_id, attempt->attempt_id);
     view->started_at = attempt->started_at;
@@ -114,26 +109,26 @@ void aqw_table_attempt(const aqw_table *table, uint32_t row, aqw_attempt_view *v
 }
 
 void aqw_table_dependency(const aqw_table *table, uint32_t row, aqw_dependency_view *view) {
-    const aqw_dependency_row *dependency = row_at(table, AQW_ROW_DEPENDENCY, row);
+    const aqw_dependency_row *dependency = aqw_row_at(table, AQW_ROW_DEPENDENCY, row);
     copy_task_id(table, view->task_id, dependency->task);
     copy_task_id(table, view->depends_on, dependency->depends_on);
     view->next_in_task = dependency->next_in_task;
 }
 
 void aqw_table_parent(const aqw_table *table, uint32_t row, aqw_parent_view *view) {
-    const aqw_parent_row *parent = row_at(table, AQW_ROW_PARENT, row);
+    const aqw_parent_row *parent = aqw_row_at(table, AQW_ROW_PARENT, row);
     copy_id(view->parent_task_id, parent->parent_task_id);
     view->first_child = parent->first_child;
 }
 
 void aqw_table_child(const aqw_table *table, uint32_t row, aqw_child_view *view) {
-    const aqw_child_row *child = row_at(table, AQW_ROW_CHILD, row);
+    const aqw_child_row *child = aqw_row_at(table, AQW_ROW_CHILD, row);
     copy_task_id(table, view->task_id, child->task);
     view->next = child->next;
 }
 
 void aqw_table_budget(const aqw_table *table, uint32_t row, aqw_budget_view *view) {
-    const aqw_budget_row *budget = row_at(table, AQW_ROW_BUDGET, row);
+    const aqw_budget_row *budget = aqw_row_at(table, AQW_ROW_BUDGET, row);
     copy_task_id(table, view->task_id, budget->task);
     view->dimension = budget->dimension;
     view->limit = budget->limit;
@@ -143,7 +138,7 @@ void aqw_table_budget(const aqw_table *table, uint32_t row, aqw_budget_view *vie
 }
 
 void aqw_table_subscription(const aqw_table *table, uint32_t row, aqw_subscription_view *view) {
-    const aqw_subscription_row *subscription = row_at(table, AQW_ROW_SUBSCRIPTION, row);
+    const aqw_subscription_row *subscription = aqw_row_at(table, AQW_ROW_SUBSCRIPTION, row);
     copy_id(view->subscription_id, subscription->subscription_id);
     copy_task_id(table, view->task_id, subscription->task);
     view->filter = bytes_of(subscription->filter, subscription->filter_size);
@@ -155,7 +150,7 @@ void aqw_table_subscription(const aqw_table *table, uint32_t row, aqw_subscripti
 }
 
 void aqw_table_actor(const aqw_table *table, uint32_t row, aqw_actor_view *view) {
-    const aqw_actor_row *actor = row_at(table, AQW_ROW_ACTOR, row);
+    const aqw_actor_row *actor = aqw_row_at(table, AQW_ROW_ACTOR, row);
     copy_id(view->actor_id, actor->actor_id);
     view->registration = owned_bytes(actor->registration);
     view->registered_at = actor->registered_at;
@@ -166,14 +161,14 @@ void aqw_table_actor(const aqw_table *table, uint32_t row, aqw_actor_view *view)
 }
 
 void aqw_table_tenant(const aqw_table *table, uint32_t row, aqw_tenant_view *view) {
-    const aqw_tenant_row *tenant = row_at(table, AQW_ROW_TENANT, row);
+    const aqw_tenant_row *tenant = aqw_row_at(table, AQW_ROW_TENANT, row);
     copy_id(view->tenant_id, tenant->tenant_id);
     view->name = owned_bytes(tenant->name);
     view->created_at = tenant->created_at;
 }
 
 void aqw_table_role(const aqw_table *table, uint32_t row, aqw_role_view *view) {
-    const aqw_role_row *role = row_at(table, AQW_ROW_ROLE, row);
+    const aqw_role_row *role = aqw_row_at(table, AQW_ROW_ROLE, row);
     copy_id(view->actor_id, role->actor_id);
     copy_id(view->tenant_id, role->tenant_id);
     view->role = owned_bytes(role->role);
@@ -181,7 +176,7 @@ void aqw_table_role(const aqw_table *table, uint32_t row, aqw_role_view *view) {
 }
 
 void aqw_table_capability(const aqw_table *table, uint32_t row, aqw_capability_view *view) {
-    const aqw_capability_row *grant = row_at(table, AQW_ROW_CAPABILITY, row);
+    const aqw_capability_row *grant = aqw_row_at(table, AQW_ROW_CAPABILITY, row);
     copy_id(view->actor_id, grant->actor_id);
     copy_id(view->tenant_id, grant->tenant_id);
     view->capability = bytes_of(grant->capability, grant->capability_size);
@@ -191,7 +186,7 @@ void aqw_table_capability(const aqw_table *table, uint32_t row, aqw_capability_v
 }
 
 void aqw_table_ledger(const aqw_table *table, uint32_t row, aqw_ledger_view *view) {
-    const aqw_ledger_row *entry = row_at(table, AQW_ROW_LEDGER, row);
+    const aqw_ledger_row *entry = aqw_row_at(table, AQW_ROW_LEDGER, row);
     copy_id(view->entry_id, entry->entry_id);
     copy_id(view->tenant_id, entry->tenant_id);
     view->has_actor = entry->has_actor;
@@ -202,13 +197,13 @@ void aqw_table_ledger(const aqw_table *table, uint32_t row, aqw_ledger_view *vie
 }
 
 uint8_t aqw_table_run_state(const aqw_table *table, uint32_t row) {
-    return ((const aqw_run_row *)row_at(table, AQW_ROW_RUN, row))->state;
+    return ((const aqw_run_row *)aqw_row_at(table, AQW_ROW_RUN, row))->state;
 }
 
 const uint8_t *aqw_table_run_active_attempt(const aqw_table *table, uint32_t row) {
-    const aqw_run_row *run = row_at(table, AQW_ROW_RUN, row);
+    const aqw_run_row *run = aqw_row_at(table, AQW_ROW_RUN, row);
     if (!run->has_active_attempt) return NULL;
-    return ((const aqw_attempt_row *)row_at(table, AQW_ROW_ATTEMPT, run->last_attempt))->attempt_id;
+    return ((const aqw_attempt_row *)aqw_row_at(table, AQW_ROW_ATTEMPT, run->last_attempt))->attempt_id;
 }
 
 int aqw_table_run_had_attempt(const aqw_table *table, uint32_t row, const uint8_t attempt_id[16]) {
@@ -216,19 +211,19 @@ int aqw_table_run_had_attempt(const aqw_table *table, uint32_t row, const uint8_
 }
 
 uint32_t aqw_table_run_attempt_count(const aqw_table *table, uint32_t row) {
-    return ((const aqw_run_row *)row_at(table, AQW_ROW_RUN, row))->attempt_count;
+    return ((const aqw_run_row *)aqw_row_at(table, AQW_ROW_RUN, row))->attempt_count;
 }
 
 int aqw_table_run_lease(const aqw_table *table, uint32_t row, aqw_lease_view *view) {
-    const aqw_run_row *run = row_at(table, AQW_ROW_RUN, row);
+    const aqw_run_row *run = aqw_row_at(table, AQW_ROW_RUN, row);
     if (run->lease) fill_lease(run->lease, view);
     return run->lease != NULL;
 }
 
 int aqw_table_task_is_canceled(const aqw_table *table, uint32_t row) {
-    return ((const aqw_task_row *)row_at(table, AQW_ROW_TASK, row))->is_canceled;
+    return ((const aqw_task_row *)aqw_row_at(table, AQW_ROW_TASK, row))->is_canceled;
 }
 
 int aqw_table_subscription_is_canceled(const aqw_table *table, uint32_t row) {
-    return ((const aqw_subscription_row *)row_at(table, AQW_ROW_SUBSCRIPTION, row))->is_canceled;
+    return ((const aqw_subscription_row *)aqw_row_at(table, AQW_ROW_SUBSCRIPTION, row))->is_canceled;
 }

@@ -1,0 +1,500 @@
+"""A table's image: a loaded table is the saved one, for ever after; and no bytes make a table that is none."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from actionqueue import events as e
+from actionqueue.budget import BudgetDimension
+from actionqueue.ids import ActorId, AttemptId, LedgerEntryId, RunId, SubscriptionId, TaskId, TenantId
+from actionqueue.platform import Capability, Role
+from actionqueue.run import RunInstance
+from actionqueue.states import AttemptResultKind, RunState
+from actionqueue.subscription import EventFilter
+from actionqueue.task import TaskSpec
+from door import ffi, lib
+from model import Model
+from table_driver import EventSource, Memory, Table, dump_of, status_name
+from table_image import Item, load_into, loaded, save
+from test_table import apply_to, every_kind, numbered, path_to
+
+PATIENT = settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=60)
+randoms = st.randoms(use_true_random=False)
+S = RunState
+GOLDEN = Path(__file__).parents[1] / "data" / "golden-image.json"
+
+MALFORMED = "malformed_snapshot"
+
+
+def number(value: int) -> bytes:
+    """Return a varint."""
+    data = bytearray()
+    while value > 0x7F:
+        data.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*data, value])
+
+
+def fixed(id_type: Any, value: int) -> Any:
+    return id_type.from_bytes(bytes([value]) * 16)
+
+
+def events_of_every_item() -> list[e.Event]:
+    """Return events, with fixed identifiers, that leave a table with every type of item and every flag."""
+    tasks = [
+        TaskSpec(fixed(TaskId, n), payload=b"p" * n, parent_task_id=None if n == 1 else fixed(TaskId, 1)) for n in (1, 2, 3)
+    ]
+    runs = [
+        RunInstance.scheduled(fixed(TaskId, 1), id=fixed(RunId, n), scheduled_at=90 + n, created_at=100) for n in (1, 2, 3, 4, 5)
+    ]
+    lease = (runs[0].id, "owner")
+    actor, other, tenant, token = fixed(ActorId, 1), fixed(ActorId, 2), fixed(TenantId, 1), BudgetDimension.TOKEN
+    turns: list[e.Event] = []
+    for _ in range(33):  # more steps than one item takes; each closed lease is a step of its own
+        turns += [
+            e.LeaseAcquired(0, runs[4].id, "w", 5, 5),
+            e.RunStateChanged(0, runs[4].id, S.READY, S.LEASED, 300),
+            e.LeaseReleased(0, runs[4].id, "w", 5, 5),
+        ]
+    return numbered(
+        *(e.TaskCreated(0, task, 99) for task in tasks),
+        e.TaskCanceled(0, tasks[1].id, 98),
+        *(e.RunCreated(0, run) for run in runs),
+        *path_to(runs[0], S.READY),
+        e.LeaseAcquired(0, *lease, 500, 101),
+        e.RunStateChanged(0, runs[0].id, S.READY, S.LEASED, 102),
+        e.RunStateChanged(0, runs[0].id, S.LEASED, S.RUNNING, 103),
+        e.LeaseHeartbeat(0, *lease, 600, 104),
+        e.AttemptStarted(0, runs[0].id, fixed(AttemptId, 1), 105),
+        e.AttemptFinished(0, runs[0].id, fixed(AttemptId, 1), AttemptResultKind.FAILURE, "why", None, 106),
+        e.AttemptStarted(0, runs[0].id, fixed(AttemptId, 2), 107),
+        e.AttemptFinished(0, runs[0].id, fixed(AttemptId, 2), AttemptResultKind.SUCCESS, None, b"output", 106),
+        e.AttemptStarted(0, runs[0].id, fixed(AttemptId, 3), 108),
+        *path_to(runs[1], S.READY, S.LEASED, S.RUNNING),
+        e.AttemptStarted(0, runs[1].id, fixed(AttemptId, 1), 105),
+        e.RunCanceled(0, runs[1].id, 109),
+        *path_to(runs[2], S.READY, S.LEASED, S.READY, S.CANCELED),
+        *path_to(runs[4], S.READY),
+        *turns,
+        e.DependencyDeclared(0, tasks[1].id, (tasks[0].id, tasks[1].id), 110),
+        e.DependencyDeclared(0, tasks[0].id, (tasks[2].id,), 110),
+        e.BudgetAllocated(0, tasks[2].id, token, 2**64 - 1, 111),
+        e.BudgetConsumed(0, tasks[2].id, token, 300, 111),
+        e.BudgetAllocated(0, tasks[0].id, BudgetDimension.TIME_SECS, 0, 111),
+        e.BudgetConsumed(0, tasks[0].id, BudgetDimension.TIME_SECS, 0, 111),
+        e.SubscriptionCreated(0, fixed(SubscriptionId, 1), tasks[0].id, EventFilter.custom("key"), 112),
+        e.SubscriptionCreated(0, fixed(SubscriptionId, 2), tasks[2].id, EventFilter.task_completed(tasks[0].id), 112),
+        e.SubscriptionTriggered(0, fixed(SubscriptionId, 2), 111),
+        e.SubscriptionCanceled(0, fixed(SubscriptionId, 2), 2**64 - 1),
+        e.ActorRegistered(0, actor, "one", ("a", "b"), "department", 2, tenant, 113),
+        e.ActorRegistered(0, other, "two", ("a",), None, 2, None, 113),
+        e.ActorHeartbeat(0, other, 114),
+        e.ActorDeregistered(0, other, 115),
+        e.TenantCreated(0, tenant, "name", 116),
+        e.RoleAssigned(0, actor, Role.OPERATOR, tenant, 117),
+        e.RoleAssigned(0, other, Role.custom("captain"), tenant, 117),
+        e.CapabilityGranted(0, actor, Capability.CAN_SUBMIT, tenant, 118),
+        e.CapabilityGranted(0, actor, Capability.custom("deploy"), tenant, 118),
+        e.CapabilityRevoked(0, actor, Capability.custom("deploy"), tenant, 119),
+        e.LedgerEntryAppended(0, fixed(LedgerEntryId, 1), tenant, "key", actor, b"payload", 120),
+        e.LedgerEntryAppended(0, fixed(LedgerEntryId, 1), tenant, "key", None, b"", 120),
+        e.EnginePaused(0, 121),
+        e.EngineResumed(0, 122),
+    )
+
+
+def image_of(events: Iterable[e.Event]) -> list[Item]:
+    with Table() as table:
+        table.must_apply(*events)
+        return save(table)
+
+
+def every_item() -> list[Item]:
+    return image_of(events_of_every_item())
+
+
+# --- What was saved is what is loaded --------------------------------------------------------------------------------
+
+
+@PATIENT
+@given(randoms, st.integers(0, 150), st.integers(0, 40))
+def test_a_loaded_table_is_the_saved_one_for_ever_after(random: Random, length: int, more: int) -> None:
+    model, source = Model(), EventSource(random)
+    with Table() as table:
+        for _ in range(length):
+            event = source.next(model)
+            assert table.apply(event) == apply_to(model, event)
+        items = save(table)
+        with loaded(items) as other:
+            assert save(other) == items
+            assert other.dump() == table.dump() == dump_of(model)
+            for _ in range(more):
+                event = source.next(model)
+                assert table.apply(event) == other.apply(event) == apply_to(model, event), event
+            assert other.dump() == dump_of(model)
+            assert save(other) == save(table)
+
+
+def test_a_long_stream_saved_and_loaded_on_the_way() -> None:
+    model, source = Model(), EventSource(Random(5))
+    table = Table()
+    for turn in range(4000):
+        event = source.next(model)
+        assert table.apply(event) == apply_to(model, event), event
+        if turn % 500 == 499:
+            items = save(table)
+            table.close()
+            table = loaded(items)
+            assert table.dump() == dump_of(model)
+            assert save(table) == items
+    table.close()
+
+
+def test_every_kind_saved_after_each_event() -> None:
+    events = every_kind()
+    for split in range(len(events) + 1):
+        with Table() as table:
+            table.must_apply(*events[:split])
+            with loaded(save(table)) as other:
+                assert other.dump() == table.dump()
+                table.must_apply(*events[split:])
+                other.must_apply(*events[split:])
+                assert save(other) == save(table)
+
+
+def test_a_loaded_table_rolls_back_exactly() -> None:
+    events = every_kind()
+    with loaded(image_of(events[:30])) as table:
+        before, items = table.dump(), save(table)
+        table.begin()
+        table.must_apply(*events[30:])
+        table.rollback()
+        assert table.dump() == before
+        assert save(table) == items
+
+
+def test_many_steps_attempts_and_dependencies_are_many_items() -> None:
+    tasks = [TaskSpec(payload=b"x") for _ in range(200)]
+    run = RunInstance.scheduled(tasks[0].id, scheduled_at=1, created_at=1)
+    events: list[e.Event] = [*(e.TaskCreated(0, task, 1) for task in tasks), e.RunCreated(0, run), *path_to(run, S.READY)]
+    for turn in range(100):
+        events += [
+            e.RunStateChanged(0, run.id, S.READY, S.LEASED, turn),
+            e.RunStateChanged(0, run.id, S.LEASED, S.RUNNING, 2**64 - 1 - turn),
+            e.AttemptStarted(0, run.id, AttemptId(), turn),
+            e.AttemptFinished(0, run.id, AttemptId(), AttemptResultKind.FAILURE, "e", None, turn),
+            e.RunStateChanged(0, run.id, S.RUNNING, S.RETRY_WAIT, turn),
+            e.RunStateChanged(0, run.id, S.RETRY_WAIT, S.READY, turn),
+        ]
+        events[-3] = e.AttemptFinished(0, run.id, events[-4].attempt_id, AttemptResultKind.FAILURE, "e", None, turn)  # type: ignore[attr-defined]
+    events += [e.DependencyDeclared(0, tasks[i].id, (tasks[i - 1].id, tasks[0].id), 1) for i in range(1, 200)]
+    with Table() as table:
+        table.must_apply(*numbered(*events))
+        items = save(table)
+        types = [item_type for item_type, _payload in items]
+        assert types.count(lib.AQW_IMAGE_HISTORY) == 401 // 64
+        assert types.count(lib.AQW_IMAGE_ATTEMPT) == 100
+        assert types.count(lib.AQW_IMAGE_DEPENDENCIES) == -(-397 // 64)
+        with loaded(items) as other:
+            assert other.dump() == table.dump()
+            assert save(other) == items
+
+
+@pytest.mark.parametrize("steps", [63, 64, 65, 127, 128, 129])
+@pytest.mark.parametrize("ends_closed", [False, True])
+def test_groups_at_their_bounds(steps: int, ends_closed: bool) -> None:
+    task = TaskSpec(payload=b"x")
+    run = RunInstance.scheduled(task.id, scheduled_at=1, created_at=1)
+    path = [S.READY, *[S.LEASED, S.READY] * steps][:steps]
+    events: list[e.Event] = [e.TaskCreated(0, task, 1), e.RunCreated(0, run), *path_to(run, *path)]
+    if ends_closed:
+        events.insert(3, e.LeaseAcquired(0, run.id, "w", 5, 5))
+        if path[-1] is S.LEASED:
+            events.append(e.LeaseExpired(0, run.id, "w", 5, 5))
+    items = image_of(numbered(*events))
+    with loaded(items) as table:
+        assert save(table) == items
+
+
+def test_an_item_of_the_largest_size() -> None:
+    task, tenant = TaskSpec(payload=b"x" * (lib.AQW_PAYLOAD_SIZE_MAX - 64)), TenantId()
+    items = image_of(
+        numbered(
+            e.TaskCreated(0, task, 1),
+            e.LedgerEntryAppended(0, LedgerEntryId(), tenant, "k" * 2**20, ActorId(), b"x" * (lib.AQW_PAYLOAD_SIZE_MAX - 2**20 - 80), 1),
+        )
+    )
+    assert max(len(payload) for _type, payload in items) <= lib.AQW_IMAGE_ITEM_SIZE_MAX
+    with loaded(items) as table:
+        assert save(table) == items
+        head, *rest = items
+        for large in (1, lib.AQW_IMAGE_ITEM_SIZE_MAX + 1 - len(items[1][1])):
+            with Table() as other:
+                assert load_into(other, [head, (rest[0][0], rest[0][1] + bytes(large)), *rest[1:]]) == MALFORMED
+
+
+# --- Limits of the calls ---------------------------------------------------------------------------------------------
+
+
+def test_the_sinks_first_failure_ends_the_saving() -> None:
+    items = every_item()
+    taken: list[int] = []
+    successes = 0
+
+    @ffi.callback("aqw_status(void *, uint8_t, aqw_bytes, aqw_bytes)")
+    def sink(_to: Any, item_type: int, _fields: Any, _bytes: Any) -> int:
+        if len(taken) == successes:
+            return int(lib.AQW_IO_ERROR)
+        taken.append(item_type)
+        return int(lib.AQW_OK)
+
+    with loaded(items) as table:
+        for successes in range(len(items) + 1):
+            taken.clear()
+            status = status_name(lib.aqw_table_save(table.table, sink, ffi.NULL))
+            assert status == ("ok" if successes == len(items) else "io_error")
+            assert taken == [item_type for item_type, _payload in items[:successes]]
+
+
+def test_a_table_with_an_open_batch_is_neither_saved_nor_loaded_into() -> None:
+    with Table() as table:
+        table.begin()
+        assert status_name(lib.aqw_table_save(table.table, ffi.NULL, ffi.NULL)) == "invalid_argument"
+        loader = ffi.new("aqw_table_loader *")
+        assert status_name(lib.aqw_table_load_begin(loader, table.table, 100)) == "invalid_argument"
+        assert status_name(lib.aqw_table_load_item(loader, 1, b"", 0)) == "invalid_argument"
+
+
+def test_only_a_new_table_is_loaded_into() -> None:
+    loader = ffi.new("aqw_table_loader *")
+    for events in (numbered(e.EnginePaused(0, 1)), every_kind()[:1]):
+        with Table() as table:
+            table.must_apply(*events)
+            assert status_name(lib.aqw_table_load_begin(loader, table.table, 100)) == "invalid_argument"
+            assert status_name(lib.aqw_table_load_end(loader)) == "invalid_argument"
+
+
+def test_without_memory_loading_says_so_and_loses_none() -> None:
+    items = every_item()
+    for successes in range(200):
+        memory = Memory()
+        table = Table(memory)
+        memory.fail_after(successes)
+        status = load_into(table, items)
+        memory.fail_after(None)
+        table.close()
+        assert not memory.live
+        if status == "ok":
+            break
+        assert status == "no_memory"
+    assert status == "ok"
+    assert successes > 30
+
+
+def test_saving_takes_no_memory() -> None:
+    memory = Memory()
+    with Table(memory) as table:
+        table.must_apply(*events_of_every_item())
+        memory.fail_after(0)
+        save(table)
+
+
+# --- Hostile items ---------------------------------------------------------------------------------------------------
+
+
+def refused_or_canonical(items: list[Item]) -> str:
+    """Load what may be anything: it is refused, or it is the image of a table that works."""
+    memory = Memory()
+    with Table(memory) as table:
+        status = load_into(table, items)
+        if status == "ok":
+            assert save(table) == items
+            table.dump()
+            with loaded(items) as other:
+                assert other.dump() == table.dump()
+        else:
+            assert status == MALFORMED
+    assert not memory.live
+    return status
+
+
+def changed(items: list[Item], at: int, payload: bytes) -> list[Item]:
+    return [*items[:at], (items[at][0], payload), *items[at + 1 :]]
+
+
+def test_every_byte_changed() -> None:
+    items = every_item()
+    statuses = set()
+    for at, (_type, payload) in enumerate(items):
+        for offset, byte in enumerate(payload):
+            for flip in (1, 16, 128, 255):
+                damaged = payload[:offset] + bytes([byte ^ flip]) + payload[offset + 1 :]
+                statuses.add(refused_or_canonical(changed(items, at, damaged)))
+    assert statuses == {"ok", MALFORMED}
+
+
+def test_every_truncation_and_extension() -> None:
+    items = every_item()
+    for at, (_type, payload) in enumerate(items):
+        for size in range(len(payload)):
+            refused_or_canonical(changed(items, at, payload[:size]))
+        refused_or_canonical(changed(items, at, payload + b"\0"))
+        assert refused_or_canonical(items[:at]) == MALFORMED
+        assert refused_or_canonical(items[:at] + items[at + 1 :]) == MALFORMED
+        assert refused_or_canonical([*items[: at + 1], *items[at:]]) == MALFORMED
+    assert refused_or_canonical([*items, (15, b"")]) == MALFORMED
+
+
+def test_items_exchanged_and_of_another_type() -> None:
+    items = every_item()
+    for at in range(len(items) - 1):
+        refused_or_canonical([*items[:at], items[at + 1], items[at], *items[at + 2 :]])
+    for at, (item_type, payload) in enumerate(items):
+        for other in range(17):
+            if other != item_type:
+                assert refused_or_canonical([*items[:at], (other, payload), *items[at + 1 :]]) == MALFORMED
+
+
+@PATIENT
+@given(st.lists(st.tuples(st.integers(0, 16), st.binary(max_size=40)), max_size=8), st.binary(max_size=20))
+def test_arbitrary_items(items: list[Item], tail: bytes) -> None:
+    refused_or_canonical(items)
+    refused_or_canonical([*every_item()[:8], *items])
+    refused_or_canonical([(1, bytes(15) + tail), *items])
+
+
+def counts(*numbers: int) -> bytes:
+    """Return a head with these numbers of things, and zero of what comes after them."""
+    return b"\1\0" + b"".join(number(value) for value in (*numbers, *[0] * (13 - len(numbers))))
+
+
+@pytest.mark.parametrize("kind", range(13))
+@pytest.mark.parametrize("value", [1, 10**6, 2**32 - 2, 2**32 - 1, 2**32, 2**64 - 1])
+def test_a_head_that_promises_more_than_is_there_takes_no_memory(kind: int, value: int) -> None:
+    memory = Memory()
+    with Table(memory) as table:
+        before = memory.allocations
+        assert load_into(table, [(lib.AQW_IMAGE_HEAD, counts(*[0] * kind, value))], size_max=1) == MALFORMED
+        assert memory.allocations == before
+
+
+@pytest.mark.parametrize("kind", range(13))
+def test_a_head_takes_a_small_multiple_of_the_bytes_that_may_be_there(kind: int) -> None:
+    size_max, least = 10**7, (21, 20, 2, 18, 3, 2, 5, 21, 25, 18, 34, 35, 36)[kind]
+    for value, expected in ((size_max // least, "ok"), (size_max // least + 1, MALFORMED)):
+        with Table() as table:
+            loader = ffi.new("aqw_table_loader *")
+            assert lib.aqw_table_load_begin(loader, table.table, size_max) == lib.AQW_OK
+            head = counts(*[0] * kind, value)
+            assert status_name(lib.aqw_table_load_item(loader, lib.AQW_IMAGE_HEAD, head, len(head))) == expected
+            assert table.counts.memory_bytes < 16 * size_max + 2**20
+
+
+def run_image(fields: bytes, *more: Item, history: int = 0, attempts: int = 0, leases: int = 0) -> list[Item]:
+    """Return an image of one task with one run, whose item ends with the given fields."""
+    return [
+        (lib.AQW_IMAGE_HEAD, counts(1, 1, history, attempts, leases)),
+        (lib.AQW_IMAGE_TASK, b"t" * 16 + bytes(2) + bytes(3)),
+        (lib.AQW_IMAGE_RUN, b"r" * 16 + number(1) + bytes(3) + fields),
+        *more,
+    ]
+
+
+READY, LEASED, RUNNING, WAIT, CLOSED = bytes([1, 0]), bytes([2, 0]), bytes([3, 0]), bytes([4, 0]), bytes([16])
+TO_RUNNING = READY + LEASED + RUNNING
+UNFINISHED = (lib.AQW_IMAGE_ATTEMPT, b"a" * 16 + bytes([0, 16]))
+FINISHED = (lib.AQW_IMAGE_ATTEMPT, b"b" * 16 + bytes([0, 0, 0]))
+LEASE = (lib.AQW_IMAGE_LEASE, bytes(3) + b"owner")
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        run_image(b""),
+        run_image(TO_RUNNING, history=3),
+        run_image(READY + LEASED + CLOSED, history=2),
+        run_image(READY + LEASED + CLOSED + LEASED, history=3),
+        run_image(TO_RUNNING, UNFINISHED, history=3, attempts=1),
+        run_image(TO_RUNNING, FINISHED, UNFINISHED, history=3, attempts=2),
+        run_image(TO_RUNNING + WAIT, FINISHED, history=4, attempts=1),
+        run_image(TO_RUNNING + bytes([8, 0]), UNFINISHED, history=4, attempts=1),
+        run_image(TO_RUNNING, LEASE, history=3, leases=1),
+        run_image(TO_RUNNING + WAIT, FINISHED, LEASE, history=4, attempts=1, leases=1),
+    ],
+)
+def test_runs_that_can_be(items: list[Item]) -> None:
+    assert refused_or_canonical(items) == "ok"
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        run_image(RUNNING, history=1),
+        run_image(bytes([0, 0]), history=1),
+        run_image(bytes([9, 0]), history=1),
+        run_image(READY, history=2),
+        run_image(READY + LEASED, history=1),
+        run_image(CLOSED),
+        run_image(READY + CLOSED, history=1),
+        run_image(READY, (lib.AQW_IMAGE_HISTORY, LEASED), history=2),
+        run_image((READY + LEASED) + (READY + LEASED) * 31, (lib.AQW_IMAGE_HISTORY, b""), history=64),
+        run_image((READY + LEASED) * 32 + READY, history=65),
+        run_image(READY, FINISHED, history=1, attempts=1),
+        run_image(b"", UNFINISHED, attempts=1),
+        run_image(TO_RUNNING + WAIT, UNFINISHED, history=4, attempts=1),
+        run_image(TO_RUNNING + WAIT + bytes([8, 0]), UNFINISHED, history=5, attempts=1),
+        run_image(TO_RUNNING, UNFINISHED, FINISHED, history=3, attempts=2),
+        run_image(TO_RUNNING, FINISHED, FINISHED, history=3, attempts=2),
+        run_image(TO_RUNNING, FINISHED, history=3, attempts=2),
+        run_image(TO_RUNNING, (lib.AQW_IMAGE_ATTEMPT, b"b" * 16 + bytes([0, 4, 0])), history=3, attempts=1),
+        run_image(TO_RUNNING, (lib.AQW_IMAGE_ATTEMPT, b"b" * 16 + bytes([0, 1, 0]) + b"\xff"), history=3, attempts=1),
+        run_image(b"", LEASE, leases=1),
+        run_image(READY + bytes([8, 0]), LEASE, history=2, leases=1),
+        run_image(READY, LEASE, LEASE, history=1, leases=2),
+        run_image(READY, LEASE, (lib.AQW_IMAGE_HISTORY, LEASED), history=2, leases=1),
+        run_image(TO_RUNNING, LEASE, FINISHED, history=3, attempts=1, leases=1),
+        run_image(READY, (lib.AQW_IMAGE_LEASE, bytes(3) + b"\xff"), history=1, leases=1),
+    ],
+)
+def test_runs_that_cannot_be(items: list[Item]) -> None:
+    assert refused_or_canonical(items) == MALFORMED
+
+
+def test_nothing_occurs_twice() -> None:
+    items = every_item()
+    for at, (item_type, payload) in enumerate(items):
+        if item_type in (lib.AQW_IMAGE_HEAD, lib.AQW_IMAGE_HISTORY, lib.AQW_IMAGE_LEDGER_ENTRY):
+            continue
+        with Table() as table:
+            head = counts(*[60] * 13)
+            twice = [(lib.AQW_IMAGE_HEAD, head), *items[1 : at + 1], (item_type, payload)]
+            assert load_into(table, twice, size_max=2**20) == MALFORMED
+
+
+# --- Golden bytes ----------------------------------------------------------------------------------------------------
+
+
+def test_golden_bytes() -> None:
+    items = every_item()
+    assert {item_type for item_type, _payload in items} == set(range(1, lib.AQW_IMAGE_TYPE_COUNT))
+    assert [[item_type, payload.hex()] for item_type, payload in items] == json.loads(GOLDEN.read_text("utf-8"))
+
+
+def test_golden_bytes_are_still_read() -> None:
+    items = [(item_type, bytes.fromhex(payload)) for item_type, payload in json.loads(GOLDEN.read_text("utf-8"))]
+    with loaded(items) as table, Table() as expected:
+        expected.must_apply(*events_of_every_item())
+        assert table.dump() == expected.dump()
+
+
+if __name__ == "__main__":
+    lines = ",\n ".join(json.dumps([item_type, payload.hex()]) for item_type, payload in every_item())
+    GOLDEN.write_text(f"[{lines}]\n", "utf-8")
