@@ -18,7 +18,7 @@ from setuptools.command.build_ext import build_ext
 
 NATIVE = Path("src/_wal_native")
 CORE = NATIVE / "core"
-EXTENSIONS = ("codec", "fault", "fields", "ids", "log", "reader", "rules", "status", "table")
+EXTENSIONS = ("codec", "fault", "fields", "ids", "log", "progress", "reader", "rules", "snapshot", "status", "table")
 
 
 def switch(name: str) -> bool:

@@ -24,12 +24,14 @@ cdef extern from "core/status.h" nogil:
         AQW_CLOSED
         AQW_POISONED
         AQW_FORKED
+        AQW_STOPPED
         AQW_IO_ERROR
         AQW_NO_SPACE
         AQW_LOCKED
         AQW_CORRUPT
         AQW_UNSUPPORTED_FORMAT
         AQW_NOT_A_QUEUE
+        AQW_COMPACTED
         AQW_REFUSED_SEQUENCE
         AQW_REFUSED_UNKNOWN_TASK
         AQW_REFUSED_TASK_EXISTS
@@ -530,6 +532,15 @@ cdef extern from "core/limits.h" nogil:
         AQW_BATCH_SIZE_MAX
         AQW_SEGMENT_SIZE_DEFAULT
         AQW_RING_SIZE_DEFAULT
+        AQW_SNAPSHOT_COUNT_MAX
+
+
+cdef extern from "core/crc32c.h" nogil:
+    enum:
+        AQW_CRC32C_START
+
+    uint32_t aqw_crc32c_update(uint32_t running, const void *data, size_t size)
+    uint32_t aqw_crc32c_finish(uint32_t running)
 
 
 cdef extern from "core/fork.h" nogil:
@@ -666,8 +677,14 @@ cdef extern from "core/stream.h" nogil:
     ctypedef struct aqw_stream:
         pass
 
+    ctypedef struct aqw_stream_base:
+        uint8_t log_uuid[16]
+        uint64_t sequence
+
     ctypedef struct aqw_stream_summary:
         uint64_t segments
+        uint64_t ignored_segments
+        uint64_t base_sequence
         uint64_t first_sequence
         uint64_t last_sequence
         uint64_t durable_sequence
@@ -680,12 +697,99 @@ cdef extern from "core/stream.h" nogil:
         int ring_has_dropped
         int drop_reason
 
-    aqw_status aqw_stream_open(const aqw_io *io, const char *directory, aqw_stream **stream, aqw_fault *fault)
+    aqw_status aqw_stream_open(const aqw_io *io, const char *directory, const aqw_stream_base *base, aqw_stream **stream, aqw_fault *fault)
     void aqw_stream_free(aqw_stream *stream)
     const aqw_stream_summary *aqw_stream_summary_of(const aqw_stream *stream)
     const aqw_segment_header *aqw_stream_newest(const aqw_stream *stream)
     const aqw_segment_header *aqw_stream_segment(const aqw_stream *stream, uint64_t index)
     aqw_status aqw_stream_next(aqw_stream *stream, aqw_record *record, aqw_fault *fault)
+
+
+cdef extern from "core/progress.h" nogil:
+    ctypedef struct aqw_progress:
+        pass
+
+    aqw_progress *aqw_progress_new()
+    void aqw_progress_free(aqw_progress *progress)
+    void aqw_progress_add(aqw_progress *progress, uint64_t bytes)
+    int aqw_progress_is_canceled(const aqw_progress *progress)
+    uint64_t aqw_progress_done(const aqw_progress *progress)
+    uint64_t aqw_progress_total(const aqw_progress *progress)
+    void aqw_progress_cancel(aqw_progress *progress)
+
+
+cdef extern from "core/follow.h" nogil:
+    ctypedef struct aqw_follower:
+        pass
+
+    aqw_status aqw_follower_open(const aqw_io *io, const char *directory, uint64_t after, aqw_follower **follower, aqw_fault *fault)
+    void aqw_follower_free(aqw_follower *follower)
+    aqw_status aqw_follower_next(aqw_follower *follower, aqw_record *record, aqw_fault *fault)
+    uint64_t aqw_follower_sequence(const aqw_follower *follower)
+    uint64_t aqw_follower_durable_sequence(const aqw_follower *follower)
+
+
+cdef extern from "core/snapshot.h" nogil:
+    ctypedef struct aqw_snapshot_info:
+        uint8_t log_uuid[16]
+        uint64_t sequence
+        uint64_t created_at
+        uint64_t file_size
+        uint64_t items
+
+    ctypedef struct aqw_snapshot_choice:
+        int is_found
+        aqw_snapshot_info info
+        uint32_t damaged
+        aqw_fault damage
+
+    aqw_status aqw_snapshot_list(const aqw_io *io, const char *directory, uint64_t *sequences, uint32_t capacity, uint32_t *count,
+                                 aqw_fault *fault)
+    aqw_status aqw_snapshot_read(const aqw_io *io, const char *directory, uint64_t sequence, aqw_table *table,
+                                 aqw_progress *progress, aqw_snapshot_info *info, aqw_fault *fault)
+    aqw_status aqw_snapshot_load_newest(const aqw_io *io, const char *directory, aqw_table *table, aqw_progress *progress,
+                                        aqw_snapshot_choice *choice, aqw_fault *fault)
+
+
+cdef extern from "core/compact.h" nogil:
+    ctypedef struct aqw_compact_options:
+        uint64_t now
+        int drops_segments
+        aqw_progress *progress
+
+    ctypedef struct aqw_compact_report:
+        int is_new
+        uint64_t sequence
+        uint64_t file_size
+        uint64_t kept_sequence
+        uint64_t replayed_events
+        uint64_t dropped_segments
+        uint64_t dropped_bytes
+        uint64_t dropped_snapshots
+
+    aqw_status aqw_compact(const aqw_io *io, const char *directory, const aqw_compact_options *options, aqw_compact_report *report,
+                           aqw_fault *fault)
+
+
+cdef extern from "core/repair.h" nogil:
+    ctypedef struct aqw_repair_options:
+        int accepts_data_loss
+        uint64_t now
+        const char *holder
+        aqw_progress *progress
+
+    ctypedef struct aqw_repair_report:
+        int is_damaged
+        aqw_fault damage
+        uint64_t kept_sequence
+        uint64_t lost_first
+        uint64_t lost_last
+        uint64_t readable_events
+        uint64_t quarantined_files
+        uint64_t quarantined_bytes
+
+    aqw_status aqw_repair(const aqw_io *io, const char *directory, const aqw_repair_options *options, aqw_repair_report *report,
+                          aqw_fault *fault)
 
 
 cdef extern from "core/replay.h" nogil:
@@ -694,7 +798,9 @@ cdef extern from "core/replay.h" nogil:
         uint64_t events
         uint64_t bytes
 
-    aqw_status aqw_replay_stream(aqw_stream *stream, aqw_table *table, aqw_replay_counts *counts, aqw_fault *fault)
+    aqw_status aqw_replay_record(aqw_table *table, const aqw_record *record, aqw_fault *fault)
+    aqw_status aqw_replay_stream(aqw_stream *stream, aqw_table *table, aqw_replay_counts *counts, aqw_progress *progress,
+                                 aqw_fault *fault)
 
 
 cdef extern from "core/recovery.h" nogil:
@@ -714,11 +820,15 @@ cdef extern from "core/recovery.h" nogil:
         int drop_reason
         uint64_t dropped_segment
         uint64_t dropped_offset
+        uint64_t snapshot_sequence
+        uint32_t snapshots_damaged
+        aqw_fault snapshot_damage
 
     ctypedef struct aqw_recovery_options:
         aqw_log_options log
         int may_create
         const char *holder
+        aqw_progress *progress
 
     aqw_status aqw_recover(const aqw_io *io, const char *directory, const aqw_recovery_options *options, aqw_table *table,
                            aqw_log **log, aqw_recovery_report *report, aqw_fault *fault)

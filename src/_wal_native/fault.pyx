@@ -13,7 +13,15 @@ import errno
 from os import fsdecode
 from pathlib import Path
 
-from actionqueue.errors import LockedError, LogSpaceError, LogWriteError, OpenIOError, PoisonedError
+from actionqueue.errors import (
+    CorruptLogError,
+    LockedError,
+    LogSpaceError,
+    LogWriteError,
+    OpenIOError,
+    PoisonedError,
+    SnapshotError,
+)
 
 
 cdef str path_of(const aqw_fault *fault):
@@ -60,6 +68,10 @@ def locked_error(str path, /):
     return LockedError(**holder_of(path))
 
 
+cdef object damage_of(const aqw_fault *fault):
+    return CorruptLogError(**damage(fault))
+
+
 cdef int raise_open_fault(const aqw_fault *fault) except -1:
     cdef int status = fault.status
     if status == AQW_IO_ERROR or status == AQW_NO_SPACE:
@@ -72,10 +84,18 @@ cdef int raise_open_fault(const aqw_fault *fault) except -1:
         return raise_status_with(status, {"path": path_of(fault), "version": fault.format_version})
     if status == AQW_NOT_A_QUEUE:
         return raise_status_with(status, {"path": path_of(fault)})
+    if status == AQW_COMPACTED:
+        return raise_status_with(status, {"path": path_of(fault), "first_sequence": fault.first_sequence})
     if status == AQW_INVALID_ARGUMENT:
         option = path_of(fault) if fault.operation == NULL else (<bytes>fault.operation).decode("ascii")
         raise ValueError(f"{option} is out of range")
     return raise_status_with(status, {})
+
+
+cdef int raise_snapshot_fault(const aqw_fault *fault) except -1:
+    if fault.status == AQW_IO_ERROR or fault.status == AQW_NO_SPACE:
+        raise SnapshotError(**system_call(fault))
+    return raise_open_fault(fault)
 
 
 cdef object first_failure(const aqw_fault *fault):

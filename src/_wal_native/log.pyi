@@ -3,6 +3,7 @@ from typing import Any, final
 
 from actionqueue.events import Event
 
+from .progress import Progress
 from .table import StateTable
 
 DEFAULT_SEGMENT_SIZE: int
@@ -40,5 +41,6 @@ def open_log(
     sector_size: int,
     now: int,
     holder: str,
+    progress: Progress | None = None,
 ) -> tuple[Log, dict[str, Any]]: ...
 def abandon_all() -> None: ...

@@ -9,7 +9,8 @@ from libc.stdint cimport uint64_t
 
 from _wal_native.codec cimport EventEncoder
 from _wal_native.core cimport *
-from _wal_native.fault cimport raise_log_fault, raise_open_fault
+from _wal_native.fault cimport damage_of, raise_log_fault, raise_open_fault
+from _wal_native.progress cimport Progress
 from _wal_native.status cimport raise_status
 from _wal_native.table cimport StateTable
 
@@ -257,8 +258,31 @@ cdef class Log:
             self.table.rollback()
 
 
+cdef dict report_fields(const aqw_recovery_report *report):
+    return {
+        "is_created": bool(report.is_created),
+        "is_clean": bool(report.is_clean),
+        "segments": report.segments,
+        "records": report.records,
+        "events": report.events,
+        "bytes": report.bytes,
+        "last_sequence": report.last_sequence,
+        "durable_sequence": report.durable_sequence,
+        "ring_events": report.ring_events,
+        "rewritten_events": report.rewritten_events,
+        "dropped_bytes": report.dropped_bytes,
+        "dropped_events": report.dropped_events,
+        "drop_reason": (<bytes>aqw_reason_name(report.drop_reason)).decode("ascii") if report.drop_reason else None,
+        "dropped_segment": report.dropped_segment,
+        "dropped_offset": report.dropped_offset,
+        "snapshot_sequence": report.snapshot_sequence,
+        "snapshots_damaged": report.snapshots_damaged,
+        "snapshot_damage": damage_of(&report.snapshot_damage) if report.snapshots_damaged else None,
+    }
+
+
 def open_log(str directory, StateTable table not None, *, bint may_create, uint64_t segment_size, uint64_t ring_size,
-             uint32_t sector_size, uint64_t now, str holder):
+             uint32_t sector_size, uint64_t now, str holder, Progress progress=None):
     """Open or create the queue in a directory (a real path), and replay it into the empty table.
 
     Returns the log and the recovery report as a dict. Raises the OpenError family, ValueError for an option out of range.
@@ -279,6 +303,7 @@ def open_log(str directory, StateTable table not None, *, bint may_create, uint6
     options.log.now = now
     options.may_create = may_create
     options.holder = holder_text
+    options.progress = NULL if progress is None else progress.progress
     with life_lock:
         with nogil:
             status = aqw_recover(aqw_io_system(), c_path, &options, table.table, &log.log, &report, &fault)
@@ -286,8 +311,4 @@ def open_log(str directory, StateTable table not None, *, bint may_create, uint6
             open_logs.add(log)
     if status != AQW_OK:
         raise_open_fault(&fault)
-    fields = dict(report)
-    fields["is_created"] = bool(report.is_created)
-    fields["is_clean"] = bool(report.is_clean)
-    fields["drop_reason"] = (<bytes>aqw_reason_name(report.drop_reason)).decode("ascii") if report.drop_reason else None
-    return log, fields
+    return log, report_fields(&report)

@@ -1,34 +1,53 @@
-"""Reading a log that no writer has open: records for people and tools, and the projection that a writer would find.
+"""Reading logs: one that no writer has open, as recovery would read it, and one that may have a writer, as far as it is durable.
 
-A reader takes no lock, and writes and creates nothing.
+Neither takes a lock, and neither writes or creates anything.
 """
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.errno cimport EAGAIN, ENOENT
+from libc.string cimport memcpy
 
 from _wal_native.core cimport *
 from _wal_native.fault cimport raise_open_fault
+from _wal_native.progress cimport Progress
 from _wal_native.table cimport StateTable
 
 import os
 
 
+cdef tuple fields_of(const aqw_record *record):
+    """A record as a tuple: segment, offset, sequence, kind code, flags, size, watermark, payload."""
+    return (record.segment_number, record.position, record.sequence, record.kind, record.flags, record.size, record.watermark,
+            PyBytes_FromStringAndSize(<const char *>record.payload, record.payload_size))
+
+
 cdef class LogReader:
-    """The records of a log, oldest first, by the same rules as recovery. For one thread."""
+    """The records of a log, oldest first, by the same rules as recovery. For one thread.
+
+    `base` is a snapshot's log UUID and sequence: the log need not go back further than that, and must not end before it.
+    """
 
     cdef aqw_stream *stream
     cdef bint is_busy           # in a call without the GIL
     cdef readonly str directory
 
-    def __cinit__(self, str directory not None):
+    def __cinit__(self, str directory not None, tuple base=None):
         cdef aqw_fault fault
         cdef aqw_status status
+        cdef aqw_stream_base c_base
+        cdef const aqw_stream_base *base_or_none = NULL
         cdef bytes path = os.fsencode(directory)
         cdef const char *c_path = path
+        cdef bytes log_uuid
+        if base is not None:
+            log_uuid = base[0]
+            memcpy(c_base.log_uuid, <const char *>log_uuid, 16)
+            c_base.sequence = base[1]
+            base_or_none = &c_base
         self.stream = NULL
         self.directory = directory
         with nogil:
-            status = aqw_stream_open(aqw_io_system(), c_path, &self.stream, &fault)
+            status = aqw_stream_open(aqw_io_system(), c_path, base_or_none, &self.stream, &fault)
         if status != AQW_OK:
             self.stream = NULL
             raise_open_fault(&fault)
@@ -74,7 +93,6 @@ cdef class LogReader:
         return self
 
     def __next__(self):
-        """The next record as a tuple: segment, offset, sequence, kind code, flags, size, watermark, payload."""
         cdef aqw_record record
         cdef aqw_fault fault
         cdef aqw_status status
@@ -86,22 +104,135 @@ cdef class LogReader:
             raise StopIteration
         if status != AQW_OK:
             raise_open_fault(&fault)
-        return (record.segment_number, record.position, record.sequence, record.kind, record.flags, record.size, record.watermark,
-                PyBytes_FromStringAndSize(<const char *>record.payload, record.payload_size))
+        return fields_of(&record)
 
-    def replay(self, StateTable table not None):
-        """Apply every event from here to the end to the table. Returns how many records, events and bytes that were."""
+    def replay(self, StateTable table not None, Progress progress=None):
+        """Apply every event from here to the end to the table, but for those it has already. Returns how many records, events and bytes that were."""
         cdef aqw_replay_counts counts
         cdef aqw_fault fault
         cdef aqw_status status
+        cdef aqw_progress *c_progress = NULL if progress is None else progress.progress
         counts.records = counts.events = counts.bytes = 0
         self.begin()
         with nogil:
-            status = aqw_replay_stream(self.stream, table.table, &counts, &fault)
+            status = aqw_replay_stream(self.stream, table.table, &counts, c_progress, &fault)
         self.is_busy = False
         if status != AQW_OK:
             raise_open_fault(&fault)
         return dict(counts)
+
+
+    def replay_to(self, StateTable table not None, uint64_t sequence):
+        """The same up to the event with this sequence, if there is one."""
+        cdef aqw_record record
+        cdef aqw_fault fault
+        cdef aqw_status status = AQW_OK
+        self.begin()
+        with nogil:
+            while aqw_table_latest_sequence(table.table) < sequence:
+                status = aqw_stream_next(self.stream, &record, &fault)
+                if status != AQW_OK:
+                    break
+                if record.kind < AQW_KIND_MARKER and record.sequence > aqw_table_latest_sequence(table.table):
+                    status = aqw_replay_record(table.table, &record, &fault)
+                    if status != AQW_OK:
+                        break
+        self.is_busy = False
+        if status != AQW_OK and status != AQW_END:
+            raise_open_fault(&fault)
+
+
+cdef class LogFollower:
+    """The events of a log that may have a writer, as far as they are durable, from behind the event `after` on. For one thread."""
+
+    cdef aqw_follower *follower
+    cdef bint is_busy           # in a call without the GIL
+
+    def __cinit__(self, str directory not None, uint64_t after):
+        cdef aqw_fault fault
+        cdef aqw_status status
+        cdef bytes path = os.fsencode(directory)
+        cdef const char *c_path = path
+        self.follower = NULL
+        with nogil:
+            status = aqw_follower_open(aqw_io_system(), c_path, after, &self.follower, &fault)
+        if status != AQW_OK:
+            self.follower = NULL
+            raise_open_fault(&fault)
+
+    def __dealloc__(self):
+        aqw_follower_free(self.follower)
+
+    cdef int begin(self) except -1:
+        if self.is_busy:
+            raise RuntimeError("a LogFollower is for one thread")
+        self.is_busy = True
+        return 0
+
+    @property
+    def sequence(self):
+        """Sequence of the last event that was returned or replayed, or where the follower began."""
+        return aqw_follower_sequence(self.follower)
+
+    @property
+    def durable_sequence(self):
+        """Events up to here were durable when that was last looked at."""
+        return aqw_follower_durable_sequence(self.follower)
+
+    def next_record(self):
+        """The next durable event's record as a tuple like LogReader's, or None where there is none yet."""
+        cdef aqw_record record
+        cdef aqw_fault fault
+        cdef aqw_status status
+        self.begin()
+        with nogil:
+            status = aqw_follower_next(self.follower, &record, &fault)
+        self.is_busy = False
+        if status == AQW_END:
+            return None
+        if status != AQW_OK:
+            raise_open_fault(&fault)
+        return fields_of(&record)
+
+    def replay(self, StateTable table not None, *, bint is_private):
+        """Apply the durable events from here on to the table; a batch as one. Returns how many.
+
+        A private table, which no other thread knows yet, is filled without the GIL, and to the end. For any other the GIL is held, and
+        the call may come back before the end, so that others get a turn: 0 says that nothing was left.
+        """
+        cdef uint64_t count = 0
+        cdef aqw_fault fault
+        cdef aqw_status status
+        self.begin()
+        if is_private:
+            with nogil:
+                status = apply_events(self.follower, table.table, <uint64_t>-1, &count, &fault)
+        else:
+            status = apply_events(self.follower, table.table, SHARED_EVENTS, &count, &fault)
+        self.is_busy = False
+        if status != AQW_OK and status != AQW_END:
+            raise_open_fault(&fault)
+        return count
+
+
+cdef uint64_t SHARED_EVENTS = 256
+
+
+cdef aqw_status apply_events(aqw_follower *follower, aqw_table *table, uint64_t events_max, uint64_t *count,
+                             aqw_fault *fault) noexcept nogil:
+    cdef aqw_record record
+    cdef aqw_status status = AQW_OK
+    cdef bint in_batch = False
+    while count[0] < events_max or in_batch:
+        status = aqw_follower_next(follower, &record, fault)
+        if status != AQW_OK:
+            return status
+        status = aqw_replay_record(table, &record, fault)
+        if status != AQW_OK:
+            return status
+        count[0] += 1
+        in_batch = record.flags == AQW_FLAG_BATCH_OPEN
+    return AQW_OK
 
 
 def lock_is_held(str path not None, /):

@@ -11,6 +11,7 @@ from _wal_native.core cimport *
 
 from actionqueue.errors import (
     ClosedError,
+    CompactedError,
     CorruptLogError,
     ForkedError,
     LockedError,
@@ -21,6 +22,7 @@ from actionqueue.errors import (
     PoisonedError,
     RecordTooLarge,
     RefusedEventError,
+    StoppedError,
     UnsupportedFormatError,
 )
 
@@ -34,12 +36,14 @@ cdef dict exceptions = {
     AQW_CLOSED: ClosedError,
     AQW_POISONED: PoisonedError,
     AQW_FORKED: ForkedError,
+    AQW_STOPPED: StoppedError,
     AQW_IO_ERROR: LogWriteError,
     AQW_NO_SPACE: LogSpaceError,
     AQW_LOCKED: LockedError,
     AQW_CORRUPT: CorruptLogError,
     AQW_UNSUPPORTED_FORMAT: UnsupportedFormatError,
     AQW_NOT_A_QUEUE: NotAQueueError,
+    AQW_COMPACTED: CompactedError,
 }
 cdef int refusal
 for refusal in range(AQW_REFUSED_SEQUENCE, AQW_REFUSED_LAST + 1):

@@ -620,6 +620,15 @@ class UnsupportedFormatError(OpenError):
     message = "{path} has format {version}, which this version does not know; upgrade the library"
 
 
+class CompactedError(OpenError):
+    """The events asked for are no longer in the log: a snapshot covers them."""
+
+    path: str
+    first_sequence: int
+    """The oldest event that the log still has."""
+    message = "the log of {path} begins at sequence {first_sequence}; what is older is in its snapshot: open it read-only, then follow from there"
+
+
 class NotAQueueError(OpenError):
     """There is no queue at this path."""
 
@@ -666,6 +675,18 @@ class LogSpaceError(_SystemCallError):
     """There is no room for the next segment. Nothing was written, and the command can be submitted again."""
 
     advice = "nothing was written; free space and submit again"
+
+
+class SnapshotError(_SystemCallError):
+    """A snapshot or a compaction failed. The queue stays open, and its log and older snapshots are as good as before."""
+
+    advice = "the log is whole and the queue stays open; free space or mend the cause, and try again"
+
+
+class StoppedError(ActionQueueError):
+    """A long operation was stopped on request, or because the queue is being closed. Nothing of it has appeared."""
+
+    message = "stopped before it was done; nothing was changed"
 
 
 class ClosedError(ActionQueueError):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from actionqueue.errors import CorruptLogError
+
 __all__ = ["RecoveryReport"]
 
 
@@ -14,12 +16,18 @@ class RecoveryReport(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """There was no queue; it was made."""
     is_clean: bool
     """The last writer closed the queue, or there was none."""
+    snapshot_sequence: int
+    """Replay began from a snapshot as of this event; 0: from the beginning."""
+    snapshots_damaged: int
+    """Newer snapshots that did not verify, and were passed over for an older one or the log."""
+    snapshot_damage: CorruptLogError | None
+    """What is wrong with the newest of those. The next compaction removes it."""
     segments: int
     """Segment files that were read."""
     records: int
     """Records that were read, those without an event included."""
     events: int
-    """Events that were replayed."""
+    """Events that were replayed, behind the snapshot if there is one."""
     bytes: int
     """Size of the records that were read."""
     last_sequence: int
@@ -49,6 +57,10 @@ class RecoveryReport(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         end = "after a clean close" if self.is_clean else "after an unclean end"
         files = f"{self.segments} segment" if self.segments == 1 else f"{self.segments} segments"
         text = f"replayed {self.events} events from {files} {end} in {self.seconds:.3f} s"
+        if self.snapshot_sequence:
+            text += f", behind a snapshot as of sequence {self.snapshot_sequence}"
+        if self.snapshots_damaged:
+            text += f"; passed over {self.snapshots_damaged} damaged ({self.snapshot_damage})"
         if self.ring_events:
             text += f"; {self.ring_events} came from the ring"
         if self.drop_reason is not None:

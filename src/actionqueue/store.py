@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import operator
 import os
-import socket
 import threading
 import time
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
-from typing import Any, NoReturn, Self
+from typing import Any, Concatenate, Literal, NoReturn, ParamSpec, Self, TypeVar, overload
 
 from _wal_native.log import DEFAULT_RING_SIZE, DEFAULT_SEGMENT_SIZE, Log, open_log
 from actionqueue.clock import now
 from actionqueue.commands import MutationCommand
+from actionqueue.compaction import CompactionPolicy, CompactionReport, Compactor, SnapshotReport
+from actionqueue.directory import holder_text, real_directory
 from actionqueue.errors import (
     ActionQueueError,
     AppendError,
@@ -26,9 +27,11 @@ from actionqueue.errors import (
     ValidationError,
     WriterError,
 )
+from actionqueue.events import Event
 from actionqueue.mapping import applied_of, event_of
 from actionqueue.outcomes import MutationOutcome
 from actionqueue.projection import Projection
+from actionqueue.reading import POLL_SECONDS, ReadOnlyQueue, follow
 from actionqueue.recovery import RecoveryReport
 from actionqueue.states import DurabilityPolicy
 from actionqueue.validation import validate
@@ -36,6 +39,9 @@ from actionqueue.validation import validate
 __all__ = ["ActionQueue", "Batch", "open"]
 
 IMMEDIATE = DurabilityPolicy.IMMEDIATE
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 _open_queues: weakref.WeakSet[ActionQueue] = weakref.WeakSet()
 
@@ -53,21 +59,46 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_refuse_in_child)
 
 
+DEFAULT_COMPACTION = CompactionPolicy()
+
+
+@overload
+def open(
+    path: str | os.PathLike[str],
+    *,
+    durability: DurabilityPolicy | str = ...,
+    readonly: Literal[False] = False,
+    create: bool = ...,
+    segment_size: int = ...,
+    ring_size: int = ...,
+    sector_size: int = ...,
+    compaction: CompactionPolicy | None = ...,
+) -> ActionQueue: ...
+
+
+@overload
+def open(path: str | os.PathLike[str], *, readonly: Literal[True]) -> ReadOnlyQueue: ...
+
+
 def open(  # noqa: A001 -- the package's own open, as in gzip.open
     path: str | os.PathLike[str],
     *,
     durability: DurabilityPolicy | str = IMMEDIATE,
+    readonly: bool = False,
     create: bool = True,
     segment_size: int = DEFAULT_SEGMENT_SIZE,
     ring_size: int = DEFAULT_RING_SIZE,
     sector_size: int = 0,
-) -> ActionQueue:
+    compaction: CompactionPolicy | None = DEFAULT_COMPACTION,
+) -> ActionQueue | ReadOnlyQueue:
     """Open the queue in a directory, or create it, and replay its log.
 
-    The queue is held exclusively until it is closed.
+    The queue is held exclusively until it is closed; opened read-only it is not held at all.
 
     Args:
         path: The queue's directory. It is created, with missing parents, unless ``create`` is false.
+        readonly: Return a :class:`ReadOnlyQueue`, which takes no lock, creates nothing, and can look at a queue that is open elsewhere. The
+            other options are the writer's, and are ignored.
         durability: What :meth:`ActionQueue.submit` does unless a call says otherwise: IMMEDIATE returns when the event is on stable
             storage; DEFERRED when it would survive the end of the process, but maybe not a power loss.
         create: Whether a missing queue is created.
@@ -75,6 +106,7 @@ def open(  # noqa: A001 -- the package's own open, as in gzip.open
         ring_size: Bytes of the ring: a multiple of 64 KiB.
         sector_size: 512 or 4096 pads every synced write to whole sectors, for storage that may damage a sector's old bytes when new ones
             are added to it; 0 trusts that it does not.
+        compaction: When the queue makes snapshots and drops old segments by itself, in a thread of its own; None: only when told to.
 
     Raises:
         LockedError: Another handle, here or elsewhere, holds the queue; it says who.
@@ -84,6 +116,8 @@ def open(  # noqa: A001 -- the package's own open, as in gzip.open
         OpenIOError: A system call failed.
         ValueError: An option is out of range.
     """
+    if readonly:
+        return ReadOnlyQueue(path)
     return ActionQueue(
         path,
         durability=durability,
@@ -91,22 +125,21 @@ def open(  # noqa: A001 -- the package's own open, as in gzip.open
         segment_size=segment_size,
         ring_size=ring_size,
         sector_size=sector_size,
+        compaction=compaction,
     )
 
 
-def _holder() -> str:
-    """Return the lock file's text: who holds the queue."""
-    return f"pid={os.getpid()}\nhost={socket.gethostname()}\nstarted={now()}\n"
+def _method(queue: ActionQueue, method: Callable[Concatenate[ActionQueue, P], R]) -> Callable[P, R]:
+    """Bind a method without keeping the queue alive: one that nobody refers to any more is closed at once."""
+    reference = weakref.ref(queue)
 
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        bound = reference()
+        if bound is None:
+            raise ClosedError
+        return method(bound, *args, **kwargs)
 
-def _directory(path: str | os.PathLike[str]) -> str:
-    """Return the real path, so that the queue stays where it is when the working directory changes."""
-    directory = os.fspath(path)
-    if not isinstance(directory, str):
-        raise TypeError(f"path must be a str or a path-like of str, not of {type(directory).__name__}")
-    if not directory:
-        raise ValueError('path is empty; "." is the working directory')
-    return os.path.realpath(directory)
+    return call
 
 
 def _size(option: str, value: int) -> int:
@@ -137,13 +170,14 @@ class ActionQueue:
         segment_size: int,
         ring_size: int,
         sector_size: int,
+        compaction: CompactionPolicy | None,
     ) -> None:
         started = time.perf_counter()
         self._unusable: ActionQueueError | None = ClosedError()
         self._lane = threading.RLock()
         self._in_lane = False
         self._durability = DurabilityPolicy(durability)
-        self._path = _directory(path)
+        self._path = real_directory(path)
         self._projection = Projection()
         self._log: Log
         self._log, report = open_log(
@@ -154,10 +188,17 @@ class ActionQueue:
             ring_size=_size("ring_size", ring_size),
             sector_size=_size("sector_size", sector_size),
             now=now(),
-            holder=_holder(),
+            holder=holder_text(),
         )
         self._log.own_table(self._lane)
         self._recovery = RecoveryReport(**report, seconds=time.perf_counter() - started)
+        self._compactor = Compactor(
+            self._path,
+            compaction,
+            log_bytes=self._recovery.bytes,
+            appended_bytes=_method(self, ActionQueue._bytes_appended),
+            purge=_method(self, ActionQueue._purge),
+        )
         self._unusable = None
         _open_queues.add(self)
 
@@ -277,6 +318,67 @@ class ActionQueue:
             # A new object each time: a raised exception collects tracebacks.
             raise type(unusable)(*unusable.args)
 
+    # --- Snapshots and compaction ------------------------------------------------------------------------------------
+
+    def snapshot(self) -> SnapshotReport:
+        """Write the projection, as far as it is durable, to a snapshot file, so that the next open need not replay what came before.
+
+        It is made from the log on the disk, with a second projection in memory while that lasts; submitters are not held up. Two are kept.
+
+        Raises:
+            SnapshotError: A system call failed. CorruptLogError: The log on the disk does not verify. StoppedError: The queue is being closed.
+                None of them harms the open queue, its log, or an older snapshot.
+        """
+        self._ensure_usable()
+        self.sync()
+        made = self._compactor.run(drops_segments=False, retention_seconds=None)
+        return SnapshotReport(**{name: getattr(made, name) for name in SnapshotReport.__struct_fields__})
+
+    def compact(self, *, retention_seconds: int | None = None) -> CompactionReport:
+        """Make a snapshot, and drop the segments that the older of the two snapshots covers: so one damaged snapshot loses nothing.
+
+        Args:
+            retention_seconds: Before that, forget the runs that ended at least so long ago, and the tasks that they leave without any run (see
+                :class:`CompactionPolicy`); None forgets nothing.
+
+        Raises what :meth:`snapshot` raises.
+        """
+        self._ensure_usable()
+        self.sync()
+        return self._compactor.run(drops_segments=True, retention_seconds=retention_seconds)
+
+    def _purge(self, cutoff: int) -> tuple[int, int]:
+        """Forget what ended at or before the cutoff, a slice at a time, and return how many runs and tasks that were."""
+        runs, tasks, cursor = 0, 0, 0
+        while cursor is not None:
+            with self._lane:
+                self._enter_lane()
+                try:
+                    run_ids, task_ids, cursor = self._projection.find_finished(cutoff, cursor)
+                    if run_ids or task_ids:
+                        self._log.submit(RunsPurged(self.sequence + 1, tuple(run_ids), tuple(task_ids), now()))
+                except WriterError as error:
+                    raise self._append_error(error) from error
+                finally:
+                    self._in_lane = False
+            runs += len(run_ids)
+            tasks += len(task_ids)
+        return runs, tasks
+
+    def _bytes_appended(self) -> int:
+        return int(self._log.stats()["appended_bytes"])
+
+    def follow(
+        self, *, after: int | None = None, timeout: float | None = None, poll_seconds: float = POLL_SECONDS
+    ) -> Iterator[Event]:
+        """Yield events as they become durable, from behind the last one submitted unless ``after`` says otherwise.
+
+        See :func:`actionqueue.follow`.
+        """
+        self._ensure_usable()
+        begin = self.sequence if after is None else after
+        return follow(self._path, after=begin, timeout=timeout, poll_seconds=poll_seconds)
+
     # --- What the queue is -------------------------------------------------------------------------------------------
 
     @property
@@ -330,6 +432,10 @@ class ActionQueue:
         """
         if isinstance(self._unusable, ForkedError):
             return
+        with self._lane:
+            if self._in_lane:
+                raise ReentrantCallError
+        self._compactor.stop()  # outside the lane, which a compaction may be waiting for
         with self._lane:
             if self._in_lane:
                 raise ReentrantCallError

@@ -22,6 +22,8 @@ static const char *const names[] = {
     [AQW_REASON_HISTORY_MISSING] = "history_missing",
     [AQW_REASON_DIRECTORY] = "directory",
     [AQW_REASON_TORN] = "torn",
+    [AQW_REASON_SNAPSHOT] = "snapshot_invalid",
+    [AQW_REASON_SNAPSHOT_AHEAD] = "snapshot_ahead",
 };
 
 const char *aqw_reason_name(int reason) {

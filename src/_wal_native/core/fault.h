@@ -26,7 +26,9 @@ typedef enum aqw_reason {
     AQW_REASON_SCAN_BOUND = 14,         /* too much that looks like records behind the end to tell what it is */
     AQW_REASON_HISTORY_MISSING = 15,    /* the log does not begin at sequence 1 */
     AQW_REASON_DIRECTORY = 16,          /* a file or link stands where a directory of the queue should */
-    AQW_REASON_TORN = 17                /* not damage: an append that was cut short */
+    AQW_REASON_TORN = 17,               /* not damage: an append that was cut short */
+    AQW_REASON_SNAPSHOT = 18,           /* a snapshot that does not verify */
+    AQW_REASON_SNAPSHOT_AHEAD = 19      /* a snapshot of events that the log does not have */
 } aqw_reason;
 
 typedef struct aqw_fault {

@@ -71,3 +71,10 @@ int aqw_io_write_zeros(const aqw_io *io, int64_t handle, uint64_t offset, uint64
     }
     return 0;
 }
+
+int aqw_error_is_no_space(int error) {
+#if defined(EDQUOT)
+    if (error == EDQUOT) return 1;
+#endif
+    return error == ENOSPC;
+}

@@ -66,6 +66,8 @@ int aqw_io_write_all(const aqw_io *io, int64_t handle, uint64_t offset, const vo
 int aqw_io_sync(const aqw_io *io, int64_t handle);
 int aqw_io_sync_directory(const aqw_io *io, const char *path);
 int aqw_io_open(const aqw_io *io, const char *path, int flags, int64_t *handle);
+/* 1 where the errno value says that there is no room: on the disk, or in the user's share of it. */
+int aqw_error_is_no_space(int error);
 
 /* Writes `size` zero bytes at `offset`. */
 int aqw_io_write_zeros(const aqw_io *io, int64_t handle, uint64_t offset, uint64_t size);

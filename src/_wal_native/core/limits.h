@@ -23,6 +23,9 @@
 #define AQW_SEGMENT_SIZE_MAX 1073741824
 #define AQW_SEGMENT_COUNT_MAX 1048576
 
+/* Snapshots that are looked at in a queue's directory: the newest ones. Two are kept. */
+#define AQW_SNAPSHOT_COUNT_MAX 64
+
 /* The ring's data area. */
 #define AQW_RING_SIZE_MIN 65536
 #define AQW_RING_SIZE_DEFAULT 1048576

@@ -7,14 +7,13 @@
 #include <string.h>
 
 #include "bytes.h"
-#include "crc32c.h"
+#include "directory.h"
 #include "format.h"
 #include "limits.h"
 #include "replay.h"
 #include "stream.h"
 
-/* A tool that asks who holds the lock takes it shared for an instant; so one refusal is not yet an answer. */
-enum { LOCK_TRIES = 100, NAME_MAX_SIZE = 128, COPY_SIZE = 1 << 20 };
+enum { NAME_MAX_SIZE = 128, COPY_SIZE = 1 << 20 };
 
 typedef struct recovery {
     const aqw_io *io;
@@ -39,50 +38,6 @@ static aqw_status random_u64(recovery *r, uint64_t *value) {
     return AQW_OK;
 }
 
-/* Makes a directory that is missing, and its parents, each synced into the one above. */
-static aqw_status make_directory(recovery *r, const char *path) {
-    char parent[AQW_PATH_SIZE_MAX + NAME_MAX_SIZE];
-    int error = r->io->check_directory(r->io->context, path);
-    if (error == 0) return AQW_OK;
-    /* Inside the queue a file in a directory's place is damage; where the queue should be, it is somebody else's. */
-    if (error == ENOTDIR && strlen(path) > strlen(r->directory)) return aqw_fault_corrupt(r->fault, AQW_REASON_DIRECTORY, path, 0, 0);
-    if (error != ENOENT) return aqw_fault_io(r->fault, "open", path, error);
-    const char *slash = strrchr(path, '/');
-    if (slash == NULL || strlen(path) >= sizeof parent) return aqw_fault_io(r->fault, "create directory", path, ENOENT);
-    size_t size = slash == path ? 1 : (size_t)(slash - path);
-    memcpy(parent, path, size);
-    parent[size] = '\0';
-    if (strcmp(parent, path) == 0) return aqw_fault_io(r->fault, "create directory", path, ENOENT);
-    aqw_status status = make_directory(r, parent);
-    if (status != AQW_OK) return status;
-    error = r->io->make_directory(r->io->context, path);
-    if (error != 0 && error != EEXIST) return aqw_fault_io(r->fault, "create directory", path, error);
-    error = aqw_io_sync_directory(r->io, parent);
-    return error == 0 ? AQW_OK : aqw_fault_io(r->fault, "sync directory", parent, error);
-}
-
-/* Locks the file under the name LOCK, and not one that was unlinked under our hands. */
-static aqw_status lock_directory(recovery *r) {
-    aqw_status status = name_path(r, "LOCK");
-    if (status != AQW_OK) return status;
-    int error = EWOULDBLOCK;
-    for (int tries = 0; tries < LOCK_TRIES && error != 0; tries++) {
-        int64_t handle = -1;
-        error = aqw_io_open(r->io, r->path, AQW_OPEN_WRITE | AQW_OPEN_EITHER, &handle);
-        if (error != 0) return aqw_fault_io(r->fault, "open", r->path, error);
-        error = r->io->lock(r->io->context, handle);
-        if (error == 0) error = r->io->check_same(r->io->context, handle, r->path);
-        if (error == 0) r->start.lock_handle = handle;
-        else (void)r->io->close(r->io->context, handle);
-        if (error != 0 && error != EWOULDBLOCK && error != EAGAIN && error != ESTALE) return aqw_fault_io(r->fault, "lock", r->path, error);
-    }
-    if (error != 0) return aqw_fault_set(r->fault, AQW_LOCKED, r->path);
-    /* Only information for people: a failure to write it is no reason to refuse. */
-    if (r->io->truncate(r->io->context, r->start.lock_handle, 0) == 0)
-        (void)aqw_io_write_all(r->io, r->start.lock_handle, 0, r->options->holder, strlen(r->options->holder));
-    return AQW_OK;
-}
-
 static void remove_temporary(void *to, const char *name) {
     recovery *r = to;
     char path[AQW_PATH_SIZE_MAX + NAME_MAX_SIZE];
@@ -91,28 +46,25 @@ static void remove_temporary(void *to, const char *name) {
     if (size > 0 && (size_t)size < sizeof path) (void)r->io->unlink(r->io->context, path);
 }
 
-static void find_snapshot(void *to, const char *name) {
-    size_t size = strlen(name);
-    if (size > 5 && strcmp(name + size - 5, ".snap") == 0) *(int *)to = 1;
-}
-
 /* The directories, and no remains of a preparation that was cut short. */
 static aqw_status make_room(recovery *r) {
     aqw_status status = name_path(r, "wal");
-    if (status == AQW_OK) status = make_directory(r, r->path);
+    if (status == AQW_OK) status = aqw_directory_make(r->io, r->directory, r->path, r->fault);
     if (status != AQW_OK) return status;
     int error = r->io->list(r->io->context, r->path, remove_temporary, r);
     return error == 0 ? AQW_OK : aqw_fault_io(r->fault, "list", r->path, error);
 }
 
-/* Only where there is neither segment, ring nor snapshot may a queue begin. */
+/* Only where there is neither segment, ring nor snapshot, not even a damaged one, may a queue begin. */
 static aqw_status check_no_snapshot(recovery *r) {
-    int found = 0;
-    aqw_status status = name_path(r, "snapshots");
-    if (status != AQW_OK) return status;
-    int error = r->io->list(r->io->context, r->path, find_snapshot, &found);
-    if (error != 0 && error != ENOENT) return aqw_fault_io(r->fault, "list", r->path, error);
-    return found ? aqw_fault_corrupt(r->fault, AQW_REASON_SEGMENT_MISSING, r->path, 1, 0) : AQW_OK;
+    uint64_t sequence = 0;
+    uint32_t found = 0;
+    aqw_status status = aqw_snapshot_list(r->io, r->directory, &sequence, 1, &found, r->fault);
+    if (status != AQW_OK || found == 0) return status;
+    aqw_fault_corrupt(r->fault, AQW_REASON_SEGMENT_MISSING, r->directory, 1, 0);
+    r->fault->first_sequence = 1;
+    r->fault->last_sequence = sequence;
+    return AQW_CORRUPT;
 }
 
 /* Publishes a prepared segment as the one that the log starts in. */
@@ -172,40 +124,6 @@ static aqw_status create_first(recovery *r) {
     return start_segment(r, &prepared, &header, AQW_SEGMENT_DATA, 0);
 }
 
-/* Copies bytes to quarantine/ under a name that says where they lay and what they are. */
-static aqw_status quarantine(recovery *r, const char *kind, uint64_t segment, uint64_t offset, const uint8_t *bytes, uint64_t size) {
-    char name[NAME_MAX_SIZE], temporary[AQW_PATH_SIZE_MAX + NAME_MAX_SIZE];
-    aqw_status status = name_path(r, "quarantine");
-    if (status == AQW_OK) status = make_directory(r, r->path);
-    if (status == AQW_OK) status = name_path(r, "quarantine/copy.tmp");
-    if (status != AQW_OK) return status;
-    memcpy(temporary, r->path, sizeof temporary);
-    (void)snprintf(name, sizeof name, "quarantine/%s-%020" PRIu64 "-%020" PRIu64 "-%08" PRIx32 ".bin", kind, segment, offset,
-                   aqw_crc32c(bytes, (size_t)size));
-    status = name_path(r, name);
-    if (status != AQW_OK) return status;
-    int64_t handle = -1;
-    int error = r->io->unlink(r->io->context, temporary);
-    if (error != 0 && error != ENOENT) return aqw_fault_io(r->fault, "unlink", temporary, error);
-    const char *operation = "create";
-    error = aqw_io_open(r->io, temporary, AQW_OPEN_WRITE | AQW_OPEN_CREATE, &handle);
-    if (error == 0) {
-        operation = "write";
-        error = aqw_io_write_all(r->io, handle, 0, bytes, (size_t)size);
-        if (error == 0) error = aqw_io_sync(r->io, handle);
-        (void)r->io->close(r->io->context, handle);
-    }
-    if (error == 0) {
-        operation = "rename";
-        error = r->io->rename(r->io->context, temporary, r->path);
-    }
-    if (error != 0) return aqw_fault_io(r->fault, operation, r->path, error);
-    status = name_path(r, "quarantine");
-    error = aqw_io_sync_directory(r->io, r->path);
-    if (error == 0) error = aqw_io_sync_directory(r->io, r->directory);   /* its own name: an attempt that was cut short may have made it */
-    return error == 0 ? status : aqw_fault_io(r->fault, "sync directory", r->path, error);
-}
-
 static aqw_status quarantine_dropped(recovery *r, const aqw_stream *stream) {
     const aqw_stream_summary *summary = aqw_stream_summary_of(stream);
     uint64_t segment = aqw_stream_newest(stream)->place.segment_number, ring_size = 0;
@@ -216,9 +134,11 @@ static aqw_status quarantine_dropped(recovery *r, const aqw_stream *stream) {
     r->report->dropped_segment = segment;
     r->report->dropped_offset = summary->dropped_from;
     if (summary->dropped_bytes > 0)
-        status = quarantine(r, "segment", segment, summary->dropped_from, aqw_stream_dropped(stream), summary->dropped_bytes);
+        status = aqw_quarantine_copy(r->io, r->directory, "segment", segment, summary->dropped_from, aqw_stream_dropped(stream),
+                                     summary->dropped_bytes, r->fault);
     const uint8_t *ring = aqw_stream_ring(stream, &ring_size);
-    if (status == AQW_OK && summary->ring_has_dropped) status = quarantine(r, "ring", segment, summary->end, ring, ring_size);
+    if (status == AQW_OK && summary->ring_has_dropped)
+        status = aqw_quarantine_copy(r->io, r->directory, "ring", segment, summary->end, ring, ring_size, r->fault);
     return status;
 }
 
@@ -359,7 +279,7 @@ static aqw_status continue_in_same_segment(recovery *r, const aqw_stream *stream
 static aqw_status replay_and_continue(recovery *r, aqw_stream *stream, aqw_table *table) {
     const aqw_stream_summary *summary = aqw_stream_summary_of(stream);
     aqw_replay_counts counts = {0, 0, 0};
-    aqw_status status = aqw_replay_stream(stream, table, &counts, r->fault);
+    aqw_status status = aqw_replay_stream(stream, table, &counts, r->options->progress, r->fault);
     r->report->segments = summary->segments;
     r->report->records = counts.records;
     r->report->events = counts.events;
@@ -376,16 +296,25 @@ static aqw_status replay_and_continue(recovery *r, aqw_stream *stream, aqw_table
 
 static aqw_status open_segments(recovery *r, aqw_table *table) {
     aqw_stream *stream = NULL;
-    aqw_status status = aqw_stream_open(r->io, r->directory, &stream, r->fault);
+    aqw_snapshot_choice snapshot;
+    aqw_stream_base base;
+    aqw_status status = aqw_snapshot_load_newest(r->io, r->directory, table, r->options->progress, &snapshot, r->fault);
+    if (status != AQW_OK) return status;
+    memcpy(base.log_uuid, snapshot.info.log_uuid, sizeof base.log_uuid);
+    base.sequence = snapshot.info.sequence;
+    status = aqw_stream_open(r->io, r->directory, snapshot.is_found ? &base : NULL, &stream, r->fault);
     if (status == AQW_NOT_A_QUEUE && r->options->may_create) return create_first(r);
     if (status != AQW_OK) return status;
+    r->report->snapshot_sequence = snapshot.is_found ? base.sequence : 0;
+    r->report->snapshots_damaged = snapshot.damaged;
+    r->report->snapshot_damage = snapshot.damage;
     status = replay_and_continue(r, stream, table);
     aqw_stream_free(stream);
     return status;
 }
 
 static aqw_status open_log(recovery *r, aqw_table *table, aqw_log **log) {
-    aqw_status status = lock_directory(r);
+    aqw_status status = aqw_directory_lock(r->io, r->directory, r->options->holder, &r->start.lock_handle, r->fault);
     if (status == AQW_OK) status = make_room(r);
     if (status == AQW_OK) status = open_segments(r, table);
     /* The last step: only now is anything replaced that was there before. */
@@ -416,7 +345,7 @@ aqw_status aqw_recover(const aqw_io *io, const char *directory, const aqw_recove
     if (status == AQW_OK) status = name_path(r, "wal");
     if (status == AQW_OK && !options->may_create && io->check_directory(io->context, r->path) == ENOENT)
         status = aqw_fault_set(fault, AQW_NOT_A_QUEUE, directory);
-    if (status == AQW_OK) status = make_directory(r, directory);
+    if (status == AQW_OK) status = aqw_directory_make(io, directory, directory, fault);
     if (status == AQW_OK) status = open_log(r, table, log);
     free(r);
     return status;

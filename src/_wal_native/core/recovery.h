@@ -10,6 +10,8 @@
 #include "fault.h"
 #include "io.h"
 #include "log.h"
+#include "progress.h"
+#include "snapshot.h"
 #include "status.h"
 #include "table.h"
 
@@ -18,7 +20,7 @@ typedef struct aqw_recovery_report {
     int is_clean;               /* the last writer closed it */
     uint64_t segments;
     uint64_t records;
-    uint64_t events;
+    uint64_t events;            /* that were replayed behind the snapshot */
     uint64_t bytes;             /* of records */
     uint64_t last_sequence;
     uint64_t durable_sequence;  /* what the log itself proved to be durable before this open */
@@ -29,12 +31,16 @@ typedef struct aqw_recovery_report {
     int drop_reason;            /* aqw_reason */
     uint64_t dropped_segment;   /* where the dropped bytes lay */
     uint64_t dropped_offset;
+    uint64_t snapshot_sequence; /* of the snapshot that replay began from, 0 without one */
+    uint32_t snapshots_damaged; /* newer ones that did not verify and were passed over */
+    aqw_fault snapshot_damage;  /* what is wrong with the newest of those */
 } aqw_recovery_report;
 
 typedef struct aqw_recovery_options {
     aqw_log_options log;
     int may_create;             /* 0: AQW_NOT_A_QUEUE where there is none */
     const char *holder;         /* text for the lock file: who holds it */
+    aqw_progress *progress;     /* may be NULL */
 } aqw_recovery_options;
 
 /* Opens or creates the queue in `directory` (a real path: no symlink at its end), replays it into the empty `table`, and

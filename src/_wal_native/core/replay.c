@@ -3,6 +3,9 @@
 #include "event.h"
 #include "format.h"
 
+/* Progress is told, and asked whether to go on, after this many bytes. */
+enum { PROGRESS_SIZE = 1 << 16 };
+
 aqw_status aqw_replay_record(aqw_table *table, const aqw_record *record, aqw_fault *fault) {
     aqw_event event;
     aqw_reason reason = AQW_REASON_PAYLOAD;
@@ -19,15 +22,22 @@ aqw_status aqw_replay_record(aqw_table *table, const aqw_record *record, aqw_fau
     return AQW_CORRUPT;
 }
 
-aqw_status aqw_replay_stream(aqw_stream *stream, aqw_table *table, aqw_replay_counts *counts, aqw_fault *fault) {
+aqw_status aqw_replay_stream(aqw_stream *stream, aqw_table *table, aqw_replay_counts *counts, aqw_progress *progress, aqw_fault *fault) {
     aqw_record record;
+    const uint64_t present = aqw_table_latest_sequence(table);
+    uint64_t reported = counts->bytes;
     for (;;) {
         aqw_status status = aqw_stream_next(stream, &record, fault);
         if (status == AQW_END) return AQW_OK;
         if (status != AQW_OK) return status;
         counts->records++;
         counts->bytes += record.size;
-        if (record.kind >= AQW_KIND_MARKER) continue;
+        if (counts->bytes - reported >= PROGRESS_SIZE) {
+            aqw_progress_add(progress, counts->bytes - reported);
+            reported = counts->bytes;
+            if (aqw_progress_is_canceled(progress)) return aqw_fault_set(fault, AQW_STOPPED, NULL);
+        }
+        if (record.kind >= AQW_KIND_MARKER || record.sequence <= present) continue;
         counts->events++;
         status = aqw_replay_record(table, &record, fault);
         if (status != AQW_OK) return status;

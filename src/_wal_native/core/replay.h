@@ -3,6 +3,7 @@
 #define AQW_REPLAY_H
 
 #include "fault.h"
+#include "progress.h"
 #include "record.h"
 #include "status.h"
 #include "stream.h"
@@ -10,7 +11,7 @@
 
 typedef struct aqw_replay_counts {
     uint64_t records;           /* markers and pads included */
-    uint64_t events;
+    uint64_t events;            /* that were applied */
     uint64_t bytes;             /* of records */
 } aqw_replay_counts;
 
@@ -18,7 +19,8 @@ typedef struct aqw_replay_counts {
  * library never writes such a record. */
 aqw_status aqw_replay_record(aqw_table *table, const aqw_record *record, aqw_fault *fault);
 
-/* Replays a stream from where it stands to its end. */
-aqw_status aqw_replay_stream(aqw_stream *stream, aqw_table *table, aqw_replay_counts *counts, aqw_fault *fault);
+/* Replays a stream from where it stands to its end, but for the events that the table has already (from a snapshot).
+ * AQW_STOPPED where `progress` (may be NULL) says so. */
+aqw_status aqw_replay_stream(aqw_stream *stream, aqw_table *table, aqw_replay_counts *counts, aqw_progress *progress, aqw_fault *fault);
 
 #endif

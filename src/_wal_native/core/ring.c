@@ -121,7 +121,7 @@ void aqw_ring_set_durable(const aqw_io *io, aqw_ring *ring, uint64_t sequence) {
     ring->slot = !ring->slot;
 }
 
-static aqw_status load_open(const aqw_io *io, int64_t handle, const char *path, aqw_ring_image *image, aqw_fault *fault) {
+static aqw_status load_header(const aqw_io *io, int64_t handle, const char *path, aqw_ring_image *image, aqw_fault *fault) {
     uint8_t header[AQW_RING_HEADER_SIZE], slots[2][16];
     size_t done = 0;
     uint64_t file_size = 0;
@@ -148,17 +148,19 @@ static aqw_status load_open(const aqw_io *io, int64_t handle, const char *path, 
     memcpy(image->log_uuid, header + 16, 16);
     uint64_t a = slot_read(slots[0], image->log_uuid), b = slot_read(slots[1], image->log_uuid);
     image->durable_sequence = a > b ? a : b;
-
-    image->data = malloc((size_t)image->size);
-    if (image->data == NULL) return aqw_fault_set(fault, AQW_NO_MEMORY, path);
-    error = aqw_io_read_all(io, handle, AQW_RING_DATA, image->data, (size_t)image->size, &done);
-    if (error != 0) return aqw_fault_io(fault, "read", path, error);
-    if (done != image->size) return aqw_fault_corrupt(fault, AQW_REASON_FILE_SIZE, path, 0, done);
-    image->is_present = 1;
     return AQW_OK;
 }
 
-aqw_status aqw_ring_load(const aqw_io *io, const char *directory, aqw_ring_image *image, aqw_fault *fault) {
+static aqw_status load_data(const aqw_io *io, int64_t handle, const char *path, aqw_ring_image *image, aqw_fault *fault) {
+    size_t done = 0;
+    image->data = malloc((size_t)image->size);
+    if (image->data == NULL) return aqw_fault_set(fault, AQW_NO_MEMORY, path);
+    int error = aqw_io_read_all(io, handle, AQW_RING_DATA, image->data, (size_t)image->size, &done);
+    if (error != 0) return aqw_fault_io(fault, "read", path, error);
+    return done == image->size ? AQW_OK : aqw_fault_corrupt(fault, AQW_REASON_FILE_SIZE, path, 0, done);
+}
+
+static aqw_status load(const aqw_io *io, const char *directory, int with_data, aqw_ring_image *image, aqw_fault *fault) {
     char path[AQW_PATH_SIZE_MAX + 16];
     int64_t handle = -1;
     memset(image, 0, sizeof *image);
@@ -166,10 +168,20 @@ aqw_status aqw_ring_load(const aqw_io *io, const char *directory, aqw_ring_image
     int error = aqw_io_open(io, path, AQW_OPEN_READ, &handle);
     if (error == ENOENT) return AQW_OK;
     if (error != 0) return aqw_fault_io(fault, "open", path, error);
-    aqw_status status = load_open(io, handle, path, image, fault);
+    aqw_status status = load_header(io, handle, path, image, fault);
+    if (status == AQW_OK && with_data) status = load_data(io, handle, path, image, fault);
+    image->is_present = status == AQW_OK;
     (void)io->close(io->context, handle);
     if (status != AQW_OK) aqw_ring_image_free(image);
     return status;
+}
+
+aqw_status aqw_ring_look(const aqw_io *io, const char *directory, aqw_ring_image *image, aqw_fault *fault) {
+    return load(io, directory, 0, image, fault);
+}
+
+aqw_status aqw_ring_load(const aqw_io *io, const char *directory, aqw_ring_image *image, aqw_fault *fault) {
+    return load(io, directory, 1, image, fault);
 }
 
 void aqw_ring_image_free(aqw_ring_image *image) {

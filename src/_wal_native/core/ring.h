@@ -43,6 +43,9 @@ void aqw_ring_get(const aqw_ring *ring, uint64_t position, uint8_t *to, uint64_t
 /* Notes that all events up to this sequence are on stable storage. Kept by the kernel if the process is killed. */
 void aqw_ring_set_durable(const aqw_io *io, aqw_ring *ring, uint64_t sequence);
 
+/* Reads the ring file's header and durable sequence only; image->data stays NULL. Otherwise as aqw_ring_load. */
+aqw_status aqw_ring_look(const aqw_io *io, const char *directory, aqw_ring_image *image, aqw_fault *fault);
+
 /* Reads the ring file. A missing one is AQW_OK with is_present 0; a wrong header is AQW_CORRUPT. */
 aqw_status aqw_ring_load(const aqw_io *io, const char *directory, aqw_ring_image *image, aqw_fault *fault);
 void aqw_ring_image_free(aqw_ring_image *image);

@@ -136,11 +136,7 @@ aqw_status aqw_segment_size_next(uint64_t end, uint64_t needed, uint64_t size_ma
 
 static aqw_status space_or_io(aqw_fault *fault, const char *operation, const char *path, int error) {
     aqw_fault_io(fault, operation, path, error);
-    int no_space = error == ENOSPC;
-#if defined(EDQUOT)
-    no_space = no_space || error == EDQUOT;
-#endif
-    if (no_space) fault->status = AQW_NO_SPACE;
+    if (aqw_error_is_no_space(error)) fault->status = AQW_NO_SPACE;
     return (aqw_status)fault->status;
 }
 

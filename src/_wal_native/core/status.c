@@ -13,12 +13,14 @@ const char *aqw_status_name(int status) {
     case AQW_CLOSED: return "closed";
     case AQW_POISONED: return "poisoned";
     case AQW_FORKED: return "forked";
+    case AQW_STOPPED: return "stopped";
     case AQW_IO_ERROR: return "io_error";
     case AQW_NO_SPACE: return "no_space";
     case AQW_LOCKED: return "locked";
     case AQW_CORRUPT: return "corrupt";
     case AQW_UNSUPPORTED_FORMAT: return "unsupported_format";
     case AQW_NOT_A_QUEUE: return "not_a_queue";
+    case AQW_COMPACTED: return "compacted";
     case AQW_REFUSED_SEQUENCE: return "refused_sequence";
     case AQW_REFUSED_UNKNOWN_TASK: return "refused_unknown_task";
     case AQW_REFUSED_TASK_EXISTS: return "refused_task_exists";

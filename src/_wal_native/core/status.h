@@ -20,6 +20,7 @@ typedef enum aqw_status {
     AQW_CLOSED = 20,            /* the handle was closed; open the queue again */
     AQW_POISONED = 21,          /* an earlier write or sync failed; reopen to recover */
     AQW_FORKED = 22,            /* the handle belongs to the parent process */
+    AQW_STOPPED = 23,           /* stopped on request; nothing has appeared */
 
     AQW_IO_ERROR = 30,          /* the system refused a call; errno says why */
     AQW_NO_SPACE = 31,          /* no room for a new segment; nothing was written, try again */
@@ -28,6 +29,7 @@ typedef enum aqw_status {
     AQW_CORRUPT = 41,           /* the log is damaged where that cannot be a torn tail */
     AQW_UNSUPPORTED_FORMAT = 42,/* written by a newer library */
     AQW_NOT_A_QUEUE = 43,       /* there is no queue here */
+    AQW_COMPACTED = 44,         /* the log no longer goes back that far; read the projection instead */
 
     AQW_REFUSED_SEQUENCE = 60,
     AQW_REFUSED_UNKNOWN_TASK = 61,

@@ -51,7 +51,7 @@ static int by_number(const void *a, const void *b) {
     return (left->place.first_sequence > right->place.first_sequence) - (left->place.first_sequence < right->place.first_sequence);
 }
 
-static aqw_status list_segments(aqw_stream *stream, aqw_fault *fault) {
+aqw_status aqw_stream_list(aqw_stream *stream, aqw_fault *fault) {
     char wal[AQW_PATH_SIZE_MAX + 8];
     listing list = {stream, AQW_OK};
     if (aqw_path_join(wal, sizeof wal, stream->directory, "wal") != AQW_OK)
@@ -74,8 +74,7 @@ static aqw_status open_segment(aqw_stream *stream, uint64_t index, char *path, s
     return error == 0 ? AQW_OK : aqw_fault_io(fault, "open", path, error);
 }
 
-/* Header of segment `index`, and its fit to the predecessor. */
-static aqw_status load_header(aqw_stream *stream, uint64_t index, aqw_fault *fault) {
+aqw_status aqw_stream_load_header(aqw_stream *stream, uint64_t index, aqw_fault *fault) {
     char path[AQW_PATH_SIZE_MAX + 64];
     int64_t handle = -1;
     aqw_segment_header *segment = &stream->segments[index];
@@ -85,14 +84,24 @@ static aqw_status load_header(aqw_stream *stream, uint64_t index, aqw_fault *fau
     status = aqw_segment_header_load(&stream->io, handle, path, segment->place.segment_number, segment->place.first_sequence,
                                      &header, fault);
     (void)stream->io.close(stream->io.context, handle);
+    if (status == AQW_OK) *segment = header;
+    return status;
+}
+
+/* Header of segment `index`, and its fit to the predecessor. */
+static aqw_status check_header(aqw_stream *stream, uint64_t index, aqw_fault *fault) {
+    const aqw_segment_header *segment = &stream->segments[index];
+    aqw_status status = aqw_stream_load_header(stream, index, fault);
     if (status != AQW_OK) return status;
-    *segment = header;
     const aqw_segment_header *before = index > 0 ? segment - 1 : NULL;
     aqw_reason reason = AQW_REASON_NONE;
     uint64_t first = segment->place.first_sequence;
     if (before == NULL) {
-        if (segment->place.segment_number != 1 || first != 1) reason = AQW_REASON_HISTORY_MISSING;
-        else if (segment->link_number != 0 || segment->link_last_sequence != 0) reason = AQW_REASON_LINK;
+        /* What the base covers may be gone; what its link says of that is of no consequence then. */
+        if (first > stream->summary.base_sequence + 1) reason = AQW_REASON_HISTORY_MISSING;
+        else if (segment->place.segment_number == 1 && (segment->link_number != 0 || segment->link_last_sequence != 0 || first != 1))
+            reason = AQW_REASON_LINK;
+        else if (segment->place.segment_number != 1 && stream->summary.base_sequence == 0) reason = AQW_REASON_HISTORY_MISSING;
     } else if (memcmp(before->place.log_uuid, segment->place.log_uuid, 16) != 0) {
         reason = AQW_REASON_OTHER_LOG;
     } else if (segment->link_number != before->place.segment_number || segment->link_salt != before->place.salt ||
@@ -103,7 +112,20 @@ static aqw_status load_header(aqw_stream *stream, uint64_t index, aqw_fault *fau
     }
     if (reason == AQW_REASON_NONE && segment->watermark < first - 1) reason = AQW_REASON_HEADER_INVALID;
     if (reason == AQW_REASON_NONE) return AQW_OK;
-    return aqw_stream_corrupt(stream, index, reason, 0, before == NULL ? 1 : first, segment->watermark, fault);
+    uint64_t at_stake = before == NULL ? stream->summary.base_sequence + 1 : first;
+    return aqw_stream_corrupt(stream, index, reason, 0, at_stake, reason == AQW_REASON_HISTORY_MISSING ? first - 1 : segment->watermark, fault);
+}
+
+/* Leaves out the segments that the base covers: those before the last one that begins at or before the first event behind it. */
+static void ignore_covered(aqw_stream *stream) {
+    uint64_t start = 0;
+    if (stream->summary.base_sequence == 0) return;
+    for (uint64_t i = 0; i < stream->segment_count; i++) {
+        if (stream->segments[i].place.first_sequence <= stream->summary.base_sequence + 1) start = i;
+    }
+    stream->summary.ignored_segments = start;
+    stream->segment_count -= start;
+    memmove(stream->segments, stream->segments + start, (size_t)stream->segment_count * sizeof *stream->segments);
 }
 
 static aqw_status check_numbers(const aqw_stream *stream, aqw_fault *fault) {
@@ -138,31 +160,41 @@ static aqw_status check_ring(aqw_stream *stream, aqw_fault *fault) {
     return AQW_OK;
 }
 
-static aqw_status open_all(aqw_stream *stream, aqw_fault *fault) {
-    aqw_status status = list_segments(stream, fault);
-    if (status == AQW_OK) status = aqw_ring_load(&stream->io, stream->directory, &stream->ring, fault);
-    if (status != AQW_OK) return status;
-    if (stream->segment_count == 0) {
-        if (!stream->ring.is_present) return aqw_fault_set(fault, AQW_NOT_A_QUEUE, stream->directory);
-        aqw_fault_corrupt(fault, AQW_REASON_SEGMENT_MISSING, stream->directory, 1, 0);
-        fault->first_sequence = 1;
-        fault->last_sequence = stream->ring.durable_sequence;
-        return AQW_CORRUPT;
-    }
-    status = check_numbers(stream, fault);
-    for (uint64_t i = 0; status == AQW_OK && i < stream->segment_count; i++) status = load_header(stream, i, fault);
-    if (status == AQW_OK) status = check_ring(stream, fault);
-    if (status != AQW_OK) return status;
+aqw_status aqw_stream_load_newest(aqw_stream *stream, aqw_fault *fault) {
     uint64_t newest = stream->segment_count - 1;
+    free(stream->newest);
+    free(stream->scratch);
     stream->newest = malloc((size_t)stream->segments[newest].file_size);
     stream->scratch = stream->ring.is_present ? malloc((size_t)stream->ring.size) : NULL;
     if (stream->newest == NULL || (stream->ring.is_present && stream->scratch == NULL))
         return aqw_fault_set(fault, AQW_NO_MEMORY, stream->directory);
-    status = load_bytes(stream, newest, stream->newest, stream->segments[newest].file_size, fault);
+    return load_bytes(stream, newest, stream->newest, stream->segments[newest].file_size, fault);
+}
+
+static aqw_status open_all(aqw_stream *stream, const aqw_stream_base *base, aqw_fault *fault) {
+    aqw_status status = aqw_stream_list(stream, fault);
+    if (status == AQW_OK) status = aqw_ring_load(&stream->io, stream->directory, &stream->ring, fault);
+    if (status != AQW_OK) return status;
+    if (stream->segment_count == 0) {
+        uint64_t durable = stream->ring.is_present ? stream->ring.durable_sequence : 0;
+        if (!stream->ring.is_present && base == NULL) return aqw_fault_set(fault, AQW_NOT_A_QUEUE, stream->directory);
+        aqw_fault_corrupt(fault, AQW_REASON_SEGMENT_MISSING, stream->directory, 1, 0);
+        fault->first_sequence = stream->summary.base_sequence + 1;
+        fault->last_sequence = durable > stream->summary.base_sequence ? durable : stream->summary.base_sequence;
+        return AQW_CORRUPT;
+    }
+    ignore_covered(stream);
+    status = check_numbers(stream, fault);
+    for (uint64_t i = 0; status == AQW_OK && i < stream->segment_count; i++) status = check_header(stream, i, fault);
+    if (status == AQW_OK && base != NULL && memcmp(base->log_uuid, stream->segments[0].place.log_uuid, 16) != 0)
+        status = aqw_stream_corrupt(stream, 0, AQW_REASON_OTHER_LOG, 16, 0, 0, fault);
+    if (status == AQW_OK) status = check_ring(stream, fault);
+    if (status != AQW_OK) return status;
+    status = aqw_stream_load_newest(stream, fault);
     return status == AQW_OK ? aqw_stream_find_end(stream, fault) : status;
 }
 
-aqw_status aqw_stream_open(const aqw_io *io, const char *directory, aqw_stream **out, aqw_fault *fault) {
+aqw_status aqw_stream_new(const aqw_io *io, const char *directory, aqw_stream **out, aqw_fault *fault) {
     aqw_stream *stream = calloc(1, sizeof *stream);
     if (stream == NULL) return aqw_fault_set(fault, AQW_NO_MEMORY, directory);
     size_t size = strlen(directory) + 1;
@@ -172,8 +204,17 @@ aqw_status aqw_stream_open(const aqw_io *io, const char *directory, aqw_stream *
     }
     stream->io = *io;
     memcpy(stream->directory, directory, size);
-    aqw_status status = open_all(stream, fault);
     stream->position = AQW_SEGMENT_DATA;
+    *out = stream;
+    return AQW_OK;
+}
+
+aqw_status aqw_stream_open(const aqw_io *io, const char *directory, const aqw_stream_base *base, aqw_stream **out, aqw_fault *fault) {
+    aqw_stream *stream = NULL;
+    aqw_status status = aqw_stream_new(io, directory, &stream, fault);
+    if (status != AQW_OK) return status;
+    stream->summary.base_sequence = base == NULL ? 0 : base->sequence;
+    status = open_all(stream, base, fault);
     if (status == AQW_OK) *out = stream;
     else aqw_stream_free(stream);
     return status;

@@ -13,10 +13,18 @@
 
 typedef struct aqw_stream aqw_stream;
 
+/* A snapshot that was loaded: the stream need not go back further, and must not end before it. */
+typedef struct aqw_stream_base {
+    uint8_t log_uuid[16];
+    uint64_t sequence;
+} aqw_stream_base;
+
 /* What is known once a stream is open. */
 typedef struct aqw_stream_summary {
-    uint64_t segments;
-    uint64_t first_sequence;        /* of the log: 1 */
+    uint64_t segments;              /* that are read */
+    uint64_t ignored_segments;      /* older ones, which the base covers wholly */
+    uint64_t base_sequence;         /* of the snapshot, 0 without one */
+    uint64_t first_sequence;        /* of the oldest segment that is read: 1 without a base, at most base_sequence + 1 with one */
     uint64_t last_sequence;         /* of the last event that counts, 0 where there is none */
     uint64_t durable_sequence;      /* W */
     int is_clean;                   /* ends with a close marker that covers everything */
@@ -32,9 +40,9 @@ typedef struct aqw_stream_summary {
     int drop_reason;                /* aqw_reason: torn, or batch for an unfinished one */
 } aqw_stream_summary;
 
-/* Opens the log in a queue's directory and decides where it ends. AQW_NOT_A_QUEUE where there is neither segment nor ring.
- * AQW_CORRUPT, AQW_UNSUPPORTED_FORMAT, AQW_IO_ERROR, AQW_NO_MEMORY as the fault says. */
-aqw_status aqw_stream_open(const aqw_io *io, const char *directory, aqw_stream **stream, aqw_fault *fault);
+/* Opens the log in a queue's directory and decides where it ends. With a base (NULL: none) segments that lie wholly at or below its
+ * sequence are ignored, whether they are there or not. AQW_NOT_A_QUEUE where there is neither segment, ring nor base. AQW_CORRUPT, AQW_UNSUPPORTED_FORMAT, AQW_IO_ERROR, AQW_NO_MEMORY as the fault says. */
+aqw_status aqw_stream_open(const aqw_io *io, const char *directory, const aqw_stream_base *base, aqw_stream **stream, aqw_fault *fault);
 void aqw_stream_free(aqw_stream *stream);
 
 const aqw_stream_summary *aqw_stream_summary_of(const aqw_stream *stream);

@@ -104,7 +104,8 @@ static void scan_ring(aqw_stream *stream, remains *seen) {
 static aqw_status find_durable(aqw_stream *stream, remains *behind, remains *ring_behind, aqw_fault *fault) {
     const aqw_segment_header *segment = aqw_stream_newest(stream);
     aqw_record record;
-    uint64_t durable = stream->ring.is_present ? stream->ring.durable_sequence : 0;
+    uint64_t durable = stream->summary.base_sequence;
+    if (stream->ring.is_present) raise_to(&durable, stream->ring.durable_sequence);
     for (uint64_t i = 0; i < stream->segment_count; i++) raise_to(&durable, stream->segments[i].watermark);
     uint64_t position = AQW_SEGMENT_DATA;
     uint32_t ordinal = 0;
@@ -190,6 +191,8 @@ aqw_status aqw_stream_find_end(aqw_stream *stream, aqw_fault *fault) {
     walk_newest(stream, &at);
 
     uint64_t next_sequence = first + at.whole_ordinal;
+    if (next_sequence <= summary->base_sequence)
+        return aqw_stream_corrupt(stream, newest, AQW_REASON_SNAPSHOT_AHEAD, at.position, next_sequence, summary->base_sequence, fault);
     /* Flags that contradict each other in verified records are no remains of a crash. */
     if (next_sequence <= summary->durable_sequence || at.breaks_batch)
         return aqw_stream_corrupt(stream, newest, at.whole_position != at.position || at.breaks_batch ? AQW_REASON_BATCH : AQW_REASON_RECORD_INVALID,

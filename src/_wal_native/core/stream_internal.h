@@ -32,6 +32,15 @@ typedef enum { SOURCE_NONE, SOURCE_SEGMENT, SOURCE_RING } aqw_source;
 /* The record at a position of the newest segment by the rule of format.h, READING 4, given W. The ring's only above W. */
 aqw_source aqw_stream_choose(aqw_stream *stream, uint64_t position, uint32_t ordinal, uint64_t durable, aqw_record *record);
 
+/* The steps of aqw_stream_open, for it and for salvage. A new stream knows its directory and nothing else. */
+aqw_status aqw_stream_new(const aqw_io *io, const char *directory, aqw_stream **stream, aqw_fault *fault);
+/* The names of the segments, in order of number. */
+aqw_status aqw_stream_list(aqw_stream *stream, aqw_fault *fault);
+/* The header of segment `index`, by itself. */
+aqw_status aqw_stream_load_header(aqw_stream *stream, uint64_t index, aqw_fault *fault);
+/* The bytes of the last segment, and room for a ring record. */
+aqw_status aqw_stream_load_newest(aqw_stream *stream, aqw_fault *fault);
+
 /* Decides W and where the stream ends: fills the summary. */
 aqw_status aqw_stream_find_end(aqw_stream *stream, aqw_fault *fault);
 

@@ -70,8 +70,7 @@ static void free_blocks(aqw_table *table) {
     }
 }
 
-void aqw_table_free(aqw_table *table) {
-    if (!table) return;
+void aqw_table_clear(aqw_table *table) {
     aqw_table_rollback(table);
     free_blocks(table);
     for (int kind = 0; kind < AQW_ROW_KIND_COUNT; kind++) {
@@ -80,6 +79,12 @@ void aqw_table_free(aqw_table *table) {
     }
     aqw_arena_free(&table->arena);
     aqw_arena_free(&table->undo.arena);
+    memset(&table->head, 0, sizeof table->head);
+}
+
+void aqw_table_free(aqw_table *table) {
+    if (!table) return;
+    aqw_table_clear(table);
     aqw_heap heap = table->heap;
     aqw_heap_return(&heap, table, sizeof *table);
 }

@@ -26,6 +26,8 @@ typedef struct aqw_table aqw_table;
 aqw_table *aqw_table_new(const aqw_memory *memory, const uint8_t seed[16]);
 /* Also frees a table with an open batch; NULL is fine. */
 void aqw_table_free(aqw_table *table);
+/* Empties it, also where a load or an apply failed half way: as good as new. */
+void aqw_table_clear(aqw_table *table);
 
 /* Applies one event. AQW_OK, AQW_NO_MEMORY or an AQW_REFUSED_ code; for an event that no decoder yields also
  * AQW_INVALID_ARGUMENT (a code out of range), AQW_TOO_LARGE (bytes over AQW_PAYLOAD_SIZE_MAX) or AQW_MALFORMED_EVENT

@@ -1,0 +1,202 @@
+#include "compact.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "follow.h"
+#include "format.h"
+#include "limits.h"
+#include "replay.h"
+#include "segment.h"
+
+/* Progress is told after this many bytes of records. */
+enum { PROGRESS_SIZE = 1 << 16 };
+
+typedef struct compaction {
+    const aqw_io *io;
+    const char *directory;
+    const aqw_compact_options *options;
+    aqw_compact_report *report;
+    aqw_fault *fault;
+} compaction;
+
+/* --- The snapshot ---------------------------------------------------------------------------------------------------------------- */
+
+static aqw_status replay_durable(compaction *c, aqw_follower *follower, aqw_table *table) {
+    aqw_record record;
+    uint64_t bytes = 0;
+    for (;;) {
+        aqw_status status = aqw_follower_next(follower, &record, c->fault);
+        if (status == AQW_OK) status = aqw_replay_record(table, &record, c->fault);
+        if (status != AQW_OK) return status == AQW_END ? AQW_OK : status;
+        c->report->replayed_events++;
+        bytes += record.size;
+        if (bytes < PROGRESS_SIZE) continue;
+        aqw_progress_add(c->options->progress, bytes);
+        bytes = 0;
+        if (aqw_progress_is_canceled(c->options->progress)) return aqw_fault_set(c->fault, AQW_STOPPED, c->directory);
+    }
+}
+
+/* Brings the table, which holds a snapshot or nothing, up to what is durable, and writes it. */
+static aqw_status extend(compaction *c, aqw_table *table, const aqw_snapshot_choice *base) {
+    aqw_follower *follower = NULL;
+    aqw_snapshot_info made;
+    uint8_t log_uuid[16];
+    uint64_t before = aqw_table_latest_sequence(table);
+    aqw_status status = aqw_follower_open(c->io, c->directory, before, &follower, c->fault);
+    if (status != AQW_OK) return status;
+    status = replay_durable(c, follower, table);
+    memcpy(log_uuid, aqw_follower_log_uuid(follower), sizeof log_uuid);
+    aqw_follower_free(follower);
+    if (status != AQW_OK) return status;
+    if (base->is_found && memcmp(log_uuid, base->info.log_uuid, sizeof log_uuid) != 0)
+        return aqw_fault_corrupt(c->fault, AQW_REASON_OTHER_LOG, c->directory, 0, 0);
+    c->report->sequence = before;
+    c->report->file_size = base->info.file_size;
+    if (aqw_table_latest_sequence(table) == before) return AQW_OK;
+    status = aqw_snapshot_write(c->io, c->directory, log_uuid, table, c->options->now, c->options->progress, &made, c->fault);
+    if (status != AQW_OK) return status;
+    c->report->is_new = 1;
+    c->report->sequence = made.sequence;
+    c->report->file_size = made.file_size;
+    c->report->kept_sequence = before;
+    return AQW_OK;
+}
+
+static aqw_status make_snapshot(compaction *c) {
+    aqw_snapshot_choice base;
+    uint8_t seed[16];
+    int error = c->io->random(c->io->context, seed, sizeof seed);
+    if (error != 0) return aqw_fault_io(c->fault, "random", c->directory, error);
+    aqw_table *table = aqw_table_new(NULL, seed);
+    if (table == NULL) return aqw_fault_set(c->fault, AQW_NO_MEMORY, c->directory);
+    aqw_status status = aqw_snapshot_load_newest(c->io, c->directory, table, c->options->progress, &base, c->fault);
+    if (status == AQW_OK) status = extend(c, table, &base);
+    aqw_table_free(table);
+    return status;
+}
+
+/* --- What is dropped ------------------------------------------------------------------------------------------------------------- */
+
+static aqw_status drop_file(compaction *c, const char *path) {
+    uint64_t size = 0;
+    int64_t handle = -1;
+    if (aqw_io_open(c->io, path, AQW_OPEN_READ, &handle) == 0) {
+        if (c->io->size(c->io->context, handle, &size) != 0) size = 0;
+        (void)c->io->close(c->io->context, handle);
+    }
+    int error = c->io->unlink(c->io->context, path);
+    if (error != 0 && error != ENOENT) return aqw_fault_io(c->fault, "unlink", path, error);
+    c->report->dropped_bytes += size;
+    return AQW_OK;
+}
+
+static aqw_status sync_directory(compaction *c, const char *name) {
+    char path[AQW_PATH_SIZE_MAX + 16];
+    if (aqw_path_join(path, sizeof path, c->directory, name) != AQW_OK) return aqw_fault_set(c->fault, AQW_INVALID_ARGUMENT, c->directory);
+    int error = aqw_io_sync_directory(c->io, path);
+    return error == 0 ? AQW_OK : aqw_fault_io(c->fault, "sync directory", path, error);
+}
+
+/* The newest snapshot below the newest that verifies, where the making of a new one has not just read it. */
+static aqw_status find_kept(compaction *c, const uint64_t *sequences, uint32_t count) {
+    aqw_snapshot_info info;
+    for (uint32_t i = 0; i < count && c->report->kept_sequence == 0; i++) {
+        if (sequences[i] >= c->report->sequence) continue;
+        aqw_status status = aqw_snapshot_read(c->io, c->directory, sequences[i], NULL, c->options->progress, &info, c->fault);
+        if (status == AQW_OK) c->report->kept_sequence = sequences[i];
+        else if (status != AQW_CORRUPT) return status;
+    }
+    return AQW_OK;
+}
+
+static aqw_status drop_snapshots(compaction *c) {
+    char path[AQW_PATH_SIZE_MAX + 64];
+    uint64_t sequences[AQW_SNAPSHOT_COUNT_MAX];
+    uint32_t count = 0;
+    aqw_status status = aqw_snapshot_list(c->io, c->directory, sequences, AQW_SNAPSHOT_COUNT_MAX, &count, c->fault);
+    if (status == AQW_OK && !c->report->is_new) status = find_kept(c, sequences, count);
+    for (uint32_t i = count; status == AQW_OK && i > 0; i--) {
+        uint64_t sequence = sequences[i - 1];
+        if (sequence == c->report->sequence || sequence == c->report->kept_sequence) continue;
+        status = aqw_snapshot_path(path, sizeof path, c->directory, sequence);
+        if (status == AQW_OK) status = drop_file(c, path);
+        if (status == AQW_OK) c->report->dropped_snapshots++;
+    }
+    if (status != AQW_OK || c->report->dropped_snapshots == 0) return status;
+    return sync_directory(c, "snapshots");
+}
+
+typedef struct names {
+    uint64_t (*segments)[2];    /* number, first sequence */
+    size_t count;
+    size_t capacity;
+    int failed;
+} names;
+
+static void visit_name(void *to, const char *name) {
+    names *list = to;
+    uint64_t number = 0, first = 0;
+    if (list->failed || !aqw_segment_name_parse(name, &number, &first)) return;
+    if (list->count == list->capacity) {
+        size_t capacity = list->capacity == 0 ? 64 : 2 * list->capacity;
+        uint64_t (*grown)[2] = capacity > 2 * (size_t)AQW_SEGMENT_COUNT_MAX ? NULL : realloc(list->segments, capacity * sizeof *grown);
+        list->failed = grown == NULL;
+        if (list->failed) return;
+        list->segments = grown;
+        list->capacity = capacity;
+    }
+    list->segments[list->count][0] = number;
+    list->segments[list->count][1] = first;
+    list->count++;
+}
+
+static int by_number(const void *a, const void *b) {
+    const uint64_t *left = a, *right = b;
+    return (left[0] > right[0]) - (left[0] < right[0]);
+}
+
+/* Oldest first, so that what a crash leaves is the newer end. */
+static aqw_status drop_listed(compaction *c, const names *list) {
+    char path[AQW_PATH_SIZE_MAX + 64];
+    size_t start = 0;
+    aqw_status status = AQW_OK;
+    for (size_t i = 0; i < list->count; i++) {
+        if (list->segments[i][1] <= c->report->kept_sequence + 1) start = i;
+    }
+    for (size_t i = 0; status == AQW_OK && i < start; i++) {
+        status = aqw_segment_path(path, sizeof path, c->directory, list->segments[i][0], list->segments[i][1]);
+        if (status == AQW_OK) status = drop_file(c, path);
+        if (status == AQW_OK) c->report->dropped_segments++;
+    }
+    return status == AQW_OK && start > 0 ? sync_directory(c, "wal") : status;
+}
+
+/* The segments that no recovery from the older snapshot reads. */
+static aqw_status drop_segments(compaction *c) {
+    char wal[AQW_PATH_SIZE_MAX + 16];
+    names list = {NULL, 0, 0, 0};
+    if (aqw_path_join(wal, sizeof wal, c->directory, "wal") != AQW_OK) return aqw_fault_set(c->fault, AQW_INVALID_ARGUMENT, c->directory);
+    int error = c->io->list(c->io->context, wal, visit_name, &list);
+    aqw_status status = AQW_OK;
+    if (error != 0) status = aqw_fault_io(c->fault, "list", wal, error);
+    else if (list.failed) status = aqw_fault_set(c->fault, AQW_NO_MEMORY, wal);
+    if (status == AQW_OK && list.count > 1) {
+        qsort(list.segments, list.count, sizeof *list.segments, by_number);
+        status = drop_listed(c, &list);
+    }
+    free(list.segments);
+    return status;
+}
+
+aqw_status aqw_compact(const aqw_io *io, const char *directory, const aqw_compact_options *options, aqw_compact_report *report,
+                       aqw_fault *fault) {
+    compaction c = {io, directory, options, report, fault};
+    memset(report, 0, sizeof *report);
+    aqw_status status = make_snapshot(&c);
+    if (status == AQW_OK && report->sequence > 0) status = drop_snapshots(&c);
+    if (status == AQW_OK && options->drops_segments && report->kept_sequence > 0) status = drop_segments(&c);
+    return status;
+}

@@ -1,0 +1,97 @@
+#include "directory.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "crc32c.h"
+#include "limits.h"
+#include "segment.h"
+
+/* A tool that asks who holds the lock takes it shared for an instant; so one refusal is not yet an answer. */
+enum { LOCK_TRIES = 100, NAME_MAX_SIZE = 128, PATH_CAPACITY = AQW_PATH_SIZE_MAX + NAME_MAX_SIZE };
+
+static aqw_status name_path(char path[PATH_CAPACITY], const char *root, const char *name, aqw_fault *fault) {
+    return aqw_path_join(path, PATH_CAPACITY, root, name) == AQW_OK ? AQW_OK : aqw_fault_set(fault, AQW_INVALID_ARGUMENT, root);
+}
+
+aqw_status aqw_directory_make(const aqw_io *io, const char *root, const char *path, aqw_fault *fault) {
+    char parent[PATH_CAPACITY];
+    int error = io->check_directory(io->context, path);
+    if (error == 0) return AQW_OK;
+    /* Inside the queue a file in a directory's place is damage; where the queue should be, it is somebody else's. */
+    if (error == ENOTDIR && strlen(path) > strlen(root)) return aqw_fault_corrupt(fault, AQW_REASON_DIRECTORY, path, 0, 0);
+    if (error != ENOENT) return aqw_fault_io(fault, "open", path, error);
+    const char *slash = strrchr(path, '/');
+    if (slash == NULL || strlen(path) >= sizeof parent) return aqw_fault_io(fault, "create directory", path, ENOENT);
+    size_t size = slash == path ? 1 : (size_t)(slash - path);
+    memcpy(parent, path, size);
+    parent[size] = '\0';
+    if (strcmp(parent, path) == 0) return aqw_fault_io(fault, "create directory", path, ENOENT);
+    aqw_status status = aqw_directory_make(io, root, parent, fault);
+    if (status != AQW_OK) return status;
+    error = io->make_directory(io->context, path);
+    if (error != 0 && error != EEXIST) return aqw_fault_io(fault, "create directory", path, error);
+    error = aqw_io_sync_directory(io, parent);
+    return error == 0 ? AQW_OK : aqw_fault_io(fault, "sync directory", parent, error);
+}
+
+/* Locks the file under the name LOCK, and not one that was unlinked under our hands. */
+aqw_status aqw_directory_lock(const aqw_io *io, const char *root, const char *holder, int64_t *locked, aqw_fault *fault) {
+    char path[PATH_CAPACITY];
+    aqw_status status = name_path(path, root, "LOCK", fault);
+    if (status != AQW_OK) return status;
+    int error = EWOULDBLOCK;
+    for (int tries = 0; tries < LOCK_TRIES && error != 0; tries++) {
+        int64_t handle = -1;
+        error = aqw_io_open(io, path, AQW_OPEN_WRITE | AQW_OPEN_EITHER, &handle);
+        if (error != 0) return aqw_fault_io(fault, "open", path, error);
+        error = io->lock(io->context, handle);
+        if (error == 0) error = io->check_same(io->context, handle, path);
+        if (error == 0) *locked = handle;
+        else (void)io->close(io->context, handle);
+        if (error != 0 && error != EWOULDBLOCK && error != EAGAIN && error != ESTALE) return aqw_fault_io(fault, "lock", path, error);
+    }
+    if (error != 0) return aqw_fault_set(fault, AQW_LOCKED, path);
+    /* Only information for people: a failure to write it is no reason to refuse. */
+    if (io->truncate(io->context, *locked, 0) == 0) (void)aqw_io_write_all(io, *locked, 0, holder, strlen(holder));
+    return AQW_OK;
+}
+
+void aqw_directory_unlock(const aqw_io *io, int64_t handle) {
+    /* A child that was just forked may not have closed its copy yet. */
+    (void)io->unlock(io->context, handle);
+    (void)io->close(io->context, handle);
+}
+
+aqw_status aqw_quarantine_copy(const aqw_io *io, const char *root, const char *kind, uint64_t segment, uint64_t offset, const uint8_t *bytes,
+                               uint64_t size, aqw_fault *fault) {
+    char name[NAME_MAX_SIZE], quarantine[PATH_CAPACITY], temporary[PATH_CAPACITY], path[PATH_CAPACITY];
+    (void)snprintf(name, sizeof name, "quarantine/%s-%020" PRIu64 "-%020" PRIu64 "-%08" PRIx32 ".bin", kind, segment, offset,
+                   aqw_crc32c(bytes, (size_t)size));
+    aqw_status status = name_path(quarantine, root, "quarantine", fault);
+    if (status == AQW_OK) status = name_path(temporary, root, "quarantine/copy.tmp", fault);
+    if (status == AQW_OK) status = name_path(path, root, name, fault);
+    if (status == AQW_OK) status = aqw_directory_make(io, root, quarantine, fault);
+    if (status != AQW_OK) return status;
+    int64_t handle = -1;
+    int error = io->unlink(io->context, temporary);
+    if (error != 0 && error != ENOENT) return aqw_fault_io(fault, "unlink", temporary, error);
+    const char *operation = "create";
+    error = aqw_io_open(io, temporary, AQW_OPEN_WRITE | AQW_OPEN_CREATE, &handle);
+    if (error == 0) {
+        operation = "write";
+        error = aqw_io_write_all(io, handle, 0, bytes, (size_t)size);
+        if (error == 0) error = aqw_io_sync(io, handle);
+        (void)io->close(io->context, handle);
+    }
+    if (error == 0) {
+        operation = "rename";
+        error = io->rename(io->context, temporary, path);
+    }
+    if (error != 0) return aqw_fault_io(fault, operation, path, error);
+    error = aqw_io_sync_directory(io, quarantine);
+    if (error == 0) error = aqw_io_sync_directory(io, root);   /* its own name: an attempt that was cut short may have made it */
+    return error == 0 ? AQW_OK : aqw_fault_io(fault, "sync directory", quarantine, error);
+}

@@ -1,0 +1,309 @@
+/* Invariants:
+ *  - `end` is where the segment ends if its successor was there when that was last looked for, else UINT64_MAX; and it was looked for
+ *    after `durable` was last raised. So a record below `end` of an event at or below `durable` is not superseded.
+ *  - `position` is behind the last record that was walked, and records are walked only up to the last durable event.
+ *  - The buffer is what the file held at some time: bytes that do not verify are read once more before they are believed. */
+#include "follow.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bytes.h"
+#include "format.h"
+#include "limits.h"
+#include "ring.h"
+#include "segment.h"
+
+/* A directory that changes between listing and opening is listed again this often. */
+enum { BUFFER_SIZE = 1 << 20, LOCATE_TRIES = 100 };
+
+typedef struct open_segment {
+    aqw_segment_header header;
+    int64_t handle;             /* -1: none */
+} open_segment;
+
+struct aqw_follower {
+    aqw_io io;
+    char directory[AQW_PATH_SIZE_MAX];
+    uint64_t sequence;          /* of the last event that was returned */
+    uint64_t durable;
+    open_segment current;
+    open_segment next;
+    uint64_t end;
+    uint64_t position;
+    uint32_t ordinal;
+    uint8_t *buffer;
+    size_t capacity;
+    uint64_t buffer_at;         /* position of its first byte */
+    size_t buffered;
+};
+
+/* --- Segments ----------------------------------------------------------------------------------------------------------------- */
+
+static void close_segment(aqw_follower *f, open_segment *segment) {
+    if (segment->handle >= 0) (void)f->io.close(f->io.context, segment->handle);
+    segment->handle = -1;
+}
+
+/* AQW_END where the file is gone. */
+static aqw_status load_segment(aqw_follower *f, uint64_t number, uint64_t first_sequence, open_segment *segment, aqw_fault *fault) {
+    char path[AQW_PATH_SIZE_MAX + 64];
+    if (aqw_segment_path(path, sizeof path, f->directory, number, first_sequence) != AQW_OK)
+        return aqw_fault_set(fault, AQW_INVALID_ARGUMENT, f->directory);
+    int error = aqw_io_open(&f->io, path, AQW_OPEN_READ, &segment->handle);
+    if (error != 0) segment->handle = -1;
+    if (error == ENOENT) return AQW_END;
+    if (error != 0) return aqw_fault_io(fault, "open", path, error);
+    aqw_status status = aqw_segment_header_load(&f->io, segment->handle, path, number, first_sequence, &segment->header, fault);
+    if (status != AQW_OK) close_segment(f, segment);
+    return status;
+}
+
+/* What a listing is searched for. */
+typedef struct search {
+    uint64_t wanted;            /* a sequence */
+    uint64_t after;             /* a segment number */
+    uint64_t number, first_sequence;            /* the newest segment that begins at or before `wanted`; 0 = none */
+    uint64_t next_number, next_first_sequence;  /* the oldest one whose number is above `after` */
+    uint64_t oldest_sequence;
+} search;
+
+static void visit_name(void *to, const char *name) {
+    search *found = to;
+    uint64_t number = 0, first = 0;
+    if (!aqw_segment_name_parse(name, &number, &first)) return;
+    if (found->oldest_sequence == 0 || first < found->oldest_sequence) found->oldest_sequence = first;
+    if (first <= found->wanted && number > found->number) {
+        found->number = number;
+        found->first_sequence = first;
+    }
+    if (number > found->after && (found->next_number == 0 || number < found->next_number)) {
+        found->next_number = number;
+        found->next_first_sequence = first;
+    }
+}
+
+static aqw_status list_segments(aqw_follower *f, search *found, aqw_fault *fault) {
+    char wal[AQW_PATH_SIZE_MAX + 8];
+    if (aqw_path_join(wal, sizeof wal, f->directory, "wal") != AQW_OK) return aqw_fault_set(fault, AQW_INVALID_ARGUMENT, f->directory);
+    int error = f->io.check_directory(f->io.context, wal);
+    if (error == ENOENT) return aqw_fault_set(fault, AQW_NOT_A_QUEUE, f->directory);
+    if (error == ENOTDIR) return aqw_fault_corrupt(fault, AQW_REASON_DIRECTORY, wal, 0, 0);
+    if (error == 0) error = f->io.list(f->io.context, wal, visit_name, found);
+    return error == 0 ? AQW_OK : aqw_fault_io(fault, "list", wal, error);
+}
+
+static void begin_segment(aqw_follower *f) {
+    f->position = AQW_SEGMENT_DATA;
+    f->ordinal = 0;
+    f->end = UINT64_MAX;
+    f->buffered = 0;
+}
+
+static int links_to(const aqw_segment_header *next, const aqw_segment_header *before) {
+    return next->link_number == before->place.segment_number && next->link_salt == before->place.salt;
+}
+
+/* Goes to the segment that holds the event behind `sequence`, and starts over there. */
+static aqw_status locate(aqw_follower *f, aqw_fault *fault) {
+    for (int tries = 0; tries < LOCATE_TRIES; tries++) {
+        search found = {.wanted = f->sequence == UINT64_MAX ? UINT64_MAX : f->sequence + 1, .after = UINT64_MAX};
+        aqw_status status = list_segments(f, &found, fault);
+        if (status != AQW_OK) return status;
+        if (found.oldest_sequence == 0) return aqw_fault_set(fault, AQW_NOT_A_QUEUE, f->directory);
+        if (found.number == 0) {
+            aqw_fault_set(fault, AQW_COMPACTED, f->directory);
+            fault->first_sequence = found.oldest_sequence;
+            return AQW_COMPACTED;
+        }
+        open_segment segment;
+        status = load_segment(f, found.number, found.first_sequence, &segment, fault);
+        if (status == AQW_END) continue;
+        if (status != AQW_OK) return status;
+        close_segment(f, &f->current);
+        close_segment(f, &f->next);
+        f->current = segment;
+        begin_segment(f);
+        return AQW_OK;
+    }
+    return aqw_fault_io(fault, "open", f->directory, EAGAIN);
+}
+
+/* Looks for the segment behind the current one, which says where that ends. */
+static aqw_status find_next(aqw_follower *f, aqw_fault *fault) {
+    for (int tries = 0; tries < LOCATE_TRIES; tries++) {
+        search found = {.wanted = 0, .after = f->current.header.place.segment_number};
+        aqw_status status = list_segments(f, &found, fault);
+        if (status != AQW_OK || found.next_number == 0) return status;
+        status = load_segment(f, found.next_number, found.next_first_sequence, &f->next, fault);
+        if (status == AQW_END) continue;
+        if (status != AQW_OK) return status;
+        if (links_to(&f->next.header, &f->current.header)) {
+            f->end = f->next.header.link_end;
+            return AQW_OK;
+        }
+        /* Its successor was compacted away, or a repair has begun anew. */
+        close_segment(f, &f->next);
+        uint64_t number = f->current.header.place.segment_number;
+        status = locate(f, fault);
+        if (status != AQW_OK) return status;
+        if (f->current.header.place.segment_number == number)
+            return aqw_fault_corrupt(fault, AQW_REASON_SEGMENT_MISSING, f->directory, number + 1, 0);
+    }
+    return aqw_fault_io(fault, "open", f->directory, EAGAIN);
+}
+
+/* --- How far it goes ----------------------------------------------------------------------------------------------------------- */
+
+/* The durable sequence first, then the successor: in the other order a segment could seem to have no end although it is superseded. */
+static aqw_status refresh(aqw_follower *f, aqw_fault *fault) {
+    aqw_ring_image ring;
+    aqw_status status = aqw_ring_look(&f->io, f->directory, &ring, fault);
+    if (status != AQW_OK) return status;
+    if (ring.is_present && memcmp(ring.log_uuid, f->current.header.place.log_uuid, 16) != 0)
+        return aqw_fault_corrupt(fault, AQW_REASON_OTHER_LOG, f->directory, 0, 16);
+    uint64_t durable = ring.is_present ? ring.durable_sequence : 0;
+    status = f->next.handle < 0 ? find_next(f, fault) : AQW_OK;
+    if (status != AQW_OK) return status;
+    if (f->next.handle >= 0 && f->next.header.watermark > durable) durable = f->next.header.watermark;
+    if (durable > f->durable) f->durable = durable;
+    return AQW_OK;
+}
+
+static aqw_status go_to_next(aqw_follower *f, aqw_fault *fault) {
+    const aqw_place *place = &f->current.header.place, *next = &f->next.header.place;
+    if (next->first_sequence != place->first_sequence + f->ordinal || memcmp(next->log_uuid, place->log_uuid, 16) != 0)
+        return aqw_fault_corrupt(fault, AQW_REASON_LINK, f->directory, next->segment_number, 0);
+    close_segment(f, &f->current);
+    f->current = f->next;
+    f->next.handle = -1;
+    begin_segment(f);
+    return find_next(f, fault);
+}
+
+/* --- Records ------------------------------------------------------------------------------------------------------------------- */
+
+static uint64_t readable_end(const aqw_follower *f) { return f->end < f->current.header.file_size ? f->end : f->current.header.file_size; }
+
+/* Makes `size` bytes at `position` available; NULL where the segment has not as many, or on a failure, which *status tells. */
+static const uint8_t *bytes_at(aqw_follower *f, size_t size, aqw_status *status, aqw_fault *fault) {
+    uint64_t left = readable_end(f) - f->position;
+    if (size > left) return NULL;
+    if (f->position < f->buffer_at || f->position + size > f->buffer_at + f->buffered) {
+        size_t wanted = size > BUFFER_SIZE ? size : BUFFER_SIZE;
+        if (wanted > left) wanted = (size_t)left;
+        if (wanted > f->capacity) {
+            uint8_t *grown = realloc(f->buffer, wanted);
+            if (grown == NULL) {
+                *status = aqw_fault_set(fault, AQW_NO_MEMORY, f->directory);
+                return NULL;
+            }
+            f->buffer = grown;
+            f->capacity = wanted;
+        }
+        size_t done = 0;
+        f->buffer_at = f->position;
+        f->buffered = 0;
+        int error = aqw_io_read_all(&f->io, f->current.handle, f->position, f->buffer, wanted, &done);
+        if (error != 0) {
+            *status = aqw_fault_io(fault, "read", f->directory, error);
+            return NULL;
+        }
+        f->buffered = done;
+        if (done < size) return NULL;
+    }
+    return f->buffer + (size_t)(f->position - f->buffer_at);
+}
+
+/* AQW_END where there is no valid record. */
+static aqw_status record_at(aqw_follower *f, aqw_record *record, aqw_fault *fault) {
+    aqw_status status = AQW_OK;
+    const uint8_t *bytes = bytes_at(f, AQW_RECORD_HEADER_SIZE, &status, fault);
+    if (bytes == NULL) return status == AQW_OK ? AQW_END : status;
+    uint32_t size = aqw_record_size(aqw_load_u32(bytes + 4) & 0xffffff);
+    bytes = bytes_at(f, size, &status, fault);
+    if (bytes == NULL) return status == AQW_OK ? AQW_END : status;
+    return aqw_record_check(bytes, size, &f->current.header.place, f->position, f->ordinal, record) ? AQW_OK : AQW_END;
+}
+
+static aqw_status damaged(aqw_follower *f, aqw_fault *fault) {
+    char path[AQW_PATH_SIZE_MAX + 64];
+    const aqw_place *place = &f->current.header.place;
+    (void)aqw_segment_path(path, sizeof path, f->directory, place->segment_number, place->first_sequence);
+    aqw_fault_corrupt(fault, AQW_REASON_RECORD_INVALID, path, place->segment_number, f->position);
+    fault->first_sequence = place->first_sequence + f->ordinal;
+    fault->last_sequence = f->durable;
+    return AQW_CORRUPT;
+}
+
+/* The record of a durable event, or one before it. */
+static aqw_status durable_record(aqw_follower *f, aqw_record *record, aqw_fault *fault) {
+    aqw_status status = record_at(f, record, fault);
+    if (status != AQW_END) return status;
+    f->buffered = 0;
+    status = record_at(f, record, fault);
+    if (status != AQW_END) return status;
+    return damaged(f, fault);
+}
+
+aqw_status aqw_follower_next(aqw_follower *f, aqw_record *record, aqw_fault *fault) {
+    for (;;) {
+        aqw_status status = AQW_OK;
+        if (f->position > f->end) return damaged(f, fault);
+        if (f->position == f->end) {
+            status = go_to_next(f, fault);
+            if (status != AQW_OK) return status;
+            continue;
+        }
+        if (f->current.header.place.first_sequence + f->ordinal > f->durable) {
+            uint64_t number = f->current.header.place.segment_number;
+            status = refresh(f, fault);
+            if (status != AQW_OK) return status;
+            if (f->position >= f->end || f->current.header.place.segment_number != number) continue;
+            if (f->current.header.place.first_sequence + f->ordinal > f->durable) return AQW_END;
+        }
+        status = durable_record(f, record, fault);
+        if (status != AQW_OK) return status;
+        f->position += record->size;
+        if (record->kind >= AQW_KIND_MARKER) continue;
+        f->ordinal++;
+        if (record->sequence <= f->sequence) continue;
+        f->sequence = record->sequence;
+        return AQW_OK;
+    }
+}
+
+/* --- Opening ------------------------------------------------------------------------------------------------------------------- */
+
+aqw_status aqw_follower_open(const aqw_io *io, const char *directory, uint64_t after, aqw_follower **out, aqw_fault *fault) {
+    size_t size = strlen(directory) + 1;
+    aqw_follower *f = calloc(1, sizeof *f);
+    if (f == NULL) return aqw_fault_set(fault, AQW_NO_MEMORY, directory);
+    f->io = *io;
+    f->current.handle = f->next.handle = -1;
+    f->sequence = after;
+    aqw_status status = size > sizeof f->directory ? aqw_fault_set(fault, AQW_INVALID_ARGUMENT, directory) : AQW_OK;
+    if (status == AQW_OK) {
+        memcpy(f->directory, directory, size);
+        status = locate(f, fault);
+    }
+    if (status == AQW_OK) status = find_next(f, fault);
+    if (status == AQW_OK) *out = f;
+    else aqw_follower_free(f);
+    return status;
+}
+
+void aqw_follower_free(aqw_follower *f) {
+    if (f == NULL) return;
+    close_segment(f, &f->current);
+    close_segment(f, &f->next);
+    free(f->buffer);
+    free(f);
+}
+
+uint64_t aqw_follower_sequence(const aqw_follower *f) { return f->sequence; }
+
+uint64_t aqw_follower_durable_sequence(const aqw_follower *f) { return f->durable; }
+
+const uint8_t *aqw_follower_log_uuid(const aqw_follower *f) { return f->current.header.place.log_uuid; }

@@ -1,0 +1,31 @@
+/* Following a log that may have a writer: the events that are durable, in order, across rotation, restarts and compaction.
+ * A follower takes no lock, creates and writes nothing, and keeps up with whatever the writer does (format.h, "FOLLOWING"). */
+#ifndef AQW_FOLLOW_H
+#define AQW_FOLLOW_H
+
+#include <stdint.h>
+
+#include "fault.h"
+#include "io.h"
+#include "record.h"
+#include "status.h"
+
+typedef struct aqw_follower aqw_follower;
+
+/* Begins behind the event `after`. AQW_NOT_A_QUEUE, AQW_COMPACTED where the next event is no longer in the log (fault->first_sequence:
+ * the oldest that is), AQW_CORRUPT, AQW_IO_ERROR, AQW_NO_MEMORY, AQW_UNSUPPORTED_FORMAT. */
+aqw_status aqw_follower_open(const aqw_io *io, const char *directory, uint64_t after, aqw_follower **follower, aqw_fault *fault);
+void aqw_follower_free(aqw_follower *follower);
+
+/* The next event's record; its payload stays valid until the next call. AQW_END where no further event is durable yet: ask again later.
+ * AQW_COMPACTED where the follower has fallen behind what the log keeps. After AQW_CORRUPT or AQW_IO_ERROR it may be asked again. */
+aqw_status aqw_follower_next(aqw_follower *follower, aqw_record *record, aqw_fault *fault);
+
+/* Sequence of the last event that was returned, or where the follower began. */
+uint64_t aqw_follower_sequence(const aqw_follower *follower);
+/* Events up to here are known to be durable. */
+uint64_t aqw_follower_durable_sequence(const aqw_follower *follower);
+/* The log's UUID. */
+const uint8_t *aqw_follower_log_uuid(const aqw_follower *follower);
+
+#endif

@@ -1,0 +1,38 @@
+#include "progress.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+
+struct aqw_progress {
+    _Atomic uint64_t done;
+    _Atomic uint64_t total;
+    _Atomic int is_canceled;
+};
+
+aqw_progress *aqw_progress_new(void) { return calloc(1, sizeof(aqw_progress)); }
+
+void aqw_progress_free(aqw_progress *progress) { free(progress); }
+
+void aqw_progress_add(aqw_progress *progress, uint64_t bytes) {
+    if (progress != NULL) atomic_fetch_add_explicit(&progress->done, bytes, memory_order_relaxed);
+}
+
+void aqw_progress_expect(aqw_progress *progress, uint64_t bytes) {
+    if (progress != NULL) atomic_fetch_add_explicit(&progress->total, bytes, memory_order_relaxed);
+}
+
+int aqw_progress_is_canceled(const aqw_progress *progress) {
+    return progress != NULL && atomic_load_explicit(&progress->is_canceled, memory_order_relaxed);
+}
+
+uint64_t aqw_progress_done(const aqw_progress *progress) {
+    return progress == NULL ? 0 : atomic_load_explicit(&progress->done, memory_order_relaxed);
+}
+
+uint64_t aqw_progress_total(const aqw_progress *progress) {
+    return progress == NULL ? 0 : atomic_load_explicit(&progress->total, memory_order_relaxed);
+}
+
+void aqw_progress_cancel(aqw_progress *progress) {
+    if (progress != NULL) atomic_store_explicit(&progress->is_canceled, 1, memory_order_relaxed);
+}

@@ -1,0 +1,152 @@
+"""Snapshots, compaction and repair of a queue's directory.
+
+Every function makes one long call without the GIL. Those that change something are for who holds the queue's lock (compact), or take it
+themselves (repair).
+"""
+
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+
+from _wal_native.core cimport *
+from _wal_native.fault cimport damage_of, raise_open_fault, raise_snapshot_fault
+from _wal_native.progress cimport Progress
+from _wal_native.status cimport raise_status
+from _wal_native.table cimport StateTable
+
+import os
+
+
+cdef aqw_progress *progress_of(Progress progress):
+    return NULL if progress is None else progress.progress
+
+
+def compact(str directory not None, *, uint64_t now, bint drops_segments, Progress progress=None):
+    """Make a snapshot of everything durable, keep two, and drop the segments that the older one covers if asked to.
+
+    Returns a dict. Raises SnapshotError, CorruptLogError, StoppedError, MemoryError; the queue stays open and whole.
+    """
+    cdef aqw_compact_options options
+    cdef aqw_compact_report report
+    cdef aqw_fault fault
+    cdef aqw_status status
+    cdef bytes path = os.fsencode(directory)
+    cdef const char *c_path = path
+    options.now = now
+    options.drops_segments = drops_segments
+    options.progress = progress_of(progress)
+    with nogil:
+        status = aqw_compact(aqw_io_system(), c_path, &options, &report, &fault)
+    if status != AQW_OK:
+        raise_snapshot_fault(&fault)
+    fields = dict(report)
+    fields["is_new"] = bool(report.is_new)
+    return fields
+
+
+def repair(str directory not None, *, bint accepts_data_loss, uint64_t now, str holder not None, Progress progress=None):
+    """Find out what a repair would do, or do it. Returns a dict. Raises the OpenError family, StoppedError, MemoryError."""
+    cdef aqw_repair_options options
+    cdef aqw_repair_report report
+    cdef aqw_fault fault
+    cdef aqw_status status
+    cdef bytes path = os.fsencode(directory)
+    cdef bytes holder_text = holder.encode()
+    cdef const char *c_path = path
+    options.accepts_data_loss = accepts_data_loss
+    options.now = now
+    options.holder = holder_text
+    options.progress = progress_of(progress)
+    with nogil:
+        status = aqw_repair(aqw_io_system(), c_path, &options, &report, &fault)
+    if status != AQW_OK:
+        raise_open_fault(&fault)
+    return {
+        "is_damaged": bool(report.is_damaged),
+        "damage": damage_of(&report.damage) if report.is_damaged else None,
+        "kept_sequence": report.kept_sequence,
+        "lost_first": report.lost_first or None,
+        "lost_last": report.lost_last or None,
+        "readable_events": report.readable_events,
+        "quarantined_files": report.quarantined_files,
+        "quarantined_bytes": report.quarantined_bytes,
+    }
+
+
+def list_snapshots(str directory not None):
+    """Sequences of the snapshots that lie in the directory, valid or not, newest first."""
+    cdef uint64_t sequences[AQW_SNAPSHOT_COUNT_MAX]
+    cdef uint32_t count = 0
+    cdef aqw_fault fault
+    cdef bytes path = os.fsencode(directory)
+    if aqw_snapshot_list(aqw_io_system(), path, sequences, AQW_SNAPSHOT_COUNT_MAX, &count, &fault) != AQW_OK:
+        raise_open_fault(&fault)
+    return [sequences[index] for index in range(count)]
+
+
+cdef dict info_fields(const aqw_snapshot_info *info):
+    return {
+        "log_uuid": info.log_uuid[:16],
+        "sequence": info.sequence,
+        "created_at": info.created_at,
+        "file_size": info.file_size,
+    }
+
+
+def read_snapshot(str directory not None, uint64_t sequence, StateTable table=None, *, Progress progress=None):
+    """Verify one snapshot, and load it into the empty table if one is given. Returns a dict. Raises CorruptLogError where it does not verify."""
+    cdef aqw_snapshot_info info
+    cdef aqw_fault fault
+    cdef aqw_status status
+    cdef bytes path = os.fsencode(directory)
+    cdef const char *c_path = path
+    cdef aqw_table *c_table = NULL if table is None else table.table
+    cdef aqw_progress *c_progress = progress_of(progress)
+    with nogil:
+        status = aqw_snapshot_read(aqw_io_system(), c_path, sequence, c_table, c_progress, &info, &fault)
+    if status != AQW_OK:
+        raise_open_fault(&fault)
+    return info_fields(&info)
+
+
+def load_newest_snapshot(str directory not None, StateTable table not None, *, Progress progress=None):
+    """Load the newest snapshot that verifies into the empty table. Returns a dict, or None where there is none, and the damage of newer ones."""
+    cdef aqw_snapshot_choice choice
+    cdef aqw_fault fault
+    cdef aqw_status status
+    cdef bytes path = os.fsencode(directory)
+    cdef const char *c_path = path
+    cdef aqw_progress *c_progress = progress_of(progress)
+    with nogil:
+        status = aqw_snapshot_load_newest(aqw_io_system(), c_path, table.table, c_progress, &choice, &fault)
+    if status != AQW_OK:
+        raise_open_fault(&fault)
+    return info_fields(&choice.info) if choice.is_found else None, damage_of(&choice.damage) if choice.damaged else None
+
+
+cdef struct Digest:
+    uint32_t running
+    uint64_t bytes
+
+
+cdef aqw_status add_to_digest(void *to, uint8_t kind, aqw_bytes fields, aqw_bytes bytes) noexcept nogil:
+    cdef Digest *digest = <Digest *>to
+    cdef uint8_t header[5]
+    cdef uint32_t size = fields.size + bytes.size
+    cdef int index
+    header[0] = kind
+    for index in range(4):
+        header[1 + index] = <uint8_t>(size >> (8 * index))
+    digest.running = aqw_crc32c_update(digest.running, header, 5)
+    digest.running = aqw_crc32c_update(digest.running, fields.data, fields.size)
+    digest.running = aqw_crc32c_update(digest.running, bytes.data, bytes.size)
+    digest.bytes += 5 + size
+    return AQW_OK
+
+
+def image_digest(StateTable table not None):
+    """A checksum and the size of everything that the table holds: equal for equal projections."""
+    cdef Digest digest
+    cdef const aqw_table *settled = table.settled()
+    digest.running = AQW_CRC32C_START
+    digest.bytes = 0
+    raise_status(aqw_table_save(settled, add_to_digest, &digest))
+    return aqw_crc32c_finish(digest.running), digest.bytes
