@@ -7,5 +7,8 @@ from _wal_native.core cimport aqw_fault
 # Raises for a fault met while opening or reading a queue.
 cdef int raise_open_fault(const aqw_fault *fault) except -1
 
-# Raises for the status and fault of an append, a sync or a close. The sequence is that of the event that was to be appended.
+# Raises for the status and fault of an append or a sync. The sequence is that of the event that was to be appended.
 cdef int raise_log_fault(int status, const aqw_fault *fault, uint64_t sequence=*) except -1
+
+# Raises for the status and fault of a close.
+cdef int raise_close_fault(int status, const aqw_fault *fault) except -1

@@ -1,7 +1,8 @@
 """Faults of the core as exceptions: which fields go into the exception that :mod:`_wal_native.status` names.
 
-The same failed system call means two things: while a queue is being opened it is a reason why it does not open; in an open one it
-either poisons the log, or, before a byte of a record was written, only keeps the next segment from being made.
+The same failed system call means different things: while a queue is being opened it is a reason why it does not open; in an open one it
+either poisons the log, or, before a byte of a record was written, only keeps the next segment from being made; and at the very end of a
+close it leaves a log that is whole without the mark that says so.
 """
 
 from libc.stdint cimport uint64_t
@@ -13,7 +14,7 @@ import errno
 from os import fsdecode
 from pathlib import Path
 
-from actionqueue.errors import LockedError, LogSpaceError, LogWriteError, OpenIOError, PoisonedError
+from actionqueue.errors import LockedError, LogCloseError, LogSpaceError, LogWriteError, OpenIOError, PoisonedError
 
 
 cdef str path_of(const aqw_fault *fault):
@@ -94,3 +95,9 @@ cdef int raise_log_fault(int status, const aqw_fault *fault, uint64_t sequence=0
         cause = first_failure(fault)
         raise PoisonedError(cause) if fault.status == AQW_POISONED else cause
     return raise_status(status, sequence)
+
+
+cdef int raise_close_fault(int status, const aqw_fault *fault) except -1:
+    if status == AQW_IO_ERROR or status == AQW_NO_SPACE:    # only the close marker: every event was synced before it
+        raise LogCloseError(**system_call(fault))
+    return raise_log_fault(status, fault)

@@ -9,7 +9,7 @@ from libc.stdint cimport uint64_t
 
 from _wal_native.codec cimport EventEncoder
 from _wal_native.core cimport *
-from _wal_native.fault cimport raise_log_fault, raise_open_fault
+from _wal_native.fault cimport raise_close_fault, raise_log_fault, raise_open_fault
 from _wal_native.status cimport raise_status
 from _wal_native.table cimport StateTable
 
@@ -247,7 +247,7 @@ cdef class Log:
             with nogil:
                 status = aqw_log_close(self.log, &fault)
         if status != AQW_OK:
-            raise_log_fault(status, &fault)
+            raise_close_fault(status, &fault)
 
     def abandon(self):
         """In a forked child: close the descriptors that came along, and undo the batch that a thread of the parent's was applying."""

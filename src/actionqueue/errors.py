@@ -51,6 +51,7 @@ __all__ = [
     "LeaseUnknownRun",
     "LeaseValidationEvent",
     "LockedError",
+    "LogCloseError",
     "LogSpaceError",
     "LogWriteError",
     "MalformedEventError",
@@ -666,6 +667,13 @@ class LogSpaceError(_SystemCallError):
     """There is no room for the next segment. Nothing was written, and the command can be submitted again."""
 
     advice = "nothing was written; free space and submit again"
+
+
+class LogCloseError(_SystemCallError):
+    """The mark of a clean close could not be written. Every event is on stable storage, and the queue is released."""
+
+    written = Written.YES
+    advice = "every event is on stable storage and the queue is released; the next open recovers it"
 
 
 class ClosedError(ActionQueueError):
