@@ -125,6 +125,7 @@ cdef class Log:
         aqw_batch_reset(&self.batch)
         self.stage(event)
         self.append_and_apply(&self.encoder.event)
+        aqw_batch_reset(&self.batch)    # at once, for an unusually large one gives its memory back
 
     cdef int append_and_apply(self, const aqw_event *event) except -1:
         cdef aqw_fault fault
@@ -187,12 +188,14 @@ cdef class Log:
             self.append_staged()
         self.batch_is_open = False
         self.table.commit()
+        aqw_batch_reset(&self.batch)
 
     def batch_rollback(self):
         """Undo the batch, if one is open."""
         if self.batch_is_open:
             self.batch_is_open = False
             self.table.rollback()
+            aqw_batch_reset(&self.batch)
 
     # --- Durability --------------------------------------------------------------------------------------------------
 

@@ -207,9 +207,9 @@ class ValidationError(MutationError):
 
 
 class SequenceOverflow(ValidationError):
-    """The log is at the last sequence that 64 bits hold."""
+    """The log is at the last sequence there is (``actionqueue.limits.SEQUENCE_MAX``)."""
 
-    message = "the log is at sequence 2**64 - 1, the last one; start a new queue"
+    message = "the log is at sequence 2**64 - 2, the last that an event can have; start a new queue"
 
 
 class NonMonotonicSequence(ValidationError):

@@ -208,9 +208,8 @@ def test_a_close_whose_mark_cannot_be_written(tmp_path: Path, durability: str) -
         queue = aq.open(tmp_path, durability=durability)
         queue.submit(task_create(b"x" * 100))
         projection = state_of(queue)
-        with file_size_limit(queue.stats()["segment_used"]):
-            with pytest.raises(LogCloseError) as failure:
-                queue.close()
+        with file_size_limit(queue.stats()["segment_used"]), pytest.raises(LogCloseError) as failure:
+            queue.close()
         error = failure.value
         assert error.written is Written.YES
         assert (error.operation, error.errno) == ("write", errno.EFBIG)

@@ -14,7 +14,7 @@
 #include "stream.h"
 
 /* A tool that asks who holds the lock takes it shared for an instant; so one refusal is not yet an answer. */
-enum { LOCK_TRIES = 100, NAME_MAX_SIZE = 128, COPY_SIZE = 1 << 20 };
+enum { LOCK_TRIES = 100, COPY_SIZE = 1 << 20 };
 
 typedef struct recovery {
     const aqw_io *io;
@@ -23,7 +23,7 @@ typedef struct recovery {
     aqw_recovery_report *report;
     aqw_fault *fault;
     aqw_log_start start;        /* what the log will take over */
-    char path[AQW_PATH_SIZE_MAX + NAME_MAX_SIZE];   /* of the file at hand */
+    char path[AQW_PATH_SIZE_MAX + AQW_NAME_SIZE_MAX];   /* of the file at hand */
 } recovery;
 
 static aqw_status name_path(recovery *r, const char *name) {
@@ -41,7 +41,7 @@ static aqw_status random_u64(recovery *r, uint64_t *value) {
 
 /* Makes a directory that is missing, and its parents, each synced into the one above. */
 static aqw_status make_directory(recovery *r, const char *path) {
-    char parent[AQW_PATH_SIZE_MAX + NAME_MAX_SIZE];
+    char parent[AQW_PATH_SIZE_MAX + AQW_NAME_SIZE_MAX];
     int error = r->io->check_directory(r->io->context, path);
     if (error == 0) return AQW_OK;
     /* Inside the queue a file in a directory's place is damage; where the queue should be, it is somebody else's. */
@@ -85,7 +85,7 @@ static aqw_status lock_directory(recovery *r) {
 
 static void remove_temporary(void *to, const char *name) {
     recovery *r = to;
-    char path[AQW_PATH_SIZE_MAX + NAME_MAX_SIZE];
+    char path[AQW_PATH_SIZE_MAX + AQW_NAME_SIZE_MAX];
     if (!aqw_segment_name_is_temporary(name)) return;
     int size = snprintf(path, sizeof path, "%s/wal/%s", r->directory, name);
     if (size > 0 && (size_t)size < sizeof path) (void)r->io->unlink(r->io->context, path);
@@ -174,7 +174,7 @@ static aqw_status create_first(recovery *r) {
 
 /* Copies bytes to quarantine/ under a name that says where they lay and what they are. */
 static aqw_status quarantine(recovery *r, const char *kind, uint64_t segment, uint64_t offset, const uint8_t *bytes, uint64_t size) {
-    char name[NAME_MAX_SIZE], temporary[AQW_PATH_SIZE_MAX + NAME_MAX_SIZE];
+    char name[AQW_NAME_SIZE_MAX], temporary[AQW_PATH_SIZE_MAX + AQW_NAME_SIZE_MAX];
     aqw_status status = name_path(r, "quarantine");
     if (status == AQW_OK) status = make_directory(r, r->path);
     if (status == AQW_OK) status = name_path(r, "quarantine/copy.tmp");
@@ -413,6 +413,7 @@ aqw_status aqw_recover(const aqw_io *io, const char *directory, const aqw_recove
     r->start.directory = directory;
     r->start.lock_handle = r->start.segment_handle = -1;
     aqw_status status = aqw_log_options_check(&options->log, fault);
+    if (status == AQW_OK) status = aqw_directory_check(directory, fault);
     if (status == AQW_OK) status = name_path(r, "wal");
     if (status == AQW_OK && !options->may_create && io->check_directory(io->context, r->path) == ENOENT)
         status = aqw_fault_set(fault, AQW_NOT_A_QUEUE, directory);
