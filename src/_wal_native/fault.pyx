@@ -11,10 +11,16 @@ from _wal_native.core cimport *
 from _wal_native.status cimport raise_status, raise_status_with
 
 import errno
+import os
 from os import fsdecode
-from pathlib import Path
 
 from actionqueue.errors import LockedError, LogCloseError, LogSpaceError, LogWriteError, OpenIOError, PoisonedError
+
+
+cdef int HOLDER_SIZE_MAX = 1024
+
+# Whatever stands under the lock file's name by now: no link is followed, and nothing is waited for.
+cdef int LOOK_FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
 cdef str path_of(const aqw_fault *fault):
@@ -44,9 +50,15 @@ cdef dict holder_of(str path):
     """What the lock file says of who holds it; a person wrote to it at their own risk."""
     fields = {"path": path, "pid": None, "host": None, "started": None}
     try:
-        text = Path(path).read_text("utf-8", "replace")[:1024]
+        descriptor = os.open(path, os.O_RDONLY | LOOK_FLAGS)
     except OSError:
         return fields
+    try:
+        text = os.read(descriptor, HOLDER_SIZE_MAX).decode("utf-8", "replace")
+    except OSError:
+        return fields
+    finally:
+        os.close(descriptor)
     for line in text.splitlines():
         name, _, value = line.partition("=")
         if name == "host" and value:

@@ -7,6 +7,7 @@ may be in the log.
 
 from __future__ import annotations
 
+import errno as errno_codes
 import os
 import reprlib
 from enum import StrEnum
@@ -636,7 +637,19 @@ class OpenIOError(OpenError):
     errno: int
 
     def __str__(self) -> str:
-        return f"{self.operation} failed on {self.path}: {os.strerror(self.errno)} (errno {self.errno}); the queue was not opened"
+        return f"{self.operation} failed on {self.path}: {_why(self.operation, self.errno)}; the queue was not opened"
+
+
+def _why(operation: str, number: int) -> str:
+    """Return what a failed system call's errno means, and for a file of the wrong kind what stands there."""
+    kind = {
+        errno_codes.ELOOP: "a symbolic link stands there, and none is followed",
+        errno_codes.EMLINK: "the file has a second name, a hard link; make it a copy",
+        errno_codes.EISDIR: "a directory stands where a file should",
+        errno_codes.EINVAL: "it is no regular file",
+    }.get(number)
+    text = f"{os.strerror(number)} (errno {number})"
+    return f"{text}: {kind}" if kind is not None and operation == "open" else text
 
 
 class WriterError(ActionQueueError):
@@ -652,8 +665,7 @@ class _SystemCallError(WriterError):
     advice: ClassVar[str]
 
     def __str__(self) -> str:
-        why = f"{os.strerror(self.errno)} (errno {self.errno})"
-        return f"{self.operation} failed on {self.path}: {why}; {self.advice}"
+        return f"{self.operation} failed on {self.path}: {_why(self.operation, self.errno)}; {self.advice}"
 
 
 class LogWriteError(_SystemCallError):

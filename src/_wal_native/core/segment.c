@@ -194,6 +194,11 @@ aqw_status aqw_segment_publish(const aqw_io *io, const char *directory, aqw_prep
         error = aqw_io_sync(io, prepared->handle);
     }
     if (error == 0) {
+        /* Only the file that was written gets the segment's name, not another that somebody put in its place. */
+        operation = "check";
+        error = io->check_same(io->context, prepared->handle, prepared->path);
+    }
+    if (error == 0) {
         operation = "rename";
         error = io->rename(io->context, prepared->path, path);
     }
