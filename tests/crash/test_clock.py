@@ -24,7 +24,9 @@ def root() -> Iterator[Path]:
         yield Path(made)
 
 
-def test_order_and_recovery_do_not_depend_on_the_clock(root: Path, monkeypatch: pytest.MonkeyPatch, long_form: bool) -> None:
+def test_order_and_recovery_do_not_depend_on_the_clock(
+    root: Path, monkeypatch: pytest.MonkeyPatch, long_form: bool
+) -> None:
     random = Random(1)
     monkeypatch.setattr(time, "time", lambda: random.choice(TIMES))
     tried = 200 if long_form else 20
@@ -35,7 +37,10 @@ def test_order_and_recovery_do_not_depend_on_the_clock(root: Path, monkeypatch: 
         assert queue.sequence == expected
         for _ in range(random.randrange(5)):
             expected += 1
-            assert queue.submit(aq.TaskCreateCommand(None, aq.TaskSpec(payload=b"x" * 20_000), aq.now())).sequence == expected
+            assert (
+                queue.submit(aq.TaskCreateCommand(None, aq.TaskSpec(payload=b"x" * 20_000), aq.now())).sequence
+                == expected
+            )
         if random.random() < 0.5:
             expected += 1
             queue.submit(task_create(), "deferred")

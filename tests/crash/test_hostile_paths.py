@@ -237,7 +237,9 @@ def until_refused(queue: aq.ActionQueue) -> AppendError:
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
-def test_the_directory_of_segments_is_swapped_under_an_open_queue(root: Path, kind: Callable[[Path, Outside], None]) -> None:
+def test_the_directory_of_segments_is_swapped_under_an_open_queue(
+    root: Path, kind: Callable[[Path, Outside], None]
+) -> None:
     path, outside = root / "queue", Outside(root / "outside")
     with aq.open(path, **SMALL) as queue:
         queue.submit(task_create())
@@ -442,11 +444,18 @@ def test_reading_tools_follow_no_link_and_change_nothing(root: Path) -> None:
 
 def test_nothing_near_the_disk_is_unpickled() -> None:
     """Bytes in a queue's directory can never become code."""
-    sources = [file for file in (Path(__file__).parents[2] / "src").rglob("*") if file.suffix in {".py", ".pyx", ".pxd", ".pyi"}]
+    sources = [
+        file
+        for file in (Path(__file__).parents[2] / "src").rglob("*")
+        if file.suffix in {".py", ".pyx", ".pxd", ".pyi"}
+    ]
     assert len(sources) > 50
     for source in sources:
         for line in source.read_text("utf-8").splitlines():
             words = line.replace(".", " ").replace(",", " ").split()
             if words[:1] in (["import"], ["from"], ["cimport"]):
-                assert not {"pickle", "cPickle", "marshal", "shelve", "copyreg", "dill", "jsonpickle"} & set(words), (source, line)
+                assert not {"pickle", "cPickle", "marshal", "shelve", "copyreg", "dill", "jsonpickle"} & set(words), (
+                    source,
+                    line,
+                )
             assert " eval(" not in line or "re." in line, (source, line)

@@ -56,9 +56,15 @@ def actor(department: str = "d", capabilities: tuple[str, ...] = ("c",)) -> aq.A
 
 
 REACHED: dict[str, tuple[int, Callable[[int], aq.MutationCommand]]] = {
-    "payload": (limits.PAYLOAD_SIZE_MAX, lambda size: entry(bytes(size - size_of(entry(bytes(size // 2))) + size // 2))),
+    "payload": (
+        limits.PAYLOAD_SIZE_MAX,
+        lambda size: entry(bytes(size - size_of(entry(bytes(size // 2))) + size // 2)),
+    ),
     "text": (limits.TEXT_SIZE_MAX, lambda size: entry(key="k" * size)),
-    "text in more bytes than characters": (limits.TEXT_SIZE_MAX, lambda size: entry(key="ö" * (size // 2) + "k" * (size % 2))),
+    "text in more bytes than characters": (
+        limits.TEXT_SIZE_MAX,
+        lambda size: entry(key="ö" * (size // 2) + "k" * (size % 2)),
+    ),
     "list": (limits.LIST_COUNT_MAX, lambda count: actor(capabilities=tuple(map(str, range(count))))),
     "department": (limits.DEPARTMENT_SIZE_MAX, lambda size: actor(department="d" * size)),
 }
@@ -184,7 +190,9 @@ def test_a_path_at_its_limit(tmp_path: Path) -> None:
             newest = max((path / "wal").iterdir())
             position = queue.stats()["segment_used"]
         with newest.open("r+b") as file:
-            file.seek(position + 16)  # behind the close marker: a torn append, which is set aside under the longest name
+            file.seek(
+                position + 16
+            )  # behind the close marker: a torn append, which is set aside under the longest name
             file.write(b"torn")
         with aq.open(path) as queue:
             assert queue.recovery.drop_reason == "torn"
@@ -198,7 +206,9 @@ def test_a_path_at_its_limit(tmp_path: Path) -> None:
     ledger.record(ROW, 5, 0)
 
 
-def test_a_refusal_after_the_last_sequence_is_a_validation_error(monkeypatch: pytest.MonkeyPatch, directory: Path) -> None:
+def test_a_refusal_after_the_last_sequence_is_a_validation_error(
+    monkeypatch: pytest.MonkeyPatch, directory: Path
+) -> None:
     """No log gets there by appends, so the projection is told that it is there."""
 
     class AtTheEnd:
