@@ -6,11 +6,12 @@ PYTEST_FLAGS ?= -n 2
 
 SOURCES := pyproject.toml setup.py MANIFEST.in README.md $(shell find src -name '*.py' -o -name '*.pyi' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.c' -o -name '*.h')
 
-.PHONY: help demo test lint sanitize install-check compare clean
+.PHONY: help demo test test-faults lint sanitize install-check compare clean
 
 help:
 	@echo "make demo           build, then run a real scheduler over the standard library, kill it, and prove nothing was lost"
 	@echo "make test           build, then run the tests (minutes)"
+	@echo "make test-faults    the long forms of the tests of the fault model, and a table of what they tried"
 	@echo "make lint           ruff, mypy, the type stubs against the modules, C warnings as errors"
 	@echo "make sanitize       the C core's tests under the address and undefined-behaviour sanitizers"
 	@echo "make install-check  wheel, sdist and editable install in new environments, with PYTHON=... (default python3)"
@@ -38,6 +39,12 @@ demo: $(VENV)/installed
 
 test: $(VENV)/installed $(VENV)/test-tools
 	$(BIN)/python -m pytest $(PYTEST_FLAGS)
+
+# The table is printed in any case; the target fails where a test or a row does.
+test-faults: $(VENV)/installed $(VENV)/test-tools
+	@mkdir -p build && rm -f build/faults.jsonl
+	@status=0; ACTIONQUEUE_FAULTS_LOG="$(CURDIR)/build/faults.jsonl" $(BIN)/python -m pytest $(PYTEST_FLAGS) --long -m faults || status=$$?; \
+		$(BIN)/python tests/crash/report.py build/faults.jsonl || status=1; exit $$status
 
 lint: $(VENV)/installed $(VENV)/test-tools $(VENV)/lint-tools
 	$(BIN)/ruff check .

@@ -13,5 +13,8 @@ cdef int raise_snapshot_fault(const aqw_fault *fault) except -1
 # The CorruptLogError for a fault, not raised.
 cdef object damage_of(const aqw_fault *fault)
 
-# Raises for the status and fault of an append, a sync or a close. The sequence is that of the event that was to be appended.
+# Raises for the status and fault of an append or a sync. The sequence is that of the event that was to be appended.
 cdef int raise_log_fault(int status, const aqw_fault *fault, uint64_t sequence=*) except -1
+
+# Raises for the status and fault of a close.
+cdef int raise_close_fault(int status, const aqw_fault *fault) except -1

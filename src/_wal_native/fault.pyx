@@ -1,7 +1,8 @@
 """Faults of the core as exceptions: which fields go into the exception that :mod:`_wal_native.status` names.
 
-The same failed system call means two things: while a queue is being opened it is a reason why it does not open; in an open one it
-either poisons the log, or, before a byte of a record was written, only keeps the next segment from being made.
+The same failed system call means different things: while a queue is being opened it is a reason why it does not open; in an open one it
+either poisons the log, or, before a byte of a record was written, only keeps the next segment from being made; and at the very end of a
+close it leaves a log that is whole without the mark that says so.
 """
 
 from libc.stdint cimport uint64_t
@@ -10,18 +11,25 @@ from _wal_native.core cimport *
 from _wal_native.status cimport raise_status, raise_status_with
 
 import errno
+import os
 from os import fsdecode
-from pathlib import Path
 
 from actionqueue.errors import (
     CorruptLogError,
     LockedError,
+    LogCloseError,
     LogSpaceError,
     LogWriteError,
     OpenIOError,
     PoisonedError,
     SnapshotError,
 )
+
+
+cdef int HOLDER_SIZE_MAX = 1024
+
+# Whatever stands under the lock file's name by now: no link is followed, and nothing is waited for.
+cdef int LOOK_FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
 cdef str path_of(const aqw_fault *fault):
@@ -51,9 +59,15 @@ cdef dict holder_of(str path):
     """What the lock file says of who holds it; a person wrote to it at their own risk."""
     fields = {"path": path, "pid": None, "host": None, "started": None}
     try:
-        text = Path(path).read_text("utf-8", "replace")[:1024]
+        descriptor = os.open(path, os.O_RDONLY | LOOK_FLAGS)
     except OSError:
         return fields
+    try:
+        text = os.read(descriptor, HOLDER_SIZE_MAX).decode("utf-8", "replace")
+    except OSError:
+        return fields
+    finally:
+        os.close(descriptor)
     for line in text.splitlines():
         name, _, value = line.partition("=")
         if name == "host" and value:
@@ -114,3 +128,9 @@ cdef int raise_log_fault(int status, const aqw_fault *fault, uint64_t sequence=0
         cause = first_failure(fault)
         raise PoisonedError(cause) if fault.status == AQW_POISONED else cause
     return raise_status(status, sequence)
+
+
+cdef int raise_close_fault(int status, const aqw_fault *fault) except -1:
+    if status == AQW_IO_ERROR or status == AQW_NO_SPACE:    # only the close marker: every event was synced before it
+        raise LogCloseError(**system_call(fault))
+    return raise_log_fault(status, fault)

@@ -34,7 +34,7 @@ cdef extern from "core/limits.h":
         AQW_SEGMENT_COUNT_MAX
         AQW_RING_SIZE_MIN, AQW_RING_SIZE_DEFAULT, AQW_RING_SIZE_MAX
         AQW_PATH_SIZE_MAX
-    const unsigned long long AQW_ROW_COUNT_MAX
+    const unsigned long long AQW_ROW_COUNT_MAX, AQW_SEQUENCE_MAX
 
 cdef extern from *:
     """
@@ -58,6 +58,7 @@ cdef extern from *:
     object PyUnicode_FromObject(object text)
 
 # The limits of core/limits.h; public as actionqueue.limits.
+SEQUENCE_MAX = AQW_SEQUENCE_MAX
 PAYLOAD_SIZE_MAX = AQW_PAYLOAD_SIZE_MAX
 TEXT_SIZE_MAX = AQW_TEXT_SIZE_MAX
 LIST_COUNT_MAX = AQW_LIST_COUNT_MAX

@@ -9,7 +9,7 @@ from libc.stdint cimport uint64_t
 
 from _wal_native.codec cimport EventEncoder
 from _wal_native.core cimport *
-from _wal_native.fault cimport damage_of, raise_log_fault, raise_open_fault
+from _wal_native.fault cimport damage_of, raise_close_fault, raise_log_fault, raise_open_fault
 from _wal_native.progress cimport Progress
 from _wal_native.status cimport raise_status
 from _wal_native.table cimport StateTable
@@ -126,6 +126,7 @@ cdef class Log:
         aqw_batch_reset(&self.batch)
         self.stage(event)
         self.append_and_apply(&self.encoder.event)
+        aqw_batch_reset(&self.batch)    # at once, for an unusually large one gives its memory back
 
     cdef int append_and_apply(self, const aqw_event *event) except -1:
         cdef aqw_fault fault
@@ -188,12 +189,14 @@ cdef class Log:
             self.append_staged()
         self.batch_is_open = False
         self.table.commit()
+        aqw_batch_reset(&self.batch)
 
     def batch_rollback(self):
         """Undo the batch, if one is open."""
         if self.batch_is_open:
             self.batch_is_open = False
             self.table.rollback()
+            aqw_batch_reset(&self.batch)
 
     # --- Durability --------------------------------------------------------------------------------------------------
 
@@ -248,7 +251,7 @@ cdef class Log:
             with nogil:
                 status = aqw_log_close(self.log, &fault)
         if status != AQW_OK:
-            raise_log_fault(status, &fault)
+            raise_close_fault(status, &fault)
 
     def abandon(self):
         """In a forked child: close the descriptors that came along, and undo the batch that a thread of the parent's was applying."""

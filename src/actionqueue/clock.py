@@ -8,5 +8,5 @@ __all__ = ["now"]
 
 
 def now() -> int:
-    """Return the current time in whole Unix seconds."""
-    return int(time.time())
+    """Return the current time in whole Unix seconds; 0 while the clock stands before 1970."""
+    return max(int(time.time()), 0)

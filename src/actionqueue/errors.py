@@ -7,6 +7,7 @@ may be in the log.
 
 from __future__ import annotations
 
+import errno as errno_codes
 import os
 import reprlib
 from enum import StrEnum
@@ -51,6 +52,7 @@ __all__ = [
     "LeaseUnknownRun",
     "LeaseValidationEvent",
     "LockedError",
+    "LogCloseError",
     "LogSpaceError",
     "LogWriteError",
     "MalformedEventError",
@@ -206,9 +208,9 @@ class ValidationError(MutationError):
 
 
 class SequenceOverflow(ValidationError):
-    """The log is at the last sequence that 64 bits hold."""
+    """The log is at the last sequence there is (``actionqueue.limits.SEQUENCE_MAX``)."""
 
-    message = "the log is at sequence 2**64 - 1, the last one; start a new queue"
+    message = "the log is at sequence 2**64 - 2, the last that an event can have; start a new queue"
 
 
 class NonMonotonicSequence(ValidationError):
@@ -644,7 +646,19 @@ class OpenIOError(OpenError):
     errno: int
 
     def __str__(self) -> str:
-        return f"{self.operation} failed on {self.path}: {os.strerror(self.errno)} (errno {self.errno}); the queue was not opened"
+        return f"{self.operation} failed on {self.path}: {_why(self.operation, self.errno)}; the queue was not opened"
+
+
+def _why(operation: str, number: int) -> str:
+    """Return what a failed system call's errno means, and for a file of the wrong kind what stands there."""
+    kind = {
+        errno_codes.ELOOP: "a symbolic link stands there, and none is followed",
+        errno_codes.EMLINK: "the file has a second name, a hard link; make it a copy",
+        errno_codes.EISDIR: "a directory stands where a file should",
+        errno_codes.EINVAL: "it is no regular file",
+    }.get(number)
+    text = f"{os.strerror(number)} (errno {number})"
+    return f"{text}: {kind}" if kind is not None and operation == "open" else text
 
 
 class WriterError(ActionQueueError):
@@ -660,8 +674,7 @@ class _SystemCallError(WriterError):
     advice: ClassVar[str]
 
     def __str__(self) -> str:
-        why = f"{os.strerror(self.errno)} (errno {self.errno})"
-        return f"{self.operation} failed on {self.path}: {why}; {self.advice}"
+        return f"{self.operation} failed on {self.path}: {_why(self.operation, self.errno)}; {self.advice}"
 
 
 class LogWriteError(_SystemCallError):
@@ -687,6 +700,13 @@ class StoppedError(ActionQueueError):
     """A long operation was stopped on request, or because the queue is being closed. Nothing of it has appeared."""
 
     message = "stopped before it was done; nothing was changed"
+
+
+class LogCloseError(_SystemCallError):
+    """The mark of a clean close could not be written. Every event is on stable storage, and the queue is released."""
+
+    written = Written.YES
+    advice = "every event is on stable storage and the queue is released; the next open recovers it"
 
 
 class ClosedError(ActionQueueError):

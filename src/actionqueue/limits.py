@@ -19,6 +19,7 @@ from _wal_native.fields import (
     SEGMENT_SIZE_FIRST,
     SEGMENT_SIZE_MAX,
     SEGMENT_SIZE_MIN,
+    SEQUENCE_MAX,
     TEXT_SIZE_MAX,
 )
 
@@ -40,6 +41,7 @@ __all__ = [
     "SEGMENT_SIZE_FIRST",
     "SEGMENT_SIZE_MAX",
     "SEGMENT_SIZE_MIN",
+    "SEQUENCE_MAX",
     "TEXT_SIZE_MAX",
     "U32_MAX",
     "U64_MAX",

@@ -21,6 +21,7 @@ from actionqueue.errors import (
     AppendError,
     ClosedError,
     ForkedError,
+    LogCloseError,
     PartialDurabilityError,
     PoisonedError,
     ReentrantCallError,
@@ -429,6 +430,8 @@ class ActionQueue:
 
         Raises:
             PartialDurabilityError: The last sync failed; the queue is released all the same, and the next open recovers it.
+            LogCloseError: Everything is durable, but the mark of a clean close could not be written (a full disk?). The queue is released;
+                the next open recovers it, and loses nothing.
         """
         if isinstance(self._unusable, ForkedError):
             return
@@ -443,6 +446,8 @@ class ActionQueue:
             self._unusable = ClosedError()
             try:
                 self._log.close()
+            except LogCloseError:
+                raise  # nothing is in doubt
             except WriterError as error:
                 raise PartialDurabilityError(self.sequence, error) from error
 

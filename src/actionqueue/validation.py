@@ -101,12 +101,11 @@ from actionqueue.errors import (
     ValidationError,
 )
 from actionqueue.ids import AttemptId, RunId, SubscriptionId, TaskId
+from actionqueue.limits import SEQUENCE_MAX
 from actionqueue.run import RunInstance
 from actionqueue.states import RunState
 
 __all__ = ["ProjectionQueries", "RequiredQueries", "validate"]
-
-_SEQUENCE_MAX = 2**64 - 1
 
 # Members of an enumeration are looked up slowly on Python 3.11, module constants quickly.
 _RUNNING = RunState.RUNNING
@@ -202,7 +201,7 @@ def validate(command: MutationCommand, projection: ProjectionQueries) -> int:
             type_name="MutationCommand", field="command", value=command, reason="one of the 29 commands is needed"
         ) from None
     sequence = projection.latest_sequence + 1
-    if sequence > _SEQUENCE_MAX:
+    if sequence > SEQUENCE_MAX:
         raise SequenceOverflow
     provided = command.sequence
     if provided is not None and provided != sequence:

@@ -106,6 +106,7 @@ def test_exit_codes_of_errors() -> None:
         aq.UnsupportedFormatError("queue", 2): 6,
         aq.OpenIOError("open", "queue", 13): 7,
         aq.AppendError(aq.LogSpaceError("write", "log", 28)): 8,
+        aq.LogCloseError("write", "log", 28): 7,
         aq.PartialDurabilityError(1, aq.LogWriteError("fdatasync", "log", 5)): 8,
     }
     assert {error: int(exit_code_of(error)) for error in expected} == expected

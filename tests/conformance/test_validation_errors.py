@@ -36,7 +36,7 @@ from actionqueue.commands import (
 from actionqueue.errors import LeaseValidationEvent, ValidationError, Written
 from actionqueue.events import EnginePaused
 from actionqueue.ids import AttemptId, RunId, SubscriptionId, TaskId
-from actionqueue.limits import PAYLOAD_SIZE_MAX
+from actionqueue.limits import PAYLOAD_SIZE_MAX, SEQUENCE_MAX
 from actionqueue.projection import Projection
 from actionqueue.run import AttemptOutcome, RunInstance
 from actionqueue.states import RunState
@@ -283,10 +283,17 @@ def test_a_record_that_is_too_large_is_refused(lane: Lane) -> None:
 @pytest.mark.parametrize("make_lane", LANES.values(), ids=LANES)
 def test_the_last_sequence_can_be_taken_and_none_after_it(make_lane: Callable[[], Lane]) -> None:
     lane = make_lane()
-    lane.projection.apply_event(EnginePaused(2**64 - 2, 1))
-    assert lane.submit(TaskCreateCommand(2**64 - 1, SPEC, 1)).sequence == 2**64 - 1
-    assert_refused(lane, CANCEL_TASK, errors.SequenceOverflow())
-    assert_refused(lane, TaskCancelCommand(2**64 - 1, TASK, 1), errors.SequenceOverflow())
+    lane.projection.apply_event(EnginePaused(2**64 - 3, 1))
+    assert lane.submit(TaskCreateCommand(SEQUENCE_MAX, SPEC, 1)).sequence == SEQUENCE_MAX == 2**64 - 2
+    for sequence in (None, SEQUENCE_MAX, SEQUENCE_MAX + 1):
+        assert_refused(lane, TaskCancelCommand(sequence, TASK, 1), errors.SequenceOverflow())
+
+
+@pytest.mark.parametrize("make_lane", LANES.values(), ids=LANES)
+def test_a_foreign_log_that_took_the_very_last_number_is_at_its_end_too(make_lane: Callable[[], Lane]) -> None:
+    lane = make_lane()
+    lane.projection.apply_event(EnginePaused(2**64 - 1, 1))
+    assert_refused(lane, TaskCreateCommand(None, SPEC, 1), errors.SequenceOverflow())
 
 
 class FullModel(Model):

@@ -89,6 +89,20 @@ def test_reset_forgets_the_records() -> None:
     assert sealed(batch.batch, 8192, 0, 8) == model.record_bytes(SEGMENT, 8192, 0, KIND, b"x", lag=1)
 
 
+def test_the_memory_of_a_large_batch_is_given_back() -> None:
+    batch = Batch()
+    batch.fill(1, [bytes(1000)] * 100)
+    kept = batch.batch.capacity
+    lib.aqw_batch_reset(batch.batch)
+    assert batch.batch.capacity == kept >= 100_000
+    batch.fill(1, [bytes(1_000_000)] * 3)
+    assert batch.batch.capacity > 3_000_000
+    lib.aqw_batch_reset(batch.batch)
+    assert batch.batch.capacity == 0
+    batch.fill(5, [b"abc"])
+    assert sealed(batch.batch, 8192, 0, 4) == model.record_bytes(SEGMENT, 8192, 0, KIND, b"abc", lag=1)
+
+
 def test_payload_limit() -> None:
     batch, limit = Batch(), lib.AQW_PAYLOAD_SIZE_MAX
     data = ffi.new("uint8_t[]", limit + 1)

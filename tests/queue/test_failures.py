@@ -24,6 +24,7 @@ from actionqueue.errors import (
     ActionQueueError,
     AppendError,
     ClosedError,
+    LogCloseError,
     LogSpaceError,
     LogWriteError,
     OpenIOError,
@@ -197,6 +198,36 @@ def test_a_close_whose_sync_fails(tmp_path: Path) -> None:
 
     in_child(work)
     assert replayed(tmp_path).latest_sequence == 1
+
+
+@pytest.mark.parametrize("durability", ["immediate", "deferred"])
+def test_a_close_whose_mark_cannot_be_written(tmp_path: Path, durability: str) -> None:
+    """Everything is durable by then, so the failure says that the log is whole, and nobody is asked to submit again."""
+
+    def work() -> dict[str, Any]:
+        queue = aq.open(tmp_path, durability=durability)
+        queue.submit(task_create(b"x" * 100))
+        projection = state_of(queue)
+        with file_size_limit(queue.stats()["segment_used"]), pytest.raises(LogCloseError) as failure:
+            queue.close()
+        error = failure.value
+        assert error.written is Written.YES
+        assert (error.operation, error.errno) == ("write", errno.EFBIG)
+        assert "every event is on stable storage" in str(error)
+        assert "submit again" not in str(error)
+        assert queue.is_closed
+        assert not queue.is_poisoned
+        queue.close()
+        with pytest.raises(ClosedError):
+            queue.submit(task_create())
+        return projection
+
+    projection = in_child(work)
+    with aq.open(tmp_path) as queue:
+        assert not queue.recovery.is_clean
+        assert queue.recovery.dropped_bytes == 0
+        assert state_of(queue) == projection
+        assert queue.submit(task_create()).sequence == 2
 
 
 def test_everybody_who_waits_is_told_of_the_failure(tmp_path: Path) -> None:

@@ -145,7 +145,7 @@ def test_families():
         assert issubclass(cls, errors.MutationError)
     for cls in (errors.LockedError, errors.CorruptLogError, errors.UnsupportedFormatError, errors.NotAQueueError):
         assert issubclass(cls, errors.OpenError)
-    for cls in (errors.LogWriteError, errors.LogSpaceError):
+    for cls in (errors.LogWriteError, errors.LogSpaceError, errors.LogCloseError):
         assert issubclass(cls, errors.WriterError)
 
 
@@ -154,6 +154,7 @@ def test_written(cls):
     expected = {
         errors.PartialDurabilityError: Written.UNKNOWN,
         errors.LogWriteError: Written.UNKNOWN,
+        errors.LogCloseError: Written.YES,
         errors.AppendError: Written.UNKNOWN,  # as for any foreign error
         errors.ApplyError: Written.YES,
     }

@@ -7,7 +7,7 @@
 #include "format.h"
 #include "limits.h"
 
-enum { CAPACITY_FIRST = 16384 };
+enum { CAPACITY_FIRST = 16384, CAPACITY_KEPT = 1 << 20 };
 
 void aqw_batch_init(aqw_batch *batch) { memset(batch, 0, sizeof *batch); }
 
@@ -17,6 +17,7 @@ void aqw_batch_free(aqw_batch *batch) {
 }
 
 void aqw_batch_reset(aqw_batch *batch) {
+    if (batch->capacity > CAPACITY_KEPT) aqw_batch_free(batch);
     batch->size = 0;
     batch->count = 0;
 }

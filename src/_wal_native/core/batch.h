@@ -20,7 +20,7 @@ typedef struct aqw_batch {
 
 void aqw_batch_init(aqw_batch *batch);
 void aqw_batch_free(aqw_batch *batch);
-/* Forgets the records and keeps the memory. */
+/* Forgets the records and keeps the memory, unless it was a large batch's. */
 void aqw_batch_reset(aqw_batch *batch);
 
 /* Adds an event. AQW_REFUSED_SEQUENCE where its sequence is not the next, AQW_TOO_LARGE over a limit of limits.h,

@@ -10,7 +10,7 @@
 #include "segment.h"
 
 /* A tool that asks who holds the lock takes it shared for an instant; so one refusal is not yet an answer. */
-enum { LOCK_TRIES = 100, NAME_MAX_SIZE = 128, PATH_CAPACITY = AQW_PATH_SIZE_MAX + NAME_MAX_SIZE };
+enum { LOCK_TRIES = 100, PATH_CAPACITY = AQW_PATH_SIZE_MAX + AQW_NAME_SIZE_MAX };
 
 static aqw_status name_path(char path[PATH_CAPACITY], const char *root, const char *name, aqw_fault *fault) {
     return aqw_path_join(path, PATH_CAPACITY, root, name) == AQW_OK ? AQW_OK : aqw_fault_set(fault, AQW_INVALID_ARGUMENT, root);
@@ -67,7 +67,7 @@ void aqw_directory_unlock(const aqw_io *io, int64_t handle) {
 
 aqw_status aqw_quarantine_copy(const aqw_io *io, const char *root, const char *kind, uint64_t segment, uint64_t offset, const uint8_t *bytes,
                                uint64_t size, aqw_fault *fault) {
-    char name[NAME_MAX_SIZE], quarantine[PATH_CAPACITY], temporary[PATH_CAPACITY], path[PATH_CAPACITY];
+    char name[AQW_NAME_SIZE_MAX], quarantine[PATH_CAPACITY], temporary[PATH_CAPACITY], path[PATH_CAPACITY];
     (void)snprintf(name, sizeof name, "quarantine/%s-%020" PRIu64 "-%020" PRIu64 "-%08" PRIx32 ".bin", kind, segment, offset,
                    aqw_crc32c(bytes, (size_t)size));
     aqw_status status = name_path(quarantine, root, "quarantine", fault);

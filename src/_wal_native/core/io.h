@@ -3,8 +3,8 @@
  *
  * Each function returns 0 or an errno value; none retries. The aqw_io_ functions below the table do the retrying
  * (short transfers, EINTR) once for everybody, and are what the core calls. Handles are the table's own numbers, never negative.
- * Paths are UTF-8. Files are created with mode 0600, directories with 0700; no symlink is followed at the last
- * component. */
+ * Paths are UTF-8. Files are created with mode 0600, directories with 0700, whatever the umask. No symlink is followed, in no component
+ * of a path: ELOOP. Only regular files are opened (EISDIR, EINVAL), and one with a second name (a hard link) for reading only (EMLINK). */
 #ifndef AQW_IO_H
 #define AQW_IO_H
 

@@ -31,21 +31,110 @@
 
 static int result(int returned) { return returned < 0 ? errno : 0; }
 
+/* A directory that is only passed through: needs no permission to read it. */
+#if defined(O_PATH)
+enum { PASS = O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC };
+#elif defined(O_SEARCH)
+enum { PASS = O_SEARCH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC };
+#else
+enum { PASS = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC };
+#endif
+
+enum { COMPONENT_SIZE = 256, CREATE_TRIES = 100 };
+
+/* What is wrong with a name whose opening failed: a symlink is told as such, whatever the system made of it. */
+static int why(int parent, const char *name, int error) {
+    struct stat status;
+    if (error != ENOTDIR && error != ELOOP && error != EMLINK) return error;
+    return fstatat(parent, name, &status, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(status.st_mode) ? ELOOP : ENOTDIR;
+}
+
+/* Opens the directory that the path's last component lies in, and finds that component. Goes from directory to directory and follows
+ * no symlink on the way, so that nobody who swaps one in leads a call out of the queue. */
+static int open_parent(const char *path, int *parent, const char **name) {
+    int directory = open(*path == '/' ? "/" : ".", PASS);
+    if (directory < 0) return errno;
+    for (;;) {
+        char component[COMPONENT_SIZE];
+        while (*path == '/') path++;
+        const char *slash = strchr(path, '/');
+        if (slash == NULL) break;
+        size_t size = (size_t)(slash - path);
+        int next = -1, error = ENAMETOOLONG;
+        if (size < sizeof component) {
+            memcpy(component, path, size);
+            component[size] = '\0';
+            next = openat(directory, component, PASS);
+            error = next < 0 ? why(directory, component, errno) : 0;
+        }
+        close(directory);
+        if (error != 0) return error;
+        directory = next;
+        path = slash;
+    }
+    *parent = directory;
+    *name = *path == '\0' ? "." : path;
+    return 0;
+}
+
+/* 0 where the name is a regular file's or nobody's. Looked at before opening, because opening a device can do something. */
+static int check_regular(int parent, const char *name) {
+    struct stat status;
+    if (fstatat(parent, name, &status, AT_SYMLINK_NOFOLLOW) != 0) return errno == ENOENT ? 0 : errno;
+    if (S_ISREG(status.st_mode)) return 0;
+    if (S_ISLNK(status.st_mode)) return ELOOP;
+    return S_ISDIR(status.st_mode) ? EISDIR : EINVAL;
+}
+
+/* 0 where the open file is one that these flags may be used on. A file with a second name may be somebody else's, and is not written to. */
+static int check_opened(int descriptor, int flags) {
+    struct stat status;
+    if (fstat(descriptor, &status) != 0) return errno;
+    if (!S_ISREG(status.st_mode)) return EINVAL;
+    if (flags != AQW_OPEN_READ && status.st_nlink > 1) return EMLINK;
+    return 0;
+}
+
+static int create_at(int parent, const char *name, int how, int *descriptor) {
+    *descriptor = openat(parent, name, how | O_CREAT | O_EXCL, 0600);
+    if (*descriptor < 0) return errno;
+    /* A umask may have taken away even the owner's right to open it again. */
+    struct stat status;
+    if (fstat(*descriptor, &status) == 0 && ((status.st_mode & 0600) == 0600 || fchmod(*descriptor, 0600) == 0)) return 0;
+    int error = errno;
+    close(*descriptor);
+    (void)unlinkat(parent, name, 0);
+    return error;
+}
+
+static int open_at(int parent, const char *name, int flags, int *descriptor) {
+    /* Without O_NONBLOCK, opening a pipe that was put there meanwhile would wait for its other end; regular files ignore it. */
+    int how = O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | (flags == AQW_OPEN_READ ? O_RDONLY : O_RDWR);
+    if (flags & AQW_OPEN_CREATE) return create_at(parent, name, how, descriptor);
+    for (int tries = 0;; tries++) {
+        int error = check_regular(parent, name);
+        if (error != 0) return error;
+        *descriptor = openat(parent, name, how);
+        if (*descriptor >= 0) return 0;
+        if (errno != ENOENT || !(flags & AQW_OPEN_EITHER)) return why(parent, name, errno);
+        error = create_at(parent, name, how, descriptor);
+        if (error != EEXIST || tries == CREATE_TRIES) return error;     /* somebody else has just created it */
+    }
+}
+
 static int posix_open(void *context, const char *path, int flags, int64_t *handle) {
     (void)context;
-    /* Without O_NONBLOCK, opening a pipe under one of our names would wait for its other end; regular files ignore it. */
-    int how = O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | (flags == AQW_OPEN_READ ? O_RDONLY : O_RDWR);
-    if (flags & AQW_OPEN_CREATE) how |= O_CREAT | O_EXCL;
-    if (flags & AQW_OPEN_EITHER) how |= O_CREAT;
-    int descriptor = open(path, how, 0600);
-    if (descriptor < 0) return errno;
-    struct stat status;
-    if (fstat(descriptor, &status) != 0 || !S_ISREG(status.st_mode)) {
-        close(descriptor);
-        return EINVAL;   /* a directory, device or pipe under one of our names */
-    }
-    *handle = descriptor;
-    return 0;
+    int parent = -1, descriptor = -1;
+    const char *name = NULL;
+    int error = open_parent(path, &parent, &name);
+    if (error != 0) return error;
+    error = open_at(parent, name, flags, &descriptor);
+    close(parent);
+    if (error != 0) return error;
+    error = check_opened(descriptor, flags);
+    if (error == 0) *handle = descriptor;
+    else close(descriptor);
+    return error;
 }
 
 static int posix_close(void *context, int64_t handle) {
@@ -103,34 +192,83 @@ static int posix_size(void *context, int64_t handle, uint64_t *size) {
 
 static int posix_rename(void *context, const char *from, const char *to) {
     (void)context;
-    return result(rename(from, to));
+    int from_parent = -1, to_parent = -1;
+    const char *from_name = NULL, *to_name = NULL;
+    int error = open_parent(from, &from_parent, &from_name);
+    if (error != 0) return error;
+    error = open_parent(to, &to_parent, &to_name);
+    if (error == 0) {
+        error = result(renameat(from_parent, from_name, to_parent, to_name));
+        close(to_parent);
+    }
+    close(from_parent);
+    return error;
 }
 
 static int posix_unlink(void *context, const char *path) {
     (void)context;
-    return result(unlink(path));
+    int parent = -1;
+    const char *name = NULL;
+    int error = open_parent(path, &parent, &name);
+    if (error != 0) return error;
+    error = result(unlinkat(parent, name, 0));
+    close(parent);
+    return error;
+}
+
+/* Gives the owner of a new directory back what a umask has taken. */
+static int check_mode(int parent, const char *name) {
+    struct stat status;
+    if (fstatat(parent, name, &status, AT_SYMLINK_NOFOLLOW) != 0) return errno;
+    if ((status.st_mode & 0700) == 0700 || !S_ISDIR(status.st_mode)) return 0;
+    return result(fchmodat(parent, name, 0700, AT_SYMLINK_NOFOLLOW));
 }
 
 static int posix_make_directory(void *context, const char *path) {
     (void)context;
-    return result(mkdir(path, 0700));
+    int parent = -1;
+    const char *name = NULL;
+    int error = open_parent(path, &parent, &name);
+    if (error != 0) return error;
+    error = result(mkdirat(parent, name, 0700));
+    if (error == 0) error = check_mode(parent, name);
+    close(parent);
+    return error;
 }
 
 static int posix_check_directory(void *context, const char *path) {
     (void)context;
     struct stat status;
-    if (lstat(path, &status) != 0) return errno;
+    int parent = -1;
+    const char *name = NULL;
+    int error = open_parent(path, &parent, &name);
+    if (error != 0) return error;
+    error = result(fstatat(parent, name, &status, AT_SYMLINK_NOFOLLOW));
+    close(parent);
+    if (error != 0) return error;
     return S_ISDIR(status.st_mode) ? 0 : ENOTDIR;
+}
+
+static int open_directory(const char *path, int *descriptor) {
+    int parent = -1;
+    const char *name = NULL;
+    int error = open_parent(path, &parent, &name);
+    if (error != 0) return error;
+    *descriptor = openat(parent, name, O_RDONLY | O_CLOEXEC | O_DIRECTORY | O_NOFOLLOW);
+    if (*descriptor < 0) error = why(parent, name, errno);
+    close(parent);
+    return error;
 }
 
 static int posix_sync_directory(void *context, const char *path) {
     (void)context;
-    int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_DIRECTORY);
-    if (descriptor < 0) return errno;
+    int descriptor = -1;
+    int error = open_directory(path, &descriptor);
+    if (error != 0) return error;
 #if defined(__APPLE__)
-    int error = result(fcntl(descriptor, F_FULLFSYNC));
+    error = result(fcntl(descriptor, F_FULLFSYNC));
 #else
-    int error = result(fsync(descriptor));
+    error = result(fsync(descriptor));
 #endif
     close(descriptor);
     return error;
@@ -138,9 +276,15 @@ static int posix_sync_directory(void *context, const char *path) {
 
 static int posix_list(void *context, const char *path, aqw_list_visit visit, void *to) {
     (void)context;
-    DIR *directory = opendir(path);
-    if (directory == NULL) return errno;
-    int error = 0;
+    int descriptor = -1;
+    int error = open_directory(path, &descriptor);
+    if (error != 0) return error;
+    DIR *directory = fdopendir(descriptor);
+    if (directory == NULL) {
+        error = errno;
+        close(descriptor);
+        return error;
+    }
     for (;;) {
         errno = 0;
         struct dirent *entry = readdir(directory);
@@ -217,19 +361,25 @@ static int posix_unlock(void *context, int64_t handle) {
 }
 
 static int posix_probe_lock(void *context, const char *path) {
-    (void)context;
-    int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    if (descriptor < 0) return errno;
-    int error = result(flock(descriptor, LOCK_SH | LOCK_NB));
-    close(descriptor);
+    int64_t handle = -1;
+    int error = posix_open(context, path, AQW_OPEN_READ, &handle);
+    if (error != 0) return error;
+    error = result(flock((int)handle, LOCK_SH | LOCK_NB));
+    close((int)handle);
     return error;
 }
 
 static int posix_check_same(void *context, int64_t handle, const char *path) {
     (void)context;
     struct stat mine, named;
+    int parent = -1;
+    const char *name = NULL;
     if (fstat((int)handle, &mine) != 0) return errno;
-    if (lstat(path, &named) != 0) return errno == ENOENT ? ESTALE : errno;
+    int error = open_parent(path, &parent, &name);
+    if (error != 0) return error;
+    error = result(fstatat(parent, name, &named, AT_SYMLINK_NOFOLLOW));
+    close(parent);
+    if (error != 0) return error == ENOENT ? ESTALE : error;
     return mine.st_dev == named.st_dev && mine.st_ino == named.st_ino ? 0 : ESTALE;
 }
 

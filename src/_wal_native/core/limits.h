@@ -4,6 +4,9 @@
 #ifndef AQW_LIMITS_H
 #define AQW_LIMITS_H
 
+/* The last sequence that an event can have: the one behind it stays unused, so that "the next one" always exists. */
+#define AQW_SEQUENCE_MAX 18446744073709551614u
+
 /* Records. The payload length field has 24 bits. */
 #define AQW_PAYLOAD_SIZE_MAX 16777215
 /* One text field (owner, error, reason, tag, name, key, expression), in UTF-8 bytes. */
@@ -40,7 +43,8 @@
 /* What an image groups: steps of a run's history, dependencies. */
 #define AQW_IMAGE_GROUP_COUNT_MAX 64
 
-/* A queue's directory, as a path, with the longest name inside it. */
+/* A queue's directory, as a path, with the longest name inside it; and the room that is kept for that name. */
 #define AQW_PATH_SIZE_MAX 4096
+#define AQW_NAME_SIZE_MAX 128
 
 #endif

@@ -135,8 +135,8 @@ static aqw_status append_check(aqw_log *log, const aqw_batch *batch, aqw_fault *
     aqw_status status = aqw_log_state(log, fault);
     if (status != AQW_OK) return status;
     if (batch->count == 0) return aqw_fault_set(fault, AQW_INVALID_ARGUMENT, NULL);
-    /* The last sequence there is stays unused, so that "the next one" always exists. */
-    if (batch->first_sequence != log->last_sequence + 1 || batch->count > UINT64_MAX - batch->first_sequence)
+    if (batch->first_sequence != log->last_sequence + 1 || batch->count - 1 > AQW_SEQUENCE_MAX - batch->first_sequence ||
+        batch->first_sequence > AQW_SEQUENCE_MAX)
         return aqw_fault_set(fault, AQW_REFUSED_SEQUENCE, NULL);
     return AQW_OK;
 }

@@ -13,7 +13,7 @@
 #include "replay.h"
 #include "stream.h"
 
-enum { NAME_MAX_SIZE = 128, COPY_SIZE = 1 << 20 };
+enum { COPY_SIZE = 1 << 20 };
 
 typedef struct recovery {
     const aqw_io *io;
@@ -22,7 +22,7 @@ typedef struct recovery {
     aqw_recovery_report *report;
     aqw_fault *fault;
     aqw_log_start start;        /* what the log will take over */
-    char path[AQW_PATH_SIZE_MAX + NAME_MAX_SIZE];   /* of the file at hand */
+    char path[AQW_PATH_SIZE_MAX + AQW_NAME_SIZE_MAX];   /* of the file at hand */
 } recovery;
 
 static aqw_status name_path(recovery *r, const char *name) {
@@ -40,7 +40,7 @@ static aqw_status random_u64(recovery *r, uint64_t *value) {
 
 static void remove_temporary(void *to, const char *name) {
     recovery *r = to;
-    char path[AQW_PATH_SIZE_MAX + NAME_MAX_SIZE];
+    char path[AQW_PATH_SIZE_MAX + AQW_NAME_SIZE_MAX];
     if (!aqw_segment_name_is_temporary(name)) return;
     int size = snprintf(path, sizeof path, "%s/wal/%s", r->directory, name);
     if (size > 0 && (size_t)size < sizeof path) (void)r->io->unlink(r->io->context, path);
@@ -342,6 +342,7 @@ aqw_status aqw_recover(const aqw_io *io, const char *directory, const aqw_recove
     r->start.directory = directory;
     r->start.lock_handle = r->start.segment_handle = -1;
     aqw_status status = aqw_log_options_check(&options->log, fault);
+    if (status == AQW_OK) status = aqw_directory_check(directory, fault);
     if (status == AQW_OK) status = name_path(r, "wal");
     if (status == AQW_OK && !options->may_create && io->check_directory(io->context, r->path) == ENOENT)
         status = aqw_fault_set(fault, AQW_NOT_A_QUEUE, directory);

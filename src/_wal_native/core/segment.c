@@ -14,6 +14,10 @@ enum { NAME_DIGITS = 20, NAME_SIZE = NAME_DIGITS + 1 + NAME_DIGITS + 4 };
 
 static const uint8_t magic[8] = {'A', 'Q', 'W', 'A', 'L', 'S', 'E', 'G'};
 
+aqw_status aqw_directory_check(const char *directory, aqw_fault *fault) {
+    return strlen(directory) <= AQW_PATH_SIZE_MAX - AQW_NAME_SIZE_MAX ? AQW_OK : aqw_fault_io(fault, "open", directory, ENAMETOOLONG);
+}
+
 aqw_status aqw_path_join(char *to, size_t capacity, const char *directory, const char *name) {
     int size = snprintf(to, capacity, "%s/%s", directory, name);
     return size >= 0 && (size_t)size < capacity ? AQW_OK : AQW_INVALID_ARGUMENT;
@@ -184,6 +188,11 @@ aqw_status aqw_segment_publish(const aqw_io *io, const char *directory, aqw_prep
     if (error == 0) {
         operation = "sync";
         error = aqw_io_sync(io, prepared->handle);
+    }
+    if (error == 0) {
+        /* Only the file that was written gets the segment's name, not another that somebody put in its place. */
+        operation = "check";
+        error = io->check_same(io->context, prepared->handle, prepared->path);
     }
     if (error == 0) {
         operation = "rename";

@@ -29,6 +29,8 @@ typedef struct aqw_prepared {
     char path[4160];
 } aqw_prepared;
 
+/* AQW_OK where every name of a queue in this directory fits AQW_PATH_SIZE_MAX; AQW_IO_ERROR (ENAMETOOLONG) otherwise. */
+aqw_status aqw_directory_check(const char *directory, aqw_fault *fault);
 /* Joins a directory and a name. 0, or AQW_INVALID_ARGUMENT where it does not fit. */
 aqw_status aqw_path_join(char *to, size_t capacity, const char *directory, const char *name);
 /* The path of a segment in a queue's directory. */

@@ -195,15 +195,12 @@ static aqw_status open_all(aqw_stream *stream, const aqw_stream_base *base, aqw_
 }
 
 aqw_status aqw_stream_new(const aqw_io *io, const char *directory, aqw_stream **out, aqw_fault *fault) {
+    aqw_status status = aqw_directory_check(directory, fault);
+    if (status != AQW_OK) return status;
     aqw_stream *stream = calloc(1, sizeof *stream);
     if (stream == NULL) return aqw_fault_set(fault, AQW_NO_MEMORY, directory);
-    size_t size = strlen(directory) + 1;
-    if (size > sizeof stream->directory) {
-        free(stream);
-        return aqw_fault_set(fault, AQW_INVALID_ARGUMENT, directory);
-    }
     stream->io = *io;
-    memcpy(stream->directory, directory, size);
+    memcpy(stream->directory, directory, strlen(directory) + 1);
     stream->position = AQW_SEGMENT_DATA;
     *out = stream;
     return AQW_OK;

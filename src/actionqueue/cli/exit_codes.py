@@ -8,6 +8,7 @@ from actionqueue.errors import (
     ActionQueueError,
     CorruptLogError,
     LockedError,
+    LogCloseError,
     MutationError,
     NotAQueueError,
     UnsupportedFormatError,
@@ -59,6 +60,8 @@ def exit_code_of(error: ActionQueueError | OSError) -> ExitCode:
             return ExitCode.CORRUPT
         case NotAQueueError() | UnsupportedFormatError():
             return ExitCode.NOT_A_QUEUE
+        case LogCloseError():
+            return ExitCode.SYSTEM  # everything was written
         case MutationError() | WriterError():
             return ExitCode.NOT_WRITTEN
         case _:
