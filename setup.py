@@ -36,7 +36,8 @@ def compiler_options() -> tuple[list[str], list[str], list[tuple[str, str | None
     if sys.platform == "win32":
         if sanitize or coverage:
             sys.exit("the sanitizer and coverage builds need gcc or clang")
-        return ["/std:c11", "/O2", *(["/W3", "/WX"] if werror else [])], [], []
+        # MSVC has <stdatomic.h> from Visual Studio 2022 17.5 on, behind this switch.
+        return ["/std:c11", "/experimental:c11atomics", "/O2", *(["/W3", "/WX"] if werror else [])], [], []
     compile_args = ["-std=c11", "-fvisibility=hidden", "-pthread"]
     link_args = ["-pthread"]
     compile_args += ["-O0", "-g"] if debug else ["-O3", "-g1"]
@@ -66,6 +67,9 @@ core = (
     },
 )
 
+# Where io_windows.c has random numbers and the access lists of directories from.
+LIBRARIES = ["bcrypt", "advapi32"] if sys.platform == "win32" else []
+
 extensions = [
     Extension(
         f"_wal_native.{name}",
@@ -75,6 +79,7 @@ extensions = [
         define_macros=MACROS,
         extra_compile_args=COMPILE_ARGS,
         extra_link_args=LINK_ARGS,
+        libraries=LIBRARIES,
         depends=sorted(str(path) for path in CORE.glob("*.[ch]")),
     )
     for name in EXTENSIONS

@@ -48,7 +48,7 @@ def sanitized() -> bool:
 
 def core_flags() -> list[str]:
     if sys.platform == "win32":
-        return ["/std:c11", "/O2", "/W3", "/WX"]
+        return ["/std:c11", "/experimental:c11atomics", "/O2", "/W3", "/WX"]
     flags = ["-std=c11", "-O1", "-g", "-pthread", "-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wconversion", "-Werror"]
     return flags + sanitizer_flags()
 
@@ -140,6 +140,7 @@ def build(name: str, directory: Path) -> Path:
         "#include <stdlib.h>\n" + "\n".join(f'#include "{CORE.name}/{header}"' for header in headers),
         include_dirs=[str(CORE.parent)],  # not the core itself: its limits.h would hide the system's
         extra_objects=compile_core(directory),
+        libraries=["bcrypt", "advapi32"] if sys.platform == "win32" else [],
         extra_link_args=[] if sys.platform == "win32" else ["-pthread", *sanitizer_flags()],
     )
     return Path(builder.compile(tmpdir=str(directory)))

@@ -11,6 +11,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Windows has no such errno value; its sockets' number for it. */
+#if defined(_WIN32)
+#define ESTALE 10070
+#endif
+
 /* Flags of open. Without CREATE the file must exist; with it, it must not. */
 #define AQW_OPEN_READ 0
 #define AQW_OPEN_WRITE 1
@@ -46,11 +51,11 @@ typedef struct aqw_io {
     /* Maps the whole file shared and writable. ENOTSUP where the file system is not one that mapping is trusted on. */
     int (*map)(void *context, int64_t handle, size_t size, void **address);
     int (*unmap)(void *context, void *address, size_t size);
-    /* Takes the exclusive lock of an open file at once, or EWOULDBLOCK. It ends with the last copy of the handle, of which a forked
+    /* Takes the exclusive lock of an open file at once, or EAGAIN. It ends with the last copy of the handle, of which a forked
      * child may hold one for a moment; unlock ends it for all of them. */
     int (*lock)(void *context, int64_t handle);
     int (*unlock)(void *context, int64_t handle);
-    /* 0 where nobody holds the exclusive lock of the file at `path`, EWOULDBLOCK where somebody does. Creates nothing. */
+    /* 0 where nobody holds the exclusive lock of the file at `path`, EAGAIN where somebody does. Creates nothing. */
     int (*probe_lock)(void *context, const char *path);
     /* 0 where the open file is still the one at `path`; ESTALE otherwise. */
     int (*check_same)(void *context, int64_t handle, const char *path);

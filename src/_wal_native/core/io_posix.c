@@ -24,6 +24,7 @@
 #include <sys/random.h>
 #include <sys/vfs.h>
 #elif defined(__APPLE__)
+#include <mach/vm_inherit.h>
 #include <sys/mount.h>
 #include <sys/param.h>
 #include <sys/random.h>
@@ -137,7 +138,8 @@ static int posix_open(void *context, const char *path, int flags, int64_t *handl
     return error;
 }
 
-static int posix_close(void *context, int64_t handle) {
+/* Not posix_close: musl has a function of that name. */
+static int posix_close_file(void *context, int64_t handle) {
     (void)context;
     return result(close((int)handle));
 }
@@ -158,10 +160,19 @@ static int posix_write(void *context, int64_t handle, uint64_t offset, const voi
     return 0;
 }
 
+#if defined(__APPLE__)
+/* fsync alone stops at the drive's cache there. Where the file system has no more to offer (a network's), that is what there is: no
+ * sync has failed then, none was begun. */
+static int sync_fully(int descriptor) {
+    if (fcntl(descriptor, F_FULLFSYNC) == 0) return 0;
+    return errno == ENOTSUP || errno == EINVAL || errno == ENOTTY ? result(fsync(descriptor)) : errno;
+}
+#endif
+
 static int posix_sync(void *context, int64_t handle) {
     (void)context;
 #if defined(__APPLE__)
-    return result(fcntl((int)handle, F_FULLFSYNC));   /* fsync alone stops at the drive's cache */
+    return sync_fully((int)handle);
 #else
     return result(fdatasync((int)handle));
 #endif
@@ -266,7 +277,7 @@ static int posix_sync_directory(void *context, const char *path) {
     int error = open_directory(path, &descriptor);
     if (error != 0) return error;
 #if defined(__APPLE__)
-    error = result(fcntl(descriptor, F_FULLFSYNC));
+    error = sync_fully(descriptor);
 #else
     error = result(fsync(descriptor));
 #endif
@@ -298,6 +309,15 @@ static int posix_list(void *context, const char *path, aqw_list_visit visit, voi
     return error;
 }
 
+#if defined(__linux__)
+/* The number of the call has another type in each C library. */
+#if defined(__GLIBC__)
+typedef unsigned long ioctl_request;
+#else
+typedef int ioctl_request;
+#endif
+#endif
+
 /* Mapping is used only where it was tested: elsewhere a mapped store may not survive the process, or may raise
  * SIGBUS when the disk is full. */
 static int mapping_is_trusted(int descriptor) {
@@ -311,7 +331,7 @@ static int mapping_is_trusted(int descriptor) {
         return 1;
     case 0x9123683E: { /* btrfs: only without copy on write */
         int flags = 0;
-        return ioctl(descriptor, _IOR('f', 1, long), &flags) == 0 && (flags & 0x00800000) != 0;
+        return ioctl(descriptor, (ioctl_request)_IOR('f', 1, long), &flags) == 0 && (flags & 0x00800000) != 0;
     }
     default:
         return 0;
@@ -332,14 +352,19 @@ static int posix_map(void *context, int64_t handle, size_t size, void **address)
 #endif
     void *mapped = mmap(NULL, size, PROT_READ | PROT_WRITE, flags, (int)handle, 0);
     if (mapped == MAP_FAILED) return errno;
-#if defined(__linux__)
     /* A forked child must not be able to write into the parent's ring. */
-    if (madvise(mapped, size, MADV_DONTFORK) != 0) {
+#if defined(__linux__)
+    int kept = madvise(mapped, size, MADV_DONTFORK);
+#elif defined(__APPLE__)
+    int kept = minherit(mapped, size, VM_INHERIT_NONE);
+#else
+    int kept = 0;
+#endif
+    if (kept != 0) {
         int error = errno;
         munmap(mapped, size);
         return error;
     }
-#endif
     (void)mlock(mapped, size);   /* keeps appends free of page faults; allowed to fail */
     *address = mapped;
     return 0;
@@ -391,7 +416,7 @@ static int posix_random(void *context, void *to, size_t size) {
 static const aqw_io table = {
     .context = NULL,
     .open = posix_open,
-    .close = posix_close,
+    .close = posix_close_file,
     .read = posix_read,
     .write = posix_write,
     .sync = posix_sync,

@@ -4,7 +4,75 @@
 #define AQW_THREAD_H
 
 #if defined(_WIN32)
-#error "the Windows port is not written yet"
+
+#define WIN32_LEAN_AND_MEAN
+#define NOMINMAX
+
+#include <process.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <windows.h>
+
+typedef SRWLOCK aqw_mutex;
+typedef CONDITION_VARIABLE aqw_condition;
+typedef HANDLE aqw_thread;
+
+static inline int aqw_mutex_init(aqw_mutex *mutex) {
+    InitializeSRWLock(mutex);
+    return 0;
+}
+static inline void aqw_mutex_destroy(aqw_mutex *mutex) { (void)mutex; }
+static inline void aqw_mutex_lock(aqw_mutex *mutex) { AcquireSRWLockExclusive(mutex); }
+static inline void aqw_mutex_unlock(aqw_mutex *mutex) { ReleaseSRWLockExclusive(mutex); }
+static inline int aqw_condition_init(aqw_condition *condition) {
+    InitializeConditionVariable(condition);
+    return 0;
+}
+static inline void aqw_condition_destroy(aqw_condition *condition) { (void)condition; }
+static inline void aqw_condition_wait(aqw_condition *condition, aqw_mutex *mutex) {
+    (void)SleepConditionVariableSRW(condition, mutex, INFINITE, 0);
+}
+static inline void aqw_condition_wake_all(aqw_condition *condition) { WakeAllConditionVariable(condition); }
+
+/* What the new thread is to do, in memory that the thread frees: its entry has another type than ours. */
+typedef struct aqw_thread_entry {
+    void *(*run)(void *);
+    void *argument;
+} aqw_thread_entry;
+
+static inline unsigned __stdcall aqw_thread_enter(void *given) {
+    aqw_thread_entry entry = *(aqw_thread_entry *)given;
+    free(given);
+    (void)entry.run(entry.argument);
+    return 0;
+}
+
+static inline int aqw_thread_start(aqw_thread *thread, void *(*run)(void *), void *argument) {
+    aqw_thread_entry *entry = malloc(sizeof *entry);
+    if (entry == NULL) return -1;
+    entry->run = run;
+    entry->argument = argument;
+    uintptr_t handle = _beginthreadex(NULL, 0, aqw_thread_enter, entry, 0, NULL);
+    if (handle == 0) {
+        free(entry);
+        return -1;
+    }
+    *thread = (HANDLE)handle;
+    return 0;
+}
+static inline void aqw_thread_join(aqw_thread thread) {
+    (void)WaitForSingleObject(thread, INFINITE);
+    (void)CloseHandle(thread);
+}
+
+/* Nanoseconds of a clock that nobody sets, for measuring. */
+static inline uint64_t aqw_monotonic_ns(void) {
+    LARGE_INTEGER ticks, each_second;
+    if (!QueryPerformanceCounter(&ticks) || !QueryPerformanceFrequency(&each_second)) return 0;
+    uint64_t count = (uint64_t)ticks.QuadPart, frequency = (uint64_t)each_second.QuadPart;
+    return count / frequency * 1000000000u + count % frequency * 1000000000u / frequency;
+}
+
 #else
 
 #include <pthread.h>
