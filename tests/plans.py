@@ -75,3 +75,15 @@ class Plan:
         """Submit the steps from one on, yielding the sequence after each."""
         for step in self.steps[first:]:
             yield step.submit(queue)
+
+
+def filling_plan(seed: int, length: int, before: Model | None = None, *, large: int, size: int = 13_000) -> Plan:
+    """Return a plan of small steps first, then of large commands that fill segments, every second of them immediate."""
+    random = Random(seed)
+    plan = Plan(random, before or Model(), length, large_share=0.0)
+    ahead = plan.ends[max(plan.ends)].copy()
+    for index in range(large):
+        command = aq.TaskCreateCommand(None, aq.TaskSpec(payload=random.randbytes(size)), 1)
+        apply(ahead, [command])
+        plan.add(Step([command], is_batch=False, durability=("deferred", "immediate")[index % 2]), ahead)
+    return plan

@@ -37,6 +37,7 @@ class CarefulUser:
         self.path, self.plan, self.line = path, plan, line
         self.options = SMALL if options is None else options
         self.failures_left = failures_max
+        self.closes_after = len(plan.steps) // 2
         self.sequences = list(plan.states)  # before the first step, and after each
 
     def live(self) -> None:
@@ -57,11 +58,10 @@ class CarefulUser:
         self.line.say("gave up")
 
     def _session(self, queue: aq.ActionQueue) -> bool:
-        """Go on where the log ends, to the middle of the plan or to its end. Whether the plan is done and the queue closed."""
+        """Go on where the log ends, to a close on the way or to the plan's end. Whether the plan is done and the queue closed."""
         assert queue.sequence in self.plan.states, "a batch was torn"
         first = self.sequences.index(queue.sequence)
-        middle = len(self.plan.steps) // 2
-        last = middle if first < middle else len(self.plan.steps)
+        last = self.closes_after if first < self.closes_after else len(self.plan.steps)
         self.line.say("opened", queue.sequence)
         for index in range(first, last):
             while not self._submits(queue, self.plan.steps[index]):

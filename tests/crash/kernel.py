@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import re
@@ -11,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -93,47 +94,61 @@ def own_mounts() -> None:
 
 
 class Disk:
-    """An ext4 file system on a loop device, whose disk is a sparse file on a tmpfs that can be filled up.
+    """A file system on a loop device, whose disk is a sparse file on a tmpfs that can be filled up.
 
     The disk's file holds what has reached the device and nothing of the page cache, so a copy of it is what a power loss
     leaves. While the tmpfs is full, blocks of the disk that were never written, or were given back, cannot be.
     """
 
-    def __init__(self, base: Path, *, size: str = "16m", room: str = "40m", options: str = "") -> None:
-        need("mkfs.ext4", "fallocate")
+    # The kernel must not write anything back on its own: only what is synced counts. A copy has the original's UUID.
+    OPTIONS: ClassVar = {"ext4": "loop,commit=600", "xfs": "loop,nouuid"}
+    SIZES: ClassVar = {"ext4": "16m", "xfs": "300m"}  # about the least that each can be made with
+
+    FORMAT: ClassVar = {"ext4": ("-F", "-b", "4096"), "xfs": ()}
+    ROOMS: ClassVar = {"ext4": "24m", "xfs": "200m"}  # of the tmpfs: what is made, and a copy
+
+    def __init__(self, base: Path, kind: str = "ext4", *, options: str = "") -> None:
+        need(f"mkfs.{kind}", "fallocate", "findmnt")
         self.base, self.path, self.image, self.filler = base, base / "disk", base / "image", base / "filler"
-        # The kernel must not write anything back on its own: only what is synced counts.
-        self.options = "loop,commit=600" + (f",{options}" if options else "")
-        mount("-t", "tmpfs", "-o", f"size={room}", "tmpfs", base)
+        self.options = self.OPTIONS[kind] + (f",{options}" if options else "")
+        mount("-t", "tmpfs", "-o", f"size={self.ROOMS[kind]}", "tmpfs", base)
         self.path.mkdir()
-        subprocess.run(["truncate", "-s", size, str(self.image)], check=True)
-        subprocess.run(["mkfs.ext4", "-q", "-F", str(self.image)], check=True)
-        self.attach()
+        subprocess.run(["truncate", "-s", self.SIZES[kind], str(self.image)], check=True)
+        subprocess.run([f"mkfs.{kind}", "-q", *self.FORMAT[kind], str(self.image)], check=True)
+        subprocess.run(["fallocate", "--dig-holes", str(self.image)], check=True)
+        self.attach(self.image, self.path)
 
-    def attach(self, image: Path | None = None) -> None:
-        mount("-o", self.options, image or self.image, self.path)
+    def attach(self, image: Path, path: Path) -> None:
+        mount("-o", self.options, image, path)
+        # Linux 6.18 takes a request that was written in part for written: so one page, which is one block, to a request.
+        Path("/sys/block", self.device_of(path), "queue/max_sectors_kb").write_text("4")
 
-    def detach(self) -> None:
+    def lose_the_cache(self) -> None:
+        """Let the disk be all there is, as after a restart in good order."""
         unmount(self.path)
+        self.attach(self.image, self.path)
 
-    @property
-    def device(self) -> str:
-        found = subprocess.run(["findmnt", "-no", "SOURCE", str(self.path)], check=True, capture_output=True, text=True)
-        return found.stdout.strip()
+    @staticmethod
+    def device_of(path: Path) -> str:
+        found = subprocess.run(["findmnt", "-no", "SOURCE", str(path)], check=True, capture_output=True, text=True)
+        return Path(found.stdout.strip()).name
+
+    def write_back(self) -> None:
+        """Let the kernel write everything back that it has not written yet, as it may at any time; failures go unheard."""
+        subprocess.run(["sync", "-f", str(self.path)], check=False, stderr=subprocess.DEVNULL)
 
     def give_back_zeros(self) -> None:
         """Take back the memory of every block of the disk that holds zeros only: the disk promised it, and may not have it."""
-        os.sync()
+        self.write_back()
         subprocess.run(["fallocate", "--dig-holes", str(self.image)], check=True)
 
     def fill(self, but: int = 0) -> None:
         """Leave the disk no memory for new blocks, except for so many bytes."""
         with self.filler.open("wb", buffering=0) as file:
-            try:
-                while True:
-                    file.write(bytes(4096))
-            except OSError:
-                pass
+            for size in (1 << 20, 4096):
+                with contextlib.suppress(OSError):
+                    while True:
+                        file.write(bytes(size))
             file.truncate(file.tell() - but)
 
     def make_room(self) -> None:

@@ -27,9 +27,8 @@ import ledger
 from careful import CarefulUser, check_kept, failures, last_acknowledged
 from children import Child, Line
 from kernel import calls_in, counts_in, traced
-from model import Model
-from plans import Plan, Step
-from queue_tools import IN_MEMORY, SMALL, apply, copy_of
+from plans import Plan, Step, filling_plan
+from queue_tools import IN_MEMORY, SMALL, copy_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 
@@ -66,18 +65,6 @@ PYTHONS_OWN = {"getrandom": "OSError", "mmap": "MemoryError"}
 """Calls that the interpreter makes too, and what it makes of their failure."""
 
 
-def a_plan(seed: int, length: int, before: Model | None = None, rotations: int = 3) -> Plan:
-    """Steps that fill some segments of the smallest size."""
-    plan = Plan(Random(seed), before or Model(), length, large_share=0.0)
-    random = Random(seed)
-    ahead = plan.ends[max(plan.ends)].copy()
-    for index in range(rotations * 5):
-        large = aq.TaskCreateCommand(None, aq.TaskSpec(payload=random.randbytes(13_000)), 1)
-        apply(ahead, [large])
-        plan.add(Step([large], is_batch=False, durability=("deferred", "immediate")[index % 2]), ahead)
-    return plan
-
-
 T = TypeVar("T")
 
 
@@ -95,7 +82,7 @@ class Scene(NamedTuple):
 @contextmanager
 def scenes() -> Iterator[list[Scene]]:
     with tempfile.TemporaryDirectory(prefix="actionqueue-", dir=IN_MEMORY) as made:
-        first = a_plan(1, 6, rotations=1)
+        first = filling_plan(1, 6, large=5)
         left = Path(made, "left")
 
         def be_killed(line: Line) -> None:
@@ -107,10 +94,10 @@ def scenes() -> Iterator[list[Scene]]:
         child = Child(be_killed)
         child.end()
         yield [
-            Scene("from nothing", a_plan(2, 16), None),
-            Scene("after a kill", a_plan(3, 4, first.ends[max(first.ends)], rotations=1), left),
-            Scene("ring not mapped", a_plan(5, 10, rotations=2), None, always=("-e", "inject=fstatfs:error=ENOSYS")),
-            Scene("preparing thread", a_plan(4, 1, rotations=4), None, of_preparing_thread=True),
+            Scene("from nothing", filling_plan(2, 16, large=15), None),
+            Scene("after a kill", filling_plan(3, 4, first.ends[max(first.ends)], large=5), left),
+            Scene("ring not mapped", filling_plan(5, 10, large=10), None, always=("-e", "inject=fstatfs:error=ENOSYS")),
+            Scene("preparing thread", filling_plan(4, 1, large=20), None, of_preparing_thread=True),
         ]
 
 
