@@ -16,73 +16,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import actionqueue as aq
-from actionqueue.errors import ValidationError
-from command_source import CommandSource
 from model import Model
-from queue_tools import CHILD_SECONDS, IN_MEMORY, apply, replayed, state_of, task_create
+from plans import DURABILITIES, Plan
+from queue_tools import CHILD_SECONDS, IN_MEMORY, replayed, state_of, task_create
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-
-DURABILITIES = ("immediate", "deferred", "deferred", "deferred")
-PAYLOAD_SIZES = (10_000, 40_000, 66_000, 150_000)
-
-
-class Step(NamedTuple):
-    """Commands that are submitted in one call."""
-
-    commands: list[aq.MutationCommand]
-    is_batch: bool
-    durability: str
-
-
-class Plan:
-    """Steps that a queue at the model's state accepts, and the state after each of them."""
-
-    def __init__(self, random: Random, model: Model, length: int) -> None:
-        self.steps: list[Step] = []
-        self.states = {model.latest_sequence: model.to_json()}
-        self.ends = {model.latest_sequence: model.copy()}
-        ahead, source = model.copy(), CommandSource(random, poison=False)
-        source.clock += model.latest_sequence
-        for _ in range(length):
-            is_batch = random.random() < 0.3
-            commands = self.acceptable(source, ahead, random.randrange(2, 12) if is_batch else 1)
-            if random.random() < 0.15:
-                large = aq.TaskCreateCommand(None, aq.TaskSpec(payload=random.randbytes(random.choice(PAYLOAD_SIZES))), 1)
-                apply(ahead, [large])
-                commands.append(large)
-            is_batch = is_batch or len(commands) > 1
-            if commands:
-                self.steps.append(Step(commands, is_batch, random.choice(DURABILITIES)))
-                self.states[ahead.latest_sequence] = ahead.to_json()
-                self.ends[ahead.latest_sequence] = ahead.copy()
-
-    @staticmethod
-    def acceptable(source: CommandSource, ahead: Model, count: int) -> list[aq.MutationCommand]:
-        commands = []
-        for _ in range(count):
-            command = source.next(ahead)
-            try:
-                apply(ahead, [command])
-            except ValidationError:
-                continue
-            commands.append(command)
-        return commands
-
-    def run(self, queue: aq.ActionQueue, first: int) -> Iterator[int]:
-        """Submit the steps from one on, yielding the sequence after each."""
-        for step in self.steps[first:]:
-            if step.is_batch:
-                yield queue.submit_many(step.commands, step.durability)[-1].sequence
-            else:
-                yield queue.submit(step.commands[0], step.durability).sequence
 
 
 @contextmanager
