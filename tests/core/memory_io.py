@@ -36,6 +36,10 @@ def put(to: bytearray, offset: int, data: bytes) -> None:
     to[offset : offset + len(data)] = data
 
 
+def overlap(one: tuple[int, bytes], other: tuple[int, bytes]) -> bool:
+    return one[0] < other[0] + len(other[1]) and other[0] < one[0] + len(one[1])
+
+
 @dataclass(eq=False)
 class File:
     """Bytes as a process reads them, as they are stable, and the writes between the two."""
@@ -43,8 +47,12 @@ class File:
     content: bytearray = field(default_factory=bytearray)
     stable: bytearray = field(default_factory=bytearray)
     pending: list[tuple[int, bytes]] = field(default_factory=list)
+    doubtful: list[tuple[int, bytes]] = field(default_factory=list)
+    """Writes that a failed sync has lost; some of them may be on the disk all the same."""
     mapping: Any = None
     locked_by: int | None = None
+    name: str = ""
+    """The last one that it had, for messages."""
 
     def write(self, offset: int, data: bytes) -> None:
         put(self.content, offset, data)
@@ -66,11 +74,13 @@ class File:
         self.pull()
         for offset, data in self.pending:
             put(self.stable, offset, data)
+            self.doubtful = [part for part in self.doubtful if not overlap(part, (offset, data))]
         self.pending.clear()
 
     def lose(self) -> None:
         """What a failed sync does to the bytes that it was to write."""
         self.pull()
+        self.doubtful += self.pending
         self.pending.clear()
 
     def after_power_loss(self, loss: Loss) -> bytes:
@@ -146,7 +156,7 @@ class Disk:
     """Files, directories and symlinks under absolute paths."""
 
     def __init__(self, files: dict[str, bytes] | None = None, directories: Iterable[str] = ("/",)) -> None:
-        self.files = {path: File(bytearray(data), bytearray(data)) for path, data in (files or {}).items()}
+        self.files = {path: File(bytearray(data), bytearray(data), name=path) for path, data in (files or {}).items()}
         self.directories = set(directories)
         self.symlinks: set[str] = set()
         for path in [*self.files, *self.directories]:
@@ -257,6 +267,7 @@ class MemoryIo:
         self.handles: dict[int, tuple[str, File]] = {}
         self.mappings: dict[int, tuple[Any, File]] = {}
         self.before_call: Callable[[Call], None] | None = None
+        self.after_call: Callable[[Call], None] | None = None
         self.is_dead = False
         self._next_handle = 3
         self._owner = threading.get_ident()
@@ -280,16 +291,22 @@ class MemoryIo:
                 if self.before_call is not None:
                     self.before_call(call)
                 self.calls.append(call)
-                fault = self.fault
-                if fault is None or not fault.hits(call.index):
-                    return int(act(*arguments))
-                self.failed.append(call)
-                return self._fail(call, fault, act, arguments)
+                result = self._act(call, act, arguments)
+                if self.after_call is not None:
+                    self.after_call(call)
+                return result
 
         return ffi.callback(kind, entry, error=errno.EIO, onerror=self._note_exception)
 
     def _note_exception(self, kind: Any, value: Any, _traceback: Any) -> None:
         self.mistakes.append(f"{kind.__name__}: {value}")
+
+    def _act(self, call: Call, act: Callable[..., int], arguments: tuple[Any, ...]) -> int:
+        fault = self.fault
+        if fault is None or not fault.hits(call.index):
+            return int(act(*arguments))
+        self.failed.append(call)
+        return self._fail(call, fault, act, arguments)
 
     def _fail(self, call: Call, fault: Fault, act: Callable[..., int], arguments: tuple[Any, ...]) -> int:
         if fault.short and call.operation in ("read", "write"):
@@ -312,6 +329,10 @@ class MemoryIo:
         if ffi.typeof(first) is ffi.typeof("char *"):
             return text(first)
         return ""
+
+    def fail(self, index: int, error: int) -> None:
+        """Fail one call, or the one that is about to be made."""
+        self.fault = Fault(index, error)
 
     def kill(self) -> None:
         """End the process: nothing that it does from now on has an effect. The disk goes on."""
@@ -338,7 +359,7 @@ class MemoryIo:
         if not exists:
             if not flags & (lib.AQW_OPEN_CREATE | lib.AQW_OPEN_EITHER):
                 return errno.ENOENT
-            self.disk.change(NameChange(name, File()))
+            self.disk.change(NameChange(name, File(name=name)))
         handle[0] = self._next_handle
         self.handles[self._next_handle] = (name, self.disk.files[name])
         self._next_handle += 1
@@ -406,6 +427,7 @@ class MemoryIo:
         if new in self.disk.directories:
             return errno.EISDIR
         file = self.disk.files[old]
+        file.name = new
         self.disk.change(NameChange(new, file, removed=old))
         for handle in [handle for handle, (_, open_file) in self.handles.items() if open_file is file]:
             self.handles[handle] = (new, file)

@@ -235,6 +235,24 @@ def test_the_ring_is_set_aside_before_it_is_replaced() -> None:
         session.kill()
 
 
+def test_what_the_ring_holds_behind_a_torn_record_larger_than_itself_is_reported() -> None:
+    """The next record in the ring lies more than the ring's size behind the end."""
+    session = new_session()
+    session.open()
+    session.append(numbered(1, 70_000))
+    session.append(numbered(2))
+    session.kill()
+    disk = session.disk.copy()
+    segment = next(file for path, file in disk.files.items() if path.endswith("2-00000000000000000001.log"))
+    for data in (segment.content, segment.stable):
+        data[30_000:30_512] = bytes(512)
+    ring = disk.bytes_of(f"{DIRECTORY}/ring")[65536:]
+    with Log(MemoryIo(disk)) as log:
+        assert log.recovered == []
+        assert log.report.dropped_events == 1
+    assert set_aside(disk) == [ring]
+
+
 def test_opening_and_closing_again_and_again_writes_nothing_more() -> None:
     """A log that is only opened and closed, however often and however full its segment is, stays as it is."""
     for left in (0, 4, 16, 20, 64):

@@ -87,15 +87,25 @@ static void scan_segment(aqw_stream *stream, remains *seen) {
         at += scan_at(seen, segment, stream->newest + at, segment->file_size - at, at, &record) ? record.size : AQW_RECORD_ALIGNMENT;
 }
 
-static void scan_ring(aqw_stream *stream, remains *seen) {
+/* The ring's bytes at one offset, at every position that they can stand for: records larger than the ring are not in it, so what follows
+ * one may lie more than the ring's size behind the end. Returns the size of the record that was found, or 0. */
+static uint32_t scan_ring_at(aqw_stream *stream, remains *seen, uint64_t first) {
     const aqw_segment_header *segment = aqw_stream_newest(stream);
     aqw_record record;
-    if (!stream->ring.is_present) return;
-    uint64_t end = stream->ring.size < segment->file_size - seen->from ? seen->from + stream->ring.size : segment->file_size;
-    for (uint64_t at = seen->from; at < end && seen->cost <= seen->cost_max;) {
+    for (uint64_t at = first; at < segment->file_size && seen->cost <= seen->cost_max; at += stream->ring.size) {
         uint32_t size = ring_record_size(stream, at);
         const uint8_t *bytes = size == 0 ? NULL : ring_bytes(stream, at, size);
-        at += bytes != NULL && scan_at(seen, segment, bytes, size, at, &record) ? record.size : AQW_RECORD_ALIGNMENT;
+        if (bytes != NULL && scan_at(seen, segment, bytes, size, at, &record)) return record.size;
+    }
+    return 0;
+}
+
+static void scan_ring(aqw_stream *stream, remains *seen) {
+    if (!stream->ring.is_present) return;
+    uint64_t end = seen->from + stream->ring.size;
+    for (uint64_t at = seen->from; at < end && seen->cost <= seen->cost_max;) {
+        uint32_t size = scan_ring_at(stream, seen, at);
+        at += size != 0 ? size : AQW_RECORD_ALIGNMENT;
     }
 }
 

@@ -1,0 +1,38 @@
+"""Every crash of every session, on a simulated disk: see :mod:`enumerator`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import ledger
+from enumerator import LONG, SHORT, Enumeration
+from sessions import MODES, SCENARIOS
+
+if TYPE_CHECKING:
+    import pytest
+
+MODE_NAMES = list(MODES)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Every session in every mode; in the short form in two modes, others for each session."""
+    everything = metafunc.config.getoption("--long")
+    pairs = [
+        (scenario, mode)
+        for number, scenario in enumerate(SCENARIOS)
+        for mode in MODES
+        if everything or mode in ("mapped", MODE_NAMES[1 + number % 3])
+    ]
+    metafunc.parametrize(("scenario", "mode"), pairs)
+
+
+def test_every_crash_leaves_what_was_promised(scenario: str, mode: str, long_form: bool) -> None:
+    tally = Enumeration(SCENARIOS[scenario], mode, LONG if long_form else SHORT).run()
+    assert tally.images > 30
+    assert tally.names_lost > 10
+    ledger.record("power loss and kills: disk images", tally.images, 0, "different images, each opened and judged")
+    ledger.record("power loss and kills: promises held against an image", tally.checks, 0)
+    ledger.record(
+        "names lost (create, rename, unlink)", tally.names_lost, 0, "images in which a change of names was lost"
+    )
+    ledger.record("recovery cut short", tally.recoveries, 0, "recoveries of which every crash was tried")
