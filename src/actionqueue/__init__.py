@@ -13,11 +13,14 @@ from actionqueue import (
     budget,
     clock,
     commands,
+    compaction,
+    damage,
     events,
     ids,
     outcomes,
     platform,
     projection,
+    reading,
     recovery,
     run,
     run_policy,
@@ -31,12 +34,15 @@ from actionqueue.authority import *
 from actionqueue.budget import *
 from actionqueue.clock import *
 from actionqueue.commands import *
+from actionqueue.compaction import *
+from actionqueue.damage import *
 from actionqueue.errors import *
 from actionqueue.events import *
 from actionqueue.ids import *
 from actionqueue.outcomes import *
 from actionqueue.platform import *
 from actionqueue.projection import *
+from actionqueue.reading import *
 from actionqueue.recovery import *
 from actionqueue.run import *
 from actionqueue.run_policy import *
@@ -53,12 +59,15 @@ __all__ += authority.__all__
 __all__ += budget.__all__
 __all__ += clock.__all__
 __all__ += commands.__all__
+__all__ += compaction.__all__
+__all__ += damage.__all__
 __all__ += errors.__all__
 __all__ += events.__all__
 __all__ += ids.__all__
 __all__ += outcomes.__all__
 __all__ += platform.__all__
 __all__ += projection.__all__
+__all__ += reading.__all__
 __all__ += recovery.__all__
 __all__ += run.__all__
 __all__ += run_policy.__all__

@@ -187,8 +187,9 @@ def statistics(path: str | os.PathLike[str]) -> dict[str, Any]:
         "log": {
             "has_writer": lock_is_held(_lock_path(directory)),
             "last_sequence": queue.sequence,
+            "durable_sequence": queue.durable_sequence,
             "segments": len(sizes["wal"]),
-            "file_bytes": sum(sizes["wal"]),
+            "segment_bytes": sum(sizes["wal"]),
             "snapshots": list(reversed(list_snapshots(directory))),
             "snapshot_bytes": sum(sizes["snapshots"]),
             "quarantined_files": len(sizes["quarantine"]),

@@ -73,6 +73,7 @@ class ReadOnlyQueue:
         self._path = existing_directory(path)
         self._is_closed = False
         self._follower: LogFollower | None = None
+        self._durable_sequence = 0
         self._snapshot_damage: Exception | None = None
         self._projection = self._load()
 
@@ -96,7 +97,9 @@ class ReadOnlyQueue:
         else:
             # The same stream that recovery reads, the ring included.
             self._follower = None
-            LogReader(self._path, None if base is None else (base["log_uuid"], base["sequence"])).replay(projection)
+            reader = LogReader(self._path, None if base is None else (base["log_uuid"], base["sequence"]))
+            reader.replay(projection)
+            self._durable_sequence = reader.summary()["durable_sequence"]
         return projection
 
     @property
@@ -117,6 +120,11 @@ class ReadOnlyQueue:
     def sequence(self) -> int:
         """Sequence of the last event in the projection, 0 where there is none."""
         return self._projection.latest_sequence
+
+    @property
+    def durable_sequence(self) -> int:
+        """Every event up to this sequence is on stable storage, as far as this reader knows."""
+        return self._durable_sequence if self._follower is None else self._follower.durable_sequence
 
     @property
     def snapshot_damage(self) -> Exception | None:

@@ -11,7 +11,7 @@ from actionqueue.cli.exit_codes import MEANINGS
 
 __all__ = ["application"]
 
-_COMMANDS = ("demo", "dump", "log", "stats", "submit", "verify")
+_COMMANDS = ("compact", "demo", "dump", "log", "repair", "snapshot", "stats", "submit", "verify")
 _EPILOG = "\b\nExit codes:\n" + "\n".join(f"{code:>5}  {meaning}" for code, meaning in MEANINGS.items())
 
 
@@ -39,6 +39,6 @@ class _Commands(click.Group):
 def application() -> None:
     """Submit commands to a queue, and look at what it holds.
 
-    DIR is the queue's directory. submit creates it where there is none, and holds it until it ends; dump, log, verify and
-    stats write nothing and refuse while another process has the queue open.
+    DIR is the queue's directory. submit creates it where there is none, and holds it until it ends; snapshot, compact and repair hold it
+    too. dump, log and stats write nothing and work while another process has the queue open; verify writes nothing, and refuses then.
     """

@@ -26,18 +26,24 @@ VALUE_WIDTH = 60
 @json_option
 @click.option("--from", "first", type=_SEQUENCE, default=0, metavar="N", help="Start at this sequence.")
 @click.option("--to", "last", type=_SEQUENCE, default=U64_MAX, metavar="N", help="End with this sequence.")
-def log(directory: Path, *, as_json: bool, first: int, last: int) -> None:
+@click.option("--follow", "-f", is_flag=True, help="Go on with every event as it becomes durable, until interrupted.")
+def log(directory: Path, *, as_json: bool, first: int, last: int, follow: bool) -> None:
     """Print the log's records.
 
-    These are the records that a writer would recover, oldest first: sequence, segment:offset, size, batch (an opening
+    These are the records that a writer would recover, oldest first; of a queue that is open elsewhere, those of durable events: sequence, segment:offset, size, batch (an opening
     bracket where the next record belongs to the same batch, a closing one at its end), kind and fields. Close markers
     and pads have the sequence of the last event before them.
     """
-    for record in _between(inspection.iterate_records(directory), first, last):
+    records = inspection.follow_records(directory, after=max(first, 1) - 1) if follow else inspection.iterate_records(directory)
+    for record in _between(records, first, last):
         if as_json:
             print_json(_record_to_json(record))
         else:
             sys.stdout.write(_line(record))
+        if follow:
+            sys.stdout.flush()
+        if follow and record.sequence == last:
+            return
 
 
 def _between(records: Iterator[inspection.LogRecord], first: int, last: int) -> Iterator[inspection.LogRecord]:

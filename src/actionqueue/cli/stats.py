@@ -31,16 +31,15 @@ def _print_tables(found: dict[str, Any]) -> None:
     log = found["log"]
     console = OutputConsole()
     facts = {
-        "segments": count(log["segments"]),
-        "size of their files": size(log["file_bytes"]),
-        "records": count(log["records"]),
-        "size of the records": size(log["bytes"]),
-        "events": count(log["events"]),
+        "open for writing": "yes" if log["has_writer"] else "no",
         "last sequence": str(log["last_sequence"]),
         "durable sequence": str(log["durable_sequence"]),
-        "events only in the ring": count(log["ring_events"]),
-        "dropped bytes at the end": count(log["dropped_bytes"]),
-        "last close": "clean" if log["is_clean"] else "not clean",
+        "segments": count(log["segments"]),
+        "size of their files": size(log["segment_bytes"]),
+        "snapshots as of": ", ".join(map(str, log["snapshots"])) or "none",
+        "size of their files ": size(log["snapshot_bytes"]),
+        "files in quarantine": count(log["quarantined_files"]),
+        "their size": size(log["quarantined_bytes"]),
     }
     console.print(facts_table("Log", facts))
     console.print(counts_table(found["projection"]))

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import sys
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from actionqueue import inspection
 from actionqueue.cli.options import directory_argument, json_option
 from actionqueue.cli.output import count, print_json, size
+from actionqueue.cli.progress import run_with_bar
 from actionqueue.errors import CorruptLogError
 
 __all__ = ["verify"]
@@ -23,15 +21,14 @@ __all__ = ["verify"]
 @directory_argument
 @json_option
 def verify(directory: Path, *, as_json: bool) -> None:
-    """Check the whole log.
+    """Check the whole log and every snapshot.
 
-    Reads every record, checks every checksum, and replays every event. A torn tail is what an interrupted write leaves
+    Reads every record, checks every checksum, and replays every event; what the log adds up to must be what each snapshot holds. A torn tail is what an interrupted write leaves
     behind: it is reported, but it is no damage. Damage is told on standard error, with segment, offset, reason and the
     sequences at stake.
     """
     try:
-        with _progress():
-            found = inspection.verify(directory)
+        found = run_with_bar("verifying", lambda progress: inspection.verify(directory, progress))
     except CorruptLogError as error:
         if as_json:
             print_json({"ok": False, **{name: getattr(error, name) for name in error.fields}})
@@ -40,16 +37,6 @@ def verify(directory: Path, *, as_json: bool) -> None:
         print_json({"ok": True, **found})
     else:
         sys.stdout.write(_report(found))
-
-
-def _progress() -> AbstractContextManager[object]:
-    """Show that the one long call is at work, where somebody looks."""
-    if not sys.stderr.isatty():
-        return nullcontext()
-    columns = TextColumn("verifying"), BarColumn(), TimeElapsedColumn()
-    progress = Progress(*columns, console=Console(stderr=True), transient=True)
-    progress.add_task("verify", total=None)
-    return progress
 
 
 def _report(found: dict[str, Any]) -> str:
@@ -61,6 +48,8 @@ def _report(found: dict[str, Any]) -> str:
     if found["events"]:
         first, last, durable = (found[f"{name}_sequence"] for name in ("first", "last", "durable"))
         lines.append(f"sequences {first} to {last}, durable up to {durable}")
+    if found["snapshots"]:
+        lines.append(f"snapshots as of {', '.join(map(str, found['snapshots']))}; valid, and equal to what the log adds up to")
     if found["ring_events"]:
         only = count(found["ring_events"])
         lines.append(f"ring      {only} events are only there; the next writer puts them into a segment")

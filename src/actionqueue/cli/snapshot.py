@@ -1,0 +1,38 @@
+"""``actionqueue snapshot``: write the projection to a file, so that opening need not replay the log."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+import msgspec
+
+import actionqueue as aq
+from actionqueue.cli.options import directory_argument, json_option
+from actionqueue.cli.output import count, print_json, size
+from actionqueue.cli.progress import run_with_bar
+
+__all__ = ["snapshot"]
+
+
+@click.command()
+@directory_argument
+@json_option
+def snapshot(directory: Path, *, as_json: bool) -> None:
+    """Write a snapshot of everything in the log.
+
+    The next open loads it, and replays only what came after. Two snapshots are kept; the log stays as it is (see compact).
+    """
+    with aq.open(directory, create=False, compaction=None) as queue:
+        made = run_with_bar("writing a snapshot", lambda _: queue.snapshot(), lambda _: queue.close())
+    if as_json:
+        print_json(msgspec.to_builtins(made))
+    elif made.is_new:
+        sys.stdout.write(
+            f"snapshot  sequence {made.sequence}, {size(made.file_bytes)}, {count(made.replayed_events)} events since the one before\n"
+        )
+    elif made.sequence:
+        sys.stdout.write(f"snapshot  the one as of sequence {made.sequence} has everything\n")
+    else:
+        sys.stdout.write("snapshot  none: there is no event yet\n")
