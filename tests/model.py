@@ -371,6 +371,29 @@ class Model:
     def _ledger_entry_appended(self, event: e.LedgerEntryAppended, _refuse_if: Any) -> None:
         self.ledger.append([event.entry_id, event.tenant_id, event.ledger_key, event.actor_id, event.payload, event.timestamp])
 
+    def _runs_purged(self, event: e.RunsPurged, refuse_if: Any) -> None:
+        for run_id in event.run_ids:
+            refuse_if(run_id not in self.runs, "unknown_run")
+            refuse_if(TRANSITIONS[self.runs[run_id]["state"]] != [], "not_finished")
+        for task_id in event.task_ids:
+            refuse_if(task_id not in self.tasks, "unknown_task")
+        refuse_if(len(set(event.run_ids)) != len(event.run_ids), "unknown_run")
+        refuse_if(len(set(event.task_ids)) != len(event.task_ids), "unknown_task")
+        tasks_with_runs = [run["task_id"] for run_id, run in self.runs.items() if run_id not in event.run_ids]
+        needed = [task_id for dependent, ids in self.dependencies.items() if dependent not in event.task_ids for task_id in ids]
+        for task_id in event.task_ids:
+            refuse_if(task_id in tasks_with_runs or task_id in needed, "not_finished")
+        for run_id in event.run_ids:
+            del self.runs[run_id]
+        for task_id in event.task_ids:
+            del self.tasks[task_id]
+            self.dependencies.pop(task_id, None)
+        for rows in (self.budgets, self.subscriptions):
+            for key, row in list(rows.items()):
+                task_id = row["task_id"] if rows is self.subscriptions else key[0]
+                if task_id in event.task_ids:
+                    del rows[key]
+
     # --- The JSON form of the conformance vectors --------------------------------------------------------------------
 
     def to_json(self) -> dict[str, Any]:

@@ -67,6 +67,7 @@ LAYOUTS: dict[str, dict[str, str]] = {
         "ledger_key": "text",
         "payload": "bytes",
     },
+    "runs_purged": {"timestamp": "varint", "run_ids": "ids", "task_ids": "ids"},
 }
 """Each kind's fields and their forms, in the order of the bytes. The kinds are in the order of their codes, from 1."""
 

@@ -29,7 +29,7 @@ from actionqueue.events import (
     ActorDeregistered, ActorHeartbeat, ActorRegistered, AttemptFinished, AttemptStarted, BudgetAllocated,
     BudgetConsumed, BudgetExhausted, BudgetReplenished, CapabilityGranted, CapabilityRevoked, DependencyDeclared,
     EnginePaused, EngineResumed, Event, LeaseAcquired, LeaseExpired, LeaseHeartbeat, LeaseReleased, LedgerEntryAppended,
-    RoleAssigned, RunCanceled, RunCreated, RunResumed, RunStateChanged, RunSuspended, SubscriptionCanceled,
+    RoleAssigned, RunCanceled, RunCreated, RunResumed, RunStateChanged, RunSuspended, RunsPurged, SubscriptionCanceled,
     SubscriptionCreated, SubscriptionTriggered, TaskCanceled, TaskCreated, TenantCreated,
 )
 from actionqueue.platform import Capability, Role
@@ -82,7 +82,7 @@ cdef tuple EVENT_CLASSES = (
     LeaseAcquired, LeaseHeartbeat, LeaseExpired, LeaseReleased, EnginePaused, EngineResumed, DependencyDeclared,
     RunSuspended, RunResumed, BudgetAllocated, BudgetConsumed, BudgetExhausted, BudgetReplenished, SubscriptionCreated,
     SubscriptionTriggered, SubscriptionCanceled, ActorRegistered, ActorDeregistered, ActorHeartbeat, TenantCreated,
-    RoleAssigned, CapabilityGranted, CapabilityRevoked, LedgerEntryAppended,
+    RoleAssigned, CapabilityGranted, CapabilityRevoked, LedgerEntryAppended, RunsPurged,
 )
 for code in range(1, AQW_EVENT_KIND_LAST + 1):
     if EVENT_CLASSES[code].kind != code:
@@ -512,6 +512,8 @@ cdef int fill_rare_kind(EventEncoder encoder, object event) except -1:
         encode_named(encoder.part, &to.fields.capability.capability, event.capability, Capability, CAPABILITY_NAMES)
     elif kind == AQW_LEDGER_ENTRY_APPENDED:
         fill_ledger_entry_appended(to, event)
+    elif kind == AQW_RUNS_PURGED:
+        fill_runs_purged(encoder, event)
     # engine_paused and engine_resumed have no more fields
     return 0
 
@@ -617,6 +619,24 @@ cdef int fill_ledger_entry_appended(aqw_event *to, object event) except -1:
     return check_payload_size(to, to.fields.ledger_entry_appended.payload.size)
 
 
+cdef int fill_runs_purged(EventEncoder encoder, object event) except -1:
+    cdef aqw_event *to = &encoder.event
+    cdef tuple run_ids = event.run_ids, task_ids = event.task_ids
+    cdef size_t runs = <size_t>len(run_ids), tasks = <size_t>len(task_ids), i
+    if runs + tasks > AQW_PURGE_COUNT_MAX:
+        raise RecordTooLarge(16 * (runs + tasks), 16 * AQW_PURGE_COUNT_MAX)
+    encoder.part.reserve(16 * (runs + tasks) + 1)
+    for i in range(runs):
+        set_id(encoder.part.data + 16 * i, run_ids[i], RunId)
+    for i in range(tasks):
+        set_id(encoder.part.data + 16 * (runs + i), task_ids[i], TaskId)
+    to.fields.runs_purged.run_ids = encoder.part.data
+    to.fields.runs_purged.task_ids = encoder.part.data + 16 * runs
+    to.fields.runs_purged.run_count = <uint32_t>runs
+    to.fields.runs_purged.task_count = <uint32_t>tasks
+    return 0
+
+
 # --- C events → Python events ----------------------------------------------------------------------------------------
 
 cdef inline object text_of(aqw_bytes text):
@@ -686,13 +706,19 @@ cdef object build_event(const aqw_event *event):
         return cls(event.sequence, event.timestamp)
     if kind == AQW_DEPENDENCY_DECLARED:
         return cls(event.sequence, id_from_data(TaskId, event.fields.dependency_declared.task_id),
-                   prerequisites_of(event), event.timestamp)
+                   ids_of(TaskId, event.fields.dependency_declared.depends_on, event.fields.dependency_declared.count),
+                   event.timestamp)
     if kind == AQW_BUDGET_EXHAUSTED:
         return cls(event.sequence, id_from_data(TaskId, event.fields.budget.task_id),
                    DIMENSIONS[event.fields.budget.dimension], event.timestamp)
     if kind == AQW_BUDGET_ALLOCATED or kind == AQW_BUDGET_CONSUMED or kind == AQW_BUDGET_REPLENISHED:
         return cls(event.sequence, id_from_data(TaskId, event.fields.budget.task_id),
                    DIMENSIONS[event.fields.budget.dimension], event.fields.budget.value, event.timestamp)
+    if kind == AQW_RUNS_PURGED:
+        return cls(event.sequence,
+                   ids_of(RunId, event.fields.runs_purged.run_ids, event.fields.runs_purged.run_count),
+                   ids_of(TaskId, event.fields.runs_purged.task_ids, event.fields.runs_purged.task_count),
+                   event.timestamp)
     return build_platform_event(event, cls)
 
 
@@ -709,10 +735,9 @@ cdef object build_attempt_finished(const aqw_event *event):
                            error, output, event.timestamp)
 
 
-cdef tuple prerequisites_of(const aqw_event *event):
-    cdef const uint8_t *ids = event.fields.dependency_declared.depends_on
+cdef tuple ids_of(type cls, const uint8_t *ids, uint32_t count):
     cdef uint32_t i
-    return tuple([id_from_data(TaskId, ids + 16 * i) for i in range(event.fields.dependency_declared.count)])
+    return tuple([id_from_data(cls, ids + 16 * i) for i in range(count)])
 
 
 cdef object build_platform_event(const aqw_event *event, object cls):

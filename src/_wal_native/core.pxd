@@ -9,6 +9,7 @@ cdef extern from "core/limits.h" nogil:
         AQW_TEXT_SIZE_MAX
         AQW_LIST_COUNT_MAX
         AQW_DEPARTMENT_SIZE_MAX
+        AQW_PURGE_COUNT_MAX
 
 
 cdef extern from "core/status.h" nogil:
@@ -62,6 +63,7 @@ cdef extern from "core/status.h" nogil:
         AQW_REFUSED_UNKNOWN_SUBSCRIPTION
         AQW_REFUSED_SUBSCRIPTION_CANCELED
         AQW_REFUSED_RUN_NOT_FRESH
+        AQW_REFUSED_NOT_FINISHED
         AQW_REFUSED_LAST
 
     const char *aqw_status_name(int status)
@@ -100,6 +102,7 @@ cdef extern from "core/event.h" nogil:
         AQW_CAPABILITY_GRANTED
         AQW_CAPABILITY_REVOKED
         AQW_LEDGER_ENTRY_APPENDED
+        AQW_RUNS_PURGED
         AQW_EVENT_KIND_LAST
         AQW_SCHEDULED
         AQW_RUN_STATE_LAST
@@ -214,6 +217,12 @@ cdef extern from "core/event.h" nogil:
         aqw_bytes ledger_key
         aqw_bytes payload
 
+    ctypedef struct aqw_runs_purged_fields:
+        const uint8_t *run_ids
+        const uint8_t *task_ids
+        uint32_t run_count
+        uint32_t task_count
+
     ctypedef union aqw_event_fields:
         aqw_task_created_fields task_created
         aqw_task_canceled_fields task_canceled
@@ -234,6 +243,7 @@ cdef extern from "core/event.h" nogil:
         aqw_role_assigned_fields role_assigned
         aqw_capability_fields capability
         aqw_ledger_entry_appended_fields ledger_entry_appended
+        aqw_runs_purged_fields runs_purged
 
     ctypedef struct aqw_event:
         uint64_t sequence
@@ -472,6 +482,14 @@ cdef extern from "core/table.h" nogil:
         uint32_t ledger
         uint64_t memory_bytes
 
+    ctypedef struct aqw_finished:
+        uint32_t next_task
+        uint32_t next_run
+        uint32_t run_count
+        uint32_t task_count
+        uint8_t run_ids[AQW_PURGE_COUNT_MAX][16]
+        uint8_t task_ids[AQW_PURGE_COUNT_MAX][16]
+
     aqw_table *aqw_table_new(const aqw_memory *memory, const uint8_t *seed)
     void aqw_table_free(aqw_table *table)
     aqw_status aqw_table_apply(aqw_table *table, const aqw_event *event)
@@ -491,6 +509,12 @@ cdef extern from "core/table.h" nogil:
     uint32_t aqw_table_find_role(const aqw_table *table, const uint8_t *actor_id, const uint8_t *tenant_id)
     uint32_t aqw_table_find_capability(const aqw_table *table, const uint8_t *actor_id, const uint8_t *tenant_id,
                                         aqw_bytes capability)
+    uint32_t aqw_table_next_task(const aqw_table *table, uint32_t row)
+    uint32_t aqw_table_next_run(const aqw_table *table, uint32_t row)
+    uint32_t aqw_table_next_dependency(const aqw_table *table, uint32_t row)
+    uint32_t aqw_table_next_parent(const aqw_table *table, uint32_t row)
+    uint32_t aqw_table_next_budget(const aqw_table *table, uint32_t row)
+    uint32_t aqw_table_next_subscription(const aqw_table *table, uint32_t row)
     void aqw_table_task(const aqw_table *table, uint32_t row, aqw_task_view *view)
     void aqw_table_run(const aqw_table *table, uint32_t row, aqw_run_view *view)
     void aqw_table_history(const aqw_table *table, uint32_t row, aqw_history_view *view)
@@ -512,6 +536,7 @@ cdef extern from "core/table.h" nogil:
     int aqw_table_run_had_attempt(const aqw_table *table, uint32_t row, const uint8_t *attempt_id)
     int aqw_table_task_is_canceled(const aqw_table *table, uint32_t row)
     int aqw_table_subscription_is_canceled(const aqw_table *table, uint32_t row)
+    void aqw_table_find_finished(const aqw_table *table, uint64_t cutoff, uint32_t rows_max, aqw_finished *finished)
 
 
 cdef extern from "core/table_image.h" nogil:

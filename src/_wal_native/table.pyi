@@ -108,3 +108,11 @@ class StateTable:
     def read_engine(self) -> tuple[bool, int | None, int | None]: ...
     def read_counts_by_state(self) -> dict[RunState, int]: ...
     def read_counts(self) -> dict[str, int]: ...
+    def find_finished(self, cutoff: int, rows_max: int, place: int = 0, /) -> tuple[list[RunId], list[TaskId], int]:
+        """What may be purged, among the next ``rows_max`` tasks and runs: (run_ids, task_ids, place).
+
+        Runs that ended, with their last change at or before the cutoff; and tasks that have no other run, that no other task
+        depends on, and that were canceled at or before the cutoff, or are neither canceled nor recurring and had a run.
+        A :class:`RunsPurged` of just these is accepted as long as no other event was applied. The place is where to go
+        on; 0 to begin with, and again after the last task.
+        """

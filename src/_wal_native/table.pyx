@@ -7,6 +7,7 @@ threads wait, so they never see a part of it, nor one that is refused in the end
 
 cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
 from cpython.pythread cimport PyThread_get_thread_ident
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
@@ -65,9 +66,22 @@ cdef inline object time_if(bint is_set, uint64_t time):
 ctypedef object (*row_reader)(const aqw_table *table, uint32_t row)
 
 
+ctypedef uint32_t (*row_walker)(const aqw_table *table, uint32_t row) noexcept
+
+
 cdef list all_rows(const aqw_table *table, uint32_t count, row_reader read):
     cdef uint32_t row
     return [read(table, row) for row in range(1, count + 1)]
+
+
+cdef list walked_rows(const aqw_table *table, row_walker next_row, row_reader read):
+    """The same for the kinds of which some rows may be purged."""
+    cdef list rows = []
+    cdef uint32_t row = next_row(table, 0)
+    while row:
+        rows.append(read(table, row))
+        row = next_row(table, row)
+    return rows
 
 
 cdef aqw_table_counts counts_of(const aqw_table *table) noexcept:
@@ -451,11 +465,12 @@ cdef class StateTable:
         cdef uint32_t row
         cdef int code = -1 if state is None else state_code(state)
         run_ids = []
-        for row in range(1, counts_of(self.settled()).runs + 1):
-            if code >= 0 and aqw_table_run_state(self.settled(), row) != code:
-                continue
-            aqw_table_run(self.settled(), row, &run)
-            run_ids.append(id_from_data(RunId, run.run_id))
+        row = aqw_table_next_run(self.settled(), 0)
+        while row:
+            if code < 0 or aqw_table_run_state(self.settled(), row) == code:
+                aqw_table_run(self.settled(), row, &run)
+                run_ids.append(id_from_data(RunId, run.run_id))
+            row = aqw_table_next_run(self.settled(), row)
         return run_ids
 
     @cython.critical_section
@@ -483,12 +498,12 @@ cdef class StateTable:
     @cython.critical_section
     def read_tasks(self):
         """The same for every task, in the order in which they were created."""
-        return all_rows(self.settled(), counts_of(self.settled()).tasks, task_tuple)
+        return walked_rows(self.settled(), aqw_table_next_task, task_tuple)
 
     @cython.critical_section
     def read_task_ids(self):
         """Every task, in the order in which they were created."""
-        return all_rows(self.settled(), counts_of(self.settled()).tasks, task_id_of)
+        return walked_rows(self.settled(), aqw_table_next_task, task_id_of)
 
     @cython.critical_section
     def read_dependencies(self, TaskId task_id not None, /):
@@ -509,7 +524,7 @@ cdef class StateTable:
     @cython.critical_section
     def read_dependency_pairs(self):
         """Every (task_id, prerequisite), in the order in which they were declared."""
-        return all_rows(self.settled(), counts_of(self.settled()).dependencies, dependency_pair)
+        return walked_rows(self.settled(), aqw_table_next_dependency, dependency_pair)
 
     @cython.critical_section
     def read_children(self, TaskId parent_task_id not None, /):
@@ -521,12 +536,13 @@ cdef class StateTable:
     def read_parent_pairs(self):
         """Every (parent_task_id, task_id)."""
         cdef aqw_parent_view parent
-        cdef uint32_t row
+        cdef uint32_t row = aqw_table_next_parent(self.settled(), 0)
         pairs = []
-        for row in range(1, counts_of(self.settled()).parents + 1):
+        while row:
             aqw_table_parent(self.settled(), row, &parent)
             parent_task_id = id_from_data(TaskId, parent.parent_task_id)
             pairs += [(parent_task_id, child) for child in children_in(self.settled(), row)]
+            row = aqw_table_next_parent(self.settled(), row)
         return pairs
 
     @cython.critical_section
@@ -538,7 +554,7 @@ cdef class StateTable:
     @cython.critical_section
     def read_budgets(self):
         """The same for every budget, in the order in which they were first allocated."""
-        return all_rows(self.settled(), counts_of(self.settled()).budgets, budget_tuple)
+        return walked_rows(self.settled(), aqw_table_next_budget, budget_tuple)
 
     @cython.critical_section
     def read_subscription(self, SubscriptionId subscription_id not None, /):
@@ -549,7 +565,7 @@ cdef class StateTable:
     @cython.critical_section
     def read_subscriptions(self):
         """The same for every subscription, in the order in which they were created."""
-        return all_rows(self.settled(), counts_of(self.settled()).subscriptions, subscription_tuple)
+        return walked_rows(self.settled(), aqw_table_next_subscription, subscription_tuple)
 
     @cython.critical_section
     def read_actor(self, ActorId actor_id not None, /):
@@ -643,3 +659,27 @@ cdef class StateTable:
             "ledger": counts.ledger,
             "memory_bytes": counts.memory_bytes,
         }
+
+    # --- Retention ---------------------------------------------------------------------------------------------------
+
+    @cython.critical_section
+    def find_finished(self, uint64_t cutoff, uint32_t rows_max, uint64_t place=0, /):
+        """What may be purged, among the next ``rows_max`` tasks and runs: (run_ids, task_ids, place).
+
+        The place is where to go on; 0 to begin with, and again after the last task.
+        """
+        if rows_max < 2:
+            raise ValueError("rows_max must be at least 2")
+        cdef aqw_finished *finished = <aqw_finished *>PyMem_Malloc(sizeof(aqw_finished))
+        cdef uint32_t i
+        if finished == NULL:
+            raise MemoryError()
+        try:
+            finished.next_task = <uint32_t>(place >> 32)
+            finished.next_run = <uint32_t>(place & 0xFFFFFFFF)
+            aqw_table_find_finished(self.settled(), cutoff, rows_max, finished)
+            run_ids = [id_from_data(RunId, finished.run_ids[i]) for i in range(finished.run_count)]
+            task_ids = [id_from_data(TaskId, finished.task_ids[i]) for i in range(finished.task_count)]
+            return run_ids, task_ids, <uint64_t>finished.next_task << 32 | finished.next_run
+        finally:
+            PyMem_Free(finished)

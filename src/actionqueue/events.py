@@ -1,6 +1,7 @@
-"""The 31 kinds of events: what the log holds and the projection applies.
+"""The 32 kinds of events: what the log holds and the projection applies.
 
-One for each command, plus :class:`RunCanceled` and :class:`BudgetExhausted`, which only replay knows. Events are made
+One for each command, plus :class:`RunCanceled` and :class:`BudgetExhausted`, which only replay knows, and
+:class:`RunsPurged`, which the retention of a queue makes. Events are made
 from commands that were checked, or from records that were decoded, so their constructors check nothing. The
 ``sequence`` is first, the ``timestamp`` (Unix seconds) last; :class:`RunCreated` has none, its run has the time.
 """
@@ -46,6 +47,7 @@ __all__ = [
     "RunResumed",
     "RunStateChanged",
     "RunSuspended",
+    "RunsPurged",
     "SubscriptionCanceled",
     "SubscriptionCreated",
     "SubscriptionTriggered",
@@ -89,6 +91,7 @@ class EventKind(IntEnum):
     CAPABILITY_GRANTED = 29
     CAPABILITY_REVOKED = 30
     LEDGER_ENTRY_APPENDED = 31
+    RUNS_PURGED = 32
 
 
 class Event(msgspec.Struct, frozen=True, gc=False):
@@ -382,4 +385,17 @@ class LedgerEntryAppended(Event, frozen=True, gc=False):
     ledger_key: str
     actor_id: ActorId | None
     payload: bytes
+    timestamp: int
+
+
+class RunsPurged(Event, frozen=True, gc=False):
+    """Finished runs, and tasks without runs, were dropped from the projection. No command makes this event.
+
+    From then on it is as if they had never been there: a purged task takes its prerequisites, budgets and subscriptions along,
+    and identifiers may be used again.
+    """
+
+    kind = EventKind.RUNS_PURGED
+    run_ids: tuple[RunId, ...]
+    task_ids: tuple[TaskId, ...]
     timestamp: int

@@ -32,6 +32,9 @@ MEMBERS = {
 """The member of ``aqw_event.as`` where it is not named like the kind."""
 
 
+COUNTS = {"depends_on": "count", "run_ids": "run_count", "task_ids": "task_count"}
+"""Where each list of identifiers has its count."""
+
 OWNED: WeakKeyDictionary[Any, list[Any]] = WeakKeyDictionary()
 """What each event points to: C pointers keep nothing alive."""
 
@@ -100,8 +103,8 @@ class Builder:
         elif form in {"text", "optional_text"}:
             self.set_text(getattr(owner, name), value)
         elif form == "ids":
-            owner.depends_on = self.new("uint8_t[]", bytes.fromhex("".join(value)) + b"\0")
-            owner.count = len(value)
+            setattr(owner, name, self.new("uint8_t[]", bytes.fromhex("".join(value)) + b"\0"))
+            setattr(owner, COUNTS[name], len(value))
         elif form == "states":
             owner.previous_state, owner.new_state = map(model.STATES.index, value)
         elif form == "outcome":
@@ -264,7 +267,7 @@ def read_field(owner: Any, name: str, form: str) -> Any:
     if form in {"text", "optional_text"}:
         return text_of(getattr(owner, name))
     if form == "ids":
-        data = bytes(ffi.buffer(owner.depends_on, 16 * owner.count)).hex()
+        data = bytes(ffi.buffer(getattr(owner, name), 16 * getattr(owner, COUNTS[name]))).hex()
         return [data[at : at + 32] for at in range(0, len(data), 32)]
     if form == "states":
         return [model.STATES[owner.previous_state], model.STATES[owner.new_state]]

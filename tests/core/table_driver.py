@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from random import Random
 from typing import Any, Self
 
@@ -20,10 +20,12 @@ from actionqueue.budget import BudgetDimension
 from actionqueue.errors import MalformedEventError
 from actionqueue.ids import ActorId, AttemptId, LedgerEntryId, RunId, SubscriptionId, TaskId, TenantId
 from actionqueue.mapping import event_of
+from actionqueue.run import RunInstance
 from actionqueue.states import AttemptResultKind, RunState
+from actionqueue.task import TaskSpec
 from command_source import CommandSource
 from door import ffi, lib
-from model import Model
+from model import TRANSITIONS, Model
 
 STATES = tuple(RunState)
 RESULTS = tuple(AttemptResultKind)
@@ -137,6 +139,12 @@ class Table:
     def views(self, kind: str, count: int) -> Iterator[Any]:
         return (self.view(kind, row) for row in range(1, count + 1))
 
+    def rows(self, kind: str) -> Iterator[int]:
+        """Walk the rows of a kind of which some may be purged."""
+        row = 0
+        while row := getattr(lib, f"aqw_table_next_{kind}")(self.table, row):
+            yield row
+
     def chain(self, kind: str, row: int, link: str = "next") -> Iterator[Any]:
         while row:
             view = self.view(kind, row)
@@ -164,11 +172,11 @@ class Table:
                 for name in dir(counts)
                 if name != "memory_bytes"
             },
-            "tasks": [self._task(row) for row in range(1, counts.tasks + 1)],
-            "runs": [self._run(row) for row in range(1, counts.runs + 1)],
-            "parents": [self._parent(row) for row in range(1, counts.parents + 1)],
-            "budgets": [self._budget(row) for row in range(1, counts.budgets + 1)],
-            "subscriptions": [self._subscription(row) for row in range(1, counts.subscriptions + 1)],
+            "tasks": [self._task(row) for row in self.rows("task")],
+            "runs": [self._run(row) for row in self.rows("run")],
+            "parents": [self._parent(row) for row in self.rows("parent")],
+            "budgets": [self._budget(row) for row in self.rows("budget")],
+            "subscriptions": [self._subscription(row) for row in self.rows("subscription")],
             "actors": [self._actor(row) for row in range(1, counts.actors + 1)],
             "tenants": [self._tenant(row) for row in range(1, counts.tenants + 1)],
             "roles": [self._role(row) for row in range(1, counts.roles + 1)],
@@ -367,12 +375,14 @@ def _actor_of(actor_id: ActorId, actor: dict[str, Any]) -> list[Any]:
 class EventSource:
     """Random events, most of which fit the model's state.
 
-    They are those of commands that nobody has validated, and the two kinds that no command makes.
+    They are those of commands that nobody has validated, and the three kinds that no command makes.
     """
 
     def __init__(self, random: Random) -> None:
         self.random = random
         self.commands = CommandSource(random)
+        self.purged: list[RunId | TaskId] = []
+        """What may have been purged, to be used again."""
 
     def next(self, model: Model) -> e.Event:
         while True:
@@ -391,4 +401,33 @@ class EventSource:
         if model.budgets and choice < 0.04:
             task_id, dimension = self.random.choice(list(model.budgets))
             return e.BudgetExhausted(sequence, task_id, dimension, self.commands.clock)
+        if choice > 0.97 and model.tasks:
+            return self._again(model, sequence) if self.purged and choice > 0.985 else self._purge(model, sequence)
         return event_of(self.commands.next(model), sequence)
+
+    def _few(self, values: Iterable[Any]) -> list[Any]:
+        return [value for value in values if self.random.random() < 0.5]
+
+    def _purge(self, model: Model, sequence: int) -> e.Event:
+        """Return a purge of ended runs and of tasks without others; mostly of nothing that is still needed."""
+        runs = self._few(run_id for run_id, run in model.runs.items() if not TRANSITIONS[run["state"]])
+        kept = {run["task_id"] for run_id, run in model.runs.items() if run_id not in runs}
+        tasks = self._few(task_id for task_id in model.tasks if task_id not in kept)
+        for _ in tasks if self.random.random() < 0.8 else ():
+            needed = {known for task_id, ids in model.dependencies.items() if task_id not in tasks for known in ids}
+            tasks = [task_id for task_id in tasks if task_id not in needed]
+        if not runs + tasks or self.random.random() < 0.2:
+            runs += self.random.choice(([], runs[:1], list(model.runs)[:1], [RunId()]))
+            tasks += self.random.choice((tasks[:1], [self.random.choice(list(model.tasks))], [TaskId()]))
+        if not runs + tasks:
+            runs = [RunId()]
+        self.random.shuffle(runs)
+        self.purged += [*runs, *tasks]
+        return e.RunsPurged(sequence, tuple(runs), tuple(tasks), self.commands.clock)
+
+    def _again(self, model: Model, sequence: int) -> e.Event:
+        """Return the creation of something that was purged once."""
+        used, clock, task_id = self.random.choice(self.purged), self.commands.clock, self.random.choice(list(model.tasks))
+        if isinstance(used, RunId):
+            return e.RunCreated(sequence, RunInstance.scheduled(task_id, id=used, scheduled_at=clock, created_at=clock))
+        return e.TaskCreated(sequence, TaskSpec(used, payload=b"again", parent_task_id=task_id), clock)

@@ -116,7 +116,8 @@ FORMS = {
 
 def events_of(kind: str) -> st.SearchStrategy[dict[str, Any]]:
     fields = {name: FORMS[form] for name, form in model.LAYOUTS[kind].items()}
-    return st.fixed_dictionaries({"kind": st.just(kind)} | fields)
+    events = st.fixed_dictionaries({"kind": st.just(kind)} | fields)
+    return events.filter(lambda event: event["run_ids"] or event["task_ids"]) if kind == "runs_purged" else events
 
 
 def re_encoded(decoded: Decoded) -> bytes:
@@ -259,6 +260,12 @@ BROKEN = {
     "capability 6": ("capability_granted", ID + TASK + b"\6"),
     "empty custom capability": ("capability_revoked", ID + TASK + b"\5\0"),
     "ledger flag 2": ("ledger_entry_appended", ID + TASK + b"\2\1k\0"),
+    "nothing purged": ("runs_purged", b"\0\0\0"),
+    "purged runs that are missing": ("runs_purged", b"\0\2" + ID + b"\0"),
+    "purged tasks that are missing": ("runs_purged", b"\0\0\2" + ID),
+    "purged tasks without a count": ("runs_purged", b"\0\1" + ID),
+    "more purged than the limit": ("runs_purged", b"\0\x80\x20" + ID * 4096 + b"\1" + ID),
+    "more runs purged than the limit": ("runs_purged", b"\0\x81\x20" + ID * 4097 + b"\0"),
     "empty ledger key": ("ledger_entry_appended", ID + TASK + b"\0\0\0"),
     "spec flag without its part": ("task_created", TASK + b"\1\0\0"),
     "spec policy 3": ("task_created", TASK + b"\0\3\0"),
@@ -320,6 +327,11 @@ def test_an_event_that_has_no_encoding_is_refused() -> None:
     assert refusal_of("task_created", task_created__task_id=NIL) == MALFORMED
     assert refusal_of("dependency_declared", dependency_declared__depends_on=ffi.NULL) == MALFORMED
     assert refusal_of("dependency_declared", dependency_declared__count=65537) == TOO_LARGE
+    assert refusal_of("runs_purged", runs_purged__run_ids=ffi.NULL) == MALFORMED
+    assert refusal_of("runs_purged", runs_purged__task_ids=ffi.NULL) == MALFORMED
+    assert refusal_of("runs_purged", runs_purged__run_count=0, runs_purged__task_count=0) == MALFORMED
+    assert refusal_of("runs_purged", runs_purged__run_count=4096) == TOO_LARGE
+    assert refusal_of("runs_purged", runs_purged__task_count=2**32 - 1) == TOO_LARGE
 
 
 @pytest.mark.parametrize("kind", ["task_created", "subscription_created", "actor_registered", "role_assigned"])
@@ -402,6 +414,8 @@ def test_a_list_may_be_as_long_as_its_limit(beyond: int) -> None:
     assert status_of(actor_registered(capabilities=["a"] * count)) == expected
     depends_on = {"kind": "dependency_declared", "task_id": ID.hex(), "timestamp": 0, "depends_on": [ID.hex()] * count}
     assert status_of(depends_on) == expected
+    runs = [ID.hex()] * (lib.AQW_PURGE_COUNT_MAX + beyond - 1)
+    assert status_of({"kind": "runs_purged", "timestamp": 0, "run_ids": runs, "task_ids": [ID.hex()]}) == expected
 
 
 @pytest.mark.parametrize("beyond", [-1, 0, 1])

@@ -245,7 +245,7 @@ def test_an_unknown_kind_is_an_invalid_argument(table: Table) -> None:
 
 
 def every_kind() -> list[e.Event]:
-    """Return events of all 31 kinds that can be applied one after the other."""
+    """Return events of all 32 kinds that can be applied one after the other."""
     task, other = TaskSpec(payload=b"x" * 70_000), TaskSpec(payload=b"y")
     child = TaskSpec(payload=b"z", parent_task_id=task.id)
     sibling = TaskSpec(payload=b"z", parent_task_id=task.id)
@@ -304,6 +304,7 @@ def every_kind() -> list[e.Event]:
         e.CapabilityRevoked(0, *grant, 13),
         e.CapabilityGranted(0, *grant, 14),
         e.LedgerEntryAppended(0, LedgerEntryId(), tenant, "key", actor, b"payload", 14),
+        e.RunsPurged(0, (second.id, run.id), (sibling.id, task.id), 14),
         e.EnginePaused(0, 15),
         e.EngineResumed(0, 16),
     )

@@ -50,8 +50,10 @@ def fixed(id_type: Any, value: int) -> Any:
 def events_of_every_item() -> list[e.Event]:
     """Return events, with fixed identifiers, that leave a table with every type of item and every flag."""
     tasks = [
-        TaskSpec(fixed(TaskId, n), payload=b"p" * n, parent_task_id=None if n == 1 else fixed(TaskId, 1)) for n in (1, 2, 3)
+        TaskSpec(fixed(TaskId, n), payload=b"p" * n, parent_task_id=None if n == 1 else fixed(TaskId, 1)) for n in (1, 2, 3, 4)
     ]
+    purged_task = TaskSpec(fixed(TaskId, 9), payload=b"purged", parent_task_id=fixed(TaskId, 9))
+    purged_run = RunInstance.scheduled(tasks[3].id, id=fixed(RunId, 9), scheduled_at=1, created_at=1)
     runs = [
         RunInstance.scheduled(fixed(TaskId, 1), id=fixed(RunId, n), scheduled_at=90 + n, created_at=100) for n in (1, 2, 3, 4, 5)
     ]
@@ -65,8 +67,11 @@ def events_of_every_item() -> list[e.Event]:
             e.LeaseReleased(0, runs[4].id, "w", 5, 5),
         ]
     return numbered(
+        e.TaskCreated(0, purged_task, 99),
         *(e.TaskCreated(0, task, 99) for task in tasks),
         e.TaskCanceled(0, tasks[1].id, 98),
+        e.RunCreated(0, purged_run),
+        e.RunCanceled(0, purged_run.id, 99),
         *(e.RunCreated(0, run) for run in runs),
         *path_to(runs[0], S.READY),
         e.LeaseAcquired(0, *lease, 500, 101),
@@ -108,6 +113,7 @@ def events_of_every_item() -> list[e.Event]:
         e.LedgerEntryAppended(0, fixed(LedgerEntryId, 1), tenant, "key", None, b"", 120),
         e.EnginePaused(0, 121),
         e.EngineResumed(0, 122),
+        e.RunsPurged(0, (purged_run.id,), (purged_task.id,), 123),
     )
 
 
@@ -299,12 +305,20 @@ def test_without_memory_loading_says_so_and_loses_none() -> None:
     assert successes > 30
 
 
-def test_saving_takes_no_memory() -> None:
+def test_saving_takes_no_memory_but_for_purged_tasks() -> None:
     memory = Memory()
     with Table(memory) as table:
-        table.must_apply(*events_of_every_item())
+        *events, purge = events_of_every_item()
+        table.must_apply(*events)
         memory.fail_after(0)
         save(table)
+        memory.fail_after(None)
+        table.must_apply(purge)
+        memory.fail_after(0)
+        assert status_name(lib.aqw_table_save(table.table, ffi.NULL, ffi.NULL)) == "no_memory"
+        memory.fail_after(None)
+        save(table)
+    assert not memory.live
 
 
 # --- Hostile items ---------------------------------------------------------------------------------------------------
@@ -466,6 +480,41 @@ def test_runs_that_can_be(items: list[Item]) -> None:
 )
 def test_runs_that_cannot_be(items: list[Item]) -> None:
     assert refused_or_canonical(items) == MALFORMED
+
+
+@pytest.mark.parametrize("number_of_a_task", [0, 2])
+@pytest.mark.parametrize(
+    ("kind", "item"),
+    [
+        (1, lambda task: (lib.AQW_IMAGE_RUN, b"r" * 16 + task + bytes(3))),
+        (5, lambda task: (lib.AQW_IMAGE_DEPENDENCIES, b"\1" + task)),
+        (5, lambda task: (lib.AQW_IMAGE_DEPENDENCIES, task + b"\1")),
+        (6, lambda task: (lib.AQW_IMAGE_BUDGET, task + bytes(4))),
+        (7, lambda task: (lib.AQW_IMAGE_SUBSCRIPTION, b"s" * 16 + task + b"\0\0\3\0")),
+    ],
+)
+def test_a_number_names_a_task_that_is_there(number_of_a_task: int, kind: int, item: Any) -> None:
+    head = (lib.AQW_IMAGE_HEAD, counts(*[1 if at in (0, kind) else 0 for at in range(13)]))
+    task = (lib.AQW_IMAGE_TASK, b"t" * 16 + bytes(5))
+    assert refused_or_canonical([head, task, item(b"\1")]) == "ok"
+    assert refused_or_canonical([head, task, item(bytes([number_of_a_task]))]) == MALFORMED
+
+
+@pytest.mark.parametrize(
+    ("limit", "consumed", "exhausted", "status"),
+    [(5, 4, 0, "ok"), (5, 5, 0, MALFORMED), (0, 0, 0, "ok"), (0, 1, 0, MALFORMED), (5, 4, 16, "ok"), (5, 5, 16, "ok")],
+)
+def test_a_budget_is_exhausted_where_nothing_is_left(limit: int, consumed: int, exhausted: int, status: str) -> None:
+    budget = (lib.AQW_IMAGE_BUDGET, bytes([1, exhausted, limit, consumed, 0]))
+    head = (lib.AQW_IMAGE_HEAD, counts(1, 0, 0, 0, 0, 0, 1))
+    assert refused_or_canonical([head, (lib.AQW_IMAGE_TASK, b"t" * 16 + bytes(5)), budget]) == status
+
+
+def test_a_task_with_runs_is_not_one_that_only_had_some() -> None:
+    head, task, run = run_image(b"")
+    had_runs = (task[0], task[1][:17] + b"\2" + task[1][18:])
+    assert refused_or_canonical([head, had_runs, run]) == MALFORMED
+    assert refused_or_canonical([(head[0], counts(1)), had_runs]) == "ok"
 
 
 def test_nothing_occurs_twice() -> None:

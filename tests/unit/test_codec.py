@@ -110,6 +110,9 @@ def event_of(source: dict[str, Any], sequence: int) -> e.Event:
                 "result": AttemptResultKind(outcome["result"]),
                 "output": optional(bytes.fromhex, outcome["output"]),
             }
+        case "runs_purged":
+            fields["run_ids"] = tuple(map(RunId, fields["run_ids"]))
+            fields["task_ids"] = tuple(map(TaskId, fields["task_ids"]))
         case "dependency_declared":
             fields["depends_on"] = tuple(map(TaskId, fields["depends_on"]))
         case "budget_allocated" | "budget_consumed" | "budget_replenished":
@@ -214,7 +217,7 @@ def test_a_damaged_payload_is_refused_with_its_kind_and_sequence(entry: dict[str
         assert (refused.value.kind, refused.value.sequence) == (kind, 9)
 
 
-@pytest.mark.parametrize("kind", [-1, 0, 32, 256, 2**31 - 1])
+@pytest.mark.parametrize("kind", [-1, 0, 33, 256, 2**31 - 1])
 def test_an_unknown_kind_is_refused(kind: int) -> None:
     with pytest.raises(MalformedEventError) as refused:
         decode_event(kind, 1, b"\0")

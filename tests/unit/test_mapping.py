@@ -81,8 +81,8 @@ def test_event_and_outcome_take_over_every_field(command_type: type[c.MutationCo
 
 def test_every_command_and_every_event_of_a_command_is_known() -> None:
     assert KINDS.keys() == COMMANDS.keys() == set(c.MutationCommand.__subclasses__())
-    only_in_replay = {e.RunCanceled, e.BudgetExhausted}
-    assert {event_type for event_type, _, _ in KINDS.values()} | only_in_replay == set(e.Event.__subclasses__())
+    of_no_command = {e.RunCanceled, e.BudgetExhausted, e.RunsPurged}
+    assert {event_type for event_type, _, _ in KINDS.values()} | of_no_command == set(e.Event.__subclasses__())
 
 
 def test_what_is_logged_of_a_command_does_not_depend_on_its_own_sequence() -> None:

@@ -85,6 +85,24 @@ static void read_ledger_entry_appended(cursor *from, aqw_event *event) {
     event->as.ledger_entry_appended.payload = read_bytes(from);
 }
 
+static const uint8_t *read_ids(cursor *from, uint32_t *count, uint32_t count_max) {
+    *count = read_varint32(from);
+    require(from, *count <= count_max && left(from) >= (size_t)*count * ID_SIZE);
+    const uint8_t *ids = from->at;
+    if (!from->failed) from->at += (size_t)*count * ID_SIZE;
+    return ids;
+}
+
+static void read_runs_purged(cursor *from, aqw_event *event) {
+    uint32_t runs, tasks;
+    event->timestamp = read_varint(from);
+    event->as.runs_purged.run_ids = read_ids(from, &runs, AQW_PURGE_COUNT_MAX);
+    event->as.runs_purged.task_ids = read_ids(from, &tasks, AQW_PURGE_COUNT_MAX - (from->failed ? 0 : runs));
+    event->as.runs_purged.run_count = runs;
+    event->as.runs_purged.task_count = tasks;
+    require(from, runs > 0 || tasks > 0);
+}
+
 /* The kinds that end with a nested part: it stays as it is, and is read once to know that it can be. */
 static void read_event_with_part(cursor *from, aqw_event *event) {
     union { aqw_task_spec spec; aqw_filter filter; aqw_registration registration; aqw_named named; } part;
@@ -157,6 +175,7 @@ static void read_event(cursor *from, aqw_event *event) {
         event->as.tenant_created.name = read_filled_text(from);
         break;
     case AQW_LEDGER_ENTRY_APPENDED: read_ledger_entry_appended(from, event); break;
+    case AQW_RUNS_PURGED: read_runs_purged(from, event); break;
     case AQW_TASK_CANCELED:
         read_id(from, event->as.task_canceled.task_id);
         event->timestamp = read_varint(from);
@@ -268,6 +287,23 @@ static void put_ledger_entry_appended(writer *out, const aqw_event *event) {
     put_bytes(out, event->as.ledger_entry_appended.payload);
 }
 
+static void put_runs_purged(writer *out, const aqw_event *event) {
+    uint32_t runs = event->as.runs_purged.run_count, tasks = event->as.runs_purged.task_count;
+    if (runs > AQW_PURGE_COUNT_MAX || tasks > AQW_PURGE_COUNT_MAX - runs) {
+        refuse(out, AQW_TOO_LARGE);
+        return;
+    }
+    if ((runs > 0 && !event->as.runs_purged.run_ids) || (tasks > 0 && !event->as.runs_purged.task_ids) || runs + tasks == 0) {
+        refuse(out, AQW_MALFORMED_EVENT);
+        return;
+    }
+    put_varint(out, event->timestamp);
+    put_varint(out, runs);
+    put(out, event->as.runs_purged.run_ids, (size_t)runs * ID_SIZE);
+    put_varint(out, tasks);
+    put(out, event->as.runs_purged.task_ids, (size_t)tasks * ID_SIZE);
+}
+
 static void put_event(writer *out, const aqw_event *event) {
     switch (event->kind) {
     case AQW_TASK_CREATED:
@@ -326,6 +362,7 @@ static void put_event(writer *out, const aqw_event *event) {
         put_part(out, event->as.capability.capability);
         break;
     case AQW_LEDGER_ENTRY_APPENDED: put_ledger_entry_appended(out, event); break;
+    case AQW_RUNS_PURGED: put_runs_purged(out, event); break;
     default: refuse(out, AQW_MALFORMED_EVENT); break;
     }
 }

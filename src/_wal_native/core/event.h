@@ -1,4 +1,4 @@
-/* Events: the 31 kinds, their fields in memory, and their payload bytes in the log.
+/* Events: the 32 kinds, their fields in memory, and their payload bytes in the log.
  *
  * An aqw_event is a decoded event. Its variable-length fields point into memory that the caller
  * owns: into the record it was decoded from, or into whatever it was built from; an event never
@@ -49,7 +49,8 @@ enum aqw_event_kind {
     AQW_CAPABILITY_GRANTED = 29,
     AQW_CAPABILITY_REVOKED = 30,
     AQW_LEDGER_ENTRY_APPENDED = 31,
-    AQW_EVENT_KIND_LAST = 31
+    AQW_RUNS_PURGED = 32,
+    AQW_EVENT_KIND_LAST = 32
 };
 
 /* Run states, in the order of the specification. AQW_STATE_NONE is the "from" of a run's first
@@ -147,6 +148,7 @@ typedef struct aqw_event {
             aqw_bytes ledger_key;
             aqw_bytes payload;
         } ledger_entry_appended;
+        struct { const uint8_t *run_ids; const uint8_t *task_ids; uint32_t run_count; uint32_t task_count; } runs_purged;
     } as;
 } aqw_event;
 

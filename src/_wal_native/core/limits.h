@@ -37,6 +37,9 @@
 /* Rows of one kind in the state table (row numbers have 32 bits, and 0 means none). */
 #define AQW_ROW_COUNT_MAX 4294967294
 
+/* Runs and tasks that one event purges, together. */
+#define AQW_PURGE_COUNT_MAX 4096
+
 /* One item of a table's image (table_image.h): the fields before its bytes, and the whole. */
 #define AQW_IMAGE_FIELDS_SIZE_MAX 1024
 #define AQW_IMAGE_ITEM_SIZE_MAX 16778239

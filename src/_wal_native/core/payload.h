@@ -1,4 +1,4 @@
-/* Event payloads: the bytes between a record's header and its end, for each of the 31 kinds.
+/* Event payloads: the bytes between a record's header and its end, for each of the 32 kinds.
  *
  * BASIC FORMS
  *
@@ -50,6 +50,8 @@
  *   capability_granted      actor id, tenant id, time, named (custom code 5)
  *   capability_revoked      as capability_granted
  *   ledger_entry_appended   entry id, tenant id, time, u8: AQW_LEDGER_HAS_ACTOR, [actor id], key text, payload bytes
+ *   runs_purged             time, varint32 count, that many run ids, varint32 count, that many task ids; 1 to
+ *                           AQW_PURGE_COUNT_MAX ids in all
  *
  * NESTED PARTS, each the last part of its event, up to the payload's end
  *

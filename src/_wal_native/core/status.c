@@ -51,6 +51,7 @@ const char *aqw_status_name(int status) {
     case AQW_REFUSED_UNKNOWN_SUBSCRIPTION: return "refused_unknown_subscription";
     case AQW_REFUSED_SUBSCRIPTION_CANCELED: return "refused_subscription_canceled";
     case AQW_REFUSED_RUN_NOT_FRESH: return "refused_run_not_fresh";
+    case AQW_REFUSED_NOT_FINISHED: return "refused_not_finished";
     default: return "unknown";
     }
 }

@@ -61,7 +61,8 @@ typedef enum aqw_status {
     AQW_REFUSED_UNKNOWN_SUBSCRIPTION = 87,
     AQW_REFUSED_SUBSCRIPTION_CANCELED = 88,
     AQW_REFUSED_RUN_NOT_FRESH = 89,       /* a run that is created anywhere but at its start */
-    AQW_REFUSED_LAST = 89
+    AQW_REFUSED_NOT_FINISHED = 90,        /* a run or task is purged that is still needed */
+    AQW_REFUSED_LAST = 90
 } aqw_status;
 
 /* The code's name in lower snake case, without the prefix; "unknown" for any other number. */

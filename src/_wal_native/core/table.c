@@ -1,5 +1,5 @@
-/* The state table: its making and its end. The rest is in table_apply*.c (events), table_undo.c (batches),
- * table_index.c (keys) and table_query.c (views). */
+/* The state table: its making and its end. The rest is in table_apply*.c and table_purge.c (events), table_add.c (rows),
+ * table_undo.c (batches), table_index.c (keys), table_query.c (views), table_save.c and table_load.c (images). */
 #include "table.h"
 
 #include <string.h>
@@ -30,6 +30,7 @@ static const uint32_t row_sizes[AQW_ROW_KIND_COUNT] = {
     [AQW_ROW_ROLE] = sizeof(aqw_role_row),
     [AQW_ROW_CAPABILITY] = sizeof(aqw_capability_row),
     [AQW_ROW_LEDGER] = sizeof(aqw_ledger_row),
+    [AQW_ROW_SUBSCRIBER] = sizeof(aqw_subscriber_row),
 };
 
 aqw_table *aqw_table_new(const aqw_memory *memory, const uint8_t seed[16]) {

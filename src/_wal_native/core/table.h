@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "event.h"
+#include "limits.h"
 #include "memory.h"
 #include "status.h"
 
@@ -181,7 +182,7 @@ typedef struct aqw_ledger_view {
     uint64_t timestamp;
 } aqw_ledger_view;
 
-/* What there is, for counts and for walking all rows 1..count of a kind. */
+/* How many there are of each kind. What was purged does not count. */
 typedef struct aqw_table_counts {
     uint32_t tasks;
     uint32_t runs;
@@ -217,6 +218,15 @@ uint32_t aqw_table_find_role(const aqw_table *table, const uint8_t actor_id[16],
 uint32_t aqw_table_find_capability(const aqw_table *table, const uint8_t actor_id[16], const uint8_t tenant_id[16],
                                    aqw_bytes capability);
 
+/* Walk the rows of a kind in their order: the one after a row, the first after 0, and 0 after the last. The rows of other
+ * kinds are 1 to their count. */
+uint32_t aqw_table_next_task(const aqw_table *table, uint32_t row);
+uint32_t aqw_table_next_run(const aqw_table *table, uint32_t row);
+uint32_t aqw_table_next_dependency(const aqw_table *table, uint32_t row);
+uint32_t aqw_table_next_parent(const aqw_table *table, uint32_t row);
+uint32_t aqw_table_next_budget(const aqw_table *table, uint32_t row);
+uint32_t aqw_table_next_subscription(const aqw_table *table, uint32_t row);
+
 /* Read a row. The number must be one that the table gave out. */
 void aqw_table_task(const aqw_table *table, uint32_t row, aqw_task_view *view);
 void aqw_table_run(const aqw_table *table, uint32_t row, aqw_run_view *view);
@@ -232,6 +242,23 @@ void aqw_table_tenant(const aqw_table *table, uint32_t row, aqw_tenant_view *vie
 void aqw_table_role(const aqw_table *table, uint32_t row, aqw_role_view *view);
 void aqw_table_capability(const aqw_table *table, uint32_t row, aqw_capability_view *view);
 void aqw_table_ledger(const aqw_table *table, uint32_t row, aqw_ledger_view *view);
+
+/* What may be purged: runs that ended up to a time, and tasks of which then nothing is left. */
+typedef struct aqw_finished {
+    uint32_t next_task;         /* where the search goes on: zeros to begin with, and again after the last task */
+    uint32_t next_run;
+    uint32_t run_count;
+    uint32_t task_count;        /* both together are at most AQW_PURGE_COUNT_MAX */
+    uint8_t run_ids[AQW_PURGE_COUNT_MAX][16];
+    uint8_t task_ids[AQW_PURGE_COUNT_MAX][16];
+} aqw_finished;
+
+/* Looks at up to `rows_max` (at least 2) more rows of tasks and runs, from where the struct says, and fills in what it finds; an
+ * event aqw_runs_purged of just that is accepted as long as nothing else was applied. That are
+ *   - runs in a terminal state, whose last change was at or before the cutoff;
+ *   - tasks without other runs, that no other task depends on, and that were canceled at or before the cutoff, or are
+ *     neither canceled nor recurring and had a run. */
+void aqw_table_find_finished(const aqw_table *table, uint64_t cutoff, uint32_t rows_max, aqw_finished *finished);
 
 /* The hot questions of validation, without filling a view. `row` is a run's row. */
 uint32_t aqw_table_run_attempt_count(const aqw_table *table, uint32_t row);

@@ -43,7 +43,7 @@ uint32_t aqw_task_add(aqw_table *table, const uint8_t task_id[16]) {
 }
 
 aqw_status aqw_child_reserve(aqw_table *table, const uint8_t parent_task_id[16]) {
-    uint32_t parent_row = aqw_table_find_parent(table, parent_task_id);
+    uint32_t parent_row = aqw_index_find_parent(table, parent_task_id);
     if (aqw_index_reserve(table, AQW_ROW_CHILD, 1) != AQW_OK) return AQW_NO_MEMORY;
     if (!parent_row) return aqw_index_reserve(table, AQW_ROW_PARENT, 1);
     const aqw_parent_row *parent = aqw_row_at(table, AQW_ROW_PARENT, parent_row);
@@ -60,16 +60,19 @@ static uint32_t add_parent(aqw_table *table, const uint8_t parent_task_id[16]) {
 }
 
 void aqw_child_add(aqw_table *table, const uint8_t parent_task_id[16], uint32_t task) {
-    uint32_t parent_row = aqw_table_find_parent(table, parent_task_id);
-    if (!parent_row) parent_row = add_parent(table, parent_task_id);
+    uint32_t parent_row = aqw_index_find_parent(table, parent_task_id);
+    int is_new = parent_row == 0;
+    if (is_new) parent_row = add_parent(table, parent_task_id);
     uint32_t child_row = aqw_rows_add(&table->rows[AQW_ROW_CHILD]);
-    ((aqw_child_row *)aqw_row_at(table, AQW_ROW_CHILD, child_row))->task = task;
+    aqw_child_row *child = aqw_row_at(table, AQW_ROW_CHILD, child_row);
+    child->task = task;
+    child->parent = parent_row;
 
     aqw_parent_row *parent = aqw_row_at(table, AQW_ROW_PARENT, parent_row);
-    if (parent->last_child) {
-        ((aqw_child_row *)aqw_row_at(table, AQW_ROW_CHILD, parent->last_child))->next = child_row;
-    } else {
+    if (parent->last_child) ((aqw_child_row *)aqw_row_at(table, AQW_ROW_CHILD, parent->last_child))->next = child_row;
+    if (!parent->first_child) {
         parent->first_child = child_row;
+        if (!is_new) table->head.purged[AQW_ROW_PARENT]--;
     }
     parent->last_child = child_row;
 }
@@ -87,13 +90,11 @@ uint32_t aqw_run_add(aqw_table *table, uint32_t task_row, const uint8_t run_id[1
     aqw_index_insert(table, AQW_ROW_RUN, row);
 
     aqw_task_row *task = aqw_task_at(table, task_row);
-    if (task->last_run) {
-        aqw_run_at(table, task->last_run)->next_in_task = row;
-    } else {
-        task->first_run = row;
-    }
+    if (task->last_run) aqw_run_at(table, task->last_run)->next_in_task = row;
+    if (!task->first_run) task->first_run = row;
     task->last_run = row;
     task->run_count++;
+    task->had_runs = 1;
     table->head.runs_by_state[AQW_SCHEDULED]++;
     return row;
 }
@@ -117,6 +118,7 @@ void aqw_run_change_state(aqw_table *table, aqw_run_row *run, uint8_t state, uin
         run->first_history = row;
     }
     run->last_history = row;
+    run->history_count++;
     run->last_state_change_at = timestamp;
     aqw_run_set_state(table, run, state);
 }
@@ -158,6 +160,7 @@ void aqw_dependency_add(aqw_table *table, uint32_t task_row, uint32_t depends_on
     dependency->depends_on = depends_on_row;
     dependency->next_in_task = task->first_dependency;
     task->first_dependency = row;
+    aqw_task_at(table, depends_on_row)->dependent_count++;
     aqw_index_insert(table, AQW_ROW_DEPENDENCY, row);
 }
 
@@ -170,12 +173,30 @@ aqw_budget_row *aqw_budget_add(aqw_table *table, uint32_t task, uint8_t dimensio
     return budget;
 }
 
+aqw_status aqw_subscription_reserve(aqw_table *table, uint32_t task) {
+    uint32_t subscriber = aqw_index_find_subscriber(table, task);
+    if (aqw_index_reserve(table, AQW_ROW_SUBSCRIPTION, 1) != AQW_OK) return AQW_NO_MEMORY;
+    return subscriber ? aqw_undo_keep_row(table, AQW_ROW_SUBSCRIBER, subscriber)
+                      : aqw_index_reserve(table, AQW_ROW_SUBSCRIBER, 1);
+}
+
+static void count_subscription(aqw_table *table, uint32_t task) {
+    uint32_t row = aqw_index_find_subscriber(table, task);
+    if (!row) {
+        row = aqw_rows_add(&table->rows[AQW_ROW_SUBSCRIBER]);
+        ((aqw_subscriber_row *)aqw_row_at(table, AQW_ROW_SUBSCRIBER, row))->task = task;
+        aqw_index_insert(table, AQW_ROW_SUBSCRIBER, row);
+    }
+    ((aqw_subscriber_row *)aqw_row_at(table, AQW_ROW_SUBSCRIBER, row))->count++;
+}
+
 aqw_subscription_row *aqw_subscription_add(aqw_table *table, const uint8_t subscription_id[16], uint32_t task) {
     uint32_t row = aqw_rows_add(&table->rows[AQW_ROW_SUBSCRIPTION]);
     aqw_subscription_row *subscription = aqw_row_at(table, AQW_ROW_SUBSCRIPTION, row);
     memcpy(subscription->subscription_id, subscription_id, 16);
     subscription->task = task;
     aqw_index_insert(table, AQW_ROW_SUBSCRIPTION, row);
+    count_subscription(table, task);
     return subscription;
 }
 

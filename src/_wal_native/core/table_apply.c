@@ -258,6 +258,7 @@ static aqw_status apply(aqw_table *table, const aqw_event *event) {
         return change_state_from(table, event->as.run_suspended.run_id, AQW_RUNNING, AQW_SUSPENDED, event->timestamp);
     case AQW_RUN_RESUMED:
         return change_state_from(table, event->as.run.run_id, AQW_SUSPENDED, AQW_READY, event->timestamp);
+    case AQW_RUNS_PURGED: return aqw_apply_purge(table, event);
     default: return aqw_apply_record(table, event);
     }
 }

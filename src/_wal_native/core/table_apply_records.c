@@ -38,7 +38,9 @@ static aqw_status dependency_declared(aqw_table *table, const aqw_event *event) 
     for (uint32_t i = 0; i < count; i++) {
         uint32_t depends_on_row = aqw_table_find_task(table, depends_on + (size_t)i * 16);
         if (!depends_on_row) return AQW_REFUSED_UNKNOWN_TASK;
-        if (!aqw_index_find_dependency(table, task_row, depends_on_row)) added_max++;
+        if (aqw_index_find_dependency(table, task_row, depends_on_row)) continue;
+        added_max++;
+        if (aqw_undo_keep_row(table, AQW_ROW_TASK, depends_on_row) != AQW_OK) return AQW_NO_MEMORY;
     }
     if (aqw_index_reserve(table, AQW_ROW_DEPENDENCY, added_max) != AQW_OK) return AQW_NO_MEMORY;
     if (aqw_undo_keep_row(table, AQW_ROW_TASK, task_row) != AQW_OK) return AQW_NO_MEMORY;
@@ -101,7 +103,7 @@ static aqw_status subscription_created(aqw_table *table, const aqw_event *event)
     if (!task_row) return AQW_REFUSED_UNKNOWN_TASK;
     if (aqw_table_find_subscription(table, subscription_id)) return AQW_REFUSED_SUBSCRIPTION_EXISTS;
     if (filter.size > AQW_PAYLOAD_SIZE_MAX) return AQW_TOO_LARGE;
-    if (aqw_index_reserve(table, AQW_ROW_SUBSCRIPTION, 1) != AQW_OK) return AQW_NO_MEMORY;
+    if (aqw_subscription_reserve(table, task_row) != AQW_OK) return AQW_NO_MEMORY;
     const uint8_t *filter_copy = aqw_bytes_copy(table, filter);
     if (!filter_copy) return AQW_NO_MEMORY;
 

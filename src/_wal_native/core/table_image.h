@@ -16,8 +16,8 @@
  *                     [resumed_at after paused_at], then how many there are, each a varint32: tasks, runs, steps of
  *                     history (closed leases not counted), attempts, leases, dependencies, budgets, subscriptions,
  *                     actors, tenants, roles, capabilities, ledger entries
- *    2  task          task id, created_at time, u8 AQW_IMAGE_HAS_FIRST: canceled, [canceled_at after created_at],
- *                     task spec...
+ *    2  task          task id, created_at time, u8 flags: AQW_IMAGE_HAS_FIRST canceled, AQW_IMAGE_HAD_RUNS, [canceled_at
+ *                     after created_at], task spec...
  *    3  run           run id, task number, created_at time, scheduled_at after created_at, effective_priority zigzag,
  *                     steps...
  *    4  history       further steps... of the same run
@@ -43,6 +43,9 @@
  *   step    u8: the state that the run went to, and when, after the step before (the first: after created_at); or
  *           AQW_IMAGE_LEASE_CLOSED alone: the run was leased, and closing the lease made it ready.
  *
+ * What was purged is not in the image, and tasks are numbered without it; AQW_IMAGE_HAD_RUNS is for a task all of whose
+ * runs were.
+ *
  * Within a type the order is that of the table's rows: of creation, of first declaration, of first registration; of a
  * run's steps and attempts, theirs. Steps and dependencies come in groups of AQW_IMAGE_GROUP_COUNT_MAX, all but the
  * last of a run's steps, and of all dependencies, full; a run's first group is in its own item and may be empty.
@@ -57,6 +60,7 @@
  *   - no key occurs twice: task, run, attempt in its run, pair of dependency, task and dimension, subscription, actor,
  *     tenant, actor and tenant of a role, actor and tenant and capability; ids of tasks and runs are not nil;
  *   - every step is a transition that rules.h allows;
+ *   - a task with runs is not one with AQW_IMAGE_HAD_RUNS;
  *   - a run with attempts was running once; all but its last one are finished, and the last, where the run is running, or
  *     was canceled from there;
  *   - a lease is in a state in which rules.h lets it be held, and there is at most one;
@@ -90,6 +94,7 @@
 
 #define AQW_IMAGE_HAS_FIRST 1
 #define AQW_IMAGE_HAS_SECOND 2
+#define AQW_IMAGE_HAD_RUNS 2
 #define AQW_IMAGE_EXHAUSTED 16
 #define AQW_IMAGE_UNFINISHED 16
 #define AQW_IMAGE_LEASE_CLOSED 16
@@ -98,7 +103,8 @@
 typedef aqw_status (*aqw_image_sink)(void *to, uint8_t type, aqw_bytes fields, aqw_bytes bytes);
 
 /* Gives all items of the table to the sink. The sink's first failure; AQW_INVALID_ARGUMENT for a table with an open
- * batch; AQW_TOO_LARGE where the table was given larger bytes than any decoder yields. Takes no memory. */
+ * batch; AQW_TOO_LARGE where the table was given larger bytes than any decoder yields; AQW_NO_MEMORY. Takes no memory but, where
+ * tasks were purged, 4 bytes for each task. */
 aqw_status aqw_table_save(const aqw_table *table, aqw_image_sink sink, void *to);
 
 /* A loading under way; its fields are table_load.c's. */

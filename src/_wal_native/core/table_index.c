@@ -75,6 +75,12 @@ static uint64_t budget_hash(const void *context, uint32_t row) {
     return hash_numbers(table, budget->task, budget->dimension);
 }
 
+static uint64_t subscriber_hash(const void *context, uint32_t row) {
+    const aqw_table *table = context;
+    const aqw_subscriber_row *subscriber = aqw_rows_at(&table->rows[AQW_ROW_SUBSCRIBER], row);
+    return hash_numbers(table, subscriber->task, 0);
+}
+
 static uint64_t role_hash(const void *context, uint32_t row) {
     const aqw_table *table = context;
     const aqw_role_row *role = aqw_rows_at(&table->rows[AQW_ROW_ROLE], row);
@@ -100,6 +106,7 @@ aqw_map_hash aqw_index_hash_of(int kind) {
     case AQW_ROW_TENANT: return tenant_hash;
     case AQW_ROW_ROLE: return role_hash;
     case AQW_ROW_CAPABILITY: return capability_hash;
+    case AQW_ROW_SUBSCRIBER: return subscriber_hash;
     default: return NULL;
     }
 }
@@ -120,12 +127,40 @@ void aqw_index_remove(aqw_table *table, int kind, uint32_t row) {
     if (map->hash_of) aqw_map_remove(map, map->hash_of(table, row));
 }
 
+/* 1 where a row is as if it were not there. */
+static int is_purged(const aqw_table *table, int kind, uint32_t row) {
+    switch (kind) {
+    case AQW_ROW_TASK: return aqw_task_at(table, row)->is_purged;
+    case AQW_ROW_RUN: return aqw_run_at(table, row)->is_purged;
+    case AQW_ROW_DEPENDENCY: {
+        const aqw_dependency_row *dependency = aqw_row_at(table, kind, row);
+        return is_purged(table, AQW_ROW_TASK, dependency->task);
+    }
+    case AQW_ROW_BUDGET: {
+        const aqw_budget_row *budget = aqw_row_at(table, kind, row);
+        return is_purged(table, AQW_ROW_TASK, budget->task);
+    }
+    case AQW_ROW_SUBSCRIPTION: {
+        const aqw_subscription_row *subscription = aqw_row_at(table, kind, row);
+        return is_purged(table, AQW_ROW_TASK, subscription->task);
+    }
+    default: return 0;
+    }
+}
+
+uint32_t aqw_index_next(const aqw_table *table, int kind, uint32_t row) {
+    while (row < table->rows[kind].count) {
+        if (!is_purged(table, kind, ++row)) return row;
+    }
+    return 0;
+}
+
 static uint32_t find_id(const aqw_table *table, int kind, const uint8_t *id) {
     const aqw_map *map = &table->maps[kind];
     aqw_map_probe probe;
     aqw_map_find(map, aqw_hash_id(&table->hash_key, id), &probe);
     for (uint32_t row = aqw_map_next(map, &probe); row; row = aqw_map_next(map, &probe)) {
-        if (aqw_id_equal(aqw_rows_at(&table->rows[kind], row), id)) return row;
+        if (aqw_id_equal(aqw_row_at(table, kind, row), id) && !is_purged(table, kind, row)) return row;
     }
     return 0;
 }
@@ -138,8 +173,13 @@ uint32_t aqw_table_find_run(const aqw_table *table, const uint8_t run_id[16]) {
     return find_id(table, AQW_ROW_RUN, run_id);
 }
 
-uint32_t aqw_table_find_parent(const aqw_table *table, const uint8_t parent_task_id[16]) {
+uint32_t aqw_index_find_parent(const aqw_table *table, const uint8_t parent_task_id[16]) {
     return find_id(table, AQW_ROW_PARENT, parent_task_id);
+}
+
+uint32_t aqw_table_find_parent(const aqw_table *table, const uint8_t parent_task_id[16]) {
+    uint32_t row = aqw_index_find_parent(table, parent_task_id);
+    return row && ((const aqw_parent_row *)aqw_row_at(table, AQW_ROW_PARENT, row))->first_child ? row : 0;
 }
 
 uint32_t aqw_table_find_subscription(const aqw_table *table, const uint8_t subscription_id[16]) {
@@ -172,6 +212,16 @@ uint32_t aqw_index_find_dependency(const aqw_table *table, uint32_t task, uint32
     for (uint32_t row = aqw_map_next(map, &probe); row; row = aqw_map_next(map, &probe)) {
         const aqw_dependency_row *dependency = aqw_rows_at(&table->rows[AQW_ROW_DEPENDENCY], row);
         if (dependency->task == task && dependency->depends_on == depends_on) return row;
+    }
+    return 0;
+}
+
+uint32_t aqw_index_find_subscriber(const aqw_table *table, uint32_t task) {
+    const aqw_map *map = &table->maps[AQW_ROW_SUBSCRIBER];
+    aqw_map_probe probe;
+    aqw_map_find(map, hash_numbers(table, task, 0), &probe);
+    for (uint32_t row = aqw_map_next(map, &probe); row; row = aqw_map_next(map, &probe)) {
+        if (((const aqw_subscriber_row *)aqw_row_at(table, AQW_ROW_SUBSCRIBER, row))->task == task) return row;
     }
     return 0;
 }

@@ -1,5 +1,10 @@
 /* The state table's rows, and the table itself. Private to table*.c.
  *
+ * A purged task or run stays where it is, with a flag; so do its other rows, which are skipped for its sake: history and
+ * attempts with the run; dependencies, budgets, subscriptions and the child row with the task. Lookups and walks go past
+ * them, counts leave them out (head.purged), and an image has nothing of them, which is when their memory is given back.
+ * No row that is not purged names a purged one, but for `next` in the chains of a task's runs and a parent's children.
+ *
  * Sizes matter: a completed run with its task, history and attempt is to take less than 480 bytes in all, so
  * rows name each other by row number (4 bytes), history's first entry is implied, and sizes share a word with flags. */
 #ifndef AQW_TABLE_INTERNAL_H
@@ -32,7 +37,8 @@ enum aqw_row_kind {
     AQW_ROW_ROLE = 11,
     AQW_ROW_CAPABILITY = 12,
     AQW_ROW_LEDGER = 13,
-    AQW_ROW_KIND_COUNT = 14
+    AQW_ROW_SUBSCRIBER = 14,
+    AQW_ROW_KIND_COUNT = 15
 };
 
 typedef struct aqw_task_row {
@@ -42,10 +48,13 @@ typedef struct aqw_task_row {
     const uint8_t *spec;        /* in the arena */
     uint32_t spec_size : 24;
     uint32_t is_canceled : 1;
+    uint32_t is_purged : 1;
+    uint32_t had_runs : 1;      /* some of which may be purged */
     uint32_t run_count;
-    uint32_t first_run;
-    uint32_t last_run;
+    uint32_t first_run;         /* that is not purged */
+    uint32_t last_run;          /* purged or not */
     uint32_t first_dependency;
+    uint32_t dependent_count;   /* dependencies on this task, its own included */
 } aqw_task_row;
 
 /* A lease comes and goes, so it has a block of its own, freed with it. */
@@ -70,9 +79,11 @@ typedef struct aqw_run_row {
     uint32_t last_history;
     uint32_t first_attempt;
     uint32_t last_attempt;      /* the active one, if any */
-    uint32_t next_in_task;
+    uint32_t next_in_task;      /* purged or not */
+    uint32_t history_count;
     uint8_t state;
     uint8_t has_active_attempt;
+    uint8_t is_purged;
 } aqw_run_row;
 
 typedef struct aqw_history_row {
@@ -103,13 +114,14 @@ typedef struct aqw_dependency_row {
 /* A task that others name as their parent; it may itself be unknown. */
 typedef struct aqw_parent_row {
     uint8_t parent_task_id[16];
-    uint32_t first_child;
-    uint32_t last_child;
+    uint32_t first_child;       /* that is not purged; 0 where none is left, and then the parent is as if it were not there */
+    uint32_t last_child;        /* purged or not */
 } aqw_parent_row;
 
 typedef struct aqw_child_row {
     uint32_t task;
-    uint32_t next;
+    uint32_t parent;
+    uint32_t next;              /* purged or not */
 } aqw_child_row;
 
 typedef struct aqw_budget_row {
@@ -132,6 +144,12 @@ typedef struct aqw_subscription_row {
     uint8_t is_triggered;
     uint8_t is_canceled;
 } aqw_subscription_row;
+
+/* How many subscriptions a task has; few tasks have any. */
+typedef struct aqw_subscriber_row {
+    uint32_t task;
+    uint32_t count;
+} aqw_subscriber_row;
 
 /* Bytes that are replaced while the table lives, so not in the arena. */
 typedef struct aqw_owned {
@@ -189,6 +207,7 @@ typedef struct aqw_table_head {
     aqw_engine_view engine;
     uint32_t runs_by_state[AQW_RUN_STATE_LAST + 1];
     uint32_t lease_count;
+    uint32_t purged[AQW_ROW_KIND_COUNT];    /* rows that are as if they were not there */
 } aqw_table_head;
 
 /* Undo: bytes to put back at an address. The bytes follow the header. */
@@ -229,15 +248,23 @@ struct aqw_table {
 static inline void *aqw_row_at(const aqw_table *table, int kind, uint32_t row) { return aqw_rows_at(&table->rows[kind], row); }
 static inline aqw_task_row *aqw_task_at(const aqw_table *table, uint32_t row) { return aqw_row_at(table, AQW_ROW_TASK, row); }
 static inline aqw_run_row *aqw_run_at(const aqw_table *table, uint32_t row) { return aqw_row_at(table, AQW_ROW_RUN, row); }
+static inline const aqw_child_row *aqw_child_at(const aqw_table *table, uint32_t row) {
+    return aqw_row_at(table, AQW_ROW_CHILD, row);
+}
 static inline aqw_attempt_row *aqw_attempt_at(const aqw_table *table, uint32_t row) {
     return aqw_row_at(table, AQW_ROW_ATTEMPT, row);
 }
 
 /* table_index.c: the hash of a row of a kind, or NULL for kinds without a key; and lookups by key. */
 aqw_map_hash aqw_index_hash_of(int kind);
+uint32_t aqw_index_find_parent(const aqw_table *table, const uint8_t parent_task_id[16]);    /* also one without children */
+uint32_t aqw_index_find_subscriber(const aqw_table *table, uint32_t task);
 uint32_t aqw_index_find_dependency(const aqw_table *table, uint32_t task, uint32_t depends_on);
 uint32_t aqw_index_find_budget(const aqw_table *table, uint32_t task, uint8_t dimension);
 uint32_t aqw_index_find_attempt(const aqw_table *table, uint32_t run, const uint8_t attempt_id[16]);
+/* The first row of a kind after this one (0: the first of all) that is not purged; 0 after the last. For the kinds that a
+ * task or run takes along, and these two. */
+uint32_t aqw_index_next(const aqw_table *table, int kind, uint32_t row);
 /* Room for `extra` more rows of a kind, in the rows and in the index. */
 aqw_status aqw_index_reserve(aqw_table *table, int kind, uint32_t extra);
 /* Puts a row, whose key is filled in, into its index. */
@@ -260,6 +287,8 @@ aqw_lease *aqw_lease_take(aqw_table *table, aqw_bytes owner);              /* it
 const uint8_t *aqw_ending_take(aqw_table *table, uint8_t result, aqw_bytes detail);
 /* Room for a child of this parent: in the rows, in the index, and in the undo record. */
 aqw_status aqw_child_reserve(aqw_table *table, const uint8_t parent_task_id[16]);
+/* Room for a subscription of this task, likewise. */
+aqw_status aqw_subscription_reserve(aqw_table *table, uint32_t task);
 /* A new row, linked and entered into its index, for which there is room (aqw_index_reserve), and whose key is new. What is not an
  * argument is left to be set. */
 uint32_t aqw_task_add(aqw_table *table, const uint8_t task_id[16]);
@@ -281,6 +310,9 @@ aqw_role_row *aqw_role_add(aqw_table *table, const uint8_t actor_id[16], const u
 uint32_t aqw_capability_add(aqw_table *table, const uint8_t actor_id[16], const uint8_t tenant_id[16],
                             const uint8_t *capability, uint32_t size);
 aqw_ledger_row *aqw_ledger_add(aqw_table *table, const uint8_t *bytes, uint32_t key_size, uint32_t payload_size);
+
+/* table_purge.c: the event that drops finished runs and tasks. */
+aqw_status aqw_apply_purge(aqw_table *table, const aqw_event *event);
 
 /* table_apply_records.c: the events that are not about tasks, runs, leases or the engine. */
 aqw_status aqw_apply_record(aqw_table *table, const aqw_event *event);

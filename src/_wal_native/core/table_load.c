@@ -102,7 +102,8 @@ static aqw_status load_task(aqw_table_loader *load, cursor *from) {
     count_one(load, from, AQW_IMAGE_TASK);
     read_real_id(from, task_id);
     uint64_t created_at = read_varint(from);
-    times canceled = read_times(from, created_at, AQW_IMAGE_HAS_FIRST);
+    uint8_t flags = read_code(from, AQW_IMAGE_HAS_FIRST | AQW_IMAGE_HAD_RUNS);
+    uint64_t canceled_at = flags & AQW_IMAGE_HAS_FIRST ? read_difference(from, created_at) : 0;
     aqw_bytes spec = read_rest(from);
     if (finish(from) != AQW_OK || aqw_task_spec_decode(spec.data, spec.size, &fields) != AQW_OK ||
         aqw_table_find_task(table, task_id)) {
@@ -115,8 +116,9 @@ static aqw_status load_task(aqw_table_loader *load, cursor *from) {
     uint32_t row = aqw_task_add(table, task_id);
     aqw_task_row *task = aqw_task_at(table, row);
     task->created_at = created_at;
-    task->is_canceled = canceled.has_first != 0;
-    task->canceled_at = canceled.first;
+    task->is_canceled = (flags & AQW_IMAGE_HAS_FIRST) != 0;
+    task->canceled_at = canceled_at;
+    task->had_runs = (flags & AQW_IMAGE_HAD_RUNS) != 0;
     task->spec = spec_copy;
     task->spec_size = spec.size & AQW_PAYLOAD_SIZE_MAX;
     if (fields.has_parent) aqw_child_add(table, fields.parent_task_id, row);
@@ -155,6 +157,7 @@ static aqw_status load_run(aqw_table_loader *load, cursor *from) {
     uint64_t scheduled_at = read_difference(from, created_at);
     int32_t effective_priority = read_zigzag(from);
     if (from->failed || aqw_table_find_run(load->table, run_id)) return AQW_MALFORMED_SNAPSHOT;
+    if (aqw_task_at(load->table, task)->had_runs && !aqw_task_at(load->table, task)->run_count) return AQW_MALFORMED_SNAPSHOT;
 
     load->run = aqw_run_add(load->table, task, run_id, created_at);
     load->steps = 0;
@@ -283,6 +286,7 @@ static aqw_status load_subscription(aqw_table_loader *load, cursor *from) {
         aqw_table_find_subscription(table, subscription_id)) {
         return AQW_MALFORMED_SNAPSHOT;
     }
+    if (aqw_subscription_reserve(table, task) != AQW_OK) return AQW_NO_MEMORY;
     const uint8_t *filter_copy = aqw_bytes_copy(table, filter);
     if (!filter_copy) return AQW_NO_MEMORY;
 

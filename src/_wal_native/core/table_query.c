@@ -21,24 +21,49 @@ uint64_t aqw_table_latest_sequence(const aqw_table *table) { return table->head.
 
 void aqw_table_engine(const aqw_table *table, aqw_engine_view *view) { *view = table->head.engine; }
 
+static uint32_t count_of(const aqw_table *table, int kind) { return table->rows[kind].count - table->head.purged[kind]; }
+
 void aqw_table_counts_get(const aqw_table *table, aqw_table_counts *counts) {
-    const aqw_rows *rows = table->rows;
-    counts->tasks = rows[AQW_ROW_TASK].count;
-    counts->runs = rows[AQW_ROW_RUN].count;
+    counts->tasks = count_of(table, AQW_ROW_TASK);
+    counts->runs = count_of(table, AQW_ROW_RUN);
     memcpy(counts->runs_by_state, table->head.runs_by_state, sizeof counts->runs_by_state);
-    counts->history = rows[AQW_ROW_HISTORY].count;
-    counts->attempts = rows[AQW_ROW_ATTEMPT].count;
+    counts->history = count_of(table, AQW_ROW_HISTORY);
+    counts->attempts = count_of(table, AQW_ROW_ATTEMPT);
     counts->leases = table->head.lease_count;
-    counts->dependencies = rows[AQW_ROW_DEPENDENCY].count;
-    counts->parents = rows[AQW_ROW_PARENT].count;
-    counts->budgets = rows[AQW_ROW_BUDGET].count;
-    counts->subscriptions = rows[AQW_ROW_SUBSCRIPTION].count;
-    counts->actors = rows[AQW_ROW_ACTOR].count;
-    counts->tenants = rows[AQW_ROW_TENANT].count;
-    counts->roles = rows[AQW_ROW_ROLE].count;
-    counts->capabilities = rows[AQW_ROW_CAPABILITY].count;
-    counts->ledger = rows[AQW_ROW_LEDGER].count;
+    counts->dependencies = count_of(table, AQW_ROW_DEPENDENCY);
+    counts->parents = count_of(table, AQW_ROW_PARENT);
+    counts->budgets = count_of(table, AQW_ROW_BUDGET);
+    counts->subscriptions = count_of(table, AQW_ROW_SUBSCRIPTION);
+    counts->actors = count_of(table, AQW_ROW_ACTOR);
+    counts->tenants = count_of(table, AQW_ROW_TENANT);
+    counts->roles = count_of(table, AQW_ROW_ROLE);
+    counts->capabilities = count_of(table, AQW_ROW_CAPABILITY);
+    counts->ledger = count_of(table, AQW_ROW_LEDGER);
     counts->memory_bytes = table->heap.taken_bytes;
+}
+
+uint32_t aqw_table_next_task(const aqw_table *table, uint32_t row) { return aqw_index_next(table, AQW_ROW_TASK, row); }
+
+uint32_t aqw_table_next_run(const aqw_table *table, uint32_t row) { return aqw_index_next(table, AQW_ROW_RUN, row); }
+
+uint32_t aqw_table_next_dependency(const aqw_table *table, uint32_t row) {
+    return aqw_index_next(table, AQW_ROW_DEPENDENCY, row);
+}
+
+uint32_t aqw_table_next_budget(const aqw_table *table, uint32_t row) { return aqw_index_next(table, AQW_ROW_BUDGET, row); }
+
+uint32_t aqw_table_next_subscription(const aqw_table *table, uint32_t row) {
+    return aqw_index_next(table, AQW_ROW_SUBSCRIPTION, row);
+}
+
+/* Parents are in the order of their first children, which may change when children are purged. */
+uint32_t aqw_table_next_parent(const aqw_table *table, uint32_t row) {
+    uint32_t child = row ? ((const aqw_parent_row *)aqw_row_at(table, AQW_ROW_PARENT, row))->first_child : 0;
+    while (child < table->rows[AQW_ROW_CHILD].count) {
+        uint32_t parent_row = aqw_child_at(table, ++child)->parent;
+        if (((const aqw_parent_row *)aqw_row_at(table, AQW_ROW_PARENT, parent_row))->first_child == child) return parent_row;
+    }
+    return 0;
 }
 
 void aqw_table_task(const aqw_table *table, uint32_t row, aqw_task_view *view) {
@@ -78,6 +103,9 @@ void aqw_table_run(const aqw_table *table, uint32_t row, aqw_run_view *view) {
     view->first_history = run->first_history;
     view->first_attempt = run->first_attempt;
     view->next_in_task = run->next_in_task;
+    while (view->next_in_task && aqw_run_at(table, view->next_in_task)->is_purged) {
+        view->next_in_task = aqw_run_at(table, view->next_in_task)->next_in_task;
+    }
 }
 
 void aqw_table_history(const aqw_table *table, uint32_t row, aqw_history_view *view) {
@@ -122,9 +150,12 @@ void aqw_table_parent(const aqw_table *table, uint32_t row, aqw_parent_view *vie
 }
 
 void aqw_table_child(const aqw_table *table, uint32_t row, aqw_child_view *view) {
-    const aqw_child_row *child = aqw_row_at(table, AQW_ROW_CHILD, row);
+    const aqw_child_row *child = aqw_child_at(table, row);
     copy_task_id(table, view->task_id, child->task);
     view->next = child->next;
+    while (view->next && aqw_task_at(table, aqw_child_at(table, view->next)->task)->is_purged) {
+        view->next = aqw_child_at(table, view->next)->next;
+    }
 }
 
 void aqw_table_budget(const aqw_table *table, uint32_t row, aqw_budget_view *view) {

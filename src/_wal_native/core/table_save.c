@@ -14,6 +14,7 @@ typedef struct saver {
     const aqw_table *table;
     aqw_image_sink sink;
     void *to;
+    uint32_t *numbers;          /* of the tasks in the image, by row; NULL where a row's number is its own */
     writer out;                 /* the fields of the item that is being made */
     uint8_t fields[AQW_IMAGE_FIELDS_SIZE_MAX];
 } saver;
@@ -31,10 +32,7 @@ static aqw_status emit_with(saver *save, uint8_t type, const uint8_t *data, uint
 
 static aqw_status emit(saver *save, uint8_t type) { return emit_with(save, type, save->fields, 0); }
 
-static uint32_t row_count(const saver *save, int kind) { return save->table->rows[kind].count; }
-
-/* Rows are numbered as in the image. */
-static void put_task(saver *save, uint32_t task) { put_varint(&save->out, task); }
+static void put_task(saver *save, uint32_t task) { put_varint(&save->out, save->numbers ? save->numbers[task - 1] : task); }
 
 /* Up to two times that may be there, and the flags that say so. */
 static void put_times(writer *out, uint64_t base, int has_first, uint64_t first, int has_second, uint64_t second) {
@@ -66,7 +64,9 @@ static aqw_status save_task(saver *save, uint32_t row) {
     writer *out = start(save);
     put_id(out, task->task_id);
     put_varint(out, task->created_at);
-    put_times(out, task->created_at, task->is_canceled, task->canceled_at, 0, 0);
+    put_u8(out, (task->is_canceled ? AQW_IMAGE_HAS_FIRST : 0u) |
+                    (task->had_runs && !task->run_count ? AQW_IMAGE_HAD_RUNS : 0u));
+    if (task->is_canceled) put_difference(out, task->canceled_at, task->created_at);
     return emit_with(save, AQW_IMAGE_TASK, task->spec, task->spec_size);
 }
 
@@ -168,7 +168,7 @@ static aqw_status save_run(saver *save, uint32_t row) {
 static aqw_status save_dependencies(saver *save) {
     uint32_t count = 0;
     start(save);
-    for (uint32_t row = 1; row <= row_count(save, AQW_ROW_DEPENDENCY); row++) {
+    for (uint32_t row = 0; (row = aqw_index_next(save->table, AQW_ROW_DEPENDENCY, row)) != 0;) {
         const aqw_dependency_row *dependency = aqw_row_at(save->table, AQW_ROW_DEPENDENCY, row);
         if (count == AQW_IMAGE_GROUP_COUNT_MAX) {
             aqw_status status = emit(save, AQW_IMAGE_DEPENDENCIES);
@@ -259,8 +259,21 @@ typedef aqw_status (*row_saver)(saver *save, uint32_t row);
 
 static aqw_status save_rows(saver *save, int kind, row_saver save_row) {
     aqw_status status = AQW_OK;
-    for (uint32_t row = 1; row <= row_count(save, kind) && status == AQW_OK; row++) status = save_row(save, row);
+    for (uint32_t row = 0; status == AQW_OK && (row = aqw_index_next(save->table, kind, row)) != 0;) {
+        status = save_row(save, row);
+    }
     return status;
+}
+
+/* Numbers the tasks that are left. */
+static aqw_status number_tasks(saver *save, aqw_heap *heap) {
+    const aqw_table *table = save->table;
+    uint32_t number = 0;
+    if (!table->head.purged[AQW_ROW_TASK]) return AQW_OK;
+    save->numbers = aqw_heap_take(heap, sizeof *save->numbers * (size_t)table->rows[AQW_ROW_TASK].count);
+    if (!save->numbers) return AQW_NO_MEMORY;
+    for (uint32_t row = 0; (row = aqw_index_next(table, AQW_ROW_TASK, row)) != 0;) save->numbers[row - 1] = ++number;
+    return AQW_OK;
 }
 
 aqw_status aqw_table_save(const aqw_table *table, aqw_image_sink sink, void *to) {
@@ -278,9 +291,13 @@ aqw_status aqw_table_save(const aqw_table *table, aqw_image_sink sink, void *to)
     };
     if (table->undo.is_open) return AQW_INVALID_ARGUMENT;
     saver save = {.table = table, .sink = sink, .to = to};
-    aqw_status status = save_head(&save);
+    aqw_heap heap;              /* not the table's own, which is not to change */
+    aqw_heap_init(&heap, &table->heap.memory);
+    aqw_status status = number_tasks(&save, &heap);
+    if (status == AQW_OK) status = save_head(&save);
     for (size_t i = 0; i < sizeof sections / sizeof *sections && status == AQW_OK; i++) {
         status = sections[i].save_row ? save_rows(&save, sections[i].kind, sections[i].save_row) : save_dependencies(&save);
     }
+    aqw_heap_return(&heap, save.numbers, sizeof *save.numbers * (size_t)table->rows[AQW_ROW_TASK].count);
     return status;
 }
