@@ -3,9 +3,10 @@
  * another ending. Arguments: a directory that does not exist yet, and the number of events for each thread and round.
  *
  * Prints "ok" and returns 0, or says what is wrong and returns 1. */
+#if !defined(_WIN32)
 #define _POSIX_C_SOURCE 200809L
+#endif
 
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -16,6 +17,7 @@
 #include "core/log.h"
 #include "core/recovery.h"
 #include "core/table.h"
+#include "core/thread.h"
 
 enum { APPENDERS = 4, SYNCERS = 2, ROUNDS = 4, LARGE = 70000 };
 
@@ -31,8 +33,8 @@ typedef struct appender {
     unsigned number;
 } appender;
 
-static void fail(shared *all, const char *what, int status) {
-    fprintf(stderr, "%s: %s\n", what, aqw_status_name(status));
+static void fail(shared *all, const char *what, aqw_status status) {
+    fprintf(stderr, "%s: %s\n", what, aqw_status_name((int)status));
     atomic_store(&all->failed, 1);
 }
 
@@ -104,7 +106,7 @@ static void *run_syncer(void *argument) {
         aqw_status status = aqw_log_sync(all->log, UINT64_MAX, &fault);
         if (status != AQW_OK) fail(all, "sync", status);
         aqw_log_stats_get(all->log, &stats);
-        if (stats.durable_sequence < before || stats.durable_sequence > stats.last_sequence) fail(all, "durable sequence", 0);
+        if (stats.durable_sequence < before || stats.durable_sequence > stats.last_sequence) fail(all, "durable sequence", AQW_OK);
         before = stats.durable_sequence;
     }
     return NULL;
@@ -129,16 +131,16 @@ static aqw_status open_log(const char *directory, uint32_t sector_size, aqw_log 
 
 /* Appends and syncs in all threads; 0 where something failed. */
 static int run_round(shared *all) {
-    pthread_t threads[APPENDERS + SYNCERS];
+    aqw_thread threads[APPENDERS + SYNCERS];
     appender appenders[APPENDERS];
     atomic_store(&all->appending, APPENDERS);
     for (unsigned i = 0; i < APPENDERS; i++) {
         appenders[i] = (appender){all, i};
-        if (pthread_create(&threads[i], NULL, run_appender, &appenders[i]) != 0) abort();
+        if (aqw_thread_start(&threads[i], run_appender, &appenders[i]) != 0) abort();
     }
     for (unsigned i = APPENDERS; i < APPENDERS + SYNCERS; i++)
-        if (pthread_create(&threads[i], NULL, run_syncer, all) != 0) abort();
-    for (unsigned i = 0; i < APPENDERS + SYNCERS; i++) pthread_join(threads[i], NULL);
+        if (aqw_thread_start(&threads[i], run_syncer, all) != 0) abort();
+    for (unsigned i = 0; i < APPENDERS + SYNCERS; i++) aqw_thread_join(threads[i]);
     return !atomic_load(&all->failed);
 }
 
@@ -153,12 +155,12 @@ static void *sync_until_closed(void *argument) {
 }
 
 static int close_under_load(shared *all) {
-    pthread_t thread;
+    aqw_thread thread;
     aqw_fault fault;
-    if (pthread_create(&thread, NULL, sync_until_closed, all) != 0) abort();
+    if (aqw_thread_start(&thread, sync_until_closed, all) != 0) abort();
     aqw_status status = aqw_log_close(all->log, &fault);
     if (status != AQW_OK) fail(all, "close", status);
-    pthread_join(thread, NULL);
+    aqw_thread_join(thread);
     aqw_log_free(all->log);
     return !atomic_load(&all->failed);
 }

@@ -18,7 +18,7 @@ static const struct {
     {"format: golden logs are read", check_golden_logs_are_read},
     {"format: golden logs are written, byte by byte", check_golden_logs_are_written},
     {"files: read, write, size, truncate, map", check_files},
-    {"names: create, rename over an open file, unlink, list", check_names},
+    {"names: create, rename, unlink, list", check_names},
     {"paths: not ASCII, longer than 260 characters, parents made", check_paths},
     {"locks: exclusive, probed, of the file that has the name", check_locks},
     {"threads: mutex, condition, clock", check_threads},
@@ -57,8 +57,9 @@ static void print_machine(const char *directory) {
     session_open(&s, below(directory, "machine"));
     aqw_log_stats_get(s.log, &stats);
     session_close(&s);
-    printf("byte order: %s; checksum instruction: %s; ring: %s\n", *(const uint8_t *)&word == 1 ? "little" : "big",
-           aqw_crc32c_is_hardware() ? "yes" : "no", stats.is_ring_mapped ? "mapped" : "not mapped");
+    printf("byte order: %s; checksum instruction: %s; ring: %s; open files: %s\n", *(const uint8_t *)&word == 1 ? "little" : "big",
+           aqw_crc32c_is_hardware() ? "used" : "none", stats.is_ring_mapped ? "mapped" : "not mapped",
+           can_replace_open_files(directory) ? "replaced" : "not replaced");
 }
 
 static void check_everything(const char *directory) {

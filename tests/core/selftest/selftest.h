@@ -68,6 +68,8 @@ typedef struct session {
     aqw_table *table;           /* what was found when it was opened */
     aqw_recovery_report report;
     aqw_fault fault;
+    void *mapping;              /* the ring's, where the system maps it */
+    size_t mapping_size;
 } session;
 
 typedef struct session_options {
@@ -101,6 +103,8 @@ uint64_t file_size(const char *path);
 uint8_t *file_bytes(const char *path, uint64_t *size);
 void file_write(const char *path, uint64_t offset, const void *bytes, size_t size);
 uint32_t directory_count(const char *path);
+/* 1 where a file can be replaced while somebody reads it: everywhere but on Windows without POSIX semantics. */
+int can_replace_open_files(const char *directory);
 
 /* ---- The checks, each in a new directory of its own ---- */
 

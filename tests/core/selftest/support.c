@@ -16,6 +16,17 @@ const char *below(const char *directory, const char *name) {
 
 /* ---- Logs ---- */
 
+/* The newest mapping, for session_abandon: a process that is killed has none any more. */
+static void *mapping;
+static size_t mapping_size;
+
+static int watched_map(void *context, int64_t handle, size_t size, void **address) {
+    int error = aqw_io_system()->map(context, handle, size, address);
+    mapping = error == 0 ? *address : NULL;
+    mapping_size = size;
+    return error;
+}
+
 aqw_status session_try(session *s, const char *directory, const session_options *options) {
     static const uint8_t seed[16] = {1, 2, 3};
     aqw_recovery_options recovery = {
@@ -26,11 +37,15 @@ aqw_status session_try(session *s, const char *directory, const session_options 
     memset(s, 0, sizeof *s);
     s->table = aqw_table_new(NULL, seed);
     EXPECT(s->table != NULL);
-    const aqw_io *io = options->io != NULL ? options->io : aqw_io_system();
-    aqw_status status = aqw_recover(io, directory, &recovery, s->table, &s->log, &s->report, &s->fault);
+    aqw_io io = options->io != NULL ? *options->io : *aqw_io_system();
+    if (options->io == NULL) io.map = watched_map;
+    mapping = NULL;
+    aqw_status status = aqw_recover(&io, directory, &recovery, s->table, &s->log, &s->report, &s->fault);
+    s->mapping = mapping;
+    s->mapping_size = mapping_size;
     if (status == AQW_OK) return status;
     aqw_table_free(s->table);
-    memset(&s->table, 0, sizeof s->table);
+    s->table = NULL;
     return status;
 }
 
@@ -49,7 +64,9 @@ void session_close(session *s) {
 }
 
 void session_abandon(session *s) {
+    const aqw_io *io = aqw_io_system();
     aqw_log_abandon(s->log);   /* its memory is left: the thread that prepares segments may still use it */
+    if (s->mapping != NULL) EXPECT_EQUAL(io->unmap(io->context, s->mapping, s->mapping_size), 0);
     aqw_table_free(s->table);
 }
 
