@@ -6,7 +6,7 @@ PYTEST_FLAGS ?= -n 2
 
 SOURCES := pyproject.toml setup.py MANIFEST.in README.md $(shell find src -name '*.py' -o -name '*.pyi' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.c' -o -name '*.h')
 
-.PHONY: help demo test test-faults lint sanitize install-check compare clean
+.PHONY: help demo test test-faults lint sanitize fuzz fuzz-corpus valgrind system-packages install-check compare clean
 
 help:
 	@echo "make demo           build, then run a real scheduler over the standard library, kill it, and prove nothing was lost"
@@ -14,8 +14,14 @@ help:
 	@echo "make test-faults    the long forms of the tests of the fault model, and a table of what they tried"
 	@echo "make lint           ruff, mypy, the type stubs against the modules, C warnings as errors"
 	@echo "make sanitize       the C core's tests under the address and undefined-behaviour sanitizers"
+	@echo "make fuzz           each fuzz target for FUZZ_SECONDS (default 60), and a table; make fuzz-corpus keeps what was found"
+	@echo "make valgrind       the fuzz corpora and the threads' stress program under memcheck"
+	@echo "make system-packages  what the targets above need besides Python and a C compiler (Debian, as root)"
 	@echo "make install-check  wheel, sdist and editable install in new environments, with PYTHON=... (default python3)"
 	@echo "make clean          remove what was built"
+
+# clang and valgrind: make fuzz, make valgrind
+SYSTEM_PACKAGES := clang-14 libclang-rt-14-dev llvm-14 valgrind
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -28,6 +34,10 @@ $(VENV)/installed: $(BIN)/python $(SOURCES)
 
 $(VENV)/test-tools: $(BIN)/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --group test
+	@touch $@
+
+$(VENV)/fuzz-tools: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --group fuzz
 	@touch $@
 
 $(VENV)/lint-tools: $(BIN)/python pyproject.toml
@@ -55,6 +65,19 @@ lint: $(VENV)/installed $(VENV)/test-tools $(VENV)/lint-tools
 sanitize: $(VENV)/installed $(VENV)/test-tools
 	ACTIONQUEUE_SANITIZE=1 ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD="$$($(CC) -print-file-name=libasan.so)" \
 		$(BIN)/python -m pytest -p no:xdist tests/core
+
+fuzz: $(VENV)/installed $(VENV)/test-tools $(VENV)/fuzz-tools
+	@status=0; $(PYTHON) tests/fuzz/run.py fuzz $(FUZZ_TARGETS) || status=1; \
+		$(BIN)/python tests/fuzz/run_python.py || status=1; exit $$status
+
+fuzz-corpus:
+	$(PYTHON) tests/fuzz/run.py merge $(FUZZ_TARGETS)
+
+valgrind:
+	$(PYTHON) tests/fuzz/run.py valgrind $(FUZZ_TARGETS)
+
+system-packages:
+	apt-get install --yes --no-install-recommends $(SYSTEM_PACKAGES)
 
 install-check:
 	sh tests/package/install_check.sh $(PYTHON)

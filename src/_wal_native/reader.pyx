@@ -14,6 +14,8 @@ from _wal_native.table cimport StateTable
 
 import os
 
+from actionqueue.errors import OpenIOError
+
 
 cdef tuple fields_of(const aqw_record *record):
     """A record as a tuple: segment, offset, sequence, kind code, flags, size, watermark, payload."""
@@ -243,4 +245,4 @@ def lock_is_held(str path not None, /):
         return False
     if error == EAGAIN:         # EWOULDBLOCK, which every system spells the same
         return True
-    raise OSError(error, os.strerror(error), path)
+    raise OpenIOError("lock", path, error)

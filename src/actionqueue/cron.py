@@ -171,13 +171,13 @@ def _parse(expression: str) -> Schedule:
     text = expression.strip(_SPACE)
     if text.startswith("@"):
         if text not in _MACROS:
-            raise CronSyntaxError(f"{text!r} is not one of {' '.join(_MACROS)}")
+            raise CronSyntaxError(f"{_shown(text)!r} is not one of {' '.join(_MACROS)}")
         text = _MACROS[text]
     fields: list[frozenset[int]] = []
     position = 0
     while position < len(text):
         if len(fields) == len(_UNITS):
-            raise CronSyntaxError(f"there is more after the field of the year: {text[position:]!r}")
+            raise CronSyntaxError(f"there is more after the field of the year: {_shown(text[position:])!r}")
         values, position = _parse_field(_UNITS[len(fields)], text, position)
         fields.append(values)
     if len(fields) == len(_UNITS) - 1:
@@ -255,5 +255,9 @@ def _step(unit: _Unit, digits: str) -> int:
 
 
 def _refuse(unit: _Unit, text: str, reason: str) -> NoReturn:
-    shown = text if len(text) <= 40 else text[:40] + "..."
-    raise CronSyntaxError(f"the field of the {unit.name}: {shown!r} {reason}")
+    raise CronSyntaxError(f"the field of the {unit.name}: {_shown(text)!r} {reason}")
+
+
+def _shown(text: str) -> str:
+    """Return as much of a refused text as a message shows."""
+    return text if len(text) <= 40 else text[:40] + "..."

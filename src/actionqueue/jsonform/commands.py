@@ -19,6 +19,7 @@ values, bytes are hexadecimal, identifiers hyphenated UUIDs, and what is absent 
 
 from __future__ import annotations
 
+import reprlib
 from binascii import Error as HexError
 from binascii import unhexlify
 from collections.abc import Callable, Mapping
@@ -93,6 +94,8 @@ def command_to_json(command: c.MutationCommand) -> dict[str, Any]:
 # --- Reading objects -------------------------------------------------------------------------------------------------
 
 _REQUIRED: Any = object()
+_KEY_SHOWN_MAX = 64
+"""Characters of an unknown key that a message shows as it is; any other key is quoted and cut."""
 
 
 class _Reader:
@@ -116,7 +119,8 @@ class _Reader:
     def finish(self) -> None:
         """Refuse what nobody asked for."""
         for key, value in self._left.items():
-            raise InvalidFieldError(self.where, str(key), value, "is not a key of this object")
+            shown = key if isinstance(key, str) and key.isidentifier() and len(key) <= _KEY_SHOWN_MAX else reprlib.repr(key)
+            raise InvalidFieldError(self.where, shown, value, "is not a key of this object")
 
 
 class _Codec(NamedTuple):

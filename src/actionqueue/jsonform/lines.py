@@ -9,6 +9,7 @@ size, so 2**64 - 1 is that and nothing near it.
 from __future__ import annotations
 
 import json
+import reprlib
 from typing import Any, NamedTuple
 
 from actionqueue.commands import MutationCommand
@@ -57,9 +58,11 @@ def _durability(value: Any) -> DurabilityPolicy | None:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
     if len(made) != len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise InvalidLineError(f"the key {twice!a} is given twice")
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise InvalidLineError(f"the key {reprlib.repr(key)} is given twice")
+            seen.add(key)
     return made
 
 

@@ -1,0 +1,38 @@
+/* A queue on a disk in memory: opened, read, killed, closed; what the targets about whole logs share. */
+#ifndef FUZZ_QUEUE_H
+#define FUZZ_QUEUE_H
+
+#include "core/log.h"
+#include "core/recovery.h"
+#include "core/table.h"
+#include "disk.h"
+
+#define QUEUE "/q"
+
+typedef struct queue {
+    aqw_log *log;
+    aqw_table *table;           /* what recovery replayed */
+    aqw_recovery_report report;
+    aqw_fault fault;
+} queue;
+
+/* Opens for writing. On failure nothing is open, and the fault says why. */
+aqw_status queue_open(disk *d, const aqw_log_options *options, int may_create, queue *q);
+/* The process is killed: what the kernel has stays. */
+void queue_kill(disk *d, queue *q);
+aqw_status queue_close(disk *d, queue *q);
+
+/* What a reader sees without opening for writing. */
+typedef struct reading {
+    uint64_t events;
+    uint64_t records;
+    uint64_t last_sequence;
+    uint64_t durable_sequence;
+    uint64_t digest;            /* of all events */
+    int is_clean;
+} reading;
+
+/* Reads the log to its end. Ends the program where the stream breaks its own contract, or writes. */
+aqw_status queue_read(disk *d, reading *seen, aqw_fault *fault);
+
+#endif

@@ -1,0 +1,220 @@
+"""Runs the fuzz targets, and what goes with them::
+
+    python tests/fuzz/run.py fuzz [TARGET ...]      each for FUZZ_SECONDS (default 60); prints a table
+    python tests/fuzz/run.py valgrind [TARGET ...]  every corpus under memcheck, and the threads' stress program
+    python tests/fuzz/run.py merge [TARGET ...]     adds what was found to the corpora, and keeps what is needed of them
+
+New inputs are kept in build/fuzz/corpus/, findings in build/fuzz/findings/. The exit status is 1 where there is a finding.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from programs import CORE, CORPUS, FUZZ, TARGETS, build, plain_environment
+
+OUTPUT = FUZZ.parents[1] / "build" / "fuzz"
+MEMORY_MB = 2048
+ALLOCATION_MB = 512
+INPUT_SIZE_MAX = 4096
+CORPUS_FILE_SIZE_MAX = 1200
+
+
+@dataclass
+class Result:
+    target: str
+    runs: int
+    seconds: float
+    edges: int
+    edges_all: int
+    inputs: int
+    findings: list[Path]
+
+    def row(self) -> tuple[str, ...]:
+        share = f"{self.edges}/{self.edges_all}"
+        return (
+            self.target,
+            str(self.runs),
+            f"{self.runs / self.seconds:.0f}",
+            share,
+            str(self.inputs),
+            str(len(self.findings)),
+        )
+
+
+def last_number(pattern: str, text: str) -> int:
+    found = re.findall(pattern, text)
+    return int(found[-1]) if found else 0
+
+
+def fuzz_seconds() -> int:
+    return int(os.environ.get("FUZZ_SECONDS", "60"))
+
+
+def fuzz(target: str, command: Sequence[str | Path], seconds: int, corpora: Sequence[Path]) -> Result:
+    """Run a program of libFuzzer's for so long. What it finds is kept below OUTPUT."""
+    found, findings = OUTPUT / "corpus" / target, OUTPUT / "findings" / target
+    found.mkdir(parents=True, exist_ok=True)
+    findings.mkdir(parents=True, exist_ok=True)
+    before = set(findings.iterdir())
+    started = time.monotonic()
+    options = [
+        f"-max_total_time={seconds}",
+        f"-max_len={INPUT_SIZE_MAX}",
+        "-len_control=20",
+        "-timeout=30",
+        f"-rss_limit_mb={MEMORY_MB}",
+        f"-malloc_limit_mb={ALLOCATION_MB}",
+        "-print_final_stats=1",
+        f"-artifact_prefix={findings}/",
+    ]
+    run = subprocess.run(
+        [*command, *options, found, *corpora],
+        capture_output=True,
+        text=True,
+        errors="replace",
+        env={**plain_environment(), "ASAN_OPTIONS": "detect_leaks=1:quarantine_size_mb=16"},
+        check=False,
+    )
+    new = sorted(set(findings.iterdir()) - before)
+    if run.returncode != 0 or new:
+        print(f"--- {target}\n{run.stderr[-6000:]}", file=sys.stderr)
+    return Result(
+        target,
+        last_number(r"number_of_executed_units: (\d+)", run.stderr),
+        time.monotonic() - started,
+        last_number(r" cov: (\d+)", run.stderr),
+        last_number(r"\((\d+) inline 8-bit counters\)", run.stderr),
+        sum(1 for _ in found.iterdir()),
+        new or ([findings] if run.returncode != 0 else []),
+    )
+
+
+def print_table(rows: list[tuple[str, ...]]) -> None:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        first, *others = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)]
+        print("  ".join([first.strip().ljust(widths[0]), *others]))
+
+
+def report(results: list[Result]) -> int:
+    """Print the table; return 1 where there is a finding."""
+    print_table([("target", "runs", "runs/s", "edges", "inputs", "findings"), *(result.row() for result in results)])
+    for path in [path for result in results for path in result.findings]:
+        print(f"finding: {path}")
+    return any(result.findings for result in results)
+
+
+def fuzz_all(targets: list[str]) -> int:
+    programs = build("fuzz")
+    results = [fuzz(target, [programs[target]], fuzz_seconds(), [CORPUS / target]) for target in targets]
+    return report(results)
+
+
+def merge(target: str, program: Path) -> None:
+    """Keep of the corpus and of what was found the inputs that reach something new, the small ones first."""
+    with tempfile.TemporaryDirectory() as directory:
+        sources = [path for path in (CORPUS / target, OUTPUT / "corpus" / target) if path.exists()]
+        small, merged = Path(directory) / "small", Path(directory) / "merged"
+        small.mkdir()
+        merged.mkdir()
+        for path in (path for source in sources for path in source.iterdir()):
+            if path.parent == CORPUS / target or path.stat().st_size <= CORPUS_FILE_SIZE_MAX:
+                shutil.copy(path, small / path.name)
+        options = ["-set_cover_merge=1", "-use_counters=0", f"-max_len={1 << 20}"]  # edges, not how often each
+        subprocess.run([program, *options, merged, small], check=True, capture_output=True, env=plain_environment())
+        for path in (CORPUS / target).iterdir():
+            if not path.name.startswith("seed-"):
+                path.unlink()
+        for path in merged.iterdir():
+            if not path.name.startswith("seed-"):
+                shutil.copy(path, CORPUS / target / path.name[:12])
+    kept = list((CORPUS / target).iterdir())
+    print(f"{target}: {len(kept)} inputs, {sum(path.stat().st_size for path in kept)} bytes")
+
+
+def merge_all(targets: list[str]) -> int:
+    programs = build("fuzz")
+    for target in targets:
+        merge(target, programs[target])
+    return 0
+
+
+MEMCHECK = [
+    "valgrind",
+    "--quiet",
+    "--error-exitcode=99",
+    "--leak-check=full",
+    "--show-leak-kinds=all",
+    "--errors-for-leak-kinds=all",
+    "--track-fds=no",
+]
+
+
+def stress_program(directory: Path) -> Path:
+    program = directory / "stress"
+    source = FUZZ.parent / "core" / "stress.c"
+    command = [
+        os.environ.get("CC", "cc"),
+        "-std=c11",
+        "-O1",
+        "-g",
+        "-pthread",
+        f"-I{CORE.parent}",
+        "-o",
+        program,
+        source,
+    ]
+    subprocess.run([*command, *sorted(CORE.glob("*.c"))], check=True)
+    return program
+
+
+def valgrind_all(targets: list[str]) -> int:
+    if shutil.which("valgrind") is None:
+        print("valgrind is not installed: run `make system-packages`", file=sys.stderr)
+        return 1
+    programs = build("plain")
+    rows = [("program", "inputs", "seconds", "errors")]
+    with tempfile.TemporaryDirectory() as directory:
+        commands = {target: [programs[target], CORPUS / target] for target in targets}
+        commands["stress"] = [stress_program(Path(directory)), Path(directory) / "queue", Path("100")]
+        for name, command in commands.items():
+            started = time.monotonic()
+            run = subprocess.run([*MEMCHECK, *command], capture_output=True, text=True, check=False)
+            failed = run.returncode != 0
+            rows.append(
+                (
+                    name,
+                    run.stdout.split(" ")[0].strip(),
+                    f"{time.monotonic() - started:.0f}",
+                    "yes" if failed else "none",
+                )
+            )
+            if failed:
+                print(f"--- {name}\n{run.stderr[-6000:]}", file=sys.stderr)
+    print_table(rows)
+    return any(row[-1] == "yes" for row in rows)
+
+
+COMMANDS = {"fuzz": fuzz_all, "valgrind": valgrind_all, "merge": merge_all}
+
+
+def main(arguments: list[str]) -> int:
+    if not arguments or arguments[0] not in COMMANDS or not set(arguments[1:]) <= set(TARGETS):
+        print(__doc__, file=sys.stderr)
+        print("targets:", *TARGETS, file=sys.stderr)
+        return 2
+    return int(COMMANDS[arguments[0]](arguments[1:] or TARGETS))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,169 @@
+"""Directories that somebody made up or damaged, through ``open`` and the readers: typed errors, nothing changed, or a queue that works."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+import pytest
+
+import actionqueue as aq
+import ledger
+from actionqueue.errors import OpenError, OpenIOError
+from actionqueue.inspection import iterate_records, read_projection, statistics, verify
+from cli_tools import kill_a_writer, make_queue
+
+SHORT, LONG = 60, 3000
+NAMES = [
+    *[
+        "LOCK",
+        "ring",
+        "ring.tmp",
+        "wal",
+        "wal/prepare-0000000000000000.tmp",
+        "wal/notes",
+        "quarantine",
+        "quarantine/copy.tmp",
+    ],
+    *[
+        "snapshots",
+        "snapshots/00000000000000000001.snap",
+        "wal/" + "9" * 20 + "-" + "9" * 20 + ".log",
+        "wal/é",
+        "wal/\n",
+    ],
+]
+
+
+@pytest.fixture(scope="module")
+def queues(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """A closed queue, and one whose writer was killed."""
+    base = tmp_path_factory.mktemp("queues")
+    make_queue(base / "closed")
+    kill_a_writer(base / "killed")
+    return [base / "closed", base / "killed"]
+
+
+def spoil_bytes(path: Path, random: Random) -> None:
+    data = bytearray(path.read_bytes())
+    if not data:
+        return
+    used = max(1, len(data.rstrip(b"\0")))
+    for _ in range(random.choice((1, 1, 5))):
+        at = random.randrange(random.choice((used, len(data), min(256, len(data)))))
+        data[at : at + 4] = random.randbytes(len(data[at : at + 4]))
+    path.write_bytes(data)
+
+
+def spoil(directory: Path, random: Random) -> str:
+    """Do one hostile thing to a queue's directory; return what."""
+    files = sorted(path for path in directory.rglob("*") if path.is_file() and not path.is_symlink())
+    path = random.choice(files)
+    other = directory / random.choice([*NAMES, *(str(file.relative_to(directory)) for file in files)])
+    action = random.choice(
+        ["bytes", "bytes", "bytes", "cut", "grow", "remove", "empty", "copy", "directory", "link", "dangling"]
+    )
+    if action in {"copy", "directory", "link", "dangling"}:
+        if other.is_dir() or not other.parent.is_dir() or other == path:
+            return "nothing"
+        other.unlink(missing_ok=True)
+    if action == "bytes":
+        spoil_bytes(path, random)
+    elif action in {"cut", "grow", "empty"}:
+        size = {"cut": random.randrange(path.stat().st_size + 1), "grow": path.stat().st_size + 4096, "empty": 0}[
+            action
+        ]
+        with path.open("r+b") as file:
+            file.truncate(size)
+    elif action == "remove":
+        path.unlink()
+    elif action == "copy":
+        shutil.copy(path, other)
+    elif action == "directory":
+        other.mkdir()
+    else:
+        other.symlink_to(path if action == "link" else "nowhere")
+    return f"{action} {path.name} {other.name!r}"
+
+
+def content(path: Path) -> bytes | str | None:
+    if path.is_symlink():
+        return str(path.readlink())
+    return path.read_bytes() if path.is_file() else None
+
+
+def contents(directory: Path) -> dict[str, bytes | str | None]:
+    """All files but those that the next writer may write or remove, whatever comes of it: the lock's text and remains."""
+    paths = sorted(path for path in directory.rglob("*") if path.name != "LOCK" and path.suffix != ".tmp")
+    return {str(path): content(path) for path in paths}
+
+
+def check_error(error: Exception) -> None:
+    assert isinstance(error, OpenError), repr(error)
+    assert str(error)
+    assert str(error).isprintable()
+
+
+def read_all(directory: Path) -> list[int] | None:
+    """Return the sequences that the readers see, or None where they all refuse. They change nothing."""
+    before = contents(directory)
+    seen: list[int] | None = None
+    try:
+        seen = [record.sequence for record in iterate_records(directory) if record.is_event]
+        read_projection(directory)
+        verify(directory)
+        statistics(directory)
+    except OpenError as error:
+        check_error(error)
+        seen = None
+    assert contents(directory) == before
+    return seen
+
+
+def spoiled(queues: list[Path], base: Path, count: int) -> Iterator[tuple[Path, str]]:
+    for seed in range(count):
+        random = Random(seed)
+        directory = base / str(seed)
+        shutil.copytree(random.choice(queues), directory, symlinks=True)
+        done = [spoil(directory, random) for _ in range(random.choice((1, 1, 2, 4)))]
+        yield directory, "; ".join(done)
+        shutil.rmtree(directory)
+
+
+def test_hostile_directories(queues: list[Path], tmp_path: Path, long_form: bool) -> None:
+    count = LONG if long_form else SHORT
+    opened = refused = 0
+    for directory, done in spoiled(queues, tmp_path, count):
+        seen = read_all(directory)
+        before = contents(directory)
+        try:
+            with aq.open(directory, create=False) as queue:
+                assert seen == list(range(1, queue.sequence + 1)), done
+                command = aq.EngineResumeCommand if queue.projection.is_engine_paused() else aq.EnginePauseCommand
+                queue.submit(command(None, 2**63))
+                last = queue.sequence
+            opened += 1
+        except OpenError as error:
+            check_error(error)
+            assert {name: data for name, data in contents(directory).items() if name in before} == before, done
+            refused += 1
+            continue
+        assert read_all(directory) == list(range(1, last + 1)), done
+    assert opened > count // 10
+    assert refused > count // 10
+    ledger.record(
+        "hostile files: directories through open and the readers", count, 0, f"{opened} opened, {refused} refused"
+    )
+
+
+def test_a_lock_that_is_a_link(tmp_path: Path) -> None:
+    """Readers and writers say the same kind of thing about it."""
+    make_queue(tmp_path / "queue")
+    (tmp_path / "queue" / "LOCK").unlink()
+    (tmp_path / "queue" / "LOCK").symlink_to("elsewhere")
+    for look in (aq.open, read_projection, verify, statistics):
+        with pytest.raises(OpenIOError) as caught:
+            look(tmp_path / "queue")
+        check_error(caught.value)
