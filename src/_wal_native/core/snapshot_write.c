@@ -172,6 +172,8 @@ aqw_status aqw_snapshot_write(const aqw_io *io, const char *directory, const uin
         if (error == 0) {
             operation = "sync directory";
             error = aqw_io_sync_directory(io, snapshots);
+            /* Its own name too: an attempt that was cut short may have made it and not have come to that. */
+            if (error == 0) error = aqw_io_sync_directory(io, directory);
         }
         if (error != 0) status = io_failure(fault, operation, path, error);
     }
