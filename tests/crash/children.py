@@ -85,15 +85,17 @@ class Child:
         """End the child between any two of its instructions."""
         os.kill(self.pid, signal.SIGKILL)
 
-    def end(self) -> list[tuple[Any, ...]]:
+    def end(self, may_end_with: signal.Signals | None = None) -> list[tuple[Any, ...]]:
         """Wait for the end and return what the child has said since; see :attr:`was_killed`."""
         said = []
-        while (message := self.next()) is not None:
-            said.append(message)
-        self._told.close()
-        os.close(self._bid)
-        status = os.waitpid(self.pid, 0)[1]
-        self.was_killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+        try:
+            while (message := self.next()) is not None:
+                said.append(message)
+        finally:
+            self._told.close()
+            os.close(self._bid)
+            status = os.waitpid(self.pid, 0)[1]
+        self.was_killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) in (signal.SIGKILL, may_end_with)
         assert self.was_killed or status == 0, f"the child ended with wait status {status}"
         return said
 

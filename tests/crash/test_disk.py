@@ -28,6 +28,7 @@ from kernel import Disk, unmount, with_own_mounts
 from model import Model
 from plans import Plan, Step, filling_plan
 from queue_tools import SMALL, replayed, state_of, task_create
+from scenes import Scene, numbered, play, scenes, some
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 
@@ -66,18 +67,55 @@ class Witness(Line):
 
 @pytest.mark.parametrize("kind", ["ext4", "xfs"])
 def test_what_was_acknowledged_is_on_the_disk(tmp_path: Path, kind: str, long_form: bool) -> None:
-    def work(line: Line) -> None:
-        disk = Disk(tmp_path, kind)
-        for seed in range(8 if long_form else 1):
-            plan = Plan(Random(seed), Model(), 60 if long_form else 15)
+    def one_queue(seed: int) -> int:
+        def work(line: Line) -> None:
+            disk = Disk(tmp_path, kind)
+            plan = Plan(Random(seed), Model(), 40 if long_form else 12)
             witness = Witness(disk, plan)
             CarefulUser(disk.path / "queue", plan, witness).live()
             assert witness.said[-1] == ("finished",)
             line.say(witness.losses)
-            shutil.rmtree(disk.path / "queue")
 
-    losses = sum(number for (number,) in with_own_mounts(work))
+        ((losses,),) = with_own_mounts(work)
+        return int(losses)
+
+    losses = sum(one_queue(seed) for seed in range(12 if long_form else 1))
     ledger.record("power loss", losses, 0, f"a real {kind}, after every acknowledgement")
+
+
+def test_power_loss_at_every_system_call(tmp_path: Path, long_form: bool) -> None:
+    """The process ends before a call of the user's thread, and with it all that the kernel was not told to keep."""
+
+    def one_scene(index: int, first: int, last: int) -> int:
+        def work(line: Line) -> None:
+            with scenes() as all_scenes:
+                scene, disk = all_scenes[index], Disk(tmp_path)
+                strikes = numbered(play(scene, disk.path / "quiet", disk.base / "log").calls)
+                if first >= len(strikes):
+                    return
+                for call, number in some(strikes[first:last], 4, seed=3, all_of_them=long_form):
+                    line.say(loses_power(disk, scene, call, number))
+
+        return sum(killed for (killed,) in with_own_mounts(work))
+
+    for index, name in enumerate(SCENES_OF_POWER_LOSS):
+        parts = [(first, first + 100) for first in range(0, 500, 100)] if long_form else [(0, 1000)]
+        losses = sum(one_scene(index, *part) for part in parts)
+        assert losses >= 3
+        ledger.record("power loss", losses, 0, f"a real ext4, before every system call, {name}")
+
+
+SCENES_OF_POWER_LOSS = ("from nothing", "after a kill", "ring not mapped")
+
+
+def loses_power(disk: Disk, scene: Scene, call: str, number: int) -> bool:
+    """Kill the user at one call, and look at what is on the disk. Whether it came to that."""
+    path = disk.path / f"{call}-{number}"
+    outcome = play(scene, path, disk.base / "log", "-e", f"inject={call}:signal=SIGKILL:when={number}", prepared=disk.write_back)
+    with power_lost(disk) as found:
+        check_kept(found / path.name, scene.plan, last_acknowledged(outcome.said, "immediate"), goes_on=False)
+    shutil.rmtree(path, ignore_errors=True)  # it may not have come to that
+    return outcome.was_killed
 
 
 # --- Syncs that fail once --------------------------------------------------------------------------------------------
@@ -194,17 +232,16 @@ def reopened_as_the_disk_has_it(disk: Disk, path: Path, plan: Plan, durable: int
 
 
 def test_a_sync_that_fails_while_pages_are_lost(tmp_path: Path, long_form: bool) -> None:
-    rooms = range(0, 60 * 1024, 4096 if long_form else 20 * 1024)
-    seeds = range(10 if long_form else 2)
-
-    def work(line: Line) -> None:
-        disk = Disk(tmp_path)
-        for seed in seeds:
-            for room in rooms:
+    def one_disk(seed: int) -> list[FailedSync]:
+        def work(line: Line) -> None:
+            disk = Disk(tmp_path)
+            for room in range(0, 60 * 1024, 4096 if long_form else 20 * 1024):
                 line.say(*one_failed_sync(disk, seed, room, writes_back=seed % 2 == 1))
                 shutil.rmtree(disk.path / f"queue-{seed}-{room}")
 
-    outcomes = [FailedSync(*outcome) for outcome in with_own_mounts(work)]
+        return [FailedSync(*outcome) for outcome in with_own_mounts(work)]
+
+    outcomes = [outcome for seed in range(10 if long_form else 2) for outcome in one_disk(seed)]
     failed, lost = sum(outcome.failed for outcome in outcomes), sum(outcome.lost > 0 for outcome in outcomes)
     assert failed > len(outcomes) // 2
     assert lost > len(outcomes) // 2

@@ -123,15 +123,18 @@ void aqw_ring_set_durable(const aqw_io *io, aqw_ring *ring, uint64_t sequence) {
 
 static aqw_status load_header(const aqw_io *io, int64_t handle, const char *path, aqw_ring_image *image, aqw_fault *fault) {
     uint8_t header[AQW_RING_HEADER_SIZE], slots[2][16];
-    size_t done = 0;
+    size_t done = 0, first = 0, second = 0;
     uint64_t file_size = 0;
     int error = io->size(io->context, handle, &file_size);
     if (error != 0) return aqw_fault_io(fault, "size", path, error);
     if (file_size < AQW_RING_DATA) return aqw_fault_corrupt(fault, AQW_REASON_FILE_SIZE, path, 0, file_size);
     error = aqw_io_read_all(io, handle, 0, header, sizeof header, &done);
-    if (error == 0) error = aqw_io_read_all(io, handle, AQW_RING_SLOT_FIRST, slots[0], sizeof slots[0], &done);
-    if (error == 0) error = aqw_io_read_all(io, handle, AQW_RING_SLOT_SECOND, slots[1], sizeof slots[1], &done);
+    if (error == 0) error = aqw_io_read_all(io, handle, AQW_RING_SLOT_FIRST, slots[0], sizeof slots[0], &first);
+    if (error == 0) error = aqw_io_read_all(io, handle, AQW_RING_SLOT_SECOND, slots[1], sizeof slots[1], &second);
     if (error != 0) return aqw_fault_io(fault, "read", path, error);
+    /* The file had that size a moment ago. */
+    if (done != sizeof header || first != sizeof slots[0] || second != sizeof slots[1])
+        return aqw_fault_corrupt(fault, AQW_REASON_FILE_SIZE, path, 0, 0);
     if (memcmp(header, magic, sizeof magic) != 0) return aqw_fault_corrupt(fault, AQW_REASON_HEADER_INVALID, path, 0, 0);
     if (aqw_load_u32(header + 8) > AQW_FORMAT_VERSION) {
         aqw_fault_set(fault, AQW_UNSUPPORTED_FORMAT, path);
