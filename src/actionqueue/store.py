@@ -28,7 +28,7 @@ from actionqueue.errors import (
     ValidationError,
     WriterError,
 )
-from actionqueue.events import Event
+from actionqueue.events import Event, RunsPurged
 from actionqueue.mapping import applied_of, event_of
 from actionqueue.outcomes import MutationOutcome
 from actionqueue.projection import Projection
@@ -40,6 +40,9 @@ from actionqueue.validation import validate
 __all__ = ["ActionQueue", "Batch", "open"]
 
 IMMEDIATE = DurabilityPolicy.IMMEDIATE
+
+PURGE_ROWS = 2048
+"""Rows that retention looks at while it holds the lane."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -350,12 +353,12 @@ class ActionQueue:
 
     def _purge(self, cutoff: int) -> tuple[int, int]:
         """Forget what ended at or before the cutoff, a slice at a time, and return how many runs and tasks that were."""
-        runs, tasks, cursor = 0, 0, 0
-        while cursor is not None:
+        runs, tasks, place = 0, 0, 0
+        while True:
             with self._lane:
                 self._enter_lane()
                 try:
-                    run_ids, task_ids, cursor = self._projection.find_finished(cutoff, cursor)
+                    run_ids, task_ids, place = self._projection.find_finished(cutoff, PURGE_ROWS, place)
                     if run_ids or task_ids:
                         self._log.submit(RunsPurged(self.sequence + 1, tuple(run_ids), tuple(task_ids), now()))
                 except WriterError as error:
@@ -364,7 +367,8 @@ class ActionQueue:
                     self._in_lane = False
             runs += len(run_ids)
             tasks += len(task_ids)
-        return runs, tasks
+            if place == 0:
+                return runs, tasks
 
     def _bytes_appended(self) -> int:
         return int(self._log.stats()["appended_bytes"])
