@@ -368,7 +368,9 @@ class ActionQueue:
             runs += len(run_ids)
             tasks += len(task_ids)
             if place == 0:
-                return runs, tasks
+                break
+        self._wait_durable(None)  # a snapshot holds what is durable
+        return runs, tasks
 
     def _bytes_appended(self) -> int:
         return int(self._log.stats()["appended_bytes"])
