@@ -6,12 +6,13 @@ PYTEST_FLAGS ?= -n 2
 
 SOURCES := pyproject.toml setup.py MANIFEST.in README.md $(shell find src -name '*.py' -o -name '*.pyi' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.c' -o -name '*.h')
 
-.PHONY: help demo test test-faults lint sanitize install-check compare clean
+.PHONY: help demo test test-faults lint sanitize install-check compare system-packages clean
 
 help:
 	@echo "make demo           build, then run a real scheduler over the standard library, kill it, and prove nothing was lost"
 	@echo "make test           build, then run the tests (minutes)"
 	@echo "make test-faults    the long forms of the tests of the fault model, and a table of what they tried"
+	@echo "make system-packages  as root on Debian: strace and the file systems that the tests of the fault model make"
 	@echo "make lint           ruff, mypy, the type stubs against the modules, C warnings as errors"
 	@echo "make sanitize       the C core's tests under the address and undefined-behaviour sanitizers"
 	@echo "make install-check  wheel, sdist and editable install in new environments, with PYTHON=... (default python3)"
@@ -39,6 +40,11 @@ demo: $(VENV)/installed
 
 test: $(VENV)/installed $(VENV)/test-tools
 	$(BIN)/python -m pytest $(PYTEST_FLAGS)
+
+# What the tests with a real kernel run (Debian's names); they fail without it, and say so.
+system-packages:
+	apt-get update -q
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends strace e2fsprogs xfsprogs mount util-linux
 
 # The table is printed in any case; the target fails where a test or a row does.
 test-faults: $(VENV)/installed $(VENV)/test-tools
