@@ -16,12 +16,14 @@ help:
 	@echo "make sanitize       the C core's tests under the address and undefined-behaviour sanitizers"
 	@echo "make fuzz           each fuzz target for FUZZ_SECONDS (default 60), and a table; make fuzz-corpus keeps what was found"
 	@echo "make valgrind       the fuzz corpora and the threads' stress program under memcheck"
-	@echo "make system-packages  what the targets above need besides Python and a C compiler (Debian, as root)"
+	@echo "make system-packages  what the targets need besides Python, make and a C compiler (Debian, as root)"
 	@echo "make install-check  wheel, sdist and editable install in new environments, with PYTHON=... (default python3)"
 	@echo "make clean          remove what was built"
 
-# clang and valgrind: make fuzz, make valgrind
-SYSTEM_PACKAGES := clang-14 libclang-rt-14-dev llvm-14 valgrind
+# Debian's names. Without them the tests that need them fail, and say so.
+TEST_PACKAGES := strace e2fsprogs xfsprogs mount util-linux
+FUZZ_PACKAGES := clang-14 libclang-rt-14-dev llvm-14 valgrind
+SYSTEM_PACKAGES ?= $(TEST_PACKAGES) $(FUZZ_PACKAGES)
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -77,7 +79,8 @@ valgrind:
 	$(PYTHON) tests/fuzz/run.py valgrind $(FUZZ_TARGETS)
 
 system-packages:
-	apt-get install --yes --no-install-recommends $(SYSTEM_PACKAGES)
+	apt-get update -q
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $(SYSTEM_PACKAGES)
 
 install-check:
 	sh tests/package/install_check.sh $(PYTHON)

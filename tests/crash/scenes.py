@@ -1,8 +1,8 @@
 """What is traced, and struck by strace: sessions of a careful user.
 
 The user's own thread from the creation of the queue, through commands of both durabilities, batches, rotations, closing and
-opening again; the same from what a kill left behind; the same where the ring cannot be mapped; and the thread that prepares
-segments.
+opening again; the same from what a kill left behind; the same where the ring cannot be mapped; the same with snapshots and
+compactions; and the thread that prepares segments.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ class Scene(NamedTuple):
     plan: Plan
     left_behind: Path | None
     of_preparing_thread: bool = False
+    compacts_every: int = 0
     always: tuple[str, ...] = ()
     """strace options for every run."""
 
@@ -52,7 +53,7 @@ def scenes() -> Iterator[list[Scene]]:
         left = made / "left"
 
         def be_killed(line: Line) -> None:
-            queue = aq.open(left, **SMALL)
+            queue = aq.open(left, compaction=None, **SMALL)
             for step in first.steps:
                 step._replace(durability="deferred").submit(queue)
             os.kill(os.getpid(), signal.SIGKILL)
@@ -63,6 +64,7 @@ def scenes() -> Iterator[list[Scene]]:
             Scene("from nothing", filling_plan(2, 16, large=15), None),
             Scene("after a kill", filling_plan(3, 4, first.ends[max(first.ends)], large=5), left),
             Scene("ring not mapped", filling_plan(5, 10, large=10), None, always=("-e", "inject=fstatfs:error=ENOSYS")),
+            Scene("with compactions", filling_plan(6, 6, large=18), None, compacts_every=6),
             Scene("preparing thread", filling_plan(4, 1, large=20), None, of_preparing_thread=True),
         ]
 
@@ -73,7 +75,7 @@ class Outcome(NamedTuple):
     calls: list[tuple[str, str]]
 
 
-def other_threads() -> list[int]:
+def preparing_threads() -> list[int]:
     return [int(entry.name) for entry in Path("/proc/self/task").iterdir() if int(entry.name) != os.getpid()]
 
 
@@ -88,11 +90,12 @@ def play(scene: Scene, path: Path, log: Path, *options: str, prepared: Callable[
         prepared()
 
     def live(line: Line) -> None:
-        user = PatientUser if scene.of_preparing_thread else CarefulUser
         line.say("thread", os.getpid())
         if not scene.of_preparing_thread:
             line.wait()
-        user(path, scene.plan, line).live()
+        user = (PatientUser if scene.of_preparing_thread else CarefulUser)(path, scene.plan, line)
+        user.compacts_every = scene.compacts_every
+        user.live()
 
     child = Child(live)
     (thread,) = child.expect("thread")
@@ -115,7 +118,7 @@ class PatientUser(CarefulUser):
 
     def _submits(self, queue: aq.ActionQueue, step: Step) -> bool:
         submits = super()._submits(queue, step)
-        for thread in other_threads():
+        for thread in preparing_threads():
             while is_awake(thread):
                 os.sched_yield()
             if not self.is_traced:
@@ -148,3 +151,8 @@ def some(things: Sequence[T], wanted: int, seed: int, *, all_of_them: bool) -> l
     if all_of_them or len(things) <= wanted:
         return list(things)
     return Random(seed).sample(things, wanted)
+
+
+def worth_it(strikes: list[tuple[str, int]]) -> list[tuple[str, int]]:
+    """Leave out most of the calls that walk along a path, name by name: there are many, and nothing happens between them."""
+    return [(call, number) for call, number in strikes if call not in ("openat", "close") or number % 4 == 0]

@@ -57,7 +57,7 @@ def fills_up(tmpfs: Tmpfs, size: str, plan: Plan) -> str:
     path = tmpfs.path / "queue"
     tmpfs.resize(size)
     try:
-        queue = aq.open(path, **SMALL)
+        queue = aq.open(path, compaction=None, **SMALL)
     except OpenIOError as error:
         assert error.errno == errno.ENOSPC
         assert error.written is Written.NO
@@ -125,7 +125,7 @@ def left_by_a_kill(path: Path, plan: Plan) -> int:
     """Let a process do the plan and be killed; returns the last sequence, most of which is in the ring only."""
 
     def live(line: Line) -> None:
-        queue = aq.open(path, **SMALL)
+        queue = aq.open(path, compaction=None, **SMALL)
         for step in plan.steps:
             line.say(step._replace(durability="deferred").submit(queue))
         os.kill(os.getpid(), signal.SIGKILL)
@@ -144,7 +144,7 @@ def opens_at_last(tmpfs: Tmpfs, plan: Plan, *, of_files: bool) -> int:
             f"size=16m,nr_inodes={tmpfs.used_files() + refused}" if of_files else f"size={tmpfs.used() + refused * PAGE},nr_inodes=1k"
         )
         try:
-            queue = aq.open(path, **SMALL)
+            queue = aq.open(path, compaction=None, **SMALL)
         except OpenIOError as error:
             assert error.errno == errno.ENOSPC
             after = verify(path)

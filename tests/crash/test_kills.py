@@ -24,6 +24,7 @@ from actionqueue.jsonform.projection import projection_to_json
 from children import Child, Line
 from model import Model
 from queue_tools import SMALL, state_of
+from scenes import in_memory
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 
@@ -54,7 +55,7 @@ class Writer:
             for commands in self.one_life():
                 self.submit(commands)
             if self.random.random() < 0.1:
-                self.queue.sync()
+                self.random.choice((self.queue.sync, self.queue.snapshot))()
 
     def submit(self, commands: list[aq.MutationCommand]) -> None:
         durability = self.random.choice(("immediate", "deferred", "deferred"))
@@ -95,7 +96,7 @@ class Writer:
 
 
 def life_of(path: Path, round_number: int, line: Line) -> None:
-    with aq.open(path, **SMALL) as queue:
+    with aq.open(path, compaction=None, **SMALL) as queue:
         line.say("opened")
         writers = [Writer(queue, line, round_number, number) for number in range(THREADS)]
         threads = [threading.Thread(target=writer.live) for writer in writers]
@@ -120,9 +121,11 @@ def kill_once(path: Path, round_number: int, random: Random) -> list[Acknowledge
 
 
 def found_in(path: Path) -> tuple[Model, dict[int, int], Counter[int]]:
-    """Return the state that the log adds up to, the mark at each sequence, and how often each mark was found."""
+    """Return the state that the whole log adds up to, the mark at each sequence, and how often each mark was found."""
     model, marks = Model(), {}
-    for record in iterate_records(path):
+    with in_memory() as made:
+        records = list(iterate_records(shutil.copytree(path, made / "log", ignore=shutil.ignore_patterns("snapshots"))))
+    for record in records:
         if record.is_event:
             event = record.event()
             assert event.sequence == model.latest_sequence + 1
@@ -140,14 +143,14 @@ def check_found(path: Path, told: list[Acknowledgement]) -> None:
     assert all(counts[mark] == mark % 4 for mark in counts), "a batch was torn, or is there twice"
     state = projection_to_json(read_projection(path))
     assert state == model.to_json()
-    with aq.open(path, **SMALL) as queue:
+    with aq.open(path, compaction=None, **SMALL) as queue:
         assert queue.sequence == model.latest_sequence
         assert state_of(queue) == state
 
 
 def test_a_loaded_writer_that_is_killed_at_random_instants(tmp_path: Path, long_form: bool) -> None:
     random = Random(11)
-    kills, acknowledged, rotations = (520, 0, 0) if long_form else (15, 0, 0)
+    kills, acknowledged, rotations, snapshots = 520 if long_form else 10, 0, 0, 0
     told: list[Acknowledgement] = []
     path = tmp_path / "queue"
     for number in range(kills):
@@ -159,7 +162,9 @@ def test_a_loaded_writer_that_is_killed_at_random_instants(tmp_path: Path, long_
         acknowledged += len(new)
         if told or (path / "ring").exists():
             check_found(path, told)
+            snapshots += len(list(path.glob("snapshots/*.snap")))
             rotations += len(list((path / "wal").glob("*.log"))) - 1
     assert acknowledged > 10 * kills
     assert rotations > kills
+    assert snapshots > kills // 2
     ledger.record("SIGKILL between any two appends", kills, 0, f"{acknowledged} acknowledgements, {THREADS} threads")

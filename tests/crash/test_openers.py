@@ -52,7 +52,7 @@ def race(path: Path, starter: Starter, races: int, line: Line) -> None:
     for number in range(1, races + 1):
         starter.wait_for(number)
         try:
-            queue = aq.open(path, **SMALL)
+            queue = aq.open(path, compaction=None, **SMALL)
         except LockedError as error:
             line.say("locked", error.pid)
             line.wait()
@@ -109,7 +109,7 @@ def test_races_of_threads(long_form: bool) -> None:
             for _ in range(races):
                 start.wait()
                 try:
-                    results.append(aq.open(path, **SMALL))
+                    results.append(aq.open(path, compaction=None, **SMALL))
                 except LockedError as error:
                     results.append(error)
                 end.wait()
@@ -142,7 +142,7 @@ def test_the_queue_goes_to_the_next_when_its_holder_is_killed(long_form: bool) -
     def hold(path: Path, line: Line) -> None:
         while True:
             try:
-                queue = aq.open(path, **SMALL)
+                queue = aq.open(path, compaction=None, **SMALL)
             except LockedError:
                 continue
             line.say("won", queue.sequence)
