@@ -5,7 +5,7 @@ The GIL is released around each C call that may do I/O, and around nothing else.
 """
 
 cimport cython
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint64_t, uintptr_t
 
 from _wal_native.codec cimport EventEncoder
 from _wal_native.core cimport *
@@ -15,7 +15,6 @@ from _wal_native.status cimport raise_status
 from _wal_native.table cimport StateTable
 
 import os
-import threading
 import weakref
 
 from actionqueue.errors import ClosedError, ForkedError, InvalidFieldError, RecordTooLarge
@@ -23,24 +22,39 @@ from actionqueue.errors import ClosedError, ForkedError, InvalidFieldError, Reco
 DEFAULT_SEGMENT_SIZE = AQW_SEGMENT_SIZE_DEFAULT
 DEFAULT_RING_SIZE = AQW_RING_SIZE_DEFAULT
 
-if aqw_fork_watch() != 0:
+# Passed by the calls that open or close descriptors, closed by a fork: a child must know every descriptor that it inherits.
+cdef aqw_gate gate
+
+if aqw_fork_watch() != 0 or aqw_gate_init(&gate) != 0:
     raise ImportError("the system does not let the library watch for forks")
 
 cdef object open_logs = weakref.WeakSet()
+cdef set dying_logs = set()     # addresses of those that are being closed because nobody refers to them any more
 
-# Held while a log is being opened or closed, and by a fork: a child must know every descriptor that it inherits.
-cdef object life_lock = threading.RLock()
+
+def close_gate():
+    """Before a fork: wait until no call is opening or closing descriptors, and let none begin."""
+    with nogil:
+        aqw_gate_close(&gate)
+
+
+def open_gate():
+    """In the parent, after the fork."""
+    aqw_gate_open(&gate)
 
 
 def abandon_all():
     """In a forked child: close the descriptors of the parent's logs, so that the child does not keep the parent's locks."""
-    life_lock.release()
+    aqw_gate_init(&gate)    # its mutex may have been another thread's
     for log in list(open_logs):
         (<Log?>log).abandon()
+    for address in dying_logs:
+        aqw_log_abandon(<aqw_log *><uintptr_t>address)
+    dying_logs.clear()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=life_lock.acquire, after_in_parent=life_lock.release, after_in_child=abandon_all)
+    os.register_at_fork(before=close_gate, after_in_parent=open_gate, after_in_child=abandon_all)
 
 
 cdef struct Lane:
@@ -67,7 +81,11 @@ cdef class Log:
         cdef aqw_fault fault
         aqw_batch_free(&self.batch)
         if self.log != NULL and self.generation == aqw_fork_generation():
-            aqw_log_close(self.log, &fault)
+            dying_logs.add(<uintptr_t>self.log)
+            # A thread that forks may be at the gate and want the GIL.
+            with nogil:
+                aqw_log_close(self.log, &fault)
+            dying_logs.discard(<uintptr_t>self.log)
             aqw_log_free(self.log)
 
     cdef int check(self) except -1:
@@ -247,9 +265,8 @@ cdef class Log:
         cdef aqw_fault fault
         cdef aqw_status status
         self.check()
-        with life_lock:
-            with nogil:
-                status = aqw_log_close(self.log, &fault)
+        with nogil:
+            status = aqw_log_close(self.log, &fault)
         if status != AQW_OK:
             raise_close_fault(status, &fault)
 
@@ -307,11 +324,12 @@ def open_log(str directory, StateTable table not None, *, bint may_create, uint6
     options.may_create = may_create
     options.holder = holder_text
     options.progress = NULL if progress is None else progress.progress
-    with life_lock:
-        with nogil:
-            status = aqw_recover(aqw_io_system(), c_path, &options, table.table, &log.log, &report, &fault)
-        if status == AQW_OK:
-            open_logs.add(log)
+    options.log.gate = &gate
+    open_logs.add(log)      # first, so that a fork right behind the call knows it
+    with nogil:
+        aqw_gate_enter(&gate)
+        status = aqw_recover(aqw_io_system(), c_path, &options, table.table, &log.log, &report, &fault)
+        aqw_gate_leave(&gate)
     if status != AQW_OK:
         raise_open_fault(&fault)
     return log, report_fields(&report)

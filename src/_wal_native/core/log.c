@@ -278,6 +278,7 @@ static int needs_sync(const aqw_log *log) {
 aqw_status aqw_log_close(aqw_log *log, aqw_fault *fault) {
     aqw_status status = AQW_OK;
     if (atomic_load(&log->state) == LOG_CLOSED) return AQW_OK;
+    aqw_gate_enter(log->options.gate);
     aqw_log_prepare_stop(log);
     aqw_log_sync_acquire(log);
     aqw_mutex_lock(&log->drain_mutex);
@@ -296,6 +297,7 @@ aqw_status aqw_log_close(aqw_log *log, aqw_fault *fault) {
     aqw_mutex_unlock(&log->append_mutex);
     aqw_mutex_unlock(&log->drain_mutex);
     aqw_log_sync_release(log);
+    aqw_gate_leave(log->options.gate);
     return status;
 }
 

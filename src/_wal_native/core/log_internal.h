@@ -4,6 +4,7 @@
 
 #include <stdatomic.h>
 
+#include "gate.h"
 #include "limits.h"
 #include "log.h"
 #include "thread.h"
