@@ -35,7 +35,14 @@ def directory() -> Iterator[Path]:
 
 def test_forks_under_load(directory: Path, long_form: bool) -> None:
     forks = 1000 if long_form else 15
-    program = [sys.executable, "-W", "error::ResourceWarning", str(PROGRAMS / "forks_under_load.py"), str(directory), str(forks)]
+    program = [
+        sys.executable,
+        "-W",
+        "error::ResourceWarning",
+        str(PROGRAMS / "forks_under_load.py"),
+        str(directory),
+        str(forks),
+    ]
     ended = subprocess.run(program, capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stderr) == (0, "")
     ended_well, sequence = map(int, ended.stdout.split())
@@ -65,7 +72,7 @@ def test_a_program_that_is_started_inherits_nothing(tmp_path: Path, way: str) ->
         with (tmp_path / "said").open("w+") as said:
             if way.startswith("subprocess"):
                 hook = (lambda: None) if "hook" in way else None
-                subprocess.run(program, stdout=said, check=True, close_fds=False, preexec_fn=hook)  # noqa: PLW1509
+                subprocess.run(program, stdout=said, check=True, close_fds=False, preexec_fn=hook)
             elif way == "posix_spawn":
                 redirect = [(os.POSIX_SPAWN_DUP2, said.fileno(), 1)]
                 child = os.posix_spawn(program[0], program, os.environ, file_actions=redirect)
@@ -74,7 +81,7 @@ def test_a_program_that_is_started_inherits_nothing(tmp_path: Path, way: str) ->
                 child = os.fork()
                 if child == 0:
                     os.dup2(said.fileno(), 1)
-                    os.execv(program[0], program)
+                    os.execv(program[0], program)  # noqa: S606
                 assert os.waitpid(child, 0)[1] == 0
             said.seek(0)
             assert said.read() == "[]\n"
