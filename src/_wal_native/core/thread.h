@@ -60,6 +60,7 @@ static inline int aqw_thread_start(aqw_thread *thread, void *(*run)(void *), voi
     *thread = (HANDLE)handle;
     return 0;
 }
+static inline uint64_t aqw_thread_self(void) { return GetCurrentThreadId(); }
 static inline void aqw_thread_join(aqw_thread thread) {
     (void)WaitForSingleObject(thread, INFINITE);
     (void)CloseHandle(thread);
