@@ -40,11 +40,8 @@
 /* Runs and tasks that one event purges, together. */
 #define AQW_PURGE_COUNT_MAX 4096
 
-/* One item of a table's image (table_image.h): the fields before its bytes, and the whole. */
-#define AQW_IMAGE_FIELDS_SIZE_MAX 1024
+/* One item of a table's image (table_image.h). */
 #define AQW_IMAGE_ITEM_SIZE_MAX 16778239
-/* What an image groups: steps of a run's history, dependencies. */
-#define AQW_IMAGE_GROUP_COUNT_MAX 64
 
 /* A queue's directory, as a path, with the longest name inside it; and the room that is kept for that name. */
 #define AQW_PATH_SIZE_MAX 4096

@@ -76,6 +76,9 @@
 #include "status.h"
 #include "table.h"
 
+#define AQW_IMAGE_FIELDS_SIZE_MAX 1024
+#define AQW_IMAGE_GROUP_COUNT_MAX 64
+
 #define AQW_IMAGE_HEAD 1
 #define AQW_IMAGE_TASK 2
 #define AQW_IMAGE_RUN 3
