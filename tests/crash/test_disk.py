@@ -150,6 +150,8 @@ def test_the_kernel_reports_a_lost_page_once(tmp_path: Path) -> None:
 LARGER = {"segment_size": 2**18, "ring_size": 65536}
 """So large a segment that records meet the failure before the next segment does."""
 
+FAILURES_OF_A_DISK = ("LogWriteError", "LogSpaceError", "LogCloseError", "OpenIOError")
+
 
 class Unlucky(CarefulUser):
     """Meets a change of his disk before one of his steps, and looks around after the first failure."""
@@ -197,7 +199,7 @@ def one_failed_sync(disk: Disk, seed: int, room: int, *, writes_back: bool) -> F
     Unlucky(path, plan, notes, at=Random(room).randrange(4, 16), change=run_out, options=LARGER).live()
     failed = failures(notes.said)
     for what, name, number, _ in failed:
-        assert name in ("LogWriteError", "LogSpaceError", "OpenIOError"), failed
+        assert name in FAILURES_OF_A_DISK, failed
         assert number in (errno.ENOSPC, errno.EIO, errno.EROFS), (what, failed)
     disk.make_room()
     durable, told = last_acknowledged(notes.said, "immediate"), last_acknowledged(notes.said)
@@ -287,7 +289,7 @@ def one_end(disk: Disk, at: int, change: Callable[[Disk], None], expected: int) 
     plan, notes = filling_plan(at, 6, large=16, size=9_000), Notes()
     Unlucky(path, plan, notes, at=at, change=lambda: change(disk), options=LARGER).live()
     ((what, name, number, _),) = failures(notes.said)
-    assert name in ("LogWriteError", "LogSpaceError", "OpenIOError")
+    assert name in FAILURES_OF_A_DISK
     assert number == expected
     with pytest.raises(OpenIOError) as refusal:
         aq.open(path)
