@@ -1,7 +1,7 @@
 """A disk that loses what was not synced, and one that fails while the kernel goes on: ext4 on a loop device, as root.
 
-The disk's file never holds what is only in the page cache. So a copy of it, mounted anew, is what a power loss leaves, and the
-difference between what a reader sees and what the disk has after a failed sync.
+The disk's file never holds what is only in the page cache. So a copy of it, mounted anew, is what a power loss leaves,
+and shows what the disk does not have after a failed sync, though a reader still sees it.
 """
 
 from __future__ import annotations
@@ -111,7 +111,9 @@ SCENES_OF_POWER_LOSS = ("from nothing", "after a kill", "ring not mapped", "with
 def loses_power(disk: Disk, scene: Scene, call: str, number: int) -> bool:
     """Kill the user at one call, and look at what is on the disk. Whether it came to that."""
     path = disk.path / f"{call}-{number}"
-    outcome = play(scene, path, disk.base / "log", "-e", f"inject={call}:signal=SIGKILL:when={number}", prepared=disk.write_back)
+    outcome = play(
+        scene, path, disk.base / "log", "-e", f"inject={call}:signal=SIGKILL:when={number}", prepared=disk.write_back
+    )
     with power_lost(disk) as found:
         check_kept(found / path.name, scene.plan, last_acknowledged(outcome.said, "immediate"), goes_on=False)
     shutil.rmtree(path, ignore_errors=True)  # it may not have come to that
@@ -248,7 +250,9 @@ def test_a_sync_that_fails_while_pages_are_lost(tmp_path: Path, long_form: bool)
     assert failed > len(outcomes) // 2
     assert lost > len(outcomes) // 2
     ledger.record('fsync fails, then "succeeds"', failed, 0, f"pages lost behind it {lost} times")
-    ledger.record("reopening after a failed fsync", len(outcomes), 0, "replay before = after dropping caches = after a power loss")
+    ledger.record(
+        "reopening after a failed fsync", len(outcomes), 0, "replay before = after dropping caches = after a power loss"
+    )
 
 
 # --- File systems that go away ---------------------------------------------------------------------------------------
