@@ -1,6 +1,6 @@
 """Plans: steps that a queue accepts, made beforehand, and the state after each of them.
 
-A child that is killed or whose calls fail does the steps; its test knows them too, and so what must be found afterwards.
+A child that is killed or whose calls fail does the steps; its test knows them too, and so what must be found later.
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ class Plan:
             is_batch = random.random() < 0.3
             commands = self.acceptable(source, ahead, random.randrange(2, 12) if is_batch else 1)
             if random.random() < large_share:
-                large = aq.TaskCreateCommand(None, aq.TaskSpec(payload=random.randbytes(random.choice(PAYLOAD_SIZES))), 1)
+                large = aq.TaskCreateCommand(
+                    None, aq.TaskSpec(payload=random.randbytes(random.choice(PAYLOAD_SIZES))), 1
+                )
                 apply(ahead, [large])
                 commands.append(large)
             is_batch = is_batch or len(commands) > 1

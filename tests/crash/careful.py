@@ -1,7 +1,7 @@
 """A user of the queue who writes down what he is told, checks every promise that an error makes, and tries again.
 
-Shared by the tests in which a real kernel fails or ends a process: the user runs in the process that is struck, and his parent
-compares what he was told with what is found afterwards.
+Shared by the tests in which a real kernel fails or ends a process: the user runs in the process that is struck, and
+his parent compares what he was told with what is found afterwards.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ SYNC_EVERY = 3
 class CarefulUser:
     """Does a plan's steps, one after the other, in sessions that end with a close, a failure or the process."""
 
-    def __init__(self, path: Path, plan: Plan, line: Line, *, failures_max: int = 2, options: dict[str, int] | None = None) -> None:
+    def __init__(
+        self, path: Path, plan: Plan, line: Line, *, failures_max: int = 2, options: dict[str, int] | None = None
+    ) -> None:
         self.path, self.plan, self.line = path, plan, line
         self.options = SMALL if options is None else options
         self.failures_left = failures_max
@@ -63,7 +65,7 @@ class CarefulUser:
         self.line.say("gave up")
 
     def _session(self, queue: aq.ActionQueue) -> bool:
-        """Go on where the log ends, to a close on the way or to the plan's end. Whether the plan is done and the queue closed."""
+        """Go on where the log ends, to a close on the way or to the plan's end. Whether all is done and closed."""
         assert queue.sequence in self.plan.states, "a batch was torn"
         first = self.sequences.index(queue.sequence)
         last = self.closes_after if first < self.closes_after else len(self.plan.steps)
@@ -174,7 +176,11 @@ class CarefulUser:
 
 def last_acknowledged(said: list[tuple[Any, ...]], *durabilities: str) -> int:
     """Return the last sequence that the user was told is as durable as one of these; all of them by default."""
-    told = [message[1] for message in said if message[0] == "acknowledged" and (not durabilities or message[2] in durabilities)]
+    told = [
+        message[1]
+        for message in said
+        if message[0] == "acknowledged" and (not durabilities or message[2] in durabilities)
+    ]
     told += [message[1] for message in said if message[0] in ("opened", "closed")]
     return max(told, default=0)
 
@@ -192,7 +198,7 @@ def state_found(path: Path) -> dict[str, Any]:
 
 
 def check_kept(path: Path, plan: Plan, at_least: int, *, goes_on: bool = True) -> int:
-    """The log is a gap-free prefix of the plan that holds what was acknowledged; two ways of reading it agree; it goes on.
+    """The log is a gap-free prefix of the plan with all that was acknowledged; two ways to read it agree; it goes on.
 
     Returns the sequence at which the log was found to end.
     """

@@ -1,4 +1,4 @@
-"""Forked children that say what they were told, in case they do not live to tell it later, and wait where they are bidden."""
+"""Forked children that say what they were told, as they may not live to tell later, and wait where bidden."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def need(*programs: str) -> None:
 def need_root() -> None:
     """Fail, and say what to do, without the right to mount."""
     if os.geteuid() != 0:
-        pytest.fail("this test mounts file systems; run it as root, or leave it out with `-m 'not root'`")
+        pytest.fail("this test mounts file systems or changes its user: run it as root")
 
 
 # --- System calls ----------------------------------------------------------------------------------------------------
@@ -96,8 +96,8 @@ def own_mounts() -> None:
 class Disk:
     """A file system on a loop device, whose disk is a sparse file on a tmpfs that can be filled up.
 
-    The disk's file holds what has reached the device and nothing of the page cache, so a copy of it is what a power loss
-    leaves. While the tmpfs is full, blocks of the disk that were never written, or were given back, cannot be.
+    The disk's file holds what has reached the device and nothing of the page cache, so a copy of it is what a power
+    loss leaves. While the tmpfs is full, blocks of the disk that were never written, or were given back, cannot be.
     """
 
     # The kernel must not write anything back on its own: only what is synced counts. A copy has the original's UUID.
@@ -120,7 +120,7 @@ class Disk:
 
     def attach(self, image: Path, path: Path) -> None:
         mount("-o", self.options, image, path)
-        # Linux 6.18 takes a request that was written in part for written: so one page, which is one block, to a request.
+        # Linux 6.18 takes a request that was written in part for written: so one page, one block, to a request.
         Path("/sys/block", self.device_of(path), "queue/max_sectors_kb").write_text("4")
 
     def lose_the_cache(self) -> None:
@@ -134,11 +134,11 @@ class Disk:
         return Path(found.stdout.strip()).name
 
     def write_back(self) -> None:
-        """Let the kernel write everything back that it has not written yet, as it may at any time; failures go unheard."""
+        """Let the kernel write back all that it has not written yet, as it may at any time; failures go unheard."""
         subprocess.run(["sync", "-f", str(self.path)], check=False, stderr=subprocess.DEVNULL)
 
     def give_back_zeros(self) -> None:
-        """Take back the memory of every block of the disk that holds zeros only: the disk promised it, and may not have it."""
+        """Take back the memory of every block of the disk that holds zeros only: promised, and maybe not there."""
         self.write_back()
         subprocess.run(["fallocate", "--dig-holes", str(self.image)], check=True)
 

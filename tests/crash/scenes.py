@@ -1,8 +1,8 @@
 """What is traced, and struck by strace: sessions of a careful user.
 
-The user's own thread from the creation of the queue, through commands of both durabilities, batches, rotations, closing and
-opening again; the same from what a kill left behind; the same where the ring cannot be mapped; the same with snapshots and
-compactions; and the thread that prepares segments.
+The user's own thread from the creation of the queue, through commands of both durabilities, batches, rotations, closing
+and opening again; the same from what a kill left behind; the same where the ring cannot be mapped; the same with
+snapshots and compactions; and the thread that prepares segments.
 """
 
 from __future__ import annotations
@@ -80,9 +80,9 @@ def preparing_threads() -> list[int]:
 
 
 def play(scene: Scene, path: Path, log: Path, *options: str, prepared: Callable[[], None] = lambda: None) -> Outcome:
-    """Let a careful user live the scene in a child that is traced. What is at the path is replaced by what the scene begins with.
+    """Let a careful user live the scene in a child that is traced.
 
-    `prepared` is called when that is there.
+    What is at the path is replaced by what the scene begins with. `prepared` is called when that is there.
     """
     shutil.rmtree(path, ignore_errors=True)
     if scene.left_behind is not None:
@@ -112,7 +112,7 @@ def play(scene: Scene, path: Path, log: Path, *options: str, prepared: Callable[
 
 
 class PatientUser(CarefulUser):
-    """Lets the thread that prepares segments do so before he goes on, and lets his parent trace it as soon as it runs."""
+    """Lets the preparing thread do its work before he goes on, and lets his parent trace it as soon as it runs."""
 
     is_traced = False
 
@@ -154,5 +154,5 @@ def some(things: Sequence[T], wanted: int, seed: int, *, all_of_them: bool) -> l
 
 
 def worth_it(strikes: list[tuple[str, int]]) -> list[tuple[str, int]]:
-    """Leave out most of the calls that walk along a path, name by name: there are many, and nothing happens between them."""
+    """Leave out most of the calls that walk along a path, name by name: they are many, with nothing between them."""
     return [(call, number) for call, number in strikes if call not in ("openat", "close") or number % 4 == 0]

@@ -1,7 +1,7 @@
 """A disk that loses what was not synced, and one that fails while the kernel goes on: ext4 on a loop device, as root.
 
-The disk's file never holds what is only in the page cache. So a copy of it, mounted anew, is what a power loss leaves, and the
-difference between what a reader sees and what the disk has after a failed sync.
+The disk's file never holds what is only in the page cache. So a copy of it, mounted anew, is what a power loss leaves,
+and shows what the disk does not have after a failed sync, though a reader still sees it.
 """
 
 from __future__ import annotations
@@ -111,7 +111,9 @@ SCENES_OF_POWER_LOSS = ("from nothing", "after a kill", "ring not mapped", "with
 def loses_power(disk: Disk, scene: Scene, call: str, number: int) -> bool:
     """Kill the user at one call, and look at what is on the disk. Whether it came to that."""
     path = disk.path / f"{call}-{number}"
-    outcome = play(scene, path, disk.base / "log", "-e", f"inject={call}:signal=SIGKILL:when={number}", prepared=disk.write_back)
+    outcome = play(
+        scene, path, disk.base / "log", "-e", f"inject={call}:signal=SIGKILL:when={number}", prepared=disk.write_back
+    )
     with power_lost(disk) as found:
         check_kept(found / path.name, scene.plan, last_acknowledged(outcome.said, "immediate"), goes_on=False)
     shutil.rmtree(path, ignore_errors=True)  # it may not have come to that
@@ -149,6 +151,8 @@ def test_the_kernel_reports_a_lost_page_once(tmp_path: Path) -> None:
 
 LARGER = {"segment_size": 2**18, "ring_size": 65536}
 """So large a segment that records meet the failure before the next segment does."""
+
+FAILURES_OF_A_DISK = ("LogWriteError", "LogSpaceError", "LogCloseError", "OpenIOError")
 
 
 class Unlucky(CarefulUser):
@@ -197,7 +201,7 @@ def one_failed_sync(disk: Disk, seed: int, room: int, *, writes_back: bool) -> F
     Unlucky(path, plan, notes, at=Random(room).randrange(4, 16), change=run_out, options=LARGER).live()
     failed = failures(notes.said)
     for what, name, number, _ in failed:
-        assert name in ("LogWriteError", "LogSpaceError", "OpenIOError"), failed
+        assert name in FAILURES_OF_A_DISK, failed
         assert number in (errno.ENOSPC, errno.EIO, errno.EROFS), (what, failed)
     disk.make_room()
     durable, told = last_acknowledged(notes.said, "immediate"), last_acknowledged(notes.said)
@@ -246,7 +250,9 @@ def test_a_sync_that_fails_while_pages_are_lost(tmp_path: Path, long_form: bool)
     assert failed > len(outcomes) // 2
     assert lost > len(outcomes) // 2
     ledger.record('fsync fails, then "succeeds"', failed, 0, f"pages lost behind it {lost} times")
-    ledger.record("reopening after a failed fsync", len(outcomes), 0, "replay before = after dropping caches = after a power loss")
+    ledger.record(
+        "reopening after a failed fsync", len(outcomes), 0, "replay before = after dropping caches = after a power loss"
+    )
 
 
 # --- File systems that go away ---------------------------------------------------------------------------------------
@@ -287,7 +293,7 @@ def one_end(disk: Disk, at: int, change: Callable[[Disk], None], expected: int) 
     plan, notes = filling_plan(at, 6, large=16, size=9_000), Notes()
     Unlucky(path, plan, notes, at=at, change=lambda: change(disk), options=LARGER).live()
     ((what, name, number, _),) = failures(notes.said)
-    assert name in ("LogWriteError", "LogSpaceError", "OpenIOError")
+    assert name in FAILURES_OF_A_DISK
     assert number == expected
     with pytest.raises(OpenIOError) as refusal:
         aq.open(path)

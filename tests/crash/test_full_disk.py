@@ -1,4 +1,4 @@
-"""Disks of every size, from too small for a queue to ample: a tmpfs, as root, whose room for files and bytes is counted."""
+"""Disks of every size, from too small for a queue to ample: a tmpfs, as root, with so much room for files and bytes."""
 
 from __future__ import annotations
 
@@ -98,7 +98,9 @@ def sizes(long_form: bool) -> list[str]:
     pages = range(1, 160) if long_form else [*range(1, 160, 17), *range(45, 60, 3)]
     larger = range(160, 1200, 4 if long_form else 200)
     files = range(1, 12) if long_form else (2, 5, 8)
-    return [f"size={PAGE * count},nr_inodes=1k" for count in [*pages, *larger]] + [f"size=16m,nr_inodes={count}" for count in files]
+    return [f"size={PAGE * count},nr_inodes=1k" for count in [*pages, *larger]] + [
+        f"size=16m,nr_inodes={count}" for count in files
+    ]
 
 
 def test_every_size_of_a_disk(tmp_path: Path, long_form: bool) -> None:
@@ -141,7 +143,9 @@ def opens_at_last(tmpfs: Tmpfs, plan: Plan, *, of_files: bool) -> int:
     before = verify(path)
     for refused in range(200):
         tmpfs.resize(
-            f"size=16m,nr_inodes={tmpfs.used_files() + refused}" if of_files else f"size={tmpfs.used() + refused * PAGE},nr_inodes=1k"
+            f"size=16m,nr_inodes={tmpfs.used_files() + refused}"
+            if of_files
+            else f"size={tmpfs.used() + refused * PAGE},nr_inodes=1k"
         )
         try:
             queue = aq.open(path, compaction=None, **SMALL)

@@ -1,6 +1,7 @@
-"""A writer with many threads, killed at random instants on a real file system, again and again, in every phase of its life.
+"""A writer with many threads, killed at random instants on a real file system, in every phase of its life.
 
-The child says each acknowledgement after submit returned; the parent keeps them all and finds each command again at its sequence.
+The child says each acknowledgement after submit returned; the parent keeps them all, and finds each command again at
+its sequence.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class Acknowledgement(NamedTuple):
 
 
 class Writer:
-    """One thread of a scheduler: makes tasks and takes their runs through their lives. A call's commands carry its mark as time."""
+    """One thread of a scheduler: takes runs through their lives. A call's commands carry its mark as time."""
 
     def __init__(self, queue: aq.ActionQueue, line: Line, round_number: int, number: int) -> None:
         self.queue, self.line = queue, line

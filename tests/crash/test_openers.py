@@ -136,7 +136,7 @@ def test_races_of_threads(long_form: bool) -> None:
 
 
 def test_the_queue_goes_to_the_next_when_its_holder_is_killed(long_form: bool) -> None:
-    """The kernel drops a dead process's lock: whoever waits for the queue gets it, with everything that was acknowledged."""
+    """The kernel drops a dead process's lock: whoever waits for the queue gets it, with all that was acknowledged."""
     kills = 200 if long_form else 20
 
     def hold(path: Path, line: Line) -> None:

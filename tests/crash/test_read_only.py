@@ -1,4 +1,4 @@
-"""Read-only file systems: mounted so from the beginning, remounted later, and a second, read-only mount of the same files."""
+"""Read-only file systems: mounted so from the beginning, remounted later, and a second mount of the same files."""
 
 from __future__ import annotations
 
@@ -84,7 +84,9 @@ def test_an_open_queue_keeps_its_file_system_writable(tmp_path: Path) -> None:
         with aq.open(disk.path / "queue") as queue:
             for _ in range(3):
                 queue.submit(task_create())
-                remounted = subprocess.run(["mount", "-o", "remount,ro", str(disk.path)], capture_output=True, check=False)
+                remounted = subprocess.run(
+                    ["mount", "-o", "remount,ro", str(disk.path)], capture_output=True, check=False
+                )
                 assert remounted.returncode != 0
         mount("-o", "remount,ro", disk.path)
         line.say(verify(disk.path / "queue")["last_sequence"])
@@ -94,7 +96,7 @@ def test_an_open_queue_keeps_its_file_system_writable(tmp_path: Path) -> None:
 
 
 def test_a_read_only_mount_of_a_queue_that_is_open_elsewhere(tmp_path: Path) -> None:
-    """As in a container that is given the directory to look at: it is told who holds the queue, and reads it afterwards."""
+    """As in a container that is given the directory to look at: it is told who holds the queue, and reads it later."""
 
     def work(line: Line) -> None:
         (tmp_path / "here").mkdir()

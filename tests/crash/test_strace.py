@@ -1,4 +1,4 @@
-"""A session of the queue whose process is killed, or one of whose system calls fails, at every system call that it makes.
+"""A session of the queue that is killed, or one of whose system calls fails, at every system call that it makes.
 
 strace counts the calls of one thread and strikes at the Nth; scenes.py says what is traced.
 """
@@ -119,7 +119,9 @@ def fails_at(scene: Scene, made: Path, call: str, error: str, when: str) -> bool
         # A file that could not be looked at is taken for no regular one; a write that does nothing fails.
         expected = errno.EIO if error == NOTHING_DONE else getattr(errno, error)
         assert number in (expected, errno.EINVAL if call == "newfstatat" else expected), about
-    if call == "pread64" and error == NOTHING_DONE and struck and not scene.compacts_every:  # a snapshot may stand in for another
+    if (
+        call == "pread64" and error == NOTHING_DONE and struck and not scene.compacts_every
+    ):  # a snapshot may stand in for another
         assert failures(outcome.said), about
     if not when.endswith("+"):
         assert len(failures(outcome.said)) <= len(struck), about
