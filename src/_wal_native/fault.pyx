@@ -12,6 +12,7 @@ from _wal_native.status cimport raise_status, raise_status_with
 
 import errno
 import os
+import socket
 from os import fsdecode
 
 from actionqueue.errors import (
@@ -27,6 +28,7 @@ from actionqueue.errors import (
 
 
 cdef int HOLDER_SIZE_MAX = 1024
+cdef int HOLDER_TRIES = 50
 
 # Whatever stands under the lock file's name by now: no link is followed, and nothing is waited for.
 cdef int LOOK_FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
@@ -55,25 +57,50 @@ cdef dict damage(const aqw_fault *fault):
     }
 
 
-cdef dict holder_of(str path):
-    """What the lock file says of who holds it; a person wrote to it at their own risk."""
-    fields = {"path": path, "pid": None, "host": None, "started": None}
+cdef str holder_text(str path):
+    """The beginning of the lock file, or nothing."""
     try:
         descriptor = os.open(path, os.O_RDONLY | LOOK_FLAGS)
     except OSError:
-        return fields
+        return ""
     try:
-        text = os.read(descriptor, HOLDER_SIZE_MAX).decode("utf-8", "replace")
+        return os.read(descriptor, HOLDER_SIZE_MAX).decode("utf-8", "replace")
     except OSError:
-        return fields
+        return ""
     finally:
         os.close(descriptor)
-    for line in text.splitlines():
-        name, _, value = line.partition("=")
-        if name == "host" and value:
-            fields["host"] = value
-        elif name in ("pid", "started") and value.isdecimal():
-            fields[name] = int(value)
+
+
+cdef bint may_live(object pid, object host):
+    """Whether a process may exist. Of those on other hosts nothing is known."""
+    if os.name != "posix" or host != socket.gethostname():
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
+
+
+cdef dict holder_of(str path):
+    """What the lock file says of who holds it; a person wrote to it at their own risk.
+
+    Who has just taken the lock may not have written to the file yet: then it names nobody, or one who was killed. So it is read again a
+    few times, and a dead holder is told as nobody.
+    """
+    fields = {"path": path, "pid": None, "host": None, "started": None}
+    for _ in range(HOLDER_TRIES):
+        said = {}
+        for line in holder_text(path).splitlines():
+            name, _, value = line.partition("=")
+            if name == "host" and value:
+                said["host"] = value
+            elif name in ("pid", "started") and value.isdecimal():
+                said[name] = int(value)
+        if "pid" in said and may_live(said["pid"], said.get("host")):
+            return fields | said
     return fields
 
 

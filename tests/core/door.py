@@ -37,6 +37,12 @@ import setuptools  # noqa: F401  (provides distutils)
 CORE = Path(__file__).parents[2] / "src" / "_wal_native" / "core"
 HEADERS_OF_INTEGERS = {"stddef.h", "stdint.h", "string.h"}
 C_LIBRARY = "void *calloc(size_t count, size_t size);\nvoid free(void *block);\n"  # for tests that stand in as allocators
+COUNTED_MEMORY = Path(__file__).parent / "counted_memory.c"
+COUNTED_MEMORY_SURFACE = """
+void aqw_test_memory_fail(long number, int for_good);
+long aqw_test_memory_failures(void);
+long aqw_test_memory_blocks(void);
+"""
 
 
 def sanitized() -> bool:
@@ -113,17 +119,20 @@ def digest_of_sources() -> str:
     digest = hashlib.sha256()
     for part in (sys.version, sys.platform, cffi.__version__, *core_flags()):
         digest.update(part.encode() + b"\0")
-    for path in (Path(__file__), *sorted(CORE.glob("*.[ch]"))):
+    for path in (Path(__file__), COUNTED_MEMORY, *sorted(CORE.glob("*.[ch]"))):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:24]
 
 
 def compile_core(directory: Path) -> list[str]:
-    """Compile every C file of the core; return the object files."""
+    """Compile every C file of the core over the memory that tests count; return the object files."""
     compiler = new_compiler()
     customize_compiler(compiler)
     sources = sorted(str(path) for path in CORE.glob("*.c"))
-    objects: list[str] = compiler.compile(sources, output_dir=str(directory), extra_postargs=[*core_flags(), *pic()])
+    flags = [*core_flags(), *pic()]
+    renamed = [(name, f"aqw_test_{name}") for name in ("malloc", "calloc", "realloc", "free")]
+    objects: list[str] = compiler.compile(sources, output_dir=str(directory), macros=renamed, extra_postargs=flags)
+    objects += compiler.compile([str(COUNTED_MEMORY)], output_dir=str(directory), extra_postargs=flags)
     return objects
 
 
@@ -134,10 +143,10 @@ def pic() -> list[str]:
 def build(name: str, directory: Path) -> Path:
     headers = public_headers()
     builder = cffi.FFI()
-    builder.cdef(C_LIBRARY + "\n".join(declarations(text) for text in headers.values()), packed=False)
+    builder.cdef(C_LIBRARY + COUNTED_MEMORY_SURFACE + "\n".join(declarations(text) for text in headers.values()), packed=False)
     builder.set_source(
         name,
-        "#include <stdlib.h>\n" + "\n".join(f'#include "{CORE.name}/{header}"' for header in headers),
+        "#include <stdlib.h>\n" + COUNTED_MEMORY_SURFACE + "\n".join(f'#include "{CORE.name}/{header}"' for header in headers),
         include_dirs=[str(CORE.parent)],  # not the core itself: its limits.h would hide the system's
         extra_objects=compile_core(directory),
         libraries=["bcrypt", "advapi32"] if sys.platform == "win32" else [],

@@ -122,6 +122,8 @@ class Batch:
         lib.aqw_batch_reset(self.batch)
         for sequence, payload in enumerate(payloads, first_sequence):
             status = lib.aqw_batch_add_payload(self.batch, sequence, kind, payload, len(payload))
+            if status == lib.AQW_NO_MEMORY:
+                raise MemoryError
             assert status == OK, status_name(status)
         return self.batch
 
@@ -133,7 +135,10 @@ class Table:
     """A state table, of which only the ledger is of interest."""
 
     def __init__(self) -> None:
-        self.table = ffi.gc(lib.aqw_table_new(ffi.NULL, SEED), lib.aqw_table_free)
+        made = lib.aqw_table_new(ffi.NULL, SEED)
+        if made == ffi.NULL:
+            raise MemoryError
+        self.table = ffi.gc(made, lib.aqw_table_free)
 
     def entries(self) -> list[bytes]:
         counts, view = ffi.new("aqw_table_counts *"), ffi.new("aqw_ledger_view *")

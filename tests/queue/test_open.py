@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import stat
 import tempfile
@@ -233,6 +234,33 @@ def test_a_lock_file_that_says_nothing_useful(tmp_path: Path) -> None:
                 aq.open(tmp_path)
             assert refusal.value == LockedError(os.path.join(os.path.realpath(tmp_path), "LOCK"))
             assert "another handle" in str(refusal.value)
+
+
+def test_nobody_is_named_as_the_holder_who_is_gone(tmp_path: Path) -> None:
+    aq.open(tmp_path).close()
+    assert (tmp_path / "LOCK").read_bytes() == b""
+
+    def be_killed() -> None:
+        queue = aq.open(tmp_path)
+        os.kill(os.getpid(), signal.SIGKILL)
+        queue.close()
+
+    child = os.fork()
+    if child == 0:
+        be_killed()
+    os.waitpid(child, 0)
+    left = (tmp_path / "LOCK").read_bytes()
+    assert f"pid={child}\n".encode() in left
+    with aq.open(tmp_path):
+        (tmp_path / "LOCK").write_bytes(left)  # as before the new holder has written who it is
+        with pytest.raises(LockedError) as refusal:
+            aq.open(tmp_path)
+        assert (refusal.value.pid, refusal.value.host, refusal.value.started) == (None, None, None)
+        elsewhere = left.replace(socket.gethostname().encode(), b"elsewhere")
+        (tmp_path / "LOCK").write_bytes(elsewhere)  # of whose processes nothing is known here
+        with pytest.raises(LockedError) as refusal:
+            aq.open(tmp_path)
+        assert (refusal.value.pid, refusal.value.host) == (child, "elsewhere")
 
 
 class Opener:

@@ -32,6 +32,8 @@ static void close_files(aqw_log *log) {
     aqw_ring_close(&log->io, &log->ring);
     if (log->segment_handle >= 0) (void)log->io.close(log->io.context, log->segment_handle);
     if (log->lock_handle >= 0) {
+        /* Nobody is to be told of a holder who has gone. */
+        (void)log->io.truncate(log->io.context, log->lock_handle, 0);
         /* A child that was just forked may not have closed its copy yet. */
         (void)log->io.unlock(log->io.context, log->lock_handle);
         (void)log->io.close(log->io.context, log->lock_handle);

@@ -70,7 +70,11 @@ aqw_status aqw_ring_create(const aqw_io *io, const char *directory, const uint8_
             ring->data = (uint8_t *)ring->mapping + AQW_RING_DATA;
         } else {
             ring->data = calloc(1, (size_t)size);
-            if (ring->data == NULL) error = ENOMEM;
+            if (ring->data == NULL) {
+                aqw_ring_close(io, ring);
+                (void)io->unlink(io->context, temporary);
+                return aqw_fault_set(fault, AQW_NO_MEMORY, temporary);
+            }
         }
     }
     if (error == 0) {
