@@ -117,7 +117,7 @@ static int is_worth_a_try(int *tries) {
 static HANDLE file_of(int64_t handle) { return (HANDLE)(intptr_t)handle; }
 
 /* The absolute path in the form that is neither looked through for short cuts nor limited to 260 characters. */
-static int widen(const char *path, WCHAR to[WIDE_SIZE]) {
+static int make_absolute(const char *path, WCHAR to[WIDE_SIZE]) {
     WCHAR given[WIDE_SIZE], full[WIDE_SIZE];
     int size = MultiByteToWideChar(CP_UTF8, MB_ERR_INVALID_CHARS, path, -1, given, WIDE_SIZE - 1);
     if (size == 0) return last_error();
@@ -136,6 +136,53 @@ static HANDLE open_wide(const WCHAR *path, DWORD access, DWORD how, DWORD flags)
     return CreateFileW(path, access, share_all, NULL, how, flags | FILE_FLAG_OPEN_REPARSE_POINT, NULL);
 }
 
+/* 1 for a junction or symlink: these lead elsewhere by their names. A volume that an administrator mounted on a folder, or a folder
+ * that is kept in step with a cloud, is where it is. */
+static int is_link(const WCHAR *path, const FILE_ATTRIBUTE_TAG_INFO *information) {
+    WCHAR folder[WIDE_SIZE + 1], volume[64];
+    if (!(information->FileAttributes & FILE_ATTRIBUTE_REPARSE_POINT) || !IsReparseTagNameSurrogate(information->ReparseTag)) return 0;
+    wcscpy(folder, path);
+    wcscat(folder, L"\\");
+    return information->ReparseTag != IO_REPARSE_TAG_MOUNT_POINT || !GetVolumeNameForVolumeMountPointW(folder, volume, 64);
+}
+
+/* 0 for a directory, ELOOP for a link, ENOTDIR for anything else. */
+static int check_directory(const WCHAR *path) {
+    FILE_ATTRIBUTE_TAG_INFO information;
+    HANDLE handle = open_wide(path, FILE_READ_ATTRIBUTES, OPEN_EXISTING, FILE_FLAG_BACKUP_SEMANTICS);
+    if (handle == INVALID_HANDLE_VALUE) return last_error();
+    int error = result(GetFileInformationByHandleEx(handle, FileAttributeTagInfo, &information, sizeof information));
+    (void)CloseHandle(handle);
+    if (error != 0) return error;
+    if (is_link(path, &information)) return ELOOP;
+    return information.FileAttributes & FILE_ATTRIBUTE_DIRECTORY ? 0 : ENOTDIR;
+}
+
+/* Looks for links among the directories that lead to an absolute path. A directory that may be passed but not looked at is none of
+ * this process's, and taken as it is. Somebody with the right to swap a directory at this very moment is not stopped. */
+static int check_parents(WCHAR *path) {
+    WCHAR *at = path + 4;
+    int in_root = wcsncmp(at, L"UNC\\", 4) == 0 ? 3 : 1;   /* how many separators come before the first directory's name ends */
+    for (;;) {
+        at = wcschr(at, L'\\');
+        if (at == NULL) return 0;
+        if (in_root > 0) {
+            in_root--;
+        } else {
+            *at = L'\0';
+            int error = check_directory(path);
+            *at = L'\\';
+            if (error != 0 && error != EACCES) return error;
+        }
+        at++;
+    }
+}
+
+static int widen(const char *path, WCHAR to[WIDE_SIZE]) {
+    int error = make_absolute(path, to);
+    return error == 0 ? check_parents(to) : error;
+}
+
 static int open_path(const char *path, DWORD access, DWORD how, DWORD flags, HANDLE *handle) {
     WCHAR wide[WIDE_SIZE];
     int error = widen(path, wide), tries = 0;
@@ -145,26 +192,30 @@ static int open_path(const char *path, DWORD access, DWORD how, DWORD flags, HAN
     return *handle == INVALID_HANDLE_VALUE ? last_error() : 0;
 }
 
-/* 0 for a plain file. A link, or what a driver puts together only when it is opened as such, is none. */
-static int check_plain(HANDLE handle) {
+/* 0 where the open file is one that these flags may be used on. A link, or what a driver puts together only when it is opened as such,
+ * is none; a file with a second name may be somebody else's, and is not written to. */
+static int check_opened(HANDLE handle, int flags) {
     BY_HANDLE_FILE_INFORMATION information;
     if (GetFileType(handle) != FILE_TYPE_DISK) return EINVAL;
     if (!GetFileInformationByHandle(handle, &information)) return last_error();
     if (information.dwFileAttributes & FILE_ATTRIBUTE_REPARSE_POINT) return ELOOP;
-    return information.dwFileAttributes & FILE_ATTRIBUTE_DIRECTORY ? EINVAL : 0;
+    if (information.dwFileAttributes & FILE_ATTRIBUTE_DIRECTORY) return EISDIR;
+    return flags != AQW_OPEN_READ && information.nNumberOfLinks > 1 ? EMLINK : 0;
 }
 
 /* ---- Files ---- */
+
+/* Also opens a directory, to tell that it is one. Whoever put a pipe there must not get to act in this process's name. */
+static const DWORD careful = FILE_FLAG_BACKUP_SEMANTICS | SECURITY_SQOS_PRESENT | SECURITY_ANONYMOUS;
 
 static int windows_open(void *context, const char *path, int flags, int64_t *handle) {
     (void)context;
     DWORD access = flags == AQW_OPEN_READ ? GENERIC_READ : GENERIC_READ | GENERIC_WRITE;
     DWORD how = flags & AQW_OPEN_CREATE ? CREATE_NEW : flags & AQW_OPEN_EITHER ? OPEN_ALWAYS : OPEN_EXISTING;
     HANDLE opened;
-    /* Whoever put a pipe there must not get to act in this process's name. The handle is not inherited. */
-    int error = open_path(path, access, how, FILE_ATTRIBUTE_NORMAL | SECURITY_SQOS_PRESENT | SECURITY_ANONYMOUS, &opened);
+    int error = open_path(path, access, how, FILE_ATTRIBUTE_NORMAL | careful, &opened);
     if (error != 0) return error;
-    error = check_plain(opened);
+    error = check_opened(opened, flags);
     if (error != 0) (void)CloseHandle(opened);
     else *handle = (int64_t)(intptr_t)opened;
     return error;
@@ -300,18 +351,13 @@ static int windows_make_directory(void *context, const char *path) {
     return error;
 }
 
-/* A junction or symlink leads elsewhere by its name; other reparse points (a folder that is kept in step with a cloud) are directories. */
 static int windows_check_directory(void *context, const char *path) {
     (void)context;
-    HANDLE handle;
-    FILE_ATTRIBUTE_TAG_INFO information;
-    int error = open_path(path, FILE_READ_ATTRIBUTES, OPEN_EXISTING, FILE_FLAG_BACKUP_SEMANTICS, &handle);
+    WCHAR wide[WIDE_SIZE];
+    int error = widen(path, wide);
     if (error != 0) return error;
-    error = result(GetFileInformationByHandleEx(handle, FileAttributeTagInfo, &information, sizeof information));
-    (void)CloseHandle(handle);
-    if (error != 0) return error;
-    int is_link = (information.FileAttributes & FILE_ATTRIBUTE_REPARSE_POINT) && IsReparseTagNameSurrogate(information.ReparseTag);
-    return (information.FileAttributes & FILE_ATTRIBUTE_DIRECTORY) && !is_link ? 0 : ENOTDIR;
+    error = check_directory(wide);
+    return error == ELOOP ? ENOTDIR : error;
 }
 
 /* The least right that both lets a handle be flushed and is held by everybody who could make a directory here. Where the file system
@@ -403,7 +449,7 @@ static int windows_unlock(void *context, int64_t handle) {
 static int windows_probe_lock(void *context, const char *path) {
     (void)context;
     HANDLE handle;
-    int error = open_path(path, GENERIC_READ, OPEN_EXISTING, SECURITY_SQOS_PRESENT | SECURITY_ANONYMOUS, &handle);
+    int error = open_path(path, GENERIC_READ, OPEN_EXISTING, careful, &handle);
     if (error != 0) return error;
     error = lock_byte(handle, 0);
     if (error == 0) (void)unlock_byte(handle);   /* a lock that is left to the close ends at some time after it */

@@ -57,6 +57,17 @@ def logs() -> Iterable[str]:
     yield f"const size_t golden_log_count = {len(sources)};"
 
 
+def image() -> Iterable[str]:
+    items = json.loads((DATA / "golden-image.json").read_text("utf-8"))
+    for index, (_, payload) in enumerate(items):
+        yield array(f"item_{index}", bytes.fromhex(payload))
+    yield "const golden_item golden_image[] = {"
+    for index, (item_type, payload) in enumerate(items):
+        yield f"    {{{item_type}, item_{index}, {len(payload) // 2}}},"
+    yield "};"
+    yield f"const size_t golden_image_count = {len(items)};"
+
+
 def randomness() -> Iterable[str]:
     yield "const uint8_t golden_random[GOLDEN_SESSIONS][GOLDEN_RANDOM_SIZE] = {"
     for seed in range(1, SESSIONS + 1):
@@ -65,7 +76,7 @@ def randomness() -> Iterable[str]:
 
 
 def main(target: Path) -> None:
-    lines = ['#include "selftest.h"', *payloads(), *logs(), *randomness()]
+    lines = ['#include "selftest.h"', *payloads(), *logs(), *image(), *randomness()]
     target.write_text("\n".join(lines) + "\n", "utf-8")
 
 

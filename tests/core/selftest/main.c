@@ -29,7 +29,10 @@ static const struct {
     {"log: one writer", check_one_writer},
     {"log: a torn tail goes to quarantine", check_a_torn_tail},
     {"log: damage is refused", check_damage},
+    {"log: snapshots, compaction", check_snapshots},
+    {"log: followed while it is written", check_a_follower},
     {"table: apply, refuse, roll back, ask", check_a_table},
+    {"table: the golden image is loaded and saved, byte by byte", check_the_golden_image},
 };
 
 void expect(int condition, const char *text, const char *file, int line) {

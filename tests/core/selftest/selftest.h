@@ -50,10 +50,19 @@ typedef struct golden_log {
     size_t file_count;
 } golden_log;
 
+/* One item of a saved table. */
+typedef struct golden_item {
+    uint8_t type;
+    const uint8_t *payload;
+    uint32_t size;
+} golden_item;
+
 extern const golden_payload golden_payloads[];
 extern const size_t golden_payload_count;
 extern const golden_log golden_logs[];
 extern const size_t golden_log_count;
+extern const golden_item golden_image[];
+extern const size_t golden_image_count;
 /* What the sessions that wrote the golden logs got for random bytes, one stream for each session. */
 enum { GOLDEN_SESSIONS = 2, GOLDEN_RANDOM_SIZE = 256 };
 extern const uint8_t golden_random[GOLDEN_SESSIONS][GOLDEN_RANDOM_SIZE];
@@ -124,7 +133,10 @@ void check_an_abandoned_log(const char *directory);
 void check_one_writer(const char *directory);
 void check_a_torn_tail(const char *directory);
 void check_damage(const char *directory);
+void check_snapshots(const char *directory);
+void check_a_follower(const char *directory);
 void check_a_table(const char *directory);
+void check_the_golden_image(const char *directory);
 
 /* One turn of a log that is handed from machine to machine: reads what all turns before have written, and writes more. */
 void relay(const char *directory, unsigned turn);

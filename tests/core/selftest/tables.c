@@ -1,9 +1,9 @@
-/* The state table: a task's life, and what it refuses. */
+/* The state table: a task's life, what it refuses, and its image. */
 #include "selftest.h"
 
 #include <string.h>
 
-#include "core/rules.h"
+#include "core/table_image.h"
 
 static const uint8_t task_id[16] = {1}, run_id[16] = {2}, attempt_id[16] = {3}, tenant_id[16] = {4}, unknown_id[16] = {9};
 
@@ -147,5 +147,33 @@ void check_a_table(const char *directory) {
     EXPECT_EQUAL(counts.tasks + counts.runs + counts.attempts + counts.leases + counts.budgets + counts.tenants, 6);
     EXPECT_EQUAL(counts.runs_by_state[AQW_RUNNING], 1);
     EXPECT_EQUAL(counts.history, 3);
+    aqw_table_free(table);
+}
+
+/* Compares what is saved with the golden items, one after the other. */
+static aqw_status compare_item(void *to, uint8_t type, aqw_bytes fields, aqw_bytes bytes) {
+    size_t *next = to;
+    EXPECT(*next < golden_image_count);
+    const golden_item *golden = &golden_image[(*next)++];
+    EXPECT_EQUAL(type, golden->type);
+    EXPECT_EQUAL((uint64_t)fields.size + bytes.size, golden->size);
+    EXPECT(memcmp(fields.data, golden->payload, fields.size) == 0);
+    EXPECT(bytes.size == 0 || memcmp(bytes.data, golden->payload + fields.size, bytes.size) == 0);
+    return AQW_OK;
+}
+
+void check_the_golden_image(const char *directory) {
+    (void)directory;
+    static const uint8_t seed[16] = {7};
+    aqw_table_loader loader;
+    size_t saved = 0;
+    aqw_table *table = aqw_table_new(NULL, seed);
+    EXPECT(table != NULL);
+    EXPECT_STATUS(aqw_table_load_begin(&loader, table, 1 << 20), AQW_OK);
+    for (size_t i = 0; i < golden_image_count; i++)
+        EXPECT_STATUS(aqw_table_load_item(&loader, golden_image[i].type, golden_image[i].payload, golden_image[i].size), AQW_OK);
+    EXPECT_STATUS(aqw_table_load_end(&loader), AQW_OK);
+    EXPECT_STATUS(aqw_table_save(table, compare_item, &saved), AQW_OK);
+    EXPECT_EQUAL(saved, golden_image_count);
     aqw_table_free(table);
 }
