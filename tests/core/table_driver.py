@@ -417,10 +417,10 @@ class EventSource:
             needed = {known for task_id, ids in model.dependencies.items() if task_id not in tasks for known in ids}
             tasks = [task_id for task_id in tasks if task_id not in needed]
         if not runs + tasks or self.random.random() < 0.2:
-            runs += self.random.choice(([], runs[:1], list(model.runs)[:1], [RunId()]))
-            tasks += self.random.choice((tasks[:1], [self.random.choice(list(model.tasks))], [TaskId()]))
+            runs += self.random.choice(([], runs[:1], list(model.runs)[:1], [self.commands._id(RunId)]))
+            tasks += self.random.choice((tasks[:1], [self.random.choice(list(model.tasks))], [self.commands._id(TaskId)]))
         if not runs + tasks:
-            runs = [RunId()]
+            runs = [self.commands._id(RunId)]
         self.random.shuffle(runs)
         self.purged += [*runs, *tasks]
         return e.RunsPurged(sequence, tuple(runs), tuple(tasks), self.commands.clock)

@@ -238,7 +238,7 @@ const uint8_t *aqw_table_run_active_attempt(const aqw_table *table, uint32_t row
 }
 
 int aqw_table_run_had_attempt(const aqw_table *table, uint32_t row, const uint8_t attempt_id[16]) {
-    return aqw_index_find_attempt(table, row, attempt_id) != 0;
+    return aqw_table_run_attempt_count(table, row) && aqw_index_find_attempt(table, row, attempt_id);
 }
 
 uint32_t aqw_table_run_attempt_count(const aqw_table *table, uint32_t row) {
