@@ -196,6 +196,27 @@ static void take_dependencies(input *from, event_memory *memory, aqw_event *even
     event->as.dependency_declared.count = count;
 }
 
+/* Runs and tasks to forget: what the table finds to be finished, or any. */
+static void take_purge(input *from, const aqw_table *table, event_memory *memory, aqw_event *event) {
+    static aqw_finished finished;
+    uint8_t choice = take_u8(from);
+    uint32_t runs = choice & 3, tasks = choice >> 2 & 3;
+    for (uint32_t i = 0; i < runs; i++) take_id(from, 'r', memory->ids + 16 * i);
+    for (uint32_t i = 0; i < tasks; i++) take_id(from, 't', memory->ids + 128 + 16 * i);
+    if (table != NULL && choice >= 32) {
+        memset(&finished, 0, sizeof finished);
+        aqw_table_find_finished(table, choice & 128 ? UINT64_MAX : event->timestamp, 2u + take_u8(from), &finished);
+        runs = finished.run_count < 8 ? finished.run_count : 8;
+        tasks = runs < finished.run_count ? 0 : finished.task_count < 8 ? finished.task_count : 8;
+        memcpy(memory->ids, finished.run_ids, (size_t)16 * runs);
+        memcpy(memory->ids + 128, finished.task_ids, (size_t)16 * tasks);
+    }
+    event->as.runs_purged.run_ids = memory->ids;
+    event->as.runs_purged.task_ids = memory->ids + 128;
+    event->as.runs_purged.run_count = runs;
+    event->as.runs_purged.task_count = tasks;
+}
+
 static void take_ledger_entry(input *from, event_memory *memory, aqw_event *event) {
     take_id(from, 'l', event->as.ledger_entry_appended.entry_id);
     take_id(from, 'n', event->as.ledger_entry_appended.tenant_id);
@@ -290,6 +311,7 @@ void take_event(input *from, const aqw_table *table, event_memory *memory, uint6
     case AQW_LEASE_EXPIRED:
     case AQW_LEASE_RELEASED: take_lease(from, table, memory, event); break;
     case AQW_DEPENDENCY_DECLARED: take_dependencies(from, memory, event); break;
+    case AQW_RUNS_PURGED: take_purge(from, table, memory, event); break;
     case AQW_SUBSCRIPTION_CREATED:
     case AQW_ACTOR_REGISTERED:
     case AQW_ROLE_ASSIGNED:

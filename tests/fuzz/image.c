@@ -10,9 +10,11 @@
 #include "core/record.h"
 #include "core/ring.h"
 #include "core/segment.h"
+#include "core/snapshot.h"
 #include "core/table.h"
 #include "event_source.h"
 #include "queue.h"
+#include "snapshot_seal.h"
 
 enum { STEPS_MAX = 120, RECORD_ROOM = 1 << 18, SEGMENTS_MAX = 24 };
 
@@ -195,11 +197,34 @@ static void put_marker_or_pad(image *i, input *in) {
     seal_and_put(i, in, choice < 128 ? AQW_KIND_MARKER : AQW_KIND_PAD, 0, size);
 }
 
-/* ---- Damage, and files that do not belong ---- */
+/* ---- Snapshots ---- */
 
 static disk_name *choose_name(image *i, input *in) {
     return i->d->name_count == 0 ? NULL : &i->d->names[take_u8(in) % i->d->name_count];
 }
+
+/* A snapshot of all events so far, by the library's own writer; of another log, sometimes. */
+static void put_snapshot(image *i, input *in) {
+    aqw_snapshot_info info;
+    aqw_fault fault;
+    uint8_t choice = take_u8(in), uuid[16];
+    if (aqw_table_latest_sequence(i->shadow) == 0) return;
+    memcpy(uuid, i->header.place.log_uuid, 16);
+    if (choice == 255) uuid[3] ^= 1;
+    (void)aqw_snapshot_write(&i->d->io, QUEUE, uuid, i->shadow, choice, NULL, &info, &fault);
+}
+
+/* Changes bytes of a snapshot, and makes the checksums of its header and blocks right again. */
+static void change_snapshot(image *i, input *in) {
+    disk_name *name = choose_name(i, in);
+    uint32_t at = take_u32(in);
+    uint8_t change = take_u8(in);
+    if (name == NULL || name->file == NULL || strstr(name->path, ".snap") == NULL) return;
+    if (name->file->size > 0) name->file->data[at % name->file->size] ^= change;
+    seal_snapshot(name->file->data, name->file->size);
+}
+
+/* ---- Damage, and files that do not belong ---- */
 
 static void spoil_bytes(image *i, input *in) {
     disk_name *name = choose_name(i, in);
@@ -288,10 +313,12 @@ static void step(image *i, input *in) {
     if (choice < 150) put_event(i, in);
     else if (choice < 165) put_marker_or_pad(i, in);
     else if (choice < 180) begin_segment(i, in);
-    else if (choice < 190) put_any_record(i, in);
+    else if (choice < 186) put_any_record(i, in);
+    else if (choice < 190) put_snapshot(i, in);
     else if (choice < 202) put_ring(i, in);
     else if (choice < 214) spoil_bytes(i, in);
-    else if (choice < 224) change_header(i, in);
+    else if (choice < 222) change_header(i, in);
+    else if (choice < 224) change_snapshot(i, in);
     else if (choice < 230) resize_file(i, in);
     else if (choice < 240) rearrange(i, in);
     else if (choice < 250) put_bytes(i, in);

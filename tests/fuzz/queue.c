@@ -2,9 +2,13 @@
 
 #include <string.h>
 
+#include "core/follow.h"
 #include "core/format.h"
+#include "core/replay.h"
+#include "core/snapshot.h"
 #include "core/stream.h"
 #include "fuzz.h"
+#include "table_digest.h"
 
 aqw_status queue_open(disk *d, const aqw_log_options *options, int may_create, queue *q) {
     static const uint8_t seed[16] = {3};
@@ -45,15 +49,13 @@ aqw_status queue_close(disk *d, queue *q) {
 }
 
 /* A record in its place: sequences without a gap, batches that are whole, bytes that can be read. */
-static void check_record(const aqw_record *record, reading *seen, int *in_batch) {
-    seen->records++;
-    seen->digest = digest_number(seen->digest, record->kind);
-    seen->digest = digest_bytes(seen->digest, record->payload, record->payload_size);
+static void check_record(const aqw_record *record, uint64_t *last, int *in_batch) {
+    (void)digest_bytes(DIGEST_START, record->payload, record->payload_size);
     if (record->kind >= AQW_KIND_MARKER) {
-        CHECK(!*in_batch && record->sequence == seen->events);
+        CHECK(!*in_batch && record->sequence == *last);
         return;
     }
-    CHECK(record->sequence == ++seen->events);
+    CHECK(record->sequence == ++*last);
     CHECK(*in_batch ? record->flags != 0 : record->flags != AQW_FLAG_BATCH_END);
     *in_batch = record->flags == AQW_FLAG_BATCH_OPEN;
 }
@@ -61,8 +63,9 @@ static void check_record(const aqw_record *record, reading *seen, int *in_batch)
 static void check_summary(const aqw_stream *stream) {
     const aqw_stream_summary *summary = aqw_stream_summary_of(stream);
     const aqw_segment_header *newest = aqw_stream_newest(stream);
-    CHECK(summary->segments > 0 && summary->first_sequence == 1);
+    CHECK(summary->segments > 0 && summary->first_sequence >= 1 && summary->first_sequence <= summary->base_sequence + 1);
     CHECK(summary->durable_sequence <= summary->last_sequence && summary->durable_last_sequence <= summary->durable_sequence);
+    CHECK(summary->base_sequence <= summary->last_sequence);
     CHECK(summary->end >= AQW_SEGMENT_DATA && summary->end <= newest->file_size && summary->durable_end <= summary->end);
     CHECK(summary->dropped_from == summary->end && summary->dropped_bytes <= newest->file_size - summary->dropped_from);
     CHECK(!summary->is_clean || (summary->dropped_bytes == 0 && !summary->ring_has_dropped && summary->drop_reason == AQW_REASON_NONE));
@@ -70,28 +73,69 @@ static void check_summary(const aqw_stream *stream) {
     if (summary->dropped_bytes > 0) CHECK(aqw_stream_dropped(stream)[summary->dropped_bytes - 1] != 0);
 }
 
-aqw_status queue_read(disk *d, reading *seen, aqw_fault *fault) {
-    aqw_stream *stream = NULL;
-    aqw_record record;
+static aqw_status read_stream(aqw_stream *stream, aqw_table *table, reading *seen, aqw_fault *fault) {
+    const aqw_stream_summary *summary = aqw_stream_summary_of(stream);
+    uint64_t last = summary->first_sequence - 1;
     int in_batch = 0;
-    uint64_t writes = d->writes;
-    memset(seen, 0, sizeof *seen);
-    seen->digest = DIGEST_START;
-    aqw_status status = aqw_stream_open(&d->io, QUEUE, &stream, fault);
-    if (status == AQW_OK) {
-        check_summary(stream);
-        while ((status = aqw_stream_next(stream, &record, fault)) == AQW_OK) check_record(&record, seen, &in_batch);
-        seen->last_sequence = aqw_stream_summary_of(stream)->last_sequence;
-        seen->durable_sequence = aqw_stream_summary_of(stream)->durable_sequence;
-        seen->is_clean = aqw_stream_summary_of(stream)->is_clean;
-        if (status == AQW_END) {
-            CHECK(!in_batch && seen->events == seen->last_sequence);
-            CHECK(aqw_stream_next(stream, &record, fault) == AQW_END);
-            status = AQW_OK;
-        }
-        aqw_stream_free(stream);
+    aqw_record record;
+    aqw_status status;
+    check_summary(stream);
+    while ((status = aqw_stream_next(stream, &record, fault)) == AQW_OK) {
+        check_record(&record, &last, &in_batch);
+        if (record.kind >= AQW_KIND_MARKER) continue;
+        seen->events++;
+        if (record.sequence > seen->base_sequence) status = aqw_replay_record(table, &record, fault);
+        if (status != AQW_OK) return status;
     }
+    if (status != AQW_END) return status;
+    CHECK(!in_batch && last == summary->last_sequence && aqw_table_latest_sequence(table) == last);
+    CHECK(aqw_stream_next(stream, &record, fault) == AQW_END);
+    seen->last_sequence = last;
+    seen->durable_sequence = summary->durable_sequence;
+    seen->is_clean = summary->is_clean;
+    seen->digest = table_digest(table);
+    return AQW_OK;
+}
+
+aqw_status queue_read(disk *d, reading *seen, aqw_fault *fault) {
+    static const uint8_t seed[16] = {4};
+    aqw_table *table = aqw_table_new(NULL, seed);
+    aqw_stream *stream = NULL;
+    aqw_snapshot_choice snapshot;
+    aqw_stream_base base;
+    uint64_t writes = d->writes;
+    CHECK(table != NULL);
+    memset(seen, 0, sizeof *seen);
+    aqw_status status = aqw_snapshot_load_newest(&d->io, QUEUE, table, NULL, &snapshot, fault);
+    if (status == AQW_OK) {
+        memcpy(base.log_uuid, snapshot.info.log_uuid, sizeof base.log_uuid);
+        base.sequence = seen->base_sequence = snapshot.is_found ? snapshot.info.sequence : 0;
+        CHECK(aqw_table_latest_sequence(table) == base.sequence);
+        status = aqw_stream_open(&d->io, QUEUE, snapshot.is_found ? &base : NULL, &stream, fault);
+    }
+    if (status == AQW_OK) status = read_stream(stream, table, seen, fault);
+    aqw_stream_free(stream);
+    aqw_table_free(table);
     CHECK(status == AQW_OK || (int)status == fault->status);
     CHECK(d->writes == writes && disk_open_handles(d) == 0);
+    return status;
+}
+
+aqw_status queue_follow(disk *d, uint64_t after, uint64_t *last, aqw_fault *fault) {
+    aqw_follower *follower = NULL;
+    aqw_record record;
+    uint64_t writes = d->writes;
+    *last = after;
+    aqw_status status = aqw_follower_open(&d->io, QUEUE, after, &follower, fault);
+    if (status == AQW_OK) {
+        while ((status = aqw_follower_next(follower, &record, fault)) == AQW_OK) {
+            CHECK(record.kind < AQW_KIND_MARKER && record.sequence == ++*last);
+            (void)digest_bytes(DIGEST_START, record.payload, record.payload_size);
+        }
+        CHECK(aqw_follower_sequence(follower) == *last);
+        aqw_follower_free(follower);
+    }
+    CHECK(status == AQW_END || (int)status == fault->status);
+    CHECK(d->writes == writes);
     return status;
 }

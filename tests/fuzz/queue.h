@@ -22,17 +22,20 @@ aqw_status queue_open(disk *d, const aqw_log_options *options, int may_create, q
 void queue_kill(disk *d, queue *q);
 aqw_status queue_close(disk *d, queue *q);
 
-/* What a reader sees without opening for writing. */
+/* What a reader sees without opening for writing: the newest snapshot, and the stream behind it. */
 typedef struct reading {
-    uint64_t events;
-    uint64_t records;
+    uint64_t events;            /* of the stream, those that the snapshot has too included */
+    uint64_t base_sequence;     /* of the snapshot, 0 without one */
     uint64_t last_sequence;
     uint64_t durable_sequence;
-    uint64_t digest;            /* of all events */
+    uint64_t digest;            /* of the table that all of it makes */
     int is_clean;
 } reading;
 
-/* Reads the log to its end. Ends the program where the stream breaks its own contract, or writes. */
+/* Reads and replays to the end. Ends the program where the stream breaks its own contract, or writes. */
 aqw_status queue_read(disk *d, reading *seen, aqw_fault *fault);
+
+/* Follows the log from behind a sequence to the end of what is durable; *last is the last sequence seen. Checks the order. */
+aqw_status queue_follow(disk *d, uint64_t after, uint64_t *last, aqw_fault *fault);
 
 #endif

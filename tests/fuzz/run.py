@@ -27,6 +27,7 @@ MEMORY_MB = 2048
 ALLOCATION_MB = 512
 INPUT_SIZE_MAX = 4096
 CORPUS_FILE_SIZE_MAX = 1200
+KEPT = ("seed-", "found-")
 
 
 @dataclass
@@ -133,10 +134,10 @@ def merge(target: str, program: Path) -> None:
         options = ["-set_cover_merge=1", "-use_counters=0", f"-max_len={1 << 20}"]  # edges, not how often each
         subprocess.run([program, *options, merged, small], check=True, capture_output=True, env=plain_environment())
         for path in (CORPUS / target).iterdir():
-            if not path.name.startswith("seed-"):
+            if not path.name.startswith(KEPT):
                 path.unlink()
         for path in merged.iterdir():
-            if not path.name.startswith("seed-"):
+            if not path.name.startswith(KEPT):
                 shutil.copy(path, CORPUS / target / path.name[:12])
     kept = list((CORPUS / target).iterdir())
     print(f"{target}: {len(kept)} inputs, {sum(path.stat().st_size for path in kept)} bytes")

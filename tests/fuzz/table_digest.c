@@ -17,7 +17,7 @@ static uint64_t add_time(uint64_t digest, int is_there, uint64_t time) {
 
 /* What all tasks and runs together have, to be compared with the counts. */
 typedef struct totals {
-    uint32_t runs_in_tasks, history, attempts, leases, dependencies, children;
+    uint32_t tasks, runs, runs_in_tasks, history, attempts, leases, dependencies, children;
     uint32_t runs_by_state[9];
 } totals;
 
@@ -28,7 +28,8 @@ static uint64_t add_task(const aqw_table *table, uint64_t digest, uint32_t row, 
     CHECK(aqw_table_find_task(table, task.task_id) == row);
     CHECK(aqw_table_task_is_canceled(table, row) == task.is_canceled);
     CHECK(aqw_task_spec_decode(task.spec.data, task.spec.size, &spec) == AQW_OK);
-    digest = add_bytes(add_time(digest_number(add_id(digest, task.task_id), task.created_at), task.is_canceled, task.canceled_at), task.spec);
+    digest = digest_number(add_id(digest, task.task_id), task.created_at);
+    digest = add_bytes(add_time(digest, task.is_canceled, task.canceled_at), task.spec);
 
     uint32_t count = 0;
     for (uint32_t at = task.first_run; at != 0; count++) {
@@ -100,7 +101,8 @@ static uint64_t add_run(const aqw_table *table, uint64_t digest, uint32_t row, t
 }
 
 static uint64_t add_parents(const aqw_table *table, uint64_t digest, uint32_t count, totals *all) {
-    for (uint32_t row = 1; row <= count; row++) {
+    uint32_t found = 0;
+    for (uint32_t row = 0; (row = aqw_table_next_parent(table, row)) != 0; found++) {
         aqw_parent_view parent;
         aqw_table_parent(table, row, &parent);
         CHECK(aqw_table_find_parent(table, parent.parent_task_id) == row && parent.first_child != 0);
@@ -113,18 +115,22 @@ static uint64_t add_parents(const aqw_table *table, uint64_t digest, uint32_t co
             at = child.next;
         }
     }
+    CHECK(found == count);
     return digest;
 }
 
 static uint64_t add_budgets_and_subscriptions(const aqw_table *table, uint64_t digest, const aqw_table_counts *counts) {
-    for (uint32_t row = 1; row <= counts->budgets; row++) {
+    uint32_t found = 0;
+    for (uint32_t row = 0; (row = aqw_table_next_budget(table, row)) != 0; found++) {
         aqw_budget_view budget;
         aqw_table_budget(table, row, &budget);
         CHECK(aqw_table_find_budget(table, budget.task_id, budget.dimension) == row);
         digest = digest_number(digest_number(add_id(digest, budget.task_id), budget.dimension), budget.limit);
         digest = digest_number(digest_number(digest, budget.consumed), budget.allocated_at * 2 + budget.is_exhausted);
     }
-    for (uint32_t row = 1; row <= counts->subscriptions; row++) {
+    CHECK(found == counts->budgets);
+    found = 0;
+    for (uint32_t row = 0; (row = aqw_table_next_subscription(table, row)) != 0; found++) {
         aqw_subscription_view view;
         aqw_filter filter;
         aqw_table_subscription(table, row, &view);
@@ -134,6 +140,7 @@ static uint64_t add_budgets_and_subscriptions(const aqw_table *table, uint64_t d
         digest = digest_number(add_bytes(add_id(add_id(digest, view.subscription_id), view.task_id), view.filter), view.created_at);
         digest = add_time(add_time(digest, view.is_triggered, view.triggered_at), view.is_canceled, view.canceled_at);
     }
+    CHECK(found == counts->subscriptions);
     return digest;
 }
 
@@ -189,9 +196,13 @@ uint64_t table_digest(const aqw_table *table) {
     uint64_t digest = digest_number(DIGEST_START, aqw_table_latest_sequence(table));
     digest = add_time(digest_number(digest, engine.is_paused), engine.has_paused_at, engine.paused_at);
     digest = add_time(digest, engine.has_resumed_at, engine.resumed_at);
-    for (uint32_t row = 1; row <= counts.tasks; row++) digest = add_task(table, digest, row, &all);
-    for (uint32_t row = 1; row <= counts.runs; row++) digest = add_run(table, digest, row, &all);
+    for (uint32_t row = 0; (row = aqw_table_next_task(table, row)) != 0; all.tasks++) digest = add_task(table, digest, row, &all);
+    for (uint32_t row = 0; (row = aqw_table_next_run(table, row)) != 0; all.runs++) digest = add_run(table, digest, row, &all);
+    CHECK(all.tasks == counts.tasks && all.runs == counts.runs);
     CHECK(all.runs_in_tasks == counts.runs && all.history == counts.history && all.attempts == counts.attempts);
+    uint32_t dependencies = 0;
+    for (uint32_t row = 0; (row = aqw_table_next_dependency(table, row)) != 0;) dependencies++;
+    CHECK(dependencies == counts.dependencies);
     CHECK(all.leases == counts.leases && all.dependencies == counts.dependencies);
     CHECK(memcmp(all.runs_by_state, counts.runs_by_state, sizeof all.runs_by_state) == 0);
     digest = add_parents(table, digest, counts.parents, &all);

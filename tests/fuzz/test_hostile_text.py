@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -78,9 +79,11 @@ def hostile_line(random: Random) -> bytes:
         if action == 0 and isinstance(container, dict):
             container.pop(key, None)
         elif action == 1 and isinstance(container, dict):
-            container[random.choice(["", "type", "why", "\ud800", "sequence"])] = random.choice(HOSTILE_VALUES)
+            container[random.choice(["", "type", "why", "\ud800", "sequence"])] = deepcopy(
+                random.choice(HOSTILE_VALUES)
+            )
         elif key in container if isinstance(container, dict) else key < len(container):
-            container[key] = random.choice(HOSTILE_VALUES)
+            container[key] = deepcopy(random.choice(HOSTILE_VALUES))
     line = bytearray(json.dumps(command, ensure_ascii=random.random() < 0.5).encode("utf-8", "surrogatepass"))
     for _ in range(random.choice((0, 0, 1, 3))):
         at = random.randrange(len(line) + 1)

@@ -1,4 +1,4 @@
-/* The log in use: appends, batches, syncs, rotations, kills, closes and failing calls, as the bytes choose.
+/* The log in use: appends, batches, syncs, rotations, snapshots, followers, kills, closes and failing calls, as the bytes choose.
  *
  * Held: what an append acknowledged is there after a kill, wholly and in order; what it refused is not; a failed write or sync of
  * records ends the log, and nothing else does; no sequence becomes less durable; a clean close reads as one; every queue that this
@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/batch.h"
+#include "core/compact.h"
 #include "core/format.h"
 #include "fuzz.h"
 #include "queue.h"
@@ -134,6 +135,32 @@ static void ask(session *s) {
     CHECK(stats.segment_used <= stats.segment_size && stats.ring_used <= stats.ring_size && stats.durable_sequence >= s->durable);
 }
 
+static int is_failed_call(aqw_status status) {
+    return status == AQW_IO_ERROR || status == AQW_NO_SPACE;
+}
+
+/* A snapshot of what is durable, while the log is in use; the segments that it covers may go. */
+static void compact(session *s, input *in) {
+    aqw_compact_options options = {.now = 1700000000, .drops_segments = take_u8(in) & 1};
+    aqw_compact_report report;
+    aqw_fault fault;
+    uint64_t failures = s->d.failures;
+    aqw_status status = aqw_compact(&s->d.io, QUEUE, &options, &report, &fault);
+    CHECK(status == AQW_OK || (s->d.failures > failures && is_failed_call(status)));
+    CHECK(status != AQW_OK || (report.sequence <= s->acknowledged && report.kept_sequence <= report.sequence));
+}
+
+/* Whoever follows sees what is durable, from anywhere that the log still has. */
+static void follow(session *s, input *in) {
+    uint64_t after = take_number(in) % (s->acknowledged + 2), last = 0;
+    aqw_fault fault;
+    uint64_t failures = s->d.failures;
+    aqw_status status = queue_follow(&s->d, after, &last, &fault);
+    CHECK(status == AQW_END || status == AQW_COMPACTED || (s->d.failures > failures && is_failed_call(status)));
+    CHECK(last <= s->acknowledged || last == after);
+    CHECK(status != AQW_COMPACTED || fault.first_sequence > after + 1);
+}
+
 static void close_and_reopen(session *s) {
     reading seen;
     uint64_t failures = s->d.failures, acknowledged = s->acknowledged;
@@ -160,7 +187,9 @@ static void step(session *s, input *in) {
     else if (choice < 160) sync_some(s, in);
     else if (choice < 170) append_elsewhere(s, in);
     else if (choice < 180) ask(s);
-    else if (choice < 205) plan_fault(s, in);
+    else if (choice < 200) plan_fault(s, in);
+    else if (choice < 208) compact(s, in);
+    else if (choice < 214) follow(s, in);
     else if (choice < 230) {
         queue_kill(&s->d, &s->q);
         if (choice % 4 == 0) plan_fault(s, in);

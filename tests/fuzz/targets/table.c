@@ -116,6 +116,30 @@ static void apply_next(subject *s, input *in) {
     else s->applied.size = mark;
 }
 
+/* What the table finds to be finished, it lets go. */
+static void check_finished(subject *s, uint32_t rows) {
+    static aqw_finished finished;
+    aqw_event event;
+    memset(&finished, 0, sizeof finished);
+    memset(&event, 0, sizeof event);
+    aqw_table_find_finished(s->table, UINT64_MAX, 2 + rows, &finished);
+    CHECK(finished.run_count + finished.task_count <= AQW_PURGE_COUNT_MAX);
+    if (finished.run_count + finished.task_count == 0 || s->in_batch || s->sequence == UINT64_MAX) return;
+    if (aqw_table_begin(s->table) != AQW_OK) return;
+    event.kind = AQW_RUNS_PURGED;
+    event.sequence = s->sequence + 1;
+    event.as.runs_purged.run_ids = finished.run_ids[0];
+    event.as.runs_purged.task_ids = finished.task_ids[0];
+    event.as.runs_purged.run_count = finished.run_count;
+    event.as.runs_purged.task_count = finished.task_count;
+    uint64_t before = table_digest(s->table);
+    aqw_status status = aqw_table_apply(s->table, &event);
+    CHECK(status == AQW_OK || status == AQW_NO_MEMORY);
+    (void)table_digest(s->table);
+    aqw_table_rollback(s->table);
+    CHECK(table_digest(s->table) == before);
+}
+
 static void check_replay(const subject *s) {
     static const uint8_t seed[16] = {99};
     aqw_table *table = aqw_table_new(NULL, seed);
@@ -149,7 +173,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         if (step < 200) apply_next(&s, &in);
         else if (step < 220) begin_batch(&s);
         else if (step < 232) end_batch(&s, 1);
-        else if (step < 244) end_batch(&s, 0);
+        else if (step < 240) end_batch(&s, 0);
+        else if (step < 244) check_finished(&s, take_u8(&in));
         else s.memory.countdown = 1u + step - 244u;
     }
     s.memory.countdown = 0;
