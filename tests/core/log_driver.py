@@ -202,6 +202,18 @@ class Log:
         self.sync(last)
         return last
 
+    def compact(self, *, drops_segments: bool = True) -> Any:
+        """Make a snapshot, and drop what the one before it covers; return the report."""
+        assert self.io is not None
+        chosen, report = ffi.new("aqw_compact_options *"), ffi.new("aqw_compact_report *")
+        chosen.now, chosen.drops_segments, chosen.progress = NOW, drops_segments, ffi.NULL
+        self.io.drops_segments = True
+        try:
+            check(lib.aqw_compact(self.io.table, DIRECTORY.encode(), chosen, report, self.fault), self.fault)
+        finally:
+            self.io.drops_segments = False
+        return report
+
     @property
     def last_sequence(self) -> int:
         return int(lib.aqw_log_last_sequence(self.log))

@@ -268,6 +268,8 @@ class MemoryIo:
         self.mappings: dict[int, tuple[Any, File]] = {}
         self.before_call: Callable[[Call], None] | None = None
         self.after_call: Callable[[Call], None] | None = None
+        self.drops_segments = False
+        """Whether the core may remove segments and snapshots now: while it compacts the log."""
         self.is_dead = False
         self._next_handle = 3
         self._owner = threading.get_ident()
@@ -439,7 +441,7 @@ class MemoryIo:
             return errno.EISDIR
         if name not in self.disk.files:
             return errno.ENOENT
-        if name.endswith((".log", "/ring", "/LOCK", ".bin")):
+        if name.endswith(("/ring", "/LOCK", ".bin")) or (name.endswith((".log", ".snap")) and not self.drops_segments):
             self.mistakes.append(f"unlink of {name}")
         self.disk.change(NameChange(name, removed=name))
         return 0

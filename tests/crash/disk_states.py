@@ -23,6 +23,8 @@ from random import Random
 from memory_io import SECTOR, Disk, File, NameChange, apply_change, parent_of, parents
 
 Part = tuple[int, bytes]
+SHOWN = 20
+"""So many units that are not whole are told of a state."""
 TEARS = ("head", "tail", "middle", "mixed", "garbage")
 
 
@@ -269,4 +271,5 @@ class State:
         pairs = list(zip(self.states.units, self.outcomes, strict=False))
         lost = [unit.text(outcome) for unit, outcome in pairs if outcome != unit.outcomes - 1]
         kept = sum(outcome == unit.outcomes - 1 for unit, outcome in pairs)
-        return "\n    ".join([f"{kept} of {len(pairs)} units kept whole; and:", *lost])
+        more = [f"and {len(lost) - SHOWN} more"] if len(lost) > SHOWN else []
+        return "\n    ".join([f"{kept} of {len(pairs)} units kept whole; and:", *lost[:SHOWN], *more])

@@ -21,7 +21,7 @@ from typing import Any
 from crash_images import Account
 from disk_states import States
 from judge import BrokenPromise, Judge
-from log_driver import DIRECTORY
+from log_driver import DIRECTORY, CoreError
 from memory_io import Disk
 from sessions import MODES, Image, Moment, RecordedSession, Scenario
 
@@ -77,7 +77,12 @@ class Enumeration:
 
     def run(self) -> Tally:
         """Try everything. Raises BrokenPromise with a description of the first disk that breaks one."""
-        moments = self.scenario.run(self.mode).moments
+        try:
+            moments = self.scenario.run(self.mode).moments
+        except (AssertionError, CoreError) as broken:
+            raise BrokenPromise(
+                f"the session itself went wrong: {broken!r}\n  session: {self.scenario.name} ({self.mode})"
+            ) from broken
         names: set[int] = set()
         for number, (moment, following) in enumerate(pairwise([*moments, moments[-1]])):
             changed = {id(unit.change) for unit in moment.states.names} - names
@@ -137,7 +142,8 @@ class Enumeration:
         """Cut the recovery of a disk short at every moment: the next one finds what it would have found."""
         self.tally.recoveries += 1
         session = RecordedSession(disk, **self.options)
-        expected = self.judge.open(disk.copy(), seed=1)
+        session.next_seed = self.random.getrandbits(62)
+        expected = self.judge.open(disk.copy(), seed=session.next_seed)
         recovered = expected.recovered
         expected.kill()
         session.account = Account([tuple(recovered)] if recovered else [], 0, 0)

@@ -25,6 +25,8 @@ from memory_io import Disk, MemoryIo
 Image = dict[str, bytes]
 RECORD_HEADER = 16
 MODEL_SHARE = 24
+FIRST_SEED = 0x5EED_0000_0000
+"""Randomness here is never that of a session, whose seeds are small: salts would be the same."""
 MODEL_BYTES = 6000
 """One image of so many, of those with so few bytes that are not zero, is also held against the slow model of the format."""
 
@@ -81,7 +83,7 @@ class Judge:
         verdict = self.verdicts.get(key)
         is_new = verdict is None
         if verdict is None:
-            verdict = self.verdicts[key] = self.judge(disk, account, self.images + 1)
+            verdict = self.verdicts[key] = self.judge(disk, account, FIRST_SEED + self.images)
         if verdict.count < at_least:
             raise BrokenPromise(f"{at_least} events were promised, {verdict.count} came back")
         if not is_prefix(verdict, account):
@@ -96,22 +98,28 @@ class Judge:
         log = self.open(disk, seed)
         recovered = log.recovered
         check_opening(log, len(recovered))
-        check_kept(before, disk.image(DIRECTORY), log, account)
+        dropped = check_kept(before, disk.image(DIRECTORY), log, account)
         more = following_entry(account, len(recovered))
         commit(log, more)
-        self.follow(disk, log, [*recovered, more], Random(seed))
+        self.follow(disk, log, [*recovered, more], dropped, Random(seed))
         return Verdict(len(recovered), digest_of(recovered))
 
-    def follow(self, disk: Disk, log: Log, expected: list[bytes], random: Random) -> None:
-        """After a commit: a power loss that keeps nothing, a random one and a mere kill all leave just what was committed."""
+    def follow(self, disk: Disk, log: Log, expected: list[bytes], dropped: list[bytes], random: Random) -> None:
+        """After a commit: a power loss that keeps nothing, a random one and a mere kill all leave just what was committed.
+
+        And what was dropped before it is still somewhere.
+        """
         padding = int(self.options.get("sector_size", 0))
         states = States.of(disk, padding)
         left = [next(states.choose(1, random)).disk(), states.torn(random).disk() if states.sectors else disk.copy()]
         log.kill()
         for number, one in enumerate([*left, disk]):
             what = ("a power loss", "a power loss that kept some", "a kill")[number]
+            check_salts(one.image(DIRECTORY))
+            if not all(any(record in file.content for file in one.files.values()) for record in dropped):
+                raise BrokenPromise(f"a record was dropped, and set aside, but {what} took the copy away")
             try:
-                with self.open(one, seed=random.getrandbits(32)) as again:
+                with self.open(one, seed=FIRST_SEED + random.getrandbits(62)) as again:
                     check_opening(again, len(expected))
                     if again.recovered != expected:
                         raise BrokenPromise(
@@ -178,8 +186,15 @@ def check_model(image: Image) -> None:
         raise BrokenPromise(f"the model of the format reads it differently: {error}") from error
 
 
-def check_kept(before: Image, after: Image, log: Log, account: Account) -> None:
-    """Nothing that was there has gone without a word."""
+def check_salts(image: Image) -> None:
+    """Every segment has a salt of its own."""
+    salts = [data[40:48] for name, data in image.items() if name.endswith(".log")]
+    if len(set(salts)) != len(salts):
+        raise BrokenPromise("two segments have the same salt")
+
+
+def check_kept(before: Image, after: Image, log: Log, account: Account) -> list[bytes]:
+    """Nothing that was there has gone without a word. Return the whole records that were dropped."""
     segments = sorted(name for name in before if name.startswith("wal/") and name.endswith(".log"))
     for name in segments:
         if after.get(name) != before[name]:
@@ -189,7 +204,7 @@ def check_kept(before: Image, after: Image, log: Log, account: Account) -> None:
             raise BrokenPromise(f"the opening changed {name}")
     dropped = dropped_records(before, segments, account, len(log.recovered))
     if not dropped:
-        return
+        return []
     kept = [data for name, data in after.items() if name.startswith("quarantine/") and name.endswith(".bin")]
     report = log.report
     if report.is_clean or report.drop_reason == 0 or (report.dropped_bytes == 0 and report.dropped_events == 0):
@@ -197,6 +212,7 @@ def check_kept(before: Image, after: Image, log: Log, account: Account) -> None:
     for record in dropped:
         if not any(record in data for data in kept):
             raise BrokenPromise("a record was dropped and is not in quarantine")
+    return dropped
 
 
 def dropped_records(before: Image, segments: list[str], account: Account, count: int) -> list[bytes]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from crash_images import Account, Session, numbered
 from disk_states import States
-from log_driver import CoreError
+from log_driver import CoreError, entry_of_size
 from memory_io import Call, Disk, Loss, MemoryIo, NoLoss, RandomLoss
 
 Image = dict[str, bytes]
@@ -48,7 +48,7 @@ class Snapshots:
 
 
 class RecordedSession(Session):
-    """A session that notes a moment before every I/O call and after every step."""
+    """A session that notes a moment before every I/O call, after every write and after every step."""
 
     def __init__(self, disk: Disk | None = None, account: Account | None = None, **options: Any) -> None:
         super().__init__(disk or Disk(directories=["/home"]), account, **options)
@@ -78,6 +78,11 @@ class RecordedSession(Session):
             self.failing = None
         self.append_during(call)
 
+    def after_call(self, call: Call) -> None:
+        if call.operation == "write":
+            self.note(f"after call {call.index}: write {call.path}")
+        self.append_during(call)
+
     def append_during(self, call: Call) -> None:
         if self.during_sync and self.log is not None and call.operation == "sync" and call.path.endswith(".log"):
             Session.append(self, *self.during_sync.pop(0))
@@ -87,9 +92,9 @@ class RecordedSession(Session):
 
     def open(self, io: MemoryIo | None = None) -> None:
         self.log = None
+        io = io or MemoryIo(self.disk, maps=self.options.get("maps", True), seed=self.next_seed)
+        io.after_call = self.after_call
         super().open(io)
-        assert self.io is not None
-        self.io.after_call = self.append_during
         self.note("after open")
 
     def append(self, *entries: bytes) -> None:
@@ -104,6 +109,11 @@ class RecordedSession(Session):
         self.account.durable = self.log.durable_sequence
         self.note("after sync")
 
+    def compact(self, *, drops_segments: bool = True) -> None:
+        assert self.log is not None
+        self.log.compact(drops_segments=drops_segments)
+        self.note("after a compaction")
+
     def close(self) -> None:
         super().close()
         self.note("after close")
@@ -112,14 +122,18 @@ class RecordedSession(Session):
         super().kill()
         self.note("after kill")
 
-    def fails(self, step: Callable[[], None], operation: str, path: str, error: int) -> str:
-        """Run a step in which a call fails; return what the log answers."""
-        self.failing = (operation, path, error)
+    def answer(self, step: Callable[[], None]) -> str:
+        """Run a step; return what the log answers."""
         try:
             step()
         except CoreError as failure:
             return failure.status
         return "ok"
+
+    def fails(self, step: Callable[[], None], operation: str, path: str, error: int) -> str:
+        """Run a step in which a call fails; return what the log answers."""
+        self.failing = (operation, path, error)
+        return self.answer(step)
 
     def power_loss(self, loss: Loss) -> None:
         """End the process and the machine; the next step finds what the loss leaves."""
@@ -246,6 +260,18 @@ def a_record_larger_than_the_ring(session: RecordedSession) -> None:
 
 
 @scenario(segment_size=2**18)
+def a_large_record_behind_others(session: RecordedSession) -> None:
+    """It is written at once, and so is what waits in the ring before it."""
+    session.open()
+    session.commit(numbered(1, HALF))
+    session.append(numbered(2, HALF))
+    session.append(numbered(3, 70_000))
+    session.append(numbered(4, HALF))
+    session.sync()
+    session.append(numbered(5, HALF))
+
+
+@scenario(segment_size=2**18)
 def a_ring_that_wraps(session: RecordedSession) -> None:
     """Old records lie in the ring where new ones go."""
     session.open()
@@ -323,6 +349,35 @@ def a_failed_sync(session: RecordedSession) -> None:
 
 
 @scenario()
+def a_failed_write(session: RecordedSession) -> None:
+    """A write of records fails; nothing goes on behind it."""
+    session.open()
+    session.commit(numbered(1, HALF))
+    session.append(numbered(2, 40_000))
+    assert session.fails(lambda: session.commit(numbered(3, HALF)), "write", ".log", 5) == "poisoned"
+    session.note("after a failed write")
+    assert session.answer(lambda: session.append(numbered(4, HALF))) == "poisoned"
+    session.kill()
+    session.open()
+    session.commit(numbered(5, HALF))
+
+
+@scenario()
+def full_segments(session: RecordedSession) -> None:
+    """Segments that are filled as far as they can be, and one that would have to be filled a little further."""
+    for first, beyond in ((1, 0), (4, 16)):
+        session.open()
+        session.commit(numbered(first, 40_000))
+        assert session.log is not None
+        room = session.log.stats.segment_size - session.log.stats.segment_used - 2 * 16
+        session.append(entry_of_size(room - (session.padding + 16 if session.padding else 0) + beyond))
+        session.close()
+        session.open()
+        session.append(numbered(first + 2, HALF))
+        session.close()
+
+
+@scenario()
 def a_failed_close(session: RecordedSession) -> None:
     """The marker's sync fails: it looks written. The next process must not build on it."""
     session.open()
@@ -344,4 +399,59 @@ def a_full_disk(session: RecordedSession) -> None:
     session.note("after a refused append")
     session.append(numbered(3, HALF))
     session.commit(numbered(4, 9_000))
+    session.append(numbered(5, HALF))
+
+
+@scenario()
+def snapshots(session: RecordedSession) -> None:
+    """Snapshots of a log that goes on, with events that are not durable and must not be in them; nothing is dropped."""
+    session.open()
+    session.commit(*entries(1, 2))
+    session.append(numbered(3, HALF))
+    session.compact(drops_segments=False)
+    session.append(numbered(4, HALF))
+    session.commit(numbered(5, HALF))
+    session.compact(drops_segments=False)
+    session.append(numbered(6, HALF))
+    session.kill()
+    session.open()
+    session.compact(drops_segments=False)
+    session.append(numbered(7, HALF))
+
+
+@scenario()
+def compaction(session: RecordedSession) -> None:
+    """Segments are dropped behind the older of two snapshots."""
+    session.open()
+    for number in range(1, 6):
+        session.commit(numbered(number, 26_000))
+    session.compact()
+    session.append(numbered(6, HALF))
+    session.commit(numbered(7, 26_000))
+    session.compact()
+    session.append(numbered(8, HALF))
+    session.kill()
+    session.open()
+    session.commit(numbered(9, HALF))
+    session.compact()
+    session.append(numbered(10, HALF))
+    session.close()
+    session.open()
+    session.compact()
+    session.append(numbered(11, HALF))
+
+
+@scenario()
+def a_failed_compaction(session: RecordedSession) -> None:
+    """A compaction that failed is tried again by the same process: what the first one left may not be durable."""
+    session.open()
+    session.commit(numbered(1, 50_000))
+    session.commit(numbered(2, 50_000))
+    assert session.fails(session.compact, "sync_directory", "/queue", 5) == "io_error"
+    session.commit(numbered(3, HALF))
+    assert session.fails(session.compact, "sync_directory", "/snapshots", 5) == "io_error"
+    session.compact()
+    session.commit(numbered(4, 50_000))
+    assert session.fails(session.compact, "sync_directory", "/wal", 5) == "io_error"
+    session.compact()
     session.append(numbered(5, HALF))

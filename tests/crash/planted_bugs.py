@@ -1,0 +1,60 @@
+"""The bugs in ``planted/``: unified diffs against the C core, each of which breaks a promise that the enumerator must find broken.
+
+Each file begins with two lines: ``Breaks: `` and what it breaks, ``Found by: `` and the search (:mod:`hunt`) that finds it. The numbers in
+the hunks' heads are ignored: a hunk applies where its old lines stand, which must be exactly one place.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).parent / "planted"
+CORE = Path(__file__).parents[2] / "src" / "_wal_native" / "core"
+
+
+class StalePatch(Exception):
+    """A patch does not fit the sources any more."""
+
+
+@dataclass(frozen=True)
+class Bug:
+    name: str
+    breaks: str
+    found_by: str
+    diff: str
+
+
+def bugs() -> list[Bug]:
+    return [bug_of(path) for path in sorted(HERE.glob("*.patch"))]
+
+
+def bug_of(path: Path) -> Bug:
+    first, second, diff = path.read_text(encoding="utf-8").split("\n", 2)
+    return Bug(path.stem, first.removeprefix("Breaks: "), second.removeprefix("Found by: "), diff)
+
+
+def changed_copy(bug: Bug, to: Path) -> Path:
+    """Copy the core and apply the bug to the copy; return the copy."""
+    copy = to / "core"
+    shutil.copytree(CORE, copy)
+    for section in re.split(r"^(?=--- )", bug.diff, flags=re.MULTILINE)[1:]:
+        heads, *hunks = re.split(r"^@@.*\n", section, flags=re.MULTILINE)
+        path = copy / heads.splitlines()[1].removeprefix("+++ ").strip()
+        text = path.read_text(encoding="utf-8")
+        for hunk in hunks:
+            text = apply(hunk, text, f"{bug.name}.patch: {path.name}")
+        path.write_text(text, encoding="utf-8")
+    return copy
+
+
+def apply(hunk: str, text: str, where: str) -> str:
+    lines = hunk.splitlines(keepends=True)
+    old = "".join(line[1:] for line in lines if line[0] in " -")
+    new = "".join(line[1:] for line in lines if line[0] in " +")
+    places = text.count(old)
+    if places != 1:
+        raise StalePatch(f"{where}: the hunk fits {places} places; bring the patch in step with the sources:\n{hunk}")
+    return text.replace(old, new)

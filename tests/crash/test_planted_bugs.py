@@ -1,0 +1,59 @@
+"""The enumerator finds bugs: each one of ``planted/`` is built into a copy of the core, and the search that is named must meet it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import hunt
+import ledger
+from planted_bugs import Bug, bugs, changed_copy
+
+if TYPE_CHECKING:
+    import pytest
+
+SHORT = ("no_directory_sync", "ring_bound_ignored")
+TESTS = Path(__file__).parents[1]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "bug" in metafunc.fixturenames:
+        chosen = [bug for bug in bugs() if metafunc.config.getoption("--long") or bug.name in SHORT]
+        metafunc.parametrize("bug", chosen, ids=lambda bug: bug.name)
+
+
+def run_hunt(
+    searches: list[str], core: Path | None = None, cache: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    paths = [str(TESTS), str(TESTS / "core"), str(TESTS / "crash")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    if core is not None:
+        environment |= {"ACTIONQUEUE_TEST_CORE": str(core), "ACTIONQUEUE_TEST_CACHE": str(cache)}
+    command = [sys.executable, str(TESTS / "crash" / "hunt.py"), *searches]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_every_patch_fits_and_says_what_it_breaks(tmp_path: Path) -> None:
+    found = bugs()
+    assert len(found) >= 10
+    known = hunt.searches()
+    for bug in found:
+        assert bug.breaks
+        assert bug.found_by in known, bug.name
+        changed_copy(bug, tmp_path / bug.name)
+
+
+def test_a_planted_bug_is_found(bug: Bug, tmp_path: Path) -> None:
+    done = run_hunt([bug.found_by], changed_copy(bug, tmp_path), tmp_path / "cache")
+    assert done.returncode == hunt.FOUND, f"{bug.name} was not found:\n{done.stdout}\n{done.stderr}"
+    assert "session:" in done.stdout or "image:" in done.stdout, done.stdout
+    print(f"{bug.breaks}:\n{done.stdout}")
+    ledger.record("planted bugs", 1, 0, "all found")
+
+
+def test_the_core_itself_passes_the_same_searches(long_form: bool) -> None:
+    done = run_hunt(sorted({bug.found_by for bug in bugs() if long_form or bug.name in SHORT}))
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
