@@ -6,12 +6,13 @@ PYTEST_FLAGS ?= -n 2
 
 SOURCES := pyproject.toml setup.py MANIFEST.in README.md $(shell find src -name '*.py' -o -name '*.pyi' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.c' -o -name '*.h')
 
-.PHONY: help demo test test-faults lint sanitize fuzz fuzz-corpus valgrind system-packages install-check compare clean
+.PHONY: help demo test test-faults test-ports lint sanitize fuzz fuzz-corpus valgrind system-packages install-check compare clean
 
 help:
 	@echo "make demo           build, then run a real scheduler over the standard library, kill it, and prove nothing was lost"
 	@echo "make test           build, then run the tests (minutes)"
 	@echo "make test-faults    the long forms of the tests of the fault model, and a table of what they tried"
+	@echo "make test-ports     the C core for other systems and processors: compiled for all, run under wine and qemu"
 	@echo "make lint           ruff, mypy, the type stubs against the modules, C warnings as errors"
 	@echo "make sanitize       the C core's tests under the address and undefined-behaviour sanitizers"
 	@echo "make fuzz           each fuzz target for FUZZ_SECONDS (default 60), and a table; make fuzz-corpus keeps what was found"
@@ -23,7 +24,8 @@ help:
 # Debian's names. Without them the tests that need them fail, and say so.
 TEST_PACKAGES := strace e2fsprogs xfsprogs mount util-linux
 FUZZ_PACKAGES := clang-14 libclang-rt-14-dev llvm-14 valgrind
-SYSTEM_PACKAGES ?= $(TEST_PACKAGES) $(FUZZ_PACKAGES)
+PORTS_PACKAGES := wine wine64 qemu-user
+SYSTEM_PACKAGES ?= $(TEST_PACKAGES) $(FUZZ_PACKAGES) $(PORTS_PACKAGES)
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -42,6 +44,10 @@ $(VENV)/fuzz-tools: $(BIN)/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --group fuzz
 	@touch $@
 
+$(VENV)/ports-tools: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --group ports
+	@touch $@
+
 $(VENV)/lint-tools: $(BIN)/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --group lint
 	@touch $@
@@ -57,6 +63,9 @@ test-faults: $(VENV)/installed $(VENV)/test-tools
 	@mkdir -p build && rm -f build/faults.jsonl
 	@status=0; ACTIONQUEUE_FAULTS_LOG="$(CURDIR)/build/faults.jsonl" $(BIN)/python -m pytest $(PYTEST_FLAGS) --long -m faults || status=$$?; \
 		$(BIN)/python tests/crash/report.py build/faults.jsonl || status=1; exit $$status
+
+test-ports: $(VENV)/ports-tools
+	$(BIN)/python tests/core/selftest/ports.py
 
 lint: $(VENV)/installed $(VENV)/test-tools $(VENV)/lint-tools
 	$(BIN)/ruff check .

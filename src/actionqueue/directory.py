@@ -20,7 +20,7 @@ def real_directory(path: str | os.PathLike[str]) -> str:
         raise TypeError(f"path must be a str or a path-like of str, not of {type(directory).__name__}")
     if not directory:
         raise ValueError('path is empty; "." is the working directory')
-    return os.path.realpath(directory)
+    return os.path.realpath(directory).replace(os.sep, "/")  # on Windows too: the core takes paths apart at the slash
 
 
 def existing_directory(path: str | os.PathLike[str]) -> str:

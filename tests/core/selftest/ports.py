@@ -114,7 +114,8 @@ def check_on(target: Target, selftest: Path, stress: Path, home: Path) -> str:
     machine, *checks = text.splitlines()
     if not machine.startswith(target.machine) or not checks or not all(line.startswith("ok ") for line in checks):
         sys.exit(f"{target.name}: not what was expected\n{text}")
-    if run([*target.runner, str(stress), target.path(home / f"stress-{target.triple}"), str(STRESS_EVENTS)], env=environment(home)) != "ok\n":
+    arguments = [target.path(home / f"stress-{target.triple}"), str(STRESS_EVENTS)]
+    if run([*target.runner, str(stress), *arguments], env=environment(home)) != "ok\n":
         sys.exit(f"{target.name}: the threads did not say ok")
     return f"{len(checks)} checks and the threads passed; {machine}"
 
