@@ -269,6 +269,8 @@ class MemoryIo:
         self.before_call: Callable[[Call], None] | None = None
         self.after_call: Callable[[Call], None] | None = None
         self.is_dead = False
+        self.drops_segments = False
+        """A compaction is under way: segments may be removed."""
         self._next_handle = 3
         self._owner = threading.get_ident()
         self._mutex = threading.RLock()
@@ -439,7 +441,7 @@ class MemoryIo:
             return errno.EISDIR
         if name not in self.disk.files:
             return errno.ENOENT
-        if name.endswith((".log", "/ring", "/LOCK", ".bin")):
+        if name.endswith(("/ring", "/LOCK", ".bin")) or (name.endswith(".log") and not self.drops_segments):
             self.mistakes.append(f"unlink of {name}")
         self.disk.change(NameChange(name, removed=name))
         return 0
