@@ -19,6 +19,7 @@ typedef struct compaction {
     const aqw_compact_options *options;
     aqw_compact_report *report;
     aqw_fault *fault;
+    uint8_t log_uuid[16];
 } compaction;
 
 /* --- The snapshot ---------------------------------------------------------------------------------------------------------------- */
@@ -39,24 +40,41 @@ static aqw_status replay_durable(compaction *c, aqw_follower *follower, aqw_tabl
     }
 }
 
+/* Applies what is durable behind the snapshot that the table holds, or from the beginning. */
+static aqw_status follow_log(compaction *c, aqw_table *table, const aqw_snapshot_choice *base) {
+    aqw_follower *follower = NULL;
+    aqw_status status = aqw_follower_open(c->io, c->directory, aqw_table_latest_sequence(table), &follower, c->fault);
+    if (status == AQW_COMPACTED) {
+        /* Nobody has dropped what no whole snapshot covers. */
+        uint64_t first = c->fault->first_sequence;
+        if (base->damaged > 0) {
+            *c->fault = base->damage;
+            return (aqw_status)c->fault->status;
+        }
+        aqw_fault_corrupt(c->fault, AQW_REASON_HISTORY_MISSING, c->directory, 0, 0);
+        c->fault->first_sequence = aqw_table_latest_sequence(table) + 1;
+        c->fault->last_sequence = first - 1;
+        return AQW_CORRUPT;
+    }
+    if (status != AQW_OK) return status;
+    memcpy(c->log_uuid, aqw_follower_log_uuid(follower), sizeof c->log_uuid);
+    status = base->is_found && memcmp(c->log_uuid, base->info.log_uuid, sizeof c->log_uuid) != 0
+                 ? aqw_fault_corrupt(c->fault, AQW_REASON_OTHER_LOG, c->directory, 0, 0)
+                 : replay_durable(c, follower, table);
+    aqw_follower_free(follower);
+    return status;
+}
+
 /* Brings the table, which holds a snapshot or nothing, up to what is durable, and writes it. */
 static aqw_status extend(compaction *c, aqw_table *table, const aqw_snapshot_choice *base) {
-    aqw_follower *follower = NULL;
     aqw_snapshot_info made;
-    uint8_t log_uuid[16];
     uint64_t before = aqw_table_latest_sequence(table);
-    aqw_status status = aqw_follower_open(c->io, c->directory, before, &follower, c->fault);
+    aqw_status status = follow_log(c, table, base);
     if (status != AQW_OK) return status;
-    status = replay_durable(c, follower, table);
-    memcpy(log_uuid, aqw_follower_log_uuid(follower), sizeof log_uuid);
-    aqw_follower_free(follower);
-    if (status != AQW_OK) return status;
-    if (base->is_found && memcmp(log_uuid, base->info.log_uuid, sizeof log_uuid) != 0)
-        return aqw_fault_corrupt(c->fault, AQW_REASON_OTHER_LOG, c->directory, 0, 0);
     c->report->sequence = before;
     c->report->file_size = base->info.file_size;
     if (aqw_table_latest_sequence(table) == before) return AQW_OK;
-    status = aqw_snapshot_write(c->io, c->directory, log_uuid, table, c->options->now, c->options->progress, &made, c->fault);
+    status = aqw_snapshot_write(c->io, c->directory, c->log_uuid, table, c->options->now, c->options->progress, &made, c->fault);
     if (status != AQW_OK) return status;
     c->report->is_new = 1;
     c->report->sequence = made.sequence;
@@ -93,11 +111,15 @@ static aqw_status drop_file(compaction *c, const char *path) {
     return AQW_OK;
 }
 
-static aqw_status sync_directory(compaction *c, const char *name) {
-    char path[AQW_PATH_SIZE_MAX + 16];
-    if (aqw_path_join(path, sizeof path, c->directory, name) != AQW_OK) return aqw_fault_set(c->fault, AQW_INVALID_ARGUMENT, c->directory);
+static aqw_status sync_directory(compaction *c, const char *path) {
     int error = aqw_io_sync_directory(c->io, path);
     return error == 0 ? AQW_OK : aqw_fault_io(c->fault, "sync directory", path, error);
+}
+
+static aqw_status sync_folder(compaction *c, const char *name) {
+    char path[AQW_PATH_SIZE_MAX + 16];
+    if (aqw_path_join(path, sizeof path, c->directory, name) != AQW_OK) return aqw_fault_set(c->fault, AQW_INVALID_ARGUMENT, c->directory);
+    return sync_directory(c, path);
 }
 
 /* The newest snapshot below the newest that verifies, where the making of a new one has not just read it. */
@@ -106,8 +128,8 @@ static aqw_status find_kept(compaction *c, const uint64_t *sequences, uint32_t c
     for (uint32_t i = 0; i < count && c->report->kept_sequence == 0; i++) {
         if (sequences[i] >= c->report->sequence) continue;
         aqw_status status = aqw_snapshot_read(c->io, c->directory, sequences[i], NULL, c->options->progress, &info, c->fault);
-        if (status == AQW_OK) c->report->kept_sequence = sequences[i];
-        else if (status != AQW_CORRUPT) return status;
+        if (status == AQW_OK && memcmp(info.log_uuid, c->log_uuid, sizeof c->log_uuid) == 0) c->report->kept_sequence = sequences[i];
+        else if (status != AQW_OK && !aqw_snapshot_is_damage(status, c->fault)) return status;
     }
     return AQW_OK;
 }
@@ -117,7 +139,12 @@ static aqw_status drop_snapshots(compaction *c) {
     uint64_t sequences[AQW_SNAPSHOT_COUNT_MAX];
     uint32_t count = 0;
     aqw_status status = aqw_snapshot_list(c->io, c->directory, sequences, AQW_SNAPSHOT_COUNT_MAX, &count, c->fault);
-    if (status == AQW_OK && !c->report->is_new) status = find_kept(c, sequences, count);
+    if (status == AQW_OK && !c->report->is_new) {
+        status = find_kept(c, sequences, count);
+        /* Who made the newest one may not have come to the sync of its name, and what is dropped relies on it. */
+        if (status == AQW_OK) status = sync_folder(c, "snapshots");
+        if (status == AQW_OK) status = sync_directory(c, c->directory);
+    }
     for (uint32_t i = count; status == AQW_OK && i > 0; i--) {
         uint64_t sequence = sequences[i - 1];
         if (sequence == c->report->sequence || sequence == c->report->kept_sequence) continue;
@@ -126,7 +153,7 @@ static aqw_status drop_snapshots(compaction *c) {
         if (status == AQW_OK) c->report->dropped_snapshots++;
     }
     if (status != AQW_OK || c->report->dropped_snapshots == 0) return status;
-    return sync_directory(c, "snapshots");
+    return sync_folder(c, "snapshots");
 }
 
 typedef struct names {
@@ -171,7 +198,7 @@ static aqw_status drop_listed(compaction *c, const names *list) {
         if (status == AQW_OK) status = drop_file(c, path);
         if (status == AQW_OK) c->report->dropped_segments++;
     }
-    return status == AQW_OK && start > 0 ? sync_directory(c, "wal") : status;
+    return status == AQW_OK && start > 0 ? sync_folder(c, "wal") : status;
 }
 
 /* The segments that no recovery from the older snapshot reads. */
@@ -193,7 +220,7 @@ static aqw_status drop_segments(compaction *c) {
 
 aqw_status aqw_compact(const aqw_io *io, const char *directory, const aqw_compact_options *options, aqw_compact_report *report,
                        aqw_fault *fault) {
-    compaction c = {io, directory, options, report, fault};
+    compaction c = {.io = io, .directory = directory, .options = options, .report = report, .fault = fault};
     memset(report, 0, sizeof *report);
     aqw_status status = make_snapshot(&c);
     if (status == AQW_OK && report->sequence > 0) status = drop_snapshots(&c);

@@ -24,6 +24,7 @@ static const char *const names[] = {
     [AQW_REASON_TORN] = "torn",
     [AQW_REASON_SNAPSHOT] = "snapshot_invalid",
     [AQW_REASON_SNAPSHOT_AHEAD] = "snapshot_ahead",
+    [AQW_REASON_UNREADABLE] = "unreadable",
 };
 
 const char *aqw_reason_name(int reason) {

@@ -28,7 +28,8 @@ typedef enum aqw_reason {
     AQW_REASON_DIRECTORY = 16,          /* a file or link stands where a directory of the queue should */
     AQW_REASON_TORN = 17,               /* not damage: an append that was cut short */
     AQW_REASON_SNAPSHOT = 18,           /* a snapshot that does not verify */
-    AQW_REASON_SNAPSHOT_AHEAD = 19      /* a snapshot of events that the log does not have */
+    AQW_REASON_SNAPSHOT_AHEAD = 19,     /* a snapshot of events that the log does not have */
+    AQW_REASON_UNREADABLE = 20          /* the medium answers with an error (told by repair; whoever opens gets the error) */
 } aqw_reason;
 
 typedef struct aqw_fault {

@@ -1,7 +1,8 @@
 /* Invariants:
- *  - `end` is where the segment ends if its successor was there when that was last looked for, else UINT64_MAX; and it was looked for
- *    after `durable` was last raised. So a record below `end` of an event at or below `durable` is not superseded.
- *  - `position` is behind the last record that was walked, and records are walked only up to the last durable event.
+ *  - `end` is where the segment ends if its successor was there when that was last looked for, else UINT64_MAX.
+ *  - `limit` is the durable sequence that was read before the successor was looked for, and 0 until both were done in this segment. So a
+ *    record below `end` of an event at or below `limit` is not superseded.
+ *  - `position` is behind the last record that was walked, and records are walked only up to the event `limit`.
  *  - The buffer is what the file held at some time: bytes that do not verify are read once more before they are believed. */
 #include "follow.h"
 
@@ -26,8 +27,10 @@ typedef struct open_segment {
 struct aqw_follower {
     aqw_io io;
     char directory[AQW_PATH_SIZE_MAX];
-    uint64_t sequence;          /* of the last event that was returned */
-    uint64_t durable;
+    uint64_t sequence;          /* of the last event that was returned, or where it was to begin */
+    uint64_t returned;          /* the same, 0 before the first */
+    uint64_t durable;           /* the highest that was read */
+    uint64_t limit;
     open_segment current;
     open_segment next;
     uint64_t end;
@@ -98,11 +101,18 @@ static void begin_segment(aqw_follower *f) {
     f->position = AQW_SEGMENT_DATA;
     f->ordinal = 0;
     f->end = UINT64_MAX;
+    f->limit = 0;
     f->buffered = 0;
 }
 
 static int links_to(const aqw_segment_header *next, const aqw_segment_header *before) {
     return next->link_number == before->place.segment_number && next->link_salt == before->place.salt;
+}
+
+static aqw_status compacted(const aqw_follower *f, uint64_t first_sequence, aqw_fault *fault) {
+    aqw_fault_set(fault, AQW_COMPACTED, f->directory);
+    fault->first_sequence = first_sequence;
+    return AQW_COMPACTED;
 }
 
 /* Goes to the segment that holds the event behind `sequence`, and starts over there. */
@@ -112,11 +122,7 @@ static aqw_status locate(aqw_follower *f, aqw_fault *fault) {
         aqw_status status = list_segments(f, &found, fault);
         if (status != AQW_OK) return status;
         if (found.oldest_sequence == 0) return aqw_fault_set(fault, AQW_NOT_A_QUEUE, f->directory);
-        if (found.number == 0) {
-            aqw_fault_set(fault, AQW_COMPACTED, f->directory);
-            fault->first_sequence = found.oldest_sequence;
-            return AQW_COMPACTED;
-        }
+        if (found.number == 0) return compacted(f, found.oldest_sequence, fault);
         open_segment segment;
         status = load_segment(f, found.number, found.first_sequence, &segment, fault);
         if (status == AQW_END) continue;
@@ -124,6 +130,7 @@ static aqw_status locate(aqw_follower *f, aqw_fault *fault) {
         close_segment(f, &f->current);
         close_segment(f, &f->next);
         f->current = segment;
+        f->durable = 0;         /* a repair may have gone back behind it */
         begin_segment(f);
         return AQW_OK;
     }
@@ -132,6 +139,7 @@ static aqw_status locate(aqw_follower *f, aqw_fault *fault) {
 
 /* Looks for the segment behind the current one, which says where that ends. */
 static aqw_status find_next(aqw_follower *f, aqw_fault *fault) {
+    uint64_t missing = 0;
     for (int tries = 0; tries < LOCATE_TRIES; tries++) {
         search found = {.wanted = 0, .after = f->current.header.place.segment_number};
         aqw_status status = list_segments(f, &found, fault);
@@ -143,20 +151,23 @@ static aqw_status find_next(aqw_follower *f, aqw_fault *fault) {
             f->end = f->next.header.link_end;
             return AQW_OK;
         }
-        /* Its successor was compacted away, or a repair has begun anew. */
+        /* Its successor was compacted away, or a repair has begun anew; perhaps in front of events that were returned already. */
         close_segment(f, &f->next);
+        if (found.next_first_sequence <= f->returned) return compacted(f, found.next_first_sequence, fault);
         uint64_t number = f->current.header.place.segment_number;
         status = locate(f, fault);
         if (status != AQW_OK) return status;
-        if (f->current.header.place.segment_number == number)
-            return aqw_fault_corrupt(fault, AQW_REASON_SEGMENT_MISSING, f->directory, number + 1, 0);
+        /* A listing may miss what is made while it goes on; so once is no proof. */
+        if (f->current.header.place.segment_number == number) missing = number + 1;
     }
-    return aqw_fault_io(fault, "open", f->directory, EAGAIN);
+    return missing != 0 ? aqw_fault_corrupt(fault, AQW_REASON_SEGMENT_MISSING, f->directory, missing, 0)
+                        : aqw_fault_io(fault, "open", f->directory, EAGAIN);
 }
 
 /* --- How far it goes ----------------------------------------------------------------------------------------------------------- */
 
-/* The durable sequence first, then the successor: in the other order a segment could seem to have no end although it is superseded. */
+/* The durable sequence first, then the successor: in the other order a segment could seem to have no end although it is superseded. What
+ * fails in between changes no limit. */
 static aqw_status refresh(aqw_follower *f, aqw_fault *fault) {
     aqw_ring_image ring;
     aqw_status status = aqw_ring_look(&f->io, f->directory, &ring, fault);
@@ -168,6 +179,7 @@ static aqw_status refresh(aqw_follower *f, aqw_fault *fault) {
     if (status != AQW_OK) return status;
     if (f->next.handle >= 0 && f->next.header.watermark > durable) durable = f->next.header.watermark;
     if (durable > f->durable) f->durable = durable;
+    f->limit = f->durable;
     return AQW_OK;
 }
 
@@ -179,7 +191,7 @@ static aqw_status go_to_next(aqw_follower *f, aqw_fault *fault) {
     f->current = f->next;
     f->next.handle = -1;
     begin_segment(f);
-    return find_next(f, fault);
+    return AQW_OK;
 }
 
 /* --- Records ------------------------------------------------------------------------------------------------------------------- */
@@ -227,7 +239,9 @@ static aqw_status record_at(aqw_follower *f, aqw_record *record, aqw_fault *faul
     return aqw_record_check(bytes, size, &f->current.header.place, f->position, f->ordinal, record) ? AQW_OK : AQW_END;
 }
 
+/* The next call looks for a successor first: a repair may have made one. */
 static aqw_status damaged(aqw_follower *f, aqw_fault *fault) {
+    f->limit = 0;
     char path[AQW_PATH_SIZE_MAX + 64];
     const aqw_place *place = &f->current.header.place;
     (void)aqw_segment_path(path, sizeof path, f->directory, place->segment_number, place->first_sequence);
@@ -247,6 +261,8 @@ static aqw_status durable_record(aqw_follower *f, aqw_record *record, aqw_fault 
     return damaged(f, fault);
 }
 
+static int is_behind_limit(const aqw_follower *f) { return f->current.header.place.first_sequence + f->ordinal > f->limit; }
+
 aqw_status aqw_follower_next(aqw_follower *f, aqw_record *record, aqw_fault *fault) {
     for (;;) {
         aqw_status status = AQW_OK;
@@ -256,12 +272,12 @@ aqw_status aqw_follower_next(aqw_follower *f, aqw_record *record, aqw_fault *fau
             if (status != AQW_OK) return status;
             continue;
         }
-        if (f->current.header.place.first_sequence + f->ordinal > f->durable) {
+        if (is_behind_limit(f)) {
             uint64_t number = f->current.header.place.segment_number;
             status = refresh(f, fault);
             if (status != AQW_OK) return status;
             if (f->position >= f->end || f->current.header.place.segment_number != number) continue;
-            if (f->current.header.place.first_sequence + f->ordinal > f->durable) return AQW_END;
+            if (is_behind_limit(f)) return AQW_END;
         }
         status = durable_record(f, record, fault);
         if (status != AQW_OK) return status;
@@ -269,7 +285,7 @@ aqw_status aqw_follower_next(aqw_follower *f, aqw_record *record, aqw_fault *fau
         if (record->kind >= AQW_KIND_MARKER) continue;
         f->ordinal++;
         if (record->sequence <= f->sequence) continue;
-        f->sequence = record->sequence;
+        f->sequence = f->returned = record->sequence;
         return AQW_OK;
     }
 }
@@ -288,7 +304,6 @@ aqw_status aqw_follower_open(const aqw_io *io, const char *directory, uint64_t a
         memcpy(f->directory, directory, size);
         status = locate(f, fault);
     }
-    if (status == AQW_OK) status = find_next(f, fault);
     if (status == AQW_OK) *out = f;
     else aqw_follower_free(f);
     return status;

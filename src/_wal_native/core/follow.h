@@ -18,7 +18,8 @@ aqw_status aqw_follower_open(const aqw_io *io, const char *directory, uint64_t a
 void aqw_follower_free(aqw_follower *follower);
 
 /* The next event's record; its payload stays valid until the next call. AQW_END where no further event is durable yet: ask again later.
- * AQW_COMPACTED where the follower has fallen behind what the log keeps. After AQW_CORRUPT or AQW_IO_ERROR it may be asked again. */
+ * AQW_COMPACTED where the follower has fallen behind what the log keeps, or a repair has given up events that were returned. After
+ * AQW_CORRUPT or AQW_IO_ERROR it may be asked again. */
 aqw_status aqw_follower_next(aqw_follower *follower, aqw_record *record, aqw_fault *fault);
 
 /* Sequence of the last event that was returned, or where the follower began. */

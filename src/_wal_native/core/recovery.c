@@ -55,18 +55,6 @@ static aqw_status make_room(recovery *r) {
     return error == 0 ? AQW_OK : aqw_fault_io(r->fault, "list", r->path, error);
 }
 
-/* Only where there is neither segment, ring nor snapshot, not even a damaged one, may a queue begin. */
-static aqw_status check_no_snapshot(recovery *r) {
-    uint64_t sequence = 0;
-    uint32_t found = 0;
-    aqw_status status = aqw_snapshot_list(r->io, r->directory, &sequence, 1, &found, r->fault);
-    if (status != AQW_OK || found == 0) return status;
-    aqw_fault_corrupt(r->fault, AQW_REASON_SEGMENT_MISSING, r->directory, 1, 0);
-    r->fault->first_sequence = 1;
-    r->fault->last_sequence = sequence;
-    return AQW_CORRUPT;
-}
-
 /* Publishes a prepared segment as the one that the log starts in. */
 static aqw_status start_segment(recovery *r, aqw_prepared *prepared, aqw_segment_header *header, uint64_t tail, uint32_t ordinal) {
     int is_named = 0;
@@ -104,8 +92,7 @@ static aqw_status create_first(recovery *r) {
     aqw_prepared prepared;
     uint64_t file_size = 0;
     memset(&header, 0, sizeof header);
-    aqw_status status = check_no_snapshot(r);
-    if (status == AQW_OK) status = sync_parent(r);
+    aqw_status status = sync_parent(r);
     if (status != AQW_OK) return status;
     int error = r->io->random(r->io->context, header.place.log_uuid, sizeof header.place.log_uuid);
     if (error != 0) return aqw_fault_io(r->fault, "random", r->directory, error);
@@ -300,14 +287,14 @@ static aqw_status open_segments(recovery *r, aqw_table *table) {
     aqw_stream_base base;
     aqw_status status = aqw_snapshot_load_newest(r->io, r->directory, table, r->options->progress, &snapshot, r->fault);
     if (status != AQW_OK) return status;
+    r->report->snapshot_sequence = snapshot.is_found ? snapshot.info.sequence : 0;
+    r->report->snapshots_damaged = snapshot.damaged;
+    r->report->snapshot_damage = snapshot.damage;
     memcpy(base.log_uuid, snapshot.info.log_uuid, sizeof base.log_uuid);
     base.sequence = snapshot.info.sequence;
     status = aqw_stream_open(r->io, r->directory, snapshot.is_found ? &base : NULL, &stream, r->fault);
     if (status == AQW_NOT_A_QUEUE && r->options->may_create) return create_first(r);
     if (status != AQW_OK) return status;
-    r->report->snapshot_sequence = snapshot.is_found ? base.sequence : 0;
-    r->report->snapshots_damaged = snapshot.damaged;
-    r->report->snapshot_damage = snapshot.damage;
     status = replay_and_continue(r, stream, table);
     aqw_stream_free(stream);
     return status;

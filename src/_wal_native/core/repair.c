@@ -1,5 +1,6 @@
-/* The order is what makes it safe to fail anywhere: first a snapshot of what is saved, then a segment that goes on behind it, and only
- * then is anything moved away. Until the last step the queue is still refused as damaged, and the repair can be run again. */
+/* The order is what makes it safe to fail anywhere: first a snapshot of what is saved, then the ring is moved away, then a segment goes on
+ * behind the snapshot, then the rest is moved away, and the new ring is the last. An empty segment that follows no other is refused without a
+ * ring; so up to the last step the queue is refused, or it opens with just the events that are kept, and the repair can be run again. */
 #include "repair.h"
 
 #include <errno.h>
@@ -31,7 +32,7 @@ typedef struct repair {
     aqw_snapshot_choice snapshot;
     aqw_salvage salvage;
     uint64_t id;                /* random: in the names of all that one repair moves */
-    uint64_t segment_number;    /* of the segment that goes on, 0 where none does */
+    uint64_t segment_number;    /* of the segment that goes on, 0 where there is none yet */
 } repair;
 
 static aqw_status join(repair *r, char path[PATH_CAPACITY], const char *name) {
@@ -55,7 +56,7 @@ static aqw_status load_snapshot(repair *r) {
 }
 
 /* Opens and replays it as the next writer would. */
-static aqw_status try_open(repair *r) {
+static aqw_status try_open_once(repair *r) {
     aqw_stream *stream = NULL;
     aqw_stream_base base;
     aqw_replay_counts counts = {0, 0, 0};
@@ -67,6 +68,21 @@ static aqw_status try_open(repair *r) {
     if (status == AQW_OK) status = aqw_replay_stream(stream, r->table, &counts, r->options->progress, r->fault);
     aqw_stream_free(stream);
     return status;
+}
+
+static int is_unreadable(aqw_status status, const aqw_fault *fault) {
+    return status == AQW_IO_ERROR && fault->system_error == EIO && fault->operation != NULL && strcmp(fault->operation, "read") == 0;
+}
+
+/* Bytes that the medium has lost are damage, if they still are when they are asked for again. */
+static aqw_status try_open(repair *r) {
+    aqw_status status = try_open_once(r);
+    if (is_unreadable(status, r->fault)) status = try_open_once(r);
+    if (!is_unreadable(status, r->fault)) return status;
+    aqw_fault lost = *r->fault;
+    aqw_fault_corrupt(r->fault, AQW_REASON_UNREADABLE, lost.path, lost.segment, lost.offset);
+    r->fault->system_error = lost.system_error;
+    return AQW_CORRUPT;
 }
 
 static aqw_status save_what_verifies(repair *r) {
@@ -84,37 +100,6 @@ static aqw_status save_what_verifies(repair *r) {
     r->report->lost_first = r->report->kept_sequence + 1;
     r->report->lost_last = last;
     return AQW_OK;
-}
-
-/* --- Going on -------------------------------------------------------------------------------------------------------------------- */
-
-static aqw_status write_snapshot(repair *r) {
-    aqw_snapshot_info info;
-    if (r->snapshot.is_found && r->snapshot.info.sequence == r->report->kept_sequence) return AQW_OK;
-    return aqw_snapshot_write(r->io, r->directory, r->salvage.log_uuid, r->table, r->options->now, r->options->progress, &info, r->fault);
-}
-
-/* An empty segment that follows no other: what comes before it is in the snapshot. */
-static aqw_status begin_segment(repair *r) {
-    aqw_segment_header header;
-    aqw_prepared prepared;
-    int is_named = 0;
-    memset(&header, 0, sizeof header);
-    memcpy(header.place.log_uuid, r->salvage.log_uuid, sizeof header.place.log_uuid);
-    aqw_status status = random_u64(r, &header.place.salt);
-    if (status == AQW_OK) status = aqw_segment_prepare(r->io, r->directory, AQW_SEGMENT_SIZE_FIRST, &prepared, r->fault);
-    if (status != AQW_OK) return status;
-    header.format_version = AQW_FORMAT_VERSION;
-    header.place.segment_number = r->salvage.segment_number_max + 1;
-    header.place.first_sequence = r->report->kept_sequence + 1;
-    header.file_size = prepared.file_size;
-    header.watermark = r->report->kept_sequence;
-    header.created_at = r->options->now;
-    aqw_place_seed(&header.place);
-    status = aqw_segment_publish(r->io, r->directory, &prepared, &header, &is_named, r->fault);
-    if (status == AQW_OK || is_named) (void)r->io->close(r->io->context, prepared.handle);
-    r->segment_number = header.place.segment_number;
-    return status;
 }
 
 /* --- Moving away ----------------------------------------------------------------------------------------------------------------- */
@@ -162,50 +147,108 @@ static void move_snapshot(void *to, const char *name) {
     m->status = move_away(m->r, m->folder, name);
 }
 
-static aqw_status move_all(repair *r, const char *folder, aqw_list_visit visit) {
-    char path[PATH_CAPACITY], slashed[16];
-    mover m = {r, slashed, AQW_OK};
-    (void)snprintf(slashed, sizeof slashed, "%s/", folder);
-    aqw_status status = join(r, path, folder);
-    if (status != AQW_OK) return status;
-    int error = r->io->list(r->io->context, path, visit, &m);
-    if (error == ENOENT) return AQW_OK;
-    if (error != 0) return aqw_fault_io(r->fault, "list", path, error);
-    if (m.status != AQW_OK) return m.status;
-    error = aqw_io_sync_directory(r->io, path);
-    return error == 0 ? AQW_OK : aqw_fault_io(r->fault, "sync directory", path, error);
-}
-
 static aqw_status sync_directory(repair *r, const char *path) {
     int error = aqw_io_sync_directory(r->io, path);
     return error == 0 ? AQW_OK : aqw_fault_io(r->fault, "sync directory", path, error);
 }
 
-static aqw_status replace_ring(repair *r) {
+/* The new names are durable before the old ones are gone. */
+static aqw_status sync_moves(repair *r, const char *from) {
+    char quarantine[PATH_CAPACITY];
+    aqw_status status = join(r, quarantine, "quarantine");
+    if (status == AQW_OK) status = sync_directory(r, quarantine);
+    return status == AQW_OK ? sync_directory(r, from) : status;
+}
+
+/* Until a listing shows nothing more: what is moved during one may make it miss others. */
+static aqw_status move_all(repair *r, const char *folder, aqw_list_visit visit) {
+    char path[PATH_CAPACITY], slashed[16];
+    mover m = {r, slashed, AQW_OK};
+    uint64_t before = 0;
+    (void)snprintf(slashed, sizeof slashed, "%s/", folder);
+    aqw_status status = join(r, path, folder);
+    if (status != AQW_OK) return status;
+    int error = r->io->check_directory(r->io->context, path);
+    if (error == ENOENT) return AQW_OK;
+    if (error != 0) return aqw_fault_io(r->fault, "list", path, error);
+    do {
+        before = r->report->quarantined_files;
+        error = r->io->list(r->io->context, path, visit, &m);
+        if (error != 0) return aqw_fault_io(r->fault, "list", path, error);
+    } while (m.status == AQW_OK && r->report->quarantined_files > before);
+    return m.status == AQW_OK ? sync_moves(r, path) : m.status;
+}
+
+static aqw_status move_ring(repair *r) {
+    aqw_status status = move_away(r, "", "ring");
+    return status == AQW_OK ? sync_moves(r, r->directory) : status;
+}
+
+/* --- Going on -------------------------------------------------------------------------------------------------------------------- */
+
+/* The one that was loaded, if nothing was saved behind it. A damaged one that has the new one's name is moved away first. */
+static aqw_status write_snapshot(repair *r) {
+    aqw_snapshot_info info;
+    char path[PATH_CAPACITY], name[32];
+    aqw_status status = join(r, path, "snapshots");
+    if (status != AQW_OK) return status;
+    if (r->snapshot.is_found && r->snapshot.info.sequence == r->report->kept_sequence) return sync_directory(r, path);
+    (void)snprintf(name, sizeof name, "%020" PRIu64 ".snap", r->report->kept_sequence);
+    status = move_away(r, "snapshots/", name);
+    if (status == AQW_OK && r->report->quarantined_files > 0) status = sync_moves(r, path);
+    if (status != AQW_OK) return status;
+    return aqw_snapshot_write(r->io, r->directory, r->salvage.log_uuid, r->table, r->options->now, r->options->progress, &info, r->fault);
+}
+
+/* An empty segment that follows no other: what comes before it is in the snapshot. */
+static aqw_status begin_segment(repair *r) {
+    aqw_segment_header header;
+    aqw_prepared prepared;
+    int is_named = 0;
+    memset(&header, 0, sizeof header);
+    memcpy(header.place.log_uuid, r->salvage.log_uuid, sizeof header.place.log_uuid);
+    aqw_status status = random_u64(r, &header.place.salt);
+    if (status == AQW_OK) status = aqw_segment_prepare(r->io, r->directory, AQW_SEGMENT_SIZE_FIRST, &prepared, r->fault);
+    if (status != AQW_OK) return status;
+    header.format_version = AQW_FORMAT_VERSION;
+    header.place.segment_number = r->salvage.segment_number_max + 1;
+    header.place.first_sequence = r->report->kept_sequence + 1;
+    header.file_size = prepared.file_size;
+    header.watermark = r->report->kept_sequence;
+    header.created_at = r->options->now;
+    aqw_place_seed(&header.place);
+    status = aqw_segment_publish(r->io, r->directory, &prepared, &header, &is_named, r->fault);
+    if (status == AQW_OK || is_named) (void)r->io->close(r->io->context, prepared.handle);
+    r->segment_number = header.place.segment_number;
+    return status;
+}
+
+static aqw_status make_ring(repair *r) {
     aqw_ring ring;
-    if (r->segment_number == 0) return AQW_OK;
     aqw_status status = aqw_ring_create(r->io, r->directory, r->salvage.log_uuid, AQW_RING_SIZE_DEFAULT, r->report->kept_sequence, &ring, r->fault);
     if (status == AQW_OK) aqw_ring_close(r->io, &ring);
     return status;
 }
 
+static aqw_status make_directory(repair *r, const char *name) {
+    char path[PATH_CAPACITY];
+    aqw_status status = join(r, path, name);
+    return status == AQW_OK ? aqw_directory_make(r->io, r->directory, path, r->fault) : status;
+}
+
 static aqw_status mend(repair *r) {
-    char quarantine[PATH_CAPACITY];
     aqw_status status = random_u64(r, &r->id);
-    if (status == AQW_OK) status = join(r, quarantine, "quarantine");
-    if (status == AQW_OK) status = aqw_directory_make(r->io, r->directory, quarantine, r->fault);
+    if (status == AQW_OK) status = make_directory(r, "quarantine");
+    if (status == AQW_OK) status = make_directory(r, "wal");
     if (status == AQW_OK) status = sync_directory(r, r->directory);
     /* Without any event there is nothing to go on from: the next writer begins anew. */
-    if (status == AQW_OK && r->report->kept_sequence > 0) {
-        status = write_snapshot(r);
-        if (status == AQW_OK) status = begin_segment(r);
-    }
+    int goes_on = r->report->kept_sequence > 0;
+    if (status == AQW_OK && goes_on) status = write_snapshot(r);
+    if (status == AQW_OK) status = move_ring(r);
+    if (status == AQW_OK && goes_on) status = begin_segment(r);
     if (status == AQW_OK) status = move_all(r, "wal", move_segment);
     if (status == AQW_OK) status = move_all(r, "snapshots", move_snapshot);
-    if (status == AQW_OK) status = move_away(r, "", "ring");
-    if (status == AQW_OK) status = sync_directory(r, quarantine);
-    if (status == AQW_OK) status = replace_ring(r);
-    return status == AQW_OK ? sync_directory(r, r->directory) : status;
+    return status == AQW_OK && goes_on ? make_ring(r) : status;
 }
 
 /* --- The whole ------------------------------------------------------------------------------------------------------------------- */
@@ -228,11 +271,14 @@ static aqw_status run(repair *r) {
 aqw_status aqw_repair(const aqw_io *io, const char *directory, const aqw_repair_options *options, aqw_repair_report *report,
                       aqw_fault *fault) {
     uint8_t seed[16] = {0};
-    char wal[PATH_CAPACITY];
+    char wal[PATH_CAPACITY], snapshots[PATH_CAPACITY];
     int64_t lock = -1;
     memset(report, 0, sizeof *report);
-    if (aqw_path_join(wal, sizeof wal, directory, "wal") != AQW_OK) return aqw_fault_set(fault, AQW_INVALID_ARGUMENT, directory);
-    if (io->check_directory(io->context, wal) == ENOENT) return aqw_fault_set(fault, AQW_NOT_A_QUEUE, directory);
+    if (aqw_path_join(wal, sizeof wal, directory, "wal") != AQW_OK ||
+        aqw_path_join(snapshots, sizeof snapshots, directory, "snapshots") != AQW_OK)
+        return aqw_fault_set(fault, AQW_INVALID_ARGUMENT, directory);
+    if (io->check_directory(io->context, wal) == ENOENT && io->check_directory(io->context, snapshots) == ENOENT)
+        return aqw_fault_set(fault, AQW_NOT_A_QUEUE, directory);
     repair *r = calloc(1, sizeof *r);
     if (r == NULL) return aqw_fault_set(fault, AQW_NO_MEMORY, directory);
     r->io = io;

@@ -28,8 +28,9 @@ typedef struct aqw_repair_report {
     uint64_t quarantined_bytes;
 } aqw_repair_report;
 
-/* Takes the lock. AQW_LOCKED, AQW_NOT_A_QUEUE, AQW_UNSUPPORTED_FORMAT, AQW_IO_ERROR, AQW_NO_SPACE, AQW_NO_MEMORY. AQW_CORRUPT where there is
- * no event left to save and not even the log's identity is readable. A repair that fails half way can be run again. */
+/* Takes the lock. AQW_LOCKED, AQW_NOT_A_QUEUE, AQW_UNSUPPORTED_FORMAT, AQW_IO_ERROR, AQW_NO_SPACE, AQW_NO_MEMORY, AQW_STOPPED. AQW_CORRUPT
+ * where a file stands in the place of one of the queue's directories. Where no event could be saved everything is moved away, and the next
+ * writer begins anew. A repair that fails half way can be run again; what it then reports as lost is what it finds lost by then. */
 aqw_status aqw_repair(const aqw_io *io, const char *directory, const aqw_repair_options *options, aqw_repair_report *report,
                       aqw_fault *fault);
 

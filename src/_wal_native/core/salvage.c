@@ -6,9 +6,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bytes.h"
 #include "format.h"
 #include "replay.h"
 #include "stream_internal.h"
+
+/* Scanning costs one pass over the bytes; a file made to look like overlapping records everywhere is given up past this many times its
+ * size. Around what the medium has lost is read in pieces of this size. */
+enum { SCAN_COST_FACTOR = 4, PIECE_SIZE = 4096 };
+
+/* No log comes that far; so a greater number is nobody's, and there is always a next one. */
+static const uint64_t SEGMENT_NUMBER_MAX = UINT64_MAX / 2;
 
 typedef struct salvager {
     aqw_table *table;
@@ -17,47 +25,55 @@ typedef struct salvager {
     aqw_stream *stream;         /* its listing of the segments, and its bytes of the one at hand */
     uint8_t *usable;            /* for each segment: its header verifies */
     int in_batch;               /* of the table */
+    uint64_t batch_events;      /* of it, so far */
     int has_stopped;            /* at a gap, or at an event that the projection refuses */
     aqw_fault *fault;
 } salvager;
 
+/* --- Events ---------------------------------------------------------------------------------------------------------------------- */
+
 static void break_batch(salvager *s) {
-    if (s->in_batch) aqw_table_rollback(s->table);
+    if (!s->in_batch) return;
+    aqw_table_rollback(s->table);
+    s->found->unused_events += s->batch_events;
     s->in_batch = 0;
+    s->batch_events = 0;
 }
 
 static aqw_status stop_at(salvager *s) {
     break_batch(s);
+    s->found->unused_events++;
     s->has_stopped = 1;
+    return AQW_OK;
+}
+
+static aqw_status begin_batch(salvager *s) {
+    aqw_status status = aqw_table_begin(s->table);
+    if (status != AQW_OK) return aqw_fault_set(s->fault, status, s->stream->directory);
+    s->in_batch = 1;
     return AQW_OK;
 }
 
 static aqw_status take_event(salvager *s, const aqw_record *record) {
     aqw_fault refused;
     if (record->sequence > s->found->last_seen) s->found->last_seen = record->sequence;
-    if (s->in_batch && record->flags == 0) break_batch(s);
+    if (record->flags == 0) break_batch(s);
     uint64_t latest = aqw_table_latest_sequence(s->table);
     if (record->sequence <= latest) return AQW_OK;
-    int starts = record->flags == AQW_FLAG_BATCH_OPEN && !s->in_batch;
-    int follows = record->sequence == latest + 1 && (record->flags != AQW_FLAG_BATCH_END || s->in_batch);
-    if (s->has_stopped || !follows) {
-        s->found->unused_events++;
-        return s->has_stopped ? AQW_OK : stop_at(s);
-    }
-    if (starts) {
-        aqw_status status = aqw_table_begin(s->table);
-        if (status != AQW_OK) return aqw_fault_set(s->fault, status, s->stream->directory);
-        s->in_batch = 1;
+    int is_stray = record->flags == AQW_FLAG_BATCH_END && !s->in_batch;
+    if (s->has_stopped || record->sequence != latest + 1 || is_stray) return stop_at(s);
+    if (record->flags == AQW_FLAG_BATCH_OPEN && !s->in_batch) {
+        aqw_status status = begin_batch(s);
+        if (status != AQW_OK) return status;
     }
     aqw_status status = aqw_replay_record(s->table, record, &refused);
     if (status == AQW_NO_MEMORY) return aqw_fault_set(s->fault, status, s->stream->directory);
-    if (status != AQW_OK) {
-        s->found->unused_events++;
-        return stop_at(s);
-    }
+    if (status != AQW_OK) return stop_at(s);
+    if (s->in_batch) s->batch_events++;
     if (record->flags == AQW_FLAG_BATCH_END) {
         aqw_table_commit(s->table);
         s->in_batch = 0;
+        s->batch_events = 0;
     }
     return AQW_OK;
 }
@@ -67,25 +83,45 @@ static aqw_status take_record(salvager *s, const aqw_record *record) {
     return record->kind < AQW_KIND_MARKER ? take_event(s, record) : AQW_OK;
 }
 
-/* The record at a position of the segment at hand: at its place in the order from the segment or, in the newest, the ring; else any. */
-static int find_record(const salvager *s, uint64_t position, uint64_t end, uint32_t ordinal, aqw_record *record) {
+/* --- Records of one segment ------------------------------------------------------------------------------------------------------ */
+
+/* A walk through the segment at hand: `gap` is the end of the last record that was found, behind `ordinal` events. */
+typedef struct walk {
+    uint64_t position;
+    uint64_t end;
+    uint64_t gap;
+    uint32_t ordinal;
+    uint64_t cost;
+} walk;
+
+/* The record at a position: at its place in the order from the segment or, in the newest, the ring; else, behind a gap, any that has as
+ * many events before it as there is room for. */
+static int find_record(salvager *s, walk *at, aqw_record *record) {
     const aqw_segment_header *segment = aqw_stream_newest(s->stream);
-    return aqw_stream_choose(s->stream, position, ordinal, 0, record) != SOURCE_NONE ||
-           aqw_record_read(s->stream->newest + position, (size_t)(end - position), &segment->place, position, record);
+    if (aqw_stream_choose(s->stream, at->position, at->ordinal, 0, record) != SOURCE_NONE) return 1;
+    uint64_t left = at->end - at->position, most = at->ordinal + (at->position - at->gap) / AQW_RECORD_HEADER_SIZE;
+    uint32_t ordinal_max = most > UINT32_MAX ? UINT32_MAX : (uint32_t)most;
+    const uint8_t *bytes = s->stream->newest + at->position;
+    if (left >= AQW_RECORD_HEADER_SIZE && aqw_record_is_plausible(bytes, at->ordinal, ordinal_max)) {
+        at->cost += aqw_record_size(aqw_load_u32(bytes + 4) & 0xffffff);
+        if (aqw_record_read(bytes, (size_t)left, &segment->place, at->position, record)) return 1;
+    }
+    return aqw_stream_ring_record(s->stream, at->position, at->ordinal, ordinal_max, record);
 }
 
 /* The stream's newest segment is the one at hand: the reader's rules for a single record then apply to it. */
 static aqw_status take_segment(salvager *s, uint64_t end) {
-    uint64_t position = AQW_SEGMENT_DATA;
-    uint32_t ordinal = 0;
+    walk at = {.position = AQW_SEGMENT_DATA, .end = end, .gap = AQW_SEGMENT_DATA};
+    const uint64_t cost_max = SCAN_COST_FACTOR * end;
     aqw_record record;
-    while (position < end) {
-        if (!find_record(s, position, end, ordinal, &record)) {
-            position += AQW_RECORD_ALIGNMENT;
+    while (at.position < end && at.cost <= cost_max) {
+        if (!find_record(s, &at, &record)) {
+            at.position += AQW_RECORD_ALIGNMENT;
             continue;
         }
-        position += record.size;
-        ordinal = record.ordinal + (record.kind < AQW_KIND_MARKER ? 1 : 0);
+        at.position += record.size;
+        at.gap = at.position;
+        at.ordinal = record.ordinal + (record.kind < AQW_KIND_MARKER ? 1 : 0);
         aqw_status status = take_record(s, &record);
         if (status != AQW_OK) return status;
     }
@@ -94,28 +130,103 @@ static aqw_status take_segment(salvager *s, uint64_t end) {
     return aqw_progress_is_canceled(s->progress) ? aqw_fault_set(s->fault, AQW_STOPPED, s->stream->directory) : AQW_OK;
 }
 
+/* --- Segments -------------------------------------------------------------------------------------------------------------------- */
+
 /* Damage is passed over; what the system refuses is not damage. */
 static aqw_status pass_damage(aqw_status status, const aqw_fault *fault) {
     return status == AQW_CORRUPT || (status == AQW_IO_ERROR && fault->system_error == EIO) ? AQW_OK : status;
 }
 
+static aqw_status open_segment(salvager *s, uint64_t index, char *path, size_t capacity, int64_t *handle) {
+    const aqw_place *place = &s->stream->segments[index].place;
+    if (aqw_segment_path(path, capacity, s->stream->directory, place->segment_number, place->first_sequence) != AQW_OK)
+        return aqw_fault_set(s->fault, AQW_INVALID_ARGUMENT, s->stream->directory);
+    int error = aqw_io_open(&s->stream->io, path, AQW_OPEN_READ, handle);
+    return error == 0 ? AQW_OK : aqw_fault_io(s->fault, "open", path, error);
+}
+
+/* The header of a file that was cut short, or grew: what is there of its records counts. */
+static aqw_status load_header_of_other_size(salvager *s, uint64_t index) {
+    char path[AQW_PATH_SIZE_MAX + 64];
+    aqw_segment_header *segment = &s->stream->segments[index], header;
+    const aqw_io *io = &s->stream->io;
+    int64_t handle = -1;
+    uint64_t size = 0;
+    aqw_status status = open_segment(s, index, path, sizeof path, &handle);
+    if (status != AQW_OK) return status;
+    status = aqw_segment_header_load(io, handle, path, segment->place.segment_number, segment->place.first_sequence, &header, s->fault);
+    int is_right = status == AQW_CORRUPT && s->fault->offset == AQW_SEGMENT_OFFSET_FILE_SIZE && header.file_size <= AQW_SEGMENT_SIZE_MAX;
+    if (is_right && io->size(io->context, handle, &size) == 0) {
+        *segment = header;
+        if (size < segment->file_size) segment->file_size = size - size % AQW_RECORD_ALIGNMENT;
+        status = AQW_OK;
+    }
+    (void)io->close(io->context, handle);
+    return status;
+}
+
 static aqw_status load_headers(salvager *s) {
     aqw_stream *all = s->stream;
     for (uint64_t i = 0; i < all->segment_count; i++) {
-        if (all->segments[i].place.segment_number > s->found->segment_number_max)
-            s->found->segment_number_max = all->segments[i].place.segment_number;
+        uint64_t number = all->segments[i].place.segment_number;
+        if (number > s->found->segment_number_max && number <= SEGMENT_NUMBER_MAX) s->found->segment_number_max = number;
         aqw_status status = aqw_stream_load_header(all, i, s->fault);
+        if (status == AQW_CORRUPT && s->fault->reason == AQW_REASON_FILE_SIZE) status = load_header_of_other_size(s, i);
         s->usable[i] = status == AQW_OK;
         status = pass_damage(status, s->fault);
         if (status != AQW_OK) return status;
-        const aqw_segment_header *segment = &all->segments[i];
-        if (!s->usable[i]) continue;
-        if (!s->found->has_log_uuid) memcpy(s->found->log_uuid, segment->place.log_uuid, 16);
-        s->found->has_log_uuid = 1;
-        s->usable[i] = memcmp(s->found->log_uuid, segment->place.log_uuid, 16) == 0;
-        if (s->usable[i] && segment->watermark > s->found->durable) s->found->durable = segment->watermark;
     }
     return AQW_OK;
+}
+
+/* Without a snapshot the log is the one that more than half of the files belong to, if there is such a one, else any of them: a vote in
+ * one pass. */
+static void choose_log(salvager *s) {
+    const aqw_stream *all = s->stream;
+    uint64_t votes = 0;
+    if (s->found->has_log_uuid) return;
+    for (uint64_t i = 0; i <= all->segment_count; i++) {
+        int is_ring = i == all->segment_count;
+        if (is_ring ? !all->ring.is_present : !s->usable[i]) continue;
+        const uint8_t *uuid = is_ring ? all->ring.log_uuid : all->segments[i].place.log_uuid;
+        if (!s->found->has_log_uuid || (votes == 0 && !is_ring)) memcpy(s->found->log_uuid, uuid, 16);
+        s->found->has_log_uuid = 1;
+        if (memcmp(s->found->log_uuid, uuid, 16) == 0) votes++;
+        else if (votes > 0) votes--;
+    }
+}
+
+/* What the headers say was durable; only the log's own count from here on. */
+static void keep_own(salvager *s) {
+    const aqw_stream *all = s->stream;
+    for (uint64_t i = 0; i < all->segment_count; i++) {
+        const aqw_segment_header *segment = &all->segments[i];
+        s->usable[i] = s->usable[i] && memcmp(s->found->log_uuid, segment->place.log_uuid, 16) == 0;
+        if (s->usable[i] && segment->watermark > s->found->durable) s->found->durable = segment->watermark;
+    }
+}
+
+/* The bytes of the segment at hand, with zeros for those that the medium has lost. */
+static aqw_status load_pieces(salvager *s) {
+    char path[AQW_PATH_SIZE_MAX + 64];
+    const aqw_segment_header *segment = aqw_stream_newest(s->stream);
+    int64_t handle = -1;
+    aqw_status status = open_segment(s, s->stream->segment_count - 1, path, sizeof path, &handle);
+    if (status != AQW_OK) return status;
+    for (uint64_t at = 0; status == AQW_OK && at < segment->file_size; at += PIECE_SIZE) {
+        size_t size = segment->file_size - at < PIECE_SIZE ? (size_t)(segment->file_size - at) : PIECE_SIZE, done = 0;
+        int error = aqw_io_read_all(&s->stream->io, handle, at, s->stream->newest + at, size, &done);
+        if (error != 0 && error != EIO) status = aqw_fault_io(s->fault, "read", path, error);
+        if (error == EIO) done = 0;
+        memset(s->stream->newest + at + done, 0, size - done);
+    }
+    (void)s->stream->io.close(s->stream->io.context, handle);
+    return status;
+}
+
+static aqw_status load_segment(salvager *s) {
+    aqw_status status = aqw_stream_load_newest(s->stream, s->fault);
+    return status == AQW_OK || pass_damage(status, s->fault) != AQW_OK ? status : load_pieces(s);
 }
 
 static int links_to(const aqw_segment_header *next, const aqw_segment_header *before) {
@@ -123,22 +234,27 @@ static int links_to(const aqw_segment_header *next, const aqw_segment_header *be
            next->link_end >= AQW_SEGMENT_DATA && next->link_end <= before->file_size;
 }
 
+/* The segments from the one on that holds the event behind the snapshot; what lies in front of it is in the snapshot, or is no longer
+ * part of the log. */
 static aqw_status take_segments(salvager *s) {
     aqw_stream *all = s->stream;
-    uint64_t count = all->segment_count;
+    uint64_t count = all->segment_count, first = 0, last = 0, base = aqw_table_latest_sequence(s->table);
     int ring_is_present = all->ring.is_present && memcmp(all->ring.log_uuid, s->found->log_uuid, 16) == 0;
     if (ring_is_present && all->ring.durable_sequence > s->found->durable) s->found->durable = all->ring.durable_sequence;
     for (uint64_t i = 0; i < count; i++) {
+        if (s->usable[i]) last = i;
+        if (s->usable[i] && all->segments[i].place.first_sequence <= base + 1) first = i;
+    }
+    for (uint64_t i = first; i < count; i++) {
         if (!s->usable[i]) continue;
         uint64_t end = all->segments[i].file_size;
         if (i + 1 < count && s->usable[i + 1] && links_to(&all->segments[i + 1], &all->segments[i])) end = all->segments[i + 1].link_end;
         /* The ring's bytes belong to the newest; their checksums would tell, but so it need not be asked. */
-        all->ring.is_present = ring_is_present && i + 1 == count;
+        all->ring.is_present = ring_is_present && i == last;
         all->segment_count = i + 1;
-        aqw_status status = aqw_stream_load_newest(all, s->fault);
+        aqw_status status = load_segment(s);
         if (status == AQW_OK) status = take_segment(s, end);
         all->segment_count = count;
-        status = pass_damage(status, s->fault);
         if (status != AQW_OK) return status;
     }
     return AQW_OK;
@@ -150,11 +266,15 @@ aqw_status aqw_salvage_events(const aqw_io *io, const char *directory, aqw_table
     aqw_status status = aqw_stream_new(io, directory, &s.stream, fault);
     if (status == AQW_OK) status = aqw_stream_list(s.stream, fault);
     if (status == AQW_OK) status = pass_damage(aqw_ring_load(io, directory, &s.stream->ring, fault), fault);
-    if (status == AQW_OK && s.stream->segment_count > 0) {
-        s.usable = calloc((size_t)s.stream->segment_count, 1);
+    if (status == AQW_OK) {
+        s.usable = calloc((size_t)s.stream->segment_count + 1, 1);
         if (s.usable == NULL) status = aqw_fault_set(fault, AQW_NO_MEMORY, directory);
         if (status == AQW_OK) status = load_headers(&s);
-        if (status == AQW_OK) status = take_segments(&s);
+        if (status == AQW_OK) {
+            choose_log(&s);
+            keep_own(&s);
+            status = take_segments(&s);
+        }
     }
     if (s.stream != NULL) s.stream->ring.is_present = s.stream->ring.data != NULL;
     free(s.usable);

@@ -123,7 +123,7 @@ aqw_status aqw_segment_header_load(const aqw_io *io, int64_t handle, const char 
         return aqw_fault_corrupt(fault, AQW_REASON_HEADER_INVALID, path, number, 32);
     if (header->file_size != file_size || file_size < AQW_SEGMENT_SIZE_MIN || file_size > AQW_SEGMENT_SIZE_MAX ||
         file_size % AQW_RECORD_ALIGNMENT != 0)
-        return aqw_fault_corrupt(fault, AQW_REASON_FILE_SIZE, path, number, 56);
+        return aqw_fault_corrupt(fault, AQW_REASON_FILE_SIZE, path, number, AQW_SEGMENT_OFFSET_FILE_SIZE);
     return AQW_OK;
 }
 

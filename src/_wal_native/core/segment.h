@@ -10,6 +10,8 @@
 #include "record.h"
 #include "status.h"
 
+#define AQW_SEGMENT_OFFSET_FILE_SIZE 56
+
 typedef struct aqw_segment_header {
     aqw_place place;            /* log UUID, number, salt, first sequence; seeded */
     uint32_t format_version;
@@ -41,7 +43,8 @@ int aqw_segment_name_parse(const char *name, uint64_t *number, uint64_t *first_s
 int aqw_segment_name_is_temporary(const char *name);
 
 void aqw_segment_header_write(const aqw_segment_header *header, uint8_t to[128]);
-/* Reads and checks both copies, and the file's size. AQW_OK, AQW_CORRUPT, AQW_UNSUPPORTED_FORMAT or AQW_IO_ERROR. */
+/* Reads and checks both copies, and the file's size. AQW_OK, AQW_CORRUPT, AQW_UNSUPPORTED_FORMAT or AQW_IO_ERROR. With AQW_REASON_FILE_SIZE
+ * at AQW_SEGMENT_OFFSET_FILE_SIZE everything but the size is right, and *header is filled. */
 aqw_status aqw_segment_header_load(const aqw_io *io, int64_t handle, const char *path, uint64_t number,
                                    uint64_t first_sequence, aqw_segment_header *header, aqw_fault *fault);
 

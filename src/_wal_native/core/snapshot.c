@@ -95,17 +95,20 @@ void aqw_snapshot_header_write(const aqw_snapshot_info *info, uint64_t salt, uin
 
 int aqw_snapshot_header_read(const uint8_t from[64], aqw_snapshot_info *info, uint64_t *salt, uint32_t *version) {
     *version = 0;
-    if (memcmp(from, magic, sizeof magic) != 0) return 0;
+    /* Magic, version and checksum stand where they do in every version; so a damaged version number is damage and no newer version. */
+    if (memcmp(from, magic, sizeof magic) != 0 || aqw_load_u32(from + 60) != aqw_crc32c(from, 60)) return 0;
     uint32_t found = aqw_load_u32(from + 8);
     if (found > AQW_FORMAT_VERSION) *version = found;
-    if (found != AQW_FORMAT_VERSION || aqw_load_u32(from + 12) != AQW_SNAPSHOT_HEADER_SIZE ||
-        aqw_load_u32(from + 60) != aqw_crc32c(from, 60))
-        return 0;
+    if (found != AQW_FORMAT_VERSION || aqw_load_u32(from + 12) != AQW_SNAPSHOT_HEADER_SIZE) return 0;
     memcpy(info->log_uuid, from + 16, 16);
     info->sequence = aqw_load_u64(from + 32);
     info->created_at = aqw_load_u64(from + 48);
     *salt = aqw_load_u64(from + 40);
     return 1;
+}
+
+int aqw_snapshot_is_damage(aqw_status status, const aqw_fault *fault) {
+    return status == AQW_CORRUPT || (status == AQW_IO_ERROR && fault->system_error == EIO);
 }
 
 aqw_status aqw_snapshot_load_newest(const aqw_io *io, const char *directory, aqw_table *table, aqw_progress *progress,
@@ -120,10 +123,9 @@ aqw_status aqw_snapshot_load_newest(const aqw_io *io, const char *directory, aqw
             choice->is_found = 1;
             return AQW_OK;
         }
-        /* Bytes that the medium has lost are damage like any other. */
-        int is_damage = status == AQW_CORRUPT || (status == AQW_IO_ERROR && fault->system_error == EIO);
-        if (!is_damage) return status;
+        if (!aqw_snapshot_is_damage(status, fault)) return status;
         if (choice->damaged++ == 0) choice->damage = *fault;
+        memset(&choice->info, 0, sizeof choice->info);
         aqw_table_clear(table);
         status = AQW_OK;
     }

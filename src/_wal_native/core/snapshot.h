@@ -31,14 +31,13 @@ typedef struct aqw_snapshot_choice {
 /* 1 where the name is a snapshot's; its sequence then. */
 int aqw_snapshot_name_parse(const char *name, uint64_t *sequence);
 aqw_status aqw_snapshot_path(char *to, size_t capacity, const char *directory, uint64_t sequence);
-/* The sequences of the snapshots in a queue's directory, newest first: at most `capacity` of them. *temporary (may be NULL)
- * counts the remains of unfinished ones. No directory is no snapshot. */
+/* The sequences of the snapshots in a queue's directory, newest first: at most `capacity` of them. No directory is no snapshot. */
 aqw_status aqw_snapshot_list(const aqw_io *io, const char *directory, uint64_t *sequences, uint32_t capacity, uint32_t *count,
                              aqw_fault *fault);
 
 /* Writes the table, whose latest sequence must be durable in the log, under a temporary name, syncs it, reads it back and
- * verifies it, and gives it its name. On any failure no snapshot has appeared, and nothing else has changed. AQW_STOPPED,
- * AQW_NO_SPACE, AQW_IO_ERROR, AQW_NO_MEMORY. */
+ * verifies it, and gives it its name. On a failure no snapshot has appeared, and nothing else has changed; only where the sync of the
+ * directory failed at the very end a whole one may be there. AQW_STOPPED, AQW_NO_SPACE, AQW_IO_ERROR, AQW_NO_MEMORY. */
 aqw_status aqw_snapshot_write(const aqw_io *io, const char *directory, const uint8_t log_uuid[16], const aqw_table *table,
                               uint64_t created_at, aqw_progress *progress, aqw_snapshot_info *info, aqw_fault *fault);
 
@@ -46,6 +45,9 @@ aqw_status aqw_snapshot_write(const aqw_io *io, const char *directory, const uin
  * not verify or its content contradicts itself; the table is then of no use. */
 aqw_status aqw_snapshot_read(const aqw_io *io, const char *directory, uint64_t sequence, aqw_table *table, aqw_progress *progress,
                              aqw_snapshot_info *info, aqw_fault *fault);
+
+/* 1 where a snapshot that could not be read counts as damaged: its bytes are wrong, or the medium has lost them. */
+int aqw_snapshot_is_damage(aqw_status status, const aqw_fault *fault);
 
 /* Loads the newest one that verifies into the empty table, which stays empty where there is none. A damaged one is passed over,
  * for the log and an older one may make up for it. */

@@ -16,7 +16,7 @@ uint32_t aqw_snapshot_seed(const uint8_t log_uuid[16], uint64_t sequence, uint64
 uint32_t aqw_snapshot_block_checksum(uint32_t seed, uint64_t offset, const uint8_t *from, size_t size);
 
 void aqw_snapshot_header_write(const aqw_snapshot_info *info, uint64_t salt, uint8_t to[64]);
-/* 1 where the bytes are a header of this format; else 0, and *version says which newer one they claim, or 0. */
+/* 1 where the bytes are a header of this format; else 0, and *version says which newer one they are a header of, or 0. */
 int aqw_snapshot_header_read(const uint8_t from[64], aqw_snapshot_info *info, uint64_t *salt, uint32_t *version);
 
 /* aqw_snapshot_read without a table, of a file that may have another name. */

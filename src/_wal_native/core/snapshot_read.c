@@ -41,6 +41,7 @@ static aqw_status read_header(reader *from, uint64_t sequence, aqw_snapshot_info
     uint32_t version = 0;
     int error = from->io->size(from->io->context, from->handle, &from->file_size);
     if (error != 0) return aqw_fault_io(from->fault, "size", from->path, error);
+    if (from->file_size < sizeof header) return damaged(from, from->file_size);
     aqw_status status = read_at(from, 0, header, sizeof header);
     if (status != AQW_OK) return status;
     if (!aqw_snapshot_header_read(header, info, &salt, &version)) {
@@ -84,7 +85,7 @@ static aqw_status read_block(reader *from, uint32_t *size, uint32_t *count) {
 /* What a sink's or loader's status means for a file whose checksums are right. */
 static aqw_status content_status(const reader *from, aqw_status status) {
     if (status == AQW_OK) return AQW_OK;
-    if (status == AQW_NO_MEMORY) return aqw_fault_set(from->fault, status, from->path);
+    if (status == AQW_NO_MEMORY || status == AQW_INVALID_ARGUMENT) return aqw_fault_set(from->fault, status, from->path);
     aqw_status corrupt = damaged(from, from->offset);
     from->fault->refusal = (int)status;
     return corrupt;

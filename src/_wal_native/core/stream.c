@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "format.h"
+#include "snapshot.h"
 #include "stream_internal.h"
 
 typedef struct listing {
@@ -177,10 +178,15 @@ static aqw_status open_all(aqw_stream *stream, const aqw_stream_base *base, aqw_
     if (status != AQW_OK) return status;
     if (stream->segment_count == 0) {
         uint64_t durable = stream->ring.is_present ? stream->ring.durable_sequence : 0;
-        if (!stream->ring.is_present && base == NULL) return aqw_fault_set(fault, AQW_NOT_A_QUEUE, stream->directory);
+        uint64_t snapshot = 0;
+        uint32_t snapshots = 0;
+        status = aqw_snapshot_list(&stream->io, stream->directory, &snapshot, 1, &snapshots, fault);
+        if (status != AQW_OK) return status;
+        /* A queue is where there is a segment, a ring or a snapshot, even a damaged one. */
+        if (!stream->ring.is_present && snapshots == 0) return aqw_fault_set(fault, AQW_NOT_A_QUEUE, stream->directory);
         aqw_fault_corrupt(fault, AQW_REASON_SEGMENT_MISSING, stream->directory, 1, 0);
         fault->first_sequence = stream->summary.base_sequence + 1;
-        fault->last_sequence = durable > stream->summary.base_sequence ? durable : stream->summary.base_sequence;
+        fault->last_sequence = durable > snapshot ? durable : snapshot;
         return AQW_CORRUPT;
     }
     ignore_covered(stream);

@@ -41,7 +41,8 @@ typedef struct aqw_stream_summary {
 } aqw_stream_summary;
 
 /* Opens the log in a queue's directory and decides where it ends. With a base (NULL: none) segments that lie wholly at or below its
- * sequence are ignored, whether they are there or not. AQW_NOT_A_QUEUE where there is neither segment, ring nor base. AQW_CORRUPT, AQW_UNSUPPORTED_FORMAT, AQW_IO_ERROR, AQW_NO_MEMORY as the fault says. */
+ * sequence are ignored, whether they are there or not. AQW_NOT_A_QUEUE where there is neither segment, ring nor snapshot, not even a
+ * damaged one. AQW_CORRUPT, AQW_UNSUPPORTED_FORMAT, AQW_IO_ERROR, AQW_NO_MEMORY as the fault says. */
 aqw_status aqw_stream_open(const aqw_io *io, const char *directory, const aqw_stream_base *base, aqw_stream **stream, aqw_fault *fault);
 void aqw_stream_free(aqw_stream *stream);
 

@@ -50,6 +50,13 @@ aqw_source aqw_stream_choose(aqw_stream *stream, uint64_t position, uint32_t ord
     return SOURCE_NONE;
 }
 
+int aqw_stream_ring_record(aqw_stream *stream, uint64_t position, uint32_t ordinal_min, uint32_t ordinal_max, aqw_record *record) {
+    uint32_t size = ring_record_size(stream, position);
+    const uint8_t *bytes = size == 0 ? NULL : ring_bytes(stream, position, size);
+    return bytes != NULL && aqw_record_is_plausible(bytes, ordinal_min, ordinal_max) &&
+           aqw_record_read(bytes, size, &aqw_stream_newest(stream)->place, position, record);
+}
+
 static void raise_to(uint64_t *value, uint64_t to) {
     if (to > *value) *value = to;
 }
@@ -109,12 +116,12 @@ static void scan_ring(aqw_stream *stream, remains *seen) {
     }
 }
 
-/* W: the highest sequence that anything in the log says was durable. Taking it from both sources at every position can only
- * raise it, and every watermark was true when it was written. */
+/* W: the highest sequence that anything in the log says was durable; the base is added by the caller. Taking it from both sources at
+ * every position can only raise it, and every watermark was true when it was written. */
 static aqw_status find_durable(aqw_stream *stream, remains *behind, remains *ring_behind, aqw_fault *fault) {
     const aqw_segment_header *segment = aqw_stream_newest(stream);
     aqw_record record;
-    uint64_t durable = stream->summary.base_sequence;
+    uint64_t durable = 0;
     if (stream->ring.is_present) raise_to(&durable, stream->ring.durable_sequence);
     for (uint64_t i = 0; i < stream->segment_count; i++) raise_to(&durable, stream->segments[i].watermark);
     uint64_t position = AQW_SEGMENT_DATA;
@@ -198,10 +205,12 @@ aqw_status aqw_stream_find_end(aqw_stream *stream, aqw_fault *fault) {
     walk at;
     aqw_status status = find_durable(stream, &behind, &ring_behind, fault);
     if (status != AQW_OK) return status;
+    uint64_t durable_by_log = summary->durable_sequence;
+    raise_to(&summary->durable_sequence, summary->base_sequence);
     walk_newest(stream, &at);
 
     uint64_t next_sequence = first + at.whole_ordinal;
-    if (next_sequence <= summary->base_sequence)
+    if (next_sequence > durable_by_log && next_sequence <= summary->base_sequence && !at.breaks_batch)
         return aqw_stream_corrupt(stream, newest, AQW_REASON_SNAPSHOT_AHEAD, at.position, next_sequence, summary->base_sequence, fault);
     /* Flags that contradict each other in verified records are no remains of a crash. */
     if (next_sequence <= summary->durable_sequence || at.breaks_batch)
