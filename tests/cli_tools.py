@@ -16,7 +16,7 @@ SECONDS_MAX = 120
 VECTORS = Path(__file__).parent / "data" / "vectors"
 STREAMS = ("stream-1", "stream-2", "stream-3")
 READING = ("dump", "log", "verify", "stats")
-"""The commands that write and create nothing."""
+"""The commands that write and create nothing. All but verify show a queue that is open elsewhere."""
 
 
 class Ended(NamedTuple):
@@ -80,6 +80,12 @@ def fill(queue: aq.ActionQueue, events: int) -> None:
     for number in range(events):
         command = aq.EnginePauseCommand(None, number) if number % 2 == 0 else aq.EngineResumeCommand(None, number)
         queue.submit(command, aq.DurabilityPolicy.DEFERRED)
+
+
+def fill_more(queue: aq.ActionQueue, count: int) -> None:
+    """Submit so many commands more, DEFERRED, whatever the engine's state is."""
+    for _ in range(count):
+        queue.submit(aq.TaskCreateCommand(None, aq.TaskSpec(payload=b"more"), 1), aq.DurabilityPolicy.DEFERRED)
 
 
 def kill_a_writer(directory: Path, events: int = 20) -> None:

@@ -749,6 +749,7 @@ cdef extern from "core/progress.h" nogil:
     aqw_progress *aqw_progress_new()
     void aqw_progress_free(aqw_progress *progress)
     void aqw_progress_add(aqw_progress *progress, uint64_t bytes)
+    void aqw_progress_expect(aqw_progress *progress, uint64_t bytes)
     int aqw_progress_is_canceled(const aqw_progress *progress)
     uint64_t aqw_progress_done(const aqw_progress *progress)
     uint64_t aqw_progress_total(const aqw_progress *progress)

@@ -123,25 +123,44 @@ cdef class LogReader:
             raise_open_fault(&fault)
         return dict(counts)
 
-
-    def replay_to(self, StateTable table not None, uint64_t sequence):
+    def replay_to(self, StateTable table not None, uint64_t sequence, Progress progress=None):
         """The same up to the event with this sequence, if there is one."""
-        cdef aqw_record record
         cdef aqw_fault fault
-        cdef aqw_status status = AQW_OK
+        cdef aqw_replay_counts counts
+        cdef aqw_status status
+        cdef aqw_progress *c_progress = NULL if progress is None else progress.progress
+        counts.records = counts.events = counts.bytes = 0
         self.begin()
         with nogil:
-            while aqw_table_latest_sequence(table.table) < sequence:
-                status = aqw_stream_next(self.stream, &record, &fault)
-                if status != AQW_OK:
-                    break
-                if record.kind < AQW_KIND_MARKER and record.sequence > aqw_table_latest_sequence(table.table):
-                    status = aqw_replay_record(table.table, &record, &fault)
-                    if status != AQW_OK:
-                        break
+            status = replay_until(self.stream, table.table, sequence, &counts, c_progress, &fault)
         self.is_busy = False
         if status != AQW_OK and status != AQW_END:
             raise_open_fault(&fault)
+        return dict(counts)
+
+
+cdef uint64_t PROGRESS_RECORDS = 1024
+
+
+cdef aqw_status replay_until(aqw_stream *stream, aqw_table *table, uint64_t sequence, aqw_replay_counts *counts,
+                             aqw_progress *progress, aqw_fault *fault) noexcept nogil:
+    cdef aqw_record record
+    cdef aqw_status status
+    while aqw_table_latest_sequence(table) < sequence:
+        status = aqw_stream_next(stream, &record, fault)
+        if status != AQW_OK:
+            return status
+        counts.records += 1
+        counts.bytes += record.size
+        aqw_progress_add(progress, record.size)
+        if counts.records % PROGRESS_RECORDS == 0 and aqw_progress_is_canceled(progress):
+            return aqw_fault_set(fault, AQW_STOPPED, NULL)
+        if record.kind < AQW_KIND_MARKER and record.sequence > aqw_table_latest_sequence(table):
+            counts.events += 1
+            status = aqw_replay_record(table, &record, fault)
+            if status != AQW_OK:
+                return status
+    return AQW_OK
 
 
 cdef class LogFollower:

@@ -50,6 +50,7 @@ def repair(path: str | os.PathLike[str], *, accept_data_loss: bool, progress: Pr
     Args:
         path: The queue's directory. No writer may have it open.
         accept_data_loss: Do it; else only report, and change nothing.
+        progress: Tells another thread how far it is, and lets it cancel, with StoppedError.
 
     Raises:
         LockedError: A writer has the queue. NotAQueueError: There is none. UnsupportedFormatError: A newer version wrote it.

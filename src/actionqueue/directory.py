@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import stat
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
+from _wal_native.reader import lock_is_held
 from actionqueue.clock import now
-from actionqueue.errors import NotAQueueError
+from actionqueue.errors import CompactedError, CorruptLogError, NotAQueueError, OpenIOError
 
-__all__ = ["existing_directory", "holder_text", "real_directory"]
+__all__ = ["existing_directory", "has_writer", "holder_text", "lock_path", "read_undisturbed", "real_directory"]
+
+READ_TRIES = 10
+PAUSE_SECONDS_MAX = 0.1
+
+Result = TypeVar("Result")
 
 
 def real_directory(path: str | os.PathLike[str]) -> str:
@@ -24,16 +34,58 @@ def real_directory(path: str | os.PathLike[str]) -> str:
 
 
 def existing_directory(path: str | os.PathLike[str]) -> str:
-    """Return the real path of a directory that is there, or raise NotAQueueError."""
+    """Return the real path of a directory that is there, or raise NotAQueueError; OpenIOError where that can't be told."""
     directory = real_directory(path)
     try:
         if not stat.S_ISDIR(Path(directory).stat().st_mode):
             raise NotAQueueError(directory)
-    except (FileNotFoundError, NotADirectoryError):
-        raise NotAQueueError(directory) from None
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR):
+            raise NotAQueueError(directory) from None
+        raise OpenIOError("open", directory, error.errno or errno.EIO) from error
     return directory
 
 
 def holder_text() -> str:
     """Return the lock file's text: who holds the queue."""
     return f"pid={os.getpid()}\nhost={socket.gethostname()}\nstarted={now()}\n"
+
+
+def lock_path(directory: str) -> str:
+    """Return the path of a queue's lock file."""
+    return str(Path(directory, "LOCK"))
+
+
+def has_writer(directory: str) -> bool:
+    """Return whether a writer holds the queue at this moment."""
+    return lock_is_held(lock_path(directory))
+
+
+def read_undisturbed(directory: str, read: Callable[[], Result]) -> Result:
+    """Return what a reading without a lock returns; one that failed is made again where a writer may have been the reason.
+
+    A writer that comes or goes, rotates or compacts while files are read one after the other can make them not fit one another. Where
+    nobody was there, what was found is so.
+    """
+    for attempt in range(READ_TRIES - 1):
+        before = None if has_writer(directory) else _traces(directory)
+        try:
+            return read()
+        except (CorruptLogError, CompactedError, NotAQueueError, OpenIOError):
+            if before is not None and not has_writer(directory) and _traces(directory) == before:
+                raise
+        time.sleep(min(PAUSE_SECONDS_MAX, 0.001 * 2**attempt))
+    return read()
+
+
+def _traces(directory: str) -> list[tuple[str, int, int, int]]:
+    """Return what differs after a writer was there: opening replaces the ring, closing and compacting change files too."""
+    found: list[tuple[str, int, int, int]] = []
+    for folder in ("", "wal", "snapshots"):
+        try:
+            for entry in os.scandir(Path(directory, folder)):
+                status = entry.stat(follow_symlinks=False)
+                found.append((f"{folder}/{entry.name}", status.st_ino, status.st_size, status.st_mtime_ns))
+        except OSError:  # a folder that is not there, or a file that has just gone
+            found.append((folder, 0, 0, 0))
+    return sorted(found)

@@ -34,6 +34,7 @@ __all__ = [
     "AttemptStartUnknownRun",
     "BudgetNotAllocated",
     "ClosedError",
+    "CompactedError",
     "CorruptLogError",
     "EmptyDependencyList",
     "EngineAlreadyPaused",
@@ -73,6 +74,8 @@ __all__ = [
     "RunResumeRequiresSuspended",
     "RunSuspendRequiresRunning",
     "SequenceOverflow",
+    "SnapshotError",
+    "StoppedError",
     "SubscriptionAlreadyCanceled",
     "SubscriptionAlreadyExists",
     "TaskAlreadyCanceled",
@@ -611,7 +614,12 @@ class CorruptLogError(OpenError):
         where = "" if self.segment is None else f", segment {self.segment}"
         where += "" if self.offset is None else f", offset {self.offset}"
         stake = "" if self.first_sequence is None else f"; sequences {self.first_sequence} to {self.last_sequence}"
-        return f"{self.path}{where}: {self.reason}{stake}; nothing was changed, run repair on a copy of the directory"
+        return f"{self.path}{where}: {self.reason}{stake}; {self._advice()}"
+
+    def _advice(self) -> str:
+        if self.reason.split(" ", 1)[0] == "snapshot":
+            return "the queue opens without this snapshot where the log or an older one has everything; the next compaction replaces it"
+        return "nothing was changed; copy the directory, then let `actionqueue repair DIR` say what can be kept"
 
 
 class UnsupportedFormatError(OpenError):
@@ -628,7 +636,7 @@ class CompactedError(OpenError):
     path: str
     first_sequence: int
     """The oldest event that the log still has."""
-    message = "the log of {path} begins at sequence {first_sequence}; what is older is in its snapshot: open it read-only, then follow from there"
+    message = "the log of {path} begins at sequence {first_sequence}, what came before is in its snapshot; read that, and go on from there"
 
 
 class NotAQueueError(OpenError):

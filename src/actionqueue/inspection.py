@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import stat
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,10 @@ import msgspec
 from _wal_native.codec import decode_event
 from _wal_native.fault import locked_error
 from _wal_native.progress import Progress
-from _wal_native.reader import LogFollower, LogReader, lock_is_held
+from _wal_native.reader import LogFollower, LogReader
 from _wal_native.snapshot import image_digest, list_snapshots, read_snapshot
-from actionqueue.directory import existing_directory
-from actionqueue.errors import CompactedError, CorruptLogError
+from actionqueue.directory import existing_directory, has_writer, lock_path, read_undisturbed
+from actionqueue.errors import CompactedError, CorruptLogError, NotAQueueError, OpenIOError
 from actionqueue.events import Event, EventKind
 from actionqueue.projection import Projection
 from actionqueue.reading import POLL_SECONDS, ReadOnlyQueue
@@ -32,6 +34,7 @@ __all__ = [
 ]
 
 MARKER, PAD = 240, 241
+SEGMENT_DATA = 8192
 BATCH_OPEN, BATCH_END = 1, 2
 
 
@@ -81,18 +84,30 @@ def iterate_records(path: str | os.PathLike[str]) -> Iterator[LogRecord]:
     writer has open, the durable events.
     """
     directory = existing_directory(path)
-    if lock_is_held(_lock_path(directory)):
-        yield from _iterate_durable(directory)
-        return
-    for fields in LogReader(directory, _oldest_base(directory)):
-        yield LogRecord(*fields)
+    last = 0
+    if not has_writer(directory):
+        try:
+            for fields in read_undisturbed(directory, lambda: LogReader(directory, _oldest_base(directory))):
+                record = LogRecord(*fields)
+                yield record
+                last = record.sequence
+        except (CorruptLogError, NotAQueueError, OpenIOError):
+            if not has_writer(directory):
+                raise
+        else:
+            return
+    yield from _iterate_durable(directory, last)  # a writer has it, or has come in the meantime
 
 
 def follow_records(
-    path: str | os.PathLike[str], *, after: int = 0, poll_seconds: float = POLL_SECONDS
+    path: str | os.PathLike[str], *, after: int | None = None, poll_seconds: float = POLL_SECONDS
 ) -> Iterator[LogRecord]:
-    """Yield the records of durable events for ever, from behind the sequence ``after`` on. See :func:`actionqueue.follow`."""
-    follower = LogFollower(existing_directory(path), after)
+    """Yield the records of durable events for ever, from behind the sequence ``after`` on; None: from the oldest one that there is.
+
+    See :func:`actionqueue.follow`.
+    """
+    directory = existing_directory(path)
+    follower = _oldest_follower(directory) if after is None else LogFollower(directory, after)
     while True:
         fields = follower.next_record()
         if fields is None:
@@ -101,11 +116,17 @@ def follow_records(
             yield LogRecord(*fields)
 
 
-def _iterate_durable(directory: str) -> Iterator[LogRecord]:
-    try:
-        follower = LogFollower(directory, 0)
-    except CompactedError as error:
-        follower = LogFollower(directory, error.first_sequence - 1)
+def _oldest_follower(directory: str) -> LogFollower:
+    after = 0
+    while True:
+        try:
+            return LogFollower(directory, after)
+        except CompactedError as error:
+            after = error.first_sequence - 1
+
+
+def _iterate_durable(directory: str, last: int) -> Iterator[LogRecord]:
+    follower = LogFollower(directory, last) if last > 0 else _oldest_follower(directory)
     while (fields := follower.next_record()) is not None:
         yield LogRecord(*fields)
 
@@ -113,10 +134,6 @@ def _iterate_durable(directory: str) -> Iterator[LogRecord]:
 def read_projection(path: str | os.PathLike[str]) -> Projection:
     """Return the projection: of a queue that nobody has open, what the next writer would recover; else as far as it is durable."""
     return ReadOnlyQueue(path).projection
-
-
-def _lock_path(directory: str) -> str:
-    return str(Path(directory, "LOCK"))
 
 
 def _oldest_base(directory: str) -> tuple[bytes, int] | None:
@@ -133,19 +150,29 @@ def _oldest_base(directory: str) -> tuple[bytes, int] | None:
 def ensure_unlocked(path: str | os.PathLike[str]) -> str:
     """Return the queue's real path, or raise LockedError while a writer holds it, NotAQueueError where there is none."""
     directory = existing_directory(path)
-    lock = _lock_path(directory)
-    if lock_is_held(lock):
-        raise locked_error(lock)
+    if has_writer(directory):
+        raise locked_error(lock_path(directory))
     return directory
 
 
 def verify(path: str | os.PathLike[str], progress: Progress | None = None) -> dict[str, Any]:
     """Read and replay everything there is, and return what was found.
 
-    Every snapshot is verified and loaded, every record from the oldest one that is needed, and every event is applied; and what the log
-    adds up to must be what each snapshot holds. Raises CorruptLogError where something is damaged, LockedError while a writer has the queue.
+    Every snapshot is verified and loaded, every record from the oldest one that is needed, and every event is applied; and
+    what the log adds up to must be what each snapshot holds. Raises CorruptLogError where something is damaged, LockedError
+    while a writer has the queue.
     """
+    progress = progress or Progress()
     directory = ensure_unlocked(path)
+
+    def verify_unless_locked() -> dict[str, Any]:
+        ensure_unlocked(directory)  # also where a writer has come while it was read
+        return _verify(directory, progress)
+
+    return read_undisturbed(directory, verify_unless_locked)
+
+
+def _verify(directory: str, progress: Progress) -> dict[str, Any]:
     digests: dict[int, tuple[int, int]] = {}
     base, projection = None, Projection()
     for sequence in reversed(list_snapshots(directory)):
@@ -157,13 +184,26 @@ def verify(path: str | os.PathLike[str], progress: Progress | None = None) -> di
     if base is not None and _begins_at_first(directory):
         base, projection = None, Projection()  # the whole history is there: replay all of it
     reader = LogReader(directory, base)
+    progress.expect(_size_of_records(reader))
+    counts = {"records": 0, "events": 0, "bytes": 0}
     for sequence, digest in sorted(digests.items()):
-        reader.replay_to(projection, sequence)
+        _add(counts, reader.replay_to(projection, sequence, progress))
         if image_digest(projection) != digest:
-            path_of = str(Path(directory, "snapshots", f"{sequence:020d}.snap"))
-            raise CorruptLogError(path_of, None, None, "snapshot_differs", sequence, sequence)
-    counts = reader.replay(projection, progress)
+            name = str(Path(directory, "snapshots", f"{sequence:020d}.snap"))
+            raise CorruptLogError(name, None, None, "snapshot_differs", sequence, sequence)
+    _add(counts, reader.replay(projection, progress))
     return {**reader.summary(), **counts, "snapshots": sorted(digests), "last_sequence": projection.latest_sequence}
+
+
+def _add(counts: dict[str, int], more: dict[str, int]) -> None:
+    for name, number in more.items():
+        counts[name] += number
+
+
+def _size_of_records(reader: LogReader) -> int:
+    """Return how many bytes of records a reader will come to."""
+    ends = [*(segment["link_end"] for segment in reader.segments()[1:]), reader.summary()["end"]]
+    return sum(end - SEGMENT_DATA for end in ends)
 
 
 def _begins_at_first(directory: str) -> bool:
@@ -181,27 +221,35 @@ def statistics(path: str | os.PathLike[str]) -> dict[str, Any]:
     directory = existing_directory(path)
     queue = ReadOnlyQueue(directory)
     projection = queue.projection
-    files = [(folder, entry) for folder in ("wal", "snapshots", "quarantine") for entry in _files(Path(directory, folder))]
-    sizes = {folder: [entry.stat().st_size for named, entry in files if named == folder] for folder in ("wal", "snapshots", "quarantine")}
+    wal, snapshots, quarantine = (_sizes(Path(directory, folder)) for folder in ("wal", "snapshots", "quarantine"))
     return {
         "log": {
-            "has_writer": lock_is_held(_lock_path(directory)),
+            "has_writer": queue.has_writer,
             "last_sequence": queue.sequence,
             "durable_sequence": queue.durable_sequence,
-            "segments": len(sizes["wal"]),
-            "segment_bytes": sum(sizes["wal"]),
+            "segments": len(wal),
+            "segment_bytes": sum(wal),
             "snapshots": list(reversed(list_snapshots(directory))),
-            "snapshot_bytes": sum(sizes["snapshots"]),
-            "quarantined_files": len(sizes["quarantine"]),
-            "quarantined_bytes": sum(sizes["quarantine"]),
+            "snapshot_bytes": sum(snapshots),
+            "snapshot_damage": None if queue.snapshot_damage is None else str(queue.snapshot_damage),
+            "quarantined_files": len(quarantine),
+            "quarantined_bytes": sum(quarantine),
         },
         "projection": msgspec.to_builtins(projection.counts()),
         "runs_by_state": {state.value: count for state, count in projection.counts_by_state().items()},
     }
 
 
-def _files(directory: Path) -> list[Path]:
+def _sizes(directory: Path) -> list[int]:
+    """Return the sizes of a folder's files, temporary ones left out. Files may come and go meanwhile."""
+    found = []
     try:
-        return [entry for entry in directory.iterdir() if entry.is_file()]
+        entries = [entry for entry in directory.iterdir() if entry.suffix != ".tmp"]
     except FileNotFoundError:
         return []
+    for entry in entries:
+        with suppress(FileNotFoundError):
+            status = entry.lstat()
+            if stat.S_ISREG(status.st_mode):
+                found.append(status.st_size)
+    return found

@@ -5,25 +5,25 @@ Readers take no lock, and write and create nothing; the writer does not notice t
 
 from __future__ import annotations
 
+import operator
 import os
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import NoReturn, Self
 
 from _wal_native.codec import decode_event
-from _wal_native.reader import LogFollower, LogReader, lock_is_held
+from _wal_native.reader import LogFollower, LogReader
 from _wal_native.snapshot import load_newest_snapshot
-from actionqueue.directory import existing_directory
-from actionqueue.errors import ClosedError, CompactedError, CorruptLogError, OpenIOError
+from actionqueue.directory import existing_directory, has_writer, read_undisturbed
+from actionqueue.errors import ClosedError, CompactedError
 from actionqueue.events import Event
+from actionqueue.limits import U64_MAX
 from actionqueue.projection import Projection
 
 __all__ = ["ReadOnlyQueue", "follow"]
 
 POLL_SECONDS = 0.01
-LOAD_TRIES = 10
 
 
 def follow(
@@ -48,8 +48,18 @@ def follow(
         CompactedError: The next event is no longer in the log. Open the queue read-only, and go on from its sequence.
         NotAQueueError: There is no queue at this path.
         CorruptLogError: A durable record does not verify. OpenIOError: A system call failed.
+        ValueError: A number is out of range.
     """
-    follower = LogFollower(existing_directory(path), after)
+    begin = operator.index(after)
+    if not 0 <= begin <= U64_MAX:
+        raise ValueError("after must be a sequence, or 0")
+    if not poll_seconds >= 0 or (timeout is not None and not timeout >= 0):
+        raise ValueError("seconds must be 0 or more")
+    follower = LogFollower(existing_directory(path), begin)
+    return _events(follower, timeout, poll_seconds)
+
+
+def _events(follower: LogFollower, timeout: float | None, poll_seconds: float) -> Iterator[Event]:
     idle_since = time.monotonic()
     while True:
         record = follower.next_record()
@@ -78,20 +88,13 @@ class ReadOnlyQueue:
         self._projection = self._load()
 
     def _load(self) -> Projection:
-        """Read everything. What a writer does in between can only make an attempt fail, and then it is made again."""
-        for attempt in range(1, LOAD_TRIES + 1):
-            try:
-                return self._load_once()
-            except (CorruptLogError, CompactedError, OpenIOError):
-                if attempt == LOAD_TRIES or not lock_is_held(self._lock_path):
-                    raise
-        raise AssertionError("unreachable")
+        return read_undisturbed(self._path, self._load_once)
 
     def _load_once(self) -> Projection:
         projection = Projection()
-        has_writer = lock_is_held(self._lock_path)
+        is_live = has_writer(self._path)
         base, self._snapshot_damage = load_newest_snapshot(self._path, projection)
-        if has_writer:
+        if is_live:
             self._follower = LogFollower(self._path, projection.latest_sequence)
             self._follower.replay(projection, is_private=True)
         else:
@@ -101,10 +104,6 @@ class ReadOnlyQueue:
             reader.replay(projection)
             self._durable_sequence = reader.summary()["durable_sequence"]
         return projection
-
-    @property
-    def _lock_path(self) -> str:
-        return str(Path(self._path, "LOCK"))
 
     @property
     def path(self) -> str:
@@ -124,12 +123,18 @@ class ReadOnlyQueue:
     @property
     def durable_sequence(self) -> int:
         """Every event up to this sequence is on stable storage, as far as this reader knows."""
-        return self._durable_sequence if self._follower is None else self._follower.durable_sequence
+        follower = self._follower
+        return self._durable_sequence if follower is None else max(self._durable_sequence, follower.durable_sequence)
 
     @property
     def snapshot_damage(self) -> Exception | None:
         """What is wrong with the newest snapshot, if it did not verify and was passed over."""
         return self._snapshot_damage
+
+    @property
+    def has_writer(self) -> bool:
+        """Whether somebody has the queue open for writing at this moment."""
+        return has_writer(self._path)
 
     @property
     def is_closed(self) -> bool:
@@ -139,16 +144,17 @@ class ReadOnlyQueue:
     def refresh(self) -> int:
         """Bring the projection up to what is durable now, and return how many events that took.
 
-        Where the log no longer has the next event, because a compaction dropped it, everything is read anew, and :attr:`projection` is another
-        object from then on.
+        Where the log no longer has the next event, because a compaction dropped it, everything is read anew, and
+        :attr:`projection` is another object from then on.
         """
         if self._is_closed:
             raise ClosedError
         before = self.sequence
         try:
-            if self._follower is None:
-                self._follower = LogFollower(self._path, before)
-            while self._follower.replay(self._projection, is_private=False):
+            follower = self._follower
+            if follower is None:
+                self._follower = follower = LogFollower(self._path, before)
+            while follower.replay(self._projection, is_private=False):
                 pass
         except CompactedError:
             self._projection = self._load()
@@ -180,6 +186,9 @@ class ReadOnlyQueue:
         self, exception_type: type[BaseException] | None, exception: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("an open queue cannot be pickled or copied; open it by its path")
 
     def __repr__(self) -> str:
         return f"<ReadOnlyQueue {self._path!r} {'closed' if self._is_closed else 'open'} at sequence {self.sequence}>"

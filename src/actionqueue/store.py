@@ -14,7 +14,7 @@ from typing import Any, Concatenate, Literal, NoReturn, ParamSpec, Self, TypeVar
 from _wal_native.log import DEFAULT_RING_SIZE, DEFAULT_SEGMENT_SIZE, Log, open_log
 from actionqueue.clock import now
 from actionqueue.commands import MutationCommand
-from actionqueue.compaction import CompactionPolicy, CompactionReport, Compactor, SnapshotReport
+from actionqueue.compaction import CompactionPolicy, CompactionReport, Compactor, Progress, SnapshotReport
 from actionqueue.directory import holder_text, real_directory
 from actionqueue.errors import (
     ActionQueueError,
@@ -65,9 +65,18 @@ if hasattr(os, "register_at_fork"):
 
 DEFAULT_COMPACTION = CompactionPolicy()
 
+WRITER_DEFAULTS: dict[str, Any] = {
+    "durability": IMMEDIATE,
+    "create": True,
+    "segment_size": DEFAULT_SEGMENT_SIZE,
+    "ring_size": DEFAULT_RING_SIZE,
+    "sector_size": 0,
+    "compaction": DEFAULT_COMPACTION,
+}
+
 
 @overload
-def open(
+def open(  # noqa: A001 -- as below
     path: str | os.PathLike[str],
     *,
     durability: DurabilityPolicy | str = ...,
@@ -81,7 +90,7 @@ def open(
 
 
 @overload
-def open(path: str | os.PathLike[str], *, readonly: Literal[True]) -> ReadOnlyQueue: ...
+def open(path: str | os.PathLike[str], *, readonly: Literal[True]) -> ReadOnlyQueue: ...  # noqa: A001 -- as below
 
 
 def open(  # noqa: A001 -- the package's own open, as in gzip.open
@@ -102,7 +111,7 @@ def open(  # noqa: A001 -- the package's own open, as in gzip.open
     Args:
         path: The queue's directory. It is created, with missing parents, unless ``create`` is false.
         readonly: Return a :class:`ReadOnlyQueue`, which takes no lock, creates nothing, and can look at a queue that is open elsewhere. The
-            other options are the writer's, and are ignored.
+            other options are the writer's, and are refused with it.
         durability: What :meth:`ActionQueue.submit` does unless a call says otherwise: IMMEDIATE returns when the event is on stable
             storage; DEFERRED when it would survive the end of the process, but maybe not a power loss.
         create: Whether a missing queue is created.
@@ -120,17 +129,21 @@ def open(  # noqa: A001 -- the package's own open, as in gzip.open
         OpenIOError: A system call failed.
         ValueError: An option is out of range.
     """
-    if readonly:
-        return ReadOnlyQueue(path)
-    return ActionQueue(
-        path,
-        durability=durability,
-        create=create,
-        segment_size=segment_size,
-        ring_size=ring_size,
-        sector_size=sector_size,
-        compaction=compaction,
-    )
+    options: dict[str, Any] = {
+        "durability": durability,
+        "create": create,
+        "segment_size": segment_size,
+        "ring_size": ring_size,
+        "sector_size": sector_size,
+        "compaction": compaction,
+    }
+    if not readonly:
+        return ActionQueue(path, **options)
+    # Nothing is ever created, so create=False is true enough.
+    given = [name for name, value in options.items() if value != WRITER_DEFAULTS[name] and (name, value) != ("create", False)]
+    if given:
+        raise ValueError(f"with readonly=True there is no writer for {', '.join(given)}")
+    return ReadOnlyQueue(path)
 
 
 def _method(queue: ActionQueue, method: Callable[Concatenate[ActionQueue, P], R]) -> Callable[P, R]:
@@ -181,6 +194,8 @@ class ActionQueue:
         self._lane = threading.RLock()
         self._in_lane = False
         self._durability = DurabilityPolicy(durability)
+        if compaction is not None and not isinstance(compaction, CompactionPolicy):
+            raise TypeError(f"compaction must be a CompactionPolicy or None, not {type(compaction).__name__}")
         self._path = real_directory(path)
         self._projection = Projection()
         self._log: Log
@@ -199,12 +214,16 @@ class ActionQueue:
         self._compactor = Compactor(
             self._path,
             compaction,
-            log_bytes=self._recovery.bytes,
+            recovery=self._recovery,
             appended_bytes=_method(self, ActionQueue._bytes_appended),
             purge=_method(self, ActionQueue._purge),
+            sync=_method(self, ActionQueue.sync),
         )
+        # With the last reference to the queue, before its log is closed, and before the process ends: it must not go on behind that.
+        weakref.finalize(self, self._compactor.abandon)
         self._unusable = None
         _open_queues.add(self)
+        self._compactor.start()
 
     # --- Commands ----------------------------------------------------------------------------------------------------
 
@@ -324,53 +343,55 @@ class ActionQueue:
 
     # --- Snapshots and compaction ------------------------------------------------------------------------------------
 
-    def snapshot(self) -> SnapshotReport:
-        """Write the projection, as far as it is durable, to a snapshot file, so that the next open need not replay what came before.
+    def snapshot(self, *, progress: Progress | None = None) -> SnapshotReport:
+        """Make everything durable, and write the projection to a snapshot file, so that the next open need not replay what came before.
 
         It is made from the log on the disk, with a second projection in memory while that lasts; submitters are not held up. Two are kept.
 
+        Args:
+            progress: Tells another thread how far it is, and lets it cancel. Without that it goes on to its end, Ctrl-C or not.
+
         Raises:
-            SnapshotError: A system call failed. CorruptLogError: The log on the disk does not verify. StoppedError: The queue is being closed.
-                None of them harms the open queue, its log, or an older snapshot.
+            SnapshotError: A system call failed. CorruptLogError: The log on the disk does not verify. StoppedError: It was canceled, or the
+                queue is being closed. MemoryError. None of them harms the open queue, its log, or an older snapshot.
+            PartialDurabilityError: The log could not be synced; the handle is poisoned.
+            PoisonedError, ClosedError, ForkedError: The handle is no longer usable.
         """
         self._ensure_usable()
-        self.sync()
-        made = self._compactor.run(drops_segments=False, retention_seconds=None)
+        made = self._compactor.run(drops_segments=False, retention_seconds=None, progress=progress)
         return SnapshotReport(**{name: getattr(made, name) for name in SnapshotReport.__struct_fields__})
 
-    def compact(self, *, retention_seconds: int | None = None) -> CompactionReport:
+    def compact(self, *, retention_seconds: int | None = None, progress: Progress | None = None) -> CompactionReport:
         """Make a snapshot, and drop the segments that the older of the two snapshots covers: so one damaged snapshot loses nothing.
 
         Args:
-            retention_seconds: Before that, forget the runs that ended at least so long ago, and the tasks that they leave without any run (see
-                :class:`CompactionPolicy`); None forgets nothing.
+            retention_seconds: Before that, forget the runs that ended at least so long ago, and the tasks that they leave
+                without any run (see :class:`CompactionPolicy`); None forgets nothing.
+            progress: As in :meth:`snapshot`.
 
         Raises what :meth:`snapshot` raises.
         """
+        if retention_seconds is not None and operator.index(retention_seconds) < 0:
+            raise ValueError("retention_seconds must be 0 or more, or None")
         self._ensure_usable()
-        self.sync()
-        return self._compactor.run(drops_segments=True, retention_seconds=retention_seconds)
+        return self._compactor.run(drops_segments=True, retention_seconds=retention_seconds, progress=progress)
 
-    def _purge(self, cutoff: int) -> tuple[int, int]:
-        """Forget what ended at or before the cutoff, a slice at a time, and return how many runs and tasks that were."""
-        runs, tasks, place = 0, 0, 0
-        while True:
-            with self._lane:
-                self._enter_lane()
-                try:
-                    run_ids, task_ids, place = self._projection.find_finished(cutoff, PURGE_ROWS, place)
-                    if run_ids or task_ids:
-                        self._log.submit(RunsPurged(self.sequence + 1, tuple(run_ids), tuple(task_ids), now()))
-                except WriterError as error:
-                    raise self._append_error(error) from error
-                finally:
-                    self._in_lane = False
-            runs += len(run_ids)
-            tasks += len(task_ids)
-            if place == 0:
-                break
-        self._wait_durable(None)  # a snapshot holds what is durable
-        return runs, tasks
+    def _purge(self, cutoff: int, place: int) -> tuple[int, int, int]:
+        """Forget what ended at or before the cutoff among some rows from a place on, 0 for the first.
+
+        Returns how many runs and tasks that were, and where to go on; 0 after the last.
+        """
+        with self._lane:
+            self._enter_lane()
+            try:
+                run_ids, task_ids, place = self._projection.find_finished(cutoff, PURGE_ROWS, place)
+                if run_ids or task_ids:
+                    self._log.submit(RunsPurged(self.sequence + 1, tuple(run_ids), tuple(task_ids), now()))
+            except WriterError as error:
+                raise self._append_error(error) from error
+            finally:
+                self._in_lane = False
+        return len(run_ids), len(task_ids), place
 
     def _bytes_appended(self) -> int:
         return int(self._log.stats()["appended_bytes"])
@@ -424,10 +445,15 @@ class ActionQueue:
         return isinstance(self._unusable, PoisonedError)
 
     def stats(self) -> dict[str, Any]:
-        """Return counters and positions: sizes in bytes, times in nanoseconds, counts since the queue was opened."""
+        """Return counters and positions: sizes in bytes, times in nanoseconds, counts since the queue was opened.
+
+        ``snapshot_sequence`` and ``snapshot_bytes`` are the newest snapshot's, 0 without one; ``snapshot_ns`` is how long
+        the last snapshot or compaction took, 0 before the first; ``snapshot_error`` says why the last one failed, None
+        where it did not.
+        """
         if isinstance(self._unusable, (ClosedError, ForkedError)):
             self._ensure_usable()
-        return self._log.stats()
+        return {**self._log.stats(), **self._compactor.stats()}
 
     # --- The end -----------------------------------------------------------------------------------------------------
 

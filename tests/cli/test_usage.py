@@ -12,19 +12,21 @@ import actionqueue as aq
 from actionqueue.cli.exit_codes import MEANINGS, ExitCode, exit_code_of
 from cli_tools import READING, assert_fails, lines, make_queue, patched, pause_and_resume, run
 
-COMMANDS = ("demo", "submit", *READING)
+WRITING = ("submit", "snapshot", "compact", "repair")
+COMMANDS = ("demo", *WRITING, *READING)
 UNWRITABLE = "import os; os.dup2(os.open(os.devnull, os.O_RDONLY), 1)"
 
 BAD_USAGE = {
     "no command": [],
-    "unknown command": ["repair"],
+    "unknown command": ["mend"],
     "unknown option": ["--fast"],
-    **{f"{name} without directory": [name] for name in ("submit", *READING)},
-    **{f"{name} with two directories": [name, "a", "b"] for name in ("submit", *READING)},
-    **{f"{name} of a file": [name, __file__] for name in ("submit", *READING)},
+    **{f"{name} without directory": [name] for name in (*WRITING, *READING)},
+    **{f"{name} with two directories": [name, "a", "b"] for name in (*WRITING, *READING)},
+    **{f"{name} of a file": [name, __file__] for name in (*WRITING, *READING)},
     **{f"{name} with an unknown option": [name, "a", "--fast"] for name in COMMANDS},
     "unknown durability": ["submit", "a", "--durability", "sometimes"],
     "option without value": ["submit", "a", "--durability"],
+    "a negative retention": ["compact", "a", "--retention-seconds", "-1"],
     "log from no number": ["log", "a", "--from", "x"],
     "log from a negative number": ["log", "a", "--from", "-1"],
     "too few files": ["demo", "--files", "3"],
@@ -90,7 +92,7 @@ def test_verdicts_that_cannot_be_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
-@pytest.mark.parametrize("name", ["submit", *READING])
+@pytest.mark.parametrize("name", [*WRITING, *READING])
 def test_closed_standard_streams_do_not_reach_the_queue(tmp_path: Path, name: str, closed: str) -> None:
     make_queue(tmp_path / "queue")
     command = f'exec "{sys.executable}" -m actionqueue {name} "{tmp_path / "queue"}" {closed}'
@@ -107,6 +109,8 @@ def test_exit_codes_of_errors() -> None:
         aq.OpenIOError("open", "queue", 13): 7,
         aq.AppendError(aq.LogSpaceError("write", "log", 28)): 8,
         aq.LogCloseError("write", "log", 28): 7,
+        aq.SnapshotError("write", "snapshot", 28): 7,
+        aq.CompactedError("queue", 7): 10,
         aq.PartialDurabilityError(1, aq.LogWriteError("fdatasync", "log", 5)): 8,
     }
     assert {error: int(exit_code_of(error)) for error in expected} == expected
@@ -116,6 +120,6 @@ def test_exit_codes_of_errors() -> None:
 def test_a_lock_file_that_was_tampered_with_still_gives_one_line(tmp_path: Path, text: str) -> None:
     with aq.open(tmp_path / "queue"):
         (tmp_path / "queue" / "LOCK").write_text(text, encoding="latin-1")
-        ended = run("stats", tmp_path / "queue")
+        ended = run("verify", tmp_path / "queue")
     assert_fails(ended, 4, "is in use")
     assert ended.error[:-1].isprintable()

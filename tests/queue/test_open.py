@@ -24,7 +24,7 @@ from actionqueue.errors import (
     UnsupportedFormatError,
     Written,
 )
-from actionqueue.inspection import iterate_records
+from actionqueue.inspection import iterate_records, verify
 from queue_tools import IN_MEMORY, SMALL, copy_of, in_child, leave_with, log_bytes, state_of, task_create
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
@@ -210,7 +210,7 @@ def test_a_second_opener_is_told_who_holds_the_queue(tmp_path: Path) -> None:
         assert_is_held_by(in_child(error_of_opening), tmp_path, os.getpid())
         queue.submit(task_create())
         with pytest.raises(LockedError) as refusal:
-            list(iterate_records(tmp_path))
+            verify(tmp_path)
         assert_is_held_by(refusal.value, tmp_path, os.getpid())
     with aq.open(tmp_path) as queue:
         assert queue.sequence == 1

@@ -73,10 +73,10 @@ def test_a_task_and_its_run_from_creation_to_success(tmp_path: Path) -> None:
 
 def test_the_signatures_are_those_of_the_design() -> None:
     assert list(inspect.signature(aq.open).parameters) == [
-        "path", "durability", "create", "segment_size", "ring_size", "sector_size",
+        "path", "durability", "readonly", "create", "segment_size", "ring_size", "sector_size", "compaction",
     ]  # fmt: skip
     kinds = [parameter.kind for parameter in inspect.signature(aq.open).parameters.values()]
-    assert kinds == [inspect.Parameter.POSITIONAL_OR_KEYWORD] + [inspect.Parameter.KEYWORD_ONLY] * 5
+    assert kinds == [inspect.Parameter.POSITIONAL_OR_KEYWORD] + [inspect.Parameter.KEYWORD_ONLY] * 7
     assert list(inspect.signature(aq.ActionQueue.submit).parameters) == ["self", "command", "durability"]
     assert list(inspect.signature(aq.ActionQueue.submit_many).parameters) == ["self", "commands", "durability"]
     assert list(inspect.signature(aq.ActionQueue.batch).parameters) == ["self", "durability"]
@@ -442,6 +442,7 @@ def test_stats_are_counters_and_positions(tmp_path: Path) -> None:
         assert stats["rotations"] == stats["segment_number"] - 1 >= 3
         assert stats["ring_used"] == 0
         assert stats["sync_ns_total"] >= stats["sync_ns_max"] > 0
+        assert stats.pop("snapshot_error") is None
         assert all(type(value) in {int, bool} for value in stats.values())
 
 

@@ -17,6 +17,7 @@
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #if defined(__linux__)
@@ -41,7 +42,7 @@ enum { PASS = O_SEARCH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC };
 enum { PASS = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC };
 #endif
 
-enum { COMPONENT_SIZE = 256, CREATE_TRIES = 100 };
+enum { COMPONENT_SIZE = 256, CREATE_TRIES = 100, LOCK_TRIES = 100 };
 
 /* What is wrong with a name whose opening failed: a symlink is told as such, whatever the system made of it. */
 static int why(int parent, const char *name, int error) {
@@ -375,9 +376,20 @@ static int posix_unmap(void *context, void *address, size_t size) {
     return result(munmap(address, size));
 }
 
+/* Who only asks whether there is a writer has the lock shared for an instant, and may lose the processor in that instant. So it is a
+ * writer's only where it can't be shared either; anybody else is waited for. */
 static int posix_lock(void *context, int64_t handle) {
     (void)context;
-    return result(flock((int)handle, LOCK_EX | LOCK_NB));
+    const struct timespec pause = {0, 1000000};
+    for (int tries = 0;; tries++) {
+        int error = result(flock((int)handle, LOCK_EX | LOCK_NB));
+        if (error != EWOULDBLOCK) return error;
+        error = result(flock((int)handle, LOCK_SH | LOCK_NB));
+        if (error != 0) return error;
+        (void)flock((int)handle, LOCK_UN);
+        if (tries == LOCK_TRIES) return EWOULDBLOCK;
+        (void)nanosleep(&pause, NULL);
+    }
 }
 
 static int posix_unlock(void *context, int64_t handle) {

@@ -30,19 +30,18 @@ __all__ = ["compact"]
 def compact(directory: Path, *, as_json: bool, retention_seconds: int | None) -> None:
     """Write a snapshot and drop the segments that the snapshot before it covers.
 
-    So the log always goes back to the older of two snapshots, and one that is damaged loses nothing. The first time, there is only one, and
-    no segment is dropped.
+    So the log always goes back to the older of two snapshots, and one that is damaged loses nothing. The first time,
+    there is only one, and no segment is dropped. Refused while the queue is open elsewhere: an open queue compacts itself.
     """
     with aq.open(directory, create=False, compaction=None) as queue:
-        done = run_with_bar(
-            "compacting", lambda _: queue.compact(retention_seconds=retention_seconds), lambda _: queue.close()
-        )
+        done = run_with_bar("compacting", lambda progress: queue.compact(retention_seconds=retention_seconds, progress=progress))
     if as_json:
         print_json(msgspec.to_builtins(done))
         return
     lines = [f"snapshot  sequence {done.sequence}, {size(done.file_bytes)}" if done.sequence else "snapshot  none: there is no event yet"]
     if done.purged_runs or done.purged_tasks:
         lines.append(f"forgotten {count(done.purged_runs)} runs, {count(done.purged_tasks)} tasks")
-    lines.append(f"dropped   {count(done.dropped_segments)} segments, {count(done.dropped_snapshots)} snapshots, {size(done.dropped_bytes)}")
+    dropped = f"{count(done.dropped_segments)} segments, {count(done.dropped_snapshots)} snapshots"
+    lines.append(f"dropped   {dropped}, {size(done.dropped_bytes)}")
     lines.append("log       kept " + (f"from behind sequence {done.kept_sequence}" if done.kept_sequence else "whole"))
     sys.stdout.write("\n".join(lines) + "\n")

@@ -6,11 +6,13 @@ from enum import IntEnum
 
 from actionqueue.errors import (
     ActionQueueError,
+    CompactedError,
     CorruptLogError,
     LockedError,
     LogCloseError,
     MutationError,
     NotAQueueError,
+    SnapshotError,
     UnsupportedFormatError,
     WriterError,
 )
@@ -31,6 +33,7 @@ class ExitCode(IntEnum):
     SYSTEM = 7
     NOT_WRITTEN = 8
     NOT_INSTALLED = 9
+    COMPACTED = 10
     INTERRUPTED = 130
     OUTPUT_CLOSED = 141
 
@@ -41,28 +44,27 @@ MEANINGS = {
     ExitCode.USAGE: "bad usage",
     ExitCode.BAD_INPUT: "submit: at least one line was no command; all others were submitted",
     ExitCode.LOCKED: "another process has the queue open",
-    ExitCode.CORRUPT: "the log is damaged",
+    ExitCode.CORRUPT: "the log or a snapshot is damaged; for repair: and was not repaired, for want of --accept-data-loss",
     ExitCode.NOT_A_QUEUE: "there is no queue, or a newer version of the library wrote it",
     ExitCode.SYSTEM: "a system call failed: permissions, a full disk, an I/O error",
     ExitCode.NOT_WRITTEN: "submit: a valid command was not written or not made durable; what follows it was not read",
     ExitCode.NOT_INSTALLED: "the command line's own dependencies are missing",
+    ExitCode.COMPACTED: "log --follow: the log no longer goes back to the first event asked for",
     ExitCode.INTERRUPTED: "interrupted with Ctrl-C",
     ExitCode.OUTPUT_CLOSED: "the reader of the output went away",
 }
 
 
+_OF_ERRORS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], ExitCode], ...] = (
+    (LockedError, ExitCode.LOCKED),
+    (CorruptLogError, ExitCode.CORRUPT),
+    ((NotAQueueError, UnsupportedFormatError), ExitCode.NOT_A_QUEUE),
+    (CompactedError, ExitCode.COMPACTED),
+    ((LogCloseError, SnapshotError), ExitCode.SYSTEM),  # every event was written
+    ((MutationError, WriterError), ExitCode.NOT_WRITTEN),
+)
+
+
 def exit_code_of(error: ActionQueueError | OSError) -> ExitCode:
     """Return the exit code that an error of the library or the system leads to."""
-    match error:
-        case LockedError():
-            return ExitCode.LOCKED
-        case CorruptLogError():
-            return ExitCode.CORRUPT
-        case NotAQueueError() | UnsupportedFormatError():
-            return ExitCode.NOT_A_QUEUE
-        case LogCloseError():
-            return ExitCode.SYSTEM  # everything was written
-        case MutationError() | WriterError():
-            return ExitCode.NOT_WRITTEN
-        case _:
-            return ExitCode.SYSTEM
+    return next((code for kinds, code in _OF_ERRORS if isinstance(error, kinds)), ExitCode.SYSTEM)

@@ -24,18 +24,24 @@ VALUE_WIDTH = 60
 @click.command()
 @directory_argument
 @json_option
-@click.option("--from", "first", type=_SEQUENCE, default=0, metavar="N", help="Start at this sequence.")
+@click.option("--from", "first", type=_SEQUENCE, default=None, metavar="N", help="Start at this sequence, not at the oldest.")
 @click.option("--to", "last", type=_SEQUENCE, default=U64_MAX, metavar="N", help="End with this sequence.")
 @click.option("--follow", "-f", is_flag=True, help="Go on with every event as it becomes durable, until interrupted.")
-def log(directory: Path, *, as_json: bool, first: int, last: int, follow: bool) -> None:
-    """Print the log's records.
+def log(directory: Path, *, as_json: bool, first: int | None, last: int, follow: bool) -> None:
+    """Print the log's records, oldest first.
 
-    These are the records that a writer would recover, oldest first; of a queue that is open elsewhere, those of durable events: sequence, segment:offset, size, batch (an opening
-    bracket where the next record belongs to the same batch, a closing one at its end), kind and fields. Close markers
-    and pads have the sequence of the last event before them.
+    These are the records that a writer would recover; of a queue that is open elsewhere, and with --follow, those of
+    durable events. A line has sequence, segment:offset, size, batch (an opening bracket where the next record belongs to
+    the same batch, a closing one at its end), kind and fields. Close markers and pads have the sequence of the last event
+    before them.
     """
-    records = inspection.follow_records(directory, after=max(first, 1) - 1) if follow else inspection.iterate_records(directory)
-    for record in _between(records, first, last):
+    if first is not None and last < first:
+        return
+    if follow:
+        records = inspection.follow_records(directory, after=None if first is None else max(first, 1) - 1)
+    else:
+        records = inspection.iterate_records(directory)
+    for record in _between(records, first or 0, last):
         if as_json:
             print_json(_record_to_json(record))
         else:

@@ -20,10 +20,10 @@ LOOK_SECONDS = 0.1
 Result = TypeVar("Result")
 
 
-def run_with_bar(title: str, work: Callable[[Progress], Result], cancel: Callable[[Progress], None] = Progress.cancel) -> Result:
+def run_with_bar(title: str, work: Callable[[Progress], Result]) -> Result:
     """Run the work in a thread of its own, and return what it returns or raise what it raises.
 
-    The work gets something to tell its progress to; Ctrl-C calls ``cancel``, waits for the work to end, and goes on its way.
+    The work gets something to tell its progress to; Ctrl-C cancels it, waits for its end, and goes on its way.
     """
     progress = Progress()
     results: list[Result] = []
@@ -40,7 +40,7 @@ def run_with_bar(title: str, work: Callable[[Progress], Result], cancel: Callabl
     try:
         _watch(title, worker, progress)
     except BaseException:
-        cancel(progress)
+        progress.cancel()
         worker.join()
         raise
     if errors:

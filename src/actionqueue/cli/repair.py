@@ -24,9 +24,10 @@ __all__ = ["repair"]
 def repair(directory: Path, *, as_json: bool, accept_data_loss: bool) -> int:
     """Make a damaged queue open again.
 
-    Everything that verifies up to the first gap is kept, in a snapshot that the log goes on from; the old files are moved to quarantine/,
-    where nothing is deleted. Without --accept-data-loss it only tells what would be kept and lost, changes nothing, and ends with the exit code
-    of a damaged log. A queue that opens as it is is left alone.
+    Everything that verifies up to the first gap is kept, in a snapshot that the log goes on from; the old files are moved
+    to quarantine/, where nothing is deleted. Without --accept-data-loss it only tells what would be kept and lost, changes
+    nothing, and ends with the exit code of a damaged log. A queue that opens as it is is left alone. Refused while the
+    queue is open elsewhere.
     """
     report = run_with_bar(
         "repairing" if accept_data_loss else "examining",
@@ -47,7 +48,8 @@ def _text(found: dict[str, Any], *, accept_data_loss: bool) -> str:
     where = "" if damage["segment"] is None else f" segment {damage['segment']}, offset {damage['offset']}:"
     lines = [f"damage    {damage['path']}:{where} {damage['reason']}"]
     kept = "keeps" if not accept_data_loss else "kept"
-    lines.append(f"{kept:<9} " + (f"sequences 1 to {found['kept_sequence']}" if found["kept_sequence"] else "nothing: no event can be read"))
+    last = found["kept_sequence"]
+    lines.append(f"{kept:<9} " + (f"sequences 1 to {last}" if last else "nothing: no event can be read"))
     lost = "loses" if not accept_data_loss else "lost"
     if found["lost_first"] is None:
         lines.append(f"{lost:<9} no event that is known of")

@@ -23,9 +23,10 @@ def snapshot(directory: Path, *, as_json: bool) -> None:
     """Write a snapshot of everything in the log.
 
     The next open loads it, and replays only what came after. Two snapshots are kept; the log stays as it is (see compact).
+    Refused while the queue is open elsewhere: an open queue makes its own, by its policy or when the program says so.
     """
     with aq.open(directory, create=False, compaction=None) as queue:
-        made = run_with_bar("writing a snapshot", lambda _: queue.snapshot(), lambda _: queue.close())
+        made = run_with_bar("writing a snapshot", lambda progress: queue.snapshot(progress=progress))
     if as_json:
         print_json(msgspec.to_builtins(made))
     elif made.is_new:

@@ -19,7 +19,7 @@ __all__ = ["stats"]
 @directory_argument
 @json_option
 def stats(directory: Path, *, as_json: bool) -> None:
-    """Print sizes and counts."""
+    """Print sizes and counts: of the files, and of the projection as far as it can be read."""
     found = inspection.statistics(directory)
     if as_json:
         print_json(found)
@@ -35,11 +35,12 @@ def _print_tables(found: dict[str, Any]) -> None:
         "last sequence": str(log["last_sequence"]),
         "durable sequence": str(log["durable_sequence"]),
         "segments": count(log["segments"]),
-        "size of their files": size(log["segment_bytes"]),
+        "size of segments": size(log["segment_bytes"]),
         "snapshots as of": ", ".join(map(str, log["snapshots"])) or "none",
-        "size of their files ": size(log["snapshot_bytes"]),
+        "size of snapshots": size(log["snapshot_bytes"]),
+        "snapshot passed over": log["snapshot_damage"] or "none",
         "files in quarantine": count(log["quarantined_files"]),
-        "their size": size(log["quarantined_bytes"]),
+        "size of quarantine": size(log["quarantined_bytes"]),
     }
     console.print(facts_table("Log", facts))
     console.print(counts_table(found["projection"]))

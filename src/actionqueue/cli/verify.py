@@ -23,9 +23,9 @@ __all__ = ["verify"]
 def verify(directory: Path, *, as_json: bool) -> None:
     """Check the whole log and every snapshot.
 
-    Reads every record, checks every checksum, and replays every event; what the log adds up to must be what each snapshot holds. A torn tail is what an interrupted write leaves
-    behind: it is reported, but it is no damage. Damage is told on standard error, with segment, offset, reason and the
-    sequences at stake.
+    Reads every record, checks every checksum, and replays every event; what the log adds up to must be what each snapshot
+    holds. A torn tail is what an interrupted write leaves behind: it is reported, but it is no damage. Damage is told on
+    standard error, with segment, offset, reason and the sequences at stake. Refused while the queue is open elsewhere.
     """
     try:
         found = run_with_bar("verifying", lambda progress: inspection.verify(directory, progress))
