@@ -59,6 +59,7 @@ class RecordedSession(Session):
         """What another thread appends while a sync is in flight: before the disk has it, and after."""
         self.padding = int(options.get("sector_size", 0))
         self.watch = self.before_call
+        self.process: MemoryIo
         self._snapshots = Snapshots()
 
     # --- Noting ------------------------------------------------------------------------------------------------------
@@ -94,6 +95,7 @@ class RecordedSession(Session):
         self.log = None
         io = io or MemoryIo(self.disk, maps=self.options.get("maps", True), seed=self.next_seed)
         io.after_call = self.after_call
+        self.process = io
         super().open(io)
         self.note("after open")
 
