@@ -102,10 +102,10 @@ class Disk:
 
     # The kernel must not write anything back on its own: only what is synced counts. A copy has the original's UUID.
     OPTIONS: ClassVar = {"ext4": "loop,commit=600", "xfs": "loop,nouuid"}
-    SIZES: ClassVar = {"ext4": "16m", "xfs": "300m"}  # about the least that each can be made with
+    SIZES: ClassVar = {"ext4": "48m", "xfs": "300m"}  # XFS cannot be smaller
 
     FORMAT: ClassVar = {"ext4": ("-F", "-b", "4096"), "xfs": ()}
-    ROOMS: ClassVar = {"ext4": "24m", "xfs": "200m"}  # of the tmpfs: what is made, and a copy
+    ROOMS: ClassVar = {"ext4": "96m", "xfs": "200m"}  # of the tmpfs: what is made, and a copy
 
     def __init__(self, base: Path, kind: str = "ext4", *, options: str = "") -> None:
         need(f"mkfs.{kind}", "fallocate", "findmnt")

@@ -14,7 +14,7 @@ import pytest
 import ledger
 from careful import check_kept, failures, last_acknowledged
 from kernel import counts_in
-from scenes import Scene, in_memory, numbered, play, scenes, some
+from scenes import Scene, in_memory, numbered, play, scenes, some, worth_it
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 
@@ -70,7 +70,7 @@ def test_a_kill_at_every_system_call(long_form: bool) -> None:
             quiet = play(scene, made / "queue", made / "log")
             assert ("finished",) in quiet.said
             strikes = numbered(quiet.calls)
-            chosen = some(strikes, 8, seed=7, all_of_them=long_form)
+            chosen = some(worth_it(strikes) if scene.compacts_every else strikes, 8, seed=7, all_of_them=long_form)
             killed = 0
             for call, number in chosen:
                 outcome = play(scene, made / "queue", made / "log", "-e", f"inject={call}:signal=SIGKILL:when={number}")
@@ -94,8 +94,8 @@ def test_a_failure_of_every_system_call(long_form: bool) -> None:
             for turn, (call, errors) in enumerate(FAILURES.items()):
                 if not long_form and call not in RECORD_CALLS and turn % len(all_scenes) != index:
                     continue
-                # Paths are walked name by name, so these are many, and much the same.
-                numbers = range(1, counts[call] + 1, 4 if counts[call] > 100 else 1)
+                # Paths are walked name by name, so those calls are many, and much the same.
+                numbers = range(1, counts[call] + 1, 1 + counts[call] // 80)
                 for number in some(numbers, 1, seed=len(call), all_of_them=long_form):
                     for error in errors if long_form else errors[:1]:
                         struck += fails_at(scene, made, call, error, f"{number}")
