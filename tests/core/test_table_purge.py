@@ -200,6 +200,32 @@ def test_tasks_that_depend_on_each_other_go_together(table: Table) -> None:
     assert table.counts.dependencies == 0
 
 
+def test_a_rollback_brings_back_also_what_no_query_shows(table: Table) -> None:
+    """Who depends on a task, how many subscriptions it has, which child is a parent's first."""
+    parent = TaskId()
+    (task, run, events), (dependent, other_run, more) = task_with_run(parent=parent), task_with_run(parent=parent)
+    declared, subscription = e.DependencyDeclared(500, dependent.id, (task.id,), 1), SubscriptionId()
+    table.must_apply(*numbered(*events, *more, e.SubscriptionCreated(0, SubscriptionId(), task.id, EventFilter.custom("k"), 1)))
+    before = table.dump()
+    table.begin()
+    table.must_apply(declared, e.SubscriptionCreated(501, subscription, task.id, EventFilter.custom("k"), 1))
+    table.rollback()
+    table.begin()
+    table.must_apply(purge([run], [task]))  # nothing depends on it any more
+    assert table.counts.subscriptions == 0
+    table.rollback()
+    assert table.dump() == before
+    table.must_apply(declared)
+    before = table.dump()
+    table.begin()
+    table.must_apply(purge([other_run], [dependent]), purge([run], [task], PURGED + 1))
+    table.rollback()
+    assert table.dump() == before
+    assert refusal(table, purge([run], [task])) == "refused_not_finished"
+    with loaded(save(table)) as other:
+        assert other.dump() == before
+
+
 def test_statuses_of_c_events_that_no_decoder_yields(table: Table) -> None:
     event, _payload = as_c(e.RunsPurged(1, (RunId(),), (), 1))
     purged = getattr(event, "as").runs_purged
