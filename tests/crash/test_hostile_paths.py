@@ -1,4 +1,4 @@
-"""Something else stands where a file or directory of the queue should: it is refused, and nothing outside the queue is touched."""
+"""Something else stands where a file or directory of the queue should: it is refused, and nothing outside is touched."""
 
 from __future__ import annotations
 
@@ -16,7 +16,15 @@ import pytest
 
 import actionqueue as aq
 import ledger
-from actionqueue.errors import AppendError, CorruptLogError, LogSpaceError, OpenError, OpenIOError, Written
+from actionqueue.errors import (
+    AppendError,
+    CorruptLogError,
+    LogSpaceError,
+    OpenError,
+    OpenIOError,
+    SnapshotError,
+    Written,
+)
 from actionqueue.inspection import verify
 from queue_tools import IN_MEMORY, SMALL, copy_of, in_child, replayed, state_of, task_create
 
@@ -106,19 +114,21 @@ KINDS: list[Callable[[Path, Outside], None]] = [
 ]  # fmt: skip
 
 DIRECTORIES = ("wal", "quarantine", "snapshots")
-LEFTOVERS = ("ring.tmp", "wal/prepare-00000000000000aa.tmp", "quarantine/copy.tmp")
+LEFTOVERS = ("ring.tmp", "wal/prepare-00000000000000aa.tmp", "quarantine/copy.tmp", "snapshots/snapshot.tmp")
 """Remains of what was cut short: these are removed, whatever they are, and not what they lead to."""
-FILES = ("LOCK", "ring", "first segment", "newest segment")
+FILES = ("LOCK", "ring", "first segment", "newest segment", "newest snapshot")
 VICTIMS = (*DIRECTORIES, *FILES, *LEFTOVERS)
 
 
 def make_queue(path: Path, *, clean: bool) -> dict[str, object]:
-    """Make a queue of some segments; unclean, one with a torn tail and events that only its ring has. Return its state."""
+    """Make a queue of some segments and snapshots; unclean, also with a torn tail and events that only its ring has."""
     living = path.with_name(path.name + "-living")
     with aq.open(living, **SMALL, durability="deferred") as queue:
         for _ in range(5):
             queue.submit(task_create(b"x" * 30_000))
-        queue.sync()
+        queue.snapshot()
+        queue.submit(task_create())
+        queue.snapshot()
         queue.submit(task_create())
         state = state_of(queue)
         position = queue.stats()["segment_used"]
@@ -130,14 +140,15 @@ def make_queue(path: Path, *, clean: bool) -> dict[str, object]:
             newest.seek(position + 4096)
             newest.write(b"torn")
         (path / "quarantine").mkdir(mode=0o700)
-    (path / "snapshots").mkdir(mode=0o700, exist_ok=True)
     shutil.rmtree(living)
     return state
 
 
 def place_of(path: Path, victim: str) -> Path:
     segments = sorted((path / "wal").glob("*.log"))
-    return {"first segment": segments[0], "newest segment": segments[-1]}.get(victim, path / victim)
+    snapshots = sorted((path / "snapshots").glob("*.snap"))
+    newest = {"newest segment": segments, "newest snapshot": snapshots}
+    return newest[victim][-1] if victim in newest else segments[0] if victim == "first segment" else path / victim
 
 
 def refusal_of(path: Path) -> OpenError | None:
@@ -200,8 +211,12 @@ def test_opening_a_queue_with_something_else_in_its_files_place(root: Path, vict
 
 def is_harmless(victim: str, kind: Callable[[Path, Outside], None], *, clean: bool) -> bool:
     """Whether this may be opened: what stands there is not used, or may be read, or is removed as itself."""
-    if victim == "snapshots":
-        return True  # there is none, and this version makes none
+    if victim == "first segment":
+        return True  # a snapshot covers it
+    if victim == "newest snapshot":
+        return True  # as a damaged one: an older one is taken, or the whole log
+    if victim == "snapshots/snapshot.tmp":
+        return True  # until the next snapshot is made
     if victim == "quarantine":
         return clean
     if victim == "quarantine/copy.tmp":
@@ -281,6 +296,37 @@ def test_a_file_is_swapped_under_an_open_queue(root: Path, victim: str, kind: Ca
     removed(place)
     (root / "aside").rename(place)
     with aq.open(path, **SMALL) as queue:
+        assert state_of(queue) == state
+    ledger.record(ROW, 1, 0)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("victim", ["snapshots", "snapshots/snapshot.tmp", "newest snapshot"])
+def test_snapshots_are_swapped_under_an_open_queue(
+    root: Path, victim: str, kind: Callable[[Path, Outside], None]
+) -> None:
+    path, outside = root / "queue", Outside(root / "outside")
+    with aq.open(path, **SMALL) as queue:
+        queue.submit(task_create(b"x" * 30_000))
+        queue.snapshot()
+        place = place_of(path, victim)
+        if place.exists():
+            place.rename(root / "aside")
+        kind(place, outside)
+        queue.submit(task_create(b"x" * 30_000))
+        try:
+            queue.compact()
+        except (SnapshotError, CorruptLogError) as error:
+            assert str(place) in str(error)
+        outside.assert_untouched()
+        queue.submit(task_create())
+        state = state_of(queue)
+        removed(place)
+        if (root / "aside").exists():
+            (root / "aside").rename(place)
+        queue.compact()
+    outside.assert_untouched()
+    with aq.open(path) as queue:
         assert state_of(queue) == state
     ledger.record(ROW, 1, 0)
 
