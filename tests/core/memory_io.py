@@ -50,7 +50,8 @@ class File:
     doubtful: list[tuple[int, bytes]] = field(default_factory=list)
     """Writes that a failed sync has lost; some of them may be on the disk all the same."""
     mapping: Any = None
-    locked_by: int | None = None
+    locked_by: tuple[int, int] | None = None
+    """Process and handle."""
     name: str = ""
     """The last one that it had, for messages."""
 
@@ -372,7 +373,7 @@ class MemoryIo:
             self.mistakes.append(f"close of {handle}, which is not open")
             return errno.EBADF
         _, file = self.handles.pop(handle)
-        if file.locked_by == handle:
+        if file.locked_by == (id(self), handle):
             file.locked_by = None
         return 0
 
@@ -496,7 +497,7 @@ class MemoryIo:
         file = self._file(handle)
         if file.locked_by is not None:
             return errno.EWOULDBLOCK
-        file.locked_by = handle
+        file.locked_by = (id(self), handle)
         return 0
 
     def _unlock(self, handle: int) -> int:

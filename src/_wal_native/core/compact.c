@@ -24,14 +24,17 @@ typedef struct compaction {
 
 /* --- The snapshot ---------------------------------------------------------------------------------------------------------------- */
 
+/* Up to what is durable when it begins: a writer that is faster would never let it come to an end. */
 static aqw_status replay_durable(compaction *c, aqw_follower *follower, aqw_table *table) {
     aqw_record record;
-    uint64_t bytes = 0;
+    uint64_t bytes = 0, target = 0;
     for (;;) {
         aqw_status status = aqw_follower_next(follower, &record, c->fault);
         if (status == AQW_OK) status = aqw_replay_record(table, &record, c->fault);
         if (status != AQW_OK) return status == AQW_END ? AQW_OK : status;
         c->report->replayed_events++;
+        if (target == 0) target = aqw_follower_durable_sequence(follower);
+        if (record.sequence >= target) return AQW_OK;
         bytes += record.size;
         if (bytes < PROGRESS_SIZE) continue;
         aqw_progress_add(c->options->progress, bytes);

@@ -50,7 +50,11 @@ static aqw_status random_u64(repair *r, uint64_t *value) {
 
 /* --- What is wrong --------------------------------------------------------------------------------------------------------------- */
 
+/* What the medium does not give is asked for once more. */
 static aqw_status load_snapshot(repair *r) {
+    aqw_table_clear(r->table);
+    aqw_status status = aqw_snapshot_load_newest(r->io, r->directory, r->table, NULL, &r->snapshot, r->fault);
+    if (status != AQW_OK || r->snapshot.damaged == 0 || r->snapshot.damage.status != AQW_IO_ERROR) return status;
     aqw_table_clear(r->table);
     return aqw_snapshot_load_newest(r->io, r->directory, r->table, NULL, &r->snapshot, r->fault);
 }
@@ -71,7 +75,7 @@ static aqw_status try_open_once(repair *r) {
 }
 
 static int is_unreadable(aqw_status status, const aqw_fault *fault) {
-    return status == AQW_IO_ERROR && fault->system_error == EIO && fault->operation != NULL && strcmp(fault->operation, "read") == 0;
+    return status == AQW_IO_ERROR && fault->system_error == EIO && strcmp(fault->operation, "read") == 0;
 }
 
 /* Bytes that the medium has lost are damage, if they still are when they are asked for again. */
@@ -211,7 +215,7 @@ static aqw_status begin_segment(repair *r) {
     if (status == AQW_OK) status = aqw_segment_prepare(r->io, r->directory, AQW_SEGMENT_SIZE_FIRST, &prepared, r->fault);
     if (status != AQW_OK) return status;
     header.format_version = AQW_FORMAT_VERSION;
-    header.place.segment_number = r->salvage.segment_number_max + 1;
+    header.place.segment_number = (r->salvage.segment_number_max > 0 ? r->salvage.segment_number_max : 1) + 1;   /* 1 begins at sequence 1 */
     header.place.first_sequence = r->report->kept_sequence + 1;
     header.file_size = prepared.file_size;
     header.watermark = r->report->kept_sequence;

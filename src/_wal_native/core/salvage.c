@@ -1,5 +1,6 @@
 /* A record that does not verify is passed over in steps of the records' alignment; what is found behind it counts only where its
- * sequence is the next. So an event that a snapshot covers may be unreadable without loss, and a gap is never bridged. */
+ * sequence is the next. So an event that a snapshot covers may be unreadable without loss, and a gap is never bridged. What the medium does
+ * not give is asked for twice before it counts as lost. */
 #include "salvage.h"
 
 #include <errno.h>
@@ -103,7 +104,8 @@ static int find_record(salvager *s, walk *at, aqw_record *record) {
     uint32_t ordinal_max = most > UINT32_MAX ? UINT32_MAX : (uint32_t)most;
     const uint8_t *bytes = s->stream->newest + at->position;
     if (left >= AQW_RECORD_HEADER_SIZE && aqw_record_is_plausible(bytes, at->ordinal, ordinal_max)) {
-        at->cost += aqw_record_size(aqw_load_u32(bytes + 4) & 0xffffff);
+        uint32_t size = aqw_record_size(aqw_load_u32(bytes + 4) & 0xffffff);
+        if (size <= left) at->cost += size;
         if (aqw_record_read(bytes, (size_t)left, &segment->place, at->position, record)) return 1;
     }
     return aqw_stream_ring_record(s->stream, at->position, at->ordinal, ordinal_max, record);
@@ -132,9 +134,11 @@ static aqw_status take_segment(salvager *s, uint64_t end) {
 
 /* --- Segments -------------------------------------------------------------------------------------------------------------------- */
 
-/* Damage is passed over; what the system refuses is not damage. */
+static int is_unreadable(aqw_status status, const aqw_fault *fault) { return status == AQW_IO_ERROR && fault->system_error == EIO; }
+
+/* Damage is passed over, and what the medium has lost is; what else the system refuses is not damage. */
 static aqw_status pass_damage(aqw_status status, const aqw_fault *fault) {
-    return status == AQW_CORRUPT || (status == AQW_IO_ERROR && fault->system_error == EIO) ? AQW_OK : status;
+    return status == AQW_CORRUPT || is_unreadable(status, fault) ? AQW_OK : status;
 }
 
 static aqw_status open_segment(salvager *s, uint64_t index, char *path, size_t capacity, int64_t *handle) {
@@ -171,6 +175,7 @@ static aqw_status load_headers(salvager *s) {
         uint64_t number = all->segments[i].place.segment_number;
         if (number > s->found->segment_number_max && number <= SEGMENT_NUMBER_MAX) s->found->segment_number_max = number;
         aqw_status status = aqw_stream_load_header(all, i, s->fault);
+        if (is_unreadable(status, s->fault)) status = aqw_stream_load_header(all, i, s->fault);
         if (status == AQW_CORRUPT && s->fault->reason == AQW_REASON_FILE_SIZE) status = load_header_of_other_size(s, i);
         s->usable[i] = status == AQW_OK;
         status = pass_damage(status, s->fault);
@@ -224,6 +229,13 @@ static aqw_status load_pieces(salvager *s) {
     return status;
 }
 
+static aqw_status load_ring(salvager *s) {
+    aqw_stream *all = s->stream;
+    aqw_status status = aqw_ring_load(&all->io, all->directory, &all->ring, s->fault);
+    if (is_unreadable(status, s->fault)) status = aqw_ring_load(&all->io, all->directory, &all->ring, s->fault);
+    return pass_damage(status, s->fault);
+}
+
 static aqw_status load_segment(salvager *s) {
     aqw_status status = aqw_stream_load_newest(s->stream, s->fault);
     return status == AQW_OK || pass_damage(status, s->fault) != AQW_OK ? status : load_pieces(s);
@@ -265,7 +277,7 @@ aqw_status aqw_salvage_events(const aqw_io *io, const char *directory, aqw_table
     salvager s = {.table = table, .found = found, .progress = progress, .fault = fault};
     aqw_status status = aqw_stream_new(io, directory, &s.stream, fault);
     if (status == AQW_OK) status = aqw_stream_list(s.stream, fault);
-    if (status == AQW_OK) status = pass_damage(aqw_ring_load(io, directory, &s.stream->ring, fault), fault);
+    if (status == AQW_OK) status = load_ring(&s);
     if (status == AQW_OK) {
         s.usable = calloc((size_t)s.stream->segment_count + 1, 1);
         if (s.usable == NULL) status = aqw_fault_set(fault, AQW_NO_MEMORY, directory);
