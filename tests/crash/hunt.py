@@ -1,4 +1,4 @@
-"""Runs searches for broken promises by name, in a process of its own: ``python hunt.py "rotation / mapped" damage``.
+"""Runs searches for broken promises by name, in a process of its own: ``python hunt.py "rotation / mapped" cuts``.
 
 Prints the first broken promise, with the image that shows it, and exits with 1; with 0 where there is none. Without names it
 runs them all. The core is the one that the door builds: ``ACTIONQUEUE_TEST_CORE`` names another.
@@ -18,29 +18,37 @@ from sessions import MODES, SCENARIOS
 FOUND = 1
 
 
-def search_damage() -> int:
-    """Damage a part of the bytes of small logs: flips, cuts, records and rings in wrong places."""
+def flips() -> int:
+    return sum(damage.flips(log, damage.used_places(log)[::3]) for log in (make() for make in damage.LOGS.values()))
+
+
+def cuts() -> int:
+    logs = [damage.LOGS[name]() for name in ("immediate", "deferred")]
+    count = sum(damage.cuts(log, newest(log.image), step=9) for log in logs)
+    return count + damage.cuts(damage.mixed_log(), "ring", step=9)
+
+
+def misplaced() -> int:
     count = 0
     for make in damage.LOGS.values():
         log = make()
-        count += damage.flips(log, damage.used_places(log)[::3])
         for what, image in damage.misplaced(log):
             damage.check_misplaced(log, image, what)
             count += 1
-    for name in ("immediate", "deferred"):
-        log = damage.LOGS[name]()
-        count += damage.cuts(log, newest(log.image), step=9)
-    count += damage.cuts(damage.mixed_log(), "ring", step=9)
-    return (
-        count
-        + damage.missing_files(damage.mixed_log())
-        + damage.stale_files(SCENARIOS["unclean ends"].run("mapped"), step=5)
-    )
+    return count
+
+
+def files() -> int:
+    stale = damage.stale_files(SCENARIOS["unclean ends"].run("mapped"), step=7)
+    return damage.missing_files(damage.mixed_log()) + stale
 
 
 def searches() -> dict[str, Callable[[], int]]:
     found: dict[str, Callable[[], int]] = {
-        "damage": search_damage,
+        "flipped bits": flips,
+        "cuts": cuts,
+        "misplaced records": misplaced,
+        "missing and stale files": files,
         "snapshot damage": lambda: damage.flipped_snapshots(damage.compacted_log(), every=3_001),
     }
     for name, scenario in SCENARIOS.items():

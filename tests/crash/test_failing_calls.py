@@ -58,6 +58,13 @@ class FailingSession(RecordedSession):
         self.calls += 1
         self.append_during(call)
 
+    def append_during(self, call: Call) -> None:
+        try:
+            super().append_during(call)
+        except CoreError as error:
+            if self.failed is None:  # else it is the other thread that is told
+                raise AssertionError from error
+
 
 @dataclass
 class Outcome:
