@@ -5,8 +5,12 @@
 
 #if defined(_WIN32)
 
+#if !defined(WIN32_LEAN_AND_MEAN)
 #define WIN32_LEAN_AND_MEAN
+#endif
+#if !defined(NOMINMAX)
 #define NOMINMAX
+#endif
 
 #include <process.h>
 #include <stdint.h>
