@@ -229,22 +229,22 @@ def plain_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
 
 
-def stress_program(sanitizer: str) -> Path:
+def stress_program(sanitizer: str, source: Path = STRESS) -> Path:
     """Return the stress driver, compiled with the core; kept under a name that is a digest of all that went into it."""
     flags = ["-std=c11", "-O1", "-g", "-pthread", "-fno-omit-frame-pointer", *SANITIZERS[sanitizer]]
     sources = sorted(CORE.glob("*.c"))
     digest = hashlib.sha256(" ".join(flags).encode())
-    for path in (STRESS, *sources, *sorted(CORE.glob("*.h"))):
+    for path in (source, *sources, *sorted(CORE.glob("*.h"))):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     cache = cache_directory()
     cache.mkdir(mode=0o700, parents=True, exist_ok=True)
-    program = cache / f"stress-{sanitizer}-{digest.hexdigest()[:24]}"
+    program = cache / f"{source.stem}-{sanitizer}-{digest.hexdigest()[:24]}"
     if not program.exists():
         compiler = os.environ.get("CC", "cc")
         with tempfile.TemporaryDirectory(dir=cache) as directory:
             made = Path(directory) / "stress"
             # The core's parent, not the core itself: its limits.h would hide the system's.
-            command: list[str | Path] = [compiler, *flags, f"-I{CORE.parent}", "-o", made, STRESS, *sources]
+            command: list[str | Path] = [compiler, *flags, f"-I{CORE.parent}", "-o", made, source, *sources]
             subprocess.run(command, check=True, timeout=300, env=plain_environment())
             made.replace(program)
     return program
