@@ -17,8 +17,9 @@ import pytest
 
 import log_model as model
 from crash_images import Session
-from log_driver import DIRECTORY, Log, entry, entry_of_size
+from log_driver import DIRECTORY, NOW, Log, entry, entry_of_size
 from memory_io import Disk, MemoryIo
+from snapshot_driver import compact, parse_snapshot, snapshot_name
 
 GOLDEN = Path(__file__).parents[1] / "data" / "golden-format"
 PART = re.compile(rb"[^\0](?:[^\0]|\0{1,15}(?=[^\0]))*")
@@ -78,12 +79,26 @@ def killed(session: Session) -> None:
     session.kill()
 
 
+def compacted(session: Session) -> None:
+    """Two snapshots, and an event behind them."""
+    session.open()
+    session.commit(b"one")
+    compact(session.io)
+    session.commit(b"two", b"three")
+    session.append(bytes(range(256)) * 4)
+    session.sync()
+    compact(session.io)
+    session.append(b"five")
+    session.close()
+
+
 HISTORIES: dict[str, tuple[Callable[[Session], None], dict[str, Any]]] = {
     "simple": (simple, {}),
     "continued": (continued, {}),
     "rotated": (rotated, {}),
     "padded": (padded, {"sector_size": 512}),
     "killed": (killed, {}),
+    "compacted": (compacted, {}),
 }
 
 
@@ -96,7 +111,7 @@ def run(name: str) -> dict[str, bytes]:
     return session.disk.image(DIRECTORY)
 
 
-def compact(files: dict[str, bytes]) -> dict[str, dict[str, object]]:
+def sparse(files: dict[str, bytes]) -> dict[str, dict[str, object]]:
     return {
         name: {"size": len(data), "parts": {str(part.start()): part[0].hex() for part in PART.finditer(data)}}
         for name, data in files.items()
@@ -125,7 +140,7 @@ def test_written_bytes(name: str) -> None:
     files, kept = run(name), golden(name)
     assert sorted(files) == sorted(kept)
     for path, data in files.items():
-        assert compact({path: data}) == compact({path: kept[path]}), path
+        assert sparse({path: data}) == sparse({path: kept[path]}), path
         assert data == kept[path], path
 
 
@@ -135,7 +150,8 @@ def test_kept_logs_are_still_read(name: str) -> None:
     reading = model.read_log(disk.image(DIRECTORY))
     with Log(MemoryIo(disk)) as log:
         assert [entry(data) for data in log.recovered] == [record.payload for record in reading.events]
-        assert log.report.events == {"simple": 5, "continued": 2, "rotated": 5, "padded": 3, "killed": 2}[name]
+        assert log.report.events == {"simple": 5, "continued": 2, "rotated": 5, "padded": 3, "killed": 2, "compacted": 1}[name]
+        assert log.report.snapshot_sequence == (4 if name == "compacted" else 0)
 
 
 def test_kept_logs_show_the_whole_format() -> None:
@@ -161,8 +177,20 @@ def test_kept_logs_show_the_whole_format() -> None:
     assert links == {0, 1, 2}
 
 
+def test_kept_snapshots_show_the_whole_format() -> None:
+    """Each is read by hand-written offsets of the specification."""
+    files = golden("compacted")
+    for sequence, sizes in ((1, [15, 43]), (4, [15, 43, 43, 45, 1064])):
+        file = parse_snapshot(files[snapshot_name(sequence)])
+        assert file.sequence == sequence
+        assert file.created_at == NOW
+        assert file.to_bytes() == files[snapshot_name(sequence)]
+        assert [kind for kind, _ in file.blocks[0]] == [1] + [14] * sequence
+        assert [len(payload) for _, payload in file.blocks[0]] == sizes
+
+
 if __name__ == "__main__":
     GOLDEN.mkdir(parents=True, exist_ok=True)
     for history_name in HISTORIES:
-        text = json.dumps(compact(run(history_name)), indent=1, sort_keys=True)
+        text = json.dumps(sparse(run(history_name)), indent=1, sort_keys=True)
         (GOLDEN / f"{history_name}.json").write_text(text + "\n", "utf-8")

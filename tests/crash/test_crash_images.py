@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import ledger
+import sessions_snapshots  # noqa: F401  (adds its sessions)
 from enumerator import LONG, SHORT, Enumeration
 from sessions import MODES, SCENARIOS
 

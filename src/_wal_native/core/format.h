@@ -1,5 +1,5 @@
-/* Format 1 of the log on disk, byte by byte. This comment is the specification; record.c, segment.c
- * and ring.c are the only code that reads or writes these bytes (payloads: event.c).
+/* Format 1 of the log on disk, byte by byte. This comment is the specification; record.c, segment.c,
+ * ring.c and snapshot*.c are the only code that reads or writes these bytes (payloads: event.c; items of snapshots: table_save.c, table_load.c).
  *
  * All numbers are unsigned and little-endian. "Checksum" is CRC-32C. A "position" is an offset in a segment file.
  *
@@ -8,8 +8,9 @@
  *   ring                        the ring: appended records that may not be in the segment yet
  *   wal/<number>-<first>.log    segments; number and first sequence in 20 decimal digits
  *   wal/prepare-*.tmp           segments in preparation; never read, deleted by the next writer
- *   quarantine/                 copies of bytes that a recovery dropped
- *   snapshots/                  reserved for snapshots
+ *   snapshots/<sequence>.snap   the projection as of that event; sequence in 20 decimal digits, from 1
+ *   snapshots/snapshot.tmp      a snapshot in the making; never read, deleted by who makes the next one
+ *   quarantine/                 copies of bytes that a recovery dropped, and files that a repair moved away
  *
  * SEGMENT: a file of fixed size, written with zeros and synced before it gets its name.
  *   offset  size
@@ -39,7 +40,7 @@
  *   the file's name, and the file size is a multiple of 4 within limits.h and is the file's. A segment's header is the
  *   first copy if it is valid, else the second; two valid copies that differ are damage.
  *   Segments form one chain: numbers rise by one; each link equals the predecessor's number and salt; first sequence =
- *   link's last sequence + 1.
+ *   link's last sequence + 1. A segment with a number above 1 and a link of zeros is a repair's: it follows a snapshot.
  *
  * RECORD: at a position that is a multiple of 4
  *        0     4  checksum of bytes 4 to the end of the padding, started from the seed (below)
@@ -72,24 +73,79 @@
  *    65536        the byte of the newest segment at position p is at 65536 + p mod size
  *   A ring byte counts only as part of a record that is valid at its position in the newest segment.
  *
- * READING (stream.c)
- *   1. Segments in order of number; every header valid, the chain whole, the first segment number 1 at sequence 1.
+ * SNAPSHOT: the state table as of one event, which was durable in the log before the file got its name
+ *   offset  size
+ *        0     8  magic "AQWALSNP"
+ *        8     4  format version, 1
+ *       12     4  header size, 64
+ *       16    16  log UUID
+ *       32     8  sequence of the last event in it
+ *       40     8  salt, random
+ *       48     8  Unix seconds at creation; for people
+ *       56     4  zero
+ *       60     4  checksum of bytes 0 to 59
+ *       64        blocks, one after the other, up to the end of the file
+ *   Magic, version and checksum stand there in every version: a newer one is believed only where the checksum is right.
+ *
+ *   Block:
+ *        0     4  checksum of bytes 4 to the end of the block, started from the seed: the checksum's running value over log UUID,
+ *                 sequence, salt and the block's offset in the file (8 bytes each but the UUID)
+ *        4     4  size of what follows the count
+ *        8     4  count of items
+ *       12        items: 4 bytes, of which the lower 24 bits are the payload's size and the upper 8 the item's type, then the payload
+ *   The last block, and no other, has a count of 0; its 8 bytes are the number of items in all blocks.
+ *   A writer begins another block where one would grow past 262144 bytes; an item that is larger has its own. Where blocks are cut means
+ *   nothing to a reader.
+ *   A snapshot is valid if and only if header and blocks are, its sequence is that of the file's name, items fill their blocks, the last
+ *   block's number is theirs, it ends at the file's end, and the items are a table's whose last event is `sequence` (table_image.h).
+ *
+ * READING (stream.c; snapshot.c)
+ *   0. The base is the newest valid snapshot; those that are not valid, or can't be read from the medium, are passed over and reported.
+ *      One of a newer version is refused. B = its sequence, 0 without one. Its log UUID must be the segments'.
+ *   1. Segments in order of number. With a base those before the last one whose first sequence is at most B + 1 do not count, whether they
+ *      are there or not, and whatever is in them. Of the others: every header valid, the chain whole. The first one: without a base number
+ *      1 at sequence 1; with one its first sequence is at most B + 1, and its link is of no consequence unless its number is 1.
  *   2. All but the newest: records must be valid one after the other from 8192 to exactly the end that the successor's link
- *      gives, with as many events as the two first sequences say, not inside a batch. Anything else is damage.
- *   3. W = the highest watermark in any header, any slot of the ring, and any valid record of the newest segment, in the
+ *      gives, with as many events as the two first sequences say, not inside a batch. Anything else is damage. Events up to B are
+ *      verified and not applied.
+ *   3. W = the highest of B, the watermark in any header, any slot of the ring, and any valid record of the newest segment, in the
  *      segment or the ring, also behind the first invalid one.
  *   4. The newest, position by position: the segment's record if it is valid; else the ring's, if it is valid and lies above W.
- *      Where neither holds the stream ends. If the next event's sequence is at most W, that is damage; so is a record that
- *      can't stand where it does by its flags. An unfinished batch at the end does not count. Bytes that are not zero from
- *      the end on are a torn tail.
+ *      Where neither holds the stream ends. If the next event's sequence is at most W, that is damage (where only B says so: a snapshot
+ *      that is ahead of the log); so is a record that can't stand where it does by its flags. An unfinished batch at the end does not count.
+ *      Bytes that are not zero from the end on are a torn tail.
  *   5. Clean: the last record is a close marker in the segment, its watermark is the last sequence, zeros follow, and the ring
  *      holds no event behind it.
- *   6. The ring may be missing after a clean end, or where there is no event yet. Else its absence is damage.
+ *   6. The ring may be missing after a clean end, or where there was never an event. Else its absence is damage.
+ *   7. No segment, but a ring or a snapshot, valid or not, is damage too. Only where there is none of the three may a queue be created.
  *
  * WRITING ON (recovery.c)
  *   After a clean end the marker's bytes are written again and synced, and the same segment is continued. After any other end
  *   what is dropped is copied to quarantine/, then a new segment continues: its link ends the newest one after the last
- *   event at or below W, and the events above W are written into it, before it gets its name. Only then is the ring replaced. */
+ *   event at or below W, and the events above W are written into it, before it gets its name. Only then is the ring replaced.
+ *
+ * FOLLOWING (follow.c): reading while a writer lives
+ *   1. Begin in the newest segment whose first sequence is at most that of the wanted event. Where there is none the event was compacted away.
+ *   2. Read the durable sequence from the ring's slots. Then, in this order, look for the segment with the next number. If it links to this
+ *      one, this one ends where it says, and its watermark counts as durable too. If it does not, begin again at 1: segments were
+ *      compacted away, or a repair began anew.
+ *   3. Take records, one after the other from 8192, while the next event is durable and the end is not reached. One that is invalid is read
+ *      again, then it is damage. At the end go on in the successor, which must begin with the next event; then 2 again.
+ *   4. Where the next event is not durable there is nothing yet: 2 again later.
+ *   A successor's first sequence at or below an event that was delivered says that a repair gave that event up.
+ *
+ * COMPACTION (compact.c), by who holds the lock
+ *   1. Load the base, follow the log from there to what is durable, write that as a snapshot: temporary name, sync, read back, rename, sync
+ *      of snapshots/ and of the queue's directory. Where nothing is durable behind the base, no snapshot is made; the syncs of names are.
+ *   2. Keep the newest snapshot and the valid one before it; remove the others, oldest first.
+ *   3. Remove, oldest first, the segments that do not count for the older of the two by READING 1. With one snapshot, none.
+ *
+ * REPAIR (repair.c), by who holds the lock, of a log that READING refuses
+ *   1. From the base on apply, of the segments that count by READING 1 and whose headers are valid, every event that is valid at its place
+ *      in segment or ring (also below W) and has the next sequence; batches whole. K = the last one.
+ *   2. Write a snapshot of K unless the base is that. Move the ring to quarantine/. Publish an empty segment: the number behind all others,
+ *      first sequence K + 1, a link of zeros. Move all other segments and snapshots to quarantine/. Write a ring whose slot says K.
+ *   Without the last step the log is refused, for want of a ring. With K = 0 everything is moved, and nothing is written. */
 #ifndef AQW_FORMAT_H
 #define AQW_FORMAT_H
 
