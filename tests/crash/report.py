@@ -1,4 +1,6 @@
-"""Prints the table of ``make test-faults``: ``python report.py <file of JSON lines>``. Exits with 1 where something was lost."""
+"""Prints the table of ``make test-faults``: ``python report.py <file of JSON lines>``. Exits with 1 where something
+was lost.
+"""
 
 from __future__ import annotations
 
