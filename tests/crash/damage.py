@@ -1,7 +1,8 @@
-"""Damage that no crash explains: flipped bits, cuts at every byte, records and files in places where they do not belong.
+"""Damage that no crash explains: flipped bits, cuts at every byte, records and files in places where they do not
+belong.
 
-What is damaged is refused, or dropped as a torn tail where it was never acknowledged as durable; what comes back is never
-anything else than a prefix of what was appended.
+What is damaged is refused, or dropped as a torn tail where it was never acknowledged as durable; what comes back is
+never anything else than a prefix of what was appended.
 """
 
 from __future__ import annotations
@@ -186,7 +187,7 @@ def cuts(log: Log, file: str, step: int = 1) -> int:
 
 
 def unit_ends(log: Log) -> list[tuple[int, int]]:
-    """Return for each appended unit the position behind it, and how many events there are by then; for logs of one segment."""
+    """Return the position behind each appended unit, and how many events there are by then; for logs of one segment."""
     header = model.header_of(newest(log.image), log.image[newest(log.image)])
     segment, ring = log.image[newest(log.image)], model.parse_ring(log.image["ring"])
     position, count, found = model.DATA, 0, []
@@ -262,7 +263,7 @@ def check_misplaced(log: Log, image: Image, what: str) -> bool:
 
 
 def stale_files(session: RecordedSession, step: int = 1) -> int:
-    """Put rings of one moment beside segments of another; return how many such images there are. Raises BrokenPromise."""
+    """Put rings of one moment beside segments of another; return how many images that makes. Raises BrokenPromise."""
     moments = [moment for moment in session.moments if any(path.endswith("/ring") for path in moment.alive)][::step]
     account, seen = session.account, set()
     for ring, rest in product(moments, moments):

@@ -1,12 +1,14 @@
-"""The disks that a power loss may leave of a :class:`memory_io.Disk`: which there are, all of them or a sample, and what they hold.
+"""The disks that a power loss may leave of a :class:`memory_io.Disk`: which there are, all of them or a sample, and
+what they hold.
 
-What is not stable falls into independent units, each with several outcomes, of which the first is "lost" and the last "kept":
+What is not stable falls into independent units, each with several outcomes, of which the first is "lost" and the last
+"kept":
 
-- a change of names (a file created, renamed or removed, a directory made) whose directory was not synced since. A rename may also
-  leave both names;
-- a sector of 512 bytes that was written, or stored to through a mapping, since its file was last synced: it holds any of the contents
-  that it had since then. Torn, it holds some of a write's bytes and not the others, or garbage in their place; where the log pads to
-  sectors, garbage in the place of the whole padded sector, old bytes included;
+- a change of names (a file created, renamed or removed, a directory made) whose directory was not synced since. A
+  rename may also leave both names;
+- a sector of 512 bytes that was written, or stored to through a mapping, since its file was last synced: it holds any
+  of the contents that it had since then. Torn, it holds some of a write's bytes and not the others, or garbage in
+  their place; where the log pads to sectors, garbage in the place of the whole padded sector, old bytes included;
 - a file's size, where it grew: any size that it had. Bytes that were not written read as zeros.
 
 A state is one outcome for every unit.
@@ -194,7 +196,7 @@ class States:
         return math.prod(unit.outcomes for unit in [*self.names, *self.sizes, *self.sectors])
 
     def choose(self, limit: int, random: Random) -> Iterator[State]:
-        """Yield every state if there are at most `limit`, else that many; and as many more with torn sectors where any can be."""
+        """Yield every state if there are at most `limit`, else that many; and as many more with torn sectors."""
         free = [*self.names, *self.sizes, *self.sectors]
         if self.count <= limit:
             yield from (State(self, outcomes) for outcomes in product(*(range(unit.outcomes) for unit in free)))
@@ -205,10 +207,11 @@ class States:
                 yield self.torn(random)
 
     def choose_some(self, limit: int, random: Random) -> Iterator[State]:
-        """The extremes, each unit lost alone and kept alone, every combination of names over the extremes; then at random."""
+        """Yield the extremes, each change of names lost alone, names combined, units lost or kept alone, then any."""
         free = [*self.names, *self.sizes, *self.sectors]
         none, full = [0] * len(free), [unit.outcomes - 1 for unit in free]
         chosen = [none, full]
+        chosen += [[*full[:index], 0, *full[index + 1 :]] for index in range(len(self.names))]
         names = list(product(*(range(unit.outcomes) for unit in self.names)))
         for combination in random.sample(names, min(len(names), limit // 4)):
             chosen += [[*combination, *rest[len(self.names) :]] for rest in (none, full)]
@@ -272,4 +275,4 @@ class State:
         lost = [unit.text(outcome) for unit, outcome in pairs if outcome != unit.outcomes - 1]
         kept = sum(outcome == unit.outcomes - 1 for unit, outcome in pairs)
         more = [f"and {len(lost) - SHOWN} more"] if len(lost) > SHOWN else []
-        return "\n    ".join([f"{kept} of {len(pairs)} units kept whole; and:", *lost[:SHOWN], *more])
+        return "\n    ".join([f"a power loss, {kept} of {len(pairs)} units kept whole; and:", *lost[:SHOWN], *more])

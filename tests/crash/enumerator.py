@@ -6,8 +6,8 @@ Three kinds of crash are tried at each moment (before every I/O call, after ever
 - a kill of the process, which leaves the page cache: everything acknowledged is there;
 - a kill in the middle of what comes next, a store into the ring or a write: a part of its bytes is there.
 
-A share of the disks found is recovered once more with every crash of that recovery enumerated in turn, and so on to a depth: each must come
-to the same events as the recovery that nobody disturbed.
+A share of the disks found is recovered once more with every crash of that recovery enumerated in turn, and so on to a
+depth: each must come to the same events as the recovery that nobody disturbed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from random import Random
 from typing import Any
 
 from crash_images import Account
-from disk_states import States
+from disk_states import State, States
 from judge import BrokenPromise, Judge
 from log_driver import DIRECTORY, CoreError
 from memory_io import Disk
@@ -44,7 +44,7 @@ class Effort:
     """How deep recoveries of recoveries go."""
 
 
-SHORT = Effort(states=3, cuts=1, every=4, recoveries=150)
+SHORT = Effort(states=2, cuts=1, every=7, recoveries=100)
 LONG = Effort(states=24, cuts=6, recoveries=60, depth=2)
 HUNT = Effort(states=16, cuts=4, every=1, recoveries=30)
 
@@ -60,6 +60,8 @@ class Tally:
     names_lost: int = 0
     """Disks on which a change of names was lost."""
     name_changes: set[str] = field(default_factory=set)
+    name_changes_lost: set[str] = field(default_factory=set)
+    """Those that were lost while every other one at the time was kept."""
 
 
 class Enumeration:
@@ -94,19 +96,23 @@ class Enumeration:
 
     def crash(self, moment: Moment, following: Moment) -> None:
         self.tally.moments += 1
-        for text, disk in self.power_losses(moment.states):
-            self.check(moment, f"a power loss, {text}", disk, moment.account, moment.account.durable)
+        for state in self.power_losses(moment.states):
+            self.check(moment, state, state.disk(), moment.account, moment.account.durable)
         self.check(moment, "a kill", disk_of(moment.alive), moment.account, moment.account.acknowledged)
         if following.is_new_life:
             return
         for text, disk in self.partial(moment.alive, following.alive):
             self.check(moment, text, disk, following.account, moment.account.acknowledged)
 
-    def power_losses(self, states: States) -> Iterator[tuple[str, Disk]]:
+    def power_losses(self, states: States) -> Iterator[State]:
+        names = [f"{unit.change.removed} {unit.change.path}" for unit in states.names]
+        self.tally.name_changes.update(names)
         for state in states.choose(self.effort.states, self.random):
-            self.tally.names_lost += any(outcome == 0 for outcome in state.outcomes[: len(states.names)])
-            yield str(state), state.disk()
-        self.tally.name_changes.update(f"{unit.change.removed} {unit.change.path}" for unit in states.names)
+            lost = [name for name, outcome in zip(names, state.outcomes, strict=False) if outcome == 0]
+            self.tally.names_lost += bool(lost)
+            if len(lost) == 1:
+                self.tally.name_changes_lost.update(lost)
+            yield state
 
     def partial(self, now: Image, then: Image) -> Iterator[tuple[str, Disk]]:
         """Yield disks on which the next change of a file's bytes was done in part."""
@@ -125,7 +131,7 @@ class Enumeration:
                     disk_of({**now, path: new[:cut] + data[cut:]}),
                 )
 
-    def check(self, moment: Moment, how: str, disk: Disk, account: Account, at_least: int) -> None:
+    def check(self, moment: Moment, how: State | str, disk: Disk, account: Account, at_least: int) -> None:
         before = disk.copy() if self.effort.recoveries else None
         try:
             is_new = self.judge.check(disk, account, at_least)
@@ -135,7 +141,8 @@ class Enumeration:
         except BrokenPromise as broken:
             account_text = f"durable {account.durable}, acknowledged {account.acknowledged}"
             raise BrokenPromise(
-                f"{broken}\n  session: {self.scenario.name} ({self.mode}), {moment.where}; {account_text}\n  image: {how}"
+                f"{broken}\n  session: {self.scenario.name} ({self.mode}), {moment.where}; {account_text}"
+                f"\n  image: {how}"
             ) from broken
 
     def crash_recovery(self, disk: Disk, depth: int) -> None:
@@ -151,17 +158,16 @@ class Enumeration:
         session.kill()
         inner = Random(self.random.getrandbits(32))
         for moment in session.moments:
-            disks = [
-                (str(state), state.disk()) for state in moment.states.choose(max(self.effort.states // 4, 2), inner)
-            ]
-            for text, left in [*disks, ("a kill", disk_of(moment.alive))]:
+            states = list(moment.states.choose(max(self.effort.states // 4, 2), inner))
+            for how in [*states, "a kill"]:
+                left = disk_of(moment.alive) if isinstance(how, str) else how.disk()
                 again = left.copy() if depth > 1 and inner.random() < 0.01 else None
                 try:
                     self.judge.check(left, session.account, len(recovered))
                     if again is not None:
                         self.crash_recovery(again, depth - 1)
                 except BrokenPromise as broken:
-                    raise BrokenPromise(f"{broken}\n  in a recovery, {moment.where}: {text}") from broken
+                    raise BrokenPromise(f"{broken}\n  in a recovery, {moment.where}: {how}") from broken
 
 
 def differing(one: bytes, other: bytes) -> tuple[int, int]:

@@ -1,7 +1,7 @@
 """Runs searches for broken promises by name, in a process of its own: ``python hunt.py "rotation / mapped" cuts``.
 
-Prints the first broken promise, with the image that shows it, and exits with 1; with 0 where there is none. Without names it
-runs them all. The core is the one that the door builds: ``ACTIONQUEUE_TEST_CORE`` names another.
+Prints the first broken promise, with the image that shows it, and exits with 1; with 0 where there is none. Without
+names it runs them all. The core is the one that the door builds: ``ACTIONQUEUE_TEST_CORE`` names another.
 """
 
 from __future__ import annotations

@@ -1,11 +1,13 @@
-"""The judge of disks that a crash left: opens each with the real recovery and holds what comes back against what was promised.
+"""The judge of disks that a crash left: opens each with the real recovery and holds what comes back against what was
+promised.
 
 - The log opens: a crash alone is never damage.
 - What comes back is a gap-free prefix of whole batches, and holds everything that was promised.
 - What was there and is dropped is reported, and lies in quarantine/. No byte of an old segment is changed.
 - Whoever opens it again finds the same, also after a power loss, and what was committed in between as well.
 
-What a disk comes to depends on its bytes alone, so each one is judged once; only the promises are held against it every time.
+What a disk comes to depends on its bytes alone, so each one is judged once; only the promises are held against it
+every time.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ MODEL_SHARE = 24
 FIRST_SEED = 0x5EED_0000_0000
 """Randomness here is never that of a session, whose seeds are small: salts would be the same."""
 MODEL_BYTES = 6000
-"""One image of so many, of those with so few bytes that are not zero, is also held against the slow model of the format."""
+"""One image of so many, of those with so few bytes other than zero, is also held against the model of the format."""
 
 
 class BrokenPromise(Exception):
@@ -77,7 +79,7 @@ class Judge:
             raise BrokenPromise(f"refused to open: {error}") from error
 
     def check(self, disk: Disk, account: Account, at_least: int) -> bool:
-        """Hold a disk against what was promised. Return whether it was seen for the first time. Raises BrokenPromise."""
+        """Hold a disk against what was promised. Return whether it is a new one. Raises BrokenPromise."""
         self.checks += 1
         key = key_of(disk)
         verdict = self.verdicts.get(key)
@@ -105,7 +107,7 @@ class Judge:
         return Verdict(len(recovered), digest_of(recovered))
 
     def follow(self, disk: Disk, log: Log, expected: list[bytes], dropped: list[bytes], random: Random) -> None:
-        """After a commit: a power loss that keeps nothing, a random one and a mere kill all leave just what was committed.
+        """After a commit: a power loss that keeps nothing, a random one and a mere kill leave just what was committed.
 
         And what was dropped before it is still somewhere.
         """
@@ -216,7 +218,7 @@ def check_kept(before: Image, after: Image, log: Log, account: Account) -> list[
 
 
 def dropped_records(before: Image, segments: list[str], account: Account, count: int) -> list[bytes]:
-    """Return the bytes of every whole record of an event that did not come back, as they lie in the newest segment or in the ring."""
+    """Return every whole record of an event that did not come back, as it lies in the newest segment or the ring."""
     lost = [data for unit in account.units for data in unit][count:]
     if not lost or not segments:
         return []

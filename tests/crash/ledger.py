@@ -1,4 +1,5 @@
-"""Notes of what the tests of the fault model tried and found: one JSON line each, for the table of ``make test-faults``.
+"""Notes of what the tests of the fault model tried and found: one JSON line each, for the table of ``make test-
+faults``.
 
 The file is named by the environment variable ``ACTIONQUEUE_FAULTS_LOG``; without it nothing is written.
 """

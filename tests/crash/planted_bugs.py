@@ -1,7 +1,9 @@
-"""The bugs in ``planted/``: unified diffs against the C core, each of which breaks a promise that the enumerator must find broken.
+"""The bugs in ``planted/``: unified diffs against the C core, each of which breaks a promise that the enumerator must
+find broken.
 
-Each file begins with two lines: ``Breaks: `` and what it breaks, ``Found by: `` and the search (:mod:`hunt`) that finds it. The numbers in
-the hunks' heads are ignored: a hunk applies where its old lines stand, which must be exactly one place.
+Each file begins with two lines: ``Breaks: `` and what it breaks, ``Found by: `` and the search (:mod:`hunt`) that
+finds it. The numbers in the hunks' heads are ignored: a hunk applies where its old lines stand, which must be exactly
+one place.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The sessions whose crashes are enumerated: every kind of step, alone and in histories of several processes.
 
-A session is a function that drives a :class:`RecordedSession`. To add a step, give that class a method; to add a session, write a function
-and decorate it. Steps use entries of different numbers throughout, so that what comes back can be told apart; most are of the same size,
-so that what was dropped lies exactly where new records go.
+A session is a function that drives a :class:`RecordedSession`. To add a step, give that class a method; to add a
+session, write a function and decorate it. Steps use entries of different numbers throughout, so that what comes back
+can be told apart; most are of the same size, so that what was dropped lies exactly where new records go.
 """
 
 from __future__ import annotations

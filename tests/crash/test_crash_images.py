@@ -16,24 +16,23 @@ MODE_NAMES = list(MODES)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Every session in every mode; in the short form in two modes, others for each session."""
+    """Every session in every mode; in the short form each in one mode, half of them in the usual one."""
     everything = metafunc.config.getoption("--long")
     pairs = [
         (scenario, mode)
         for number, scenario in enumerate(SCENARIOS)
         for mode in MODES
-        if everything or mode in ("mapped", MODE_NAMES[1 + number % 3])
+        if everything or mode == (MODE_NAMES[1 + number // 2 % 3] if number % 2 else "mapped")
     ]
     metafunc.parametrize(("scenario", "mode"), pairs)
 
 
 def test_every_crash_leaves_what_was_promised(scenario: str, mode: str, long_form: bool) -> None:
     tally = Enumeration(SCENARIOS[scenario], mode, LONG if long_form else SHORT).run()
-    assert tally.images > 20
-    assert tally.names_lost > 10
+    assert tally.images > 10
+    assert tally.name_changes_lost == tally.name_changes
     ledger.record("power loss and kills: disk images", tally.images, 0, "different images, each opened and judged")
     ledger.record("power loss and kills: promises held against an image", tally.checks, 0)
-    ledger.record(
-        "names lost (create, rename, unlink)", tally.names_lost, 0, "images in which a change of names was lost"
-    )
+    ledger.record("directory entries lost: images", tally.names_lost, 0)
+    ledger.record("directory entries lost: metadata operations", len(tally.name_changes_lost), 0, "each one in turn")
     ledger.record("recovery cut short", tally.recoveries, 0, "recoveries of which every crash was tried")

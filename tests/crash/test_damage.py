@@ -1,4 +1,6 @@
-"""Damage to small logs, everywhere: see :mod:`damage`. It is refused or costs an unacknowledged tail; nothing wrong ever comes back."""
+"""Damage to small logs, everywhere: see :mod:`damage`. It is refused or costs an unacknowledged tail; nothing wrong
+ever comes back.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Every I/O call of every session fails in its turn, once and for good; then the process ends, or the machine.
 
-What is promised: the caller is told; a failed write or sync of records ends the log for good, anything before that leaves it as it was and
-in use; nothing forbidden is done; and what was acknowledged comes back. (What each failure means to the caller, call by call, is tested in
-``tests/core/test_faults.py``.)
+What is promised: the caller is told; a failed write or sync of records ends the log for good, anything before that
+leaves it as it was and in use; nothing forbidden is done; and what was acknowledged comes back. (What each failure
+means to the caller, call by call, is tested in ``tests/core/test_faults.py``.)
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""The enumerator finds bugs: each one of ``planted/`` is built into a copy of the core, and the search that is named must meet it."""
+"""The enumerator finds bugs: each one of ``planted/`` is built into a copy of the core, and the search that is named
+must meet it.
+"""
 
 from __future__ import annotations
 
