@@ -18,7 +18,8 @@ import pytest
 from door import CORE, cache_directory, ffi, lib
 from log_driver import Batch, Log, check, entry
 
-STRESS = Path(__file__).with_name("stress.c")
+STRESS = {"stress": "400", "stress_readers": "300"}
+"""The stress programs, and how many events each is to deal with."""
 SANITIZERS = {
     "thread": ["-fsanitize=thread"],
     "address": ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"],
@@ -229,36 +230,38 @@ def plain_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
 
 
-def stress_program(sanitizer: str) -> Path:
-    """Return the stress driver, compiled with the core; kept under a name that is a digest of all that went into it."""
+def stress_program(name: str, sanitizer: str) -> Path:
+    """Return a stress driver, compiled with the core; kept under a name that is a digest of all that went into it."""
     flags = ["-std=c11", "-O1", "-g", "-pthread", "-fno-omit-frame-pointer", *SANITIZERS[sanitizer]]
     sources = sorted(CORE.glob("*.c"))
+    driver = Path(__file__).with_name(f"{name}.c")
     digest = hashlib.sha256(" ".join(flags).encode())
-    for path in (STRESS, *sources, *sorted(CORE.glob("*.h"))):
+    for path in (driver, *sources, *sorted(CORE.glob("*.h"))):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     cache = cache_directory()
     cache.mkdir(mode=0o700, parents=True, exist_ok=True)
-    program = cache / f"stress-{sanitizer}-{digest.hexdigest()[:24]}"
+    program = cache / f"{name}-{sanitizer}-{digest.hexdigest()[:24]}"
     if not program.exists():
         compiler = os.environ.get("CC", "cc")
         with tempfile.TemporaryDirectory(dir=cache) as directory:
             made = Path(directory) / "stress"
             # The core's parent, not the core itself: its limits.h would hide the system's.
-            command: list[str | Path] = [compiler, *flags, f"-I{CORE.parent}", "-o", made, STRESS, *sources]
+            command: list[str | Path] = [compiler, *flags, f"-I{CORE.parent}", "-o", made, driver, *sources]
             subprocess.run(command, check=True, timeout=300, env=plain_environment())
             made.replace(program)
     return program
 
 
+@pytest.mark.parametrize("name", STRESS)
 @pytest.mark.parametrize("sanitizer", SANITIZERS)
-def test_under_the_sanitizers(directory: str, sanitizer: str) -> None:
+def test_under_the_sanitizers(directory: str, name: str, sanitizer: str) -> None:
     environment = {
         **plain_environment(),
         "TSAN_OPTIONS": "halt_on_error=1 second_deadlock_stack=1",
         "ASAN_OPTIONS": "detect_leaks=1",
     }
-    program = stress_program(sanitizer)
+    program = stress_program(name, sanitizer)
     run = subprocess.run(
-        [program, directory, "400"], capture_output=True, text=True, env=environment, timeout=120, check=False
+        [program, directory, STRESS[name]], capture_output=True, text=True, env=environment, timeout=120, check=False
     )
     assert (run.returncode, run.stdout, run.stderr) == (0, "ok\n", "")

@@ -150,6 +150,7 @@ def merge_all(targets: list[str]) -> int:
     return 0
 
 
+STRESS = ("stress", "stress_readers")
 MEMCHECK = [
     "valgrind",
     "--quiet",
@@ -161,9 +162,9 @@ MEMCHECK = [
 ]
 
 
-def stress_program(directory: Path) -> Path:
-    program = directory / "stress"
-    source = FUZZ.parent / "core" / "stress.c"
+def stress_program(name: str, directory: Path) -> Path:
+    program = directory / name
+    source = FUZZ.parent / "core" / f"{name}.c"
     command = [
         os.environ.get("CC", "cc"),
         "-std=c11",
@@ -187,7 +188,8 @@ def valgrind_all(targets: list[str]) -> int:
     rows = [("program", "inputs", "seconds", "errors")]
     with tempfile.TemporaryDirectory() as directory:
         commands = {target: [programs[target], CORPUS / target] for target in targets}
-        commands["stress"] = [stress_program(Path(directory)), Path(directory) / "queue", Path("100")]
+        for name in STRESS:
+            commands[name] = [stress_program(name, Path(directory)), Path(directory) / f"queue-{name}", Path("60")]
         for name, command in commands.items():
             started = time.monotonic()
             run = subprocess.run([*MEMCHECK, *command], capture_output=True, text=True, check=False)
