@@ -26,6 +26,7 @@ OUTPUT = FUZZ.parents[1] / "build" / "fuzz"
 MEMORY_MB = 2048
 ALLOCATION_MB = 512
 INPUT_SIZE_MAX = 4096
+INPUT_SECONDS_MAX = 120  # a busy machine may stop for a while; the table tells the slowest input
 CORPUS_FILE_SIZE_MAX = 1200
 KEPT = ("seed-", "found-")
 
@@ -38,16 +39,18 @@ class Result:
     edges: int
     edges_all: int
     inputs: int
+    slowest_s: int
     findings: list[Path]
 
     def row(self) -> tuple[str, ...]:
-        share = f"{self.edges}/{self.edges_all}"
+        share = f"{self.edges}/{self.edges_all}" if self.edges_all else str(self.edges)
         return (
             self.target,
             str(self.runs),
             f"{self.runs / self.seconds:.0f}",
             share,
             str(self.inputs),
+            str(self.slowest_s),
             str(len(self.findings)),
         )
 
@@ -72,7 +75,8 @@ def fuzz(target: str, command: Sequence[str | Path], seconds: int, corpora: Sequ
         f"-max_total_time={seconds}",
         f"-max_len={INPUT_SIZE_MAX}",
         "-len_control=20",
-        "-timeout=30",
+        f"-timeout={INPUT_SECONDS_MAX}",
+        f"-report_slow_units={INPUT_SECONDS_MAX}",
         f"-rss_limit_mb={MEMORY_MB}",
         f"-malloc_limit_mb={ALLOCATION_MB}",
         "-print_final_stats=1",
@@ -96,6 +100,7 @@ def fuzz(target: str, command: Sequence[str | Path], seconds: int, corpora: Sequ
         last_number(r" cov: (\d+)", run.stderr),
         last_number(r"\((\d+) inline 8-bit counters\)", run.stderr),
         sum(1 for _ in found.iterdir()),
+        last_number(r"slowest_unit_time_sec: *(\d+)", run.stderr),
         new or ([findings] if run.returncode != 0 else []),
     )
 
@@ -109,7 +114,7 @@ def print_table(rows: list[tuple[str, ...]]) -> None:
 
 def report(results: list[Result]) -> int:
     """Print the table; return 1 where there is a finding."""
-    print_table([("target", "runs", "runs/s", "edges", "inputs", "findings"), *(result.row() for result in results)])
+    print_table([("target", "runs", "runs/s", "edges", "inputs", "slowest s", "findings"), *(result.row() for result in results)])
     for path in [path for result in results for path in result.findings]:
         print(f"finding: {path}")
     return any(result.findings for result in results)
