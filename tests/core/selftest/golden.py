@@ -45,6 +45,8 @@ def logs() -> Iterable[str]:
             yield f"static const golden_part {prefix}[] = {{"
             for number, (offset, data) in enumerate(parts):
                 yield f"    {{{offset}u, {prefix}_{number}, {len(data)}u}},"
+            if not parts:
+                yield "    {0, 0, 0},"  # an array must have something, though its count is 0
             yield "};"
         yield f"static const golden_file files_{log}[] = {{"
         for index, (path, file) in enumerate(files.items()):
