@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-CHILD_SECONDS = 120
+CHILD_SECONDS = 240
 """A child that hangs is killed after this long, and its test fails."""
 
 

@@ -99,7 +99,7 @@ def test_power_loss_at_every_system_call(tmp_path: Path, long_form: bool) -> Non
         return sum(killed for (killed,) in with_own_mounts(work))
 
     for index, name in enumerate(SCENES_OF_POWER_LOSS):
-        parts = [(first, first + 100) for first in range(0, 1500, 100)] if long_form else [(0, 5000)]
+        parts = [(first, first + 50) for first in range(0, 1500, 50)] if long_form else [(0, 5000)]
         losses = sum(one_scene(index, *part) for part in parts)
         assert losses >= 2
         ledger.record("power loss", losses, 0, f"a real ext4, before every system call, {name}")
