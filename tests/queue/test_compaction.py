@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -371,7 +372,7 @@ def test_a_failure_is_told_and_tried_again_after_a_while_that_grows(
             for _ in range(20_000):
                 clock.seconds += 1
                 queue._compactor.run_if_due()
-        waits = [int(after - before) for before, after in zip(tries, tries[1:], strict=False)]
+        waits = [int(after - before) for before, after in pairwise(tries)]
         assert waits[:5] == [1, 2, 4, 8, 16]
         assert max(waits) == compaction.RETRY_SECONDS_MAX
         assert len(caplog.records) == len(tries)
@@ -793,7 +794,7 @@ def test_closing_from_a_handler_while_the_thread_waits_for_another_ones_compacti
     fill(queue, 20)
     worker = Worker(queue.compact)
     gate.began.wait(WAIT_SECONDS)
-    on_signal(lambda: queue.close())
+    on_signal(queue.close)
     main = threading.main_thread()
     striker = threading.Timer(0.05, lambda: signal.pthread_kill(main.ident or 0, signal.SIGUSR1))
     striker.start()
@@ -824,7 +825,7 @@ def test_a_fork_in_the_middle(path: Path, gate: Gate) -> None:
             return said
 
         assert in_child(work) == ["ForkedError"] * 3
-        in_child(lambda: queue._compactor.abandon())
+        in_child(queue._compactor.abandon)
         gate.may_go.set()
         assert worker.result().sequence == 20
         assert queue.submit(task_create(), "immediate").sequence == 21
