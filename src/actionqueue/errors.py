@@ -617,8 +617,11 @@ class CorruptLogError(OpenError):
         return f"{self.path}{where}: {self.reason}{stake}; {self._advice()}"
 
     def _advice(self) -> str:
-        if self.reason.split(" ", 1)[0] == "snapshot":
-            return "the queue opens without this snapshot where the log or an older one has everything; the next compaction replaces it"
+        match self.reason.split(" ", 1)[0]:
+            case "snapshot_invalid":
+                return "the queue opens without this snapshot if an older one or the log has everything; the next compaction replaces it"
+            case "snapshot_differs":
+                return "it was not made from this log; copy the directory, move the snapshot away, and verify again"
         return "nothing was changed; copy the directory, then let `actionqueue repair DIR` say what can be kept"
 
 
