@@ -88,9 +88,22 @@ def look_around(directory: Path, queue: aq.ActionQueue, number: int) -> None:
                 own.submit(task(b"x" * 20_000))
 
 
-def load(directory: Path, queue: aq.ActionQueue, is_done: threading.Event) -> list[threading.Thread]:
-    def submit(size: int, durability: str) -> None:
-        while not is_done.is_set():
+class Turns:
+    """So many submissions by one thread for each fork: the log must not grow with how long a fork takes."""
+
+    def __init__(self, for_each_fork: int) -> None:
+        self.for_each_fork = for_each_fork
+        self.left = threading.Semaphore(0)
+
+    def begin_fork(self) -> None:
+        self.left.release(self.for_each_fork)
+
+
+def load(
+    directory: Path, queue: aq.ActionQueue, is_done: threading.Event, turns: tuple[Turns, Turns, Turns]
+) -> list[threading.Thread]:
+    def submit(size: int, durability: str, mine: Turns) -> None:
+        while mine.left.acquire() and not is_done.is_set():
             queue.submit_many([task(bytes(size)), task()], durability)
             queue.submit(task(bytes(size)), durability)
 
@@ -110,9 +123,9 @@ def load(directory: Path, queue: aq.ActionQueue, is_done: threading.Event) -> li
             del other
 
     works: list[tuple[Callable[..., None], tuple[object, ...]]] = [
-        (submit, (10, "immediate")),
-        (submit, (9000, "deferred")),
-        (submit, (70_000, "deferred")),
+        (submit, (10, "immediate", turns[0])),
+        (submit, (9000, "deferred", turns[1])),
+        (submit, (70_000, "deferred", turns[2])),
         (sync, ()),
         (live, (1,)),
         (live, (2,)),
@@ -128,10 +141,13 @@ def main() -> None:
     warnings.simplefilter("ignore", DeprecationWarning)  # forking with threads is what is tested
     queue = aq.open(directory / "queue", **SMALL)
     is_done = threading.Event()
-    threads = load(directory, queue, is_done)
+    turns = Turns(50), Turns(10), Turns(2)
+    threads = load(directory, queue, is_done, turns)
     ended_well = 0
     try:
         for number in range(forks):
+            for each in turns:
+                each.begin_fork()
             child = os.fork()
             if child == 0:
                 look_around(directory, queue, number)
@@ -139,6 +155,8 @@ def main() -> None:
             ended_well += os.waitpid(child, 0)[1] == 0
     finally:
         is_done.set()
+        for each in turns:
+            each.begin_fork()  # whoever waits for a turn sees that all is done
         for thread in threads:
             thread.join()
     queue.submit(task())
