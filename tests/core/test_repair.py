@@ -269,6 +269,17 @@ def test_an_event_that_the_projection_refuses() -> None:
         check_works(image, data_up_to(2))
 
 
+def test_bytes_that_look_like_records_everywhere() -> None:
+    """They must not cost their product; what lies before them is kept."""
+    disk = log_of(*singles(3))
+    path = segment_paths(disk)[0]
+    last = records_of(disk, path)[-1]
+    end = last.position + last.size
+    for at in range(end, 65536 - 16, 16):
+        put(disk, path, at, b"\1\2\3\4" + (65536 - at - 16).to_bytes(3, "little") + b"\x1f" + (9).to_bytes(4, "little") + bytes(4))
+    repaired(disk, data_up_to(3), (0, 0), 0, "scan_bound")
+
+
 # --- Damaged files ---------------------------------------------------------------------------------------------------
 
 
