@@ -63,7 +63,7 @@ def log_with(events: int, *compactions: int, size: int = SIZE) -> tuple[Disk, Lo
 
 
 def test_every_pair_of_snapshots() -> None:
-    """The segments stay that hold an event behind the older one, and the newest; so either snapshot may be damaged, and the log with both."""
+    """What holds an event behind the older one stays, and the newest; so either snapshot may be damaged, and the log with both."""
     events = 9
     disk, log = log_with(events)
     log.close()
@@ -278,9 +278,8 @@ def test_cancel_leaves_nothing() -> None:
     log.io.before_call = calls.append
     for stop in range(200):
         progress = Progress()
-        log.io.before_call = lambda call, progress=progress, stop=stop + len(log.io.calls): (
-            progress.cancel() if call.index == stop else None
-        )
+        last = stop + len(log.io.calls)
+        log.io.before_call = lambda call, progress=progress, last=last: progress.cancel() if call.index == last else None
         try:
             compact(log.io, progress=progress)
             break
