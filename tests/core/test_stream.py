@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import log_model as model
-from log_images import FIRST, LOGS, Image, changed, same_as_model
+from log_driver import Seen
+from log_images import FIRST, LOGS, Image, changed, core_reads, same_as_model
 
 IMAGES = {name: make() for name, make in LOGS.items() if name != "chained"}
 writes = st.tuples(
@@ -59,3 +60,26 @@ def made_logs(draw: st.DrawFn) -> Image:
 @given(made_logs())
 def test_any_arrangement_of_records_is_read_as_by_the_model(image: Image) -> None:
     same_as_model(image)
+
+
+def image_with_ring(segment_size: int, ring: bytes) -> Image:
+    """An empty log, and a ring of any bytes."""
+    header = model.Header(bytes(range(16)), 1, 5, 1, segment_size, 0)
+    segment = bytearray(segment_size)
+    segment[:128] = segment[4096:4224] = header.to_bytes()
+    return {header.name: bytes(segment), "ring": model.ring_bytes(header.log_uuid, ring, (0, None))}
+
+
+def test_sizes_in_the_ring_cost_nothing_where_there_is_no_record() -> None:
+    """Every fourth byte begins what would be a record of nearly the ring's size: copying each of them would take a quarter of an hour."""
+    word = 0xF0000.to_bytes(4, "little")
+    assert same_as_nothing(core_reads(image_with_ring(2**25, word * 2**18)))
+
+
+def test_a_ring_full_of_likely_records_is_given_up() -> None:
+    likely = bytes(4) + (0xF0000 | 31 << 24).to_bytes(4, "little") + bytes(8)
+    assert core_reads(image_with_ring(2**25, likely * 2**16)) == "scan_bound"
+
+
+def same_as_nothing(seen: Seen | str) -> bool:
+    return not isinstance(seen, str) and not seen.events and not seen.ring_events

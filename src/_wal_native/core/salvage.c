@@ -108,7 +108,7 @@ static int find_record(salvager *s, walk *at, aqw_record *record) {
         if (size <= left) at->cost += size;
         if (aqw_record_read(bytes, (size_t)left, &segment->place, at->position, record)) return 1;
     }
-    return aqw_stream_ring_record(s->stream, at->position, at->ordinal, ordinal_max, record);
+    return aqw_stream_ring_record(s->stream, at->position, at->ordinal, ordinal_max, &at->cost, record);
 }
 
 /* The stream's newest segment is the one at hand: the reader's rules for a single record then apply to it. */

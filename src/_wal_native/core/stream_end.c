@@ -21,18 +21,19 @@ static const uint8_t *ring_bytes(aqw_stream *stream, uint64_t position, uint64_t
     return stream->scratch;
 }
 
-/* Size of the record that the 16 bytes at `position` announce, as far as the segment and the ring have room; 0 where it can't be one. */
-static uint32_t ring_record_size(aqw_stream *stream, uint64_t position) {
+/* Size of the record that the 16 bytes at `position` announce, as far as the segment and the ring have room; 0 where it can't be one with
+ * such an ordinal. Asked before anything is copied: most bytes are no record's. */
+static uint32_t ring_record_size(aqw_stream *stream, uint64_t position, uint32_t ordinal_min, uint32_t ordinal_max) {
     const aqw_segment_header *segment = aqw_stream_newest(stream);
     if (position + AQW_RECORD_HEADER_SIZE > segment->file_size) return 0;
     const uint8_t *header = ring_bytes(stream, position, AQW_RECORD_HEADER_SIZE);
-    if (header == NULL) return 0;
+    if (header == NULL || !aqw_record_is_plausible(header, ordinal_min, ordinal_max)) return 0;
     uint32_t size = aqw_record_size(aqw_load_u32(header + 4) & 0xffffff);
     return size <= segment->file_size - position && size <= stream->ring.size ? size : 0;
 }
 
 static int ring_check(aqw_stream *stream, uint64_t position, uint32_t ordinal, aqw_record *record) {
-    uint32_t size = ring_record_size(stream, position);
+    uint32_t size = ring_record_size(stream, position, ordinal, ordinal);
     const uint8_t *bytes = size == 0 ? NULL : ring_bytes(stream, position, size);
     return bytes != NULL && aqw_record_check(bytes, size, &aqw_stream_newest(stream)->place, position, ordinal, record);
 }
@@ -50,11 +51,13 @@ aqw_source aqw_stream_choose(aqw_stream *stream, uint64_t position, uint32_t ord
     return SOURCE_NONE;
 }
 
-int aqw_stream_ring_record(aqw_stream *stream, uint64_t position, uint32_t ordinal_min, uint32_t ordinal_max, aqw_record *record) {
-    uint32_t size = ring_record_size(stream, position);
-    const uint8_t *bytes = size == 0 ? NULL : ring_bytes(stream, position, size);
-    return bytes != NULL && aqw_record_is_plausible(bytes, ordinal_min, ordinal_max) &&
-           aqw_record_read(bytes, size, &aqw_stream_newest(stream)->place, position, record);
+int aqw_stream_ring_record(aqw_stream *stream, uint64_t position, uint32_t ordinal_min, uint32_t ordinal_max, uint64_t *cost,
+                           aqw_record *record) {
+    uint32_t size = ring_record_size(stream, position, ordinal_min, ordinal_max);
+    if (size == 0) return 0;
+    *cost += size;
+    const uint8_t *bytes = ring_bytes(stream, position, size);
+    return bytes != NULL && aqw_record_read(bytes, size, &aqw_stream_newest(stream)->place, position, record);
 }
 
 static void raise_to(uint64_t *value, uint64_t to) {
@@ -71,27 +74,40 @@ typedef struct remains {
     uint64_t cost_max;
 } remains;
 
-/* A valid record at this position, whatever its ordinal within reason. Counts the bytes that it took to tell. */
-static int scan_at(remains *seen, const aqw_segment_header *segment, const uint8_t *from, uint64_t available, uint64_t position,
-                   aqw_record *record) {
-    if (available < AQW_RECORD_HEADER_SIZE) return 0;
-    /* Behind the end lie at most as many more events as there is room for. */
-    uint64_t ordinal_max = seen->ordinal_min + (position - seen->from) / AQW_RECORD_HEADER_SIZE;
-    if (!aqw_record_is_plausible(from, seen->ordinal_min, ordinal_max > UINT32_MAX ? UINT32_MAX : (uint32_t)ordinal_max)) return 0;
+/* Behind the end lie at most as many more events as there is room for. */
+static uint32_t ordinal_max_at(const remains *seen, uint64_t position) {
+    uint64_t most = seen->ordinal_min + (position - seen->from) / AQW_RECORD_HEADER_SIZE;
+    return most > UINT32_MAX ? UINT32_MAX : (uint32_t)most;
+}
+
+/* A valid record of the segment at this position, whatever its ordinal within reason. Counts the bytes that it took to tell. */
+static int segment_record(aqw_stream *stream, remains *seen, uint64_t position, aqw_record *record) {
+    const aqw_segment_header *segment = aqw_stream_newest(stream);
+    const uint8_t *from = stream->newest + position;
+    uint64_t available = segment->file_size - position;
+    if (available < AQW_RECORD_HEADER_SIZE || !aqw_record_is_plausible(from, seen->ordinal_min, ordinal_max_at(seen, position))) return 0;
     uint32_t size = aqw_record_size(aqw_load_u32(from + 4) & 0xffffff);
     if (size > available) return 0;
     seen->cost += size;
-    if (!aqw_record_read(from, (size_t)available, &segment->place, position, record)) return 0;
+    return aqw_record_read(from, (size_t)available, &segment->place, position, record);
+}
+
+static void note_record(remains *seen, const aqw_record *record) {
     raise_to(&seen->watermark, record->watermark);
     if (record->kind < AQW_KIND_MARKER) seen->events++;
-    return 1;
 }
 
 static void scan_segment(aqw_stream *stream, remains *seen) {
     const aqw_segment_header *segment = aqw_stream_newest(stream);
     aqw_record record;
-    for (uint64_t at = seen->from; at < segment->file_size && seen->cost <= seen->cost_max;)
-        at += scan_at(seen, segment, stream->newest + at, segment->file_size - at, at, &record) ? record.size : AQW_RECORD_ALIGNMENT;
+    for (uint64_t at = seen->from; at < segment->file_size && seen->cost <= seen->cost_max;) {
+        if (!segment_record(stream, seen, at, &record)) {
+            at += AQW_RECORD_ALIGNMENT;
+            continue;
+        }
+        note_record(seen, &record);
+        at += record.size;
+    }
 }
 
 /* The ring's bytes at one offset, at every position that they can stand for: records larger than the ring are not in it, so what follows
@@ -100,9 +116,9 @@ static uint32_t scan_ring_at(aqw_stream *stream, remains *seen, uint64_t first) 
     const aqw_segment_header *segment = aqw_stream_newest(stream);
     aqw_record record;
     for (uint64_t at = first; at < segment->file_size && seen->cost <= seen->cost_max; at += stream->ring.size) {
-        uint32_t size = ring_record_size(stream, at);
-        const uint8_t *bytes = size == 0 ? NULL : ring_bytes(stream, at, size);
-        if (bytes != NULL && scan_at(seen, segment, bytes, size, at, &record)) return record.size;
+        if (!aqw_stream_ring_record(stream, at, seen->ordinal_min, ordinal_max_at(seen, at), &seen->cost, &record)) continue;
+        note_record(seen, &record);
+        return record.size;
     }
     return 0;
 }

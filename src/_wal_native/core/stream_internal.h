@@ -32,8 +32,10 @@ typedef enum { SOURCE_NONE, SOURCE_SEGMENT, SOURCE_RING } aqw_source;
 /* The record at a position of the newest segment by the rule of format.h, READING 4, given W. The ring's only above W. */
 aqw_source aqw_stream_choose(aqw_stream *stream, uint64_t position, uint32_t ordinal, uint64_t durable, aqw_record *record);
 
-/* 1 where the ring holds a record of the newest segment for this position, with an ordinal in this range. */
-int aqw_stream_ring_record(aqw_stream *stream, uint64_t position, uint32_t ordinal_min, uint32_t ordinal_max, aqw_record *record);
+/* 1 where the ring holds a record of the newest segment for this position, with an ordinal in this range. Adds the bytes that it took to
+ * tell to *cost: whoever scans keeps within a bound. */
+int aqw_stream_ring_record(aqw_stream *stream, uint64_t position, uint32_t ordinal_min, uint32_t ordinal_max, uint64_t *cost,
+                           aqw_record *record);
 
 /* The steps of aqw_stream_open, for it and for salvage. A new stream knows its directory and nothing else. */
 aqw_status aqw_stream_new(const aqw_io *io, const char *directory, aqw_stream **stream, aqw_fault *fault);
