@@ -15,7 +15,7 @@ from random import Random
 import log_model as model
 from crash_images import Account, numbered
 from judge import BrokenPromise, Judge, digest_of
-from log_driver import DIRECTORY, CoreError, data_of, read_stream
+from log_driver import DIRECTORY, CoreError, data_of, entry, read_stream
 from log_images import changed, disk_of, newest
 from memory_io import MemoryIo
 from sessions import Image, RecordedSession
@@ -222,19 +222,13 @@ class Slot:
 
 
 def slots_of(log: Log) -> list[Slot]:
-    """Return every record of a log, those in the ring too."""
+    """Return every record of a log, those in the ring too, as found by their payloads."""
     found: list[Slot] = []
-    ring = model.parse_ring(log.image["ring"])
-    last = newest(log.image)
-    for name in sorted(name for name in log.image if name.endswith(".log")):
-        header = model.header_of(name, log.image[name])
-        in_segment = model.segment_records(header, log.image[name], model.DATA)
-        found += [Slot(name, record.position, record.size) for record in in_segment]
-        if name == last:
-            found += [
-                Slot("ring", model.RING_DATA + record.position % len(ring.data), record.size)
-                for record in model.ring_records(header, ring, model.DATA)
-            ]
+    for name in sorted(name for name in log.image if name.endswith(".log") or name == "ring"):
+        for payload in (entry(data) for unit in log.account.units for data in unit):
+            at = log.image[name].find(payload)
+            if at >= 0:
+                found.append(Slot(name, at - 16, 16 + len(payload) + -len(payload) % 4))
     return found
 
 
