@@ -551,6 +551,7 @@ def test_closing_cancels_what_is_under_way(path: Path, gate: Gate, call: str) ->
     gate.began.wait(WAIT_SECONDS)
     waiting = Worker(getattr(queue, call))
     queue.close()
+    assert queue._compactor._owner is None  # it is over when the queue's lock is let go
     assert isinstance(worker.result(), aq.StoppedError)
     assert isinstance(waiting.result(), aq.ClosedError)
     assert list((path / "snapshots").iterdir()) == [] if (path / "snapshots").exists() else True
@@ -663,7 +664,9 @@ def test_a_queue_that_nobody_refers_to_any_more_does_not_compact_on(
         assert compactor._owner is None
 
 
-def test_the_last_reference_may_be_the_threads_own(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_last_reference_may_be_the_threads_own(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     """The queue is then closed in the middle of a compaction, by the thread that compacts."""
     monkeypatch.setattr(compaction, "CHECK_SECONDS", 0.01)
     queue = open_small(path, aq.CompactionPolicy(log_bytes=1))
@@ -684,6 +687,7 @@ def test_the_last_reference_may_be_the_threads_own(path: Path, monkeypatch: pyte
     del queue
     may_go.set()
     wait_for(lambda: not [thread for thread in threading.enumerate() if thread.name == "actionqueue-compaction"])
+    assert caplog.records == []
     with open_small(path) as queue:
         assert queue.recovery.is_clean
         assert snapshots(path) == []

@@ -1,0 +1,429 @@
+"""Snapshot, compact, repair, verify with snapshots, and following: the commands that keep a queue in order, as users run them."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pty
+import re
+import signal
+import struct
+import subprocess
+import termios
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import actionqueue as aq
+from actionqueue.jsonform.projection import projection_to_json
+from cli_tools import PROGRAM, SECONDS_MAX, assert_fails, fill, fill_more, kill_a_writer, make_queue, patched, run, tree
+from queue_tools import SMALL
+
+
+def make_large(directory: Path, events: int = 60) -> dict[str, Any]:
+    """Make a queue of many small segments, close it, and return its state."""
+    with aq.open(directory, compaction=None, durability="deferred", **SMALL) as queue:
+        return add(queue, events)
+
+
+def add(queue: aq.ActionQueue, events: int = 30) -> dict[str, Any]:
+    for _ in range(events):
+        queue.submit(aq.TaskCreateCommand(None, aq.TaskSpec(payload=b"x" * 9000), 1))
+    return projection_to_json(queue.projection)
+
+
+def add_to(directory: Path, events: int = 30) -> dict[str, Any]:
+    with aq.open(directory, compaction=None, durability="deferred", **SMALL) as queue:
+        return add(queue, events)
+
+
+def snapshots(directory: Path) -> list[Path]:
+    return sorted((directory / "snapshots").glob("*.snap"))
+
+
+def dumped(directory: Path) -> dict[str, Any]:
+    return run("dump", directory, "--json").objects[0]
+
+
+def flip(path: Path, offset: int | None = None) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 if offset is None else offset] ^= 1
+    path.write_bytes(content)
+
+
+# --- snapshot --------------------------------------------------------------------------------------------------------
+
+
+def test_snapshot(tmp_path: Path) -> None:
+    directory = tmp_path / "queue"
+    state = make_large(directory)
+    ended = run("snapshot", directory)
+    assert (ended.code, ended.error) == (0, "")
+    assert re.fullmatch(r"snapshot  sequence 60, 52\d\.\d KiB, 60 events since the one before\n", ended.output)
+    assert run("snapshot", directory).output == "snapshot  the one as of sequence 60 has everything\n"
+    add_to(directory, 2)
+    (made,) = run("snapshot", directory, "--json").objects
+    assert (made["sequence"], made["is_new"], made["replayed_events"]) == (62, True, 2)
+    assert made["file_bytes"] == snapshots(directory)[-1].stat().st_size
+    assert len(snapshots(directory)) == 2
+    assert dumped(directory)["latest_sequence"] == 62
+    assert len(state["tasks"]) == 60
+
+
+def test_snapshot_of_nothing(tmp_path: Path) -> None:
+    make_queue(tmp_path / "queue", 0)
+    assert run("snapshot", tmp_path / "queue").output == "snapshot  none: there is no event yet\n"
+    assert "none: there is no event yet" in run("compact", tmp_path / "queue").output
+
+
+def test_compact(tmp_path: Path) -> None:
+    directory = tmp_path / "queue"
+    make_large(directory)
+    first = run("compact", directory)
+    assert (first.code, first.error) == (0, "")
+    assert "dropped   0 segments, 0 snapshots, 0 B\nlog       kept whole\n" in first.output
+    state = add_to(directory)
+    before = len(list((directory / "wal").iterdir()))
+    (second,) = run("compact", directory, "--json").objects
+    assert (second["sequence"], second["kept_sequence"]) == (90, 60)
+    assert second["dropped_segments"] == before - len(list((directory / "wal").iterdir())) > 0
+    assert dumped(directory) == state
+    add_to(directory, 1)
+    assert "log       kept from behind sequence 90\n" in run("compact", directory).output
+
+
+def test_compact_with_retention(tmp_path: Path) -> None:
+    directory = tmp_path / "queue"
+    task = aq.TaskSpec(payload=b"")
+    ended = aq.RunInstance.scheduled(task.id, scheduled_at=1, created_at=1)
+    with aq.open(directory) as queue:
+        queue.submit(aq.TaskCreateCommand(None, task, 1))
+        queue.submit(aq.RunCreateCommand(None, ended))
+        queue.submit(aq.RunStateTransitionCommand(None, ended.id, "scheduled", "canceled", 10))
+    assert "forgotten" not in run("compact", directory, "--retention-seconds", 2**62).output
+    assert "forgotten 1 runs, 1 tasks\n" in run("compact", directory, "--retention-seconds", 1000).output
+    assert dumped(directory)["runs"] == {}
+
+
+@pytest.mark.parametrize("name", ["snapshot", "compact", "repair"])
+def test_where_there_is_no_queue_none_is_made(tmp_path: Path, name: str) -> None:
+    (tmp_path / "empty").mkdir()
+    before = tree(tmp_path)
+    for place in ("empty", "missing"):
+        assert_fails(run(name, tmp_path / place), 6, str(tmp_path / place))
+    assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize("form", [("snapshot",), ("compact",), ("repair",), ("repair", "--accept-data-loss")], ids=" ".join)
+def test_a_queue_in_use_is_refused_and_its_holder_named(tmp_path: Path, form: tuple[str, ...]) -> None:
+    with aq.open(tmp_path / "queue") as queue:
+        fill(queue, 4)
+        before = tree(tmp_path)
+        assert_fails(run(form[0], tmp_path / "queue", *form[1:]), 4, "is in use", f"process {os.getpid()}")
+        assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", ["snapshot", "compact"])
+def test_a_disk_without_room(tmp_path: Path, name: str) -> None:
+    directory = tmp_path / "queue"
+    state = make_large(directory)
+    patch = (
+        "import resource, signal\n"
+        "from actionqueue import store\n"
+        "store.open.__kwdefaults__['ring_size'] = 65536\n"  # whose file is smaller than the limit
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, -1))"
+    )
+    ended = run(name, directory, program=patched(patch))
+    assert_fails(ended, 7, "write failed", os.strerror(27), "try again")
+    assert list((directory / "snapshots").iterdir()) == []
+    assert dumped(directory) == state
+
+
+# --- verify ----------------------------------------------------------------------------------------------------------
+
+
+def test_verify_compares_snapshots_with_the_log(tmp_path: Path) -> None:
+    directory = tmp_path / "queue"
+    make_large(directory)
+    run("snapshot", directory)
+    add_to(directory)
+    run("snapshot", directory)
+    add_to(directory, 3)
+    found = run("verify", directory, "--json").objects[0]
+    assert (found["ok"], found["snapshots"], found["last_sequence"], found["events"]) == (True, [60, 90], 93, 93)
+    assert found["records"] == 93 + 3  # and a close marker of every session that had events
+    shown = run("verify", directory).output
+    assert "snapshots as of 60, 90; valid, and equal to what the log adds up to\n" in shown
+    assert shown.startswith("checked   96 records, ")
+    run("compact", directory)
+    found = run("verify", directory, "--json").objects[0]
+    assert (found["ok"], found["snapshots"], found["last_sequence"]) == (True, [90, 93], 93)
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_verify_finds_a_damaged_snapshot(tmp_path: Path, which: int) -> None:
+    directory = tmp_path / "queue"
+    make_large(directory)
+    run("snapshot", directory)
+    add_to(directory)
+    run("snapshot", directory)
+    victim = snapshots(directory)[which]
+    flip(victim)
+    assert_fails(run("verify", directory), 5, str(victim), "snapshot_invalid", "next compaction replaces it")
+
+
+@pytest.mark.parametrize("is_compacted", [False, True])
+def test_verify_finds_a_snapshot_that_is_whole_and_wrong(tmp_path: Path, is_compacted: bool) -> None:
+    """Made by the same log's writer, checksums right, from another history: what a bug would leave."""
+    directory, other = tmp_path / "queue", tmp_path / "other"
+    make_large(directory, 40)
+    run("snapshot", directory)
+    subprocess.run(["cp", "-a", directory, other], check=True)
+    for place in (directory, other):  # different tasks from here on
+        add_to(place, 20)
+        run("snapshot", place)
+    if is_compacted:
+        add_to(directory, 1)
+        run("compact", directory)
+        victim = snapshots(directory)[0]
+    else:
+        victim = snapshots(directory)[1]
+    assert victim.name == snapshots(other)[1].name
+    victim.write_bytes(snapshots(other)[1].read_bytes())
+    ended = run("verify", directory, "--json")
+    assert ended.code == 5
+    if is_compacted:
+        # The wrong one is now what everything else is replayed on; that the newer one is not what comes of it shows it.
+        assert ended.objects[0]["reason"] == "snapshot_differs"
+    else:
+        assert (ended.objects[0]["reason"], ended.objects[0]["path"]) == ("snapshot_differs", str(victim))
+        assert "move the snapshot away" in ended.error
+        victim.unlink()
+        assert run("verify", directory).code == 0
+
+
+# --- repair ----------------------------------------------------------------------------------------------------------
+
+
+def damage(directory: Path) -> int:
+    """Damage the 31st event's record, and return the sequence before it."""
+    record = next(entry for entry in run("log", directory, "--json", "--from", "31").objects if entry["sequence"] == 31)
+    segment = next((directory / "wal").glob(f"{record['segment']:020}-*.log"))
+    flip(segment, record["offset"] + 100)
+    return 30
+
+
+def test_repair_first_says_what_it_would_do(tmp_path: Path) -> None:
+    directory = tmp_path / "queue"
+    make_large(directory)
+    kept = damage(directory)
+    before = tree(directory)
+    before.pop(str(directory / "LOCK"))
+    before.pop(str(directory))
+    ended = run("repair", directory)
+    assert (ended.code, ended.error) == (5, "")
+    assert "record_invalid\n" in ended.output
+    assert f"keeps     sequences 1 to {kept}\n" in ended.output
+    assert f"loses     sequences {kept + 1} to 60; 29 of them are readable behind the gap\n" in ended.output
+    assert "--accept-data-loss" in ended.output
+    told = run("repair", directory, "--json")
+    assert told.code == 5
+    (found,) = told.objects
+    assert (found["is_damaged"], found["kept_sequence"], found["lost_first"], found["lost_last"]) == (True, 30, 31, 60)
+    assert (found["damage"]["reason"], found["damage"]["first_sequence"]) == ("record_invalid", 31)
+    assert (found["readable_events"], found["quarantined_files"]) == (29, 0)
+    after = tree(directory)
+    after.pop(str(directory / "LOCK"))
+    after.pop(str(directory))
+    assert after == before
+
+
+def test_what_the_damage_says_leads_to_repair_and_that_to_a_queue_that_opens(tmp_path: Path) -> None:
+    directory = tmp_path / "queue"
+    make_large(directory)
+    kept = damage(directory)
+    assert_fails(run("verify", directory), 5, "actionqueue repair DIR")
+    ended = run("repair", directory, "--accept-data-loss")
+    assert (ended.code, ended.error) == (0, "")
+    assert f"kept      sequences 1 to {kept}\n" in ended.output
+    assert "to quarantine/\n" in ended.output
+    assert run("verify", directory).code == 0
+    with aq.open(directory) as queue:
+        assert queue.sequence == kept
+        assert queue.submit(aq.EnginePauseCommand(None, 1)).sequence == kept + 1
+    assert run("repair", directory, "--accept-data-loss") == (0, "the queue opens as it is; nothing was done\n", "")
+    assert run("repair", directory, "--json").objects[0]["is_damaged"] is False
+
+
+def test_repair_of_a_whole_queue_does_nothing(tmp_path: Path) -> None:
+    directory = tmp_path / "queue"
+    kill_a_writer(directory, 12)
+    before = tree(directory)
+    for options in ((), ("--accept-data-loss",)):
+        assert run("repair", directory, *options) == (0, "the queue opens as it is; nothing was done\n", "")
+    after = tree(directory)
+    for name in ("", "LOCK"):
+        before.pop(str(directory / name), None)
+        after.pop(str(directory / name), None)
+    assert after == before
+    assert dumped(directory)["latest_sequence"] == 12
+
+
+def test_repair_where_nothing_can_be_read(tmp_path: Path) -> None:
+    directory = tmp_path / "queue"
+    make_queue(directory)
+    for segment in (directory / "wal").glob("*.log"):
+        segment.write_bytes(b"x" * segment.stat().st_size)
+    ended = run("repair", directory)
+    assert ended.code == 5
+    assert "keeps     nothing: no event can be read\n" in ended.output
+
+
+# --- log --follow ----------------------------------------------------------------------------------------------------
+
+
+class Follower:
+    """``log --follow`` in a process of its own."""
+
+    def __init__(self, directory: Path, *options: str) -> None:
+        self.process = subprocess.Popen(
+            [*PROGRAM, "log", str(directory), "--follow", "--json", *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    def next(self) -> int:
+        assert self.process.stdout is not None
+        return int(json.loads(self.process.stdout.readline())["sequence"])
+
+    def interrupt(self) -> tuple[int, str, str]:
+        self.process.send_signal(signal.SIGINT)
+        output, error = self.process.communicate(timeout=SECONDS_MAX)
+        return self.process.returncode, output, error
+
+
+def test_following_a_writer_until_it_is_interrupted(tmp_path: Path) -> None:
+    directory = tmp_path / "queue"
+    with aq.open(directory, compaction=None, **SMALL) as queue:
+        add(queue, 3)
+        follower = Follower(directory)
+        assert [follower.next() for _ in range(3)] == [1, 2, 3]
+        add(queue, 20)
+        assert [follower.next() for _ in range(20)] == list(range(4, 24))
+    with aq.open(directory, compaction=None, **SMALL) as queue:
+        fill_more(queue, 2)
+        queue.sync()
+        assert [follower.next() for _ in range(2)] == [24, 25]
+    assert follower.interrupt() == (130, "", "")
+
+
+def test_following_as_far_as_asked_for(tmp_path: Path) -> None:
+    directory = tmp_path / "queue"
+    with aq.open(directory, compaction=None, **SMALL) as queue:
+        add(queue, 3)
+        follower = Follower(directory, "--from", "2", "--to", "5")
+        assert [follower.next() for _ in range(2)] == [2, 3]
+        add(queue, 4)
+        output, error = follower.process.communicate(timeout=SECONDS_MAX)
+        assert [json.loads(line)["sequence"] for line in output.splitlines()] == [4, 5]
+        assert (follower.process.returncode, error) == (0, "")
+        assert run("log", directory, "--follow", "--to", "2", "--json").objects[-1]["sequence"] == 2
+        assert run("log", directory, "--follow", "--from", "9", "--to", "2") == (0, "", "")
+
+
+def test_following_a_compacted_log(tmp_path: Path) -> None:
+    directory = tmp_path / "queue"
+    with aq.open(directory, compaction=None, **SMALL) as queue:
+        for _ in range(3):
+            add(queue)
+            queue.compact()
+        first = run("log", directory, "--json").objects[0]["sequence"]
+        assert first > 1
+        follower = Follower(directory)
+        assert follower.next() == first
+        assert follower.interrupt()[0] == 130
+        ended = run("log", directory, "--follow", "--from", "1")
+        assert_fails(ended, 10, f"begins at sequence {first}")
+
+
+# --- Progress --------------------------------------------------------------------------------------------------------
+
+
+def on_a_terminal(arguments: list[str], program: list[str], strike: bytes | None = None) -> tuple[int, str]:
+    """Run the command line with standard error on a terminal; return its exit code and what appeared there."""
+    parent, child = pty.openpty()
+    fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    environment = {**os.environ, "TERM": "xterm", "PYTHONUNBUFFERED": "1"}
+    streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": child}
+    with subprocess.Popen([*program, *arguments], **streams, env=environment) as process:
+        os.close(child)
+        shown = b""
+        while True:
+            try:
+                part = os.read(parent, 4096)
+            except OSError:  # the other end is closed
+                break
+            if not part:
+                break
+            shown += part
+            if strike is not None and strike in shown:
+                process.send_signal(signal.SIGINT)
+                strike = None
+        code = process.wait(SECONDS_MAX)
+    os.close(parent)
+    return code, shown.decode()
+
+
+@pytest.mark.parametrize(
+    ("form", "title"),
+    [("snapshot", "writing a snapshot"), ("compact", "compacting"), ("verify", "verifying"), ("repair", "examining")],
+)
+def test_a_bar_on_a_terminal(tmp_path: Path, form: str, title: str) -> None:
+    make_large(tmp_path / "queue")
+    code, shown = on_a_terminal([form, str(tmp_path / "queue")], PROGRAM)
+    assert code == 0
+    assert title in shown
+    assert shown.endswith("\x1b[2K")  # and it is gone in the end
+
+
+HOLD = """
+import threading
+import actionqueue.{module} as module
+
+real = module.{function}
+
+def hold(*arguments, **options):
+    progress = options.get("progress") or arguments[-1]
+    held = threading.Event()
+    while not progress.is_canceled:
+        held.wait(0.01)
+    return real(*arguments, **options)
+
+module.{function} = hold
+"""
+
+
+@pytest.mark.parametrize(
+    ("form", "title", "module", "function"),
+    [
+        ("snapshot", b"writing a snapshot", "compaction", "compact"),
+        ("compact", b"compacting", "compaction", "compact"),
+        ("verify", b"verifying", "inspection", "_verify"),
+        ("repair", b"examining", "damage", "repair_directory"),
+    ],
+)
+def test_an_interrupt_cancels(tmp_path: Path, form: str, title: bytes, module: str, function: str) -> None:
+    state = make_large(tmp_path / "queue")
+    program = patched(HOLD.format(module=module, function=function))
+    code, shown = on_a_terminal([form, str(tmp_path / "queue")], program, strike=title)
+    assert code == 130
+    assert "Traceback" not in shown
+    assert not (tmp_path / "queue" / "snapshots").exists() or not list((tmp_path / "queue" / "snapshots").iterdir())
+    assert dumped(tmp_path / "queue") == state
+    assert run("verify", tmp_path / "queue", "--json").objects[0]["is_clean"]
+
+
+def test_no_bar_where_nobody_looks(tmp_path: Path) -> None:
+    make_queue(tmp_path / "queue")
+    assert run("verify", tmp_path / "queue").error == ""
