@@ -353,6 +353,20 @@ def test_a_recurring_task_goes_only_once_it_is_canceled(table: Table, policy: Ru
     assert find(table, 11, 100, finished) == ([run.id], [task.id])
 
 
+def test_a_task_stays_for_those_that_depend_on_it(table: Table) -> None:
+    (task, run, events), (dependent, other_run, more) = task_with_run(), task_with_run()
+    last = more.pop()
+    needs = e.DependencyDeclared(0, dependent.id, (task.id,), 1)
+    table.must_apply(*numbered(*events, *more, needs, e.DependencyDeclared(0, task.id, (task.id,), 1)))
+    finished = ffi.new("aqw_finished *")
+    assert find(table, 10, 100, finished) == ([run.id], [])
+    table.must_apply(*numbered(last, first=100))
+    assert find(table, 10, 100, finished) == ([run.id, other_run.id], [dependent.id])
+    table.must_apply(purge([run, other_run], [dependent]))
+    assert find(table, 10, 100, finished) == ([], [task.id])
+    table.must_apply(purge([], [task], PURGED + 1))
+
+
 def test_a_place_that_a_rollback_took_away_is_no_place(table: Table) -> None:
     finished = ffi.new("aqw_finished *")
     task, run, events = task_with_run()
