@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/compact.h"
 #include "core/format.h"
 
 static const golden_log *log_named(const char *name) {
@@ -24,6 +25,7 @@ static void put_on_disk(const char *directory, const golden_log *log) {
     EXPECT_EQUAL(io->make_directory(io->context, directory), 0);
     EXPECT_EQUAL(io->make_directory(io->context, below(directory, "wal")), 0);
     EXPECT_EQUAL(io->make_directory(io->context, below(directory, "quarantine")), 0);
+    EXPECT_EQUAL(io->make_directory(io->context, below(directory, "snapshots")), 0);
     for (size_t i = 0; i < log->file_count; i++) {
         const golden_file *file = &log->files[i];
         const char *path = below(directory, file->path);
@@ -37,7 +39,7 @@ void check_golden_logs_are_read(const char *directory) {
     static const struct {
         const char *name;
         uint64_t events;
-    } wanted[] = {{"simple", 5}, {"continued", 2}, {"rotated", 5}, {"padded", 3}, {"killed", 2}};
+    } wanted[] = {{"simple", 5}, {"continued", 2}, {"rotated", 5}, {"padded", 3}, {"killed", 2}, {"compacted", 5}};
     EXPECT_EQUAL(golden_log_count, sizeof wanted / sizeof wanted[0]);
     for (unsigned i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {
         char queue[PATH_SIZE];
@@ -63,6 +65,7 @@ void check_golden_logs_are_read(const char *directory) {
  * that it has the same bytes on every file system. */
 static struct {
     aqw_io io;
+    const char *queue;          /* its directory */
     unsigned session;
     size_t random_used;
     int64_t ring_handle;
@@ -110,6 +113,7 @@ static void fixed_open(session *s, const char *queue, uint32_t sector_size, unsi
     fixed.io.random = fixed_random;
     fixed.io.map = fixed_map;
     fixed.io.unmap = fixed_unmap;
+    fixed.queue = queue;
     fixed.session = number;
     fixed.random_used = 0;
     may_have_random = 1;
@@ -121,9 +125,9 @@ static void fixed_kill(session *s) {
     session_abandon(s);
 }
 
-/* One batch of entries with these bytes; a NULL is `size` zeros. */
+/* What an entry holds: a text where the size is 0, `size` zeros where the bytes are NULL. */
 typedef struct piece {
-    const char *text;
+    const char *bytes;
     uint32_t size;
 } piece;
 
@@ -134,8 +138,8 @@ static void append_pieces(session *s, const piece *pieces, uint32_t count) {
     aqw_event event;
     aqw_batch_init(&batch);
     for (uint32_t i = 0; i < count; i++) {
-        const uint8_t *data = pieces[i].text != NULL ? (const uint8_t *)pieces[i].text : zeros;
-        entry_event(&event, first + i, data, pieces[i].text != NULL ? (uint32_t)strlen(pieces[i].text) : pieces[i].size);
+        const uint8_t *data = pieces[i].bytes != NULL ? (const uint8_t *)pieces[i].bytes : zeros;
+        entry_event(&event, first + i, data, pieces[i].size == 0 ? (uint32_t)strlen(pieces[i].bytes) : pieces[i].size);
         EXPECT_STATUS(aqw_batch_add(&batch, &event), AQW_OK);
     }
     EXPECT_STATUS(aqw_log_append(s->log, &batch, &s->fault), AQW_OK);
@@ -211,6 +215,33 @@ static void write_killed(const char *queue) {
     fixed_kill(&s);
 }
 
+static void make_snapshot(void) {
+    const aqw_compact_options options = {NOW, 1, NULL};
+    aqw_compact_report report;
+    aqw_fault fault;
+    write_ring();
+    EXPECT_STATUS(aqw_compact(&fixed.io, fixed.queue, &options, &report, &fault), AQW_OK);
+    EXPECT(report.is_new);
+}
+
+/* Two snapshots, and an event behind them. */
+static void write_compacted(const char *queue) {
+    session s;
+    char bytes[1024];
+    for (unsigned i = 0; i < sizeof bytes; i++) bytes[i] = (char)(uint8_t)i;
+    fixed_open(&s, queue, 0, 0);
+    append_text(&s, "one");
+    session_sync(&s);
+    make_snapshot();
+    append_pieces(&s, (piece[]){{"two", 0}, {"three", 0}}, 2);
+    session_sync(&s);
+    append_pieces(&s, &(piece){bytes, sizeof bytes}, 1);
+    session_sync(&s);
+    make_snapshot();
+    append_text(&s, "five");
+    session_close(&s);
+}
+
 static void compare_file(const char *path, const golden_file *file) {
     uint64_t size = 0;
     uint8_t *found = file_bytes(path, &size), *wanted = calloc(1, (size_t)file->size + 1);
@@ -230,7 +261,7 @@ void check_golden_logs_are_written(const char *directory) {
         const char *name;
         void (*write)(const char *queue);
     } histories[] = {{"simple", write_simple}, {"continued", write_continued}, {"rotated", write_rotated},
-                     {"padded", write_padded}, {"killed", write_killed}};
+                     {"padded", write_padded}, {"killed", write_killed}, {"compacted", write_compacted}};
     for (unsigned i = 0; i < sizeof histories / sizeof histories[0]; i++) {
         const golden_log *log = log_named(histories[i].name);
         char queue[PATH_SIZE];
