@@ -199,14 +199,13 @@ def test_beginning_beyond_the_end() -> None:
 def test_an_empty_queue_and_none() -> None:
     disk = home()
     assert refusal(lambda: Follower(MemoryIo(disk))).status == "not_a_queue"
-    with opened_log(disk) as log:
-        with Follower(MemoryIo(disk)) as follower:
-            assert follower.next() is None
-            log.append(b"1")
-            assert follower.next() is None
-            log.sync()
-            assert follower.next() == (1, b"1")
-            assert follower.next() is None
+    with opened_log(disk) as log, Follower(MemoryIo(disk)) as follower:
+        assert follower.next() is None
+        log.append(b"1")
+        assert follower.next() is None
+        log.sync()
+        assert follower.next() == (1, b"1")
+        assert follower.next() is None
 
 
 # --- Ends of segments ------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Snapshot files: what is written is read, and nothing else is; a damaged one costs nothing where the log or an older one makes up for it."""
+"""Snapshot files: what is written is read, and nothing else is; a damaged one costs nothing where the log or an older one has it all."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
 from crash_images import Session, check_recovered, crash_images, numbered, sampled_losses
 from door import ffi, lib
-from log_driver import DIRECTORY, KIND, CoreError, FaultText, Log, Table, check, entry, reason_name
+from log_driver import DIRECTORY, KIND, CoreError, FaultText, Log, check, entry, reason_name
 from memory_io import RETRIED, Call, Disk, Fault, MemoryIo
 from snapshot_driver import (
     BLOCK_TARGET,
