@@ -255,8 +255,8 @@ typedef struct aqw_finished {
 
 /* Looks at up to `rows_max` (at least 2) more rows of tasks and runs, from where the struct says, and fills in what it finds; an
  * event aqw_runs_purged of just that is accepted as long as nothing else was applied. That are
- *   - runs in a terminal state, whose last change was at or before the cutoff;
- *   - tasks without other runs, that no other task depends on, and that were canceled at or before the cutoff, or are
+ *   - runs in a terminal state, whose last change was at or before the cutoff, of tasks that no other task depends on;
+ *   - of these tasks those without other runs that were canceled at or before the cutoff, or are
  *     neither canceled nor recurring and had a run. */
 void aqw_table_find_finished(const aqw_table *table, uint64_t cutoff, uint32_t rows_max, aqw_finished *finished);
 

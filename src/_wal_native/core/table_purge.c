@@ -175,12 +175,16 @@ aqw_status aqw_apply_purge(aqw_table *table, const aqw_event *event) {
 
 /* ---- The search ---- */
 
-/* 1 where the task may go once it has no run. */
+/* 1 where another task depends on this one: how its runs ended is then still of interest. */
+static int has_dependents(const aqw_table *table, uint32_t row) {
+    uint32_t own = aqw_index_find_dependency(table, row, row) ? 1 : 0;
+    return aqw_task_at(table, row)->dependent_count > own;
+}
+
+/* 1 where the task, which nothing depends on, may go once it has no run. */
 static int is_finished(const aqw_table *table, uint32_t row, uint64_t cutoff) {
     const aqw_task_row *task = aqw_task_at(table, row);
-    uint32_t own = aqw_index_find_dependency(table, row, row) ? 1 : 0;
     aqw_task_spec fields;
-    if (task->dependent_count > own) return 0;
     if (task->is_canceled) return task->canceled_at <= cutoff;
     return task->had_runs && aqw_task_spec_decode(task->spec, task->spec_size, &fields) == AQW_OK &&
            fields.policy == AQW_POLICY_ONCE;
@@ -224,7 +228,7 @@ void aqw_table_find_finished(const aqw_table *table, uint64_t cutoff, uint32_t r
         uint32_t found_before = finished->run_count;
         if (rows_left == 0) return;
         rows_left--;
-        if (!task->is_purged) {
+        if (!task->is_purged && !has_dependents(table, finished->next_task)) {
             if (!find_in_runs(table, cutoff, &rows_left, finished)) return;
             int is_empty = task->run_count == finished->run_count - found_before;
             if (is_empty && is_finished(table, finished->next_task, cutoff)) {
