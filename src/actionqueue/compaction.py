@@ -46,7 +46,8 @@ class CompactionPolicy(msgspec.Struct, frozen=True, kw_only=True):
     age_seconds: int | None = None
     """Seconds since the last snapshot, or since the queue was opened."""
     retention_seconds: int | None = None
-    """Finished runs, and the tasks that they leave without any, are forgotten this many seconds after their end. None: never."""
+    """Finished runs, and the tasks that they leave without any, are forgotten this many seconds after their end; but not while another
+    task depends on theirs. None: never."""
 
     def __post_init__(self) -> None:
         for field in self.__struct_fields__:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import operator
 import os
 import threading
@@ -22,6 +23,7 @@ from actionqueue.errors import (
     ClosedError,
     ForkedError,
     LogCloseError,
+    OpenIOError,
     PartialDurabilityError,
     PoisonedError,
     ReentrantCallError,
@@ -223,7 +225,11 @@ class ActionQueue:
         weakref.finalize(self, self._compactor.abandon)
         self._unusable = None
         _open_queues.add(self)
-        self._compactor.start()
+        try:
+            self._compactor.start()
+        except RuntimeError as error:  # the system gives no thread: nobody must be left with a queue that is held and not returned
+            self.close()
+            raise OpenIOError("start a thread", self._path, errno.EAGAIN) from error
 
     # --- Commands ----------------------------------------------------------------------------------------------------
 
