@@ -259,11 +259,6 @@ static aqw_status mend(repair *r) {
 
 static aqw_status run(repair *r) {
     aqw_status status = try_open(r);
-    /* Where nothing is left but a snapshot that does not verify, no writer begins a queue anew. */
-    if (status == AQW_NOT_A_QUEUE && r->snapshot.damaged > 0) {
-        *r->fault = r->snapshot.damage;
-        status = AQW_CORRUPT;
-    }
     if (status != AQW_CORRUPT) return status;
     r->report->is_damaged = 1;
     r->report->damage = *r->fault;
