@@ -222,7 +222,7 @@ class ActionQueue:
             sync=_method(self, ActionQueue.sync),
         )
         # With the last reference to the queue, before its log is closed, and before the process ends: it must not go on behind that.
-        weakref.finalize(self, self._compactor.abandon)
+        self._finalizer = weakref.finalize(self, self._compactor.abandon)
         self._unusable = None
         _open_queues.add(self)
         try:
@@ -488,6 +488,7 @@ class ActionQueue:
                 raise  # nothing is in doubt
             except WriterError as error:
                 raise PartialDurabilityError(self.sequence, error) from error
+        self._finalizer.detach()  # an exception that a signal's handler raises in a finalizer is lost
 
     def __enter__(self) -> Self:
         self._ensure_usable()
