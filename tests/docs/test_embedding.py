@@ -111,30 +111,6 @@ def assert_kept(place: Path, client: Client) -> None:
         assert queue.recovery.is_clean
 
 
-def change_and_wait(place: Path, client: Client, before: int) -> int:
-    """Change a source until another worker answers: the reloader does not see what is changed before its first look."""
-    deadline = time.monotonic() + PATIENCE_S
-    while time.monotonic() < deadline:
-        with (place / "opening.py").open("a") as source:
-            source.write("# change\n")
-        until = time.monotonic() + 5
-        while time.monotonic() < until:
-            if (pid := client.submit()) != before:
-                return pid
-    raise AssertionError("no other worker came")
-
-
-def test_uvicorn_with_reload(place: Path) -> None:
-    client = Client(place / "s")
-    with server(place, "uvicorn", "asgi_app:app", "--uds", str(client.path), "--reload", "--reload-dir", str(place)):
-        before = client.submit()
-        for _ in range(2):
-            before = change_and_wait(place, client, before)
-        os.kill(before, signal.SIGKILL)
-        change_and_wait(place, client, before)
-    assert_kept(place, client)
-
-
 def test_gunicorn_that_reloads_and_loses_workers(place: Path) -> None:
     client = Client(place / "s")
     with server(place, "gunicorn", "wsgi_app:app", "--bind", f"unix:{client.path}", "--no-control-socket") as master:
