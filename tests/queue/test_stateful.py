@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 from random import Random
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -14,7 +15,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 import actionqueue as aq
-from actionqueue.errors import NonMonotonicSequence, ValidationError
+from actionqueue import compaction
+from actionqueue.errors import CompactedError, NonMonotonicSequence, ValidationError
+from actionqueue.events import RunsPurged
+from actionqueue.inspection import verify
+from actionqueue.jsonform.projection import projection_to_json
 from actionqueue.mapping import applied_of, event_of
 from actionqueue.outcomes import MutationOutcome
 from actionqueue.validation import validate
@@ -45,15 +50,22 @@ class QueueMachine(RuleBasedStateMachine):
         self.source = CommandSource(Random(seed))
         self.options = options
         self.path = self.directory / "queue-0"
-        self.queue = aq.open(self.path, **options)
+        self.queue = aq.open(self.path, compaction=None, **options)
         self.opened_at = 0
+        self.snapshots: list[int] = []
+        self.reader: aq.ReadOnlyQueue | None = None
+        self.followed = Model()  # what the events add up to that were followed
         assert self.queue.recovery.is_created
 
     def teardown(self) -> None:
         if hasattr(self, "queue"):
             try:
                 self.queue.close()
-                assert replayed(self.path) == self.model
+                if not self.snapshots:
+                    assert replayed(self.path) == self.model
+                verify(self.path)
+                with aq.open(self.path, readonly=True) as reader:
+                    assert projection_to_json(reader.projection) == self.model.to_json()
             finally:
                 shutil.rmtree(self.directory)
 
@@ -166,7 +178,7 @@ class QueueMachine(RuleBasedStateMachine):
         assert self.queue.durable_sequence == self.model.latest_sequence
 
     def reopen(self) -> aq.RecoveryReport:
-        self.queue = aq.open(self.path, create=False, **self.options)
+        self.queue = aq.open(self.path, create=False, compaction=None, **self.options)
         self.opened_at = self.model.latest_sequence
         return self.queue.recovery
 
@@ -178,7 +190,14 @@ class QueueMachine(RuleBasedStateMachine):
         assert recovery.is_clean
         assert recovery.drop_reason is None
         assert not recovery.is_created
-        assert recovery.events == recovery.last_sequence == recovery.durable_sequence == self.model.latest_sequence
+        assert recovery.last_sequence == recovery.durable_sequence == self.model.latest_sequence
+        self.check_replayed(recovery)
+
+    def check_replayed(self, recovery: aq.RecoveryReport) -> None:
+        """See that the newest snapshot was used, and everything behind it."""
+        assert recovery.snapshot_sequence == max(self.snapshots, default=0)
+        assert recovery.events == recovery.last_sequence - recovery.snapshot_sequence
+        assert recovery.snapshots_damaged == 0
 
     @rule(options=st.none() | options)
     def kill_and_reopen(self, options: dict[str, int] | None) -> None:
@@ -191,11 +210,79 @@ class QueueMachine(RuleBasedStateMachine):
         self.options = options or self.options
         was_used = self.model.latest_sequence > self.opened_at
         recovery = self.reopen()
-        assert recovery.last_sequence == recovery.events == self.model.latest_sequence
+        assert recovery.last_sequence == self.model.latest_sequence
+        self.check_replayed(recovery)
         assert durable <= recovery.durable_sequence <= recovery.last_sequence
         assert not (was_used and recovery.is_clean)
         assert recovery.dropped_events == recovery.dropped_bytes == 0
         assert self.queue.durable_sequence == self.queue.sequence
+
+    # --- Snapshots and compaction ------------------------------------------------------------------------------------
+
+    def check_report(self, report: aq.SnapshotReport, before: int) -> None:
+        latest = self.model.latest_sequence
+        assert report.sequence == latest == self.queue.durable_sequence
+        assert report.is_new == (latest > max(self.snapshots, default=0))
+        assert report.replayed_events == latest - max(self.snapshots, default=0) >= latest - before
+        if report.is_new:
+            self.snapshots = [*self.snapshots[-1:], latest]
+        files = sorted(int(file.name.removesuffix(".snap")) for file in (self.path / "snapshots").glob("*"))
+        assert files == self.snapshots
+
+    @rule()
+    def snapshot(self) -> None:
+        self.check_report(self.queue.snapshot(), self.model.latest_sequence)
+
+    @rule(age=st.none() | st.integers(0, 50))
+    def compact(self, age: int | None) -> None:
+        """With retention too: what ended before some moment is forgotten by events, which the model takes as well."""
+        before = self.model.latest_sequence
+        with patch.object(compaction, "now", return_value=1_000_000):
+            retention = None if age is None else 1_000_000 - max(0, self.source.clock - age)
+            report = self.queue.compact(retention_seconds=retention)
+        purges = list(aq.follow(self.path, after=before, timeout=0)) if age is not None else []
+        for event in purges:
+            assert isinstance(event, RunsPurged)
+            self.model.apply_event(event)
+        assert report.purged_runs == sum(len(event.run_ids) for event in purges if isinstance(event, RunsPurged))
+        self.check_report(report, before)
+        assert report.kept_sequence == (self.snapshots[-2] if len(self.snapshots) > 1 else 0)
+
+    # --- Readers -----------------------------------------------------------------------------------------------------
+
+    def check_reader(self, reader: aq.ReadOnlyQueue) -> None:
+        assert reader.sequence == reader.durable_sequence == self.queue.durable_sequence
+        if reader.sequence == self.model.latest_sequence:
+            assert projection_to_json(reader.projection) == self.model.to_json()
+
+    @rule()
+    def open_a_reader(self) -> None:
+        self.reader = aq.open(self.path, readonly=True)
+        assert self.reader.has_writer
+        self.check_reader(self.reader)
+
+    @rule()
+    def refresh_the_reader(self) -> None:
+        """It may have been opened long before, and the log may no longer go back that far."""
+        if self.reader is not None and self.reader.path == str(self.path):
+            before = self.reader.sequence
+            assert self.reader.refresh() == self.reader.sequence - before >= 0
+            self.check_reader(self.reader)
+
+    @rule()
+    def follow(self) -> None:
+        try:
+            for event in aq.follow(self.path, after=self.followed.latest_sequence, timeout=0):
+                assert event.sequence == self.followed.latest_sequence + 1
+                self.followed.apply_event(event)
+        except CompactedError as error:
+            assert self.snapshots
+            assert error.first_sequence > self.followed.latest_sequence + 1
+            self.queue.sync()
+            self.followed = self.model.copy()
+        assert self.followed.latest_sequence == self.queue.durable_sequence
+        if self.followed.latest_sequence == self.model.latest_sequence:
+            assert self.followed == self.model
 
     # --- What always holds -------------------------------------------------------------------------------------------
 
