@@ -117,3 +117,27 @@ def test_a_read_only_mount_of_a_queue_that_is_open_elsewhere(tmp_path: Path) -> 
 
     assert with_own_mounts(work) == [(2,)]
     ledger.record("read-only file system", 1, 0, "a read-only mount of an open queue")
+
+
+def test_reading_a_live_queue_over_a_read_only_mount(tmp_path: Path) -> None:
+    """As that container does when it opens it read-only: it sees what becomes durable, over rotation and compaction."""
+
+    def work(line: Line) -> None:
+        (tmp_path / "here").mkdir()
+        (tmp_path / "there").mkdir()
+        with aq.open(tmp_path / "here" / "queue", compaction=None, **SMALL) as queue:
+            queue.submit(task_create())
+            mount("--bind", tmp_path / "here", tmp_path / "there")
+            mount("-o", "remount,bind,ro", tmp_path / "there")
+            with aq.open(tmp_path / "there" / "queue", readonly=True) as reader:
+                assert reader.has_writer
+                for last in range(2, 40):
+                    queue.submit(task_create(b"x" * 9000))
+                    assert [event.sequence for event in reader.follow(timeout=0)] == [last]
+                    assert reader.refresh() == 1
+                    if last % 10 == 0:
+                        queue.compact()
+                line.say(reader.sequence)
+
+    assert with_own_mounts(work) == [(39,)]
+    ledger.record("read-only file system", 1, 0, "reading a live queue over a read-only mount")
