@@ -14,6 +14,7 @@ import pytest
 from crash_images import Session, check_recovered, crash_images, numbered, sampled_losses
 from door import ffi, lib
 from log_driver import DIRECTORY, KIND, CoreError, FaultText, Log, check, entry, reason_name
+from log_model import RING_SLOTS
 from memory_io import RETRIED, Call, Disk, Fault, MemoryIo
 from snapshot_driver import (
     BLOCK_TARGET,
@@ -245,6 +246,25 @@ def test_a_snapshot_ahead_of_the_log_is_refused() -> None:
     assert fault.reason == "snapshot_ahead"
     assert (fault.first_sequence, fault.last_sequence) == (5, 6)
     assert fault.path == segment
+
+
+def test_what_a_snapshot_holds_was_durable() -> None:
+    """Also where the ring's header no longer says so; and what was durable is not taken from the ring."""
+    disk = Disk(directories=["/home"])
+    log = opened_log(disk)
+    log.commit(*data_up_to(4))
+    log.commit(numbered(5))
+    compact(log.io)
+    log.kill()
+    ring = bytearray(disk.bytes_of(f"{DIRECTORY}/ring"))
+    for at in RING_SLOTS:
+        ring[at : at + 16] = bytes(16)
+    disk = with_bytes(disk, f"{DIRECTORY}/ring", bytes(ring))
+    log = reopened(disk.copy())
+    assert (log.recovered, log.report.durable_sequence, log.report.rewritten_events) == (data_up_to(5), 5, 0)
+    segment = next(path for path in disk.files if path.endswith(".log"))
+    data = disk.bytes_of(segment)
+    assert refusal(lambda: reopened(with_bytes(disk, segment, data.replace(numbered(5), b"damaged5")))).reason == "snapshot_ahead"
 
 
 def test_damage_below_a_snapshot_is_told_as_what_it_is() -> None:
