@@ -1,4 +1,4 @@
-"""Snapshots, compaction, following and repair as tests use them, and the bytes of a snapshot file in slow, obvious Python."""
+"""Snapshots, compaction, following and repair as tests use them; and a snapshot's bytes in slow, obvious Python."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compaction: what is dropped is covered twice, what stays suffices whichever of the two is damaged, and nobody is disturbed."""
+"""Compaction: what is dropped is covered twice, what stays suffices, and nobody is disturbed."""
 
 from __future__ import annotations
 
@@ -276,7 +276,9 @@ def test_cancel_leaves_nothing() -> None:
     assert log.io is not None
     for stop in range(200):
         progress, last = Progress(), stop + len(log.io.calls)
-        log.io.before_call = lambda call, progress=progress, last=last: progress.cancel() if call.index == last else None
+        log.io.before_call = lambda call, progress=progress, last=last: (
+            progress.cancel() if call.index == last else None
+        )
         try:
             compact(log.io, progress=progress)
             break
@@ -292,7 +294,7 @@ def test_cancel_leaves_nothing() -> None:
 
 
 def test_a_writer_goes_on_between_any_two_calls() -> None:
-    """Appends, batches, syncs and rotations at every call of compactions; at every such moment the directory opens to all of it."""
+    """Appends, batches, syncs and rotations at every call of compactions; each time the directory opens to all of it."""
     disk, log = log_with(5)
     io = MemoryIo(disk)
     data = data_up_to(5, SIZE)
@@ -351,7 +353,9 @@ def test_names_that_were_never_synced_are_synced_before_anything_is_dropped() ->
     assert io is not None
     for number in (5, 6):
         io.before_call = lambda call: (
-            io.fail(call.index, errno.EIO) if call.operation == "sync_directory" and call.path.endswith("/snapshots") else None
+            io.fail(call.index, errno.EIO)
+            if call.operation == "sync_directory" and call.path.endswith("/snapshots")
+            else None
         )
         assert refusal(lambda: compact(io)).operation == "sync directory"
         io.before_call = None
@@ -370,7 +374,7 @@ FAULTS = (Fault(0, errno.EIO), Fault(0, errno.EIO, once=False), Fault(0, errno.E
 
 
 def test_every_call_fails(long_form: bool) -> None:
-    """What was there still is or was dropped by the rule; the queue opens to all of it, and the next compaction finishes."""
+    """What was there still is or was dropped by the rule; the queue opens to all of it, and the next one finishes."""
     disk, log = log_with(11, 7)
     log.close()
     io = MemoryIo(disk.copy())

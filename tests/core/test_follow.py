@@ -1,4 +1,4 @@
-"""Following a log: what is durable, whole, in order and once, whatever the writer, a crash, a compaction or a repair does meanwhile."""
+"""Following a log: what is durable, whole, in order and once, whatever the writer or a crash does meanwhile."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import pytest
 import log_model as model
 from crash_images import Session, numbered
 from door import ffi
-from log_driver import DIRECTORY, CoreError, FaultText, Log
+from log_driver import DIRECTORY, CoreError, FaultText
 from memory_io import RETRIED, Call, Disk, Fault, MemoryIo
-from snapshot_driver import Follower, compact, data_up_to, opened_log, repair, segments_of
+from snapshot_driver import Follower, compact, data_up_to, opened_log, segments_of
 
 RING = f"{DIRECTORY}/ring"
 READING = {"open", "close", "read", "size", "list", "check_directory"}
@@ -52,7 +52,7 @@ def flip(disk: Disk, path: str, offset: int) -> None:
     patch(disk, path, offset, bytes([disk.bytes_of(path)[offset] ^ 1]))
 
 
-# --- Every step of sessions, against what was promised -----------------------------------------------------------------
+# --- Every step of sessions, against what was promised ---------------------------------------------------------------
 
 
 @dataclass
@@ -81,7 +81,9 @@ class Watcher:
             self.seen[number] += follower.rest()
             sequences = [sequence for sequence, _ in self.seen[number]]
             assert sequences == list(range(self.after[number] + 1, self.after[number] + 1 + len(sequences)))
-            assert [found for _, found in self.seen[number]] == data[self.after[number] : self.after[number] + len(sequences)]
+            assert [found for _, found in self.seen[number]] == data[
+                self.after[number] : self.after[number] + len(sequences)
+            ]
             last = sequences[-1] if sequences else self.after[number]
             assert last <= max(durable, self.after[number])
             assert is_behind or last == max(durable, self.after[number])
@@ -212,7 +214,7 @@ def test_an_empty_queue_and_none() -> None:
 
 
 def superseded_log() -> tuple[Disk, list[tuple[int, bytes]]]:
-    """Return a log whose first segment holds events, behind its end, that a power loss and a restart made those of others."""
+    """Return a log whose first segment holds, behind its end, events whose sequences others have since a restart."""
     session = Session(home(), maps=False)
     session.open()
     session.commit(b"one")
@@ -351,7 +353,9 @@ def test_large_records_between_small_ones() -> None:
         for number, size in enumerate(sizes, 1):
             log.commit(numbered(number, size))
             if number % 2:
-                assert follower.rest() == [(n, numbered(n, sizes[n - 1])) for n in range(max(1, number - 1), number + 1)]
+                assert follower.rest() == [
+                    (n, numbered(n, sizes[n - 1])) for n in range(max(1, number - 1), number + 1)
+                ]
 
 
 def test_a_stale_buffer_is_read_again() -> None:
@@ -416,7 +420,9 @@ def test_damage_at_or_below_the_durable_end() -> None:
             for number in range(1, 7):
                 log.commit(numbered(number, size))
             path = next(
-                path for path in disk.files if path.endswith(".log") and numbered(4, 8) in disk.bytes_of(path)[model.DATA :]
+                path
+                for path in disk.files
+                if path.endswith(".log") and numbered(4, 8) in disk.bytes_of(path)[model.DATA :]
             )
             at = disk.bytes_of(path).index(numbered(4, 8), model.DATA)
             flip(disk, path, at)
@@ -453,159 +459,3 @@ def test_a_missing_segment() -> None:
         assert (fault.status, fault.reason, fault.segment) == ("corrupt", "segment_missing", 2)
     with Follower(MemoryIo(disk), after=first + 2) as follower:
         assert follower.rest() == events(first + 3, 9, 24_000)
-
-
-# --- Compaction ------------------------------------------------------------------------------------------------------
-
-
-def compacting_log() -> tuple[Disk, Log]:
-    disk = home()
-    log = opened_log(disk)
-    for number in range(1, 8):
-        log.commit(numbered(number, 24_000))
-    compact(log.io)
-    return disk, log
-
-
-def test_compaction_under_its_feet() -> None:
-    """It goes on where the log still has the next event, else it is told where the log begins."""
-    for read in range(13):
-        disk, log = compacting_log()
-        io = MemoryIo(disk)
-        follower = Follower(io)
-        found = [follower.next() for _ in range(min(read, 7))]
-        for number in range(8, 13):
-            log.commit(numbered(number, 24_000))
-        found += [follower.next() for _ in range(read - 7)]
-        assert found == events(1, read, 24_000)
-        assert compact(log.io).dropped_segments > 0
-        oldest = segments_of(disk)[0][1]
-        try:
-            rest = follower.rest()
-        except CoreError as error:
-            assert error.status == "compacted"
-            assert error.fault.first_sequence == oldest
-            assert read + 1 < oldest
-            assert refusal(follower.next).status == "compacted"
-        else:
-            assert rest == events(read + 1, 12, 24_000)
-            log.commit(b"on")
-            assert follower.rest() == [(13, b"on")]
-        follower.close()
-        assert not io.handles
-        log.kill()
-
-
-def test_beginning_in_what_was_dropped() -> None:
-    disk, log = compacting_log()
-    for number in range(8, 13):
-        log.commit(numbered(number, 24_000))
-    compact(log.io)
-    oldest = segments_of(disk)[0][1]
-    for after in range(13):
-        if after + 1 < oldest:
-            fault = refusal(lambda after=after: Follower(MemoryIo(disk), after))
-            assert (fault.status, fault.first_sequence) == ("compacted", oldest)
-        else:
-            with Follower(MemoryIo(disk), after) as follower:
-                assert follower.rest() == events(after + 1, 12, 24_000)
-    log.kill()
-
-
-def test_compaction_between_any_two_calls() -> None:
-    """Whenever segments vanish, it delivers the right events or tells that they are gone."""
-    disk, log = compacting_log()
-    for number in range(8, 13):
-        log.commit(numbered(number, 24_000))
-    log.close()
-    io = MemoryIo(disk.copy())
-    with Follower(io) as follower:
-        follower.rest()
-    for call in io.calls:
-        image = disk.copy()
-        following = MemoryIo(image)
-        following.before_call = lambda made, at=call.index, image=image: (
-            compact(MemoryIo(image)) and None if made.index == at else None
-        )
-        found: list[tuple[int, bytes]] = []
-        try:
-            with Follower(following) as follower:
-                while (event := follower.next()) is not None:
-                    found.append(event)
-        except CoreError as error:
-            assert error.status == "compacted"
-            assert len(found) + 1 < segments_of(image)[0][1]
-        else:
-            assert len(found) == 12
-        assert found == events(1, len(found), 24_000)
-        assert not following.handles
-
-
-# --- Repair ----------------------------------------------------------------------------------------------------------
-
-
-def repaired_log(damaged: int, count: int = 6) -> Disk:
-    """Return the disk of a log that lost what comes from the event `damaged` on, and goes on behind it."""
-    disk = home()
-    log = opened_log(disk)
-    for number in range(1, count + 1):
-        log.commit(numbered(number))
-    log.kill()
-    flip(disk, segment_path(disk), disk.bytes_of(segment_path(disk)).index(numbered(damaged)))
-    patch(disk, RING, model.RING_DATA, bytes(65536))  # which has it, too
-    return disk
-
-
-def test_a_repair_under_its_feet() -> None:
-    """Who has seen nothing that was lost goes on. What it knew to be durable is damaged once more, in the file that it has open."""
-    for read in range(1, 5):
-        disk = repaired_log(5)
-        with Follower(MemoryIo(disk)) as follower:
-            assert [follower.next() for _ in range(read)] == events(1, read)
-            assert repair(MemoryIo(disk)).kept == 4
-            with opened_log(disk, seed=3) as log:
-                log.commit(b"five")
-                assert [follower.next() for _ in range(4 - read)] == events(read + 1, 4)
-                assert refusal(follower.next).reason == "record_invalid"
-                assert follower.rest() == [(5, b"five")]
-
-
-def test_a_repair_under_the_feet_of_one_that_has_read_nothing() -> None:
-    disk = repaired_log(5)
-    with Follower(MemoryIo(disk)) as follower:
-        repair(MemoryIo(disk))
-        for _ in range(2):
-            fault = refusal(follower.next)
-            assert (fault.status, fault.first_sequence) == ("compacted", 5)
-
-
-def test_a_repair_that_gave_up_what_was_delivered() -> None:
-    disk = home()
-    log = opened_log(disk)
-    for number in range(1, 7):
-        log.commit(numbered(number))
-    log.kill()
-    path = segment_path(disk)
-    place = disk.bytes_of(path).index(numbered(5))
-    with Follower(MemoryIo(disk)) as follower:
-        assert follower.rest() == events(1, 6)
-        flip(disk, path, place)
-        patch(disk, RING, model.RING_DATA, bytes(65536))
-        assert repair(MemoryIo(disk)).kept == 4
-        with opened_log(disk, seed=3) as log:
-            log.commit(b"five")
-            log.commit(b"six")
-            log.commit(b"seven")
-            for _ in range(2):
-                fault = refusal(follower.next)
-                assert (fault.status, fault.first_sequence) == ("compacted", 5)
-
-
-def test_following_the_repaired_log() -> None:
-    disk = repaired_log(5)
-    repair(MemoryIo(disk))
-    with opened_log(disk, seed=3) as log:
-        log.commit(b"five")
-        with Follower(MemoryIo(disk), after=4) as follower:
-            assert follower.rest() == [(5, b"five")]
-        assert refusal(lambda: Follower(MemoryIo(disk), after=3)).status == "compacted"

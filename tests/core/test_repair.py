@@ -1,19 +1,35 @@
-"""Repair: what it keeps and what it says is lost is exact, nothing is destroyed, and wherever it stops it can be run again."""
+"""Repair: what it keeps and what it says is lost is exact, and nothing is destroyed."""
 
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from random import Random
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 import log_model as model
 from crash_images import numbered
-from log_driver import DIRECTORY, CoreError, FaultText, Log
-from memory_io import RETRIED, Disk, Fault, Loss, MemoryIo, NoLoss, RandomLoss
+from damage_tools import (
+    RING,
+    SIZE,
+    check_nothing_destroyed,
+    contents,
+    flip,
+    header_of,
+    log_of,
+    lose,
+    place_of,
+    put,
+    records_of,
+    refusal,
+    remove,
+    replace_file,
+    segment_paths,
+    singles,
+)
+from log_driver import DIRECTORY, CoreError, Log
+from memory_io import Disk, Fault, MemoryIo
 from snapshot_driver import (
     Progress,
     Repair,
@@ -27,94 +43,6 @@ from snapshot_driver import (
     snapshot_path,
     snapshots_of,
 )
-
-RING = f"{DIRECTORY}/ring"
-SIZE = 24_000
-
-
-def refusal(act: Callable[[], object]) -> FaultText:
-    with pytest.raises(CoreError) as raised:
-        act()
-    return raised.value.fault
-
-
-def log_of(*units: tuple[bytes, ...], compactions: tuple[int, ...] = (), kill: bool = True) -> Disk:
-    """Return the disk of a log of these batches, all of them synced; compacted behind some of the events."""
-    disk = Disk(directories=["/home"])
-    log = opened_log(disk)
-    for unit in units:
-        last = log.commit(*unit)
-        if last in compactions:
-            compact(log.io, drops_segments=False)
-    if kill:
-        log.kill()
-    else:
-        log.close()
-    return disk.copy()
-
-
-def singles(count: int, size: int = 8) -> list[tuple[bytes, ...]]:
-    return [(one,) for one in data_up_to(count, size)]
-
-
-def segment_paths(disk: Disk) -> list[str]:
-    return [f"{DIRECTORY}/wal/{number:020d}-{first:020d}.log" for number, first in segments_of(disk)]
-
-
-def put(disk: Disk, path: str, offset: int, data: bytes) -> None:
-    for content in (disk.files[path].content, disk.files[path].stable):
-        content[offset : offset + len(data)] = data
-
-
-def flip(disk: Disk, path: str, offset: int) -> None:
-    put(disk, path, offset, bytes([disk.bytes_of(path)[offset] ^ 0x10]))
-
-
-def replace_file(disk: Disk, path: str, data: bytes) -> None:
-    disk.files[path] = disk.stable_files[path] = Disk({path: data}).files[path]
-
-
-def remove(disk: Disk, path: str) -> None:
-    del disk.files[path]
-    disk.stable_files.pop(path, None)
-
-
-def place_of(disk: Disk, data: bytes) -> tuple[str, int]:
-    """Return segment and offset of an event's data."""
-    path = next(path for path in reversed(segment_paths(disk)) if data in disk.bytes_of(path))
-    return path, disk.bytes_of(path).index(data)
-
-
-def header_of(disk: Disk, path: str) -> model.Header:
-    return model.header_of(path.removeprefix(f"{DIRECTORY}/"), disk.bytes_of(path))
-
-
-def records_of(disk: Disk, path: str) -> list[model.Record]:
-    """Return the events of a segment."""
-    found = model.segment_records(header_of(disk, path), disk.bytes_of(path), model.DATA)
-    return [record for record in found if record.is_event]
-
-
-def lose(disk: Disk, data: bytes) -> None:
-    """Damage an event in its segment and in the ring."""
-    flip(disk, *place_of(disk, data))
-    ring = disk.bytes_of(RING)
-    if data in ring:
-        flip(disk, RING, ring.index(data))
-
-
-def contents(disk: Disk) -> list[bytes]:
-    return list(disk.image(DIRECTORY).values())
-
-
-def check_nothing_destroyed(before: Disk, after: Disk) -> None:
-    """Every old file is in quarantine, or still where it was, whole."""
-    left = {name: data for name, data in after.image(DIRECTORY).items() if name != "LOCK"}
-    for name, data in before.image(DIRECTORY).items():
-        if name == "LOCK" or name.endswith(".tmp"):
-            continue
-        kept = [other for other in left if left[other] == data and (other == name or other.startswith("quarantine/"))]
-        assert kept, f"{name} is gone"
 
 
 def repaired(disk: Disk, kept: list[bytes], lost: tuple[int, int], readable: int = 0, reason: str = "") -> Repair:
@@ -246,7 +174,9 @@ def test_flags_that_contradict_each_other() -> None:
         put(image, RING, model.RING_DATA, bytes(65536))
         third = records[2]
         lag = third.sequence - third.watermark
-        data = model.record_bytes(header, third.position, third.ordinal, third.kind, third.payload, lag=lag, flags=flags)
+        data = model.record_bytes(
+            header, third.position, third.ordinal, third.kind, third.payload, lag=lag, flags=flags
+        )
         put(image, path, third.position, data)
         repaired(image, data_up_to(2), (3, 4), 2, "batch")
 
@@ -276,7 +206,12 @@ def test_bytes_that_look_like_records_everywhere() -> None:
     last = records_of(disk, path)[-1]
     end = last.position + last.size
     for at in range(end, 65536 - 16, 16):
-        put(disk, path, at, b"\1\2\3\4" + (65536 - at - 16).to_bytes(3, "little") + b"\x1f" + (9).to_bytes(4, "little") + bytes(4))
+        put(
+            disk,
+            path,
+            at,
+            b"\1\2\3\4" + (65536 - at - 16).to_bytes(3, "little") + b"\x1f" + (9).to_bytes(4, "little") + bytes(4),
+        )
     repaired(disk, data_up_to(3), (0, 0), 0, "scan_bound")
 
 
@@ -561,14 +496,21 @@ def test_a_newer_format_is_left_alone() -> None:
 def test_without_damage_nothing_changes() -> None:
     torn = log_of(*singles(3))
     put(torn, segment_paths(torn)[0], 30_000, b"\xff" * 50)
-    for disk in (log_of(*singles(3)), log_of(*singles(3), kill=False), log_of(*singles(9, SIZE), compactions=(3, 6)), torn):
+    for disk in (
+        log_of(*singles(3)),
+        log_of(*singles(3), kill=False),
+        log_of(*singles(9, SIZE), compactions=(3, 6)),
+        torn,
+    ):
         before = disk.image(DIRECTORY)
         io = MemoryIo(disk)
         report = repair(io)
         assert not report.is_damaged
         assert (report.kept, report.lost, report.files) == (0, (0, 0), 0)
         assert {**disk.image(DIRECTORY), "LOCK": b""} == {**before, "LOCK": b""}
-        assert {call.path for call in io.calls if call.operation in ("write", "truncate", "rename", "unlink")} <= {f"{DIRECTORY}/LOCK"}
+        assert {call.path for call in io.calls if call.operation in ("write", "truncate", "rename", "unlink")} <= {
+            f"{DIRECTORY}/LOCK"
+        }
 
 
 def test_no_queue_and_a_locked_one() -> None:
@@ -596,132 +538,10 @@ def test_a_file_in_the_place_of_a_directory() -> None:
     for name in ("quarantine", "snapshots", "wal"):
         disk = log_of(*singles(3))
         lose(disk, numbered(2))
-        files = {path: disk.bytes_of(path) for path in disk.files if f"/{name}/" not in path} | {f"{DIRECTORY}/{name}": b""}
+        files = {path: disk.bytes_of(path) for path in disk.files if f"/{name}/" not in path} | {
+            f"{DIRECTORY}/{name}": b""
+        }
         image = Disk(files, disk.directories - {f"{DIRECTORY}/{name}"})
         before = image.image(DIRECTORY)
         assert refusal(lambda image=image: repair(MemoryIo(image))).reason == "directory"
         assert {**image.image(DIRECTORY), "LOCK": b""} == {**before, "LOCK": b""}
-
-
-# --- Cut short -------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Case:
-    """A damaged disk, and what a repair keeps of it."""
-
-    disk: Disk
-    kept: list[bytes]
-
-
-def damaged_in_the_middle() -> Case:
-    disk = log_of(*singles(6, SIZE), compactions=(3,))
-    lose(disk, numbered(5, SIZE))
-    return Case(disk, data_up_to(4, SIZE))
-
-
-def damaged_at_its_end_with_events_in_the_ring() -> Case:
-    disk = Disk(directories=["/home"])
-    log = opened_log(disk)
-    log.commit(numbered(1))
-    log.append(numbered(2))
-    log.append(numbered(3), numbered(4))
-    log.kill()
-    disk = disk.copy()
-    replace_file(disk, segment_paths(disk)[0].replace("1-0", "2-0"), b"junk")
-    return Case(disk, data_up_to(4))
-
-
-def damaged_below_a_snapshot() -> Case:
-    disk = log_of(*singles(6), compactions=(6,))
-    lose(disk, numbered(5))
-    return Case(disk, data_up_to(6))
-
-
-def damaged_with_its_snapshot() -> Case:
-    disk = log_of(*singles(6), compactions=(5,))
-    flip(disk, snapshot_path(5), 80)
-    lose(disk, numbered(6))
-    return Case(disk, data_up_to(5))
-
-
-def without_a_ring() -> Case:
-    disk = log_of(*singles(4, SIZE))
-    remove(disk, RING)
-    return Case(disk, data_up_to(4, SIZE))
-
-
-def damaged_from_its_beginning() -> Case:
-    disk = log_of(*singles(4, SIZE))
-    lose(disk, numbered(1, SIZE))
-    return Case(disk, [])
-
-
-CASES = [
-    damaged_in_the_middle,
-    damaged_at_its_end_with_events_in_the_ring,
-    damaged_below_a_snapshot,
-    damaged_with_its_snapshot,
-    without_a_ring,
-    damaged_from_its_beginning,
-]
-
-
-def check_half_done(case: Case, disk: Disk) -> None:
-    """It is refused still, or it opens with just what a repair keeps; and a repair comes to its end."""
-    before = disk.copy()
-    try:
-        with opened_log(disk.copy(), seed=60) as log:
-            assert log.recovered == case.kept
-    except CoreError as error:
-        assert error.status == "corrupt"
-        repair(MemoryIo(disk, seed=61))
-    check_nothing_destroyed(case.disk, disk)
-    check_nothing_destroyed(before, disk)
-    with opened_log(disk, seed=62) as log:
-        assert log.recovered == case.kept
-        check_nothing_destroyed(case.disk, disk)
-        log.commit(b"on")
-    assert reopened(disk).recovered == [*case.kept, b"on"]
-
-
-@pytest.mark.parametrize("make", CASES)
-def test_every_call_fails(make: Callable[[], Case], long_form: bool) -> None:
-    case = make()
-    io = MemoryIo(case.disk.copy())
-    repair(io)
-    faults = [Fault(0, errno.EIO), Fault(0, errno.ENOSPC, once=False), Fault(0, errno.EINTR), Fault(0, 0, short=True)]
-    for call in io.calls:
-        for fault in faults if long_form else [faults[call.index % 4], *faults[: call.operation in ("rename", "sync")]]:
-            disk = case.disk.copy()
-            failing = MemoryIo(disk, fault=replace(fault, index=call.index))
-            try:
-                repair(failing)
-            except CoreError as error:
-                assert fault.error in (error.fault.system_error, errno.EIO)
-                assert fault.error != errno.EINTR or call.operation not in RETRIED
-            assert not failing.handles
-            assert not failing.mistakes
-            check_half_done(case, disk)
-
-
-@pytest.mark.parametrize("make", CASES)
-def test_power_loss_at_every_call(make: Callable[[], Case], long_form: bool) -> None:
-    case = make()
-    disk = case.disk.copy()
-    random = Random(3)
-    images: list[Disk] = []
-    io = MemoryIo(disk)
-    io.before_call = lambda _call: images.extend(
-        disk.after_power_loss(loss)
-        for loss in [Loss(), NoLoss(), *(RandomLoss(Random(random.random())) for _ in range(8 if long_form else 0))]
-    )
-    repair(io)
-    images += [disk.after_power_loss(Loss()), disk.copy()]
-    seen = set()
-    for image in images:
-        key = hash(tuple((name, data) for name, data in image.image(DIRECTORY).items() if name != "LOCK"))
-        if key not in seen:
-            seen.add(key)
-            check_half_done(case, image)
-    assert len(seen) > 3

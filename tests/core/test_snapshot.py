@@ -1,23 +1,21 @@
-"""Snapshot files: what is written is read, and nothing else is; a damaged one costs nothing where the log or an older one has it all."""
+"""Snapshot files: what is written is read, and nothing else is; a damaged one costs nothing."""
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
 
-from crash_images import Session, check_recovered, crash_images, numbered, sampled_losses
+from crash_images import numbered
 from door import ffi, lib
-from log_driver import DIRECTORY, KIND, CoreError, FaultText, Log, check, entry, reason_name
-from memory_io import RETRIED, Call, Disk, Fault, MemoryIo
+from log_driver import DIRECTORY, KIND, CoreError, FaultText, check, entry, reason_name
+from log_model import RING_SLOTS
+from memory_io import Disk, MemoryIo
 from snapshot_driver import (
     BLOCK_TARGET,
-    Progress,
     SnapshotFile,
     compact,
     data_up_to,
@@ -26,7 +24,6 @@ from snapshot_driver import (
     parse_snapshot,
     read_snapshot,
     reopened,
-    snapshot_name,
     snapshot_path,
     snapshots_of,
     table_with,
@@ -222,7 +219,9 @@ def test_a_snapshot_without_a_log_is_refused() -> None:
     for ring in (True, False):
         disk = queue(5)
         files = {
-            path: disk.bytes_of(path) for path in disk.files if not path.endswith(".log") and (ring or "ring" not in path)
+            path: disk.bytes_of(path)
+            for path in disk.files
+            if not path.endswith(".log") and (ring or "ring" not in path)
         }
         for changed in (files[snapshot_path(5)], b"damaged"):
             image = Disk({**files, snapshot_path(5): changed}, disk.directories)
@@ -245,6 +244,28 @@ def test_a_snapshot_ahead_of_the_log_is_refused() -> None:
     assert fault.reason == "snapshot_ahead"
     assert (fault.first_sequence, fault.last_sequence) == (5, 6)
     assert fault.path == segment
+
+
+def test_what_a_snapshot_holds_was_durable() -> None:
+    """Also where the ring's header no longer says so; and what was durable is not taken from the ring."""
+    disk = Disk(directories=["/home"])
+    log = opened_log(disk)
+    log.commit(*data_up_to(4))
+    log.commit(numbered(5))
+    compact(log.io)
+    log.kill()
+    ring = bytearray(disk.bytes_of(f"{DIRECTORY}/ring"))
+    for at in RING_SLOTS:
+        ring[at : at + 16] = bytes(16)
+    disk = with_bytes(disk, f"{DIRECTORY}/ring", bytes(ring))
+    log = reopened(disk.copy())
+    assert (log.recovered, log.report.durable_sequence, log.report.rewritten_events) == (data_up_to(5), 5, 0)
+    segment = next(path for path in disk.files if path.endswith(".log"))
+    data = disk.bytes_of(segment)
+    assert (
+        refusal(lambda: reopened(with_bytes(disk, segment, data.replace(numbered(5), b"damaged5")))).reason
+        == "snapshot_ahead"
+    )
 
 
 def test_damage_below_a_snapshot_is_told_as_what_it_is() -> None:
@@ -274,8 +295,18 @@ def test_a_renamed_snapshot_is_passed_over() -> None:
 def test_names_that_are_no_snapshots() -> None:
     disk = queue(3)
     data = disk.bytes_of(snapshot_path(3))
-    names = ["5.snap", f"{5:020d}.snap.tmp", f"{0:020d}.snap", f"{5:019d}.snap", f"{2**64}.snap", "snapshot.tmp", f"{5:020d}_snap"]
-    files = {path: disk.bytes_of(path) for path in disk.files} | {f"{DIRECTORY}/snapshots/{name}": data for name in names}
+    names = [
+        "5.snap",
+        f"{5:020d}.snap.tmp",
+        f"{0:020d}.snap",
+        f"{5:019d}.snap",
+        f"{2**64}.snap",
+        "snapshot.tmp",
+        f"{5:020d}_snap",
+    ]
+    files = {path: disk.bytes_of(path) for path in disk.files} | {
+        f"{DIRECTORY}/snapshots/{name}": data for name in names
+    }
     choice, _ = load_newest(MemoryIo(Disk(files, disk.directories)))
     assert (choice.info.sequence, choice.damaged) == (3, 0)
 
@@ -321,7 +352,9 @@ def hostile_files(file: SnapshotFile) -> dict[str, bytes]:
         "two ends": whole + end(len(whole), count),
         "an end that is too long": whole[:-20] + file.block_bytes(len(whole) - 20, 0, bytes(16)),
         "a block out of place": header + file.block_bytes(65, count, body) + end(76 + len(body), count),
-        "blocks swapped": replace(file, blocks=tuple((item,) for block in file.blocks for item in reversed(block))).to_bytes(),
+        "blocks swapped": replace(
+            file, blocks=tuple((item,) for block in file.blocks for item in reversed(block))
+        ).to_bytes(),
         "an unknown type": replace(file, blocks=(*file.blocks, ((99, b""),))).to_bytes(),
         "an empty head": replace(file, blocks=(((1, b""),), *file.blocks)).to_bytes(),
         "a count of everything": one(2**32 - 1, b"") + end(76, 2**32 - 1),
@@ -372,181 +405,3 @@ def test_the_newest_of_many_that_verifies() -> None:
     choice, table = load_newest(MemoryIo(Disk(files | junk, disk.directories)))
     assert (choice.info.sequence, choice.damaged) == (6, len(junk))
     assert table.entries() == data_up_to(6)
-
-
-# --- I/O faults ------------------------------------------------------------------------------------------------------
-
-FAULTS = [
-    Fault(0, errno.EIO),
-    Fault(0, errno.EIO, once=False),
-    Fault(0, errno.ENOSPC),
-    Fault(0, errno.ENOSPC, once=False),
-    Fault(0, errno.EINTR),
-    Fault(0, 0, short=True),
-    Fault(0, errno.EACCES),
-]
-
-def queue_in_use() -> Disk:
-    """Return the disk of a queue with snapshots of 2 and 4, and an event behind them, as its compaction finds it."""
-    disk = Disk(directories=["/home"])
-    log = opened_log(disk)
-    for number in range(1, 6):
-        log.commit(numbered(number))
-        if number in (2, 4):
-            compact(log.io)
-    left = disk.copy()
-    log.kill()
-    return left
-
-
-def expected_after(call: Call, fault: Fault) -> str:
-    if fault.error == 0 or (fault.error == errno.EINTR and call.operation in RETRIED):
-        return "ok"
-    if fault.error == errno.EIO and call.path.endswith("4.snap") and call.operation in ("open", "read", "size"):
-        return "ok"  # damage: the one before makes up for it
-    if call.path.endswith("2.snap") and call.operation in ("open", "size"):
-        return "ok"  # only its size is not told
-    return "ok" if call.operation in ("close", "writeback") else "failed"
-
-
-def test_making_one_fails_at_every_call(long_form: bool) -> None:
-    """Nothing has appeared, the older ones and the log are whole, and the next try succeeds."""
-    before = queue_in_use()
-    io = MemoryIo(before.copy())
-    compact(io)
-    assert len(io.calls) > 40
-    for call in io.calls:
-        for fault in FAULTS if long_form or call.index % 4 == 0 else FAULTS[:2]:
-            disk = before.copy()
-            failing = MemoryIo(disk, fault=replace(fault, index=call.index))
-            try:
-                compact(failing)
-                outcome = "ok"
-            except CoreError as error:
-                outcome = "failed"
-                assert fault.error == error.fault.system_error
-                assert error.status in ("no_space", "io_error")
-                if error.fault.operation in ("create", "write", "sync"):
-                    assert (error.status == "no_space") == (fault.error == errno.ENOSPC)
-            assert not failing.handles
-            assert not failing.mistakes
-            if fault.once:
-                assert outcome == expected_after(call, fault), (call, fault)
-            check_left(before, disk)
-            again = MemoryIo(disk)
-            compact(again)
-            assert TEMPORARY not in disk.files
-            assert snapshots_of(disk)[-1] == 5
-            assert reopened(disk).recovered == data_up_to(5)
-
-
-def check_left(before: Disk, after: Disk) -> None:
-    """Old files are as they were; one has gone only where the new snapshot is there, whole."""
-    old, new = before.image(DIRECTORY), after.image(DIRECTORY)
-    assert {name: data for name, data in new.items() if name in old} == {name: data for name, data in old.items() if name in new}
-    assert new.keys() - old.keys() <= {snapshot_name(5), "snapshots/snapshot.tmp"}
-    if snapshot_name(5) in new:
-        parse_snapshot(new[snapshot_name(5)])
-        assert old.keys() - new.keys() <= {snapshot_name(2), snapshot_name(4)}
-    else:
-        assert new.keys() >= old.keys()
-
-
-def test_loading_fails_at_every_call() -> None:
-    """What the medium has lost is damage of the snapshot, and costs nothing; what the system refuses is told."""
-    disk = queue(3, 5)
-    io = MemoryIo(disk)
-    load_newest(io)
-    for call in io.calls:
-        for fault in FAULTS:
-            failing = MemoryIo(disk, fault=replace(fault, index=call.index))
-            try:
-                choice, table = load_newest(failing)
-            except CoreError as error:
-                assert error.fault.system_error == fault.error
-                assert fault.error != errno.EIO or call.operation in ("list", "check_directory") or not fault.once
-            else:
-                assert fault.error in (0, errno.EIO, errno.EINTR) or call.operation == "close"
-                assert table.entries() == data_up_to(choice.info.sequence)
-                assert choice.is_found or not fault.once
-            assert not failing.handles
-            assert not failing.mistakes
-
-
-def test_an_unreadable_snapshot_is_made_up_for() -> None:
-    disk = queue(3, 5)
-
-    def opened_with_fault(index: int) -> Log:
-        log = Log(MemoryIo(disk.copy(), fault=Fault(index, errno.EIO)))
-        log.kill()
-        return log
-
-    io = MemoryIo(disk.copy())
-    Log(io).kill()
-    reads = [call for call in io.calls if call.operation == "read" and call.path == snapshot_path(5)]
-    assert len(reads) > 3
-    for call in reads:
-        log = opened_with_fault(call.index)
-        assert log.recovered == data_up_to(6)
-        assert (log.report.snapshot_sequence, log.report.snapshots_damaged) == (3, 1)
-        assert log.report.snapshot_damage.system_error == errno.EIO
-
-
-def test_no_temporary_file_is_ever_believed() -> None:
-    disk = queue(3)
-    whole = disk.bytes_of(snapshot_path(3))
-    disk = with_bytes(disk, TEMPORARY, whole)
-    assert reopened(disk.copy()).report.snapshot_sequence == 3
-    log = opened_log(disk)
-    assert compact(log.io).sequence == 6
-    assert TEMPORARY not in disk.files
-    log.kill()
-
-
-def test_a_canceled_write_leaves_nothing() -> None:
-    disk = Disk(directories=["/home", DIRECTORY])
-    progress = Progress()
-    progress.cancel()
-    table = table_with(map(entry, data_up_to(5)), KIND)
-    with pytest.raises(CoreError) as raised:
-        write_snapshot(MemoryIo(disk), table, UUID, progress)
-    assert raised.value.status == "stopped"
-    assert not disk.image(DIRECTORY)
-
-
-# --- Power loss ------------------------------------------------------------------------------------------------------
-
-
-def test_power_loss_while_one_is_written() -> None:
-    """Whatever is left of it, the queue comes back whole; and where its name is left, so is all of it."""
-
-    def run(session: Session) -> None:
-        session.open()
-        for number in range(1, 5):
-            session.commit(numbered(number, 700))
-        compact(session.io)
-        session.commit(numbered(5))
-        compact(session.io)
-        session.close()
-
-    count = 0
-    for image in crash_images(Session(Disk(directories=["/home"])), run, losses=sampled_losses(Random(4), 3)):
-        for sequence in snapshots_of(image.disk):
-            read_snapshot(MemoryIo(image.disk), sequence)
-            count += 1
-        with Log(MemoryIo(image.disk, seed=9)) as log:
-            check_recovered(log.recovered, image.account, image.account.durable)
-            assert log.report.snapshots_damaged == 0
-    assert count > 50
-
-
-def test_the_file_on_a_real_disk(tmp_path: Path) -> None:
-    directory = str(tmp_path / "queue")
-    with Log(directory=directory) as log:
-        log.commit(*data_up_to(3))
-        assert compact(None, directory).sequence == 3
-    path = tmp_path / "queue" / "snapshots" / f"{3:020d}.snap"
-    assert path.stat().st_mode & 0o777 == 0o600
-    assert path.parent.stat().st_mode & 0o777 == 0o700
-    with Log(directory=directory) as again:
-        assert (again.recovered, again.report.snapshot_sequence) == (data_up_to(3), 3)
