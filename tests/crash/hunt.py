@@ -1,6 +1,6 @@
 """Runs searches for broken promises by name, in a process of its own: ``python hunt.py "rotation / mapped" cuts``.
 
-Prints the first broken promise, with the image that shows it, and exits with 1; with 0 where there is none. Without
+Prints the first broken promise, with the image that shows it, and exits with 3; with 0 where there is none. Without
 names it runs them all. The core is the one that the door builds: ``ACTIONQUEUE_TEST_CORE`` names another.
 """
 
@@ -15,7 +15,7 @@ from judge import BrokenPromise
 from log_images import newest
 from sessions import MODES, SCENARIOS
 
-FOUND = 1
+FOUND = 3
 
 
 def flips() -> int:

@@ -17,7 +17,7 @@ from planted_bugs import Bug, bugs, changed_copy
 if TYPE_CHECKING:
     import pytest
 
-SHORT = ("no_directory_sync", "ring_bound_ignored")
+SHORT = ("no_directory_sync", "sync_ends_one_early")
 TESTS = Path(__file__).parents[1]
 
 
