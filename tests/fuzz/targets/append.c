@@ -72,7 +72,7 @@ static void fill_batch(session *s, input *in) {
         event.sequence = event.timestamp = sequence;
         event.as.ledger_entry_appended.ledger_key = (aqw_bytes){payload, 1};
         event.as.ledger_entry_appended.payload = (aqw_bytes){payload, size};
-        s->sizes[sequence] = size;
+        if (!s->is_poisoned) s->sizes[sequence] = size;   /* else this batch goes nowhere, and an earlier one may be there */
         CHECK(aqw_batch_add(&s->batch, &event) == AQW_OK);
         CHECK(aqw_batch_add(&s->batch, &event) == AQW_REFUSED_SEQUENCE);
     }
