@@ -568,17 +568,6 @@ cdef extern from "core/crc32c.h" nogil:
     uint32_t aqw_crc32c_finish(uint32_t running)
 
 
-cdef extern from "core/gate.h" nogil:
-    ctypedef struct aqw_gate:
-        pass
-
-    int aqw_gate_init(aqw_gate *gate)
-    void aqw_gate_enter(aqw_gate *gate)
-    void aqw_gate_leave(aqw_gate *gate)
-    void aqw_gate_close(aqw_gate *gate)
-    void aqw_gate_open(aqw_gate *gate)
-
-
 cdef extern from "core/fork.h" nogil:
     int aqw_fork_watch()
     uint64_t aqw_fork_generation()
@@ -675,7 +664,6 @@ cdef extern from "core/log.h" nogil:
         uint64_t ring_size
         uint32_t sector_size
         uint64_t now
-        aqw_gate *gate
 
     ctypedef struct aqw_log_stats:
         uint64_t last_sequence

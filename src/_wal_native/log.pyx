@@ -5,7 +5,7 @@ The GIL is released around each C call that may do I/O, and around nothing else.
 """
 
 cimport cython
-from libc.stdint cimport uint64_t, uintptr_t
+from libc.stdint cimport uint64_t
 
 from _wal_native.codec cimport EventEncoder
 from _wal_native.core cimport *
@@ -22,39 +22,20 @@ from actionqueue.errors import ClosedError, ForkedError, InvalidFieldError, Reco
 DEFAULT_SEGMENT_SIZE = AQW_SEGMENT_SIZE_DEFAULT
 DEFAULT_RING_SIZE = AQW_RING_SIZE_DEFAULT
 
-# Passed by the calls that open or close descriptors, closed by a fork: a child must know every descriptor that it inherits.
-cdef aqw_gate gate
-
-if aqw_fork_watch() != 0 or aqw_gate_init(&gate) != 0:
+if aqw_fork_watch() != 0:
     raise ImportError("the system does not let the library watch for forks")
 
 cdef object open_logs = weakref.WeakSet()
-cdef set dying_logs = set()     # addresses of those that are being closed because nobody refers to them any more
-
-
-def close_gate():
-    """Before a fork: wait until no call is opening or closing descriptors, and let none begin."""
-    with nogil:
-        aqw_gate_close(&gate)
-
-
-def open_gate():
-    """In the parent, after the fork."""
-    aqw_gate_open(&gate)
 
 
 def abandon_all():
-    """In a forked child: close the descriptors of the parent's logs, so that the child does not keep the parent's locks."""
-    aqw_gate_init(&gate)    # its mutex may have been another thread's
+    """In a forked child, which has closed its copies of the descriptors: let the parent's logs go."""
     for log in list(open_logs):
         (<Log?>log).abandon()
-    for address in dying_logs:
-        aqw_log_abandon(<aqw_log *><uintptr_t>address)
-    dying_logs.clear()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=close_gate, after_in_parent=open_gate, after_in_child=abandon_all)
+    os.register_at_fork(after_in_child=abandon_all)
 
 
 cdef struct Lane:
@@ -81,12 +62,9 @@ cdef class Log:
         cdef aqw_fault fault
         aqw_batch_free(&self.batch)
         if self.log != NULL and self.generation == aqw_fork_generation():
-            dying_logs.add(<uintptr_t>self.log)
-            # A thread that forks may be at the gate and want the GIL.
             with nogil:
                 aqw_log_close(self.log, &fault)
-            dying_logs.discard(<uintptr_t>self.log)
-            aqw_log_free(self.log)
+                aqw_log_free(self.log)
 
     cdef int check(self) except -1:
         if self.generation != aqw_fork_generation():
@@ -271,7 +249,7 @@ cdef class Log:
             raise_close_fault(status, &fault)
 
     def abandon(self):
-        """In a forked child: close the descriptors that came along, and undo the batch that a thread of the parent's was applying."""
+        """In a forked child: let the log go, and undo the batch that a thread of the parent's was applying."""
         if self.log != NULL and self.generation != aqw_fork_generation():
             aqw_log_abandon(self.log)
             self.batch_is_open = False
@@ -324,12 +302,9 @@ def open_log(str directory, StateTable table not None, *, bint may_create, uint6
     options.may_create = may_create
     options.holder = holder_text
     options.progress = NULL if progress is None else progress.progress
-    options.log.gate = &gate
-    open_logs.add(log)      # first, so that a fork right behind the call knows it
+    open_logs.add(log)      # first, so that a child that is forked right behind the call knows it
     with nogil:
-        aqw_gate_enter(&gate)
         status = aqw_recover(aqw_io_system(), c_path, &options, table.table, &log.log, &report, &fault)
-        aqw_gate_leave(&gate)
     if status != AQW_OK:
         raise_open_fault(&fault)
     return log, report_fields(&report)

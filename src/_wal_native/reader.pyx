@@ -14,7 +14,10 @@ from _wal_native.table cimport StateTable
 
 import os
 
-from actionqueue.errors import OpenIOError
+from actionqueue.errors import ForkedError, OpenIOError
+
+if aqw_fork_watch() != 0:   # each of the doors has a core of its own
+    raise ImportError("the system does not let the library watch for forks")
 
 
 cdef tuple fields_of(const aqw_record *record):
@@ -168,6 +171,7 @@ cdef class LogFollower:
 
     cdef aqw_follower *follower
     cdef bint is_busy           # in a call without the GIL
+    cdef uint64_t generation    # of forks, when it was opened: a child has not its files
 
     def __cinit__(self, str directory not None, uint64_t after):
         cdef aqw_fault fault
@@ -175,6 +179,7 @@ cdef class LogFollower:
         cdef bytes path = os.fsencode(directory)
         cdef const char *c_path = path
         self.follower = NULL
+        self.generation = aqw_fork_generation()
         with nogil:
             status = aqw_follower_open(aqw_io_system(), c_path, after, &self.follower, &fault)
         if status != AQW_OK:
@@ -182,9 +187,12 @@ cdef class LogFollower:
             raise_open_fault(&fault)
 
     def __dealloc__(self):
-        aqw_follower_free(self.follower)
+        if self.generation == aqw_fork_generation():
+            aqw_follower_free(self.follower)
 
     cdef int begin(self) except -1:
+        if self.generation != aqw_fork_generation():
+            raise ForkedError
         if self.is_busy:
             raise RuntimeError("a LogFollower is for one thread")
         self.is_busy = True

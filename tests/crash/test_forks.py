@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import copy
+import ctypes
 import multiprocessing
 import os
 import pickle
@@ -121,6 +122,38 @@ def test_a_daemon_takes_the_queue_over_when_the_parent_has_closed_it(tmp_path: P
     for descriptor in (told, answers, answer):
         os.close(descriptor)
     ledger.record(ROW, 2, 0)
+
+
+def test_a_fork_that_python_does_not_know_of(tmp_path: Path) -> None:
+    """Made by a C library: no hook of the interpreter's runs, and the child has nothing of the queue's all the same."""
+    with aq.open(tmp_path / "queue") as queue, aq.open(tmp_path / "queue", readonly=True) as reader:
+        queue.submit(task_create())
+        here = {(place.stat().st_dev, place.stat().st_ino) for place in (tmp_path / "queue").rglob("*")}
+        child = ctypes.PyDLL(None).fork()
+        if child == 0:
+            status = 1
+            try:
+                left = [number for number in range(3, 256) if identity_of(number) in here]
+                with pytest.raises(ForkedError):
+                    queue.submit(task_create())
+                with pytest.raises(ForkedError):
+                    reader.refresh()
+                status = 0 if left == [] else 2
+            finally:
+                os._exit(status)
+        assert os.waitpid(child, 0)[1] == 0
+        assert queue.submit(task_create()).sequence == 2
+        reader.refresh()
+        assert reader.projection.latest_sequence == 2
+    ledger.record(ROW, 1, 0)
+
+
+def identity_of(descriptor: int) -> tuple[int, int] | None:
+    try:
+        status = os.fstat(descriptor)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def refused_by(path: str) -> int | None:

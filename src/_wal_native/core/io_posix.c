@@ -31,6 +31,8 @@
 #include <sys/random.h>
 #endif
 
+#include "descriptors.h"
+
 static int result(int returned) { return returned < 0 ? errno : 0; }
 
 /* A directory that is only passed through: needs no permission to read it. */
@@ -54,7 +56,7 @@ static int why(int parent, const char *name, int error) {
 /* Opens the directory that the path's last component lies in, and finds that component. Goes from directory to directory and follows
  * no symlink on the way, so that nobody who swaps one in leads a call out of the queue. */
 static int open_parent(const char *path, int *parent, const char **name) {
-    int directory = open(*path == '/' ? "/" : ".", PASS);
+    int directory = aqw_descriptor_open(AT_FDCWD, *path == '/' ? "/" : ".", PASS);
     if (directory < 0) return errno;
     for (;;) {
         char component[COMPONENT_SIZE];
@@ -66,10 +68,10 @@ static int open_parent(const char *path, int *parent, const char **name) {
         if (size < sizeof component) {
             memcpy(component, path, size);
             component[size] = '\0';
-            next = openat(directory, component, PASS);
+            next = aqw_descriptor_open(directory, component, PASS);
             error = next < 0 ? why(directory, component, errno) : 0;
         }
-        close(directory);
+        (void)aqw_descriptor_close(directory);
         if (error != 0) return error;
         directory = next;
         path = slash;
@@ -98,13 +100,13 @@ static int check_opened(int descriptor, int flags) {
 }
 
 static int create_at(int parent, const char *name, int how, int *descriptor) {
-    *descriptor = openat(parent, name, how | O_CREAT | O_EXCL, 0600);
+    *descriptor = aqw_descriptor_open(parent, name, how | O_CREAT | O_EXCL);
     if (*descriptor < 0) return errno;
     /* A umask may have taken away even the owner's right to open it again. */
     struct stat status;
     if (fstat(*descriptor, &status) == 0 && ((status.st_mode & 0600) == 0600 || fchmod(*descriptor, 0600) == 0)) return 0;
     int error = errno;
-    close(*descriptor);
+    (void)aqw_descriptor_close(*descriptor);
     (void)unlinkat(parent, name, 0);
     return error;
 }
@@ -116,7 +118,7 @@ static int open_at(int parent, const char *name, int flags, int *descriptor) {
     for (int tries = 0;; tries++) {
         int error = check_regular(parent, name);
         if (error != 0) return error;
-        *descriptor = openat(parent, name, how);
+        *descriptor = aqw_descriptor_open(parent, name, how);
         if (*descriptor >= 0) return 0;
         if (errno != ENOENT || !(flags & AQW_OPEN_EITHER)) return why(parent, name, errno);
         error = create_at(parent, name, how, descriptor);
@@ -131,18 +133,18 @@ static int posix_open(void *context, const char *path, int flags, int64_t *handl
     int error = open_parent(path, &parent, &name);
     if (error != 0) return error;
     error = open_at(parent, name, flags, &descriptor);
-    close(parent);
+    (void)aqw_descriptor_close(parent);
     if (error != 0) return error;
     error = check_opened(descriptor, flags);
     if (error == 0) *handle = descriptor;
-    else close(descriptor);
+    else (void)aqw_descriptor_close(descriptor);
     return error;
 }
 
 /* Not posix_close: musl has a function of that name. */
 static int posix_close_file(void *context, int64_t handle) {
     (void)context;
-    return result(close((int)handle));
+    return aqw_descriptor_close((int)handle);
 }
 
 static int posix_read(void *context, int64_t handle, uint64_t offset, void *to, size_t size, size_t *done) {
@@ -211,9 +213,9 @@ static int posix_rename(void *context, const char *from, const char *to) {
     error = open_parent(to, &to_parent, &to_name);
     if (error == 0) {
         error = result(renameat(from_parent, from_name, to_parent, to_name));
-        close(to_parent);
+        (void)aqw_descriptor_close(to_parent);
     }
-    close(from_parent);
+    (void)aqw_descriptor_close(from_parent);
     return error;
 }
 
@@ -224,7 +226,7 @@ static int posix_unlink(void *context, const char *path) {
     int error = open_parent(path, &parent, &name);
     if (error != 0) return error;
     error = result(unlinkat(parent, name, 0));
-    close(parent);
+    (void)aqw_descriptor_close(parent);
     return error;
 }
 
@@ -244,7 +246,7 @@ static int posix_make_directory(void *context, const char *path) {
     if (error != 0) return error;
     error = result(mkdirat(parent, name, 0700));
     if (error == 0) error = check_mode(parent, name);
-    close(parent);
+    (void)aqw_descriptor_close(parent);
     return error;
 }
 
@@ -256,7 +258,7 @@ static int posix_check_directory(void *context, const char *path) {
     int error = open_parent(path, &parent, &name);
     if (error != 0) return error;
     error = result(fstatat(parent, name, &status, AT_SYMLINK_NOFOLLOW));
-    close(parent);
+    (void)aqw_descriptor_close(parent);
     if (error != 0) return error;
     return S_ISDIR(status.st_mode) ? 0 : ENOTDIR;
 }
@@ -266,9 +268,9 @@ static int open_directory(const char *path, int *descriptor) {
     const char *name = NULL;
     int error = open_parent(path, &parent, &name);
     if (error != 0) return error;
-    *descriptor = openat(parent, name, O_RDONLY | O_CLOEXEC | O_DIRECTORY | O_NOFOLLOW);
+    *descriptor = aqw_descriptor_open(parent, name, O_RDONLY | O_CLOEXEC | O_DIRECTORY | O_NOFOLLOW);
     if (*descriptor < 0) error = why(parent, name, errno);
-    close(parent);
+    (void)aqw_descriptor_close(parent);
     return error;
 }
 
@@ -282,7 +284,7 @@ static int posix_sync_directory(void *context, const char *path) {
 #else
     error = result(fsync(descriptor));
 #endif
-    close(descriptor);
+    (void)aqw_descriptor_close(descriptor);
     return error;
 }
 
@@ -294,7 +296,7 @@ static int posix_list(void *context, const char *path, aqw_list_visit visit, voi
     DIR *directory = fdopendir(descriptor);
     if (directory == NULL) {
         error = errno;
-        close(descriptor);
+        (void)aqw_descriptor_close(descriptor);
         return error;
     }
     for (;;) {
@@ -306,7 +308,7 @@ static int posix_list(void *context, const char *path, aqw_list_visit visit, voi
         }
         if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0) visit(to, entry->d_name);
     }
-    closedir(directory);
+    aqw_descriptor_close_stream(directory);
     return error;
 }
 
@@ -402,7 +404,7 @@ static int posix_probe_lock(void *context, const char *path) {
     int error = posix_open(context, path, AQW_OPEN_READ, &handle);
     if (error != 0) return error;
     error = result(flock((int)handle, LOCK_SH | LOCK_NB));
-    close((int)handle);
+    (void)aqw_descriptor_close((int)handle);
     return error;
 }
 
@@ -415,7 +417,7 @@ static int posix_check_same(void *context, int64_t handle, const char *path) {
     int error = open_parent(path, &parent, &name);
     if (error != 0) return error;
     error = result(fstatat(parent, name, &named, AT_SYMLINK_NOFOLLOW));
-    close(parent);
+    (void)aqw_descriptor_close(parent);
     if (error != 0) return error == ENOENT ? ESTALE : error;
     return mine.st_dev == named.st_dev && mine.st_ino == named.st_ino ? 0 : ESTALE;
 }

@@ -280,7 +280,6 @@ static int needs_sync(const aqw_log *log) {
 aqw_status aqw_log_close(aqw_log *log, aqw_fault *fault) {
     aqw_status status = AQW_OK;
     if (atomic_load(&log->state) == LOG_CLOSED) return AQW_OK;
-    aqw_gate_enter(log->options.gate);
     aqw_log_prepare_stop(log);
     aqw_log_sync_acquire(log);
     aqw_mutex_lock(&log->drain_mutex);
@@ -299,21 +298,15 @@ aqw_status aqw_log_close(aqw_log *log, aqw_fault *fault) {
     aqw_mutex_unlock(&log->append_mutex);
     aqw_mutex_unlock(&log->drain_mutex);
     aqw_log_sync_release(log);
-    aqw_gate_leave(log->options.gate);
     return status;
 }
 
 void aqw_log_abandon(aqw_log *log) {
-    const aqw_io *io = &log->io;
     if (atomic_load(&log->state) == LOG_CLOSED) return;
     atomic_store(&log->state, LOG_CLOSED);
     log->is_abandoned = 1;
     /* The mapping was not inherited, and the preparing thread does not exist here. */
     if (log->ring.is_mapped) log->ring.mapping = NULL;
-    if (log->ring.handle >= 0) (void)io->close(io->context, log->ring.handle);
-    if (log->segment_handle >= 0) (void)io->close(io->context, log->segment_handle);
-    if (log->lock_handle >= 0) (void)io->close(io->context, log->lock_handle);
-    if (log->prepare_is_ready) (void)io->close(io->context, log->prepared.handle);
     log->ring.handle = log->segment_handle = log->lock_handle = -1;
 }
 

@@ -18,14 +18,12 @@
 #include "status.h"
 
 typedef struct aqw_log aqw_log;
-typedef struct aqw_gate aqw_gate;
 
 typedef struct aqw_log_options {
     uint64_t segment_size_max;  /* file size that segments grow to; a power-of-two multiple of AQW_SEGMENT_SIZE_MIN */
     uint64_t ring_size;         /* a multiple of AQW_RING_SIZE_MIN */
     uint32_t sector_size;       /* 0, or pad each synced write to 512 or 4096 bytes */
     uint64_t now;               /* Unix seconds for segment headers */
-    aqw_gate *gate;             /* entered where the open log opens or closes descriptors (gate.h); NULL: none */
 } aqw_log_options;
 
 /* What recovery hands over: the state that appends go on from. */
@@ -93,7 +91,7 @@ aqw_status aqw_log_state(aqw_log *log, aqw_fault *fault);
  * marker writes none, so that opening and closing never fills a segment. A poisoned log only lets go. The log answers
  * AQW_CLOSED afterwards. Closing again is AQW_OK. */
 aqw_status aqw_log_close(aqw_log *log, aqw_fault *fault);
-/* In a forked child: closes the descriptors, touches nothing else. The gate was closed over the fork. */
+/* In a forked child, which has closed its copies of the descriptors: the log answers AQW_CLOSED, and forgets what is not its own. */
 void aqw_log_abandon(aqw_log *log);
 /* After close or abandon. */
 void aqw_log_free(aqw_log *log);

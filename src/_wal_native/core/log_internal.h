@@ -4,7 +4,6 @@
 
 #include <stdatomic.h>
 
-#include "gate.h"
 #include "limits.h"
 #include "log.h"
 #include "thread.h"

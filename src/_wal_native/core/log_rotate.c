@@ -18,8 +18,6 @@ static void *prepare_run(void *argument) {
         uint64_t file_size = log->prepare_wanted;
         log->prepare_wanted = 0;
         if (log->prepare_is_ready) continue;
-        /* A close waits for this thread, so it must not wait for a fork: then the append that needs the segment makes it. */
-        if (!aqw_gate_try_enter(log->options.gate)) continue;
         log->prepare_is_busy = 1;
         aqw_mutex_unlock(&log->prepare_mutex);
         aqw_prepared prepared;
@@ -32,7 +30,6 @@ static void *prepare_run(void *argument) {
             log->prepared = prepared;
             log->prepare_is_ready = 1;
         }
-        aqw_gate_leave(log->options.gate);
         aqw_condition_wake_all(&log->prepare_changed);
     }
     aqw_mutex_unlock(&log->prepare_mutex);
@@ -136,7 +133,7 @@ static aqw_status rotate_synced(aqw_log *log, aqw_prepared *prepared, uint64_t s
     return status;
 }
 
-static aqw_status rotate(aqw_log *log, uint64_t needed, aqw_fault *fault) {
+aqw_status aqw_log_rotate(aqw_log *log, uint64_t needed, aqw_fault *fault) {
     aqw_prepared prepared;
     uint8_t salt[8];
     uint64_t file_size = 0;
@@ -159,12 +156,5 @@ static aqw_status rotate(aqw_log *log, uint64_t needed, aqw_fault *fault) {
         status = rotate_synced(log, &prepared, aqw_load_u64(salt), fault);
     }
     aqw_log_sync_release(log);
-    return status;
-}
-
-aqw_status aqw_log_rotate(aqw_log *log, uint64_t needed, aqw_fault *fault) {
-    aqw_gate_enter(log->options.gate);
-    aqw_status status = rotate(log, needed, fault);
-    aqw_gate_leave(log->options.gate);
     return status;
 }

@@ -64,7 +64,6 @@ static inline int aqw_thread_start(aqw_thread *thread, void *(*run)(void *), voi
     *thread = (HANDLE)handle;
     return 0;
 }
-static inline uint64_t aqw_thread_self(void) { return GetCurrentThreadId(); }
 static inline void aqw_thread_join(aqw_thread thread) {
     (void)WaitForSingleObject(thread, INFINITE);
     (void)CloseHandle(thread);
@@ -107,8 +106,6 @@ static inline int aqw_thread_start(aqw_thread *thread, void *(*run)(void *), voi
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     return error;
 }
-/* A number that tells the threads that run at this moment apart. */
-static inline uint64_t aqw_thread_self(void) { return (uint64_t)(uintptr_t)pthread_self(); }
 static inline void aqw_thread_join(aqw_thread thread) { (void)pthread_join(thread, NULL); }
 
 /* Nanoseconds of a clock that nobody sets, for measuring. */
