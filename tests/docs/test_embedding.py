@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -109,6 +109,38 @@ def assert_kept(place: Path, client: Client) -> None:
     assert replayed(place / "queue").latest_sequence >= max(client.acknowledged)
     with aq.open(place / "queue") as queue:
         assert queue.recovery.is_clean
+
+
+def change_and_wait(place: Path, client: Client, before: int) -> int:
+    """Change a source until another worker answers: a reloader that has just begun takes the sources as it first finds them."""
+    is_over = threading.Event()
+
+    def change() -> None:
+        while True:
+            with (place / "opening.py").open("a") as source:
+                source.write("# change\n")
+            if is_over.wait(1):
+                return
+
+    changing = threading.Thread(target=change)
+    changing.start()
+    try:
+        return client.submit_until(lambda pid: pid != before)
+    finally:
+        is_over.set()
+        changing.join()
+
+
+def test_uvicorn_with_reload(place: Path) -> None:
+    client = Client(place / "s")
+    with server(place, "uvicorn", "asgi_app:app", "--uds", str(client.path), "--reload", "--reload-dir", str(place)):
+        before = client.submit()
+        for _ in range(2):
+            before = change_and_wait(place, client, before)
+        with suppress(ProcessLookupError):  # the last change may have ended it already
+            os.kill(before, signal.SIGKILL)
+        change_and_wait(place, client, before)
+    assert_kept(place, client)
 
 
 def test_gunicorn_that_reloads_and_loses_workers(place: Path) -> None:
