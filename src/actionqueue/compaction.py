@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import msgspec
@@ -111,7 +112,9 @@ class Compactor:
         self._owner: int | None = None  # the thread that is compacting
         self._process = os.getpid()
         self._progress: Progress | None = None
-        self._is_stopped = threading.Event()
+        # Not an Event, whose lock stays taken for good where a signal's handler raises between its lines.
+        self._is_stopped = False
+        self._wake: SimpleQueue[None] = SimpleQueue()
         self._mark = -recovery.bytes  # appended bytes at the last snapshot; what was there at the start counts too
         self._snapshot_sequence = recovery.snapshot_sequence
         self._snapshot_bytes = _size_of_snapshot(directory, recovery.snapshot_sequence)
@@ -129,8 +132,11 @@ class Compactor:
             threading.Thread(target=self._watch, name="actionqueue-compaction", daemon=True).start()
 
     def _watch(self) -> None:
-        while not self._is_stopped.wait(CHECK_SECONDS):
-            self.run_if_due()
+        while not self._is_stopped:
+            try:
+                self._wake.get(timeout=CHECK_SECONDS)
+            except Empty:
+                self.run_if_due()
 
     def run(self, *, drops_segments: bool, retention_seconds: int | None, progress: Progress | None) -> CompactionReport:
         """Make a snapshot, and drop what it makes superfluous if asked to. Waits for a compaction that is under way."""
@@ -190,7 +196,7 @@ class Compactor:
             self._ensure_running(progress)
 
     def _ensure_running(self, progress: Progress) -> None:
-        if self._is_stopped.is_set():
+        if self._is_stopped:
             raise ClosedError
         if progress.is_canceled:
             raise StoppedError
@@ -203,7 +209,7 @@ class Compactor:
                 return
             self.run(drops_segments=True, retention_seconds=policy.retention_seconds, progress=None)
         except ClosedError:
-            self._is_stopped.set()
+            self._is_stopped = True
         except (PoisonedError, StoppedError):
             pass  # whom it concerns was told
         except (ActionQueueError, MemoryError) as error:
@@ -250,7 +256,8 @@ class Compactor:
                 pass
 
     def _cancel(self) -> None:
-        self._is_stopped.set()
+        self._is_stopped = True
+        self._wake.put(None)
         progress = self._progress
         if progress is not None:
             progress.cancel()

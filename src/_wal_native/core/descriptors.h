@@ -1,8 +1,8 @@
 /* The descriptors that io_posix.c has open. A forked child closes its copies at once, whoever called fork and whatever the parent's other
  * threads were doing: a child must not keep a queue's lock, and has no use for the rest.
  *
- * This is kept for the process (for each copy of the core that is linked in), not for a log, because a fork is the process's. It is guarded by one mutex, which is held over single
- * calls of open and close, and by a fork. */
+ * This is kept for the process (for each copy of the core that is linked in), not for a log, because a fork is the process's. It is
+ * guarded by one mutex, which is held over single calls of open and close, and by a fork. */
 #ifndef AQW_DESCRIPTORS_H
 #define AQW_DESCRIPTORS_H
 

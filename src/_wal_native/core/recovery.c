@@ -303,11 +303,15 @@ static aqw_status open_segments(recovery *r, aqw_table *table) {
 static aqw_status open_log(recovery *r, aqw_table *table, aqw_log **log) {
     aqw_status status = aqw_directory_lock(r->io, r->directory, r->options->holder, &r->start.lock_handle, r->fault);
     if (status == AQW_OK) status = make_room(r);
-    if (status == AQW_OK) status = open_segments(r, table);
+    /* Before a segment is named, so that opening again and again on a full disk leaves nothing behind each time. */
+    if (status == AQW_OK) status = aqw_ring_prepare(r->io, r->directory, r->options->log.ring_size, &r->start.ring, r->fault);
+    if (status == AQW_OK) {
+        status = open_segments(r, table);
+        if (status != AQW_OK) aqw_ring_discard(r->io, r->directory, &r->start.ring);
+    }
     /* The last step: only now is anything replaced that was there before. */
     if (status == AQW_OK)
-        status = aqw_ring_create(r->io, r->directory, r->start.segment.place.log_uuid, r->options->log.ring_size,
-                                 r->start.last_sequence, &r->start.ring, r->fault);
+        status = aqw_ring_publish(r->io, r->directory, r->start.segment.place.log_uuid, r->start.last_sequence, &r->start.ring, r->fault);
     if (status != AQW_OK) {
         if (r->start.segment_handle >= 0) (void)r->io->close(r->io->context, r->start.segment_handle);
         if (r->start.lock_handle >= 0) (void)r->io->close(r->io->context, r->start.lock_handle);

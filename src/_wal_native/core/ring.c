@@ -12,6 +12,11 @@
 
 static const uint8_t magic[8] = {'A', 'Q', 'W', 'A', 'L', 'R', 'N', 'G'};
 
+typedef struct ring_names {
+    char path[AQW_PATH_SIZE_MAX + 16];
+    char temporary[AQW_PATH_SIZE_MAX + 16];
+} ring_names;
+
 static uint64_t slot_check(const uint8_t log_uuid[16], uint64_t sequence) {
     uint8_t bytes[24];
     memcpy(bytes, log_uuid, 16);
@@ -30,7 +35,7 @@ static uint64_t slot_read(const uint8_t from[16], const uint8_t log_uuid[16]) {
     return aqw_load_u64(from + 8) == slot_check(log_uuid, sequence) ? sequence : 0;
 }
 
-static int write_file(const aqw_io *io, int64_t handle, const uint8_t log_uuid[16], uint64_t size, uint64_t durable_sequence) {
+static int write_header(const aqw_io *io, int64_t handle, const uint8_t log_uuid[16], uint64_t size, uint64_t durable_sequence) {
     uint8_t header[AQW_RING_HEADER_SIZE] = {0}, slot[16];
     memcpy(header, magic, sizeof magic);
     aqw_store_u32(header + 8, AQW_FORMAT_VERSION);
@@ -39,56 +44,83 @@ static int write_file(const aqw_io *io, int64_t handle, const uint8_t log_uuid[1
     aqw_store_u64(header + 32, size);
     aqw_store_u32(header + 60, aqw_crc32c(header, 60));
     slot_write(slot, log_uuid, durable_sequence);
-    int error = aqw_io_write_zeros(io, handle, 0, AQW_RING_DATA + size);
-    if (error == 0) error = aqw_io_write_all(io, handle, 0, header, sizeof header);
+    int error = aqw_io_write_all(io, handle, 0, header, sizeof header);
     if (error == 0) error = aqw_io_write_all(io, handle, AQW_RING_SLOT_FIRST, slot, sizeof slot);
     return error == 0 ? aqw_io_sync(io, handle) : error;
 }
 
-aqw_status aqw_ring_create(const aqw_io *io, const char *directory, const uint8_t log_uuid[16], uint64_t size,
-                           uint64_t durable_sequence, aqw_ring *ring, aqw_fault *fault) {
-    char path[AQW_PATH_SIZE_MAX + 16], temporary[AQW_PATH_SIZE_MAX + 16];
+static aqw_status name_files(const char *directory, ring_names *names, aqw_fault *fault) {
+    if (aqw_path_join(names->path, sizeof names->path, directory, "ring") == AQW_OK &&
+        aqw_path_join(names->temporary, sizeof names->temporary, directory, "ring.tmp") == AQW_OK)
+        return AQW_OK;
+    return aqw_fault_set(fault, AQW_INVALID_ARGUMENT, directory);
+}
+
+aqw_status aqw_ring_prepare(const aqw_io *io, const char *directory, uint64_t size, aqw_ring *ring, aqw_fault *fault) {
+    ring_names names;
     memset(ring, 0, sizeof *ring);
     ring->handle = -1;
-    if (aqw_path_join(path, sizeof path, directory, "ring") != AQW_OK ||
-        aqw_path_join(temporary, sizeof temporary, directory, "ring.tmp") != AQW_OK)
-        return aqw_fault_set(fault, AQW_INVALID_ARGUMENT, directory);
-    int error = io->unlink(io->context, temporary);
-    if (error != 0 && error != ENOENT) return aqw_fault_io(fault, "unlink", temporary, error);
-    error = aqw_io_open(io, temporary, AQW_OPEN_WRITE | AQW_OPEN_CREATE, &ring->handle);
-    if (error != 0) return aqw_fault_io(fault, "create", temporary, error);
+    aqw_status status = name_files(directory, &names, fault);
+    if (status != AQW_OK) return status;
+    int error = io->unlink(io->context, names.temporary);
+    if (error != 0 && error != ENOENT) return aqw_fault_io(fault, "unlink", names.temporary, error);
+    error = aqw_io_open(io, names.temporary, AQW_OPEN_WRITE | AQW_OPEN_CREATE, &ring->handle);
+    if (error != 0) return aqw_fault_io(fault, "create", names.temporary, error);
+    ring->size = size;
+    error = aqw_io_write_zeros(io, ring->handle, 0, AQW_RING_DATA + size);
+    if (error == 0) return AQW_OK;
+    aqw_ring_discard(io, directory, ring);
+    return aqw_fault_io(fault, "write", names.temporary, error);
+}
+
+void aqw_ring_discard(const aqw_io *io, const char *directory, aqw_ring *ring) {
+    ring_names names;
+    aqw_fault unused;
+    aqw_ring_close(io, ring);
+    if (name_files(directory, &names, &unused) == AQW_OK) (void)io->unlink(io->context, names.temporary);
+}
+
+/* Private memory where the file can't be mapped. */
+static aqw_status map_data(const aqw_io *io, aqw_ring *ring, const char *path, aqw_fault *fault) {
+    if (io->map(io->context, ring->handle, (size_t)(AQW_RING_DATA + ring->size), &ring->mapping) == 0) {
+        ring->is_mapped = 1;
+        ring->data = (uint8_t *)ring->mapping + AQW_RING_DATA;
+        return AQW_OK;
+    }
+    ring->data = calloc(1, (size_t)ring->size);
+    return ring->data != NULL ? AQW_OK : aqw_fault_set(fault, AQW_NO_MEMORY, path);
+}
+
+aqw_status aqw_ring_publish(const aqw_io *io, const char *directory, const uint8_t log_uuid[16], uint64_t durable_sequence,
+                            aqw_ring *ring, aqw_fault *fault) {
+    ring_names names;
+    aqw_status status = name_files(directory, &names, fault);
     const char *operation = "write";
-    error = write_file(io, ring->handle, log_uuid, size, durable_sequence);
-    if (error == 0) {
-        /* Mapped before it gets its name, so that nothing is left half done where there is no memory either. */
-        operation = "map";
-        ring->size = size;
+    int error = 0;
+    if (status == AQW_OK) error = write_header(io, ring->handle, log_uuid, ring->size, durable_sequence);
+    if (status == AQW_OK && error == 0) {
         memcpy(ring->log_uuid, log_uuid, 16);
         ring->slot = 1;
-        if (io->map(io->context, ring->handle, (size_t)(AQW_RING_DATA + size), &ring->mapping) == 0) {
-            ring->is_mapped = 1;
-            ring->data = (uint8_t *)ring->mapping + AQW_RING_DATA;
-        } else {
-            ring->data = calloc(1, (size_t)size);
-            if (ring->data == NULL) {
-                aqw_ring_close(io, ring);
-                (void)io->unlink(io->context, temporary);
-                return aqw_fault_set(fault, AQW_NO_MEMORY, temporary);
-            }
-        }
+        /* Before it gets its name, so that nothing is left half done where there is no memory either. */
+        status = map_data(io, ring, names.temporary, fault);
     }
-    if (error == 0) {
+    if (status == AQW_OK && error == 0) {
         operation = "rename";
-        error = io->rename(io->context, temporary, path);
+        error = io->rename(io->context, names.temporary, names.path);
     }
-    if (error == 0) {
+    if (status == AQW_OK && error == 0) {
         operation = "sync directory";
         error = aqw_io_sync_directory(io, directory);
     }
-    if (error == 0) return AQW_OK;
-    aqw_ring_close(io, ring);
-    (void)io->unlink(io->context, temporary);
-    return aqw_fault_io(fault, operation, temporary, error);
+    if (status == AQW_OK && error == 0) return AQW_OK;
+    aqw_ring_discard(io, directory, ring);
+    return error == 0 ? status : aqw_fault_io(fault, operation, names.temporary, error);
+}
+
+aqw_status aqw_ring_create(const aqw_io *io, const char *directory, const uint8_t log_uuid[16], uint64_t size,
+                           uint64_t durable_sequence, aqw_ring *ring, aqw_fault *fault) {
+    aqw_status status = aqw_ring_prepare(io, directory, size, ring, fault);
+    return status == AQW_OK ? aqw_ring_publish(io, directory, log_uuid, durable_sequence, ring, fault) : status;
 }
 
 void aqw_ring_close(const aqw_io *io, aqw_ring *ring) {

@@ -30,8 +30,15 @@ typedef struct aqw_ring_image {
     uint8_t *data;              /* `size` bytes, malloc'd; NULL where absent */
 } aqw_ring_image;
 
-/* Makes a new ring file, synced, in the place of any old one, and maps it. Other failures than mapping leave the old
- * file in place. */
+/* Makes a file for a ring under another name, with all the space that it takes. */
+aqw_status aqw_ring_prepare(const aqw_io *io, const char *directory, uint64_t size, aqw_ring *ring, aqw_fault *fault);
+/* Gives a prepared ring its contents, syncs and maps it, and puts it in the place of any old one. Where this fails it is discarded, and
+ * the old file is in its place unless the directory's sync failed. A file that can't be mapped is no failure. */
+aqw_status aqw_ring_publish(const aqw_io *io, const char *directory, const uint8_t log_uuid[16], uint64_t durable_sequence,
+                            aqw_ring *ring, aqw_fault *fault);
+/* Closes a prepared ring and removes its file. */
+void aqw_ring_discard(const aqw_io *io, const char *directory, aqw_ring *ring);
+/* Prepares and publishes. */
 aqw_status aqw_ring_create(const aqw_io *io, const char *directory, const uint8_t log_uuid[16], uint64_t size,
                            uint64_t durable_sequence, aqw_ring *ring, aqw_fault *fault);
 void aqw_ring_close(const aqw_io *io, aqw_ring *ring);
