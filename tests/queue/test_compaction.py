@@ -468,10 +468,10 @@ def test_a_poisoned_handle_makes_no_snapshot(path: Path, caplog: pytest.LogCaptu
     def work() -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         queue = open_small(path, aq.CompactionPolicy(log_bytes=1))
-        queue._compactor._is_stopped.set()
+        queue._compactor._is_stopped = True
         queue.submit(task_create(), "immediate")
         poison(queue)
-        queue._compactor._is_stopped.clear()
+        queue._compactor._is_stopped = False
         for call in (queue.snapshot, queue.compact):
             with pytest.raises(aq.PoisonedError):
                 call()
@@ -653,7 +653,7 @@ def test_a_queue_that_nobody_refers_to_any_more_does_not_compact_on(
     if place == "compact":
         del queue
     else:
-        releaser = threading.Thread(target=lambda: (compactor._is_stopped.wait(WAIT_SECONDS), may_go.set()))
+        releaser = threading.Thread(target=lambda: (wait_for(lambda: compactor._is_stopped), may_go.set()))
         releaser.start()
         del queue
         releaser.join()
