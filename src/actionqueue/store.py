@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Any, Concatenate, Literal, NoReturn, ParamSpec, Self, TypeVar, overload
 
-from _wal_native.log import DEFAULT_RING_SIZE, DEFAULT_SEGMENT_SIZE, Log, open_log
+from _wal_native.lane import Lane
+from _wal_native.log import DEFAULT_RING_SIZE, DEFAULT_SEGMENT_SIZE, open_log
 from actionqueue.clock import now
 from actionqueue.commands import MutationCommand
 from actionqueue.compaction import CompactionPolicy, CompactionReport, Compactor, Progress, SnapshotReport
 from actionqueue.directory import holder_text, real_directory
 from actionqueue.errors import (
-    ActionQueueError,
     AppendError,
     ClosedError,
     ForkedError,
@@ -169,7 +169,7 @@ def _size(option: str, value: int) -> int:
     return size
 
 
-class ActionQueue:
+class ActionQueue(Lane):
     """An open queue: submits commands, and answers queries on what they add up to.
 
     Made by :func:`actionqueue.open`. Every method may be called from any thread. A command is validated, appended and applied under
@@ -192,15 +192,13 @@ class ActionQueue:
         compaction: CompactionPolicy | None,
     ) -> None:
         started = time.perf_counter()
-        self._unusable: ActionQueueError | None = ClosedError()
+        self._unusable = ClosedError()
         self._lane = threading.RLock()
-        self._in_lane = False
         self._durability = DurabilityPolicy(durability)
         if compaction is not None and not isinstance(compaction, CompactionPolicy):
             raise TypeError(f"compaction must be a CompactionPolicy or None, not {type(compaction).__name__}")
         self._path = real_directory(path)
         self._projection = Projection()
-        self._log: Log
         self._log, report = open_log(
             self._path,
             self._projection,
@@ -233,20 +231,8 @@ class ActionQueue:
 
     # --- Commands ----------------------------------------------------------------------------------------------------
 
-    def submit(self, command: MutationCommand, durability: DurabilityPolicy | str | None = None) -> MutationOutcome:
-        """Validate a command, append its event, apply it, and return the outcome once it is as durable as asked for.
-
-        Args:
-            command: The command. Its sequence None means the next one; a number must be exactly the next one.
-            durability: IMMEDIATE or DEFERRED; None means the queue's own.
-
-        Raises:
-            ValidationError: The command was refused; nothing has changed.
-            AppendError: The event was not appended, or (``written`` is unknown) the handle is poisoned.
-            PartialDurabilityError: The event was appended and applied but is not known to be durable; the handle is poisoned.
-            PoisonedError, ClosedError, ForkedError: The handle takes no commands; nothing has changed.
-        """
-        policy = self._durability if durability is None else DurabilityPolicy(durability)
+    def _submit(self, command: MutationCommand) -> int:
+        """Take a command through the lane, and return its sequence: one that needs I/O, that the rules refuse, or of a rare kind."""
         with self._lane:
             self._enter_lane()
             try:
@@ -256,9 +242,7 @@ class ActionQueue:
                 raise self._append_error(error) from error
             finally:
                 self._in_lane = False
-        if policy is IMMEDIATE:
-            self._wait_durable(sequence)
-        return MutationOutcome(sequence, applied_of(command))
+        return sequence
 
     def submit_many(
         self, commands: Iterable[MutationCommand], durability: DurabilityPolicy | str | None = None
@@ -292,7 +276,10 @@ class ActionQueue:
         self._wait_durable(None)
 
     def _enter_lane(self) -> None:
-        """Begin a call in the lane, whose lock is held, unless the handle is unusable or this thread is in it already."""
+        """Begin a call in the lane, whose lock is held, unless the handle is unusable or this thread is in it already.
+
+        No call comes after the assignment: an interrupt behind one would leave the lane taken.
+        """
         if self._in_lane:
             raise ReentrantCallError
         self._in_lane = True
@@ -305,7 +292,8 @@ class ActionQueue:
         log, projection = self._log, self._projection
         try:
             log.batch_begin()  # inside, so that an interrupt behind it undoes it
-            for index, command in enumerate(commands):
+            while (index := log.batch_extend(commands, len(outcomes), outcomes)) < len(commands):
+                command = commands[index]
                 try:
                     sequence = validate(command, projection)
                     log.batch_add(event_of(command, sequence))
