@@ -14,6 +14,8 @@ from typing import Any, Concatenate, Literal, NoReturn, ParamSpec, Self, TypeVar
 
 from _wal_native.lane import Lane
 from _wal_native.log import DEFAULT_RING_SIZE, DEFAULT_SEGMENT_SIZE, open_log
+from _wal_native.reader import LogFollower
+from _wal_native.snapshot import read_snapshot
 from actionqueue.clock import now
 from actionqueue.commands import MutationCommand
 from actionqueue.compaction import CompactionPolicy, CompactionReport, Compactor, Progress, SnapshotReport
@@ -45,6 +47,12 @@ IMMEDIATE = DurabilityPolicy.IMMEDIATE
 
 PURGE_ROWS = 2048
 """Rows that retention looks at while it holds the lane."""
+
+RENEWAL_ROWS_MIN = 1000
+"""Forgotten runs and tasks whose memory is not worth a renewal of the projection."""
+RENEWAL_EVENTS = 2000
+RENEWAL_ROUNDS_MAX = 20
+"""A renewal holds the lane for a sync and about so many events, unless submitters outrun so many attempts to come near them."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -210,6 +218,7 @@ class ActionQueue(Lane):
             holder=holder_text(),
         )
         self._log.own_table(self._lane)
+        self._forgotten_rows = 0  # since the projection was loaded
         self._recovery = RecoveryReport(**report, seconds=time.perf_counter() - started)
         self._compactor = Compactor(
             self._path,
@@ -218,6 +227,7 @@ class ActionQueue(Lane):
             appended_bytes=_method(self, ActionQueue._bytes_appended),
             purge=_method(self, ActionQueue._purge),
             sync=_method(self, ActionQueue.sync),
+            renew=_method(self, ActionQueue._renew),
         )
         # With the last reference to the queue, before its log is closed, and before the process ends: it must not go on behind that.
         self._finalizer = weakref.finalize(self, self._compactor.abandon)
@@ -381,11 +391,34 @@ class ActionQueue(Lane):
                 run_ids, task_ids, place = self._projection.find_finished(cutoff, PURGE_ROWS, place)
                 if run_ids or task_ids:
                     self._log.submit(RunsPurged(self.sequence + 1, tuple(run_ids), tuple(task_ids), now()))
+                    self._forgotten_rows += len(run_ids) + len(task_ids)
             except WriterError as error:
                 raise self._append_error(error) from error
             finally:
                 self._in_lane = False
         return len(run_ids), len(task_ids), place
+
+    def _renew(self, sequence: int) -> None:
+        """Go on with a projection that is loaded from a snapshot, where much was forgotten: it has no memory of that."""
+        counts = self._projection.counts()
+        if self._forgotten_rows < max(counts.runs + counts.tasks, RENEWAL_ROWS_MIN):
+            return
+        fresh = Projection()
+        read_snapshot(self._path, sequence, fresh)
+        follower = LogFollower(self._path, fresh.latest_sequence)
+        for _ in range(RENEWAL_ROUNDS_MAX):  # most of what came meanwhile, while submitters go on
+            self.sync()
+            if follower.replay(fresh, is_private=True) < RENEWAL_EVENTS:
+                break
+        with self._lane:
+            self._enter_lane()
+            try:
+                self._wait_durable(None)
+                follower.replay(fresh, is_private=True)
+                self._projection.take_over(fresh)
+                self._forgotten_rows = 0
+            finally:
+                self._in_lane = False
 
     def _bytes_appended(self) -> int:
         return int(self._log.stats()["appended_bytes"])
