@@ -18,7 +18,22 @@ from setuptools.command.build_ext import build_ext
 
 NATIVE = Path("src/_wal_native")
 CORE = NATIVE / "core"
-EXTENSIONS = ("codec", "fault", "fields", "ids", "log", "progress", "reader", "rules", "snapshot", "status", "table")
+EXTENSIONS = (
+    "arrays",
+    "buffers",
+    "codec",
+    "columns",
+    "fault",
+    "fields",
+    "ids",
+    "log",
+    "progress",
+    "reader",
+    "rules",
+    "snapshot",
+    "status",
+    "table",
+)
 
 
 def switch(name: str) -> bool:
