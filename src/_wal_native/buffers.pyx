@@ -41,10 +41,10 @@ cdef str format_of(const Py_buffer *view):
 
 
 cdef object shown(object value, const Py_buffer *view):
-    """What an error says of an array: not its items, which may be many."""
+    """What an error says of an array: not its items, which may be many. In a few words, for errors shorten values."""
     cdef object dtype = getattr(value, "dtype", None)
     shape = tuple([view.shape[i] for i in range(view.ndim)])
-    return f"{type(value).__name__} of {format_of(view) if dtype is None else dtype} with shape {shape}"
+    return f"{format_of(view) if dtype is None else dtype} of shape {shape}"
 
 
 cdef Buffer take(str owner, str argument, object value, str needed):
@@ -52,7 +52,7 @@ cdef Buffer take(str owner, str argument, object value, str needed):
     try:
         PyObject_GetBuffer(value, &buffer.view, PyBUF_FULL_RO)
     except (TypeError, ValueError, BufferError):
-        shown_value = value if getattr(value, "dtype", None) is None else f"{type(value).__name__} of {value.dtype}"
+        shown_value = value if getattr(value, "dtype", None) is None else f"{value.dtype} of shape {value.shape}"
         raise InvalidFieldTypeError(owner, argument, shown_value, f"must be {needed}") from None
     buffer.is_held = True
     return buffer
