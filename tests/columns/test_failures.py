@@ -231,33 +231,36 @@ def test_arrays_may_change_behind_the_call(queue: aq.ActionQueue) -> None:
 # --- Other threads ---------------------------------------------------------------------------------------------------
 
 
-def test_no_other_thread_sees_a_part_of_a_call(queue: aq.ActionQueue) -> None:
-    """Before each few rows a reader is let go; whatever it asks waits for the call's end, or is from before its beginning."""
+QUESTIONS: dict[str, Callable[[aq.Projection], int]] = {
+    "counts_by_state": lambda projection: projection.counts_by_state()[aq.RunState.READY],
+    "columns": lambda projection: int(np.count_nonzero(projection.columns().runs["state"])),
+    "the sequence of columns": lambda projection: projection.columns().sequence - 2 * COUNT,
+    "run_id_array": lambda projection: len(projection.run_id_array(aq.RunState.READY)),
+    "run_ids": lambda projection: len(projection.run_ids(aq.RunState.READY)),
+}
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_no_other_thread_sees_a_part_of_a_call(queue: aq.ActionQueue, name: str) -> None:
+    """A thread that asks while a call is under way gets its answer when that is over."""
     run_ids = queue.projection.run_id_array()
-    seen: list[tuple[int, ...]] = []
-    is_going = threading.Semaphore(0)
-    is_over = threading.Event()
+    answers: list[int] = []
+    askers: list[threading.Thread] = []
 
-    def read() -> None:
-        while not is_over.is_set():
-            is_going.acquire()
-            counts = queue.projection.counts_by_state()
-            columns = queue.projection.columns()
-            states = np.bincount(columns.runs["state"], minlength=9)
-            ids = [len(queue.projection.run_id_array(state)) for state in (aq.RunState.SCHEDULED, aq.RunState.READY)]
-            seen.extend([tuple(counts.values())[:2], tuple(states[:2].tolist()), tuple(ids)])
-            assert columns.sequence in {2 * COUNT, 3 * COUNT}
-            assert len(queue.projection.run_ids(aq.RunState.READY)) in {0, COUNT}
+    def ask(is_asking: threading.Event) -> None:
+        is_asking.set()  # whoever waits for this needs the GIL to go on, so the question comes first
+        answers.append(QUESTIONS[name](queue.projection))
 
-    reader = threading.Thread(target=read)
-    reader.start()
-    submit(queue, transitions(run_ids, 0, 1, 1), lambda _turn: is_going.release())
-    is_over.set()
-    is_going.release()
-    reader.join()
-    # Each question is answered at a moment of its own, and the last one is two questions.
-    assert set(seen) <= {(COUNT, 0), (0, COUNT), (COUNT, COUNT)}
-    assert seen[-1] == (0, COUNT)
+    def happens(_turn: int) -> None:
+        is_asking = threading.Event()
+        askers.append(threading.Thread(target=ask, args=(is_asking,)))
+        askers[-1].start()
+        is_asking.wait()
+
+    submit(queue, transitions(run_ids, 0, 1, 1), happens)
+    for asker in askers:
+        asker.join()
+    assert answers == [COUNT] * 7
 
 
 def test_calls_of_many_threads_stay_whole(queue: aq.ActionQueue) -> None:

@@ -102,12 +102,12 @@ def test_arrays_say_what_the_queries_say(seed: int, tmp_path: Path) -> None:
 def test_what_was_purged_is_left_out() -> None:
     with small_queue() as queue:
         run_ids = [add_run(queue, state) for state in ("running", "completed", "ready", "canceled", "running")]
-        queue.submit(aq.AttemptStartCommand(None, run_ids[0], aq.AttemptId(), 1))
         attempt_ids = aq.columns.new_ids(aq.AttemptId, 1)
         last = aq.columns.id_array(run_ids[4:])
         queue.submit_attempt_starts(last, attempt_ids, 1)
         queue.submit_attempt_finishes(last, attempt_ids, "failure", 1, errors="broken")
         queue.submit_transitions(last, "running", "failed", 2)
+        queue.submit(aq.AttemptStartCommand(None, run_ids[0], aq.AttemptId(), 1))
         queue.compact(retention_seconds=0)
         columns = queue.projection.columns()
         assert aq.columns.ids_from_array(columns.runs["run_id"].copy(), aq.RunId) == [run_ids[0], run_ids[2]]

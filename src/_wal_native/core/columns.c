@@ -271,7 +271,7 @@ static int is_refusal(aqw_status status, uint64_t payload_size) {
     return (status >= AQW_REFUSED_SEQUENCE && status <= AQW_REFUSED_LAST) || (status == AQW_TOO_LARGE && payload_size > 0);
 }
 
-aqw_status aqw_columns_add(const aqw_columns *columns, uint32_t end, aqw_table *table, aqw_batch *batch, aqw_columns_walk *walk) {
+static aqw_status add_rows(const aqw_columns *columns, uint32_t end, aqw_table *table, aqw_batch *batch, aqw_columns_walk *walk) {
     lookahead ahead;
     aqw_event event;
     look_ahead_first(&ahead, columns, table, walk->next, end);
@@ -279,6 +279,7 @@ aqw_status aqw_columns_add(const aqw_columns *columns, uint32_t end, aqw_table *
         uint32_t row = walk->next;
         uint64_t payload_size = 0;
         look_ahead(&ahead, columns, table, row, end);
+        aqw_table_expect_run(table, ahead.runs[row % AHEAD_SLOTS]);
         aqw_status status = fill(columns, row, &event);
         if (status != AQW_OK) return status;
         status = add_event(table, batch, &event, &payload_size);
@@ -290,4 +291,10 @@ aqw_status aqw_columns_add(const aqw_columns *columns, uint32_t end, aqw_table *
         if (walk->stops) break;
     }
     return AQW_OK;
+}
+
+aqw_status aqw_columns_add(const aqw_columns *columns, uint32_t end, aqw_table *table, aqw_batch *batch, aqw_columns_walk *walk) {
+    aqw_status status = add_rows(columns, end, table, batch, walk);
+    aqw_table_expect_run(table, 0);
+    return status;
 }

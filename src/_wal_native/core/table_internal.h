@@ -243,6 +243,7 @@ struct aqw_table {
     aqw_map maps[AQW_ROW_KIND_COUNT];       /* unused for kinds without a key */
     aqw_arena arena;
     aqw_undo undo;
+    uint32_t expected_run;      /* the row that is likely asked for next, or 0 (table_prefetch.h) */
 };
 
 static inline void *aqw_row_at(const aqw_table *table, int kind, uint32_t row) { return aqw_rows_at(&table->rows[kind], row); }

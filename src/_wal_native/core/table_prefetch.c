@@ -45,3 +45,5 @@ void aqw_table_prefetch_links(const aqw_table *table, uint32_t row, uint8_t even
     default: break;
     }
 }
+
+void aqw_table_expect_run(aqw_table *table, uint32_t row) { table->expected_run = row; }

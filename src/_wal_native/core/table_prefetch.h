@@ -14,5 +14,7 @@ uint64_t aqw_table_prefetch_entry(const aqw_table *table, const uint8_t run_id[1
 uint32_t aqw_table_prefetch_run(const aqw_table *table, uint64_t hash);
 /* Fetches what an event of this kind changes besides the row. `row` is what the step before returned. */
 void aqw_table_prefetch_links(const aqw_table *table, uint32_t row, uint8_t event_kind);
+/* At the run's turn: lets lookups try this row before the index. 0: none, which is how a walk must leave the table. */
+void aqw_table_expect_run(aqw_table *table, uint32_t row);
 
 #endif
