@@ -26,7 +26,9 @@ EXTENSIONS = (
     "fault",
     "fields",
     "ids",
+    "lane",
     "log",
+    "outcome",
     "progress",
     "reader",
     "rules",
@@ -95,7 +97,7 @@ extensions = [
         extra_compile_args=COMPILE_ARGS,
         extra_link_args=LINK_ARGS,
         libraries=LIBRARIES,
-        depends=sorted(str(path) for path in CORE.glob("*.[ch]")),
+        depends=sorted(str(path) for path in [*CORE.glob("*.[ch]"), *NATIVE.glob("*.pxi")]),
     )
     for name in EXTENSIONS
 ]

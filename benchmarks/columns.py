@@ -1,4 +1,4 @@
-"""What a row costs: as an array's row, as a command of submit_many, and as a single submit; and what it costs to read the projection as arrays.
+"""What a row costs: as an array's row, as a command of submit_many, as a single submit; and what it costs to read the projection as arrays.
 
 Each round measures every way once, in an order of its own, on queues with the same runs; printed are the medians over the rounds with their
 spread, and the ratios within each round, which is what can be compared between machines. Every row is Deferred: it survives a killed

@@ -151,7 +151,7 @@ def append_rows(log: Log, rows: Rows, *, stops: bool) -> ColumnOutcome:
 
     Raises what appending a batch does, and with ``stops`` the ValidationError of the first row that is refused.
     """
-    first_sequence = log.last_sequence + 1
+    first_sequence = log.table.latest_sequence + 1
     try:
         log.batch_begin()  # inside, so that an interrupt behind it undoes it
         while rows.add_to(log, ROWS_AT_ONCE, stops):

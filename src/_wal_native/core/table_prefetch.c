@@ -12,8 +12,7 @@
 
 uint64_t aqw_table_prefetch_entry(const aqw_table *table, const uint8_t run_id[16]) {
     uint64_t hash = aqw_hash_id(&table->hash_key, run_id);
-    const aqw_map_store *store = &table->maps[AQW_ROW_RUN].current;
-    if (store->bucket_count) PREFETCH(&store->buckets[(uint32_t)hash & (store->bucket_count - 1)]);
+    aqw_map_fetch(&table->maps[AQW_ROW_RUN], hash);
     return hash;
 }
 
