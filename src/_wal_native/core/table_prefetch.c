@@ -22,8 +22,9 @@ uint32_t aqw_table_prefetch_run(const aqw_table *table, uint64_t hash) {
     uint32_t row = aqw_map_next(&table->maps[AQW_ROW_RUN], &probe);
     if (!row) return 0;
     const uint8_t *run = aqw_row_at(table, AQW_ROW_RUN, row);
-    PREFETCH(run);
-    PREFETCH(run + CACHE_LINE);     /* a row takes more than a line, and begins anywhere in one */
+    PREFETCH(run);      /* a row begins anywhere in a line, and may end in the third */
+    PREFETCH(run + CACHE_LINE);
+    PREFETCH(run + sizeof(aqw_run_row) - 1);
     return row;
 }
 
