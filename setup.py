@@ -18,7 +18,24 @@ from setuptools.command.build_ext import build_ext
 
 NATIVE = Path("src/_wal_native")
 CORE = NATIVE / "core"
-EXTENSIONS = ("codec", "fault", "fields", "ids", "lane", "log", "outcome", "progress", "reader", "rules", "snapshot", "status", "table")
+EXTENSIONS = (
+    "arrays",
+    "buffers",
+    "codec",
+    "columns",
+    "fault",
+    "fields",
+    "ids",
+    "lane",
+    "log",
+    "outcome",
+    "progress",
+    "reader",
+    "rules",
+    "snapshot",
+    "status",
+    "table",
+)
 
 
 def switch(name: str) -> bool:

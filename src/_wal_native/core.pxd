@@ -1,6 +1,6 @@
 """The C surface, declared once: one section a header, in the order in which the headers include each other."""
 
-from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 
 cdef extern from "core/limits.h" nogil:
@@ -858,3 +858,99 @@ cdef extern from "core/recovery.h" nogil:
 
     aqw_status aqw_recover(const aqw_io *io, const char *directory, const aqw_recovery_options *options, aqw_table *table,
                            aqw_log **log, aqw_recovery_report *report, aqw_fault *fault)
+
+
+cdef extern from "core/columns.h" nogil:
+    ctypedef struct aqw_column:
+        const uint8_t *data
+        uint32_t step
+
+    ctypedef struct aqw_byte_column:
+        const uint8_t *data
+        uint64_t size
+        const uint8_t *offsets
+        uint32_t offset_size
+
+    ctypedef struct aqw_columns:
+        uint8_t kind
+        uint32_t count
+        aqw_column run_ids
+        aqw_column timestamps
+        aqw_column previous_states
+        aqw_column new_states
+        aqw_column expiries
+        aqw_column attempt_ids
+        aqw_column results
+        aqw_byte_column owners
+        aqw_byte_column outputs
+        aqw_byte_column errors
+
+    ctypedef struct aqw_column_fault:
+        const char *column
+        const char *reason
+        uint32_t row
+        uint64_t value
+
+    ctypedef struct aqw_refused_row:
+        uint32_t row
+        uint16_t status
+        uint8_t state
+        uint8_t has_active_attempt
+        uint8_t previous_state
+        uint8_t new_state
+        uint8_t has_lease
+        uint8_t run_id[16]
+        uint8_t attempt_id[16]
+        uint8_t active_attempt_id[16]
+        uint64_t expiry
+        uint64_t lease_expiry
+        uint64_t payload_size
+
+    ctypedef struct aqw_columns_walk:
+        uint32_t next
+        int stops
+        aqw_refused_row *refused
+        uint32_t refused_count
+        uint64_t batch_size
+
+    aqw_status aqw_columns_check(const aqw_columns *columns, aqw_column_fault *fault)
+    aqw_status aqw_columns_add(const aqw_columns *columns, uint32_t end, aqw_table *table, aqw_batch *batch, aqw_columns_walk *walk)
+
+
+cdef extern from "core/table_columns.h" nogil:
+    ctypedef struct aqw_run_record:
+        uint8_t run_id[16]
+        uint8_t task_id[16]
+        uint8_t active_attempt_id[16]
+        uint64_t created_at
+        uint64_t scheduled_at
+        uint64_t last_state_change_at
+        uint64_t lease_expiry
+        uint64_t lease_acquired_at
+        uint64_t lease_updated_at
+        int32_t effective_priority
+        uint32_t attempt_count
+        uint8_t state
+        uint8_t has_active_attempt
+        uint8_t has_lease
+
+    ctypedef struct aqw_task_record:
+        uint8_t task_id[16]
+        uint64_t created_at
+        uint64_t canceled_at
+        uint32_t run_count
+        uint8_t is_canceled
+
+    ctypedef struct aqw_attempt_record:
+        uint8_t attempt_id[16]
+        uint8_t run_id[16]
+        uint64_t started_at
+        uint64_t finished_at
+        uint32_t detail_size
+        uint8_t result
+        uint8_t is_finished
+
+    uint32_t aqw_table_copy_runs(const aqw_table *table, aqw_run_record *to, uint32_t capacity)
+    uint32_t aqw_table_copy_tasks(const aqw_table *table, aqw_task_record *to, uint32_t capacity)
+    uint32_t aqw_table_copy_attempts(const aqw_table *table, aqw_attempt_record *to, uint32_t capacity)
+    uint32_t aqw_table_copy_run_ids(const aqw_table *table, uint8_t state, uint8_t *to, uint32_t capacity)

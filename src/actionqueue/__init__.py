@@ -12,6 +12,7 @@ from actionqueue import (
     authority,
     budget,
     clock,
+    columns,
     commands,
     compaction,
     damage,
@@ -33,6 +34,7 @@ from actionqueue.actor import *
 from actionqueue.authority import *
 from actionqueue.budget import *
 from actionqueue.clock import *
+from actionqueue.columns import *
 from actionqueue.commands import *
 from actionqueue.compaction import *
 from actionqueue.damage import *
@@ -58,6 +60,7 @@ __all__ += actor.__all__
 __all__ += authority.__all__
 __all__ += budget.__all__
 __all__ += clock.__all__
+__all__ += columns.__all__
 __all__ += commands.__all__
 __all__ += compaction.__all__
 __all__ += damage.__all__

@@ -6,18 +6,25 @@ list, empty where there are none. An argument of the wrong type is a TypeError t
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
 from _wal_native.codec import task_spec_from_bytes
 from _wal_native.table import StateTable
 from actionqueue.actor import ActorRegistration
 from actionqueue.budget import BudgetDimension
+from actionqueue.columns import ProjectionColumns, read_columns, read_run_id_array
 from actionqueue.ids import ActorId, AttemptId, LedgerEntryId, RunId, SubscriptionId, TaskId, TenantId
 from actionqueue.platform import Capability, Role
 from actionqueue.run import RunInstance
 from actionqueue.states import AttemptResultKind, RunState
 from actionqueue.subscription import EventFilter
 from actionqueue.task import TaskSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 __all__ = [
     "ActorRecord",
@@ -233,6 +240,10 @@ class Projection(StateTable):
         """Return the runs in a state, or all runs, in the order in which they were created."""
         return self.read_run_ids(state)
 
+    def run_id_array(self, state: RunState | None = None) -> NDArray[np.void]:
+        """Return the same as a read-only V16 array, which costs no Python object a run. Raises ImportError without NumPy."""
+        return read_run_id_array(self, state)
+
     def runs_of_task(self, task_id: TaskId) -> list[RunInstance]:
         """Return the task's runs in the order of their identifiers."""
         return [RunInstance(*fields) for fields in sorted(self.read_runs_of_task(task_id))]
@@ -341,6 +352,13 @@ class Projection(StateTable):
     def engine(self) -> EngineStatus:
         """Whether the engine is paused, and since when."""
         return EngineStatus(*self.read_engine())
+
+    def columns(self) -> ProjectionColumns:
+        """Return tasks, runs and attempts at this moment as read-only structured arrays.
+
+        One copy in memory, no Python object a row; other threads wait while it is made. Raises ImportError without NumPy, MemoryError.
+        """
+        return read_columns(self)
 
     def counts(self) -> ProjectionCounts:
         """Return how many there are of each kind."""

@@ -12,11 +12,13 @@ from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Any, Concatenate, Literal, NoReturn, ParamSpec, Self, TypeVar, overload
 
+from _wal_native.columns import Rows, attempt_finishes, attempt_starts, lease_heartbeats, transitions
 from _wal_native.lane import Lane
 from _wal_native.log import DEFAULT_RING_SIZE, DEFAULT_SEGMENT_SIZE, open_log
 from _wal_native.reader import LogFollower
 from _wal_native.snapshot import read_snapshot
 from actionqueue.clock import now
+from actionqueue.columns import ColumnOutcome, append_rows, stops_at_refusal
 from actionqueue.commands import MutationCommand
 from actionqueue.compaction import CompactionPolicy, CompactionReport, Compactor, Progress, SnapshotReport
 from actionqueue.directory import holder_text, real_directory
@@ -280,6 +282,99 @@ class ActionQueue(Lane):
         """Return a context manager that collects commands and submits them as one when its block ends without an exception."""
         return Batch(self, durability)
 
+    def submit_transitions(
+        self,
+        run_ids: Any,
+        previous_states: Any,
+        new_states: Any,
+        timestamps: Any,
+        *,
+        on_refusal: Literal["raise", "report"] = "raise",
+        durability: DurabilityPolicy | str | None = None,
+    ) -> ColumnOutcome:
+        """Submit a RunStateTransitionCommand for each row of arrays, in one call, one append and one sync.
+
+        Each row is validated against the state that those before it leave, by the rules of single commands. What is accepted is one
+        batch: a crash leaves all of it or none. There is no Python object a row, and no other thread sees a part of it.
+
+        Args:
+            run_ids: V16, or uint8 of shape (n, 16); at most ``actionqueue.limits.BATCH_COUNT_MAX`` rows.
+            previous_states: uint8 codes in the order of RunState; or one state, its name or its code, for all rows.
+            new_states: The same.
+            timestamps: uint64, Unix seconds; or one number for all rows.
+            on_refusal: "raise": all rows or none. "report": a refused row changes nothing and is told of in the outcome; the others go on.
+            durability: IMMEDIATE or DEFERRED; None means the queue's own.
+
+        Raises:
+            InvalidFieldError: An array has the wrong type or shape, or a value that no command could have, or changes meanwhile; nothing
+                has changed.
+            ValidationError: A row was refused (``batch_index`` says which), or the rows take more than ``BATCH_SIZE_MAX`` bytes in the log;
+                nothing has changed.
+            AppendError, PartialDurabilityError, PoisonedError, ClosedError, ForkedError: As in :meth:`submit`.
+        """
+        return self._submit_rows(transitions(run_ids, previous_states, new_states, timestamps), on_refusal, durability)
+
+    def submit_lease_heartbeats(
+        self,
+        run_ids: Any,
+        owners: Any,
+        expiries: Any,
+        timestamps: Any,
+        *,
+        on_refusal: Literal["raise", "report"] = "raise",
+        durability: DurabilityPolicy | str | None = None,
+    ) -> ColumnOutcome:
+        """Submit a LeaseHeartbeatCommand for each row. See :meth:`submit_transitions`.
+
+        Args:
+            run_ids: As there.
+            owners: One str (or its UTF-8 bytes) for all rows; or a pair of arrays as :func:`actionqueue.offsets_and_data` makes them.
+            expiries: uint64, Unix seconds; or one number for all rows.
+            timestamps: The same.
+            on_refusal: As there.
+            durability: As there.
+        """
+        return self._submit_rows(lease_heartbeats(run_ids, owners, expiries, timestamps), on_refusal, durability)
+
+    def submit_attempt_starts(
+        self,
+        run_ids: Any,
+        attempt_ids: Any,
+        timestamps: Any,
+        *,
+        on_refusal: Literal["raise", "report"] = "raise",
+        durability: DurabilityPolicy | str | None = None,
+    ) -> ColumnOutcome:
+        """Submit an AttemptStartCommand for each row. See :meth:`submit_transitions`; attempt_ids are arrays like run_ids."""
+        return self._submit_rows(attempt_starts(run_ids, attempt_ids, timestamps), on_refusal, durability)
+
+    def submit_attempt_finishes(
+        self,
+        run_ids: Any,
+        attempt_ids: Any,
+        results: Any,
+        timestamps: Any,
+        *,
+        outputs: Any = None,
+        errors: Any = None,
+        on_refusal: Literal["raise", "report"] = "raise",
+        durability: DurabilityPolicy | str | None = None,
+    ) -> ColumnOutcome:
+        """Submit an AttemptFinishCommand for each row. See :meth:`submit_transitions`.
+
+        Args:
+            run_ids: As there.
+            attempt_ids: An array like run_ids.
+            results: uint8 codes in the order of AttemptResultKind; or one kind, its name or its code, for all rows.
+            timestamps: As there.
+            outputs: What attempts that succeed or suspend leave behind: one bytes for all of these rows; or a pair of arrays as
+                :func:`actionqueue.offsets_and_data` makes them, empty for the rows without output. None: no row has any.
+            errors: The same for attempts that fail or time out, as str or UTF-8 bytes. Such rows need one, though it may be empty.
+            on_refusal: As there.
+            durability: As there.
+        """
+        return self._submit_rows(attempt_finishes(run_ids, attempt_ids, results, timestamps, outputs, errors), on_refusal, durability)
+
     def sync(self) -> None:
         """Return when every command submitted so far is on stable storage."""
         self._ensure_usable()
@@ -315,6 +410,21 @@ class ActionQueue(Lane):
             log.batch_rollback()
             raise
         return outcomes
+
+    def _submit_rows(self, rows: Rows, on_refusal: str, durability: DurabilityPolicy | str | None) -> ColumnOutcome:
+        policy = self._durability if durability is None else DurabilityPolicy(durability)
+        stops = stops_at_refusal(on_refusal)
+        with self._lane:
+            self._enter_lane()
+            try:
+                outcome = append_rows(self._log, rows, stops=stops)
+            except WriterError as error:
+                raise self._append_error(error) from error
+            finally:
+                self._in_lane = False
+        if outcome.count and policy is IMMEDIATE:
+            self._wait_durable(outcome.last_sequence)
+        return outcome
 
     def _append_error(self, error: WriterError) -> AppendError:
         appended = AppendError(error)

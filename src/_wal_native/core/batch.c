@@ -68,6 +68,11 @@ aqw_status aqw_batch_add(aqw_batch *batch, const aqw_event *event) {
     return finish(batch, event->sequence, event->kind, used);
 }
 
+void aqw_batch_take_back(aqw_batch *batch, size_t size) {
+    batch->size = size;
+    batch->count--;
+}
+
 aqw_status aqw_batch_add_payload(aqw_batch *batch, uint64_t sequence, uint8_t kind, const uint8_t *payload, uint32_t size) {
     if (!is_next(batch, sequence)) return AQW_REFUSED_SEQUENCE;
     if (size > AQW_PAYLOAD_SIZE_MAX) return AQW_TOO_LARGE;

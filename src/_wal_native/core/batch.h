@@ -26,6 +26,8 @@ void aqw_batch_reset(aqw_batch *batch);
 /* Adds an event. AQW_REFUSED_SEQUENCE where its sequence is not the next, AQW_TOO_LARGE over a limit of limits.h,
  * AQW_MALFORMED_EVENT, AQW_NO_MEMORY; the batch is unchanged then. */
 aqw_status aqw_batch_add(aqw_batch *batch, const aqw_event *event);
+/* Takes the last record out again; `size` is what the batch's size was before it was added. */
+void aqw_batch_take_back(aqw_batch *batch, size_t size);
 /* Adds a payload that is already encoded (recovery copies records with it). */
 aqw_status aqw_batch_add_payload(aqw_batch *batch, uint64_t sequence, uint8_t kind, const uint8_t *payload, uint32_t size);
 

@@ -8,7 +8,7 @@
 #include "table_internal.h"
 
 #define ARENA_CHUNK_SIZE 65536u
-#define UNDO_CHUNK_SIZE 4096u
+#define UNDO_CHUNK_SIZE 65536u       /* a batch of many rows takes about 150 bytes a row */
 
 _Static_assert(sizeof(aqw_task_row) <= 64, "task row");
 _Static_assert(sizeof(aqw_run_row) <= 88, "run row");

@@ -196,7 +196,15 @@ uint32_t aqw_table_find_task(const aqw_table *table, const uint8_t task_id[16]) 
     return find_id(table, AQW_ROW_TASK, task_id);
 }
 
+/* 1 where the expected run is this one; it may have been dropped or purged since. */
+static int is_expected_run(const aqw_table *table, const uint8_t run_id[16]) {
+    uint32_t row = table->expected_run;
+    if (!row || row > table->rows[AQW_ROW_RUN].count) return 0;
+    return aqw_id_equal(aqw_run_at(table, row)->run_id, run_id) && !aqw_run_at(table, row)->is_purged;
+}
+
 uint32_t aqw_table_find_run(const aqw_table *table, const uint8_t run_id[16]) {
+    if (is_expected_run(table, run_id)) return table->expected_run;
     return find_id(table, AQW_ROW_RUN, run_id);
 }
 

@@ -1,0 +1,235 @@
+"""What a row costs: as an array's row, as a command of submit_many, as a single submit; and what it costs to read the projection as arrays.
+
+Each round measures every way once, in an order of its own, on queues with the same runs; printed are the medians over the rounds with their
+spread, and the ratios within each round, which is what can be compared between machines. Every row is Deferred: it survives a killed
+process, and is on the disk after the next sync, which is not part of the times. A row is a state transition, a lease heartbeat, an attempt
+start or an attempt finish; ids, arrays and commands are made before the clock runs, but for one way that says otherwise.
+
+    python benchmarks/columns.py --rows 100000 --rounds 7
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import actionqueue as aq
+
+BATCH = 1000
+ROWS_BY_COMMAND_MAX = 50_000
+"""Rows that are submitted as commands in a round: enough for a median, without waiting for the slow ways."""
+
+Work = Callable[[aq.ActionQueue], int]
+"""Something to measure; it returns how many rows it was."""
+
+
+class Rows:
+    """The same rows of each kind, as arrays and as commands."""
+
+    def __init__(self, queue: aq.ActionQueue, seed: int) -> None:
+        shuffled = np.random.default_rng(seed).permutation(queue.projection.run_id_array())
+        self.run_ids = np.ascontiguousarray(shuffled)
+        self.attempt_ids = aq.columns.new_ids(aq.AttemptId, len(self.run_ids))
+        self.times = np.full(len(self.run_ids), 1_800_000_000, np.uint64)
+        few = min(len(self.run_ids), ROWS_BY_COMMAND_MAX)
+        self.runs = aq.columns.ids_from_array(np.ascontiguousarray(self.run_ids[:few]), aq.RunId)
+        self.attempts = aq.columns.ids_from_array(np.ascontiguousarray(self.attempt_ids[:few]), aq.AttemptId)
+
+
+def fill(path: Path, runs: int, *, until: str) -> aq.ActionQueue:
+    """Make a queue with so many runs: scheduled, or running with a lease."""
+    queue = aq.open(path, durability="deferred", compaction=None)
+    for begin in range(0, runs, BATCH):
+        commands: list[aq.MutationCommand] = []
+        for _ in range(min(BATCH, runs - begin)):
+            task = aq.TaskSpec(payload=b"p" * 100)
+            run = aq.RunInstance.scheduled(task.id, scheduled_at=1, created_at=1)
+            commands += [aq.TaskCreateCommand(None, task, 1), aq.RunCreateCommand(None, run)]
+            if until == "running":
+                commands.append(aq.RunStateTransitionCommand(None, run.id, "scheduled", "ready", 1))
+                commands.append(aq.LeaseAcquireCommand(None, run.id, "worker-1", 1, 1))
+        queue.submit_many(commands)
+    if until == "running":
+        run_ids = queue.projection.run_id_array()
+        for previous, new in (("ready", "leased"), ("leased", "running")):
+            for begin in range(0, runs, 100_000):
+                queue.submit_transitions(run_ids[begin : begin + 100_000], previous, new, 1)
+    return queue
+
+
+# --- The kinds of rows -----------------------------------------------------------------------------------------------
+
+
+def transition(rows: Rows) -> tuple[Callable[[aq.ActionQueue, slice], Any], list[aq.MutationCommand]]:
+    """Return the call for arrays, and the commands."""
+    return (
+        lambda queue, part: queue.submit_transitions(rows.run_ids[part], "scheduled", "ready", rows.times[part]),
+        [aq.RunStateTransitionCommand(None, run_id, "scheduled", "ready", 1_800_000_000) for run_id in rows.runs],
+    )
+
+
+def heartbeat(rows: Rows) -> tuple[Callable[[aq.ActionQueue, slice], Any], list[aq.MutationCommand]]:
+    """Return the call for arrays, and the commands."""
+    return (
+        lambda queue, part: queue.submit_lease_heartbeats(rows.run_ids[part], "worker-1", 1_800_000_060, rows.times[part]),
+        [aq.LeaseHeartbeatCommand(None, run_id, "worker-1", 1_800_000_060, 1_800_000_000) for run_id in rows.runs],
+    )
+
+
+def start(rows: Rows) -> tuple[Callable[[aq.ActionQueue, slice], Any], list[aq.MutationCommand]]:
+    """Return the call for arrays, and the commands."""
+    pairs = zip(rows.runs, rows.attempts, strict=True)
+    return (
+        lambda queue, part: queue.submit_attempt_starts(rows.run_ids[part], rows.attempt_ids[part], rows.times[part]),
+        [aq.AttemptStartCommand(None, run_id, attempt_id, 1_800_000_000) for run_id, attempt_id in pairs],
+    )
+
+
+def finish(rows: Rows) -> tuple[Callable[[aq.ActionQueue, slice], Any], list[aq.MutationCommand]]:
+    """Return the call for arrays, and the commands. The runs must have the attempts."""
+    outcome = aq.AttemptOutcome.success(b"o" * 32)
+    pairs = zip(rows.runs, rows.attempts, strict=True)
+
+    def submit(queue: aq.ActionQueue, part: slice) -> Any:
+        return queue.submit_attempt_finishes(rows.run_ids[part], rows.attempt_ids[part], "success", rows.times[part], outputs=b"o" * 32)
+
+    return submit, [aq.AttemptFinishCommand(None, run_id, attempt_id, outcome, 1_800_000_000) for run_id, attempt_id in pairs]
+
+
+KINDS: dict[str, tuple[Callable[[Rows], tuple[Any, list[aq.MutationCommand]]], str]] = {
+    "transition": (transition, "scheduled"),
+    "heartbeat": (heartbeat, "running"),
+    "attempt start": (start, "running"),
+    "attempt finish": (finish, "running"),
+}
+
+# --- The ways --------------------------------------------------------------------------------------------------------
+
+
+def by_columns(submit: Callable[[aq.ActionQueue, slice], Any], count: int, rows_a_call: int) -> Work:
+    """Submit arrays."""
+
+    def work(queue: aq.ActionQueue) -> int:
+        for begin in range(0, count, rows_a_call):
+            submit(queue, slice(begin, begin + rows_a_call))
+        return count
+
+    return work
+
+
+def by_batches(commands: list[aq.MutationCommand]) -> Work:
+    """Submit commands that were made before, in batches."""
+
+    def work(queue: aq.ActionQueue) -> int:
+        for begin in range(0, len(commands), BATCH):
+            queue.submit_many(commands[begin : begin + BATCH])
+        return len(commands)
+
+    return work
+
+
+def one_by_one(commands: list[aq.MutationCommand]) -> Work:
+    """Submit commands that were made before, one a call."""
+
+    def work(queue: aq.ActionQueue) -> int:
+        for command in commands:
+            queue.submit(command)
+        return len(commands)
+
+    return work
+
+
+def read_columns(queue: aq.ActionQueue) -> int:
+    """Read the whole projection as arrays."""
+    return len(queue.projection.columns().runs)
+
+
+def read_objects(queue: aq.ActionQueue) -> int:
+    """Read the same of the runs as objects, one query a run."""
+    projection = queue.projection
+    run_ids = projection.run_ids()[:ROWS_BY_COMMAND_MAX]
+    for run_id in run_ids:
+        projection.run(run_id)
+        projection.lease(run_id)
+    return len(run_ids)
+
+
+def nanoseconds_a_row(queue: aq.ActionQueue, work: Work) -> float:
+    """Measure one way."""
+    began = time.perf_counter_ns()
+    rows = work(queue)
+    return (time.perf_counter_ns() - began) / rows
+
+
+def one_round(directory: Path, kind: str, count: int, rows_a_call: int, seed: int) -> dict[str, float]:
+    """Measure each way once, each on a new queue; return nanoseconds a row."""
+    make, until = KINDS[kind]
+    ways = ["columns", "submit_many", "submit"]
+    random.Random(seed).shuffle(ways)  # noqa: S311 -- an order, no secret
+    times: dict[str, float] = {}
+    for way in ways:
+        with tempfile.TemporaryDirectory(dir=directory) as made:
+            queue = fill(Path(made) / "queue", count, until=until)
+            rows = Rows(queue, seed)
+            if kind == "attempt finish":
+                for begin in range(0, count, 100_000):
+                    start(rows)[0](queue, slice(begin, begin + 100_000))
+            submit, commands = make(rows)
+            works = {"columns": by_columns(submit, count, rows_a_call), "submit_many": by_batches(commands), "submit": one_by_one(commands)}
+            queue.sync()
+            times[way] = nanoseconds_a_row(queue, works[way])
+            if kind == "transition" and way == "columns":
+                times["read columns"] = nanoseconds_a_row(queue, read_columns)
+                times["read objects"] = nanoseconds_a_row(queue, read_objects)
+            queue.close()
+    return times
+
+
+def spread(values: list[float], form: str) -> str:
+    """Return median (lowest to highest)."""
+    return f"{format(statistics.median(values), form)} ({format(min(values), form)} to {format(max(values), form)})"
+
+
+def print_kind(kind: str, rounds: list[dict[str, float]]) -> None:
+    """Print the rows of one kind."""
+    for way, base in (("submit", "submit"), ("submit_many", "submit"), ("columns", "submit"), ("columns", "submit_many"),
+                      ("read objects", "read objects"), ("read columns", "read objects")):  # fmt: skip
+        if way not in rounds[0]:
+            continue
+        times = [measured[way] for measured in rounds]
+        ratios = [measured[base] / measured[way] for measured in rounds]
+        rate = 1000 / statistics.median(times)
+        times_faster = "" if base == way else f"{spread(ratios, '.1f')} x {base}"
+        print(f"{kind:<15} {way:<13} {spread(times, ',.0f'):>28} {rate:>10.2f}  {times_faster}", flush=True)
+
+
+def main() -> int:
+    """Measure, and print a table."""
+    parser = argparse.ArgumentParser(description="What a row costs, as an array's row and as a command.")
+    parser.add_argument("--rows", type=int, default=200_000, help="runs in the queue, and rows in a round")
+    parser.add_argument("--rows-a-call", type=int, default=100_000, help="rows in each call with arrays")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds, each with every way once")
+    parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS), help="kinds of rows")
+    parser.add_argument("--directory", type=Path, default=None, help="where to make the queues; default: a temporary directory")
+    options = parser.parse_args()
+    if min(options.rows, options.rows_a_call, options.rounds) < 1:
+        parser.error("there must be at least one row, one row a call and one round")
+    print(f"{options.rows:,} runs, {options.rows_a_call:,} rows a call, {options.rounds} rounds; median (lowest to highest)")
+    print(f"{'row':<15} {'way':<13} {'ns a row':>28} {'million/s':>10}  how many times faster", flush=True)
+    for kind in options.kinds:
+        rounds = [one_round(options.directory, kind, options.rows, options.rows_a_call, seed) for seed in range(options.rounds)]
+        print_kind(kind, rounds)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,126 @@
+"""Identifiers, and what the projection has of tasks, runs and attempts, as the bytes of arrays."""
+
+cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from libc.stdint cimport uint8_t, uint32_t
+from libc.string cimport memcpy
+
+from _wal_native.buffers cimport Buffer, id_buffer
+from _wal_native.core cimport *
+from _wal_native.ids cimport Identifier, id_from_data
+from _wal_native.rules cimport state_code
+from _wal_native.table cimport StateTable
+
+from actionqueue.errors import InvalidFieldTypeError
+
+# --- Identifiers -----------------------------------------------------------------------------------------------------
+
+def pack_ids(ids, /):
+    """The identifiers' bytes, 16 each, one behind the other. InvalidFieldTypeError for anything that is no identifier."""
+    cdef list items = list(ids)
+    cdef bytearray packed = bytearray(16 * len(items))
+    cdef uint8_t[::1] to = packed
+    cdef Py_ssize_t i
+    for i in range(len(items)):
+        if not isinstance(items[i], Identifier):
+            raise InvalidFieldTypeError("id_array", "ids", items[i], "must be identifiers")
+        memcpy(&to[16 * i], (<Identifier>items[i]).data, 16)
+    return packed
+
+
+def unpack_ids(array, type id_type not None, /):
+    """The identifiers in an array, V16 or uint8 of shape (n, 16), as objects of one of the seven types."""
+    if not issubclass(id_type, Identifier) or id_type is Identifier:
+        raise InvalidFieldTypeError("ids_from_array", "id_type", id_type, "must be one of the seven identifier types")
+    cdef Buffer buffer = id_buffer("ids_from_array", "array", array)
+    cdef const uint8_t *data = buffer.data()
+    cdef Py_ssize_t i
+    return [id_from_data(id_type, data + 16 * i) for i in range(buffer.length())]
+
+
+# --- Records ---------------------------------------------------------------------------------------------------------
+
+cdef aqw_run_record run
+cdef aqw_task_record task
+cdef aqw_attempt_record attempt
+
+
+cdef dict layout(tuple fields, const void *record, size_t size):
+    """What ``numpy.dtype`` takes: where a record has its fields. A field is (name, format, its address)."""
+    return {
+        "names": [name for name, _, _ in fields],
+        "formats": [format for _, format, _ in fields],
+        "offsets": [address - <size_t>record for _, _, address in fields],
+        "itemsize": size,
+    }
+
+
+RUN_LAYOUT = layout((
+    ("run_id", "V16", <size_t>&run.run_id),
+    ("task_id", "V16", <size_t>&run.task_id),
+    ("state", "u1", <size_t>&run.state),
+    ("effective_priority", "i4", <size_t>&run.effective_priority),
+    ("attempt_count", "u4", <size_t>&run.attempt_count),
+    ("has_active_attempt", "?", <size_t>&run.has_active_attempt),
+    ("active_attempt_id", "V16", <size_t>&run.active_attempt_id),
+    ("created_at", "u8", <size_t>&run.created_at),
+    ("scheduled_at", "u8", <size_t>&run.scheduled_at),
+    ("last_state_change_at", "u8", <size_t>&run.last_state_change_at),
+    ("has_lease", "?", <size_t>&run.has_lease),
+    ("lease_expiry", "u8", <size_t>&run.lease_expiry),
+    ("lease_acquired_at", "u8", <size_t>&run.lease_acquired_at),
+    ("lease_updated_at", "u8", <size_t>&run.lease_updated_at),
+), &run, sizeof(run))
+
+TASK_LAYOUT = layout((
+    ("task_id", "V16", <size_t>&task.task_id),
+    ("created_at", "u8", <size_t>&task.created_at),
+    ("is_canceled", "?", <size_t>&task.is_canceled),
+    ("canceled_at", "u8", <size_t>&task.canceled_at),
+    ("run_count", "u4", <size_t>&task.run_count),
+), &task, sizeof(task))
+
+ATTEMPT_LAYOUT = layout((
+    ("attempt_id", "V16", <size_t>&attempt.attempt_id),
+    ("run_id", "V16", <size_t>&attempt.run_id),
+    ("started_at", "u8", <size_t>&attempt.started_at),
+    ("is_finished", "?", <size_t>&attempt.is_finished),
+    ("finished_at", "u8", <size_t>&attempt.finished_at),
+    ("result", "u1", <size_t>&attempt.result),
+    ("detail_size", "u4", <size_t>&attempt.detail_size),
+), &attempt, sizeof(attempt))
+
+
+cdef bytes room_for(uint32_t count, size_t size):
+    return PyBytes_FromStringAndSize(NULL, <Py_ssize_t>(count * size))
+
+
+def read_records(StateTable table not None, /):
+    """(latest sequence, tasks, runs, attempts): all of the table at one moment, as the bytes of records."""
+    cdef aqw_table_counts counts
+    cdef const aqw_table *settled
+    cdef bytes tasks, runs, attempts
+    with cython.critical_section(table):
+        settled = table.settled()
+        aqw_table_counts_get(settled, &counts)
+        tasks = room_for(counts.tasks, sizeof(task))
+        runs = room_for(counts.runs, sizeof(run))
+        attempts = room_for(counts.attempts, sizeof(attempt))
+        aqw_table_copy_tasks(settled, <aqw_task_record *>PyBytes_AS_STRING(tasks), counts.tasks)
+        aqw_table_copy_runs(settled, <aqw_run_record *>PyBytes_AS_STRING(runs), counts.runs)
+        aqw_table_copy_attempts(settled, <aqw_attempt_record *>PyBytes_AS_STRING(attempts), counts.attempts)
+        return aqw_table_latest_sequence(settled), tasks, runs, attempts
+
+
+def read_run_ids(StateTable table not None, state, /):
+    """The bytes of the identifiers of the runs in a state, None for all, in the order in which they were created."""
+    cdef aqw_table_counts counts
+    cdef uint8_t code = AQW_STATE_NONE if state is None else <uint8_t>state_code(state)
+    cdef uint32_t count
+    cdef bytes ids
+    with cython.critical_section(table):
+        aqw_table_counts_get(table.settled(), &counts)
+        count = counts.runs if state is None else counts.runs_by_state[code]
+        ids = room_for(count, 16)
+        aqw_table_copy_run_ids(table.settled(), code, <uint8_t *>PyBytes_AS_STRING(ids), count)
+    return ids

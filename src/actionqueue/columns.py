@@ -1,0 +1,342 @@
+"""Columns: many commands of one kind as NumPy arrays in one call, and the projection as arrays.
+
+Submitting goes through :meth:`ActionQueue.submit_transitions` and its three siblings, which say what the arrays must be. No Python
+object is made for a row; the rules are those of single commands, and so are the errors. Submitting needs no NumPy, for any contiguous
+buffer of the right type will do; what returns arrays does (``pip install 'actionqueue[numpy]'``).
+
+Identifiers in arrays have the dtype ``V16``. Never use ``S16``: it drops zero bytes at the end. States and results are ``uint8`` codes, in
+the order of :class:`RunState` and :class:`AttemptResultKind`; times are ``uint64``, Unix seconds.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
+
+import msgspec
+
+from _wal_native.arrays import ATTEMPT_LAYOUT, RUN_LAYOUT, TASK_LAYOUT, pack_ids, read_records, read_run_ids, unpack_ids
+from _wal_native.columns import RefusedRows, Rows
+from _wal_native.log import Log
+from _wal_native.status import status_name
+from _wal_native.table import StateTable
+from actionqueue.commands import (
+    AttemptFinishCommand,
+    AttemptStartCommand,
+    LeaseHeartbeatCommand,
+    MutationCommand,
+    RunStateTransitionCommand,
+)
+from actionqueue.errors import InvalidFieldError, InvalidFieldTypeError, RecordTooLarge, ValidationError
+from actionqueue.ids import AttemptId, Identifier, RunId
+from actionqueue.limits import PAYLOAD_SIZE_MAX, SEQUENCE_MAX, U32_MAX
+from actionqueue.run import AttemptOutcome
+from actionqueue.states import AttemptResultKind, RunState
+from actionqueue.validation import ProjectionQueries, validate
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = [
+    "ColumnOutcome",
+    "ProjectionColumns",
+    "id_array",
+    "ids_from_array",
+    "new_ids",
+    "offsets_and_data",
+    "refusal_name",
+    "result_codes",
+    "state_codes",
+    "states_from_codes",
+]
+
+ROWS_AT_ONCE = 8192
+"""Rows that are applied before other threads and signals get their turn: about a millisecond."""
+
+_STATES = tuple(RunState)
+_RESULTS = tuple(AttemptResultKind)
+
+AnyId = TypeVar("AnyId", bound=Identifier)
+
+
+def _numpy() -> Any:
+    """Return the module, imported when it is first needed. Raises ImportError that says what to install."""
+    try:
+        return importlib.import_module("numpy")
+    except ImportError as error:
+        raise ImportError("arrays need NumPy; pip install 'actionqueue[numpy]'") from error
+
+
+# --- Submitting ------------------------------------------------------------------------------------------------------
+
+
+class ColumnOutcome:
+    """What became of the rows of one call."""
+
+    __slots__ = ("_refused", "_rows", "count", "first_sequence")
+
+    first_sequence: int
+    """Sequence of the first accepted row's event; the others follow without a gap, in the order of the rows. 0 where none was accepted."""
+    count: int
+    """How many rows were accepted."""
+
+    def __init__(self, owner: str, row_count: int, first_sequence: int, refused: RefusedRows) -> None:
+        self._rows = (owner, row_count)
+        self._refused = refused
+        self.count = row_count - len(refused)
+        self.first_sequence = first_sequence if self.count else 0
+
+    @property
+    def last_sequence(self) -> int:
+        """Sequence of the last accepted row's event; 0 where none was accepted."""
+        return self.first_sequence + self.count - 1 if self.count else 0
+
+    @property
+    def refused_count(self) -> int:
+        """How many rows were refused."""
+        return len(self._refused)
+
+    @property
+    def refused(self) -> NDArray[np.uint16] | None:
+        """A status code for each row, 0 where it was accepted; None where every row was. :func:`refusal_name` names the codes.
+
+        A new array each time, of one item a row.
+        """
+        if not len(self._refused):
+            return None
+        numpy = _numpy()
+        return cast("NDArray[np.uint16]", numpy.frombuffer(self._refused.codes(self._rows[1]), numpy.uint16))
+
+    @property
+    def sequences(self) -> NDArray[np.uint64]:
+        """The sequence of each row's event; 0 for the refused rows. A new array each time, of one item a row."""
+        numpy = _numpy()
+        codes = self.refused
+        accepted = numpy.ones(self._rows[1], bool) if codes is None else codes == 0
+        sequences = numpy.zeros(len(accepted), numpy.uint64)
+        sequences[accepted] = numpy.arange(self.first_sequence, self.first_sequence + self.count, dtype=numpy.uint64)
+        return cast("NDArray[np.uint64]", sequences)
+
+    def error(self, row: int) -> ValidationError | None:
+        """Return the error that ``submit`` would have raised for the row's command at its turn; None where it was accepted.
+
+        Raises IndexError where there is no such row.
+        """
+        if not 0 <= row < self._rows[1]:
+            raise IndexError(f"there is no row {row}; the call had {self._rows[1]}")
+        known = self._refused.find(row)
+        return None if known is None else _error_of(self._rows[0], _Refused(*known)).at_batch_index(row)
+
+    def raise_for_refusal(self) -> None:
+        """Raise the error of the first row that was refused, if any was."""
+        if self.refused_count:
+            raise cast("ValidationError", self.error(self._refused.row(0)))
+
+    def __repr__(self) -> str:
+        return f"ColumnOutcome(first_sequence={self.first_sequence}, count={self.count}, refused_count={self.refused_count})"
+
+
+def stops_at_refusal(on_refusal: str) -> bool:
+    """Return whether a call ends with the first refused row. Raises InvalidFieldError for anything but "raise" and "report"."""
+    if on_refusal not in {"raise", "report"}:
+        raise InvalidFieldError("submit", "on_refusal", on_refusal, 'must be "raise" or "report"')
+    return on_refusal == "raise"
+
+
+def append_rows(log: Log, rows: Rows, *, stops: bool) -> ColumnOutcome:
+    """Append the rows that the projection allows as one batch; with ``stops``, all of them or none. In the lane.
+
+    Raises what appending a batch does, and with ``stops`` the ValidationError of the first row that is refused.
+    """
+    first_sequence = log.table.latest_sequence + 1
+    try:
+        log.batch_begin()  # inside, so that an interrupt behind it undoes it
+        while rows.add_to(log, ROWS_AT_ONCE, stops):
+            pass  # here other threads and signals get their turn
+        outcome = ColumnOutcome(rows.owner, len(rows), first_sequence, rows.refused)
+        if stops:
+            outcome.raise_for_refusal()
+        log.batch_commit()
+    except BaseException:
+        log.batch_rollback()
+        raise
+    return outcome
+
+
+class _Refused(NamedTuple):
+    """A refused row, and what its run was like: all that the error for it says."""
+
+    status: int
+    run_id: RunId
+    state: RunState | None
+    previous_state: RunState
+    new_state: RunState
+    attempt_id: AttemptId
+    active_attempt_id: AttemptId | None
+    expiry: int
+    lease_expiry: int | None
+    payload_size: int
+
+
+class _RunAtItsTurn:
+    """What validation asks of a projection, answered for the run of a refused row as it was at the row's turn."""
+
+    def __init__(self, row: _Refused) -> None:
+        self._row = row
+        self._rule = refusal_name(row.status)
+
+    @property
+    def latest_sequence(self) -> int:
+        return SEQUENCE_MAX if self._rule == "sequence" else 0
+
+    def run_state(self, _run_id: RunId) -> RunState | None:
+        return self._row.state
+
+    def active_attempt_id(self, _run_id: RunId) -> AttemptId | None:
+        return self._row.active_attempt_id
+
+    def attempt_was_used(self, _run_id: RunId, _attempt_id: AttemptId) -> bool:
+        return self._rule == "attempt_reused"
+
+    def attempt_count(self, _run_id: RunId) -> int:
+        return U32_MAX if self._rule == "attempt_count" else 0
+
+    def active_lease(self, _run_id: RunId) -> tuple[str, int] | None:
+        expiry = self._row.lease_expiry
+        return None if expiry is None else ("another" if self._rule == "lease_owner" else _OWNER, expiry)
+
+
+_OWNER = ""
+
+
+def _command_of(owner: str, row: _Refused) -> MutationCommand:
+    """Return a command that is refused as the row was. What no error tells of (times, owners, outcomes) is left out."""
+    if owner == "submit_transitions":
+        return RunStateTransitionCommand(None, row.run_id, row.previous_state, row.new_state, 0)
+    if owner == "submit_lease_heartbeats":
+        return LeaseHeartbeatCommand(None, row.run_id, _OWNER, row.expiry, 0)
+    if owner == "submit_attempt_starts":
+        return AttemptStartCommand(None, row.run_id, row.attempt_id, 0)
+    return AttemptFinishCommand(None, row.run_id, row.attempt_id, AttemptOutcome.success(), 0)
+
+
+def _error_of(owner: str, row: _Refused) -> ValidationError:
+    try:
+        validate(_command_of(owner, row), cast("ProjectionQueries", _RunAtItsTurn(row)))
+    except ValidationError as error:
+        return error
+    if row.payload_size:
+        return RecordTooLarge(row.payload_size, PAYLOAD_SIZE_MAX)
+    raise SystemError(f"validation allows a row of {owner} that the core refused as {refusal_name(row.status)}")
+
+
+def refusal_name(code: int) -> str:
+    """Return the name of a code in :attr:`ColumnOutcome.refused`, such as ``"previous_state"``; ``"ok"`` for 0."""
+    return status_name(int(code)).removeprefix("refused_")
+
+
+# --- Arrays ----------------------------------------------------------------------------------------------------------
+
+
+def id_array(ids: Iterable[Identifier]) -> NDArray[np.void]:
+    """Return the identifiers as a V16 array. Raises InvalidFieldTypeError for anything that is no identifier."""
+    numpy = _numpy()
+    return cast("NDArray[np.void]", numpy.frombuffer(pack_ids(ids), "V16"))
+
+
+def ids_from_array(array: Any, id_type: type[AnyId]) -> list[AnyId]:
+    """Return the identifiers in an array (V16, or uint8 of shape (n, 16)) as objects of the type, such as RunId.
+
+    Raises InvalidFieldTypeError for another type of array (S16!), InvalidFieldError for another layout.
+    """
+    return unpack_ids(array, id_type)
+
+
+def new_ids(id_type: type[Identifier], count: int) -> NDArray[np.void]:
+    """Return so many new random identifiers (version 4 UUIDs) as a V16 array. The type says what they are to be; all look alike."""
+    if id_type is Identifier or not issubclass(id_type, Identifier):
+        raise InvalidFieldTypeError("new_ids", "id_type", id_type, "must be one of the seven identifier types")
+    numpy = _numpy()
+    octets = numpy.frombuffer(bytearray(os.urandom(16 * count)), numpy.uint8).reshape(-1, 16)
+    octets[:, 6] = octets[:, 6] & 0x0F | 0x40  # the version: random
+    octets[:, 8] = octets[:, 8] & 0x3F | 0x80  # the variant of RFC 9562
+    return cast("NDArray[np.void]", octets.view("V16").reshape(-1))
+
+
+def state_codes(states: Iterable[RunState | str]) -> NDArray[np.uint8]:
+    """Return the codes of states, given as members or names. Raises InvalidFieldError for anything else."""
+    return _codes("state_codes", "states", states, _STATES)
+
+
+def states_from_codes(codes: Iterable[int]) -> list[RunState]:
+    """Return the states of codes. Raises IndexError for a code above 8."""
+    return [_STATES[code] for code in codes]
+
+
+def result_codes(results: Iterable[AttemptResultKind | str]) -> NDArray[np.uint8]:
+    """Return the codes of attempts' results, given as members or names. Raises InvalidFieldError for anything else."""
+    return _codes("result_codes", "results", results, _RESULTS)
+
+
+def _codes(owner: str, argument: str, values: Iterable[str], members: tuple[str, ...]) -> NDArray[np.uint8]:
+    numpy = _numpy()
+    codes = bytearray()
+    for value in values:
+        if value not in members:
+            raise InvalidFieldError(owner, argument, value, f"must be one of {', '.join(members)}")
+        codes.append(members.index(value))
+    return cast("NDArray[np.uint8]", numpy.frombuffer(codes, numpy.uint8))
+
+
+def offsets_and_data(values: Iterable[str | bytes | None]) -> tuple[NDArray[np.uint64], NDArray[np.uint8]]:
+    """Return texts or bytes, one a row (None for none), as the pair of arrays that the submits take.
+
+    Row i has the bytes of the data from offset i up to offset i + 1; there is one offset more than there are rows.
+    """
+    numpy = _numpy()
+    parts = [value.encode() if isinstance(value, str) else value or b"" for value in values]
+    offsets = numpy.zeros(len(parts) + 1, numpy.uint64)
+    numpy.cumsum([len(part) for part in parts], out=offsets[1:], dtype=numpy.uint64)
+    return offsets, numpy.frombuffer(b"".join(parts), numpy.uint8)
+
+
+# --- Reading ---------------------------------------------------------------------------------------------------------
+
+
+class ProjectionColumns(msgspec.Struct, frozen=True, eq=False):
+    """Tasks, runs and attempts at one moment, as structured arrays in the order of their creation.
+
+    The arrays are read-only and stay as they are while the queue goes on. What is absent is zero, and a flag says so. Of what has no
+    fixed size (payloads, owners, outputs) the projection's other queries tell.
+    """
+
+    sequence: int
+    """Sequence of the last event that was applied."""
+    tasks: NDArray[np.void]
+    """task_id, created_at, is_canceled, canceled_at, run_count."""
+    runs: NDArray[np.void]
+    """run_id, task_id, state, effective_priority, attempt_count, has_active_attempt, active_attempt_id, created_at, scheduled_at,
+    last_state_change_at, has_lease, lease_expiry, lease_acquired_at, lease_updated_at."""
+    attempts: NDArray[np.void]
+    """attempt_id, run_id, started_at, is_finished, finished_at, result (255 until finished), detail_size (bytes of the output or error)."""
+
+
+def read_columns(table: StateTable) -> ProjectionColumns:
+    """Return the table as arrays."""
+    numpy = _numpy()
+    sequence, tasks, runs, attempts = read_records(table)
+    return ProjectionColumns(
+        sequence,
+        numpy.frombuffer(tasks, numpy.dtype(TASK_LAYOUT)),
+        numpy.frombuffer(runs, numpy.dtype(RUN_LAYOUT)),
+        numpy.frombuffer(attempts, numpy.dtype(ATTEMPT_LAYOUT)),
+    )
+
+
+def read_run_id_array(table: StateTable, state: RunState | None) -> NDArray[np.void]:
+    """Return the identifiers of the table's runs in a state, or of all."""
+    numpy = _numpy()
+    return cast("NDArray[np.void]", numpy.frombuffer(read_run_ids(table, state), "V16"))

@@ -1,0 +1,39 @@
+"""What the guide and the benchmark show runs."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+import actionqueue as aq
+from column_tools import add_run, add_runs, small_queue
+
+TOP = Path(__file__).parents[2]
+
+
+def test_the_guides_example() -> None:
+    section = (TOP / "docs" / "guide.md").read_text("utf-8").split("## Columns")[1].split("\n## ")[0]
+    program = re.findall(r"^```python\n(.*?)^```", section, re.MULTILINE | re.DOTALL)[0]
+    with small_queue() as queue:
+        add_runs(queue, 3)
+        mine = aq.columns.id_array([add_run(queue, "running"), add_run(queue, "running")])
+        results = aq.columns.result_codes(["success", "failure"])
+        exec(program, {"q": queue, "aq": aq, "mine": mine, "results": results, "outputs": [b"out", None]})  # noqa: S102 -- the document's own program
+        assert queue.projection.counts_by_state()[aq.RunState.READY] == 3
+        assert np.array_equal(queue.projection.columns().attempts["result"], results)
+
+
+def test_the_benchmark_measures_every_way(tmp_path: Path) -> None:
+    command = [sys.executable, str(TOP / "benchmarks" / "columns.py"), "--rows", "60", "--rows-a-call", "40", "--rounds", "2"]
+    done = subprocess.run([*command, "--directory", str(tmp_path)], capture_output=True, text=True, check=True)
+    rows = [line.split() for line in done.stdout.splitlines()[2:]]
+    for kind in ("transition", "heartbeat", "attempt start", "attempt finish"):
+        ways = [" ".join(row) for row in rows if " ".join(row).startswith(kind)]
+        assert [way for way in ways if " submit " in way]
+        assert [way for way in ways if " submit_many " in way]
+        assert len([way for way in ways if " columns " in way]) >= 2
+    assert list(tmp_path.iterdir()) == []
