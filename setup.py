@@ -18,7 +18,7 @@ from setuptools.command.build_ext import build_ext
 
 NATIVE = Path("src/_wal_native")
 CORE = NATIVE / "core"
-EXTENSIONS = ("codec", "fault", "fields", "ids", "log", "progress", "reader", "rules", "snapshot", "status", "table")
+EXTENSIONS = ("codec", "fault", "fields", "ids", "lane", "log", "outcome", "progress", "reader", "rules", "snapshot", "status", "table")
 
 
 def switch(name: str) -> bool:
@@ -80,7 +80,7 @@ extensions = [
         extra_compile_args=COMPILE_ARGS,
         extra_link_args=LINK_ARGS,
         libraries=LIBRARIES,
-        depends=sorted(str(path) for path in CORE.glob("*.[ch]")),
+        depends=sorted(str(path) for path in [*CORE.glob("*.[ch]"), *NATIVE.glob("*.pxi")]),
     )
     for name in EXTENSIONS
 ]

@@ -1,6 +1,6 @@
 """Python events and domain objects ↔ C events, for the other doors."""
 
-from libc.stdint cimport uint8_t
+from libc.stdint cimport uint8_t, uint64_t
 
 from _wal_native.core cimport aqw_bytes, aqw_event
 
@@ -23,6 +23,12 @@ cdef class EventEncoder:
     # Raises RecordTooLarge where the payload or one of its fields is over a limit, TypeError or OverflowError where a
     # field has the wrong type. One thread at a time.
     cdef aqw_event *fill(self, object event) except NULL
+
+    # Fills `event` with what a command becomes, without a Python event in between. False where it is not one of the kinds that this is
+    # done for, or names another sequence. Raises as `fill`. Runs no Python code where it succeeds; what the event points to belongs to
+    # the command and to this encoder.
+    cdef bint fill_command(self, object command, uint64_t sequence) except -1
+    cdef int trim(self) except -1
 
 
 # The Python event for a C event that aqw_event_decode has accepted. Nothing of it points to the C event's memory.

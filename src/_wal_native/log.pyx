@@ -10,6 +10,7 @@ from libc.stdint cimport uint64_t
 from _wal_native.codec cimport EventEncoder
 from _wal_native.core cimport *
 from _wal_native.fault cimport damage_of, raise_close_fault, raise_log_fault, raise_open_fault
+from _wal_native.outcome cimport outcome_of
 from _wal_native.progress cimport Progress
 from _wal_native.status cimport raise_status
 from _wal_native.table cimport StateTable
@@ -145,6 +146,35 @@ cdef class Log:
                 break
         return raise_log_fault(status, &fault, event.sequence)
 
+    cdef uint64_t try_submit(self, object command) except? 0:
+        """Append and apply a command's event where that takes memory only; its sequence, or 0 where nothing has changed.
+
+        Runs no Python code and keeps the GIL, unless it returns 0. The caller holds the table's critical section.
+        """
+        cdef aqw_fault fault
+        cdef aqw_status status
+        cdef Lane lane
+        cdef uint64_t sequence = aqw_table_latest_sequence(self.table.table) + 1
+        if self.generation != aqw_fork_generation() or self.batch_is_open or not self.stage_command(command, sequence):
+            return 0
+        if aqw_log_is_direct(self.log, self.batch.size):
+            aqw_batch_reset(&self.batch)
+            return 0
+        lane.table = self.table.table
+        lane.event = &self.encoder.event
+        status = aqw_log_try_append(self.log, &self.batch, apply_before_append, &lane, &fault)
+        aqw_batch_reset(&self.batch)
+        return sequence if status == AQW_OK else 0
+
+    cdef bint stage_command(self, object command, uint64_t sequence) noexcept:
+        """Encode a command's event behind those of the batch, if that can be done without a Python event."""
+        try:
+            if not self.encoder.fill_command(command, sequence):
+                return False
+        except Exception:   # the lane meets it again, in its turn among the checks
+            return False
+        return aqw_batch_add(&self.batch, &self.encoder.event) == AQW_OK
+
     cdef int append_direct(self, const aqw_event *event) except -1:
         """The same for what is written to the segment before its append returns: applied first, and undone if that fails."""
         self.table.begin()
@@ -169,14 +199,39 @@ cdef class Log:
     def batch_begin(self):
         """Begin a batch: what :meth:`batch_add` applies until the commit is undone by a rollback."""
         self.check()
-        self.table.begin()
-        aqw_batch_reset(&self.batch)
-        self.batch_is_open = True
+        with cython.critical_section(self.table):
+            self.table.begin()
+            aqw_batch_reset(&self.batch)
+            self.batch_is_open = True
 
     def batch_add(self, event):
         """Apply an event and stage it for the append. After an exception the batch must be rolled back."""
         self.stage(event)
         self.table.apply(&self.encoder.event)
+
+    def batch_extend(self, list commands not None, Py_ssize_t index, list outcomes not None):
+        """Add commands from an index on, and their outcomes, as far as the rules accept them without a look by the lane.
+
+        Returns the index of the first command that was left: the batch is as if it had not been tried.
+        """
+        cdef aqw_status status = AQW_OK
+        cdef uint64_t sequence
+        cdef size_t size
+        while index < len(commands):
+            command = commands[index]
+            size = self.batch.size
+            with cython.critical_section(self.table):
+                sequence = aqw_table_latest_sequence(self.table.table) + 1
+                if not self.stage_command(command, sequence):
+                    break
+                status = aqw_table_apply(self.table.table, &self.encoder.event)
+                if status != AQW_OK:
+                    self.batch.size = size
+                    self.batch.count -= 1
+                    break
+            outcomes.append(outcome_of(sequence, command))
+            index += 1
+        return index
 
     def batch_commit(self):
         """Append the batch as one. After an exception it must be rolled back."""

@@ -29,6 +29,7 @@ class StateTable:
     """The projection of a log, in memory."""
 
     def __init__(self) -> None: ...
+    def take_over(self, other: StateTable) -> None: ...
     def apply_event(self, event: Event) -> None:
         """Apply one event wholly, or raise and change nothing.
 

@@ -317,6 +317,13 @@ cdef class StateTable:
         if status != AQW_OK:
             raise_status(status, sequence)
 
+    def take_over(self, StateTable other not None):
+        """Exchange contents with a table that holds the same, and that no other thread knows."""
+        with cython.critical_section(self, other):
+            if self.is_in_batch or aqw_table_latest_sequence(self.table) != aqw_table_latest_sequence(other.table):
+                raise RuntimeError("the tables do not hold the same")
+            self.table, other.table = other.table, self.table
+
     # --- What validation asks ----------------------------------------------------------------------------------------
 
     @property

@@ -101,12 +101,14 @@ class Compactor:
         appended_bytes: Callable[[], int],
         purge: Callable[[int, int], tuple[int, int, int]],
         sync: Callable[[], None],
+        renew: Callable[[int], None],
     ) -> None:
         self._directory = directory
         self._policy = policy
         self._appended_bytes = appended_bytes
         self._purge = purge
         self._sync = sync
+        self._renew = renew
         # Reentrant: a signal handler may run in its owner just before or after the compaction, and would wait for itself.
         self._turn = threading.RLock()
         self._owner: int | None = None  # the thread that is compacting
@@ -171,6 +173,8 @@ class Compactor:
         found = compact(self._directory, now=today, drops_segments=drops_segments, progress=progress)
         self._mark, self._last_at = appended, time.monotonic()
         self._snapshot_sequence, self._snapshot_bytes = found["sequence"], found["file_size"]
+        self._ensure_running(progress)
+        self._renew(found["sequence"])
         return CompactionReport(
             sequence=found["sequence"],
             is_new=found["is_new"],

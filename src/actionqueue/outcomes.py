@@ -4,6 +4,7 @@ from typing import ClassVar
 
 import msgspec
 
+from _wal_native.outcome import MutationOutcome
 from actionqueue.budget import BudgetDimension
 from actionqueue.ids import AttemptId, RunId, SubscriptionId, TaskId
 from actionqueue.run import AttemptOutcome
@@ -215,10 +216,3 @@ class AppliedNoOp(AppliedMutation, frozen=True, gc=False):
     """The command of an actor, tenant, role, capability or ledger entry was recorded; it has nothing to report."""
 
     name = "no_op"
-
-
-class MutationOutcome(msgspec.Struct, frozen=True, gc=False):
-    """The answer to an accepted command: the sequence of its event, and what it changed."""
-
-    sequence: int
-    applied: AppliedMutation

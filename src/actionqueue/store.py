@@ -12,13 +12,15 @@ from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Any, Concatenate, Literal, NoReturn, ParamSpec, Self, TypeVar, overload
 
-from _wal_native.log import DEFAULT_RING_SIZE, DEFAULT_SEGMENT_SIZE, Log, open_log
+from _wal_native.lane import Lane
+from _wal_native.log import DEFAULT_RING_SIZE, DEFAULT_SEGMENT_SIZE, open_log
+from _wal_native.reader import LogFollower
+from _wal_native.snapshot import read_snapshot
 from actionqueue.clock import now
 from actionqueue.commands import MutationCommand
 from actionqueue.compaction import CompactionPolicy, CompactionReport, Compactor, Progress, SnapshotReport
 from actionqueue.directory import holder_text, real_directory
 from actionqueue.errors import (
-    ActionQueueError,
     AppendError,
     ClosedError,
     ForkedError,
@@ -45,6 +47,12 @@ IMMEDIATE = DurabilityPolicy.IMMEDIATE
 
 PURGE_ROWS = 2048
 """Rows that retention looks at while it holds the lane."""
+
+RENEWAL_ROWS_MIN = 1000
+"""Forgotten runs and tasks whose memory is not worth a renewal of the projection."""
+RENEWAL_EVENTS = 2000
+RENEWAL_ROUNDS_MAX = 20
+"""A renewal holds the lane for a sync and about so many events, unless submitters outrun so many attempts to come near them."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -169,7 +177,7 @@ def _size(option: str, value: int) -> int:
     return size
 
 
-class ActionQueue:
+class ActionQueue(Lane):
     """An open queue: submits commands, and answers queries on what they add up to.
 
     Made by :func:`actionqueue.open`. Every method may be called from any thread. A command is validated, appended and applied under
@@ -192,15 +200,13 @@ class ActionQueue:
         compaction: CompactionPolicy | None,
     ) -> None:
         started = time.perf_counter()
-        self._unusable: ActionQueueError | None = ClosedError()
+        self._unusable = ClosedError()
         self._lane = threading.RLock()
-        self._in_lane = False
         self._durability = DurabilityPolicy(durability)
         if compaction is not None and not isinstance(compaction, CompactionPolicy):
             raise TypeError(f"compaction must be a CompactionPolicy or None, not {type(compaction).__name__}")
         self._path = real_directory(path)
         self._projection = Projection()
-        self._log: Log
         self._log, report = open_log(
             self._path,
             self._projection,
@@ -212,6 +218,7 @@ class ActionQueue:
             holder=holder_text(),
         )
         self._log.own_table(self._lane)
+        self._forgotten_rows = 0  # since the projection was loaded
         self._recovery = RecoveryReport(**report, seconds=time.perf_counter() - started)
         self._compactor = Compactor(
             self._path,
@@ -220,6 +227,7 @@ class ActionQueue:
             appended_bytes=_method(self, ActionQueue._bytes_appended),
             purge=_method(self, ActionQueue._purge),
             sync=_method(self, ActionQueue.sync),
+            renew=_method(self, ActionQueue._renew),
         )
         # With the last reference to the queue, before its log is closed, and before the process ends: it must not go on behind that.
         self._finalizer = weakref.finalize(self, self._compactor.abandon)
@@ -233,20 +241,8 @@ class ActionQueue:
 
     # --- Commands ----------------------------------------------------------------------------------------------------
 
-    def submit(self, command: MutationCommand, durability: DurabilityPolicy | str | None = None) -> MutationOutcome:
-        """Validate a command, append its event, apply it, and return the outcome once it is as durable as asked for.
-
-        Args:
-            command: The command. Its sequence None means the next one; a number must be exactly the next one.
-            durability: IMMEDIATE or DEFERRED; None means the queue's own.
-
-        Raises:
-            ValidationError: The command was refused; nothing has changed.
-            AppendError: The event was not appended, or (``written`` is unknown) the handle is poisoned.
-            PartialDurabilityError: The event was appended and applied but is not known to be durable; the handle is poisoned.
-            PoisonedError, ClosedError, ForkedError: The handle takes no commands; nothing has changed.
-        """
-        policy = self._durability if durability is None else DurabilityPolicy(durability)
+    def _submit(self, command: MutationCommand) -> int:
+        """Take a command through the lane, and return its sequence: one that needs I/O, that the rules refuse, or of a rare kind."""
         with self._lane:
             self._enter_lane()
             try:
@@ -256,9 +252,7 @@ class ActionQueue:
                 raise self._append_error(error) from error
             finally:
                 self._in_lane = False
-        if policy is IMMEDIATE:
-            self._wait_durable(sequence)
-        return MutationOutcome(sequence, applied_of(command))
+        return sequence
 
     def submit_many(
         self, commands: Iterable[MutationCommand], durability: DurabilityPolicy | str | None = None
@@ -292,7 +286,10 @@ class ActionQueue:
         self._wait_durable(None)
 
     def _enter_lane(self) -> None:
-        """Begin a call in the lane, whose lock is held, unless the handle is unusable or this thread is in it already."""
+        """Begin a call in the lane, whose lock is held, unless the handle is unusable or this thread is in it already.
+
+        No call comes after the assignment: an interrupt behind one would leave the lane taken.
+        """
         if self._in_lane:
             raise ReentrantCallError
         self._in_lane = True
@@ -305,7 +302,8 @@ class ActionQueue:
         log, projection = self._log, self._projection
         try:
             log.batch_begin()  # inside, so that an interrupt behind it undoes it
-            for index, command in enumerate(commands):
+            while (index := log.batch_extend(commands, len(outcomes), outcomes)) < len(commands):
+                command = commands[index]
                 try:
                     sequence = validate(command, projection)
                     log.batch_add(event_of(command, sequence))
@@ -393,11 +391,34 @@ class ActionQueue:
                 run_ids, task_ids, place = self._projection.find_finished(cutoff, PURGE_ROWS, place)
                 if run_ids or task_ids:
                     self._log.submit(RunsPurged(self.sequence + 1, tuple(run_ids), tuple(task_ids), now()))
+                    self._forgotten_rows += len(run_ids) + len(task_ids)
             except WriterError as error:
                 raise self._append_error(error) from error
             finally:
                 self._in_lane = False
         return len(run_ids), len(task_ids), place
+
+    def _renew(self, sequence: int) -> None:
+        """Go on with a projection that is loaded from a snapshot, where much was forgotten: it has no memory of that."""
+        counts = self._projection.counts()
+        if self._forgotten_rows < max(counts.runs + counts.tasks, RENEWAL_ROWS_MIN):
+            return
+        fresh = Projection()
+        read_snapshot(self._path, sequence, fresh)
+        follower = LogFollower(self._path, fresh.latest_sequence)
+        for _ in range(RENEWAL_ROUNDS_MAX):  # most of what came meanwhile, while submitters go on
+            self.sync()
+            if follower.replay(fresh, is_private=True) < RENEWAL_EVENTS:
+                break
+        with self._lane:
+            self._enter_lane()
+            try:
+                self._wait_durable(None)
+                follower.replay(fresh, is_private=True)
+                self._projection.take_over(fresh)
+                self._forgotten_rows = 0
+            finally:
+                self._in_lane = False
 
     def _bytes_appended(self) -> int:
         return int(self._log.stats()["appended_bytes"])

@@ -1,5 +1,5 @@
 /* One log and everybody around it, for the thread and address sanitizers and valgrind: threads append; one syncs; others ask for
- * statistics, states and sequences, follow the log, make snapshots and drop what they cover, and hold up descriptors as a fork does;
+ * statistics, states and sequences, follow the log, make snapshots and drop what they cover;
  * in the middle of it two threads close the log at once. Then it is opened again: every event that an append took is there.
  * Arguments: a directory that does not exist yet, and the number of events of a round.
  *
@@ -17,18 +17,16 @@
 #include "core/compact.h"
 #include "core/event.h"
 #include "core/follow.h"
-#include "core/gate.h"
 #include "core/log.h"
 #include "core/recovery.h"
 #include "core/table.h"
 #include "core/thread.h"
 
-enum { APPENDERS = 3, CLOSERS = 2, OTHERS = 6, THREADS = APPENDERS + OTHERS + CLOSERS, ROUNDS = 3, PAYLOAD_MAX = 900 };
+enum { APPENDERS = 3, CLOSERS = 2, OTHERS = 5, THREADS = APPENDERS + OTHERS + CLOSERS, ROUNDS = 3, PAYLOAD_MAX = 900 };
 
 typedef struct shared {
     const char *directory;
     aqw_log *log;
-    aqw_gate gate;
     atomic_int failed;
     atomic_int closed;              /* closers that have returned */
     _Atomic uint64_t taken;         /* events that an append took, in all rounds */
@@ -129,15 +127,6 @@ static void *run_compactor(void *argument) {
     return NULL;
 }
 
-static void *run_gatekeeper(void *argument) {
-    shared *all = argument;
-    while (goes_on(all)) {
-        aqw_gate_close(&all->gate);
-        aqw_gate_open(&all->gate);
-    }
-    return NULL;
-}
-
 static void *run_closer(void *argument) {
     shared *all = argument;
     aqw_fault fault;
@@ -151,7 +140,7 @@ static void *run_closer(void *argument) {
 
 static aqw_status open_log(shared *all) {
     static const uint8_t seed[16] = {0};
-    aqw_recovery_options options = {.log = {.segment_size_max = 65536, .ring_size = 65536, .now = 1700000000, .gate = &all->gate},
+    aqw_recovery_options options = {.log = {.segment_size_max = 65536, .ring_size = 65536, .now = 1700000000},
                                     .may_create = 1, .holder = "stress\n"};
     aqw_recovery_report report;
     aqw_fault fault;
@@ -168,7 +157,7 @@ static aqw_status open_log(shared *all) {
 }
 
 static void run_round(shared *all, uint64_t events) {
-    void *(*const others[OTHERS])(void *) = {run_syncer, run_asker, run_asker, run_follower, run_compactor, run_gatekeeper};
+    void *(*const others[OTHERS])(void *) = {run_syncer, run_asker, run_asker, run_follower, run_compactor};
     aqw_thread threads[THREADS];
     all->close_at = atomic_load(&all->taken) + events;
     atomic_store(&all->closed, 0);
@@ -182,7 +171,7 @@ static void run_round(shared *all, uint64_t events) {
 
 int main(int count, char **arguments) {
     static shared all;
-    if (count != 3 || aqw_gate_init(&all.gate) != 0) return 2;
+    if (count != 3) return 2;
     all.directory = arguments[1];
     for (int round = 0; round <= ROUNDS && !atomic_load(&all.failed); round++) {
         aqw_fault fault;

@@ -223,6 +223,42 @@ def test_retention_forgets_what_ended_long_enough_ago(path: Path, monkeypatch: p
         assert queue.compact(retention_seconds=0).purged_runs == 2
 
 
+def test_what_is_forgotten_gives_its_memory_back(path: Path) -> None:
+    """While others submit and ask: the projection's contents are exchanged under them, and nobody notices."""
+    is_done = threading.Event()
+    submitted: list[int] = []
+
+    def submit() -> None:
+        while not is_done.is_set():
+            sequence = queue.submit(aq.ActorHeartbeatCommand(None, aq.ActorId(), 1)).sequence  # leaves nothing behind
+            assert queue.projection.latest_sequence >= sequence
+            submitted.append(sequence)
+
+    with aq.open(path, durability="deferred", compaction=None) as queue:
+        for _ in range(20_000):
+            run_to_the_end(queue, 1)
+        before = queue.projection.counts()
+        threads = [threading.Thread(target=submit) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        wait_for(lambda: len(submitted) > 100)
+        try:
+            report = queue.compact(retention_seconds=0)
+        finally:
+            is_done.set()
+            for thread in threads:
+                thread.join()
+        after = queue.projection.counts()
+        assert (report.purged_runs, after.runs) == (20_000, 0)
+        assert after.memory_bytes < before.memory_bytes / 10
+        assert len(set(submitted)) == len(submitted)
+        left = run_to_the_end(queue, 2)
+        assert queue.projection.run_ids() == [left]
+        state = state_of(queue)
+    with aq.open(path, compaction=None) as queue:
+        assert state_of(queue) == state
+
+
 def test_retention_gives_submitters_their_turns(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from actionqueue import store
 
@@ -468,10 +504,10 @@ def test_a_poisoned_handle_makes_no_snapshot(path: Path, caplog: pytest.LogCaptu
     def work() -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         queue = open_small(path, aq.CompactionPolicy(log_bytes=1))
-        queue._compactor._is_stopped.set()
+        queue._compactor._is_stopped = True
         queue.submit(task_create(), "immediate")
         poison(queue)
-        queue._compactor._is_stopped.clear()
+        queue._compactor._is_stopped = False
         for call in (queue.snapshot, queue.compact):
             with pytest.raises(aq.PoisonedError):
                 call()
@@ -653,7 +689,7 @@ def test_a_queue_that_nobody_refers_to_any_more_does_not_compact_on(
     if place == "compact":
         del queue
     else:
-        releaser = threading.Thread(target=lambda: (compactor._is_stopped.wait(WAIT_SECONDS), may_go.set()))
+        releaser = threading.Thread(target=lambda: (wait_for(lambda: compactor._is_stopped), may_go.set()))
         releaser.start()
         del queue
         releaser.join()

@@ -204,19 +204,16 @@ def test_a_child_that_outlives_its_parent_does_not_keep_the_lock(tmp_path: Path)
 
 
 class Blocker:
-    """Stands where commands are validated, and holds a thread there until it is let go."""
+    """Stands where commands that the core does not take by itself are validated, and holds a thread there until it is let go."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, after: int) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.reached, self.go = threading.Event(), threading.Event()
-        self.after = after
         self.validate = store.validate
         monkeypatch.setattr(store, "validate", self)
 
     def __call__(self, *arguments: Any) -> int:
-        self.after -= 1
-        if self.after == 0:
-            self.reached.set()
-            assert self.go.wait(CHILD_SECONDS)
+        self.reached.set()
+        assert self.go.wait(CHILD_SECONDS)
         return self.validate(*arguments)
 
 
@@ -224,11 +221,12 @@ class Blocker:
 def test_a_fork_while_another_thread_is_inside_a_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
     with aq.open(tmp_path) as queue:
         queue.submit(task_create())
-        blocker = Blocker(monkeypatch, after=1 if call == "submit" else 3)
+        blocker = Blocker(monkeypatch)
+        pause = aq.EnginePauseCommand(None, 1)
         if call == "submit":
-            thread = threading.Thread(target=queue.submit, args=(task_create(),))
+            thread = threading.Thread(target=queue.submit, args=(pause,))
         else:
-            thread = threading.Thread(target=queue.submit_many, args=([task_create() for _ in range(3)],))
+            thread = threading.Thread(target=queue.submit_many, args=([task_create(), task_create(), pause],))
         thread.start()
         assert blocker.reached.wait(CHILD_SECONDS)
         try:

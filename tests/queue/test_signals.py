@@ -213,7 +213,7 @@ CALLS: dict[str, Callable[[aq.ActionQueue], Any]] = {
 def test_a_call_from_a_handler_inside_a_call_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, work: str
 ) -> None:
-    """The signal is raised where a command is validated, which is in the middle of the call."""
+    """The signal is raised where a command is validated that the core does not take by itself, which is in the middle of the call."""
     from actionqueue import store
 
     refusals: list[ReentrantCallError] = []
@@ -233,7 +233,9 @@ def test_a_call_from_a_handler_inside_a_call_is_refused(
         with aq.open(tmp_path) as queue:
             with monkeypatch.context() as patch:
                 patch.setattr(store, "validate", validate_with_a_signal)
-                CALLS[work](queue)
+                pause = aq.EnginePauseCommand(None, 1)
+                outcome = queue.submit(pause) if work == "submit" else queue.submit_many([pause])[0]
+            assert outcome == aq.MutationOutcome(1, aq.AppliedEnginePause())
             assert len(refusals) == 1
             assert refusals[0].written is Written.NO
             assert queue.submit(task_create()).sequence == 2

@@ -31,9 +31,9 @@ typedef struct aqw_compact_report {
     uint64_t dropped_snapshots;
 } aqw_compact_report;
 
-/* Makes a snapshot of everything that is durable when it begins, keeps two, and drops the segments that the older of the two covers: so that one damaged
- * snapshot loses nothing. To be called by who holds the queue's lock, one call at a time. On a failure whatever was there still
- * is, or has been dropped by the rule. AQW_STOPPED, AQW_CORRUPT, AQW_NO_SPACE, AQW_IO_ERROR, AQW_NO_MEMORY. */
+/* Makes a snapshot of everything that is durable when it begins, keeps two, and drops the segments that the older of the two covers: so
+ * that one damaged snapshot loses nothing. To be called by who holds the queue's lock, one call at a time. On a failure whatever was
+ * there still is, or has been dropped by the rule. AQW_STOPPED, AQW_CORRUPT, AQW_NO_SPACE, AQW_IO_ERROR, AQW_NO_MEMORY. */
 aqw_status aqw_compact(const aqw_io *io, const char *directory, const aqw_compact_options *options, aqw_compact_report *report,
                        aqw_fault *fault);
 

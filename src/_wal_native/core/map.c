@@ -10,12 +10,18 @@
 #include <assert.h>
 #include <string.h>
 
+#include "bytes.h"
 #include "limits.h"
 
 #define CACHE_LINE 64u
-#define MOVED_AT_ONCE 4u        /* old rows entered with each insert; at least 1, to be done before the next growth */
+#define INSERTS_PER_MOVE 8u     /* old rows are entered with every so many inserts, */
+#define MOVED_AT_ONCE 32u       /* so many at once, whose buckets come from memory at the same time */
 
 _Static_assert(sizeof(aqw_map_bucket) == CACHE_LINE, "a bucket is a cache line");
+_Static_assert(MOVED_AT_ONCE > INSERTS_PER_MOVE, "all rows are moved before the next growth");
+_Static_assert(AQW_MAP_BUCKET_SLOTS == 12, "the tags are read as eight and four bytes");
+
+#define LOW_BITS 0x7f7f7f7f7f7f7f7fu
 
 static uint8_t tag_of(uint64_t hash) {
     uint8_t tag = (uint8_t)(hash >> 56);
@@ -42,18 +48,46 @@ static void store_return(aqw_map_store *store, aqw_heap *heap) {
     memset(store, 0, sizeof *store);
 }
 
-static int empty_slot(const aqw_map_bucket *bucket) {
-    for (int slot = 0; slot < AQW_MAP_BUCKET_SLOTS; slot++) {
-        if (bucket->tags[slot] == 0) return slot;
+/* The high bit of each byte that is zero. */
+static uint64_t zero_bytes(uint64_t bytes) { return ~(((bytes & LOW_BITS) + LOW_BITS) | bytes | LOW_BITS); }
+
+/* The place of the lowest of these bits' bytes; there is one. */
+static int first_byte(uint64_t high_bits) {
+#if defined(__GNUC__)
+    return __builtin_ctzll(high_bits) / 8;
+#else
+    int place = 0;
+    for (; (high_bits & 0xff) == 0; high_bits >>= 8) place++;
+    return place;
+#endif
+}
+
+/* The first slot from `from` on with this tag, or -1. */
+static int find_slot(const aqw_map_bucket *bucket, uint8_t tag, int from) {
+    uint64_t pattern = tag * 0x0101010101010101u;
+    if (from < 8) {
+        uint64_t found = zero_bytes(aqw_load_u64(bucket->tags) ^ pattern) >> (8 * from);
+        if (found) return from + first_byte(found);
+        from = 8;
     }
-    return -1;
+    uint64_t rest = (aqw_load_u32(bucket->tags + 8) ^ (pattern & 0xffffffffu)) | 0xffffffff00000000u;
+    uint64_t found = zero_bytes(rest) >> (8 * (from - 8));
+    return found ? from + first_byte(found) : -1;
+}
+
+static void fetch(const void *address) {
+#if defined(__GNUC__)
+    __builtin_prefetch(address, 1);
+#else
+    (void)address;
+#endif
 }
 
 static void store_insert(aqw_map_store *store, uint64_t hash, uint32_t row) {
     uint32_t mask = store->bucket_count - 1;
     for (uint32_t at = (uint32_t)hash & mask;; at = (at + 1) & mask) {
         aqw_map_bucket *bucket = &store->buckets[at];
-        int slot = empty_slot(bucket);
+        int slot = find_slot(bucket, 0, 0);
         if (slot >= 0) {
             bucket->tags[slot] = tag_of(hash);
             bucket->rows[slot] = row;
@@ -77,12 +111,20 @@ static void store_remove(aqw_map_store *store, uint64_t hash, uint32_t row) {
     }
 }
 
-static void move_rows(aqw_map *map, uint32_t count) {
-    for (uint32_t i = 0; i < count && map->moved_rows < map->old_rows; i++) {
-        uint32_t row = ++map->moved_rows;
-        store_insert(&map->current, map->hash_of(map->context, row), row);
+static void move_some(aqw_map *map) {
+    uint64_t hashes[MOVED_AT_ONCE];
+    uint32_t left = map->old_rows - map->moved_rows;
+    uint32_t count = left < MOVED_AT_ONCE ? left : MOVED_AT_ONCE, mask = map->current.bucket_count - 1;
+    for (uint32_t i = 0; i < count; i++) {
+        hashes[i] = map->hash_of(map->context, map->moved_rows + 1 + i);
+        fetch(&map->current.buckets[(uint32_t)hashes[i] & mask]);
     }
+    for (uint32_t i = 0; i < count; i++) store_insert(&map->current, hashes[i], ++map->moved_rows);
     if (map->moved_rows == map->old_rows) store_return(&map->old, map->heap);
+}
+
+static void move_all(aqw_map *map) {
+    while (map->old.bucket_count) move_some(map);
 }
 
 void aqw_map_init(aqw_map *map, aqw_heap *heap, aqw_map_hash hash_of, const void *context) {
@@ -116,9 +158,12 @@ void aqw_map_find(const aqw_map *map, uint64_t hash, aqw_map_probe *probe) {
 static uint32_t next_in_store(const aqw_map_store *store, aqw_map_probe *probe) {
     while (probe->buckets_left) {
         const aqw_map_bucket *bucket = &store->buckets[probe->bucket];
-        while (probe->slot < AQW_MAP_BUCKET_SLOTS) {
-            uint8_t slot = probe->slot++;
-            if (bucket->tags[slot] == probe->tag) return bucket->rows[slot];
+        if (probe->slot < AQW_MAP_BUCKET_SLOTS) {
+            int slot = find_slot(bucket, probe->tag, probe->slot);
+            if (slot >= 0) {
+                probe->slot = (uint8_t)(slot + 1);
+                return bucket->rows[slot];
+            }
         }
         if (bucket->overflow == 0) break;
         probe->buckets_left--;
@@ -127,6 +172,11 @@ static uint32_t next_in_store(const aqw_map_store *store, aqw_map_probe *probe) 
     }
     probe->buckets_left = 0;
     return 0;
+}
+
+void aqw_map_fetch(const aqw_map *map, uint64_t hash) {
+    if (map->current.bucket_count) fetch(&map->current.buckets[(uint32_t)hash & (map->current.bucket_count - 1)]);
+    if (map->old.bucket_count) fetch(&map->old.buckets[(uint32_t)hash & (map->old.bucket_count - 1)]);
 }
 
 uint32_t aqw_map_next(const aqw_map *map, aqw_map_probe *probe) {
@@ -148,7 +198,7 @@ aqw_status aqw_map_reserve(aqw_map *map, uint32_t extra) {
 
     aqw_map_store grown;
     if (store_take(&grown, map->heap, bucket_count) != AQW_OK) return AQW_NO_MEMORY;
-    move_rows(map, UINT32_MAX);
+    move_all(map);
     map->old = map->current;
     map->old_rows = map->count;
     map->moved_rows = 0;
@@ -158,7 +208,7 @@ aqw_status aqw_map_reserve(aqw_map *map, uint32_t extra) {
 
 void aqw_map_insert(aqw_map *map, uint64_t hash) {
     assert(map->count < entries_max(map->current.bucket_count));
-    if (map->old.bucket_count) move_rows(map, MOVED_AT_ONCE);
+    if (map->old.bucket_count && map->count % INSERTS_PER_MOVE == 0) move_some(map);
     store_insert(&map->current, hash, ++map->count);
 }
 

@@ -61,6 +61,9 @@ void aqw_map_free(aqw_map *map);
 void aqw_map_find(const aqw_map *map, uint64_t hash, aqw_map_probe *probe);
 uint32_t aqw_map_next(const aqw_map *map, aqw_map_probe *probe);
 
+/* Has the memory that a lookup or an insert of this hash will look at fetched meanwhile. Changes nothing. */
+void aqw_map_fetch(const aqw_map *map, uint64_t hash);
+
 /* Makes sure that the next `extra` inserts can't fail. */
 aqw_status aqw_map_reserve(aqw_map *map, uint32_t extra);
 /* Adds row count + 1, for which there is room. */

@@ -3,8 +3,27 @@
 #include "event.h"
 #include "format.h"
 
-/* Progress is told, and asked whether to go on, after this many bytes. */
-enum { PROGRESS_SIZE = 1 << 16 };
+enum {
+    PROGRESS_SIZE = 1 << 16,    /* progress is told, and asked whether to go on, after this many bytes */
+    RECORDS_AHEAD = 16          /* memory takes about as long as applying so many events */
+};
+
+/* What has been fetched ahead of the stream. */
+typedef struct lookahead {
+    aqw_stream_ahead place;
+    uint32_t records;
+} lookahead;
+
+static void look_ahead(const aqw_stream *stream, const aqw_table *table, lookahead *ahead) {
+    const uint8_t *payload = NULL;
+    uint8_t kind = 0;
+    uint32_t size = 0;
+    while (ahead->records < RECORDS_AHEAD && aqw_stream_peek(stream, &ahead->place, &kind, &payload, &size)) {
+        aqw_table_fetch(table, kind, payload, size);
+        ahead->records++;
+    }
+    if (ahead->records > 0) ahead->records--;
+}
 
 aqw_status aqw_replay_record(aqw_table *table, const aqw_record *record, aqw_fault *fault) {
     aqw_event event;
@@ -26,7 +45,9 @@ aqw_status aqw_replay_stream(aqw_stream *stream, aqw_table *table, aqw_replay_co
     aqw_record record;
     const uint64_t present = aqw_table_latest_sequence(table);
     uint64_t reported = counts->bytes;
+    lookahead ahead = {{0, 0}, 0};
     for (;;) {
+        look_ahead(stream, table, &ahead);
         aqw_status status = aqw_stream_next(stream, &record, fault);
         if (status == AQW_END) return AQW_OK;
         if (status != AQW_OK) return status;

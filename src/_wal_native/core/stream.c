@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bytes.h"
 #include "format.h"
 #include "snapshot.h"
 #include "stream_internal.h"
@@ -325,6 +326,26 @@ aqw_status aqw_stream_next(aqw_stream *stream, aqw_record *record, aqw_fault *fa
         return AQW_OK;
     }
     return next_newest(stream, record);
+}
+
+int aqw_stream_peek(const aqw_stream *stream, aqw_stream_ahead *ahead, uint8_t *kind, const uint8_t **payload, uint32_t *size) {
+    int is_newest = stream->index + 1 >= stream->segment_count;
+    if (!is_newest && !stream->is_loaded) return 0;
+    const uint8_t *bytes = is_newest ? stream->newest : stream->older;
+    uint64_t end = is_newest ? stream->summary.end : stream->segments[stream->index + 1].link_end;
+    if (ahead->index != stream->index || ahead->position < stream->position) {
+        ahead->index = stream->index;
+        ahead->position = stream->position;
+    }
+    if (end < AQW_RECORD_HEADER_SIZE || ahead->position > end - AQW_RECORD_HEADER_SIZE) return 0;
+    const uint8_t *record = bytes + ahead->position;
+    *kind = record[7];
+    *size = aqw_load_u32(record + 4) & 0xffffff;
+    uint32_t record_size = aqw_record_size(*size);
+    if (record_size > end - ahead->position) return 0;
+    *payload = record + AQW_RECORD_HEADER_SIZE;
+    ahead->position += record_size;
+    return 1;
 }
 
 void aqw_stream_seek_durable_end(aqw_stream *stream) {

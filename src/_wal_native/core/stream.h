@@ -55,6 +55,16 @@ const aqw_segment_header *aqw_stream_segment(const aqw_stream *stream, uint64_t 
 /* The next record that counts, markers and pads included; it points into the stream's memory until the next call.
  * AQW_END after the last. Damage in an older segment is met, and reported, when the stream gets there. */
 aqw_status aqw_stream_next(aqw_stream *stream, aqw_record *record, aqw_fault *fault);
+/* A place ahead of the next record, for aqw_stream_peek: zeros at first. */
+typedef struct aqw_stream_ahead {
+    uint64_t index;
+    uint64_t position;
+} aqw_stream_ahead;
+
+/* 1 with the kind and the payload of what seems to be the record at the place, in the same segment, and the place behind it. For fetching
+ * what applying it will need: nothing is verified. 0 where nothing lies there. A place that the stream has passed, or that is in another
+ * segment, is moved to the next record first. */
+int aqw_stream_peek(const aqw_stream *stream, aqw_stream_ahead *ahead, uint8_t *kind, const uint8_t **payload, uint32_t *size);
 /* Starts over, at the position in the newest segment behind the durable events: what a new segment must hold. */
 void aqw_stream_seek_durable_end(aqw_stream *stream);
 

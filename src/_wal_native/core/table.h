@@ -34,6 +34,9 @@ void aqw_table_clear(aqw_table *table);
  * AQW_INVALID_ARGUMENT (a code out of range), AQW_TOO_LARGE (bytes over AQW_PAYLOAD_SIZE_MAX) or AQW_MALFORMED_EVENT
  * (a spec that does not decode). Unless AQW_OK the table is unchanged. The event's bytes are copied. */
 aqw_status aqw_table_apply(aqw_table *table, const aqw_event *event);
+/* Has the memory that applying an event of this kind will look at fetched meanwhile. `payload` is the event's, and need not be valid.
+ * Changes nothing. */
+void aqw_table_fetch(const aqw_table *table, uint8_t kind, const uint8_t *payload, uint32_t size);
 
 /* The undo record of a batch. begin while one is open is AQW_INVALID_ARGUMENT. commit and rollback can't fail, and do
  * nothing where none is open. Freeing the memory of what a batch replaced waits for its commit. */

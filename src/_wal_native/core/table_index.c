@@ -45,7 +45,7 @@ ID_IS_FIRST(aqw_actor_row, actor_id);
 ID_IS_FIRST(aqw_tenant_row, tenant_id);
 
 static uint64_t hash_id_row(const aqw_table *table, int kind, uint32_t row) {
-    return aqw_hash_id(&table->hash_key, aqw_rows_at(&table->rows[kind], row));
+    return aqw_hash_id(&table->hash_key, aqw_row_at(table, kind, row));
 }
 
 static uint64_t task_hash(const void *context, uint32_t row) { return hash_id_row(context, AQW_ROW_TASK, row); }
@@ -59,37 +59,37 @@ static uint64_t subscription_hash(const void *context, uint32_t row) {
 
 static uint64_t attempt_hash(const void *context, uint32_t row) {
     const aqw_table *table = context;
-    const aqw_attempt_row *attempt = aqw_rows_at(&table->rows[AQW_ROW_ATTEMPT], row);
+    const aqw_attempt_row *attempt = aqw_row_at(table, AQW_ROW_ATTEMPT, row);
     return hash_attempt(table, attempt->run, attempt->attempt_id);
 }
 
 static uint64_t dependency_hash(const void *context, uint32_t row) {
     const aqw_table *table = context;
-    const aqw_dependency_row *dependency = aqw_rows_at(&table->rows[AQW_ROW_DEPENDENCY], row);
+    const aqw_dependency_row *dependency = aqw_row_at(table, AQW_ROW_DEPENDENCY, row);
     return hash_numbers(table, dependency->task, dependency->depends_on);
 }
 
 static uint64_t budget_hash(const void *context, uint32_t row) {
     const aqw_table *table = context;
-    const aqw_budget_row *budget = aqw_rows_at(&table->rows[AQW_ROW_BUDGET], row);
+    const aqw_budget_row *budget = aqw_row_at(table, AQW_ROW_BUDGET, row);
     return hash_numbers(table, budget->task, budget->dimension);
 }
 
 static uint64_t subscriber_hash(const void *context, uint32_t row) {
     const aqw_table *table = context;
-    const aqw_subscriber_row *subscriber = aqw_rows_at(&table->rows[AQW_ROW_SUBSCRIBER], row);
+    const aqw_subscriber_row *subscriber = aqw_row_at(table, AQW_ROW_SUBSCRIBER, row);
     return hash_numbers(table, subscriber->task, 0);
 }
 
 static uint64_t role_hash(const void *context, uint32_t row) {
     const aqw_table *table = context;
-    const aqw_role_row *role = aqw_rows_at(&table->rows[AQW_ROW_ROLE], row);
+    const aqw_role_row *role = aqw_row_at(table, AQW_ROW_ROLE, row);
     return hash_pair(table, role->actor_id, role->tenant_id);
 }
 
 static uint64_t capability_hash(const void *context, uint32_t row) {
     const aqw_table *table = context;
-    const aqw_capability_row *grant = aqw_rows_at(&table->rows[AQW_ROW_CAPABILITY], row);
+    const aqw_capability_row *grant = aqw_row_at(table, AQW_ROW_CAPABILITY, row);
     return hash_capability(table, grant->actor_id, grant->tenant_id, grant->capability, grant->capability_size);
 }
 
@@ -165,6 +165,33 @@ static uint32_t find_id(const aqw_table *table, int kind, const uint8_t *id) {
     return 0;
 }
 
+static void fetch_id(const aqw_table *table, int kind, const uint8_t *id) {
+    aqw_map_fetch(&table->maps[kind], aqw_hash_id(&table->hash_key, id));
+}
+
+void aqw_table_fetch(const aqw_table *table, uint8_t kind, const uint8_t *payload, uint32_t size) {
+    if (size < 16) return;
+    switch (kind) {
+    case AQW_TASK_CREATED:
+    case AQW_TASK_CANCELED: fetch_id(table, AQW_ROW_TASK, payload); break;
+    case AQW_RUN_CREATED:
+        fetch_id(table, AQW_ROW_RUN, payload);
+        if (size >= 32) fetch_id(table, AQW_ROW_TASK, payload + 16);
+        break;
+    case AQW_RUN_STATE_CHANGED:
+    case AQW_ATTEMPT_STARTED:
+    case AQW_ATTEMPT_FINISHED:
+    case AQW_LEASE_ACQUIRED:
+    case AQW_LEASE_HEARTBEAT:
+    case AQW_LEASE_EXPIRED:
+    case AQW_LEASE_RELEASED:
+    case AQW_RUN_SUSPENDED:
+    case AQW_RUN_RESUMED:
+    case AQW_RUN_CANCELED: fetch_id(table, AQW_ROW_RUN, payload); break;
+    default: break;
+    }
+}
+
 uint32_t aqw_table_find_task(const aqw_table *table, const uint8_t task_id[16]) {
     return find_id(table, AQW_ROW_TASK, task_id);
 }
@@ -199,7 +226,7 @@ uint32_t aqw_index_find_attempt(const aqw_table *table, uint32_t run, const uint
     aqw_map_probe probe;
     aqw_map_find(map, hash_attempt(table, run, attempt_id), &probe);
     for (uint32_t row = aqw_map_next(map, &probe); row; row = aqw_map_next(map, &probe)) {
-        const aqw_attempt_row *attempt = aqw_rows_at(&table->rows[AQW_ROW_ATTEMPT], row);
+        const aqw_attempt_row *attempt = aqw_row_at(table, AQW_ROW_ATTEMPT, row);
         if (attempt->run == run && aqw_id_equal(attempt->attempt_id, attempt_id)) return row;
     }
     return 0;
@@ -210,7 +237,7 @@ uint32_t aqw_index_find_dependency(const aqw_table *table, uint32_t task, uint32
     aqw_map_probe probe;
     aqw_map_find(map, hash_numbers(table, task, depends_on), &probe);
     for (uint32_t row = aqw_map_next(map, &probe); row; row = aqw_map_next(map, &probe)) {
-        const aqw_dependency_row *dependency = aqw_rows_at(&table->rows[AQW_ROW_DEPENDENCY], row);
+        const aqw_dependency_row *dependency = aqw_row_at(table, AQW_ROW_DEPENDENCY, row);
         if (dependency->task == task && dependency->depends_on == depends_on) return row;
     }
     return 0;
@@ -231,7 +258,7 @@ uint32_t aqw_index_find_budget(const aqw_table *table, uint32_t task, uint8_t di
     aqw_map_probe probe;
     aqw_map_find(map, hash_numbers(table, task, dimension), &probe);
     for (uint32_t row = aqw_map_next(map, &probe); row; row = aqw_map_next(map, &probe)) {
-        const aqw_budget_row *budget = aqw_rows_at(&table->rows[AQW_ROW_BUDGET], row);
+        const aqw_budget_row *budget = aqw_row_at(table, AQW_ROW_BUDGET, row);
         if (budget->task == task && budget->dimension == dimension) return row;
     }
     return 0;
@@ -247,7 +274,7 @@ uint32_t aqw_table_find_role(const aqw_table *table, const uint8_t actor_id[16],
     aqw_map_probe probe;
     aqw_map_find(map, hash_pair(table, actor_id, tenant_id), &probe);
     for (uint32_t row = aqw_map_next(map, &probe); row; row = aqw_map_next(map, &probe)) {
-        const aqw_role_row *role = aqw_rows_at(&table->rows[AQW_ROW_ROLE], row);
+        const aqw_role_row *role = aqw_row_at(table, AQW_ROW_ROLE, row);
         if (aqw_id_equal(role->actor_id, actor_id) && aqw_id_equal(role->tenant_id, tenant_id)) return row;
     }
     return 0;
@@ -259,7 +286,7 @@ uint32_t aqw_table_find_capability(const aqw_table *table, const uint8_t actor_i
     aqw_map_probe probe;
     aqw_map_find(map, hash_capability(table, actor_id, tenant_id, capability.data, capability.size), &probe);
     for (uint32_t row = aqw_map_next(map, &probe); row; row = aqw_map_next(map, &probe)) {
-        const aqw_capability_row *grant = aqw_rows_at(&table->rows[AQW_ROW_CAPABILITY], row);
+        const aqw_capability_row *grant = aqw_row_at(table, AQW_ROW_CAPABILITY, row);
         if (aqw_id_equal(grant->actor_id, actor_id) && aqw_id_equal(grant->tenant_id, tenant_id) &&
             grant->capability_size == capability.size &&
             (capability.size == 0 || memcmp(grant->capability, capability.data, capability.size) == 0)) {

@@ -2,7 +2,7 @@
  *
  * A purged task or run stays where it is, with a flag; so do its other rows, which are skipped for its sake: history and
  * attempts with the run; dependencies, budgets, subscriptions and the child row with the task. Lookups and walks go past
- * them, counts leave them out (head.purged), and an image has nothing of them, which is when their memory is given back.
+ * them, counts leave them out (head.purged), and an image has nothing of them: their memory is given back when a table is made anew.
  * No row that is not purged names a purged one, but for `next` in the chains of a task's runs and a parent's children.
  *
  * Sizes matter: a completed run with its task, history and attempt is to take less than 480 bytes in all, so
@@ -10,6 +10,7 @@
 #ifndef AQW_TABLE_INTERNAL_H
 #define AQW_TABLE_INTERNAL_H
 
+#include <assert.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -245,7 +246,12 @@ struct aqw_table {
     aqw_undo undo;
 };
 
-static inline void *aqw_row_at(const aqw_table *table, int kind, uint32_t row) { return aqw_rows_at(&table->rows[kind], row); }
+/* aqw_rows_at without a call: every event looks at several rows. */
+static inline void *aqw_row_at(const aqw_table *table, int kind, uint32_t row) {
+    const aqw_rows *rows = &table->rows[kind];
+    assert(row >= 1 && row <= rows->count);
+    return rows->chunks[(row - 1) / AQW_ROWS_PER_CHUNK] + (size_t)((row - 1) % AQW_ROWS_PER_CHUNK) * rows->row_size;
+}
 static inline aqw_task_row *aqw_task_at(const aqw_table *table, uint32_t row) { return aqw_row_at(table, AQW_ROW_TASK, row); }
 static inline aqw_run_row *aqw_run_at(const aqw_table *table, uint32_t row) { return aqw_row_at(table, AQW_ROW_RUN, row); }
 static inline const aqw_child_row *aqw_child_at(const aqw_table *table, uint32_t row) {

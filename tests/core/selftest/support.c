@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/log_internal.h"
+
 const char *below(const char *directory, const char *name) {
     static char paths[4][PATH_SIZE];
     static unsigned turn;
@@ -65,7 +67,10 @@ void session_close(session *s) {
 
 void session_abandon(session *s) {
     const aqw_io *io = aqw_io_system();
+    const int64_t handles[] = {s->log->ring.handle, s->log->segment_handle, s->log->lock_handle};
     aqw_log_abandon(s->log);   /* its memory is left: the thread that prepares segments may still use it */
+    /* What the end of a process closes. */
+    for (size_t i = 0; i < sizeof handles / sizeof *handles; i++) EXPECT_EQUAL(io->close(io->context, handles[i]), 0);
     if (s->mapping != NULL) EXPECT_EQUAL(io->unmap(io->context, s->mapping, s->mapping_size), 0);
     aqw_table_free(s->table);
 }

@@ -1,0 +1,13 @@
+from actionqueue.commands import MutationCommand
+from actionqueue.errors import ActionQueueError
+from actionqueue.states import DurabilityPolicy
+
+from .log import Log
+from .outcome import MutationOutcome
+
+class Lane:
+    _log: Log
+    _durability: DurabilityPolicy
+    _unusable: ActionQueueError | None
+    _in_lane: bool
+    def submit(self, command: MutationCommand, durability: DurabilityPolicy | str | None = None) -> MutationOutcome: ...
