@@ -123,7 +123,7 @@ def main() -> int:
     options_of.add_argument("--immediate-runs", type=int, default=100, help="runs of an Immediate round; default 100")
     options = options_of.parse_args()
     if not DRIVER.exists():
-        sys.exit(f"{DRIVER} is missing: make bench-rust builds it, which takes cargo (make system-packages)")
+        sys.exit(f"{DRIVER} is missing: make bench-rust builds it, with cargo")
     rows = []
     with scratch(options.directory) as directory:
         turns = Round(directory, options)
