@@ -136,8 +136,8 @@ def _print_tables(report: Report) -> None:
         table.add_row(done.mode.name, *_figures(done.rate, done.latency), f"{done.at_risk_max:,}")
     console.print(table)
     console.print(
-        f"disk alone: writing {report.disk.write_bytes} bytes and syncing, without this library. at risk: the most events seen\n"
-        "acknowledged but not yet durable. In every mode what was acknowledged survives the end of the process."
+        f"disk alone: writing {report.disk.write_bytes} bytes and syncing, without this library. at risk: the most events "
+        "seen acknowledged but not yet durable. In every mode what was acknowledged survives the end of the process."
     )
     console.print(_survival_table(report.modes))
 
