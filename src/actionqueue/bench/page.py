@@ -41,7 +41,7 @@ h3 { font-size: 1rem; margin: 0; }
 p { margin: .2rem 0 .9rem; max-width: 48rem; }
 p.soft, small, .legend, dt { color: var(--soft); }
 svg { display: block; overflow: visible; }
-svg text { fill: var(--soft); font-size: 12px; }
+svg text { fill: var(--soft); font-size: 11.5px; letter-spacing: -.02em; }
 .grid { stroke: var(--line); stroke-width: 1; }
 .bar { display: grid; grid-template-columns: minmax(0, 19rem) minmax(0, 1fr) 12rem; gap: 0 1rem; align-items: center; padding: .22rem 0; }
 .bar svg { grid-column: 2; grid-row: 1; }
