@@ -6,7 +6,7 @@ PYTEST_FLAGS ?= -n 2
 
 SOURCES := pyproject.toml setup.py MANIFEST.in README.md $(shell find src -name '*.py' -o -name '*.pyi' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.c' -o -name '*.h')
 
-.PHONY: help demo test test-faults test-ports lint sanitize fuzz fuzz-corpus valgrind system-packages install-check compare clean
+.PHONY: help demo test test-faults test-ports lint sanitize fuzz fuzz-corpus valgrind system-packages install-check bench bench-check bench-rust bench-peers clean
 
 help:
 	@echo "make demo           build, then run a real scheduler over the standard library, kill it, and prove nothing was lost"
@@ -17,6 +17,8 @@ help:
 	@echo "make sanitize       the C core's tests under the address and undefined-behaviour sanitizers"
 	@echo "make fuzz           each fuzz target for FUZZ_SECONDS (default 60), and a table; make fuzz-corpus keeps what was found"
 	@echo "make valgrind       the fuzz corpora and the threads' stress program under memcheck"
+	@echo "make bench          the quick benchmarks (minutes); make bench-peers and bench-rust compare with other stores and the Rust crates"
+	@echo "make bench-check    instructions a command, against those that are kept in benchmarks/instructions.json"
 	@echo "make system-packages  what the targets need besides Python, make and a C compiler (Debian, as root)"
 	@echo "make install-check  wheel, sdist and editable install in new environments, with PYTHON=... (default python3)"
 	@echo "make clean          remove what was built"
@@ -26,6 +28,14 @@ TEST_PACKAGES := strace e2fsprogs xfsprogs mount util-linux
 FUZZ_PACKAGES := clang-14 libclang-rt-14-dev llvm-14 valgrind
 PORTS_PACKAGES := wine wine64 qemu-user
 SYSTEM_PACKAGES ?= $(TEST_PACKAGES) $(FUZZ_PACKAGES) $(PORTS_PACKAGES)
+# For bench-rust only, and so not among those. Rust 1.89 or newer: where Debian's is older, it has to come from elsewhere.
+RUST_PACKAGES := cargo rustc
+CARGO ?= cargo
+
+# Where benchmarks write, which should be on the disk that is asked about; and what else they are told.
+BENCH_DIRECTORY ?= build
+BENCH_FLAGS ?=
+BENCH = $(BIN)/python benchmarks/$(1).py --directory $(BENCH_DIRECTORY) --json build/bench/$(1).json $(BENCH_FLAGS)
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -46,6 +56,10 @@ $(VENV)/fuzz-tools: $(BIN)/python pyproject.toml
 
 $(VENV)/ports-tools: $(BIN)/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --group ports
+	@touch $@
+
+$(VENV)/bench-tools: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --group bench
 	@touch $@
 
 $(VENV)/lint-tools: $(BIN)/python pyproject.toml
@@ -86,6 +100,29 @@ fuzz-corpus:
 
 valgrind:
 	$(PYTHON) tests/fuzz/run.py valgrind $(FUZZ_TARGETS)
+
+bench: $(VENV)/installed $(VENV)/bench-tools
+	@mkdir -p build/bench $(BENCH_DIRECTORY)
+	$(BIN)/python -m pytest benchmarks/parts -q -p no:xdist --benchmark-columns=median,iqr,min,rounds --benchmark-sort=name \
+		--benchmark-json=build/bench/parts.json
+	$(call BENCH,lifecycle)
+	$(call BENCH,groups)
+	$(call BENCH,replay)
+	$(call BENCH,scale)
+	$(BIN)/actionqueue bench --directory $(BENCH_DIRECTORY) --html build/bench/fsync-policies.html --csv build/bench/fsync-policies.csv
+
+bench-check: $(VENV)/installed
+	$(BIN)/python benchmarks/instructions.py
+
+bench-peers: $(VENV)/installed
+	@mkdir -p build/bench $(BENCH_DIRECTORY)
+	$(call BENCH,peers) --install
+
+bench-rust: $(VENV)/installed
+	@command -v $(CARGO) >/dev/null || { echo "cargo is missing: make system-packages SYSTEM_PACKAGES='$(RUST_PACKAGES)'" >&2; exit 1; }
+	@mkdir -p build/bench $(BENCH_DIRECTORY)
+	cd benchmarks/peers/rust && $(CARGO) build --quiet --release
+	$(call BENCH,against_rust)
 
 system-packages:
 	apt-get update -q

@@ -13,7 +13,7 @@ from actionqueue.cli.exit_codes import MEANINGS, ExitCode, exit_code_of
 from cli_tools import READING, assert_fails, lines, make_queue, patched, pause_and_resume, run
 
 WRITING = ("submit", "snapshot", "compact", "repair")
-COMMANDS = ("demo", *WRITING, *READING)
+COMMANDS = ("bench", "demo", *WRITING, *READING)
 UNWRITABLE = "import os; os.dup2(os.open(os.devnull, os.O_RDONLY), 1)"
 
 BAD_USAGE = {
@@ -32,6 +32,11 @@ BAD_USAGE = {
     "too few files": ["demo", "--files", "3"],
     "no workers": ["demo", "--workers", "0"],
     "demo in a directory with files": ["demo", "--directory", str(Path(__file__).parent)],
+    "bench without a directory": ["bench", "--directory", "missing"],
+    "bench of no mode": ["bench", "--only", "sometimes"],
+    "bench of no rounds": ["bench", "--rounds", "0"],
+    "bench of no time": ["bench", "--seconds", "0"],
+    "bench of no thread": ["bench", "--threads", "0"],
     "demo in a file": ["demo", "--directory", __file__],
 }
 

@@ -11,7 +11,7 @@ from actionqueue.cli.exit_codes import MEANINGS
 
 __all__ = ["application"]
 
-_COMMANDS = ("compact", "demo", "dump", "log", "repair", "snapshot", "stats", "submit", "verify")
+_COMMANDS = ("bench", "compact", "demo", "dump", "log", "repair", "snapshot", "stats", "submit", "verify")
 _EPILOG = "\b\nExit codes:\n" + "\n".join(f"{code:>5}  {meaning}" for code, meaning in MEANINGS.items())
 
 

@@ -1,0 +1,54 @@
+"""What the parts of the C core cost. A call does a part TIMES times: divide."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from loops import ffi, lib
+from pytest_benchmark.fixture import BenchmarkFixture
+
+TIMES = 1000
+RUNS = 1_000_000
+
+pytestmark = pytest.mark.benchmark(group=f"the C core, {TIMES} times")
+
+
+@pytest.mark.parametrize("size", [64, 1024, 65536])
+def test_crc32c(benchmark: BenchmarkFixture, size: int) -> None:
+    data = ffi.from_buffer(bytes(size))
+    benchmark(lib.loop_crc32c, data, size, TIMES)
+
+
+def test_frame_a_record(benchmark: BenchmarkFixture) -> None:
+    assert benchmark(lib.loop_frame, TIMES) == 0
+
+
+def test_put_into_the_ring(benchmark: BenchmarkFixture) -> None:
+    data = ffi.from_buffer(bytes(64))
+    assert benchmark(lib.loop_ring_put, data, 64, TIMES * 20) == 0  # so many more that making the ring does not count
+
+
+def test_encode_an_event(benchmark: BenchmarkFixture) -> None:
+    assert benchmark(lib.loop_encode, TIMES) == 0
+
+
+def test_decode_an_event(benchmark: BenchmarkFixture) -> None:
+    assert benchmark(lib.loop_decode, TIMES) == 0
+
+
+@pytest.fixture(scope="module", params=[10_000, RUNS], ids="{:,} runs".format)
+def table(request: pytest.FixtureRequest) -> Iterator[Any]:
+    made = lib.loop_table_new(request.param)
+    assert made != ffi.NULL
+    yield made
+    lib.loop_table_free(made)
+
+
+def test_apply_to_the_table(benchmark: BenchmarkFixture, table: Any) -> None:
+    assert benchmark(lib.loop_table_apply, table, TIMES) == 0
+
+
+def test_find_a_run(benchmark: BenchmarkFixture, table: Any) -> None:
+    assert benchmark(lib.loop_table_find, table, TIMES) == TIMES

@@ -1,0 +1,189 @@
+"""One round of one mode: a new queue, the lifecycle workload for some time, and what that took."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+import threading
+import time
+from array import array
+from collections.abc import Callable
+from pathlib import Path
+from time import perf_counter_ns
+
+import msgspec
+
+from actionqueue.bench.modes import Mode
+from actionqueue.bench.workload import COMMANDS_A_RUN, Stream, submit_a_run, timed
+from actionqueue.store import ActionQueue
+from actionqueue.store import open as open_queue
+
+__all__ = ["Limit", "Measured", "measure_round"]
+
+WARM_UP = 0.1
+"""Part of a round's time that the queue is used for before it is measured."""
+
+TIMED_EVERY = {"immediate": 1, "group": 1, "deferred": 16}
+"""Which runs have their submits timed one by one: reading the clock twice is a good part of a Deferred submit, and nothing of a sync."""
+
+
+class Limit(msgspec.Struct, frozen=True):
+    """When a round ends: whichever comes first."""
+
+    seconds: float
+    commands: int = sys.maxsize
+
+
+class Measured(msgspec.Struct, frozen=True, kw_only=True):
+    """What one round came to."""
+
+    commands: int
+    seconds: float
+    syncs: int
+    """Syncs of the log in that time, as the queue counts them."""
+    record_bytes: int
+    """Bytes of records that were appended."""
+    at_risk_max: int
+    """The most events that were seen acknowledged but not durable at one time: what a power loss would have taken then."""
+    latencies_ns: list[int]
+    """How long submits took, in Deferred modes every so many only."""
+
+    @property
+    def rate(self) -> float:
+        """Commands a second."""
+        return self.commands / self.seconds
+
+
+def measure_round(mode: Mode, directory: Path, limit: Limit) -> Measured:
+    """Measure a mode once, in a new queue in the directory, which is removed in the end.
+
+    Raises what opening a queue and submitting raise.
+    """
+    path = Path(tempfile.mkdtemp(prefix="queue-", dir=directory))
+    try:
+        with open_queue(path, durability=mode.durability, compaction=None) as queue:
+            _Worker(mode, queue, Limit(limit.seconds * WARM_UP, max(1, int(limit.commands * WARM_UP)))).work()
+            queue.sync()
+            return _measure(mode, queue, limit)
+    finally:
+        shutil.rmtree(path)
+
+
+def _measure(mode: Mode, queue: ActionQueue, limit: Limit) -> Measured:
+    workers = [_Worker(mode, queue, limit) for _ in range(mode.threads)]
+    before = queue.stats()
+    began = perf_counter_ns()
+    _run_all(workers)
+    ended = perf_counter_ns()
+    after = queue.stats()
+    return Measured(
+        commands=after["last_sequence"] - before["last_sequence"],
+        seconds=(ended - began) / 1e9,
+        syncs=after["syncs"] - before["syncs"],
+        record_bytes=after["appended_bytes"] - before["appended_bytes"],
+        at_risk_max=max(worker.at_risk_max for worker in workers),
+        latencies_ns=[latency for worker in workers for latency in worker.times],
+    )
+
+
+def _run_all(workers: list[_Worker]) -> None:
+    """Run the workers, each in a thread of its own unless there is one only; raise the first error of any of them."""
+    if len(workers) == 1:
+        workers[0].work()
+        return
+    threads = [threading.Thread(target=worker.work_in_a_thread, daemon=True) for worker in workers]
+    try:
+        for thread in threads:
+            thread.start()
+    finally:
+        # Ctrl-C or not: each ends with its round's time.
+        for thread in threads:
+            if thread.ident is not None:
+                thread.join()
+    for worker in workers:
+        if worker.error is not None:
+            raise worker.error
+
+
+class _Worker:
+    """Submits commands in one mode until the limit is reached."""
+
+    def __init__(self, mode: Mode, queue: ActionQueue, limit: Limit) -> None:
+        self.times: array[int] = array("Q")
+        self.at_risk_max = 0
+        self.error: BaseException | None = None
+        self._mode = mode
+        self._queue = queue
+        self._limit = limit
+
+    def work_in_a_thread(self) -> None:
+        """Work, and keep the error that ended it for who started the thread."""
+        try:
+            self.work()
+        except BaseException as error:  # noqa: BLE001 -- raised again where the threads are joined
+            self.error = error
+
+    def work(self) -> None:
+        """Work to the end."""
+        if self._mode.group > 1:
+            self._work_in_groups()
+        else:
+            self._work_one_by_one()
+
+    def _work_one_by_one(self) -> None:
+        submit = self._queue.submit
+        submit_timed = timed(submit, self.times)
+        every = TIMED_EVERY[self._mode.family]
+        sync_if_due = sync_by_hand(self._mode, self._queue)
+        ends = time.perf_counter() + self._limit.seconds
+        for number in range(max(1, self._limit.commands // COMMANDS_A_RUN)):
+            if number % every:
+                submit_a_run(submit)
+            else:
+                submit_a_run(submit_timed)
+                self._look()
+            if sync_if_due is not None:
+                sync_if_due()
+            if time.perf_counter() >= ends:
+                return
+
+    def _work_in_groups(self) -> None:
+        stream, group, submit_many = Stream(), self._mode.group, self._queue.submit_many
+        ends = time.perf_counter() + self._limit.seconds
+        for _ in range(max(1, self._limit.commands // group)):
+            commands = stream.take(group)
+            began = perf_counter_ns()
+            submit_many(commands)
+            self.times.append(perf_counter_ns() - began)
+            self._look()
+            if time.perf_counter() >= ends:
+                return
+
+    def _look(self) -> None:
+        self.at_risk_max = max(self.at_risk_max, self._queue.sequence - self._queue.durable_sequence)
+
+
+def sync_by_hand(mode: Mode, queue: ActionQueue) -> Callable[[], None] | None:
+    """Return what is called after each run, and syncs where the mode says that it is time; None where a mode never says that."""
+    size_max = mode.bytes or (int(queue.stats()["ring_size"]) if mode.when_ring_fills else 0)
+    if not (mode.records or size_max or mode.milliseconds):
+        return None
+    size_synced = size_now = int(queue.stats()["appended_bytes"])
+    sequence_synced = queue.sequence
+    next_sync = time.perf_counter() + mode.milliseconds / 1e3
+
+    def sync_if_due() -> None:
+        nonlocal size_synced, size_now, sequence_synced, next_sync
+        is_due = bool(mode.records) and queue.sequence - sequence_synced >= mode.records
+        if size_max:
+            size_now = int(queue.stats()["appended_bytes"])
+            is_due = is_due or size_now - size_synced >= size_max
+        if mode.milliseconds:
+            is_due = is_due or time.perf_counter() >= next_sync
+        if is_due:
+            queue.sync()
+            size_synced, sequence_synced = size_now, queue.sequence
+            next_sync = time.perf_counter() + mode.milliseconds / 1e3
+
+    return sync_if_due

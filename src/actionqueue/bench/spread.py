@@ -1,0 +1,85 @@
+"""What many measurements come to: a median with its spread, and the percentiles of times."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Sequence
+from typing import Self
+
+import msgspec
+
+__all__ = ["Latency", "Spread", "percentile"]
+
+NINES = 5
+"""A curve of percentiles goes up to five nines, as far as there are measurements for it."""
+
+POINTS_A_NINE = 9
+
+
+def percentile(ordered: Sequence[float], fraction: float) -> float:
+    """Return the smallest of some sorted values that at least this fraction of them do not exceed."""
+    if not ordered:
+        raise ValueError("there is no percentile of nothing")
+    return ordered[min(len(ordered) - 1, max(0, -int(-fraction * len(ordered) // 1) - 1))]
+
+
+class Spread(msgspec.Struct, frozen=True):
+    """The middle and the edges of what several rounds measured, in the unit of the values."""
+
+    median: float
+    lower_quartile: float
+    upper_quartile: float
+    minimum: float
+    maximum: float
+    rounds: int
+
+    @classmethod
+    def of(cls, values: Iterable[float]) -> Self:
+        """Return the spread of at least one value. Between two values quartiles and median are interpolated."""
+        ordered = sorted(values)
+        if not ordered:
+            raise ValueError("there is no spread of nothing")
+
+        def at(fraction: float) -> float:
+            place = fraction * (len(ordered) - 1)
+            below = int(place)
+            above = min(below + 1, len(ordered) - 1)
+            return ordered[below] + (ordered[above] - ordered[below]) * (place - below)
+
+        return cls(at(0.5), at(0.25), at(0.75), ordered[0], ordered[-1], len(ordered))
+
+
+class Latency(msgspec.Struct, frozen=True):
+    """The percentiles of a number of times, in nanoseconds."""
+
+    count: int
+    p50_ns: int
+    p90_ns: int
+    p99_ns: int
+    p999_ns: int
+    max_ns: int
+    curve: list[tuple[float, int]]
+    """Fractions of the times, rising towards 1, and the time that such a fraction of them did not exceed."""
+
+    @classmethod
+    def of(cls, times: Iterable[int]) -> Self:
+        """Return the percentiles of at least one time."""
+        ordered = array("Q", sorted(times))
+        if not ordered:
+            raise ValueError("there is no latency without a time")
+        p50, p90, p99, p999 = (int(percentile(ordered, fraction)) for fraction in (0.5, 0.9, 0.99, 0.999))
+        curve = [(fraction, int(percentile(ordered, fraction))) for fraction in curve_fractions(len(ordered))]
+        return cls(len(ordered), p50, p90, p99, p999, ordered[-1], curve)
+
+
+def curve_fractions(count: int) -> list[float]:
+    """Return the fractions at which a curve of so many times is drawn: equally apart within each nine."""
+    fractions = [0.0]
+    for nine in range(NINES):
+        base, width = 1 - 10.0**-nine, 0.9 * 10.0**-nine
+        for step in range(1, POINTS_A_NINE + 1):
+            fraction = round(base + width * step / POINTS_A_NINE, nine + 4)
+            if (1 - fraction) * count < 1:
+                return fractions
+            fractions.append(fraction)
+    return fractions

@@ -1,0 +1,155 @@
+"""``actionqueue bench``: what each fsync policy costs on the user's own disk."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from actionqueue.bench.charts import duration, rate_text
+from actionqueue.bench.comparison import compare
+from actionqueue.bench.modes import DEFAULT_CHOICE, Choice, Mode, modes_of
+from actionqueue.bench.page import page_of
+from actionqueue.bench.report import ModeResult, Report, csv_of, json_of
+from actionqueue.bench.rounds import Limit
+from actionqueue.bench.spread import Latency, Spread
+from actionqueue.cli.options import json_option
+from actionqueue.cli.tables import OutputConsole, facts_table
+
+__all__ = ["bench"]
+
+ROUNDS_MAX = 1000
+SECONDS_MIN = 0.01
+NUMBER_MAX = 1 << 30
+THREADS_MAX = 256
+GROUP_MAX = 65536
+
+TABLE: dict[str, Any] = {"box": box.SIMPLE_HEAD, "pad_edge": False, "padding": (0, 1, 0, 0)}
+
+FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
+
+
+def _numbers(option: str, most: int, text: str) -> Callable[[click.decorators.FC], click.decorators.FC]:
+    """Return an option that can be given several times."""
+    default = getattr(DEFAULT_CHOICE, option)
+    kind = click.IntRange(1, most)
+    return click.option(f"--{option}", type=kind, multiple=True, default=default, show_default=True, metavar="N", help=text)
+
+
+@click.command()
+@click.option(
+    "--directory",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    default=Path(),
+    help="A directory on the disk to measure. Everything is written to a new one within it, and removed.  [default: the current one]",
+)
+@click.option("--rounds", type=click.IntRange(1, ROUNDS_MAX), default=3, show_default=True, metavar="N", help="Rounds of all modes.")
+@click.option("--seconds", type=click.FloatRange(SECONDS_MIN), default=1.0, show_default=True, metavar="S", help="Time of a mode a round.")
+@click.option("--commands", type=click.IntRange(1), default=None, metavar="N", help="End that after so many commands of a thread, too.")
+@_numbers("threads", THREADS_MAX, "Immediate, from so many threads.")
+@_numbers("groups", GROUP_MAX, "So many commands as one, with one sync.")
+@_numbers("records", NUMBER_MAX, "Deferred, with a sync every so many records.")
+@_numbers("bytes", NUMBER_MAX, "Deferred, with a sync every so many bytes of records.")
+@_numbers("milliseconds", NUMBER_MAX, "Deferred, with a sync every so many milliseconds.")
+@click.option("--only", multiple=True, metavar="NAME", help="Measure only this mode; may be given again. See the names in the table.")
+@json_option
+@click.option("--csv", "csv_file", type=FILE, help="Also write a line a mode to this file.")
+@click.option("--html", "html_file", type=FILE, help="Also write a page with charts to this file. It needs no network.")
+def bench(
+    directory: Path,
+    *,
+    rounds: int,
+    seconds: float,
+    commands: int | None,
+    only: tuple[str, ...],
+    as_json: bool,
+    csv_file: Path | None,
+    html_file: Path | None,
+    **numbers: tuple[int, ...],
+) -> None:
+    """Compare fsync policies on this disk.
+
+    How many commands a second, and how long each waits: synced one by one, from several threads, in groups, every so many
+    records, bytes or milliseconds, or left to the system; and what each would lose. Beside them stands the disk's own
+    sync. The modes take turns over several rounds; an option with N may be given several times. Takes about 40 seconds.
+    """
+    modes = _chosen(modes_of(Choice(**{name: tuple(dict.fromkeys(given)) for name, given in numbers.items()})), only)
+    limit = Limit(seconds) if commands is None else Limit(seconds, commands)
+    report = _compare(modes, directory, rounds, limit)
+    if csv_file is not None:
+        csv_file.write_text(csv_of(report), "utf-8", newline="")
+    if html_file is not None:
+        html_file.write_text(page_of(report), "utf-8")
+    if as_json:
+        sys.stdout.buffer.write(json_of(report))
+    else:
+        _print_tables(report)
+
+
+def _chosen(modes: list[Mode], only: Sequence[str]) -> list[Mode]:
+    names = [mode.name for mode in modes]
+    for name in only:
+        if name not in names:
+            raise click.BadParameter(f"{name!r} is not one of {', '.join(names)}", param_hint="--only")
+    return [mode for mode in modes if not only or mode.name in only]
+
+
+def _compare(modes: list[Mode], directory: Path, rounds: int, limit: Limit) -> Report:
+    if not sys.stderr.isatty():
+        return compare(modes, directory, rounds=rounds, limit=limit, tell=lambda *_: None)
+    columns = BarColumn(), TimeElapsedColumn(), TextColumn("{task.description}")
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None)
+        return compare(
+            modes,
+            directory,
+            rounds=rounds,
+            limit=limit,
+            tell=lambda done, total, title: bar.update(task, completed=done, total=total, description=title),
+        )
+
+
+def _print_tables(report: Report) -> None:
+    console, machine = OutputConsole(), report.machine
+    facts = {
+        "processor": f"{machine.processor}, {machine.cores} cores to use",
+        "system": machine.system,
+        "Python": machine.python,
+        "file system": machine.file_system,
+        "device": machine.device,
+        "load before": f"{machine.load:.2f}",
+    }
+    console.print(facts_table("Measured on", facts))
+    table = Table(title=f"{report.rounds} rounds of {report.seconds_a_round:g} s, in turn", **TABLE)
+    table.add_column("mode", no_wrap=True)
+    for name in ("commands/s", "spread", "p50", "p99", "p99.9", "at risk"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_row("disk alone", *_figures(report.disk.rate, report.disk.latency), "")
+    for done in report.modes:
+        table.add_row(done.mode.name, *_figures(done.rate, done.latency), f"{done.at_risk_max:,}")
+    console.print(table)
+    console.print(
+        f"disk alone: writing {report.disk.write_bytes} bytes and syncing, without this library. at risk: the most events "
+        "seen acknowledged but not yet durable. In every mode what was acknowledged survives the end of the process."
+    )
+    console.print(_survival_table(report.modes))
+
+
+def _figures(rate: Spread, latency: Latency) -> list[str]:
+    spread = f"{rate_text(rate.minimum)} - {rate_text(rate.maximum)}"
+    return [rate_text(rate.median), spread, *(duration(time) for time in (latency.p50_ns, latency.p99_ns, latency.p999_ns))]
+
+
+def _survival_table(results: Sequence[ModeResult]) -> Table:
+    table = Table("mode", "what it does", title="What a power loss leaves of the acknowledged commands", **TABLE)
+    table.add_column("what is left", overflow="fold")
+    for done in results:
+        table.add_row(done.mode.name, done.mode.title, done.mode.survives_power_loss)
+    return table

@@ -1,0 +1,164 @@
+"""That the programs in benchmarks/ run, measure what they say, and tell what they could not: in tiny sizes."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import instructions
+from measure import interleave, row
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+SECONDS_MAX = 120
+
+
+def run(program: list[str], directory: Path, *options: object, path: Path | None = None) -> tuple[dict[str, Any], str]:
+    """Run a benchmark once, and return its JSON and what it printed; nothing else may be left in the directory."""
+    found = directory / "found.json"
+    paths = [str(path)] if path else []
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([*paths, *filter(None, [os.environ.get("PYTHONPATH")])])}
+    command = [sys.executable, *program, "--rounds", "2", "--directory", str(directory), "--json", str(found), *map(str, options)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=SECONDS_MAX, env=environment)
+    assert done.returncode == 0, done.stderr
+    result: dict[str, Any] = json.loads(found.read_text("utf-8"))
+    found.unlink()
+    assert list(directory.iterdir()) == []
+    assert result["commit"]
+    assert result["machine"]["file_system"] != "unknown"
+    for entry in rows(result):
+        assert len(entry["values"]) in (1, 2)
+        assert entry["name"] in " ".join(done.stdout.split()), done.stdout
+    return result, done.stdout
+
+
+def script(name: str) -> list[str]:
+    return [str(BENCHMARKS / name)]
+
+
+def rows(result: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for entry in result["rows"]:
+        assert all(math.isfinite(value) and value > 0 for value in entry["values"]), entry
+        yield entry
+
+
+def names(result: dict[str, Any]) -> list[str]:
+    return [entry["name"] for entry in rows(result)]
+
+
+def test_lifecycle(tmp_path: Path) -> None:
+    result, _ = run(script("lifecycle.py"), tmp_path, "--runs", 100, "--immediate-runs", 2)
+    assert {"Deferred, one by one", *(f"Deferred, batches of {size}" for size in ("10", "100", "1,000"))} < set(names(result))
+    by_name = {entry["name"]: entry for entry in rows(result)}
+    assert 50 < by_name["bytes a record"]["spread"]["median"] < 80
+    assert by_name["Immediate, one thread, p50"]["ratio_to"] == "disk alone, p50"
+
+
+def test_groups(tmp_path: Path) -> None:
+    result, _ = run(script("groups.py"), tmp_path, "--seconds", 0.001)
+    assert names(result) == [f"groups of {size:,}" for size in (1, 4, 16, 64, 256, 1024)]
+
+
+def test_replay_and_scale(tmp_path: Path) -> None:
+    replayed, _ = run(script("replay.py"), tmp_path, "--runs", 20)
+    assert "20 runs: replay" in names(replayed)
+    scaled, _ = run(script("scale.py"), tmp_path, "--runs", 20, 40, "--transitions", 5, "--lifecycles", 2)
+    by_name = {entry["name"]: entry for entry in rows(scaled)}
+    assert by_name["40 runs: a transition of any run"]["ratio_to"] == "20 runs"
+    # Two a run to make it, ten transitions, and two rounds of two whole lives.
+    assert by_name["40 runs: open from the log"]["note"] == "130 events"
+
+
+def test_peers_that_are_missing_are_named(tmp_path: Path) -> None:
+    (tmp_path / "absent").mkdir()
+    for module in ("lmdb", "rocksdict", "plyvel", "litequeue", "persistqueue", "diskcache"):
+        (tmp_path / "absent" / f"{module}.py").write_text("raise ImportError('not here')\n")
+    (tmp_path / "disk").mkdir()
+    result, shown = run(script("peers.py"), tmp_path / "disk", "--seconds", 0.01, path=tmp_path / "absent")
+    assert set(result["settings"]["missing"]) == {"lmdb", "rocksdict", "plyvel", "litequeue", "persist-queue", "diskcache"}
+    assert "missing: persist-queue: not here" in shown
+    modes = ("no sync, 1 thread", "sync each, 1 thread", "sync each, 8 threads")
+    assert names(result) == [f"{mode}: {store}" for mode in modes for store in ("actionqueue", "plain file", "sqlite3")]
+
+
+DRIVER = """#!/bin/sh
+case $1 in
+replay) echo '{"events": 2200, "runs": 220, "seconds": 0.5, "resident_bytes": 2200}';;
+*) echo '{"commands": 1000, "seconds": 0.5, "p50_ns": 1000, "p99_ns": 9000, "bytes_a_record": 61.0}';;
+esac
+"""
+
+
+def against_rust(driver: Path) -> list[str]:
+    code = f"import sys; sys.path.insert(0, {str(BENCHMARKS)!r}); import against_rust; from pathlib import Path\n"
+    return ["-c", code + f"against_rust.DRIVER = Path({str(driver)!r}); sys.argv[0] = 'against_rust'; sys.exit(against_rust.main())"]
+
+
+def test_against_a_driver(tmp_path: Path) -> None:
+    driver, disk = tmp_path / "driver", tmp_path / "disk"
+    driver.write_text(DRIVER)
+    driver.chmod(0o755)
+    disk.mkdir()
+    result, _ = run(against_rust(driver), disk, "--runs", 20, "--immediate-runs", 2)
+    by_name = {entry["name"]: entry for entry in rows(result)}
+    assert by_name["Deferred: the Rust crates"]["values"] == [2000, 2000]
+    assert by_name["replay: the Rust crates"]["values"] == [4400, 4400]
+    ours = by_name["Immediate p50: actionqueue"]
+    assert ours["ratio"]["maximum"] == pytest.approx(ours["spread"]["maximum"])  # to one microsecond
+
+
+def test_a_driver_that_was_not_built(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, *against_rust(tmp_path / "none")], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "make bench-rust" in done.stderr
+
+
+# --- What they share -------------------------------------------------------------------------------------------------
+
+
+def test_candidates_take_turns_and_none_is_always_first() -> None:
+    order: list[str] = []
+    found = interleave(3, {name: lambda name=name: order.append(name) or len(order) for name in "abc"})  # type: ignore[misc]
+    assert "".join(order) == "abcbcacab"
+    assert found == {"a": [1, 6, 8], "b": [2, 4, 9], "c": [3, 5, 7]}
+
+
+def test_ratios_are_of_the_same_rounds() -> None:
+    made = row("ours", "x", [10.0, 40.0], to=("theirs", [10.0, 20.0]))
+    assert made.ratio is not None
+    assert (made.ratio.minimum, made.ratio.median, made.ratio.maximum) == (1.0, 1.5, 2.0)
+
+
+@pytest.mark.parametrize(("found", "code"), [(104, 0), (106, 1), (50, 0)])
+def test_more_instructions_than_allowed_are_a_failure(found: int, code: int, capsys: pytest.CaptureFixture[str]) -> None:
+    kept = {"compiler": "GCC 1", "instructions_a_command": {"deferred": 100}}
+    assert instructions.compare({"deferred": found}, kept) == code
+    shown = capsys.readouterr().out
+    assert ("+6.0%" in shown) == (code == 1)
+    assert ("--update" in shown) == (found == 50)
+
+
+def test_a_workload_without_a_count_is_a_failure(capsys: pytest.CaptureFixture[str]) -> None:
+    assert instructions.compare({"new": 1}, {"compiler": "GCC 1", "instructions_a_command": {}}) == 1
+    assert "new: there is no count" in capsys.readouterr().out
+
+
+def test_every_workload_has_a_count() -> None:
+    kept = json.loads(instructions.COUNTS.read_text("utf-8"))
+    for counts in kept.values():
+        assert set(counts["instructions_a_command"]) == set(instructions.WORKLOADS)
+
+
+@pytest.mark.parametrize("name", instructions.WORKLOADS)
+def test_every_workload_works(tmp_path: Path, name: str) -> None:
+    workload = instructions.WORKLOADS[name]
+    if workload.prepare is not None:
+        workload.prepare(tmp_path / "queue", 20)
+    workload.work(tmp_path / "queue", 20)

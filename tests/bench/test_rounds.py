@@ -1,0 +1,132 @@
+"""That a mode does what it says: how many commands, how many syncs, and what is durable when."""
+
+from __future__ import annotations
+
+from array import array
+from pathlib import Path
+
+import pytest
+
+import actionqueue as aq
+from actionqueue.bench import rounds
+from actionqueue.bench.disk import FILE_BYTES, floor_in
+from actionqueue.bench.modes import Choice, Mode, modes_of
+from actionqueue.bench.rounds import Limit, Measured, measure_round
+from actionqueue.bench.workload import COMMANDS_A_RUN, Stream, commands_of_a_run, submit_a_run
+
+FOR_LONG = 3600.0
+CHOICE = Choice(threads=(1, 3), groups=(64,), records=(50,), bytes=(4096,), milliseconds=(3_600_000,))
+MODES = {mode.name: mode for mode in modes_of(CHOICE)}
+
+
+def measured(name: str, directory: Path, commands: int) -> Measured:
+    done = measure_round(MODES[name], directory, Limit(FOR_LONG, commands))
+    assert list(directory.iterdir()) == []
+    return done
+
+
+def test_immediate_syncs_every_command(tmp_path: Path) -> None:
+    done = measured("immediate-1", tmp_path, 100)
+    assert (done.commands, done.syncs, done.at_risk_max, len(done.latencies_ns)) == (100, 100, 0, 100)
+
+
+def test_immediate_threads_submit_their_share_each(tmp_path: Path) -> None:
+    done = measured("immediate-3", tmp_path, 50)
+    assert (done.commands, len(done.latencies_ns)) == (150, 150)
+    assert 50 <= done.syncs <= 150
+
+
+def test_a_group_takes_one_sync(tmp_path: Path) -> None:
+    done = measured("group-64", tmp_path, 640)
+    assert (done.commands, done.syncs, done.at_risk_max, len(done.latencies_ns)) == (640, 10, 0, 10)
+
+
+def test_deferred_syncs_every_so_many_records(tmp_path: Path) -> None:
+    done = measured("records-50", tmp_path, 500)
+    assert (done.commands, done.syncs) == (500, 10)
+    assert done.at_risk_max <= 50
+
+
+def test_deferred_syncs_every_so_many_bytes(tmp_path: Path) -> None:
+    done = measured("bytes-4096", tmp_path, 500)
+    run_bytes = done.record_bytes // 50
+    assert done.syncs == 50 // -(-4096 // run_bytes)
+
+
+@pytest.mark.parametrize("name", ["milliseconds-3600000", "ring", "system"])
+def test_deferred_syncs_no_sooner_than_it_says(tmp_path: Path, name: str) -> None:
+    done = measured(name, tmp_path, 500)
+    assert (done.commands, done.syncs, done.at_risk_max) == (500, 0, 490)
+    assert 40 <= len(done.latencies_ns) <= 50  # of 50 runs every 16th
+
+
+def test_deferred_syncs_every_so_many_milliseconds(tmp_path: Path) -> None:
+    mode = MODES["milliseconds-3600000"]
+    with aq.open(tmp_path / "queue", durability="deferred", compaction=None) as queue:
+        clock = [0.0]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(rounds.time, "perf_counter", lambda: clock[0])
+            sync_if_due = rounds.sync_by_hand(mode, queue)
+            assert sync_if_due is not None
+            submit_a_run(queue.submit)
+            for moment, durable in ((3599.9, 0), (3600.0, 10)):
+                clock[0] = moment
+                sync_if_due()
+                assert queue.durable_sequence == durable
+
+
+def test_an_error_in_a_thread_is_raised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def submit_a_bad_run(submit: object) -> None:
+        raise aq.ClosedError
+
+    with monkeypatch.context() as patch, pytest.raises(aq.ClosedError):
+        patch.setattr(rounds, "submit_a_run", submit_a_bad_run)
+        measured("immediate-3", tmp_path, 50)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_time_ends_a_round(tmp_path: Path) -> None:
+    assert measure_round(MODES["system"], tmp_path, Limit(1e-9)).commands == COMMANDS_A_RUN
+
+
+def test_both_forms_of_the_workload_are_the_same(tmp_path: Path) -> None:
+    submitted: list[aq.MutationCommand] = []
+    submit_a_run(submitted.append)
+    listed = commands_of_a_run()
+    assert [type(command) for command in submitted] == [type(command) for command in listed]
+    assert len(listed) == COMMANDS_A_RUN
+    for number, commands in enumerate((submitted, listed)):
+        with aq.open(tmp_path / str(number), durability="deferred", compaction=None) as queue:
+            queue.submit_many(commands)
+            assert queue.projection.counts_by_state()[aq.RunState.COMPLETED] == 1
+
+
+@pytest.mark.parametrize("size", [1, 10, 64, 1024])
+def test_a_stream_cut_into_groups_is_one_that_a_queue_accepts(tmp_path: Path, size: int) -> None:
+    stream = Stream()
+    with aq.open(tmp_path / "queue", durability="deferred", compaction=None) as queue:
+        for _ in range(3):
+            group = stream.take(size)
+            assert len(group) == size
+            queue.submit_many(group)
+        assert queue.sequence == 3 * size
+
+
+def test_modes_say_what_they_are() -> None:
+    assert list(MODES) == ["immediate-1", "immediate-3", "group-64", "records-50", "bytes-4096", "milliseconds-3600000", "ring", "system"]
+    for mode in MODES.values():
+        assert mode.survives_kill == "everything"
+        assert (mode.survives_power_loss == "everything") == (mode.durability == "immediate")
+        assert sum(map(bool, (mode.records, mode.bytes, mode.milliseconds, mode.when_ring_fills))) <= 1
+    assert isinstance(MODES["ring"], Mode)
+
+
+def test_the_floor_goes_through_its_file_and_leaves_nothing(tmp_path: Path) -> None:
+    times: array[int] = array("Q")
+    with floor_in(tmp_path) as floor:
+        floor.commit_many(times, seconds=FOR_LONG, count_max=5, size_bytes=FILE_BYTES // 2)
+        (file,) = tmp_path.iterdir()
+        assert file.read_bytes() == b"\xa5" * FILE_BYTES
+    assert len(times) == 5
+    assert min(times) > 0
+    assert list(tmp_path.iterdir()) == []
