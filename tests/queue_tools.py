@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import pickle
+import resource
 import select
 import shutil
 import signal
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -109,3 +111,22 @@ def leave_with(pipe: int, work: Callable[[], Any]) -> None:
             stream.write(answer)
     finally:
         os._exit(0)
+
+
+@contextmanager
+def limit(which: int, value: int) -> Iterator[None]:
+    """Lower a limit of this process for a while."""
+    before = resource.getrlimit(which)
+    resource.setrlimit(which, (value, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(which, before)
+
+
+@contextmanager
+def file_size_limit(size: int) -> Iterator[None]:
+    """Let writes behind this offset of any file fail with EFBIG."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    with limit(resource.RLIMIT_FSIZE, size):
+        yield

@@ -655,7 +655,18 @@ cdef extern from "core/batch.h" nogil:
     aqw_status aqw_batch_add(aqw_batch *batch, const aqw_event *event)
 
 
+cdef extern from "core/log_policy.h" nogil:
+    ctypedef struct aqw_sync_policy:
+        uint64_t records
+        uint64_t bytes
+        uint64_t delay_ns
+        int when_ring_fills
+
+
 cdef extern from "core/log.h" nogil:
+    enum:
+        AQW_SYNC_HISTOGRAM_SIZE
+
     ctypedef struct aqw_log:
         pass
 
@@ -664,6 +675,7 @@ cdef extern from "core/log.h" nogil:
         uint64_t ring_size
         uint32_t sector_size
         uint64_t now
+        aqw_sync_policy sync
 
     ctypedef struct aqw_log_stats:
         uint64_t last_sequence
@@ -673,11 +685,19 @@ cdef extern from "core/log.h" nogil:
         uint64_t segment_used
         uint64_t ring_size
         uint64_t ring_used
+        uint64_t ring_used_max
         uint64_t appended_records
         uint64_t appended_bytes
         uint64_t syncs
         uint64_t sync_ns_total
         uint64_t sync_ns_max
+        uint64_t sync_ns_histogram[AQW_SYNC_HISTOGRAM_SIZE]
+        uint64_t sync_groups
+        uint64_t sync_events_total
+        uint64_t sync_events_max
+        uint64_t stalls
+        uint64_t stall_ns_total
+        uint64_t stall_ns_max
         uint64_t drains
         uint64_t drained_bytes
         uint64_t rotations

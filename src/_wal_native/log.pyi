@@ -3,6 +3,7 @@ from typing import Any, final
 
 from actionqueue.commands import MutationCommand
 from actionqueue.events import Event
+from actionqueue.sync_policy import SyncPolicy
 
 from .outcome import MutationOutcome
 from .progress import Progress
@@ -44,6 +45,7 @@ def open_log(
     sector_size: int,
     now: int,
     holder: str,
+    sync: SyncPolicy | None = None,
     progress: Progress | None = None,
 ) -> tuple[Log, dict[str, Any]]: ...
 def abandon_all() -> None: ...

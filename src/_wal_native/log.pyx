@@ -6,6 +6,7 @@ The GIL is released around each C call that may do I/O, and around nothing else.
 
 cimport cython
 from libc.stdint cimport uint64_t
+from libc.string cimport memset
 
 from _wal_native.codec cimport EventEncoder
 from _wal_native.core cimport *
@@ -289,12 +290,16 @@ cdef class Log:
         aqw_log_stats_get(self.log, &stats)
         fields = dict(stats)
         fields["is_ring_mapped"] = bool(stats.is_ring_mapped)
+        fields["sync_ns_histogram"] = tuple(stats.sync_ns_histogram)
         return fields
 
     # --- The end -----------------------------------------------------------------------------------------------------
 
     def close(self):
-        """Sync, write the close marker and let go of files and lock. A poisoned log only lets go. Again: nothing."""
+        """Sync, write the close marker and let go of files and lock. Again: nothing.
+
+        A poisoned log only lets go; PoisonedError is raised where a sync of the policy's thread failed and nobody was told.
+        """
         cdef aqw_fault fault
         cdef aqw_status status
         self.check()
@@ -334,11 +339,22 @@ cdef dict report_fields(const aqw_recovery_report *report):
     }
 
 
+cdef int set_policy(aqw_sync_policy *policy, object chosen) except -1:
+    memset(policy, 0, sizeof(aqw_sync_policy))
+    if chosen is None:
+        return 0
+    policy.records = chosen.records or 0
+    policy.bytes = chosen.bytes or 0
+    policy.delay_ns = (chosen.milliseconds or 0) * 1_000_000
+    policy.when_ring_fills = chosen.when_ring_fills
+    return 0
+
+
 def open_log(str directory, StateTable table not None, *, bint may_create, uint64_t segment_size, uint64_t ring_size,
-             uint32_t sector_size, uint64_t now, str holder, Progress progress=None):
+             uint32_t sector_size, uint64_t now, str holder, object sync=None, Progress progress=None):
     """Open or create the queue in a directory (a real path), and replay it into the empty table.
 
-    Returns the log and the recovery report as a dict. Raises the OpenError family, ValueError for an option out of range.
+    `sync` is the SyncPolicy, None for one that never syncs. Returns the log and the recovery report as a dict. Raises the OpenError family, ValueError for an option out of range.
     """
     cdef aqw_recovery_options options
     cdef aqw_recovery_report report
@@ -354,6 +370,7 @@ def open_log(str directory, StateTable table not None, *, bint may_create, uint6
     options.log.ring_size = ring_size
     options.log.sector_size = sector_size
     options.log.now = now
+    set_policy(&options.log.sync, sync)
     options.may_create = may_create
     options.holder = holder_text
     options.progress = NULL if progress is None else progress.progress

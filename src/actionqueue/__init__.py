@@ -27,6 +27,7 @@ from actionqueue import (
     states,
     store,
     subscription,
+    sync_policy,
     task,
 )
 from actionqueue.actor import *
@@ -49,6 +50,7 @@ from actionqueue.run_policy import *
 from actionqueue.states import *
 from actionqueue.store import *
 from actionqueue.subscription import *
+from actionqueue.sync_policy import *
 from actionqueue.task import *
 
 __version__ = "0.1.0"
@@ -74,4 +76,5 @@ __all__ += run_policy.__all__
 __all__ += states.__all__
 __all__ += store.__all__
 __all__ += subscription.__all__
+__all__ += sync_policy.__all__
 __all__ += task.__all__

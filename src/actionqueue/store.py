@@ -39,6 +39,7 @@ from actionqueue.projection import Projection
 from actionqueue.reading import POLL_SECONDS, ReadOnlyQueue, follow
 from actionqueue.recovery import RecoveryReport
 from actionqueue.states import DurabilityPolicy
+from actionqueue.sync_policy import SyncPolicy
 from actionqueue.validation import validate
 
 __all__ = ["ActionQueue", "Batch", "open"]
@@ -74,6 +75,7 @@ if hasattr(os, "register_at_fork"):
 
 
 DEFAULT_COMPACTION = CompactionPolicy()
+DEFAULT_SYNC = SyncPolicy()
 
 WRITER_DEFAULTS: dict[str, Any] = {
     "durability": IMMEDIATE,
@@ -82,6 +84,7 @@ WRITER_DEFAULTS: dict[str, Any] = {
     "ring_size": DEFAULT_RING_SIZE,
     "sector_size": 0,
     "compaction": DEFAULT_COMPACTION,
+    "sync": DEFAULT_SYNC,
 }
 
 
@@ -96,6 +99,7 @@ def open(  # noqa: A001 -- as below
     ring_size: int = ...,
     sector_size: int = ...,
     compaction: CompactionPolicy | None = ...,
+    sync: SyncPolicy = ...,
 ) -> ActionQueue: ...
 
 
@@ -113,6 +117,7 @@ def open(  # noqa: A001 -- the package's own open, as in gzip.open
     ring_size: int = DEFAULT_RING_SIZE,
     sector_size: int = 0,
     compaction: CompactionPolicy | None = DEFAULT_COMPACTION,
+    sync: SyncPolicy = DEFAULT_SYNC,
 ) -> ActionQueue | ReadOnlyQueue:
     """Open the queue in a directory, or create it, and replay its log.
 
@@ -130,6 +135,8 @@ def open(  # noqa: A001 -- the package's own open, as in gzip.open
         sector_size: 512 or 4096 pads every synced write to whole sectors, for storage that may damage a sector's old bytes when new ones
             are added to it; 0 trusts that it does not.
         compaction: When the queue makes snapshots and drops old segments by itself, in a thread of its own; None: only when told to.
+        sync: When the queue syncs Deferred commands by itself, in a native thread of its own; as it stands, never: then they become durable
+            with the next Immediate command, :meth:`ActionQueue.sync`, a new segment, a snapshot, or closing.
 
     Raises:
         LockedError: Another handle, here or elsewhere, holds the queue; it says who.
@@ -146,6 +153,7 @@ def open(  # noqa: A001 -- the package's own open, as in gzip.open
         "ring_size": ring_size,
         "sector_size": sector_size,
         "compaction": compaction,
+        "sync": sync,
     }
     if not readonly:
         return ActionQueue(path, **options)
@@ -198,6 +206,7 @@ class ActionQueue(Lane):
         ring_size: int,
         sector_size: int,
         compaction: CompactionPolicy | None,
+        sync: SyncPolicy,
     ) -> None:
         started = time.perf_counter()
         self._unusable = ClosedError()
@@ -205,6 +214,8 @@ class ActionQueue(Lane):
         self._durability = DurabilityPolicy(durability)
         if compaction is not None and not isinstance(compaction, CompactionPolicy):
             raise TypeError(f"compaction must be a CompactionPolicy or None, not {type(compaction).__name__}")
+        if not isinstance(sync, SyncPolicy):
+            raise TypeError(f"sync must be a SyncPolicy, not {type(sync).__name__}")
         self._path = real_directory(path)
         self._projection = Projection()
         self._log, report = open_log(
@@ -216,6 +227,7 @@ class ActionQueue(Lane):
             sector_size=_size("sector_size", sector_size),
             now=now(),
             holder=holder_text(),
+            sync=sync,
         )
         self._log.own_table(self._lane)
         self._forgotten_rows = 0  # since the projection was loaded
@@ -250,6 +262,9 @@ class ActionQueue(Lane):
                 self._log.submit(event_of(command, sequence))
             except WriterError as error:
                 raise self._append_error(error) from error
+            except PoisonedError as error:
+                self._poison(error.cause or error)
+                raise
             finally:
                 self._in_lane = False
         return sequence
@@ -270,6 +285,9 @@ class ActionQueue(Lane):
                 outcomes = self._append_batch(batch)
             except WriterError as error:
                 raise self._append_error(error) from error
+            except PoisonedError as error:
+                self._poison(error.cause or error)
+                raise
             finally:
                 self._in_lane = False
         if outcomes and policy is IMMEDIATE:
@@ -339,7 +357,16 @@ class ActionQueue(Lane):
             self._unusable = PoisonedError(cause)
             self._projection.poisoned_by = cause
 
+    def _notice_failure(self) -> None:
+        """Poison the handle where a sync has failed that nobody waited for."""
+        if self._unusable is None:
+            try:
+                self._log.ensure_open()
+            except PoisonedError as error:
+                self._poison(error.cause or error)
+
     def _ensure_usable(self) -> None:
+        self._notice_failure()
         unusable = self._unusable
         if unusable is not None:
             # A new object each time: a raised exception collects tracebacks.
@@ -394,6 +421,9 @@ class ActionQueue(Lane):
                     self._forgotten_rows += len(run_ids) + len(task_ids)
             except WriterError as error:
                 raise self._append_error(error) from error
+            except PoisonedError as error:
+                self._poison(error.cause or error)
+                raise
             finally:
                 self._in_lane = False
         return len(run_ids), len(task_ids), place
@@ -469,12 +499,26 @@ class ActionQueue(Lane):
     @property
     def is_poisoned(self) -> bool:
         """Whether an earlier write or sync failed."""
+        self._notice_failure()
         return isinstance(self._unusable, PoisonedError)
 
     def stats(self) -> dict[str, Any]:
         """Return counters and positions: sizes in bytes, times in nanoseconds, counts since the queue was opened.
 
-        ``snapshot_sequence`` and ``snapshot_bytes`` are the newest snapshot's, 0 without one; ``snapshot_ns`` is how long
+        **Where the log is.** ``last_sequence`` and ``durable_sequence``; ``segment_number``, ``segment_size`` and ``segment_used`` (bytes
+        of its file, and where the next record goes); ``rotations`` (segments begun), ``appended_records``, ``appended_bytes``.
+
+        **The ring.** ``ring_size``; ``ring_used``, the bytes that are in the ring alone now, and ``ring_used_max``, the most that there
+        were; ``is_ring_mapped``: where it is not, every append is written to the segment before it returns. ``drains`` and
+        ``drained_bytes``: writes of the ring's bytes to the segment, for whatever reason. ``stalls``: appends that had to wait for room in
+        the ring or the segment, with ``stall_ns_total`` and ``stall_ns_max``.
+
+        **Syncs.** ``syncs``, ``sync_ns_total`` and ``sync_ns_max`` are the disk's calls alone, without any wait for one's turn.
+        ``sync_ns_histogram`` is a tuple of 40 counts by powers of two: ``[i]`` counts the syncs that took at least ``2**(i-1)`` and less
+        than ``2**i`` ns, the last one all longer ones too. ``sync_groups`` counts the syncs that made events durable,
+        ``sync_events_total`` those events and ``sync_events_max`` the most in one sync; so the mean group is the quotient.
+
+        **Snapshots.** ``snapshot_sequence`` and ``snapshot_bytes`` are the newest snapshot's, 0 without one; ``snapshot_ns`` is how long
         the last snapshot or compaction took, 0 before the first; ``snapshot_error`` says why the last one failed, None
         where it did not.
         """
@@ -488,7 +532,8 @@ class ActionQueue(Lane):
         """Make everything durable, mark the log as cleanly closed and release the queue. Closing again does nothing.
 
         Raises:
-            PartialDurabilityError: The last sync failed; the queue is released all the same, and the next open recovers it.
+            PartialDurabilityError: The last sync failed, or one that the sync policy had made and of which no call has told yet; the queue
+                is released all the same, and the next open recovers it.
             LogCloseError: Everything is durable, but the mark of a clean close could not be written (a full disk?). The queue is released;
                 the next open recovers it, and loses nothing.
         """
@@ -507,8 +552,10 @@ class ActionQueue(Lane):
                 self._log.close()
             except LogCloseError:
                 raise  # nothing is in doubt
-            except WriterError as error:
-                raise PartialDurabilityError(self.sequence, error) from error
+            except (WriterError, PoisonedError) as error:
+                cause = error.cause if isinstance(error, PoisonedError) and error.cause is not None else error
+                self._projection.poisoned_by = cause
+                raise PartialDurabilityError(self.sequence, cause) from error
         self._finalizer.detach()  # an exception that a signal's handler raises in a finalizer is lost
 
     def __enter__(self) -> Self:

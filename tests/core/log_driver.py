@@ -151,11 +151,17 @@ class Table:
 
 
 def options(
-    *, segment_size: int = 65536, ring_size: int = 65536, sector_size: int = 0, may_create: bool = True, now: int = NOW
+    *,
+    segment_size: int = 65536,
+    ring_size: int = 65536,
+    sector_size: int = 0,
+    may_create: bool = True,
+    now: int = NOW,
+    sync: dict[str, int] | None = None,
 ) -> Any:
     holder = ffi.new("char[]", b"pid=1\n")
     made = ffi.new("aqw_recovery_options *")
-    made.log = {"segment_size_max": segment_size, "ring_size": ring_size, "sector_size": sector_size, "now": now}
+    made.log = {"segment_size_max": segment_size, "ring_size": ring_size, "sector_size": sector_size, "now": now, "sync": sync or {}}
     made.may_create = may_create
     made.holder = holder
     return ffi.gc(made, lambda _, holder=holder: None)

@@ -1,6 +1,6 @@
 /* Threads on one log, for the thread and address sanitizers: several append single events and batches, of which some are larger than
  * the ring, others sync, one asks for statistics. Then everything is closed, read back and counted; several rounds, each with
- * another ending. Arguments: a directory that does not exist yet, and the number of events for each thread and round.
+ * another policy and another ending. Arguments: a directory that does not exist yet, and the number of events for each thread and round.
  *
  * Prints "ok" and returns 0, or says what is wrong and returns 1. */
 #if !defined(_WIN32)
@@ -112,9 +112,14 @@ static void *run_syncer(void *argument) {
     return NULL;
 }
 
-static aqw_status open_log(const char *directory, uint32_t sector_size, aqw_log **log, uint64_t *events) {
+static const aqw_sync_policy policies[ROUNDS + 1] = {
+    {0, 0, 0, 0}, {.records = 5}, {.bytes = 5000, .when_ring_fills = 1}, {.delay_ns = 200000}, {.records = 1, .delay_ns = 1000000},
+};
+
+static aqw_status open_log(const char *directory, uint32_t sector_size, const aqw_sync_policy *policy, aqw_log **log, uint64_t *events) {
     static const uint8_t seed[16] = {0};
-    aqw_recovery_options options = {.log = {.segment_size_max = 262144, .ring_size = 65536, .sector_size = sector_size, .now = 1700000000},
+    aqw_recovery_options options = {.log = {.segment_size_max = 262144, .ring_size = 65536, .sector_size = sector_size, .now = 1700000000,
+                                            .sync = *policy},
                                     .may_create = 1, .holder = "stress\n"};
     aqw_recovery_report report;
     aqw_fault fault;
@@ -170,7 +175,7 @@ int main(int count, char **arguments) {
     shared all = {.events_each = strtoull(arguments[2], NULL, 10)};
     uint64_t expected = 0, events = 0;
     for (int round = 0; round <= ROUNDS; round++) {
-        aqw_status status = open_log(arguments[1], round % 2 == 0 ? 0 : 512, &all.log, &events);
+        aqw_status status = open_log(arguments[1], round % 2 == 0 ? 0 : 512, &policies[round], &all.log, &events);
         if (status != AQW_OK) fail(&all, "open", status);
         else if (events != expected) fail(&all, "events were lost", status);
         if (atomic_load(&all.failed)) return 1;

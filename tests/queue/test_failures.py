@@ -10,7 +10,6 @@ import errno
 import os
 import resource
 import shutil
-import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,28 +31,9 @@ from actionqueue.errors import (
     PoisonedError,
     Written,
 )
-from queue_tools import SMALL, copy_of, in_child, replayed, state_of, task_create
+from queue_tools import SMALL, copy_of, file_size_limit, in_child, limit, replayed, state_of, task_create
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-
-
-@contextmanager
-def limit(which: int, value: int) -> Iterator[None]:
-    """Lower a limit of this process for a while."""
-    before = resource.getrlimit(which)
-    resource.setrlimit(which, (value, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(which, before)
-
-
-@contextmanager
-def file_size_limit(size: int) -> Iterator[None]:
-    """Let writes behind this offset of any file fail with EFBIG."""
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    with limit(resource.RLIMIT_FSIZE, size):
-        yield
 
 
 @contextmanager

@@ -22,6 +22,7 @@ aqw_status aqw_log_options_check(const aqw_log_options *options, aqw_fault *faul
     if (options->ring_size < AQW_RING_SIZE_MIN || options->ring_size > AQW_RING_SIZE_MAX || options->ring_size % AQW_RING_SIZE_MIN != 0)
         wrong = "ring_size";
     if (options->sector_size != 0 && options->sector_size != 512 && options->sector_size != 4096) wrong = "sector_size";
+    if (options->sync.delay_ns > AQW_SYNC_DELAY_NS_MAX) wrong = "sync";
     if (wrong == NULL) return AQW_OK;
     aqw_fault_set(fault, AQW_INVALID_ARGUMENT, NULL);
     fault->operation = wrong;
@@ -44,7 +45,8 @@ static void close_files(aqw_log *log) {
 static int init_locks(aqw_log *log) {
     int error = aqw_mutex_init(&log->append_mutex) | aqw_mutex_init(&log->drain_mutex) | aqw_mutex_init(&log->sync_mutex) |
                 aqw_mutex_init(&log->prepare_mutex) | aqw_mutex_init(&log->poison_mutex);
-    return error | aqw_condition_init(&log->sync_done) | aqw_condition_init(&log->prepare_changed);
+    return error | aqw_condition_init(&log->sync_ended) | aqw_condition_init(&log->prepare_changed) |
+           aqw_condition_init_timed(&log->policy_changed);
 }
 
 static void destroy_locks(aqw_log *log) {
@@ -53,8 +55,9 @@ static void destroy_locks(aqw_log *log) {
     aqw_mutex_destroy(&log->sync_mutex);
     aqw_mutex_destroy(&log->prepare_mutex);
     aqw_mutex_destroy(&log->poison_mutex);
-    aqw_condition_destroy(&log->sync_done);
+    aqw_condition_destroy(&log->sync_ended);
     aqw_condition_destroy(&log->prepare_changed);
+    aqw_condition_destroy(&log->policy_changed);
 }
 
 aqw_status aqw_log_new(const aqw_io *io, const aqw_log_options *options, const aqw_log_start *start, aqw_log **out, aqw_fault *fault) {
@@ -88,6 +91,14 @@ aqw_status aqw_log_new(const aqw_io *io, const aqw_log_options *options, const a
     atomic_store(&log->drained, start->tail);
     atomic_store(&log->durable, start->last_sequence);
     atomic_store(&log->state, LOG_OPEN);
+    int error = aqw_log_policy_start(log);
+    if (error != 0) {
+        aqw_fault_io(fault, "start a thread", log->directory, error);
+        close_files(log);
+        atomic_store(&log->state, LOG_CLOSED);
+        aqw_log_free(log);
+        return AQW_IO_ERROR;
+    }
     *out = log;
     return AQW_OK;
 }
@@ -100,6 +111,7 @@ aqw_status aqw_log_state(aqw_log *log, aqw_fault *fault) {
         aqw_mutex_lock(&log->poison_mutex);
         *fault = log->poison;
         aqw_mutex_unlock(&log->poison_mutex);
+        atomic_store(&log->failure_is_untold, 0);
         fault->status = AQW_POISONED;
         return AQW_POISONED;
     default:
@@ -128,9 +140,9 @@ static int fits_segment(const aqw_log *log, uint64_t size) {
     return size + aqw_log_reserve(log) <= log->segment.file_size - log->tail;
 }
 
-static int fits_ring(const aqw_log *log, uint64_t size) {
-    return log->tail + size - atomic_load(&log->drained) <= log->ring.size;
-}
+static uint64_t ring_used(const aqw_log *log) { return log->tail - atomic_load(&log->drained); }
+
+static int fits_ring(const aqw_log *log, uint64_t size) { return ring_used(log) + size <= log->ring.size; }
 
 /* The checks that every append makes first. Under the append lock. */
 static aqw_status append_check(aqw_log *log, const aqw_batch *batch, aqw_fault *fault) {
@@ -152,6 +164,7 @@ static void append_finish(aqw_log *log, const aqw_batch *batch) {
     atomic_fetch_add_explicit(&log->appended_records, batch->count, memory_order_relaxed);
     atomic_fetch_add_explicit(&log->appended_bytes, batch->size, memory_order_relaxed);
     if (!log->prepare_is_requested && log->tail > log->segment.file_size / 2) aqw_log_prepare_request(log);
+    if (log->last_sequence >= log->wake_sequence || log->tail >= log->wake_tail) aqw_log_policy_wake(log);
 }
 
 aqw_status aqw_log_try_append(aqw_log *log, aqw_batch *batch, aqw_before_append before, void *context, aqw_fault *fault) {
@@ -167,12 +180,35 @@ aqw_status aqw_log_try_append(aqw_log *log, aqw_batch *batch, aqw_before_append 
         aqw_batch_seal(batch, &log->segment.place, log->tail, log->ordinal, atomic_load(&log->durable));
         aqw_ring_put(&log->ring, log->tail, batch->data, batch->size);
         append_finish(log, batch);
+        uint64_t used = ring_used(log);
+        if (used > log->ring_used_max) log->ring_used_max = used;
     }
     aqw_mutex_unlock(&log->append_mutex);
     return status;
 }
 
-aqw_status aqw_log_make_room(aqw_log *log, uint64_t size, aqw_fault *fault) {
+void aqw_log_raise(_Atomic uint64_t *greatest, uint64_t value) {
+    uint64_t known = atomic_load_explicit(greatest, memory_order_relaxed);
+    while (value > known && !atomic_compare_exchange_weak_explicit(greatest, &known, value, memory_order_relaxed, memory_order_relaxed)) {}
+}
+
+/* Writes the full ring's bytes to the segment. */
+static aqw_status drain_full(aqw_log *log, aqw_fault *fault) {
+    aqw_mutex_lock(&log->drain_mutex);
+    aqw_mutex_lock(&log->append_mutex);
+    uint64_t tail = log->tail;
+    aqw_mutex_unlock(&log->append_mutex);
+    aqw_status status = aqw_log_drain(log, tail, fault);
+    if (status == AQW_OK) {
+        aqw_mutex_lock(&log->append_mutex);
+        aqw_log_policy_ring_was_full(log);
+        aqw_mutex_unlock(&log->append_mutex);
+    }
+    aqw_mutex_unlock(&log->drain_mutex);
+    return status;
+}
+
+static aqw_status make_room(aqw_log *log, uint64_t size, aqw_fault *fault) {
     for (;;) {
         aqw_status status = aqw_log_state(log, fault);
         if (status != AQW_OK) return status;
@@ -183,17 +219,22 @@ aqw_status aqw_log_make_room(aqw_log *log, uint64_t size, aqw_fault *fault) {
         if (rotates) {
             status = aqw_log_rotate(log, size, fault);
         } else if (drains) {
-            aqw_mutex_lock(&log->drain_mutex);
-            aqw_mutex_lock(&log->append_mutex);
-            uint64_t tail = log->tail;
-            aqw_mutex_unlock(&log->append_mutex);
-            status = aqw_log_drain(log, tail, fault);
-            aqw_mutex_unlock(&log->drain_mutex);
+            status = drain_full(log, fault);
         } else {
             return AQW_OK;
         }
         if (status != AQW_OK) return status;
     }
+}
+
+aqw_status aqw_log_make_room(aqw_log *log, uint64_t size, aqw_fault *fault) {
+    uint64_t started = aqw_monotonic_ns();
+    aqw_status status = make_room(log, size, fault);
+    uint64_t ended = aqw_monotonic_ns(), taken = ended > started ? ended - started : 0;
+    atomic_fetch_add_explicit(&log->stalls, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&log->stall_ns_total, taken, memory_order_relaxed);
+    aqw_log_raise(&log->stall_ns_max, taken);
+    return status;
 }
 
 /* Writes the batch into the segment itself. AQW_NEEDS_ROOM where it does not fit, with nothing changed. */
@@ -247,7 +288,8 @@ void aqw_log_stats_get(aqw_log *log, aqw_log_stats *stats) {
     stats->segment_size = log->segment.file_size;
     stats->segment_used = log->tail;
     stats->ring_size = log->ring.size;
-    stats->ring_used = log->tail - atomic_load(&log->drained);
+    stats->ring_used = ring_used(log);
+    stats->ring_used_max = log->ring_used_max;
     stats->is_ring_mapped = log->ring_is_mapped;
     aqw_mutex_unlock(&log->append_mutex);
     stats->appended_records = atomic_load(&log->appended_records);
@@ -255,6 +297,13 @@ void aqw_log_stats_get(aqw_log *log, aqw_log_stats *stats) {
     stats->syncs = atomic_load(&log->syncs);
     stats->sync_ns_total = atomic_load(&log->sync_ns_total);
     stats->sync_ns_max = atomic_load(&log->sync_ns_max);
+    for (int i = 0; i < AQW_SYNC_HISTOGRAM_SIZE; i++) stats->sync_ns_histogram[i] = atomic_load(&log->sync_ns_histogram[i]);
+    stats->sync_groups = atomic_load(&log->sync_groups);
+    stats->sync_events_total = atomic_load(&log->sync_events_total);
+    stats->sync_events_max = atomic_load(&log->sync_events_max);
+    stats->stalls = atomic_load(&log->stalls);
+    stats->stall_ns_total = atomic_load(&log->stall_ns_total);
+    stats->stall_ns_max = atomic_load(&log->stall_ns_max);
     stats->drains = atomic_load(&log->drains);
     stats->drained_bytes = atomic_load(&log->drained_bytes);
     stats->rotations = atomic_load(&log->rotations);
@@ -280,6 +329,7 @@ static int needs_sync(const aqw_log *log) {
 aqw_status aqw_log_close(aqw_log *log, aqw_fault *fault) {
     aqw_status status = AQW_OK;
     if (atomic_load(&log->state) == LOG_CLOSED) return AQW_OK;
+    aqw_log_policy_stop(log);
     aqw_log_prepare_stop(log);
     aqw_log_sync_acquire(log);
     aqw_mutex_lock(&log->drain_mutex);
@@ -293,6 +343,7 @@ aqw_status aqw_log_close(aqw_log *log, aqw_fault *fault) {
         aqw_mutex_lock(&log->append_mutex);
     }
     if (status == AQW_OK && is_open(log) && !log->ends_with_marker) status = write_marker(log, fault);
+    if (status == AQW_OK && atomic_exchange(&log->failure_is_untold, 0)) status = aqw_log_state(log, fault);
     if (atomic_load(&log->state) != LOG_CLOSED) close_files(log);
     atomic_store(&log->state, LOG_CLOSED);
     aqw_mutex_unlock(&log->append_mutex);

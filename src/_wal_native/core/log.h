@@ -1,7 +1,7 @@
 /* The log of an open queue: append, sync, rotation, close. Recovery (recovery.h) makes one.
  *
  * An append copies records into the ring and returns; draining writes the ring's bytes to the newest segment; a sync
- * drains, then makes the segment durable. The first failed write or sync of record bytes poisons the log for good.
+ * drains, then makes the segment durable; by itself where a policy says so (log_policy.h). The first failed write or sync of record bytes poisons the log for good.
  *
  * Every function may be called from any thread. Locks are taken in this order: the right to sync (one sync
  * in flight), drain, append. The append lock is held for memory copies only, except in a rotation, a direct append, and a pad that finds the ring full. */
@@ -13,6 +13,7 @@
 #include "batch.h"
 #include "fault.h"
 #include "io.h"
+#include "log_policy.h"
 #include "ring.h"
 #include "segment.h"
 #include "status.h"
@@ -24,6 +25,7 @@ typedef struct aqw_log_options {
     uint64_t ring_size;         /* a multiple of AQW_RING_SIZE_MIN */
     uint32_t sector_size;       /* 0, or pad each synced write to 512 or 4096 bytes */
     uint64_t now;               /* Unix seconds for segment headers */
+    aqw_sync_policy sync;       /* all 0: the log syncs only when it is told to, and where it has to */
 } aqw_log_options;
 
 /* What recovery hands over: the state that appends go on from. */
@@ -39,6 +41,9 @@ typedef struct aqw_log_start {
     aqw_ring ring;
 } aqw_log_start;
 
+/* How long syncs took, counted by powers of two: [i] counts those of 2^(i-1) to 2^i - 1 nanoseconds, the last all longer ones too. */
+#define AQW_SYNC_HISTOGRAM_SIZE 40
+
 typedef struct aqw_log_stats {
     uint64_t last_sequence;
     uint64_t durable_sequence;
@@ -47,11 +52,19 @@ typedef struct aqw_log_stats {
     uint64_t segment_used;
     uint64_t ring_size;
     uint64_t ring_used;         /* bytes that are only in the ring */
+    uint64_t ring_used_max;     /* the most that an append has found or left there */
     uint64_t appended_records;
     uint64_t appended_bytes;
     uint64_t syncs;
     uint64_t sync_ns_total;
     uint64_t sync_ns_max;
+    uint64_t sync_ns_histogram[AQW_SYNC_HISTOGRAM_SIZE];
+    uint64_t sync_groups;       /* syncs that made events durable */
+    uint64_t sync_events_total; /* in all groups */
+    uint64_t sync_events_max;   /* in one group */
+    uint64_t stalls;            /* appends that had to wait for room in the ring or in the segment */
+    uint64_t stall_ns_total;
+    uint64_t stall_ns_max;
     uint64_t drains;
     uint64_t drained_bytes;
     uint64_t rotations;
@@ -61,7 +74,7 @@ typedef struct aqw_log_stats {
 /* AQW_INVALID_ARGUMENT where an option is out of range; fault->operation names it. */
 aqw_status aqw_log_options_check(const aqw_log_options *options, aqw_fault *fault);
 
-/* Takes over what `start` holds, also on failure (AQW_NO_MEMORY). */
+/* Takes over what `start` holds, also on failure (AQW_NO_MEMORY; AQW_IO_ERROR where the system gives no thread for the policy). */
 aqw_status aqw_log_new(const aqw_io *io, const aqw_log_options *options, const aqw_log_start *start, aqw_log **log, aqw_fault *fault);
 
 /* Runs under the append lock when it is certain that the append will succeed. Anything but AQW_OK calls it off. */
@@ -88,8 +101,8 @@ void aqw_log_stats_get(aqw_log *log, aqw_log_stats *stats);
 aqw_status aqw_log_state(aqw_log *log, aqw_fault *fault);
 
 /* Syncs, writes the close marker, syncs and lets go of the files and the lock. A log that nothing was appended to since the last
- * marker writes none, so that opening and closing never fills a segment. A poisoned log only lets go. The log answers
- * AQW_CLOSED afterwards. Closing again is AQW_OK. */
+ * marker writes none, so that opening and closing never fills a segment. A poisoned log only lets go, with AQW_POISONED where it syncs by
+ * a policy and nobody was told yet. The log answers AQW_CLOSED afterwards. Closing again is AQW_OK. */
 aqw_status aqw_log_close(aqw_log *log, aqw_fault *fault);
 /* In a forked child, which has closed its copies of the descriptors: the log answers AQW_CLOSED, and forgets what is not its own. */
 void aqw_log_abandon(aqw_log *log);

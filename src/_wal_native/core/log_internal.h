@@ -28,13 +28,29 @@ struct aqw_log {
     uint64_t last_sequence;
     int ends_with_marker;
     int prepare_is_requested;
+    uint64_t ring_used_max;
+
+    aqw_condition policy_changed;   /* waited for with the append lock, under which is all that follows, but for the last */
+    aqw_thread policy_thread;
+    int policy_thread_runs;
+    int policy_stop;
+    int policy_has_deadline;    /* the thread waits for a time */
+    uint64_t begun_sequence;    /* a sync has begun that covers the events up to this one, */
+    uint64_t begun_tail;        /* which end here */
+    uint64_t backlog_since_ns;  /* the events behind it are no older */
+    int ring_was_full;          /* and some of those were drained to make room */
+    uint64_t wake_sequence;     /* the append that reaches one of these wakes the thread */
+    uint64_t wake_tail;
+    _Atomic int failure_is_untold;  /* the thread's sync failed, or is under way, and nobody has been told of a failure */
 
     aqw_mutex drain_mutex;
     _Atomic uint64_t drained;   /* the segment file holds every byte below; raised under the drain lock */
 
     aqw_mutex sync_mutex;
-    aqw_condition sync_done;
-    int sync_in_flight;         /* under the sync lock; the right to sync */
+    int sync_in_flight;         /* under the sync lock, as are the next four; the right to sync */
+    struct aqw_sync_waiter *first_waiter, *last_waiter;
+    aqw_condition sync_ended;   /* for the few who wait in no row */
+    uint32_t others_waiting;
     _Atomic uint64_t durable;   /* raised by who has that right */
 
     aqw_mutex prepare_mutex;
@@ -52,7 +68,10 @@ struct aqw_log {
     aqw_mutex poison_mutex;
     aqw_fault poison;
 
-    _Atomic uint64_t appended_records, appended_bytes, syncs, sync_ns_total, sync_ns_max, drains, drained_bytes, rotations;
+    _Atomic uint64_t appended_records, appended_bytes, drains, drained_bytes, rotations;
+    _Atomic uint64_t syncs, sync_ns_total, sync_ns_max, sync_groups, sync_events_total, sync_events_max;
+    _Atomic uint64_t sync_ns_histogram[AQW_SYNC_HISTOGRAM_SIZE];
+    _Atomic uint64_t stalls, stall_ns_total, stall_ns_max;
 };
 
 /* Bytes that every segment keeps free behind its records: a pad and the close marker. */
@@ -71,6 +90,20 @@ void aqw_log_sync_release(aqw_log *log);
 aqw_status aqw_log_sync_once(aqw_log *log, aqw_fault *fault);
 /* The segment is durable up to this sequence: raises the durable sequence and the ring's slot. With the right to sync. */
 void aqw_log_note_durable(aqw_log *log, uint64_t sequence);
+
+/* Starts the policy's thread, if there is a policy; 0 or an errno value. */
+int aqw_log_policy_start(aqw_log *log);
+/* Ends and joins it. Under no lock. */
+void aqw_log_policy_stop(aqw_log *log);
+/* Has the thread look what is to be done. Under the append lock, as the next two. */
+void aqw_log_policy_wake(aqw_log *log);
+/* A sync begins that covers everything appended so far. */
+void aqw_log_policy_begun(aqw_log *log);
+/* The ring was drained because it was full. */
+void aqw_log_policy_ring_was_full(aqw_log *log);
+
+/* Raises a counter that holds a greatest value. */
+void aqw_log_raise(_Atomic uint64_t *greatest, uint64_t value);
 
 /* Goes on in a new segment with room for `needed` bytes. Under no lock. */
 aqw_status aqw_log_rotate(aqw_log *log, uint64_t needed, aqw_fault *fault);

@@ -108,6 +108,7 @@ static aqw_status switch_segment(aqw_log *log, aqw_prepared *prepared, uint64_t 
     log->ordinal = 0;
     log->ends_with_marker = 0;
     log->prepare_is_requested = 0;
+    aqw_log_policy_begun(log);
     atomic_store(&log->drained, AQW_SEGMENT_DATA);
     atomic_fetch_add_explicit(&log->rotations, 1, memory_order_relaxed);
     return AQW_OK;

@@ -1,4 +1,8 @@
-/* Draining and syncing. */
+/* Draining and syncing.
+ *
+ * Whoever wants an event durable and finds no sync under way leads one, which covers everything appended so far; the others wait in a
+ * row. When a sync ends, the first whom it has not covered is woken to lead the next, then those whom it has covered, a few at a time.
+ * Nobody is handed the right to sync: whoever runs takes it, for its sync serves the whole row. */
 #if !defined(_WIN32)
 #define _POSIX_C_SOURCE 200809L
 #endif
@@ -10,6 +14,9 @@
 
 /* Chunks from this size on are handed to writeback early, so that a later sync finds little to do. */
 enum { WRITEBACK_SIZE_MIN = 65536 };
+
+/* How many waiters one thread wakes at a time. */
+enum { WAKES = 2 };
 
 /* 1 where the chunk is a row of valid records that ends at its end. Memory under a mapped file can change under our hands: a page
  * whose writeback failed may come back as zeros. */
@@ -44,9 +51,81 @@ aqw_status aqw_log_drain(aqw_log *log, uint64_t tail, aqw_fault *fault) {
     return AQW_OK;
 }
 
+/* A thread that waits for its event to be durable, on that thread's stack; linked in the order of the sequences. */
+typedef struct aqw_sync_waiter {
+    struct aqw_sync_waiter *previous, *next;
+    uint64_t sequence;
+    int is_woken;
+    aqw_condition woken;
+} aqw_sync_waiter;
+
+static void enter_row(aqw_log *log, aqw_sync_waiter *waiter) {
+    aqw_sync_waiter *before = log->last_waiter;
+    while (before != NULL && before->sequence > waiter->sequence) before = before->previous;
+    aqw_sync_waiter *behind = before != NULL ? before->next : log->first_waiter;
+    waiter->previous = before;
+    waiter->next = behind;
+    *(before != NULL ? &before->next : &log->first_waiter) = waiter;
+    *(behind != NULL ? &behind->previous : &log->last_waiter) = waiter;
+}
+
+static void leave_row(aqw_log *log, aqw_sync_waiter *waiter) {
+    *(waiter->previous != NULL ? &waiter->previous->next : &log->first_waiter) = waiter->next;
+    *(waiter->next != NULL ? &waiter->next->previous : &log->last_waiter) = waiter->previous;
+}
+
+/* Under the sync lock, so that the waiter cannot be gone. */
+static void wake(aqw_sync_waiter *waiter) {
+    waiter->is_woken = 1;
+    aqw_condition_wake_one(&waiter->woken);
+}
+
+static int is_over_for(const aqw_log *log, const aqw_sync_waiter *waiter) {
+    return waiter->sequence <= atomic_load(&log->durable) || atomic_load(&log->state) != LOG_OPEN;
+}
+
+/* Wakes the next few of those who have nothing more to wait for; each of them wakes further ones when it goes. All at once they
+ * would only meet again in front of one lock: this one, and then the interpreter's. Under the sync lock. */
+static void wake_some(aqw_log *log) {
+    int count = 0;
+    for (aqw_sync_waiter *waiter = log->first_waiter; waiter != NULL && count < WAKES && is_over_for(log, waiter); waiter = waiter->next) {
+        if (waiter->is_woken) continue;
+        wake(waiter);
+        count++;
+    }
+}
+
+/* Wakes the first who still waits: it leads the next sync, unless somebody comes before it, whose sync then serves it too. Under the
+ * sync lock. */
+static void wake_leader(aqw_log *log) {
+    aqw_sync_waiter *waiter = log->first_waiter;
+    while (waiter != NULL && is_over_for(log, waiter)) waiter = waiter->next;
+    if (waiter != NULL && !waiter->is_woken) wake(waiter);
+}
+
+/* Waits in the row until it is this waiter's turn. Under the sync lock. */
+static void wait_in_row(aqw_log *log, uint64_t sequence) {
+    aqw_sync_waiter waiter;
+    waiter.sequence = sequence;
+    waiter.is_woken = 0;
+    if (aqw_condition_init(&waiter.woken) != 0) {
+        log->others_waiting++;
+        aqw_condition_wait(&log->sync_ended, &log->sync_mutex);
+        log->others_waiting--;
+        return;
+    }
+    enter_row(log, &waiter);
+    while (!waiter.is_woken) aqw_condition_wait(&waiter.woken, &log->sync_mutex);
+    leave_row(log, &waiter);
+    aqw_condition_destroy(&waiter.woken);
+    wake_some(log);
+}
+
 void aqw_log_sync_acquire(aqw_log *log) {
     aqw_mutex_lock(&log->sync_mutex);
-    while (log->sync_in_flight) aqw_condition_wait(&log->sync_done, &log->sync_mutex);
+    log->others_waiting++;
+    while (log->sync_in_flight) aqw_condition_wait(&log->sync_ended, &log->sync_mutex);
+    log->others_waiting--;
     log->sync_in_flight = 1;
     aqw_mutex_unlock(&log->sync_mutex);
 }
@@ -54,7 +133,10 @@ void aqw_log_sync_acquire(aqw_log *log) {
 void aqw_log_sync_release(aqw_log *log) {
     aqw_mutex_lock(&log->sync_mutex);
     log->sync_in_flight = 0;
-    aqw_condition_wake_all(&log->sync_done);
+    /* First whoever has the next sync to do: the disk is to wait for nobody. */
+    wake_leader(log);
+    if (log->others_waiting > 0) aqw_condition_wake_all(&log->sync_ended);
+    wake_some(log);
     aqw_mutex_unlock(&log->sync_mutex);
 }
 
@@ -87,11 +169,25 @@ static aqw_status append_pad(aqw_log *log, aqw_fault *fault) {
     return AQW_OK;
 }
 
+static void count_sync(aqw_log *log, uint64_t taken_ns, uint64_t events) {
+    int bits = 0;
+    while (bits < AQW_SYNC_HISTOGRAM_SIZE - 1 && taken_ns >> bits != 0) bits++;
+    atomic_fetch_add_explicit(&log->sync_ns_histogram[bits], 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&log->syncs, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&log->sync_ns_total, taken_ns, memory_order_relaxed);
+    aqw_log_raise(&log->sync_ns_max, taken_ns);
+    if (events == 0) return;
+    atomic_fetch_add_explicit(&log->sync_groups, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&log->sync_events_total, events, memory_order_relaxed);
+    aqw_log_raise(&log->sync_events_max, events);
+}
+
 aqw_status aqw_log_sync_once(aqw_log *log, aqw_fault *fault) {
     aqw_mutex_lock(&log->drain_mutex);
     aqw_mutex_lock(&log->append_mutex);
     aqw_status status = aqw_log_state(log, fault);
     if (status == AQW_OK) status = append_pad(log, fault);
+    if (status == AQW_OK) aqw_log_policy_begun(log);
     uint64_t tail = log->tail, sequence = log->last_sequence;
     aqw_mutex_unlock(&log->append_mutex);
     if (status == AQW_OK) status = aqw_log_drain(log, tail, fault);
@@ -106,10 +202,7 @@ aqw_status aqw_log_sync_once(aqw_log *log, aqw_fault *fault) {
         return aqw_log_poison(log, fault);
     }
     uint64_t ended = aqw_monotonic_ns();
-    uint64_t taken = ended > started ? ended - started : 0;
-    atomic_fetch_add_explicit(&log->syncs, 1, memory_order_relaxed);
-    atomic_fetch_add_explicit(&log->sync_ns_total, taken, memory_order_relaxed);
-    if (taken > atomic_load(&log->sync_ns_max)) atomic_store(&log->sync_ns_max, taken);
+    count_sync(log, ended > started ? ended - started : 0, sequence - atomic_load(&log->durable));
     aqw_log_note_durable(log, sequence);
     return AQW_OK;
 }
@@ -132,7 +225,7 @@ aqw_status aqw_log_sync(aqw_log *log, uint64_t sequence, aqw_fault *fault) {
             return status;
         }
         if (!log->sync_in_flight) break;
-        aqw_condition_wait(&log->sync_done, &log->sync_mutex);
+        wait_in_row(log, sequence);
     }
     log->sync_in_flight = 1;
     aqw_mutex_unlock(&log->sync_mutex);

@@ -37,6 +37,25 @@ static inline void aqw_condition_wait(aqw_condition *condition, aqw_mutex *mutex
     (void)SleepConditionVariableSRW(condition, mutex, INFINITE, 0);
 }
 static inline void aqw_condition_wake_all(aqw_condition *condition) { WakeAllConditionVariable(condition); }
+static inline void aqw_condition_wake_one(aqw_condition *condition) { WakeConditionVariable(condition); }
+
+/* Nanoseconds of a clock that nobody sets. */
+static inline uint64_t aqw_monotonic_ns(void) {
+    LARGE_INTEGER ticks, each_second;
+    if (!QueryPerformanceCounter(&ticks) || !QueryPerformanceFrequency(&each_second)) return 0;
+    uint64_t count = (uint64_t)ticks.QuadPart, frequency = (uint64_t)each_second.QuadPart;
+    return count / frequency * 1000000000u + count % frequency * 1000000000u / frequency;
+}
+
+/* For conditions that are waited for with a time limit; the others serve as well. */
+static inline int aqw_condition_init_timed(aqw_condition *condition) { return aqw_condition_init(condition); }
+/* Waits until the condition is woken or the monotonic clock is there, or for no reason; at most some hours. */
+static inline void aqw_condition_wait_until(aqw_condition *condition, aqw_mutex *mutex, uint64_t deadline_ns) {
+    uint64_t now = aqw_monotonic_ns();
+    if (now >= deadline_ns) return;
+    uint64_t left_ms = (deadline_ns - now - 1) / 1000000u + 1;
+    (void)SleepConditionVariableSRW(condition, mutex, left_ms < 10000000u ? (DWORD)left_ms : 10000000u, 0);
+}
 
 /* What the new thread is to do, in memory that the thread frees: its entry has another type than ours. */
 typedef struct aqw_thread_entry {
@@ -69,14 +88,6 @@ static inline void aqw_thread_join(aqw_thread thread) {
     (void)CloseHandle(thread);
 }
 
-/* Nanoseconds of a clock that nobody sets, for measuring. */
-static inline uint64_t aqw_monotonic_ns(void) {
-    LARGE_INTEGER ticks, each_second;
-    if (!QueryPerformanceCounter(&ticks) || !QueryPerformanceFrequency(&each_second)) return 0;
-    uint64_t count = (uint64_t)ticks.QuadPart, frequency = (uint64_t)each_second.QuadPart;
-    return count / frequency * 1000000000u + count % frequency * 1000000000u / frequency;
-}
-
 #else
 
 #include <pthread.h>
@@ -96,6 +107,56 @@ static inline int aqw_condition_init(aqw_condition *condition) { return pthread_
 static inline void aqw_condition_destroy(aqw_condition *condition) { (void)pthread_cond_destroy(condition); }
 static inline void aqw_condition_wait(aqw_condition *condition, aqw_mutex *mutex) { (void)pthread_cond_wait(condition, mutex); }
 static inline void aqw_condition_wake_all(aqw_condition *condition) { (void)pthread_cond_broadcast(condition); }
+static inline void aqw_condition_wake_one(aqw_condition *condition) { (void)pthread_cond_signal(condition); }
+
+/* Nanoseconds of a clock that nobody sets. */
+static inline uint64_t aqw_monotonic_ns(void) {
+    struct timespec now;
+    if (clock_gettime(CLOCK_MONOTONIC, &now) != 0) return 0;
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static inline struct timespec aqw_timespec_of(uint64_t ns) {
+    struct timespec time;
+    time.tv_sec = (time_t)(ns / 1000000000u);
+    time.tv_nsec = (long)(ns % 1000000000u);
+    return time;
+}
+
+#if defined(__APPLE__)
+
+/* The system's own; its headers hide it where only POSIX is asked for. */
+int pthread_cond_timedwait_relative_np(pthread_cond_t *, pthread_mutex_t *, const struct timespec *);
+
+/* For conditions that are waited for with a time limit. */
+static inline int aqw_condition_init_timed(aqw_condition *condition) { return aqw_condition_init(condition); }
+/* Waits until the condition is woken or the monotonic clock is there, or for no reason. */
+static inline void aqw_condition_wait_until(aqw_condition *condition, aqw_mutex *mutex, uint64_t deadline_ns) {
+    uint64_t now = aqw_monotonic_ns();
+    if (now >= deadline_ns) return;
+    struct timespec left = aqw_timespec_of(deadline_ns - now);
+    (void)pthread_cond_timedwait_relative_np(condition, mutex, &left);
+}
+
+#else
+
+/* For conditions that are waited for with a time limit: by the clock that nobody sets. */
+static inline int aqw_condition_init_timed(aqw_condition *condition) {
+    pthread_condattr_t attributes;
+    int error = pthread_condattr_init(&attributes);
+    if (error != 0) return error;
+    error = pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    if (error == 0) error = pthread_cond_init(condition, &attributes);
+    (void)pthread_condattr_destroy(&attributes);
+    return error;
+}
+/* Waits until the condition is woken or the monotonic clock is there, or for no reason. */
+static inline void aqw_condition_wait_until(aqw_condition *condition, aqw_mutex *mutex, uint64_t deadline_ns) {
+    struct timespec deadline = aqw_timespec_of(deadline_ns);
+    (void)pthread_cond_timedwait(condition, mutex, &deadline);
+}
+
+#endif
 
 /* The new thread has every signal blocked: signals belong to the threads of the embedding program. */
 static inline int aqw_thread_start(aqw_thread *thread, void *(*run)(void *), void *argument) {
@@ -107,13 +168,6 @@ static inline int aqw_thread_start(aqw_thread *thread, void *(*run)(void *), voi
     return error;
 }
 static inline void aqw_thread_join(aqw_thread thread) { (void)pthread_join(thread, NULL); }
-
-/* Nanoseconds of a clock that nobody sets, for measuring. */
-static inline uint64_t aqw_monotonic_ns(void) {
-    struct timespec now;
-    if (clock_gettime(CLOCK_MONOTONIC, &now) != 0) return 0;
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
 
 #endif
 #endif
