@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 import actionqueue as aq
 from actionqueue.bench import rounds
 from actionqueue.bench.disk import FILE_BYTES, floor_in
-from actionqueue.bench.modes import Choice, Mode, modes_of
+from actionqueue.bench.modes import Choice, modes_of
 from actionqueue.bench.rounds import Limit, Measured, measure_round
 from actionqueue.bench.workload import COMMANDS_A_RUN, Stream, commands_of_a_run, submit_a_run
 
@@ -41,16 +42,21 @@ def test_a_group_takes_one_sync(tmp_path: Path) -> None:
     assert (done.commands, done.syncs, done.at_risk_max, len(done.latencies_ns)) == (640, 10, 0, 10)
 
 
-def test_deferred_syncs_every_so_many_records(tmp_path: Path) -> None:
-    done = measured("records-50", tmp_path, 500)
-    assert (done.commands, done.syncs) == (500, 10)
-    assert done.at_risk_max <= 50
-
-
-def test_deferred_syncs_every_so_many_bytes(tmp_path: Path) -> None:
-    done = measured("bytes-4096", tmp_path, 500)
-    run_bytes = done.record_bytes // 50
-    assert done.syncs == 50 // -(-4096 // run_bytes)
+@pytest.mark.parametrize(("name", "policy", "events"), [
+    ("records-50", aq.SyncPolicy(records=50), 50),
+    ("bytes-4096", aq.SyncPolicy(bytes=4096), 50),
+])
+def test_deferred_syncs_as_its_policy_says(tmp_path: Path, name: str, policy: aq.SyncPolicy, events: int) -> None:
+    assert MODES[name].sync == policy
+    with aq.open(tmp_path / "queue", durability="deferred", sync=policy, compaction=None) as queue:
+        for _ in range(10):
+            submit_a_run(queue.submit)
+        durable = list(islice(queue.follow(after=0, timeout=FOR_LONG), events))  # nobody else syncs
+        assert durable[-1].sequence == events
+    (tmp_path / "disk").mkdir()
+    done = measured(name, tmp_path / "disk", 500)
+    assert (done.commands, len(done.latencies_ns)) == (500, 40)
+    assert done.syncs <= 500 // events
 
 
 @pytest.mark.parametrize("name", ["milliseconds-3600000", "ring", "system"])
@@ -58,21 +64,6 @@ def test_deferred_syncs_no_sooner_than_it_says(tmp_path: Path, name: str) -> Non
     done = measured(name, tmp_path, 500)
     assert (done.commands, done.syncs, done.at_risk_max) == (500, 0, 490)
     assert 40 <= len(done.latencies_ns) <= 50  # of 50 runs every 16th
-
-
-def test_deferred_syncs_every_so_many_milliseconds(tmp_path: Path) -> None:
-    mode = MODES["milliseconds-3600000"]
-    with aq.open(tmp_path / "queue", durability="deferred", compaction=None) as queue:
-        clock = [0.0]
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(rounds.time, "perf_counter", lambda: clock[0])
-            sync_if_due = rounds.sync_by_hand(mode, queue)
-            assert sync_if_due is not None
-            submit_a_run(queue.submit)
-            for moment, durable in ((3599.9, 0), (3600.0, 10)):
-                clock[0] = moment
-                sync_if_due()
-                assert queue.durable_sequence == durable
 
 
 def test_an_error_in_a_thread_is_raised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,8 +108,9 @@ def test_modes_say_what_they_are() -> None:
     for mode in MODES.values():
         assert mode.survives_kill == "everything"
         assert (mode.survives_power_loss == "everything") == (mode.durability == "immediate")
-        assert sum(map(bool, (mode.records, mode.bytes, mode.milliseconds, mode.when_ring_fills))) <= 1
-    assert isinstance(MODES["ring"], Mode)
+    assert MODES["milliseconds-3600000"].sync == aq.SyncPolicy(milliseconds=3_600_000)
+    assert MODES["ring"].sync == aq.SyncPolicy(when_ring_fills=True)
+    assert MODES["system"].sync == aq.SyncPolicy()
 
 
 def test_the_floor_goes_through_its_file_and_leaves_nothing(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from actionqueue.sync_policy import SyncPolicy
+
 __all__ = ["DEFAULT_CHOICE", "Choice", "Mode", "modes_of"]
 
 ALL = "everything"
@@ -21,14 +23,8 @@ class Mode(msgspec.Struct, frozen=True, kw_only=True):
     threads: int = 1
     group: int = 1
     """Commands that are submitted and synced as one."""
-    records: int = 0
-    """Sync every so many events; 0: not for that reason."""
-    bytes: int = 0
-    """Sync every so many bytes of records."""
-    milliseconds: int = 0
-    """Sync every so many milliseconds."""
-    when_ring_fills: bool = False
-    """Sync each time the ring has to be drained."""
+    sync: SyncPolicy = SyncPolicy()
+    """When the queue syncs by itself."""
     survives_kill: str = ALL
     """What of the acknowledged commands is there after the process was killed."""
     survives_power_loss: str
@@ -82,7 +78,7 @@ def modes_of(choice: Choice) -> list[Mode]:
                 name=f"records-{records}",
                 title=f"Deferred, sync every {_plural(records, 'record')}",
                 family="deferred",
-                records=records,
+                sync=SyncPolicy(records=records),
                 survives_power_loss=f"all but about the last {_plural(records, 'record')}, and what came during the last sync",
             )
             for records in choice.records
@@ -92,7 +88,7 @@ def modes_of(choice: Choice) -> list[Mode]:
                 name=f"bytes-{size}",
                 title=f"Deferred, sync every {_size(size)}",
                 family="deferred",
-                bytes=size,
+                sync=SyncPolicy(bytes=size),
                 survives_power_loss=f"all but about the last {_size(size)} of records, and what came during the last sync",
             )
             for size in choice.bytes
@@ -102,7 +98,7 @@ def modes_of(choice: Choice) -> list[Mode]:
                 name=f"milliseconds-{time}",
                 title=f"Deferred, sync every {_plural(time, 'millisecond')}",
                 family="deferred",
-                milliseconds=time,
+                sync=SyncPolicy(milliseconds=time),
                 survives_power_loss=f"all but about the last {_plural(time, 'millisecond')}, and what came during the last sync",
             )
             for time in choice.milliseconds
@@ -111,7 +107,7 @@ def modes_of(choice: Choice) -> list[Mode]:
             name="ring",
             title="Deferred, sync as the ring fills",
             family="deferred",
-            when_ring_fills=True,
+            sync=SyncPolicy(when_ring_fills=True),
             survives_power_loss="all but about the last ring of records, and what came during the last sync",
         ),
         Mode(

@@ -8,7 +8,6 @@ import tempfile
 import threading
 import time
 from array import array
-from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter_ns
 
@@ -62,7 +61,7 @@ def measure_round(mode: Mode, directory: Path, limit: Limit) -> Measured:
     """
     path = Path(tempfile.mkdtemp(prefix="queue-", dir=directory))
     try:
-        with open_queue(path, durability=mode.durability, compaction=None) as queue:
+        with open_queue(path, durability=mode.durability, sync=mode.sync, compaction=None) as queue:
             _Worker(mode, queue, Limit(limit.seconds * WARM_UP, max(1, int(limit.commands * WARM_UP)))).work()
             queue.sync()
             return _measure(mode, queue, limit)
@@ -135,7 +134,6 @@ class _Worker:
         submit = self._queue.submit
         submit_timed = timed(submit, self.times)
         every = TIMED_EVERY[self._mode.family]
-        sync_if_due = sync_by_hand(self._mode, self._queue)
         ends = time.perf_counter() + self._limit.seconds
         for number in range(max(1, self._limit.commands // COMMANDS_A_RUN)):
             if number % every:
@@ -143,8 +141,6 @@ class _Worker:
             else:
                 submit_a_run(submit_timed)
                 self._look()
-            if sync_if_due is not None:
-                sync_if_due()
             if time.perf_counter() >= ends:
                 return
 
@@ -162,28 +158,3 @@ class _Worker:
 
     def _look(self) -> None:
         self.at_risk_max = max(self.at_risk_max, self._queue.sequence - self._queue.durable_sequence)
-
-
-def sync_by_hand(mode: Mode, queue: ActionQueue) -> Callable[[], None] | None:
-    """Return what is called after each run, and syncs where the mode says that it is time; None where a mode never says that."""
-    size_max = mode.bytes or (int(queue.stats()["ring_size"]) if mode.when_ring_fills else 0)
-    if not (mode.records or size_max or mode.milliseconds):
-        return None
-    size_synced = size_now = int(queue.stats()["appended_bytes"])
-    sequence_synced = queue.sequence
-    next_sync = time.perf_counter() + mode.milliseconds / 1e3
-
-    def sync_if_due() -> None:
-        nonlocal size_synced, size_now, sequence_synced, next_sync
-        is_due = bool(mode.records) and queue.sequence - sequence_synced >= mode.records
-        if size_max:
-            size_now = int(queue.stats()["appended_bytes"])
-            is_due = is_due or size_now - size_synced >= size_max
-        if mode.milliseconds:
-            is_due = is_due or time.perf_counter() >= next_sync
-        if is_due:
-            queue.sync()
-            size_synced, sequence_synced = size_now, queue.sequence
-            next_sync = time.perf_counter() + mode.milliseconds / 1e3
-
-    return sync_if_due

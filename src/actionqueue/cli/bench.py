@@ -28,6 +28,7 @@ __all__ = ["bench"]
 ROUNDS_MAX = 1000
 SECONDS_MIN = 0.01
 NUMBER_MAX = 1 << 30
+MILLISECONDS_MAX = 86_400_000
 THREADS_MAX = 256
 GROUP_MAX = 65536
 
@@ -57,7 +58,7 @@ def _numbers(option: str, most: int, text: str) -> Callable[[click.decorators.FC
 @_numbers("groups", GROUP_MAX, "So many commands as one, with one sync.")
 @_numbers("records", NUMBER_MAX, "Deferred, with a sync every so many records.")
 @_numbers("bytes", NUMBER_MAX, "Deferred, with a sync every so many bytes of records.")
-@_numbers("milliseconds", NUMBER_MAX, "Deferred, with a sync every so many milliseconds.")
+@_numbers("milliseconds", MILLISECONDS_MAX, "Deferred, with a sync every so many milliseconds.")
 @click.option("--only", multiple=True, metavar="NAME", help="Measure only this mode; may be given again. See the names in the table.")
 @json_option
 @click.option("--csv", "csv_file", type=FILE, help="Also write a line a mode to this file.")
