@@ -582,6 +582,11 @@ class ActionQueue(Lane):
         return self._path
 
     @property
+    def durability(self) -> DurabilityPolicy:
+        """What :meth:`submit` does unless a call says otherwise."""
+        return self._durability
+
+    @property
     def projection(self) -> Projection:
         """The projection. It stays readable when the handle is poisoned (then ``projection.poisoned_by`` is set) or closed."""
         return self._projection
