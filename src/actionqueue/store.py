@@ -587,6 +587,12 @@ class ActionQueue(Lane):
         return self._projection
 
     @property
+    def durability(self) -> DurabilityPolicy:
+        """What a submit does unless it says otherwise."""
+        durability: DurabilityPolicy = self._durability
+        return durability
+
+    @property
     def recovery(self) -> RecoveryReport:
         """What opening found."""
         return self._recovery

@@ -1,0 +1,393 @@
+"""A queue for asyncio: tasks that wait for durability together, without a thread each and without blocking the loop.
+
+::
+
+    from actionqueue.aio import open_async
+
+    async with open_async("queue") as q:
+        outcome = await q.submit(command)
+
+A command is validated, appended and applied in the loop's thread, which takes about a microsecond of memory work. What waits for the disk
+is one thread of the queue's: it syncs while anybody waits, and each of its syncs serves all whose commands came before it.
+
+Two things make a submit wait in the loop's thread itself, and with it the loop: a ring that is full of Deferred work, which is then written
+to the log's file, and the change to the next segment, every 64 MiB or so, which syncs what is left and a header. ``stats()`` counts
+them as ``stalls``. A batch is validated and appended in one go, at some microseconds a command.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import itertools
+import os
+import threading
+import weakref
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from types import TracebackType
+from typing import Any, NoReturn, Self, TypedDict, Unpack
+
+from actionqueue import store
+from actionqueue.commands import MutationCommand
+from actionqueue.compaction import CompactionPolicy, CompactionReport, Progress, SnapshotReport
+from actionqueue.errors import OpenIOError
+from actionqueue.events import Event
+from actionqueue.outcomes import MutationOutcome
+from actionqueue.projection import Projection
+from actionqueue.reading import POLL_SECONDS, follow
+from actionqueue.recovery import RecoveryReport
+from actionqueue.states import DurabilityPolicy
+from actionqueue.store import ActionQueue, Batch
+from actionqueue.sync_policy import SyncPolicy
+
+__all__ = ["AsyncBatch", "AsyncQueue", "open_async"]
+
+IMMEDIATE = DurabilityPolicy.IMMEDIATE
+DEFERRED = DurabilityPolicy.DEFERRED
+
+EVENTS_AT_A_TIME = 1000
+
+Request = tuple[int, asyncio.Future[None]]
+Answer = tuple[asyncio.Future[None], BaseException | None]
+
+
+class WriterOptions(TypedDict, total=False):
+    """The options of :func:`actionqueue.open`, but for ``readonly``."""
+
+    durability: DurabilityPolicy | str
+    create: bool
+    segment_size: int
+    ring_size: int
+    sector_size: int
+    compaction: CompactionPolicy | None
+    sync: SyncPolicy
+
+
+def open_async(path: str | os.PathLike[str], **options: Unpack[WriterOptions]) -> Opening:
+    """Open or create the queue in a directory, in a thread: recovery may take seconds.
+
+    Use the result as ``async with open_async(path) as q``, or ``q = await open_async(path)`` and close it yourself. A task that is
+    cancelled while it waits for this leaves nothing open.
+
+    Args:
+        path: The queue's directory.
+        options: As :func:`actionqueue.open` has them.
+
+    Raises what :func:`actionqueue.open` raises.
+    """
+    return Opening(path, options)
+
+
+class Opening:
+    """What :func:`open_async` returns: to be awaited, or entered with ``async with``."""
+
+    def __init__(self, path: str | os.PathLike[str], options: WriterOptions) -> None:
+        self._path = path
+        self._options = options
+        self._opened: list[AsyncQueue] = []
+
+    def __await__(self) -> Generator[Any, None, AsyncQueue]:
+        return asyncio.to_thread(self._open).__await__()
+
+    def _open(self) -> AsyncQueue:
+        queue = store.open(self._path, **self._options)
+        try:
+            return AsyncQueue(queue)
+        except BaseException:
+            queue.close()
+            raise
+
+    async def __aenter__(self) -> AsyncQueue:
+        self._opened.append(await self)
+        return self._opened[-1]
+
+    async def __aexit__(
+        self, exception_type: type[BaseException] | None, exception: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._opened.pop().close()
+
+
+class AsyncQueue:
+    """An open queue, for tasks. Made by :func:`open_async`, or around an :class:`ActionQueue` that is open already.
+
+    It may be used from several event loops in several threads at once, and beside them by threads through :attr:`queue`.
+
+    **Cancellation.** A command is submitted at once, and what is waited for is its durability. So a task that is cancelled while it
+    waits leaves its command submitted, and it becomes durable as it would have.
+
+    **Failures.** When a sync fails, everybody who waits for what it should have covered gets a PartialDurabilityError of their own, and
+    later calls PoisonedError, as with :class:`ActionQueue`.
+    """
+
+    def __init__(self, queue: ActionQueue) -> None:
+        self._queue = queue
+        self._durability = queue.durability
+        self._syncer = Syncer(queue._wait_durable, queue.path)  # noqa: SLF001 -- the queue's other half
+        # With the last reference to this, the thread lets go of the queue.
+        self._finalizer = weakref.finalize(self, self._syncer.end)
+
+    # --- Commands ----------------------------------------------------------------------------------------------------
+
+    async def submit(self, command: MutationCommand, durability: DurabilityPolicy | str | None = None) -> MutationOutcome:
+        """Submit a command, and return its outcome once it is as durable as asked for.
+
+        It is submitted before this first waits: tasks submit in the order in which they run, whatever they wait for then.
+
+        Arguments and exceptions are those of :meth:`ActionQueue.submit`.
+        """
+        policy = self._durability if durability is None else DurabilityPolicy(durability)
+        outcome = self._queue.submit(command, DEFERRED)
+        if policy is IMMEDIATE:
+            await self._syncer.wait(outcome.sequence)
+        return outcome
+
+    async def submit_many(
+        self, commands: Iterable[MutationCommand], durability: DurabilityPolicy | str | None = None
+    ) -> list[MutationOutcome]:
+        """Submit commands as one: all or none. See :meth:`ActionQueue.submit_many`; waiting and cancelling are as in :meth:`submit`."""
+        policy = self._durability if durability is None else DurabilityPolicy(durability)
+        outcomes = self._queue.submit_many(commands, DEFERRED)
+        if outcomes and policy is IMMEDIATE:
+            await self._syncer.wait(outcomes[-1].sequence)
+        return outcomes
+
+    def batch(self, durability: DurabilityPolicy | str | None = None) -> AsyncBatch:
+        """Return an asynchronous context manager that collects commands and submits them as one when its block ends well."""
+        policy = self._durability if durability is None else DurabilityPolicy(durability)
+        return AsyncBatch(Batch(self._queue, DEFERRED), self._syncer.wait if policy is IMMEDIATE else None)
+
+    async def sync(self) -> None:
+        """Return when every command submitted so far is on stable storage."""
+        self._queue._ensure_usable()  # noqa: SLF001 -- as sync() does
+        await self._syncer.wait(self._queue.sequence)
+
+    # --- Snapshots and reading ---------------------------------------------------------------------------------------
+
+    async def snapshot(self, *, progress: Progress | None = None) -> SnapshotReport:
+        """Write a snapshot, in a thread. See :meth:`ActionQueue.snapshot`; ``progress.cancel()`` stops it, cancelling the task does not."""
+        return await asyncio.to_thread(self._queue.snapshot, progress=progress)
+
+    async def compact(self, *, retention_seconds: int | None = None, progress: Progress | None = None) -> CompactionReport:
+        """Compact the queue, in a thread. See :meth:`ActionQueue.compact`; ``progress.cancel()`` stops it, cancelling the task does not."""
+        return await asyncio.to_thread(self._queue.compact, retention_seconds=retention_seconds, progress=progress)
+
+    async def follow(self, *, after: int | None = None, poll_seconds: float = POLL_SECONDS) -> AsyncGenerator[Event, None]:
+        """Yield events as they become durable, from behind the last one submitted unless ``after`` says otherwise.
+
+        It ends when the queue is closed, behind the last event. ``poll_seconds`` is how long to wait between two looks at the durable
+        sequence. Raises what :func:`actionqueue.follow` raises.
+        """
+        self._queue._ensure_usable()  # noqa: SLF001 -- as the queue's own does
+        seen = self._queue.sequence if after is None else after
+        while True:
+            is_last = self._has_all_that_comes()
+            if not is_last and self._queue.durable_sequence <= seen:
+                await asyncio.sleep(poll_seconds)
+                continue
+            events = await asyncio.to_thread(_read, self._queue.path, seen)
+            for event in events:
+                yield event
+                seen = event.sequence
+            if is_last and not events:
+                return
+
+    def _has_all_that_comes(self) -> bool:
+        """Tell whether nothing more will become durable: the queue was closed, and its last sync is over."""
+        queue = self._queue
+        return queue.is_closed and (queue.durable_sequence == queue.sequence or queue.projection.poisoned_by is not None)
+
+    # --- What the queue is -------------------------------------------------------------------------------------------
+
+    @property
+    def queue(self) -> ActionQueue:
+        """The queue itself. Its own calls wait where they are made; its queries, and Deferred submits, may well be made in a loop."""
+        return self._queue
+
+    @property
+    def path(self) -> str:
+        """The queue's directory, as a real path."""
+        return self._queue.path
+
+    @property
+    def projection(self) -> Projection:
+        """The projection: queries are memory reads, and are made in the loop. It may run ahead of :attr:`durable_sequence`."""
+        return self._queue.projection
+
+    @property
+    def recovery(self) -> RecoveryReport:
+        """What opening found."""
+        return self._queue.recovery
+
+    @property
+    def sequence(self) -> int:
+        """Sequence of the last event that was appended and applied, 0 where there is none."""
+        return self._queue.sequence
+
+    @property
+    def durable_sequence(self) -> int:
+        """Every event up to this sequence is on stable storage."""
+        return self._queue.durable_sequence
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the queue was closed."""
+        return self._queue.is_closed
+
+    @property
+    def is_poisoned(self) -> bool:
+        """Whether an earlier write or sync failed."""
+        return self._queue.is_poisoned
+
+    def stats(self) -> dict[str, Any]:
+        """Return counters and positions. See :meth:`ActionQueue.stats`."""
+        return self._queue.stats()
+
+    # --- The end -----------------------------------------------------------------------------------------------------
+
+    async def close(self) -> None:
+        """Make everything durable, let everybody know who waits, and release the queue, in a thread. Closing again does nothing.
+
+        A task that is cancelled while it waits for this leaves the queue being closed. Raises what :meth:`ActionQueue.close` raises.
+        """
+        await asyncio.to_thread(self._close)
+
+    def _close(self) -> None:
+        try:
+            self._queue.close()
+        finally:
+            if self._queue.is_closed:
+                self._syncer.end()
+                self._syncer.join()
+
+    async def __aenter__(self) -> Self:
+        self._queue._ensure_usable()  # noqa: SLF001 -- as a with block does
+        return self
+
+    async def __aexit__(
+        self, exception_type: type[BaseException] | None, exception: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("an open queue cannot be pickled or copied; open it by its path")
+
+    def __repr__(self) -> str:
+        return f"<AsyncQueue of {self._queue!r}>"
+
+
+def _read(path: str, after: int) -> list[Event]:
+    return list(itertools.islice(follow(path, after=after, timeout=0), EVENTS_AT_A_TIME))
+
+
+class AsyncBatch:
+    """Commands that are submitted as one. See :meth:`AsyncQueue.batch`."""
+
+    def __init__(self, batch: Batch, wait: Callable[[int], asyncio.Future[None]] | None) -> None:
+        self._batch = batch
+        self._wait = wait
+
+    def submit(self, command: MutationCommand) -> None:
+        """Add a command. It is validated, appended and applied with the others when the block ends."""
+        self._batch.submit(command)
+
+    def __len__(self) -> int:
+        return len(self._batch)
+
+    @property
+    def outcomes(self) -> list[MutationOutcome]:
+        """The outcomes, one a command, once the batch was submitted."""
+        return self._batch.outcomes
+
+    async def __aenter__(self) -> Self:
+        self._batch.__enter__()
+        return self
+
+    async def __aexit__(
+        self, exception_type: type[BaseException] | None, exception: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._batch.__exit__(exception_type, exception, traceback)
+        if exception_type is None and self._wait is not None and self._batch.outcomes:
+            await self._wait(self._batch.outcomes[-1].sequence)
+
+
+class Syncer:
+    """The thread that syncs for all tasks: while anybody waits, and then once for everybody who has come until it begins."""
+
+    def __init__(self, wait_durable: Callable[[int], None], path: str) -> None:
+        self._wait_durable = wait_durable
+        self._requests: SimpleQueue[Request | None] = SimpleQueue()
+        self._has_ended = False
+        # A daemon, so that a queue that nobody closes does not keep the process from ending.
+        self._thread = threading.Thread(target=self._run, name="actionqueue-aio", daemon=True)
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            raise OpenIOError("start a thread", path, errno.EAGAIN) from error
+
+    def wait(self, sequence: int) -> asyncio.Future[None]:
+        """Return a future of the running loop: done when the event is durable, or failed with a PartialDurabilityError."""
+        future = asyncio.get_running_loop().create_future()
+        self._requests.put((sequence, future))
+        if self._has_ended:
+            # The queue is closed, so this does not wait for the disk.
+            self._serve(self._take())
+        return future
+
+    def end(self) -> None:
+        """Let the thread serve those who wait, and end."""
+        self._requests.put(None)
+
+    def join(self) -> None:
+        """Wait for the thread's end."""
+        self._thread.join()
+
+    def _run(self) -> None:
+        is_last = False
+        while not is_last:
+            requests = [self._requests.get(), *self._take()]
+            is_last = None in requests
+            self._serve(requests)
+        self._has_ended = True
+        # Who came before that line may have seen a thread that still served.
+        self._serve(self._take())
+
+    def _take(self) -> list[Request | None]:
+        taken: list[Request | None] = []
+        with suppress(Empty):
+            while True:
+                taken.append(self._requests.get_nowait())
+        return taken
+
+    def _serve(self, taken: list[Request | None]) -> None:
+        requests = [request for request in taken if request is not None]
+        if not requests:
+            return
+        answers: dict[asyncio.AbstractEventLoop, list[Answer]] = {}
+        error = self._failure_of(max(sequence for sequence, _ in requests))
+        for sequence, future in requests:
+            # What the failed sync was to cover and an earlier one had covered is durable.
+            own = None if error is None else self._failure_of(sequence)
+            answers.setdefault(future.get_loop(), []).append((future, own))
+        for loop, those in answers.items():
+            with suppress(RuntimeError):  # the loop was closed: nobody waits there any more
+                loop.call_soon_threadsafe(_answer, those)
+
+    def _failure_of(self, sequence: int) -> BaseException | None:
+        """Wait until an event is durable; return why it will not be."""
+        try:
+            self._wait_durable(sequence)
+        except BaseException as error:  # noqa: BLE001 -- whatever it is, it is for those who wait
+            return error
+        return None
+
+
+def _answer(answers: list[Answer]) -> None:
+    for future, error in answers:
+        if future.done():  # its task was cancelled
+            continue
+        if error is None:
+            future.set_result(None)
+        else:
+            future.set_exception(error)
