@@ -1,12 +1,14 @@
-"""The queue for asyncio: what waits, what does not, and what cancelling, failing and closing leave."""
+"""The queue for asyncio: what tasks rely on when they share one, and what happens to them when it fails, closes or they are cancelled."""
 
 from __future__ import annotations
 
 import asyncio
-import copy
 import gc
+import itertools
+import pickle
 import threading
-from collections.abc import Callable, Coroutine
+import weakref
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -14,247 +16,577 @@ import pytest
 
 import actionqueue as aq
 from actionqueue.aio import AsyncQueue, open_async
-from queue_tools import SMALL, file_size_limit, in_child, replayed, task_create
+from actionqueue.errors import (
+    ClosedError,
+    ForkedError,
+    LockedError,
+    LogWriteError,
+    PartialDurabilityError,
+    PoisonedError,
+    ValidationError,
+)
+from queue_tools import REFUSED, file_size_limit, in_child, replayed, task_create
 
-PATIENCE_S = 60
+PATIENCE_S = 60.0
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 
 
-def run(work: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-    async def bounded() -> Any:
-        return await asyncio.wait_for(work(), PATIENCE_S)
+def run(work: Coroutine[Any, Any, Any]) -> Any:
+    """Run a coroutine in a loop that reports what is never awaited or retrieved."""
+    reported: list[dict[str, Any]] = []
 
-    return asyncio.run(bounded())
+    async def watched() -> Any:
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: reported.append(context))
+        async with asyncio.timeout(PATIENCE_S):
+            return await work
+
+    answer = asyncio.run(watched())
+    gc.collect()
+    assert reported == []
+    return answer
 
 
-class SlowDisk:
-    """Holds the wait for durability until it is let go."""
+async def until(is_so: Callable[[], bool]) -> None:
+    """Wait for what no event tells of."""
+    while not is_so():  # noqa: ASYNC110
+        await asyncio.sleep(0.001)
+
+
+class Gate:
+    """Holds up the waits for durability of a queue, and counts them."""
 
     def __init__(self, queue: AsyncQueue) -> None:
-        self.reached, self.may_go = threading.Event(), threading.Event()
-        self._wait = queue._syncer._wait_durable
-        queue._syncer._wait_durable = self
+        self.syncer = queue._syncer
+        self.through = self.syncer._wait_durable
+        self.asked: list[int] = []
+        self.has_come = threading.Semaphore(0)
+        self.may_go = threading.Event()
+        self.syncer._wait_durable = self
 
     def __call__(self, sequence: int) -> None:
-        self.reached.set()
+        self.asked.append(sequence)
+        self.has_come.release()
         assert self.may_go.wait(PATIENCE_S)
-        self._wait(sequence)
+        self.through(sequence)
+
+    async def reached(self) -> None:
+        assert await asyncio.to_thread(self.has_come.acquire, timeout=PATIENCE_S)
 
 
-def test_from_the_beginning_to_the_end(tmp_path: Path) -> None:
+# --- Submitting ------------------------------------------------------------------------------------------------------
+
+
+def test_a_queue_opens_takes_commands_and_closes(tmp_path: Path) -> None:
     async def work() -> None:
-        async with open_async(tmp_path / "queue", **SMALL) as queue:
+        async with open_async(tmp_path / "queue", compaction=None) as queue:
             assert queue.recovery.is_created
-            command = task_create()
-            outcome = await queue.submit(command)
-            assert outcome == aq.MutationOutcome(1, aq.AppliedTaskCreate(command.task_spec.id))
+            assert (queue.path, queue.sequence, queue.is_closed) == (str(tmp_path / "queue"), 0, False)
+            task = aq.TaskSpec(payload=b"x")
+            outcome = await queue.submit(aq.TaskCreateCommand(None, task, 1))
+            assert outcome == aq.MutationOutcome(1, aq.AppliedTaskCreate(task.id))
             assert queue.durable_sequence == 1
-            assert (await queue.submit(task_create(), "deferred")).sequence == 2
-            assert queue.durable_sequence == 1
-            await queue.sync()
-            assert queue.durable_sequence == queue.sequence == 2
-            assert [outcome.sequence for outcome in await queue.submit_many([task_create(), task_create()])] == [3, 4]
-            assert queue.durable_sequence == 4
-            assert await queue.submit_many([]) == []
+            assert queue.projection.task_exists(task.id)
+            outcomes = await queue.submit_many([task_create(), task_create()])
+            assert [outcome.sequence for outcome in outcomes] == [2, 3]
+            assert queue.durable_sequence == 3
             async with queue.batch() as batch:
                 batch.submit(task_create())
                 batch.submit(task_create())
-            assert [outcome.sequence for outcome in batch.outcomes] == [5, 6]
-            assert queue.durable_sequence == 6
-            assert (await queue.snapshot()).sequence == 6
-            assert (await queue.compact()).sequence == 6
-            assert queue.stats()["snapshot_sequence"] == 6
-            assert len(queue.projection.tasks()) == 6
-            assert queue.path == str((tmp_path / "queue").resolve())
-            assert not queue.is_closed
-            assert not queue.is_poisoned
+            assert [outcome.sequence for outcome in batch.outcomes] == [4, 5]
+            assert (len(batch), queue.durable_sequence) == (2, 5)
+            assert await queue.submit_many([]) == []
         assert queue.is_closed
+        assert "closed" in repr(queue)
+
+    run(work())
+    assert replayed(tmp_path / "queue").latest_sequence == 5
+    with aq.open(tmp_path / "queue") as queue:
+        assert queue.recovery.is_clean
+
+
+def test_it_can_be_awaited_and_closed_by_hand(tmp_path: Path) -> None:
+    async def work() -> None:
+        queue = await open_async(tmp_path, durability="deferred")
+        await queue.submit(task_create())
+        assert queue.durable_sequence == 0
+        await queue.submit_many([task_create()])
+        async with queue.batch() as batch:
+            batch.submit(task_create())
+        assert queue.durable_sequence == 0
+        async with queue.batch("immediate") as batch:
+            batch.submit(task_create())
+        assert queue.durable_sequence == 4
+        await queue.submit(task_create())
+        await queue.sync()
+        assert (queue.durable_sequence, queue.stats()["sync_groups"]) == (5, 2)
         await queue.close()
-        with pytest.raises(aq.ClosedError):
-            await queue.submit(task_create())
-        with pytest.raises(aq.ClosedError):
-            await queue.sync()
+        await queue.close()
 
-    run(work)
-    assert replayed(tmp_path / "queue").latest_sequence == 6
+    run(work())
 
 
-def test_many_tasks_share_a_few_syncs(tmp_path: Path) -> None:
+def test_refusals_change_nothing(tmp_path: Path) -> None:
     async def work() -> None:
         async with open_async(tmp_path) as queue:
-            slow = SlowDisk(queue)
-            tasks = [asyncio.create_task(queue.submit(task_create())) for _ in range(1000)]
-            await asyncio.to_thread(slow.reached.wait, PATIENCE_S)
-            assert queue.sequence == 1000  # the loop went on while the first one waited
-            assert not any(task.done() for task in tasks)
-            slow.may_go.set()
-            outcomes = await asyncio.gather(*tasks)
-            assert [outcome.sequence for outcome in outcomes] == list(range(1, 1001))
-            assert queue.durable_sequence == 1000
-            assert queue.stats()["syncs"] <= 3
-
-    run(work)
-
-
-def test_a_refusal_changes_nothing_and_waits_for_nothing(tmp_path: Path) -> None:
-    async def work() -> None:
-        async with open_async(tmp_path) as queue:
-            command = task_create()
-            await queue.submit(command)
-            syncs = queue.stats()["syncs"]
-            with pytest.raises(aq.TaskAlreadyExists):
-                await queue.submit(command)
-            with pytest.raises(aq.TaskAlreadyExists) as refusal:
-                await queue.submit_many([task_create(), command])
+            with pytest.raises(ValidationError):
+                await queue.submit(REFUSED)
+            with pytest.raises(ValidationError) as refusal:
+                await queue.submit_many([task_create(), REFUSED])
             assert refusal.value.batch_index == 1
-            with pytest.raises(ValueError, match="soon"):
-                await queue.submit(task_create(), "soon")
+            with pytest.raises(ValidationError):
+                async with queue.batch() as batch:
+                    batch.submit(REFUSED)
             with pytest.raises(KeyError):
                 async with queue.batch() as batch:
                     batch.submit(task_create())
                     raise KeyError
-            assert queue.sequence == 1
-            assert queue.stats()["syncs"] == syncs
+            with pytest.raises(ValueError, match="soon"):
+                await queue.submit(task_create(), "soon")
+            with pytest.raises(TypeError):
+                pickle.dumps(queue)
+            assert queue.sequence == 0
+            await queue.sync()
 
-    run(work)
+    run(work())
 
 
-def test_a_cancelled_wait_leaves_the_command_submitted_and_harms_nobody(tmp_path: Path) -> None:
+def test_errors_of_opening_reach_the_task(tmp_path: Path) -> None:
+    async def work() -> None:
+        with pytest.raises(aq.NotAQueueError):
+            await open_async(tmp_path / "none", create=False)
+        with pytest.raises(ValueError, match="ring_size"):
+            async with open_async(tmp_path / "odd", ring_size=5):
+                pytest.fail("it was opened")
+        async with open_async(tmp_path / "queue"):
+            with pytest.raises(LockedError):
+                await open_async(tmp_path / "queue")
+
+    run(work())
+
+
+def test_thousands_of_tasks_share_a_few_syncs(tmp_path: Path) -> None:
+    each, tasks = 5, 1000
+
     async def work() -> None:
         async with open_async(tmp_path) as queue:
-            slow = SlowDisk(queue)
-            tasks = [asyncio.create_task(queue.submit(task_create())) for _ in range(9)]
-            await asyncio.to_thread(slow.reached.wait, PATIENCE_S)
-            for task in tasks[::2]:
-                task.cancel()
-            await asyncio.sleep(0)
-            slow.may_go.set()
-            results = await asyncio.gather(*tasks, return_exceptions=True)
-            assert [type(result) for result in results[::2]] == [asyncio.CancelledError] * 5
-            assert [result.sequence for result in results[1::2] if isinstance(result, aq.MutationOutcome)] == [2, 4, 6, 8]
-            assert queue.sequence == 9
-            assert (await queue.submit(task_create())).sequence == 10
+            acknowledged: list[int] = []
 
-    run(work)
-    assert replayed(tmp_path).latest_sequence == 10
+            async def submit() -> None:
+                for _ in range(each):
+                    outcome = await queue.submit(task_create())
+                    assert queue.durable_sequence >= outcome.sequence
+                    acknowledged.append(outcome.sequence)
+
+            before = threading.active_count()
+            await asyncio.gather(*(submit() for _ in range(tasks)))
+            assert threading.active_count() == before
+            assert sorted(acknowledged) == list(range(1, each * tasks + 1))
+            assert queue.stats()["syncs"] < each * tasks / 10
+
+    run(work())
+    assert replayed(tmp_path).latest_sequence == each * tasks
 
 
-def test_a_failed_sync_reaches_everybody_who_waits(tmp_path: Path) -> None:
+def test_tasks_submit_and_go_on_in_their_order(tmp_path: Path) -> None:
     async def work() -> None:
-        queue = await open_async(tmp_path)
-        await queue.submit(task_create())
-        slow = SlowDisk(queue)
-        tasks = [asyncio.create_task(queue.submit(task_create())) for _ in range(5)]
-        await asyncio.to_thread(slow.reached.wait, PATIENCE_S)
-        with file_size_limit(1):
-            slow.may_go.set()
-            results = await asyncio.gather(*tasks, return_exceptions=True)
-        assert [type(result) for result in results] == [aq.PartialDurabilityError] * 5
-        assert len({id(result) for result in results}) == 5
-        assert queue.is_poisoned
-        with pytest.raises(aq.PoisonedError):
-            await queue.submit(task_create())
-        with pytest.raises(aq.PoisonedError):
+        async with open_async(tmp_path) as queue:
+            ended: list[int] = []
+
+            async def submit(number: int) -> None:
+                outcome = await queue.submit(task_create())
+                assert outcome.sequence == number
+                ended.append(number)
+
+            await asyncio.gather(*(submit(number) for number in range(1, 301)))
+            assert ended == list(range(1, 301))
+
+    run(work())
+
+
+def test_the_loop_goes_on_while_the_disk_works(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with open_async(tmp_path) as queue:
+            gate = Gate(queue)
+            waiting = asyncio.ensure_future(queue.submit(task_create()))
+            await gate.reached()
+            for _ in range(100):
+                await queue.submit(task_create(), "deferred")
+            more = [asyncio.ensure_future(queue.submit(task_create())) for _ in range(50)]
+            await asyncio.sleep(0)
+            assert queue.sequence == 151
+            assert not waiting.done()
+            assert gate.asked == [1]
+            gate.may_go.set()
+            await asyncio.gather(waiting, *more)
+            assert gate.asked == [1, 151]  # one wait for all who came during the first
+
+    run(work())
+
+
+# --- Cancellation ----------------------------------------------------------------------------------------------------
+
+
+def test_a_cancelled_task_leaves_its_command_and_the_others_alone(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with open_async(tmp_path) as queue:
+            gate = Gate(queue)
+            tasks = [asyncio.ensure_future(queue.submit(task_create())) for _ in range(20)]
+            await gate.reached()
+            for task in tasks[::2]:
+                assert task.cancel()
+            late = asyncio.ensure_future(queue.submit(task_create()))
+            await asyncio.sleep(0)
+            assert late.cancel()
+            gate.may_go.set()
+            ended = await asyncio.gather(*tasks, late, return_exceptions=True)
+            assert all(isinstance(end, asyncio.CancelledError) for end in [*ended[:-1:2], ended[-1]])
+            assert [end.sequence for end in ended[1:20:2] if isinstance(end, aq.MutationOutcome)] == list(range(2, 21, 2))
             await queue.sync()
+            assert queue.durable_sequence == 21
+
+    run(work())
+    assert replayed(tmp_path).latest_sequence == 21
+
+
+def test_a_task_that_is_cancelled_while_it_opens_leaves_nothing_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from actionqueue import store
+
+    begun, may_go = threading.Event(), threading.Event()
+    through = store.open
+
+    def slowly(*arguments: Any, **options: Any) -> Any:
+        begun.set()
+        assert may_go.wait(PATIENCE_S)
+        return through(*arguments, **options)
+
+    monkeypatch.setattr(store, "open", slowly)
+
+    async def work() -> None:
+        opening = asyncio.ensure_future(open_once(tmp_path))
+        assert await asyncio.to_thread(begun.wait, PATIENCE_S)
+        opening.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+        may_go.set()
+        while True:
+            try:
+                queue = await open_async(tmp_path, create=False)
+            except (LockedError, aq.NotAQueueError, aq.OpenIOError):
+                await asyncio.sleep(0.001)
+            else:
+                break
         await queue.close()
 
-    in_child(lambda: run(work))  # its limits are its own
+    async def open_once(path: Path) -> None:
+        async with open_async(path):
+            pytest.fail("it was cancelled")
+
+    run(work())
+
+
+def test_cancelling_the_close_does_not_stop_it(tmp_path: Path) -> None:
+    async def work() -> None:
+        queue = await open_async(tmp_path)
+        gate = Gate(queue)
+        waiting = asyncio.ensure_future(queue.submit(task_create()))
+        await gate.reached()
+        closing = asyncio.ensure_future(queue.close())
+        await until(lambda: queue.is_closed)
+        closing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await closing
+        gate.may_go.set()
+        assert (await waiting).sequence == 1
+        await queue.close()
+
+    run(work())
     with aq.open(tmp_path) as queue:
-        assert 1 <= queue.sequence <= 6
+        assert queue.recovery.is_clean
+
+
+# --- Several loops ---------------------------------------------------------------------------------------------------
+
+
+def test_loops_in_several_threads_and_threads_without_loops(tmp_path: Path) -> None:
+    acknowledged: list[int] = []
+    failures: list[BaseException] = []
+
+    async def in_loop(queue: AsyncQueue) -> None:
+        async def submit() -> None:
+            for _ in range(10):
+                outcome = await queue.submit(task_create())
+                acknowledged.append(outcome.sequence)
+
+        await asyncio.gather(*(submit() for _ in range(50)))
+
+    def guarded(work: Callable[[], Any]) -> None:
+        try:
+            work()
+        except BaseException as failure:
+            failures.append(failure)
+
+    async def work() -> None:
+        async with open_async(tmp_path) as queue:
+            works: list[Callable[[], Any]] = [
+                lambda: asyncio.run(in_loop(queue)),
+                lambda: asyncio.run(in_loop(queue)),
+                lambda: acknowledged.extend(queue.queue.submit(task_create(), "immediate").sequence for _ in range(50)),
+            ]
+            await asyncio.gather(in_loop(queue), *(asyncio.to_thread(guarded, one) for one in works))
+            assert failures == []
+            assert sorted(acknowledged) == list(range(1, 1551))
+            assert queue.durable_sequence == 1550
+
+    run(work())
+
+
+def test_a_loop_that_has_ended_breaks_nobody(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with open_async(tmp_path) as queue:
+            gate = Gate(queue)
+            other = asyncio.new_event_loop()
+
+            async def leave() -> None:
+                waiting = asyncio.ensure_future(queue.submit(task_create()))
+                await asyncio.sleep(0)
+                waiting.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await waiting
+
+            await asyncio.to_thread(other.run_until_complete, leave())
+            other.close()
+            mine = asyncio.ensure_future(queue.submit(task_create()))
+            await asyncio.sleep(0)
+            gate.may_go.set()
+            assert (await mine).sequence == 2
+
+    run(work())
+
+
+# --- Failures --------------------------------------------------------------------------------------------------------
+
+
+async def poisoned(path: Path) -> AsyncQueue:
+    """Open a queue with one durable event, and let a sync fail for ten tasks."""
+    queue = await open_async(path / "queue")
+    await queue.submit(task_create())
+    gate = Gate(queue)
+    with file_size_limit(0):
+        tasks = [asyncio.ensure_future(queue.submit(task_create())) for _ in range(10)]
+        await gate.reached()
+        late = [asyncio.ensure_future(queue.submit_many([task_create()])), asyncio.ensure_future(queue.sync())]
+        await asyncio.sleep(0)
+        gate.may_go.set()
+        ended = await asyncio.gather(*tasks, *late, return_exceptions=True)
+    failures = [end for end in ended if isinstance(end, PartialDurabilityError)]
+    assert [failure.sequence for failure in failures] == [*range(2, 13), 12]
+    assert len(set(map(id, failures))) == 12
+    assert all(isinstance(failure.cause, LogWriteError) for failure in failures)
+    return queue
+
+
+def test_a_failed_sync_is_told_to_everybody_who_waits(tmp_path: Path) -> None:
+    async def work() -> None:
+        queue = await poisoned(tmp_path)
+        assert queue.is_poisoned
+        assert queue.durable_sequence == 1
+        calls: list[Callable[[], Awaitable[object]]] = [
+            lambda: queue.submit(task_create()),
+            lambda: queue.submit_many([task_create()], "deferred"),
+            queue.sync,
+            queue.snapshot,
+            queue.compact,
+            queue.__aenter__,
+        ]
+        for call in calls:
+            with pytest.raises(PoisonedError):
+                await call()
+        assert len(queue.projection.tasks()) == 12
+        await queue.close()
+
+    in_child(lambda: run(work()))
+    assert replayed(tmp_path / "queue").latest_sequence == 12
+
+
+def test_who_waits_for_what_is_durable_is_not_told_of_a_failure(tmp_path: Path) -> None:
+    async def work() -> None:
+        queue = await poisoned(tmp_path)
+        await queue._syncer.wait(1)
+        with pytest.raises(PartialDurabilityError):
+            await queue._syncer.wait(2)
+        await queue.close()
+
+    in_child(lambda: run(work()))
+
+
+def test_a_failing_last_sync_is_told_to_those_who_wait_and_by_close(tmp_path: Path) -> None:
+    async def work() -> None:
+        queue = await open_async(tmp_path / "queue")
+        gate = Gate(queue)
+        waiting = asyncio.ensure_future(queue.submit(task_create()))
+        await gate.reached()
+        with file_size_limit(0):
+            closing = asyncio.ensure_future(queue.close())
+            await until(lambda: queue.is_closed and queue.projection.poisoned_by is not None)
+            gate.may_go.set()
+            for one in (waiting, closing):
+                with pytest.raises(PartialDurabilityError) as failure:
+                    await one
+                assert isinstance(failure.value.cause, LogWriteError)
+
+    in_child(lambda: run(work()))
+
+
+# --- The end ---------------------------------------------------------------------------------------------------------
 
 
 def test_closing_serves_those_who_wait(tmp_path: Path) -> None:
     async def work() -> None:
         queue = await open_async(tmp_path)
-        slow = SlowDisk(queue)
-        tasks = [asyncio.create_task(queue.submit(task_create())) for _ in range(3)]
-        await asyncio.to_thread(slow.reached.wait, PATIENCE_S)
-        closing = [asyncio.create_task(queue.close()) for _ in range(2)]
+        gate = Gate(queue)
+        first = asyncio.ensure_future(queue.submit(task_create()))
+        await gate.reached()
+        others = [asyncio.ensure_future(queue.submit(task_create())) for _ in range(50)]
         await asyncio.sleep(0)
-        slow.may_go.set()
-        await asyncio.gather(*closing)
-        assert [(await task).sequence for task in tasks] == [1, 2, 3]
+        closing = asyncio.ensure_future(queue.close())
+        await until(lambda: queue.is_closed)
+        with pytest.raises(ClosedError):
+            await queue.submit(task_create())
+        gate.may_go.set()
+        await closing
+        assert [(await one).sequence for one in (first, *others)] == list(range(1, 52))
+        await queue._syncer.wait(51)  # who comes when the thread has ended is served as well
+        for call in (queue.sync, queue.snapshot, queue.__aenter__):
+            with pytest.raises(ClosedError):
+                await call()
+        with pytest.raises(ClosedError):
+            await anext(queue.follow())
 
-    run(work)
-    with aq.open(tmp_path) as queue:
-        assert queue.recovery.is_clean
-        assert queue.sequence == 3
-
-
-def test_loops_in_several_threads_and_threads_without_a_loop(tmp_path: Path) -> None:
-    sequences: list[int] = []
-
-    async def submit(queue: AsyncQueue) -> None:
-        for _ in range(20):
-            outcomes = await asyncio.gather(*[queue.submit(task_create()) for _ in range(10)])
-            assert queue.durable_sequence >= outcomes[-1].sequence
-            sequences.extend(outcome.sequence for outcome in outcomes)
-
-    def submit_without_loop(queue: aq.ActionQueue) -> None:
-        sequences.extend(queue.submit(task_create(), "immediate").sequence for _ in range(50))
-
-    with aq.open(tmp_path) as shared:
-        queue = AsyncQueue(shared)
-        threads = [threading.Thread(target=lambda: run(lambda: submit(queue))) for _ in range(3)]
-        threads.append(threading.Thread(target=submit_without_loop, args=(shared,)))
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        run(queue.close)
-    assert sorted(sequences) == list(range(1, 651))
+    run(work())
+    assert replayed(tmp_path).latest_sequence == 51
 
 
-def test_following_to_the_end(tmp_path: Path) -> None:
+def test_a_queue_that_nobody_refers_to_any_more_is_closed(tmp_path: Path) -> None:
     async def work() -> None:
-        queue = await open_async(tmp_path, **SMALL)
-        seen: list[int] = []
+        queue = await open_async(tmp_path)
+        await queue.submit(task_create())
+        inner, thread = weakref.ref(queue.queue), queue._syncer._thread
+        del queue
+        gc.collect()
+        await asyncio.to_thread(thread.join, PATIENCE_S)
+        assert not thread.is_alive()
+        await until(lambda: inner() is None)
+        async with open_async(tmp_path) as again:
+            assert again.recovery.is_clean
 
-        async def follow() -> None:
-            async for event in queue.follow(after=0, poll_seconds=0.001):
-                seen.append(event.sequence)
-                if event.sequence == 30:
-                    arrived.set()
+    run(work())
 
-        arrived = asyncio.Event()
-        following = asyncio.create_task(follow())
-        for _ in range(30):
-            await queue.submit(task_create(b"x" * 9000))  # through rotations
-        await arrived.wait()
+
+def test_an_open_queue_can_be_given_to_tasks_and_taken_back(tmp_path: Path) -> None:
+    async def work(inner: aq.ActionQueue) -> None:
+        queue = AsyncQueue(inner)
+        assert queue.queue is inner
+        await queue.submit(task_create())
+
+    with aq.open(tmp_path, compaction=None) as inner:
+        run(work(inner))
+        assert inner.submit(task_create()).sequence == 2
+
+
+def test_a_forked_child_is_refused_and_closes_nothing(tmp_path: Path) -> None:
+    queue = asyncio.run(opened(tmp_path))
+
+    async def child() -> None:
+        with pytest.raises(ForkedError):
+            await queue.submit(task_create())
+        with pytest.raises(ForkedError):
+            await queue.sync()
         await queue.close()
-        await following
-        assert seen == list(range(1, 31))
 
-    run(work)
-
-
-def test_a_cancelled_opening_leaves_nothing_open(tmp_path: Path) -> None:
-    async def work() -> None:
-        task = asyncio.ensure_future(_opened(tmp_path))
-        await asyncio.sleep(0)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-
-    run(work)  # its end waits for the thread that opened
-    gc.collect()
-    aq.open(tmp_path).close()
+    in_child(lambda: run(child()))
+    assert run(queue.submit(task_create())).sequence == 1
+    run(queue.close())
 
 
-async def _opened(path: Path) -> AsyncQueue:
+async def opened(path: Path) -> AsyncQueue:
     return await open_async(path)
 
 
-def test_what_can_not_be_opened(tmp_path: Path) -> None:
-    async def work() -> None:
-        with pytest.raises(aq.NotAQueueError):
-            await open_async(tmp_path, create=False)
-        with pytest.raises(TypeError):
-            await open_async(tmp_path, sectors=4096)  # type: ignore[call-arg]
-        async with open_async(tmp_path) as queue:
-            with pytest.raises(aq.LockedError):
-                await open_async(tmp_path)
-            with pytest.raises(TypeError, match="open it by its path"):
-                copy.copy(queue)
-            assert repr(queue) == f"<AsyncQueue of {queue.queue!r}>"
+# --- Snapshots and following -----------------------------------------------------------------------------------------
 
-    run(work)
+
+def test_snapshots_and_compaction_run_beside_the_loop(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with open_async(tmp_path) as queue:
+            await queue.submit_many([task_create() for _ in range(100)])
+            assert (await queue.snapshot()).sequence == 100
+            report, outcome = await asyncio.gather(queue.compact(), queue.submit(task_create()))
+            assert report.sequence >= 100
+            assert outcome.sequence == 101
+
+    run(work())
+
+
+def test_following_yields_what_is_durable_until_the_queue_is_closed(tmp_path: Path) -> None:
+    async def work() -> None:
+        queue = await open_async(tmp_path)
+        seen: list[int] = []
+        is_seen = asyncio.Event()
+
+        async def follow(after: int | None) -> list[int]:
+            numbers = []
+            async for event in queue.follow(after=after, poll_seconds=0.001):
+                assert event.sequence <= queue.durable_sequence
+                numbers.append(event.sequence)
+                seen.append(event.sequence)
+                is_seen.set()
+            return numbers
+
+        await queue.submit(task_create())
+        followers = [asyncio.ensure_future(follow(after)) for after in (0, None)]
+        await asyncio.sleep(0)
+        await queue.submit_many([task_create() for _ in range(2500)], "deferred")
+        await is_seen.wait()
+        assert set(seen) == {1}
+        await queue.sync()
+        await queue.submit(task_create(), "deferred")
+        await until(lambda: len(seen) == 1 + 2 * 2500)
+        await queue.close()
+        all_events, new_events = await asyncio.gather(*followers)
+        assert all_events == list(range(1, 2503))
+        assert new_events == list(range(2, 2503))
+
+    run(work())
+
+
+def test_a_follower_can_be_left(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with open_async(tmp_path) as queue:
+            await queue.submit_many([task_create() for _ in range(10)])
+            events = queue.follow(after=3)
+            assert [(await anext(events)).sequence for _ in range(3)] == [4, 5, 6]
+            await events.aclose()
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.01):
+                    await anext(queue.follow())
+
+    run(work())
+
+
+def test_batches_from_tasks_are_wholes(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with open_async(tmp_path) as queue:
+
+            async def submit() -> list[int]:
+                async with queue.batch() as batch:
+                    for _ in range(7):
+                        batch.submit(task_create())
+                        await asyncio.sleep(0)
+                return [outcome.sequence for outcome in batch.outcomes]
+
+            groups = await asyncio.gather(*(submit() for _ in range(100)))
+            assert sorted(itertools.chain(*groups)) == list(range(1, 701))
+            assert all(group == list(range(group[0], group[0] + 7)) for group in groups)
+
+    run(work())

@@ -173,6 +173,15 @@ def test_the_worker_pool(place: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "completed\n", "")
 
 
+def test_a_thousand_tasks(place: Path) -> None:
+    program = [sys.executable, "tasks.py", "queue"]
+    done = subprocess.run(program, cwd=place, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    tasks, syncs = map(int, re.findall(r"\d+", done.stdout))
+    assert tasks == 1000 > 10 * syncs
+    assert replayed(place / "queue").latest_sequence == 1000
+
+
 def test_waiting_for_the_one_before_ends_with_its_name(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(place))
     import opening
