@@ -411,7 +411,7 @@ class ActionQueue(Lane):
             self._ensure_usable()
 
     def _append_batch(self, commands: list[MutationCommand]) -> list[MutationOutcome]:
-        # Short, because where memory is exhausted Python 3.11 enters no handler whose offset needs a number from the heap, and tries for ever.
+        # Short: where memory is exhausted Python 3.11 enters no handler whose offset is a number from the heap, and tries for ever.
         outcomes: list[MutationOutcome] = []
         try:
             self._log.batch_begin()  # inside, so that an interrupt behind it undoes it
