@@ -324,6 +324,8 @@ class Syncer:
         try:
             self._thread.start()
         except RuntimeError as error:
+            if error.__context__ is not None:  # what a signal's handler raised while the thread was being started
+                raise error.__context__ from None
             raise OpenIOError("start a thread", path, errno.EAGAIN) from error
 
     def wait(self, sequence: int) -> asyncio.Future[None]:

@@ -251,6 +251,8 @@ class ActionQueue(Lane):
             self._compactor.start()
         except RuntimeError as error:  # the system gives no thread: nobody must be left with a queue that is held and not returned
             self.close()
+            if error.__context__ is not None:  # a signal's handler raised that while the thread was being started, and this only hides it
+                raise error.__context__ from None
             raise OpenIOError("start a thread", self._path, errno.EAGAIN) from error
 
     # --- Commands ----------------------------------------------------------------------------------------------------
