@@ -582,15 +582,14 @@ class ActionQueue(Lane):
         return self._path
 
     @property
+    def durability(self) -> DurabilityPolicy:
+        """What :meth:`submit` does unless a call says otherwise."""
+        return self._durability
+
+    @property
     def projection(self) -> Projection:
         """The projection. It stays readable when the handle is poisoned (then ``projection.poisoned_by`` is set) or closed."""
         return self._projection
-
-    @property
-    def durability(self) -> DurabilityPolicy:
-        """What a submit does unless it says otherwise."""
-        durability: DurabilityPolicy = self._durability
-        return durability
 
     @property
     def recovery(self) -> RecoveryReport:

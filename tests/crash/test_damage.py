@@ -36,9 +36,12 @@ def test_every_bit_that_means_something_flipped(name: str, long_form: bool) -> N
 
 
 def test_a_bit_flipped_in_snapshots(long_form: bool) -> None:
-    """Full replay or the older snapshot make up for it: the same state comes back."""
-    count = damage.flipped_snapshots(damage.compacted_log(), every=1 if long_form else 4_001)
-    ledger.record("bit flip in every byte of a snapshot", count, 0, "the same state")
+    """Full replay or the older snapshot make up for it: the same state comes back.
+
+    That every bit is noticed: tests/core/test_snapshot.py.
+    """
+    count = damage.flipped_snapshots(damage.compacted_log(), every=37 if long_form else 4_001)
+    ledger.record("bit flip in bytes of a snapshot", count, 0, "the same state")
 
 
 @pytest.mark.parametrize(("name", "file"), [("immediate", ""), ("deferred", ""), ("mixed", "ring"), ("mixed", "")])

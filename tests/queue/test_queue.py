@@ -73,10 +73,10 @@ def test_a_task_and_its_run_from_creation_to_success(tmp_path: Path) -> None:
 
 def test_the_signatures_are_those_of_the_design() -> None:
     assert list(inspect.signature(aq.open).parameters) == [
-        "path", "durability", "readonly", "create", "segment_size", "ring_size", "sector_size", "compaction",
+        "path", "durability", "readonly", "create", "segment_size", "ring_size", "sector_size", "compaction", "sync",
     ]  # fmt: skip
     kinds = [parameter.kind for parameter in inspect.signature(aq.open).parameters.values()]
-    assert kinds == [inspect.Parameter.POSITIONAL_OR_KEYWORD] + [inspect.Parameter.KEYWORD_ONLY] * 7
+    assert kinds == [inspect.Parameter.POSITIONAL_OR_KEYWORD] + [inspect.Parameter.KEYWORD_ONLY] * 8
     assert list(inspect.signature(aq.ActionQueue.submit).parameters) == ["self", "command", "durability"]
     assert list(inspect.signature(aq.ActionQueue.submit_many).parameters) == ["self", "commands", "durability"]
     assert list(inspect.signature(aq.ActionQueue.batch).parameters) == ["self", "durability"]
@@ -443,6 +443,8 @@ def test_stats_are_counters_and_positions(tmp_path: Path) -> None:
         assert stats["ring_used"] == 0
         assert stats["sync_ns_total"] >= stats["sync_ns_max"] > 0
         assert stats.pop("snapshot_error") is None
+        assert stats["sync_events_total"] == stats["last_sequence"] == 11
+        assert sum(stats.pop("sync_ns_histogram")) == stats["syncs"] >= stats["sync_groups"] > 0
         assert all(type(value) in {int, bool} for value in stats.values())
 
 

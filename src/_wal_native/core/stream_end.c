@@ -97,10 +97,36 @@ static void note_record(remains *seen, const aqw_record *record) {
     if (record->kind < AQW_KIND_MARKER) seen->events++;
 }
 
+/* Where the next byte that is not zero lies, rounded down to eight bytes from `at` on; `end` where there is none. */
+static uint64_t skip_zeros(const uint8_t *bytes, uint64_t at, uint64_t end) {
+    uint64_t word = 0;
+    while (end - at >= sizeof word) {
+        memcpy(&word, bytes + at, sizeof word);
+        if (word != 0) return at;
+        at += sizeof word;
+    }
+    return at;
+}
+
+/* The reverse: where the bytes end that are not zero, between `begin` and `end`. */
+static uint64_t drop_zeros(const uint8_t *bytes, uint64_t begin, uint64_t end) {
+    uint64_t word = 0;
+    while (end - begin >= sizeof word) {
+        memcpy(&word, bytes + end - sizeof word, sizeof word);
+        if (word != 0) break;
+        end -= sizeof word;
+    }
+    while (end > begin && bytes[end - 1] == 0) end--;
+    return end;
+}
+
 static void scan_segment(aqw_stream *stream, remains *seen) {
     const aqw_segment_header *segment = aqw_stream_newest(stream);
     aqw_record record;
     for (uint64_t at = seen->from; at < segment->file_size && seen->cost <= seen->cost_max;) {
+        /* A record's kind, its eighth byte, is never zero: unused space is passed at once. */
+        uint64_t used = skip_zeros(stream->newest, at, segment->file_size);
+        if (used >= at + 2 * AQW_RECORD_ALIGNMENT) at = used - AQW_RECORD_ALIGNMENT;
         if (!segment_record(stream, seen, at, &record)) {
             at += AQW_RECORD_ALIGNMENT;
             continue;
@@ -114,6 +140,8 @@ static void scan_segment(aqw_stream *stream, remains *seen) {
  * one may lie more than the ring's size behind the end. Returns the size of the record that was found, or 0. */
 static uint32_t scan_ring_at(aqw_stream *stream, remains *seen, uint64_t first) {
     const aqw_segment_header *segment = aqw_stream_newest(stream);
+    /* Most bytes are no record's wherever they stand, and that is told once. */
+    if (ring_record_size(stream, first, seen->ordinal_min, UINT32_MAX) == 0) return 0;
     aqw_record record;
     for (uint64_t at = first; at < segment->file_size && seen->cost <= seen->cost_max; at += stream->ring.size) {
         if (!aqw_stream_ring_record(stream, at, seen->ordinal_min, ordinal_max_at(seen, at), &seen->cost, &record)) continue;
@@ -232,8 +260,7 @@ aqw_status aqw_stream_find_end(aqw_stream *stream, aqw_fault *fault) {
     if (next_sequence <= summary->durable_sequence || at.breaks_batch)
         return aqw_stream_corrupt(stream, newest, at.whole_position != at.position || at.breaks_batch ? AQW_REASON_BATCH : AQW_REASON_RECORD_INVALID,
                                   at.position, first + at.ordinal, summary->durable_sequence, fault);
-    uint64_t used = segment->file_size;
-    while (used > at.whole_position && stream->newest[used - 1] == 0) used--;
+    uint64_t used = drop_zeros(stream->newest, at.whole_position, segment->file_size);
     int is_followed_by_zeros = used == at.whole_position;
 
     summary->segments = stream->segment_count;
