@@ -411,23 +411,26 @@ class ActionQueue(Lane):
             self._ensure_usable()
 
     def _append_batch(self, commands: list[MutationCommand]) -> list[MutationOutcome]:
+        # Short: where memory is exhausted Python 3.11 enters no handler whose offset is a number from the heap, and tries for ever.
         outcomes: list[MutationOutcome] = []
-        log, projection = self._log, self._projection
         try:
-            log.batch_begin()  # inside, so that an interrupt behind it undoes it
-            while (index := log.batch_extend(commands, len(outcomes), outcomes)) < len(commands):
-                command = commands[index]
-                try:
-                    sequence = validate(command, projection)
-                    log.batch_add(event_of(command, sequence))
-                except ValidationError as error:
-                    raise error.at_batch_index(index) from error.__cause__
-                outcomes.append(MutationOutcome(sequence, applied_of(command)))
-            log.batch_commit()
+            self._log.batch_begin()  # inside, so that an interrupt behind it undoes it
+            self._add_to_batch(commands, outcomes)
+            self._log.batch_commit()
         except BaseException:
-            log.batch_rollback()
+            self._log.batch_rollback()
             raise
         return outcomes
+
+    def _add_to_batch(self, commands: list[MutationCommand], outcomes: list[MutationOutcome]) -> None:
+        while (index := self._log.batch_extend(commands, len(outcomes), outcomes)) < len(commands):
+            command = commands[index]
+            try:
+                sequence = validate(command, self._projection)
+                self._log.batch_add(event_of(command, sequence))
+            except ValidationError as error:
+                raise error.at_batch_index(index) from error.__cause__
+            outcomes.append(MutationOutcome(sequence, applied_of(command)))
 
     def _submit_rows(self, rows: Rows, on_refusal: str, durability: DurabilityPolicy | str | None) -> ColumnOutcome:
         policy = self._durability if durability is None else DurabilityPolicy(durability)

@@ -247,6 +247,11 @@ class Log:
         self.log = ffi.NULL
         check(status, self.fault)
 
+    def __del__(self) -> None:
+        """A log that a test has left must not outlive the functions that its threads call."""
+        if getattr(self, "log", ffi.NULL) != ffi.NULL and self.io is not None:
+            self.kill()
+
     def kill(self) -> None:
         """End the process that has the log open: the disk stays as it is at this moment."""
         assert self.io is not None

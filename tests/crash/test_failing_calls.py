@@ -84,7 +84,9 @@ def attempt(scenario: str, mode: str, index: int, kind: str) -> Outcome:
 
 
 def calls_of(scenario: str, mode: str) -> int:
-    return attempt(scenario, mode, -1, "an error").session.calls
+    session = attempt(scenario, mode, -1, "an error").session
+    session.kill()
+    return session.calls
 
 
 def check_told(outcome: Outcome) -> None:
@@ -148,6 +150,7 @@ def test_every_call_fails_in_its_turn(scenario: str, mode: str, long_form: bool)
             outcome = attempt(scenario, mode, index, kind)
             failed = outcome.session.failed
             if failed is None:  # a run makes fewer calls where the preparing thread was not asked in time
+                outcome.session.kill()
                 continue
             count += 1
             try:

@@ -1,4 +1,8 @@
 /* Sessions and files for the checks. */
+#if !defined(_WIN32)
+#define _POSIX_C_SOURCE 200809L
+#endif
+
 #include "selftest.h"
 
 #include <stdio.h>
