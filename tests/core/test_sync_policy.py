@@ -7,6 +7,7 @@ held when the sync began.
 from __future__ import annotations
 
 import errno
+import gc
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -135,6 +136,11 @@ class Watched:
         self.is_watching = False
         self.log.close()
 
+    def end(self) -> list[str]:
+        """Close, and return what the core did that it must not."""
+        self.close()
+        return self.io.mistakes
+
 
 @pytest.fixture
 def watched() -> Iterator[Callable[..., Watched]]:
@@ -145,9 +151,10 @@ def watched() -> Iterator[Callable[..., Watched]]:
         return made[-1]
 
     yield make
-    for one in made:
-        one.close()
-        assert one.io.mistakes == []
+    mistakes = [mistake for one in made for mistake in one.end()]
+    assert mistakes == []
+    made.clear()
+    gc.collect()  # each refers to itself, through its callback; other tests count the core's memory
 
 
 Make = Callable[..., Watched]
