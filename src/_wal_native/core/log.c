@@ -199,11 +199,6 @@ static aqw_status drain_full(aqw_log *log, aqw_fault *fault) {
     uint64_t tail = log->tail;
     aqw_mutex_unlock(&log->append_mutex);
     aqw_status status = aqw_log_drain(log, tail, fault);
-    if (status == AQW_OK) {
-        aqw_mutex_lock(&log->append_mutex);
-        aqw_log_policy_ring_was_full(log);
-        aqw_mutex_unlock(&log->append_mutex);
-    }
     aqw_mutex_unlock(&log->drain_mutex);
     return status;
 }

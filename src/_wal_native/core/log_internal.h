@@ -38,7 +38,6 @@ struct aqw_log {
     uint64_t begun_sequence;    /* a sync has begun that covers the events up to this one, */
     uint64_t begun_tail;        /* which end here */
     uint64_t backlog_since_ns;  /* the events behind it are no older */
-    int ring_was_full;          /* and some of those were drained to make room */
     uint64_t wake_sequence;     /* the append that reaches one of these wakes the thread */
     uint64_t wake_tail;
     _Atomic int failure_is_untold;  /* the thread's sync failed, or is under way, and nobody has been told of a failure */
@@ -95,12 +94,10 @@ void aqw_log_note_durable(aqw_log *log, uint64_t sequence);
 int aqw_log_policy_start(aqw_log *log);
 /* Ends and joins it. Under no lock. */
 void aqw_log_policy_stop(aqw_log *log);
-/* Has the thread look what is to be done. Under the append lock, as the next two. */
+/* Has the thread look what is to be done. Under the append lock, as the next. */
 void aqw_log_policy_wake(aqw_log *log);
 /* A sync begins that covers everything appended so far. */
 void aqw_log_policy_begun(aqw_log *log);
-/* The ring was drained because it was full. */
-void aqw_log_policy_ring_was_full(aqw_log *log);
 
 /* Raises a counter that holds a greatest value. */
 void aqw_log_raise(_Atomic uint64_t *greatest, uint64_t value);

@@ -13,7 +13,7 @@ static uint64_t add_to_limit(uint64_t a, uint64_t b) { return a > UINT64_MAX - b
 
 static uint64_t byte_bound(const aqw_sync_policy *policy, uint64_t ring_size) {
     uint64_t bound = policy->bytes != 0 ? policy->bytes : UINT64_MAX;
-    /* What goes past the ring never fills it, and must not wait for ever on that account. */
+    /* Every sync empties the ring. So the event that finds it full is the one that reaches this, and what goes past it counts too. */
     return policy->when_ring_fills && ring_size < bound ? ring_size : bound;
 }
 
@@ -25,7 +25,6 @@ uint64_t aqw_sync_policy_due(const aqw_sync_policy *policy, const aqw_sync_backl
     if (backlog->records == 0) return AQW_SYNC_NEVER;
     if (policy->records != 0 && backlog->records >= policy->records) return 0;
     if (backlog->bytes >= byte_bound(policy, backlog->ring_size)) return 0;
-    if (policy->when_ring_fills && backlog->ring_was_full) return 0;
     return policy->delay_ns == 0 ? AQW_SYNC_NEVER : add_to_limit(backlog->since_ns, policy->delay_ns);
 }
 
@@ -44,7 +43,6 @@ void aqw_log_policy_begun(aqw_log *log) {
     log->begun_sequence = log->last_sequence;
     log->begun_tail = log->tail;
     log->backlog_since_ns = aqw_monotonic_ns();
-    log->ring_was_full = 0;
     arm(log);
 }
 
@@ -53,19 +51,12 @@ void aqw_log_policy_wake(aqw_log *log) {
     aqw_condition_wake_one(&log->policy_changed);
 }
 
-void aqw_log_policy_ring_was_full(aqw_log *log) {
-    if (!log->policy_thread_runs || !log->options.sync.when_ring_fills || log->last_sequence == log->begun_sequence) return;
-    log->ring_was_full = 1;
-    aqw_log_policy_wake(log);
-}
-
 static aqw_sync_backlog backlog_of(const aqw_log *log) {
     aqw_sync_backlog backlog;
     backlog.records = log->last_sequence - log->begun_sequence;
     backlog.bytes = log->tail - log->begun_tail;
     backlog.since_ns = log->backlog_since_ns;
     backlog.ring_size = log->ring.size;
-    backlog.ring_was_full = log->ring_was_full;
     return backlog;
 }
 
@@ -90,8 +81,8 @@ static int sync_backlog(aqw_log *log) {
     aqw_fault fault;
     atomic_store(&log->failure_is_untold, 1);
     aqw_status status = aqw_log_sync(log, UINT64_MAX, &fault);
-    int is_told = status != AQW_POISONED || fault.status == AQW_POISONED;
-    if (is_told) atomic_store(&log->failure_is_untold, 0);
+    /* The failure of somebody else's sync was told to them, and the look at the state that found it has noted that. */
+    if (status == AQW_OK) atomic_store(&log->failure_is_untold, 0);
     return status == AQW_OK;
 }
 

@@ -11,7 +11,7 @@ typedef struct aqw_sync_policy {
     uint64_t records;           /* events that wait for a sync; 0: however many */
     uint64_t bytes;             /* bytes of their records; 0: however many */
     uint64_t delay_ns;          /* since the oldest of them was appended; 0: however long; at most AQW_SYNC_DELAY_NS_MAX */
-    int when_ring_fills;        /* each drain that made room in the ring is followed by a sync */
+    int when_ring_fills;        /* as many bytes as the ring has: a drain that makes room in it is followed by a sync */
 } aqw_sync_policy;
 
 /* What waits for a sync. */
@@ -20,7 +20,6 @@ typedef struct aqw_sync_backlog {
     uint64_t bytes;
     uint64_t since_ns;          /* on the monotonic clock: the oldest of it is no older */
     uint64_t ring_size;
-    int ring_was_full;          /* some of it was drained to make room */
 } aqw_sync_backlog;
 
 /* A day. */

@@ -1,7 +1,7 @@
 /* Draining and syncing.
  *
  * Whoever wants an event durable and finds no sync under way leads one, which covers everything appended so far; the others wait in a
- * row. When a sync ends, the first whom it has not covered is woken to lead the next, then those whom it has covered, a few at a time.
+ * row. When a sync ends, the first whom it has not covered is woken to lead the next, then those whom it has covered, one by the other.
  * Nobody is handed the right to sync: whoever runs takes it, for its sync serves the whole row. */
 #if !defined(_WIN32)
 #define _POSIX_C_SOURCE 200809L
@@ -15,8 +15,8 @@
 /* Chunks from this size on are handed to writeback early, so that a later sync finds little to do. */
 enum { WRITEBACK_SIZE_MIN = 65536 };
 
-/* How many waiters one thread wakes at a time. */
-enum { WAKES = 2 };
+/* How many waiters one thread wakes when it goes. More would be awake sooner, and then sleep again in front of the interpreter's lock. */
+enum { WAKES = 1 };
 
 /* 1 where the chunk is a row of valid records that ends at its end. Memory under a mapped file can change under our hands: a page
  * whose writeback failed may come back as zeros. */
@@ -84,8 +84,8 @@ static int is_over_for(const aqw_log *log, const aqw_sync_waiter *waiter) {
     return waiter->sequence <= atomic_load(&log->durable) || atomic_load(&log->state) != LOG_OPEN;
 }
 
-/* Wakes the next few of those who have nothing more to wait for; each of them wakes further ones when it goes. All at once they
- * would only meet again in front of one lock: this one, and then the interpreter's. Under the sync lock. */
+/* Wakes the next of those who have nothing more to wait for; each of them does the same when it goes, before it does anything
+ * else. All at once they would only meet again in front of one lock: this one, and then the interpreter's. Under the sync lock. */
 static void wake_some(aqw_log *log) {
     int count = 0;
     for (aqw_sync_waiter *waiter = log->first_waiter; waiter != NULL && count < WAKES && is_over_for(log, waiter); waiter = waiter->next) {

@@ -1,0 +1,80 @@
+"""What the benchmarks of shared syncs share: who submitted together, what that came to, and the table of it."""
+
+from __future__ import annotations
+
+import resource
+import tempfile
+from array import array
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from time import perf_counter_ns
+from typing import Any
+
+import msgspec
+
+import actionqueue as aq
+from actionqueue.bench.spread import Latency
+from actionqueue.bench.workload import submit_a_run
+from measure import Row, row
+
+__all__ = ["Shared", "measured", "queue_in", "rows_of"]
+
+WARM_UP_RUNS = 100
+
+
+class Shared(msgspec.Struct, frozen=True):
+    """What one round came to."""
+
+    rate: float
+    """Commands a second, all callers together."""
+    latency: Latency
+    group: float
+    """Events a sync, on average."""
+    switches: float
+    """How often a thread of the process went to sleep, a command; the thread that runs the tasks or waits for the threads included."""
+
+
+def queue_in(directory: Path) -> str:
+    """Make a queue that was used a little, and return its path."""
+    path = tempfile.mkdtemp(prefix="queue-", dir=directory)
+    with aq.open(path, durability="deferred", compaction=None) as queue:
+        for _ in range(WARM_UP_RUNS):
+            submit_a_run(queue.submit)
+    return path
+
+
+@contextmanager
+def measured(queue: aq.ActionQueue, times: Sequence[array[int]], to: Callable[[Shared], Any]) -> Iterator[None]:
+    """Measure the block, in which callers submit to the queue and note how long each of their calls took, in nanoseconds."""
+    before, slept, began = queue.stats(), _switches(), perf_counter_ns()
+    yield
+    ended, slept_more, after = perf_counter_ns(), _switches(), queue.stats()
+    commands = after["last_sequence"] - before["last_sequence"]
+    groups = after["sync_groups"] - before["sync_groups"]
+    to(
+        Shared(
+            commands * 1e9 / (ended - began),
+            Latency.of(time for those in times for time in those),
+            (after["sync_events_total"] - before["sync_events_total"]) / max(1, groups),
+            (slept_more - slept) / commands,
+        )
+    )
+
+
+def _switches() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw
+
+
+def rows_of(found: Mapping[str, Sequence[Shared]], first: str) -> list[Row]:
+    """Return the rates, compared with those of the first, the latencies, and how callers shared."""
+    base = [one.rate for one in found[first]]
+    rows = [row(name, "commands/s", [one.rate for one in those], to=(first, base)) for name, those in found.items()]
+    for name, those in found.items():
+        for what in ("p50", "p99", "p999", "max"):
+            label = "p99.9" if what == "p999" else what
+            rows.append(row(f"{name}: {label}", "µs", [getattr(one.latency, f"{what}_ns") / 1000 for one in those]))
+    for name, those in found.items():
+        rows.append(row(f"{name}: events a sync", "", [one.group for one in those]))
+        rows.append(row(f"{name}: sleeps a command", "", [one.switches for one in those]))
+    return rows
