@@ -12,6 +12,7 @@ import asyncio
 import sys
 from array import array
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from time import perf_counter, perf_counter_ns
 from typing import Any
@@ -81,7 +82,7 @@ def main() -> int:
     options = options_of.parse_args()
     with scratch(options.directory) as directory:
         candidates: dict[str, Callable[[], Shared]] = {
-            name_of(count): (lambda count=count: share(directory, count, options.seconds))  # type: ignore[misc]
+            name_of(count): partial(share, directory, count, options.seconds)
             for count in options.tasks
         }
         candidates[f"{TASKS_IN_THREADS} tasks, asyncio.to_thread"] = lambda: in_threads(directory, options.seconds)

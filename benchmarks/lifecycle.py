@@ -15,6 +15,7 @@ import sys
 import tempfile
 from array import array
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from time import perf_counter_ns
 
@@ -83,7 +84,7 @@ def deferred_rows(directory: Path, options: argparse.Namespace) -> list[Row]:
     """Measure the Deferred forms."""
     candidates: dict[str, Callable[[], tuple[float, float]]] = {"Deferred, one by one": lambda: one_by_one(directory, options.runs)}
     for size in BATCHES:
-        candidates[f"Deferred, batches of {size:,}"] = lambda size=size: in_batches(directory, options.runs, size)  # type: ignore[misc]
+        candidates[f"Deferred, batches of {size:,}"] = partial(in_batches, directory, options.runs, size)
     found = interleave(options.rounds, candidates)
     single = [rate for rate, _ in found["Deferred, one by one"]]
     rows = [row("bytes a record", "bytes", [size for _, size in found["Deferred, one by one"]])]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 import threading
 from array import array
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 
@@ -63,7 +64,7 @@ def main() -> int:
     with scratch(options.directory) as directory:
         found = interleave(
             options.rounds,
-            {name_of(count): (lambda count=count: share(directory, count, options.seconds)) for count in options.threads},  # type: ignore[misc]
+            {name_of(count): partial(share, directory, count, options.seconds) for count in options.threads},
         )
     return finish(options, rows_of(found, name_of(options.threads[0])), ["each command was on stable storage when its submit returned"])
 
