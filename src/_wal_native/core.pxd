@@ -652,6 +652,7 @@ cdef extern from "core/batch.h" nogil:
     void aqw_batch_init(aqw_batch *batch)
     void aqw_batch_free(aqw_batch *batch)
     void aqw_batch_reset(aqw_batch *batch)
+    void aqw_batch_take_back(aqw_batch *batch, size_t size)
     aqw_status aqw_batch_add(aqw_batch *batch, const aqw_event *event)
 
 

@@ -227,8 +227,7 @@ cdef class Log:
                     break
                 status = aqw_table_apply(self.table.table, &self.encoder.event)
                 if status != AQW_OK:
-                    self.batch.size = size
-                    self.batch.count -= 1
+                    aqw_batch_take_back(&self.batch, size)
                     break
             outcomes.append(outcome_of(sequence, command))
             index += 1
