@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import errno
 import threading
+import weakref
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from random import Random
@@ -280,26 +281,37 @@ class MemoryIo:
         self.table = ffi.new("aqw_io *", self._callbacks)
 
     def _callback(self, name: str, kind: Any) -> Any:
-        act = getattr(self, "_" + name)
+        # Without references back, a table and its disk go when the last user does: tests make hundreds of thousands of them.
+        io = weakref.ref(self)
 
         def entry(_context: Any, *arguments: Any) -> int:
-            with self._mutex:
-                if self.is_dead:
-                    return errno.EIO
-                if not self.background and threading.get_ident() != self._owner:
-                    return errno.ENOSPC
-                call = Call(len(self.calls), name, self._path_of(arguments[0]))
-                for _, file in self.mappings.values():
-                    file.pull()
-                if self.before_call is not None:
-                    self.before_call(call)
-                self.calls.append(call)
-                result = self._act(call, act, arguments)
-                if self.after_call is not None:
-                    self.after_call(call)
-                return result
+            table = io()
+            assert table is not None, "the core has outlived its I/O table"
+            return table._enter(name, arguments)
 
-        return ffi.callback(kind, entry, error=errno.EIO, onerror=self._note_exception)
+        def note(kind: Any, value: Any, traceback: Any) -> None:
+            table = io()
+            assert table is not None
+            table._note_exception(kind, value, traceback)
+
+        return ffi.callback(kind, entry, error=errno.EIO, onerror=note)
+
+    def _enter(self, name: str, arguments: tuple[Any, ...]) -> int:
+        with self._mutex:
+            if self.is_dead:
+                return errno.EIO
+            if not self.background and threading.get_ident() != self._owner:
+                return errno.ENOSPC
+            call = Call(len(self.calls), name, self._path_of(arguments[0]))
+            for _, file in self.mappings.values():
+                file.pull()
+            if self.before_call is not None:
+                self.before_call(call)
+            self.calls.append(call)
+            result = self._act(call, getattr(self, "_" + name), arguments)
+            if self.after_call is not None:
+                self.after_call(call)
+            return result
 
     def _note_exception(self, kind: Any, value: Any, _traceback: Any) -> None:
         self.mistakes.append(f"{kind.__name__}: {value}")

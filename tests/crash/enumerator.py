@@ -45,7 +45,7 @@ class Effort:
 
 
 SHORT = Effort(states=2, cuts=1, every=7, recoveries=100)
-LONG = Effort(states=10, cuts=3, recoveries=30, depth=2)
+LONG = Effort(states=4, cuts=2, recoveries=60, depth=2)
 HUNT = Effort(states=8, cuts=2, recoveries=60)
 
 

@@ -1,5 +1,6 @@
 /* An array of fixed-size rows, numbered from 1, that grows without moving them: rows lie in chunks of
- * AQW_ROWS_PER_CHUNK, and only the list of chunks is ever copied. */
+ * AQW_ROWS_PER_CHUNK, and only the list of chunks is ever copied. Chunks are taken from the heap in slabs, which grow with
+ * the array. */
 #ifndef AQW_ROWS_H
 #define AQW_ROWS_H
 

@@ -8,6 +8,8 @@
 #include "snapshot_internal.h"
 #include "table_image.h"
 
+enum { ITEMS_AHEAD = 16 };     /* memory takes about as long as loading so many */
+
 typedef struct reader {
     const aqw_io *io;
     const char *path;
@@ -91,9 +93,26 @@ static aqw_status content_status(const reader *from, aqw_status status) {
     return corrupt;
 }
 
+/* What has been fetched ahead of the loader, within a block. */
+typedef struct lookahead { const uint8_t *at; uint32_t items; } lookahead;
+
+static void look_ahead(const reader *from, const uint8_t *end, lookahead *ahead) {
+    while (ahead->items < ITEMS_AHEAD && (size_t)(end - ahead->at) >= AQW_SNAPSHOT_ITEM_HEADER_SIZE) {
+        uint32_t word = aqw_load_u32(ahead->at), item_size = word & 0xffffff;
+        const uint8_t *payload = ahead->at + AQW_SNAPSHOT_ITEM_HEADER_SIZE;
+        if (item_size > (size_t)(end - payload)) break;     /* told of when the loader comes here */
+        aqw_table_load_fetch(&from->loader, (uint8_t)(word >> 24), payload, item_size);
+        ahead->at = payload + item_size;
+        ahead->items++;
+    }
+    if (ahead->items > 0) ahead->items--;
+}
+
 static aqw_status take_items(reader *from, uint32_t size, uint32_t count) {
     const uint8_t *at = from->block + AQW_SNAPSHOT_BLOCK_HEADER_SIZE, *end = at + size;
+    lookahead ahead = {at, 0};
     for (uint32_t i = 0; i < count; i++) {
+        if (from->is_loading) look_ahead(from, end, &ahead);
         if ((size_t)(end - at) < AQW_SNAPSHOT_ITEM_HEADER_SIZE) return damaged(from, from->offset);
         uint32_t word = aqw_load_u32(at), item_size = word & 0xffffff;
         at += AQW_SNAPSHOT_ITEM_HEADER_SIZE;

@@ -130,6 +130,8 @@ typedef struct aqw_table_loader {
 aqw_status aqw_table_load_begin(aqw_table_loader *loader, aqw_table *table, uint64_t size_max);
 /* Takes one item. AQW_MALFORMED_SNAPSHOT for one that is not valid where it stands, AQW_NO_MEMORY. The bytes are copied. */
 aqw_status aqw_table_load_item(aqw_table_loader *loader, uint8_t type, const uint8_t *payload, size_t size);
+/* Has the memory that loading this item will look at fetched meanwhile. Changes nothing; the bytes may be wrong. */
+void aqw_table_load_fetch(const aqw_table_loader *loader, uint8_t type, const uint8_t *payload, size_t size);
 /* Ends the loading; AQW_OK where the image was whole. After any failure the table is fit only to be freed. */
 aqw_status aqw_table_load_end(aqw_table_loader *loader);
 

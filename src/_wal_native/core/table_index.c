@@ -165,7 +165,7 @@ static uint32_t find_id(const aqw_table *table, int kind, const uint8_t *id) {
     return 0;
 }
 
-static void fetch_id(const aqw_table *table, int kind, const uint8_t *id) {
+void aqw_index_fetch_id(const aqw_table *table, int kind, const uint8_t *id) {
     aqw_map_fetch(&table->maps[kind], aqw_hash_id(&table->hash_key, id));
 }
 
@@ -173,10 +173,10 @@ void aqw_table_fetch(const aqw_table *table, uint8_t kind, const uint8_t *payloa
     if (size < 16) return;
     switch (kind) {
     case AQW_TASK_CREATED:
-    case AQW_TASK_CANCELED: fetch_id(table, AQW_ROW_TASK, payload); break;
+    case AQW_TASK_CANCELED: aqw_index_fetch_id(table, AQW_ROW_TASK, payload); break;
     case AQW_RUN_CREATED:
-        fetch_id(table, AQW_ROW_RUN, payload);
-        if (size >= 32) fetch_id(table, AQW_ROW_TASK, payload + 16);
+        aqw_index_fetch_id(table, AQW_ROW_RUN, payload);
+        if (size >= 32) aqw_index_fetch_id(table, AQW_ROW_TASK, payload + 16);
         break;
     case AQW_RUN_STATE_CHANGED:
     case AQW_ATTEMPT_STARTED:
@@ -187,7 +187,7 @@ void aqw_table_fetch(const aqw_table *table, uint8_t kind, const uint8_t *payloa
     case AQW_LEASE_RELEASED:
     case AQW_RUN_SUSPENDED:
     case AQW_RUN_RESUMED:
-    case AQW_RUN_CANCELED: fetch_id(table, AQW_ROW_RUN, payload); break;
+    case AQW_RUN_CANCELED: aqw_index_fetch_id(table, AQW_ROW_RUN, payload); break;
     default: break;
     }
 }

@@ -274,6 +274,8 @@ uint32_t aqw_index_find_attempt(const aqw_table *table, uint32_t run, const uint
 uint32_t aqw_index_next(const aqw_table *table, int kind, uint32_t row);
 /* Room for `extra` more rows of a kind, in the rows and in the index. */
 aqw_status aqw_index_reserve(aqw_table *table, int kind, uint32_t extra);
+/* Has fetched what a look-up of this identifier will read first. */
+void aqw_index_fetch_id(const aqw_table *table, int kind, const uint8_t *id);
 /* Puts a row, whose key is filled in, into its index. */
 void aqw_index_insert(aqw_table *table, int kind, uint32_t row);
 void aqw_index_remove(aqw_table *table, int kind, uint32_t row);

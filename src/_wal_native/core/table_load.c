@@ -455,6 +455,12 @@ aqw_status aqw_table_load_begin(aqw_table_loader *loader, aqw_table *table, uint
     return loader->status;
 }
 
+void aqw_table_load_fetch(const aqw_table_loader *loader, uint8_t type, const uint8_t *payload, size_t size) {
+    if (loader->status != AQW_OK || size < 16) return;
+    if (type == AQW_IMAGE_TASK) aqw_index_fetch_id(loader->table, AQW_ROW_TASK, payload);
+    if (type == AQW_IMAGE_RUN) aqw_index_fetch_id(loader->table, AQW_ROW_RUN, payload);
+}
+
 aqw_status aqw_table_load_item(aqw_table_loader *loader, uint8_t type, const uint8_t *payload, size_t size) {
     if (loader->status != AQW_OK) return loader->status;
     if (!payload || size > AQW_IMAGE_ITEM_SIZE_MAX || !may_follow(loader->type, type)) {
