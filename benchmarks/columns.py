@@ -1,18 +1,14 @@
 """What a row costs: as an array's row, as a command of submit_many, as a single submit; and what it costs to read the projection as arrays.
 
-Each round measures every way once, in an order of its own, on queues with the same runs; printed are the medians over the rounds with their
-spread, and the ratios within each round, which is what can be compared between machines. Every row is Deferred: it survives a killed
-process, and is on the disk after the next sync, which is not part of the times. A row is a state transition, a lease heartbeat, an attempt
-start or an attempt finish; ids, arrays and commands are made before the clock runs, but for one way that says otherwise.
+Each round measures every way once, in an order of its own, on queues with the same runs. A row is a state transition, a lease heartbeat, an
+attempt start or an attempt finish; ids, arrays and commands are made before the clock runs.
 
     python benchmarks/columns.py --rows 100000 --rounds 7
 """
 
 from __future__ import annotations
 
-import argparse
 import random
-import statistics
 import sys
 import tempfile
 import time
@@ -23,7 +19,11 @@ from typing import Any
 import numpy as np
 
 import actionqueue as aq
+from measure import Row, parser, row, scratch
+from measure import finish as finish_with
 
+COMPARED = {"submit": None, "submit_many": "submit", "columns": "submit_many", "read objects": None, "read columns": "read objects"}
+"""Each way, and the one that it is compared with."""
 BATCH = 1000
 ROWS_BY_COMMAND_MAX = 50_000
 """Rows that are submitted as commands in a round: enough for a median, without waiting for the slow ways."""
@@ -194,41 +194,32 @@ def one_round(directory: Path, kind: str, count: int, rows_a_call: int, seed: in
     return times
 
 
-def spread(values: list[float], form: str) -> str:
-    """Return median (lowest to highest)."""
-    return f"{format(statistics.median(values), form)} ({format(min(values), form)} to {format(max(values), form)})"
-
-
-def print_kind(kind: str, rounds: list[dict[str, float]]) -> None:
-    """Print the rows of one kind."""
-    for way, base in (("submit", "submit"), ("submit_many", "submit"), ("columns", "submit"), ("columns", "submit_many"),
-                      ("read objects", "read objects"), ("read columns", "read objects")):  # fmt: skip
-        if way not in rounds[0]:
-            continue
-        times = [measured[way] for measured in rounds]
-        ratios = [measured[base] / measured[way] for measured in rounds]
-        rate = 1000 / statistics.median(times)
-        times_faster = "" if base == way else f"{spread(ratios, '.1f')} x {base}"
-        print(f"{kind:<15} {way:<13} {spread(times, ',.0f'):>28} {rate:>10.2f}  {times_faster}", flush=True)
+def rows_of(kind: str, rounds: list[dict[str, float]]) -> list[Row]:
+    """Return the rows of one kind: rates, each compared with another way's of the same rounds."""
+    rates = {way: [1e9 / measured[way] for measured in rounds] for way in rounds[0]}
+    made = []
+    for way, base in COMPARED.items():
+        if way in rates:
+            to = None if base is None else (f"{kind}: {base}", rates[base])
+            made.append(row(f"{kind}: {way}", "rows/s", rates[way], to=to))
+    return made
 
 
 def main() -> int:
     """Measure, and print a table."""
-    parser = argparse.ArgumentParser(description="What a row costs, as an array's row and as a command.")
-    parser.add_argument("--rows", type=int, default=200_000, help="runs in the queue, and rows in a round")
-    parser.add_argument("--rows-a-call", type=int, default=100_000, help="rows in each call with arrays")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds, each with every way once")
-    parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS), help="kinds of rows")
-    parser.add_argument("--directory", type=Path, default=None, help="where to make the queues; default: a temporary directory")
-    options = parser.parse_args()
-    if min(options.rows, options.rows_a_call, options.rounds) < 1:
-        parser.error("there must be at least one row, one row a call and one round")
-    print(f"{options.rows:,} runs, {options.rows_a_call:,} rows a call, {options.rounds} rounds; median (lowest to highest)")
-    print(f"{'row':<15} {'way':<13} {'ns a row':>28} {'million/s':>10}  how many times faster", flush=True)
-    for kind in options.kinds:
-        rounds = [one_round(options.directory, kind, options.rows, options.rows_a_call, seed) for seed in range(options.rounds)]
-        print_kind(kind, rounds)
-    return 0
+    options_of = parser(__doc__ or "")
+    options_of.add_argument("--rows", type=int, default=200_000, help="runs in the queue, and rows in a round")
+    options_of.add_argument("--rows-a-call", type=int, default=100_000, help="rows in each call with arrays")
+    options_of.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS), help="kinds of rows")
+    options = options_of.parse_args()
+    if min(options.rows, options.rows_a_call) < 1:
+        options_of.error("there must be at least one row, and one row a call")
+    made: list[Row] = []
+    with scratch(options.directory) as directory:
+        for kind in options.kinds:
+            rounds = [one_round(directory, kind, options.rows, options.rows_a_call, seed) for seed in range(options.rounds)]
+            made += rows_of(kind, rounds)
+    return finish_with(options, made, ["Deferred: a row survives a killed process; the sync that would take it to the disk is not timed"])
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ import pytest
 import actionqueue as aq
 import ledger
 from actionqueue.errors import ForkedError, LockedError
-from queue_tools import IN_MEMORY, in_child, replayed, task_create
+from queue_tools import IN_MEMORY, in_child, task_create
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 
@@ -48,7 +48,9 @@ def test_forks_under_load(directory: Path, long_form: bool) -> None:
     assert (ended.returncode, ended.stderr) == (0, "")
     ended_well, sequence = map(int, ended.stdout.split())
     assert ended_well == forks
-    assert replayed(directory / "queue").latest_sequence == sequence
+    # The long form's log grows so that it is compacted under way: recovery refuses gaps by itself.
+    with aq.open(directory / "queue", readonly=True) as found:
+        assert found.projection.latest_sequence == sequence
     ledger.record(ROW, forks, forks - ended_well)
 
 

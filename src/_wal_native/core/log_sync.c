@@ -149,20 +149,14 @@ void aqw_log_note_durable(aqw_log *log, uint64_t sequence) {
 
 /* Appends a pad up to the next sector's end. The segment has room for it behind every event. Under the drain and append locks. */
 static aqw_status append_pad(aqw_log *log, aqw_fault *fault) {
-    uint8_t pad[4096 + 2 * AQW_RECORD_HEADER_SIZE] = {0};
-    uint64_t sector = log->options.sector_size;
-    uint64_t over = sector == 0 ? 0 : log->tail % sector;
-    uint64_t size = over == 0 ? 0 : sector - over;
-    if (size > 0 && size < AQW_RECORD_HEADER_SIZE) size += sector;
-    if (size == 0 || size + AQW_RECORD_HEADER_SIZE > log->segment.file_size - log->tail) return AQW_OK;
+    uint8_t pad[AQW_PAD_SIZE_MAX];
+    uint32_t size = aqw_pad_seal(pad, &log->segment.place, log->tail, log->ordinal, log->last_sequence - atomic_load(&log->durable),
+                                 log->options.sector_size, log->segment.file_size - log->tail);
+    if (size == 0) return AQW_OK;
     if (log->tail + size - atomic_load(&log->drained) > log->ring.size) {
         aqw_status status = aqw_log_drain(log, log->tail, fault);
         if (status != AQW_OK) return status;
     }
-    uint64_t lag = log->last_sequence - atomic_load(&log->durable);
-    aqw_record_seal(pad, &log->segment.place, log->tail, log->ordinal,
-                    lag < AQW_RECORD_LAG_UNKNOWN ? (uint32_t)lag : AQW_RECORD_LAG_UNKNOWN, AQW_KIND_PAD, 0,
-                    (uint32_t)(size - AQW_RECORD_HEADER_SIZE));
     aqw_ring_put(&log->ring, log->tail, pad, size);
     log->tail += size;
     log->ends_with_marker = 0;

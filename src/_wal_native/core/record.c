@@ -42,6 +42,18 @@ void aqw_record_seal(uint8_t *to, const aqw_place *place, uint64_t position, uin
     aqw_store_u32(to, checksum(to, size, place, position));
 }
 
+uint32_t aqw_pad_seal(uint8_t *to, const aqw_place *place, uint64_t position, uint32_t ordinal, uint64_t lag, uint32_t sector_size,
+                      uint64_t room) {
+    uint32_t over = sector_size == 0 ? 0 : (uint32_t)(position % sector_size);
+    uint32_t size = over == 0 ? 0 : sector_size - over;
+    if (size > 0 && size < AQW_RECORD_HEADER_SIZE) size += sector_size;
+    if (size == 0 || size + AQW_RECORD_HEADER_SIZE > room) return 0;
+    memset(to, 0, size);
+    aqw_record_seal(to, place, position, ordinal, lag < AQW_RECORD_LAG_UNKNOWN ? (uint32_t)lag : AQW_RECORD_LAG_UNKNOWN, AQW_KIND_PAD, 0,
+                    size - AQW_RECORD_HEADER_SIZE);
+    return size;
+}
+
 static int kind_is_known(uint8_t kind) {
     return (kind >= 1 && kind <= AQW_EVENT_KIND_LAST) || kind == AQW_KIND_MARKER || kind == AQW_KIND_PAD;
 }

@@ -41,6 +41,13 @@ uint32_t aqw_record_size(uint32_t payload_size);
 void aqw_record_seal(uint8_t *to, const aqw_place *place, uint64_t position, uint32_t ordinal, uint32_t lag,
                      uint8_t kind, uint8_t flags, uint32_t payload_size);
 
+#define AQW_PAD_SIZE_MAX (4096 + AQW_RECORD_HEADER_SIZE)
+
+/* Writes a pad that fills the sector at `position` up, of at most AQW_PAD_SIZE_MAX bytes: so what is written later touches no sector that
+ * holds a durable record. Returns its size; 0 where none is needed (sector_size 0: never), or the `room` is too small for a marker behind it. */
+uint32_t aqw_pad_seal(uint8_t *to, const aqw_place *place, uint64_t position, uint32_t ordinal, uint64_t lag, uint32_t sector_size,
+                      uint64_t room);
+
 /* Reads the record at `from`, of which `available` bytes may be looked at. 1 where it is valid at this position except
  * that its ordinal is any (aqw_record_check compares it); *record is then filled. Looks at the size before anything behind it. */
 int aqw_record_read(const uint8_t *from, size_t available, const aqw_place *place, uint64_t position, aqw_record *record);

@@ -166,12 +166,25 @@ static aqw_status copy_unit(copy *to) {
     return status;
 }
 
+/* What was copied is durable from now on. */
+static aqw_status copy_pad(copy *to) {
+    uint8_t pad[AQW_PAD_SIZE_MAX];
+    uint64_t last = to->place.first_sequence + to->ordinal - 1;
+    uint32_t size = aqw_pad_seal(pad, &to->place, to->position, to->ordinal, last - to->durable, to->r->options->log.sector_size, UINT64_MAX);
+    aqw_status status = to->buffered + size > COPY_SIZE ? copy_flush(to) : AQW_OK;
+    if (status != AQW_OK) return status;
+    memcpy(to->buffer + to->buffered, pad, size);
+    to->buffered += size;
+    to->position += size;
+    return to->buffered > 0 ? copy_flush(to) : AQW_OK;
+}
+
 static aqw_status copy_events(copy *to, aqw_stream *stream) {
     aqw_record record;
     aqw_stream_seek_durable_end(stream);
     for (;;) {
         aqw_status status = aqw_stream_next(stream, &record, to->r->fault);
-        if (status == AQW_END) return to->buffered > 0 ? copy_flush(to) : AQW_OK;
+        if (status == AQW_END) return copy_pad(to);
         if (status != AQW_OK) return status;
         if (record.kind >= AQW_KIND_MARKER) continue;
         status = aqw_batch_add_payload(&to->unit, record.sequence, record.kind, record.payload, record.payload_size);

@@ -1,5 +1,7 @@
 #include "replay.h"
 
+#include <string.h>
+
 #include "event.h"
 #include "format.h"
 
@@ -12,14 +14,23 @@ enum {
 typedef struct lookahead {
     aqw_stream_ahead place;
     uint32_t records;
+    uint8_t id[16];             /* that the last of them begins with */
 } lookahead;
+
+/* Events of a run often follow each other: its place is fetched once. */
+static int is_same_again(lookahead *ahead, const uint8_t *payload, uint32_t size) {
+    if (size < sizeof ahead->id) return 0;
+    if (memcmp(ahead->id, payload, sizeof ahead->id) == 0) return 1;
+    memcpy(ahead->id, payload, sizeof ahead->id);
+    return 0;
+}
 
 static void look_ahead(const aqw_stream *stream, const aqw_table *table, lookahead *ahead) {
     const uint8_t *payload = NULL;
     uint8_t kind = 0;
     uint32_t size = 0;
     while (ahead->records < RECORDS_AHEAD && aqw_stream_peek(stream, &ahead->place, &kind, &payload, &size)) {
-        aqw_table_fetch(table, kind, payload, size);
+        if (!is_same_again(ahead, payload, size)) aqw_table_fetch(table, kind, payload, size);
         ahead->records++;
     }
     if (ahead->records > 0) ahead->records--;
@@ -45,7 +56,7 @@ aqw_status aqw_replay_stream(aqw_stream *stream, aqw_table *table, aqw_replay_co
     aqw_record record;
     const uint64_t present = aqw_table_latest_sequence(table);
     uint64_t reported = counts->bytes;
-    lookahead ahead = {{0, 0}, 0};
+    lookahead ahead = {{0, 0}, 0, {0}};
     for (;;) {
         look_ahead(stream, table, &ahead);
         aqw_status status = aqw_stream_next(stream, &record, fault);

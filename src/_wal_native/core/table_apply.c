@@ -45,6 +45,11 @@ static aqw_status task_canceled(aqw_table *table, const aqw_event *event) {
 
 /* Runs */
 
+/* The next event is often one of the same run. */
+static uint32_t find_run(aqw_table *table, const uint8_t run_id[16]) {
+    return table->expected_run = aqw_table_find_run(table, run_id);
+}
+
 static aqw_status run_created(aqw_table *table, const aqw_event *event) {
     const uint8_t *run_id = event->as.run_created.run_id;
     uint64_t created_at = event->as.run_created.created_at;
@@ -57,7 +62,8 @@ static aqw_status run_created(aqw_table *table, const aqw_event *event) {
     if (aqw_undo_keep_row(table, AQW_ROW_TASK, task_row) != AQW_OK) return AQW_NO_MEMORY;
     if (task->last_run && aqw_undo_keep_row(table, AQW_ROW_RUN, task->last_run) != AQW_OK) return AQW_NO_MEMORY;
 
-    aqw_run_row *run = aqw_run_at(table, aqw_run_add(table, task_row, run_id, created_at));
+    table->expected_run = aqw_run_add(table, task_row, run_id, created_at);
+    aqw_run_row *run = aqw_run_at(table, table->expected_run);
     run->scheduled_at = event->as.run_created.scheduled_at;
     run->effective_priority = event->as.run_created.effective_priority;
     return AQW_OK;
@@ -95,14 +101,14 @@ static aqw_status change_state(aqw_table *table, uint32_t row, uint8_t to_state,
 /* A change of state that also says what the run was in. */
 static aqw_status change_state_from(aqw_table *table, const uint8_t run_id[16], uint8_t from_state, uint8_t to_state,
                                     uint64_t timestamp) {
-    uint32_t row = aqw_table_find_run(table, run_id);
+    uint32_t row = find_run(table, run_id);
     if (!row) return AQW_REFUSED_UNKNOWN_RUN;
     if (aqw_run_at(table, row)->state != from_state) return AQW_REFUSED_PREVIOUS_STATE;
     return change_state(table, row, to_state, timestamp);
 }
 
 static aqw_status run_canceled(aqw_table *table, const aqw_event *event) {
-    uint32_t row = aqw_table_find_run(table, event->as.run.run_id);
+    uint32_t row = find_run(table, event->as.run.run_id);
     return row ? change_state(table, row, AQW_CANCELED, event->timestamp) : AQW_REFUSED_UNKNOWN_RUN;
 }
 
@@ -110,7 +116,7 @@ static aqw_status run_canceled(aqw_table *table, const aqw_event *event) {
 
 static aqw_status attempt_started(aqw_table *table, const aqw_event *event) {
     const uint8_t *attempt_id = event->as.attempt_started.attempt_id;
-    uint32_t row = aqw_table_find_run(table, event->as.attempt_started.run_id);
+    uint32_t row = find_run(table, event->as.attempt_started.run_id);
     if (!row) return AQW_REFUSED_UNKNOWN_RUN;
     aqw_run_row *run = aqw_run_at(table, row);
     if (!aqw_rule_attempt_allowed(run->state)) return AQW_REFUSED_ATTEMPT_STATE;
@@ -131,7 +137,7 @@ static aqw_status attempt_started(aqw_table *table, const aqw_event *event) {
 static aqw_status attempt_finished(aqw_table *table, const aqw_event *event) {
     aqw_bytes detail = event->as.attempt_finished.detail;
     uint8_t result = event->as.attempt_finished.result;
-    uint32_t row = aqw_table_find_run(table, event->as.attempt_finished.run_id);
+    uint32_t row = find_run(table, event->as.attempt_finished.run_id);
     if (!row) return AQW_REFUSED_UNKNOWN_RUN;
     aqw_run_row *run = aqw_run_at(table, row);
     if (!aqw_rule_attempt_allowed(run->state)) return AQW_REFUSED_ATTEMPT_STATE;
@@ -158,7 +164,7 @@ static int owner_matches(const aqw_lease *lease, aqw_bytes owner) {
 
 static aqw_status lease_acquired(aqw_table *table, const aqw_event *event) {
     aqw_bytes owner = event->as.lease.owner;
-    uint32_t row = aqw_table_find_run(table, event->as.lease.run_id);
+    uint32_t row = find_run(table, event->as.lease.run_id);
     if (!row) return AQW_REFUSED_UNKNOWN_RUN;
     aqw_run_row *run = aqw_run_at(table, row);
     if (!aqw_rule_lease_acquire_allowed(run->state)) return AQW_REFUSED_LEASE_STATE;
@@ -180,7 +186,7 @@ static aqw_status lease_acquired(aqw_table *table, const aqw_event *event) {
 }
 
 static aqw_status lease_heartbeat(aqw_table *table, const aqw_event *event) {
-    uint32_t row = aqw_table_find_run(table, event->as.lease.run_id);
+    uint32_t row = find_run(table, event->as.lease.run_id);
     if (!row) return AQW_REFUSED_UNKNOWN_RUN;
     aqw_run_row *run = aqw_run_at(table, row);
     if (!aqw_rule_lease_heartbeat_allowed(run->state)) return AQW_REFUSED_LEASE_STATE;
@@ -199,7 +205,7 @@ static aqw_status lease_heartbeat(aqw_table *table, const aqw_event *event) {
 /* Expired or released. The way back to ready is no state change: it has no history entry and leaves
  * last_state_change_at alone. */
 static aqw_status lease_closed(aqw_table *table, const aqw_event *event) {
-    uint32_t row = aqw_table_find_run(table, event->as.lease.run_id);
+    uint32_t row = find_run(table, event->as.lease.run_id);
     if (!row) return AQW_REFUSED_UNKNOWN_RUN;
     aqw_run_row *run = aqw_run_at(table, row);
     if (!aqw_rule_lease_close_allowed(run->state)) return AQW_REFUSED_LEASE_STATE;

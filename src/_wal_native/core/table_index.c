@@ -192,7 +192,10 @@ void aqw_table_fetch(const aqw_table *table, uint8_t kind, const uint8_t *payloa
     }
 }
 
+/* Runs are mostly created for the task that was created last: it is looked at first. */
 uint32_t aqw_table_find_task(const aqw_table *table, const uint8_t task_id[16]) {
+    uint32_t newest = table->rows[AQW_ROW_TASK].count;
+    if (newest && aqw_id_equal(aqw_task_at(table, newest)->task_id, task_id) && !aqw_task_at(table, newest)->is_purged) return newest;
     return find_id(table, AQW_ROW_TASK, task_id);
 }
 

@@ -244,7 +244,7 @@ struct aqw_table {
     aqw_map maps[AQW_ROW_KIND_COUNT];       /* unused for kinds without a key */
     aqw_arena arena;
     aqw_undo undo;
-    uint32_t expected_run;      /* the row that is likely asked for next, or 0 (table_prefetch.h) */
+    uint32_t expected_run;      /* the row that is likely asked for next: the last one, or what was fetched (table_prefetch.h); or 0 */
 };
 
 /* aqw_rows_at without a call: every event looks at several rows. */
