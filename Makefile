@@ -6,7 +6,7 @@ PYTEST_FLAGS ?= -n 2
 
 SOURCES := pyproject.toml setup.py MANIFEST.in README.md $(shell find src -name '*.py' -o -name '*.pyi' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.c' -o -name '*.h')
 
-.PHONY: help demo test test-faults test-ports lint sanitize fuzz fuzz-corpus valgrind system-packages install-check bench bench-check bench-rust bench-peers clean
+.PHONY: help demo test test-faults test-ports lint sanitize fuzz fuzz-corpus valgrind system-packages install-check bench bench-all bench-figures bench-check bench-rust bench-peers clean
 
 help:
 	@echo "make demo           build, then run a real scheduler over the standard library, kill it, and prove nothing was lost"
@@ -110,6 +110,17 @@ bench: $(VENV)/installed $(VENV)/bench-tools
 	$(call BENCH,replay)
 	$(call BENCH,scale)
 	$(BIN)/actionqueue bench --directory $(BENCH_DIRECTORY) --html build/bench/fsync-policies.html --csv build/bench/fsync-policies.csv
+
+# All that docs/performance.md shows, on a machine with nothing else to do: half an hour, and 8 GiB of memory.
+bench-all: bench bench-peers bench-rust
+	$(call BENCH,columns)
+	$(call BENCH,shared_syncs)
+	$(call BENCH,asyncio_tasks)
+	$(MAKE) bench-figures
+
+bench-figures: $(VENV)/bench-tools
+	@mkdir -p docs/plots
+	$(BIN)/python benchmarks/figures.py build/bench --plots docs/plots
 
 bench-check: $(VENV)/installed
 	$(BIN)/python benchmarks/instructions.py

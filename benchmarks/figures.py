@@ -1,0 +1,156 @@
+"""Draws the plots of docs/performance.md, and prints its tables, from what the other benchmarks wrote with `--json`.
+
+`make bench-figures` does it for what lies in build/bench:
+
+    python benchmarks/figures.py build/bench --plots docs/plots
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import matplotlib as mpl
+import msgspec
+from matplotlib.figure import Figure
+
+from measure import Result, Row
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+COLOURS = ("#1b6ca8", "#d1495b", "#3a7d44", "#8f6bb1")
+COUNTED = re.compile(r"(?P<count>[\d,]+|1) (?P<unit>runs?|threads?|tasks?): (?P<what>.*)")
+CURVES_A_FIGURE = 2
+
+Series = dict[str, list[tuple[int, Row]]]
+"""For each thing that was measured, its rows by size."""
+
+
+def series_of(rows: Sequence[Row], unit: str) -> Series:
+    """Sort the rows of the form "1,000 runs: what"; one without a colon is a rate."""
+    found: Series = {}
+    for row in rows:
+        parts = COUNTED.fullmatch(row.name if ":" in row.name else f"{row.name}: rate")
+        if parts is not None and parts["unit"].rstrip("s") == unit:
+            found.setdefault(parts["what"], []).append((int(parts["count"].replace(",", "")), row))
+    return found
+
+
+def draw(axes: Axes, series: Series, names: dict[str, str], title: str, scale: float = 1.0) -> None:
+    """Draw medians as lines, and spreads as bands, over a logarithmic size."""
+    for (name, label), colour in zip(names.items(), COLOURS, strict=False):
+        points = sorted(series[name], key=lambda point: point[0])
+        sizes = [size for size, _ in points]
+        axes.fill_between(sizes, [row.spread.minimum / scale for _, row in points], [row.spread.maximum / scale for _, row in points],
+                          color=colour, alpha=0.18, linewidth=0)  # fmt: skip
+        axes.plot(sizes, [row.spread.median / scale for _, row in points], marker="o", markersize=4, color=colour, label=label)
+    axes.set_xscale("log")
+    axes.set_title(title, fontsize=10)
+    axes.grid(visible=True, which="major", color="#dddddd", linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+    if len(names) >= CURVES_A_FIGURE:
+        axes.legend(frameon=False, fontsize=8)
+
+
+def scale_figure(result: Result) -> Figure:
+    """Draw what a command costs, memory, opening and snapshots over the number of runs."""
+    series = series_of(result.rows, "run")
+    figure = Figure(figsize=(9, 6), layout="constrained")
+    panels = figure.subplots(2, 2).flat
+    cost = {"a transition of any run": "a transition of any run", "a command of a new run": "a command of a new run"}
+    draw(panels[0], series, cost, "nanoseconds a command")
+    draw(panels[1], series, {"the table's memory a run": "memory"}, "bytes of memory a run")
+    draw(panels[2], series, {"open from the log": "from the log", "open from a snapshot": "from a snapshot"}, "seconds to open")
+    draw(panels[3], series, {"write a snapshot": "snapshot"}, "seconds to write a snapshot")
+    panels[0].set_ylim(bottom=0)
+    panels[1].set_ylim(bottom=0)
+    for panel in (panels[2], panels[3]):
+        panel.set_yscale("log")
+    for panel in panels:
+        panel.set_xlabel("runs", fontsize=9)
+    return figure
+
+
+def shared_figure(result: Result, unit: str) -> Figure:
+    """Draw rate and latency over the number of callers."""
+    series = series_of(result.rows, unit)
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    draw(left, series, {"rate": "rate"}, "thousand durable commands a second", 1000)
+    draw(right, series, {"p50": "median", "p99": "p99", "p99.9": "p99.9"}, "milliseconds a command", 1000)
+    left.set_ylim(bottom=0)
+    right.set_yscale("log")
+    for axes in (left, right):
+        axes.set_xlabel(f"{unit}s", fontsize=9)
+    return figure
+
+
+def bars_figure(result: Result) -> Figure:
+    """Draw the rate of each candidate in each mode, the part of a name before the colon."""
+    modes = list(dict.fromkeys(row.name.partition(": ")[0] for row in result.rows))
+    figure = Figure(figsize=(9, 2.4 * len(modes)), layout="constrained")
+    for mode, axes in zip(modes, figure.subplots(len(modes), 1, sharex=True), strict=True):
+        rows = sorted((row for row in result.rows if row.name.startswith(f"{mode}: ")), key=lambda row: row.spread.median)
+        names = [row.name.partition(": ")[2] for row in rows]
+        medians = [row.spread.median for row in rows]
+        whiskers = [[row.spread.median - row.spread.minimum for row in rows], [row.spread.maximum - row.spread.median for row in rows]]
+        colours = [COLOURS[0] if name == "actionqueue" else "#b8b8b8" for name in names]
+        axes.barh(names, medians, xerr=whiskers, color=colours, error_kw={"linewidth": 1, "capsize": 2})
+        axes.set_xscale("log")
+        axes.set_title(f"{mode}: records a second", fontsize=10)
+        axes.tick_params(labelsize=8)
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+FIGURES: dict[str, Callable[[Result], Figure]] = {
+    "scale": scale_figure,
+    "shared_syncs": lambda result: shared_figure(result, "thread"),
+    "asyncio_tasks": lambda result: shared_figure(result, "task"),
+    "peers": bars_figure,
+}
+
+
+def number(value: float) -> str:
+    """Return three digits, or as many as stand before the point."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"  # noqa: PLR2004 -- three digits
+
+
+def table_of(result: Result) -> str:
+    """Return a benchmark's rows as a Markdown table."""
+    lines = [f"`{result.benchmark}`, commit {result.commit}, load {result.machine.load:.2f}", ""]
+    lines += ["| what | median | spread | unit | ratio |", "|---|---|---|---|---|"]
+    for row in result.rows:
+        spread = f"{number(row.spread.minimum)} - {number(row.spread.maximum)}"
+        ratio = "" if row.ratio is None else f"{row.ratio.median:.3g} ({row.ratio.minimum:.3g} - {row.ratio.maximum:.3g}) x {row.ratio_to}"
+        lines.append(f"| {row.name} | {number(row.spread.median)} | {spread} | {row.unit} | {ratio} |")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Draw and print."""
+    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("results", type=Path, help="the directory with the JSON files")
+    made.add_argument("--plots", type=Path, metavar="DIRECTORY", help="where to write the plots, as SVG")
+    options = made.parse_args()
+    mpl.rcParams["svg.fonttype"] = "none"
+    mpl.rcParams["svg.hashsalt"] = "actionqueue"
+    mpl.rcParams["font.family"] = "sans-serif"
+    for path in sorted(options.results.glob("*.json")):
+        try:
+            result = msgspec.json.decode(path.read_bytes(), type=Result)
+        except msgspec.ValidationError:
+            continue  # of another form: pytest-benchmark's, or the fsync policies'
+        print(table_of(result), end="\n\n")
+        if options.plots is not None and path.stem in FIGURES:
+            FIGURES[path.stem](result).savefig(options.plots / f"{path.stem}.svg", metadata={"Date": None})
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
