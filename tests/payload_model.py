@@ -18,7 +18,7 @@ FILTERS = ["task_completed", "run_state_changed", "budget_threshold", "custom"]
 ROLES = ["operator", "auditor", "gatekeeper", "custom"]
 CAPABILITIES = ["can_submit", "can_execute", "can_review", "can_approve", "can_cancel", "custom"]
 
-_LEASE = {"run_id": "id", "timestamp": "varint", "expiry": "varint", "owner": "text"}
+_LEASE = {"run_id": "id", "timestamp": "varint", "expiry": "offset timestamp", "owner": "text"}
 _BUDGET = {"task_id": "id", "timestamp": "varint", "dimension": "dimension", "value": "varint"}
 _CAPABILITY = {"actor_id": "id", "tenant_id": "id", "timestamp": "varint", "capability": "capability"}
 
@@ -28,7 +28,7 @@ LAYOUTS: dict[str, dict[str, str]] = {
         "run_id": "id",
         "task_id": "id",
         "created_at": "varint",
-        "scheduled_at": "varint",
+        "scheduled_at": "offset created_at",
         "effective_priority": "zigzag",
     },
     "run_state_changed": {"run_id": "id", "timestamp": "varint", "states": "states"},
@@ -80,6 +80,11 @@ def varint(value: int) -> bytes:
 
 def zigzag(value: int) -> bytes:
     return varint(2 * value if value >= 0 else -2 * value - 1)
+
+
+def offset(value: int, base: int) -> bytes:
+    difference = (value - base + 2**63) % 2**64 - 2**63
+    return zigzag(difference)
 
 
 def data(value: str) -> bytes:
@@ -181,4 +186,11 @@ def kind_code(event: dict[str, Any]) -> int:
 
 def encode(event: dict[str, Any]) -> bytes:
     """Return the event's payload."""
-    return b"".join(FORMS[form](event[name]) for name, form in LAYOUTS[event["kind"]].items())
+    return b"".join(field(event, name, form) for name, form in LAYOUTS[event["kind"]].items())
+
+
+def field(event: dict[str, Any], name: str, form: str) -> bytes:
+    """Return a field's bytes; an offset is from the field that its form names."""
+    if form.startswith("offset "):
+        return offset(event[name], event[form.removeprefix("offset ")])
+    return FORMS[form](event[name])

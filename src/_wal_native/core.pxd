@@ -249,6 +249,7 @@ cdef extern from "core/event.h" nogil:
         uint64_t sequence
         uint64_t timestamp
         uint8_t kind
+        uint8_t spec_is_valid
         aqw_event_fields fields "as"
 
     ctypedef struct aqw_list:

@@ -250,6 +250,7 @@ cdef class EventEncoder:
         self.trim()
         self.source = event
         to.kind = <uint8_t>kind
+        to.spec_is_valid = 0
         to.sequence = slot(event, EVENT_SEQUENCE)
         if kind == AQW_RUN_STATE_CHANGED:
             fill_run_state_changed(to, event, &EVENT_STATE_CHANGE)
@@ -358,11 +359,14 @@ cdef int fill_task_created(EventEncoder encoder, object source) except -1:
     check_type(source, TaskSpec)
     set_id(to.fields.task_created.task_id, slot(source, SPEC_ID), TaskId)
     set_task_spec(encoder, &spec, source)
-    check_encoded(aqw_task_spec_encode(&spec, NULL, 0, &size), &size)
-    encoder.part.reserve(size)
-    check_encoded(aqw_task_spec_encode(&spec, encoder.part.data, encoder.part.capacity, &size), &size)
+    encoder.part.reserve(SCRATCH_SIZE_MIN)
+    if aqw_task_spec_encode(&spec, encoder.part.data, encoder.part.capacity, &size) != AQW_OK:     # mostly there is room
+        check_encoded(aqw_task_spec_encode(&spec, NULL, 0, &size), &size)
+        encoder.part.reserve(size)
+        check_encoded(aqw_task_spec_encode(&spec, encoder.part.data, encoder.part.capacity, &size), &size)
     to.fields.task_created.spec.data = encoder.part.data
     to.fields.task_created.spec.size = <uint32_t>size
+    to.spec_is_valid = 1
     return check_payload_size(to, size)
 
 

@@ -67,6 +67,7 @@ cdef bint fill_from_command(EventEncoder encoder, object command, uint64_t seque
     if provided is not None and <uint64_t>provided != sequence:
         return False
     to.sequence = sequence
+    to.spec_is_valid = 0
     encoder.trim()
     fill_command_fields(encoder, command)
     return True

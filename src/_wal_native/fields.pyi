@@ -51,5 +51,14 @@ class ConvertRule:
     function: Callable[[Any], Any]
     def __init__(self, accepted: tuple[type, ...], function: Callable[[Any], Any]) -> None: ...
 
+@final
+class PresenceRule:
+    """What the optional fields of a class depend on: each may be there only where a choice is one of certain members."""
+
+    def __init__(self, choice: str, members: dict[str, tuple[Any, ...]], required: tuple[str, ...]) -> None: ...
+
 def field_checker(cls: type) -> Callable[[Any], None]:
     """Return the ``__post_init__`` of a struct class: it checks, and where it is allowed converts, every field."""
+
+def has_constructor(cls: type) -> bool:
+    """Whether instances of the class are built here. They are from the second one on, but on free-threaded builds."""

@@ -4,16 +4,22 @@ msgspec builds a struct without looking at its values and then calls ``__post_in
 here, once for each class, from the class's annotations: it reads every field straight from its slot, accepts what is in
 its final form at the cost of a few comparisons, and takes the slow path for the rest: conversion, or a typed refusal.
 Only the new instance is ever changed, never what the caller passed in.
+
+A command is built for every submit, so that much would still be half of what one costs. When the hook meets the first instance of a
+class, it gives the class a constructor that fills the slots and checks them in one go; what that cannot place is left to msgspec's.
 """
 
 cimport cython
 from cpython.bytes cimport PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.dict cimport PyDict_Size
 from cpython.exc cimport PyErr_Clear
 from cpython.long cimport PyLong_CheckExact
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport Py_TYPE, PyObject, PyObject_TypeCheck, PyTypeObject
+from cpython.ref cimport Py_INCREF
 from cpython.tuple cimport PyTuple_CheckExact, PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from cpython.unicode cimport PyUnicode_CheckExact
-from libc.stdint cimport UINT64_MAX, int64_t, uint64_t
+from libc.stdint cimport UINT64_MAX, int64_t, uint64_t, uintptr_t
 from libc.string cimport memcpy
 
 from _wal_native.ids cimport Identifier
@@ -22,7 +28,8 @@ import enum
 import types
 import typing
 
-from msgspec.structs import force_setattr
+from msgspec import NODEFAULT
+from msgspec.structs import fields as struct_fields
 
 from actionqueue.errors import InvalidFieldError, InvalidFieldTypeError
 
@@ -49,7 +56,78 @@ cdef extern from *:
     static inline PyObject *aqw_fields_slot(PyObject *instance, Py_ssize_t offset) {
         return *(PyObject **)((char *)instance + offset);
     }
+    /* Puts a value into a slot; the slot takes a reference of its own. */
+    static inline void aqw_fields_set(PyObject *instance, Py_ssize_t offset, PyObject *value) {
+        PyObject **slot = (PyObject **)((char *)instance + offset);
+        PyObject *old = *slot;
+        *slot = Py_NewRef(value);
+        Py_XDECREF(old);
+    }
+    /* Whether calls of the class go through a function of its own, which may then be another one; and its instances are nothing but
+     * slots. On free-threaded builds another thread may be calling it. */
+    static int aqw_fields_takes_constructor(PyObject *cls, Py_ssize_t count) {
+    #ifdef Py_GIL_DISABLED
+        (void)cls;
+        (void)count;
+        return 0;
+    #else
+        PyTypeObject *type = (PyTypeObject *)cls;
+        return Py_TYPE(cls)->tp_vectorcall_offset == offsetof(PyTypeObject, tp_vectorcall) && type->tp_vectorcall != NULL &&
+               !PyType_IS_GC(type) && type->tp_weaklistoffset == 0 && type->tp_dictoffset == 0 && type->tp_itemsize == 0 &&
+               type->tp_basicsize == (Py_ssize_t)(sizeof(PyObject) + (size_t)count * sizeof(PyObject *));
+    #endif
+    }
+    /* An instance with empty slots. */
+    static inline PyObject *aqw_fields_new(PyObject *cls) {
+        PyObject *made = PyObject_Malloc((size_t)((PyTypeObject *)cls)->tp_basicsize);
+        if (made == NULL) return PyErr_NoMemory();
+        for (PyObject **slot = (PyObject **)(made + 1); (char *)slot < (char *)made + ((PyTypeObject *)cls)->tp_basicsize; slot++) *slot = NULL;
+        return PyObject_Init(made, (PyTypeObject *)cls);
+    }
+    /* msgspec's for such classes asks each of them and its bases where the slots are. */
+    static destructor aqw_fields_msgspec_dealloc = NULL;
+    static void aqw_fields_dealloc(PyObject *instance) {
+        PyTypeObject *cls = Py_TYPE(instance);
+        if (cls->tp_finalize != NULL) {
+            aqw_fields_msgspec_dealloc(instance);
+            return;
+        }
+        for (PyObject **slot = (PyObject **)(instance + 1); (char *)slot < (char *)instance + cls->tp_basicsize; slot++) Py_XDECREF(*slot);
+        PyObject_Free(instance);
+        Py_DECREF(cls);
+    }
+    static void aqw_fields_take_over(PyObject *cls, vectorcallfunc construct) {
+        PyTypeObject *type = (PyTypeObject *)cls;
+        if (aqw_fields_msgspec_dealloc == NULL) aqw_fields_msgspec_dealloc = type->tp_dealloc;
+        if (type->tp_dealloc == aqw_fields_msgspec_dealloc) type->tp_dealloc = aqw_fields_dealloc;
+        type->tp_vectorcall = construct;
+    }
+    /* The value of an int from 0 to 2**60 - 1, for less than a call. */
+    static inline int aqw_fields_number(PyObject *number, uint64_t *value) {
+    #if PY_VERSION_HEX < 0x030C0000
+        Py_ssize_t size = Py_SIZE(number);
+        const digit *digits = ((PyLongObject *)number)->ob_digit;
+    #else
+        uintptr_t tag = ((PyLongObject *)number)->long_value.lv_tag;
+        Py_ssize_t size = (tag & 2) != 0 ? -1 : (Py_ssize_t)(tag >> 3);
+        const digit *digits = ((PyLongObject *)number)->long_value.ob_digit;
+    #endif
+        if (size < 0 || size > 2) return 0;
+        *value = (size > 0 ? digits[0] : 0) | (size > 1 ? (uint64_t)digits[1] << PyLong_SHIFT : 0);
+        return 1;
+    }
     """
+    ctypedef object (*vectorcallfunc)(PyObject *, PyObject *const *, size_t, PyObject *)
+    ctypedef struct ClassWithCalls "PyTypeObject":
+        vectorcallfunc tp_vectorcall
+    Py_ssize_t PyVectorcall_NARGS(size_t count) noexcept
+    void aqw_fields_set(PyObject *instance, Py_ssize_t offset, PyObject *value) noexcept
+    bint aqw_fields_takes_constructor(object cls, Py_ssize_t count) noexcept
+    object aqw_fields_new(PyObject *cls)
+    void aqw_fields_take_over(object cls, vectorcallfunc construct) noexcept
+    bint aqw_fields_number(PyObject *number, uint64_t *value) noexcept
+    bint PyUnicode_IS_COMPACT_ASCII(PyObject *text) noexcept
+    Py_ssize_t PyUnicode_GET_LENGTH(PyObject *text) noexcept
     Py_ssize_t aqw_fields_slot_offset(object descriptor) noexcept
     PyObject *aqw_fields_slot(object instance, Py_ssize_t offset) noexcept
     const char *PyUnicode_AsUTF8AndSize(PyObject *text, Py_ssize_t *size) noexcept
@@ -125,6 +203,71 @@ cdef class ConvertRule:
         self.function = function
 
 
+cdef enum:
+    PRESENCES_MAX = 4
+
+cdef struct Presence:
+    Py_ssize_t offset
+    PyObject *members
+    bint is_required
+
+
+@cython.final
+cdef class PresenceRule:
+    """What the optional fields of a class depend on: each may be there only where a choice is one of certain members.
+
+    A class says so with its attribute ``_together``, for those who build many: where it holds, ``_check_together`` is not called. What is
+    empty does not hold, since it may mean that there is none.
+    """
+
+    cdef str choice
+    cdef dict members               # of each optional field
+    cdef tuple required             # the fields that must be there with their members
+    cdef Py_ssize_t choice_offset
+    cdef Presence presences[PRESENCES_MAX]
+
+    def __init__(self, str choice, dict members, tuple required):
+        if len(members) > PRESENCES_MAX:
+            raise ValueError(f"at most {PRESENCES_MAX} fields can depend on a choice")
+        self.choice = choice
+        self.members = {name: tuple(among) for name, among in members.items()}
+        self.required = required
+
+    cdef int bind(self, object cls) except -1:
+        """Find the slots."""
+        cdef int index
+        self.choice_offset = aqw_fields_slot_offset(getattr(cls, self.choice))
+        for index, (name, among) in enumerate(self.members.items()):
+            self.presences[index].offset = aqw_fields_slot_offset(getattr(cls, name))
+            self.presences[index].members = <PyObject *>among
+            self.presences[index].is_required = name in self.required
+        return 0
+
+    cdef bint holds(self, object instance) except -1:
+        """Whether the fields of an instance, each valid in itself, go together."""
+        cdef PyObject *choice = aqw_fields_slot(instance, self.choice_offset)
+        cdef PyObject *value
+        cdef bint is_member
+        cdef int index
+        for index in range(PyDict_Size(self.members)):
+            value = aqw_fields_slot(instance, self.presences[index].offset)
+            is_member = is_among(choice, <object>self.presences[index].members)
+            if value == <PyObject *>None:
+                if is_member and self.presences[index].is_required:
+                    return False
+            elif not is_member or not <object>value:
+                return False
+        return True
+
+
+cdef inline bint is_among(PyObject *choice, object members) noexcept:
+    cdef Py_ssize_t index
+    for index in range(PyTuple_GET_SIZE(members)):
+        if PyTuple_GET_ITEM(members, index) == choice:
+            return True
+    return False
+
+
 # --- Fields ----------------------------------------------------------------------------------------------------------
 
 cdef enum Kind:
@@ -143,7 +286,7 @@ cdef class Field:
     cdef int64_t signed_minimum, signed_maximum
     cdef Py_ssize_t size_minimum, size_maximum
     cdef bint not_nil
-    cdef object cls                 # IDENTIFIER, CHOICE, INSTANCE: the type of an accepted value
+    cdef object cls                 # the type of an accepted value; of INSTANCE, or a subclass of it
     cdef dict members               # CHOICE: name to member
     cdef Field item                 # ITEMS: the entries
     cdef ConvertRule conversion     # INSTANCE: what else is accepted, or None
@@ -170,6 +313,7 @@ cdef class Field:
         elif origin is tuple:
             entry, _ = typing.get_args(annotation)
             self.kind = ITEMS
+            self.cls = tuple
             self.item = Field(self.name, entry)
             self.size_maximum = AQW_LIST_COUNT_MAX
         else:
@@ -298,6 +442,49 @@ cdef inline Py_ssize_t utf8_size(PyObject *value) noexcept:
     return size
 
 
+# What decides most fields, in one place, and without a look at the rest of the rule.
+
+cdef struct Quick:
+    Py_ssize_t offset
+    PyObject *cls                   # of a value in its final form; of INSTANCE, the class itself only
+    Kind kind
+    bint optional
+    bint not_nil
+    uint64_t minimum, maximum       # of a number, or of a size
+
+
+cdef void set_quick(Quick *to, Field field) noexcept:
+    to.offset = field.offset
+    to.cls = <PyObject *>field.cls
+    to.kind = field.kind
+    to.optional = field.optional
+    to.not_nil = field.not_nil
+    if field.kind == UNSIGNED:
+        to.minimum, to.maximum = field.unsigned_minimum, field.unsigned_maximum
+    elif field.kind == SIGNED:
+        to.minimum, to.maximum = 0, <uint64_t>field.signed_maximum
+    else:
+        to.minimum, to.maximum = <uint64_t>field.size_minimum, <uint64_t>field.size_maximum
+
+
+cdef inline bint accepts_at_once(const Quick *quick, PyObject *value) noexcept:
+    """Whether the field is known to take the value; where it is not, ``accepts`` decides."""
+    cdef uint64_t number
+    if <PyObject *>Py_TYPE(<object>value) != quick.cls:
+        return value == <PyObject *>None and quick.optional
+    if quick.kind == IDENTIFIER:
+        return not (quick.not_nil and is_nil(<Identifier>value))
+    if quick.kind == CHOICE or quick.kind == INSTANCE:
+        return True
+    if quick.kind == UNSIGNED or quick.kind == SIGNED:
+        return aqw_fields_number(value, &number) and quick.minimum <= number <= quick.maximum
+    if quick.kind == BYTES:
+        return quick.minimum <= <uint64_t>PyBytes_GET_SIZE(<object>value) <= quick.maximum
+    if quick.kind == TEXT:
+        return PyUnicode_IS_COMPACT_ASCII(value) and quick.minimum <= <uint64_t>PyUnicode_GET_LENGTH(value) <= quick.maximum
+    return quick.minimum == 0 and PyTuple_GET_SIZE(<object>value) == 0      # ITEMS
+
+
 # --- The slow path: convert or refuse --------------------------------------------------------------------------------
 
 cdef object convert(str type_name, Field field, object value):
@@ -379,9 +566,18 @@ cdef class FieldTable:
 
     cdef str type_name
     cdef tuple fields
+    cdef Quick *quicks              # one for each field
     cdef object check_together
+    cdef PresenceRule together      # where it holds, check_together has nothing to say; or None
+    cdef bint was_looked_at         # by add_constructor
+    # For the constructor only:
+    cdef tuple names
+    cdef tuple defaults             # NODEFAULT where there is none
+    cdef tuple factories            # likewise
+    cdef vectorcallfunc build       # msgspec's
 
     def __init__(self, cls):
+        cdef Py_ssize_t index
         annotations = {}
         for base in reversed(cls.__mro__):
             annotations.update(getattr(base, "__annotations__", {}))    # a class's own, even if it has none
@@ -389,7 +585,18 @@ cdef class FieldTable:
         self.fields = tuple(
             [self.field(cls, name, kind) for name, kind in annotations.items()
              if typing.get_origin(kind) is not typing.ClassVar])
+        self.quicks = <Quick *>PyMem_Malloc(len(self.fields) * sizeof(Quick))
+        if self.quicks == NULL:
+            raise MemoryError
+        for index, field in enumerate(self.fields):
+            set_quick(&self.quicks[index], field)
         self.check_together = getattr(cls, "_check_together", None)
+        self.together = getattr(cls, "_together", None)
+        if self.together is not None:
+            self.together.bind(cls)
+
+    def __dealloc__(self):
+        PyMem_Free(self.quicks)
 
     def field(self, cls, name, kind):
         """Read one field's annotation, and find its slot."""
@@ -401,18 +608,21 @@ cdef class FieldTable:
 
 
 cdef int check_fields(FieldTable table, object instance) except -1:
-    cdef Field field
-    cdef PyObject *entry
-    cdef PyObject *value
+    cdef const Quick *quick = table.quicks
     cdef Py_ssize_t index
     for index in range(PyTuple_GET_SIZE(table.fields)):
-        entry = PyTuple_GET_ITEM(table.fields, index)
-        value = aqw_fields_slot(instance, (<Field>entry).offset)
-        if not accepts(<Field>entry, value):
-            field = <Field>entry
-            force_setattr(instance, field.name, convert(table.type_name, field, <object>value))
-    if table.check_together is not None:
+        if not accepts_at_once(&quick[index], aqw_fields_slot(instance, quick[index].offset)):
+            check_field(table, instance, <Field>PyTuple_GET_ITEM(table.fields, index))
+    if table.check_together is not None and (table.together is None or not table.together.holds(instance)):
         table.check_together(instance)
+    return 0
+
+
+cdef int check_field(FieldTable table, object instance, Field field) except -1:
+    cdef PyObject *value = aqw_fields_slot(instance, field.offset)
+    if not accepts(field, value):
+        converted = convert(table.type_name, field, <object>value)
+        aqw_fields_set(<PyObject *>instance, field.offset, <PyObject *>converted)
     return 0
 
 
@@ -426,5 +636,119 @@ def field_checker(cls):
 
     def check(instance):
         check_fields(table, instance)
+        if not table.was_looked_at:     # now the class is complete; while its hooks are made it is not
+            table.was_looked_at = True
+            add_constructor(table, type(instance))
 
     return check
+
+
+# --- The constructor -------------------------------------------------------------------------------------------------
+
+cdef enum:
+    CONSTRUCTORS = 1024
+    CONSTRUCTORS_MAX = 512      # more classes than that are left to msgspec
+
+cdef struct Constructor:
+    PyObject *cls               # both are kept for good
+    PyObject *table
+
+cdef Constructor constructors[CONSTRUCTORS]     # by the class's address; the next free place where that is taken
+cdef int constructor_count = 0
+
+
+cdef inline int place_of(PyObject *cls) noexcept:
+    """Where a class's entry is, or would be."""
+    cdef int place = <int>((<uintptr_t>cls >> 4) * <uintptr_t>2654435761 % CONSTRUCTORS)
+    while constructors[place].cls != cls and constructors[place].cls != NULL:
+        place = (place + 1) % CONSTRUCTORS
+    return place
+
+
+cdef int add_constructor(FieldTable table, object cls) except -1:
+    """Have calls of the class come to ``construct``, if its fields are those of the table."""
+    global constructor_count
+    cdef int place
+    if not aqw_fields_takes_constructor(cls, len(table.fields)) or constructor_count >= CONSTRUCTORS_MAX:
+        return 0
+    fields = struct_fields(cls)
+    names = tuple([field.name for field in fields])
+    if names != tuple([(<Field?>field).name for field in table.fields]):
+        return 0
+    table.names = names
+    table.defaults = tuple([field.default for field in fields])
+    table.factories = tuple([field.default_factory for field in fields])
+    table.build = (<ClassWithCalls *>cls).tp_vectorcall
+    place = place_of(<PyObject *>cls)
+    Py_INCREF(cls)
+    Py_INCREF(table)
+    constructors[place].table = <PyObject *>table
+    constructors[place].cls = <PyObject *>cls
+    constructor_count += 1
+    aqw_fields_take_over(cls, <vectorcallfunc>construct)
+    return 0
+
+
+cdef object construct(PyObject *cls, PyObject *const *arguments, size_t count_and_flag, PyObject *names):
+    """Build an instance: what msgspec's constructor and the hook do, in one go."""
+    cdef FieldTable table = <FieldTable>constructors[place_of(cls)].table
+    cdef Py_ssize_t given = PyVectorcall_NARGS(count_and_flag)
+    cdef Py_ssize_t index, count = PyTuple_GET_SIZE(table.fields)
+    if given > count:
+        return msgspec_constructs(table, cls, arguments, count_and_flag, names)
+    instance = aqw_fields_new(cls)
+    for index in range(given):
+        aqw_fields_set(<PyObject *>instance, offset_of(table, index), arguments[index])
+    if names != NULL:
+        for index in range(PyTuple_GET_SIZE(<object>names)):
+            if not set_by_name(table, instance, PyTuple_GET_ITEM(<object>names, index), arguments[given + index]):
+                return msgspec_constructs(table, cls, arguments, count_and_flag, names)
+    if given < count and not set_defaults(table, instance, given):
+        return msgspec_constructs(table, cls, arguments, count_and_flag, names)
+    check_fields(table, instance)
+    return instance
+
+
+cdef inline object msgspec_constructs(FieldTable table, PyObject *cls, PyObject *const *arguments, size_t count_and_flag, PyObject *names):
+    """What cannot be placed at once: names that are not interned, and mistakes, which msgspec tells of."""
+    return table.build(cls, arguments, count_and_flag, names)
+
+
+cdef inline Py_ssize_t offset_of(FieldTable table, Py_ssize_t index) noexcept:
+    return table.quicks[index].offset
+
+
+cdef bint set_by_name(FieldTable table, object instance, PyObject *name, PyObject *value) noexcept:
+    """Fill the field of this name, unless there is none or it was filled before."""
+    cdef Py_ssize_t index
+    for index in range(PyTuple_GET_SIZE(table.names)):
+        if PyTuple_GET_ITEM(table.names, index) == name:
+            if aqw_fields_slot(instance, offset_of(table, index)) != NULL:
+                return False
+            aqw_fields_set(<PyObject *>instance, offset_of(table, index), value)
+            return True
+    return False
+
+
+cdef bint set_defaults(FieldTable table, object instance, Py_ssize_t first) except -1:
+    """Fill what is empty, from a field on, unless a field has no default."""
+    cdef Py_ssize_t index
+    cdef PyObject *default
+    for index in range(first, PyTuple_GET_SIZE(table.fields)):
+        if aqw_fields_slot(instance, offset_of(table, index)) != NULL:
+            continue
+        default = PyTuple_GET_ITEM(table.defaults, index)
+        if default != <PyObject *>NODEFAULT:
+            aqw_fields_set(<PyObject *>instance, offset_of(table, index), default)
+            continue
+        factory = table.factories[index]
+        if factory is NODEFAULT:
+            return False
+        made = factory()
+        aqw_fields_set(<PyObject *>instance, offset_of(table, index), <PyObject *>made)
+    return True
+
+
+def has_constructor(cls not None):
+    """Whether instances of the class are built here. They are from the second one on, but on free-threaded builds."""
+    return constructors[place_of(<PyObject *>cls)].cls != NULL

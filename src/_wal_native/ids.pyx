@@ -6,7 +6,7 @@ They are C structs, and not wrappers of :class:`uuid.UUID`, because every comman
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from cpython.object cimport Py_EQ, Py_GE, Py_GT, Py_LE, Py_LT, Py_NE
+from cpython.object cimport Py_EQ, Py_GE, Py_GT, Py_LE, Py_LT, Py_NE, PyObject
 from cpython.unicode cimport PyUnicode_DecodeASCII
 from libc.stdint cimport uint64_t
 from libc.string cimport memcmp, memcpy
@@ -28,6 +28,12 @@ cdef extern from *:
     int aqw_ids_at_fork_in_child(void (*handler)() noexcept nogil) noexcept
 
 cdef extern from *:
+    ctypedef object (*vectorcallfunc)(PyObject *, PyObject *const *, size_t, PyObject *)
+    ctypedef object (*newfunc)(PyObject *, PyObject *, PyObject *)
+    ctypedef struct ClassWithCalls "PyTypeObject":
+        vectorcallfunc tp_vectorcall
+        newfunc tp_new
+    Py_ssize_t PyVectorcall_NARGS(size_t count) noexcept
     object PyType_GenericAlloc(type cls, Py_ssize_t item_count)
     const char *PyUnicode_AsUTF8AndSize(object text, Py_ssize_t *size) except NULL
 
@@ -174,6 +180,13 @@ cdef int convert(Identifier self, object value) except -1:
     return 0
 
 
+cdef inline int make_random(Identifier self) except -1:
+    take_random(self.data)
+    self.data[6] = (self.data[6] & 0x0F) | 0x40     # version 4: random
+    self.data[8] = (self.data[8] & 0x3F) | 0x80     # the variant of RFC 9562
+    return 0
+
+
 cdef inline bint is_nil(Identifier self) noexcept:
     cdef uint64_t half[2]
     memcpy(half, self.data, 16)
@@ -187,9 +200,7 @@ cdef class Identifier:
         if value is NEW:
             if type(self) is Identifier:
                 raise TypeError("Identifier is abstract; use one of its seven types")
-            take_random(self.data)
-            self.data[6] = (self.data[6] & 0x0F) | 0x40     # version 4: random
-            self.data[8] = (self.data[8] & 0x3F) | 0x80     # the variant of RFC 9562
+            make_random(self)
         else:
             convert(self, value)
 
@@ -302,3 +313,26 @@ cdef Identifier id_from_data(type cls, const unsigned char *data):
     cdef Identifier made = <Identifier>PyType_GenericAlloc(cls, 0)
     memcpy(made.data, data, 16)
     return made
+
+
+# --- Calls of the types ----------------------------------------------------------------------------------------------
+#
+# Every command of a new task, run or attempt makes an identifier: a call without arguments needs neither a tuple nor a
+# dictionary of them.
+
+cdef object call(PyObject *cls, PyObject *const *arguments, size_t count_and_flag, PyObject *names):
+    cdef Py_ssize_t index, given = PyVectorcall_NARGS(count_and_flag)
+    cdef Identifier made
+    cdef dict named = None
+    if given == 0 and names == NULL:
+        made = <Identifier>PyType_GenericAlloc(<type>cls, 0)
+        make_random(made)
+        return made
+    values = tuple([<object>arguments[index] for index in range(given)])
+    if names != NULL:
+        named = {name: <object>arguments[given + index] for index, name in enumerate(<tuple>names)}
+    return (<ClassWithCalls *>cls).tp_new(cls, <PyObject *>values, NULL if named is None else <PyObject *>named)
+
+
+for cls in (TaskId, RunId, AttemptId, ActorId, TenantId, LedgerEntryId, SubscriptionId):
+    (<ClassWithCalls *>cls).tp_vectorcall = <vectorcallfunc>call

@@ -1,10 +1,10 @@
 """Runs, the scheduled occurrences of a task, and how their attempts end."""
 
-from typing import Annotated, Self
+from typing import Annotated, ClassVar, Self
 
 from msgspec.structs import force_setattr
 
-from _wal_native.fields import NotNilRule
+from _wal_native.fields import NotNilRule, PresenceRule
 from actionqueue.errors import InvalidFieldError
 from actionqueue.fields import I32, U32, Blob, Checked, Text, Timestamp
 from actionqueue.ids import AttemptId, RunId, TaskId
@@ -98,6 +98,10 @@ class AttemptOutcome(Checked, frozen=True, gc=False):
     result: AttemptResultKind
     error: Text | None = None
     output: Blob | None = None
+
+    _together: ClassVar[PresenceRule] = PresenceRule(
+        "result", {"error": (_FAILURE, _TIMEOUT), "output": (_SUCCESS, _SUSPENDED)}, required=("error",)
+    )
 
     def _check_together(self) -> None:
         if self.result is _SUCCESS or self.result is _SUSPENDED:

@@ -96,7 +96,7 @@ class Builder:
         elif form == "optional_id":
             owner.has_actor = value is not None
             setattr(owner, name, bytes.fromhex(value or NIL.hex()))
-        elif form in {"varint", "zigzag"}:
+        elif form.split(maxsplit=1)[0] in {"varint", "zigzag", "offset"}:
             setattr(owner, name, value)
         elif form == "bytes":
             self.set_bytes(getattr(owner, name), bytes.fromhex(value))
@@ -260,7 +260,7 @@ def read_field(owner: Any, name: str, form: str) -> Any:
         return id_of(getattr(owner, name))
     if form == "optional_id":
         return id_of(getattr(owner, name)) if owner.has_actor else None
-    if form in {"varint", "zigzag"}:
+    if form.split(maxsplit=1)[0] in {"varint", "zigzag", "offset"}:
         return getattr(owner, name)
     if form == "bytes":
         return hex_of(getattr(owner, name))

@@ -540,6 +540,7 @@ def test_an_attempt_id_that_many_runs_share(table: Table, task: TaskSpec) -> Non
 def test_statuses_of_c_events_that_no_decoder_yields(table: Table, task: TaskSpec) -> None:
     event, payload = as_c(e.TaskCreated(1, task, 1))
     created = getattr(event, "as").task_created
+    event.spec_is_valid = 0
     created.spec.size = lib.AQW_PAYLOAD_SIZE_MAX + 1
     assert status_name(lib.aqw_table_apply(table.table, event)) == "too_large"
     created.spec.size = 1

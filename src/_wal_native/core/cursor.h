@@ -186,6 +186,11 @@ static inline void put(writer *out, const uint8_t *data, size_t size) {
     if (fits || out->to == NULL) out->size += size; /* counting goes on past the limit, to tell by how much */
 }
 
+/* 1 where the next `size` bytes have room, so that they can be stored without another look. */
+static inline int has_room(const writer *out, size_t size) {
+    return out->to != NULL && out->capacity >= size && out->size <= out->capacity - size;
+}
+
 static inline void put_u8(writer *out, unsigned value) {
     uint8_t byte = (uint8_t)value;
     put(out, &byte, 1);
@@ -200,15 +205,20 @@ static inline void put_code(writer *out, uint8_t code, uint8_t last) {
     put_u8(out, code);
 }
 
-static inline void put_varint(writer *out, uint64_t value) {
-    uint8_t bytes[VARINT_SIZE_MAX];
+static inline size_t store_varint(uint8_t *to, uint64_t value) {
     size_t size = 0;
-    while (value >= 0x80) {
-        bytes[size++] = (uint8_t)(value | 0x80);
-        value >>= 7;
+    for (; value >= 0x80; value >>= 7) to[size++] = (uint8_t)(value | 0x80);
+    to[size++] = (uint8_t)value;
+    return size;
+}
+
+static inline void put_varint(writer *out, uint64_t value) {
+    if (has_room(out, VARINT_SIZE_MAX)) {
+        out->size += store_varint(out->to + out->size, value);
+        return;
     }
-    bytes[size++] = (uint8_t)value;
-    put(out, bytes, size);
+    uint8_t bytes[VARINT_SIZE_MAX];
+    put(out, bytes, store_varint(bytes, value));
 }
 
 static inline void put_zigzag(writer *out, int32_t value) {
@@ -220,7 +230,20 @@ static inline void put_difference(writer *out, uint64_t value, uint64_t base) {
     put_varint(out, difference << 1 ^ (difference >> 63 ? UINT64_MAX : 0));
 }
 
-static inline void put_id(writer *out, const uint8_t *id) { put(out, id, ID_SIZE); }
+static inline void put_id(writer *out, const uint8_t *id) {
+    if (!has_room(out, ID_SIZE)) {
+        put(out, id, ID_SIZE);
+        return;
+    }
+    memcpy(out->to + out->size, id, ID_SIZE);
+    out->size += ID_SIZE;
+}
+
+static inline void put_real_id(writer *out, const uint8_t *id) {
+    static const uint8_t nil[ID_SIZE];
+    if (aqw_id_equal(id, nil)) refuse(out, AQW_MALFORMED_EVENT);
+    put_id(out, id);
+}
 
 static inline void put_bytes(writer *out, aqw_bytes value) {
     if (value.data == NULL) {
@@ -233,6 +256,7 @@ static inline void put_bytes(writer *out, aqw_bytes value) {
 
 static inline void put_text(writer *out, aqw_bytes text) {
     if (text.size > AQW_TEXT_SIZE_MAX) refuse(out, AQW_TOO_LARGE);
+    else if (text.data != NULL && !aqw_utf8_is_valid(text.data, text.size)) refuse(out, AQW_MALFORMED_EVENT);
     put_bytes(out, text);
 }
 

@@ -110,6 +110,7 @@ typedef struct aqw_event {
     uint64_t sequence;
     uint64_t timestamp;         /* Unix seconds; 0 for run_created, which has none */
     uint8_t kind;               /* enum aqw_event_kind; says which member of `as` holds */
+    uint8_t spec_is_valid;      /* task_created: 1 where the spec is known to be valid, since it was decoded, or encoded, whole */
     union {
         struct { uint8_t task_id[16]; aqw_bytes spec; } task_created;
         struct { uint8_t task_id[16]; } task_canceled;
@@ -242,5 +243,7 @@ aqw_status aqw_list_put(uint8_t *to, size_t capacity, size_t *size, const uint8_
 
 /* 1 where the bytes are valid UTF-8 (no surrogates, no overlong forms, at most U+10FFFF). */
 int aqw_utf8_is_valid(const uint8_t *data, size_t size);
+/* 1 where an encoded task spec names a parent task. */
+int aqw_task_spec_has_parent(const uint8_t *data, size_t size);
 
 #endif

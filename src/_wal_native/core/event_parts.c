@@ -114,6 +114,8 @@ static void read_task_spec(cursor *from, aqw_task_spec *spec) {
     if (spec->has_tenant) read_id(from, spec->tenant_id);
 }
 
+int aqw_task_spec_has_parent(const uint8_t *data, size_t size) { return size >= 2 && (data[1] & AQW_SPEC_HAS_PARENT) != 0; }
+
 static unsigned task_spec_presence(const aqw_task_spec *spec) {
     return (spec->content_type.data != NULL ? AQW_SPEC_HAS_CONTENT_TYPE : 0u) |
            (spec->max_attempts != 1 ? AQW_SPEC_HAS_MAX_ATTEMPTS : 0u) |

@@ -155,14 +155,19 @@ static aqw_status append_check(aqw_log *log, const aqw_batch *batch, aqw_fault *
     return AQW_OK;
 }
 
+/* Adds to a counter that others only read; without the cost of an atomic addition. Under the append lock. */
+static void count(_Atomic uint64_t *counter, uint64_t more) {
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + more, memory_order_relaxed);
+}
+
 /* The records are where they belong: counts them. Under the append lock. */
 static void append_finish(aqw_log *log, const aqw_batch *batch) {
     log->tail += batch->size;
     log->ordinal += batch->count;
     log->last_sequence += batch->count;
     log->ends_with_marker = 0;
-    atomic_fetch_add_explicit(&log->appended_records, batch->count, memory_order_relaxed);
-    atomic_fetch_add_explicit(&log->appended_bytes, batch->size, memory_order_relaxed);
+    count(&log->appended_records, batch->count);
+    count(&log->appended_bytes, batch->size);
     if (!log->prepare_is_requested && log->tail > log->segment.file_size / 2) aqw_log_prepare_request(log);
     if (log->last_sequence >= log->wake_sequence || log->tail >= log->wake_tail) aqw_log_policy_wake(log);
 }
@@ -182,6 +187,8 @@ aqw_status aqw_log_try_append(aqw_log *log, aqw_batch *batch, aqw_before_append 
         append_finish(log, batch);
         uint64_t used = ring_used(log);
         if (used > log->ring_used_max) log->ring_used_max = used;
+        if (used > log->ring.size / 2 && !log->drain_is_requested && log->ring.size >= AQW_LOG_DRAIN_AHEAD_RING_SIZE_MIN)
+            aqw_log_drain_request(log);
     }
     aqw_mutex_unlock(&log->append_mutex);
     return status;

@@ -23,11 +23,12 @@ struct aqw_log {
     aqw_segment_header segment; /* changed with all three locks held, so read under any */
     int64_t segment_handle;     /* likewise */
     char segment_path[AQW_PATH_SIZE_MAX + 64];  /* likewise */
-    uint64_t tail;              /* under the append lock, as are the next four */
+    uint64_t tail;              /* under the append lock, as are the next six */
     uint32_t ordinal;
     uint64_t last_sequence;
     int ends_with_marker;
     int prepare_is_requested;
+    int drain_is_requested;
     uint64_t ring_used_max;
 
     aqw_condition policy_changed;   /* waited for with the append lock, under which is all that follows, but for the last */
@@ -57,6 +58,7 @@ struct aqw_log {
     aqw_thread prepare_thread;  /* the members below are under the prepare lock */
     int prepare_thread_runs;
     int prepare_stop;
+    int drain_is_wanted;
     uint64_t prepare_wanted;    /* file size to prepare, 0 = none */
     int prepare_is_busy;
     int prepare_is_ready;
@@ -102,10 +104,15 @@ void aqw_log_policy_begun(aqw_log *log);
 /* Raises a counter that holds a greatest value. */
 void aqw_log_raise(_Atomic uint64_t *greatest, uint64_t value);
 
+/* A ring of at least this size is drained by the log's thread when it is half full. A smaller one is full again before the thread runs. */
+#define AQW_LOG_DRAIN_AHEAD_RING_SIZE_MIN (512u * 1024u)
+
 /* Goes on in a new segment with room for `needed` bytes. Under no lock. */
 aqw_status aqw_log_rotate(aqw_log *log, uint64_t needed, aqw_fault *fault);
 /* Asks for the successor of the current segment to be prepared. Under the append lock. */
 void aqw_log_prepare_request(aqw_log *log);
+/* Asks for the ring to be drained. Under the append lock. */
+void aqw_log_drain_request(aqw_log *log);
 /* Stops the preparing thread and removes what it prepared. */
 void aqw_log_prepare_stop(aqw_log *log);
 

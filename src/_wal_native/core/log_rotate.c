@@ -1,4 +1,5 @@
-/* Preparing segments and going on in the next one. */
+/* Preparing segments and going on in the next one; and the thread that prepares them, which also drains a ring that fills, so that
+ * appends need not wait for either. */
 #if !defined(_WIN32)
 #define _POSIX_C_SOURCE 200809L
 #endif
@@ -9,12 +10,33 @@
 #include "format.h"
 #include "log_internal.h"
 
+/* Writes what the ring has to the segment. */
+static void drain_ahead(aqw_log *log) {
+    aqw_fault fault;
+    aqw_mutex_lock(&log->drain_mutex);
+    aqw_mutex_lock(&log->append_mutex);
+    uint64_t tail = log->tail;
+    log->drain_is_requested = 0;
+    aqw_mutex_unlock(&log->append_mutex);
+    /* Somebody else's failure was told to them. */
+    if (atomic_load(&log->state) == LOG_OPEN && aqw_log_drain(log, tail, &fault) != AQW_OK) atomic_store(&log->failure_is_untold, 1);
+    aqw_mutex_unlock(&log->drain_mutex);
+}
+
 static void *prepare_run(void *argument) {
     aqw_log *log = argument;
     aqw_mutex_lock(&log->prepare_mutex);
     for (;;) {
-        while (!log->prepare_stop && log->prepare_wanted == 0) aqw_condition_wait(&log->prepare_changed, &log->prepare_mutex);
+        while (!log->prepare_stop && log->prepare_wanted == 0 && !log->drain_is_wanted)
+            aqw_condition_wait(&log->prepare_changed, &log->prepare_mutex);
         if (log->prepare_stop) break;
+        if (log->drain_is_wanted) {
+            log->drain_is_wanted = 0;
+            aqw_mutex_unlock(&log->prepare_mutex);
+            drain_ahead(log);
+            aqw_mutex_lock(&log->prepare_mutex);
+            continue;
+        }
         uint64_t file_size = log->prepare_wanted;
         log->prepare_wanted = 0;
         if (log->prepare_is_ready) continue;
@@ -36,6 +58,12 @@ static void *prepare_run(void *argument) {
     return NULL;
 }
 
+/* Has the thread look what is to be done. Under the prepare lock. Without a thread whoever needs it does it. */
+static void wake_thread(aqw_log *log) {
+    if (!log->prepare_thread_runs) log->prepare_thread_runs = aqw_thread_start(&log->prepare_thread, prepare_run, log) == 0;
+    aqw_condition_wake_all(&log->prepare_changed);
+}
+
 void aqw_log_prepare_request(aqw_log *log) {
     uint64_t file_size = 0;
     log->prepare_is_requested = 1;
@@ -43,9 +71,17 @@ void aqw_log_prepare_request(aqw_log *log) {
     aqw_mutex_lock(&log->prepare_mutex);
     if (!log->prepare_stop) {
         log->prepare_wanted = file_size;
-        if (!log->prepare_thread_runs)
-            log->prepare_thread_runs = aqw_thread_start(&log->prepare_thread, prepare_run, log) == 0;
-        aqw_condition_wake_all(&log->prepare_changed);
+        wake_thread(log);
+    }
+    aqw_mutex_unlock(&log->prepare_mutex);
+}
+
+void aqw_log_drain_request(aqw_log *log) {
+    log->drain_is_requested = 1;
+    aqw_mutex_lock(&log->prepare_mutex);
+    if (!log->prepare_stop) {
+        log->drain_is_wanted = 1;
+        wake_thread(log);
     }
     aqw_mutex_unlock(&log->prepare_mutex);
 }

@@ -140,6 +140,7 @@ void aqw_map_free(aqw_map *map) {
     map->moved_rows = 0;
     map->old_rows = 0;
     map->count = 0;
+    map->count_max = 0;
 }
 
 static void probe_store(aqw_map_probe *probe, const aqw_map_store *store) {
@@ -191,7 +192,7 @@ uint32_t aqw_map_next(const aqw_map *map, aqw_map_probe *probe) {
 
 aqw_status aqw_map_reserve(aqw_map *map, uint32_t extra) {
     uint64_t needed = (uint64_t)map->count + extra;
-    if (needed <= entries_max(map->current.bucket_count)) return AQW_OK;
+    if (needed <= map->count_max) return AQW_OK;
     if (needed > AQW_ROW_COUNT_MAX) return AQW_NO_MEMORY;
     uint32_t bucket_count = map->current.bucket_count ? map->current.bucket_count : 1;
     while (entries_max(bucket_count) < needed) bucket_count *= 2;
@@ -203,11 +204,12 @@ aqw_status aqw_map_reserve(aqw_map *map, uint32_t extra) {
     map->old_rows = map->count;
     map->moved_rows = 0;
     map->current = grown;
+    map->count_max = entries_max(bucket_count);
     return AQW_OK;
 }
 
 void aqw_map_insert(aqw_map *map, uint64_t hash) {
-    assert(map->count < entries_max(map->current.bucket_count));
+    assert(map->count < map->count_max);
     if (map->old.bucket_count && map->count % INSERTS_PER_MOVE == 0) move_some(map);
     store_insert(&map->current, hash, ++map->count);
 }

@@ -41,6 +41,7 @@ typedef struct aqw_map {
     uint32_t moved_rows;        /* rows 1 to this one are in both */
     uint32_t old_rows;          /* rows 1 to this one are in `old` */
     uint32_t count;
+    uint64_t count_max;         /* rows that `current` takes */
 } aqw_map;
 
 /* A lookup under way. */

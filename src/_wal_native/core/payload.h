@@ -11,6 +11,8 @@
  *   text     bytes that are valid UTF-8, at most AQW_TEXT_SIZE_MAX of them.
  *   list     varint32 count, at most AQW_LIST_COUNT_MAX, then that many texts.
  *   time     varint, Unix seconds.
+ *   offset   a number as its difference to a time before it, modulo 2^64: the difference n, taken as signed, as the varint
+ *            (n << 1) ^ (n >> 63).
  *   [x]      x, only where a flag says so.
  *
  * The kind and the sequence are in the record's header. Codes are the enums of event.h and permanent.
@@ -18,7 +20,7 @@
  * EVENTS
  *
  *   task_created            task id, time, task spec
- *   run_created             run id, task id, created_at time, scheduled_at time, effective_priority zigzag
+ *   run_created             run id, task id, created_at time, scheduled_at offset to that, effective_priority zigzag
  *   run_state_changed       run id, time, u8: previous state << 4 | new state
  *   attempt_started         run id, attempt id, time
  *   attempt_finished        run id, attempt id, time, u8: result | AQW_FINISH_HAS_DETAIL, [detail]
@@ -26,7 +28,7 @@
  *                             failure, timeout: the detail is the error, text, always present
  *   task_canceled           task id, time
  *   run_canceled            run id, time
- *   lease_acquired          run id, time, expiry varint, owner text
+ *   lease_acquired          run id, time, expiry offset to that, owner text
  *   lease_heartbeat         as lease_acquired
  *   lease_expired           as lease_acquired
  *   lease_released          as lease_acquired

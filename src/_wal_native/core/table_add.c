@@ -36,7 +36,7 @@ const uint8_t *aqw_ending_take(aqw_table *table, uint8_t result, aqw_bytes detai
 /* Tasks */
 
 uint32_t aqw_task_add(aqw_table *table, const uint8_t task_id[16]) {
-    uint32_t row = aqw_rows_add(&table->rows[AQW_ROW_TASK]);
+    uint32_t row = aqw_row_add(table, AQW_ROW_TASK, sizeof(aqw_task_row));
     memcpy(aqw_task_at(table, row)->task_id, task_id, 16);
     aqw_index_insert(table, AQW_ROW_TASK, row);
     return row;
@@ -80,7 +80,7 @@ void aqw_child_add(aqw_table *table, const uint8_t parent_task_id[16], uint32_t 
 /* Runs */
 
 uint32_t aqw_run_add(aqw_table *table, uint32_t task_row, const uint8_t run_id[16], uint64_t created_at) {
-    uint32_t row = aqw_rows_add(&table->rows[AQW_ROW_RUN]);
+    uint32_t row = aqw_row_add(table, AQW_ROW_RUN, sizeof(aqw_run_row));
     aqw_run_row *run = aqw_run_at(table, row);
     memcpy(run->run_id, run_id, 16);
     run->created_at = created_at;
@@ -106,14 +106,13 @@ void aqw_run_set_state(aqw_table *table, aqw_run_row *run, uint8_t state) {
 }
 
 void aqw_run_change_state(aqw_table *table, aqw_run_row *run, uint8_t state, uint64_t timestamp) {
-    aqw_rows *history = &table->rows[AQW_ROW_HISTORY];
-    uint32_t row = aqw_rows_add(history);
-    aqw_history_row *entry = aqw_rows_at(history, row);
+    uint32_t row = aqw_row_add(table, AQW_ROW_HISTORY, sizeof(aqw_history_row));
+    aqw_history_row *entry = aqw_row_at(table, AQW_ROW_HISTORY, row);
     entry->timestamp = timestamp;
     entry->from_state = run->state;
     entry->to_state = state;
     if (run->last_history) {
-        ((aqw_history_row *)aqw_rows_at(history, run->last_history))->next = row;
+        ((aqw_history_row *)aqw_row_at(table, AQW_ROW_HISTORY, run->last_history))->next = row;
     } else {
         run->first_history = row;
     }
@@ -124,7 +123,7 @@ void aqw_run_change_state(aqw_table *table, aqw_run_row *run, uint8_t state, uin
 }
 
 uint32_t aqw_attempt_add(aqw_table *table, uint32_t run_row, const uint8_t attempt_id[16], uint64_t started_at) {
-    uint32_t row = aqw_rows_add(&table->rows[AQW_ROW_ATTEMPT]);
+    uint32_t row = aqw_row_add(table, AQW_ROW_ATTEMPT, sizeof(aqw_attempt_row));
     aqw_attempt_row *attempt = aqw_attempt_at(table, row);
     memcpy(attempt->attempt_id, attempt_id, 16);
     attempt->started_at = started_at;

@@ -13,13 +13,14 @@
 static aqw_status task_created(aqw_table *table, const aqw_event *event) {
     const uint8_t *task_id = event->as.task_created.task_id;
     aqw_bytes spec = event->as.task_created.spec;
+    int has_parent = aqw_task_spec_has_parent(spec.data, spec.size);
     aqw_task_spec fields;
     if (aqw_table_find_task(table, task_id)) return AQW_REFUSED_TASK_EXISTS;
     if (spec.size > AQW_PAYLOAD_SIZE_MAX) return AQW_TOO_LARGE;
-    if (aqw_task_spec_decode(spec.data, spec.size, &fields) != AQW_OK) return AQW_MALFORMED_EVENT;
+    if ((has_parent || !event->spec_is_valid) && aqw_task_spec_decode(spec.data, spec.size, &fields) != AQW_OK) return AQW_MALFORMED_EVENT;
 
     if (aqw_index_reserve(table, AQW_ROW_TASK, 1) != AQW_OK) return AQW_NO_MEMORY;
-    if (fields.has_parent && aqw_child_reserve(table, fields.parent_task_id) != AQW_OK) return AQW_NO_MEMORY;
+    if (has_parent && aqw_child_reserve(table, fields.parent_task_id) != AQW_OK) return AQW_NO_MEMORY;
     const uint8_t *spec_copy = aqw_bytes_copy(table, spec);
     if (!spec_copy) return AQW_NO_MEMORY;
 
@@ -28,7 +29,7 @@ static aqw_status task_created(aqw_table *table, const aqw_event *event) {
     task->created_at = event->timestamp;
     task->spec = spec_copy;
     task->spec_size = spec.size & AQW_PAYLOAD_SIZE_MAX;
-    if (fields.has_parent) aqw_child_add(table, fields.parent_task_id, row);
+    if (has_parent) aqw_child_add(table, fields.parent_task_id, row);
     return AQW_OK;
 }
 

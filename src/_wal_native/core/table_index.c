@@ -111,7 +111,7 @@ aqw_map_hash aqw_index_hash_of(int kind) {
     }
 }
 
-aqw_status aqw_index_reserve(aqw_table *table, int kind, uint32_t extra) {
+aqw_status aqw_index_grow(aqw_table *table, int kind, uint32_t extra) {
     aqw_status status = aqw_rows_reserve(&table->rows[kind], extra);
     if (status != AQW_OK || !table->maps[kind].hash_of) return status;
     return aqw_map_reserve(&table->maps[kind], extra);

@@ -13,6 +13,7 @@
 #include <assert.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "arena.h"
 #include "bytes.h"
@@ -247,11 +248,17 @@ struct aqw_table {
     uint32_t expected_run;      /* the row that is likely asked for next: the last one, or what was fetched (table_prefetch.h); or 0 */
 };
 
-/* aqw_rows_at without a call: every event looks at several rows. */
+/* aqw_rows_at and aqw_rows_add without a call: every event looks at several rows. */
 static inline void *aqw_row_at(const aqw_table *table, int kind, uint32_t row) {
     const aqw_rows *rows = &table->rows[kind];
     assert(row >= 1 && row <= rows->count);
     return rows->chunks[(row - 1) / AQW_ROWS_PER_CHUNK] + (size_t)((row - 1) % AQW_ROWS_PER_CHUNK) * rows->row_size;
+}
+static inline uint32_t aqw_row_add(aqw_table *table, int kind, size_t row_size) {
+    uint32_t row = ++table->rows[kind].count;
+    assert((uint64_t)table->rows[kind].chunk_count * AQW_ROWS_PER_CHUNK >= row && table->rows[kind].row_size == row_size);
+    memset(aqw_row_at(table, kind, row), 0, row_size);
+    return row;
 }
 static inline aqw_task_row *aqw_task_at(const aqw_table *table, uint32_t row) { return aqw_row_at(table, AQW_ROW_TASK, row); }
 static inline aqw_run_row *aqw_run_at(const aqw_table *table, uint32_t row) { return aqw_row_at(table, AQW_ROW_RUN, row); }
@@ -272,8 +279,15 @@ uint32_t aqw_index_find_attempt(const aqw_table *table, uint32_t run, const uint
 /* The first row of a kind after this one (0: the first of all) that is not purged; 0 after the last. For the kinds that a
  * task or run takes along, and these two. */
 uint32_t aqw_index_next(const aqw_table *table, int kind, uint32_t row);
-/* Room for `extra` more rows of a kind, in the rows and in the index. */
-aqw_status aqw_index_reserve(aqw_table *table, int kind, uint32_t extra);
+/* Room for `extra` more rows of a kind, in the rows and in the index; mostly there is. */
+aqw_status aqw_index_grow(aqw_table *table, int kind, uint32_t extra);
+static inline aqw_status aqw_index_reserve(aqw_table *table, int kind, uint32_t extra) {
+    const aqw_rows *rows = &table->rows[kind];
+    const aqw_map *map = &table->maps[kind];
+    int has_room = (uint64_t)rows->chunk_count * AQW_ROWS_PER_CHUNK >= (uint64_t)rows->count + extra &&
+                   (!map->hash_of || (uint64_t)map->count + extra <= map->count_max);
+    return has_room ? AQW_OK : aqw_index_grow(table, kind, extra);
+}
 /* Has fetched what a look-up of this identifier will read first. */
 void aqw_index_fetch_id(const aqw_table *table, int kind, const uint8_t *id);
 /* Puts a row, whose key is filled in, into its index. */
@@ -283,7 +297,11 @@ void aqw_index_remove(aqw_table *table, int kind, uint32_t row);
 /* table_undo.c. All of these do nothing where no batch is open, except that a replaced block is then freed at once. */
 /* Notes what is at an address, before it is changed. Harmless where the change is then not made. */
 aqw_status aqw_undo_keep(aqw_table *table, void *address, size_t size);
-aqw_status aqw_undo_keep_row(aqw_table *table, int kind, uint32_t row);
+/* The same of a row. One that the batch has added needs no image: a rollback drops it. */
+static inline aqw_status aqw_undo_keep_row(aqw_table *table, int kind, uint32_t row) {
+    if (!table->undo.is_open || row > table->undo.row_counts[kind]) return AQW_OK;
+    return aqw_undo_keep(table, aqw_row_at(table, kind, row), table->rows[kind].row_size);
+}
 /* Makes sure that one aqw_undo_taken and one aqw_undo_replaced can't fail. To be called after the last keep. */
 aqw_status aqw_undo_reserve_blocks(aqw_table *table);
 void aqw_undo_taken(aqw_table *table, void *block, size_t size);

@@ -21,11 +21,6 @@ aqw_status aqw_undo_keep(aqw_table *table, void *address, size_t size) {
     return AQW_OK;
 }
 
-aqw_status aqw_undo_keep_row(aqw_table *table, int kind, uint32_t row) {
-    if (!table->undo.is_open) return AQW_OK;
-    return aqw_undo_keep(table, aqw_rows_at(&table->rows[kind], row), table->rows[kind].row_size);
-}
-
 aqw_status aqw_undo_reserve_blocks(aqw_table *table) {
     return table->undo.is_open ? aqw_arena_reserve(&table->undo.arena, 2 * BLOCK_ENTRY_SIZE) : AQW_OK;
 }

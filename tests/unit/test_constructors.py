@@ -1,0 +1,196 @@
+"""The constructors that the classes with checked fields get with their first instance: the same as msgspec's and the hook's, but faster."""
+
+import copy
+import gc
+import inspect
+import pickle
+import sys
+import weakref
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import actionqueue as aq
+import strategies
+from _wal_native.fields import has_constructor
+from actionqueue.errors import InvalidFieldError, InvalidFieldTypeError
+from actionqueue.fields import U64, Checked
+
+GIL = getattr(sys, "_is_gil_enabled", lambda: True)()
+COMMANDS = [cls for cls in vars(aq).values() if inspect.isclass(cls) and aq.MutationCommand in cls.__bases__]
+
+
+class Three(Checked, frozen=True, gc=False):
+    first: U64
+    second: U64 = 2
+    third: tuple[aq.TaskId, ...] = msgspec.field(default_factory=tuple)
+
+
+class Made(Checked, frozen=True, gc=False):
+    task_id: aq.TaskId = msgspec.field(default_factory=aq.TaskId)
+    number: U64 = 7
+
+
+Three(1)
+Made()
+
+
+def test_there_are_29() -> None:
+    assert len(COMMANDS) == 29
+
+
+@given(strategies.commands)
+def test_every_command_has_one(command: aq.MutationCommand) -> None:
+    arguments = [getattr(command, name) for name in command.__struct_fields__]
+    assert type(command)(*arguments) == command  # the second one at the latest
+    assert has_constructor(type(command)) == GIL  # without one the classes keep msgspec's
+
+
+@given(strategies.commands)
+def test_by_position_by_name_and_copied_are_the_same(command: aq.MutationCommand) -> None:
+    cls, names = type(command), command.__struct_fields__
+    values = [getattr(command, name) for name in names]
+    for positional in range(len(names) + 1):
+        named = dict(zip(names[positional:], values[positional:], strict=True))
+        made = cls(*values[:positional], **named)
+        assert made == command
+        assert cls(*values[:positional], **dict(reversed(named.items()))) == command
+    assert copy.copy(command) == pickle.loads(pickle.dumps(command)) == msgspec.structs.replace(command) == command
+
+
+def test_defaults() -> None:
+    assert (Three(5).second, Three(5).third) == (2, ())
+    assert Three(first=5, third=[]).second == 2
+    one, other = Made(), Made()
+    assert one.task_id != other.task_id
+    assert Made(number=1).number == 1
+    assert Made(other.task_id).task_id is other.task_id
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        Three,
+        lambda: Three(second=1),
+        lambda: Three(1, 2, (), 4),
+        lambda: Three(1, first=1),
+        lambda: Three(1, fourth=1),
+        lambda: Three(1, 2, (), third=()),
+        lambda: aq.TaskCreateCommand(None),
+        lambda: aq.RunResumeCommand(None, aq.RunId(), timestamp=1, sequence=None),
+    ],
+)
+def test_wrong_calls_are_told_of_as_ever(wrong: Any) -> None:
+    with pytest.raises(TypeError, match=r"[Aa]rgument"):
+        wrong()
+
+
+def test_names_that_are_not_interned() -> None:
+    name = "fir"
+    assert Three(**{name + "st": 4}).first == 4
+
+
+@pytest.mark.parametrize(
+    ("value", "error"),
+    [
+        (-1, InvalidFieldError),
+        (2**64, InvalidFieldError),
+        ("1", InvalidFieldTypeError),
+        (True, InvalidFieldTypeError),
+        (1.0, InvalidFieldTypeError),
+        (None, InvalidFieldTypeError),
+    ],
+)
+def test_fields_are_checked(value: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match="first"):
+        Three(value)
+    with pytest.raises(error, match="second"):
+        Three(1, second=value)
+
+
+@pytest.mark.parametrize("value", [0, 1, 2**15 - 1, 2**15, 2**30 - 1, 2**30, 2**45, 2**60 - 1, 2**60, 2**63 - 1, 2**63, 2**64 - 1])
+def test_numbers_of_every_size(value: int) -> None:
+    assert Three(value).first == value
+
+
+def test_values_are_converted() -> None:
+    class Number(int):
+        pass
+
+    made = Three(Number(3), third=[aq.TaskId("11" * 16)])
+    assert type(made.first) is int
+    assert made.third == (aq.TaskId("11" * 16),)
+    assert aq.TaskSpec(payload=bytearray(b"x")).payload == aq.TaskPayload(b"x")
+
+
+def test_no_reference_is_kept_or_lost() -> None:
+    task_id, count = aq.TaskId(), 1000
+    kept = [Made(task_id) for _ in range(count)]
+    assert sys.getrefcount(task_id) >= count
+    before = sys.getrefcount(task_id)
+    for wrong in ({"number": -1}, {"other": 1}, {"number": "x"}):
+        with pytest.raises((TypeError, InvalidFieldError)):
+            Made(task_id, **wrong)
+    assert sys.getrefcount(task_id) == before
+    kept.clear()
+    gc.collect()
+    assert sys.getrefcount(task_id) == before - count
+
+
+def test_a_failing_factory_leaves_nothing() -> None:
+    class Failing(Checked, frozen=True, gc=False):
+        first: aq.TaskId
+        second: U64 = msgspec.field(default_factory=lambda: 1 // 0)
+
+    task_id = aq.TaskId()
+    Failing(task_id, 1)
+    before = sys.getrefcount(task_id)
+    for _ in range(3):
+        with pytest.raises(ZeroDivisionError):
+            Failing(task_id)
+    assert sys.getrefcount(task_id) == before
+
+
+def test_a_class_with_more_than_slots_keeps_msgspecs() -> None:
+    class Referable(Checked, frozen=True, gc=True, weakref=True):
+        first: U64
+
+    for number in range(3):
+        made = Referable(number)
+        assert weakref.ref(made)() is made
+    assert not has_constructor(Referable)
+
+
+def test_a_subclass_has_its_own() -> None:
+    class More(Three, frozen=True, gc=False):
+        fourth: U64 = 4
+
+    for _ in range(3):
+        assert (More(1).fourth, More(1, 2, (), 9).fourth, Three(1).second) == (4, 9, 2)
+
+
+# --- Identifiers -----------------------------------------------------------------------------------------------------
+
+IDENTIFIERS = [aq.TaskId, aq.RunId, aq.AttemptId, aq.ActorId, aq.TenantId, aq.LedgerEntryId, aq.SubscriptionId]
+
+
+@pytest.mark.parametrize("cls", IDENTIFIERS)
+def test_identifiers_are_called_in_every_way(cls: Any) -> None:
+    assert len({cls() for _ in range(1000)}) == 1000
+    made = cls()
+    assert made.uuid.version == 4
+    assert cls(made) == cls(value=made) == cls(made.hex) == cls(made.uuid) == made
+    for wrong in (lambda: cls(made, made), lambda: cls(other=made), lambda: cls(made, value=made)):
+        with pytest.raises(TypeError):
+            wrong()
+    with pytest.raises(InvalidFieldTypeError):
+        cls(None)
+    assert pickle.loads(pickle.dumps(made)) == made
+
+
+@given(st.binary(min_size=16, max_size=16))
+def test_identifiers_from_bytes(value: bytes) -> None:
+    assert aq.RunId(value).bytes == value
