@@ -7,33 +7,48 @@
 #include <stdint.h>
 #include <string.h>
 
+/* A number and its little-endian bytes, whichever way round it is turned. Compilers don't see through a loop over the bytes. */
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+#define AQW_LITTLE_16(value) __builtin_bswap16(value)
+#define AQW_LITTLE_32(value) __builtin_bswap32(value)
+#define AQW_LITTLE_64(value) __builtin_bswap64(value)
+#else /* gcc and clang say what they are; what else there is, is for Windows */
+#define AQW_LITTLE_16(value) (value)
+#define AQW_LITTLE_32(value) (value)
+#define AQW_LITTLE_64(value) (value)
+#endif
+
 static inline void aqw_store_u16(uint8_t *to, uint16_t value) {
-    to[0] = (uint8_t)value;
-    to[1] = (uint8_t)(value >> 8);
+    value = AQW_LITTLE_16(value);
+    memcpy(to, &value, sizeof value);
 }
 
 static inline void aqw_store_u32(uint8_t *to, uint32_t value) {
-    for (int i = 0; i < 4; i++) to[i] = (uint8_t)(value >> (8 * i));
+    value = AQW_LITTLE_32(value);
+    memcpy(to, &value, sizeof value);
 }
 
 static inline void aqw_store_u64(uint8_t *to, uint64_t value) {
-    for (int i = 0; i < 8; i++) to[i] = (uint8_t)(value >> (8 * i));
+    value = AQW_LITTLE_64(value);
+    memcpy(to, &value, sizeof value);
 }
 
 static inline uint16_t aqw_load_u16(const uint8_t *from) {
-    return (uint16_t)(from[0] | (uint16_t)from[1] << 8);
+    uint16_t value;
+    memcpy(&value, from, sizeof value);
+    return AQW_LITTLE_16(value);
 }
 
 static inline uint32_t aqw_load_u32(const uint8_t *from) {
-    uint32_t value = 0;
-    for (int i = 0; i < 4; i++) value |= (uint32_t)from[i] << (8 * i);
-    return value;
+    uint32_t value;
+    memcpy(&value, from, sizeof value);
+    return AQW_LITTLE_32(value);
 }
 
 static inline uint64_t aqw_load_u64(const uint8_t *from) {
-    uint64_t value = 0;
-    for (int i = 0; i < 8; i++) value |= (uint64_t)from[i] << (8 * i);
-    return value;
+    uint64_t value;
+    memcpy(&value, from, sizeof value);
+    return AQW_LITTLE_64(value);
 }
 
 /* Equality of two 16-byte identifiers, without a call. */

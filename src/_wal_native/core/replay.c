@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "bytes.h"
 #include "event.h"
 #include "format.h"
 
@@ -17,12 +18,14 @@ typedef struct lookahead {
     uint8_t id[16];             /* that the last of them begins with */
 } lookahead;
 
-/* Events of a run often follow each other: its place is fetched once. */
-static int is_same_again(lookahead *ahead, const uint8_t *payload, uint32_t size) {
-    if (size < sizeof ahead->id) return 0;
-    if (memcmp(ahead->id, payload, sizeof ahead->id) == 0) return 1;
+/* How much of the payload names places that were not fetched with the record before. Events of a run often follow each other, and a run's
+ * creation that of its task. */
+static uint32_t news(lookahead *ahead, const uint8_t *payload, uint32_t size) {
+    if (size < sizeof ahead->id) return size;
+    if (aqw_id_equal(ahead->id, payload)) return 0;
+    if (size >= 2 * sizeof ahead->id && aqw_id_equal(ahead->id, payload + sizeof ahead->id)) size = sizeof ahead->id;
     memcpy(ahead->id, payload, sizeof ahead->id);
-    return 0;
+    return size;
 }
 
 static void look_ahead(const aqw_stream *stream, const aqw_table *table, lookahead *ahead) {
@@ -30,7 +33,8 @@ static void look_ahead(const aqw_stream *stream, const aqw_table *table, lookahe
     uint8_t kind = 0;
     uint32_t size = 0;
     while (ahead->records < RECORDS_AHEAD && aqw_stream_peek(stream, &ahead->place, &kind, &payload, &size)) {
-        if (!is_same_again(ahead, payload, size)) aqw_table_fetch(table, kind, payload, size);
+        size = news(ahead, payload, size);
+        if (size > 0) aqw_table_fetch(table, kind, payload, size);
         ahead->records++;
     }
     if (ahead->records > 0) ahead->records--;
