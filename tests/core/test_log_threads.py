@@ -71,6 +71,26 @@ class Writers:
         assert self.log.durable_sequence >= sequence
 
 
+def test_nobody_waits_for_those_who_do_not_come_back(directory: str) -> None:
+    """Who leads a sync lets those come whom the last one covered. Here each of them comes once, and the last one is alone."""
+    log = Log(directory=directory)
+    writers = Writers(log)
+    rounds = 30
+    for _ in range(rounds):
+        start = threading.Barrier(6)
+
+        def once(_: int, start: threading.Barrier = start) -> None:
+            start.wait()
+            writers.sync(writers.append(Batch(), b"once"))
+
+        writers.run(6, once)
+        batch = Batch()
+        for _ in range(5):
+            writers.sync(writers.append(batch, b"alone"))
+    assert log.durable_sequence == rounds * 11
+    log.close()
+
+
 @pytest.mark.parametrize("sector", [0, 4096])
 def test_everything_acknowledged_is_there(directory: str, sector: int) -> None:
     log = Log(directory=directory, sector_size=sector)

@@ -45,7 +45,7 @@ static void close_files(aqw_log *log) {
 static int init_locks(aqw_log *log) {
     int error = aqw_mutex_init(&log->append_mutex) | aqw_mutex_init(&log->drain_mutex) | aqw_mutex_init(&log->sync_mutex) |
                 aqw_mutex_init(&log->prepare_mutex) | aqw_mutex_init(&log->poison_mutex);
-    return error | aqw_condition_init(&log->sync_ended) | aqw_condition_init(&log->prepare_changed) |
+    return error | aqw_condition_init_timed(&log->gathered) | aqw_condition_init(&log->sync_ended) | aqw_condition_init(&log->prepare_changed) |
            aqw_condition_init_timed(&log->policy_changed);
 }
 
@@ -55,6 +55,7 @@ static void destroy_locks(aqw_log *log) {
     aqw_mutex_destroy(&log->sync_mutex);
     aqw_mutex_destroy(&log->prepare_mutex);
     aqw_mutex_destroy(&log->poison_mutex);
+    aqw_condition_destroy(&log->gathered);
     aqw_condition_destroy(&log->sync_ended);
     aqw_condition_destroy(&log->prepare_changed);
     aqw_condition_destroy(&log->policy_changed);

@@ -47,10 +47,16 @@ struct aqw_log {
     _Atomic uint64_t drained;   /* the segment file holds every byte below; raised under the drain lock */
 
     aqw_mutex sync_mutex;
-    int sync_in_flight;         /* under the sync lock, as are the next four; the right to sync */
+    int sync_in_flight;         /* under the sync lock, as are those up to `durable`; the right to sync */
     struct aqw_sync_waiter *first_waiter, *last_waiter;
     aqw_condition sync_ended;   /* for the few who wait in no row */
     uint32_t others_waiting;
+    aqw_condition gathered;     /* whoever leads waits for it, for those who are expected back */
+    uint32_t expected_back;     /* those whom the last sync covered, */
+    uint32_t came_back;         /* and how many have come since */
+    uint32_t gather_rests;      /* so many syncs gather nobody, since it was in vain; */
+    uint32_t gather_rest;       /* the next time it is, so many */
+    uint64_t last_sync_ns;
     _Atomic uint64_t durable;   /* raised by who has that right */
 
     aqw_mutex prepare_mutex;

@@ -2,7 +2,8 @@
  *
  * Whoever wants an event durable and finds no sync under way leads one, which covers everything appended so far; the others wait in a
  * row. When a sync ends, the first whom it has not covered is woken to lead the next, then those whom it has covered, one by the other.
- * Nobody is handed the right to sync: whoever runs takes it, for its sync serves the whole row. */
+ * Nobody is handed the right to sync: whoever runs takes it, for its sync serves the whole row. Before it begins, it lets those come who
+ * are about to (gather). */
 #if !defined(_WIN32)
 #define _POSIX_C_SOURCE 200809L
 #endif
@@ -17,6 +18,9 @@ enum { WRITEBACK_SIZE_MIN = 65536 };
 
 /* How many waiters one thread wakes when it goes. More would be awake sooner, and then sleep again in front of the interpreter's lock. */
 enum { WAKES = 1 };
+
+/* How long who leads a sync waits for those whom the last one covered, and how many syncs at most go without that where it was in vain. */
+enum { GATHER_NS_MAX = 2000000, GATHER_REST_MAX = 255 };
 
 /* 1 where the chunk is a row of valid records that ends at its end. Memory under a mapped file can change under our hands: a page
  * whose writeback failed may come back as zeros. */
@@ -121,6 +125,39 @@ static void wait_in_row(aqw_log *log, uint64_t sequence) {
     wake_some(log);
 }
 
+/* Those whom the last sync has covered are about to come back with more, a few microseconds each. Whoever leads the next one lets them
+ * come: else half of all callers would always just miss a sync and wait for two. Not longer than a sync takes, and not at all for some
+ * time where they did not come: then they have something else to do. Under the sync lock, with the right to sync. */
+static void gather(aqw_log *log) {
+    if (log->came_back >= log->expected_back) return;
+    if (log->gather_rests > 0) {
+        log->gather_rests--;
+        return;
+    }
+    uint64_t limit = log->last_sync_ns < GATHER_NS_MAX ? log->last_sync_ns : GATHER_NS_MAX;
+    uint64_t deadline = aqw_monotonic_ns() + limit;
+    while (log->came_back < log->expected_back && aqw_monotonic_ns() < deadline)
+        aqw_condition_wait_until(&log->gathered, &log->sync_mutex, deadline);
+    if (log->came_back * 2 >= log->expected_back) {
+        log->gather_rest = 0;
+    } else {
+        log->gather_rest = log->gather_rest < GATHER_REST_MAX ? log->gather_rest * 2 + 1 : log->gather_rest;
+        log->gather_rests = log->gather_rest;
+    }
+}
+
+/* Somebody waits for a sync. Under the sync lock. */
+static void come_back(aqw_log *log) {
+    if (++log->came_back == log->expected_back) aqw_condition_wake_one(&log->gathered);
+}
+
+/* Counts those who have nothing more to wait for. Under the sync lock. */
+static uint32_t count_covered(const aqw_log *log) {
+    uint32_t count = 0;
+    for (const aqw_sync_waiter *waiter = log->first_waiter; waiter != NULL && is_over_for(log, waiter); waiter = waiter->next) count++;
+    return count;
+}
+
 void aqw_log_sync_acquire(aqw_log *log) {
     aqw_mutex_lock(&log->sync_mutex);
     log->others_waiting++;
@@ -133,6 +170,8 @@ void aqw_log_sync_acquire(aqw_log *log) {
 void aqw_log_sync_release(aqw_log *log) {
     aqw_mutex_lock(&log->sync_mutex);
     log->sync_in_flight = 0;
+    log->expected_back = count_covered(log) + 1;    /* and who has led it */
+    log->came_back = 0;
     /* First whoever has the next sync to do: the disk is to wait for nobody. */
     wake_leader(log);
     if (log->others_waiting > 0) aqw_condition_wake_all(&log->sync_ended);
@@ -196,6 +235,7 @@ aqw_status aqw_log_sync_once(aqw_log *log, aqw_fault *fault) {
         return aqw_log_poison(log, fault);
     }
     uint64_t ended = aqw_monotonic_ns();
+    log->last_sync_ns = ended > started ? ended - started : 0;
     count_sync(log, ended > started ? ended - started : 0, sequence - atomic_load(&log->durable));
     aqw_log_note_durable(log, sequence);
     return AQW_OK;
@@ -210,6 +250,7 @@ aqw_status aqw_log_sync(aqw_log *log, uint64_t sequence, aqw_fault *fault) {
         sequence = last;
     }
     aqw_mutex_lock(&log->sync_mutex);
+    come_back(log);
     for (;;) {
         aqw_status status = AQW_OK;
         int is_durable = atomic_load(&log->durable) >= sequence;
@@ -222,6 +263,7 @@ aqw_status aqw_log_sync(aqw_log *log, uint64_t sequence, aqw_fault *fault) {
         wait_in_row(log, sequence);
     }
     log->sync_in_flight = 1;
+    gather(log);
     aqw_mutex_unlock(&log->sync_mutex);
     aqw_status status = aqw_log_sync_once(log, fault);
     aqw_log_sync_release(log);
