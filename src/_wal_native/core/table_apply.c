@@ -91,11 +91,12 @@ static aqw_status change_state(aqw_table *table, uint32_t row, uint8_t to_state,
     if (run->last_history && aqw_undo_keep_row(table, AQW_ROW_HISTORY, run->last_history) != AQW_OK) {
         return AQW_NO_MEMORY;
     }
-    if (aqw_undo_reserve_blocks(table) != AQW_OK) return AQW_NO_MEMORY;
+    int drops_lease = run->lease != NULL && aqw_rule_state_is_terminal(to_state);
+    if (drops_lease && aqw_undo_reserve_blocks(table) != AQW_OK) return AQW_NO_MEMORY;
 
     aqw_run_change_state(table, run, to_state, timestamp);
     if (!aqw_rule_attempt_allowed(to_state)) run->has_active_attempt = 0;
-    if (aqw_rule_state_is_terminal(to_state)) drop_lease(table, run);
+    if (drops_lease) drop_lease(table, run);
     return AQW_OK;
 }
 
