@@ -577,7 +577,9 @@ cdef extern from "core/fork.h" nogil:
 cdef extern from "core/fault.h" nogil:
     ctypedef enum aqw_reason:
         AQW_REASON_NONE
+        AQW_REASON_SEGMENT_MISSING
         AQW_REASON_REFUSED_EVENT
+        AQW_REASON_DIRECTORY
 
     ctypedef struct aqw_fault:
         int status
@@ -819,12 +821,21 @@ cdef extern from "core/compact.h" nogil:
                            aqw_fault *fault)
 
 
+cdef extern from "core/salvage.h" nogil:
+    ctypedef aqw_status (*aqw_salvage_visit)(void *to, const aqw_record *record, aqw_fault *fault)
+
+    aqw_status aqw_salvage_read(const aqw_io *io, const char *directory, const char *moved, aqw_salvage_visit visit, void *to,
+                                aqw_progress *progress, aqw_fault *fault)
+
+
 cdef extern from "core/repair.h" nogil:
     ctypedef struct aqw_repair_options:
         int accepts_data_loss
         uint64_t now
         const char *holder
         aqw_progress *progress
+        aqw_salvage_visit visit
+        void *visit_to
 
     ctypedef struct aqw_repair_report:
         int is_damaged
@@ -836,6 +847,8 @@ cdef extern from "core/repair.h" nogil:
         uint64_t quarantined_files
         uint64_t quarantined_bytes
 
+    aqw_status aqw_repair_look(const aqw_io *io, const char *directory, const aqw_repair_options *options, aqw_repair_report *report,
+                               aqw_fault *fault)
     aqw_status aqw_repair(const aqw_io *io, const char *directory, const aqw_repair_options *options, aqw_repair_report *report,
                           aqw_fault *fault)
 

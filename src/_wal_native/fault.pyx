@@ -47,13 +47,15 @@ cdef dict damage(const aqw_fault *fault):
     reason = (<bytes>aqw_reason_name(fault.reason)).decode("ascii")
     if fault.refusal != 0:
         reason += " (" + (<bytes>aqw_status_name(fault.refusal)).decode("ascii") + ")"
+    if fault.reason == AQW_REASON_DIRECTORY:
+        reason += " (symbolic link)" if os.path.islink(path_of(fault)) else " (file)"
     return {
         "path": path_of(fault),
         "segment": fault.segment or None,
-        "offset": fault.offset if fault.segment else None,
+        "offset": fault.offset if fault.segment and fault.reason != AQW_REASON_SEGMENT_MISSING else None,
         "reason": reason,
         "first_sequence": fault.first_sequence or None,
-        "last_sequence": fault.last_sequence or None,
+        "last_sequence": fault.last_sequence if fault.last_sequence >= fault.first_sequence > 0 else None,
     }
 
 
@@ -113,6 +115,15 @@ cdef object damage_of(const aqw_fault *fault):
     return CorruptLogError(**damage(fault))
 
 
+cdef object quarantine_of(str directory):
+    """Where repairs have moved files of the queue that was here, or None."""
+    quarantine = directory + "/quarantine"
+    try:
+        return quarantine if any(name.startswith("repair-") for name in os.listdir(quarantine)) else None
+    except OSError:
+        return None
+
+
 cdef int raise_open_fault(const aqw_fault *fault) except -1:
     cdef int status = fault.status
     if status == AQW_IO_ERROR or status == AQW_NO_SPACE:
@@ -124,7 +135,7 @@ cdef int raise_open_fault(const aqw_fault *fault) except -1:
     if status == AQW_UNSUPPORTED_FORMAT:
         return raise_status_with(status, {"path": path_of(fault), "version": fault.format_version})
     if status == AQW_NOT_A_QUEUE:
-        return raise_status_with(status, {"path": path_of(fault)})
+        return raise_status_with(status, {"path": path_of(fault), "quarantine": quarantine_of(path_of(fault))})
     if status == AQW_COMPACTED:
         return raise_status_with(status, {"path": path_of(fault), "first_sequence": fault.first_sequence})
     if status == AQW_INVALID_ARGUMENT:

@@ -5,6 +5,7 @@ themselves (repair).
 """
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport free, realloc
 
 from _wal_native.core cimport *
 from _wal_native.fault cimport damage_of, raise_open_fault, raise_snapshot_fault
@@ -42,23 +43,65 @@ def compact(str directory not None, *, uint64_t now, bint drops_segments, Progre
     return fields
 
 
-def repair(str directory not None, *, bint accepts_data_loss, uint64_t now, str holder not None, Progress progress=None):
-    """Find out what a repair would do, or do it. Returns a dict. Raises the OpenError family, StoppedError, MemoryError."""
+cdef struct Ranges:
+    uint64_t *bounds            # first and last of each, in the order in which they were met
+    size_t count
+    size_t capacity
+
+
+cdef aqw_status add_to_ranges(void *to, const aqw_record *record, aqw_fault *fault) noexcept nogil:
+    cdef Ranges *ranges = <Ranges *>to
+    cdef uint64_t *grown
+    if ranges.count > 0 and ranges.bounds[2 * ranges.count - 1] + 1 == record.sequence:
+        ranges.bounds[2 * ranges.count - 1] = record.sequence
+        return AQW_OK
+    if ranges.count == ranges.capacity:
+        ranges.capacity = 2 * ranges.capacity + 16
+        grown = <uint64_t *>realloc(ranges.bounds, ranges.capacity * 2 * sizeof(uint64_t))
+        if grown == NULL:
+            return aqw_fault_set(fault, AQW_NO_MEMORY, NULL)
+        ranges.bounds = grown
+    ranges.bounds[2 * ranges.count] = ranges.bounds[2 * ranges.count + 1] = record.sequence
+    ranges.count += 1
+    return AQW_OK
+
+
+def repair(str directory not None, *, bint accepts_data_loss, uint64_t now=0, str holder=None, Progress progress=None):
+    """Find out what a repair would do, or do it. Returns a dict. Raises the OpenError family, StoppedError, MemoryError.
+
+    Without a holder it takes no lock, and only looks. "verified": first and last sequence of every row of events behind the snapshot's
+    whose records verify, in the order in which they lie in the log.
+    """
     cdef aqw_repair_options options
     cdef aqw_repair_report report
     cdef aqw_fault fault
     cdef aqw_status status
+    cdef Ranges ranges
     cdef bytes path = os.fsencode(directory)
-    cdef bytes holder_text = holder.encode()
+    cdef bytes holder_text = b"" if holder is None else holder.encode()
     cdef const char *c_path = path
+    cdef bint only_looks = holder is None
+    if only_looks and accepts_data_loss:
+        raise ValueError("who repairs takes the lock")
+    ranges.bounds = NULL
+    ranges.count = ranges.capacity = 0
     options.accepts_data_loss = accepts_data_loss
     options.now = now
     options.holder = holder_text
     options.progress = progress_of(progress)
-    with nogil:
-        status = aqw_repair(aqw_io_system(), c_path, &options, &report, &fault)
-    if status != AQW_OK:
-        raise_open_fault(&fault)
+    options.visit = add_to_ranges
+    options.visit_to = &ranges
+    try:
+        with nogil:
+            if only_looks:
+                status = aqw_repair_look(aqw_io_system(), c_path, &options, &report, &fault)
+            else:
+                status = aqw_repair(aqw_io_system(), c_path, &options, &report, &fault)
+        if status != AQW_OK:
+            raise_open_fault(&fault)
+        verified = [(ranges.bounds[2 * index], ranges.bounds[2 * index + 1]) for index in range(ranges.count)]
+    finally:
+        free(ranges.bounds)
     return {
         "is_damaged": bool(report.is_damaged),
         "damage": damage_of(&report.damage) if report.is_damaged else None,
@@ -68,6 +111,7 @@ def repair(str directory not None, *, bint accepts_data_loss, uint64_t now, str 
         "readable_events": report.readable_events,
         "quarantined_files": report.quarantined_files,
         "quarantined_bytes": report.quarantined_bytes,
+        "verified": verified,
     }
 
 

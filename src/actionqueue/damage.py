@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -11,7 +12,7 @@ from _wal_native.progress import Progress
 from _wal_native.snapshot import repair as repair_directory
 from actionqueue.clock import now
 from actionqueue.directory import existing_directory, holder_text
-from actionqueue.errors import CorruptLogError
+from actionqueue.errors import CorruptLogError, Rows
 
 __all__ = ["RepairReport", "repair"]
 
@@ -29,13 +30,23 @@ class RepairReport(msgspec.Struct, frozen=True, kw_only=True):
     """The first and last sequence that are lost; None where no lost event is known of."""
     lost_last: int | None
     readable_events: int
-    """Of the lost events those whose records still verify, behind a gap: they are in ``quarantine/``."""
+    """Of the lost events those whose records still verify, behind a gap: they are in ``quarantine/``, and
+    ``actionqueue log --salvage`` prints them."""
+    unreadable: Rows
+    """First and last sequence of each row of lost events that can't be read."""
+    given_up: Rows
+    """The same of those that can be read."""
     quarantined_files: int
     quarantined_bytes: int
 
+    @property
+    def begins_anew(self) -> bool:
+        """Nothing can be kept: after the repair there is no queue, and the next writer that opens it begins a new one, at sequence 1."""
+        return self.is_damaged and self.kept_sequence == 0
+
     def as_dict(self) -> dict[str, Any]:
         """Return the report as JSON-able values."""
-        fields = msgspec.structs.asdict(self)
+        fields = {**msgspec.structs.asdict(self), "begins_anew": self.begins_anew}
         if self.damage is not None:
             fields["damage"] = {name: getattr(self.damage, name) for name in self.damage.fields}
         return fields
@@ -45,7 +56,8 @@ def repair(path: str | os.PathLike[str], *, accept_data_loss: bool, progress: Pr
     """Make a damaged queue open again, or find out what that would cost.
 
     What verifies is kept up to the first gap: the newest snapshot, and the whole batches behind it. It becomes a snapshot, from which an
-    empty segment goes on. Every other file is moved to ``quarantine/``; nothing is deleted.
+    empty segment goes on. Every other file is moved to ``quarantine/``; nothing is deleted. Where not even the first event can be read
+    nothing is kept, and the next writer begins a new queue: :attr:`RepairReport.begins_anew`.
 
     Args:
         path: The queue's directory. No writer may have it open.
@@ -56,7 +68,40 @@ def repair(path: str | os.PathLike[str], *, accept_data_loss: bool, progress: Pr
         LockedError: A writer has the queue. NotAQueueError: There is none. UnsupportedFormatError: A newer version wrote it.
         OpenIOError: A system call failed; the repair can be run again.
     """
-    found = repair_directory(
-        existing_directory(path), accepts_data_loss=accept_data_loss, now=now(), holder=holder_text(), progress=progress
+    return _report(
+        repair_directory(
+            existing_directory(path), accepts_data_loss=accept_data_loss, now=now(), holder=holder_text(), progress=progress
+        )
     )
-    return RepairReport(**found)
+
+
+def examine(directory: str, progress: Progress | None = None) -> RepairReport:
+    """Return what a repair would do. Takes no lock and writes nothing, so it is for who knows that nobody writes."""
+    return _report(repair_directory(directory, accepts_data_loss=False, progress=progress))
+
+
+def _report(found: dict[str, Any]) -> RepairReport:
+    verified, kept, last = found.pop("verified"), found["kept_sequence"], found["lost_last"] or 0
+    given_up = merged((max(first, kept + 1), end) for first, end in verified if end > kept)
+    return RepairReport(**found, unreadable=gaps(given_up, kept + 1, last), given_up=given_up)
+
+
+def merged(rows: Iterable[tuple[int, int]]) -> Rows:
+    """Return rows of sequences in order, those that touch or overlap as one."""
+    done: list[tuple[int, int]] = []
+    for first, last in sorted(rows):
+        if done and first <= done[-1][1] + 1:
+            done[-1] = done[-1][0], max(last, done[-1][1])
+        else:
+            done.append((first, last))
+    return tuple(done)
+
+
+def gaps(rows: Rows, first: int, last: int) -> Rows:
+    """Return what rows leave out between two sequences."""
+    done: list[tuple[int, int]] = []
+    for begin, end in rows:
+        if begin > first:
+            done.append((first, min(begin - 1, last)))
+        first = max(first, end + 1)
+    return tuple(done) if first > last else (*done, (first, last))

@@ -13,6 +13,8 @@ import reprlib
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Self, dataclass_transform
 
+from actionqueue.clock import moment
+
 if TYPE_CHECKING:
     from actionqueue.budget import BudgetDimension
     from actionqueue.ids import AttemptId, RunId, SubscriptionId, TaskId
@@ -594,8 +596,41 @@ class LockedError(OpenError):
     def __str__(self) -> str:
         holder = "another handle" if self.pid is None else f"process {self.pid}"
         where = "" if self.host is None else f" on {self.host}"
-        since = "" if self.started is None else f" since {self.started}"
-        return f"{self.path} is held by {holder}{where}{since}; close it there first"
+        since = "" if self.started is None else f" since {moment(self.started)}"
+        return f"{self.path} is held by {holder}{where}{since}; close it there first, or open it with readonly=True to read"
+
+
+_REASONS = {
+    "header_invalid": "the file's header is not as it was written",
+    "header_copies_differ": "both copies of the segment's header are valid, and they differ",
+    "file_size": "the file is not as long as its header says",
+    "other_log": "the file belongs to another queue",
+    "segment_missing": "a file of the log is gone",
+    "segment_duplicate": "two files have the same segment's number",
+    "link": "the segment does not go on from the one before it",
+    "ring_missing": "the file `ring` is gone, and the log was not closed",
+    "record_invalid": "a record that was on stable storage is not as it was written",
+    "record_count": "the segment holds other events than the next one says",
+    "batch": "a batch is broken where no interrupted write breaks it",
+    "payload": "a record is as it was written, but is no event",
+    "refused_event": "an event is as it was written, but breaks a rule",
+    "scan_bound": "too much behind the log's end looks like records to tell what it is",
+    "history_missing": "the log does not go back to the first event, and no snapshot stands in",
+    "directory": "one of the queue's directories is none",
+    "torn": "an append was cut short",
+    "snapshot_invalid": "the snapshot is not as it was written",
+    "snapshot_ahead": "the log ends before the snapshot does",
+    "snapshot_differs": "the snapshot is not what the log adds up to",
+    "unreadable": "the disk does not give the bytes back",
+}
+"""What the code of a reason means, in plain words."""
+
+Rows = tuple[tuple[int, int], ...]
+
+
+def rows_text(rows: Rows) -> str:
+    """Return rows of sequences as text: ``"22, 25 to 36"``."""
+    return ", ".join(str(first) if first == last else f"{first} to {last}" for first, last in rows)
 
 
 class CorruptLogError(OpenError):
@@ -608,13 +643,35 @@ class CorruptLogError(OpenError):
     reason: str
     first_sequence: int | None = None
     last_sequence: int | None = None
-    """The first and last sequence that are at stake."""
+    """The first and last sequence that are at stake: from ``actionqueue verify`` exactly what a repair would give up, else what could be
+    told without reading further. The last is None where the log does not say how far it went."""
+    unreadable: Rows | None = None
+    """From ``actionqueue verify``: first and last sequence of each row of events that can't be read."""
+    given_up: Rows | None = None
+    """From ``actionqueue verify``: the same of events that can be read, but lie behind those, so that a repair would give them up."""
+
+    @property
+    def meaning(self) -> str:
+        """The reason in plain words."""
+        return _REASONS.get(self.reason.split(" ", 1)[0], "")
 
     def __str__(self) -> str:
         where = "" if self.segment is None else f", segment {self.segment}"
         where += "" if self.offset is None else f", offset {self.offset}"
-        stake = "" if self.first_sequence is None else f"; sequences {self.first_sequence} to {self.last_sequence}"
-        return f"{self.path}{where}: {self.reason}{stake}; {self._advice()}"
+        meaning = f", {self.meaning}" if self.meaning else ""
+        return f"{self.path}{where}: {self.reason}{meaning}{self._stake()}; {self._advice()}"
+
+    def _stake(self) -> str:
+        if self.unreadable is None:
+            if self.first_sequence is None:
+                return ""
+            first, last = self.first_sequence, self.last_sequence
+            rows = f"from {first} on" if last is None else rows_text(((first, last),))
+            return f"; sequences at stake, as far as was read: {rows} (`actionqueue verify DIR` says exactly)"
+        if not self.unreadable and not self.given_up:
+            return "; every event that is known of can be read"
+        lost = f"; sequences that can't be read: {rows_text(self.unreadable)}" if self.unreadable else "; every event can be read"
+        return lost + (f"; readable, but given up by a repair: {rows_text(self.given_up)}" if self.given_up else "")
 
     def _advice(self) -> str:
         match self.reason.split(" ", 1)[0]:
@@ -622,6 +679,11 @@ class CorruptLogError(OpenError):
                 return "the queue opens without this snapshot if an older one or the log has everything; the next compaction replaces it"
             case "snapshot_differs":
                 return "it was not made from this log; copy the directory, move the snapshot away, and verify again"
+            case "directory":
+                return (
+                    "nothing was changed, and a repair leaves this alone: "
+                    "put the directory itself there, moved or copied back from where it is; links are followed to a queue, not inside it"
+                )
         return "nothing was changed; copy the directory, then let `actionqueue repair DIR` say what can be kept"
 
 
@@ -646,7 +708,17 @@ class NotAQueueError(OpenError):
     """There is no queue at this path."""
 
     path: str
-    message = "there is no queue at {path}"
+    quarantine: str | None = None
+    """Where a repair has moved all that was here, if none of it could be kept."""
+
+    def __str__(self) -> str:
+        if self.quarantine is not None:
+            return (
+                f"there is no queue at {self.path} any more: a repair could keep nothing of it and moved everything to {self.quarantine}; "
+                "`actionqueue log --salvage DIR` prints the events that can be read there; "
+                "opening it for writing begins a new queue at sequence 1"
+            )
+        return f"there is no queue at {self.path}; look at the path, or open it for writing without create=False to make one"
 
 
 class OpenIOError(OpenError):
@@ -657,7 +729,11 @@ class OpenIOError(OpenError):
     errno: int
 
     def __str__(self) -> str:
-        return f"{self.operation} failed on {self.path}: {_why(self.operation, self.errno)}; the queue was not opened"
+        name = errno_codes.errorcode.get(self.errno, "")
+        # Before it is open nothing of it has moved; and what stands at the path, if it is of the wrong kind, has been said.
+        remedy = f"; {_remedy(self.errno)}" if name in _REMEDIES and _REMEDIES[name] is not _MOVED else ""
+        remedy += "; with readonly=True the right to read is enough" if name in _CANNOT_WRITE else ""
+        return f"{self.operation} failed on {self.path}: {_why(self.operation, self.errno)}; the queue was not opened{remedy}"
 
 
 def _why(operation: str, number: int) -> str:
@@ -672,6 +748,33 @@ def _why(operation: str, number: int) -> str:
     return f"{text}: {kind}" if kind is not None and operation == "open" else text
 
 
+_MOVED = "put the queue's directory back where it was opened, or close the queue and open it where it is"
+_RIGHTS = "give this process the right to write there"
+
+_REMEDIES = {
+    "ENOSPC": "free space",
+    "EDQUOT": "free space, or get more of the disk's quota",
+    "EFBIG": "raise the limit on the size of files (ulimit -f)",
+    "EMFILE": "raise this process's limit of open files (ulimit -n), or close some",
+    "ENFILE": "close files: the system has no more to give",
+    "ENOMEM": "free memory",
+    "EACCES": _RIGHTS,
+    "EPERM": _RIGHTS,
+    "EROFS": "make the file system writable",
+    "ENOENT": _MOVED,
+    "ENOTDIR": _MOVED,
+    "ESTALE": _MOVED,
+    "EIO": "look at the disk",
+}
+"""What to do about a failed system call, by the errno's name: not every system has all of them."""
+
+_CANNOT_WRITE = {"EACCES", "EPERM", "EROFS"}
+
+
+def _remedy(number: int) -> str:
+    return _REMEDIES.get(errno_codes.errorcode.get(number, ""), "mend the cause")
+
+
 class WriterError(ActionQueueError):
     """Base of what the native writer raises."""
 
@@ -683,9 +786,11 @@ class _SystemCallError(WriterError):
     path: str
     errno: int
     advice: ClassVar[str]
+    """What to do; ``{remedy}`` stands for what the errno asks for."""
 
     def __str__(self) -> str:
-        return f"{self.operation} failed on {self.path}: {_why(self.operation, self.errno)}; {self.advice}"
+        advice = self.advice.format(remedy=_remedy(self.errno))
+        return f"{self.operation} failed on {self.path}: {_why(self.operation, self.errno)}; {advice}"
 
 
 class LogWriteError(_SystemCallError):
@@ -696,15 +801,15 @@ class LogWriteError(_SystemCallError):
 
 
 class LogSpaceError(_SystemCallError):
-    """There is no room for the next segment. Nothing was written, and the command can be submitted again."""
+    """The next segment could not be made, mostly for want of room. Nothing was written, and the command can be submitted again."""
 
-    advice = "nothing was written; free space and submit again"
+    advice = "nothing was written; {remedy}, then submit again"
 
 
 class SnapshotError(_SystemCallError):
     """A snapshot or a compaction failed. The queue stays open, and its log and older snapshots are as good as before."""
 
-    advice = "the log is whole and the queue stays open; free space or mend the cause, and try again"
+    advice = "the log and older snapshots are as they were; {remedy}, then try again"
 
 
 class StoppedError(ActionQueueError):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,11 @@ from _wal_native.codec import decode_event
 from _wal_native.fault import locked_error
 from _wal_native.progress import Progress
 from _wal_native.reader import LogFollower, LogReader
+from _wal_native.reader import salvage as read_salvage
 from _wal_native.snapshot import image_digest, list_snapshots, read_snapshot
+from actionqueue.damage import examine
 from actionqueue.directory import existing_directory, has_writer, lock_path, read_undisturbed
-from actionqueue.errors import CompactedError, CorruptLogError, NotAQueueError, OpenIOError
+from actionqueue.errors import CompactedError, CorruptLogError, NotAQueueError, OpenError, OpenIOError
 from actionqueue.events import Event, EventKind
 from actionqueue.projection import Projection
 from actionqueue.reading import POLL_SECONDS, ReadOnlyQueue
@@ -28,7 +31,9 @@ __all__ = [
     "ensure_unlocked",
     "follow_records",
     "iterate_records",
+    "moved_logs",
     "read_projection",
+    "salvage",
     "statistics",
     "verify",
 ]
@@ -36,6 +41,8 @@ __all__ = [
 MARKER, PAD = 240, 241
 SEGMENT_DATA = 8192
 BATCH_OPEN, BATCH_END = 1, 2
+
+_MOVED = re.compile(r"repair-[0-9a-f]{16}-")
 
 
 class LogRecord(msgspec.Struct, frozen=True, gc=False):
@@ -131,6 +138,32 @@ def _iterate_durable(directory: str, last: int) -> Iterator[LogRecord]:
         yield LogRecord(*fields)
 
 
+def moved_logs(path: str | os.PathLike[str]) -> list[str]:
+    """Return what the names of the files begin with that each repair has moved to ``quarantine/``, ``repair-<id>-``; the oldest first."""
+    quarantine = Path(existing_directory(path), "quarantine")
+    found: dict[str, int] = {}
+    with suppress(FileNotFoundError):
+        for entry in os.scandir(quarantine):
+            if (match := _MOVED.match(entry.name)) is not None:
+                changed = entry.stat(follow_symlinks=False).st_ctime_ns  # a rename sets it
+                found[match[0]] = min(changed, found.get(match[0], changed))
+    return sorted(found, key=lambda prefix: (found[prefix], prefix))
+
+
+def salvage(path: str | os.PathLike[str], visit: Callable[[LogRecord], object], *, moved: str | None = None) -> None:
+    """Call back with every event whose record verifies, in order of place, whatever is damaged around it.
+
+    Takes no lock, and writes nothing. What is found need not be whole: sequences may be missing, and where the log was cut short and
+    went on elsewhere one may come twice.
+
+    Args:
+        path: The queue's directory.
+        visit: Gets each record.
+        moved: Read not the log but the files that a repair has moved to ``quarantine/``: one of :func:`moved_logs`.
+    """
+    read_salvage(existing_directory(path), moved, lambda fields: visit(LogRecord(*fields)))
+
+
 def read_projection(path: str | os.PathLike[str]) -> Projection:
     """Return the projection: of a queue that nobody has open, what the next writer would recover; else as far as it is durable."""
     return ReadOnlyQueue(path).projection
@@ -159,8 +192,8 @@ def verify(path: str | os.PathLike[str], progress: Progress | None = None) -> di
     """Read and replay everything there is, and return what was found.
 
     Every snapshot is verified and loaded, every record from the oldest one that is needed, and every event is applied; and
-    what the log adds up to must be what each snapshot holds. Raises CorruptLogError where something is damaged, LockedError
-    while a writer has the queue.
+    what the log adds up to must be what each snapshot holds. Raises CorruptLogError where something is damaged, with exactly the
+    sequences that can't be read and those that a repair would give up; LockedError while a writer has the queue.
     """
     progress = progress or Progress()
     directory = ensure_unlocked(path)
@@ -169,7 +202,23 @@ def verify(path: str | os.PathLike[str], progress: Progress | None = None) -> di
         ensure_unlocked(directory)  # also where a writer has come while it was read
         return _verify(directory, progress)
 
-    return read_undisturbed(directory, verify_unless_locked)
+    try:
+        return read_undisturbed(directory, verify_unless_locked)
+    except CorruptLogError as error:
+        raise _exact(error, directory, progress) from None
+
+
+def _exact(error: CorruptLogError, directory: str, progress: Progress) -> CorruptLogError:
+    """Return the damage with the sequences that it costs, which only reading on tells."""
+    try:
+        found = examine(directory, progress)
+    except (OpenError, MemoryError):  # where it can't be told; the damage is as real without
+        return error
+    if not found.is_damaged:
+        return error  # the queue opens without what is damaged: nothing is at stake
+    fields = {name: getattr(error, name) for name in error.fields}
+    fields |= {"first_sequence": found.lost_first, "last_sequence": found.lost_last}
+    return CorruptLogError(**fields | {"unreadable": found.unreadable, "given_up": found.given_up})
 
 
 def _verify(directory: str, progress: Progress) -> dict[str, Any]:

@@ -6,7 +6,7 @@ list, empty where there are none. An argument of the wrong type is a TypeError t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import msgspec
 
@@ -213,6 +213,10 @@ class Projection(StateTable):
 
     poisoned_by: BaseException | None = None
     """The failure after which the queue stopped taking commands: what is here may be ahead of what the disk holds."""
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled or copied: the state is in native memory, and may be an open queue's."""
+        raise TypeError("a projection can't be pickled or copied; open the queue with readonly=True where it is needed")
 
     # --- Runs --------------------------------------------------------------------------------------------------------
 

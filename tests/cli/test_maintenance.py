@@ -7,10 +7,12 @@ import json
 import os
 import pty
 import re
+import shutil
 import signal
 import struct
 import subprocess
 import termios
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ import pytest
 
 import actionqueue as aq
 from actionqueue.jsonform.projection import projection_to_json
-from cli_tools import PROGRAM, SECONDS_MAX, assert_fails, fill, fill_more, kill_a_writer, make_queue, patched, run, tree
+from cli_tools import PROGRAM, SECONDS_MAX, assert_fails, fill, fill_more, kill_a_writer, make_queue, newest_segment, patched, run, tree
 from queue_tools import SMALL
 
 
@@ -225,9 +227,10 @@ def test_repair_first_says_what_it_would_do(tmp_path: Path) -> None:
     before.pop(str(directory))
     ended = run("repair", directory)
     assert (ended.code, ended.error) == (5, "")
-    assert "record_invalid\n" in ended.output
+    assert ": record_invalid, a record that was on stable storage is not as it was written\n" in ended.output
     assert f"keeps     sequences 1 to {kept}\n" in ended.output
-    assert f"loses     sequences {kept + 1} to 60; 29 of them are readable behind the gap\n" in ended.output
+    assert "loses     sequences 31 to 60\n          not readable: 31\n" in ended.output
+    assert "          readable, but not without a gap: 32 to 60; `actionqueue log --salvage" in ended.output
     assert "--accept-data-loss" in ended.output
     told = run("repair", directory, "--json")
     assert told.code == 5
@@ -249,7 +252,7 @@ def test_what_the_damage_says_leads_to_repair_and_that_to_a_queue_that_opens(tmp
     ended = run("repair", directory, "--accept-data-loss")
     assert (ended.code, ended.error) == (0, "")
     assert f"kept      sequences 1 to {kept}\n" in ended.output
-    assert "to quarantine/\n" in ended.output
+    assert f"to {directory}/quarantine/\n" in ended.output
     assert run("verify", directory).code == 0
     with aq.open(directory) as queue:
         assert queue.sequence == kept
@@ -280,6 +283,228 @@ def test_repair_where_nothing_can_be_read(tmp_path: Path) -> None:
     ended = run("repair", directory)
     assert ended.code == 5
     assert "keeps     nothing: no event can be read\n" in ended.output
+    assert "would begin a new one, at sequence 1\n" in ended.output
+
+
+def test_after_a_repair_that_kept_nothing_it_is_said_where_everything_is(tmp_path: Path) -> None:
+    directory = tmp_path / "queue"
+    state = make_large(directory)
+    flip(min((directory / "wal").glob("*.log")), 8192 + 100)
+    looked = aq.repair(directory, accept_data_loss=False)
+    assert (looked.begins_anew, looked.unreadable, looked.given_up) == (True, ((1, 1),), ((2, 60),))
+    assert looked.as_dict()["begins_anew"] is True
+    ended = run("repair", directory, "--accept-data-loss")
+    assert ended.code == 0
+    assert "kept      nothing: the first event can't be read\n" in ended.output
+    assert "not readable: 1\n" in ended.output
+    assert f"readable, but not without a gap: 2 to 60; `actionqueue log --salvage {directory}` prints them\n" in ended.output
+    assert "begins a new one, at sequence 1\n" in ended.output
+    assert f"to {directory}/quarantine/\n" in ended.output
+    for form in (("repair",), ("repair", "--accept-data-loss"), ("verify",), ("snapshot",)):
+        assert_fails(run(form[0], directory, *form[1:]), 6, f"{directory}/quarantine", "a repair could keep nothing", "begins a new queue")
+    with pytest.raises(aq.NotAQueueError) as refusal:
+        aq.open(directory, create=False)
+    assert refusal.value.quarantine == f"{directory}/quarantine"
+    salvaged = run("log", "--salvage", directory)
+    assert [entry["sequence"] for entry in salvaged.objects] == list(range(2, 61))
+    assert {entry["event"]["task_spec"]["id"] for entry in salvaged.objects} < set(state["tasks"])
+    with aq.open(directory) as queue:
+        assert queue.recovery.is_created
+
+
+@pytest.mark.parametrize("keeps_snapshots", [False, True])
+def test_repair_where_only_the_ring_is_left(tmp_path: Path, keeps_snapshots: bool) -> None:
+    directory = tmp_path / "queue"
+    make_large(directory, 40)
+    run("snapshot", directory)
+    add_to(directory, 20)
+    shutil.rmtree(directory / "wal")
+    if not keeps_snapshots:
+        shutil.rmtree(directory / "snapshots")
+    with pytest.raises(aq.CorruptLogError, match="actionqueue repair DIR"):
+        aq.open(directory)
+    assert_fails(run("verify", directory), 5, f"can't be read: {41 if keeps_snapshots else 1} to 60", "actionqueue repair DIR")
+    assert run("repair", directory).code == 5
+    ended = run("repair", directory, "--accept-data-loss")
+    assert ended.code == 0
+    assert ("kept      sequences 1 to 40\n" if keeps_snapshots else "begins a new one") in ended.output
+    with aq.open(directory) as queue:
+        assert queue.sequence == (40 if keeps_snapshots else 0)
+
+
+@pytest.mark.parametrize("folder", ["wal", "snapshots"])
+def test_a_link_in_a_directorys_place_is_named_and_what_to_do(tmp_path: Path, folder: str) -> None:
+    directory = tmp_path / "queue"
+    make_large(directory, 3)
+    run("snapshot", directory)
+    (directory / folder).rename(tmp_path / "elsewhere")
+    (directory / folder).symlink_to(tmp_path / "elsewhere")
+    for form in (("verify",), ("repair",), ("repair", "--accept-data-loss")):
+        ended = run(form[0], directory, *form[1:])
+        assert_fails(ended, 5, f"{directory}/{folder}: directory (symbolic link)", "put the directory itself there")
+    (directory / folder).unlink()
+    (tmp_path / "elsewhere").rename(directory / folder)
+    assert run("verify", directory).code == 0
+
+
+# --- What verify says of damage ----------------------------------------------------------------------------------------
+
+
+Damage = Callable[[list[Path]], None]
+
+
+def cut(path: Path, size: int) -> None:
+    os.truncate(path, size)
+
+
+DAMAGES: dict[str, tuple[Damage, str, list[list[int]], list[list[int]]]] = {
+    # What is done to segments of six events each, the reason, what can't be read, what a repair would give up.
+    "a record": (lambda wal: flip(wal[1], 8192 + 2 * 9088 + 100), "record_invalid", [[9, 9]], [[10, 60]]),
+    "a segment removed": (lambda wal: wal[1].unlink(), "segment_missing", [[7, 12]], [[13, 60]]),
+    "two segments": (lambda wal: (wal[1].unlink(), wal[4].unlink()), "segment_missing", [[7, 12], [25, 30]], [[13, 24], [31, 60]]),
+    "the first removed": (lambda wal: wal[0].unlink(), "history_missing", [[1, 6]], [[7, 60]]),
+    "the newest removed": (lambda wal: wal[-1].unlink(), "record_invalid", [[55, 60]], []),
+    "a segment cut": (lambda wal: cut(wal[1], 8192 + 9100), "file_size", [[8, 12]], [[13, 60]]),
+    "a header": (lambda wal: wal[1].write_bytes(bytes(8192) + wal[1].read_bytes()[8192:]), "header_invalid", [[7, 12]], [[13, 60]]),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_verify_says_exactly_which_sequences_are_lost(tmp_path: Path, name: str) -> None:
+    act, reason, unreadable, given_up = DAMAGES[name]
+    directory = tmp_path / "queue"
+    make_large(directory)
+    wal = sorted((directory / "wal").glob("*.log"))
+    assert [int(path.name[21:41]) for path in wal] == list(range(1, 61, 6)), "six events in each"
+    (directory / "ring").write_bytes((directory / "ring").read_bytes()[:65536] + bytes(65536))
+    act(wal)
+    before = tree(directory)
+    ended = run("verify", directory, "--json")
+    assert tree(directory) == before
+    (found,) = ended.objects
+    assert (ended.code, found["reason"], found["unreadable"], found["given_up"]) == (5, reason, unreadable, given_up)
+    assert (found["first_sequence"], found["last_sequence"]) == (unreadable[0][0], 60)
+    if reason == "segment_missing":
+        assert (found["path"], found["segment"], found["offset"]) == (f"{directory}/wal", 2, None)
+    looked = run("repair", directory, "--json").objects[0]
+    assert (looked["unreadable"], looked["given_up"], looked["kept_sequence"]) == (unreadable, given_up, unreadable[0][0] - 1)
+    # And that is what there is: every event that is not called unreadable can be had.
+    there = [entry["sequence"] for entry in run("log", "--salvage", directory).objects]
+    assert there == [number for number in range(1, 61) if not any(first <= number <= last for first, last in unreadable)]
+
+
+def test_verify_where_a_batch_is_broken(tmp_path: Path) -> None:
+    """Those of its events that can be read are given up with it."""
+    directory = tmp_path / "queue"
+    with aq.open(directory, compaction=None) as queue:
+        fill_more(queue, 2)
+        with queue.batch() as batch:
+            for _ in range(3):
+                batch.submit(aq.TaskCreateCommand(None, aq.TaskSpec(payload=b"x" * 100), 1))
+        fill_more(queue, 1)
+    record = run("log", directory, "--json").objects[3]
+    assert record["sequence"] == 4
+    flip(newest_segment(directory), record["offset"] + 40)
+    (directory / "ring").write_bytes((directory / "ring").read_bytes()[:65536] + bytes((directory / "ring").stat().st_size - 65536))
+    (found,) = run("verify", directory, "--json").objects
+    assert (found["unreadable"], found["given_up"]) == ([[4, 4]], [[3, 3], [5, 6]])
+
+
+def test_no_sequence_is_named_that_is_not_known(tmp_path: Path) -> None:
+    directory = tmp_path / "queue"
+    make_large(directory)
+    max((directory / "wal").glob("*.log")).unlink()
+    (directory / "ring").unlink()
+    with pytest.raises(aq.CorruptLogError) as refusal:
+        aq.open(directory)
+    assert (refusal.value.first_sequence, refusal.value.last_sequence) == (55, None)
+    assert "from 55 on" in str(refusal.value)
+    assert "None" not in run("verify", directory).error
+
+
+def test_what_a_killed_writers_damaged_ring_costs_is_told(tmp_path: Path) -> None:
+    directory = tmp_path / "queue"
+    kill_a_writer(directory, 20)
+    record = run("log", directory, "--json", "--from", "8").objects[0]
+    with (directory / "ring").open("r+b") as ring:
+        ring.seek(65536 + record["offset"] + 2)
+        ring.write(b"\xff" * 7)
+    shown = run("verify", directory).output
+    assert "what the ring holds behind sequence 7, 12 whole events among them, acknowledged as Deferred at most, does not count" in shown
+    with aq.open(directory) as queue:
+        assert (queue.sequence, queue.recovery.dropped_events, queue.recovery.dropped_bytes) == (7, 12, 0)
+        text = str(queue.recovery)
+    assert "dropped what only the ring held (torn), 12 whole events among them, acknowledged as Deferred at most" in text
+    assert "0 bytes" not in text
+
+
+# --- log --salvage -----------------------------------------------------------------------------------------------------
+
+
+def test_salvage_reads_past_damage_and_tells_the_gaps(tmp_path: Path) -> None:
+    directory = tmp_path / "queue"
+    make_large(directory)
+    events = {entry["sequence"]: entry["event"] for entry in run("log", directory, "--json").objects if entry["event"]}
+    damage(directory)
+    before = tree(directory)
+    ended = run("log", "--salvage", directory)
+    assert tree(directory) == before
+    assert ended.code == 0
+    assert {entry["sequence"]: entry["event"] for entry in ended.objects} == {number: events[number] for number in events if number != 31}
+    assert {entry["moved"] for entry in ended.objects} == {None}
+    assert ended.error == "wal: sequence 31 is not there\nwal: 59 events can be read, up to sequence 60\n"
+    part = run("log", "--salvage", directory, "--from", "30", "--to", "33")
+    assert [entry["sequence"] for entry in part.objects] == [30, 32, 33]
+
+
+def test_salvage_reads_what_repairs_have_moved_away(tmp_path: Path) -> None:
+    """Also of more than one, in their order; and a queue that has gone on since is not mixed up with them."""
+    directory = tmp_path / "queue"
+    make_large(directory)
+    for kept in (30, 35):
+        record = next(entry for entry in run("log", directory, "--json").objects if entry["sequence"] == kept + 1 and entry["event"])
+        flip(next((directory / "wal").glob(f"{record['segment']:020}-*.log")), record["offset"] + 100)
+        assert run("repair", directory, "--accept-data-loss").code == 0
+        add_to(directory, 10)
+    ended = run("log", "--salvage", directory)
+    found: dict[str | None, list[int]] = {}
+    for entry in ended.objects:
+        found.setdefault(entry["moved"], []).append(entry["sequence"])
+    now, first, second = found.values()
+    assert next(iter(found)) is None
+    assert now == list(range(36, 46))
+    assert first == [number for number in range(1, 61) if number != 31]
+    assert second == [number for number in range(31, 41) if number != 36]
+    for moved in list(found)[1:]:
+        assert f"quarantine/{moved}*: " in ended.error
+        assert (directory / "quarantine" / f"{moved}ring").exists()
+
+
+def test_salvage_reads_what_only_a_ring_holds(tmp_path: Path) -> None:
+    directory = tmp_path / "queue"
+    kill_a_writer(directory, 12)
+    assert [entry["sequence"] for entry in run("log", "--salvage", directory).objects] == list(range(1, 13))
+    (directory / "wal" / f"{9:020}-{9:020}.log").write_bytes(b"junk")
+    assert run("repair", directory, "--accept-data-loss").code == 0
+    moved = [entry["sequence"] for entry in run("log", "--salvage", directory).objects if entry["moved"]]
+    assert moved == list(range(1, 13))
+
+
+def test_salvage_where_there_is_nothing(tmp_path: Path) -> None:
+    assert_fails(run("log", "--salvage", tmp_path / "missing"), 6, "missing")
+    assert run("log", "--salvage", tmp_path) == (0, "", "wal: 0 events can be read\n")
+    assert_fails(run("log", "--salvage", "--follow", tmp_path), 2, "do not go together")
+
+
+def test_a_reader_of_salvage_that_goes_away(tmp_path: Path) -> None:
+    make_large(tmp_path / "queue")
+    command = [*PROGRAM, "log", "--salvage", str(tmp_path / "queue")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        assert b"Traceback" not in process.stderr.read()
+        assert process.wait(SECONDS_MAX) == 141
 
 
 # --- log --follow ----------------------------------------------------------------------------------------------------

@@ -96,13 +96,14 @@ class Repair:
     bytes: int
 
 
-def repair(io: MemoryIo, *, accepts_data_loss: bool = True, progress: Progress | None = None) -> Repair:
-    """Repair, or only look. Raises CoreError."""
+def repair(io: MemoryIo, *, accepts_data_loss: bool = True, only_looks: bool = False, progress: Progress | None = None) -> Repair:
+    """Repair, or find out what that would do, under the lock or only looking. Raises CoreError."""
     fault, report = ffi.new("aqw_fault *"), ffi.new("aqw_repair_report *")
     holder = ffi.new("char[]", b"pid=1\n")
     options = ffi.new("aqw_repair_options *", {"now": NOW, "accepts_data_loss": accepts_data_loss, "holder": holder})
     options.progress = ffi.NULL if progress is None else progress.progress
-    check(lib.aqw_repair(io.table, DIRECTORY.encode(), options, report, fault), fault)
+    act = lib.aqw_repair_look if only_looks else lib.aqw_repair
+    check(act(io.table, DIRECTORY.encode(), options, report, fault), fault)
     return Repair(
         is_damaged=bool(report.is_damaged),
         damage=fault_text(report.damage),
@@ -112,6 +113,20 @@ def repair(io: MemoryIo, *, accepts_data_loss: bool = True, progress: Progress |
         files=report.quarantined_files,
         bytes=report.quarantined_bytes,
     )
+
+
+def salvage(io: MemoryIo, moved: str | None = None) -> list[tuple[int, bytes]]:
+    """Return sequence and data of every event that verifies, of the log or of what a repair has moved away. Raises CoreError."""
+    fault, found = ffi.new("aqw_fault *"), []
+
+    @ffi.callback("aqw_status(void *, const aqw_record *, aqw_fault *)")
+    def visit(_to: Any, record: Any, _fault: Any) -> int:
+        found.append((record.sequence, data_of(bytes(ffi.buffer(record.payload, record.payload_size)))))
+        return OK
+
+    prefix = ffi.NULL if moved is None else ffi.new("char[]", moved.encode())
+    check(lib.aqw_salvage_read(io.table, DIRECTORY.encode(), prefix, visit, ffi.NULL, ffi.NULL, fault), fault)
+    return found
 
 
 class Follower:

@@ -39,6 +39,7 @@ from snapshot_driver import (
     parse_snapshot,
     reopened,
     repair,
+    salvage,
     segments_of,
     snapshot_path,
     snapshots_of,
@@ -50,7 +51,15 @@ def repaired(disk: Disk, kept: list[bytes], lost: tuple[int, int], readable: int
     before = disk.copy()
     fault = refusal(lambda: reopened(disk.copy()))
     assert fault.status == "corrupt"
+    seen = MemoryIo(disk)
+    only_looked = repair(seen, accepts_data_loss=False, only_looks=True)
+    assert disk.image(DIRECTORY) == before.image(DIRECTORY)
+    there = salvage(seen)
+    assert disk.image(DIRECTORY) == before.image(DIRECTORY)
+    assert not seen.handles
+    assert not seen.mistakes
     looked = repair(MemoryIo(disk), accepts_data_loss=False)
+    assert only_looked == looked
     assert {**disk.image(DIRECTORY), "LOCK": b""} == {**before.image(DIRECTORY), "LOCK": b""}
     io = MemoryIo(disk)
     report = repair(io)
@@ -61,6 +70,9 @@ def repaired(disk: Disk, kept: list[bytes], lost: tuple[int, int], readable: int
     assert report.damage == fault
     assert not reason or fault.reason == reason
     check_nothing_destroyed(before, disk)
+    # What could be read before can be read in quarantine.
+    prefixes = {name[11:35] for name in disk.image(DIRECTORY) if name.startswith("quarantine/repair-")}
+    assert [salvage(MemoryIo(disk), prefix) for prefix in prefixes] == [there][: len(prefixes)]
     moved = [data for name, data in disk.image(DIRECTORY).items() if name.startswith("quarantine/")]
     assert (report.files, report.bytes) == (len(moved), sum(map(len, moved)))
     check_works(disk, kept)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from distutils.ccompiler import new_compiler
@@ -18,10 +19,16 @@ SELFTEST = Path(__file__).with_name("selftest")
 
 
 @pytest.fixture(scope="module")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def golden(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The golden files as C."""
+    made = tmp_path_factory.mktemp("golden") / "golden.c"
+    subprocess.run([sys.executable, SELFTEST / "golden.py", made], check=True)
+    return made
+
+
+@pytest.fixture(scope="module")
+def program(golden: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("selftest")
-    golden = directory / "golden.c"
-    subprocess.run([sys.executable, SELFTEST / "golden.py", golden], check=True)
     sources = [str(golden), *map(str, sorted(SELFTEST.glob("*.c"))), *map(str, sorted(CORE.glob("*.c")))]
     compiler = new_compiler()
     customize_compiler(compiler)
@@ -57,3 +64,23 @@ def test_a_failed_check_is_told(program: Path, tmp_path: Path) -> None:
     done = run(program, "relay", tmp_path / "queue", 1)
     assert done.returncode == 1
     assert "session_events(s) is 0, not 60" in done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Microsoft's compiler has no thread sanitizer")
+def test_every_check_passes_under_the_thread_sanitizer(golden: Path, tmp_path: Path) -> None:
+    """Not compiled with its warnings as errors, which say that it can't follow fences."""
+    program = tmp_path / "selftest"
+    flags = ["-std=c11", "-O1", "-g", "-pthread", "-fsanitize=thread", f"-I{CORE.parent}", f"-I{SELFTEST}"]
+    sources = [golden, *sorted(SELFTEST.glob("*.c")), *sorted(CORE.glob("*.c"))]
+    environment = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}  # of another sanitizer
+    subprocess.run([os.environ.get("CC", "cc"), *flags, "-o", program, *sources], check=True, env=environment)
+    done = subprocess.run(
+        [program, "check", tmp_path / "place"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+        env={**environment, "TSAN_OPTIONS": "halt_on_error=1 second_deadlock_stack=1"},
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("ok  ") == 20

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from _wal_native import status
+from actionqueue.errors import CorruptLogError
 from door import ffi, lib
 
 NO_FAILURE = {lib.AQW_OK, lib.AQW_END, lib.AQW_NEEDS_ROOM}
@@ -21,3 +22,9 @@ def test_each_failure_has_its_exception() -> None:
 
 def test_the_last_refusal_is_the_last() -> None:
     assert max(CODES.values()) == lib.AQW_REFUSED_LAST
+
+
+def test_each_reason_for_damage_is_told_in_plain_words() -> None:
+    for code in ffi.typeof("aqw_reason").elements:
+        if code != lib.AQW_REASON_NONE:
+            assert CorruptLogError("/queue", None, None, ffi.string(lib.aqw_reason_name(code)).decode()).meaning, code

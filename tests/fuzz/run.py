@@ -1,7 +1,7 @@
 """Runs the fuzz targets, and what goes with them::
 
     python tests/fuzz/run.py fuzz [TARGET ...]      each for FUZZ_SECONDS (default 60); prints a table
-    python tests/fuzz/run.py valgrind [TARGET ...]  every corpus under memcheck, and the threads' stress program
+    python tests/fuzz/run.py valgrind [TARGET ...]  every corpus, the core's self-test and the threads' stress programs under memcheck
     python tests/fuzz/run.py merge [TARGET ...]     adds what was found to the corpora, and keeps what is needed of them
 
 New inputs are kept in build/fuzz/corpus/, findings in build/fuzz/findings/. The exit status is 1 where there is a finding.
@@ -189,6 +189,16 @@ def stress_program(name: str, directory: Path) -> Path:
     return program
 
 
+def selftest_program(directory: Path) -> Path:
+    """Build the core's self-test in plain C, with the golden files in it."""
+    selftest, golden, program = FUZZ.parent / "core" / "selftest", directory / "golden.c", directory / "selftest"
+    subprocess.run([sys.executable, selftest / "golden.py", golden], check=True)
+    flags = ["-std=c11", "-O1", "-g", "-pthread", f"-I{CORE.parent}", f"-I{selftest}"]
+    sources = [golden, *sorted(selftest.glob("*.c")), *sorted(CORE.glob("*.c"))]
+    subprocess.run([os.environ.get("CC", "cc"), *flags, "-o", program, *sources], check=True)
+    return program
+
+
 def valgrind_all(targets: list[str]) -> int:
     if shutil.which("valgrind") is None:
         print("valgrind is not installed: run `make system-packages`", file=sys.stderr)
@@ -199,14 +209,17 @@ def valgrind_all(targets: list[str]) -> int:
         commands = {target: [programs[target], CORPUS / target] for target in targets}
         for name in STRESS:
             commands[name] = [stress_program(name, Path(directory)), Path(directory) / f"queue-{name}", Path("60")]
+        commands["selftest"] = [selftest_program(Path(directory)), Path("check"), Path(directory) / "selftest-place"]
         for name, command in commands.items():
             started = time.monotonic()
-            run = subprocess.run([*MEMCHECK, *command], capture_output=True, text=True, check=False)
+            # The self-test abandons logs on purpose, and keeps them in reach.
+            kinds = ["--errors-for-leak-kinds=definite", "--show-leak-kinds=definite"] if name == "selftest" else []
+            run = subprocess.run([*MEMCHECK, *kinds, *command], capture_output=True, text=True, check=False)
             failed = run.returncode != 0
             rows.append(
                 (
                     name,
-                    run.stdout.split(" ")[0].strip(),
+                    str(run.stdout.count("\nok  ")) if name == "selftest" else run.stdout.split(" ")[0].strip(),
                     f"{time.monotonic() - started:.0f}",
                     "yes" if failed else "none",
                 )

@@ -1,6 +1,7 @@
 """Errors: fields, messages, comparison, pickling, and what each says about the log."""
 
 import copy
+import errno
 import inspect
 import pickle
 
@@ -52,6 +53,9 @@ VALUES = {
     "offset": 24,
     "first_sequence": 25,
     "last_sequence": 26,
+    "unreadable": ((25, 25),),
+    "given_up": ((26, 26),),
+    "quarantine": "/queue/quarantine",
     "version": 27,
     "operation": "fdatasync",
     "errno": 5,
@@ -109,7 +113,7 @@ def test_the_message_names_the_fields(cls):
     message = str(make(cls))
     for name in cls.fields:
         value = VALUES[name]
-        assert str(value) in message
+        assert {"unreadable": "read: 25", "given_up": "repair: 26"}.get(name, str(value)) in message
     assert "{" not in message
 
 
@@ -180,7 +184,8 @@ def test_both_causes_are_compared_by_their_fields():
 
 
 def test_optional_fields():
-    assert str(errors.LockedError("/queue")) == "/queue is held by another handle; close it there first"
+    advice = "close it there first, or open it with readonly=True to read"
+    assert str(errors.LockedError("/queue")) == f"/queue is held by another handle; {advice}"
     assert "None" not in str(errors.CorruptLogError("/queue", None, None, "a reason"))
     assert str(errors.MalformedEventError()) == "malformed event: the payload does not decode"
     assert errors.PoisonedError().cause is None
@@ -196,3 +201,66 @@ def test_lone_surrogates_do_not_break_messages():
     error = errors.InvalidFieldError("LeaseAcquireCommand", "owner", "\udc80", "is no text")
     str(error).encode()
     repr(error).encode()
+
+
+def test_the_holder_of_a_lock_is_told_with_a_time_that_people_read():
+    assert "process 7 on here since 2001-09-09 01:46:40 UTC" in str(errors.LockedError("/queue", 7, "here", 10**9))
+    assert f"since {2**63}" in str(errors.LockedError("/queue", 7, "here", 2**63))  # somebody wrote that into the file
+
+
+@pytest.mark.parametrize("cls", [errors.LogSpaceError, errors.SnapshotError], ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("ENOSPC", "free space"),
+        ("EDQUOT", "quota"),
+        ("EFBIG", "size of files"),
+        ("EMFILE", "ulimit -n"),
+        ("EACCES", "right to write"),
+        ("EPERM", "right to write"),
+        ("EROFS", "file system writable"),
+        ("ENOENT", "directory back where it was opened"),
+        ("ESTALE", "directory back where it was opened"),
+        ("EIO", "look at the disk"),
+        ("EDOM", "mend the cause"),
+    ],
+)
+def test_what_to_do_follows_from_what_the_system_said(cls, name, remedy):
+    text = str(cls("create", "/queue/wal/x", getattr(errno, name)))
+    assert remedy in text
+    assert ("free space" in text) == (name in {"ENOSPC", "EDQUOT"})
+    assert "stays open" not in text  # nothing is open where a command of the command line failed
+
+
+@pytest.mark.parametrize("name", ["EACCES", "EPERM", "EROFS"])
+def test_who_cannot_write_may_still_read(name):
+    assert "readonly=True" in str(errors.OpenIOError("open", "/queue/LOCK", getattr(errno, name)))
+    assert "readonly" not in str(errors.OpenIOError("open", "/queue/LOCK", errno.EIO))
+
+
+def test_where_there_is_no_queue_it_is_said_how_to_get_one():
+    assert "create=False" in str(errors.NotAQueueError("/queue"))
+    moved = str(errors.NotAQueueError("/queue", "/queue/quarantine"))
+    assert "/queue/quarantine" in moved
+    assert "log --salvage" in moved
+    assert "begins a new queue at sequence 1" in moved
+
+
+def test_the_sequences_of_damage():
+    def told(**fields):
+        return str(errors.CorruptLogError("/queue", 1, 8192, "record_invalid", **fields))
+
+    assert "sequences" not in told()
+    assert "as far as was read: 22 to 36 (`actionqueue verify DIR` says exactly)" in told(first_sequence=22, last_sequence=36)
+    assert "as far as was read: from 22 on" in told(first_sequence=22)
+    text = told(first_sequence=22, last_sequence=60, unreadable=((22, 22), (25, 36)), given_up=((23, 24), (37, 60)))
+    assert "; sequences that can't be read: 22, 25 to 36; readable, but given up by a repair: 23 to 24, 37 to 60; " in text
+    assert "every event that is known of can be read" in told(unreadable=(), given_up=())
+
+
+def test_damage_is_told_in_plain_words():
+    for reason in ("record_invalid", "refused_event (refused_transition)"):
+        error = errors.CorruptLogError("/queue", 1, 8192, reason)
+        assert error.meaning
+        assert f"{reason}, {error.meaning}" in str(error)
+    assert errors.CorruptLogError("/queue", None, None, "of a later version").meaning == ""

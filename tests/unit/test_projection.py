@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from collections.abc import Callable
 from random import Random
 from typing import Any
@@ -419,3 +421,9 @@ def test_the_json_form_is_that_of_the_model(random: Random, length: int) -> None
             continue
         projection.apply_event(event_of(command, sequence))
     assert projection_to_json(projection) == model.to_json()
+
+
+@pytest.mark.parametrize("act", [pickle.dumps, copy.copy, copy.deepcopy], ids=["pickle", "copy", "deepcopy"])
+def test_a_projection_is_not_pickled_and_that_is_said(act):
+    with pytest.raises(TypeError, match="can't be pickled or copied; open the queue with readonly=True"):
+        act(Projection())

@@ -93,6 +93,8 @@ static aqw_status save_what_verifies(repair *r) {
     aqw_status status = load_snapshot(r);
     if (status != AQW_OK) return status;
     memset(&r->salvage, 0, sizeof r->salvage);
+    r->salvage.visit = r->options->visit;
+    r->salvage.visit_to = r->options->visit_to;
     memcpy(r->salvage.log_uuid, r->snapshot.info.log_uuid, sizeof r->salvage.log_uuid);
     r->salvage.has_log_uuid = r->snapshot.is_found;
     status = aqw_salvage_events(r->io, r->directory, r->table, &r->salvage, r->options->progress, r->fault);
@@ -257,42 +259,70 @@ static aqw_status mend(repair *r) {
 
 /* --- The whole ------------------------------------------------------------------------------------------------------------------- */
 
-static aqw_status run(repair *r) {
+static aqw_status look(repair *r) {
     aqw_status status = try_open(r);
     if (status != AQW_CORRUPT) return status;
     r->report->is_damaged = 1;
     r->report->damage = *r->fault;
-    status = save_what_verifies(r);
-    if (status != AQW_OK || !r->options->accepts_data_loss) return status;
-    return mend(r);
+    return save_what_verifies(r);
+}
+
+static aqw_status run(repair *r) {
+    aqw_status status = look(r);
+    return status == AQW_OK && r->report->is_damaged && r->options->accepts_data_loss ? mend(r) : status;
+}
+
+/* With a table to replay into. */
+static aqw_status run_with_table(repair *r, aqw_status (*work)(repair *)) {
+    uint8_t seed[16] = {0};
+    int error = r->io->random(r->io->context, seed, sizeof seed);
+    if (error != 0) return aqw_fault_io(r->fault, "random", r->directory, error);
+    r->table = aqw_table_new(NULL, seed);
+    if (r->table == NULL) return aqw_fault_set(r->fault, AQW_NO_MEMORY, r->directory);
+    aqw_status status = work(r);
+    aqw_table_free(r->table);
+    return status;
+}
+
+static aqw_status new_repair(const aqw_io *io, const char *directory, const aqw_repair_options *options, aqw_repair_report *report,
+                             aqw_fault *fault, repair **made) {
+    memset(report, 0, sizeof *report);
+    *made = calloc(1, sizeof **made);
+    if (*made == NULL) return aqw_fault_set(fault, AQW_NO_MEMORY, directory);
+    **made = (repair){.io = io, .directory = directory, .options = options, .report = report, .fault = fault};
+    return AQW_OK;
+}
+
+aqw_status aqw_repair_look(const aqw_io *io, const char *directory, const aqw_repair_options *options, aqw_repair_report *report,
+                           aqw_fault *fault) {
+    repair *r = NULL;
+    aqw_status status = new_repair(io, directory, options, report, fault, &r);
+    if (status == AQW_OK) status = run_with_table(r, look);
+    free(r);
+    return status;
+}
+
+/* The lock makes a file: so it is only taken where something of a queue is there. */
+static aqw_status check_there(repair *r) {
+    static const char *const names[] = {"wal", "snapshots", "ring"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char path[PATH_CAPACITY];
+        aqw_status status = join(r, path, names[i]);
+        if (status != AQW_OK) return status;
+        if (r->io->check_directory(r->io->context, path) != ENOENT) return AQW_OK;
+    }
+    return aqw_fault_set(r->fault, AQW_NOT_A_QUEUE, r->directory);
 }
 
 aqw_status aqw_repair(const aqw_io *io, const char *directory, const aqw_repair_options *options, aqw_repair_report *report,
                       aqw_fault *fault) {
-    uint8_t seed[16] = {0};
-    char wal[PATH_CAPACITY], snapshots[PATH_CAPACITY];
+    repair *r = NULL;
     int64_t lock = -1;
-    memset(report, 0, sizeof *report);
-    if (aqw_path_join(wal, sizeof wal, directory, "wal") != AQW_OK ||
-        aqw_path_join(snapshots, sizeof snapshots, directory, "snapshots") != AQW_OK)
-        return aqw_fault_set(fault, AQW_INVALID_ARGUMENT, directory);
-    if (io->check_directory(io->context, wal) == ENOENT && io->check_directory(io->context, snapshots) == ENOENT)
-        return aqw_fault_set(fault, AQW_NOT_A_QUEUE, directory);
-    repair *r = calloc(1, sizeof *r);
-    if (r == NULL) return aqw_fault_set(fault, AQW_NO_MEMORY, directory);
-    r->io = io;
-    r->directory = directory;
-    r->options = options;
-    r->report = report;
-    r->fault = fault;
-    aqw_status status = aqw_directory_lock(io, directory, options->holder, &lock, fault);
+    aqw_status status = new_repair(io, directory, options, report, fault, &r);
+    if (status == AQW_OK) status = check_there(r);
+    if (status == AQW_OK) status = aqw_directory_lock(io, directory, options->holder, &lock, fault);
     if (status == AQW_OK) {
-        int error = io->random(io->context, seed, sizeof seed);
-        if (error != 0) status = aqw_fault_io(fault, "random", directory, error);
-        r->table = error == 0 ? aqw_table_new(NULL, seed) : NULL;
-        if (error == 0 && r->table == NULL) status = aqw_fault_set(fault, AQW_NO_MEMORY, directory);
-        if (status == AQW_OK) status = run(r);
-        aqw_table_free(r->table);
+        status = run_with_table(r, run);
         aqw_directory_unlock(io, lock);
     }
     free(r);

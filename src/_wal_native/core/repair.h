@@ -8,6 +8,7 @@
 #include "fault.h"
 #include "io.h"
 #include "progress.h"
+#include "salvage.h"
 #include "status.h"
 
 typedef struct aqw_repair_options {
@@ -15,6 +16,8 @@ typedef struct aqw_repair_options {
     uint64_t now;               /* Unix seconds for headers */
     const char *holder;         /* text for the lock file */
     aqw_progress *progress;     /* may be NULL */
+    aqw_salvage_visit visit;    /* where there is damage: gets every event behind the snapshot's that verifies; may be NULL */
+    void *visit_to;
 } aqw_repair_options;
 
 typedef struct aqw_repair_report {
@@ -27,6 +30,10 @@ typedef struct aqw_repair_report {
     uint64_t quarantined_files;
     uint64_t quarantined_bytes;
 } aqw_repair_report;
+
+/* What a repair would do, for who only looks: takes no lock, writes nothing, and so wants nobody to write meanwhile. */
+aqw_status aqw_repair_look(const aqw_io *io, const char *directory, const aqw_repair_options *options, aqw_repair_report *report,
+                           aqw_fault *fault);
 
 /* Takes the lock. AQW_LOCKED, AQW_NOT_A_QUEUE, AQW_UNSUPPORTED_FORMAT, AQW_IO_ERROR, AQW_NO_SPACE, AQW_NO_MEMORY, AQW_STOPPED. AQW_CORRUPT
  * where a file stands in the place of one of the queue's directories. Where no event could be saved everything is moved away, and the next

@@ -10,6 +10,7 @@
 #include "bytes.h"
 #include "format.h"
 #include "replay.h"
+#include "salvage_moved.h"
 #include "stream_internal.h"
 
 /* Scanning costs one pass over the bytes; a file made to look like overlapping records everywhere is given up past this many times its
@@ -20,7 +21,7 @@ enum { SCAN_COST_FACTOR = 4, PIECE_SIZE = 4096 };
 static const uint64_t SEGMENT_NUMBER_MAX = UINT64_MAX / 2;
 
 typedef struct salvager {
-    aqw_table *table;
+    aqw_table *table;           /* NULL: nothing is applied */
     aqw_salvage *found;
     aqw_progress *progress;
     aqw_stream *stream;         /* its listing of the segments, and its bytes of the one at hand */
@@ -58,16 +59,18 @@ static aqw_status begin_batch(salvager *s) {
 static aqw_status take_event(salvager *s, const aqw_record *record) {
     aqw_fault refused;
     if (record->sequence > s->found->last_seen) s->found->last_seen = record->sequence;
+    aqw_status status = s->found->visit == NULL ? AQW_OK : s->found->visit(s->found->visit_to, record, s->fault);
+    if (status != AQW_OK || s->table == NULL) return status;
     if (record->flags == 0) break_batch(s);
     uint64_t latest = aqw_table_latest_sequence(s->table);
     if (record->sequence <= latest) return AQW_OK;
     int is_stray = record->flags == AQW_FLAG_BATCH_END && !s->in_batch;
     if (s->has_stopped || record->sequence != latest + 1 || is_stray) return stop_at(s);
     if (record->flags == AQW_FLAG_BATCH_OPEN && !s->in_batch) {
-        aqw_status status = begin_batch(s);
+        status = begin_batch(s);
         if (status != AQW_OK) return status;
     }
-    aqw_status status = aqw_replay_record(s->table, record, &refused);
+    status = aqw_replay_record(s->table, record, &refused);
     if (status == AQW_NO_MEMORY) return aqw_fault_set(s->fault, status, s->stream->directory);
     if (status != AQW_OK) return stop_at(s);
     if (s->in_batch) s->batch_events++;
@@ -247,15 +250,15 @@ static int links_to(const aqw_segment_header *next, const aqw_segment_header *be
 }
 
 /* The segments from the one on that holds the event behind the snapshot; what lies in front of it is in the snapshot, or is no longer
- * part of the log. */
+ * part of the log. Where nothing is applied: all. */
 static aqw_status take_segments(salvager *s) {
     aqw_stream *all = s->stream;
-    uint64_t count = all->segment_count, first = 0, last = 0, base = aqw_table_latest_sequence(s->table);
+    uint64_t count = all->segment_count, first = 0, last = 0, base = s->table == NULL ? 0 : aqw_table_latest_sequence(s->table);
     int ring_is_present = all->ring.is_present && memcmp(all->ring.log_uuid, s->found->log_uuid, 16) == 0;
     if (ring_is_present && all->ring.durable_sequence > s->found->durable) s->found->durable = all->ring.durable_sequence;
     for (uint64_t i = 0; i < count; i++) {
         if (s->usable[i]) last = i;
-        if (s->usable[i] && all->segments[i].place.first_sequence <= base + 1) first = i;
+        if (s->usable[i] && s->table != NULL && all->segments[i].place.first_sequence <= base + 1) first = i;
     }
     for (uint64_t i = first; i < count; i++) {
         if (!s->usable[i]) continue;
@@ -292,4 +295,14 @@ aqw_status aqw_salvage_events(const aqw_io *io, const char *directory, aqw_table
     free(s.usable);
     aqw_stream_free(s.stream);
     return status;
+}
+
+aqw_status aqw_salvage_read(const aqw_io *io, const char *directory, const char *moved, aqw_salvage_visit visit, void *to,
+                            aqw_progress *progress, aqw_fault *fault) {
+    aqw_salvage found = {.visit = visit, .visit_to = to};
+    aqw_moved_files files;
+    aqw_io view;
+    if (moved == NULL) return aqw_salvage_events(io, directory, NULL, &found, progress, fault);
+    aqw_moved_view(&view, &files, io, directory, moved);
+    return aqw_salvage_events(&view, directory, NULL, &found, progress, fault);
 }

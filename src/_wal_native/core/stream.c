@@ -131,12 +131,19 @@ static void ignore_covered(aqw_stream *stream) {
 }
 
 static aqw_status check_numbers(const aqw_stream *stream, aqw_fault *fault) {
+    char wal[AQW_PATH_SIZE_MAX + 8];
     for (uint64_t i = 1; i < stream->segment_count; i++) {
         const aqw_place *before = &stream->segments[i - 1].place, *place = &stream->segments[i].place;
         if (place->segment_number == before->segment_number)
             return aqw_stream_corrupt(stream, i, AQW_REASON_SEGMENT_DUPLICATE, 0, 0, 0, fault);
-        if (place->segment_number != before->segment_number + 1)
-            return aqw_stream_corrupt(stream, i, AQW_REASON_SEGMENT_MISSING, 0, before->first_sequence, place->first_sequence - 1, fault);
+        if (place->segment_number != before->segment_number + 1) {
+            (void)aqw_path_join(wal, sizeof wal, stream->directory, "wal");
+            aqw_fault_corrupt(fault, AQW_REASON_SEGMENT_MISSING, wal, before->segment_number + 1, 0);
+            /* Where it began only the records of its predecessor tell, which nobody has read yet. */
+            fault->first_sequence = before->first_sequence;
+            fault->last_sequence = place->first_sequence - 1;
+            return AQW_CORRUPT;
+        }
     }
     return AQW_OK;
 }

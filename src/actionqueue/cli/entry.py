@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from actionqueue.cli.exit_codes import ExitCode, exit_code_of
 from actionqueue.cli.output import printable
+from actionqueue.clock import moment
 from actionqueue.errors import ActionQueueError, LockedError
 
 if TYPE_CHECKING:
@@ -78,15 +78,8 @@ def _describe(error: ActionQueueError | OSError) -> str:
 def _describe_lock(error: LockedError) -> str:
     holder = "another process" if error.pid is None else f"process {error.pid}"
     host = "" if error.host is None else f" on {error.host}"
-    since = "" if error.started is None else f" since {_moment(error.started)}"
+    since = "" if error.started is None else f" since {moment(error.started)}"
     return f"{Path(error.path).parent} is in use: {holder}{host} has it open{since}; try again when it is closed"
-
-
-def _moment(seconds: int) -> str:
-    try:
-        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    except (OverflowError, ValueError, OSError):  # a number that is no time, from a lock file that was tampered with
-        return str(seconds)
 
 
 def _fail(message: str, code: ExitCode) -> ExitCode:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -12,7 +11,9 @@ from actionqueue.cli.exit_codes import ExitCode
 from actionqueue.cli.options import directory_argument, json_option
 from actionqueue.cli.output import count, print_json, size
 from actionqueue.cli.progress import run_with_bar
+from actionqueue.damage import RepairReport
 from actionqueue.damage import repair as repair_queue
+from actionqueue.errors import rows_text
 
 __all__ = ["repair"]
 
@@ -26,38 +27,46 @@ def repair(directory: Path, *, as_json: bool, accept_data_loss: bool) -> int:
 
     Everything that verifies up to the first gap is kept, in a snapshot that the log goes on from; the old files are moved
     to quarantine/, where nothing is deleted. Without --accept-data-loss it only tells what would be kept and lost, changes
-    nothing, and ends with the exit code of a damaged log. A queue that opens as it is is left alone. Refused while the
-    queue is open elsewhere.
+    nothing, and ends with the exit code of a damaged log. Where not even the first event can be read nothing is kept. What
+    is given up can still be printed: log --salvage. A queue that opens as it is is left alone. Refused while the queue is
+    open elsewhere.
     """
     report = run_with_bar(
         "repairing" if accept_data_loss else "examining",
         lambda progress: repair_queue(directory, accept_data_loss=accept_data_loss, progress=progress),
     )
-    found = report.as_dict()
     if as_json:
-        print_json(found)
+        print_json(report.as_dict())
     else:
-        sys.stdout.write(_text(found, accept_data_loss=accept_data_loss))
+        sys.stdout.write(_text(report, directory, accept_data_loss=accept_data_loss))
     return ExitCode.CORRUPT if report.is_damaged and not accept_data_loss else ExitCode.OK
 
 
-def _text(found: dict[str, Any], *, accept_data_loss: bool) -> str:
-    if not found["is_damaged"]:
+def _text(report: RepairReport, directory: Path, *, accept_data_loss: bool) -> str:
+    if report.damage is None:
         return "the queue opens as it is; nothing was done\n"
-    damage = found["damage"]
-    where = "" if damage["segment"] is None else f" segment {damage['segment']}, offset {damage['offset']}:"
-    lines = [f"damage    {damage['path']}:{where} {damage['reason']}"]
-    kept = "keeps" if not accept_data_loss else "kept"
-    last = found["kept_sequence"]
-    lines.append(f"{kept:<9} " + (f"sequences 1 to {last}" if last else "nothing: no event can be read"))
-    lost = "loses" if not accept_data_loss else "lost"
-    if found["lost_first"] is None:
+    damage = report.damage
+    where = "" if damage.segment is None else f" segment {damage.segment}"
+    where += "" if damage.offset is None else f", offset {damage.offset}"
+    lines = [f"damage    {damage.path}:{where}{':' if where else ''} {damage.reason}, {damage.meaning}"]
+    kept, lost = ("kept", "lost") if accept_data_loss else ("keeps", "loses")
+    last = report.kept_sequence
+    nothing = "nothing: the first event can't be read" if report.given_up else "nothing: no event can be read"
+    lines.append(f"{kept:<9} " + (f"sequences 1 to {last}" if last else nothing))
+    if report.lost_first is None:
         lines.append(f"{lost:<9} no event that is known of")
     else:
-        readable = f"; {count(found['readable_events'])} of them are readable behind the gap" if found["readable_events"] else ""
-        lines.append(f"{lost:<9} sequences {found['lost_first']} to {found['lost_last']}{readable}")
+        lines.append(f"{lost:<9} sequences {rows_text(((report.lost_first, report.lost_last or report.lost_first),))}")
+        if report.unreadable:
+            lines.append(f"          not readable: {rows_text(report.unreadable)}")
+        if report.given_up:
+            salvage = f"actionqueue log --salvage {directory}"
+            lines.append(f"          readable, but not without a gap: {rows_text(report.given_up)}; `{salvage}` prints them")
+    if report.begins_anew:
+        verb = "begins" if accept_data_loss else "would begin"
+        lines.append(f"then      there is no queue any more: the next writer that opens it {verb} a new one, at sequence 1")
     if accept_data_loss:
-        lines.append(f"moved     {count(found['quarantined_files'])} files, {size(found['quarantined_bytes'])}, to quarantine/")
+        lines.append(f"moved     {count(report.quarantined_files)} files, {size(report.quarantined_bytes)}, to {directory}/quarantine/")
     else:
         lines.append("nothing was changed; copy the directory, then run it again with --accept-data-loss")
     return "\n".join(lines) + "\n"

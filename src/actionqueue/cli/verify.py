@@ -25,7 +25,8 @@ def verify(directory: Path, *, as_json: bool) -> None:
 
     Reads every record, checks every checksum, and replays every event; what the log adds up to must be what each snapshot
     holds. A torn tail is what an interrupted write leaves behind: it is reported, but it is no damage. Damage is told on
-    standard error, with segment, offset, reason and the sequences at stake. Refused while the queue is open elsewhere.
+    standard error, with segment, offset, reason, the sequences that can't be read, and those that can but that a repair
+    would give up. Refused while the queue is open elsewhere.
     """
     try:
         found = run_with_bar("verifying", lambda progress: inspection.verify(directory, progress))
@@ -61,5 +62,11 @@ def _report(found: dict[str, Any]) -> str:
 
 def _torn_tail(found: dict[str, Any]) -> str:
     what = "an unfinished batch" if found["drop_reason"] == "batch" else "a torn append"
-    where = f"{count(found['dropped_bytes'])} bytes at offset {found['dropped_from']} of the newest segment"
-    return f"tail      {what}: {where} do not count; the next writer keeps a copy in quarantine/"
+    if found["dropped_bytes"]:
+        where = f"{count(found['dropped_bytes'])} bytes at offset {found['dropped_from']} of the newest segment"
+    else:
+        where = f"what the ring holds behind sequence {found['last_sequence']}"
+    events = found["dropped_events"]
+    among = f", {count(events)} whole events among them, acknowledged as Deferred at most" if events else ""
+    verb = "do" if found["dropped_bytes"] else "does"
+    return f"tail      {what}: {where}{among}, {verb} not count; the next writer keeps a copy in quarantine/"

@@ -69,10 +69,17 @@ void session_close(session *s) {
     aqw_table_free(s->table);
 }
 
+/* The logs that were abandoned. Their memory is left, since the thread that prepares segments may still use it; here memcheck sees that it
+ * is not lost. */
+static aqw_log *volatile abandoned[16];   /* volatile: nobody reads it */
+static unsigned abandoned_count;
+
 void session_abandon(session *s) {
     const aqw_io *io = aqw_io_system();
     const int64_t handles[] = {s->log->ring.handle, s->log->segment_handle, s->log->lock_handle};
-    aqw_log_abandon(s->log);   /* its memory is left: the thread that prepares segments may still use it */
+    EXPECT(abandoned_count < sizeof abandoned / sizeof *abandoned);
+    abandoned[abandoned_count++] = s->log;
+    aqw_log_abandon(s->log);
     /* What the end of a process closes. */
     for (size_t i = 0; i < sizeof handles / sizeof *handles; i++) EXPECT_EQUAL(io->close(io->context, handles[i]), 0);
     if (s->mapping != NULL) EXPECT_EQUAL(io->unmap(io->context, s->mapping, s->mapping_size), 0);
