@@ -668,6 +668,7 @@ cdef extern from "core/log_policy.h" nogil:
 cdef extern from "core/log.h" nogil:
     enum:
         AQW_SYNC_HISTOGRAM_SIZE
+        AQW_GROUP_HISTOGRAM_SIZE
 
     ctypedef struct aqw_log:
         pass
@@ -697,6 +698,7 @@ cdef extern from "core/log.h" nogil:
         uint64_t sync_groups
         uint64_t sync_events_total
         uint64_t sync_events_max
+        uint64_t sync_events_histogram[AQW_GROUP_HISTOGRAM_SIZE]
         uint64_t stalls
         uint64_t stall_ns_total
         uint64_t stall_ns_max

@@ -290,6 +290,7 @@ cdef class Log:
         fields = dict(stats)
         fields["is_ring_mapped"] = bool(stats.is_ring_mapped)
         fields["sync_ns_histogram"] = tuple(stats.sync_ns_histogram)
+        fields["sync_events_histogram"] = tuple(stats.sync_events_histogram)
         return fields
 
     # --- The end -----------------------------------------------------------------------------------------------------

@@ -637,6 +637,8 @@ class ActionQueue(Lane):
         ``sync_ns_histogram`` is a tuple of 40 counts by powers of two: ``[i]`` counts the syncs that took at least ``2**(i-1)`` and less
         than ``2**i`` ns, the last one all longer ones too. ``sync_groups`` counts the syncs that made events durable,
         ``sync_events_total`` those events and ``sync_events_max`` the most in one sync; so the mean group is the quotient.
+        ``sync_events_histogram`` is a tuple of 32 counts of these groups by their sizes: ``[i]`` counts those of ``2**(i-1)`` to
+        ``2**i - 1`` events.
 
         **Snapshots.** ``snapshot_sequence`` and ``snapshot_bytes`` are the newest snapshot's, 0 without one; ``snapshot_ns`` is how long
         the last snapshot or compaction took, 0 before the first; ``snapshot_error`` says why the last one failed, None

@@ -445,6 +445,7 @@ def test_stats_are_counters_and_positions(tmp_path: Path) -> None:
         assert stats.pop("snapshot_error") is None
         assert stats["sync_events_total"] == stats["last_sequence"] == 11
         assert sum(stats.pop("sync_ns_histogram")) == stats["syncs"] >= stats["sync_groups"] > 0
+        assert sum(stats.pop("sync_events_histogram")) == stats["sync_groups"]
         assert all(type(value) in {int, bool} for value in stats.values())
 
 
