@@ -314,6 +314,9 @@ cdef class Log:
             aqw_log_abandon(self.log)
             self.batch_is_open = False
             self.table.rollback()
+            # The lane may be held by a thread that is not here.
+            self.table.lane = threading.RLock()
+            self.table.is_copied = False
 
 
 cdef dict report_fields(const aqw_recovery_report *report):

@@ -356,7 +356,9 @@ class Projection(StateTable):
     def columns(self) -> ProjectionColumns:
         """Return tasks, runs and attempts at this moment as read-only structured arrays.
 
-        One copy in memory, no Python object a row; other threads wait while it is made. Raises ImportError without NumPy, MemoryError.
+        What has a fixed size is copied once, into one block of memory for each of the three, because the table goes on changing; the arrays
+        are that memory, and there is no Python object a row. Of an open queue the copy is made without the interpreter's lock, but in the
+        lane: others run, query and follow meanwhile, and only who submits waits. Raises ImportError without NumPy, MemoryError.
         """
         return read_columns(self)
 
