@@ -443,6 +443,9 @@ class ActionQueue(Lane):
                 outcome = append_rows(self._log, rows, stops=stops)
             except WriterError as error:
                 raise self._append_error(error) from error
+            except PoisonedError as error:
+                self._poison(error.cause or error)
+                raise
             finally:
                 self._in_lane = False
         if outcome.count and policy is IMMEDIATE:
@@ -479,6 +482,8 @@ class ActionQueue(Lane):
                 self._log.ensure_open()
             except PoisonedError as error:
                 self._poison(error.cause or error)
+            except (ClosedError, ForkedError):
+                pass  # since the line before; why is told by who has made it so
 
     def _ensure_usable(self) -> None:
         self._notice_failure()
@@ -643,10 +648,19 @@ class ActionQueue(Lane):
         **Snapshots.** ``snapshot_sequence`` and ``snapshot_bytes`` are the newest snapshot's, 0 without one; ``snapshot_ns`` is how long
         the last snapshot or compaction took, 0 before the first; ``snapshot_error`` says why the last one failed, None
         where it did not.
+
+        **Failures.** ``poisoned_by`` says which write or sync failed, also one that the sync policy made, after which the handle takes no
+        more commands; None while it does.
         """
+        self._notice_failure()
         if isinstance(self._unusable, (ClosedError, ForkedError)):
             self._ensure_usable()
-        return {**self._log.stats(), **self._compactor.stats()}
+        poisoned_by = self._projection.poisoned_by
+        return {
+            **self._log.stats(),
+            **self._compactor.stats(),
+            "poisoned_by": None if poisoned_by is None else str(poisoned_by),
+        }
 
     # --- The end -----------------------------------------------------------------------------------------------------
 
@@ -693,6 +707,7 @@ class ActionQueue(Lane):
         raise TypeError("an open queue cannot be pickled or copied; open it by its path")
 
     def __repr__(self) -> str:
+        self._notice_failure()
         state = "open" if self._unusable is None else type(self._unusable).__name__.removesuffix("Error").lower()
         return f"<ActionQueue {self._path!r} {state} at sequence {self.sequence}>"
 

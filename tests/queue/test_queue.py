@@ -442,7 +442,7 @@ def test_stats_are_counters_and_positions(tmp_path: Path) -> None:
         assert stats["rotations"] == stats["segment_number"] - 1 >= 3
         assert stats["ring_used"] == 0
         assert stats["sync_ns_total"] >= stats["sync_ns_max"] > 0
-        assert stats.pop("snapshot_error") is None
+        assert stats.pop("snapshot_error") is stats.pop("poisoned_by") is None
         assert stats["sync_events_total"] == stats["last_sequence"] == 11
         assert sum(stats.pop("sync_ns_histogram")) == stats["syncs"] >= stats["sync_groups"] > 0
         assert sum(stats.pop("sync_events_histogram")) == stats["sync_groups"]
