@@ -763,6 +763,8 @@ cdef extern from "core/progress.h" nogil:
     void aqw_progress_add(aqw_progress *progress, uint64_t bytes)
     void aqw_progress_expect(aqw_progress *progress, uint64_t bytes)
     int aqw_progress_is_canceled(const aqw_progress *progress)
+    ctypedef int (*aqw_progress_question)(void *context) noexcept
+    void aqw_progress_ask(aqw_progress *progress, aqw_progress_question must_stop, void *context)
     uint64_t aqw_progress_done(const aqw_progress *progress)
     uint64_t aqw_progress_total(const aqw_progress *progress)
     void aqw_progress_cancel(aqw_progress *progress)

@@ -63,13 +63,14 @@ class WriterOptions(TypedDict, total=False):
     sector_size: int
     compaction: CompactionPolicy | None
     sync: SyncPolicy
+    progress: Progress | None
 
 
 def open_async(path: str | os.PathLike[str], **options: Unpack[WriterOptions]) -> Opening:
     """Open or create the queue in a directory, in a thread: recovery may take seconds.
 
     Use the result as ``async with open_async(path) as q``, or ``q = await open_async(path)`` and close it yourself. A task that is
-    cancelled while it waits for this leaves nothing open.
+    cancelled while it waits for this leaves nothing open, and ends the recovery.
 
     Args:
         path: The queue's directory.
@@ -89,10 +90,19 @@ class Opening:
         self._opened: list[AsyncQueue] = []
 
     def __await__(self) -> Generator[Any, None, AsyncQueue]:
-        return asyncio.to_thread(self._open).__await__()
+        return self._open_in_a_thread().__await__()
 
-    def _open(self) -> AsyncQueue:
-        queue = store.open(self._path, **self._options)
+    async def _open_in_a_thread(self) -> AsyncQueue:
+        progress = self._options.get("progress") or Progress()
+        try:
+            return await asyncio.to_thread(self._open, progress)
+        except asyncio.CancelledError:
+            progress.cancel()
+            raise
+
+    def _open(self, progress: Progress) -> AsyncQueue:
+        options: WriterOptions = {**self._options, "progress": progress}
+        queue = store.open(self._path, **options)
         try:
             return AsyncQueue(queue)
         except BaseException:

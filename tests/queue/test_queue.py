@@ -74,6 +74,7 @@ def test_a_task_and_its_run_from_creation_to_success(tmp_path: Path) -> None:
 def test_the_signatures_are_those_of_the_design() -> None:
     assert list(inspect.signature(aq.open).parameters) == [
         "path", "durability", "readonly", "create", "segment_size", "ring_size", "sector_size", "compaction", "sync",
+        "progress",
     ]  # fmt: skip
     kinds = [parameter.kind for parameter in inspect.signature(aq.open).parameters.values()]
     assert kinds == [inspect.Parameter.POSITIONAL_OR_KEYWORD] + [inspect.Parameter.KEYWORD_ONLY] * 8
