@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import actionqueue as aq
-from actionqueue.errors import ValidationError
+from actionqueue.errors import InvalidFieldError, InvalidFieldTypeError, ValidationError
 from actionqueue.mapping import event_of
 from column_tools import OPTIONS, RESULTS, STATES, RowSource, add_run, add_runs, small_queue, submit_columns
 from command_source import CommandSource
@@ -156,7 +156,7 @@ def test_what_is_there_and_what_it_is_called() -> None:
     assert columns.runs.dtype["has_lease"] == np.bool_
 
 
-def test_a_state_is_a_member() -> None:
+def test_a_state_is_a_member_its_name_or_its_code() -> None:
     with small_queue() as queue:
         run_ids = add_runs(queue, 3)
         queue.submit_transitions(run_ids[1:], "scheduled", "ready", 1)

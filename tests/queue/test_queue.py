@@ -77,7 +77,7 @@ def test_the_signatures_are_those_of_the_design() -> None:
         "progress",
     ]  # fmt: skip
     kinds = [parameter.kind for parameter in inspect.signature(aq.open).parameters.values()]
-    assert kinds == [inspect.Parameter.POSITIONAL_OR_KEYWORD] + [inspect.Parameter.KEYWORD_ONLY] * 8
+    assert kinds == [inspect.Parameter.POSITIONAL_OR_KEYWORD] + [inspect.Parameter.KEYWORD_ONLY] * 9
     assert list(inspect.signature(aq.ActionQueue.submit).parameters) == ["self", "command", "durability"]
     assert list(inspect.signature(aq.ActionQueue.submit_many).parameters) == ["self", "commands", "durability"]
     assert list(inspect.signature(aq.ActionQueue.batch).parameters) == ["self", "durability"]

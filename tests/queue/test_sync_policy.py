@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 
 import actionqueue as aq
@@ -33,6 +34,14 @@ def test_more_than_a_day_and_other_flags_are_refused() -> None:
         aq.SyncPolicy(milliseconds=86_400_001)
     with pytest.raises(aq.InvalidFieldError):
         aq.SyncPolicy(when_ring_fills=1)  # type: ignore[arg-type]
+
+
+def test_any_whole_number_will_do() -> None:
+    policy = aq.SyncPolicy(records=np.int64(5), bytes=np.uint8(6), milliseconds=np.int32(7))  # type: ignore[arg-type]
+    assert policy == aq.SyncPolicy(records=5, bytes=6, milliseconds=7)
+    assert {type(value) for value in (policy.records, policy.bytes, policy.milliseconds)} == {int}
+    with pytest.raises(aq.InvalidFieldError):
+        aq.SyncPolicy(records=np.bool_(True))  # type: ignore[arg-type]
 
 
 def test_a_policy_is_a_value() -> None:
