@@ -6,7 +6,7 @@ PYTEST_FLAGS ?= -n 2
 
 SOURCES := pyproject.toml setup.py MANIFEST.in README.md $(shell find src -name '*.py' -o -name '*.pyi' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.c' -o -name '*.h')
 
-.PHONY: help demo test test-faults test-ports lint sanitize fuzz fuzz-corpus valgrind system-packages install-check bench bench-all bench-figures bench-check bench-rust bench-peers clean
+.PHONY: help demo test test-faults test-ports lint sanitize fuzz fuzz-corpus valgrind system-packages install-check bench bench-all bench-large bench-figures bench-check bench-rust bench-peers clean
 
 help:
 	@echo "make demo           build, then run a real scheduler over the standard library, kill it, and prove nothing was lost"
@@ -18,6 +18,7 @@ help:
 	@echo "make fuzz           each fuzz target for FUZZ_SECONDS (default 60), and a table; make fuzz-corpus keeps what was found"
 	@echo "make valgrind       the fuzz corpora, the core's self-test and the threads' stress programs under memcheck"
 	@echo "make bench          the quick benchmarks (minutes); make bench-peers and bench-rust compare with other stores and the Rust crates"
+	@echo "make bench-all      all benchmarks, as long series (half an hour); make bench-large replays 100 M events; make bench-figures draws"
 	@echo "make bench-check    instructions a command, against those that are kept in benchmarks/instructions.json"
 	@echo "make system-packages  what the targets need besides Python, make and a C compiler (Debian, as root)"
 	@echo "make install-check  wheel, sdist and editable install in new environments, with PYTHON=... (default python3)"
@@ -32,10 +33,11 @@ SYSTEM_PACKAGES ?= $(TEST_PACKAGES) $(FUZZ_PACKAGES) $(PORTS_PACKAGES)
 RUST_PACKAGES := cargo rustc
 CARGO ?= cargo
 
-# Where benchmarks write, which should be on the disk that is asked about; and what else they are told.
+# Where benchmarks write, which should be on the disk that is asked about; and what else they are told: all of them, and each by its name
+# (BENCH_FLAGS_scale='--runs 1000 10000').
 BENCH_DIRECTORY ?= build
 BENCH_FLAGS ?=
-BENCH = $(BIN)/python benchmarks/$(1).py --directory $(BENCH_DIRECTORY) --json build/bench/$(1).json $(BENCH_FLAGS)
+BENCH = $(BIN)/python benchmarks/$(1).py --directory $(BENCH_DIRECTORY) --json build/bench/$(or $(2),$(1)).json $(BENCH_FLAGS) $(BENCH_FLAGS_$(1))
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -109,14 +111,24 @@ bench: $(VENV)/installed $(VENV)/bench-tools
 	$(call BENCH,groups)
 	$(call BENCH,replay)
 	$(call BENCH,scale)
-	$(BIN)/actionqueue bench --directory $(BENCH_DIRECTORY) --html build/bench/fsync-policies.html --csv build/bench/fsync-policies.csv
+	$(BIN)/actionqueue bench --directory $(BENCH_DIRECTORY) --json-file build/bench/fsync-policies.json \
+		--html build/bench/fsync-policies.html --csv build/bench/fsync-policies.csv $(BENCH_FLAGS_bench)
 
-# All that docs/performance.md shows, on a machine with nothing else to do: half an hour, and 8 GiB of memory.
+# All that docs/performance.md shows, on a machine with nothing else to do: half an hour, 24 GiB of memory and 20 of disk. What is said
+# here of sizes, the command line may say otherwise.
+bench-all: BENCH_FLAGS_scale = --runs 10000 100000 1000000 10000000 --rounds 3
+bench-all: BENCH_FLAGS_replay = --runs 10000 100000 1000000
 bench-all: bench bench-peers bench-rust
 	$(call BENCH,columns)
 	$(call BENCH,shared_syncs)
 	$(call BENCH,asyncio_tasks)
 	$(MAKE) bench-figures
+
+# 100 M events, of 10 M completed runs: some ten minutes, 24 GiB of memory and 20 of disk.
+bench-large: BENCH_FLAGS_replay = --runs 10000000 --rounds 3
+bench-large: $(VENV)/installed
+	@mkdir -p build/bench $(BENCH_DIRECTORY)
+	$(call BENCH,replay,replay-large)
 
 bench-figures: $(VENV)/bench-tools
 	@mkdir -p docs/plots

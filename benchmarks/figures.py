@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 COLOURS = ("#1b6ca8", "#d1495b", "#3a7d44", "#8f6bb1")
-COUNTED = re.compile(r"(?P<count>[\d,]+|1) (?P<unit>runs?|threads?|tasks?): (?P<what>.*)")
+COUNTED = re.compile(r"(?P<count>[\d,]+|1) (?P<unit>runs?|threads?|tasks?): (?P<what>[^:]*)")
 CURVES_A_FIGURE = 2
 
 Series = dict[str, list[tuple[int, Row]]]
@@ -44,6 +44,8 @@ def series_of(rows: Sequence[Row], unit: str) -> Series:
 def draw(axes: Axes, series: Series, names: dict[str, str], title: str, scale: float = 1.0) -> None:
     """Draw medians as lines, and spreads as bands, over a logarithmic size."""
     for (name, label), colour in zip(names.items(), COLOURS, strict=False):
+        if name not in series:
+            continue  # too few times for a 99.9th percentile
         points = sorted(series[name], key=lambda point: point[0])
         sizes = [size for size, _ in points]
         axes.fill_between(sizes, [row.spread.minimum / scale for _, row in points], [row.spread.maximum / scale for _, row in points],
@@ -76,6 +78,25 @@ def scale_figure(result: Result) -> Figure:
     return figure
 
 
+def replay_figure(result: Result) -> Figure:
+    """Draw how fast a log is replayed, opening, snapshots and memory over the number of completed runs."""
+    series = series_of(result.rows, "run")
+    figure = Figure(figsize=(9, 6), layout="constrained")
+    panels = figure.subplots(2, 2).flat
+    draw(panels[0], series, {"replay": "replay"}, "million events a second, replayed", 1e6)
+    memory = {"the table's memory a run": "the table", "the process's memory a run": "the process"}
+    draw(panels[1], series, memory, "bytes of memory a completed run")
+    draw(panels[2], series, {"open from the log": "from the log", "open from a snapshot": "from a snapshot"}, "seconds to open")
+    draw(panels[3], series, {"write a snapshot": "snapshot"}, "seconds to make a snapshot")
+    for panel in (panels[0], panels[1]):
+        panel.set_ylim(bottom=0)
+    for panel in (panels[2], panels[3]):
+        panel.set_yscale("log")
+    for panel in panels:
+        panel.set_xlabel("completed runs", fontsize=9)
+    return figure
+
+
 def shared_figure(result: Result, unit: str) -> Figure:
     """Draw rate and latency over the number of callers."""
     series = series_of(result.rows, unit)
@@ -90,7 +111,7 @@ def shared_figure(result: Result, unit: str) -> Figure:
     return figure
 
 
-def bars_figure(result: Result) -> Figure:
+def bars_figure(result: Result, ours: str, unit: str) -> Figure:
     """Draw the rate of each candidate in each mode, the part of a name before the colon."""
     modes = list(dict.fromkeys(row.name.partition(": ")[0] for row in result.rows))
     figure = Figure(figsize=(9, 2.4 * len(modes)), layout="constrained")
@@ -99,10 +120,10 @@ def bars_figure(result: Result) -> Figure:
         names = [row.name.partition(": ")[2] for row in rows]
         medians = [row.spread.median for row in rows]
         whiskers = [[row.spread.median - row.spread.minimum for row in rows], [row.spread.maximum - row.spread.median for row in rows]]
-        colours = [COLOURS[0] if name == "actionqueue" else "#b8b8b8" for name in names]
+        colours = [COLOURS[0] if name == ours else "#b8b8b8" for name in names]
         axes.barh(names, medians, xerr=whiskers, color=colours, error_kw={"linewidth": 1, "capsize": 2})
         axes.set_xscale("log")
-        axes.set_title(f"{mode}: records a second", fontsize=10)
+        axes.set_title(f"{mode}: {unit} a second", fontsize=10)
         axes.tick_params(labelsize=8)
         axes.spines[["top", "right"]].set_visible(False)
     return figure
@@ -112,7 +133,9 @@ FIGURES: dict[str, Callable[[Result], Figure]] = {
     "scale": scale_figure,
     "shared_syncs": lambda result: shared_figure(result, "thread"),
     "asyncio_tasks": lambda result: shared_figure(result, "task"),
-    "peers": bars_figure,
+    "replay": replay_figure,
+    "columns": lambda result: bars_figure(result, "columns", "rows"),
+    "peers": lambda result: bars_figure(result, "actionqueue", "records"),
 }
 
 
@@ -147,6 +170,10 @@ def main() -> int:
         except msgspec.ValidationError:
             continue  # of another form: pytest-benchmark's, or the fsync policies'
         print(table_of(result), end="\n\n")
+        large = path.with_name(f"{path.stem}-large.json")
+        if large.exists():
+            more = msgspec.json.decode(large.read_bytes(), type=Result)
+            result = msgspec.structs.replace(result, rows=[*result.rows, *more.rows])
         if options.plots is not None and path.stem in FIGURES:
             FIGURES[path.stem](result).savefig(options.plots / f"{path.stem}.svg", metadata={"Date": None})
     return 0

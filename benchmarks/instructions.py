@@ -25,12 +25,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import actionqueue as aq
-from actionqueue.bench.workload import COMMANDS_A_RUN, commands_of_a_run, submit_a_run
+from actionqueue.bench.workload import COMMANDS_A_RUN, MOMENT, PAYLOAD, commands_of_a_run, submit_a_run
 
 COUNTS = Path(__file__).with_name("instructions.json")
 GROWTH_MAX = 0.05
 BATCH_RUNS = 10
 SEGMENT_SIZE = 65536
+ROWS = 100
+"""Of a call with arrays."""
+OWNER = "worker-0001"
 
 
 class Workload(NamedTuple):
@@ -88,11 +91,34 @@ def log_and_snapshot(directory: Path, runs: int) -> None:
         queue.snapshot()
 
 
+def leased(directory: Path, _: int) -> None:
+    """Leave so many leased runs as a call with arrays has rows."""
+    with aq.open(directory, durability="deferred", compaction=None) as queue:
+        for _number in range(ROWS):
+            task = aq.TaskSpec(payload=PAYLOAD)
+            run = aq.RunInstance.scheduled(task.id, scheduled_at=MOMENT, created_at=MOMENT)
+            queue.submit(aq.TaskCreateCommand(None, task, MOMENT))
+            queue.submit(aq.RunCreateCommand(None, run))
+            queue.submit(aq.RunStateTransitionCommand(None, run.id, "scheduled", "ready", MOMENT))
+            queue.submit(aq.LeaseAcquireCommand(None, run.id, OWNER, MOMENT, MOMENT))
+            queue.submit(aq.RunStateTransitionCommand(None, run.id, "ready", "leased", MOMENT))
+
+
+def columns(directory: Path, runs: int) -> None:
+    """Submit heartbeats as arrays, as many as a number of runs have commands."""
+    with aq.open(directory, durability="deferred", compaction=None) as queue:
+        # Without NumPy, whose import takes as much as many rows, and not always the same.
+        run_ids = memoryview(b"".join(run_id.bytes for run_id in queue.projection.run_ids())).cast("B", (ROWS, 16))
+        for _ in range(runs * COMMANDS_A_RUN // ROWS):
+            queue.submit_lease_heartbeats(run_ids, OWNER, MOMENT, MOMENT)
+
+
 WORKLOADS = {
     "build": Workload(500, build),
     "deferred": Workload(300, deferred),
     "immediate": Workload(50, immediate),
     "batches": Workload(300, batches),
+    "columns": Workload(10_000, columns, leased),
     "replay": Workload(4000, replay, log),
     "load_snapshot": Workload(4000, replay, log_and_snapshot),
 }

@@ -101,6 +101,8 @@ def immediate_rows(directory: Path, options: argparse.Namespace) -> list[Row]:
     pairs = next(iter(found.values()))
     rows = []
     for name, attribute in (("p50", "p50_ns"), ("p99", "p99_ns"), ("p99.9", "p999_ns")):
+        if name == "p99.9" and not all(latency.has_p999 for pair in pairs for latency in pair):
+            continue  # it would be the longest only
         floor = [getattr(floor, attribute) / 1000 for _, floor in pairs]
         rows.append(row(f"disk alone, {name}", "us", floor))
         ours = [getattr(ours, attribute) / 1000 for ours, _ in pairs]

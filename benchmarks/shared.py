@@ -33,6 +33,10 @@ class Shared(msgspec.Struct, frozen=True):
     """Events a sync, on average."""
     switches: float
     """How often a thread of the process went to sleep, a command; the thread that runs the tasks or waits for the threads included."""
+    cpu_us: float
+    """CPU time of the process a command, the system's part included."""
+    fairness: float
+    """Commands of the caller with the fewest, by those of the one with the most."""
 
 
 def queue_in(directory: Path) -> str:
@@ -47,9 +51,9 @@ def queue_in(directory: Path) -> str:
 @contextmanager
 def measured(queue: aq.ActionQueue, times: Sequence[array[int]], to: Callable[[Shared], Any]) -> Iterator[None]:
     """Measure the block, in which callers submit to the queue and note how long each of their calls took, in nanoseconds."""
-    before, slept, began = queue.stats(), _switches(), perf_counter_ns()
+    before, used, began = queue.stats(), resource.getrusage(resource.RUSAGE_SELF), perf_counter_ns()
     yield
-    ended, slept_more, after = perf_counter_ns(), _switches(), queue.stats()
+    ended, used_more, after = perf_counter_ns(), resource.getrusage(resource.RUSAGE_SELF), queue.stats()
     commands = after["last_sequence"] - before["last_sequence"]
     groups = after["sync_groups"] - before["sync_groups"]
     to(
@@ -57,13 +61,11 @@ def measured(queue: aq.ActionQueue, times: Sequence[array[int]], to: Callable[[S
             commands * 1e9 / (ended - began),
             Latency.of(time for those in times for time in those),
             (after["sync_events_total"] - before["sync_events_total"]) / max(1, groups),
-            (slept_more - slept) / commands,
+            (used_more.ru_nvcsw - used.ru_nvcsw) / commands,
+            (used_more.ru_utime + used_more.ru_stime - used.ru_utime - used.ru_stime) * 1e6 / commands,
+            min(map(len, times)) / max(map(len, times)),
         )
     )
-
-
-def _switches() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw
 
 
 def rows_of(found: Mapping[str, Sequence[Shared]], first: str) -> list[Row]:
@@ -73,8 +75,12 @@ def rows_of(found: Mapping[str, Sequence[Shared]], first: str) -> list[Row]:
     for name, those in found.items():
         for what in ("p50", "p99", "p999", "max"):
             label = "p99.9" if what == "p999" else what
+            if what == "p999" and not all(one.latency.has_p999 for one in those):
+                continue  # it would be the longest only
             rows.append(row(f"{name}: {label}", "µs", [getattr(one.latency, f"{what}_ns") / 1000 for one in those]))
     for name, those in found.items():
         rows.append(row(f"{name}: events a sync", "", [one.group for one in those]))
         rows.append(row(f"{name}: sleeps a command", "", [one.switches for one in those]))
+        rows.append(row(f"{name}: CPU time a command", "µs", [one.cpu_us for one in those]))
+        rows.append(row(f"{name}: fewest by most", "", [one.fairness for one in those]))
     return rows

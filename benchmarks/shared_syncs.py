@@ -39,6 +39,7 @@ def share(directory: Path, threads: int, seconds: float) -> Shared:
         def work(mine: array[int]) -> None:
             submit = timed(queue.submit, mine)
             try:
+                submit_a_run(submit)  # each at least one, however late it begins
                 while perf_counter() < ends:
                     submit_a_run(submit)
             except BaseException as failure:  # noqa: BLE001 -- raised where the threads are joined

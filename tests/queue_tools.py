@@ -8,6 +8,7 @@ import resource
 import select
 import shutil
 import signal
+import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -20,6 +21,8 @@ from actionqueue.jsonform.projection import projection_to_json
 from actionqueue.mapping import event_of
 from actionqueue.validation import validate
 from model import Model
+
+PATIENCE_S = 60.0
 
 SMALL: dict[str, int] = {"segment_size": 65536, "ring_size": 65536}
 """Options for a queue that drains and rotates after a few records."""
@@ -122,6 +125,14 @@ def limit(which: int, value: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(which, before)
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    """Wait for what no event tells of."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not is_so():
+        assert time.monotonic() < deadline, "it did not come to that"
+        time.sleep(0.001)
 
 
 @contextmanager

@@ -21,6 +21,7 @@ struct loop_table {
     uint64_t sequence;
     uint64_t expiry;
     uint32_t next;
+    uint32_t created;
 };
 
 /* Identifiers that look random, and the same ones each time. */
@@ -211,6 +212,20 @@ int loop_table_apply(loop_table *loop, uint32_t times) {
         aqw_event event;
         loop->expiry++;
         event = lease_of(loop, run, AQW_LEASE_HEARTBEAT);
+        status = apply(loop, &event);
+    }
+    return (int)status;
+}
+
+int loop_table_create(loop_table *loop, uint32_t times) {
+    aqw_status status = AQW_OK;
+    aqw_event event;
+    memset(&event, 0, sizeof event);
+    event.kind = AQW_RUN_CREATED;
+    id_of(event.as.run_created.task_id, 0, 0);
+    for (uint32_t number = 0; number < times && status == AQW_OK; number++) {
+        event.sequence = loop->sequence + 1;
+        id_of(event.as.run_created.run_id, loop->runs + loop->created++, 1);
         status = apply(loop, &event);
     }
     return (int)status;

@@ -15,6 +15,7 @@ int loop_decode(uint32_t times);
 loop_table *loop_table_new(uint32_t runs);          /* NULL without memory, or where an event is refused */
 void loop_table_free(loop_table *loop);
 int loop_table_apply(loop_table *loop, uint32_t times);     /* heartbeats of leased runs in no order */
+int loop_table_create(loop_table *loop, uint32_t times);    /* that many more runs, of one task */
 uint32_t loop_table_find(loop_table *loop, uint32_t times); /* returns how many were found */
 
 #endif

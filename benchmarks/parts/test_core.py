@@ -52,3 +52,8 @@ def test_apply_to_the_table(benchmark: BenchmarkFixture, table: Any) -> None:
 
 def test_find_a_run(benchmark: BenchmarkFixture, table: Any) -> None:
     assert benchmark(lib.loop_table_find, table, TIMES) == TIMES
+
+
+def test_create_a_run(benchmark: BenchmarkFixture, table: Any) -> None:
+    """The hash insert, a row, and now and then a larger table: the last of these tests, since it leaves the runs behind."""
+    assert benchmark.pedantic(lib.loop_table_create, (table, TIMES), rounds=200, warmup_rounds=5) == 0

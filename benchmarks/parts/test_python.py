@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +59,38 @@ def queue(tmp_path: Path) -> Iterator[aq.ActionQueue]:
         yield opened
 
 
-def test_validate_a_transition(benchmark: BenchmarkFixture, queue: aq.ActionQueue) -> None:
-    assert benchmark.pedantic(validate, (TRANSITION, queue.projection), rounds=200, iterations=1000, warmup_rounds=5) == 3
+OWNER = "worker-0001"
+READY, LEASED, RUNNING, STARTED = (aq.RunId() for _ in range(4))
+"""A run in each of these states; the last has an active attempt."""
+VALID: dict[str, aq.MutationCommand] = {
+    "a task": aq.TaskCreateCommand(None, aq.TaskSpec(payload=PAYLOAD), MOMENT),
+    "a run": aq.RunCreateCommand(None, aq.RunInstance.scheduled(TASK, scheduled_at=MOMENT, created_at=MOMENT)),
+    "a transition": TRANSITION,
+    "a lease": aq.LeaseAcquireCommand(None, READY, OWNER, MOMENT + 30, MOMENT),
+    "a heartbeat": aq.LeaseHeartbeatCommand(None, LEASED, OWNER, MOMENT + 60, MOMENT),
+    "an attempt's start": aq.AttemptStartCommand(None, RUNNING, aq.AttemptId(), MOMENT),
+    "an attempt's end": aq.AttemptFinishCommand(None, STARTED, ATTEMPT, aq.AttemptOutcome.success(b"done"), MOMENT),
+    "a pause": aq.EnginePauseCommand(None, MOMENT),
+}
+
+
+def bring(queue: aq.ActionQueue, run_id: aq.RunId, until: str) -> None:
+    """Bring a new run into a state."""
+    queue.submit(aq.RunCreateCommand(None, aq.RunInstance.scheduled(TASK, scheduled_at=MOMENT, created_at=MOMENT, id=run_id)))
+    states = ["scheduled", "ready", "leased", "running"]
+    for previous, new in pairwise(states[: states.index(until) + 1]):
+        if new == "leased":
+            queue.submit(aq.LeaseAcquireCommand(None, run_id, OWNER, MOMENT + 30, MOMENT))
+        queue.submit(aq.RunStateTransitionCommand(None, run_id, previous, new, MOMENT))
+
+
+@pytest.mark.parametrize("name", VALID)
+def test_validate(benchmark: BenchmarkFixture, queue: aq.ActionQueue, name: str) -> None:
+    for run_id, state in ((READY, "ready"), (LEASED, "leased"), (RUNNING, "running"), (STARTED, "running")):
+        bring(queue, run_id, state)
+    queue.submit(aq.AttemptStartCommand(None, STARTED, ATTEMPT, MOMENT))
+    command, next_one = VALID[name], queue.sequence + 1
+    assert benchmark.pedantic(validate, (command, queue.projection), rounds=200, iterations=1000, warmup_rounds=5) == next_one
 
 
 def test_ask_for_a_runs_state(benchmark: BenchmarkFixture, queue: aq.ActionQueue) -> None:

@@ -96,31 +96,75 @@ cdef bytes room_for(uint32_t count, size_t size):
 
 
 def read_records(StateTable table not None, /):
-    """(latest sequence, tasks, runs, attempts): all of the table at one moment, as the bytes of records."""
+    """(latest sequence, tasks, runs, attempts): all of the table at one moment, as the bytes of records.
+
+    Of a table that belongs to a queue they are copied without the GIL, while nobody submits; of another one with it.
+    """
+    if table.lane is None:
+        return copy_records(table)
+    with table.lane:
+        return copy_records(table)
+
+
+cdef tuple copy_records(StateTable table):
     cdef aqw_table_counts counts
     cdef const aqw_table *settled
     cdef bytes tasks, runs, attempts
+    cdef aqw_task_record *to_tasks
+    cdef aqw_run_record *to_runs
+    cdef aqw_attempt_record *to_attempts
     with cython.critical_section(table):
         settled = table.settled()
         aqw_table_counts_get(settled, &counts)
         tasks = room_for(counts.tasks, sizeof(task))
         runs = room_for(counts.runs, sizeof(run))
         attempts = room_for(counts.attempts, sizeof(attempt))
-        aqw_table_copy_tasks(settled, <aqw_task_record *>PyBytes_AS_STRING(tasks), counts.tasks)
-        aqw_table_copy_runs(settled, <aqw_run_record *>PyBytes_AS_STRING(runs), counts.runs)
-        aqw_table_copy_attempts(settled, <aqw_attempt_record *>PyBytes_AS_STRING(attempts), counts.attempts)
+        to_tasks = <aqw_task_record *>PyBytes_AS_STRING(tasks)
+        to_runs = <aqw_run_record *>PyBytes_AS_STRING(runs)
+        to_attempts = <aqw_attempt_record *>PyBytes_AS_STRING(attempts)
+        if table.lane is None:
+            fill_records(settled, &counts, to_tasks, to_runs, to_attempts)
+        else:
+            table.is_copied = True
+            with nogil:
+                fill_records(settled, &counts, to_tasks, to_runs, to_attempts)
+            table.is_copied = False
         return aqw_table_latest_sequence(settled), tasks, runs, attempts
 
 
+cdef void fill_records(const aqw_table *table, const aqw_table_counts *counts, aqw_task_record *tasks, aqw_run_record *runs,
+                       aqw_attempt_record *attempts) noexcept nogil:
+    aqw_table_copy_tasks(table, tasks, counts.tasks)
+    aqw_table_copy_runs(table, runs, counts.runs)
+    aqw_table_copy_attempts(table, attempts, counts.attempts)
+
+
 def read_run_ids(StateTable table not None, state, /):
-    """The bytes of the identifiers of the runs in a state, None for all, in the order in which they were created."""
-    cdef aqw_table_counts counts
+    """The bytes of the identifiers of the runs in a state, None for all, in the order in which they were created. Copied as above."""
     cdef uint8_t code = AQW_STATE_NONE if state is None else <uint8_t>state_code(state)
+    if table.lane is None:
+        return copy_run_ids(table, code)
+    with table.lane:
+        return copy_run_ids(table, code)
+
+
+cdef bytes copy_run_ids(StateTable table, uint8_t code):
+    cdef aqw_table_counts counts
+    cdef const aqw_table *settled
     cdef uint32_t count
     cdef bytes ids
+    cdef uint8_t *to
     with cython.critical_section(table):
-        aqw_table_counts_get(table.settled(), &counts)
-        count = counts.runs if state is None else counts.runs_by_state[code]
+        settled = table.settled()
+        aqw_table_counts_get(settled, &counts)
+        count = counts.runs if code == AQW_STATE_NONE else counts.runs_by_state[code]
         ids = room_for(count, 16)
-        aqw_table_copy_run_ids(table.settled(), code, <uint8_t *>PyBytes_AS_STRING(ids), count)
+        to = <uint8_t *>PyBytes_AS_STRING(ids)
+        if table.lane is None:
+            aqw_table_copy_run_ids(settled, code, to, count)
+        else:
+            table.is_copied = True
+            with nogil:
+                aqw_table_copy_run_ids(settled, code, to, count)
+            table.is_copied = False
     return ids

@@ -11,6 +11,9 @@ cdef class Buffer:
     cdef const uint8_t *data(self) noexcept
     cdef Py_ssize_t length(self) noexcept
 
+# InvalidFieldError for a masked array with masked items.
+cdef int refuse_mask(str owner, str argument, object value) except -1
+
 # Each returns the memory of an array, held as long as the object returned lives: contiguous, of one dimension (identifiers also of
 # two), in the machine's byte order. InvalidFieldTypeError for another type, InvalidFieldError for another layout; `owner` and `argument`
 # are what it names.

@@ -47,8 +47,18 @@ cdef object shown(object value, const Py_buffer *view):
     return f"{format_of(view) if dtype is None else dtype} of shape {shape}"
 
 
+cdef int refuse_mask(str owner, str argument, object value) except -1:
+    """Refuse what NumPy says is not there: the buffer has a value for it all the same."""
+    cdef object masked = sys.modules.get("numpy.ma")
+    if masked is not None and isinstance(value, masked.MaskedArray) and masked.is_masked(value):
+        raise InvalidFieldError(owner, argument, f"{value.dtype} of shape {value.shape}",
+                                "must have no masked items; fill them, or leave their rows out")
+    return 0
+
+
 cdef Buffer take(str owner, str argument, object value, str needed):
     cdef Buffer buffer = Buffer.__new__(Buffer)
+    refuse_mask(owner, argument, value)
     try:
         PyObject_GetBuffer(value, &buffer.view, PyBUF_FULL_RO)
     except (TypeError, ValueError, BufferError):

@@ -9,7 +9,7 @@ from cpython.mem cimport PyMem_Free, PyMem_Realloc
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
-from _wal_native.buffers cimport Buffer, byte_buffer, code_buffer, id_buffer, number_buffer, offset_buffer
+from _wal_native.buffers cimport Buffer, byte_buffer, code_buffer, id_buffer, number_buffer, offset_buffer, refuse_mask
 from _wal_native.core cimport *
 from _wal_native.ids cimport AttemptId, RunId, id_from_data
 from _wal_native.log cimport Log
@@ -154,6 +154,7 @@ cdef class Rows:
     cdef int set_numbers(self, str argument, object value, aqw_column *to) except -1:
         if not is_single(value):
             return self.keep(argument, number_buffer(self.owner, argument, value), to)
+        refuse_mask(self.owner, argument, value)
         try:
             return self.share(whole_number(value).to_bytes(8, sys.byteorder), to)
         except TypeError:
@@ -168,6 +169,7 @@ cdef class Rows:
             if value not in members:
                 raise InvalidFieldError(self.owner, argument, value, f"must be one of {', '.join(members)}")
             return self.share(bytes([members.index(value)]), to)
+        refuse_mask(self.owner, argument, value)
         try:
             code = whole_number(value)
         except TypeError:

@@ -670,6 +670,7 @@ cdef extern from "core/log_policy.h" nogil:
 cdef extern from "core/log.h" nogil:
     enum:
         AQW_SYNC_HISTOGRAM_SIZE
+        AQW_GROUP_HISTOGRAM_SIZE
 
     ctypedef struct aqw_log:
         pass
@@ -699,6 +700,7 @@ cdef extern from "core/log.h" nogil:
         uint64_t sync_groups
         uint64_t sync_events_total
         uint64_t sync_events_max
+        uint64_t sync_events_histogram[AQW_GROUP_HISTOGRAM_SIZE]
         uint64_t stalls
         uint64_t stall_ns_total
         uint64_t stall_ns_max
@@ -763,6 +765,8 @@ cdef extern from "core/progress.h" nogil:
     void aqw_progress_add(aqw_progress *progress, uint64_t bytes)
     void aqw_progress_expect(aqw_progress *progress, uint64_t bytes)
     int aqw_progress_is_canceled(const aqw_progress *progress)
+    ctypedef int (*aqw_progress_question)(void *context) noexcept
+    void aqw_progress_ask(aqw_progress *progress, aqw_progress_question must_stop, void *context)
     uint64_t aqw_progress_done(const aqw_progress *progress)
     uint64_t aqw_progress_total(const aqw_progress *progress)
     void aqw_progress_cancel(aqw_progress *progress)

@@ -29,7 +29,8 @@ cdef class Lane:
 
     `_in_lane` says that a thread is in the lane's Python part, whose lock it holds. What is done here needs no lock: it runs no Python
     code and keeps the GIL, or on free-threaded builds the projection's critical section, from its look at `_in_lane` to its end. There
-    whoever has set `_in_lane` begins with a query of the projection, which waits for the end of what is under way here.
+    whoever has set `_in_lane` begins with a query of the projection, which waits for the end of what is under way here. Whoever copies
+    the table without the GIL has the lock, too, and says so in the table.
     """
 
     cdef public Log _log
@@ -44,7 +45,7 @@ cdef class Lane:
         """The sequence, or 0 where nothing has changed and the lane must look at the command."""
         cdef Log log = self._log
         with cython.critical_section(log.table):
-            if self._in_lane or self._unusable is not None:
+            if self._in_lane or log.table.is_copied or self._unusable is not None:
                 return 0
             return log.try_submit(command)
 

@@ -5,6 +5,7 @@ The GIL is released around each C call that may do I/O, and around nothing else.
 """
 
 cimport cython
+from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport uint64_t
 from libc.string cimport memset
 
@@ -17,6 +18,7 @@ from _wal_native.status cimport raise_status
 from _wal_native.table cimport StateTable
 
 import os
+import threading
 import weakref
 
 from actionqueue.errors import ClosedError, ForkedError, InvalidFieldError, RecordTooLarge
@@ -290,6 +292,7 @@ cdef class Log:
         fields = dict(stats)
         fields["is_ring_mapped"] = bool(stats.is_ring_mapped)
         fields["sync_ns_histogram"] = tuple(stats.sync_ns_histogram)
+        fields["sync_events_histogram"] = tuple(stats.sync_events_histogram)
         return fields
 
     # --- The end -----------------------------------------------------------------------------------------------------
@@ -313,6 +316,9 @@ cdef class Log:
             aqw_log_abandon(self.log)
             self.batch_is_open = False
             self.table.rollback()
+            # The lane may be held by a thread that is not here.
+            self.table.lane = threading.RLock()
+            self.table.is_copied = False
 
 
 cdef dict report_fields(const aqw_recovery_report *report):
@@ -349,11 +355,31 @@ cdef int set_policy(aqw_sync_policy *policy, object chosen) except -1:
     return 0
 
 
+cdef int signal_has_raised(void *raised) noexcept nogil:
+    with gil:
+        return look_for_signals(<list>raised)
+
+
+cdef int look_for_signals(list raised) noexcept:
+    """Let signals' handlers run; 1 where one has raised, or has left this in a forked child, whose files these are not."""
+    cdef unsigned long generation = aqw_fork_generation()
+    try:
+        PyErr_CheckSignals()
+        if generation != aqw_fork_generation():
+            raise ForkedError
+    except BaseException as error:
+        raised.append(error)
+        return 1
+    return 0
+
+
 def open_log(str directory, StateTable table not None, *, bint may_create, uint64_t segment_size, uint64_t ring_size,
              uint32_t sector_size, uint64_t now, str holder, object sync=None, Progress progress=None):
     """Open or create the queue in a directory (a real path), and replay it into the empty table.
 
-    `sync` is the SyncPolicy, None for one that never syncs. Returns the log and the recovery report as a dict. Raises the OpenError family, ValueError for an option out of range.
+    `sync` is the SyncPolicy, None for one that never syncs. Returns the log and the recovery report as a dict. Raises the OpenError family,
+    ValueError for an option out of range, StoppedError where it was canceled. In the main thread signals are looked at now and then: what
+    a handler raises ends the recovery, and is raised.
     """
     cdef aqw_recovery_options options
     cdef aqw_recovery_report report
@@ -372,10 +398,18 @@ def open_log(str directory, StateTable table not None, *, bint may_create, uint6
     set_policy(&options.log.sync, sync)
     options.may_create = may_create
     options.holder = holder_text
-    options.progress = NULL if progress is None else progress.progress
+    cdef list raised = []
+    if progress is None:
+        progress = Progress()
+    options.progress = progress.progress
     open_logs.add(log)      # first, so that a child that is forked right behind the call knows it
+    if threading.get_ident() == threading.main_thread().ident:
+        aqw_progress_ask(progress.progress, signal_has_raised, <void *>raised)
     with nogil:
         status = aqw_recover(aqw_io_system(), c_path, &options, table.table, &log.log, &report, &fault)
+    aqw_progress_ask(progress.progress, NULL, NULL)
+    if raised:
+        raise raised[0]
     if status != AQW_OK:
         raise_open_fault(&fault)
     return log, report_fields(&report)

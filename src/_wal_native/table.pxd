@@ -9,6 +9,7 @@ cdef class StateTable:
     cdef aqw_table *table
     cdef EventEncoder encoder           # None while it is in use
     cdef object lane                    # the lock of the queue that owns the table, or None
+    cdef bint is_copied                 # by a thread that has the lane's lock and not the GIL: it must not change
     cdef bint is_in_batch
     cdef unsigned long batch_thread     # who applies the batch
 

@@ -10,9 +10,19 @@
 A command is validated, appended and applied in the loop's thread, which takes about a microsecond of memory work. What waits for the disk
 is one thread of the queue's: it syncs while anybody waits, and each of its syncs serves all whose commands came before it.
 
-Two things make a submit wait in the loop's thread itself, and with it the loop: a ring that is full of Deferred work, which is then written
-to the log's file, and the change to the next segment, every 64 MiB or so, which syncs what is left and a header. ``stats()`` counts
-them as ``stalls``. A batch is validated and appended in one go, at some microseconds a command.
+What makes a submit wait in the loop's thread itself, and with it the loop:
+
+- A ring that is full of Deferred work, which is then written to the log's file; and the change to the next segment, every 64 MiB or so,
+  which syncs what is left and a header. ``stats()`` counts both as ``stalls``.
+- What is submitted in one go: a batch takes some microseconds a command, a call with arrays about a tenth of one a row; what is larger than
+  the ring is written to the file before its call returns.
+- Other threads that are in the lane: a batch or a call with arrays of theirs, and their stalls; the forgetting of old runs by the
+  compaction's thread (2,000 rows at a time); and the renewal of the projection, after a compaction that forgot much, which syncs
+  and replays some 2,000 events before it lets go. ``compaction=None`` leaves out the last two, until ``compact()`` is called.
+- The interpreter's lock, which other threads may hold for some milliseconds, as in any program.
+
+A lone task pays for the way to that thread and back, some tens of microseconds beyond the disk's sync; a thread that calls
+:meth:`ActionQueue.submit` does not. With others the way is shared, and a command costs less than by any other way.
 """
 
 from __future__ import annotations
@@ -22,6 +32,7 @@ import errno
 import itertools
 import os
 import threading
+import time
 import weakref
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable
 from contextlib import suppress
@@ -49,6 +60,10 @@ DEFERRED = DurabilityPolicy.DEFERRED
 
 EVENTS_AT_A_TIME = 1000
 
+TRIES = 100
+RETRY_SECONDS = 0.01
+"""How often, and after how long, somebody is told again who could not be told: for want of memory, say."""
+
 Request = tuple[int, asyncio.Future[None]]
 Answer = tuple[asyncio.Future[None], BaseException | None]
 
@@ -63,20 +78,24 @@ class WriterOptions(TypedDict, total=False):
     sector_size: int
     compaction: CompactionPolicy | None
     sync: SyncPolicy
+    progress: Progress | None
 
 
 def open_async(path: str | os.PathLike[str], **options: Unpack[WriterOptions]) -> Opening:
     """Open or create the queue in a directory, in a thread: recovery may take seconds.
 
     Use the result as ``async with open_async(path) as q``, or ``q = await open_async(path)`` and close it yourself. A task that is
-    cancelled while it waits for this leaves nothing open.
+    cancelled while it waits for this leaves nothing open, and ends the recovery.
 
     Args:
         path: The queue's directory.
-        options: As :func:`actionqueue.open` has them.
+        options: As :func:`actionqueue.open` has them, but for ``readonly``: a read-only queue waits for nothing but its reading, so
+            ``await asyncio.to_thread(actionqueue.open, path, readonly=True)`` is all that there would be.
 
     Raises what :func:`actionqueue.open` raises.
     """
+    if options.pop("readonly", False):  # type: ignore[typeddict-item]
+        raise ValueError("open_async opens for writing; to read, await asyncio.to_thread(actionqueue.open, path, readonly=True)")
     return Opening(path, options)
 
 
@@ -89,10 +108,19 @@ class Opening:
         self._opened: list[AsyncQueue] = []
 
     def __await__(self) -> Generator[Any, None, AsyncQueue]:
-        return asyncio.to_thread(self._open).__await__()
+        return self._open_in_a_thread().__await__()
 
-    def _open(self) -> AsyncQueue:
-        queue = store.open(self._path, **self._options)
+    async def _open_in_a_thread(self) -> AsyncQueue:
+        progress = self._options.get("progress") or Progress()
+        try:
+            return await asyncio.to_thread(self._open, progress)
+        except asyncio.CancelledError:
+            progress.cancel()
+            raise
+
+    def _open(self, progress: Progress) -> AsyncQueue:
+        options: WriterOptions = {**self._options, "progress": progress}
+        queue = store.open(self._path, **options)
         try:
             return AsyncQueue(queue)
         except BaseException:
@@ -346,14 +374,18 @@ class Syncer:
         self._thread.join()
 
     def _run(self) -> None:
-        is_last = False
-        while not is_last:
-            requests = [self._requests.get(), *self._take()]
-            is_last = None in requests
-            self._serve(requests)
+        taken: list[Request | None] = []
+        while None not in taken:
+            taken = []
+            try:
+                taken.append(self._requests.get())
+                taken += self._take()
+                self._serve(taken)
+            except BaseException:  # noqa: BLE001 -- whatever it is, nobody who waits must wait for ever
+                self._serve_each(taken)
         self._has_ended = True
         # Who came before that line may have seen a thread that still served.
-        self._serve(self._take())
+        self._serve_each(self._take())
 
     def _take(self) -> list[Request | None]:
         taken: list[Request | None] = []
@@ -361,6 +393,16 @@ class Syncer:
             while True:
                 taken.append(self._requests.get_nowait())
         return taken
+
+    def _serve_each(self, taken: list[Request | None]) -> None:
+        """Serve those who could not be served together, some of whom may have been: one by one, again and again."""
+        for request in taken:
+            for _ in range(TRIES):
+                try:
+                    self._serve([request])
+                    break
+                except BaseException:  # noqa: BLE001 -- as above
+                    time.sleep(RETRY_SECONDS)
 
     def _serve(self, taken: list[Request | None]) -> None:
         requests = [request for request in taken if request is not None]

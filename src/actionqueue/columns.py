@@ -11,6 +11,7 @@ the order of :class:`RunState` and :class:`AttemptResultKind`; times are ``uint6
 from __future__ import annotations
 
 import importlib
+import operator
 import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
@@ -141,7 +142,7 @@ class ColumnOutcome:
 
 def stops_at_refusal(on_refusal: str) -> bool:
     """Return whether a call ends with the first refused row. Raises InvalidFieldError for anything but "raise" and "report"."""
-    if on_refusal not in {"raise", "report"}:
+    if not isinstance(on_refusal, str) or on_refusal not in {"raise", "report"}:
         raise InvalidFieldError("submit", "on_refusal", on_refusal, 'must be "raise" or "report"')
     return on_refusal == "raise"
 
@@ -272,8 +273,27 @@ def state_codes(states: Iterable[RunState | str]) -> NDArray[np.uint8]:
 
 
 def states_from_codes(codes: Iterable[int]) -> list[RunState]:
-    """Return the states of codes. Raises IndexError for a code above 8."""
-    return [_STATES[code] for code in codes]
+    """Return the states of codes. Raises IndexError for a code that is not from 0 to 8."""
+    return [_STATES[operator.index(code) if code >= 0 else len(_STATES)] for code in codes]
+
+
+def state_of(owner: str, state: RunState | str | int) -> RunState:
+    """Return the state that a query is given: a member, its name or its code. Raises InvalidFieldError for anything else."""
+    if isinstance(state, RunState):
+        return state
+    if isinstance(state, str):
+        if state not in _STATES:
+            raise InvalidFieldError(owner, "state", state, f"must be one of {', '.join(_STATES)}")
+        return RunState(state)
+    try:
+        code = operator.index(state)
+    except TypeError:
+        code = None
+    if code is None or isinstance(state, bool):
+        raise InvalidFieldTypeError(owner, "state", state, "must be a RunState, its name or its code, or None")
+    if not 0 <= code < len(_STATES):
+        raise InvalidFieldError(owner, "state", state, f"must be a code from 0 to {len(_STATES) - 1}")
+    return _STATES[code]
 
 
 def result_codes(results: Iterable[AttemptResultKind | str]) -> NDArray[np.uint8]:

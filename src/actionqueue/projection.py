@@ -14,7 +14,7 @@ from _wal_native.codec import task_spec_from_bytes
 from _wal_native.table import StateTable
 from actionqueue.actor import ActorRegistration
 from actionqueue.budget import BudgetDimension
-from actionqueue.columns import ProjectionColumns, read_columns, read_run_id_array
+from actionqueue.columns import ProjectionColumns, read_columns, read_run_id_array, state_of
 from actionqueue.ids import ActorId, AttemptId, LedgerEntryId, RunId, SubscriptionId, TaskId, TenantId
 from actionqueue.platform import Capability, Role
 from actionqueue.run import RunInstance
@@ -240,13 +240,19 @@ class Projection(StateTable):
         attempts = self.read_attempts(run_id)
         return None if attempts is None else [AttemptRecord(*fields) for fields in attempts]
 
-    def run_ids(self, state: RunState | None = None) -> list[RunId]:
-        """Return the runs in a state, or all runs, in the order in which they were created."""
-        return self.read_run_ids(state)
+    def run_ids(self, state: RunState | str | int | None = None) -> list[RunId]:
+        """Return the runs in a state (a member, its name or its code), or all runs, in the order in which they were created.
 
-    def run_id_array(self, state: RunState | None = None) -> NDArray[np.void]:
-        """Return the same as a read-only V16 array, which costs no Python object a run. Raises ImportError without NumPy."""
-        return read_run_id_array(self, state)
+        Raises InvalidFieldError for anything else.
+        """
+        return self.read_run_ids(None if state is None else state_of("run_ids", state))
+
+    def run_id_array(self, state: RunState | str | int | None = None) -> NDArray[np.void]:
+        """Return the same as a read-only V16 array, which costs no Python object a run. Raises ImportError without NumPy.
+
+        It is copied as :meth:`columns` is.
+        """
+        return read_run_id_array(self, None if state is None else state_of("run_id_array", state))
 
     def runs_of_task(self, task_id: TaskId) -> list[RunInstance]:
         """Return the task's runs in the order of their identifiers."""
@@ -360,7 +366,9 @@ class Projection(StateTable):
     def columns(self) -> ProjectionColumns:
         """Return tasks, runs and attempts at this moment as read-only structured arrays.
 
-        One copy in memory, no Python object a row; other threads wait while it is made. Raises ImportError without NumPy, MemoryError.
+        What has a fixed size is copied once, into one block of memory for each of the three, because the table goes on changing; the arrays
+        are that memory, and there is no Python object a row. Of an open queue the copy is made without the interpreter's lock, but in the
+        lane: others run, query and follow meanwhile, and only who submits waits. Raises ImportError without NumPy, MemoryError.
         """
         return read_columns(self)
 

@@ -87,6 +87,7 @@ WRITER_DEFAULTS: dict[str, Any] = {
     "sector_size": 0,
     "compaction": DEFAULT_COMPACTION,
     "sync": DEFAULT_SYNC,
+    "progress": None,
 }
 
 
@@ -102,6 +103,7 @@ def open(  # noqa: A001 -- as below
     sector_size: int = ...,
     compaction: CompactionPolicy | None = ...,
     sync: SyncPolicy = ...,
+    progress: Progress | None = ...,
 ) -> ActionQueue: ...
 
 
@@ -120,10 +122,12 @@ def open(  # noqa: A001 -- the package's own open, as in gzip.open
     sector_size: int = 0,
     compaction: CompactionPolicy | None = DEFAULT_COMPACTION,
     sync: SyncPolicy = DEFAULT_SYNC,
+    progress: Progress | None = None,
 ) -> ActionQueue | ReadOnlyQueue:
     """Open the queue in a directory, or create it, and replay its log.
 
-    The queue is held exclusively until it is closed; opened read-only it is not held at all.
+    The queue is held exclusively until it is closed; opened read-only it is not held at all. Ctrl-C, or whatever else a signal's handler
+    raises in the main thread, ends a recovery within a tenth of a second, and leaves the queue as it was.
 
     Args:
         path: The queue's directory. It is created, with missing parents, unless ``create`` is false.
@@ -139,6 +143,7 @@ def open(  # noqa: A001 -- the package's own open, as in gzip.open
         compaction: When the queue makes snapshots and drops old segments by itself, in a thread of its own; None: only when told to.
         sync: When the queue syncs Deferred commands by itself, in a native thread of its own; as it stands, never: then they become durable
             with the next Immediate command, :meth:`ActionQueue.sync`, a new segment, a snapshot, or closing.
+        progress: Tells another thread how many bytes of snapshot and log were read and how many there are, and lets it cancel.
 
     Raises:
         LockedError: Another handle, here or elsewhere, holds the queue; it says who.
@@ -146,6 +151,7 @@ def open(  # noqa: A001 -- the package's own open, as in gzip.open
         UnsupportedFormatError: A newer version of the library wrote it.
         NotAQueueError: There is none, and ``create`` is false.
         OpenIOError: A system call failed.
+        StoppedError: ``progress.cancel()`` was called.
         ValueError: An option is out of range.
     """
     options: dict[str, Any] = {
@@ -156,6 +162,7 @@ def open(  # noqa: A001 -- the package's own open, as in gzip.open
         "sector_size": sector_size,
         "compaction": compaction,
         "sync": sync,
+        "progress": progress,
     }
     if not readonly:
         return ActionQueue(path, **options)
@@ -209,6 +216,7 @@ class ActionQueue(Lane):
         sector_size: int,
         compaction: CompactionPolicy | None,
         sync: SyncPolicy,
+        progress: Progress | None,
     ) -> None:
         started = time.perf_counter()
         self._unusable = ClosedError()
@@ -230,6 +238,7 @@ class ActionQueue(Lane):
             now=now(),
             holder=holder_text(),
             sync=sync,
+            progress=progress,
         )
         self._log.own_table(self._lane)
         self._forgotten_rows = 0  # since the projection was loaded
@@ -443,6 +452,9 @@ class ActionQueue(Lane):
                 outcome = append_rows(self._log, rows, stops=stops)
             except WriterError as error:
                 raise self._append_error(error) from error
+            except PoisonedError as error:
+                self._poison(error.cause or error)
+                raise
             finally:
                 self._in_lane = False
         if outcome.count and policy is IMMEDIATE:
@@ -479,6 +491,8 @@ class ActionQueue(Lane):
                 self._log.ensure_open()
             except PoisonedError as error:
                 self._poison(error.cause or error)
+            except (ClosedError, ForkedError):
+                pass  # since the line before; why is told by who has made it so
 
     def _ensure_usable(self) -> None:
         self._notice_failure()
@@ -637,14 +651,25 @@ class ActionQueue(Lane):
         ``sync_ns_histogram`` is a tuple of 40 counts by powers of two: ``[i]`` counts the syncs that took at least ``2**(i-1)`` and less
         than ``2**i`` ns, the last one all longer ones too. ``sync_groups`` counts the syncs that made events durable,
         ``sync_events_total`` those events and ``sync_events_max`` the most in one sync; so the mean group is the quotient.
+        ``sync_events_histogram`` is a tuple of 32 counts of these groups by their sizes: ``[i]`` counts those of ``2**(i-1)`` to
+        ``2**i - 1`` events.
 
         **Snapshots.** ``snapshot_sequence`` and ``snapshot_bytes`` are the newest snapshot's, 0 without one; ``snapshot_ns`` is how long
         the last snapshot or compaction took, 0 before the first; ``snapshot_error`` says why the last one failed, None
         where it did not.
+
+        **Failures.** ``poisoned_by`` says which write or sync failed, also one that the sync policy made, after which the handle takes no
+        more commands; None while it does.
         """
+        self._notice_failure()
         if isinstance(self._unusable, (ClosedError, ForkedError)):
             self._ensure_usable()
-        return {**self._log.stats(), **self._compactor.stats()}
+        poisoned_by = self._projection.poisoned_by
+        return {
+            **self._log.stats(),
+            **self._compactor.stats(),
+            "poisoned_by": None if poisoned_by is None else str(poisoned_by),
+        }
 
     # --- The end -----------------------------------------------------------------------------------------------------
 
@@ -691,6 +716,7 @@ class ActionQueue(Lane):
         raise TypeError("an open queue cannot be pickled or copied; open it by its path")
 
     def __repr__(self) -> str:
+        self._notice_failure()
         state = "open" if self._unusable is None else type(self._unusable).__name__.removesuffix("Error").lower()
         return f"<ActionQueue {self._path!r} {state} at sequence {self.sequence}>"
 

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 import actionqueue as aq
+from actionqueue import aio
 from actionqueue.aio import AsyncQueue, open_async
 from actionqueue.errors import (
     ClosedError,
@@ -163,6 +164,12 @@ def test_errors_of_opening_reach_the_task(tmp_path: Path) -> None:
                 await open_async(tmp_path / "queue")
 
     run(work())
+
+
+def test_reading_has_another_way(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="readonly=True"):
+        open_async(tmp_path, readonly=True)  # type: ignore[call-arg]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_thousands_of_tasks_share_a_few_syncs(tmp_path: Path) -> None:
@@ -436,6 +443,92 @@ def test_a_failing_last_sync_is_told_to_those_who_wait_and_by_close(tmp_path: Pa
                 assert isinstance(failure.value.cause, LogWriteError)
 
     in_child(lambda: run(work()))
+
+
+@pytest.mark.parametrize("failures", [1, 3])
+def test_who_cannot_be_told_is_told_later(tmp_path: Path, failures: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread goes on, whatever it meets: nobody waits for ever, and what is durable is durable."""
+
+    async def work() -> None:
+        async with open_async(tmp_path / "queue") as queue:
+            loop = asyncio.get_running_loop()
+            through, met = loop.call_soon_threadsafe, itertools.count(1)
+
+            def out_of_memory(callback: Any, *arguments: Any, **options: Any) -> asyncio.Handle:
+                if callback is aio._answer and next(met) <= failures:
+                    raise MemoryError
+                return through(callback, *arguments, **options)
+
+            monkeypatch.setattr(loop, "call_soon_threadsafe", out_of_memory)
+            outcomes = await asyncio.gather(*(queue.submit(task_create()) for _ in range(5)))
+            assert next(met) > failures
+            assert [outcome.sequence for outcome in outcomes] == [1, 2, 3, 4, 5]
+            assert queue.durable_sequence == 5
+            assert (await queue.submit(task_create())).sequence == 6
+
+    run(work())
+
+
+def test_a_loop_that_can_never_be_told_holds_up_nobody_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(aio, "RETRY_SECONDS", 0)
+
+    async def work() -> None:
+        queue = await open_async(tmp_path / "queue")
+        loop = asyncio.get_running_loop()
+        through = loop.call_soon_threadsafe
+
+        def never(callback: Any, *arguments: Any, **options: Any) -> asyncio.Handle:
+            if callback is aio._answer:
+                raise MemoryError
+            return through(callback, *arguments, **options)
+
+        monkeypatch.setattr(loop, "call_soon_threadsafe", never)
+        lost = asyncio.ensure_future(queue.submit(task_create()))
+        await asyncio.sleep(0)
+        assert await asyncio.to_thread(asyncio.run, queue.submit(task_create())) is not None
+        lost.cancel()
+        monkeypatch.undo()
+        assert (await queue.submit(task_create())).sequence == 3
+        await queue.close()
+
+    run(work())
+
+
+@pytest.mark.parametrize("notice", ["columns", "submit"])
+def test_a_follower_ends_when_a_sync_of_the_policy_has_failed(tmp_path: Path, notice: str) -> None:
+    async def work() -> None:
+        policy = aq.SyncPolicy(records=1)
+        queue = await open_async(tmp_path / "queue", durability="deferred", sync=policy, compaction=None)
+        task = aq.TaskSpec(payload=b"x")
+        run_of_it = aq.RunInstance.scheduled(task.id, scheduled_at=1, created_at=1)
+        await queue.submit_many([aq.TaskCreateCommand(None, task, 1), aq.RunCreateCommand(None, run_of_it)], "immediate")
+        followed = asyncio.ensure_future(_sequences(queue))
+        await asyncio.sleep(0)
+        with file_size_limit(0):
+            await queue.submit(task_create())
+            await until(lambda: _has_failed(queue))
+        with pytest.raises(PoisonedError):
+            if notice == "submit":
+                await queue.submit(task_create())
+            else:
+                queue.queue.submit_transitions(memoryview(run_of_it.id.bytes).cast("B", (1, 16)), "scheduled", "ready", 1)
+        await queue.close()
+        assert await followed == [1, 2]
+
+    in_child(lambda: run(work()))
+
+
+async def _sequences(queue: AsyncQueue) -> list[int]:
+    return [event.sequence async for event in queue.follow(after=0, poll_seconds=0.001)]
+
+
+def _has_failed(queue: AsyncQueue) -> bool:
+    """Tell whether a sync has failed, without anybody being told."""
+    try:
+        queue.queue._log.ensure_open()
+    except PoisonedError:
+        return True
+    return False
 
 
 # --- The end ---------------------------------------------------------------------------------------------------------

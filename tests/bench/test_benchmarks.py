@@ -67,9 +67,35 @@ def test_groups(tmp_path: Path) -> None:
     assert names(result) == [f"groups of {size:,}" for size in (1, 4, 16, 64, 256, 1024)]
 
 
+def test_shared_syncs_tell_what_sharing_costs_and_whether_it_is_fair(tmp_path: Path) -> None:
+    result, _ = run(script("shared_syncs.py"), tmp_path, "--seconds", 0.01, "--threads", 1, 3)
+    by_name = {entry["name"]: entry for entry in rows(result)}
+    for what in ("p99", "events a sync", "sleeps a command", "CPU time a command"):
+        assert f"3 threads: {what}" in by_name
+    assert by_name["1 thread: fewest by most"]["values"] == [1, 1]
+    assert by_name["3 threads: fewest by most"]["spread"]["maximum"] <= 1
+
+
+def test_a_lone_task_stands_beside_a_lone_thread_and_the_disk(tmp_path: Path) -> None:
+    result, _ = run(script("asyncio_tasks.py"), tmp_path, "--seconds", 0.01, "--tasks", 1, 5)
+    by_name = {entry["name"]: entry for entry in rows(result)}
+    assert by_name["1 task, by the disk: p50"]["ratio_to"] == "disk alone: p50"
+    assert by_name["1 thread without a loop, by the disk: p50"]["ratio_to"] == "disk alone: p50"
+    assert "5 tasks: CPU time a command" in by_name
+    assert not any("p99.9" in name for name in by_name if name.startswith("1 t"))  # of too few times
+
+
+def test_columns(tmp_path: Path) -> None:
+    result, _ = run(script("columns.py"), tmp_path, "--rows", 50, "--rows-a-call", 20)
+    assert {"transition: columns", "transition: read columns", "attempt finish: submit"} < set(names(result))
+
+
 def test_replay_and_scale(tmp_path: Path) -> None:
     replayed, _ = run(script("replay.py"), tmp_path, "--runs", 20)
     assert "20 runs: replay" in names(replayed)
+    written = next(entry for entry in rows(replayed) if entry["name"] == "20 runs: write a snapshot")
+    assert len(written["values"]) == 2
+    assert written["note"].endswith("bytes, from the log alone")
     scaled, _ = run(script("scale.py"), tmp_path, "--runs", 20, 40, "--transitions", 5, "--lifecycles", 2)
     by_name = {entry["name"]: entry for entry in rows(scaled)}
     assert by_name["40 runs: a transition of any run"]["ratio_to"] == "20 runs"

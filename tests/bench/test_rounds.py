@@ -37,6 +37,12 @@ def test_immediate_threads_submit_their_share_each(tmp_path: Path) -> None:
     assert 50 <= done.syncs <= 150
 
 
+def test_what_others_wait_for_is_not_at_risk(tmp_path: Path) -> None:
+    """Of many threads some have always submitted what is not durable yet, and was acknowledged to nobody."""
+    (mode,) = (mode for mode in modes_of(Choice(threads=(32,))) if mode.name == "immediate-32")
+    assert measure_round(mode, tmp_path, Limit(FOR_LONG, 100)).at_risk_max == 0
+
+
 def test_a_group_takes_one_sync(tmp_path: Path) -> None:
     done = measured("group-64", tmp_path, 640)
     assert (done.commands, done.syncs, done.at_risk_max, len(done.latencies_ns)) == (640, 10, 0, 10)

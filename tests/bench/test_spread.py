@@ -25,6 +25,11 @@ def test_percentiles_of_a_hundred() -> None:
     assert (found.count, found.p50_ns, found.p90_ns, found.p99_ns, found.p999_ns, found.max_ns) == (100, 50, 90, 99, 100, 100)
 
 
+def test_the_last_nine_needs_a_thousand_times() -> None:
+    assert not Latency.of(range(999)).has_p999
+    assert Latency.of(range(1000)).has_p999
+
+
 @given(times)
 def test_a_curve_rises_and_ends_where_one_time_is_left(values: list[int]) -> None:
     curve = Latency.of(values).curve

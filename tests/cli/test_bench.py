@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import tempfile
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from actionqueue.bench.modes import DEFAULT_CHOICE, modes_of
 from actionqueue.bench.page import page_of
 from actionqueue.bench.report import CSV_COLUMNS, Report
 from cli_tools import assert_fails, patched, run
+from queue_tools import IN_MEMORY
 
 QUICK = ("bench", "--rounds", 2, "--seconds", 60, "--commands", 20)
 TITLES = [mode.title for mode in modes_of(DEFAULT_CHOICE)]
@@ -28,7 +30,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path
     """Run it once, with everything that it can write."""
     directory = tmp_path_factory.mktemp("bench")
     (directory / "disk").mkdir()
-    files = ("--csv", directory / "found.csv", "--html", directory / "found.html")
+    files = ("--json-file", directory / "found.json", "--csv", directory / "found.csv", "--html", directory / "found.html")
     ended = run(*QUICK, "--directory", directory / "disk", "--json", *files)
     assert (ended.code, ended.error) == (0, "")
     assert list((directory / "disk").iterdir()) == []
@@ -39,7 +41,10 @@ def test_json_has_every_mode_and_what_it_survives(made: tuple[dict[str, Any], Pa
     found, _ = made
     report = msgspec.convert(found, Report)
     assert (report.kind, report.format, report.rounds, report.seconds_a_round) == ("actionqueue fsync policies", 1, 2, 60)
-    assert [done.mode for done in report.modes] == modes_of(DEFAULT_CHOICE)
+    assert [done.mode.name for done in report.modes] == NAMES
+    assert json.loads((made[1] / "found.json").read_text("utf-8")) == found
+    if not report.machine.is_in_memory:
+        assert [done.mode for done in report.modes] == modes_of(DEFAULT_CHOICE)
     assert "unknown" not in (report.machine.file_system, report.machine.device)
     assert report.disk.latency.count == 2 * 20
     for done in report.modes:
@@ -64,6 +69,7 @@ def test_csv_has_a_line_a_mode(made: tuple[dict[str, Any], Path]) -> None:
         assert float(row["commands_per_second_median"]) == pytest.approx(done["rate"]["median"], abs=0.1)
         assert int(row["submit_p99_ns"]) == done["latency"]["p99_ns"]
         assert row["survives_power_loss"] == done["mode"]["survives_power_loss"]
+        assert row["submit_p999_ns"] == ""  # of fewer than a thousand
 
 
 def texts(page: str) -> str:
@@ -83,6 +89,34 @@ def test_html_is_well_formed_and_has_every_mode(made: tuple[dict[str, Any], Path
     for word in ("Throughput", "Latency", "What each survives", "Measured on", "The disk alone", "prefers-color-scheme"):
         assert word in (page if word.startswith("prefers") else shown)
     assert len(re.findall("<polyline ", page)) == len(TITLES) + 3  # and the disk in each of three panels
+
+
+def test_many_modes_of_a_family_can_be_told_apart(made: tuple[dict[str, Any], Path]) -> None:
+    report = msgspec.convert(made[0], Report)
+    for family in ("immediate", "group", "deferred"):
+        (first, *_) = (done for done in report.modes if done.mode.family == family)
+        many = [
+            msgspec.structs.replace(first, mode=msgspec.structs.replace(first.mode, name=str(number), title=f"mode {number}"))
+            for number in range(12)
+        ]
+        page = page_of(msgspec.structs.replace(report, modes=many))
+        styles = [(curve, *re.findall(rf"\.(?:curve\.)?{curve} {{ stroke(?:-dasharray)?: ([^;]+);", page))
+                  for curve in re.findall(r'<polyline class="curve ([^"]+)"', page)]  # fmt: skip
+        assert len(styles) == len({style[0] for style in styles}) == 13
+        assert len({style[1] for style in styles}) == 13  # colours
+        assert len({style[-1] for style in styles}) >= 8  # dashes
+
+
+def test_a_disk_that_is_none_keeps_nothing(tmp_path: Path) -> None:
+    if IN_MEMORY is None:
+        pytest.skip("no file system in memory is known here")
+    with tempfile.TemporaryDirectory(dir=IN_MEMORY) as directory:
+        html = tmp_path / "found.html"
+        ended = run(*QUICK, "--directory", directory, "--only", "immediate-1", "--html", html)
+    assert (ended.code, ended.error) == (0, "")
+    for shown in (" ".join(ended.output.split()), texts(html.read_text("utf-8"))):
+        assert "a power loss takes everything" in shown
+        assert "nothing: this file system is in memory" in shown
 
 
 def test_html_needs_nothing_from_elsewhere(made: tuple[dict[str, Any], Path]) -> None:
@@ -116,6 +150,24 @@ def test_a_table_for_people_with_the_modes_that_were_chosen(tmp_path: Path) -> N
         assert text in ended.output
     assert "records-10" not in ended.output
     assert max(map(len, ended.output.splitlines())) <= 80
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_round_is_not_several(tmp_path: Path) -> None:
+    ended = run("bench", "--rounds", 1, "--seconds", 60, "--commands", 10, "--directory", tmp_path, "--only", "system")
+    assert "1 round of 60 s" in ended.output
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "0", "-1"])
+def test_times_that_are_none(tmp_path: Path, seconds: str) -> None:
+    assert_fails(run("bench", "--directory", tmp_path, "--seconds", seconds), 2, "--seconds")
+
+
+@pytest.mark.parametrize("option", ["--json-file", "--csv", "--html"])
+def test_a_file_that_cannot_be_written_is_told_of_before_anything_is_measured(tmp_path: Path, option: str) -> None:
+    target = tmp_path / "none" / "file"
+    program = patched("from actionqueue.bench import rounds\ndef fail(*_): raise SystemExit(99)\nrounds._measure = fail")
+    assert_fails(run(*QUICK, "--directory", tmp_path, option, target, program=program), 7, str(target))
     assert list(tmp_path.iterdir()) == []
 
 

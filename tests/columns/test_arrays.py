@@ -265,6 +265,44 @@ BAD: dict[str, dict[str, list[Any]]] = {
         ],
     },
 }
+MASKED_NUMBERS = np.ma.masked_array(np.ones(COUNT, np.uint64), mask=[False, True, False])
+MASKED_CODES = np.ma.masked_array(np.zeros(COUNT, np.uint8), mask=[True, False, False])
+MASKED: list[tuple[str, dict[str, Any], str]] = [
+    ("submit_transitions", {"timestamps": MASKED_NUMBERS}, "timestamps"),
+    ("submit_transitions", {"timestamps": np.ma.masked_array(np.uint64(1), mask=True)}, "timestamps"),
+    ("submit_transitions", {"previous_states": MASKED_CODES}, "previous_states"),
+    ("submit_transitions", {"new_states": np.ma.masked_array(np.uint8(1), mask=True)}, "new_states"),
+    ("submit_transitions", {"run_ids": np.ma.masked_array(aq.columns.id_array(RUN_IDS), mask=[True, False, False])}, "run_ids"),
+    ("submit_lease_heartbeats", {"owners": (np.ma.masked_array(OFFSETS, mask=OFFSETS == 1), b"abc")}, "owners"),
+]
+
+
+@pytest.mark.parametrize(("name", "arguments", "field"), MASKED)
+def test_what_is_masked_is_no_value(queue: aq.ActionQueue, name: str, arguments: dict[str, Any], field: str) -> None:
+    with pytest.raises(InvalidFieldError, match="masked") as refusal:
+        call(queue, name, **arguments)
+    assert refusal.value.field == field
+
+
+def test_a_mask_that_masks_nothing_is_none(queue: aq.ActionQueue) -> None:
+    for mask in (np.ma.nomask, np.zeros(COUNT, bool)):
+        times = np.ma.masked_array(np.ones(COUNT, np.uint64), mask=mask)
+        assert call(queue, "submit_transitions", timestamps=times, on_refusal="report").refused_count in (0, COUNT)
+
+
+@pytest.mark.parametrize("on_refusal", ["foo", [], None, 1, np.array(["raise", "report"])])
+def test_another_way_to_meet_refusals_is_refused(queue: aq.ActionQueue, on_refusal: Any) -> None:
+    with pytest.raises(InvalidFieldError, match="on_refusal"):
+        call(queue, "submit_transitions", on_refusal=on_refusal)
+
+
+@pytest.mark.parametrize("code", [-1, 9, np.int64(-9)])
+def test_a_code_that_is_none_has_no_state(code: int) -> None:
+    assert aq.columns.states_from_codes(np.array([0, 8], np.uint8)) == [aq.RunState.SCHEDULED, aq.RunState.CANCELED]
+    with pytest.raises(IndexError):
+        aq.columns.states_from_codes([0, code])
+
+
 CASES = [(name, argument) for name, arguments in BAD.items() for argument in arguments]
 
 

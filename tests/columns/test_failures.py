@@ -17,7 +17,7 @@ from _wal_native.columns import attempt_finishes, attempt_starts, lease_heartbea
 from actionqueue.errors import AppendError, InvalidFieldError, LogWriteError, PoisonedError, RecordTooLarge, ReentrantCallError
 from actionqueue.limits import BATCH_SIZE_MAX
 from column_tools import OPTIONS, add_run, add_runs, small_queue
-from queue_tools import copy_of, in_child, replayed, state_of
+from queue_tools import copy_of, file_size_limit, in_child, replayed, state_of, wait_until
 
 COUNT = 400
 
@@ -95,6 +95,36 @@ def test_a_signal_handler_meets_a_whole_table_and_no_second_call(queue: aq.Actio
         signal.signal(signal.SIGUSR1, before)
     assert seen == [*range(0, COUNT, 64)]
     assert queue.projection.counts_by_state()[aq.RunState.READY] == COUNT
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_call_that_is_the_first_to_hear_of_a_failed_sync_poisons_the_handle(tmp_path: Path) -> None:
+    def work() -> None:
+        queue = aq.open(tmp_path / "queue", **OPTIONS, sync=aq.SyncPolicy(records=1))
+        run_ids = add_runs(queue, 2)
+        queue.sync()
+        with file_size_limit(0):
+            queue.submit_transitions(run_ids[:1], 0, 1, 1)
+            wait_until(lambda: has_failed(queue))
+        before = state_of(queue)
+        with pytest.raises(PoisonedError) as refusal:
+            queue.submit_transitions(run_ids[1:], 0, 1, 1)
+        assert isinstance(refusal.value.cause, LogWriteError)
+        assert queue.projection.poisoned_by is refusal.value.cause
+        assert "poisoned" in repr(queue)
+        assert state_of(queue) == before
+        queue.close()
+
+    in_child(work)
+
+
+def has_failed(queue: aq.ActionQueue) -> bool:
+    """Tell whether a sync has failed, without the handle being told."""
+    try:
+        queue._log.ensure_open()
+    except PoisonedError:
+        return True
+    return False
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import threading
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -12,11 +13,12 @@ import numpy as np
 import pytest
 
 import actionqueue as aq
-from actionqueue.errors import ValidationError
+from actionqueue.errors import InvalidFieldError, InvalidFieldTypeError, ValidationError
 from actionqueue.mapping import event_of
 from column_tools import OPTIONS, RESULTS, STATES, RowSource, add_run, add_runs, small_queue, submit_columns
 from command_source import CommandSource
 from model import Model
+from queue_tools import in_child
 
 
 def id_text(id_type: Any, value: Any) -> Any:
@@ -154,11 +156,80 @@ def test_what_is_there_and_what_it_is_called() -> None:
     assert columns.runs.dtype["has_lease"] == np.bool_
 
 
-def test_a_state_is_a_member() -> None:
+def test_a_state_is_a_member_its_name_or_its_code() -> None:
     with small_queue() as queue:
-        for state in ("ready", 1):
-            with pytest.raises(TypeError, match="RunState"):
-                queue.projection.run_id_array(state)  # type: ignore[arg-type]
+        run_ids = add_runs(queue, 3)
+        queue.submit_transitions(run_ids[1:], "scheduled", "ready", 1)
+        projection = queue.projection
+        for state in (aq.RunState.READY, "ready", 1, np.uint8(1)):
+            assert projection.run_id_array(state).tobytes() == run_ids[1:].tobytes()
+            assert projection.run_ids(state) == aq.columns.ids_from_array(run_ids[1:], aq.RunId)
+        for refused in ("bogus", "READY", 9, -1, 2**70):
+            for query in (projection.run_ids, projection.run_id_array):
+                with pytest.raises(InvalidFieldError, match="state"):
+                    query(refused)  # type: ignore[operator]
+        for wrong in (True, 1.0, [], b"ready"):
+            with pytest.raises(InvalidFieldTypeError, match="RunState"):
+                projection.run_ids(wrong)  # type: ignore[arg-type]
+
+
+def test_submitters_wait_for_a_copy_and_others_do_not() -> None:
+    """The copy is made without the interpreter's lock, of a table that stands still: each one is as of its sequence."""
+    with small_queue() as queue:
+        run_ids = add_runs(queue, 3000)
+        some = aq.columns.ids_from_array(run_ids, aq.RunId)
+        begin = queue.sequence
+
+        def submit() -> None:
+            for run_id in some:
+                queue.submit(aq.RunStateTransitionCommand(None, run_id, "scheduled", "ready", 1))
+
+        def cancel() -> None:
+            queue.submit_transitions(run_ids, "ready", "canceled", 1)
+
+        threads = [threading.Thread(target=submit), threading.Thread(target=cancel)]
+        threads[0].start()
+        sequences = set()
+        while threads[0].is_alive():
+            columns = queue.projection.columns()
+            states = columns.runs["state"]
+            done = columns.sequence - begin
+            assert (states[:done] == 1).all()
+            assert (states[done:] == 0).all()
+            assert len(queue.projection.run_id_array("ready")) >= done
+            sequences.add(columns.sequence)
+        threads[0].join()
+        assert len(sequences) > 1
+        threads[1].start()
+        while threads[1].is_alive():
+            assert len(set(queue.projection.columns().runs["state"])) == 1  # before the whole call, or behind it
+        threads[1].join()
+        assert set(queue.projection.columns().runs["state"]) == {8}
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_in_a_forked_child_the_projection_is_still_read() -> None:
+    with small_queue() as queue:
+        add_runs(queue, 3)
+
+        def read() -> None:
+            assert len(queue.projection.columns().runs) == len(queue.projection.run_id_array()) == 3
+
+        held, may_go = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            with queue._lane:
+                held.set()
+                may_go.wait()
+
+        holder = threading.Thread(target=hold)
+        holder.start()
+        held.wait()
+        try:
+            in_child(read)  # there the thread that holds the lane does not exist
+        finally:
+            may_go.set()
+            holder.join()
 
 
 def test_a_round_trip_through_arrays() -> None:

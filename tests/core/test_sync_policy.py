@@ -409,6 +409,8 @@ def test_statistics_of_syncs_and_of_the_ring(watched: Make) -> None:
     stats = one.log.stats
     assert (stats.syncs, stats.sync_groups, stats.sync_events_total, stats.sync_events_max) == (3, 3, 8, 5)
     assert sum(stats.sync_ns_histogram) == 3
+    assert list(stats.sync_events_histogram)[:5] == [0, 1, 1, 1, 0]
+    assert sum(stats.sync_events_histogram) == 3
     assert stats.sync_ns_histogram[stats.sync_ns_max.bit_length()] >= 1
     assert (stats.ring_used, stats.stalls) == (0, 0)
     assert stats.ring_used_max == stats.appended_bytes // 8 * 5

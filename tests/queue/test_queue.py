@@ -74,9 +74,10 @@ def test_a_task_and_its_run_from_creation_to_success(tmp_path: Path) -> None:
 def test_the_signatures_are_those_of_the_design() -> None:
     assert list(inspect.signature(aq.open).parameters) == [
         "path", "durability", "readonly", "create", "segment_size", "ring_size", "sector_size", "compaction", "sync",
+        "progress",
     ]  # fmt: skip
     kinds = [parameter.kind for parameter in inspect.signature(aq.open).parameters.values()]
-    assert kinds == [inspect.Parameter.POSITIONAL_OR_KEYWORD] + [inspect.Parameter.KEYWORD_ONLY] * 8
+    assert kinds == [inspect.Parameter.POSITIONAL_OR_KEYWORD] + [inspect.Parameter.KEYWORD_ONLY] * 9
     assert list(inspect.signature(aq.ActionQueue.submit).parameters) == ["self", "command", "durability"]
     assert list(inspect.signature(aq.ActionQueue.submit_many).parameters) == ["self", "commands", "durability"]
     assert list(inspect.signature(aq.ActionQueue.batch).parameters) == ["self", "durability"]
@@ -442,9 +443,10 @@ def test_stats_are_counters_and_positions(tmp_path: Path) -> None:
         assert stats["rotations"] == stats["segment_number"] - 1 >= 3
         assert stats["ring_used"] == 0
         assert stats["sync_ns_total"] >= stats["sync_ns_max"] > 0
-        assert stats.pop("snapshot_error") is None
+        assert stats.pop("snapshot_error") is stats.pop("poisoned_by") is None
         assert stats["sync_events_total"] == stats["last_sequence"] == 11
         assert sum(stats.pop("sync_ns_histogram")) == stats["syncs"] >= stats["sync_groups"] > 0
+        assert sum(stats.pop("sync_events_histogram")) == stats["sync_groups"]
         assert all(type(value) in {int, bool} for value in stats.values())
 
 

@@ -4,27 +4,17 @@ from __future__ import annotations
 
 import gc
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 
 import actionqueue as aq
 from actionqueue.errors import ForkedError, LogWriteError, PartialDurabilityError, PoisonedError
-from queue_tools import file_size_limit, in_child, replayed, task_create
-
-PATIENCE_S = 60.0
-
-
-def wait_until(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not is_so():
-        assert time.monotonic() < deadline, "it did not come to that"
-        time.sleep(0.001)
-
+from queue_tools import file_size_limit, in_child, replayed, task_create, wait_until
 
 # --- The option ------------------------------------------------------------------------------------------------------
 
@@ -44,6 +34,14 @@ def test_more_than_a_day_and_other_flags_are_refused() -> None:
         aq.SyncPolicy(milliseconds=86_400_001)
     with pytest.raises(aq.InvalidFieldError):
         aq.SyncPolicy(when_ring_fills=1)  # type: ignore[arg-type]
+
+
+def test_any_whole_number_will_do() -> None:
+    policy = aq.SyncPolicy(records=np.int64(5), bytes=np.uint8(6), milliseconds=np.int32(7))  # type: ignore[arg-type]
+    assert policy == aq.SyncPolicy(records=5, bytes=6, milliseconds=7)
+    assert {type(value) for value in (policy.records, policy.bytes, policy.milliseconds)} == {int}
+    with pytest.raises(aq.InvalidFieldError):
+        aq.SyncPolicy(records=np.bool_(True))  # type: ignore[arg-type]
 
 
 def test_a_policy_is_a_value() -> None:
@@ -152,6 +150,18 @@ def test_is_poisoned_knows_at_once(tmp_path: Path) -> None:
         queue = with_failed_sync(tmp_path / "queue", aq.SyncPolicy(records=1))
         assert queue.is_poisoned
         assert isinstance(queue.projection.poisoned_by, LogWriteError)
+        queue.close()
+
+    in_child(work)
+
+
+def test_a_failed_sync_shows_in_stats_and_in_the_representation(tmp_path: Path) -> None:
+    def work() -> None:
+        queue = with_failed_sync(tmp_path / "stats", aq.SyncPolicy(records=1))
+        assert queue.stats()["poisoned_by"] == str(queue.projection.poisoned_by) != "None"
+        queue.close()
+        queue = with_failed_sync(tmp_path / "repr", aq.SyncPolicy(records=1))
+        assert repr(queue) == f"<ActionQueue {queue.path!r} poisoned at sequence 1>"
         queue.close()
 
     in_child(work)

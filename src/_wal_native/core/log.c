@@ -304,6 +304,7 @@ void aqw_log_stats_get(aqw_log *log, aqw_log_stats *stats) {
     stats->sync_groups = atomic_load(&log->sync_groups);
     stats->sync_events_total = atomic_load(&log->sync_events_total);
     stats->sync_events_max = atomic_load(&log->sync_events_max);
+    for (int i = 0; i < AQW_GROUP_HISTOGRAM_SIZE; i++) stats->sync_events_histogram[i] = atomic_load(&log->sync_events_histogram[i]);
     stats->stalls = atomic_load(&log->stalls);
     stats->stall_ns_total = atomic_load(&log->stall_ns_total);
     stats->stall_ns_max = atomic_load(&log->stall_ns_max);

@@ -43,6 +43,8 @@ typedef struct aqw_log_start {
 
 /* How long syncs took, counted by powers of two: [i] counts those of 2^(i-1) to 2^i - 1 nanoseconds, the last all longer ones too. */
 #define AQW_SYNC_HISTOGRAM_SIZE 40
+/* The same of how many events a sync made durable: [i] counts those of 2^(i-1) to 2^i - 1 events. */
+#define AQW_GROUP_HISTOGRAM_SIZE 32
 
 typedef struct aqw_log_stats {
     uint64_t last_sequence;
@@ -62,6 +64,7 @@ typedef struct aqw_log_stats {
     uint64_t sync_groups;       /* syncs that made events durable */
     uint64_t sync_events_total; /* in all groups */
     uint64_t sync_events_max;   /* in one group */
+    uint64_t sync_events_histogram[AQW_GROUP_HISTOGRAM_SIZE];
     uint64_t stalls;            /* appends that had to wait for room in the ring or in the segment */
     uint64_t stall_ns_total;
     uint64_t stall_ns_max;

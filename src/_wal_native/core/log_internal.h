@@ -78,6 +78,7 @@ struct aqw_log {
     _Atomic uint64_t appended_records, appended_bytes, drains, drained_bytes, rotations;
     _Atomic uint64_t syncs, sync_ns_total, sync_ns_max, sync_groups, sync_events_total, sync_events_max;
     _Atomic uint64_t sync_ns_histogram[AQW_SYNC_HISTOGRAM_SIZE];
+    _Atomic uint64_t sync_events_histogram[AQW_GROUP_HISTOGRAM_SIZE];
     _Atomic uint64_t stalls, stall_ns_total, stall_ns_max;
 };
 

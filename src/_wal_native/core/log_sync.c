@@ -202,10 +202,15 @@ static aqw_status append_pad(aqw_log *log, aqw_fault *fault) {
     return AQW_OK;
 }
 
-static void count_sync(aqw_log *log, uint64_t taken_ns, uint64_t events) {
+/* Counts a value in a histogram by powers of two, whose last place takes all that is larger, too. */
+static void count_by_size(_Atomic uint64_t *histogram, int size, uint64_t value) {
     int bits = 0;
-    while (bits < AQW_SYNC_HISTOGRAM_SIZE - 1 && taken_ns >> bits != 0) bits++;
-    atomic_fetch_add_explicit(&log->sync_ns_histogram[bits], 1, memory_order_relaxed);
+    while (bits < size - 1 && value >> bits != 0) bits++;
+    atomic_fetch_add_explicit(&histogram[bits], 1, memory_order_relaxed);
+}
+
+static void count_sync(aqw_log *log, uint64_t taken_ns, uint64_t events) {
+    count_by_size(log->sync_ns_histogram, AQW_SYNC_HISTOGRAM_SIZE, taken_ns);
     atomic_fetch_add_explicit(&log->syncs, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&log->sync_ns_total, taken_ns, memory_order_relaxed);
     aqw_log_raise(&log->sync_ns_max, taken_ns);
@@ -213,6 +218,7 @@ static void count_sync(aqw_log *log, uint64_t taken_ns, uint64_t events) {
     atomic_fetch_add_explicit(&log->sync_groups, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&log->sync_events_total, events, memory_order_relaxed);
     aqw_log_raise(&log->sync_events_max, events);
+    count_by_size(log->sync_events_histogram, AQW_GROUP_HISTOGRAM_SIZE, events);
 }
 
 aqw_status aqw_log_sync_once(aqw_log *log, aqw_fault *fault) {

@@ -1,12 +1,21 @@
+#if !defined(_WIN32)
+#define _POSIX_C_SOURCE 200809L
+#endif
+
 #include "progress.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "thread.h"
+
 struct aqw_progress {
     _Atomic uint64_t done;
     _Atomic uint64_t total;
     _Atomic int is_canceled;
+    aqw_progress_question must_stop;    /* this and the next are the working thread's */
+    void *context;
+    uint64_t asked_at;
 };
 
 aqw_progress *aqw_progress_new(void) { return calloc(1, sizeof(aqw_progress)); }
@@ -23,6 +32,24 @@ void aqw_progress_expect(aqw_progress *progress, uint64_t bytes) {
 
 int aqw_progress_is_canceled(const aqw_progress *progress) {
     return progress != NULL && atomic_load_explicit(&progress->is_canceled, memory_order_relaxed);
+}
+
+void aqw_progress_ask(aqw_progress *progress, aqw_progress_question must_stop, void *context) {
+    if (progress == NULL) return;
+    progress->must_stop = must_stop;
+    progress->context = context;
+    progress->asked_at = aqw_monotonic_ns();
+}
+
+int aqw_progress_must_stop(aqw_progress *progress) {
+    if (aqw_progress_is_canceled(progress)) return 1;
+    if (progress == NULL || progress->must_stop == NULL) return 0;
+    uint64_t now = aqw_monotonic_ns();
+    if (now - progress->asked_at < AQW_PROGRESS_ASK_NS) return 0;
+    progress->asked_at = now;
+    if (!progress->must_stop(progress->context)) return 0;
+    aqw_progress_cancel(progress);
+    return 1;
 }
 
 uint64_t aqw_progress_done(const aqw_progress *progress) {

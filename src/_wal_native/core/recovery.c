@@ -276,9 +276,18 @@ static aqw_status continue_in_same_segment(recovery *r, const aqw_stream *stream
     return AQW_OK;
 }
 
+/* Bytes of records in the segments that are read, as the links and the newest one's end tell. */
+static uint64_t size_of_records(const aqw_stream *stream) {
+    const aqw_stream_summary *summary = aqw_stream_summary_of(stream);
+    uint64_t size = summary->end - AQW_SEGMENT_DATA;
+    for (uint64_t i = 1; i < summary->segments; i++) size += aqw_stream_segment(stream, i)->link_end - AQW_SEGMENT_DATA;
+    return size;
+}
+
 static aqw_status replay_and_continue(recovery *r, aqw_stream *stream, aqw_table *table) {
     const aqw_stream_summary *summary = aqw_stream_summary_of(stream);
     aqw_replay_counts counts = {0, 0, 0};
+    aqw_progress_expect(r->options->progress, size_of_records(stream));
     aqw_status status = aqw_replay_stream(stream, table, &counts, r->options->progress, r->fault);
     r->report->segments = summary->segments;
     r->report->records = counts.records;

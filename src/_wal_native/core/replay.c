@@ -64,14 +64,17 @@ aqw_status aqw_replay_stream(aqw_stream *stream, aqw_table *table, aqw_replay_co
     for (;;) {
         look_ahead(stream, table, &ahead);
         aqw_status status = aqw_stream_next(stream, &record, fault);
-        if (status == AQW_END) return AQW_OK;
+        if (status == AQW_END) {
+            aqw_progress_add(progress, counts->bytes - reported);
+            return AQW_OK;
+        }
         if (status != AQW_OK) return status;
         counts->records++;
         counts->bytes += record.size;
         if (counts->bytes - reported >= PROGRESS_SIZE) {
             aqw_progress_add(progress, counts->bytes - reported);
             reported = counts->bytes;
-            if (aqw_progress_is_canceled(progress)) return aqw_fault_set(fault, AQW_STOPPED, NULL);
+            if (aqw_progress_must_stop(progress)) return aqw_fault_set(fault, AQW_STOPPED, NULL);
         }
         if (record.kind >= AQW_KIND_MARKER || record.sequence <= present) continue;
         counts->events++;

@@ -135,7 +135,7 @@ static aqw_status read_blocks(reader *from) {
         if (status != AQW_OK) return status;
         uint64_t block_size = AQW_SNAPSHOT_BLOCK_HEADER_SIZE + (uint64_t)size;
         aqw_progress_add(from->progress, block_size);
-        if (aqw_progress_is_canceled(from->progress)) return aqw_fault_set(from->fault, AQW_STOPPED, from->path);
+        if (aqw_progress_must_stop(from->progress)) return aqw_fault_set(from->fault, AQW_STOPPED, from->path);
         if (count == 0) {
             int is_whole = size == AQW_SNAPSHOT_END_SIZE && aqw_load_u64(from->block + AQW_SNAPSHOT_BLOCK_HEADER_SIZE) == from->items &&
                            from->offset + block_size == from->file_size;
@@ -149,6 +149,7 @@ static aqw_status read_file(reader *from, uint64_t sequence, aqw_table *table, a
     aqw_status status = read_header(from, sequence, info);
     if (status != AQW_OK) return status;
     aqw_progress_expect(from->progress, from->file_size);
+    aqw_progress_add(from->progress, from->offset);
     if (table != NULL) {
         status = content_status(from, aqw_table_load_begin(&from->loader, table, from->file_size));
         if (status != AQW_OK) return status;

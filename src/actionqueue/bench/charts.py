@@ -8,9 +8,9 @@ from html import escape
 
 import msgspec
 
-from actionqueue.bench.spread import Spread
+from actionqueue.bench.spread import Latency, Spread
 
-__all__ = ["Bar", "Curve", "LogAxis", "bars", "curves", "duration", "rate_text", "swatch"]
+__all__ = ["Bar", "Curve", "LogAxis", "bars", "curves", "duration", "percentile_texts", "rate_text", "swatch"]
 
 BAR_HEIGHT = 16
 CURVES_HEIGHT = 300
@@ -32,6 +32,11 @@ def duration(nanoseconds: float) -> str:
     """Return a time in the unit that suits it."""
     unit, size = next(((unit, size) for unit, size in UNITS_NS if nanoseconds >= size), UNITS_NS[-1])
     return f"{_short(nanoseconds / size)} {unit}"
+
+
+def percentile_texts(latency: Latency) -> list[str]:
+    """Return p50, p99 and p99.9; a dash where there are too few times for one."""
+    return [duration(latency.p50_ns), duration(latency.p99_ns), duration(latency.p999_ns) if latency.has_p999 else "\N{EN DASH}"]
 
 
 def rate_text(rate: float) -> str:

@@ -9,9 +9,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
+
 from actionqueue.bench.disk import FLOOR_BYTES, floor_in
-from actionqueue.bench.machine import machine_of
-from actionqueue.bench.modes import Mode
+from actionqueue.bench.machine import Machine, machine_of
+from actionqueue.bench.modes import NOTHING_IN_MEMORY, Mode
 from actionqueue.bench.report import Disk, ModeResult, Report, Round
 from actionqueue.bench.rounds import Limit, Measured, measure_round
 from actionqueue.bench.spread import Latency, Spread
@@ -56,8 +58,12 @@ def compare(modes: list[Mode], directory: Path, *, rounds: int, limit: Limit, te
         rounds=rounds,
         seconds_a_round=limit.seconds,
         disk=_disk(floors),
-        modes=[_result(mode, measured[mode.name]) for mode in modes],
+        modes=[_result(_where_it_was(mode, machine), measured[mode.name]) for mode in modes],
     )
+
+
+def _where_it_was(mode: Mode, machine: Machine) -> Mode:
+    return msgspec.structs.replace(mode, survives_power_loss=NOTHING_IN_MEMORY) if machine.is_in_memory else mode
 
 
 def _disk(floors: list[array[int]]) -> Disk:

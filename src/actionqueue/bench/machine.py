@@ -11,9 +11,12 @@ import msgspec
 
 import actionqueue
 
-__all__ = ["Machine", "machine_of"]
+__all__ = ["IN_MEMORY", "Machine", "machine_of"]
 
 UNKNOWN = "unknown"
+FILE_SYSTEMS_IN_MEMORY = {"tmpfs", "ramfs"}
+IN_MEMORY = "This file system is in memory: no sync reaches a disk, and a power loss takes everything. Measure on the queue's disk."
+"""What a report says of such a file system."""
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,6 +34,8 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     """Type and mount options."""
     device: str
     """The block device and what is known of it."""
+    is_in_memory: bool = False
+    """Whether the directory's file system is in memory, so that a power loss takes all of it."""
     load: float
     """Processes that were running or waiting to, over the last minute before the measurement; 0 where the system does not say."""
 
@@ -46,6 +51,7 @@ def machine_of(directory: Path) -> Machine:
         python=f"{platform.python_implementation()} {platform.python_version()}, {platform.python_compiler()}",
         actionqueue=actionqueue.__version__,
         file_system=file_system,
+        is_in_memory=file_system.partition(" ")[0] in FILE_SYSTEMS_IN_MEMORY,
         device=device,
         load=os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0,
     )

@@ -6,9 +6,11 @@ import msgspec
 
 from actionqueue.sync_policy import SyncPolicy
 
-__all__ = ["DEFAULT_CHOICE", "Choice", "Mode", "modes_of"]
+__all__ = ["DEFAULT_CHOICE", "NOTHING_IN_MEMORY", "Choice", "Mode", "modes_of"]
 
 ALL = "everything"
+NOTHING_IN_MEMORY = "nothing: this file system is in memory, whatever is synced"
+"""What any mode leaves after a power loss where there is no disk."""
 
 
 class Mode(msgspec.Struct, frozen=True, kw_only=True):

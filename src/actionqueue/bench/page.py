@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from html import escape
 
-from actionqueue.bench.charts import Bar, Curve, LogAxis, bars, curves, duration, rate_text, swatch
-from actionqueue.bench.machine import Machine
+from actionqueue.bench.charts import Bar, Curve, LogAxis, bars, curves, duration, percentile_texts, rate_text, swatch
+from actionqueue.bench.machine import IN_MEMORY, Machine
 from actionqueue.bench.report import ModeResult, Report
 from actionqueue.bench.spread import NINES
 
@@ -24,6 +24,11 @@ FAMILIES = {
 DISK = "the disk alone"
 COLOURS = {"immediate": ("i0", "i1", "i2"), "group": ("g0", "g1", "g2"), "deferred": ("d0", "d1", "d2", "d3", "d4", "d5")}
 """CSS variables: a hue a family for those that keep everything, and hues far apart where there are many modes."""
+HUES = {"immediate": 215, "group": 165, "deferred": 20}
+GOLDEN_ANGLE = 137.5
+"""Where a family has more modes than that, the hues of the others: each far from those before it."""
+DASHES = ("none", "10 4", "5 3", "12 3 3 3", "7 2 2 2 2 2", "3 2", "16 4", "1 3 6 3")
+"""So that a curve can be told from the others without its colour."""
 
 STYLE = """
 :root { color-scheme: light dark; --ground: #fcfcfb; --ink: #1d2126; --soft: #5c6570; --line: #dfe3e7;
@@ -62,7 +67,7 @@ td { white-space: nowrap; } td.text { white-space: normal; min-width: 9rem; }
 td:first-child { font-weight: 600; white-space: normal; }
 dl { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: .2rem 1.2rem; margin: .6rem 0; font-size: .9rem; }
 dd { margin: 0; overflow-wrap: anywhere; }
-.curve.s-disk { stroke-dasharray: 4 4; }
+.curve.s-disk { stroke-dasharray: 1.5 5; stroke-linecap: round; }
 @media (max-width: 46rem) {
   .bar { grid-template-columns: minmax(0, 1fr) auto; padding: .35rem 0; }
   .bar svg { grid-column: 1 / -1; grid-row: 2; }
@@ -81,10 +86,25 @@ dd { margin: 0; overflow-wrap: anywhere; }
   dd { margin-bottom: .5rem; }
 }
 """
-STYLE += "".join(
-    f".s-{colour} {{ stroke: var(--{colour}); }} .fill.s-{colour} {{ stroke: none; fill: var(--{colour}); }}\n"
-    for colour in ("disk", *(colour for colours in COLOURS.values() for colour in colours))
-)
+
+
+def _class_rules(name: str, colour: str, dash: str = "") -> str:
+    dashes = f" .curve.s-{name} {{ stroke-dasharray: {dash}; }}" if dash else ""
+    return f".s-{name} {{ stroke: {colour}; }} .fill.s-{name} {{ stroke: none; fill: {colour}; }}{dashes}\n"
+
+
+def _mode_rules(report: Report) -> str:
+    """Return the colours and dashes of the disk and of every mode."""
+    rules = [_class_rules("disk", "var(--disk)")]
+    for family, colours in COLOURS.items():
+        count = sum(result.mode.family == family for result in report.modes)
+        for number in range(count):
+            if number < len(colours):
+                colour = f"var(--{colours[number]})"
+            else:
+                colour = f"hsl({(HUES[family] + GOLDEN_ANGLE * (number - len(colours) + 1)) % 360:.0f} 55% 52%)"
+            rules.append(_class_rules(f"{family[0]}{number}", colour, DASHES[number % len(DASHES)]))
+    return "".join(rules)
 
 
 def page_of(report: Report) -> str:
@@ -95,11 +115,11 @@ def page_of(report: Report) -> str:
     rounds = "1 round" if report.rounds == 1 else f"{report.rounds} rounds"
     return f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"/><meta name="viewport" content="width=device-width, initial-scale=1"/>
-<title>actionqueue: fsync policies on this disk</title><style>{STYLE}</style></head><body>
+<title>actionqueue: fsync policies on this disk</title><style>{STYLE}{_mode_rules(report)}</style></head><body>
 <h1>What durability costs on this disk</h1>
 <p class="soft">actionqueue {escape(machine.actionqueue)} · {escape(_moment(report.started_at))} · {rounds} of {report.seconds_a_round:g} s
 a mode, in turn · one sync of the disk alone: median {duration(disk.latency.p50_ns)}, 99th percentile {duration(disk.latency.p99_ns)}</p>
-<h2>Throughput</h2>
+{_warning(machine)}<h2>Throughput</h2>
 <p>Commands a second: the bar is the median of the rounds, the line goes from the slowest to the fastest. The axis is logarithmic: each
 line of the grid is ten times the one before. {escape(DISK.capitalize())}: writing {disk.write_bytes} bytes and syncing, with nothing of the
 library in the way.</p>
@@ -121,15 +141,18 @@ before the figures themselves.</p>
 """
 
 
+def _warning(machine: Machine) -> str:
+    return f"<p><b>{escape(IN_MEMORY)}</b></p>\n" if machine.is_in_memory else ""
+
+
 def _moment(started_at: str) -> str:
     return datetime.fromisoformat(started_at).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def _style(report: Report, result: ModeResult) -> str:
-    """Return the colour of a mode: each has its own within its family."""
+    """Return the CSS class of a mode: each has a colour and a dash of its own within its family."""
     family = [other.mode.name for other in report.modes if other.mode.family == result.mode.family]
-    colours = COLOURS[result.mode.family]
-    return f"s-{colours[family.index(result.mode.name) % len(colours)]}"
+    return f"s-{result.mode.family[0]}{family.index(result.mode.name)}"
 
 
 def _panels(report: Report) -> str:
@@ -165,7 +188,7 @@ def _row(result: ModeResult) -> str:
     mode, latency = result.mode, result.latency
     values = [
         rate_text(result.rate.median),
-        *(duration(time) for time in (latency.p50_ns, latency.p99_ns, latency.p999_ns)),
+        *percentile_texts(latency),
         "no sync" if result.commands_a_sync is None else f"{result.commands_a_sync:,.1f}",
         f"{result.at_risk_max:,}",
     ]

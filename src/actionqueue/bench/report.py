@@ -103,4 +103,4 @@ def csv_of(report: Report) -> str:
 
 def _figures(rate: Spread, latency: Latency) -> list[Any]:
     rates = [round(value, 1) for value in (rate.median, rate.minimum, rate.maximum)]
-    return [*rates, latency.p50_ns, latency.p99_ns, latency.p999_ns, latency.max_ns]
+    return [*rates, latency.p50_ns, latency.p99_ns, latency.p999_ns if latency.has_p999 else "", latency.max_ns]

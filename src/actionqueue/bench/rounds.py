@@ -139,8 +139,7 @@ class _Worker:
             if number % every:
                 submit_a_run(submit)
             else:
-                submit_a_run(submit_timed)
-                self._look()
+                self._look(submit_a_run(submit_timed).sequence)
             if time.perf_counter() >= ends:
                 return
 
@@ -150,11 +149,12 @@ class _Worker:
         for _ in range(max(1, self._limit.commands // group)):
             commands = stream.take(group)
             began = perf_counter_ns()
-            submit_many(commands)
+            outcomes = submit_many(commands)
             self.times.append(perf_counter_ns() - began)
-            self._look()
+            self._look(outcomes[-1].sequence)
             if time.perf_counter() >= ends:
                 return
 
-    def _look(self) -> None:
-        self.at_risk_max = max(self.at_risk_max, self._queue.sequence - self._queue.durable_sequence)
+    def _look(self, acknowledged: int) -> None:
+        """Note how far what was acknowledged to this thread is ahead of what is durable. What others still wait for is nobody's loss."""
+        self.at_risk_max = max(self.at_risk_max, acknowledged - self._queue.durable_sequence)

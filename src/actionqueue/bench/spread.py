@@ -10,6 +10,9 @@ import msgspec
 
 __all__ = ["Latency", "Spread", "percentile"]
 
+P999_COUNT_MIN = 1000
+"""Of fewer times the 99.9th percentile is only the longest."""
+
 NINES = 5
 """A curve of percentiles goes up to five nines, as far as there are measurements for it."""
 
@@ -60,6 +63,11 @@ class Latency(msgspec.Struct, frozen=True):
     max_ns: int
     curve: list[tuple[float, int]]
     """Fractions of the times, rising towards 1, and the time that such a fraction of them did not exceed."""
+
+    @property
+    def has_p999(self) -> bool:
+        """Whether there are times enough for the 99.9th percentile to be more than the longest of them."""
+        return self.count >= P999_COUNT_MIN
 
     @classmethod
     def of(cls, times: Iterable[int]) -> Self:

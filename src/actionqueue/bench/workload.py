@@ -37,8 +37,8 @@ _SCHEDULED, _READY, _LEASED = RunState.SCHEDULED, RunState.READY, RunState.LEASE
 _RUNNING, _COMPLETED = RunState.RUNNING, RunState.COMPLETED
 
 
-def submit_a_run(submit: Callable[[MutationCommand], Any]) -> None:
-    """Take a new task's run through its life, one command at a time."""
+def submit_a_run(submit: Callable[[MutationCommand], Any]) -> Any:
+    """Take a new task's run through its life, one command at a time; return what the last submit returned."""
     task = TaskSpec(payload=PAYLOAD)
     submit(TaskCreateCommand(None, task, MOMENT))
     run = RunInstance.scheduled(task.id, scheduled_at=MOMENT, created_at=MOMENT)
@@ -52,7 +52,7 @@ def submit_a_run(submit: Callable[[MutationCommand], Any]) -> None:
     submit(AttemptStartCommand(None, run_id, attempt_id, MOMENT))
     submit(LeaseHeartbeatCommand(None, run_id, OWNER, MOMENT + 60, MOMENT + 30))
     submit(AttemptFinishCommand(None, run_id, attempt_id, AttemptOutcome.success(OUTPUT), MOMENT + 40))
-    submit(RunStateTransitionCommand(None, run_id, _RUNNING, _COMPLETED, MOMENT + 40))
+    return submit(RunStateTransitionCommand(None, run_id, _RUNNING, _COMPLETED, MOMENT + 40))
 
 
 def commands_of_a_run() -> list[MutationCommand]:
@@ -90,12 +90,13 @@ class Stream:
         return commands
 
 
-def timed(submit: Callable[[MutationCommand], Any], times: array[int]) -> Callable[[MutationCommand], None]:
+def timed(submit: Callable[[MutationCommand], Any], times: array[int]) -> Callable[[MutationCommand], Any]:
     """Return a function that submits, and notes how long each call took, in nanoseconds."""
 
-    def submit_timed(command: MutationCommand) -> None:
+    def submit_timed(command: MutationCommand) -> Any:
         began = perf_counter_ns()
-        submit(command)
+        outcome = submit(command)
         times.append(perf_counter_ns() - began)
+        return outcome
 
     return submit_timed

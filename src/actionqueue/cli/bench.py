@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,8 +14,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from actionqueue.bench.charts import duration, rate_text
+from actionqueue.bench.charts import percentile_texts, rate_text
 from actionqueue.bench.comparison import compare
+from actionqueue.bench.machine import IN_MEMORY
 from actionqueue.bench.modes import DEFAULT_CHOICE, Choice, Mode, modes_of
 from actionqueue.bench.page import page_of
 from actionqueue.bench.report import ModeResult, Report, csv_of, json_of
@@ -37,6 +39,12 @@ TABLE: dict[str, Any] = {"box": box.SIMPLE_HEAD, "pad_edge": False, "padding": (
 FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
 
 
+def _finite(_context: click.Context, _parameter: click.Parameter, value: float) -> float:
+    if not math.isfinite(value):
+        raise click.BadParameter(f"{value} is no time")
+    return value
+
+
 def _numbers(option: str, most: int, text: str) -> Callable[[click.decorators.FC], click.decorators.FC]:
     """Return an option that can be given several times."""
     default = getattr(DEFAULT_CHOICE, option)
@@ -52,7 +60,15 @@ def _numbers(option: str, most: int, text: str) -> Callable[[click.decorators.FC
     help="A directory on the disk to measure. Everything is written to a new one within it, and removed.  [default: the current one]",
 )
 @click.option("--rounds", type=click.IntRange(1, ROUNDS_MAX), default=3, show_default=True, metavar="N", help="Rounds of all modes.")
-@click.option("--seconds", type=click.FloatRange(SECONDS_MIN), default=1.0, show_default=True, metavar="S", help="Time of a mode a round.")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(SECONDS_MIN),
+    callback=_finite,
+    default=1.0,
+    show_default=True,
+    metavar="S",
+    help="Time of a mode a round.",
+)
 @click.option("--commands", type=click.IntRange(1), default=None, metavar="N", help="End that after so many commands of a thread, too.")
 @_numbers("threads", THREADS_MAX, "Immediate, from so many threads.")
 @_numbers("groups", GROUP_MAX, "So many commands as one, with one sync.")
@@ -61,6 +77,7 @@ def _numbers(option: str, most: int, text: str) -> Callable[[click.decorators.FC
 @_numbers("milliseconds", MILLISECONDS_MAX, "Deferred, with a sync every so many milliseconds.")
 @click.option("--only", multiple=True, metavar="NAME", help="Measure only this mode; may be given again. See the names in the table.")
 @json_option
+@click.option("--json-file", type=FILE, help="Also write that JSON to this file.")
 @click.option("--csv", "csv_file", type=FILE, help="Also write a line a mode to this file.")
 @click.option("--html", "html_file", type=FILE, help="Also write a page with charts to this file. It needs no network.")
 def bench(
@@ -71,6 +88,7 @@ def bench(
     commands: int | None,
     only: tuple[str, ...],
     as_json: bool,
+    json_file: Path | None,
     csv_file: Path | None,
     html_file: Path | None,
     **numbers: tuple[int, ...],
@@ -83,7 +101,12 @@ def bench(
     """
     modes = _chosen(modes_of(Choice(**{name: tuple(dict.fromkeys(given)) for name, given in numbers.items()})), only)
     limit = Limit(seconds) if commands is None else Limit(seconds, commands)
+    for file in (json_file, csv_file, html_file):
+        if file is not None:
+            _ensure_writable(file)
     report = _compare(modes, directory, rounds, limit)
+    if json_file is not None:
+        json_file.write_bytes(json_of(report))
     if csv_file is not None:
         csv_file.write_text(csv_of(report), "utf-8", newline="")
     if html_file is not None:
@@ -92,6 +115,14 @@ def bench(
         sys.stdout.buffer.write(json_of(report))
     else:
         _print_tables(report)
+
+
+def _ensure_writable(file: Path) -> None:
+    """Raise the OSError that writing the file would end with: before the measurement, not when it is lost."""
+    is_new = not file.exists()
+    file.open("ab").close()
+    if is_new:
+        file.unlink()
 
 
 def _chosen(modes: list[Mode], only: Sequence[str]) -> list[Mode]:
@@ -128,7 +159,7 @@ def _print_tables(report: Report) -> None:
         "load before": f"{machine.load:.2f}",
     }
     console.print(facts_table("Measured on", facts))
-    table = Table(title=f"{report.rounds} rounds of {report.seconds_a_round:g} s, in turn", **TABLE)
+    table = Table(title=f"{report.rounds} round{'s' * (report.rounds > 1)} of {report.seconds_a_round:g} s, in turn", **TABLE)
     table.add_column("mode", no_wrap=True)
     for name in ("commands/s", "spread", "p50", "p99", "p99.9", "at risk"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -140,12 +171,14 @@ def _print_tables(report: Report) -> None:
         f"disk alone: writing {report.disk.write_bytes} bytes and syncing, without this library. at risk: the most events "
         "seen acknowledged but not yet durable. In every mode what was acknowledged survives the end of the process."
     )
+    if machine.is_in_memory:
+        console.print(IN_MEMORY)
     console.print(_survival_table(report.modes))
 
 
 def _figures(rate: Spread, latency: Latency) -> list[str]:
     spread = f"{rate_text(rate.minimum)} - {rate_text(rate.maximum)}"
-    return [rate_text(rate.median), spread, *(duration(time) for time in (latency.p50_ns, latency.p99_ns, latency.p999_ns))]
+    return [rate_text(rate.median), spread, *percentile_texts(latency)]
 
 
 def _survival_table(results: Sequence[ModeResult]) -> Table:

@@ -8,10 +8,9 @@ from pathlib import Path
 import click
 import msgspec
 
-import actionqueue as aq
 from actionqueue.cli.options import directory_argument, json_option
 from actionqueue.cli.output import count, print_json, size
-from actionqueue.cli.progress import run_with_bar
+from actionqueue.cli.progress import open_with_bar, run_with_bar
 from actionqueue.limits import U64_MAX
 
 __all__ = ["compact"]
@@ -33,7 +32,7 @@ def compact(directory: Path, *, as_json: bool, retention_seconds: int | None) ->
     So the log always goes back to the older of two snapshots, and one that is damaged loses nothing. The first time,
     there is only one, and no segment is dropped. Refused while the queue is open elsewhere: an open queue compacts itself.
     """
-    with aq.open(directory, create=False, compaction=None) as queue:
+    with open_with_bar(directory, create=False, compaction=None) as queue:
         done = run_with_bar("compacting", lambda progress: queue.compact(retention_seconds=retention_seconds, progress=progress))
     if as_json:
         print_json(msgspec.to_builtins(done))

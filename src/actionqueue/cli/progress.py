@@ -5,15 +5,17 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable
-from typing import TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
+import actionqueue as aq
 from _wal_native.progress import Progress
 
-__all__ = ["run_with_bar"]
+__all__ = ["open_with_bar", "run_with_bar"]
 
 LOOK_SECONDS = 0.1
 
@@ -46,6 +48,18 @@ def run_with_bar(title: str, work: Callable[[Progress], Result]) -> Result:
     if errors:
         raise errors[0]
     return results[0]
+
+
+def open_with_bar(directory: Path, **options: Any) -> aq.ActionQueue:
+    """Open a queue as :func:`actionqueue.open` does, with a bar where that takes long."""
+    if not sys.stderr.isatty():
+        return _open(directory, options)  # in this thread, which Ctrl-C ends as well
+    return run_with_bar("opening", lambda progress: _open(directory, {**options, "progress": progress}))
+
+
+def _open(directory: Path, options: dict[str, Any]) -> aq.ActionQueue:
+    queue: aq.ActionQueue = aq.open(directory, **options)
+    return queue
 
 
 def _watch(title: str, worker: threading.Thread, progress: Progress) -> None:

@@ -8,10 +8,9 @@ from pathlib import Path
 import click
 import msgspec
 
-import actionqueue as aq
 from actionqueue.cli.options import directory_argument, json_option
 from actionqueue.cli.output import count, print_json, size
-from actionqueue.cli.progress import run_with_bar
+from actionqueue.cli.progress import open_with_bar, run_with_bar
 
 __all__ = ["snapshot"]
 
@@ -25,7 +24,7 @@ def snapshot(directory: Path, *, as_json: bool) -> None:
     The next open loads it, and replays only what came after. Two snapshots are kept; the log stays as it is (see compact).
     Refused while the queue is open elsewhere: an open queue makes its own, by its policy or when the program says so.
     """
-    with aq.open(directory, create=False, compaction=None) as queue:
+    with open_with_bar(directory, create=False, compaction=None) as queue:
         made = run_with_bar("writing a snapshot", lambda progress: queue.snapshot(progress=progress))
     if as_json:
         print_json(msgspec.to_builtins(made))

@@ -13,6 +13,7 @@ import msgspec
 import actionqueue as aq
 from actionqueue.cli.exit_codes import ExitCode
 from actionqueue.cli.options import directory_argument
+from actionqueue.cli.progress import open_with_bar
 from actionqueue.jsonform.lines import LINE_SIZE_MAX, InvalidLineError, submission_from_line
 from actionqueue.jsonform.verdict import accepted, refused
 
@@ -37,7 +38,7 @@ def submit(directory: Path, durability: str) -> int:
     refused is an answer, not an error. Where a valid command cannot be written or made durable, the stream ends after
     its verdict.
     """
-    with aq.open(directory, durability=durability) as queue:
+    with open_with_bar(directory, durability=durability) as queue:
         return _submit_lines(queue)
 
 
