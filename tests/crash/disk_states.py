@@ -27,7 +27,7 @@ from memory_io import SECTOR, Disk, File, NameChange, apply_change, parent_of, p
 Part = tuple[int, bytes]
 SHOWN = 20
 """So many units that are not whole are told of a state."""
-TEARS = ("head", "tail", "middle", "mixed", "garbage")
+TEARS = ("head", "tail", "middle", "mixed", "hole", "garbage")
 
 
 @dataclass(frozen=True)
@@ -138,6 +138,13 @@ def tear(to: bytearray, at: int, data: bytes, how: str, random: Random) -> None:
             for offset in range(0, len(data), 4):
                 if random.random() < 0.5:
                     place(to, at + offset, data[offset : offset + 4])
+        case "hole":
+            old = bytes(to[at : at + len(data)]).ljust(len(data), b"\0")
+            words = [offset for offset in range(0, len(data), 4) if data[offset : offset + 4] != old[offset : offset + 4]]
+            place(to, at, data)
+            if words:  # one of them stays as it was: of a record's header more often than of what it carries
+                hole = random.choice(words[: 4 if random.random() < 0.5 else None])
+                place(to, at + hole, old[hole : hole + 4])
         case "garbage":
             place(to, at, random.randbytes(len(data)))
 
@@ -181,7 +188,7 @@ class States:
             old = file.stable[number * SECTOR : number * SECTOR + SECTOR].ljust(SECTOR, b"\0")
             if any(old[at % SECTOR : at % SECTOR + len(data)] != data for at, data in writes):
                 self.sectors.append(SectorUnit(file, number, writes))
-            elif any(any(data) for _, data in writes):
+            elif any(data.count(0) != len(data) for _, data in writes):
                 self.rewritten.append(SectorUnit(file, number, writes))
 
     # --- Choosing ----------------------------------------------------------------------------------------------------
@@ -195,10 +202,10 @@ class States:
         """How many states there are, without torn sectors."""
         return math.prod(unit.outcomes for unit in [*self.names, *self.sizes, *self.sectors])
 
-    def choose(self, limit: int, random: Random) -> Iterator[State]:
-        """Yield every state if there are at most `limit`, else that many; and as many more with torn sectors."""
+    def choose(self, limit: int, random: Random, *, all_up_to: int = 0) -> Iterator[State]:
+        """Yield every state if there are at most `limit`, or `all_up_to`, else `limit` of them; and as many more with torn sectors."""
         free = [*self.names, *self.sizes, *self.sectors]
-        if self.count <= limit:
+        if self.count <= max(limit, all_up_to):
             yield from (State(self, outcomes) for outcomes in product(*(range(unit.outcomes) for unit in free)))
         else:
             yield from self.choose_some(limit, random)

@@ -24,7 +24,7 @@ def test_every_bit_flipped(name: str, part: int, long_form: bool) -> None:
     log = damage.LOGS[name]()
     places = damage.all_places(log) if long_form else Random(part).sample(damage.used_places(log), 60)
     count = damage.flips(log, places[part::PARTS] if long_form else places)
-    ledger.record("bit flip in every byte of log and ring", count, 0, "refused, or an unacknowledged tail dropped")
+    ledger.record("bit flip in every byte of log and ring", count, note="refused, or an unacknowledged tail dropped")
 
 
 @pytest.mark.parametrize("name", ["deferred", "chained"])
@@ -32,7 +32,7 @@ def test_every_bit_that_means_something_flipped(name: str, long_form: bool) -> N
     log = damage.LOGS[name]()
     places = damage.used_places(log)
     count = damage.flips(log, places if long_form else Random(1).sample(places, 40))
-    ledger.record("bit flip in every byte of log and ring", count, 0, "refused, or an unacknowledged tail dropped")
+    ledger.record("bit flip in every byte of log and ring", count, note="refused, or an unacknowledged tail dropped")
 
 
 def test_a_bit_flipped_in_snapshots(long_form: bool) -> None:
@@ -41,14 +41,14 @@ def test_a_bit_flipped_in_snapshots(long_form: bool) -> None:
     That every bit is noticed: tests/core/test_snapshot.py.
     """
     count = damage.flipped_snapshots(damage.compacted_log(), every=37 if long_form else 4_001)
-    ledger.record("bit flip in bytes of a snapshot", count, 0, "the same state")
+    ledger.record("bit flip in bytes of a snapshot", count, note="the same state")
 
 
 @pytest.mark.parametrize(("name", "file"), [("immediate", ""), ("deferred", ""), ("mixed", "ring"), ("mixed", "")])
 def test_cut_at_every_byte(name: str, file: str, long_form: bool) -> None:
     log = damage.LOGS[name]()
     count = damage.cuts(log, file or newest(log.image), step=1 if long_form else 17)
-    ledger.record("torn at every byte, behind it zeros, garbage, old bytes", count, 0, "segment and ring")
+    ledger.record("torn at every byte, behind it zeros, garbage, old bytes", count, note="segment and ring")
 
 
 @pytest.mark.parametrize("name", damage.LOGS)
@@ -61,16 +61,16 @@ def test_records_in_places_where_they_do_not_belong(name: str) -> None:
         refused += damage.check_misplaced(log, image, what)
     assert count
     assert refused
-    ledger.record("stale, duplicated, misplaced records", count, 0, "0 accepted")
+    ledger.record("stale, duplicated, misplaced records", count, note="0 accepted")
 
 
 @pytest.mark.parametrize("scenario", ["unclean ends", "clean ends", "rotation"])
 def test_stale_rings_and_segments(scenario: str, long_form: bool) -> None:
     """The ring of every moment beside the segments of every other."""
     count = damage.stale_files(SCENARIOS[scenario].run("mapped"), step=1 if long_form else 9)
-    ledger.record("stale, duplicated, misplaced records", count, 0, "0 accepted")
+    ledger.record("stale, duplicated, misplaced records", count, note="0 accepted")
 
 
 def test_missing_files() -> None:
     count = sum(damage.missing_files(make()) for name, make in damage.LOGS.items() if name != "immediate")
-    ledger.record("a segment or the ring missing", count, 0, "refused")
+    ledger.record("a segment or the ring missing", count, note="refused")

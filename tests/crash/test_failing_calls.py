@@ -161,4 +161,4 @@ def test_every_call_fails_in_its_turn(scenario: str, mode: str, long_form: bool)
                     f"{failed.operation} {failed.path}; it told {outcome.error}"
                 ) from broken
     assert count > 0
-    ledger.record("ENOSPC, EIO, short transfers, EINTR on any call", count, 0, "once and for good")
+    ledger.record("ENOSPC, EIO, short transfers, EINTR on any call", count, note="once and for good")

@@ -53,7 +53,7 @@ def test_a_planted_bug_is_found(bug: Bug, tmp_path: Path) -> None:
     assert done.returncode == hunt.FOUND, f"{bug.name} was not found:\n{done.stdout}\n{done.stderr}"
     assert "session:" in done.stdout or "image:" in done.stdout, done.stdout
     print(f"{bug.breaks}:\n{done.stdout}")
-    ledger.record("planted bugs", 1, 0, "all found")
+    ledger.record("planted bugs", 1, note="all found")
 
 
 def test_the_core_itself_passes_the_same_searches(long_form: bool) -> None:

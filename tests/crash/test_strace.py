@@ -79,7 +79,7 @@ def test_a_kill_at_every_system_call(long_form: bool) -> None:
                 check_kept(made / "queue", scene.plan, last_acknowledged(outcome.said))
             # Not every run waits and allocates as often as the one that was counted.
             assert killed > 0.8 * len(chosen)
-            ledger.record("SIGKILL at any syscall", killed, 0, f"{scene.name}: {killed} of {len(strikes)} calls")
+            ledger.record("SIGKILL at any syscall", killed, note=f"{scene.name}: {killed} of {len(strikes)} calls")
 
 
 # --- Failures --------------------------------------------------------------------------------------------------------
@@ -101,7 +101,7 @@ def test_a_failure_of_every_system_call(long_form: bool) -> None:
                         struck += fails_at(scene, made, call, error, f"{number}")
                     if long_form:
                         struck += fails_at(scene, made, call, errors[0], f"{number}+")
-            ledger.record("ENOSPC / EIO / short write / EINTR on any call", struck, 0, scene.name)
+            ledger.record("ENOSPC / EIO / short write / EINTR on any call", struck, note=scene.name)
 
 
 def fails_at(scene: Scene, made: Path, call: str, error: str, when: str) -> bool:
