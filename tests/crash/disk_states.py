@@ -17,7 +17,7 @@ A state is one outcome for every unit.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import product
 from random import Random
@@ -27,7 +27,9 @@ from memory_io import SECTOR, Disk, File, NameChange, apply_change, parent_of, p
 Part = tuple[int, bytes]
 SHOWN = 20
 """So many units that are not whole are told of a state."""
-TEARS = ("head", "tail", "middle", "mixed", "hole", "garbage")
+TEARS = ("head", "tail", "middle", "mixed", "garbage")
+HEADER_WORDS = 4
+"""Of four bytes each: what a record begins with."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,8 @@ class SectorUnit:
             if outcome.how == "garbage sector":
                 start = at - at % padding
                 place(to, start, random.randbytes(padding))
+            elif outcome.how.startswith("word "):
+                tear_out(to, at, data, int(outcome.how.removeprefix("word ")))
             else:
                 tear(to, at, data, outcome.how, random)
 
@@ -123,6 +127,16 @@ def place(to: bytearray, at: int, data: bytes) -> None:
     """Write bytes; what would lie past the file's size is not to be seen."""
     data = data[: max(len(to) - at, 0)]
     to[at : at + len(data)] = data
+
+
+def tear_out(to: bytearray, at: int, data: bytes, number: int) -> None:
+    """Write all but one word, the so-many-th of those that the write changes: the first ones are a record's header."""
+    old = bytes(to[at : at + len(data)]).ljust(len(data), b"\0")
+    place(to, at, data)
+    words = [offset for offset in range(0, len(data), 4) if data[offset : offset + 4] != old[offset : offset + 4]]
+    if words:
+        left = words[min(number, len(words) - 1)]
+        place(to, at + left, old[left : left + 4])
 
 
 def tear(to: bytearray, at: int, data: bytes, how: str, random: Random) -> None:
@@ -138,13 +152,6 @@ def tear(to: bytearray, at: int, data: bytes, how: str, random: Random) -> None:
             for offset in range(0, len(data), 4):
                 if random.random() < 0.5:
                     place(to, at + offset, data[offset : offset + 4])
-        case "hole":
-            old = bytes(to[at : at + len(data)]).ljust(len(data), b"\0")
-            words = [offset for offset in range(0, len(data), 4) if data[offset : offset + 4] != old[offset : offset + 4]]
-            place(to, at, data)
-            if words:  # one of them stays as it was: of a record's header more often than of what it carries
-                hole = random.choice(words[: 4 if random.random() < 0.5 else None])
-                place(to, at + hole, old[hole : hole + 4])
         case "garbage":
             place(to, at, random.randbytes(len(data)))
 
@@ -212,6 +219,18 @@ class States:
         if self.sectors or self.rewritten:
             for _ in range(min(limit, 4 * len(self.sectors) + len(self.rewritten))):
                 yield self.torn(random)
+        if self.sectors:
+            yield from self.without_words(random.sample(range(HEADER_WORDS), min(HEADER_WORDS, limit // 2)), random)
+
+    def without_words(self, words: Iterable[int], random: Random) -> Iterator[State]:
+        """Yield states that are whole but for one word of what was last written to one sector, of a segment where one is open."""
+        free = [*self.names, *self.sizes, *self.sectors]
+        logs = [unit for unit in self.sectors if unit.file.name.endswith(".log")]
+        unit = random.choice(logs or self.sectors)
+        full: list[Outcome] = [one.outcomes - 1 for one in free]
+        for word in words:
+            full[free.index(unit)] = Torn(len(unit.parts) - 1, f"word {word}", 0)
+            yield State(self, tuple(full))
 
     def choose_some(self, limit: int, random: Random) -> Iterator[State]:
         """Yield the extremes, each change of names lost alone, names combined, units lost or kept alone, then any."""

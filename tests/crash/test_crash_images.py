@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import ledger
 import sessions_snapshots  # noqa: F401  (adds its sessions)
+import sessions_threads  # noqa: F401  (adds its sessions)
 from enumerator import LONG, SHORT, Enumeration
 from sessions import MODES, SCENARIOS
 

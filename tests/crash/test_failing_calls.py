@@ -34,7 +34,7 @@ KINDS: dict[str, tuple[int, bool, bool]] = {
     "an interruption": (errno.EINTR, False, True),
 }
 """The errno value, whether half is done before it, and whether only one call fails."""
-WITH_FAILURES = ("a failed ", "a full disk", "snapshots whose names were not synced")
+WITH_FAILURES = ("a failed ", "a sync beside ", "a full disk", "snapshots whose names were not synced")
 NAMES = [name for name in SCENARIOS if not name.startswith(WITH_FAILURES)]
 
 
