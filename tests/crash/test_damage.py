@@ -1,5 +1,7 @@
 """Damage to small logs, everywhere: see :mod:`damage`. It is refused or costs an unacknowledged tail; nothing wrong
 ever comes back.
+
+The short forms try samples; what the long forms try is said at each.
 """
 
 from __future__ import annotations
@@ -13,35 +15,63 @@ import ledger
 from log_images import newest
 from sessions import SCENARIOS
 
-PARTS = 4
+PARTS = 8
 """The bytes of a log are shared out among so many tests, which run side by side."""
 
 
 @pytest.mark.parametrize("part", range(PARTS))
-@pytest.mark.parametrize("name", ["immediate", "mixed"])
-def test_every_bit_flipped(name: str, part: int, long_form: bool) -> None:
-    """All bits of all bytes of a log of one segment; in the short form a sample of those that mean something."""
-    log = damage.LOGS[name]()
-    places = damage.all_places(log) if long_form else Random(part).sample(damage.used_places(log), 60)
-    count = damage.flips(log, places[part::PARTS] if long_form else places)
-    ledger.record("bit flip in every byte of log and ring", count, note="refused, or an unacknowledged tail dropped")
+def test_every_bit_flipped(part: int, long_form: bool) -> None:
+    """All bits of all bytes of a log of one segment, the unused ones too; in the short form a sample of those that mean something."""
+    log = damage.immediate_log()
+    places = damage.all_places(log)[part::PARTS] if long_form else Random(part).sample(damage.used_places(log), 30)
+    count = damage.flips(log, places, of_unused=8)
+    assert count == 8 * len(places)
+    ledger.record("bit flip in every byte of log and ring", count, note="all bits of a log in which all is durable")
+
+
+@pytest.mark.parametrize("part", range(2))
+def test_a_bit_of_every_byte_flipped(part: int, long_form: bool) -> None:
+    """Of a log with events that are only in the ring: all bits of the bytes that mean something, one of every other byte."""
+    log = damage.mixed_log()
+    places = damage.all_places(log)[part::2] if long_form else Random(part).sample(damage.used_places(log), 120)
+    count = damage.flips(log, places)
+    ledger.record(
+        "bit flip in every byte of log and ring",
+        count,
+        note="a log with events in the ring: all bits of bytes that mean something, one of every other byte",
+    )
 
 
 @pytest.mark.parametrize("name", ["deferred", "chained"])
 def test_every_bit_that_means_something_flipped(name: str, long_form: bool) -> None:
+    """Headers, slots, records and some bytes behind them; those that nothing uses are left alone."""
     log = damage.LOGS[name]()
     places = damage.used_places(log)
     count = damage.flips(log, places if long_form else Random(1).sample(places, 40))
-    ledger.record("bit flip in every byte of log and ring", count, note="refused, or an unacknowledged tail dropped")
+    note = "logs of several segments, and of events that were never synced: all bits of bytes that mean something"
+    ledger.record("bit flip in every byte of log and ring", count, note=note)
 
 
 def test_a_bit_flipped_in_snapshots(long_form: bool) -> None:
-    """Full replay or the older snapshot make up for it: the same state comes back.
+    """The log or the older snapshot makes up for it: the same state comes back.
 
+    In small snapshots every bit of every byte, in large ones a bit of every 37th; in the short form a sample.
     That every bit is noticed: tests/core/test_snapshot.py.
     """
+    small = damage.small_snapshots()
+    bits = damage.all_snapshot_bits(small)
+    count = damage.flips_of_snapshots(small, bits if long_form else Random(2).sample(bits, 60))
+    ledger.record("bit flip in bytes of a snapshot", count, note="every bit of two small ones: the same state")
     count = damage.flipped_snapshots(damage.compacted_log(), every=37 if long_form else 4_001)
-    ledger.record("bit flip in bytes of a snapshot", count, note="the same state")
+    ledger.record("bit flip in bytes of a snapshot", count, note="bytes of two large ones, behind which segments are gone")
+
+
+def test_snapshots_beside_the_log_of_another_moment(long_form: bool) -> None:
+    older, newer = damage.snapshots_of_other_moments(SCENARIOS["snapshots"].run("mapped"), step=1 if long_form else 9)
+    assert older
+    assert newer
+    ledger.record("snapshot newer than the log", newer, note="all refused")
+    ledger.record("snapshot older or damaged", older, note="as old as the log or older: used, and the same state")
 
 
 @pytest.mark.parametrize(("name", "file"), [("immediate", ""), ("deferred", ""), ("mixed", "ring"), ("mixed", "")])
