@@ -67,10 +67,22 @@ ROWS: dict[str, tuple[str, ...]] = {
 NAMES = frozenset(name for names in ROWS.values() for name in names)
 
 BY_PASSING: dict[str, tuple[str, str]] = {
-    "tests/core/test_log_threads.py::test_under_the_sanitizers": ("many threads: under the sanitizers", "stress programs under TSan and ASan"),
-    "tests/core/test_snapshot.py::test_every_bit_and_every_length": ("snapshot older or damaged", "every bit and every length of a file"),
-    "tests/core/test_snapshot.py::test_recovery_falls_back_and_says_so": ("snapshot older or damaged", "recoveries that fall back, and say so"),
-    "tests/queue/test_stateful.py::": ("many threads: against the model", "hypothesis drives a queue and the model"),
+    "tests/core/test_log_threads.py::test_under_the_sanitizers": (
+        "many threads: under the sanitizers",
+        "stress programs under TSan and ASan",
+    ),
+    "tests/core/test_snapshot.py::test_every_bit_and_every_length": (
+        "snapshot older or damaged",
+        "a test of every bit and every length of a file",
+    ),
+    "tests/core/test_snapshot.py::test_recovery_falls_back_and_says_so": (
+        "snapshot older or damaged",
+        "a test that recoveries fall back, and say so",
+    ),
+    "tests/queue/test_stateful.py::": (
+        "many threads: against the model",
+        "a state machine of hypothesis",
+    ),
 }
 """Tests of the fault model that note nothing themselves, by the beginnings of their names: each counts as one when it passes."""
 
@@ -94,7 +106,7 @@ _has_noted = False
 
 def begin() -> None:
     """A test begins now."""
-    global _began, _has_noted  # noqa: PLW0603  (one test at a time runs in a process)
+    global _began, _has_noted  # one test at a time runs in a process
     _began, _has_noted = time.monotonic(), False
 
 
@@ -104,7 +116,7 @@ def record(row: str, tried: int, lost: int = 0, note: str = "") -> None:
     `lost` is for a test that counts broken promises and goes on; most fail at the first. The seconds are those since
     the test began, or since it last noted something.
     """
-    global _began, _has_noted  # noqa: PLW0603
+    global _began, _has_noted
     assert row in NAMES, f"{row!r} belongs to no row of ledger.ROWS"
     now = time.monotonic()
     write({"row": row, "tried": tried, "lost": lost, "note": note, "seconds": round(now - _began, 1)})

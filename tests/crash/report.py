@@ -63,9 +63,9 @@ def lines_of(notes: list[dict[str, Any]]) -> list[Line]:
     noted = {line.test for line in found.values()}
     for test in sorted(failed.keys() - noted):
         found["", test] = Line("", "a test that noted nothing", test, has_failed=True, seconds=failed[test])
-    for name in row_of:
+    for name, row in row_of.items():
         if not any(line.name == name for line in found.values()):
-            found[name, ""] = Line(row_of[name], name, "")
+            found[name, ""] = Line(row, name, "")
     order = {name: number for number, name in enumerate(row_of)}
     return sorted(found.values(), key=lambda line: (order.get(line.name, len(order)), line.test))
 
@@ -97,7 +97,7 @@ def put_into(page: Path, table: str) -> None:
     text = page.read_text(encoding="utf-8")
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
-    assert begin and end, f"{page} has no place for the table: {BEGIN} ... {END}"
+    assert end, f"{page} has no place for the table: {BEGIN} ... {END}"
     page.write_text(f"{before}{begin}\n\n{table}\n{end}{after}", encoding="utf-8")
 
 
