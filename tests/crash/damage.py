@@ -52,6 +52,16 @@ def immediate_log() -> Log:
     return killed(session)
 
 
+def written_log() -> Log:
+    """Every event is durable, and none is in the ring, which only says so: a damaged last record must not look torn."""
+    session = RecordedSession(maps=False)
+    session.open()
+    session.commit(numbered(1, 8))
+    session.commit(numbered(2, 24), numbered(3, 8))
+    session.commit(numbered(4, 8))
+    return killed(session)
+
+
 def mixed_log() -> Log:
     """Two events are durable; two are only in the ring, and so is a batch of two."""
     session = RecordedSession()
@@ -87,7 +97,7 @@ def chained_log() -> Log:
     return Log(session.disk.image(DIRECTORY), session.account)
 
 
-LOGS = {"immediate": immediate_log, "mixed": mixed_log, "deferred": deferred_log, "chained": chained_log}
+LOGS = {"immediate": immediate_log, "written": written_log, "mixed": mixed_log, "deferred": deferred_log, "chained": chained_log}
 
 
 # --- Flipped bits ----------------------------------------------------------------------------------------------------

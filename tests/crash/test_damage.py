@@ -42,13 +42,13 @@ def test_a_bit_of_every_byte_flipped(part: int, long_form: bool) -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["deferred", "chained"])
+@pytest.mark.parametrize("name", ["written", "deferred", "chained"])
 def test_every_bit_that_means_something_flipped(name: str, long_form: bool) -> None:
     """Headers, slots, records and some bytes behind them; those that nothing uses are left alone."""
     log = damage.LOGS[name]()
     places = damage.used_places(log)
     count = damage.flips(log, places if long_form else Random(1).sample(places, 40))
-    note = "logs of several segments, and of events that were never synced: all bits of bytes that mean something"
+    note = "logs without events in the ring, with events never synced, of several segments: all bits of bytes that mean something"
     ledger.record("bit flip in every byte of log and ring", count, note=note)
 
 
@@ -74,7 +74,7 @@ def test_snapshots_beside_the_log_of_another_moment(long_form: bool) -> None:
     ledger.record("snapshot older or damaged", older, note="as old as the log or older: used, and the same state")
 
 
-@pytest.mark.parametrize(("name", "file"), [("immediate", ""), ("deferred", ""), ("mixed", "ring"), ("mixed", "")])
+@pytest.mark.parametrize(("name", "file"), [("immediate", ""), ("written", ""), ("deferred", ""), ("mixed", "ring"), ("mixed", "")])
 def test_cut_at_every_byte(name: str, file: str, long_form: bool) -> None:
     log = damage.LOGS[name]()
     count = damage.cuts(log, file or newest(log.image), step=1 if long_form else 17)
