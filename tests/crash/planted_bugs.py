@@ -2,8 +2,8 @@
 find broken.
 
 Each file begins with two lines: ``Breaks: `` and what it breaks, ``Found by: `` and the search (:mod:`hunt`) that
-finds it, or several, with semicolons between them, each of which does. The numbers in the hunks' heads are ignored: a hunk applies where its old lines stand, which must be exactly
-one place.
+finds it, or several, with semicolons between them, each of which does. The numbers in the hunks' heads are ignored: a
+hunk applies where its old lines stand, which must be exactly one place.
 """
 
 from __future__ import annotations
