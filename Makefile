@@ -6,12 +6,12 @@ PYTEST_FLAGS ?= -n 2
 
 SOURCES := pyproject.toml setup.py MANIFEST.in README.md $(shell find src -name '*.py' -o -name '*.pyi' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.c' -o -name '*.h')
 
-.PHONY: help demo test test-faults test-ports lint sanitize fuzz fuzz-corpus valgrind system-packages install-check bench bench-all bench-large bench-figures bench-check bench-rust bench-peers clean
+.PHONY: help demo test test-faults faults-docs test-ports lint sanitize fuzz fuzz-corpus valgrind system-packages install-check bench bench-all bench-large bench-figures bench-check bench-rust bench-peers clean
 
 help:
 	@echo "make demo           build, then run a real scheduler over the standard library, kill it, and prove nothing was lost"
 	@echo "make test           build, then run the tests (minutes)"
-	@echo "make test-faults    the long forms of the tests of the fault model, and a table of what they tried"
+	@echo "make test-faults    the long forms of the tests of the fault model, and a table of what they tried; make faults-docs puts it into docs/"
 	@echo "make test-ports     the C core for other systems and processors: compiled for all, run under wine and qemu"
 	@echo "make lint           ruff, mypy, the type stubs against the modules, C warnings as errors"
 	@echo "make sanitize       the C core's tests under the address and undefined-behaviour sanitizers, its threads and self-test under the thread sanitizer"
@@ -74,11 +74,16 @@ demo: $(VENV)/installed
 test: $(VENV)/installed $(VENV)/test-tools
 	$(BIN)/python -m pytest $(PYTEST_FLAGS)
 
-# The table is printed in any case; the target fails where a test or a row does.
+# The table is printed, and written to build/faults.md, in any case; the target fails where a test does or a row has no figure.
 test-faults: $(VENV)/installed $(VENV)/test-tools
-	@mkdir -p build && rm -f build/faults.jsonl
-	@status=0; ACTIONQUEUE_FAULTS_LOG="$(CURDIR)/build/faults.jsonl" $(BIN)/python -m pytest $(PYTEST_FLAGS) --long -m faults || status=$$?; \
-		$(BIN)/python tests/crash/report.py build/faults.jsonl || status=1; exit $$status
+	@mkdir -p build && rm -f build/faults.jsonl build/faults.md
+	@status=0; ACTIONQUEUE_FAULTS_LOG="$(CURDIR)/build/faults.jsonl" \
+		$(BIN)/python -m pytest --dist worksteal $(PYTEST_FLAGS) --long -m faults || status=$$?; \
+		$(BIN)/python tests/crash/report.py build/faults.jsonl --markdown build/faults.md || status=1; exit $$status
+
+# The table of the last test-faults into docs/reliability.md.
+faults-docs:
+	$(BIN)/python tests/crash/report.py build/faults.jsonl --docs docs/reliability.md
 
 test-ports: $(VENV)/ports-tools
 	$(BIN)/python tests/core/selftest/ports.py

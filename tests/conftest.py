@@ -1,12 +1,14 @@
 """The long forms of the tests.
 
 ``pytest --long`` runs a test's long form where it has one: such a test takes the fixture :func:`long_form`. The marker ``faults``
-is set on every test that takes it and on every test below ``tests/crash``; ``make test-faults`` runs ``pytest --long -m faults``
-and prints what the tests noted with :func:`ledger.record`.
+is set on every test that takes it, on every test below ``tests/crash``, and on those elsewhere that prove a part of the fault
+model (:mod:`ledger`). ``make test-faults`` runs ``pytest --long -m faults`` and prints what the tests noted with
+:func:`ledger.record`, and which of them failed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,8 @@ import ledger
 
 CRASH = Path(__file__).parent / "crash"
 LONG_TIMEOUT_S = 7200
+LONGEST = ("tests/crash/test_strace.py", "tests/crash/test_disk.py", "tests/crash/test_crash_images.py", "tests/crash/test_damage.py")
+"""Long forms that take minutes each, in the order in which they are begun."""
 
 settings.register_profile("actionqueue", deadline=None)  # no test judges how long anything takes: machines differ, and are shared
 settings.load_profile("actionqueue")
@@ -28,14 +32,40 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     is_long = config.getoption("--long")
     for item in items:
-        if "long_form" in getattr(item, "fixturenames", ()) or CRASH in item.path.parents:
+        if proves_a_fault(item):
             item.add_marker("faults")
             if is_long:
                 item.add_marker(pytest.mark.timeout(LONG_TIMEOUT_S))
+    if is_long:
+        items.sort(key=lambda item: place_of(item.nodeid))
+
+
+def place_of(test: str) -> int:
+    """The longest first, so that in the end no worker is left alone with one."""
+    return next((place for place, beginning in enumerate(LONGEST) if test.startswith(beginning)), len(LONGEST))
+
+
+def proves_a_fault(item: pytest.Item) -> bool:
+    return (
+        "long_form" in getattr(item, "fixturenames", ())
+        or CRASH in item.path.parents
+        or ledger.is_noted(item.nodeid)
+    )
 
 
 def pytest_runtest_call() -> None:
     ledger.begin()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if item.get_closest_marker("faults") is not None:
+        if report.failed:
+            ledger.record_failure(item.nodeid)
+        elif report.when == "call" and report.passed:
+            ledger.record_pass(item.nodeid)
+    return report
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from crash_images import Account, numbered
 from judge import BrokenPromise, Judge, digest_of
 from log_driver import DIRECTORY, CoreError, data_of, entry, read_stream
 from log_images import changed, disk_of, newest
-from memory_io import MemoryIo
+from memory_io import Disk, MemoryIo
 from sessions import Image, RecordedSession
 
 Place = tuple[str, int]
@@ -49,6 +49,16 @@ def immediate_log() -> Log:
     session.commit(numbered(2, 40), numbered(3, 8))
     session.commit(numbered(4, 8))
     session.commit(numbered(5, 8))
+    return killed(session)
+
+
+def written_log() -> Log:
+    """Every event is durable, and none is in the ring, which only says so: a damaged last record must not look torn."""
+    session = RecordedSession(maps=False)
+    session.open()
+    session.commit(numbered(1, 8))
+    session.commit(numbered(2, 24), numbered(3, 8))
+    session.commit(numbered(4, 8))
     return killed(session)
 
 
@@ -87,7 +97,7 @@ def chained_log() -> Log:
     return Log(session.disk.image(DIRECTORY), session.account)
 
 
-LOGS = {"immediate": immediate_log, "mixed": mixed_log, "deferred": deferred_log, "chained": chained_log}
+LOGS = {"immediate": immediate_log, "written": written_log, "mixed": mixed_log, "deferred": deferred_log, "chained": chained_log}
 
 
 # --- Flipped bits ----------------------------------------------------------------------------------------------------
@@ -127,15 +137,16 @@ def all_places(log: Log) -> list[Place]:
     return [(name, at) for name in log.image if name != "LOCK" for at in range(len(log.image[name]))]
 
 
-def flips(log: Log, places: Iterable[Place]) -> int:
-    """Flip every bit of these bytes, and one of those that nothing uses, one at a time; return how many. Raises BrokenPromise."""
+def flips(log: Log, places: Iterable[Place], *, of_unused: int = 1) -> int:
+    """Flip every bit of these bytes, one at a time, and of those that nothing uses so many; return how many. Raises BrokenPromise."""
     reader, count = Reader(log.image), 0
     used = set(used_places(log))
     good = reader.read()
     if isinstance(good, str):
         raise BrokenPromise(f"the log is refused: {good}")
     judge = Judge()
-    for (file, at), bit in ((place, bit) for place in places for bit in (range(8) if place in used else [place[1] % 8])):
+    bits = ((place, (place[1] + more) % 8) for place in places for more in range(8 if place in used else of_unused))
+    for (file, at), bit in bits:
         reader.flip(file, at, bit)
         found = reader.read()
         reader.flip(file, at, bit)
@@ -303,27 +314,94 @@ def compacted_log() -> Log:
     return killed(session)
 
 
+def small_snapshots() -> Log:
+    """Two snapshots of a few events, the whole log, and an event behind them."""
+    session = RecordedSession()
+    session.open()
+    session.commit(numbered(1, 8))
+    session.compact(drops_segments=False)
+    session.commit(numbered(2, 8))
+    session.compact(drops_segments=False)
+    session.append(numbered(3, 8))
+    return killed(session)
+
+
 JUDGED_AT_ONCE = 200
 
 
 def flipped_snapshots(log: Log, every: int) -> int:
-    """Flip a bit in bytes of either snapshot: each so-many-th, and more of its header and end. Return how many.
+    """Flip a bit in bytes of either snapshot: each so-many-th, and more of its header and end. Return how many."""
+    places = []
+    for name in sorted(name for name in log.image if name.endswith(".snap")):
+        size = len(log.image[name])
+        edges = [*range(min(size, 200)), *range(max(size - 60, 0), size)][:: 1 if every == 1 else 9]
+        places += [(name, at, at % 8) for at in sorted({*edges, *range(0, size, every)})]
+    return flips_of_snapshots(log, places)
+
+
+def all_snapshot_bits(log: Log) -> list[tuple[str, int, int]]:
+    return [
+        (name, at, bit)
+        for name in sorted(log.image)
+        if name.endswith(".snap")
+        for at in range(len(log.image[name]))
+        for bit in range(8)
+    ]
+
+
+def flips_of_snapshots(log: Log, bits: Iterable[tuple[str, int, int]]) -> int:
+    """Flip these bits, one at a time; return how many. Raises BrokenPromise.
 
     The same state comes back. Only a version that seems to be newer is refused.
     """
     judge, count = Judge(), 0
-    for name in sorted(name for name in log.image if name.endswith(".snap")):
-        size = len(log.image[name])
-        edges = [*range(min(size, 200)), *range(max(size - 60, 0), size)][:: 1 if every == 1 else 9]
-        for at in sorted({*edges, *range(0, size, every)}):
-            flipped = changed(log.image, name, at, bytes([log.image[name][at] ^ 1 << at % 8]))
-            count += 1
-            if count % JUDGED_AT_ONCE == 0:
-                judge = Judge()  # it remembers every image
-            try:
-                judge.check(disk_of(flipped), log.account, log.account.acknowledged)
-            except BrokenPromise as broken:
-                if at in VERSION and "unsupported_format" in str(broken):
-                    continue
-                raise BrokenPromise(f"{broken}\n  image: bit {at % 8} of byte {at} of {name} flipped") from broken
+    for name, at, bit in bits:
+        flipped = changed(log.image, name, at, bytes([log.image[name][at] ^ 1 << bit]))
+        count += 1
+        if count % JUDGED_AT_ONCE == 0:
+            judge = Judge()  # it remembers every image
+        try:
+            judge.check(disk_of(flipped), log.account, log.account.acknowledged)
+        except BrokenPromise as broken:
+            if at in VERSION and "unsupported_format" in str(broken):
+                continue
+            raise BrokenPromise(f"{broken}\n  image: bit {bit} of byte {at} of {name} flipped") from broken
     return count
+
+
+def snapshots_of_other_moments(session: RecordedSession, step: int = 1) -> tuple[int, int]:
+    """Put each snapshot of a session beside the log of its other moments. Raises BrokenPromise.
+
+    One that covers no more than was durable changes nothing; one that is newer than the log is refused; between the two,
+    where events that it covers are in the ring only, either is right. Return how many were used, and how many refused.
+    """
+    judge, seed = Judge(), 0x0DD
+    last = session.moments[-1].alive
+    snapshots = {path: data for path, data in last.items() if path.endswith(".snap")}
+    older = newer = 0
+    for moment in [moment for moment in session.moments if moment.account.acknowledged][::step]:
+        log = {path: data for path, data in moment.alive.items() if not path.endswith((".snap", "snapshot.tmp"))}
+        plain = judge.open(disk_at(log), seed)
+        expected = plain.recovered
+        plain.kill()
+        for path, data in snapshots.items():
+            what = f"\n  image: {path} beside the log of '{moment.where}', which holds {len(expected)} events"
+            covered = int(path.rpartition("/")[2].removesuffix(".snap"))
+            try:
+                opened = judge.open(disk_at({**log, path: data}), seed)
+            except BrokenPromise as refused:
+                if covered <= moment.account.durable or "snapshot_ahead" not in str(refused):
+                    raise BrokenPromise(f"{refused}{what}") from refused
+                newer += 1
+                continue
+            found = opened.recovered
+            opened.kill()
+            if covered > len(expected) or found != expected:
+                raise BrokenPromise(f"{len(found)} events came back{what}")
+            older += 1
+    return older, newer
+
+
+def disk_at(files: Image) -> Disk:
+    """Return a disk with files under their whole paths."""
+    return Disk(files, ["/home", f"{DIRECTORY}/wal", f"{DIRECTORY}/snapshots"])

@@ -17,7 +17,7 @@ A state is one outcome for every unit.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import product
 from random import Random
@@ -28,6 +28,8 @@ Part = tuple[int, bytes]
 SHOWN = 20
 """So many units that are not whole are told of a state."""
 TEARS = ("head", "tail", "middle", "mixed", "garbage")
+HEADER_WORDS = 4
+"""Of four bytes each: what a record begins with."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,8 @@ class SectorUnit:
             if outcome.how == "garbage sector":
                 start = at - at % padding
                 place(to, start, random.randbytes(padding))
+            elif outcome.how.startswith("word "):
+                tear_out(to, at, data, int(outcome.how.removeprefix("word ")))
             else:
                 tear(to, at, data, outcome.how, random)
 
@@ -123,6 +127,16 @@ def place(to: bytearray, at: int, data: bytes) -> None:
     """Write bytes; what would lie past the file's size is not to be seen."""
     data = data[: max(len(to) - at, 0)]
     to[at : at + len(data)] = data
+
+
+def tear_out(to: bytearray, at: int, data: bytes, number: int) -> None:
+    """Write all but one word, the so-many-th of those that the write changes: the first ones are a record's header."""
+    old = bytes(to[at : at + len(data)]).ljust(len(data), b"\0")
+    place(to, at, data)
+    words = [offset for offset in range(0, len(data), 4) if data[offset : offset + 4] != old[offset : offset + 4]]
+    if words:
+        left = words[min(number, len(words) - 1)]
+        place(to, at + left, old[left : left + 4])
 
 
 def tear(to: bytearray, at: int, data: bytes, how: str, random: Random) -> None:
@@ -181,7 +195,7 @@ class States:
             old = file.stable[number * SECTOR : number * SECTOR + SECTOR].ljust(SECTOR, b"\0")
             if any(old[at % SECTOR : at % SECTOR + len(data)] != data for at, data in writes):
                 self.sectors.append(SectorUnit(file, number, writes))
-            elif any(any(data) for _, data in writes):
+            elif any(data.count(0) != len(data) for _, data in writes):
                 self.rewritten.append(SectorUnit(file, number, writes))
 
     # --- Choosing ----------------------------------------------------------------------------------------------------
@@ -195,16 +209,28 @@ class States:
         """How many states there are, without torn sectors."""
         return math.prod(unit.outcomes for unit in [*self.names, *self.sizes, *self.sectors])
 
-    def choose(self, limit: int, random: Random) -> Iterator[State]:
-        """Yield every state if there are at most `limit`, else that many; and as many more with torn sectors."""
+    def choose(self, limit: int, random: Random, *, all_up_to: int = 0) -> Iterator[State]:
+        """Yield every state if there are at most `limit`, or `all_up_to`, else `limit` of them; and as many more with torn sectors."""
         free = [*self.names, *self.sizes, *self.sectors]
-        if self.count <= limit:
+        if self.count <= max(limit, all_up_to):
             yield from (State(self, outcomes) for outcomes in product(*(range(unit.outcomes) for unit in free)))
         else:
             yield from self.choose_some(limit, random)
         if self.sectors or self.rewritten:
             for _ in range(min(limit, 4 * len(self.sectors) + len(self.rewritten))):
                 yield self.torn(random)
+        if self.sectors:
+            yield from self.without_words(random.sample(range(HEADER_WORDS), min(HEADER_WORDS, limit // 2)), random)
+
+    def without_words(self, words: Iterable[int], random: Random) -> Iterator[State]:
+        """Yield states that are whole but for one word of what was last written to one sector, of a segment where one is open."""
+        free = [*self.names, *self.sizes, *self.sectors]
+        logs = [unit for unit in self.sectors if unit.file.name.endswith(".log")]
+        unit = random.choice(logs or self.sectors)
+        full: list[Outcome] = [one.outcomes - 1 for one in free]
+        for word in words:
+            full[free.index(unit)] = Torn(len(unit.parts) - 1, f"word {word}", 0)
+            yield State(self, tuple(full))
 
     def choose_some(self, limit: int, random: Random) -> Iterator[State]:
         """Yield the extremes, each change of names lost alone, names combined, units lost or kept alone, then any."""

@@ -2,7 +2,8 @@
 
 Three kinds of crash are tried at each moment (before every I/O call, after every step):
 
-- a power loss: the states of :mod:`disk_states`, all of them where they are few;
+- a power loss: the states of :mod:`disk_states`, all of them where there are at most so many (:class:`Effort`), else a
+  sample; and a sample of those with torn sectors;
 - a kill of the process, which leaves the page cache: everything acknowledged is there;
 - a kill in the middle of what comes next, a store into the ring or a write: a part of its bytes is there.
 
@@ -33,9 +34,11 @@ class Effort:
     """How much is tried."""
 
     states: int
-    """Power losses at a moment, before torn sectors."""
+    """Power losses at a moment that has more states than are all tried; and so many more with torn sectors."""
     cuts: int
     """Kills in the middle of a store or write."""
+    all_up_to: int = 0
+    """At a moment with at most so many states, all of them are tried."""
     every: int = 1
     """Only each so-many-th moment, with every name change all the same."""
     recoveries: int = 0
@@ -45,7 +48,7 @@ class Effort:
 
 
 SHORT = Effort(states=2, cuts=1, every=7, recoveries=100)
-LONG = Effort(states=4, cuts=2, recoveries=60, depth=2)
+LONG = Effort(states=4, cuts=2, all_up_to=64, recoveries=150, depth=2)
 HUNT = Effort(states=8, cuts=2, recoveries=60)
 
 
@@ -56,6 +59,8 @@ class Tally:
     checks: int = 0
     """Disks held against a promise; many are the same as one before."""
     moments: int = 0
+    exhausted: int = 0
+    """Moments at which every state was tried, torn sectors apart."""
     recoveries: int = 0
     names_lost: int = 0
     """Disks on which a change of names was lost."""
@@ -107,7 +112,8 @@ class Enumeration:
     def power_losses(self, states: States) -> Iterator[State]:
         names = [f"{unit.change.removed} {unit.change.path}" for unit in states.names]
         self.tally.name_changes.update(names)
-        for state in states.choose(self.effort.states, self.random):
+        self.tally.exhausted += states.count <= max(self.effort.states, self.effort.all_up_to)
+        for state in states.choose(self.effort.states, self.random, all_up_to=self.effort.all_up_to):
             lost = [name for name, outcome in zip(names, state.outcomes, strict=False) if outcome == 0]
             self.tally.names_lost += bool(lost)
             if len(lost) == 1:
@@ -132,11 +138,12 @@ class Enumeration:
                 )
 
     def check(self, moment: Moment, how: State | str, disk: Disk, account: Account, at_least: int) -> None:
-        before = disk.copy() if self.effort.recoveries else None
+        is_chosen = self.effort.recoveries and (self._fresh + 1) % self.effort.recoveries == 0
+        before = disk.copy() if is_chosen else None
         try:
             is_new = self.judge.check(disk, account, at_least)
             self._fresh += is_new
-            if before is not None and is_new and self._fresh % self.effort.recoveries == 0:
+            if before is not None and is_new:
                 self.crash_recovery(before, self.effort.depth)
         except BrokenPromise as broken:
             account_text = f"durable {account.durable}, acknowledged {account.acknowledged}"

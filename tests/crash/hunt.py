@@ -10,6 +10,8 @@ import sys
 from collections.abc import Callable
 
 import damage
+import sessions_snapshots  # noqa: F401  (adds its sessions)
+import sessions_threads  # noqa: F401  (adds its sessions)
 from enumerator import HUNT, Enumeration
 from judge import BrokenPromise
 from log_images import newest

@@ -2,8 +2,8 @@
 find broken.
 
 Each file begins with two lines: ``Breaks: `` and what it breaks, ``Found by: `` and the search (:mod:`hunt`) that
-finds it. The numbers in the hunks' heads are ignored: a hunk applies where its old lines stand, which must be exactly
-one place.
+finds it, or several, with semicolons between them, each of which does. The numbers in the hunks' heads are ignored: a
+hunk applies where its old lines stand, which must be exactly one place.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class StalePatch(Exception):
 class Bug:
     name: str
     breaks: str
-    found_by: str
+    found_by: tuple[str, ...]
     diff: str
 
 
@@ -35,7 +35,7 @@ def bugs() -> list[Bug]:
 
 def bug_of(path: Path) -> Bug:
     first, second, diff = path.read_text(encoding="utf-8").split("\n", 2)
-    return Bug(path.stem, first.removeprefix("Breaks: "), second.removeprefix("Found by: "), diff)
+    return Bug(path.stem, first.removeprefix("Breaks: "), tuple(second.removeprefix("Found by: ").split("; ")), diff)
 
 
 def changed_copy(bug: Bug, to: Path) -> Path:

@@ -46,6 +46,9 @@ class Scene(NamedTuple):
     """strace options for every run."""
 
 
+NAMES = ("from nothing", "after a kill", "ring not mapped", "with compactions", "preparing thread")
+
+
 @contextmanager
 def scenes() -> Iterator[list[Scene]]:
     with in_memory() as made:

@@ -89,7 +89,7 @@ def test_a_program_that_is_started_inherits_nothing(tmp_path: Path, way: str) ->
             said.seek(0)
             assert said.read() == "[]\n"
         assert queue.submit(task_create()).sequence == 2
-    ledger.record(ROW, 1, 0)
+    ledger.record(ROW, 1)
 
 
 def test_a_daemon_takes_the_queue_over_when_the_parent_has_closed_it(tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_a_daemon_takes_the_queue_over_when_the_parent_has_closed_it(tmp_path: P
     assert os.read(answers, 1) == b"3"
     for descriptor in (told, answers, answer):
         os.close(descriptor)
-    ledger.record(ROW, 2, 0)
+    ledger.record(ROW, 2)
 
 
 def test_a_fork_that_python_does_not_know_of(tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_a_fork_that_python_does_not_know_of(tmp_path: Path) -> None:
         assert queue.submit(task_create()).sequence == 2
         reader.refresh()
         assert reader.projection.latest_sequence == 2
-    ledger.record(ROW, 1, 0)
+    ledger.record(ROW, 1)
 
 
 def identity_of(descriptor: int) -> tuple[int, int] | None:
@@ -186,7 +186,7 @@ def test_workers_are_told_who_holds_the_queue(tmp_path: Path, method: str) -> No
         assert queue.submit(task_create()).sequence == 2
     with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as executor:
         assert list(executor.map(own_queue, [queue.path] * 3)) == [3, 4, 5]
-    ledger.record(ROW, 19, 0, "multiprocessing: " + ", ".join(START_METHODS))
+    ledger.record(ROW, 19, note="multiprocessing: " + ", ".join(START_METHODS))
 
 
 @pytest.mark.parametrize("method", START_METHODS)

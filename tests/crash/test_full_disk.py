@@ -117,7 +117,7 @@ def test_every_size_of_a_disk(tmp_path: Path, long_form: bool) -> None:
     ends = [end for first in range(0, len(tried), 50) for end in some_sizes(tried[first : first + 50])]
     assert set(ends) == {"not created", "filled up", "had room"}
     notes = ", ".join(f"{ends.count(end)} {end}" for end in sorted(set(ends)))
-    ledger.record("disk full in a new segment", len(ends), 0, f"tmpfs of {len(ends)} sizes: {notes}")
+    ledger.record("disk full in a new segment", len(ends), note=f"tmpfs of {len(ends)} sizes: {notes}")
 
 
 # --- Opening after a kill --------------------------------------------------------------------------------------------
@@ -174,4 +174,4 @@ def test_opening_after_a_kill_with_every_amount_of_room(tmp_path: Path, of_files
 
     refused = sum(count for (count,) in with_own_mounts(work))
     assert refused > 0
-    ledger.record("disk full in a new segment", refused, 0, "opens after a kill, without room for the recovery")
+    ledger.record("disk full in a new segment", refused, note="opens after a kill, without room for the recovery")

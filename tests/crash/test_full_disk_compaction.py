@@ -105,4 +105,4 @@ def test_compacting_with_every_amount_of_room(tmp_path: Path, of_files: bool, ha
     said = [word for (word,) in with_own_mounts(work)]
     assert said[-1] == "made"
     assert "refused" in said
-    ledger.record("disk full in a snapshot", len(said) - 1, 0, f"tmpfs of {len(said)} sizes")
+    ledger.record("disk full in a snapshot", len(said) - 1, note=f"tmpfs of {len(said)} sizes")

@@ -206,7 +206,7 @@ def test_opening_a_queue_with_something_else_in_its_files_place(root: Path, vict
                 assert state_of(queue) == state
         shutil.rmtree(path)
         outside.assert_untouched()
-    ledger.record(ROW, len(KINDS), 0)
+    ledger.record(ROW, len(KINDS))
 
 
 def is_harmless(victim: str, kind: Callable[[Path, Outside], None], *, clean: bool) -> bool:
@@ -275,7 +275,7 @@ def test_the_directory_of_segments_is_swapped_under_an_open_queue(
         sequence = queue.sequence
     outside.assert_untouched()
     assert replayed(path).latest_sequence == sequence
-    ledger.record(ROW, 1, 0)
+    ledger.record(ROW, 1)
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
@@ -297,7 +297,7 @@ def test_a_file_is_swapped_under_an_open_queue(root: Path, victim: str, kind: Ca
     (root / "aside").rename(place)
     with aq.open(path, **SMALL) as queue:
         assert state_of(queue) == state
-    ledger.record(ROW, 1, 0)
+    ledger.record(ROW, 1)
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
@@ -328,7 +328,7 @@ def test_snapshots_are_swapped_under_an_open_queue(
     outside.assert_untouched()
     with aq.open(path) as queue:
         assert state_of(queue) == state
-    ledger.record(ROW, 1, 0)
+    ledger.record(ROW, 1)
 
 
 @pytest.mark.parametrize("kind", [to_file, to_nothing, hard_link, a_file], ids=lambda kind: kind.__name__)
@@ -351,7 +351,7 @@ def test_a_segment_in_preparation_is_swapped(root: Path, kind: Callable[[Path, O
     outside.assert_untouched()
     with aq.open(path) as queue:
         assert state_of(queue) == state
-    ledger.record(ROW, 1, 0)
+    ledger.record(ROW, 1)
 
 
 def test_a_directory_that_keeps_being_swapped_while_the_queue_rotates(root: Path, long_form: bool) -> None:
@@ -395,7 +395,7 @@ def test_a_directory_that_keeps_being_swapped_while_the_queue_rotates(root: Path
         sequence = queue.sequence
     assert swaps > 0
     assert replayed(path).latest_sequence == sequence
-    ledger.record(ROW, swaps, 0, f"{refusals} rotations refused")
+    ledger.record(ROW, swaps, note=f"{refusals} rotations refused")
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077, 0o177, 0o777])
@@ -420,7 +420,7 @@ def test_modes_do_not_depend_on_the_umask(root: Path, umask: int) -> None:
     for place in made:
         expected = 0o700 if place.is_dir() else 0o600
         assert stat.S_IMODE(place.lstat().st_mode) == expected, place
-    ledger.record(ROW, len(made), 0)
+    ledger.record(ROW, len(made))
 
 
 def test_files_of_another_user_are_refused_and_left_alone(root: Path) -> None:
@@ -460,7 +460,7 @@ def test_files_of_another_user_are_refused_and_left_alone(root: Path) -> None:
         if os.geteuid() == 0:
             os.chown(victim, nobody, nobody)
     assert verify(path)["is_clean"]
-    ledger.record(ROW, len(owners), 0)
+    ledger.record(ROW, len(owners))
 
 
 def test_a_parent_that_everybody_may_write_to(root: Path) -> None:

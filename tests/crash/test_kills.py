@@ -168,4 +168,4 @@ def test_a_loaded_writer_that_is_killed_at_random_instants(tmp_path: Path, long_
     assert acknowledged > 10 * kills
     assert rotations > kills
     assert snapshots > kills // 2
-    ledger.record("SIGKILL between any two appends", kills, 0, f"{acknowledged} acknowledgements, {THREADS} threads")
+    ledger.record("SIGKILL between any two appends", kills, note=f"{acknowledged} acknowledgements, {THREADS} threads")

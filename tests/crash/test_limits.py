@@ -91,8 +91,7 @@ def test_writes_cut_short_at_every_byte(is_signalled: bool, long_form: bool) -> 
     ledger.record(
         "ENOSPC / EIO / short write / EINTR on any call",
         struck,
-        0,
-        f"short writes at a file size limit, {is_signalled=}",
+        note=f"short writes at a file size limit, {is_signalled=}",
     )
 
 
@@ -112,7 +111,7 @@ def test_every_number_of_free_descriptors() -> None:
     assert ("open", errno.EMFILE) in outcomes
     assert ("submit", errno.EMFILE) in outcomes
     assert outcomes[-2:] == [("finished", 0), ("finished", 0)]
-    ledger.record("ENOSPC / EIO / short write / EINTR on any call", len(outcomes), 0, "numbers of free descriptors")
+    ledger.record("ENOSPC / EIO / short write / EINTR on any call", len(outcomes), note="numbers of free descriptors")
 
 
 def one_number(path: Path, plan: Plan, free: int, at: int | None) -> tuple[str, int]:
@@ -161,7 +160,7 @@ def test_without_the_right_to_lock_memory() -> None:
                 line.say(queue.sequence)
 
     assert run(work) == [(True, "0"), (1,)]
-    ledger.record("memory exhaustion", 1, 0, "no memory may be locked")
+    ledger.record("memory exhaustion", 1, note="no memory may be locked")
 
 
 def test_every_amount_of_address_space(long_form: bool) -> None:
@@ -198,4 +197,4 @@ def test_every_amount_of_address_space(long_form: bool) -> None:
     assert outcomes[0] != "mapped"
     assert outcomes[-1] == "mapped"
     notes = ", ".join(f"{outcomes.count(outcome)} {outcome}" for outcome in sorted(set(outcomes)))
-    ledger.record("memory exhaustion", len(outcomes), 0, f"limits of address space: {notes}")
+    ledger.record("memory exhaustion", len(outcomes), note=f"limits of address space: {notes}")

@@ -199,5 +199,5 @@ def test_what_all_threads_saw_is_one_serial_order(directory: Path, long_form: bo
         assert len({type(call.refusal) for call in seen}) > 10
         verdicts += len(seen)
     ledger.record(
-        "many threads", verdicts, 0, f"verdicts and answers to {THREADS} threads, against the model in the log's order"
+        "many threads", verdicts, note=f"verdicts and answers to {THREADS} threads, against the model in the log's order"
     )

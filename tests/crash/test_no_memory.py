@@ -39,4 +39,4 @@ def test_every_allocation_of_the_interpreter_fails(directory: Path, durability: 
     with aq.open(directory) as queue:
         assert state_of(queue) == model.to_json()
         assert queue.recovery.is_clean
-    ledger.record("memory exhaustion", failures, 0, "the interpreter's")
+    ledger.record("memory exhaustion", failures, note="the interpreter's")

@@ -95,7 +95,7 @@ def test_races_of_processes(long_form: bool) -> None:
         assert len(winners) > 1
         assert replayed(path).latest_sequence == sequence
     note = f"{OPENERS} processes; the loser was told the winner's pid {named['right']} times of {named.total()}"
-    ledger.record("two openers, threads and processes", races, 0, note)
+    ledger.record("two openers, threads and processes", races, note=note)
 
 
 def test_races_of_threads(long_form: bool) -> None:
@@ -132,7 +132,7 @@ def test_races_of_threads(long_form: bool) -> None:
             results.clear()
         for thread in threads:
             thread.join()
-    ledger.record("two openers, threads and processes", races, 0, f"{OPENERS} threads of one process")
+    ledger.record("two openers, threads and processes", races, note=f"{OPENERS} threads of one process")
 
 
 def test_the_queue_goes_to_the_next_when_its_holder_is_killed(long_form: bool) -> None:
@@ -164,4 +164,4 @@ def test_the_queue_goes_to_the_next_when_its_holder_is_killed(long_form: bool) -
         holder.kill()
         holder.end()
         replayed(path)
-    ledger.record("two openers, threads and processes", kills, 0, "kills of the holder, while another waits")
+    ledger.record("two openers, threads and processes", kills, note="kills of the holder, while another waits")

@@ -73,7 +73,7 @@ def test_opening_on_a_read_only_file_system(tmp_path: Path, kind: str, is_killed
         line.say("kept")
 
     assert with_own_mounts(work) == [("kept",)]
-    ledger.record("read-only file system", 2, 0, f"opening on a read-only {kind}")
+    ledger.record("read-only file system", 2, note=f"opening on a read-only {kind}")
 
 
 def test_an_open_queue_keeps_its_file_system_writable(tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_an_open_queue_keeps_its_file_system_writable(tmp_path: Path) -> None:
         line.say(verify(disk.path / "queue")["last_sequence"])
 
     assert with_own_mounts(work) == [(3,)]
-    ledger.record("read-only file system", 3, 0, "remounting under an open queue is refused by the kernel")
+    ledger.record("read-only file system", 3, note="remounting under an open queue is refused by the kernel")
 
 
 def test_a_read_only_mount_of_a_queue_that_is_open_elsewhere(tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_a_read_only_mount_of_a_queue_that_is_open_elsewhere(tmp_path: Path) -> 
         line.say(verify(there)["last_sequence"])
 
     assert with_own_mounts(work) == [(2,)]
-    ledger.record("read-only file system", 1, 0, "a read-only mount of an open queue")
+    ledger.record("read-only file system", 1, note="a read-only mount of an open queue")
 
 
 def test_reading_a_live_queue_over_a_read_only_mount(tmp_path: Path) -> None:
@@ -140,4 +140,4 @@ def test_reading_a_live_queue_over_a_read_only_mount(tmp_path: Path) -> None:
                 line.say(reader.sequence)
 
     assert with_own_mounts(work) == [(39,)]
-    ledger.record("read-only file system", 1, 0, "reading a live queue over a read-only mount")
+    ledger.record("read-only file system", 1, note="reading a live queue over a read-only mount")

@@ -59,4 +59,4 @@ def test_signals_at_random_instants(directory: Path, tmp_path: Path, where: str,
     assert len(in_batches) % 3 == 0
     with aq.open(path) as queue:
         assert queue.recovery.is_clean
-    ledger.record("signals in a commit (Ctrl-C)", count, 0, "SIGINT, SIGTERM, SIGALRM; projection = replay")
+    ledger.record("signals in a commit (Ctrl-C)", count, note="SIGINT, SIGTERM, SIGALRM; projection = replay")
