@@ -137,7 +137,7 @@ bench-large: $(VENV)/installed
 
 bench-figures: $(VENV)/bench-tools
 	@mkdir -p docs/plots
-	$(BIN)/python benchmarks/figures.py build/bench --plots docs/plots
+	$(BIN)/python benchmarks/figures.py build/bench --plots docs/plots --docs docs
 
 bench-check: $(VENV)/installed
 	$(BIN)/python benchmarks/instructions.py

@@ -2,7 +2,7 @@
 
 `make bench-figures` does it for what lies in build/bench:
 
-    python benchmarks/figures.py build/bench --plots docs/plots
+    python benchmarks/figures.py build/bench --plots docs/plots --docs docs
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import matplotlib as mpl
 import msgspec
 from matplotlib.figure import Figure
 
+from goals import machine_of_results, number, table_of_goals
 from measure import Result, Row
 
 if TYPE_CHECKING:
@@ -139,20 +140,43 @@ FIGURES: dict[str, Callable[[Result], Figure]] = {
 }
 
 
-def number(value: float) -> str:
-    """Return three digits, or as many as stand before the point."""
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"  # noqa: PLR2004 -- three digits
-
-
 def table_of(result: Result) -> str:
     """Return a benchmark's rows as a Markdown table."""
-    lines = [f"`{result.benchmark}`, commit {result.commit}, load {result.machine.load:.2f}", ""]
+    lines = [f"## {result.benchmark}", "", f"Commit {result.commit}; load {result.machine.load:.2f} before.", ""]
     lines += ["| what | median | spread | unit | ratio |", "|---|---|---|---|---|"]
     for row in result.rows:
         spread = f"{number(row.spread.minimum)} - {number(row.spread.maximum)}"
         ratio = "" if row.ratio is None else f"{row.ratio.median:.3g} ({row.ratio.minimum:.3g} - {row.ratio.maximum:.3g}) x {row.ratio_to}"
         lines.append(f"| {row.name} | {number(row.spread.median)} | {spread} | {row.unit} | {ratio} |")
+    lines += ["", *result.notes] if result.notes else []
     return "\n".join(lines)
+
+
+def results_of(directory: Path) -> dict[str, Result]:
+    """Return what the benchmarks have left in a directory, by their names; what was measured on larger queues is put behind the rest."""
+    found: dict[str, Result] = {}
+    for path in sorted(directory.glob("*.json"), key=lambda path: (path.stem.endswith("-large"), path.stem)):
+        try:
+            result = msgspec.json.decode(path.read_bytes(), type=Result)
+        except msgspec.ValidationError:
+            continue  # of another form: pytest-benchmark's, or the fsync policies'
+        name = path.stem.removesuffix("-large")
+        smaller = found.get(name)
+        found[name] = result if smaller is None else msgspec.structs.replace(smaller, rows=[*smaller.rows, *result.rows])
+    return found
+
+
+def write_documents(results: dict[str, Result], directory: Path) -> None:
+    """Write the goals' table into performance.md, and every table into figures.md."""
+    page = directory / "performance.md"
+    before, begin, rest = page.read_text("utf-8").partition("<!-- figures: begin -->\n")
+    _, end, after = rest.partition("<!-- figures: end -->\n")
+    if not begin or not end:
+        sys.exit(f"{page} has no place for the figures")
+    page.write_text(f"{before}{begin}{machine_of_results(results)}\n\n{table_of_goals(results)}\n{end}{after}", "utf-8")
+    tables = "\n\n".join(table_of(result) for result in results.values())
+    head = "Every table behind [performance.md](performance.md), as `make bench-figures` writes it. A ratio is to the row that it names."
+    (directory / "figures.md").write_text(f"# Figures\n\n{head}\n\n{machine_of_results(results)}\n\n{tables}\n", "utf-8")
 
 
 def main() -> int:
@@ -160,22 +184,20 @@ def main() -> int:
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("results", type=Path, help="the directory with the JSON files")
     made.add_argument("--plots", type=Path, metavar="DIRECTORY", help="where to write the plots, as SVG")
+    made.add_argument("--docs", type=Path, metavar="DIRECTORY", help="the directory with performance.md, to write the tables there, too")
     options = made.parse_args()
     mpl.rcParams["svg.fonttype"] = "none"
     mpl.rcParams["svg.hashsalt"] = "actionqueue"
     mpl.rcParams["font.family"] = "sans-serif"
-    for path in sorted(options.results.glob("*.json")):
-        try:
-            result = msgspec.json.decode(path.read_bytes(), type=Result)
-        except msgspec.ValidationError:
-            continue  # of another form: pytest-benchmark's, or the fsync policies'
+    results = results_of(options.results)
+    if not results:
+        sys.exit(f"{options.results} has no results: make bench-all")
+    for name, result in results.items():
         print(table_of(result), end="\n\n")
-        large = path.with_name(f"{path.stem}-large.json")
-        if large.exists():
-            more = msgspec.json.decode(large.read_bytes(), type=Result)
-            result = msgspec.structs.replace(result, rows=[*result.rows, *more.rows])
-        if options.plots is not None and path.stem in FIGURES:
-            FIGURES[path.stem](result).savefig(options.plots / f"{path.stem}.svg", metadata={"Date": None})
+        if options.plots is not None and name in FIGURES:
+            FIGURES[name](result).savefig(options.plots / f"{name}.svg", metadata={"Date": None})
+    if options.docs is not None:
+        write_documents(results, options.docs)
     return 0
 
 

@@ -1,0 +1,145 @@
+"""What docs/performance.md sets as goals, where each figure is found, and the table of both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from measure import Result, Row
+
+
+class Goal(NamedTuple):
+    """A line of the table: what is measured, what is wanted, and the rows of a benchmark that say it."""
+
+    what: str
+    goal: str
+    benchmark: str
+    rows: tuple[str, ...]
+    command: str
+    shows_ratio: bool = False
+    """Show the ratio to the other row, instead of the value."""
+
+
+GOALS = (
+    Goal(
+        "Deferred, one submit a command",
+        "1.5 M commands/s",
+        "lifecycle",
+        ("Deferred, one by one",),
+        "python benchmarks/lifecycle.py --runs 50000",
+    ),
+    Goal(
+        "the same, by the Rust crates in the same run",
+        "3 times",
+        "against_rust",
+        ("Deferred: actionqueue",),
+        "make bench-rust",
+        shows_ratio=True,
+    ),
+    Goal(
+        "Deferred, batches of 1,000",
+        "2.5 M commands/s",
+        "lifecycle",
+        ("Deferred, batches of 1,000",),
+        "python benchmarks/lifecycle.py --runs 50000",
+    ),
+    Goal("transitions as columns", "8 M rows/s", "columns", ("transition: columns",), "python benchmarks/columns.py --rows 200000"),
+    Goal(
+        "Immediate, one thread, median, by the disk's floor in the same run",
+        "at most 1.1 times",
+        "lifecycle",
+        ("Immediate, one thread, p50",),
+        "python benchmarks/lifecycle.py --immediate-runs 1000",
+        shows_ratio=True,
+    ),
+    Goal(
+        "Immediate, rate, by the Rust crates in the same run",
+        "1.4 times",
+        "against_rust",
+        ("Immediate: actionqueue",),
+        "make bench-rust",
+        shows_ratio=True,
+    ),
+    Goal("Immediate, 8 threads", "40 k commands/s", "shared_syncs", ("8 threads",), "python benchmarks/shared_syncs.py"),
+    Goal("Immediate, 32 threads", "60 k commands/s", "shared_syncs", ("32 threads",), "python benchmarks/shared_syncs.py"),
+    Goal("Immediate, 64 threads, p99.9 of a command", "", "shared_syncs", ("64 threads: p99.9",), "python benchmarks/shared_syncs.py"),
+    Goal("Immediate, 1,000 asyncio tasks", "100 k commands/s", "asyncio_tasks", ("1,000 tasks",), "python benchmarks/asyncio_tasks.py"),
+    Goal("groups of 64", "400 k commands/s", "groups", ("groups of 64",), "python benchmarks/groups.py --seconds 2"),
+    Goal("groups of 1,024", "1.7 M commands/s", "groups", ("groups of 1,024",), "python benchmarks/groups.py --seconds 2"),
+    Goal("replay into the projection", "6 M events/s", "replay", ("1,000,000 runs: replay",), "python benchmarks/replay.py --runs 1000000"),
+    Goal(
+        "the same, by the Rust crates in the same run",
+        "20 times",
+        "against_rust",
+        ("replay: actionqueue",),
+        "make bench-rust",
+        shows_ratio=True,
+    ),
+    Goal(
+        "memory a completed run, with its task, history, attempt and output",
+        "500 bytes",
+        "replay",
+        ("1,000,000 runs: the table's memory a run", "1,000,000 runs: the process's memory a run"),
+        "python benchmarks/replay.py --runs 1000000",
+    ),
+    Goal("bytes a record", "61", "lifecycle", ("bytes a record",), "python benchmarks/lifecycle.py"),
+    Goal(
+        "opening a log of 10 M events with a snapshot",
+        "1 s",
+        "replay",
+        ("1,000,000 runs: open from a snapshot",),
+        "python benchmarks/replay.py --runs 1000000",
+    ),
+    Goal(
+        "cost of a command of a new run at 10 M runs, by that at 10 k",
+        "1.5 times",
+        "scale",
+        ("10,000,000 runs: a command of a new run",),
+        "python benchmarks/scale.py --runs 10000 100000 1000000 10000000",
+        shows_ratio=True,
+    ),
+    Goal(
+        "cost of a transition of any of 10 M runs, by that at 10 k",
+        "1.5 times",
+        "scale",
+        ("10,000,000 runs: a transition of any run",),
+        "python benchmarks/scale.py --runs 10000 100000 1000000 10000000",
+        shows_ratio=True,
+    ),
+)
+
+
+def number(value: float) -> str:
+    """Return three digits, or as many as stand before the point."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"  # noqa: PLR2004 -- three digits
+
+
+def spread_of(row: Row, *, shows_ratio: bool) -> str:
+    """Return a median and its spread, or the ratio's."""
+    spread = row.ratio if shows_ratio else row.spread
+    if spread is None:
+        return "not measured"
+    unit = "times" if shows_ratio else row.unit
+    only = spread.minimum == spread.maximum
+    return f"**{number(spread.median)}** {unit}" + ("" if only else f" ({number(spread.minimum)} - {number(spread.maximum)})")
+
+
+def table_of_goals(results: Mapping[str, Result]) -> str:
+    """Return the table in Markdown; a figure that no result has is said to be missing."""
+    lines = ["| figure | goal | measured: median (spread) | command |", "|---|---|---|---|"]
+    for goal in GOALS:
+        rows = {row.name: row for row in results[goal.benchmark].rows} if goal.benchmark in results else {}
+        found = [spread_of(rows[name], shows_ratio=goal.shows_ratio) for name in goal.rows if name in rows]
+        lines.append(f"| {goal.what} | {goal.goal} | {'; '.join(found) or 'not measured'} | `{goal.command}` |")
+    return "\n".join(lines)
+
+
+def machine_of_results(results: Mapping[str, Result]) -> str:
+    """Return a sentence on what was measured where."""
+    first = results[min(results)]
+    machine = first.machine
+    commits = ", ".join(sorted({result.commit for result in results.values()}))
+    return (
+        f"{machine.processor}, {machine.cores} cores; {machine.system}; {machine.python}; {machine.file_system} on {machine.device}. "
+        f"Commit {commits}, {first.started_at[:10]}."
+    )
