@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import threading
+import time
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -181,7 +182,9 @@ def test_submitters_wait_for_a_copy_and_others_do_not() -> None:
         begin = queue.sequence
 
         def submit() -> None:
-            for run_id in some:
+            for number, run_id in enumerate(some):
+                if number % 100 == 0:
+                    time.sleep(0.001)  # so that copies come in between on any machine
                 queue.submit(aq.RunStateTransitionCommand(None, run_id, "scheduled", "ready", 1))
 
         def cancel() -> None:
