@@ -28,10 +28,12 @@ import enum
 import types
 import typing
 
-from msgspec import NODEFAULT
 from msgspec.structs import fields as struct_fields
 
 from actionqueue.errors import InvalidFieldError, InvalidFieldTypeError
+
+cdef object NODEFAULT
+from msgspec import NODEFAULT
 
 cdef extern from "core/limits.h":
     enum:

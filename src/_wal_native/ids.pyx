@@ -336,3 +336,4 @@ cdef object call(PyObject *cls, PyObject *const *arguments, size_t count_and_fla
 
 for cls in (TaskId, RunId, AttemptId, ActorId, TenantId, LedgerEntryId, SubscriptionId):
     (<ClassWithCalls *>cls).tp_vectorcall = <vectorcallfunc>call
+del cls
