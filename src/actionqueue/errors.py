@@ -36,6 +36,7 @@ __all__ = [
     "ClosedError",
     "CompactedError",
     "CorruptLogError",
+    "DisplacedError",
     "EmptyDependencyList",
     "EngineAlreadyPaused",
     "EngineNotPaused",
@@ -595,7 +596,9 @@ class LockedError(OpenError):
         holder = "another handle" if self.pid is None else f"process {self.pid}"
         where = "" if self.host is None else f" on {self.host}"
         since = "" if self.started is None else f" since {self.started}"
-        return f"{self.path} is held by {holder}{where}{since}; close it there first"
+        # Held by its folder, and not by the lock file, which is looked at first.
+        why = ", although its LOCK was removed or replaced" if os.path.basename(self.path) == "wal" else ""
+        return f"{self.path} is held by {holder}{where}{since}{why}; close it there first"
 
 
 class CorruptLogError(OpenError):
@@ -699,6 +702,20 @@ class LogSpaceError(_SystemCallError):
     """There is no room for the next segment. Nothing was written, and the command can be submitted again."""
 
     advice = "nothing was written; free space and submit again"
+
+
+class DisplacedError(WriterError):
+    """The queue's directory was moved, removed or replaced under the open handle. Nothing was written to what stands at its path now.
+
+    Submitting a command then poisons the handle: what it acknowledged before is in the directory that it was opened in, if that still is
+    anywhere; a snapshot or a compaction only fails.
+    """
+
+    path: str
+    message = (
+        "the directory at {path} is not the one that this queue was opened in, which was moved, removed or replaced; "
+        "nothing was written there; close the queue, and open it where its directory is now"
+    )
 
 
 class SnapshotError(_SystemCallError):

@@ -237,6 +237,7 @@ class ActionQueue(Lane):
         self._compactor = Compactor(
             self._path,
             compaction,
+            log=weakref.ref(self._log),
             recovery=self._recovery,
             appended_bytes=_method(self, ActionQueue._bytes_appended),
             purge=_method(self, ActionQueue._purge),
@@ -499,7 +500,8 @@ class ActionQueue(Lane):
 
         Raises:
             SnapshotError: A system call failed. CorruptLogError: The log on the disk does not verify. StoppedError: It was canceled, or the
-                queue is being closed. MemoryError. None of them harms the open queue, its log, or an older snapshot.
+                queue is being closed. MemoryError. DisplacedError: The directory was moved, removed or replaced under the open queue. None of
+                them harms the open queue, its log, or an older snapshot, nor what stands in the directory's place.
             PartialDurabilityError: The log could not be synced; the handle is poisoned.
             PoisonedError, ClosedError, ForkedError: The handle is no longer usable.
         """

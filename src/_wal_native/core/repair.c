@@ -271,7 +271,7 @@ aqw_status aqw_repair(const aqw_io *io, const char *directory, const aqw_repair_
                       aqw_fault *fault) {
     uint8_t seed[16] = {0};
     char wal[PATH_CAPACITY], snapshots[PATH_CAPACITY];
-    int64_t lock = -1;
+    aqw_lock lock;
     memset(report, 0, sizeof *report);
     if (aqw_path_join(wal, sizeof wal, directory, "wal") != AQW_OK ||
         aqw_path_join(snapshots, sizeof snapshots, directory, "snapshots") != AQW_OK)
@@ -293,7 +293,7 @@ aqw_status aqw_repair(const aqw_io *io, const char *directory, const aqw_repair_
         if (error == 0 && r->table == NULL) status = aqw_fault_set(fault, AQW_NO_MEMORY, directory);
         if (status == AQW_OK) status = run(r);
         aqw_table_free(r->table);
-        aqw_directory_unlock(io, lock);
+        aqw_directory_unlock(io, &lock);
     }
     free(r);
     return status;

@@ -71,10 +71,11 @@ void session_close(session *s) {
 
 void session_abandon(session *s) {
     const aqw_io *io = aqw_io_system();
-    const int64_t handles[] = {s->log->ring.handle, s->log->segment_handle, s->log->lock_handle};
+    const int64_t handles[] = {s->log->ring.handle, s->log->segment_handle, s->log->lock.file, s->log->lock.folder};
     aqw_log_abandon(s->log);   /* its memory is left: the thread that prepares segments may still use it */
     /* What the end of a process closes. */
-    for (size_t i = 0; i < sizeof handles / sizeof *handles; i++) EXPECT_EQUAL(io->close(io->context, handles[i]), 0);
+    for (size_t i = 0; i < sizeof handles / sizeof *handles; i++)
+        if (handles[i] >= 0) EXPECT_EQUAL(io->close(io->context, handles[i]), 0);
     if (s->mapping != NULL) EXPECT_EQUAL(io->unmap(io->context, s->mapping, s->mapping_size), 0);
     aqw_table_free(s->table);
 }
