@@ -84,6 +84,7 @@ __all__ = [
     "UnknownRun",
     "UnknownSubscription",
     "UnknownTask",
+    "UnsafeDirectoryWarning",
     "UnsupportedFormatError",
     "ValidationError",
     "WriterError",
@@ -597,7 +598,7 @@ class LockedError(OpenError):
         where = "" if self.host is None else f" on {self.host}"
         since = "" if self.started is None else f" since {self.started}"
         # Held by its folder, and not by the lock file, which is looked at first.
-        why = ", although its LOCK was removed or replaced" if os.path.basename(self.path) == "wal" else ""
+        why = ", although its LOCK was removed or replaced" if self.path.endswith("/wal") else ""
         return f"{self.path} is held by {holder}{where}{since}{why}; close it there first"
 
 
@@ -672,6 +673,8 @@ def _why(operation: str, number: int) -> str:
         errno_codes.EINVAL: "it is no regular file",
     }.get(number)
     text = f"{os.strerror(number)} (errno {number})"
+    if operation == "follow" and number == errno_codes.ENOENT:
+        return f"{text}: a symbolic link that leads nowhere; make its target first, or remove it"
     return f"{text}: {kind}" if kind is not None and operation == "open" else text
 
 
@@ -763,3 +766,7 @@ class ForkedError(ActionQueueError):
     """The handle belongs to the parent process."""
 
     message = "the queue was opened before a fork and belongs to the parent process; open it in the child after that"
+
+
+class UnsafeDirectoryWarning(UserWarning):
+    """Other users may put files into the queue's directory and take its own away: it is writable by them, or is another user's."""
