@@ -69,11 +69,11 @@ class Gate:
         self._compact = compaction.compact
         monkeypatch.setattr(compaction, "compact", self._compact_when_let_go)
 
-    def _compact_when_let_go(self, directory: str, *, progress: aq.Progress, **options: Any) -> dict[str, Any]:
+    def _compact_when_let_go(self, *arguments: Any, progress: aq.Progress, **options: Any) -> dict[str, Any]:
         self.threads.append(threading.get_ident())
         self.began.set()
         wait_for(lambda: self.may_go.is_set() or progress.is_canceled)
-        return self._compact(directory, progress=progress, **options)
+        return self._compact(*arguments, progress=progress, **options)
 
 
 class Worker:

@@ -33,6 +33,7 @@ cdef extern from "core/status.h" nogil:
         AQW_UNSUPPORTED_FORMAT
         AQW_NOT_A_QUEUE
         AQW_COMPACTED
+        AQW_DISPLACED
         AQW_REFUSED_SEQUENCE
         AQW_REFUSED_UNKNOWN_TASK
         AQW_REFUSED_TASK_EXISTS
@@ -586,6 +587,7 @@ cdef extern from "core/fault.h" nogil:
         int reason
         int system_error
         int refusal
+        int poison
         const char *operation
         uint64_t segment
         uint64_t offset
@@ -810,6 +812,7 @@ cdef extern from "core/compact.h" nogil:
         uint64_t now
         int drops_segments
         aqw_progress *progress
+        aqw_log *log
 
     ctypedef struct aqw_compact_report:
         int is_new

@@ -17,6 +17,7 @@ from os import fsdecode
 
 from actionqueue.errors import (
     CorruptLogError,
+    DisplacedError,
     LockedError,
     LogCloseError,
     LogSpaceError,
@@ -86,6 +87,21 @@ cdef bint may_live(object pid, object host):
     return True
 
 
+cdef object locker_of(str path):
+    """The process that Linux names as the holder of a folder's lock, or None: what LOCK said of it has gone with that file."""
+    try:
+        status = os.lstat(path)
+        place = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
+        with open("/proc/locks", encoding="ascii") as locks:
+            for line in locks:
+                words = line.split()    # 1: FLOCK ADVISORY WRITE 4711 08:01:131 0 EOF
+                if words[1:2] == ["FLOCK"] and words[3] == "WRITE" and words[5] == place and words[4].isdecimal():
+                    return int(words[4]) or None
+    except (OSError, AttributeError, IndexError):   # not Linux, or not the lines that it has today
+        pass
+    return None
+
+
 cdef dict holder_of(str path):
     """What the lock file says of who holds it; a person wrote to it at their own risk.
 
@@ -93,6 +109,8 @@ cdef dict holder_of(str path):
     few times, and a dead holder is told as nobody.
     """
     fields = {"path": path, "pid": None, "host": None, "started": None}
+    if os.path.basename(path) != "LOCK":
+        return fields | {"pid": locker_of(path)}
     for _ in range(HOLDER_TRIES):
         said = {}
         for line in holder_text(path).splitlines():
@@ -128,6 +146,8 @@ cdef int raise_open_fault(const aqw_fault *fault) except -1:
     cdef int status = fault.status
     if status == AQW_IO_ERROR or status == AQW_NO_SPACE:
         raise OpenIOError(**system_call(fault))
+    if status == AQW_DISPLACED:     # while it was being opened
+        raise OpenIOError("check", path_of(fault), errno.ESTALE)
     if status == AQW_CORRUPT:
         return raise_status_with(status, damage(fault))
     if status == AQW_LOCKED:
@@ -147,11 +167,15 @@ cdef int raise_open_fault(const aqw_fault *fault) except -1:
 cdef int raise_snapshot_fault(const aqw_fault *fault) except -1:
     if fault.status == AQW_IO_ERROR or fault.status == AQW_NO_SPACE:
         raise SnapshotError(**system_call(fault))
+    if fault.status == AQW_DISPLACED:
+        raise DisplacedError(path_of(fault))
     return raise_open_fault(fault)
 
 
 cdef object first_failure(const aqw_fault *fault):
     """The failure that poisoned the log."""
+    if fault.status == AQW_DISPLACED or fault.poison == AQW_DISPLACED:
+        return DisplacedError(path_of(fault))
     fields = system_call(fault)
     if fault.system_error == 0:     # the ring's bytes did not verify: no call failed, but the storage under them did
         fields["errno"] = errno.EIO

@@ -1,9 +1,10 @@
 from typing import Any
 
+from .log import Log
 from .progress import Progress
 from .table import StateTable
 
-def compact(directory: str, *, now: int, drops_segments: bool, progress: Progress | None = None) -> dict[str, Any]: ...
+def compact(directory: str, log: Log, *, now: int, drops_segments: bool, progress: Progress | None = None) -> dict[str, Any]: ...
 def repair(
     directory: str, *, accepts_data_loss: bool, now: int = 0, holder: str | None = None, progress: Progress | None = None
 ) -> dict[str, Any]: ...

@@ -9,6 +9,7 @@ from libc.stdlib cimport free, realloc
 
 from _wal_native.core cimport *
 from _wal_native.fault cimport damage_of, raise_open_fault, raise_snapshot_fault
+from _wal_native.log cimport Log
 from _wal_native.progress cimport Progress
 from _wal_native.status cimport raise_status
 from _wal_native.table cimport StateTable
@@ -20,10 +21,11 @@ cdef aqw_progress *progress_of(Progress progress):
     return NULL if progress is None else progress.progress
 
 
-def compact(str directory not None, *, uint64_t now, bint drops_segments, Progress progress=None):
+def compact(str directory not None, Log log not None, *, uint64_t now, bint drops_segments, Progress progress=None):
     """Make a snapshot of everything durable, keep two, and drop the segments that the older one covers if asked to.
 
-    Returns a dict. Raises SnapshotError, CorruptLogError, StoppedError, MemoryError; the queue stays open and whole.
+    `log` is the open log of that directory. Returns a dict. Raises SnapshotError, DisplacedError, CorruptLogError, StoppedError, MemoryError; the
+    queue stays open and whole.
     """
     cdef aqw_compact_options options
     cdef aqw_compact_report report
@@ -31,8 +33,10 @@ def compact(str directory not None, *, uint64_t now, bint drops_segments, Progre
     cdef aqw_status status
     cdef bytes path = os.fsencode(directory)
     cdef const char *c_path = path
+    log.check()
     options.now = now
     options.drops_segments = drops_segments
+    options.log = log.log
     options.progress = progress_of(progress)
     with nogil:
         status = aqw_compact(aqw_io_system(), c_path, &options, &report, &fault)

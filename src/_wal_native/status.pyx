@@ -13,6 +13,7 @@ from actionqueue.errors import (
     ClosedError,
     CompactedError,
     CorruptLogError,
+    DisplacedError,
     ForkedError,
     LockedError,
     LogSpaceError,
@@ -44,6 +45,7 @@ cdef dict exceptions = {
     AQW_UNSUPPORTED_FORMAT: UnsupportedFormatError,
     AQW_NOT_A_QUEUE: NotAQueueError,
     AQW_COMPACTED: CompactedError,
+    AQW_DISPLACED: DisplacedError,
 }
 cdef int refusal
 for refusal in range(AQW_REFUSED_SEQUENCE, AQW_REFUSED_LAST + 1):

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from _wal_native.log import Log
 from _wal_native.progress import Progress
 from _wal_native.snapshot import compact
 from actionqueue.clock import now
@@ -89,7 +90,8 @@ class CompactionReport(SnapshotReport, frozen=True, kw_only=True):
 class Compactor:
     """The compactions of one open queue: one at a time, by callers or by a thread that watches the policy.
 
-    It knows the queue by three functions only, which raise ClosedError when the queue is gone, so that it does not keep it alive.
+    It knows the queue by functions only, which raise ClosedError when the queue is gone, and its log by a weak reference, so that it does
+    not keep it alive.
     """
 
     def __init__(
@@ -97,6 +99,7 @@ class Compactor:
         directory: str,
         policy: CompactionPolicy | None,
         *,
+        log: Callable[[], Log | None],
         recovery: RecoveryReport,
         appended_bytes: Callable[[], int],
         purge: Callable[[int, int], tuple[int, int, int]],
@@ -104,6 +107,7 @@ class Compactor:
         renew: Callable[[int], None],
     ) -> None:
         self._directory = directory
+        self._log = log
         self._policy = policy
         self._appended_bytes = appended_bytes
         self._purge = purge
@@ -170,7 +174,10 @@ class Compactor:
         self._sync()  # a snapshot holds what is durable
         appended = self._appended_bytes()
         self._ensure_running(progress)  # the queue may have gone with one of these calls
-        found = compact(self._directory, now=today, drops_segments=drops_segments, progress=progress)
+        log = self._log()
+        if log is None:
+            raise ClosedError
+        found = compact(self._directory, log, now=today, drops_segments=drops_segments, progress=progress)
         self._mark, self._last_at = appended, time.monotonic()
         self._snapshot_sequence, self._snapshot_bytes = found["sequence"], found["file_size"]
         self._ensure_running(progress)

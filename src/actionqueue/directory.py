@@ -7,18 +7,21 @@ import os
 import socket
 import stat
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
 from _wal_native.reader import lock_is_held
 from actionqueue.clock import now
-from actionqueue.errors import CompactedError, CorruptLogError, NotAQueueError, OpenIOError
+from actionqueue.errors import CompactedError, CorruptLogError, NotAQueueError, OpenIOError, UnsafeDirectoryWarning
 
-__all__ = ["existing_directory", "has_writer", "holder_text", "lock_path", "read_undisturbed", "real_directory"]
+__all__ = ["directory_to_open", "existing_directory", "has_writer", "holder_text", "lock_path", "read_undisturbed", "real_directory"]
 
 READ_TRIES = 10
 PAUSE_SECONDS_MAX = 0.1
+CALLERS_OF_OPEN = 5
+"""From a warning here up to who called :func:`actionqueue.open`."""
 
 Result = TypeVar("Result")
 
@@ -31,6 +34,42 @@ def real_directory(path: str | os.PathLike[str]) -> str:
     if not directory:
         raise ValueError('path is empty; "." is the working directory')
     return os.path.realpath(directory).replace(os.sep, "/")  # on Windows too: the core takes paths apart at the slash
+
+
+def directory_to_open(path: str | os.PathLike[str]) -> str:
+    """Return the real path of a writer's directory, which may have to be created, and warn of one that is not its user's alone.
+
+    Raises OpenIOError for a symbolic link that leads nowhere: a queue would be created where that happens to point.
+    """
+    directory = real_directory(path)
+    given = Path(path)
+    for place in (*reversed(given.parents), given):
+        try:
+            if place.is_symlink():
+                place.stat()
+        except OSError as error:
+            raise OpenIOError("follow", str(place), error.errno or errno.EIO) from error
+    _warn_of_others(directory)
+    return directory
+
+
+def _warn_of_others(directory: str) -> None:
+    if os.name != "posix":
+        return
+    try:
+        status = Path(directory).stat()
+    except OSError:  # it is yet to be made, or cannot be opened
+        return
+    if not stat.S_ISDIR(status.st_mode):
+        return
+    what = None
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not status.st_mode & stat.S_ISVTX:
+        what = f"is writable by others (mode {stat.S_IMODE(status.st_mode):04o}); chmod go-w"
+    elif status.st_uid != os.geteuid():
+        what = f"belongs to user {status.st_uid}, not to {os.geteuid()}; chown"
+    if what is not None:
+        text = f"the queue's directory {directory} {what} it, or they can replace the queue's files"
+        warnings.warn(text, UnsafeDirectoryWarning, stacklevel=CALLERS_OF_OPEN)
 
 
 def existing_directory(path: str | os.PathLike[str]) -> str:

@@ -38,6 +38,7 @@ __all__ = [
     "ClosedError",
     "CompactedError",
     "CorruptLogError",
+    "DisplacedError",
     "EmptyDependencyList",
     "EngineAlreadyPaused",
     "EngineNotPaused",
@@ -85,6 +86,7 @@ __all__ = [
     "UnknownRun",
     "UnknownSubscription",
     "UnknownTask",
+    "UnsafeDirectoryWarning",
     "UnsupportedFormatError",
     "ValidationError",
     "WriterError",
@@ -597,7 +599,9 @@ class LockedError(OpenError):
         holder = "another handle" if self.pid is None else f"process {self.pid}"
         where = "" if self.host is None else f" on {self.host}"
         since = "" if self.started is None else f" since {moment(self.started)}"
-        return f"{self.path} is held by {holder}{where}{since}; close it there first, or open it with readonly=True to read"
+        # Held by its folder, and not by the lock file, which is looked at first.
+        why = ", although its LOCK was removed or replaced" if self.path.endswith("/wal") else ""
+        return f"{self.path} is held by {holder}{where}{since}{why}; close it there first, or open it with readonly=True to read"
 
 
 _REASONS = {
@@ -745,6 +749,8 @@ def _why(operation: str, number: int) -> str:
         errno_codes.EINVAL: "it is no regular file",
     }.get(number)
     text = f"{os.strerror(number)} (errno {number})"
+    if operation == "follow" and number == errno_codes.ENOENT:
+        return f"{text}: a symbolic link that leads nowhere; make its target first, or remove it"
     return f"{text}: {kind}" if kind is not None and operation == "open" else text
 
 
@@ -806,6 +812,20 @@ class LogSpaceError(_SystemCallError):
     advice = "nothing was written; {remedy}, then submit again"
 
 
+class DisplacedError(WriterError):
+    """The queue's directory was moved, removed or replaced under the open handle. Nothing was written to what stands at its path now.
+
+    Submitting a command then poisons the handle: what it acknowledged before is in the directory that it was opened in, if that still is
+    anywhere; a snapshot or a compaction only fails.
+    """
+
+    path: str
+    message = (
+        "the directory at {path} is not the one that this queue was opened in, which was moved, removed or replaced; "
+        "nothing was written there; close the queue, and open it where its directory is now"
+    )
+
+
 class SnapshotError(_SystemCallError):
     """A snapshot or a compaction failed. The queue stays open, and its log and older snapshots are as good as before."""
 
@@ -851,3 +871,7 @@ class ForkedError(ActionQueueError):
     """The handle belongs to the parent process."""
 
     message = "the queue was opened before a fork and belongs to the parent process; open it in the child after that"
+
+
+class UnsafeDirectoryWarning(UserWarning):
+    """Other users may put files into the queue's directory and take its own away: it is writable by them, or is another user's."""

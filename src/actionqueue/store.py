@@ -21,7 +21,7 @@ from actionqueue.clock import now
 from actionqueue.columns import ColumnOutcome, append_rows, stops_at_refusal
 from actionqueue.commands import MutationCommand
 from actionqueue.compaction import CompactionPolicy, CompactionReport, Compactor, Progress, SnapshotReport
-from actionqueue.directory import holder_text, real_directory
+from actionqueue.directory import directory_to_open, holder_text
 from actionqueue.errors import (
     AppendError,
     ClosedError,
@@ -130,7 +130,8 @@ def open(  # noqa: A001 -- the package's own open, as in gzip.open
     raises in the main thread, ends a recovery within a tenth of a second, and leaves the queue as it was.
 
     Args:
-        path: The queue's directory. It is created, with missing parents, unless ``create`` is false.
+        path: The queue's directory. It is created, with missing parents, unless ``create`` is false. Symbolic links on the way are followed
+            once, now; one that leads nowhere is refused. UnsafeDirectoryWarning is issued for one that other users may write to.
         readonly: Return a :class:`ReadOnlyQueue`, which takes no lock, creates nothing, and can look at a queue that is open elsewhere. The
             other options are the writer's, and are refused with it.
         durability: What :meth:`ActionQueue.submit` does unless a call says otherwise: IMMEDIATE returns when the event is on stable
@@ -226,7 +227,7 @@ class ActionQueue(Lane):
             raise TypeError(f"compaction must be a CompactionPolicy or None, not {type(compaction).__name__}")
         if not isinstance(sync, SyncPolicy):
             raise TypeError(f"sync must be a SyncPolicy, not {type(sync).__name__}")
-        self._path = real_directory(path)
+        self._path = directory_to_open(path)
         self._projection = Projection()
         self._log, report = open_log(
             self._path,
@@ -246,6 +247,7 @@ class ActionQueue(Lane):
         self._compactor = Compactor(
             self._path,
             compaction,
+            log=weakref.ref(self._log),
             recovery=self._recovery,
             appended_bytes=_method(self, ActionQueue._bytes_appended),
             purge=_method(self, ActionQueue._purge),
@@ -513,7 +515,8 @@ class ActionQueue(Lane):
 
         Raises:
             SnapshotError: A system call failed. CorruptLogError: The log on the disk does not verify. StoppedError: It was canceled, or the
-                queue is being closed. MemoryError. None of them harms the open queue, its log, or an older snapshot.
+                queue is being closed. MemoryError. DisplacedError: The directory was moved, removed or replaced under the open queue.
+                None of them harms the open queue, its log, or an older snapshot, nor what stands in the directory's place.
             PartialDurabilityError: The log could not be synced; the handle is poisoned.
             PoisonedError, ClosedError, ForkedError: The handle is no longer usable.
         """

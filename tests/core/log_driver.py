@@ -212,7 +212,7 @@ class Log:
         """Make a snapshot, and drop what the one before it covers; return the report."""
         assert self.io is not None
         chosen, report = ffi.new("aqw_compact_options *"), ffi.new("aqw_compact_report *")
-        chosen.now, chosen.drops_segments, chosen.progress = NOW, drops_segments, ffi.NULL
+        chosen.now, chosen.drops_segments, chosen.progress, chosen.log = NOW, drops_segments, ffi.NULL, self.log
         self.io.drops_segments = True
         try:
             check(lib.aqw_compact(self.io.table, DIRECTORY.encode(), chosen, report, self.fault), self.fault)

@@ -161,6 +161,8 @@ class Disk:
         self.files = {path: File(bytearray(data), bytearray(data), name=path) for path, data in (files or {}).items()}
         self.directories = set(directories)
         self.symlinks: set[str] = set()
+        self.folders: dict[str, File] = {}
+        """What stands for a directory that was opened for its lock."""
         for path in [*self.files, *self.directories]:
             self.directories.update(parents(path))
         self.stable_files = dict(self.files)
@@ -255,11 +257,19 @@ class MemoryIo:
     """
 
     def __init__(
-        self, disk: Disk, *, fault: Fault | None = None, maps: bool = True, background: bool = False, seed: int = 0
+        self,
+        disk: Disk,
+        *,
+        fault: Fault | None = None,
+        maps: bool = True,
+        locks_directories: bool = True,
+        background: bool = False,
+        seed: int = 0,
     ) -> None:
         self.disk = disk
         self.fault = fault
         self.maps = maps
+        self.locks_directories = locks_directories
         self.background = background
         self.randomness = Random(seed)
         self.calls: list[Call] = []
@@ -357,6 +367,8 @@ class MemoryIo:
                 file.pull()
                 file.mapping = None
                 file.locked_by = None
+            for folder in self.disk.folders.values():
+                folder.locked_by = None
 
     # --- The calls ---------------------------------------------------------------------------------------------------
 
@@ -516,6 +528,21 @@ class MemoryIo:
         self._file(handle).locked_by = None
         return 0
 
+    def _lock_directory(self, path: Any, handle: Any) -> int:
+        if not self.locks_directories:
+            return errno.ENOTSUP
+        name = text(path)
+        if (error := self._check_directory(path)) != 0:
+            return error
+        folder = self.disk.folders.setdefault(name, File(name=name))
+        if folder.locked_by is not None:
+            return errno.EWOULDBLOCK
+        folder.locked_by = (id(self), self._next_handle)
+        handle[0] = self._next_handle
+        self.handles[self._next_handle] = (name, folder)
+        self._next_handle += 1
+        return 0
+
     def _probe_lock(self, path: Any) -> int:
         file = self.disk.files.get(text(path))
         if file is None:
@@ -523,7 +550,8 @@ class MemoryIo:
         return 0 if file.locked_by is None else errno.EWOULDBLOCK
 
     def _check_same(self, handle: int, path: Any) -> int:
-        return 0 if self.disk.files.get(text(path)) is self._file(handle) else errno.ESTALE
+        name = text(path)
+        return 0 if self._file(handle) in (self.disk.files.get(name), self.disk.folders.get(name)) else errno.ESTALE
 
     def _random(self, to: Any, size: int) -> int:
         ffi.buffer(to, size)[:] = self.randomness.randbytes(size)

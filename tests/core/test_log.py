@@ -325,7 +325,7 @@ def log_at(last_sequence: int) -> Log:
     assert (
         lib.aqw_io_open(io.table, f"{DIRECTORY}/LOCK".encode(), lib.AQW_OPEN_WRITE | lib.AQW_OPEN_EITHER, handle) == 0
     )
-    start.lock_handle = handle[0]
+    start.lock.file, start.lock.folder = handle[0], -1
     uuid = ffi.new("uint8_t[16]")
     check(
         lib.aqw_ring_create(io.table, directory, uuid, RING, last_sequence, ffi.addressof(start, "ring"), fault), fault

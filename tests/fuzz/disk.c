@@ -352,6 +352,13 @@ static int disk_lock(void *context, int64_t handle) {
     return 0;
 }
 
+/* A directory has no handle here: what a system without such locks says. */
+static int disk_lock_directory(void *context, const char *path, int64_t *handle) {
+    (void)path, (void)handle;
+    int error = refuse_or_fail(context, NULL);
+    return error == 0 ? ENOTSUP : error;
+}
+
 static int disk_unlock(void *context, int64_t handle) {
     disk *d = context;
     int error = refuse(d);
@@ -392,7 +399,7 @@ void disk_init(disk *d) {
                      .writeback = disk_writeback, .truncate = disk_truncate, .size = disk_size, .rename = disk_rename,
                      .unlink = disk_unlink, .make_directory = disk_make_directory_call, .check_directory = disk_check_directory,
                      .sync_directory = disk_sync_directory, .list = disk_list, .map = disk_map, .unmap = disk_unmap,
-                     .lock = disk_lock, .unlock = disk_unlock, .probe_lock = disk_probe_lock, .check_same = disk_check_same,
+                     .lock = disk_lock, .lock_directory = disk_lock_directory, .unlock = disk_unlock, .probe_lock = disk_probe_lock, .check_same = disk_check_same,
                      .random = disk_random};
     d->can_map = 1;
     d->owner = pthread_self();

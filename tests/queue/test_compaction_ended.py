@@ -184,11 +184,11 @@ from actionqueue import compaction
 
 compact, began = compaction.compact, threading.Event()
 
-def wait(directory, *, progress, **options):
+def wait(*arguments, progress, **options):
     began.set()
     while not progress.is_canceled:
         pass
-    return compact(directory, progress=progress, **options)
+    return compact(*arguments, progress=progress, **options)
 
 compaction.compact = wait
 compaction.CHECK_SECONDS = 0.01

@@ -23,6 +23,7 @@ from actionqueue.errors import (
     ActionQueueError,
     AppendError,
     ClosedError,
+    DisplacedError,
     LogCloseError,
     LogSpaceError,
     LogWriteError,
@@ -390,19 +391,11 @@ def test_a_directory_that_is_removed_under_an_open_queue(tmp_path: Path) -> None
     shutil.rmtree(tmp_path / "queue")
     error = fill(queue)
     assert error.written is Written.NO
-    assert isinstance(error.cause, LogSpaceError)
+    assert error.cause == DisplacedError(queue.path)
     assert not (tmp_path / "queue").exists()
     queue.close()
     with aq.open(tmp_path / "queue") as queue:
         assert queue.recovery.is_created
-
-
-def test_a_lock_file_that_is_removed_under_an_open_queue(tmp_path: Path) -> None:
-    """There is nothing that the holder could do; but it goes on, and what it wrote is kept."""
-    with aq.open(tmp_path) as queue:
-        (tmp_path / "LOCK").unlink()
-        queue.submit(task_create())
-    assert replayed(tmp_path).latest_sequence == 1
 
 
 # --- Opening ---------------------------------------------------------------------------------------------------------

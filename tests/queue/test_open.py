@@ -21,6 +21,7 @@ from actionqueue.errors import (
     NotAQueueError,
     OpenError,
     OpenIOError,
+    UnsafeDirectoryWarning,
     UnsupportedFormatError,
     Written,
 )
@@ -88,6 +89,33 @@ def test_a_symbolic_link_leads_to_the_same_queue(tmp_path: Path) -> None:
     (tmp_path / "direct").symlink_to(tmp_path / "real" / "queue")
     with aq.open(tmp_path / "direct") as queue:
         assert queue.sequence == 1
+
+
+@pytest.mark.parametrize("mode", [0o770, 0o702, 0o777, 0o2775])
+def test_a_directory_that_others_may_write_to_is_warned_of(tmp_path: Path, mode: int) -> None:
+    tmp_path.chmod(mode)
+    with pytest.warns(UnsafeDirectoryWarning, match="writable by others") as warned, aq.open(tmp_path) as queue:
+        queue.submit(task_create())
+    assert [warning.filename for warning in warned] == [__file__]
+    assert f"{mode:04o}" in str(warned[0].message)
+    with pytest.raises(UnsafeDirectoryWarning):  # as an error, it leaves the queue closed
+        aq.open(tmp_path)
+    tmp_path.chmod(0o700)
+    aq.open(tmp_path).close()
+
+
+@pytest.mark.parametrize("mode", [0o700, 0o755, 0o1777])
+def test_a_directory_that_others_may_not_take_from_is_not_warned_of(tmp_path: Path, mode: int) -> None:
+    tmp_path.chmod(mode)
+    aq.open(tmp_path).close()
+    aq.open(tmp_path / "made").close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives directories away")
+def test_a_directory_of_another_user_is_warned_of(tmp_path: Path) -> None:
+    os.chown(tmp_path, 12345, -1)
+    with pytest.warns(UnsafeDirectoryWarning, match="belongs to user 12345"):
+        aq.open(tmp_path).close()
 
 
 @pytest.mark.parametrize("path", ["", "\0", "a\0b"])

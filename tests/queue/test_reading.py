@@ -245,6 +245,7 @@ def as_nobody(work: Callable[[], Any]) -> Any:
     return in_child(work_as_nobody)
 
 
+@pytest.mark.filterwarnings("ignore::actionqueue.UnsafeDirectoryWarning")
 @pytest.mark.parametrize("is_live", [False, True])
 def test_who_may_not_write_may_read(public: Path, is_live: bool) -> None:
     queue = open_small(public)

@@ -73,7 +73,7 @@ def make(cls):
 
 
 def test_all_is_complete():
-    assert {cls.__name__ for cls in CLASSES} | {"LeaseValidationEvent", "Written"} == set(errors.__all__)
+    assert {cls.__name__ for cls in CLASSES} | {"LeaseValidationEvent", "UnsafeDirectoryWarning", "Written"} == set(errors.__all__)
 
 
 @every_class

@@ -22,6 +22,14 @@ typedef struct compaction {
     uint8_t log_uuid[16];
 } compaction;
 
+/* Before anything is read that the snapshot is made from, and before any name is given or removed. */
+static aqw_status check_place(compaction *c) {
+    return c->options->log == NULL ? AQW_OK : aqw_log_check_place(c->options->log, c->fault);
+}
+
+/* The file in the making lies in a directory that was the log's own after it was made. */
+static aqw_status may_publish(void *context) { return check_place(context); }
+
 /* --- The snapshot ---------------------------------------------------------------------------------------------------------------- */
 
 /* Up to what is durable when it begins: a writer that is faster would never let it come to an end. */
@@ -77,7 +85,7 @@ static aqw_status extend(compaction *c, aqw_table *table, const aqw_snapshot_cho
     c->report->sequence = before;
     c->report->file_size = base->info.file_size;
     if (aqw_table_latest_sequence(table) == before) return AQW_OK;
-    status = aqw_snapshot_write(c->io, c->directory, c->log_uuid, table, c->options->now, c->options->progress, &made, c->fault);
+    status = aqw_snapshot_write_if(c->io, c->directory, c->log_uuid, table, c->options->now, may_publish, c, c->options->progress, &made, c->fault);
     if (status != AQW_OK) return status;
     c->report->is_new = 1;
     c->report->sequence = made.sequence;
@@ -104,6 +112,8 @@ static aqw_status make_snapshot(compaction *c) {
 static aqw_status drop_file(compaction *c, const char *path) {
     uint64_t size = 0;
     int64_t handle = -1;
+    aqw_status status = check_place(c);
+    if (status != AQW_OK) return status;
     if (aqw_io_open(c->io, path, AQW_OPEN_READ, &handle) == 0) {
         if (c->io->size(c->io->context, handle, &size) != 0) size = 0;
         (void)c->io->close(c->io->context, handle);
@@ -225,7 +235,8 @@ aqw_status aqw_compact(const aqw_io *io, const char *directory, const aqw_compac
                        aqw_fault *fault) {
     compaction c = {.io = io, .directory = directory, .options = options, .report = report, .fault = fault};
     memset(report, 0, sizeof *report);
-    aqw_status status = make_snapshot(&c);
+    aqw_status status = check_place(&c);
+    if (status == AQW_OK) status = make_snapshot(&c);
     if (status == AQW_OK && report->sequence > 0) status = drop_snapshots(&c);
     if (status == AQW_OK && options->drops_segments && report->kept_sequence > 0) status = drop_segments(&c);
     return status;

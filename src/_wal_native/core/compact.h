@@ -10,6 +10,7 @@
 
 #include "fault.h"
 #include "io.h"
+#include "log.h"
 #include "progress.h"
 #include "snapshot.h"
 #include "status.h"
@@ -18,6 +19,7 @@ typedef struct aqw_compact_options {
     uint64_t now;               /* Unix seconds for the header */
     int drops_segments;         /* 0: only make the snapshot, and keep two */
     aqw_progress *progress;     /* may be NULL */
+    aqw_log *log;               /* whose directory it must still be; NULL: it is not asked */
 } aqw_compact_options;
 
 typedef struct aqw_compact_report {
@@ -33,7 +35,7 @@ typedef struct aqw_compact_report {
 
 /* Makes a snapshot of everything that is durable when it begins, keeps two, and drops the segments that the older of the two covers: so
  * that one damaged snapshot loses nothing. To be called by who holds the queue's lock, one call at a time. On a failure whatever was
- * there still is, or has been dropped by the rule. AQW_STOPPED, AQW_CORRUPT, AQW_NO_SPACE, AQW_IO_ERROR, AQW_NO_MEMORY. */
+ * there still is, or has been dropped by the rule. AQW_STOPPED, AQW_CORRUPT, AQW_NO_SPACE, AQW_IO_ERROR, AQW_NO_MEMORY; AQW_DISPLACED. */
 aqw_status aqw_compact(const aqw_io *io, const char *directory, const aqw_compact_options *options, aqw_compact_report *report,
                        aqw_fault *fault);
 

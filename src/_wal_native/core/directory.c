@@ -37,32 +37,77 @@ aqw_status aqw_directory_make(const aqw_io *io, const char *root, const char *pa
     return error == 0 ? AQW_OK : aqw_fault_io(fault, "sync directory", parent, error);
 }
 
+static int is_taken(int error) { return error == EWOULDBLOCK || error == EAGAIN || error == ESTALE; }
+
 /* Locks the file under the name LOCK, and not one that was unlinked under our hands. */
-aqw_status aqw_directory_lock(const aqw_io *io, const char *root, const char *holder, int64_t *locked, aqw_fault *fault) {
+static aqw_status lock_file(const aqw_io *io, const char *root, aqw_lock *lock, aqw_fault *fault) {
     char path[PATH_CAPACITY];
     aqw_status status = name_path(path, root, "LOCK", fault);
     if (status != AQW_OK) return status;
-    int error = EWOULDBLOCK;
-    for (int tries = 0; tries < LOCK_TRIES && error != 0; tries++) {
-        int64_t handle = -1;
-        error = aqw_io_open(io, path, AQW_OPEN_WRITE | AQW_OPEN_EITHER, &handle);
-        if (error != 0) return aqw_fault_io(fault, "open", path, error);
-        error = io->lock(io->context, handle);
-        if (error == 0) error = io->check_same(io->context, handle, path);
-        if (error == 0) *locked = handle;
-        else (void)io->close(io->context, handle);
-        if (error != 0 && error != EWOULDBLOCK && error != EAGAIN && error != ESTALE) return aqw_fault_io(fault, "lock", path, error);
+    int error = aqw_io_open(io, path, AQW_OPEN_WRITE | AQW_OPEN_EITHER, &lock->file);
+    if (error != 0) return aqw_fault_io(fault, "open", path, error);
+    error = io->lock(io->context, lock->file);
+    if (error == 0) error = io->check_same(io->context, lock->file, path);
+    if (error == 0) return AQW_OK;
+    (void)io->close(io->context, lock->file);
+    lock->file = -1;
+    return is_taken(error) ? aqw_fault_set(fault, AQW_LOCKED, path) : aqw_fault_io(fault, "lock", path, error);
+}
+
+aqw_status aqw_directory_lock_folder(const aqw_io *io, const char *root, aqw_lock *lock, aqw_fault *fault) {
+    char path[PATH_CAPACITY];
+    if (lock->folder >= 0) return AQW_OK;
+    aqw_status status = name_path(path, root, "wal", fault);
+    if (status != AQW_OK) return status;
+    int error = io->lock_directory(io->context, path, &lock->folder);
+    /* What stands there instead of a directory is for those to tell who use it. */
+    if (error == 0 || error == ENOTSUP || error == ENOENT || error == ENOTDIR || error == ELOOP) return AQW_OK;
+    return is_taken(error) ? aqw_fault_set(fault, AQW_LOCKED, path) : aqw_fault_io(fault, "lock", path, error);
+}
+
+aqw_status aqw_directory_lock(const aqw_io *io, const char *root, const char *holder, aqw_lock *lock, aqw_fault *fault) {
+    aqw_status status = AQW_LOCKED;
+    lock->file = lock->folder = -1;
+    for (int tries = 0; tries < LOCK_TRIES && status == AQW_LOCKED; tries++) {
+        status = lock_file(io, root, lock, fault);
+        if (status == AQW_OK) status = aqw_directory_lock_folder(io, root, lock, fault);
+        if (status != AQW_OK) aqw_directory_unlock(io, lock);
     }
-    if (error != 0) return aqw_fault_set(fault, AQW_LOCKED, path);
+    if (status != AQW_OK) return status;
     /* Only information for people: a failure to write it is no reason to refuse. */
-    if (io->truncate(io->context, *locked, 0) == 0) (void)aqw_io_write_all(io, *locked, 0, holder, strlen(holder));
+    if (io->truncate(io->context, lock->file, 0) == 0) (void)aqw_io_write_all(io, lock->file, 0, holder, strlen(holder));
     return AQW_OK;
 }
 
-void aqw_directory_unlock(const aqw_io *io, int64_t handle) {
+static void let_go(const aqw_io *io, int64_t *handle) {
+    if (*handle < 0) return;
     /* A child that was just forked may not have closed its copy yet. */
-    (void)io->unlock(io->context, handle);
-    (void)io->close(io->context, handle);
+    (void)io->unlock(io->context, *handle);
+    (void)io->close(io->context, *handle);
+    *handle = -1;
+}
+
+void aqw_directory_unlock(const aqw_io *io, aqw_lock *lock) {
+    let_go(io, &lock->folder);
+    let_go(io, &lock->file);
+}
+
+static int is_elsewhere(int error) { return error == ESTALE || error == ENOENT || error == ENOTDIR || error == ELOOP; }
+
+/* One of the two is enough: while the folder's lock is held, a removed LOCK lets nobody in; and a folder that was swapped is met, and told,
+ * by the calls that use it. */
+aqw_status aqw_directory_check_held(const aqw_io *io, const char *root, const aqw_lock *lock, aqw_fault *fault) {
+    char path[PATH_CAPACITY];
+    aqw_status status = name_path(path, root, "LOCK", fault);
+    if (status != AQW_OK) return status;
+    int error = io->check_same(io->context, lock->file, path);
+    if (is_elsewhere(error) && lock->folder >= 0) {
+        status = name_path(path, root, "wal", fault);
+        if (status != AQW_OK) return status;
+        error = io->check_same(io->context, lock->folder, path);
+    }
+    if (error == 0) return AQW_OK;
+    return is_elsewhere(error) ? aqw_fault_set(fault, AQW_DISPLACED, root) : aqw_fault_io(fault, "check", path, error);
 }
 
 aqw_status aqw_quarantine_copy(const aqw_io *io, const char *root, const char *kind, uint64_t segment, uint64_t offset, const uint8_t *bytes,

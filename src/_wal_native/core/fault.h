@@ -37,6 +37,7 @@ typedef struct aqw_fault {
     int reason;                 /* aqw_reason */
     int system_error;           /* errno, or 0 */
     int refusal;                /* with AQW_REASON_REFUSED_EVENT: the refusing status */
+    int poison;                 /* with AQW_POISONED: the status of the first failure */
     const char *operation;      /* "open", "write", "sync" ... or NULL; static text */
     uint64_t segment;           /* number, or 0 */
     uint64_t offset;

@@ -4,7 +4,8 @@
  * All numbers are unsigned and little-endian. "Checksum" is CRC-32C. A "position" is an offset in a segment file.
  *
  * DIRECTORY
- *   LOCK                        locked exclusively while a writer lives; text: who holds it; never deleted
+ *   LOCK                        locked exclusively while a writer lives; text: who holds it; never deleted. The same writer then locks the
+ *                               directory wal/ too, where that can be: so a LOCK that somebody deletes lets no second writer in
  *   ring                        the ring: appended records that may not be in the segment yet
  *   wal/<number>-<first>.log    segments; number and first sequence in 20 decimal digits
  *   wal/prepare-*.tmp           segments in preparation; never read, deleted by the next writer

@@ -20,7 +20,7 @@
 #define AQW_OPEN_READ 0
 #define AQW_OPEN_WRITE 1
 #define AQW_OPEN_CREATE 2
-/* Open it if it exists, else create it (the lock file). */
+/* Open it if it exists, else create it (the lock file). Where a system can keep its name from being removed meanwhile, it does. */
 #define AQW_OPEN_EITHER 4
 
 typedef void (*aqw_list_visit)(void *to, const char *name);
@@ -55,9 +55,12 @@ typedef struct aqw_io {
      * child may hold one for a moment; unlock ends it for all of them. */
     int (*lock)(void *context, int64_t handle);
     int (*unlock)(void *context, int64_t handle);
+    /* Opens a directory and takes its exclusive lock at once, or EAGAIN; for lock, unlock and check_same it is then like a file. ENOTSUP where
+     * the system or the file system has no such lock. */
+    int (*lock_directory)(void *context, const char *path, int64_t *handle);
     /* 0 where nobody holds the exclusive lock of the file at `path`, EAGAIN where somebody does. Creates nothing. */
     int (*probe_lock)(void *context, const char *path);
-    /* 0 where the open file is still the one at `path`; ESTALE otherwise. */
+    /* 0 where the open file is still the one at `path`; ESTALE, or what is wrong with the path, otherwise. */
     int (*check_same)(void *context, int64_t handle, const char *path);
     int (*random)(void *context, void *to, size_t size);
 } aqw_io;

@@ -394,6 +394,17 @@ static int posix_lock(void *context, int64_t handle) {
     }
 }
 
+/* NFS locks only what is open for writing, which a directory never is (EBADF); others know no lock at all. */
+static int posix_lock_directory(void *context, const char *path, int64_t *handle) {
+    int descriptor = -1;
+    int error = open_directory(path, &descriptor);
+    if (error != 0) return error;
+    error = posix_lock(context, descriptor);
+    if (error == 0) *handle = descriptor;
+    else (void)aqw_descriptor_close(descriptor);
+    return error == EBADF || error == EINVAL || error == ENOLCK || error == ENOSYS || error == EOPNOTSUPP ? ENOTSUP : error;
+}
+
 static int posix_unlock(void *context, int64_t handle) {
     (void)context;
     return result(flock((int)handle, LOCK_UN));
@@ -446,6 +457,7 @@ static const aqw_io table = {
     .map = posix_map,
     .unmap = posix_unmap,
     .lock = posix_lock,
+    .lock_directory = posix_lock_directory,
     .unlock = posix_unlock,
     .probe_lock = posix_probe_lock,
     .check_same = posix_check_same,

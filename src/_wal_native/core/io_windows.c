@@ -4,7 +4,7 @@
  * also writes the journal up to and including the file's last change, hence every change of names before it. A rename is done over a
  * handle that writes through, so that it is in the journal when the call returns; flushing a directory's handle comes on top.
  *
- * Files are opened so that others may read, rename and remove them meanwhile, as on POSIX systems. A removed or replaced name is free at
+ * Files, but for the lock file, are opened so that others may read, rename and remove them meanwhile, as on POSIX systems. A removed or replaced name is free at
  * once where the file system knows POSIX semantics (NTFS does); elsewhere it is, once the last handle is closed. */
 #if defined(_WIN32)
 
@@ -132,9 +132,11 @@ static int make_absolute(const char *path, WCHAR to[WIDE_SIZE]) {
     return 0;
 }
 
-static HANDLE open_wide(const WCHAR *path, DWORD access, DWORD how, DWORD flags) {
-    return CreateFileW(path, access, share_all, NULL, how, flags | FILE_FLAG_OPEN_REPARSE_POINT, NULL);
+static HANDLE open_shared(const WCHAR *path, DWORD access, DWORD share, DWORD how, DWORD flags) {
+    return CreateFileW(path, access, share, NULL, how, flags | FILE_FLAG_OPEN_REPARSE_POINT, NULL);
 }
+
+static HANDLE open_wide(const WCHAR *path, DWORD access, DWORD how, DWORD flags) { return open_shared(path, access, share_all, how, flags); }
 
 /* 1 for a junction or symlink: these lead elsewhere by their names. A volume that an administrator mounted on a folder, or a folder
  * that is kept in step with a cloud, is where it is. */
@@ -183,13 +185,17 @@ static int widen(const char *path, WCHAR to[WIDE_SIZE]) {
     return error == 0 ? check_parents(to) : error;
 }
 
-static int open_path(const char *path, DWORD access, DWORD how, DWORD flags, HANDLE *handle) {
+static int open_path_shared(const char *path, DWORD access, DWORD share, DWORD how, DWORD flags, HANDLE *handle) {
     WCHAR wide[WIDE_SIZE];
     int error = widen(path, wide), tries = 0;
     if (error != 0) return error;
-    do *handle = open_wide(wide, access, how, flags);
+    do *handle = open_shared(wide, access, share, how, flags);
     while (*handle == INVALID_HANDLE_VALUE && GetLastError() == ERROR_SHARING_VIOLATION && is_worth_a_try(&tries));
     return *handle == INVALID_HANDLE_VALUE ? last_error() : 0;
+}
+
+static int open_path(const char *path, DWORD access, DWORD how, DWORD flags, HANDLE *handle) {
+    return open_path_shared(path, access, share_all, how, flags, handle);
 }
 
 /* 0 where the open file is one that these flags may be used on. A link, or what a driver puts together only when it is opened as such,
@@ -212,8 +218,10 @@ static int windows_open(void *context, const char *path, int flags, int64_t *han
     (void)context;
     DWORD access = flags == AQW_OPEN_READ ? GENERIC_READ : GENERIC_READ | GENERIC_WRITE;
     DWORD how = flags & AQW_OPEN_CREATE ? CREATE_NEW : flags & AQW_OPEN_EITHER ? OPEN_ALWAYS : OPEN_EXISTING;
+    /* The lock file's name can't be removed or given away while it is open: who did that would let a second writer in. */
+    DWORD share = flags & AQW_OPEN_EITHER ? FILE_SHARE_READ | FILE_SHARE_WRITE : share_all;
     HANDLE opened;
-    int error = open_path(path, access, how, FILE_ATTRIBUTE_NORMAL | careful, &opened);
+    int error = open_path_shared(path, access, share, how, FILE_ATTRIBUTE_NORMAL | careful, &opened);
     if (error != 0) return error;
     error = check_opened(opened, flags);
     if (error != 0) (void)CloseHandle(opened);
@@ -446,6 +454,12 @@ static int windows_unlock(void *context, int64_t handle) {
     return unlock_byte(file_of(handle));
 }
 
+/* A directory's handle takes no lock here. The lock file's name is safe by itself: see windows_open. */
+static int windows_lock_directory(void *context, const char *path, int64_t *handle) {
+    (void)context, (void)path, (void)handle;
+    return ENOTSUP;
+}
+
 static int windows_probe_lock(void *context, const char *path) {
     (void)context;
     HANDLE handle;
@@ -507,6 +521,7 @@ static const aqw_io table = {
     .map = windows_map,
     .unmap = windows_unmap,
     .lock = windows_lock,
+    .lock_directory = windows_lock_directory,
     .unlock = windows_unlock,
     .probe_lock = windows_probe_lock,
     .check_same = windows_check_same,

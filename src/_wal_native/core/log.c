@@ -32,14 +32,10 @@ aqw_status aqw_log_options_check(const aqw_log_options *options, aqw_fault *faul
 static void close_files(aqw_log *log) {
     aqw_ring_close(&log->io, &log->ring);
     if (log->segment_handle >= 0) (void)log->io.close(log->io.context, log->segment_handle);
-    if (log->lock_handle >= 0) {
-        /* Nobody is to be told of a holder who has gone. */
-        (void)log->io.truncate(log->io.context, log->lock_handle, 0);
-        /* A child that was just forked may not have closed its copy yet. */
-        (void)log->io.unlock(log->io.context, log->lock_handle);
-        (void)log->io.close(log->io.context, log->lock_handle);
-    }
-    log->segment_handle = log->lock_handle = -1;
+    log->segment_handle = -1;
+    /* Nobody is to be told of a holder who has gone. */
+    if (log->lock.file >= 0) (void)log->io.truncate(log->io.context, log->lock.file, 0);
+    aqw_directory_unlock(&log->io, &log->lock);
 }
 
 static int init_locks(aqw_log *log) {
@@ -67,9 +63,10 @@ aqw_status aqw_log_new(const aqw_io *io, const aqw_log_options *options, const a
     size_t directory_size = strlen(start->directory) + 1;
     if (log == NULL || chunk == NULL || directory_size > sizeof log->directory || init_locks(log) != 0) {
         aqw_ring ring = start->ring;
+        aqw_lock lock = start->lock;
         aqw_ring_close(io, &ring);
         (void)io->close(io->context, start->segment_handle);
-        (void)io->close(io->context, start->lock_handle);
+        aqw_directory_unlock(io, &lock);
         free(chunk);
         free(log);
         return aqw_fault_set(fault, AQW_NO_MEMORY, start->directory);
@@ -77,7 +74,7 @@ aqw_status aqw_log_new(const aqw_io *io, const aqw_log_options *options, const a
     log->io = *io;
     log->options = *options;
     memcpy(log->directory, start->directory, directory_size);
-    log->lock_handle = start->lock_handle;
+    log->lock = start->lock;
     log->ring = start->ring;
     log->ring_is_mapped = start->ring.is_mapped;
     log->chunk = chunk;
@@ -113,6 +110,7 @@ aqw_status aqw_log_state(aqw_log *log, aqw_fault *fault) {
         *fault = log->poison;
         aqw_mutex_unlock(&log->poison_mutex);
         atomic_store(&log->failure_is_untold, 0);
+        fault->poison = fault->status;
         fault->status = AQW_POISONED;
         return AQW_POISONED;
     default:
@@ -362,7 +360,7 @@ void aqw_log_abandon(aqw_log *log) {
     log->is_abandoned = 1;
     /* The mapping was not inherited, and the preparing thread does not exist here. */
     if (log->ring.is_mapped) log->ring.mapping = NULL;
-    log->ring.handle = log->segment_handle = log->lock_handle = -1;
+    log->ring.handle = log->segment_handle = log->lock.file = log->lock.folder = -1;
 }
 
 void aqw_log_free(aqw_log *log) {

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "batch.h"
+#include "directory.h"
 #include "fault.h"
 #include "io.h"
 #include "log_policy.h"
@@ -31,7 +32,7 @@ typedef struct aqw_log_options {
 /* What recovery hands over: the state that appends go on from. */
 typedef struct aqw_log_start {
     const char *directory;      /* copied */
-    int64_t lock_handle;        /* owned by the log from then on, as are the segment's handle and the ring */
+    aqw_lock lock;              /* owned by the log from then on, as are the segment's handle and the ring */
     aqw_segment_header segment;
     int64_t segment_handle;
     uint64_t tail;              /* position for the next record */
@@ -100,6 +101,8 @@ aqw_status aqw_log_sync(aqw_log *log, uint64_t sequence, aqw_fault *fault);
 uint64_t aqw_log_last_sequence(aqw_log *log);
 uint64_t aqw_log_durable_sequence(const aqw_log *log);
 void aqw_log_stats_get(aqw_log *log, aqw_log_stats *stats);
+/* AQW_DISPLACED where the directory at the log's path is no longer its own; AQW_CLOSED, AQW_IO_ERROR. */
+aqw_status aqw_log_check_place(aqw_log *log, aqw_fault *fault);
 /* AQW_OK, AQW_POISONED (fault: the first failure) or AQW_CLOSED. */
 aqw_status aqw_log_state(aqw_log *log, aqw_fault *fault);
 

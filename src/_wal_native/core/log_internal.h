@@ -14,7 +14,7 @@ struct aqw_log {
     aqw_io io;
     aqw_log_options options;
     char directory[AQW_PATH_SIZE_MAX];
-    int64_t lock_handle;
+    aqw_lock lock;              /* let go under the drain and append locks */
     aqw_ring ring;              /* data: written under the append lock; the slots: by who syncs */
     int ring_is_mapped;         /* never changes */
     uint8_t *chunk;             /* ring.size bytes, for draining; under the drain lock */

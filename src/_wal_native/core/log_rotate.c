@@ -23,6 +23,20 @@ static void drain_ahead(aqw_log *log) {
     aqw_mutex_unlock(&log->drain_mutex);
 }
 
+aqw_status aqw_log_check_place(aqw_log *log, aqw_fault *fault) {
+    aqw_mutex_lock(&log->drain_mutex);      /* nobody lets go of the lock meanwhile */
+    aqw_status status = log->lock.file < 0 ? aqw_fault_set(fault, AQW_CLOSED, log->directory)
+                                           : aqw_directory_check_held(&log->io, log->directory, &log->lock, fault);
+    aqw_mutex_unlock(&log->drain_mutex);
+    return status;
+}
+
+/* In the log's own directory, and not in one that somebody has put in its place. */
+static aqw_status prepare(aqw_log *log, uint64_t file_size, aqw_prepared *prepared, aqw_fault *fault) {
+    aqw_status status = aqw_log_check_place(log, fault);
+    return status == AQW_OK ? aqw_segment_prepare(&log->io, log->directory, file_size, prepared, fault) : status;
+}
+
 static void *prepare_run(void *argument) {
     aqw_log *log = argument;
     aqw_mutex_lock(&log->prepare_mutex);
@@ -44,7 +58,7 @@ static void *prepare_run(void *argument) {
         aqw_mutex_unlock(&log->prepare_mutex);
         aqw_prepared prepared;
         aqw_fault fault;
-        aqw_status status = aqw_segment_prepare(&log->io, log->directory, file_size, &prepared, &fault);
+        aqw_status status = prepare(log, file_size, &prepared, &fault);
         aqw_mutex_lock(&log->prepare_mutex);
         log->prepare_is_busy = 0;
         /* A failure is met again, and then reported, by the append that needs the segment. */
@@ -110,7 +124,7 @@ static aqw_status prepare_take(aqw_log *log, uint64_t file_size, aqw_prepared *p
     aqw_mutex_unlock(&log->prepare_mutex);
     if (is_ready && prepared->file_size >= file_size) return AQW_OK;
     if (is_ready) aqw_segment_discard(&log->io, prepared);
-    return aqw_segment_prepare(&log->io, log->directory, file_size, prepared, fault);
+    return prepare(log, file_size, prepared, fault);
 }
 
 /* Publishes the prepared file as the successor and goes on in it. With every lock. */
@@ -128,7 +142,12 @@ static aqw_status switch_segment(aqw_log *log, aqw_prepared *prepared, uint64_t 
     next.link_last_sequence = log->last_sequence;
     next.created_at = log->options.now;
     aqw_place_seed(&next.place);
-    aqw_status status = aqw_segment_publish(&log->io, log->directory, prepared, &next, &is_named, fault);
+    aqw_status status = aqw_directory_check_held(&log->io, log->directory, &log->lock, fault);
+    if (status != AQW_OK) {
+        aqw_segment_discard(&log->io, prepared);
+        return status;
+    }
+    status = aqw_segment_publish(&log->io, log->directory, prepared, &next, &is_named, fault);
     if (status != AQW_OK && !is_named) return status;
     if (status != AQW_OK) {
         /* With the name out, the old segment's end is said; only a reopening can tell whether the name lasts. */
@@ -170,7 +189,7 @@ static aqw_status rotate_synced(aqw_log *log, aqw_prepared *prepared, uint64_t s
     return status;
 }
 
-aqw_status aqw_log_rotate(aqw_log *log, uint64_t needed, aqw_fault *fault) {
+static aqw_status rotate(aqw_log *log, uint64_t needed, aqw_fault *fault) {
     aqw_prepared prepared;
     uint8_t salt[8];
     uint64_t file_size = 0;
@@ -194,4 +213,10 @@ aqw_status aqw_log_rotate(aqw_log *log, uint64_t needed, aqw_fault *fault) {
     }
     aqw_log_sync_release(log);
     return status;
+}
+
+/* What this log could still acknowledge would lie where nobody looks for it, so it is over with a directory that is not its own any more. */
+aqw_status aqw_log_rotate(aqw_log *log, uint64_t needed, aqw_fault *fault) {
+    aqw_status status = rotate(log, needed, fault);
+    return status == AQW_DISPLACED ? aqw_log_poison(log, fault) : status;
 }

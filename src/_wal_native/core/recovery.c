@@ -51,6 +51,8 @@ static aqw_status make_room(recovery *r) {
     aqw_status status = name_path(r, "wal");
     if (status == AQW_OK) status = aqw_directory_make(r->io, r->directory, r->path, r->fault);
     if (status != AQW_OK) return status;
+    status = aqw_directory_lock_folder(r->io, r->directory, &r->start.lock, r->fault);
+    if (status != AQW_OK) return status;
     int error = r->io->list(r->io->context, r->path, remove_temporary, r);
     return error == 0 ? AQW_OK : aqw_fault_io(r->fault, "list", r->path, error);
 }
@@ -61,7 +63,12 @@ static aqw_status start_segment(recovery *r, aqw_prepared *prepared, aqw_segment
     header->format_version = AQW_FORMAT_VERSION;
     header->file_size = prepared->file_size;
     header->created_at = r->options->log.now;
-    aqw_status status = aqw_segment_publish(r->io, r->directory, prepared, header, &is_named, r->fault);
+    aqw_status status = aqw_directory_check_held(r->io, r->directory, &r->start.lock, r->fault);
+    if (status != AQW_OK) {
+        aqw_segment_discard(r->io, prepared);
+        return status;
+    }
+    status = aqw_segment_publish(r->io, r->directory, prepared, header, &is_named, r->fault);
     if (status != AQW_OK) {
         if (is_named) (void)r->io->close(r->io->context, prepared->handle);
         return status;
@@ -323,12 +330,13 @@ static aqw_status open_segments(recovery *r, aqw_table *table) {
 }
 
 static aqw_status open_log(recovery *r, aqw_table *table, aqw_log **log) {
-    aqw_status status = aqw_directory_lock(r->io, r->directory, r->options->holder, &r->start.lock_handle, r->fault);
+    aqw_status status = aqw_directory_lock(r->io, r->directory, r->options->holder, &r->start.lock, r->fault);
     if (status == AQW_OK) status = make_room(r);
     /* Before a segment is named, so that opening again and again on a full disk leaves nothing behind each time. */
     if (status == AQW_OK) status = aqw_ring_prepare(r->io, r->directory, r->options->log.ring_size, &r->start.ring, r->fault);
     if (status == AQW_OK) {
         status = open_segments(r, table);
+        if (status == AQW_OK) status = aqw_directory_check_held(r->io, r->directory, &r->start.lock, r->fault);
         if (status != AQW_OK) aqw_ring_discard(r->io, r->directory, &r->start.ring);
     }
     /* The last step: only now is anything replaced that was there before. */
@@ -336,7 +344,7 @@ static aqw_status open_log(recovery *r, aqw_table *table, aqw_log **log) {
         status = aqw_ring_publish(r->io, r->directory, r->start.segment.place.log_uuid, r->start.last_sequence, &r->start.ring, r->fault);
     if (status != AQW_OK) {
         if (r->start.segment_handle >= 0) (void)r->io->close(r->io->context, r->start.segment_handle);
-        if (r->start.lock_handle >= 0) (void)r->io->close(r->io->context, r->start.lock_handle);
+        aqw_directory_unlock(r->io, &r->start.lock);
         return status;
     }
     return aqw_log_new(r->io, &r->options->log, &r->start, log, r->fault);
@@ -353,7 +361,7 @@ aqw_status aqw_recover(const aqw_io *io, const char *directory, const aqw_recove
     r->report = report;
     r->fault = fault;
     r->start.directory = directory;
-    r->start.lock_handle = r->start.segment_handle = -1;
+    r->start.lock.file = r->start.lock.folder = r->start.segment_handle = -1;
     aqw_status status = aqw_log_options_check(&options->log, fault);
     if (status == AQW_OK) status = aqw_directory_check(directory, fault);
     if (status == AQW_OK) status = name_path(r, "wal");

@@ -317,13 +317,13 @@ static aqw_status check_there(repair *r) {
 aqw_status aqw_repair(const aqw_io *io, const char *directory, const aqw_repair_options *options, aqw_repair_report *report,
                       aqw_fault *fault) {
     repair *r = NULL;
-    int64_t lock = -1;
+    aqw_lock lock;
     aqw_status status = new_repair(io, directory, options, report, fault, &r);
     if (status == AQW_OK) status = check_there(r);
     if (status == AQW_OK) status = aqw_directory_lock(io, directory, options->holder, &lock, fault);
     if (status == AQW_OK) {
         status = run_with_table(r, run);
-        aqw_directory_unlock(io, lock);
+        aqw_directory_unlock(io, &lock);
     }
     free(r);
     return status;

@@ -40,6 +40,12 @@ aqw_status aqw_snapshot_list(const aqw_io *io, const char *directory, uint64_t *
  * directory failed at the very end a whole one may be there. AQW_STOPPED, AQW_NO_SPACE, AQW_IO_ERROR, AQW_NO_MEMORY. */
 aqw_status aqw_snapshot_write(const aqw_io *io, const char *directory, const uint8_t log_uuid[16], const aqw_table *table,
                               uint64_t created_at, aqw_progress *progress, aqw_snapshot_info *info, aqw_fault *fault);
+/* The same, if `may_publish` (NULL: always) says AQW_OK when the file is written and about to get its name; otherwise it has
+ * filled the fault. */
+typedef aqw_status (*aqw_snapshot_may_publish)(void *context);
+aqw_status aqw_snapshot_write_if(const aqw_io *io, const char *directory, const uint8_t log_uuid[16], const aqw_table *table,
+                                 uint64_t created_at, aqw_snapshot_may_publish may_publish, void *context, aqw_progress *progress,
+                                 aqw_snapshot_info *info, aqw_fault *fault);
 
 /* Verifies one snapshot, and loads it into the empty table unless that is NULL. AQW_CORRUPT (AQW_REASON_SNAPSHOT) where it does
  * not verify or its content contradicts itself; the table is then of no use. */

@@ -130,9 +130,9 @@ static aqw_status make_directory(const aqw_io *io, const char *directory, const 
     return error == 0 ? AQW_OK : io_failure(fault, operation, path, error);
 }
 
-/* Written, synced and verified under the temporary name; else it is gone again. */
+/* Written and synced under the temporary name, and still open, also after a failure where it was opened. */
 static aqw_status write_temporary(const aqw_io *io, const char *temporary, const aqw_table *table, aqw_snapshot_info *info,
-                                  aqw_progress *progress, aqw_fault *fault) {
+                                  aqw_progress *progress, int64_t *handle, aqw_fault *fault) {
     uint64_t salt = 0;
     writer to = {.io = io, .path = temporary, .handle = -1, .offset = AQW_SNAPSHOT_HEADER_SIZE, .progress = progress, .fault = fault,
                  .used = AQW_SNAPSHOT_BLOCK_HEADER_SIZE, .capacity = BLOCK_CAPACITY_FIRST};
@@ -141,15 +141,21 @@ static aqw_status write_temporary(const aqw_io *io, const char *temporary, const
     to.seed = aqw_snapshot_seed(info->log_uuid, info->sequence, salt);
     int error = aqw_io_open(io, temporary, AQW_OPEN_WRITE | AQW_OPEN_CREATE, &to.handle);
     if (error != 0) return io_failure(fault, "create", temporary, error);
+    *handle = to.handle;
     to.block = malloc(BLOCK_CAPACITY_FIRST);
     status = to.block == NULL ? aqw_fault_set(fault, AQW_NO_MEMORY, temporary) : write_file(&to, info, salt, table);
     free(to.block);
-    (void)io->close(io->context, to.handle);
     return status;
 }
 
 aqw_status aqw_snapshot_write(const aqw_io *io, const char *directory, const uint8_t log_uuid[16], const aqw_table *table,
                               uint64_t created_at, aqw_progress *progress, aqw_snapshot_info *info, aqw_fault *fault) {
+    return aqw_snapshot_write_if(io, directory, log_uuid, table, created_at, NULL, NULL, progress, info, fault);
+}
+
+aqw_status aqw_snapshot_write_if(const aqw_io *io, const char *directory, const uint8_t log_uuid[16], const aqw_table *table,
+                                 uint64_t created_at, aqw_snapshot_may_publish may_publish, void *context, aqw_progress *progress,
+                                 aqw_snapshot_info *info, aqw_fault *fault) {
     char snapshots[AQW_PATH_SIZE_MAX + 16], temporary[AQW_PATH_SIZE_MAX + 64], path[AQW_PATH_SIZE_MAX + 64];
     memset(info, 0, sizeof *info);
     memcpy(info->log_uuid, log_uuid, 16);
@@ -164,11 +170,18 @@ aqw_status aqw_snapshot_write(const aqw_io *io, const char *directory, const uin
     int error = io->unlink(io->context, temporary);
     if (error != 0 && error != ENOENT) return aqw_fault_io(fault, "unlink", temporary, error);
 
-    status = write_temporary(io, temporary, table, info, progress, fault);
+    int64_t handle = -1;
+    status = write_temporary(io, temporary, table, info, progress, &handle, fault);
     if (status == AQW_OK) status = aqw_snapshot_verify_file(io, temporary, info->sequence, progress, fault);
-    const char *operation = "rename";
+    if (status == AQW_OK && may_publish != NULL) status = may_publish(context);
     if (status == AQW_OK) {
-        error = io->rename(io->context, temporary, path);
+        /* Only the file that was written gets the snapshot's name, not another that somebody put in its place. */
+        const char *operation = "check";
+        error = io->check_same(io->context, handle, temporary);
+        if (error == 0) {
+            operation = "rename";
+            error = io->rename(io->context, temporary, path);
+        }
         if (error == 0) {
             operation = "sync directory";
             error = aqw_io_sync_directory(io, snapshots);
@@ -177,6 +190,7 @@ aqw_status aqw_snapshot_write(const aqw_io *io, const char *directory, const uin
         }
         if (error != 0) status = io_failure(fault, operation, path, error);
     }
+    if (handle >= 0) (void)io->close(io->context, handle);
     if (status != AQW_OK) (void)io->unlink(io->context, temporary);
     return status;
 }

@@ -21,6 +21,7 @@ const char *aqw_status_name(int status) {
     case AQW_UNSUPPORTED_FORMAT: return "unsupported_format";
     case AQW_NOT_A_QUEUE: return "not_a_queue";
     case AQW_COMPACTED: return "compacted";
+    case AQW_DISPLACED: return "displaced";
     case AQW_REFUSED_SEQUENCE: return "refused_sequence";
     case AQW_REFUSED_UNKNOWN_TASK: return "refused_unknown_task";
     case AQW_REFUSED_TASK_EXISTS: return "refused_task_exists";

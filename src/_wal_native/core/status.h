@@ -30,6 +30,7 @@ typedef enum aqw_status {
     AQW_UNSUPPORTED_FORMAT = 42,/* written by a newer library */
     AQW_NOT_A_QUEUE = 43,       /* there is no queue here */
     AQW_COMPACTED = 44,         /* the log no longer goes back that far; read the projection instead */
+    AQW_DISPLACED = 45,         /* the directory at the path is no longer the handle's; nothing was written there */
 
     AQW_REFUSED_SEQUENCE = 60,
     AQW_REFUSED_UNKNOWN_TASK = 61,

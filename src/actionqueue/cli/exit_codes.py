@@ -8,6 +8,7 @@ from actionqueue.errors import (
     ActionQueueError,
     CompactedError,
     CorruptLogError,
+    DisplacedError,
     LockedError,
     LogCloseError,
     MutationError,
@@ -60,7 +61,7 @@ _OF_ERRORS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], ExitCode]
     (CorruptLogError, ExitCode.CORRUPT),
     ((NotAQueueError, UnsupportedFormatError), ExitCode.NOT_A_QUEUE),
     (CompactedError, ExitCode.COMPACTED),
-    ((LogCloseError, SnapshotError), ExitCode.SYSTEM),  # every event was written
+    ((DisplacedError, LogCloseError, SnapshotError), ExitCode.SYSTEM),  # every event was written
     ((MutationError, WriterError), ExitCode.NOT_WRITTEN),
 )
 

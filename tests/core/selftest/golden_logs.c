@@ -216,7 +216,7 @@ static void write_killed(const char *queue) {
 }
 
 static void make_snapshot(void) {
-    const aqw_compact_options options = {NOW, 1, NULL};
+    const aqw_compact_options options = {NOW, 1, NULL, NULL};
     aqw_compact_report report;
     aqw_fault fault;
     write_ring();

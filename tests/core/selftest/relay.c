@@ -32,7 +32,7 @@ void relay(const char *directory, unsigned turn) {
         i += count;
     }
     if (turn % 2 == 1) {
-        const aqw_compact_options options = {NOW, 1, NULL};
+        const aqw_compact_options options = {NOW, 1, NULL, NULL};
         aqw_compact_report report;
         EXPECT_STATUS(aqw_compact(aqw_io_system(), directory, &options, &report, &s.fault), AQW_OK);
         EXPECT(report.is_new);

@@ -7,7 +7,7 @@
 #include "core/follow.h"
 
 static aqw_compact_report compact(const char *directory, int drops_segments) {
-    const aqw_compact_options options = {NOW, drops_segments, NULL};
+    const aqw_compact_options options = {NOW, drops_segments, NULL, NULL};
     aqw_compact_report report;
     aqw_fault fault;
     EXPECT_STATUS(aqw_compact(aqw_io_system(), directory, &options, &report, &fault), AQW_OK);

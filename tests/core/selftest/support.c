@@ -76,12 +76,13 @@ static unsigned abandoned_count;
 
 void session_abandon(session *s) {
     const aqw_io *io = aqw_io_system();
-    const int64_t handles[] = {s->log->ring.handle, s->log->segment_handle, s->log->lock_handle};
+    const int64_t handles[] = {s->log->ring.handle, s->log->segment_handle, s->log->lock.file, s->log->lock.folder};
     EXPECT(abandoned_count < sizeof abandoned / sizeof *abandoned);
     abandoned[abandoned_count++] = s->log;
     aqw_log_abandon(s->log);
     /* What the end of a process closes. */
-    for (size_t i = 0; i < sizeof handles / sizeof *handles; i++) EXPECT_EQUAL(io->close(io->context, handles[i]), 0);
+    for (size_t i = 0; i < sizeof handles / sizeof *handles; i++)
+        if (handles[i] >= 0) EXPECT_EQUAL(io->close(io->context, handles[i]), 0);
     if (s->mapping != NULL) EXPECT_EQUAL(io->unmap(io->context, s->mapping, s->mapping_size), 0);
     aqw_table_free(s->table);
 }

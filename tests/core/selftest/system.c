@@ -148,6 +148,32 @@ void check_paths(const char *directory) {
     EXPECT_EQUAL(directory_count(queue), 3);
 }
 
+/* A second handle does not get it, also where the first one's directory has another name by then. */
+static void check_directory_lock(const char *directory) {
+    char path[PATH_SIZE], moved[PATH_SIZE];
+    int64_t mine = -1;
+    (void)snprintf(path, sizeof path, "%s", below(directory, "folder"));
+    (void)snprintf(moved, sizeof moved, "%s", below(directory, "moved"));
+#if defined(_WIN32)
+    EXPECT_EQUAL(io->make_directory(io->context, path), 0);
+    EXPECT_EQUAL(io->lock_directory(io->context, path, &mine), ENOTSUP);
+#else
+    int64_t other = -1;
+    EXPECT_EQUAL(io->lock_directory(io->context, path, &mine), ENOENT);
+    EXPECT_EQUAL(io->make_directory(io->context, path), 0);
+    EXPECT_EQUAL(io->lock_directory(io->context, path, &mine), 0);
+    EXPECT_EQUAL(io->lock_directory(io->context, path, &other), EAGAIN);
+    EXPECT_EQUAL(io->check_same(io->context, mine, path), 0);
+    EXPECT_EQUAL(io->rename(io->context, path, moved), 0);
+    EXPECT_EQUAL(io->check_same(io->context, mine, path), ESTALE);
+    EXPECT_EQUAL(io->lock_directory(io->context, moved, &other), EAGAIN);
+    EXPECT_EQUAL(io->unlock(io->context, mine), 0);
+    EXPECT_EQUAL(io->lock_directory(io->context, moved, &other), 0);
+    close_file(mine);
+    close_file(other);
+#endif
+}
+
 void check_locks(const char *directory) {
     char path[PATH_SIZE];
     uint8_t text[4];
@@ -169,8 +195,17 @@ void check_locks(const char *directory) {
     EXPECT_EQUAL(io->lock(io->context, mine), EAGAIN);
     close_file(other);   /* which ends its lock */
     EXPECT_EQUAL(io->lock(io->context, mine), 0);
+    /* Removed and made again, it is another file; Windows does not let it be removed. */
+    int error = io->unlink(io->context, path);
+#if defined(_WIN32)
+    EXPECT_EQUAL(error, EBUSY);
+#else
+    EXPECT_EQUAL(error, 0);
+    EXPECT_EQUAL(io->check_same(io->context, mine, path), ESTALE);
+#endif
     close_file(mine);
-    EXPECT_EQUAL(io->probe_lock(io->context, path), 0);
+    if (error != 0) EXPECT_EQUAL(io->probe_lock(io->context, path), 0);
+    check_directory_lock(directory);
 }
 
 typedef struct meeting {
