@@ -12,7 +12,8 @@ from _wal_native.progress import Progress
 from _wal_native.snapshot import repair as repair_directory
 from actionqueue.clock import now
 from actionqueue.directory import existing_directory, holder_text
-from actionqueue.errors import CorruptLogError, Rows
+from actionqueue.errors import CorruptLogError
+from actionqueue.texts import Rows
 
 __all__ = ["RepairReport", "repair"]
 

@@ -13,7 +13,7 @@ import reprlib
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Self, dataclass_transform
 
-from actionqueue.clock import moment
+from actionqueue.texts import Rows, moment, rows_text
 
 if TYPE_CHECKING:
     from actionqueue.budget import BudgetDimension
@@ -595,10 +595,15 @@ class LockedError(OpenError):
     started: int | None = None
     """When the holder opened the queue, in Unix seconds."""
 
+    @property
+    def since(self) -> str | None:
+        """The same as text for people."""
+        return None if self.started is None else moment(self.started)
+
     def __str__(self) -> str:
         holder = "another handle" if self.pid is None else f"process {self.pid}"
         where = "" if self.host is None else f" on {self.host}"
-        since = "" if self.started is None else f" since {moment(self.started)}"
+        since = "" if self.started is None else f" since {self.since}"
         # Held by its folder, and not by the lock file, which is looked at first.
         why = ", although its LOCK was removed or replaced" if self.path.endswith("/wal") else ""
         return f"{self.path} is held by {holder}{where}{since}{why}; close it there first, or open it with readonly=True to read"
@@ -628,13 +633,6 @@ _REASONS = {
     "unreadable": "the disk does not give the bytes back",
 }
 """What the code of a reason means, in plain words."""
-
-Rows = tuple[tuple[int, int], ...]
-
-
-def rows_text(rows: Rows) -> str:
-    """Return rows of sequences as text: ``"22, 25 to 36"``."""
-    return ", ".join(str(first) if first == last else f"{first} to {last}" for first, last in rows)
 
 
 class CorruptLogError(OpenError):

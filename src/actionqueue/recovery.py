@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from actionqueue.errors import CorruptLogError
+from actionqueue.texts import dropped_text
 
 __all__ = ["RecoveryReport"]
 
@@ -66,12 +67,3 @@ class RecoveryReport(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         if self.drop_reason is not None:
             text += f"; dropped {dropped_text(self.drop_reason, self.dropped_bytes, self.dropped_events)}, a copy is in quarantine/"
         return text
-
-
-def dropped_text(reason: str, size: int, events: int) -> str:
-    """Return what does not count behind the log's end, and what of it had been acknowledged."""
-    what = f"{size} bytes" if size else "what only the ring held"
-    text = f"{what} ({reason})"
-    if events:
-        text += f", {events} whole events among them, acknowledged as Deferred at most"
-    return text

@@ -82,7 +82,14 @@ def preparing_threads() -> list[int]:
     return [int(entry.name) for entry in Path("/proc/self/task").iterdir() if int(entry.name) != os.getpid()]
 
 
-def play(scene: Scene, path: Path, log: Path, *options: str, prepared: Callable[[], None] = lambda: None) -> Outcome:
+def play(
+    scene: Scene,
+    path: Path,
+    log: Path,
+    *options: str,
+    prepared: Callable[[], None] = lambda: None,
+    may_end_with: signal.Signals | None = None,
+) -> Outcome:
     """Let a careful user live the scene in a child that is traced.
 
     What is at the path is replaced by what the scene begins with. `prepared` is called when that is there.
@@ -110,7 +117,7 @@ def play(scene: Scene, path: Path, log: Path, *options: str, prepared: Callable[
         thread = message[1]
     with traced(thread, log, *scene.always, *options):
         child.go()
-        said += child.end()
+        said += child.end(may_end_with)
     return Outcome(said, child.was_killed, calls_in(log))
 
 

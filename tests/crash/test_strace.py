@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import re
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -143,10 +144,13 @@ def fails_at(scene: Scene, made: Path, call: str, error: str, when: str) -> bool
     """One failure, or one call that fails from then on. Whether it came to that."""
     how = "retval=0" if error == NOTHING_DONE else f"error={error}"
     looked_at = ",".join(dict.fromkeys((call, *JUDGED)))
-    outcome = play(scene, made / "queue", made / "log", "-e", f"trace={looked_at}", "-e", f"inject={call}:{how}:when={when}")
+    injected = ("-e", f"trace={looked_at}", "-e", f"inject={call}:{how}:when={when}")
+    # glibc ends the process itself where it cannot unmap the stack of a thread that has ended.
+    may_end_with = signal.SIGABRT if call == "munmap" else None
+    outcome = play(scene, made / "queue", made / "log", *injected, may_end_with=may_end_with)
     struck = [line for name, line in outcome.calls if name == call and "(INJECTED)" in line]
     about = f"{scene.name}, {call}, {error}, {when}: {outcome.said}"
-    assert not outcome.was_killed, about
+    assert not outcome.was_killed or may_end_with, about
     for what, name, number, _ in failures(outcome.said):
         if call == "pread64" and error == NOTHING_DONE:
             assert name == "CorruptLogError", about  # a file that ends before its size is damaged
@@ -161,7 +165,7 @@ def fails_at(scene: Scene, made: Path, call: str, error: str, when: str) -> bool
         assert failures(outcome.said), about
     if not when.endswith("+"):
         assert len(failures(outcome.said)) <= len(struck), about
-        assert ("finished",) in outcome.said, about
+        assert outcome.was_killed or ("finished",) in outcome.said, about
     assert_no_sync_is_tried_again(outcome.calls)
     check_kept(made / "queue", scene.plan, last_acknowledged(outcome.said))
     return bool(struck)

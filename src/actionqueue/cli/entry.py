@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, NoReturn
 
 from actionqueue.cli.exit_codes import ExitCode, exit_code_of
 from actionqueue.cli.output import printable
-from actionqueue.clock import moment
 from actionqueue.errors import ActionQueueError, LockedError
 
 if TYPE_CHECKING:
@@ -78,7 +77,7 @@ def _describe(error: ActionQueueError | OSError) -> str:
 def _describe_lock(error: LockedError) -> str:
     holder = "another process" if error.pid is None else f"process {error.pid}"
     host = "" if error.host is None else f" on {error.host}"
-    since = "" if error.started is None else f" since {moment(error.started)}"
+    since = "" if error.started is None else f" since {error.since}"
     return f"{Path(error.path).parent} is in use: {holder}{host} has it open{since}; try again when it is closed"
 
 

@@ -12,9 +12,10 @@ import click
 from actionqueue import inspection
 from actionqueue.cli.options import directory_argument, json_option
 from actionqueue.cli.output import print_json, printable
-from actionqueue.errors import MalformedEventError, rows_text
+from actionqueue.errors import MalformedEventError
 from actionqueue.jsonform.events import event_to_json
 from actionqueue.limits import U64_MAX
+from actionqueue.texts import rows_text
 
 __all__ = ["log"]
 

@@ -13,7 +13,7 @@ from actionqueue.cli.output import count, print_json, size
 from actionqueue.cli.progress import run_with_bar
 from actionqueue.damage import RepairReport
 from actionqueue.damage import repair as repair_queue
-from actionqueue.errors import rows_text
+from actionqueue.texts import rows_text
 
 __all__ = ["repair"]
 

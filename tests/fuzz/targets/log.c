@@ -143,6 +143,9 @@ static void check_follower(disk *d, const reading *seen, int is_readable, uint64
     if (is_readable && status == AQW_END && after <= seen->last_sequence) CHECK(last <= seen->last_sequence);
 }
 
+/* Of the ring alone: a temporary one that an opening left behind is removed by the next. */
+static uint64_t ring_digest(const disk *d) { return disk_digest(d, QUEUE "/ring") - disk_digest(d, QUEUE "/ring.tmp"); }
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     input in = {data, size};
     disk d;
@@ -154,7 +157,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     d.can_map = choice >> 7;
     aqw_log_options options = {.segment_size_max = 65536u << (choice >> 3 & 3), .ring_size = 65536, .now = 1700000000};
     image_build(&d, &in);
-    uint64_t wal = disk_digest(&d, QUEUE "/wal/0"), ring = disk_digest(&d, QUEUE "/ring"), snapshots = disk_digest(&d, QUEUE "/snap");
+    uint64_t wal = disk_digest(&d, QUEUE "/wal/0"), ring = ring_digest(&d), snapshots = disk_digest(&d, QUEUE "/snap");
 
     aqw_status status = queue_read(&d, &seen, &fault);
     CHECK(status == AQW_OK || is_refusal_of_bytes(status) || has_obstacle(&d));
@@ -165,7 +168,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (opened == AQW_OK && status == AQW_OK) check_opened(&d, &options, &seen, &q, choice);
     else if (opened == AQW_OK) CHECK(q.report.is_created && queue_close(&d, &q) == AQW_OK);
     else {
-        CHECK(disk_digest(&d, QUEUE "/wal/0") == wal && disk_digest(&d, QUEUE "/ring") == ring);
+        CHECK(disk_digest(&d, QUEUE "/wal/0") == wal && ring_digest(&d) == ring);
         CHECK(disk_digest(&d, QUEUE "/snap") == snapshots);
         if (opened == AQW_CORRUPT) check_repaired(&d, &options);
     }
