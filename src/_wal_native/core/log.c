@@ -110,6 +110,7 @@ aqw_status aqw_log_state(aqw_log *log, aqw_fault *fault) {
         *fault = log->poison;
         aqw_mutex_unlock(&log->poison_mutex);
         atomic_store(&log->failure_is_untold, 0);
+        atomic_store(&log->drain_failure_is_untold, 0);
         fault->poison = fault->status;
         fault->status = AQW_POISONED;
         return AQW_POISONED;
@@ -345,7 +346,8 @@ aqw_status aqw_log_close(aqw_log *log, aqw_fault *fault) {
         aqw_mutex_lock(&log->append_mutex);
     }
     if (status == AQW_OK && is_open(log) && !log->ends_with_marker) status = write_marker(log, fault);
-    if (status == AQW_OK && atomic_exchange(&log->failure_is_untold, 0)) status = aqw_log_state(log, fault);
+    int is_untold = atomic_exchange(&log->failure_is_untold, 0) | atomic_exchange(&log->drain_failure_is_untold, 0);
+    if (status == AQW_OK && is_untold) status = aqw_log_state(log, fault);
     if (atomic_load(&log->state) != LOG_CLOSED) close_files(log);
     atomic_store(&log->state, LOG_CLOSED);
     aqw_mutex_unlock(&log->append_mutex);

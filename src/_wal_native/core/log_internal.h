@@ -41,6 +41,7 @@ struct aqw_log {
     uint64_t backlog_since_ns;  /* the events behind it are no older */
     uint64_t wake_sequence;     /* the append that reaches one of these wakes the thread */
     uint64_t wake_tail;
+    _Atomic int drain_failure_is_untold;    /* the same of a drain ahead */
     _Atomic int failure_is_untold;  /* the thread's sync failed, or is under way, and nobody has been told of a failure */
 
     aqw_mutex drain_mutex;
@@ -90,6 +91,9 @@ aqw_status aqw_log_poison(aqw_log *log, const aqw_fault *fault);
 
 /* Writes the ring's bytes up to `tail` into the segment. Under the drain lock. */
 aqw_status aqw_log_drain(aqw_log *log, uint64_t tail, aqw_fault *fault);
+
+/* The same of a log that is known to be open, by who is not to be told of a failure of others. */
+aqw_status aqw_log_drain_open(aqw_log *log, uint64_t tail, aqw_fault *fault);
 
 /* The right to sync: waits for a sync in flight to end. */
 void aqw_log_sync_acquire(aqw_log *log);

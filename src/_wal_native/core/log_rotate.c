@@ -18,8 +18,11 @@ static void drain_ahead(aqw_log *log) {
     uint64_t tail = log->tail;
     log->drain_is_requested = 0;
     aqw_mutex_unlock(&log->append_mutex);
-    /* Somebody else's failure was told to them. */
-    if (atomic_load(&log->state) == LOG_OPEN && aqw_log_drain(log, tail, &fault) != AQW_OK) atomic_store(&log->failure_is_untold, 1);
+    /* First the note, as of a sync by the policy: whoever hears of the failure takes it away. */
+    if (atomic_load(&log->state) == LOG_OPEN) {
+        atomic_store(&log->drain_failure_is_untold, 1);
+        if (aqw_log_drain_open(log, tail, &fault) == AQW_OK) atomic_store(&log->drain_failure_is_untold, 0);
+    }
     aqw_mutex_unlock(&log->drain_mutex);
 }
 

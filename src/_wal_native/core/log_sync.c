@@ -33,7 +33,10 @@ static int chunk_is_whole(const aqw_log *log, const uint8_t *chunk, uint64_t pos
 
 aqw_status aqw_log_drain(aqw_log *log, uint64_t tail, aqw_fault *fault) {
     aqw_status status = aqw_log_state(log, fault);
-    if (status != AQW_OK) return status;
+    return status == AQW_OK ? aqw_log_drain_open(log, tail, fault) : status;
+}
+
+aqw_status aqw_log_drain_open(aqw_log *log, uint64_t tail, aqw_fault *fault) {
     uint64_t from = atomic_load(&log->drained);
     if (from >= tail) return AQW_OK;
     uint64_t size = tail - from;
