@@ -294,7 +294,7 @@ def _sizes(directory: Path) -> list[int]:
     found = []
     try:
         entries = [entry for entry in directory.iterdir() if entry.suffix != ".tmp"]
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
     for entry in entries:
         with suppress(FileNotFoundError):
