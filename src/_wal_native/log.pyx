@@ -309,6 +309,7 @@ cdef class Log:
             status = aqw_log_close(self.log, &fault)
         if status != AQW_OK:
             raise_close_fault(status, &fault)
+        open_logs.discard(self)     # here, and not by the set's callback, which would swallow what a signal's handler raises
 
     def abandon(self):
         """In a forked child: let the log go, and undo the batch that a thread of the parent's was applying."""
@@ -408,6 +409,9 @@ def open_log(str directory, StateTable table not None, *, bint may_create, uint6
     with nogil:
         status = aqw_recover(aqw_io_system(), c_path, &options, table.table, &log.log, &report, &fault)
     aqw_progress_ask(progress.progress, NULL, NULL)
+    if raised or status != AQW_OK:
+        # Else the set's callback would do that when the log goes, and swallow what a signal's handler raises meanwhile.
+        open_logs.discard(log)
     if raised:
         raise raised[0]
     if status != AQW_OK:

@@ -704,7 +704,9 @@ class ActionQueue(Lane):
                 cause = error.cause if isinstance(error, PoisonedError) and error.cause is not None else error
                 self._projection.poisoned_by = cause
                 raise PartialDurabilityError(self.sequence, cause) from error
-        self._finalizer.detach()  # an exception that a signal's handler raises in a finalizer is lost
+        # An exception that a signal's handler raises in a finalizer or in a callback of a weak reference is lost.
+        self._finalizer.detach()
+        _open_queues.discard(self)
 
     def __enter__(self) -> Self:
         self._ensure_usable()
