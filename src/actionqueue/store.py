@@ -60,12 +60,16 @@ RENEWAL_ROUNDS_MAX = 20
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_open_queues: weakref.WeakSet[ActionQueue] = weakref.WeakSet()
+_open_queues: dict[int, weakref.ref[ActionQueue]] = {}
+"""Those that are not gone yet. No WeakSet: its callback swallows what a signal's handler raises while a queue goes."""
 
 
 def _refuse_in_child() -> None:
     """Mark the parent's queues in a forked child, before any of their locks could be touched."""
-    for queue in list(_open_queues):
+    for reference in list(_open_queues.values()):
+        queue = reference()
+        if queue is None:
+            continue
         queue._unusable = ForkedError()  # noqa: SLF001 -- the module's own class
         # The parent's lane may be held by a thread that does not exist here.
         queue._lane = threading.RLock()  # noqa: SLF001
@@ -257,7 +261,9 @@ class ActionQueue(Lane):
         # With the last reference to the queue, before its log is closed, and before the process ends: it must not go on behind that.
         self._finalizer = weakref.finalize(self, self._compactor.abandon)
         self._unusable = None
-        _open_queues.add(self)
+        for gone in [key for key, reference in list(_open_queues.items()) if reference() is None]:
+            _open_queues.pop(gone, None)
+        _open_queues[id(self)] = weakref.ref(self)
         try:
             self._compactor.start()
         except RuntimeError as error:  # the system gives no thread: nobody must be left with a queue that is held and not returned
@@ -704,9 +710,7 @@ class ActionQueue(Lane):
                 cause = error.cause if isinstance(error, PoisonedError) and error.cause is not None else error
                 self._projection.poisoned_by = cause
                 raise PartialDurabilityError(self.sequence, cause) from error
-        # An exception that a signal's handler raises in a finalizer or in a callback of a weak reference is lost.
-        self._finalizer.detach()
-        _open_queues.discard(self)
+        self._finalizer.detach()  # an exception that a signal's handler raises in a finalizer is lost
 
     def __enter__(self) -> Self:
         self._ensure_usable()
