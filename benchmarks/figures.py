@@ -162,7 +162,10 @@ def results_of(directory: Path) -> dict[str, Result]:
             continue  # of another form: pytest-benchmark's, or the fsync policies'
         name = path.stem.removesuffix("-large")
         smaller = found.get(name)
-        found[name] = result if smaller is None else msgspec.structs.replace(smaller, rows=[*smaller.rows, *result.rows])
+        if smaller is not None:
+            commit = f"{smaller.commit}, {result.commit} where larger"
+            both = msgspec.structs.replace(smaller, commit=commit, rows=[*smaller.rows, *result.rows])
+        found[name] = result if smaller is None else both
     return found
 
 

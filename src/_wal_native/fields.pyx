@@ -238,9 +238,9 @@ cdef class PresenceRule:
     cdef int bind(self, object cls) except -1:
         """Find the slots."""
         cdef int index
-        self.choice_offset = aqw_fields_slot_offset(getattr(cls, self.choice))
+        self.choice_offset = slot_of(cls, self.choice)
         for index, (name, among) in enumerate(self.members.items()):
-            self.presences[index].offset = aqw_fields_slot_offset(getattr(cls, name))
+            self.presences[index].offset = slot_of(cls, name)
             self.presences[index].members = <PyObject *>among
             self.presences[index].is_required = name in self.required
         return 0
@@ -260,6 +260,14 @@ cdef class PresenceRule:
             elif not is_member or not <object>value:
                 return False
         return True
+
+
+cdef Py_ssize_t slot_of(object cls, str name) except -1:
+    """Return where a field lies in an instance."""
+    cdef Py_ssize_t offset = aqw_fields_slot_offset(getattr(cls, name))
+    if offset < 0:
+        raise TypeError(f"{cls.__name__}.{name} has no slot; this version of msgspec is not supported")
+    return offset
 
 
 cdef inline bint is_among(PyObject *choice, object members) noexcept:
@@ -603,9 +611,7 @@ cdef class FieldTable:
     def field(self, cls, name, kind):
         """Read one field's annotation, and find its slot."""
         cdef Field field = Field(name, kind)
-        field.offset = aqw_fields_slot_offset(getattr(cls, name))
-        if field.offset < 0:
-            raise TypeError(f"{cls.__name__}.{name} has no slot; this version of msgspec is not supported")
+        field.offset = slot_of(cls, name)
         return field
 
 

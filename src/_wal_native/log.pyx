@@ -19,9 +19,9 @@ from _wal_native.table cimport StateTable
 
 import os
 import threading
-import weakref
 
 from actionqueue.errors import ClosedError, ForkedError, InvalidFieldError, RecordTooLarge
+from actionqueue.weak_list import WeakList
 
 DEFAULT_SEGMENT_SIZE = AQW_SEGMENT_SIZE_DEFAULT
 DEFAULT_RING_SIZE = AQW_RING_SIZE_DEFAULT
@@ -29,12 +29,12 @@ DEFAULT_RING_SIZE = AQW_RING_SIZE_DEFAULT
 if aqw_fork_watch() != 0:
     raise ImportError("the system does not let the library watch for forks")
 
-cdef object open_logs = weakref.WeakSet()
+cdef object open_logs = WeakList()
 
 
 def abandon_all():
     """In a forked child, which has closed its copies of the descriptors: let the parent's logs go."""
-    for log in list(open_logs):
+    for log in open_logs:
         (<Log?>log).abandon()
 
 
@@ -309,7 +309,6 @@ cdef class Log:
             status = aqw_log_close(self.log, &fault)
         if status != AQW_OK:
             raise_close_fault(status, &fault)
-        open_logs.discard(self)     # here, and not by the set's callback, which would swallow what a signal's handler raises
 
     def abandon(self):
         """In a forked child: let the log go, and undo the batch that a thread of the parent's was applying."""
@@ -409,9 +408,6 @@ def open_log(str directory, StateTable table not None, *, bint may_create, uint6
     with nogil:
         status = aqw_recover(aqw_io_system(), c_path, &options, table.table, &log.log, &report, &fault)
     aqw_progress_ask(progress.progress, NULL, NULL)
-    if raised or status != AQW_OK:
-        # Else the set's callback would do that when the log goes, and swallow what a signal's handler raises meanwhile.
-        open_logs.discard(log)
     if raised:
         raise raised[0]
     if status != AQW_OK:

@@ -43,6 +43,7 @@ from actionqueue.recovery import RecoveryReport
 from actionqueue.states import DurabilityPolicy
 from actionqueue.sync_policy import SyncPolicy
 from actionqueue.validation import validate
+from actionqueue.weak_list import WeakList
 
 __all__ = ["ActionQueue", "Batch", "open"]
 
@@ -60,16 +61,12 @@ RENEWAL_ROUNDS_MAX = 20
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_open_queues: dict[int, weakref.ref[ActionQueue]] = {}
-"""Those that are not gone yet. No WeakSet: its callback swallows what a signal's handler raises while a queue goes."""
+_open_queues: WeakList[ActionQueue] = WeakList()
 
 
 def _refuse_in_child() -> None:
     """Mark the parent's queues in a forked child, before any of their locks could be touched."""
-    for reference in list(_open_queues.values()):
-        queue = reference()
-        if queue is None:
-            continue
+    for queue in _open_queues:
         queue._unusable = ForkedError()  # noqa: SLF001 -- the module's own class
         # The parent's lane may be held by a thread that does not exist here.
         queue._lane = threading.RLock()  # noqa: SLF001
@@ -261,9 +258,7 @@ class ActionQueue(Lane):
         # With the last reference to the queue, before its log is closed, and before the process ends: it must not go on behind that.
         self._finalizer = weakref.finalize(self, self._compactor.abandon)
         self._unusable = None
-        for gone in [key for key, reference in list(_open_queues.items()) if reference() is None]:
-            _open_queues.pop(gone, None)
-        _open_queues[id(self)] = weakref.ref(self)
+        _open_queues.add(self)
         try:
             self._compactor.start()
         except RuntimeError as error:  # the system gives no thread: nobody must be left with a queue that is held and not returned

@@ -108,8 +108,7 @@ def test_many_modes_of_a_family_can_be_told_apart(made: tuple[dict[str, Any], Pa
 
 
 def test_a_disk_that_is_none_keeps_nothing(tmp_path: Path) -> None:
-    if IN_MEMORY is None:
-        pytest.skip("no file system in memory is known here")
+    assert IN_MEMORY is not None, "this needs a file system in memory, such as /dev/shm"
     with tempfile.TemporaryDirectory(dir=IN_MEMORY) as directory:
         html = tmp_path / "found.html"
         ended = run(*QUICK, "--directory", directory, "--only", "immediate-1", "--html", html)

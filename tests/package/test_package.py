@@ -136,7 +136,7 @@ def test_the_version_is_public() -> None:
 # --- The tree --------------------------------------------------------------------------------------------------------
 
 # What tools leave behind; everything else is the project's.
-LEFT_OVER = {"build", "dist", "__pycache__", "node_modules"}
+LEFT_OVER = {"build", "dist", "__pycache__", "node_modules", "target"}
 MACHINE_PATHS = [f"{TOP}/", f"{TOP.parent / 'shared'}/", f"{Path.home()}/"]
 
 

@@ -6,7 +6,7 @@ import inspect
 import pickle
 import sys
 import weakref
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 import pytest
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import actionqueue as aq
 import strategies
-from _wal_native.fields import has_constructor
+from _wal_native.fields import PresenceRule, has_constructor
 from actionqueue.errors import InvalidFieldError, InvalidFieldTypeError
 from actionqueue.fields import U64, Checked
 
@@ -170,6 +170,31 @@ def test_a_subclass_has_its_own() -> None:
 
     for _ in range(3):
         assert (More(1).fourth, More(1, 2, (), 9).fourth, Three(1).second) == (4, 9, 2)
+
+
+@pytest.mark.parametrize("result", list(aq.AttemptResultKind))
+@pytest.mark.parametrize("error", [None, "", "e"])
+@pytest.mark.parametrize("output", [None, b"", b"o"])
+def test_an_outcomes_parts_go_together_or_are_refused(result: Any, error: str | None, output: bytes | None) -> None:
+    """What the constructor decides by itself (PresenceRule) and what it asks ``_check_together`` for are one rule."""
+    has_error = result in {aq.AttemptResultKind.FAILURE, aq.AttemptResultKind.TIMEOUT}
+    is_whole = (error is not None and output is None) if has_error else error is None
+    for build in (aq.AttemptOutcome, lambda *parts: aq.AttemptOutcome(**dict(zip(("result", "error", "output"), parts, strict=True)))):
+        if is_whole:
+            made = build(result, error, output)
+            assert (made.result, made.error, made.output) == (result, error, output or None)
+        else:
+            with pytest.raises(InvalidFieldError):
+                build(result, error, output)
+
+
+def test_a_rule_for_a_field_that_is_none_is_refused() -> None:
+    with pytest.raises(TypeError, match="has no slot"):
+
+        class Wrong(Checked, frozen=True, gc=False):
+            NAME: ClassVar[str] = "not a field"
+            first: U64 | None
+            _together: ClassVar[PresenceRule] = PresenceRule("NAME", {"first": ()}, required=())
 
 
 # --- Identifiers -----------------------------------------------------------------------------------------------------
