@@ -20,6 +20,7 @@ from actionqueue.inspection import iterate_records
 from actionqueue.jsonform.projection import projection_to_json
 from actionqueue.mapping import event_of
 from actionqueue.validation import validate
+from log_model import crc
 from model import Model
 
 PATIENCE_S = 60.0
@@ -32,6 +33,14 @@ IN_MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
 CHILD_SECONDS = 60
 """A child that hangs is killed after this long, and its test fails."""
+
+
+def segment_of_version(segment: bytes, version: int) -> bytes:
+    """Return a segment whose header says, with right checksums, that it is of another format version."""
+    header = bytearray(segment[:128])
+    header[8:12] = version.to_bytes(4, "little")
+    header[124:] = crc(bytes(header[:124])).to_bytes(4, "little")
+    return bytes(header) + segment[128:4096] + bytes(header) + segment[4224:]
 
 
 def state_of(queue: aq.ActionQueue) -> dict[str, Any]:

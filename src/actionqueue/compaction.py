@@ -26,6 +26,7 @@ from actionqueue.errors import (
     ReentrantCallError,
     StoppedError,
 )
+from actionqueue.policy_fields import whole_number
 from actionqueue.recovery import RecoveryReport
 
 __all__ = ["CompactionPolicy", "CompactionReport", "Progress", "SnapshotReport"]
@@ -56,8 +57,10 @@ class CompactionPolicy(msgspec.Struct, frozen=True, kw_only=True):
             value = getattr(self, field)
             if value is None:
                 continue
-            if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+            number = whole_number("CompactionPolicy", field, value)
+            if number < 0:
                 raise InvalidFieldError("CompactionPolicy", field, value, "must be a whole number from 0, or None")
+            msgspec.structs.force_setattr(self, field, number)
 
 
 class SnapshotReport(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import operator
-from typing import Any
-
 import msgspec
 
 from actionqueue.errors import InvalidFieldError, InvalidFieldTypeError
+from actionqueue.policy_fields import whole_number
 
 __all__ = ["SyncPolicy"]
 
@@ -42,19 +40,9 @@ class SyncPolicy(msgspec.Struct, frozen=True, kw_only=True):
             value = getattr(self, field)
             if value is None:
                 continue
-            number = _whole_number(field, value)
+            number = whole_number("SyncPolicy", field, value)
             if not 1 <= number <= most:
                 raise InvalidFieldError("SyncPolicy", field, value, f"must be from 1 to {most}, or None")
             msgspec.structs.force_setattr(self, field, number)
         if not isinstance(self.when_ring_fills, bool):
             raise InvalidFieldTypeError("SyncPolicy", "when_ring_fills", self.when_ring_fills, "must be true or false")
-
-
-def _whole_number(field: str, value: Any) -> int:
-    """Return it as an int, whatever kind of whole number it is, NumPy's included."""
-    try:
-        if not isinstance(value, bool):
-            return operator.index(value)
-    except TypeError:
-        pass
-    raise InvalidFieldTypeError("SyncPolicy", field, value, "must be a whole number or None")

@@ -269,6 +269,16 @@ def test_headers_of_segments() -> None:
         repaired(disk, data_up_to(kept, SIZE), (kept + 1, 7), 7 - following + 1, "header_invalid")
 
 
+def test_a_damaged_version_in_both_copies_is_damage() -> None:
+    """And not a newer format, which a repair would leave alone."""
+    whole = log_of(*singles(7, SIZE))
+    path = segment_paths(whole)[1]
+    flip(whole, path, 9)
+    flip(whole, path, 4096 + 9)
+    firsts = [first for _, first in segments_of(whole)]
+    repaired(whole, data_up_to(firsts[1] - 1, SIZE), (firsts[1], 7), 7 - firsts[2] + 1, "header_invalid")
+
+
 def test_copies_of_a_header_that_differ() -> None:
     disk = log_of(*singles(2))
     path = segment_paths(disk)[0]

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 import actionqueue as aq
@@ -28,6 +29,12 @@ def test_a_policy_out_of_range(field: str, value: Any) -> None:
     with pytest.raises(aq.InvalidFieldError) as refusal:
         aq.CompactionPolicy(**{field: value})
     assert field in str(refusal.value)
+
+
+@pytest.mark.parametrize("field", ["log_bytes", "age_seconds", "retention_seconds"])
+def test_numbers_of_numpy_are_numbers(field: str) -> None:
+    value = getattr(aq.CompactionPolicy(**{field: np.uint32(7)}), field)
+    assert (value, type(value)) == (7, int)
 
 
 def test_a_policy_of_a_wrong_type_makes_no_queue(path: Path) -> None:

@@ -26,7 +26,7 @@ from actionqueue.errors import (
     Written,
 )
 from actionqueue.inspection import iterate_records, verify
-from queue_tools import IN_MEMORY, SMALL, copy_of, in_child, leave_with, log_bytes, state_of, task_create
+from queue_tools import IN_MEMORY, SMALL, copy_of, in_child, leave_with, log_bytes, segment_of_version, state_of, task_create
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 
@@ -436,9 +436,7 @@ def test_damage_is_refused_and_says_where_and_what_is_at_stake(tmp_path: Path) -
 def test_a_newer_format_is_refused(tmp_path: Path) -> None:
     aq.open(tmp_path).close()
     [segment] = (tmp_path / "wal").glob("*.log")
-    content = bytearray(segment.read_bytes())
-    for header in (0, 4096):
-        content[header + 8 : header + 12] = (99).to_bytes(4, "little")
+    content = segment_of_version(segment.read_bytes(), 99)
     segment.write_bytes(content)
     with pytest.raises(UnsupportedFormatError) as refusal:
         aq.open(tmp_path)

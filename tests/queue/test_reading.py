@@ -16,7 +16,7 @@ import pytest
 import actionqueue as aq
 from actionqueue.inspection import iterate_records
 from cli_tools import kill_a_writer, tree
-from queue_tools import IN_MEMORY, copy_of, in_child, state_of, task_create
+from queue_tools import IN_MEMORY, copy_of, in_child, segment_of_version, state_of, task_create
 from reading_tools import fill, open_small, read, state
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
@@ -164,9 +164,7 @@ def test_a_damaged_snapshot_is_passed_over_and_told(path: Path) -> None:
 def test_a_newer_format_is_refused(path: Path) -> None:
     open_small(path).close()
     [segment] = (path / "wal").glob("*.log")
-    content = bytearray(segment.read_bytes())
-    for header in (0, 4096):
-        content[header + 8 : header + 12] = (99).to_bytes(4, "little")
+    content = segment_of_version(segment.read_bytes(), 99)
     segment.write_bytes(content)
     with pytest.raises(aq.UnsupportedFormatError):
         read(path)

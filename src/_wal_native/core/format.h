@@ -2,6 +2,8 @@
  * ring.c and snapshot*.c are the only code that reads or writes these bytes (payloads: event.c; items of snapshots: table_save.c, table_load.c).
  *
  * All numbers are unsigned and little-endian. "Checksum" is CRC-32C. A "position" is an offset in a segment file.
+ * In every version magic, version and checksum of the three headers (segment, ring, snapshot) stand where they do here, over the same
+ * bytes: a version is believed only if the checksum is right, so that damage is not taken for a newer version.
  *
  * DIRECTORY
  *   LOCK                        locked exclusively while a writer lives; text: who holds it; never deleted. The same writer then locks the

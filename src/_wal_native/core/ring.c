@@ -171,14 +171,15 @@ static aqw_status load_header(const aqw_io *io, int64_t handle, const char *path
     /* The file had that size a moment ago. */
     if (done != sizeof header || first != sizeof slots[0] || second != sizeof slots[1])
         return aqw_fault_corrupt(fault, AQW_REASON_FILE_SIZE, path, 0, 0);
-    if (memcmp(header, magic, sizeof magic) != 0) return aqw_fault_corrupt(fault, AQW_REASON_HEADER_INVALID, path, 0, 0);
+    /* Magic, version and checksum stand where they do in every version; so a damaged version number is damage and no newer version. */
+    if (memcmp(header, magic, sizeof magic) != 0 || aqw_load_u32(header + 60) != aqw_crc32c(header, 60))
+        return aqw_fault_corrupt(fault, AQW_REASON_HEADER_INVALID, path, 0, 0);
     if (aqw_load_u32(header + 8) > AQW_FORMAT_VERSION) {
         aqw_fault_set(fault, AQW_UNSUPPORTED_FORMAT, path);
         fault->format_version = aqw_load_u32(header + 8);
         return AQW_UNSUPPORTED_FORMAT;
     }
-    if (aqw_load_u32(header + 8) != AQW_FORMAT_VERSION || aqw_load_u32(header + 12) != AQW_RING_DATA ||
-        aqw_load_u32(header + 60) != aqw_crc32c(header, 60))
+    if (aqw_load_u32(header + 8) != AQW_FORMAT_VERSION || aqw_load_u32(header + 12) != AQW_RING_DATA)
         return aqw_fault_corrupt(fault, AQW_REASON_HEADER_INVALID, path, 0, 0);
     image->size = aqw_load_u64(header + 32);
     if (image->size < AQW_RING_SIZE_MIN || image->size > AQW_RING_SIZE_MAX || image->size % AQW_RING_SIZE_MIN != 0 ||

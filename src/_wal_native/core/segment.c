@@ -89,10 +89,12 @@ static int header_parse(const uint8_t *from, aqw_segment_header *header) {
     return header->format_version == AQW_FORMAT_VERSION;
 }
 
-/* A version that this code does not know, in bytes that otherwise begin like a header. */
+/* A version that this code does not know. Magic, version and checksum stand where they do in every version; so a damaged version number
+ * is damage, which a repair may pass, and no newer version. */
 static uint32_t newer_version(const uint8_t *from) {
     uint32_t version = aqw_load_u32(from + 8);
-    return memcmp(from, magic, sizeof magic) == 0 && version > AQW_FORMAT_VERSION ? version : 0;
+    if (memcmp(from, magic, sizeof magic) != 0 || aqw_load_u32(from + 124) != aqw_crc32c(from, 124)) return 0;
+    return version > AQW_FORMAT_VERSION ? version : 0;
 }
 
 aqw_status aqw_segment_header_load(const aqw_io *io, int64_t handle, const char *path, uint64_t number,
