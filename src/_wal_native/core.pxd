@@ -719,6 +719,7 @@ cdef extern from "core/log.h" nogil:
     aqw_status aqw_log_sync(aqw_log *log, uint64_t sequence, aqw_fault *fault)
     uint64_t aqw_log_last_sequence(aqw_log *log)
     uint64_t aqw_log_durable_sequence(const aqw_log *log)
+    aqw_status aqw_log_write_out(aqw_log *log, uint64_t *sequence, aqw_fault *fault)
     void aqw_log_stats_get(aqw_log *log, aqw_log_stats *stats)
     aqw_status aqw_log_state(aqw_log *log, aqw_fault *fault)
     aqw_status aqw_log_close(aqw_log *log, aqw_fault *fault)
@@ -782,6 +783,7 @@ cdef extern from "core/follow.h" nogil:
     void aqw_follower_free(aqw_follower *follower)
     aqw_status aqw_follower_next(aqw_follower *follower, aqw_record *record, aqw_fault *fault)
     uint64_t aqw_follower_sequence(const aqw_follower *follower)
+    void aqw_follower_trust(aqw_follower *follower, uint64_t sequence)
     uint64_t aqw_follower_durable_sequence(const aqw_follower *follower)
 
 

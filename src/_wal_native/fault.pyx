@@ -88,7 +88,7 @@ cdef bint may_live(object pid, object host):
 
 
 cdef object locker_of(str path):
-    """The process that Linux names as the holder of a folder's lock, or None: what LOCK said of it has gone with that file."""
+    """The process that Linux names as the holder of a lock, or None: for where LOCK does not say, or has gone."""
     try:
         status = os.lstat(path)
         place = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
@@ -106,7 +106,7 @@ cdef dict holder_of(str path):
     """What the lock file says of who holds it; a person wrote to it at their own risk.
 
     Who has just taken the lock may not have written to the file yet: then it names nobody, or one who was killed. So it is read again a
-    few times, and a dead holder is told as nobody.
+    few times, and then the system is asked, where it tells.
     """
     fields = {"path": path, "pid": None, "host": None, "started": None}
     if os.path.basename(path) != "LOCK":
@@ -121,7 +121,7 @@ cdef dict holder_of(str path):
                 said[name] = int(value)
         if "pid" in said and may_live(said["pid"], said.get("host")):
             return fields | said
-    return fields
+    return fields | {"pid": locker_of(path)}
 
 
 def locked_error(str path, /):

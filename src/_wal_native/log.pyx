@@ -264,6 +264,18 @@ cdef class Log:
         if status != AQW_OK:
             raise_log_fault(status, &fault)
 
+    def write_out(self):
+        """Write what was appended so far to the segment's file, without a sync; return the last event's sequence."""
+        cdef aqw_fault fault
+        cdef aqw_status status
+        cdef uint64_t sequence = 0
+        self.check()
+        with nogil:
+            status = aqw_log_write_out(self.log, &sequence, &fault)
+        if status != AQW_OK:
+            raise_log_fault(status, &fault)
+        return sequence
+
     @property
     def last_sequence(self):
         """Sequence of the last appended event, 0 where there is none."""

@@ -208,6 +208,12 @@ cdef class LogFollower:
         """Events up to here were durable when that was last looked at."""
         return aqw_follower_durable_sequence(self.follower)
 
+    def trust(self, uint64_t sequence, /):
+        """From now on take events up to this one too, durable or not: for the queue that has written them out itself."""
+        self.begin()
+        aqw_follower_trust(self.follower, sequence)
+        self.is_busy = False
+
     def next_record(self):
         """The next durable event's record as a tuple like LogReader's, or None where there is none yet."""
         cdef aqw_record record

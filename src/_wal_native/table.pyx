@@ -257,7 +257,9 @@ cdef class StateTable:
         self.encoder = EventEncoder()
 
     def __dealloc__(self):
-        aqw_table_free(self.table)
+        cdef aqw_table *table = self.table
+        with nogil:  # a large one takes its time, which others need not wait
+            aqw_table_free(table)
 
     # --- Changes -----------------------------------------------------------------------------------------------------
 

@@ -54,9 +54,10 @@ PURGE_ROWS = 2048
 
 RENEWAL_ROWS_MIN = 1000
 """Forgotten runs and tasks whose memory is not worth a renewal of the projection."""
-RENEWAL_EVENTS = 2000
+RENEWAL_EVENTS_MAX = 10_000
+"""A renewal of the projection replays so many events at most while it holds the lane, and does without a sync then."""
 RENEWAL_ROUNDS_MAX = 20
-"""A renewal holds the lane for a sync and about so many events, unless submitters outrun so many attempts to come near them."""
+"""How often it tries to come so near to those who submit; the next compaction tries again."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -569,19 +570,28 @@ class ActionQueue(Lane):
         fresh = Projection()
         read_snapshot(self._path, sequence, fresh)
         follower = LogFollower(self._path, fresh.latest_sequence)
-        for _ in range(RENEWAL_ROUNDS_MAX):  # most of what came meanwhile, while submitters go on
-            self.sync()
-            if follower.replay(fresh, is_private=True) < RENEWAL_EVENTS:
-                break
-        with self._lane:
-            self._enter_lane()
-            try:
-                self._wait_durable(None)
-                follower.replay(fresh, is_private=True)
-                self._projection.take_over(fresh)
-                self._forgotten_rows = 0
-            finally:
-                self._in_lane = False
+        for _ in range(RENEWAL_ROUNDS_MAX):
+            follower.trust(self._write_out())
+            follower.replay(fresh, is_private=True)  # most of what came meanwhile, while submitters go on
+            with self._lane:
+                self._enter_lane()
+                try:
+                    if self.sequence - follower.sequence <= RENEWAL_EVENTS_MAX:
+                        follower.trust(self._write_out())
+                        follower.replay(fresh, is_private=True)
+                        self._projection.take_over(fresh)
+                        self._forgotten_rows = 0
+                        return
+                finally:
+                    self._in_lane = False
+
+    def _write_out(self) -> int:
+        """Write what was submitted so far to the log's files, without a sync; return the last event's sequence."""
+        try:
+            return self._log.write_out()
+        except (WriterError, PoisonedError, ClosedError):
+            self._wait_durable(None)  # it can't be, and that error says why
+            raise
 
     def _bytes_appended(self) -> int:
         return int(self._log.stats()["appended_bytes"])

@@ -224,6 +224,12 @@ class Log:
     def last_sequence(self) -> int:
         return int(lib.aqw_log_last_sequence(self.log))
 
+    def write_out(self) -> int:
+        """Write what was appended to the segment; return the last event's sequence. Raises CoreError."""
+        sequence = ffi.new("uint64_t *")
+        check(lib.aqw_log_write_out(self.log, sequence, self.fault), self.fault)
+        return int(sequence[0])
+
     @property
     def durable_sequence(self) -> int:
         return int(lib.aqw_log_durable_sequence(self.log))

@@ -150,6 +150,9 @@ class Follower:
             raise CoreError(status, self.fault)
         return self.record.sequence, data_of(bytes(ffi.buffer(self.record.payload, self.record.payload_size)))
 
+    def trust(self, sequence: int) -> None:
+        lib.aqw_follower_trust(self.follower, sequence)
+
     def rest(self) -> list[tuple[int, bytes]]:
         found = []
         while (event := self.next()) is not None:

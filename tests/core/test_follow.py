@@ -446,6 +446,28 @@ def test_what_is_not_durable_is_not_looked_at() -> None:
         assert follower.rest() == []
 
 
+def test_the_writer_itself_may_follow_what_it_has_only_written() -> None:
+    disk = home()
+    with opened_log(disk, seed=1) as log, Follower(MemoryIo(disk)) as follower:
+        appended: list[tuple[int, bytes]] = []
+
+        def append(size: int) -> None:
+            appended.append((len(appended) + 1, numbered(len(appended) + 1, size)))
+            assert log.append(appended[-1][1]) == appended[-1][0]
+
+        seen: list[tuple[int, bytes]] = []
+        for count, size in ((3, 8), (40, 5000), (2, 8)):  # the second ones go through several segments
+            for _ in range(count):
+                append(size)
+            assert log.write_out() == len(appended) > log.durable_sequence
+            follower.trust(len(appended))
+            seen += follower.rest()
+            assert seen == appended
+            append(8)
+            assert follower.rest() == []  # neither durable nor trusted
+        assert len(segments_of(disk)) > 2
+
+
 def test_a_missing_segment() -> None:
     disk = home()
     with opened_log(disk) as log:

@@ -1,7 +1,7 @@
 """Makes the table of ``make test-faults``: ``python report.py NOTES [--markdown FILE] [--docs PAGE]``.
 
 Prints the table; writes it as Markdown to a file, and in the place of the one between the comments of a page. Exits
-with 1 where something was lost, a test failed, or a row of the fault model has no figure.
+with 1 where something was lost, a test failed, or a row of the fault model has no figure, or a smaller one than it asks for.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ledger import ROWS
+from ledger import AT_LEAST, ROWS
 
 BEGIN, END = "<!-- faults: begin -->", "<!-- faults: end -->"
 NOTHING = "-"
@@ -114,9 +114,13 @@ def main() -> int:
         chosen.markdown.write_text(markdown_of(lines), encoding="utf-8")
     if chosen.docs is not None:
         put_into(chosen.docs, markdown_of(lines))
-    wrong = [line for line in lines if not line.is_good]
-    for line in wrong:
-        print(f"not proven: {line.name}: {line.cells[2]} ({line.test or NOTHING})", file=sys.stderr)
+    wrong = [f"{line.name}: {line.cells[2]} ({line.test or NOTHING})" for line in lines if not line.is_good]
+    for name, wanted in AT_LEAST.items():
+        tried = sum(line.tried for line in lines if line.name == name)
+        if tried < wanted:
+            wrong.append(f"{name}: {tried:,} tried, where {wanted:,} are asked for")
+    for what in wrong:
+        print(f"not proven: {what}", file=sys.stderr)
     return 1 if wrong else 0
 
 

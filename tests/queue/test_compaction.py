@@ -6,6 +6,7 @@ import resource
 import signal
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -209,6 +210,53 @@ def test_what_is_forgotten_gives_its_memory_back(path: Path) -> None:
         state = state_of(queue)
     with aq.open(path, compaction=None) as queue:
         assert state_of(queue) == state
+
+
+def test_a_renewal_waits_for_no_sync_and_loses_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was submitted meanwhile is in the log's files or in the ring only, and is in the new projection all the same."""
+    from actionqueue import store
+
+    load = store.read_snapshot
+
+    def load_then_submit(*args: Any) -> None:
+        load(*args)
+        for _ in range(100):  # over more than one segment, the last of them in the ring
+            run_to_the_end(queue, 2)
+            queue.submit(task_create(bytes(3000)))
+        durable.append(queue.durable_sequence)
+        submitted.append(queue.sequence)
+
+    durable: list[int] = []
+    submitted: list[int] = []
+    monkeypatch.setattr(compaction, "now", lambda: 1000)
+    with open_small(path) as queue:
+        for _ in range(5000):
+            run_to_the_end(queue, 1)
+        before = queue.projection.counts().memory_bytes
+        monkeypatch.setattr(store, "read_snapshot", load_then_submit)
+        assert queue.compact(retention_seconds=1).purged_runs == 5000
+        assert [queue.durable_sequence] == durable < submitted == [queue.sequence]
+        assert queue.projection.counts().memory_bytes < before / 2
+        state = state_of(queue)
+    with open_small(path) as queue:
+        assert state_of(queue) == state
+
+
+def test_a_renewal_gives_up_where_it_is_outrun(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the next compaction tries again."""
+    from actionqueue import store
+
+    monkeypatch.setattr(store, "RENEWAL_EVENTS_MAX", -1)
+    with open_small(path) as queue:
+        for _ in range(5000):
+            run_to_the_end(queue, 1)
+        before = queue.projection.counts().memory_bytes
+        assert queue.compact(retention_seconds=0).purged_runs == 5000
+        assert queue.projection.counts().memory_bytes > before / 2
+        run_to_the_end(queue, 1)
+        monkeypatch.undo()
+        assert queue.compact().purged_runs == 0
+        assert queue.projection.counts().memory_bytes < before / 2
 
 
 def test_retention_gives_submitters_their_turns(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

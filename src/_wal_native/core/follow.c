@@ -1,7 +1,7 @@
 /* Invariants:
  *  - `end` is where the segment ends if its successor was there when that was last looked for, else UINT64_MAX.
- *  - `limit` is the durable sequence that was read before the successor was looked for, and 0 until both were done in this segment. So a
- *    record below `end` of an event at or below `limit` is not superseded.
+ *  - `limit` is the durable sequence that was read before the successor was looked for, or the trusted one if that is higher, and 0 until
+ *    both were done in this segment. So a record below `end` of an event at or below `limit` is not superseded.
  *  - `position` is behind the last record that was walked, and records are walked only up to the event `limit`.
  *  - The buffer is what the file held at some time: bytes that do not verify are read once more before they are believed. */
 #include "follow.h"
@@ -30,6 +30,7 @@ struct aqw_follower {
     uint64_t sequence;          /* of the last event that was returned, or where it was to begin */
     uint64_t returned;          /* the same, 0 before the first */
     uint64_t durable;           /* the highest that was read */
+    uint64_t trusted;
     uint64_t limit;
     open_segment current;
     open_segment next;
@@ -179,7 +180,7 @@ static aqw_status refresh(aqw_follower *f, aqw_fault *fault) {
     if (status != AQW_OK) return status;
     if (f->next.handle >= 0 && f->next.header.watermark > durable) durable = f->next.header.watermark;
     if (durable > f->durable) f->durable = durable;
-    f->limit = f->durable;
+    f->limit = f->durable > f->trusted ? f->durable : f->trusted;
     return AQW_OK;
 }
 
@@ -247,7 +248,7 @@ static aqw_status damaged(aqw_follower *f, aqw_fault *fault) {
     (void)aqw_segment_path(path, sizeof path, f->directory, place->segment_number, place->first_sequence);
     aqw_fault_corrupt(fault, AQW_REASON_RECORD_INVALID, path, place->segment_number, f->position);
     fault->first_sequence = place->first_sequence + f->ordinal;
-    fault->last_sequence = f->durable;
+    fault->last_sequence = f->durable > f->trusted ? f->durable : f->trusted;
     return AQW_CORRUPT;
 }
 
@@ -315,6 +316,10 @@ void aqw_follower_free(aqw_follower *f) {
     close_segment(f, &f->next);
     free(f->buffer);
     free(f);
+}
+
+void aqw_follower_trust(aqw_follower *f, uint64_t sequence) {
+    if (sequence > f->trusted) f->trusted = sequence;
 }
 
 uint64_t aqw_follower_sequence(const aqw_follower *f) { return f->sequence; }

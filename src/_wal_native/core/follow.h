@@ -22,6 +22,9 @@ void aqw_follower_free(aqw_follower *follower);
  * AQW_CORRUPT or AQW_IO_ERROR it may be asked again. */
 aqw_status aqw_follower_next(aqw_follower *follower, aqw_record *record, aqw_fault *fault);
 
+/* From now on events up to this one are returned too, durable or not: for the log's own writer, which has written them to the segments. */
+void aqw_follower_trust(aqw_follower *follower, uint64_t sequence);
+
 /* Sequence of the last event that was returned, or where the follower began. */
 uint64_t aqw_follower_sequence(const aqw_follower *follower);
 /* Events up to here are known to be durable. */

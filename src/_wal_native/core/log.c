@@ -199,11 +199,11 @@ void aqw_log_raise(_Atomic uint64_t *greatest, uint64_t value) {
     while (value > known && !atomic_compare_exchange_weak_explicit(greatest, &known, value, memory_order_relaxed, memory_order_relaxed)) {}
 }
 
-/* Writes the full ring's bytes to the segment. */
-static aqw_status drain_full(aqw_log *log, aqw_fault *fault) {
+aqw_status aqw_log_write_out(aqw_log *log, uint64_t *sequence, aqw_fault *fault) {
     aqw_mutex_lock(&log->drain_mutex);
     aqw_mutex_lock(&log->append_mutex);
     uint64_t tail = log->tail;
+    *sequence = log->last_sequence;
     aqw_mutex_unlock(&log->append_mutex);
     aqw_status status = aqw_log_drain(log, tail, fault);
     aqw_mutex_unlock(&log->drain_mutex);
@@ -221,7 +221,8 @@ static aqw_status make_room(aqw_log *log, uint64_t size, aqw_fault *fault) {
         if (rotates) {
             status = aqw_log_rotate(log, size, fault);
         } else if (drains) {
-            status = drain_full(log, fault);
+            uint64_t written;
+            status = aqw_log_write_out(log, &written, fault);
         } else {
             return AQW_OK;
         }

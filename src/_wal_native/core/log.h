@@ -90,6 +90,8 @@ aqw_status aqw_log_try_append(aqw_log *log, aqw_batch *batch, aqw_before_append 
 /* Drains or rotates until `size` bytes of records have room. AQW_NO_SPACE and AQW_IO_ERROR leave the log usable,
  * AQW_POISONED does not. */
 aqw_status aqw_log_make_room(aqw_log *log, uint64_t size, aqw_fault *fault);
+/* Writes what was appended so far to the segment's file, without a sync; *sequence is the last event's. AQW_POISONED, AQW_CLOSED. */
+aqw_status aqw_log_write_out(aqw_log *log, uint64_t *sequence, aqw_fault *fault);
 /* 1 where a batch of this size is written to the segment before its append returns: it exceeds the ring, or the ring is not mapped. */
 int aqw_log_is_direct(const aqw_log *log, uint64_t size);
 /* Appends with whatever I/O it takes. Failing with AQW_POISONED, bytes may have reached the file. */
