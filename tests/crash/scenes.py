@@ -42,8 +42,12 @@ class Scene(NamedTuple):
     left_behind: Path | None
     of_preparing_thread: bool = False
     compacts_every: int = 0
-    always: tuple[str, ...] = ()
-    """strace options for every run."""
+    refuses_mapping: bool = False
+    """The system does not say where it puts the directory, so that its ring is not mapped."""
+
+    def traced(self, *calls: str) -> tuple[str, ...]:
+        """Return strace's options that choose these calls, and those that make the scene: it changes none that it does not trace."""
+        return ("-e", f"trace={','.join(dict.fromkeys((*calls, *(['fstatfs'] if self.refuses_mapping else []))))}")
 
 
 NAMES = ("from nothing", "after a kill", "ring not mapped", "with compactions", "preparing thread")
@@ -66,7 +70,7 @@ def scenes() -> Iterator[list[Scene]]:
         yield [
             Scene("from nothing", filling_plan(2, 16, large=15), None),
             Scene("after a kill", filling_plan(3, 4, first.ends[max(first.ends)], large=5), left),
-            Scene("ring not mapped", filling_plan(5, 10, large=10), None, always=("-e", "inject=fstatfs:error=ENOSYS")),
+            Scene("ring not mapped", filling_plan(5, 10, large=10), None, refuses_mapping=True),
             Scene("with compactions", filling_plan(6, 6, large=18), None, compacts_every=6),
             Scene("preparing thread", filling_plan(4, 1, large=20), None, of_preparing_thread=True),
         ]
@@ -115,7 +119,8 @@ def play(
             said.append(message)
         assert message is not None
         thread = message[1]
-    with traced(thread, log, *scene.always, *options):
+    always = ("-e", "inject=fstatfs:error=ENOSYS") if scene.refuses_mapping else ()
+    with traced(thread, log, *always, *options):
         child.go()
         said += child.end(may_end_with)
     return Outcome(said, child.was_killed, calls_in(log))
