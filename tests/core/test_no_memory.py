@@ -15,11 +15,11 @@ import pytest
 
 import ledger
 from crash_images import numbered
-from damage_tools import RING, SIZE, check_nothing_destroyed, flip, header_of, log_of, lose, segment_paths, singles
+from damage_tools import RING, SIZE, check_nothing_destroyed, flip, lose, replace_file, segment_paths
 from door import ffi, lib
-from log_driver import DIRECTORY, NOW, CoreError, Log, Table, check, entry_of_size, read_stream
+from log_driver import DIRECTORY, CoreError, Log, Table, check, entry_of_size, read_stream
 from memory_io import Disk, MemoryIo
-from snapshot_driver import data_up_to, reopened, repair, salvage, snapshot_path
+from snapshot_driver import compact, data_up_to, opened_log, reopened, repair, salvage, snapshot_path
 
 ROW = "memory exhaustion"
 LARGE = entry_of_size(70_000)
@@ -44,12 +44,6 @@ def followed(io: MemoryIo) -> int:
     finally:
         lib.aqw_follower_free(made[0])
     return count
-
-
-def compacted(io: MemoryIo) -> None:
-    fault, report = ffi.new("aqw_fault *"), ffi.new("aqw_compact_report *")
-    options = ffi.new("aqw_compact_options *", {"now": NOW, "drops_segments": 1})
-    check(lib.aqw_compact(io.table, DIRECTORY.encode(), options, report, fault), fault)
 
 
 class Session:
@@ -108,7 +102,7 @@ class Session:
         self.log.sync()
 
     def compact(self) -> None:
-        compacted(self.io)
+        compact(self.io)
 
     def follow(self) -> None:
         assert self.log is not None
@@ -171,33 +165,58 @@ def test_every_allocation_fails(for_good: bool, maps: bool, long_form: bool) -> 
 # --- Damaged directories ---------------------------------------------------------------------------------------------
 
 
-def damaged_event() -> Disk:
-    """Return the disk of a log of three segments and a snapshot, in which the fifth of six events is lost."""
-    disk = log_of(*singles(6, SIZE), compactions=(2,))
+def log_to_damage() -> Disk:
+    """Return the disk of a log that needs all of its parts: two snapshots and no segment behind the older, segments, and a ring.
+
+    The seventh and last event is in the ring only.
+    """
+    disk = Disk(directories=["/home"])
+    log = opened_log(disk)
+    for number in range(1, 7):
+        log.commit(numbered(number, SIZE))
+        if number in {2, 3}:
+            compact(log.io)
+    log.append(numbered(7, SIZE))
+    log.kill()
+    return disk.copy()
+
+
+def without_an_event() -> Disk:
+    disk = log_to_damage()
     lose(disk, numbered(5, SIZE))
     return disk
 
 
-def damaged_snapshot() -> Disk:
-    """Return the disk of such a log with a newer snapshot, which is damaged too: the older one has to do."""
-    disk = log_of(*singles(6, SIZE), compactions=(2, 3))
-    lose(disk, numbered(5, SIZE))
+def without_a_snapshot() -> Disk:
+    """Return the disk of the log without an event, where only the older snapshot can be read."""
+    disk = without_an_event()
     flip(disk, snapshot_path(3), 100)
     return disk
 
 
-def damaged_headers() -> Disk:
-    """Return the disk of such a log without a snapshot, in which the last segment can't be told and the ring neither."""
-    disk = log_of(*singles(6, SIZE))
-    last = segment_paths(disk)[-1]
-    assert header_of(disk, last).first_sequence == 5
-    for path, offsets in ((last, (16, 4096 + 16)), (RING, (16,))):
-        for offset in offsets:
-            flip(disk, path, offset)
+def with_another_segment() -> Disk:
+    """Return the disk of the log and a file that is no segment of its chain: all events can be kept."""
+    disk = log_to_damage()
+    replace_file(disk, segment_paths(disk)[-1].replace("/wal/0", "/wal/1"), b"junk")
     return disk
 
 
-DAMAGED = {"an event": damaged_event, "an event and a snapshot": damaged_snapshot, "headers": damaged_headers}
+def without_headers() -> Disk:
+    """Return the disk of the log in which neither the last segment nor the ring can be told."""
+    disk = log_to_damage()
+    for offset in (16, 4096 + 16):
+        flip(disk, segment_paths(disk)[-1], offset)
+    flip(disk, RING, 16)
+    return disk
+
+
+DAMAGED: dict[str, tuple[Callable[[], Disk], int]] = {
+    "an event": (without_an_event, 4),
+    "an event and a snapshot": (without_a_snapshot, 4),
+    "another segment": (with_another_segment, 7),
+    "headers": (without_headers, 6),
+}
+"""Damaged logs, and how many events of them a repair keeps."""
 
 
 def files_of(disk: Disk) -> dict[str, bytes]:
@@ -243,7 +262,8 @@ READERS: dict[str, Callable[[MemoryIo], object]] = {
 def test_every_allocation_of_a_look_at_damage_fails(for_good: bool, damaged: str, reader: str) -> None:
     """The call tells nothing else than with all the memory, and changes nothing."""
     gc.collect()
-    disk, act = DAMAGED[damaged](), READERS[reader]
+    (make, _), act = DAMAGED[damaged], READERS[reader]
+    disk = make()
     if act is salvage_moved:
         repair(MemoryIo(disk))
     expected = act(MemoryIo(disk.copy()))
@@ -271,8 +291,10 @@ def test_every_allocation_of_a_repair_fails(for_good: bool, damaged: str, maps: 
     One that had moved files when it failed finds the same events, but other damage than there was.
     """
     gc.collect()
-    whole = DAMAGED[damaged]()
+    make, kept = DAMAGED[damaged]
+    whole = make()
     expected = repair(MemoryIo(whole.copy(), maps=maps))
+    assert expected.kept == kept
     number, half_done = 1, 0
     while True:
         disk = whole.copy()
@@ -282,12 +304,12 @@ def test_every_allocation_of_a_repair_fails(for_good: bool, damaged: str, maps: 
             is_half_done = files_of(disk) != files_of(whole)
             half_done += is_half_done
             again = repair(MemoryIo(disk, maps=maps))
-            assert (again.is_damaged, again.kept) == (True, expected.kept)
+            assert (again.is_damaged, again.kept) == (True, kept)
             assert again == expected or is_half_done
             check_nothing_destroyed(whole, disk)
         else:
             assert report == expected
-        assert reopened(disk).recovered == data_up_to(expected.kept, SIZE)
+        assert reopened(disk).recovered == data_up_to(kept, SIZE)
         if not failed:
             break
         number += 1
