@@ -8,14 +8,18 @@ from __future__ import annotations
 import gc
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 
 import ledger
+from crash_images import numbered
+from damage_tools import RING, SIZE, check_nothing_destroyed, flip, lose, replace_file, segment_paths
 from door import ffi, lib
-from log_driver import DIRECTORY, NOW, CoreError, Log, Table, check, entry_of_size, read_stream
+from log_driver import DIRECTORY, CoreError, Log, Table, check, entry_of_size, read_stream
 from memory_io import Disk, MemoryIo
+from snapshot_driver import compact, data_up_to, opened_log, reopened, repair, salvage, snapshot_path
 
 ROW = "memory exhaustion"
 LARGE = entry_of_size(70_000)
@@ -40,12 +44,6 @@ def followed(io: MemoryIo) -> int:
     finally:
         lib.aqw_follower_free(made[0])
     return count
-
-
-def compacted(io: MemoryIo) -> None:
-    fault, report = ffi.new("aqw_fault *"), ffi.new("aqw_compact_report *")
-    options = ffi.new("aqw_compact_options *", {"now": NOW, "drops_segments": 1})
-    check(lib.aqw_compact(io.table, DIRECTORY.encode(), options, report, fault), fault)
 
 
 class Session:
@@ -104,7 +102,7 @@ class Session:
         self.log.sync()
 
     def compact(self) -> None:
-        compacted(self.io)
+        compact(self.io)
 
     def follow(self) -> None:
         assert self.log is not None
@@ -162,6 +160,162 @@ def test_every_allocation_fails(for_good: bool, maps: bool, long_form: bool) -> 
     assert number > 50
     assert lib.aqw_test_memory_blocks() == blocks
     ledger.record(ROW, tried, 0, "allocations of open, append, batch, rotation, sync, snapshot, follow, read, close")
+
+
+# --- Damaged directories ---------------------------------------------------------------------------------------------
+
+
+def log_to_damage() -> Disk:
+    """Return the disk of a log that needs all of its parts: two snapshots and no segment behind the older, segments, and a ring.
+
+    The seventh and last event is in the ring only.
+    """
+    disk = Disk(directories=["/home"])
+    log = opened_log(disk)
+    for number in range(1, 7):
+        log.commit(numbered(number, SIZE))
+        if number in {2, 3}:
+            compact(log.io)
+    log.append(numbered(7, SIZE))
+    log.kill()
+    return disk.copy()
+
+
+def without_an_event() -> Disk:
+    disk = log_to_damage()
+    lose(disk, numbered(5, SIZE))
+    return disk
+
+
+def without_a_snapshot() -> Disk:
+    """Return the disk of the log without an event, where only the older snapshot can be read."""
+    disk = without_an_event()
+    flip(disk, snapshot_path(3), 100)
+    return disk
+
+
+def with_another_segment() -> Disk:
+    """Return the disk of the log and a file that is no segment of its chain: all events can be kept."""
+    disk = log_to_damage()
+    replace_file(disk, segment_paths(disk)[-1].replace("/wal/0", "/wal/1"), b"junk")
+    return disk
+
+
+def without_headers() -> Disk:
+    """Return the disk of the log in which neither the last segment nor the ring can be told."""
+    disk = log_to_damage()
+    for offset in (16, 4096 + 16):
+        flip(disk, segment_paths(disk)[-1], offset)
+    flip(disk, RING, 16)
+    return disk
+
+
+DAMAGED: dict[str, tuple[Callable[[], Disk], int]] = {
+    "an event": (without_an_event, 4),
+    "an event and a snapshot": (without_a_snapshot, 4),
+    "another segment": (with_another_segment, 7),
+    "headers": (without_headers, 6),
+}
+"""Damaged logs, and how many events of them a repair keeps."""
+
+
+def files_of(disk: Disk) -> dict[str, bytes]:
+    """Return all files but the lock, whose text a repair may write, and what a broken-off writing left for the next to remove."""
+    return {name: data for name, data in disk.image(DIRECTORY).items() if name != "LOCK" and not name.endswith(".tmp")}
+
+
+def fails(io: MemoryIo, number: int, act: Callable[[MemoryIo], object], *, for_good: bool) -> tuple[bool, object]:
+    """Make the call while allocation `number` fails. Return whether there was one, and what the call returned, None where it failed."""
+    blocks = lib.aqw_test_memory_blocks()
+    lib.aqw_test_memory_fail(number, for_good)
+    result = None
+    try:
+        result = act(io)
+    except CoreError as error:
+        assert error.status == "no_memory", error
+        assert lib.aqw_test_memory_failures() > 0
+    failed = lib.aqw_test_memory_failures() > 0
+    lib.aqw_test_memory_fail(-1, 0)
+    assert not io.handles
+    assert not io.mistakes
+    assert lib.aqw_test_memory_blocks() == blocks, number
+    return failed, result
+
+
+def salvage_moved(io: MemoryIo) -> list[tuple[int, bytes]]:
+    """Return the events in what a repair has moved away."""
+    prefix = next(name[11:35] for name in io.disk.image(DIRECTORY) if name.startswith("quarantine/repair-"))
+    return salvage(io, prefix)
+
+
+READERS: dict[str, Callable[[MemoryIo], object]] = {
+    "repair, only looking": partial(repair, accepts_data_loss=False, only_looks=True),
+    "repair, planned": partial(repair, accepts_data_loss=False),
+    "salvage": salvage,
+    "salvage of what was moved": salvage_moved,
+}
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("damaged", DAMAGED)
+@pytest.mark.parametrize("for_good", [False, True], ids=["once", "from then on"])
+def test_every_allocation_of_a_look_at_damage_fails(for_good: bool, damaged: str, reader: str) -> None:
+    """The call tells nothing else than with all the memory, and changes nothing."""
+    gc.collect()
+    (make, _), act = DAMAGED[damaged], READERS[reader]
+    disk = make()
+    if act is salvage_moved:
+        repair(MemoryIo(disk))
+    expected = act(MemoryIo(disk.copy()))
+    before = files_of(disk)
+    number = 1
+    while True:
+        failed, seen = fails(MemoryIo(disk), number, act, for_good=for_good)
+        assert seen in (None, expected)
+        assert files_of(disk) == before
+        assert act(MemoryIo(disk)) == expected
+        if not failed:
+            break
+        number += 1
+    assert seen == expected
+    assert number > 5
+    ledger.record(ROW, number - 1, 0, "allocations of repairs and salvages of damaged logs")
+
+
+@pytest.mark.parametrize("maps", [True, False], ids=["mapped", "unmapped"])
+@pytest.mark.parametrize("damaged", DAMAGED)
+@pytest.mark.parametrize("for_good", [False, True], ids=["once", "from then on"])
+def test_every_allocation_of_a_repair_fails(for_good: bool, damaged: str, maps: bool) -> None:
+    """It is done, or says that it is not and can be run again: then as much is kept as with all the memory. Nothing is destroyed.
+
+    One that had moved files when it failed finds the same events, but other damage than there was.
+    """
+    gc.collect()
+    make, kept = DAMAGED[damaged]
+    whole = make()
+    expected = repair(MemoryIo(whole.copy(), maps=maps))
+    assert expected.kept == kept
+    number, half_done = 1, 0
+    while True:
+        disk = whole.copy()
+        failed, report = fails(MemoryIo(disk, maps=maps), number, repair, for_good=for_good)
+        check_nothing_destroyed(whole, disk)
+        if report is None:
+            is_half_done = files_of(disk) != files_of(whole)
+            half_done += is_half_done
+            again = repair(MemoryIo(disk, maps=maps))
+            assert (again.is_damaged, again.kept) == (True, kept)
+            assert again == expected or is_half_done
+            check_nothing_destroyed(whole, disk)
+        else:
+            assert report == expected
+        assert reopened(disk).recovered == data_up_to(kept, SIZE)
+        if not failed:
+            break
+        number += 1
+    assert number > 10
+    assert maps or half_done > 0  # the new ring, where it is not mapped, takes memory when all else is done
+    ledger.record(ROW, number - 1, 0, "allocations of repairs and salvages of damaged logs")
 
 
 def test_a_table_that_finds_no_memory_while_events_are_applied() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import product
+from itertools import combinations, product
 from random import Random
 
 import log_model as model
@@ -89,7 +89,7 @@ def chained_log() -> Log:
     for first in range(1, 17, 4):
         session.open()
         session.commit(numbered(first, 8))
-        session.commit(numbered(first + 1, 8), numbered(first + 2, 8))
+        session.commit(numbered(first + 1, 8), numbered(first + 2, 24))
         session.append(numbered(first + 3, 8))
         session.kill()
     return Log(session.disk.image(DIRECTORY), session.account)
@@ -243,17 +243,27 @@ def slots_of(log: Log) -> list[Slot]:
 
 
 def misplaced(log: Log) -> Iterator[tuple[str, Image]]:
-    """Yield the log with each record copied over each other one and behind the last, and with each pair swapped."""
+    """Yield the log with each record copied over each other one and behind the last, and with each pair exchanged."""
     slots = slots_of(log)
     ends = [Slot(slot.file, slot.at + slot.size, 0) for slot in slots]
     pieces = {slot: log.image[slot.file][slot.at : slot.at + slot.size] for slot in slots}
     for source, target in product(slots, dict.fromkeys([*slots, *ends])):
         if source is target or pieces[source] == log.image[target.file][target.at : target.at + source.size]:
             continue
-        copied = changed(log.image, target.file, target.at, pieces[source])
-        yield f"{source} copied to {target}", copied
-        if target in pieces and target.size == source.size:
-            yield f"{source} and {target} swapped", changed(copied, source.file, source.at, pieces[target])
+        yield f"{source} copied to {target}", changed(log.image, target.file, target.at, pieces[source])
+    for one, other in combinations(slots, 2):
+        if pieces[one] != pieces[other]:
+            yield f"{one} and {other} exchanged", exchanged(log.image, one, other)
+
+
+def exchanged(image: Image, one: Slot, other: Slot) -> Image:
+    """Return the image with two records in each other's place. What lies behind either moves up or down, so that no gap comes between."""
+    pieces = {slot: image[slot.file][slot.at : slot.at + slot.size] for slot in (one, other)}
+    result = dict(image)
+    for slot, piece in sorted([(one, pieces[other]), (other, pieces[one])], key=lambda put: put[0].at, reverse=True):
+        before = result[slot.file]
+        result[slot.file] = before[: slot.at] + piece + before[slot.at + slot.size :]
+    return {name: data[: len(image[name])].ljust(len(image[name]), b"\0") for name, data in result.items()}
 
 
 def check_misplaced(log: Log, image: Image, what: str) -> bool:

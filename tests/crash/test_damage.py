@@ -6,6 +6,7 @@ The short forms try samples; what the long forms try is said at each.
 
 from __future__ import annotations
 
+from itertools import combinations
 from random import Random
 
 import pytest
@@ -83,7 +84,7 @@ def test_cut_at_every_byte(name: str, file: str, long_form: bool) -> None:
 
 @pytest.mark.parametrize("name", damage.LOGS)
 def test_records_in_places_where_they_do_not_belong(name: str) -> None:
-    """Every record copied over every other and behind every other, and every pair swapped."""
+    """Every record copied over every other and behind every other, and every pair of them exchanged, whatever their sizes."""
     log = damage.LOGS[name]()
     count = refused = 0
     for what, image in damage.misplaced(log):
@@ -92,6 +93,26 @@ def test_records_in_places_where_they_do_not_belong(name: str) -> None:
     assert count
     assert refused
     ledger.record("stale, duplicated, misplaced records", count, note="0 accepted")
+
+
+@pytest.mark.parametrize("name", damage.LOGS)
+def test_an_exchange_of_records_changes_their_order_only(name: str) -> None:
+    """All of them are still there, one behind the other, where their sizes differ too."""
+    log = damage.LOGS[name]()
+    slots = damage.slots_of(log)
+    pieces = [log.image[slot.file][slot.at : slot.at + slot.size] for slot in slots]
+    sizes_differ = set()
+    for one, other in combinations(range(len(slots)), 2):
+        moved = list(pieces)
+        moved[one], moved[other] = pieces[other], pieces[one]
+        expected = dict(log.image)
+        for file in {slot.file for slot in slots}:
+            begin = min(slot.at for slot in slots if slot.file == file)
+            rest = b"".join(piece for piece, slot in zip(moved, slots, strict=True) if slot.file == file)
+            expected[file] = expected[file][:begin] + rest.ljust(len(expected[file]) - begin, b"\0")
+        assert damage.exchanged(log.image, slots[one], slots[other]) == expected
+        sizes_differ.add(slots[one].size != slots[other].size)
+    assert sizes_differ == {True, False}
 
 
 @pytest.mark.parametrize("scenario", ["unclean ends", "clean ends", "rotation"])

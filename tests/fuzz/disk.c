@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core_memory.h"
 #include "fuzz.h"
 
 /* ---- Files and names ---- */
@@ -85,6 +86,18 @@ void disk_copy(disk_file *file, size_t from, size_t to, size_t size) {
     if (from + size > file->size) return;
     if (to + size > file->size) disk_resize(file, to + size);
     memmove(file->data + to, file->data + from, size);
+}
+
+uint64_t disk_memory_bound(const disk *d) {
+    uint64_t size = 0, used = 0;
+    for (int i = 0; i < d->name_count; i++) {
+        const disk_file *file = d->names[i].file;
+        size_t end = file == NULL ? 0 : file->size;
+        size += end;
+        while (end > 0 && file->data[end - 1] == 0) end--;
+        used += end;
+    }
+    return memory_bound(size, used);
 }
 
 uint64_t disk_digest(const disk *d, const char *prefix) {

@@ -69,6 +69,8 @@ void disk_resize(disk_file *file, size_t size);
 void disk_put(disk_file *file, size_t offset, const void *from, size_t size);
 /* Copies bytes inside a file. */
 void disk_copy(disk_file *file, size_t from, size_t to, size_t size);
+/* The most memory that the core may take for the files as they are (core_memory.h). */
+uint64_t disk_memory_bound(const disk *d);
 /* Names and bytes of the files whose path begins so. */
 uint64_t disk_digest(const disk *d, const char *prefix);
 

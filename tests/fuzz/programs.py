@@ -27,6 +27,8 @@ CORPUS = FUZZ / "corpus"
 TARGETS = sorted(path.stem for path in (FUZZ / "targets").glob("*.c"))
 HARNESS = sorted(path for path in FUZZ.glob("*.c") if path.name != "runner.c")
 
+# The core's memory is counted: core_memory.c.
+COUNTED = [f"-D{name}=core_{name}" for name in ("malloc", "calloc", "realloc", "free")]
 COMMON = ["-std=c11", "-g", "-pthread", "-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wconversion", "-Werror"]
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer"]
 # Comparisons are not traced: the harness makes checksums right, and tracing costs more than it finds.
@@ -60,7 +62,7 @@ def plain_environment() -> dict[str, str]:
 
 
 def digest_of_sources(kind: str) -> str:
-    digest = hashlib.sha256(" ".join([compiler(kind), *COMMON, *FLAGS[kind]]).encode())
+    digest = hashlib.sha256(" ".join([compiler(kind), *COMMON, *COUNTED, *FLAGS[kind]]).encode())
     for path in [*sorted(CORE.glob("*.[ch]")), *sorted(FUZZ.rglob("*.[ch]"))]:
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:24]
@@ -81,7 +83,8 @@ def compile_all(kind: str, directory: Path) -> None:
     objects = directory / "objects"
     objects.mkdir()
     runner = [] if kind == "fuzz" else [FUZZ / "runner.c"]
-    run_compiler(kind, ["-c", *sorted(CORE.glob("*.c")), *HARNESS, *runner], objects)
+    run_compiler(kind, ["-c", *COUNTED, *sorted(CORE.glob("*.c"))], objects)
+    run_compiler(kind, ["-c", *HARNESS, *runner], objects)
     link = ["-fsanitize=fuzzer"] if kind == "fuzz" else []
     for target in TARGETS:
         source = FUZZ / "targets" / f"{target}.c"

@@ -7,16 +7,20 @@
 #include "core/replay.h"
 #include "core/snapshot.h"
 #include "core/stream.h"
+#include "core_memory.h"
 #include "fuzz.h"
 #include "table_digest.h"
 
 aqw_status queue_open(disk *d, const aqw_log_options *options, int may_create, queue *q) {
     static const uint8_t seed[16] = {3};
     aqw_recovery_options recovery = {.log = *options, .may_create = may_create, .holder = "fuzz\n"};
+    uint64_t bound = disk_memory_bound(d);
     memset(q, 0, sizeof *q);
+    memory_watch();
     q->table = aqw_table_new(NULL, seed);
     CHECK(q->table != NULL);
     aqw_status status = aqw_recover(&d->io, QUEUE, &recovery, q->table, &q->log, &q->report, &q->fault);
+    CHECK(memory_peak() <= bound);
     CHECK(status == AQW_OK || ((int)status == q->fault.status && q->log == NULL));
     if (status == AQW_OK) return AQW_OK;
     CHECK(disk_open_handles(d) == 0);
@@ -99,6 +103,7 @@ static aqw_status read_stream(aqw_stream *stream, aqw_table *table, reading *see
 
 aqw_status queue_read(disk *d, reading *seen, aqw_fault *fault) {
     static const uint8_t seed[16] = {4};
+    memory_watch();
     aqw_table *table = aqw_table_new(NULL, seed);
     aqw_stream *stream = NULL;
     aqw_snapshot_choice snapshot;
@@ -116,6 +121,7 @@ aqw_status queue_read(disk *d, reading *seen, aqw_fault *fault) {
     if (status == AQW_OK) status = read_stream(stream, table, seen, fault);
     aqw_stream_free(stream);
     aqw_table_free(table);
+    CHECK(memory_peak() <= disk_memory_bound(d));
     CHECK(status == AQW_OK || (int)status == fault->status);
     CHECK(d->writes == writes && disk_open_handles(d) == 0);
     return status;
@@ -126,6 +132,7 @@ aqw_status queue_follow(disk *d, uint64_t after, uint64_t *last, aqw_fault *faul
     aqw_record record;
     uint64_t writes = d->writes;
     *last = after;
+    memory_watch();
     aqw_status status = aqw_follower_open(&d->io, QUEUE, after, &follower, fault);
     if (status == AQW_OK) {
         while ((status = aqw_follower_next(follower, &record, fault)) == AQW_OK) {
@@ -135,6 +142,7 @@ aqw_status queue_follow(disk *d, uint64_t after, uint64_t *last, aqw_fault *faul
         CHECK(aqw_follower_sequence(follower) == *last);
         aqw_follower_free(follower);
     }
+    CHECK(memory_peak() <= disk_memory_bound(d));
     CHECK(status == AQW_END || (int)status == fault->status);
     CHECK(d->writes == writes);
     return status;

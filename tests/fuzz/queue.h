@@ -16,7 +16,9 @@ typedef struct queue {
     aqw_fault fault;
 } queue;
 
-/* Opens for writing. On failure nothing is open, and the fault says why. */
+/* Each call of these keeps to the memory that the files' sizes allow (core_memory.h).
+ *
+ * Opens for writing. On failure nothing is open, and the fault says why. */
 aqw_status queue_open(disk *d, const aqw_log_options *options, int may_create, queue *q);
 /* The process is killed: what the kernel has stays. */
 void queue_kill(disk *d, queue *q);

@@ -1,9 +1,15 @@
-"""Directories that somebody made up or damaged, through ``open`` and the readers: typed errors, nothing changed, or a queue that works."""
+"""Directories that somebody made up or damaged, through ``open`` and the readers: typed errors, nothing changed, or a queue that works.
+
+Neither takes much more memory than the files are large.
+"""
 
 from __future__ import annotations
 
+import errno
+import resource
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 
@@ -14,8 +20,13 @@ import ledger
 from actionqueue.errors import OpenError, OpenIOError
 from actionqueue.inspection import iterate_records, read_projection, statistics, verify
 from cli_tools import kill_a_writer, make_queue
+from log_model import HEADER_COPIES, crc
+from queue_tools import limit
 
 SHORT, LONG = 60, 3000
+MEMORY_FACTOR, MEMORY_BASE = 4, 32 << 20
+"""Address space for each byte of a file, as of the core's memory (``core_memory.h``), and for all else: the stacks of threads, of 8 MiB
+each, what their allocators set aside, and the interpreter's objects. A size that a file may claim is up to 256 MiB or 1 GiB."""
 NAMES = [
     *[
         "LOCK",
@@ -57,13 +68,25 @@ def spoil_bytes(path: Path, random: Random) -> None:
     path.write_bytes(data)
 
 
+def claim(path: Path) -> None:
+    """Let a segment or a ring say that it is as large as can be, with a right checksum."""
+    offset, greatest, end, copies = (32, 1 << 28, 60, (0,)) if path.name == "ring" else (56, 1 << 30, 124, HEADER_COPIES)
+    data = bytearray(path.read_bytes())
+    if len(data) < 8192:
+        return
+    for at in copies:
+        data[at + offset : at + offset + 8] = greatest.to_bytes(8, "little")
+        data[at + end : at + end + 4] = crc(bytes(data[at : at + end])).to_bytes(4, "little")
+    path.write_bytes(data)
+
+
 def spoil(directory: Path, random: Random) -> str:
     """Do one hostile thing to a queue's directory; return what."""
     files = sorted(path for path in directory.rglob("*") if path.is_file() and not path.is_symlink())
     path = random.choice(files)
     other = directory / random.choice([*NAMES, *(str(file.relative_to(directory)) for file in files)])
     action = random.choice(
-        ["bytes", "bytes", "bytes", "cut", "grow", "remove", "empty", "copy", "directory", "link", "dangling"]
+        ["bytes", "bytes", "bytes", "cut", "grow", "claim", "remove", "empty", "copy", "directory", "link", "dangling"]
     )
     if action in {"copy", "directory", "link", "dangling"}:
         if other.is_dir() or not other.parent.is_dir() or other == path:
@@ -71,6 +94,8 @@ def spoil(directory: Path, random: Random) -> str:
         other.unlink(missing_ok=True)
     if action == "bytes":
         spoil_bytes(path, random)
+    elif action == "claim":
+        claim(path)
     elif action in {"cut", "grow", "empty"}:
         size = {"cut": random.randrange(path.stat().st_size + 1), "grow": path.stat().st_size + 4096, "empty": 0}[
             action
@@ -100,8 +125,18 @@ def contents(directory: Path) -> dict[str, bytes | str | None]:
     return {str(path): content(path) for path in paths}
 
 
+@contextmanager
+def bounded_memory(directory: Path) -> Iterator[None]:
+    """Leave as much address space as the files' sizes allow."""
+    size = sum(path.lstat().st_size for path in directory.rglob("*") if path.is_file() and not path.is_symlink())
+    used = int(Path("/proc/self/statm").read_text("ascii").split()[0]) * resource.getpagesize()
+    with limit(resource.RLIMIT_AS, used + MEMORY_FACTOR * size + MEMORY_BASE):
+        yield
+
+
 def check_error(error: Exception) -> None:
     assert isinstance(error, OpenError), repr(error)
+    assert not isinstance(error, OpenIOError) or error.errno != errno.ENOMEM
     assert str(error)
     assert str(error).isprintable()
 
@@ -111,10 +146,11 @@ def read_all(directory: Path) -> list[int] | None:
     before = contents(directory)
     seen: list[int] | None = None
     try:
-        seen = [record.sequence for record in iterate_records(directory) if record.is_event]
-        read_projection(directory)
-        verify(directory)
-        statistics(directory)
+        with bounded_memory(directory):
+            seen = [record.sequence for record in iterate_records(directory) if record.is_event]
+            read_projection(directory)
+            verify(directory)
+            statistics(directory)
     except OpenError as error:
         check_error(error)
         seen = None
@@ -139,7 +175,7 @@ def test_hostile_directories(queues: list[Path], tmp_path: Path, long_form: bool
         seen = read_all(directory)
         before = contents(directory)
         try:
-            with aq.open(directory, create=False) as queue:
+            with bounded_memory(directory), aq.open(directory, create=False) as queue:
                 assert seen == list(range(1, queue.sequence + 1)), done
                 command = aq.EngineResumeCommand if queue.projection.is_engine_paused() else aq.EnginePauseCommand
                 queue.submit(command(None, 2**63))

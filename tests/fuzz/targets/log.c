@@ -3,11 +3,12 @@
  * Held: reading writes nothing, and gives a gap-free row of whole batches or a typed refusal; opening succeeds exactly where reading and
  * replay do; a refused open leaves everything as it was; what an open leaves opens again and gives the same, after a kill, an append, a
  * compaction and a close; a follower sees nothing that a reader does not; what is refused as damaged can be repaired, then opens with what
- * the repair said, and every byte that was there still is. */
+ * the repair said, and every byte that was there still is; no call takes more memory than the files' sizes allow. */
 #include <string.h>
 
 #include "core/compact.h"
 #include "core/repair.h"
+#include "core_memory.h"
 #include "fuzz.h"
 #include "image.h"
 #include "queue.h"
@@ -44,7 +45,9 @@ static void compact(disk *d, const queue *q, int drops_segments) {
     aqw_compact_options options = {.now = 1700000000, .drops_segments = drops_segments};
     aqw_compact_report report;
     aqw_fault fault;
+    memory_watch();
     CHECK(aqw_compact(&d->io, QUEUE, &options, &report, &fault) == AQW_OK);
+    CHECK(memory_peak() <= disk_memory_bound(d));
     CHECK(report.sequence == aqw_log_durable_sequence(q->log) && report.kept_sequence <= report.sequence);
 }
 
@@ -112,11 +115,14 @@ static void check_repaired(disk *d, const aqw_log_options *options) {
     contents before = {.count = 0};
     gather(d, QUEUE, &before);
     uint64_t all = disk_digest(d, QUEUE "/wal") + disk_digest(d, QUEUE "/ring") + disk_digest(d, QUEUE "/snapshots");
+    uint64_t bound = disk_memory_bound(d);
+    memory_watch();
     aqw_status planned = aqw_repair(&d->io, QUEUE, &repair, &plan, &fault);
     CHECK(all == disk_digest(d, QUEUE "/wal") + disk_digest(d, QUEUE "/ring") + disk_digest(d, QUEUE "/snapshots"));
     CHECK(planned != AQW_OK || plan.is_damaged);
     repair.accepts_data_loss = 1;
     aqw_status status = aqw_repair(&d->io, QUEUE, &repair, &report, &fault);
+    CHECK(memory_peak() <= bound);
     CHECK(status == AQW_OK || (int)status == fault.status);
     CHECK(disk_open_handles(d) == 0);
     check_nothing_is_destroyed(&before, d);

@@ -1,8 +1,8 @@
 /* Snapshots: a table's image as items, from a real table or from any bytes, whole or changed; and the file around it.
  *
  * Held: a table that was saved loads as the same, saves to the same items, and takes and refuses the same events ever after; any other
- * items are refused, or make a table that agrees with itself and saves to these very items; no head makes the loader take much more
- * memory than there are bytes; a changed file is refused unless its checksums were made right again. */
+ * items are refused, or make a table that agrees with itself and saves to these very items; no head makes the loader, and no file the reader,
+ * take much more memory than there are bytes, on the way or in the end; a changed file is refused unless its checksums were made right again. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,6 +10,7 @@
 #include "core/limits.h"
 #include "core/snapshot.h"
 #include "core/table_image.h"
+#include "core_memory.h"
 #include "disk.h"
 #include "event_source.h"
 #include "fuzz.h"
@@ -17,7 +18,7 @@
 #include "snapshot_seal.h"
 #include "table_digest.h"
 
-enum { ITEMS_MAX = 512, BYTES_MAX = 1 << 21, EVENTS_MAX = 40, MEMORY_FACTOR = 64, MEMORY_BASE = 1 << 20 };
+enum { ITEMS_MAX = 512, BYTES_MAX = 1 << 21, EVENTS_MAX = 40, LOAD_BASE = 1 << 20 };
 
 /* Items one behind the other, as a file would hold them. */
 typedef struct items {
@@ -64,6 +65,7 @@ static aqw_table *new_table(uint8_t number) {
 static aqw_status load(const items *from, aqw_table *table) {
     aqw_table_loader loader;
     aqw_table_counts counts;
+    memory_watch();
     aqw_status status = aqw_table_load_begin(&loader, table, from->size);
     for (uint32_t i = 0; status == AQW_OK && i < from->count; i++) {
         exact payload = copy_exactly(from->data + from->list[i].at, from->list[i].size, 0);
@@ -74,7 +76,8 @@ static aqw_status load(const items *from, aqw_table *table) {
     CHECK(status == AQW_OK || ended == status);
     CHECK(ended == AQW_OK || ended == AQW_MALFORMED_SNAPSHOT);
     aqw_table_counts_get(table, &counts);
-    CHECK(counts.memory_bytes <= MEMORY_FACTOR * from->size + MEMORY_BASE);
+    CHECK(counts.memory_bytes <= TABLE_FACTOR * from->size + LOAD_BASE);
+    CHECK(memory_peak() <= TABLE_FACTOR * from->size + LOAD_BASE);
     return ended;
 }
 
@@ -218,12 +221,14 @@ static void check_file(input *in) {
         if (choice & 1) disk_resize(file, file->size - 1u - take_u16(in) % file->size);
         if (choice & 2) seal_snapshot(file->data, file->size);
         aqw_table_clear(copy);
+        memory_watch();
         aqw_status status = aqw_snapshot_read(&d.io, QUEUE, sequence, copy, NULL, &read, &fault);
         CHECK(status == AQW_OK || status == AQW_CORRUPT || status == AQW_UNSUPPORTED_FORMAT);
         if (!(choice & 2) && (change != 0 || choice & 1)) CHECK(status != AQW_OK);
         if (status == AQW_OK) (void)table_digest(copy);
         aqw_table_clear(copy);
         CHECK((aqw_snapshot_load_newest(&d.io, QUEUE, copy, NULL, &chosen, &fault) == AQW_OK) == (status != AQW_UNSUPPORTED_FORMAT));
+        CHECK(memory_peak() <= disk_memory_bound(&d));
     }
     CHECK(disk_open_handles(&d) == 0);
     aqw_table_free(table);
