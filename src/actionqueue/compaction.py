@@ -33,6 +33,8 @@ __all__ = ["CompactionPolicy", "CompactionReport", "Progress", "SnapshotReport"]
 
 CHECK_SECONDS = 1.0
 RETRY_SECONDS_MAX = 3600.0
+TURN_SECONDS = 0.0005
+"""How long retention keeps out of the lane between two slices. Without that it took the lane again before one who waited for it was awake."""
 
 _logger = logging.getLogger("actionqueue")
 
@@ -208,6 +210,7 @@ class Compactor:
             if place == 0:
                 return runs, tasks
             self._ensure_running(progress)
+            time.sleep(TURN_SECONDS)
 
     def _ensure_running(self, progress: Progress) -> None:
         if self._is_stopped:

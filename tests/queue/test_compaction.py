@@ -5,7 +5,9 @@ from __future__ import annotations
 import resource
 import signal
 import threading
+import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -267,16 +269,15 @@ def test_retention_gives_submitters_their_turns(path: Path, monkeypatch: pytest.
     with open_small(path) as queue:
         for _ in range(10):
             run_to_the_end(queue, 1)
-        purge, turns = queue._compactor._purge, []
+        turns: list[int] = []
 
-        def slice_then_submit(cutoff: int, place: int) -> tuple[int, int, int]:
-            found = purge(cutoff, place)
+        def submit_meanwhile(_seconds: float) -> None:
             thread = threading.Thread(target=lambda: turns.append(queue.submit(task_create()).sequence))
             thread.start()
             thread.join()
-            return found
 
-        monkeypatch.setattr(queue._compactor, "_purge", slice_then_submit)
+        clocks = {"monotonic": time.monotonic, "perf_counter": time.perf_counter}
+        monkeypatch.setattr(compaction, "time", SimpleNamespace(**clocks, sleep=submit_meanwhile))
         assert queue.compact(retention_seconds=1).purged_runs == 10
         assert len(turns) >= 5
         assert queue.projection.counts().tasks == len(turns)

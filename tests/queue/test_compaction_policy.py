@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -48,7 +49,8 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.seconds = 1000.0
-        monkeypatch.setattr(compaction, "time", SimpleNamespace(monotonic=lambda: self.seconds, perf_counter=lambda: self.seconds))
+        clocks = {"monotonic": lambda: self.seconds, "perf_counter": lambda: self.seconds}
+        monkeypatch.setattr(compaction, "time", SimpleNamespace(**clocks, sleep=time.sleep))
 
 
 @pytest.fixture
