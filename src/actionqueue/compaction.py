@@ -281,7 +281,13 @@ class Compactor:
 
 
 def _size_of_snapshot(directory: str, sequence: int) -> int:
-    """Return the size of the snapshot that the queue was opened from; 0 where there was none."""
+    """Return the size of the snapshot that the queue was opened from; 0 where there was none, or where it can't be told any more.
+
+    It only says when a policy's next compaction is due, which is no reason to fail an open that has succeeded.
+    """
     if sequence == 0:
         return 0
-    return Path(directory, "snapshots", f"{sequence:020d}.snap").stat().st_size
+    try:
+        return Path(directory, "snapshots", f"{sequence:020d}.snap").stat().st_size
+    except OSError:
+        return 0

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import threading
 import time
 from itertools import pairwise
@@ -36,6 +38,23 @@ def test_a_policy_out_of_range(field: str, value: Any) -> None:
 def test_numbers_of_numpy_are_numbers(field: str) -> None:
     value = getattr(aq.CompactionPolicy(**{field: np.uint32(7)}), field)
     assert (value, type(value)) == (7, int)
+
+
+def test_a_snapshot_whose_size_cannot_be_told_is_no_reason_to_fail_an_open(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with open_small(path) as queue:
+        fill(queue)
+        queue.snapshot()
+    stat = Path.stat
+
+    def failing(self: Path, **options: Any) -> os.stat_result:
+        if self.suffix == ".snap":
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(self))
+        return stat(self, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "stat", failing)
+        with open_small(path, aq.CompactionPolicy()) as queue:
+            assert queue.recovery.snapshot_sequence == 20
 
 
 def test_a_policy_of_a_wrong_type_makes_no_queue(path: Path) -> None:
