@@ -34,7 +34,7 @@ __all__ = ["CompactionPolicy", "CompactionReport", "Progress", "SnapshotReport"]
 CHECK_SECONDS = 1.0
 RETRY_SECONDS_MAX = 3600.0
 TURN_SECONDS = 0.0005
-"""How long retention keeps out of the lane between two slices. Without that it took the lane again before one who waited for it was awake."""
+"""How long retention keeps out of the lane between two slices. Without that it took it again before one who waited for it was awake."""
 
 _logger = logging.getLogger("actionqueue")
 
