@@ -18,7 +18,7 @@ What makes a submit wait in the loop's thread itself, and with it the loop:
   the ring is written to the file before its call returns.
 - Other threads that are in the lane: a batch or a call with arrays of theirs, and their stalls; the forgetting of old runs by the
   compaction's thread (some 2,000 rows at a time); and the renewal of the projection, after a compaction that forgot much, which
-  replays up to 10,000 events, without a sync, before it lets go. ``compaction=None`` leaves out the last two, until ``compact()`` is called.
+  replays up to 10,000 events and syncs nothing. ``compaction=None`` leaves out the last two, until ``compact()`` is called.
 - The interpreter's lock, which other threads may hold for some milliseconds, as in any program.
 
 A lone task pays for the way to that thread and back, some tens of microseconds beyond the disk's sync; a thread that calls
