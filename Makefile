@@ -4,13 +4,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PYTEST_FLAGS ?= -n 2
 
-SOURCES := pyproject.toml setup.py MANIFEST.in README.md $(shell find src -name '*.py' -o -name '*.pyi' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.c' -o -name '*.h')
+SOURCES := pyproject.toml setup.py MANIFEST.in README.md $(shell find src -name '*.py' -o -name '*.pyi' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.pxi' -o -name '*.c' -o -name '*.h')
 
-.PHONY: help demo test test-faults faults-docs test-ports lint sanitize fuzz fuzz-corpus valgrind system-packages install-check bench bench-all bench-large bench-figures bench-check bench-rust bench-peers clean
+.PHONY: help demo test test-system test-faults faults-docs test-ports lint sanitize fuzz fuzz-corpus valgrind system-packages install-check bench bench-all bench-large bench-figures bench-check bench-rust bench-peers clean
 
 help:
 	@echo "make demo           build, then run a real scheduler over the standard library, kill it, and prove nothing was lost"
-	@echo "make test           build, then run the tests (minutes)"
+	@echo "make test           build, then run the tests, as any user (minutes)"
+	@echo "make test-system    the tests that need root, strace or file systems of their own (make system-packages installs the programs)"
 	@echo "make test-faults    the long forms of the tests of the fault model, and a table of what they tried; make faults-docs puts it into docs/"
 	@echo "make test-ports     the C core for other systems and processors: compiled for all, run under wine and qemu"
 	@echo "make lint           ruff, mypy, the type stubs against the modules, C warnings as errors"
@@ -24,7 +25,7 @@ help:
 	@echo "make install-check  wheel, sdist and editable install in new environments, with PYTHON=... (default python3)"
 	@echo "make clean          remove what was built"
 
-# Debian's names. Without them the tests that need them fail, and say so.
+# Debian's names. make demo and make test need none of them.
 TEST_PACKAGES := strace e2fsprogs xfsprogs mount util-linux
 FUZZ_PACKAGES := clang-14 libclang-rt-14-dev llvm-14 valgrind
 PORTS_PACKAGES := wine wine64 qemu-user
@@ -74,6 +75,9 @@ demo: $(VENV)/installed
 test: $(VENV)/installed $(VENV)/test-tools
 	$(BIN)/python -m pytest $(PYTEST_FLAGS)
 
+test-system: $(VENV)/installed $(VENV)/test-tools
+	$(BIN)/python -m pytest $(PYTEST_FLAGS) --system
+
 # The table is printed, and written to build/faults.md, in any case; the target fails where a test does or a row has no figure.
 test-faults: $(VENV)/installed $(VENV)/test-tools
 	@mkdir -p build && rm -f build/faults.jsonl build/faults.md
@@ -92,7 +96,7 @@ lint: $(VENV)/installed $(VENV)/test-tools $(VENV)/lint-tools
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/stubtest --concise --ignore-disjoint-bases --ignore-unused-allowlist --allowlist tests/stubtest-allowlist.txt _wal_native
-	$(CC) -std=c11 -O2 -fsyntax-only -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror src/_wal_native/core/*.c
+	$(CC) -std=c11 -O2 -fsyntax-only -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Werror src/_wal_native/core/*.c
 
 sanitize: $(VENV)/installed $(VENV)/test-tools
 	ACTIONQUEUE_SANITIZE=1 ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD="$$($(CC) -print-file-name=libasan.so)" \

@@ -35,6 +35,7 @@ EXTENSIONS = (
     "snapshot",
     "status",
     "table",
+    "turn",
 )
 
 
@@ -103,7 +104,6 @@ extensions = [
 ]
 
 
-
 class BuildExtensions(build_ext):
     """Runs Cython when extensions are built, and not when only metadata is read."""
 
@@ -112,7 +112,7 @@ class BuildExtensions(build_ext):
         self.distribution.ext_modules = cythonize(
             extensions,
             include_path=["src"],
-            compiler_directives={"language_level": 3, "freethreading_compatible": True},
+            compiler_directives={"language_level": 3, "nonecheck": True, "auto_pickle": False, "freethreading_compatible": False},
             build_dir="build/cython",
             quiet=True,
         )

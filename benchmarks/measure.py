@@ -144,7 +144,10 @@ def finish(options: argparse.Namespace, rows: Sequence[Row], notes: Sequence[str
 def _commit() -> str:
     """Return the commit that the sources are at, with a mark where they were changed since."""
     command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 -- a fixed command
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 -- a fixed command
+    except OSError:  # git is not needed for anything else
+        return "unknown"
     return done.stdout.strip() or "unknown"
 
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+import pty
+import struct
 import subprocess
 import sys
+import termios
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,6 +42,24 @@ def run(*arguments: object, stdin: bytes = b"", program: Iterable[str] = PROGRAM
     """Run the command line to its end."""
     ended = subprocess.run([*program, *map(str, arguments)], input=stdin, capture_output=True, timeout=SECONDS_MAX, check=False, **options)
     return Ended(ended.returncode, ended.stdout.decode(), ended.stderr.decode())
+
+
+def shown_on_a_terminal(*arguments: object, columns: int, program: Iterable[str] = PROGRAM) -> str:
+    """Run the command line to its end with a terminal so wide, and return what that was sent."""
+    ours, theirs = pty.openpty()
+    try:
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"} | {"TERM": "xterm"}
+        with subprocess.Popen([*program, *map(str, arguments)], stdin=theirs, stdout=theirs, stderr=theirs, env=environment) as process:
+            os.close(theirs)
+            sent = b""
+            with suppress(OSError):  # EIO: the last process that had the terminal has ended
+                while piece := os.read(ours, 65536):
+                    sent += piece
+        assert process.returncode == 0, sent
+    finally:
+        os.close(ours)
+    return sent.decode().replace("\r\n", "\n")
 
 
 def patched(patch: str) -> list[str]:

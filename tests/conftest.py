@@ -1,4 +1,4 @@
-"""The long forms of the tests.
+"""The long forms of the tests, and those that need more of the system than Python and a C compiler (:mod:`system_needs`).
 
 ``pytest --long`` runs a test's long form where it has one: such a test takes the fixture :func:`long_form`. The marker ``faults``
 is set on every test that takes it, on every test below ``tests/crash``, and on those elsewhere that prove a part of the fault
@@ -8,18 +8,30 @@ model (:mod:`ledger`). ``make test-faults`` runs ``pytest --long -m faults`` and
 
 from __future__ import annotations
 
+import gc
+import os
+import signal
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
 
 import ledger
+import system_needs
 
 CRASH = Path(__file__).parent / "crash"
 LONG_TIMEOUT_S = 7200
 LONGEST = ("tests/crash/test_strace.py", "tests/crash/test_disk.py", "tests/crash/test_crash_images.py", "tests/crash/test_damage.py")
 """Long forms that take minutes each, in the order in which they are begun."""
+
+# Where users have groups of their own the mask is 002, and directories that tests make would be open to the group.
+os.umask(0o022)
+
+# What a shell starts in the background ignores SIGINT, and so would the programs that tests interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("actionqueue", deadline=None)  # no test judges how long anything takes: machines differ, and are shared
 settings.load_profile("actionqueue")
@@ -27,6 +39,7 @@ settings.load_profile("actionqueue")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="run the long forms of the tests that have one")
+    parser.addoption("--system", action="store_true", help="run the tests that are marked as the system's, and no others")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -38,6 +51,31 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 item.add_marker(pytest.mark.timeout(LONG_TIMEOUT_S))
     if is_long:
         items.sort(key=lambda item: place_of(item.nodeid))
+    system_needs.choose(config, items)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    system_needs.check(item)
+    # Hypothesis leaves a function for the collector to call, by which it judges deadlines. What a signal's handler raises while that runs
+    # reaches no test.
+    gc.callbacks[:] = [callback for callback in gc.callbacks if not getattr(callback, "__module__", "").startswith("hypothesis.")]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    # The workers of a run in parallel choose; the process that prints asks one of them.
+    for line in system_needs.summary() or getattr(config, "system_summary", []):
+        terminalreporter.write_line(line)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """Keep what a worker left out: all leave out the same."""
+    node.config.system_summary = getattr(node, "workeroutput", {}).get("system_summary", [])
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["system_summary"] = system_needs.summary()
 
 
 def place_of(test: str) -> int:

@@ -12,6 +12,7 @@ from actionqueue import events as e
 from actionqueue.budget import BudgetDimension
 from actionqueue.errors import RefusedEventError
 from actionqueue.ids import AttemptId, RunId, SubscriptionId, TaskId
+from actionqueue.run_policy import Cron
 from actionqueue.states import RunState
 
 # Every state, and the states that a run may go to from there.
@@ -56,6 +57,8 @@ class Model:
         self.roles: dict[Any, dict[str, Any]] = {}  # by (actor id, tenant id)
         self.capabilities: dict[Any, dict[str, Any]] = {}  # by (actor id, tenant id, capability)
         self.ledger: list[list[Any]] = []
+        self.tombstones: dict[Any, int] = {}
+        """Until when each identifier is kept."""
 
     def copy(self) -> Model:
         """Return a model that changes on its own from here on."""
@@ -78,6 +81,9 @@ class Model:
 
     def is_task_canceled(self, task_id: TaskId) -> bool:
         return task_id in self.tasks and self.tasks[task_id]["canceled_at"] is not None
+
+    def forgotten_until(self, task_id: TaskId) -> int | None:
+        return self.tombstones.get(task_id)
 
     def is_engine_paused(self) -> bool:
         return bool(self.engine["paused"])
@@ -125,7 +131,14 @@ class Model:
 
     def _task_created(self, event: e.TaskCreated, refuse_if: Any) -> None:
         refuse_if(event.task_spec.id in self.tasks, "task_exists")
-        self.tasks[event.task_spec.id] = {"spec": event.task_spec, "created_at": event.timestamp, "canceled_at": None}
+        refuse_if(event.task_spec.id in self.tombstones, "task_forgotten")
+        self.tasks[event.task_spec.id] = {
+            "spec": event.task_spec,
+            "created_at": event.timestamp,
+            "canceled_at": None,
+            "runs_created": 0,
+            "last_run_at": None,
+        }
 
     def _task_canceled(self, event: e.TaskCanceled, refuse_if: Any) -> None:
         refuse_if(event.task_id not in self.tasks, "unknown_task")
@@ -163,6 +176,8 @@ class Model:
             "attempts": [],
             "lease": None,
         }
+        self.tasks[run.task_id]["runs_created"] += 1
+        self.tasks[run.task_id]["last_run_at"] = max(run.scheduled_at, self.tasks[run.task_id]["last_run_at"] or 0)
 
     def _change_state(self, run: dict[str, Any], new: str, timestamp: int) -> None:
         run["history"].append([run["state"], new, timestamp])
@@ -371,23 +386,56 @@ class Model:
     def _ledger_entry_appended(self, event: e.LedgerEntryAppended, _refuse_if: Any) -> None:
         self.ledger.append([event.entry_id, event.tenant_id, event.ledger_key, event.actor_id, event.payload, event.timestamp])
 
+    def _is_waiting(self, task_id: TaskId) -> bool:
+        """Whether the task has a run that has not ended, or is to get its first one."""
+        if any(run["task_id"] == task_id and TRANSITIONS[run["state"]] != [] for run in self.runs.values()):
+            return True
+        task = self.tasks[task_id]
+        if task["canceled_at"] is not None or task["runs_created"] > 0:
+            return False
+        return not isinstance(task["spec"].run_policy, Cron)
+
     def _runs_purged(self, event: e.RunsPurged, refuse_if: Any) -> None:
+        over = ((self.subscriptions, event.subscription_ids, "canceled_at"), (self.actors, event.actor_ids, "deregistered_at"))
         for run_id in event.run_ids:
             refuse_if(run_id not in self.runs, "unknown_run")
             refuse_if(TRANSITIONS[self.runs[run_id]["state"]] != [], "not_finished")
         for task_id in event.task_ids:
             refuse_if(task_id not in self.tasks, "unknown_task")
-        refuse_if(len(set(event.run_ids)) != len(event.run_ids), "unknown_run")
-        refuse_if(len(set(event.task_ids)) != len(event.task_ids), "unknown_task")
+        for rows, names, end in over:
+            for name in names:
+                refuse_if(name not in rows, "unknown_subscription" if rows is self.subscriptions else "unknown_actor")
+                refuse_if(rows[name][end] is None, "not_finished")
+        refuse_if(event.ledger_entries > len(self.ledger), "unknown_ledger_entry")
+        refuse_if(event.tombstones > len(self.tombstones), "unknown_tombstone")
+        lists = {"run": event.run_ids, "task": event.task_ids, "subscription": event.subscription_ids, "actor": event.actor_ids}
+        for kind, named in lists.items():
+            refuse_if(len(set(named)) != len(named), f"unknown_{kind}")
         tasks_with_runs = [run["task_id"] for run_id, run in self.runs.items() if run_id not in event.run_ids]
-        needed = [task_id for dependent, ids in self.dependencies.items() if dependent not in event.task_ids for task_id in ids]
+        waiting = [task_id for task_id in self.dependencies if task_id not in event.task_ids and self._is_waiting(task_id)]
+        needed = [task_id for dependent in waiting for task_id in self.dependencies[dependent]]
         for task_id in event.task_ids:
             refuse_if(task_id in tasks_with_runs or task_id in needed, "not_finished")
+        for rows, names, _end in over:
+            for name in names:
+                del rows[name]
+        del self.ledger[: event.ledger_entries]
+        for task_id in list(self.tombstones)[: event.tombstones]:
+            del self.tombstones[task_id]
+        if event.kept_until is not None:
+            self.tombstones.update(dict.fromkeys(event.task_ids, event.kept_until))
+        for given in (self.roles, self.capabilities):
+            for key in [key for key in given if key[0] in event.actor_ids]:
+                del given[key]
         for run_id in event.run_ids:
             del self.runs[run_id]
         for task_id in event.task_ids:
             del self.tasks[task_id]
             self.dependencies.pop(task_id, None)
+            for dependent, ids in list(self.dependencies.items()):
+                self.dependencies[dependent] = [known for known in ids if known != task_id]
+                if not self.dependencies[dependent]:
+                    del self.dependencies[dependent]
         for rows in (self.budgets, self.subscriptions):
             for key, row in list(rows.items()):
                 task_id = row["task_id"] if rows is self.subscriptions else key[0]

@@ -67,7 +67,16 @@ LAYOUTS: dict[str, dict[str, str]] = {
         "ledger_key": "text",
         "payload": "bytes",
     },
-    "runs_purged": {"timestamp": "varint", "run_ids": "ids", "task_ids": "ids"},
+    "runs_purged": {
+        "timestamp": "varint",
+        "run_ids": "ids",
+        "task_ids": "ids",
+        "subscription_ids": "ids",
+        "actor_ids": "ids",
+        "ledger_count": "varint32",
+        "tombstone_count": "varint32",
+        "kept_until": "optional_offset timestamp",
+    },
 }
 """Each kind's fields and their forms, in the order of the bytes. The kinds are in the order of their codes, from 1."""
 
@@ -165,6 +174,7 @@ FORMS: dict[str, Callable[[Any], bytes]] = {
     "optional_id": lambda value: b"\0" if value is None else b"\1" + bytes.fromhex(value),
     "ids": lambda values: varint(len(values)) + bytes.fromhex("".join(values)),
     "varint": varint,
+    "varint32": varint,
     "zigzag": zigzag,
     "text": text,
     "optional_text": lambda value: b"\0" if value is None else b"\1" + text(value),
@@ -193,4 +203,6 @@ def field(event: dict[str, Any], name: str, form: str) -> bytes:
     """Return a field's bytes; an offset is from the field that its form names."""
     if form.startswith("offset "):
         return offset(event[name], event[form.removeprefix("offset ")])
+    if form.startswith("optional_offset "):
+        return b"\0" if event[name] is None else b"\1" + offset(event[name], event[form.removeprefix("optional_offset ")])
     return FORMS[form](event[name])

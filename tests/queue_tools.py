@@ -10,6 +10,7 @@ import shutil
 import signal
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -136,6 +137,17 @@ def limit(which: int, value: int) -> Iterator[None]:
         resource.setrlimit(which, before)
 
 
+@contextmanager
+def dropping(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Expect that the queue at this path is dropped open in this block."""
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        yield
+    texts = [str(warning.message) for warning in seen if warning.category is ResourceWarning]
+    assert len(texts) == 1, texts
+    assert f"unclosed queue {os.fspath(path)!r}" in texts[0]
+
+
 def wait_until(is_so: Callable[[], bool]) -> None:
     """Wait for what no event tells of."""
     deadline = time.monotonic() + PATIENCE_S
@@ -150,3 +162,10 @@ def file_size_limit(size: int) -> Iterator[None]:
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     with limit(resource.RLIMIT_FSIZE, size):
         yield
+
+
+def knows_mount_of(directory: Path) -> bool:
+    """Whether the system tells which mount the directory lies on: in a change root it does not."""
+    number = directory.stat().st_dev
+    mounts = Path("/proc/self/mountinfo").read_text("utf-8").splitlines()
+    return f"{os.major(number)}:{os.minor(number)}" in [line.split()[2] for line in mounts]

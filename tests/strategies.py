@@ -258,7 +258,18 @@ EVENTS: dict[type[e.Event], st.SearchStrategy[Any]] = {
     e.RoleAssigned: _event(e.RoleAssigned, actor_ids, roles, tenant_ids),
     e.CapabilityGranted: _event(e.CapabilityGranted, actor_ids, capabilities, tenant_ids),
     e.CapabilityRevoked: _event(e.CapabilityRevoked, actor_ids, capabilities, tenant_ids),
-    e.RunsPurged: _event(e.RunsPurged, tuples_of(run_ids, min_size=1), tuples_of(task_ids)),
+    e.RunsPurged: st.builds(
+        e.RunsPurged,
+        sequences,
+        tuples_of(run_ids),
+        tuples_of(task_ids, min_size=1),
+        timestamps,
+        tuples_of(subscription_ids),
+        tuples_of(actor_ids),
+        st.integers(0, 2**32 - 1),
+        st.integers(0, 2**32 - 1),
+        optional(u64s),
+    ),
     e.LedgerEntryAppended: _event(e.LedgerEntryAppended, ledger_entry_ids, tenant_ids, non_empty_texts, optional(actor_ids), blobs),
 }
 events: st.SearchStrategy[e.Event] = st.one_of(list(EVENTS.values()))

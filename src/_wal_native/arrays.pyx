@@ -95,18 +95,26 @@ cdef bytes room_for(uint32_t count, size_t size):
     return PyBytes_FromStringAndSize(NULL, <Py_ssize_t>(count * size))
 
 
+cdef bint may_enter_lane(StateTable table) noexcept:
+    return table.lane is not None and not table.is_held_here()
+
+
 def read_records(StateTable table not None, /):
     """(latest sequence, tasks, runs, attempts): all of the table at one moment, as the bytes of records.
 
-    Of a table that belongs to a queue they are copied without the GIL, while nobody submits; of another one with it.
+    Of a table that belongs to a queue they are copied without the GIL, in the lane, where no thread submits meanwhile. With the GIL they are
+    copied of any other table, and where a finalizer asks in the middle of a query: the thread in the lane may be waiting for its end.
     """
-    if table.lane is None:
-        return copy_records(table)
-    with table.lane:
-        return copy_records(table)
+    if not may_enter_lane(table):
+        return copy_records(table, False)
+    cdef object lock = table.lane.enter()
+    try:
+        return copy_records(table, True)
+    finally:
+        lock.release()
 
 
-cdef tuple copy_records(StateTable table):
+cdef tuple copy_records(StateTable table, bint is_in_lane):
     cdef aqw_table_counts counts
     cdef const aqw_table *settled
     cdef bytes tasks, runs, attempts
@@ -114,22 +122,26 @@ cdef tuple copy_records(StateTable table):
     cdef aqw_run_record *to_runs
     cdef aqw_attempt_record *to_attempts
     with cython.critical_section(table):
-        settled = table.settled()
-        aqw_table_counts_get(settled, &counts)
-        tasks = room_for(counts.tasks, sizeof(task))
-        runs = room_for(counts.runs, sizeof(run))
-        attempts = room_for(counts.attempts, sizeof(attempt))
-        to_tasks = <aqw_task_record *>PyBytes_AS_STRING(tasks)
-        to_runs = <aqw_run_record *>PyBytes_AS_STRING(runs)
-        to_attempts = <aqw_attempt_record *>PyBytes_AS_STRING(attempts)
-        if table.lane is None:
-            fill_records(settled, &counts, to_tasks, to_runs, to_attempts)
-        else:
-            table.is_copied = True
-            with nogil:
+        table.hold()
+        try:
+            settled = table.settled()
+            aqw_table_counts_get(settled, &counts)
+            tasks = room_for(counts.tasks, sizeof(task))
+            runs = room_for(counts.runs, sizeof(run))
+            attempts = room_for(counts.attempts, sizeof(attempt))
+            to_tasks = <aqw_task_record *>PyBytes_AS_STRING(tasks)
+            to_runs = <aqw_run_record *>PyBytes_AS_STRING(runs)
+            to_attempts = <aqw_attempt_record *>PyBytes_AS_STRING(attempts)
+            if not is_in_lane:
                 fill_records(settled, &counts, to_tasks, to_runs, to_attempts)
-            table.is_copied = False
-        return aqw_table_latest_sequence(settled), tasks, runs, attempts
+            else:
+                table.is_copied = True
+                with nogil:
+                    fill_records(settled, &counts, to_tasks, to_runs, to_attempts)
+                table.is_copied = False
+            return aqw_table_latest_sequence(settled), tasks, runs, attempts
+        finally:
+            table.let_go()
 
 
 cdef void fill_records(const aqw_table *table, const aqw_table_counts *counts, aqw_task_record *tasks, aqw_run_record *runs,
@@ -142,29 +154,36 @@ cdef void fill_records(const aqw_table *table, const aqw_table_counts *counts, a
 def read_run_ids(StateTable table not None, state, /):
     """The bytes of the identifiers of the runs in a state, None for all, in the order in which they were created. Copied as above."""
     cdef uint8_t code = AQW_STATE_NONE if state is None else <uint8_t>state_code(state)
-    if table.lane is None:
-        return copy_run_ids(table, code)
-    with table.lane:
-        return copy_run_ids(table, code)
+    if not may_enter_lane(table):
+        return copy_run_ids(table, code, False)
+    cdef object lock = table.lane.enter()
+    try:
+        return copy_run_ids(table, code, True)
+    finally:
+        lock.release()
 
 
-cdef bytes copy_run_ids(StateTable table, uint8_t code):
+cdef bytes copy_run_ids(StateTable table, uint8_t code, bint is_in_lane):
     cdef aqw_table_counts counts
     cdef const aqw_table *settled
     cdef uint32_t count
     cdef bytes ids
     cdef uint8_t *to
     with cython.critical_section(table):
-        settled = table.settled()
-        aqw_table_counts_get(settled, &counts)
-        count = counts.runs if code == AQW_STATE_NONE else counts.runs_by_state[code]
-        ids = room_for(count, 16)
-        to = <uint8_t *>PyBytes_AS_STRING(ids)
-        if table.lane is None:
-            aqw_table_copy_run_ids(settled, code, to, count)
-        else:
-            table.is_copied = True
-            with nogil:
+        table.hold()
+        try:
+            settled = table.settled()
+            aqw_table_counts_get(settled, &counts)
+            count = counts.runs if code == AQW_STATE_NONE else counts.runs_by_state[code]
+            ids = room_for(count, 16)
+            to = <uint8_t *>PyBytes_AS_STRING(ids)
+            if not is_in_lane:
                 aqw_table_copy_run_ids(settled, code, to, count)
-            table.is_copied = False
+            else:
+                table.is_copied = True
+                with nogil:
+                    aqw_table_copy_run_ids(settled, code, to, count)
+                table.is_copied = False
+        finally:
+            table.let_go()
     return ids

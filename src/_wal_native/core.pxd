@@ -34,6 +34,7 @@ cdef extern from "core/status.h" nogil:
         AQW_NOT_A_QUEUE
         AQW_COMPACTED
         AQW_DISPLACED
+        AQW_HISTORY_CHANGED
         AQW_REFUSED_SEQUENCE
         AQW_REFUSED_UNKNOWN_TASK
         AQW_REFUSED_TASK_EXISTS
@@ -65,6 +66,10 @@ cdef extern from "core/status.h" nogil:
         AQW_REFUSED_SUBSCRIPTION_CANCELED
         AQW_REFUSED_RUN_NOT_FRESH
         AQW_REFUSED_NOT_FINISHED
+        AQW_REFUSED_UNKNOWN_ACTOR
+        AQW_REFUSED_UNKNOWN_LEDGER_ENTRY
+        AQW_REFUSED_UNKNOWN_TOMBSTONE
+        AQW_REFUSED_TASK_FORGOTTEN
         AQW_REFUSED_LAST
 
     const char *aqw_status_name(int status)
@@ -221,8 +226,16 @@ cdef extern from "core/event.h" nogil:
     ctypedef struct aqw_runs_purged_fields:
         const uint8_t *run_ids
         const uint8_t *task_ids
+        const uint8_t *subscription_ids
+        const uint8_t *actor_ids
         uint32_t run_count
         uint32_t task_count
+        uint32_t subscription_count
+        uint32_t actor_count
+        uint32_t ledger_count
+        uint32_t tombstone_count
+        uint8_t keeps_ids
+        uint64_t kept_until
 
     ctypedef union aqw_event_fields:
         aqw_task_created_fields task_created
@@ -348,6 +361,9 @@ cdef extern from "core/table.h" nogil:
         uint64_t canceled_at
         uint8_t is_canceled
         aqw_bytes spec
+        uint64_t runs_created
+        uint8_t has_last_run
+        uint64_t last_run_at
         uint32_t run_count
         uint32_t first_run
         uint32_t first_dependency
@@ -482,15 +498,38 @@ cdef extern from "core/table.h" nogil:
         uint32_t roles
         uint32_t capabilities
         uint32_t ledger
+        uint32_t tombstones
         uint64_t memory_bytes
 
+    ctypedef struct aqw_tombstone_view:
+        uint8_t task_id[16]
+        uint64_t until
+
+    ctypedef int (*aqw_schedule_ended)(void *context, aqw_bytes expression, uint64_t time) noexcept
+
+    ctypedef struct aqw_retention:
+        uint8_t has_cutoff
+        uint64_t cutoff
+        uint8_t has_ledger_cutoff
+        uint64_t ledger_cutoff
+        uint64_t today
+        aqw_schedule_ended schedule_ended
+        void *context
+
     ctypedef struct aqw_finished:
-        uint32_t next_task
+        uint32_t next_part
+        uint32_t next_row
         uint32_t next_run
         uint32_t run_count
         uint32_t task_count
+        uint32_t subscription_count
+        uint32_t actor_count
+        uint32_t ledger_count
+        uint32_t tombstone_count
         uint8_t run_ids[AQW_PURGE_COUNT_MAX][16]
         uint8_t task_ids[AQW_PURGE_COUNT_MAX][16]
+        uint8_t subscription_ids[AQW_PURGE_COUNT_MAX][16]
+        uint8_t actor_ids[AQW_PURGE_COUNT_MAX][16]
 
     aqw_table *aqw_table_new(const aqw_memory *memory, const uint8_t *seed)
     void aqw_table_free(aqw_table *table)
@@ -499,6 +538,7 @@ cdef extern from "core/table.h" nogil:
     void aqw_table_commit(aqw_table *table)
     void aqw_table_rollback(aqw_table *table)
     uint64_t aqw_table_latest_sequence(const aqw_table *table)
+    uint64_t aqw_table_newest_change(const aqw_table *table)
     void aqw_table_engine(const aqw_table *table, aqw_engine_view *view)
     void aqw_table_counts_get(const aqw_table *table, aqw_table_counts *counts)
     uint32_t aqw_table_find_task(const aqw_table *table, const uint8_t *task_id)
@@ -517,6 +557,13 @@ cdef extern from "core/table.h" nogil:
     uint32_t aqw_table_next_parent(const aqw_table *table, uint32_t row)
     uint32_t aqw_table_next_budget(const aqw_table *table, uint32_t row)
     uint32_t aqw_table_next_subscription(const aqw_table *table, uint32_t row)
+    uint32_t aqw_table_next_actor(const aqw_table *table, uint32_t row)
+    uint32_t aqw_table_next_role(const aqw_table *table, uint32_t row)
+    uint32_t aqw_table_next_capability(const aqw_table *table, uint32_t row)
+    uint32_t aqw_table_next_ledger(const aqw_table *table, uint32_t row)
+    uint32_t aqw_table_next_tombstone(const aqw_table *table, uint32_t row)
+    uint32_t aqw_table_find_tombstone(const aqw_table *table, const uint8_t *task_id)
+    void aqw_table_tombstone(const aqw_table *table, uint32_t row, aqw_tombstone_view *view)
     void aqw_table_task(const aqw_table *table, uint32_t row, aqw_task_view *view)
     void aqw_table_run(const aqw_table *table, uint32_t row, aqw_run_view *view)
     void aqw_table_history(const aqw_table *table, uint32_t row, aqw_history_view *view)
@@ -538,7 +585,7 @@ cdef extern from "core/table.h" nogil:
     int aqw_table_run_had_attempt(const aqw_table *table, uint32_t row, const uint8_t *attempt_id)
     int aqw_table_task_is_canceled(const aqw_table *table, uint32_t row)
     int aqw_table_subscription_is_canceled(const aqw_table *table, uint32_t row)
-    void aqw_table_find_finished(const aqw_table *table, uint64_t cutoff, uint32_t rows_max, aqw_finished *finished)
+    void aqw_table_find_finished(const aqw_table *table, const aqw_retention *what, uint32_t rows_max, aqw_finished *finished)
 
 
 cdef extern from "core/table_image.h" nogil:
@@ -560,6 +607,7 @@ cdef extern from "core/limits.h" nogil:
         AQW_SEGMENT_SIZE_DEFAULT
         AQW_RING_SIZE_DEFAULT
         AQW_SNAPSHOT_COUNT_MAX
+        AQW_QUARANTINE_COPIES_MAX
 
 
 cdef extern from "core/crc32c.h" nogil:
@@ -601,9 +649,12 @@ cdef extern from "core/fault.h" nogil:
 
 
 cdef extern from "core/io.h" nogil:
+    ctypedef void (*aqw_list_visit)(void *to, const char *name) noexcept nogil
+
     ctypedef struct aqw_io:
         void *context
-        int (*probe_lock)(void *context, const char *path)
+        int (*list)(void *context, const char *path, aqw_list_visit visit, void *to) noexcept nogil
+        int (*probe_lock)(void *context, const char *path) noexcept nogil
 
     const aqw_io *aqw_io_system()
 
@@ -695,6 +746,7 @@ cdef extern from "core/log.h" nogil:
         uint64_t ring_used_max
         uint64_t appended_records
         uint64_t appended_bytes
+        uint64_t taken_bytes
         uint64_t syncs
         uint64_t sync_ns_total
         uint64_t sync_ns_max
@@ -719,6 +771,7 @@ cdef extern from "core/log.h" nogil:
     aqw_status aqw_log_sync(aqw_log *log, uint64_t sequence, aqw_fault *fault)
     uint64_t aqw_log_last_sequence(aqw_log *log)
     uint64_t aqw_log_durable_sequence(const aqw_log *log)
+    void aqw_log_set_frugal(aqw_log *log, int is_frugal)
     aqw_status aqw_log_write_out(aqw_log *log, uint64_t *sequence, aqw_fault *fault)
     void aqw_log_stats_get(aqw_log *log, aqw_log_stats *stats)
     aqw_status aqw_log_state(aqw_log *log, aqw_fault *fault)
@@ -785,6 +838,8 @@ cdef extern from "core/follow.h" nogil:
     uint64_t aqw_follower_sequence(const aqw_follower *follower)
     void aqw_follower_trust(aqw_follower *follower, uint64_t sequence)
     uint64_t aqw_follower_durable_sequence(const aqw_follower *follower)
+    int aqw_follower_checksum(const aqw_follower *follower, uint32_t *checksum)
+    const uint8_t *aqw_follower_history(const aqw_follower *follower)
 
 
 cdef extern from "core/snapshot.h" nogil:
@@ -805,6 +860,8 @@ cdef extern from "core/snapshot.h" nogil:
                                  aqw_fault *fault)
     aqw_status aqw_snapshot_read(const aqw_io *io, const char *directory, uint64_t sequence, aqw_table *table,
                                  aqw_progress *progress, aqw_snapshot_info *info, aqw_fault *fault)
+    aqw_status aqw_snapshot_read_counts(const aqw_io *io, const char *directory, uint64_t sequence, aqw_table_counts *counts,
+                                        aqw_snapshot_info *info, aqw_fault *fault)
     aqw_status aqw_snapshot_load_newest(const aqw_io *io, const char *directory, aqw_table *table, aqw_progress *progress,
                                         aqw_snapshot_choice *choice, aqw_fault *fault)
 
@@ -877,10 +934,12 @@ cdef extern from "core/recovery.h" nogil:
     ctypedef struct aqw_recovery_report:
         int is_created
         int is_clean
+        uint8_t history[16]
         uint64_t segments
         uint64_t records
         uint64_t events
         uint64_t bytes
+        uint64_t replayed_bytes
         uint64_t last_sequence
         uint64_t durable_sequence
         uint64_t ring_events

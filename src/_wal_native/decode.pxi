@@ -79,7 +79,12 @@ cdef object build_event(const aqw_event *event):
         return cls(event.sequence,
                    ids_of(RunId, event.fields.runs_purged.run_ids, event.fields.runs_purged.run_count),
                    ids_of(TaskId, event.fields.runs_purged.task_ids, event.fields.runs_purged.task_count),
-                   event.timestamp)
+                   event.timestamp,
+                   ids_of(SubscriptionId, event.fields.runs_purged.subscription_ids, event.fields.runs_purged.subscription_count),
+                   ids_of(ActorId, event.fields.runs_purged.actor_ids, event.fields.runs_purged.actor_count),
+                   event.fields.runs_purged.ledger_count,
+                   event.fields.runs_purged.tombstone_count,
+                   event.fields.runs_purged.kept_until if event.fields.runs_purged.keeps_ids else None)
     return build_platform_event(event, cls)
 
 

@@ -22,6 +22,13 @@ cdef inline object slot(object owner, Py_ssize_t offset):
     return <object>value
 
 
+cdef inline object integer(object value):
+    """The same number. Anything else would be asked for one, which runs code that may use this encoder meanwhile."""
+    if not isinstance(value, int):
+        raise TypeError(f"expected int, got {type(value).__name__}")
+    return value
+
+
 cdef inline int check_type(object value, object cls) except -1:
     if not PyObject_TypeCheck(value, <PyTypeObject *>cls):
         raise TypeError(f"expected {cls.__name__}, got {type(value).__name__}")
@@ -248,10 +255,14 @@ cdef class EventEncoder:
         cdef aqw_event *to = &self.event
         cdef int kind = kind_of(event)
         self.trim()
+        while self.source is not None:  # its end may run a finalizer, which may come here itself: nothing is under way yet
+            previous = self.source
+            self.source = None
+            previous = None
         self.source = event
         to.kind = <uint8_t>kind
         to.spec_is_valid = 0
-        to.sequence = slot(event, EVENT_SEQUENCE)
+        to.sequence = integer(slot(event, EVENT_SEQUENCE))
         if kind == AQW_RUN_STATE_CHANGED:
             fill_run_state_changed(to, event, &EVENT_STATE_CHANGE)
         elif (kind == AQW_LEASE_ACQUIRED or kind == AQW_LEASE_HEARTBEAT or kind == AQW_LEASE_EXPIRED
@@ -260,17 +271,17 @@ cdef class EventEncoder:
         elif kind == AQW_ATTEMPT_STARTED:
             fill_attempt_started(to, event, &EVENT_START)
         elif kind == AQW_ATTEMPT_FINISHED:
-            to.timestamp = slot(event, FINISHED_TIMESTAMP)
+            to.timestamp = integer(slot(event, FINISHED_TIMESTAMP))
             set_id(to.fields.attempt_finished.run_id, slot(event, FINISHED_RUN_ID), RunId)
             set_id(to.fields.attempt_finished.attempt_id, slot(event, FINISHED_ATTEMPT_ID), AttemptId)
             fill_outcome(to, slot(event, FINISHED_RESULT), slot(event, FINISHED_ERROR), slot(event, FINISHED_OUTPUT))
         elif kind == AQW_RUN_CREATED:
             fill_run_created(to, slot(event, RUN_CREATED_INSTANCE))
         elif kind == AQW_TASK_CREATED:
-            to.timestamp = slot(event, TASK_CREATED_TIMESTAMP)
+            to.timestamp = integer(slot(event, TASK_CREATED_TIMESTAMP))
             fill_task_created(self, slot(event, TASK_CREATED_SPEC))
         else:
-            to.timestamp = event.timestamp
+            to.timestamp = integer(event.timestamp)
             fill_rare_kind(self, event)
         return to
 
@@ -299,27 +310,29 @@ cdef int fill_run_state_changed(aqw_event *to, object source, const StateChangeS
     set_id(to.fields.run_state_changed.run_id, slot(source, slots.run_id), RunId)
     to.fields.run_state_changed.previous_state = <uint8_t>state_code(slot(source, slots.previous_state))
     to.fields.run_state_changed.new_state = <uint8_t>state_code(slot(source, slots.new_state))
-    to.timestamp = slot(source, slots.timestamp)
+    to.timestamp = integer(slot(source, slots.timestamp))
     return 0
 
 
 cdef int fill_lease(aqw_event *to, object source, const LeaseSlots *slots) except -1:
     set_id(to.fields.lease.run_id, slot(source, slots.run_id), RunId)
     set_text(&to.fields.lease.owner, slot(source, slots.owner))
-    to.fields.lease.expiry = slot(source, slots.expiry)
-    to.timestamp = slot(source, slots.timestamp)
+    to.fields.lease.expiry = integer(slot(source, slots.expiry))
+    to.timestamp = integer(slot(source, slots.timestamp))
     return 0
 
 
 cdef int fill_attempt_started(aqw_event *to, object source, const StartSlots *slots) except -1:
     set_id(to.fields.attempt_started.run_id, slot(source, slots.run_id), RunId)
     set_id(to.fields.attempt_started.attempt_id, slot(source, slots.attempt_id), AttemptId)
-    to.timestamp = slot(source, slots.timestamp)
+    to.timestamp = integer(slot(source, slots.timestamp))
     return 0
 
 
 cdef int fill_outcome(aqw_event *to, object result, object error, object output) except -1:
     """How the attempt finished; the event's other fields are already there."""
+    if output is not None and type(output) is not bytes:
+        raise TypeError(f"expected bytes, got {type(output).__name__}")
     to.fields.attempt_finished.result = <uint8_t>code_of(result, RESULTS)
     if to.fields.attempt_finished.result == AQW_FAILURE or to.fields.attempt_finished.result == AQW_TIMEOUT:
         if output:
@@ -341,12 +354,12 @@ cdef int fill_run_created(aqw_event *to, object run) except -1:
     to.timestamp = 0
     set_id(to.fields.run_created.run_id, slot(run, RUN_ID), RunId)
     set_id(to.fields.run_created.task_id, slot(run, RUN_TASK_ID), TaskId)
-    to.fields.run_created.created_at = slot(run, RUN_CREATED_AT)
-    to.fields.run_created.scheduled_at = slot(run, RUN_SCHEDULED_AT)
-    to.fields.run_created.effective_priority = slot(run, RUN_EFFECTIVE_PRIORITY)
+    to.fields.run_created.created_at = integer(slot(run, RUN_CREATED_AT))
+    to.fields.run_created.scheduled_at = integer(slot(run, RUN_SCHEDULED_AT))
+    to.fields.run_created.effective_priority = integer(slot(run, RUN_EFFECTIVE_PRIORITY))
     if not aqw_rule_run_is_fresh(<uint8_t>state_code(slot(run, RUN_STATE)),
-                                 slot(run, RUN_CURRENT_ATTEMPT_ID) is not None, slot(run, RUN_ATTEMPT_COUNT),
-                                 to.fields.run_created.created_at, slot(run, RUN_LAST_STATE_CHANGE_AT)):
+                                 slot(run, RUN_CURRENT_ATTEMPT_ID) is not None, integer(slot(run, RUN_ATTEMPT_COUNT)),
+                                 to.fields.run_created.created_at, integer(slot(run, RUN_LAST_STATE_CHANGE_AT))):
         raise MalformedEventError("a run is created scheduled and fresh", to.kind, to.sequence)
     return 0
 
@@ -389,12 +402,12 @@ cdef int set_run_policy(aqw_task_spec *to, object policy) except -1:
         to.policy = AQW_POLICY_ONCE
     elif type(policy) is Repeat:
         to.policy = AQW_POLICY_REPEAT
-        to.repeat_count = policy.count
-        to.repeat_interval_secs = policy.interval_secs
+        to.repeat_count = integer(policy.count)
+        to.repeat_interval_secs = integer(policy.interval_secs)
     elif type(policy) is Cron:
         to.policy = AQW_POLICY_CRON
         set_text(&to.cron_expression, policy.expression)
-        to.max_occurrences = 0 if policy.max_occurrences is None else policy.max_occurrences
+        to.max_occurrences = 0 if policy.max_occurrences is None else integer(policy.max_occurrences)
     else:
         raise TypeError(f"expected a run policy, got {type(policy).__name__}")
     return 0
@@ -404,10 +417,10 @@ cdef int set_constraints(EventEncoder encoder, aqw_task_spec *to, object constra
     check_type(constraints, TaskConstraints)
     cdef object timeout_secs = slot(constraints, CONSTRAINTS_TIMEOUT_SECS)
     cdef object required = slot(constraints, CONSTRAINTS_REQUIRED_CAPABILITIES)
-    to.max_attempts = slot(constraints, CONSTRAINTS_MAX_ATTEMPTS)
+    to.max_attempts = integer(slot(constraints, CONSTRAINTS_MAX_ATTEMPTS))
     if timeout_secs is not None:
         to.has_timeout = 1
-        to.timeout_secs = timeout_secs
+        to.timeout_secs = integer(timeout_secs)
     set_optional_text(&to.concurrency_key, slot(constraints, CONSTRAINTS_CONCURRENCY_KEY))
     to.hold_policy = <uint8_t>code_of(slot(constraints, CONSTRAINTS_HOLD_POLICY), HOLD_POLICIES)
     to.safety_level = <uint8_t>code_of(slot(constraints, CONSTRAINTS_SAFETY_LEVEL), SAFETY_LEVELS)
@@ -421,7 +434,7 @@ cdef int set_metadata(EventEncoder encoder, aqw_task_spec *to, object metadata) 
     cdef tuple tags = slot(metadata, METADATA_TAGS)
     if tags:
         set_list(&to.tags, encoder.tags, tags)
-    to.priority = slot(metadata, METADATA_PRIORITY)
+    to.priority = integer(slot(metadata, METADATA_PRIORITY))
     return set_optional_text(&to.description, slot(metadata, METADATA_DESCRIPTION))
 
 
@@ -491,7 +504,7 @@ cdef int fill_dependency_declared(EventEncoder encoder, object event) except -1:
 cdef int set_budget(aqw_event *to, object event, object value) except -1:
     set_id(to.fields.budget.task_id, event.task_id, TaskId)
     to.fields.budget.dimension = <uint8_t>code_of(event.dimension, DIMENSIONS)
-    to.fields.budget.value = value
+    to.fields.budget.value = integer(value)
     return 0
 
 
@@ -523,7 +536,7 @@ cdef int set_filter(aqw_filter *to, object source) except -1:
     elif type(source) is BudgetThresholdFilter:
         to.kind = AQW_FILTER_BUDGET_THRESHOLD
         to.dimension = <uint8_t>code_of(source.dimension, DIMENSIONS)
-        to.threshold_pct = source.threshold_pct
+        to.threshold_pct = integer(source.threshold_pct)
     else:
         raise TypeError(f"expected a filter, got {type(source).__name__}")
     return set_id(to.task_id, source.task_id, TaskId)
@@ -538,7 +551,7 @@ cdef int fill_actor_registered(EventEncoder encoder, object event) except -1:
     set_text(&part.identity, event.identity)
     set_list(&part.capabilities, encoder.capabilities, event.capabilities)
     set_optional_text(&part.department, event.department)
-    part.heartbeat_interval_secs = event.heartbeat_interval_secs
+    part.heartbeat_interval_secs = integer(event.heartbeat_interval_secs)
     part.has_tenant = set_optional_id(part.tenant_id, event.tenant_id, TenantId)
     check_encoded(aqw_registration_encode(&part, NULL, 0, &size), &size)
     encoder.part.reserve(size)
@@ -554,6 +567,8 @@ cdef int encode_named(Scratch scratch, aqw_bytes *to, object value, object cls, 
     cdef uint8_t custom_code = <uint8_t>(len(names) - 1)
     cdef size_t size
     check_type(value, cls)
+    if type(value.name) is not str:
+        raise TypeError(f"expected str, got {type(value.name).__name__}")
     part.code = <uint8_t>names.index(value.name)
     set_optional_text(&part.custom, value.text)
     check_encoded(aqw_named_encode(&part, custom_code, NULL, 0, &size), &size)
@@ -574,19 +589,38 @@ cdef int fill_ledger_entry_appended(aqw_event *to, object event) except -1:
     return check_payload_size(to, to.fields.ledger_entry_appended.payload.size)
 
 
+cdef uint8_t *put_ids(uint8_t *to, tuple ids, type cls) except NULL:
+    cdef object one
+    for one in ids:
+        set_id(to, one, cls)
+        to += 16
+    return to
+
+
 cdef int fill_runs_purged(EventEncoder encoder, object event) except -1:
     cdef aqw_event *to = &encoder.event
     cdef tuple run_ids = event.run_ids, task_ids = event.task_ids
-    cdef size_t runs = <size_t>len(run_ids), tasks = <size_t>len(task_ids), i
-    if runs + tasks > AQW_PURGE_COUNT_MAX:
-        raise RecordTooLarge(16 * (runs + tasks), 16 * AQW_PURGE_COUNT_MAX)
-    encoder.part.reserve(16 * (runs + tasks) + 1)
-    for i in range(runs):
-        set_id(encoder.part.data + 16 * i, run_ids[i], RunId)
-    for i in range(tasks):
-        set_id(encoder.part.data + 16 * (runs + i), task_ids[i], TaskId)
-    to.fields.runs_purged.run_ids = encoder.part.data
-    to.fields.runs_purged.task_ids = encoder.part.data + 16 * runs
-    to.fields.runs_purged.run_count = <uint32_t>runs
-    to.fields.runs_purged.task_count = <uint32_t>tasks
+    cdef tuple subscription_ids = event.subscription_ids, actor_ids = event.actor_ids
+    cdef size_t count = <size_t>(len(run_ids) + len(task_ids) + len(subscription_ids) + len(actor_ids))
+    cdef uint8_t *data
+    if count > AQW_PURGE_COUNT_MAX:
+        raise RecordTooLarge(16 * count, 16 * AQW_PURGE_COUNT_MAX)
+    encoder.part.reserve(16 * count + 1)
+    data = encoder.part.data
+    to.fields.runs_purged.run_ids = data
+    data = put_ids(data, run_ids, RunId)
+    to.fields.runs_purged.task_ids = data
+    data = put_ids(data, task_ids, TaskId)
+    to.fields.runs_purged.subscription_ids = data
+    data = put_ids(data, subscription_ids, SubscriptionId)
+    to.fields.runs_purged.actor_ids = data
+    put_ids(data, actor_ids, ActorId)
+    to.fields.runs_purged.run_count = <uint32_t>len(run_ids)
+    to.fields.runs_purged.task_count = <uint32_t>len(task_ids)
+    to.fields.runs_purged.subscription_count = <uint32_t>len(subscription_ids)
+    to.fields.runs_purged.actor_count = <uint32_t>len(actor_ids)
+    to.fields.runs_purged.ledger_count = integer(event.ledger_entries)
+    to.fields.runs_purged.tombstone_count = integer(event.tombstones)
+    to.fields.runs_purged.keeps_ids = event.kept_until is not None
+    to.fields.runs_purged.kept_until = 0 if event.kept_until is None else integer(event.kept_until)
     return 0

@@ -64,7 +64,7 @@ cdef bint fill_from_command(EventEncoder encoder, object command, uint64_t seque
     else:
         return False
     provided = slot(command, COMMAND_SEQUENCES[to.kind])
-    if provided is not None and <uint64_t>provided != sequence:
+    if provided is not None and <uint64_t>integer(provided) != sequence:
         return False
     to.sequence = sequence
     to.spec_is_valid = 0
@@ -81,7 +81,7 @@ cdef int fill_command_fields(EventEncoder encoder, object command) except -1:
     elif kind == AQW_ATTEMPT_STARTED:
         fill_attempt_started(to, command, &COMMAND_START)
     elif kind == AQW_ATTEMPT_FINISHED:
-        to.timestamp = slot(command, FINISH_TIMESTAMP)
+        to.timestamp = integer(slot(command, FINISH_TIMESTAMP))
         set_id(to.fields.attempt_finished.run_id, slot(command, FINISH_RUN_ID), RunId)
         set_id(to.fields.attempt_finished.attempt_id, slot(command, FINISH_ATTEMPT_ID), AttemptId)
         outcome = slot(command, FINISH_OUTCOME)
@@ -90,15 +90,15 @@ cdef int fill_command_fields(EventEncoder encoder, object command) except -1:
     elif kind == AQW_RUN_CREATED:
         fill_run_created(to, slot(command, CREATE_RUN_INSTANCE))
     elif kind == AQW_TASK_CREATED:
-        to.timestamp = slot(command, CREATE_TASK_TIMESTAMP)
+        to.timestamp = integer(slot(command, CREATE_TASK_TIMESTAMP))
         fill_task_created(encoder, slot(command, CREATE_TASK_SPEC))
     elif kind == AQW_RUN_SUSPENDED:
         set_id(to.fields.run_suspended.run_id, slot(command, SUSPEND_RUN_ID), RunId)
         set_optional_text(&to.fields.run_suspended.reason, slot(command, SUSPEND_REASON))
-        to.timestamp = slot(command, SUSPEND_TIMESTAMP)
+        to.timestamp = integer(slot(command, SUSPEND_TIMESTAMP))
     elif kind == AQW_RUN_RESUMED:
         set_id(to.fields.run.run_id, slot(command, RESUME_RUN_ID), RunId)
-        to.timestamp = slot(command, RESUME_TIMESTAMP)
+        to.timestamp = integer(slot(command, RESUME_TIMESTAMP))
     else:
         fill_lease(to, command, &COMMAND_LEASE)
     return 0

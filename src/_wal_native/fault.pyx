@@ -12,7 +12,6 @@ from _wal_native.status cimport raise_status, raise_status_with
 
 import errno
 import os
-import socket
 from os import fsdecode
 
 from actionqueue.errors import (
@@ -26,6 +25,7 @@ from actionqueue.errors import (
     PoisonedError,
     SnapshotError,
 )
+from actionqueue.texts import host_name
 
 
 cdef int HOLDER_SIZE_MAX = 1024
@@ -76,7 +76,7 @@ cdef str holder_text(str path):
 
 cdef bint may_live(object pid, object host):
     """Whether a process may exist. Of those on other hosts nothing is known."""
-    if os.name != "posix" or host != socket.gethostname():
+    if os.name != "posix" or host != host_name():
         return True
     try:
         os.kill(pid, 0)
@@ -146,6 +146,8 @@ cdef int raise_open_fault(const aqw_fault *fault) except -1:
     cdef int status = fault.status
     if status == AQW_IO_ERROR or status == AQW_NO_SPACE:
         raise OpenIOError(**system_call(fault))
+    if status == AQW_TOO_LARGE:     # of what is in the log nothing is too large to be opened: a writer with other limits wrote it
+        raise OpenIOError("recover", path_of(fault), errno.EFBIG)
     if status == AQW_DISPLACED:     # while it was being opened
         raise OpenIOError("check", path_of(fault), errno.ESTALE)
     if status == AQW_CORRUPT:
@@ -156,12 +158,14 @@ cdef int raise_open_fault(const aqw_fault *fault) except -1:
         return raise_status_with(status, {"path": path_of(fault), "version": fault.format_version})
     if status == AQW_NOT_A_QUEUE:
         return raise_status_with(status, {"path": path_of(fault), "quarantine": quarantine_of(path_of(fault))})
+    if status == AQW_HISTORY_CHANGED:
+        return raise_status_with(status, {"path": path_of(fault), "sequence": fault.last_sequence})
     if status == AQW_COMPACTED:
         return raise_status_with(status, {"path": path_of(fault), "first_sequence": fault.first_sequence})
     if status == AQW_INVALID_ARGUMENT:
         option = path_of(fault) if fault.operation == NULL else (<bytes>fault.operation).decode("ascii")
         raise ValueError(f"{option} is out of range")
-    return raise_status_with(status, {})
+    return raise_status_with(status, system_call(fault))
 
 
 cdef int raise_snapshot_fault(const aqw_fault *fault) except -1:
@@ -189,7 +193,29 @@ cdef int raise_log_fault(int status, const aqw_fault *fault, uint64_t sequence=0
         # The call that met the failure tells it; later ones tell that there was one.
         cause = first_failure(fault)
         raise PoisonedError(cause) if fault.status == AQW_POISONED else cause
-    return raise_status(status, sequence)
+    if status == AQW_CORRUPT:
+        return raise_status_with(status, damage(fault))
+    if AQW_REFUSED_SEQUENCE <= status <= AQW_REFUSED_LAST:
+        return raise_status(status, sequence)
+    return raise_status_with(status, system_call(fault))
+
+
+def raise_through(str door, int status, int fault_status=0, int poison=0, /):
+    """Raise what a door of the core makes of a status, with a fault of which nothing else is known. For tests that try them all."""
+    cdef aqw_fault fault
+    aqw_fault_set(&fault, <aqw_status>(fault_status or status), b"/queue")
+    fault.poison = poison
+    if door == "status":
+        return raise_status(status, 1)
+    if door == "open":
+        return raise_open_fault(&fault)
+    if door == "snapshot":
+        return raise_snapshot_fault(&fault)
+    if door == "log":
+        return raise_log_fault(status, &fault, 1)
+    if door == "close":
+        return raise_close_fault(status, &fault)
+    raise ValueError(f"there is no door {door!r}")
 
 
 cdef int raise_close_fault(int status, const aqw_fault *fault) except -1:

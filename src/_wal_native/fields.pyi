@@ -11,12 +11,17 @@ SEGMENT_SIZE_MIN: int
 SEGMENT_SIZE_FIRST: int
 SEGMENT_SIZE_DEFAULT: int
 SEGMENT_SIZE_MAX: int
+SEGMENT_FILE_SIZE_MAX: int
+SEGMENT_RESERVE_MAX: int
+MAPPING_COUNT_MAX: int
 SEGMENT_COUNT_MAX: int
 RING_SIZE_MIN: int
 RING_SIZE_DEFAULT: int
 RING_SIZE_MAX: int
 SNAPSHOT_COUNT_MAX: int
+QUARANTINE_COPIES_MAX: int
 PURGE_COUNT_MAX: int
+TOMBSTONE_COUNT_MAX: int
 IMAGE_ITEM_SIZE_MAX: int
 ROW_COUNT_MAX: int
 SEQUENCE_MAX: int
@@ -60,5 +65,6 @@ class PresenceRule:
 def field_checker(cls: type) -> Callable[[Any], None]:
     """Return the ``__post_init__`` of a struct class: it checks, and where it is allowed converts, every field."""
 
+def complete_class(cls: type[object], /) -> None: ...
 def has_constructor(cls: type) -> bool:
     """Whether instances of the class are built here. They are from the second one on, but on free-threaded builds."""

@@ -40,9 +40,9 @@ cdef extern from "core/limits.h":
         AQW_PAYLOAD_SIZE_MAX, AQW_TEXT_SIZE_MAX, AQW_LIST_COUNT_MAX, AQW_DEPARTMENT_SIZE_MAX
         AQW_BATCH_COUNT_MAX, AQW_BATCH_SIZE_MAX
         AQW_SEGMENT_SIZE_MIN, AQW_SEGMENT_SIZE_FIRST, AQW_SEGMENT_SIZE_DEFAULT, AQW_SEGMENT_SIZE_MAX
-        AQW_SEGMENT_COUNT_MAX
+        AQW_SEGMENT_FILE_SIZE_MAX, AQW_SEGMENT_RESERVE_MAX, AQW_SEGMENT_COUNT_MAX, AQW_MAPPING_COUNT_MAX
         AQW_RING_SIZE_MIN, AQW_RING_SIZE_DEFAULT, AQW_RING_SIZE_MAX
-        AQW_SNAPSHOT_COUNT_MAX, AQW_PURGE_COUNT_MAX, AQW_IMAGE_ITEM_SIZE_MAX
+        AQW_SNAPSHOT_COUNT_MAX, AQW_QUARANTINE_COPIES_MAX, AQW_PURGE_COUNT_MAX, AQW_TOMBSTONE_COUNT_MAX, AQW_IMAGE_ITEM_SIZE_MAX
         AQW_PATH_SIZE_MAX, AQW_NAME_SIZE_MAX
     const unsigned long long AQW_ROW_COUNT_MAX, AQW_SEQUENCE_MAX
 
@@ -86,24 +86,9 @@ cdef extern from *:
         for (PyObject **slot = (PyObject **)(made + 1); (char *)slot < (char *)made + ((PyTypeObject *)cls)->tp_basicsize; slot++) *slot = NULL;
         return PyObject_Init(made, (PyTypeObject *)cls);
     }
-    /* msgspec's for such classes asks each of them and its bases where the slots are. */
-    static destructor aqw_fields_msgspec_dealloc = NULL;
-    static void aqw_fields_dealloc(PyObject *instance) {
-        PyTypeObject *cls = Py_TYPE(instance);
-        if (cls->tp_finalize != NULL) {
-            aqw_fields_msgspec_dealloc(instance);
-            return;
-        }
-        for (PyObject **slot = (PyObject **)(instance + 1); (char *)slot < (char *)instance + cls->tp_basicsize; slot++) Py_XDECREF(*slot);
-        PyObject_Free(instance);
-        Py_DECREF(cls);
-    }
-    static void aqw_fields_take_over(PyObject *cls, vectorcallfunc construct) {
-        PyTypeObject *type = (PyTypeObject *)cls;
-        if (aqw_fields_msgspec_dealloc == NULL) aqw_fields_msgspec_dealloc = type->tp_dealloc;
-        if (type->tp_dealloc == aqw_fields_msgspec_dealloc) type->tp_dealloc = aqw_fields_dealloc;
-        type->tp_vectorcall = construct;
-    }
+    /* Only calls are taken over. How instances end stays msgspec's: it calls the functions of base classes for those of subclasses, which
+     * may be tracked by the collector, have weak references or a dictionary, and so another allocator. */
+    static void aqw_fields_take_over(PyObject *cls, vectorcallfunc construct) { ((PyTypeObject *)cls)->tp_vectorcall = construct; }
     /* The value of an int from 0 to 2**60 - 1, for less than a call. */
     static inline int aqw_fields_number(PyObject *number, uint64_t *value) {
     #if PY_VERSION_HEX < 0x030C0000
@@ -150,12 +135,17 @@ SEGMENT_SIZE_MIN = AQW_SEGMENT_SIZE_MIN
 SEGMENT_SIZE_FIRST = AQW_SEGMENT_SIZE_FIRST
 SEGMENT_SIZE_DEFAULT = AQW_SEGMENT_SIZE_DEFAULT
 SEGMENT_SIZE_MAX = AQW_SEGMENT_SIZE_MAX
+SEGMENT_FILE_SIZE_MAX = AQW_SEGMENT_FILE_SIZE_MAX
+SEGMENT_RESERVE_MAX = AQW_SEGMENT_RESERVE_MAX
+MAPPING_COUNT_MAX = AQW_MAPPING_COUNT_MAX
 SEGMENT_COUNT_MAX = AQW_SEGMENT_COUNT_MAX
 RING_SIZE_MIN = AQW_RING_SIZE_MIN
 RING_SIZE_DEFAULT = AQW_RING_SIZE_DEFAULT
 RING_SIZE_MAX = AQW_RING_SIZE_MAX
 SNAPSHOT_COUNT_MAX = AQW_SNAPSHOT_COUNT_MAX
+QUARANTINE_COPIES_MAX = AQW_QUARANTINE_COPIES_MAX
 PURGE_COUNT_MAX = AQW_PURGE_COUNT_MAX
+TOMBSTONE_COUNT_MAX = AQW_TOMBSTONE_COUNT_MAX
 IMAGE_ITEM_SIZE_MAX = AQW_IMAGE_ITEM_SIZE_MAX
 ROW_COUNT_MAX = AQW_ROW_COUNT_MAX
 PATH_SIZE_MAX = AQW_PATH_SIZE_MAX
@@ -548,6 +538,11 @@ cdef object refuse(str type_name, Field field, object value, bint type_fits):
 
 
 cdef str reason_for(Field field, object value, bint type_fits):
+    """What the field takes, None included."""
+    return what_fits(field, value, type_fits) + (", or None" if field.optional and not type_fits else "")
+
+
+cdef str what_fits(Field field, object value, bint type_fits):
     if field.kind == SIGNED:
         return f"must be an int from {field.signed_minimum} to {field.signed_maximum}"
     if field.kind == UNSIGNED:
@@ -677,6 +672,8 @@ cdef int add_constructor(FieldTable table, object cls) except -1:
     """Have calls of the class come to ``construct``, if its fields are those of the table."""
     global constructor_count
     cdef int place
+    if constructors[place_of(<PyObject *>cls)].cls != NULL:
+        return 0
     if not aqw_fields_takes_constructor(cls, len(table.fields)) or constructor_count >= CONSTRUCTORS_MAX:
         return 0
     fields = struct_fields(cls)
@@ -719,7 +716,20 @@ cdef object construct(PyObject *cls, PyObject *const *arguments, size_t count_an
 
 cdef inline object msgspec_constructs(FieldTable table, PyObject *cls, PyObject *const *arguments, size_t count_and_flag, PyObject *names):
     """What cannot be placed at once: names that are not interned, and mistakes, which msgspec tells of."""
-    return table.build(cls, arguments, count_and_flag, names)
+    try:
+        return table.build(cls, arguments, count_and_flag, names)
+    except TypeError as error:
+        if type(error) is not TypeError:
+            raise
+        raise TypeError(call_text(table, str(error), PyVectorcall_NARGS(count_and_flag))) from None
+
+
+cdef str call_text(FieldTable table, str mistake, Py_ssize_t given):
+    """What msgspec says of a call, with the class, what it takes, and what is mostly wrong with the call of a command."""
+    cdef str text = f"{table.type_name}({', '.join(table.names)}): {mistake[:1].lower()}{mistake[1:]}"
+    if table.names[:1] == ("sequence",) and table.type_name.endswith("Command") and 0 < given < len(table.names):
+        text += f"; is the leading None forgotten? The first value is the sequence, None takes the next one: {table.type_name}(None, ...)"
+    return text
 
 
 cdef inline Py_ssize_t offset_of(FieldTable table, Py_ssize_t index) noexcept:
@@ -757,6 +767,11 @@ cdef bint set_defaults(FieldTable table, object instance, Py_ssize_t first) exce
     return True
 
 
+def complete_class(cls not None):
+    """Have calls of a complete class come here from the first one on, so that also the first mistake is told with the class's name."""
+    add_constructor(FieldTable(cls), cls)
+
+
 def has_constructor(cls not None):
-    """Whether instances of the class are built here. They are from the second one on, but on free-threaded builds."""
+    """Whether instances of the class are built here. They are from the second one on at the latest, but on free-threaded builds."""
     return constructors[place_of(<PyObject *>cls)].cls != NULL

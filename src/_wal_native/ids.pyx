@@ -29,10 +29,9 @@ cdef extern from *:
 
 cdef extern from *:
     ctypedef object (*vectorcallfunc)(PyObject *, PyObject *const *, size_t, PyObject *)
-    ctypedef object (*newfunc)(PyObject *, PyObject *, PyObject *)
     ctypedef struct ClassWithCalls "PyTypeObject":
         vectorcallfunc tp_vectorcall
-        newfunc tp_new
+        object (*tp_new)(ClassWithCalls *, PyObject *, PyObject *)
     Py_ssize_t PyVectorcall_NARGS(size_t count) noexcept
     object PyType_GenericAlloc(type cls, Py_ssize_t item_count)
     const char *PyUnicode_AsUTF8AndSize(object text, Py_ssize_t *size) except NULL
@@ -331,7 +330,7 @@ cdef object call(PyObject *cls, PyObject *const *arguments, size_t count_and_fla
     values = tuple([<object>arguments[index] for index in range(given)])
     if names != NULL:
         named = {name: <object>arguments[given + index] for index, name in enumerate(<tuple>names)}
-    return (<ClassWithCalls *>cls).tp_new(cls, <PyObject *>values, NULL if named is None else <PyObject *>named)
+    return (<ClassWithCalls *>cls).tp_new(<ClassWithCalls *>cls, <PyObject *>values, NULL if named is None else <PyObject *>named)
 
 
 for cls in (TaskId, RunId, AttemptId, ActorId, TenantId, LedgerEntryId, SubscriptionId):

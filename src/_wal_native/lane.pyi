@@ -4,10 +4,12 @@ from actionqueue.states import DurabilityPolicy
 
 from .log import Log
 from .outcome import MutationOutcome
+from .turn import Turn
 
 class Lane:
     _log: Log
     _durability: DurabilityPolicy
     _unusable: ActionQueueError | None
-    _in_lane: bool
+    @property
+    def _lane(self) -> Turn: ...
     def submit(self, command: MutationCommand, durability: DurabilityPolicy | str | None = None) -> MutationOutcome: ...

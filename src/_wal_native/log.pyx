@@ -16,6 +16,7 @@ from _wal_native.outcome cimport outcome_of
 from _wal_native.progress cimport Progress
 from _wal_native.status cimport raise_status
 from _wal_native.table cimport StateTable
+from _wal_native.turn cimport Turn
 
 import os
 import threading
@@ -94,9 +95,13 @@ cdef class Log:
             raise self.too_large(encoded)
         return raise_status(status, encoded.sequence)
 
-    def own_table(self, lane not None):
-        """Make the table this log's alone: only the log changes it, and queries wait on the lane's lock while a batch is applied."""
+    def own_table(self, Turn lane not None):
+        """Make the table this log's alone: only the log changes it, and queries wait for the lane's turn while a batch is applied."""
         self.table.lane = lane
+
+    def ensure_not_in_query(self):
+        """Raise ReentrantCallError where a query of this thread is under way: a change that it asks for now would wait for itself."""
+        self.table.ensure_not_in_query()
 
     # --- One event ---------------------------------------------------------------------------------------------------
 
@@ -128,6 +133,16 @@ cdef class Log:
         self.append_and_apply(&self.encoder.event)
         aqw_batch_reset(&self.batch)    # at once, for an unusually large one gives its memory back
 
+    def submit_frugally(self, event):
+        """The same for an event that makes room: where the disk is full it takes a smaller segment than others may have."""
+        self.check()
+        aqw_log_set_frugal(self.log, 1)
+        try:
+            self.submit(event)
+        finally:
+            if self.generation == aqw_fork_generation():
+                aqw_log_set_frugal(self.log, 0)
+
     cdef int append_and_apply(self, const aqw_event *event) except -1:
         cdef aqw_fault fault
         cdef aqw_status status
@@ -137,6 +152,7 @@ cdef class Log:
         lane.table = self.table.table
         lane.event = event
         while True:
+            self.table.wait_for_queries()
             with cython.critical_section(self.table):
                 status = aqw_log_try_append(self.log, &self.batch, apply_before_append, &lane, &fault)
             if status == AQW_OK:
@@ -158,9 +174,13 @@ cdef class Log:
         cdef aqw_status status
         cdef Lane lane
         cdef uint64_t sequence = aqw_table_latest_sequence(self.table.table) + 1
-        if self.generation != aqw_fork_generation() or self.batch_is_open or not self.stage_command(command, sequence):
+        if (self.generation != aqw_fork_generation() or self.batch_is_open or self.table.holders > 0 or
+                not self.stage_command(command, sequence)):
             return 0
         if aqw_log_is_direct(self.log, self.batch.size):
+            aqw_batch_reset(&self.batch)
+            return 0
+        if self.table.holders > 0:      # a query began while the command was being encoded
             aqw_batch_reset(&self.batch)
             return 0
         lane.table = self.table.table
@@ -169,12 +189,12 @@ cdef class Log:
         aqw_batch_reset(&self.batch)
         return sequence if status == AQW_OK else 0
 
-    cdef bint stage_command(self, object command, uint64_t sequence) noexcept:
+    cdef bint stage_command(self, object command, uint64_t sequence) except -1:
         """Encode a command's event behind those of the batch, if that can be done without a Python event."""
         try:
             if not self.encoder.fill_command(command, sequence):
                 return False
-        except Exception:   # the lane meets it again, in its turn among the checks
+        except Exception:   # the lane meets it again, in its turn among the checks; what a signal's handler raised goes on
             return False
         return aqw_batch_add(&self.batch, &self.encoder.event) == AQW_OK
 
@@ -209,6 +229,7 @@ cdef class Log:
 
     def batch_add(self, event):
         """Apply an event and stage it for the append. After an exception the batch must be rolled back."""
+        self.check()        # a signal's handler may have forked between two of them: the child's batch was undone
         self.stage(event)
         self.table.apply(&self.encoder.event)
 
@@ -221,6 +242,7 @@ cdef class Log:
         cdef uint64_t sequence
         cdef size_t size
         while index < len(commands):
+            self.check()
             command = commands[index]
             size = self.batch.size
             with cython.critical_section(self.table):
@@ -279,8 +301,11 @@ cdef class Log:
     @property
     def last_sequence(self):
         """Sequence of the last appended event, 0 where there is none."""
+        cdef uint64_t sequence
         self.check()
-        return aqw_log_last_sequence(self.log)
+        with nogil:     # likewise
+            sequence = aqw_log_last_sequence(self.log)
+        return sequence
 
     @property
     def durable_sequence(self):
@@ -300,7 +325,8 @@ cdef class Log:
         """Counters and positions as a dict; sizes in bytes, times in nanoseconds."""
         cdef aqw_log_stats stats
         self.check()
-        aqw_log_stats_get(self.log, &stats)
+        with nogil:     # the append lock may be held over I/O
+            aqw_log_stats_get(self.log, &stats)
         fields = dict(stats)
         fields["is_ring_mapped"] = bool(stats.is_ring_mapped)
         fields["sync_ns_histogram"] = tuple(stats.sync_ns_histogram)
@@ -328,19 +354,22 @@ cdef class Log:
             aqw_log_abandon(self.log)
             self.batch_is_open = False
             self.table.rollback()
-            # The lane may be held by a thread that is not here.
-            self.table.lane = threading.RLock()
+            if self.table.lane is not None:
+                self.table.lane.renew()
             self.table.is_copied = False
+            self.table.holders = 0      # of threads that are not here
 
 
 cdef dict report_fields(const aqw_recovery_report *report):
     return {
         "is_created": bool(report.is_created),
         "is_clean": bool(report.is_clean),
+        "history": (<bytes>report.history[:16]).hex(),
         "segments": report.segments,
         "records": report.records,
         "events": report.events,
         "bytes": report.bytes,
+        "replayed_bytes": report.replayed_bytes,
         "last_sequence": report.last_sequence,
         "durable_sequence": report.durable_sequence,
         "ring_events": report.ring_events,

@@ -3,8 +3,11 @@
 cimport cython
 from libc.stdint cimport uint64_t
 
+from actionqueue.errors import InvalidFieldTypeError
 
-cdef object applied_of = None       # actionqueue.mapping.applied_of, which needs this module first
+
+cdef object applied_of = None       # actionqueue.mapping.applied_of; it and the next need this module first
+cdef object APPLIED = None          # actionqueue.outcomes.AppliedMutation
 
 
 cdef object describe(object command):
@@ -16,6 +19,17 @@ cdef object describe(object command):
     return applied_of(command)
 
 
+cdef int check_applied(object applied) except -1:
+    """Outcomes are not the collector's, so nothing may be put into them that could hold one: a long chain of them would end the process."""
+    global APPLIED
+    if APPLIED is None:
+        from actionqueue.outcomes import AppliedMutation
+        APPLIED = AppliedMutation
+    if not isinstance(applied, APPLIED):
+        raise InvalidFieldTypeError("MutationOutcome", "applied", applied, "must be what a command changes, an Applied… object")
+    return 0
+
+
 @cython.final
 @cython.no_gc
 @cython.freelist(256)
@@ -25,6 +39,7 @@ cdef class MutationOutcome:
     __match_args__ = ("sequence", "applied")
 
     def __init__(self, uint64_t sequence, applied):
+        check_applied(applied)
         self.number = sequence
         self.change = applied
         self.command = None

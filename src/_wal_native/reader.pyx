@@ -58,7 +58,8 @@ cdef class LogReader:
             raise_open_fault(&fault)
 
     def __dealloc__(self):
-        aqw_stream_free(self.stream)
+        with nogil:
+            aqw_stream_free(self.stream)
 
     cdef int begin(self) except -1:
         if self.is_busy:
@@ -104,12 +105,14 @@ cdef class LogReader:
         self.begin()
         with nogil:
             status = aqw_stream_next(self.stream, &record, &fault)
-        self.is_busy = False
-        if status == AQW_END:
-            raise StopIteration
-        if status != AQW_OK:
-            raise_open_fault(&fault)
-        return fields_of(&record)
+        try:    # busy up to the end: the record lies in the stream's memory, which the next look at it uses again
+            if status == AQW_END:
+                raise StopIteration
+            if status != AQW_OK:
+                raise_open_fault(&fault)
+            return fields_of(&record)
+        finally:
+            self.is_busy = False
 
     def replay(self, StateTable table not None, Progress progress=None):
         """Apply every event from here to the end to the table, but for those it has already. Returns how many records, events and bytes that were."""
@@ -188,7 +191,8 @@ cdef class LogFollower:
 
     def __dealloc__(self):
         if self.generation == aqw_fork_generation():
-            aqw_follower_free(self.follower)
+            with nogil:
+                aqw_follower_free(self.follower)
 
     cdef int begin(self) except -1:
         if self.generation != aqw_fork_generation():
@@ -208,6 +212,18 @@ cdef class LogFollower:
         """Events up to here were durable when that was last looked at."""
         return aqw_follower_durable_sequence(self.follower)
 
+    @property
+    def history(self):
+        """Which history is followed, as 32 hexadecimal digits; None while that is not known."""
+        cdef const uint8_t *history = aqw_follower_history(self.follower)
+        return None if history == NULL else (<bytes>history[:16]).hex()
+
+    @property
+    def checksum(self):
+        """The checksum of the last event's record that was returned; None before the first."""
+        cdef uint32_t checksum = 0
+        return checksum if aqw_follower_checksum(self.follower, &checksum) else None
+
     def trust(self, uint64_t sequence, /):
         """From now on take events up to this one too, durable or not: for the queue that has written them out itself."""
         self.begin()
@@ -222,18 +238,20 @@ cdef class LogFollower:
         self.begin()
         with nogil:
             status = aqw_follower_next(self.follower, &record, &fault)
-        self.is_busy = False
-        if status == AQW_END:
-            return None
-        if status != AQW_OK:
-            raise_open_fault(&fault)
-        return fields_of(&record)
+        try:    # busy up to the end: the record lies in the follower's memory, which the next look uses again
+            if status == AQW_END:
+                return None
+            if status != AQW_OK:
+                raise_open_fault(&fault)
+            return fields_of(&record)
+        finally:
+            self.is_busy = False
 
     def replay(self, StateTable table not None, *, bint is_private):
         """Apply the durable events from here on to the table; a batch as one. Returns how many.
 
-        A private table, which no other thread knows yet, is filled without the GIL, and to the end. For any other the GIL is held, and
-        the call may come back before the end, so that others get a turn: 0 says that nothing was left.
+        A private table, which no other thread knows yet, is filled to the end. For any other the call may come back before the end, so
+        that the queries that wait for it get a turn: 0 says that nothing was left.
         """
         cdef uint64_t count = 0
         cdef aqw_fault fault
@@ -243,7 +261,14 @@ cdef class LogFollower:
             with nogil:
                 status = apply_events(self.follower, table.table, <uint64_t>-1, &count, &fault)
         else:
-            status = apply_events(self.follower, table.table, SHARED_EVENTS, &count, &fault)
+            try:
+                table.begin_alone()
+            except BaseException:
+                self.is_busy = False
+                raise
+            with nogil:
+                status = apply_events(self.follower, table.table, SHARED_EVENTS, &count, &fault)
+            table.end_alone()
         self.is_busy = False
         if status != AQW_OK and status != AQW_END:
             raise_open_fault(&fault)
@@ -314,9 +339,30 @@ def salvage(str directory not None, str moved, object visit not None):
 def lock_is_held(str path not None, /):
     """Whether a writer holds the lock file at this path. A missing file is held by nobody."""
     cdef bytes encoded = os.fsencode(path)
-    cdef int error = aqw_io_system().probe_lock(NULL, encoded)
+    cdef const char *c_path = encoded
+    cdef int error
+    with nogil:
+        error = aqw_io_system().probe_lock(NULL, c_path)
     if error == 0 or error == ENOENT:
         return False
     if error == EAGAIN:         # EWOULDBLOCK, which every system spells the same
         return True
     raise OpenIOError("lock", path, error)
+
+
+cdef void visit_name(void *to, const char *name) noexcept nogil:
+    with gil:
+        try:
+            (<list>to).append(<bytes>name)      # no Python code, in which a signal's handler could raise: that would be lost here
+        except MemoryError:     # no name more; what is told from names is no promise
+            pass
+
+
+def names_in(str path):
+    """The names in a directory; none where it can't be read. A child that is forked meanwhile keeps no descriptor of it."""
+    cdef bytes encoded = os.fsencode(path)
+    cdef const char *c_path = encoded
+    cdef list names = []
+    with nogil:
+        aqw_io_system().list(NULL, c_path, visit_name, <void *>names)
+    return [os.fsdecode(name) for name in names]

@@ -124,8 +124,12 @@ def list_snapshots(str directory not None):
     cdef uint64_t sequences[AQW_SNAPSHOT_COUNT_MAX]
     cdef uint32_t count = 0
     cdef aqw_fault fault
+    cdef aqw_status status
     cdef bytes path = os.fsencode(directory)
-    if aqw_snapshot_list(aqw_io_system(), path, sequences, AQW_SNAPSHOT_COUNT_MAX, &count, &fault) != AQW_OK:
+    cdef const char *c_path = path
+    with nogil:
+        status = aqw_snapshot_list(aqw_io_system(), c_path, sequences, AQW_SNAPSHOT_COUNT_MAX, &count, &fault)
+    if status != AQW_OK:
         raise_open_fault(&fault)
     return [sequences[index] for index in range(count)]
 
@@ -153,6 +157,28 @@ def read_snapshot(str directory not None, uint64_t sequence, StateTable table=No
     if status != AQW_OK:
         raise_open_fault(&fault)
     return info_fields(&info)
+
+
+def snapshot_counts(str directory not None, uint64_t sequence):
+    """What a snapshot says of itself, for the price of its first block: a dict as read_snapshot's, and how many there are of each kind.
+
+    Raises CorruptLogError where the header or that block does not verify.
+    """
+    cdef aqw_table_counts counts
+    cdef aqw_snapshot_info info
+    cdef aqw_fault fault
+    cdef aqw_status status
+    cdef bytes path = os.fsencode(directory)
+    cdef const char *c_path = path
+    with nogil:
+        status = aqw_snapshot_read_counts(aqw_io_system(), c_path, sequence, &counts, &info, &fault)
+    if status != AQW_OK:
+        raise_open_fault(&fault)
+    fields = dict(counts)
+    fields["history"] += fields["runs"]     # a run's first entry is implied
+    for name in ("runs_by_state", "parents", "memory_bytes"):   # which only the whole says
+        del fields[name]
+    return info_fields(&info), fields
 
 
 def load_newest_snapshot(str directory not None, StateTable table not None, *, Progress progress=None):

@@ -15,6 +15,7 @@ from actionqueue.errors import (
     CorruptLogError,
     DisplacedError,
     ForkedError,
+    HistoryChangedError,
     LockedError,
     LogSpaceError,
     LogWriteError,
@@ -46,6 +47,7 @@ cdef dict exceptions = {
     AQW_NOT_A_QUEUE: NotAQueueError,
     AQW_COMPACTED: CompactedError,
     AQW_DISPLACED: DisplacedError,
+    AQW_HISTORY_CHANGED: HistoryChangedError,
 }
 cdef int refusal
 for refusal in range(AQW_REFUSED_SEQUENCE, AQW_REFUSED_LAST + 1):
@@ -72,13 +74,35 @@ cdef int raise_status(int status, uint64_t sequence=0) except -1:
     return raise_status_with(status, {})
 
 
+# What a field says where the caller does not know it: every status becomes its exception, whatever is known of it.
+cdef dict UNKNOWN_FIELDS = {
+    "path": "",
+    "operation": "",
+    "errno": 0,
+    "version": 0,
+    "first_sequence": 0,
+    "size": 0,
+    "limit": AQW_PAYLOAD_SIZE_MAX,
+    "reason": "unknown",
+}
+
+
 cdef int raise_status_with(int status, dict fields) except -1:
+    """Raise the status's exception. Of the fields those count that it has; those that it needs and are not given are unknown."""
     if is_success(status):
         return 0
     exception = exceptions.get(status)
     if exception is None:
         raise SystemError(f"the core returned {status} ({name_of(status)}), which is no status")
-    raise exception(**fields)
+    if exception is ValueError:
+        raise ValueError("an option or a size is out of range")
+    given = {}
+    for name in getattr(exception, "fields", ()):
+        if name in fields:
+            given[name] = fields[name]
+        elif not hasattr(exception, name):
+            given[name] = UNKNOWN_FIELDS.get(name)
+    raise exception(**given)
 
 
 def status_name(int status, /):

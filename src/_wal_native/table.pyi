@@ -8,14 +8,14 @@ from typing import TypeAlias
 
 from actionqueue.actor import ActorRegistration
 from actionqueue.budget import BudgetDimension
-from actionqueue.events import Event
+from actionqueue.events import Event, RunsPurged
 from actionqueue.ids import ActorId, AttemptId, LedgerEntryId, RunId, SubscriptionId, TaskId, TenantId
 from actionqueue.platform import Capability, Role
 from actionqueue.states import AttemptResultKind, RunState
 from actionqueue.subscription import EventFilter
 
 _Run: TypeAlias = tuple[RunId, TaskId, RunState, AttemptId | None, int, int, int, int, int]
-_Task: TypeAlias = tuple[TaskId, int, int | None, bytes]
+_Task: TypeAlias = tuple[TaskId, int, int | None, bytes, int, int | None]
 _Attempt: TypeAlias = tuple[AttemptId, int, int | None, AttemptResultKind | None, str | None, bytes | None]
 _Budget: TypeAlias = tuple[TaskId, BudgetDimension, int, int, int, bool]
 _Subscription: TypeAlias = tuple[SubscriptionId, TaskId, EventFilter, int, int | None, int | None]
@@ -29,6 +29,9 @@ class StateTable:
     """The projection of a log, in memory."""
 
     def __init__(self) -> None: ...
+    def newest_change(self) -> int: ...
+    def leave_to_reader(self) -> None: ...
+    def ensure_not_in_query(self) -> None: ...
     def take_over(self, other: StateTable) -> None: ...
     def apply_event(self, event: Event) -> None:
         """Apply one event wholly, or raise and change nothing.
@@ -53,6 +56,9 @@ class StateTable:
     def is_task_canceled(self, task_id: TaskId, /) -> bool:
         """Whether the task was canceled."""
 
+    def forgotten_until(self, task_id: TaskId, /) -> int | None:
+        """When the identifier of a forgotten task may be used again, at the earliest (Unix seconds); None where it may be used now."""
+
     def is_engine_paused(self) -> bool:
         """Whether the engine is paused."""
 
@@ -71,8 +77,8 @@ class StateTable:
     def attempt_was_used(self, run_id: RunId, attempt_id: AttemptId, /) -> bool:
         """Whether the run ever had this attempt."""
 
-    def budget_allocation_exists(self, task_id: TaskId, dimension: BudgetDimension, /) -> bool:
-        """Whether the task has a budget in this dimension."""
+    def budget_allocation_exists(self, task_id: TaskId, dimension: BudgetDimension | str, /) -> bool:
+        """Whether the task has a budget in this dimension: a member, or its name. Raises InvalidFieldError for anything else."""
 
     def subscription_exists(self, subscription_id: SubscriptionId, /) -> bool:
         """Whether the subscription was created."""
@@ -93,7 +99,7 @@ class StateTable:
     def read_dependency_pairs(self) -> list[tuple[TaskId, TaskId]]: ...
     def read_children(self, parent_task_id: TaskId, /) -> list[TaskId]: ...
     def read_parent_pairs(self) -> list[tuple[TaskId, TaskId]]: ...
-    def read_budget(self, task_id: TaskId, dimension: BudgetDimension, /) -> _Budget | None: ...
+    def read_budget(self, task_id: TaskId, dimension: BudgetDimension | str, /) -> _Budget | None: ...
     def read_budgets(self) -> list[_Budget]: ...
     def read_subscription(self, subscription_id: SubscriptionId, /) -> _Subscription | None: ...
     def read_subscriptions(self) -> list[_Subscription]: ...
@@ -106,14 +112,29 @@ class StateTable:
     def read_capability(self, actor_id: ActorId, tenant_id: TenantId, capability: Capability, /) -> _Capability | None: ...
     def read_capabilities(self) -> list[_Capability]: ...
     def read_ledger(self) -> list[_LedgerEntry]: ...
+    def read_tombstones(self) -> list[tuple[TaskId, int]]: ...
     def read_engine(self) -> tuple[bool, int | None, int | None]: ...
     def read_counts_by_state(self) -> dict[RunState, int]: ...
     def read_counts(self) -> dict[str, int]: ...
-    def find_finished(self, cutoff: int, rows_max: int, place: int = 0, /) -> tuple[list[RunId], list[TaskId], int]:
-        """What may be purged, among the next ``rows_max`` tasks and runs: (run_ids, task_ids, place).
+    def find_finished(
+        self,
+        cutoff: int | None,
+        rows_max: int,
+        place: tuple[int, int, int] = (0, 0, 0),
+        /,
+        *,
+        timestamp: int = 0,
+        ledger_cutoff: int | None = None,
+        today: int = 0,
+        kept_until: int | None = None,
+    ) -> tuple[RunsPurged | None, tuple[int, int, int]]:
+        """What may be purged, among about the next ``rows_max`` rows, as the event that purges it, or None; and the place.
 
-        Runs that ended, with their last change at or before the cutoff; and tasks that have no other run, that no other task
-        depends on, and that were canceled at or before the cutoff, or are neither canceled nor recurring and had a run.
-        A :class:`RunsPurged` of just these is accepted as long as no other event was applied. The place is where to go
-        on; 0 to begin with, and again after the last task.
+        That are runs that ended, with their last change at or before the cutoff; tasks that are over, that is have no other run, and
+        were canceled at or before the cutoff or will have no more runs by their policy; neither where a task that is not over
+        depends on them; subscriptions that were canceled, and actors that were deregistered, at or before the cutoff; what the ledger
+        begins with, as long as it was appended at or before its own cutoff. None finds nothing. And the oldest tombstones, as long as
+        they were to be kept until today or a time before. Tasks' identifiers become tombstones where ``kept_until`` says until when.
+
+        The event is accepted as long as no other was applied. The place is where to go on: zeros to begin with, and again at the end.
         """

@@ -4,6 +4,11 @@ Open a queue with :func:`open`, submit the commands of :mod:`actionqueue.command
 to. Every public name is importable from here.
 """
 
+import _actionqueue_start
+
+if _actionqueue_start.is_running_the_package():
+    _actionqueue_start.end_at_interrupts()
+
 # The errors come first: the native modules raise them, and import this package for that.
 from actionqueue import errors  # isort: skip
 

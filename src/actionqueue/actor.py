@@ -28,8 +28,9 @@ class ActorRegistration(Checked, frozen=True, gc=False):
     actor_id: ActorId
     identity: NonEmptyText
     capabilities: NonEmptyTexts
+    """What the scheduler is to compare with a task's required capabilities: docs/guide.md#what-the-queue-refuses-what-is-yours."""
     heartbeat_interval_secs: PositiveU64
-    """Seconds between the heartbeats that the actor promises, at least 1."""
+    """Seconds between the heartbeats that the actor promises, at least 1: docs/guide.md#what-the-queue-refuses-what-is-yours."""
     department: Annotated[DepartmentId, ConvertRule((str,), DepartmentId)] | None = None
     tenant_id: TenantId | None = None
 

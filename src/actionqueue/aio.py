@@ -40,14 +40,16 @@ from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any, NoReturn, Self, TypedDict, Unpack
 
+from _wal_native.reader import LogFollower
 from actionqueue import store
 from actionqueue.commands import MutationCommand
 from actionqueue.compaction import CompactionPolicy, CompactionReport, Progress, SnapshotReport
-from actionqueue.errors import OpenIOError
+from actionqueue.errors import ActionQueueError, OpenIOError
 from actionqueue.events import Event
 from actionqueue.outcomes import MutationOutcome
+from actionqueue.policy_fields import progress_or_none
 from actionqueue.projection import Projection
-from actionqueue.reading import POLL_SECONDS, follow
+from actionqueue.reading import POLL_SECONDS, Position, follower_at, next_event
 from actionqueue.recovery import RecoveryReport
 from actionqueue.states import DurabilityPolicy
 from actionqueue.store import ActionQueue, Batch
@@ -111,21 +113,27 @@ class Opening:
         return self._open_in_a_thread().__await__()
 
     async def _open_in_a_thread(self) -> AsyncQueue:
-        progress = self._options.get("progress") or Progress()
+        progress = progress_or_none("open", self._options.get("progress"))
+        if progress is None:
+            progress = Progress()
+        handover = Handover()
         try:
-            return await asyncio.to_thread(self._open, progress)
+            return await asyncio.to_thread(self._open, progress, handover)
         except asyncio.CancelledError:
             progress.cancel()
+            handover.give_up()
             raise
 
-    def _open(self, progress: Progress) -> AsyncQueue:
+    def _open(self, progress: Progress, handover: Handover) -> AsyncQueue:
         options: WriterOptions = {**self._options, "progress": progress}
         queue = store.open(self._path, **options)
         try:
-            return AsyncQueue(queue)
+            opened = AsyncQueue(queue)
         except BaseException:
             queue.close()
             raise
+        handover.give(opened)
+        return opened
 
     async def __aenter__(self) -> AsyncQueue:
         self._opened.append(await self)
@@ -135,6 +143,33 @@ class Opening:
         self, exception_type: type[BaseException] | None, exception: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self._opened.pop().close()
+
+
+class Handover:
+    """A queue's way from the thread that opens it to the task that waits for it: closed where the task is cancelled on the way."""
+
+    def __init__(self) -> None:
+        self._given: list[AsyncQueue] = []
+        self._is_given_up = False
+
+    def give(self, queue: AsyncQueue) -> None:
+        """Hand the queue over, unless the task has given up."""
+        self._given.append(queue)
+        if self._is_given_up:
+            self._close()
+
+    def give_up(self) -> None:
+        """Close the queue that was handed over, or will be."""
+        self._is_given_up = True
+        self._close()
+
+    def _close(self) -> None:
+        try:
+            queue = self._given.pop()  # by one of the two, where both come here
+        except IndexError:
+            return
+        with suppress(ActionQueueError):  # nothing was submitted, so nothing is in doubt
+            queue._close()  # noqa: SLF001 -- the module's own class
 
 
 class AsyncQueue:
@@ -197,24 +232,41 @@ class AsyncQueue:
         """Write a snapshot, in a thread. See :meth:`ActionQueue.snapshot`; ``progress.cancel()`` stops it, cancelling the task does not."""
         return await asyncio.to_thread(self._queue.snapshot, progress=progress)
 
-    async def compact(self, *, retention_seconds: int | None = None, progress: Progress | None = None) -> CompactionReport:
+    async def compact(
+        self,
+        *,
+        retention_seconds: int | None = None,
+        ledger_retention_seconds: int | None = None,
+        tombstone_seconds: int | None = None,
+        progress: Progress | None = None,
+    ) -> CompactionReport:
         """Compact the queue, in a thread. See :meth:`ActionQueue.compact`; ``progress.cancel()`` stops it, cancelling the task does not."""
-        return await asyncio.to_thread(self._queue.compact, retention_seconds=retention_seconds, progress=progress)
+        return await asyncio.to_thread(
+            self._queue.compact,
+            retention_seconds=retention_seconds,
+            ledger_retention_seconds=ledger_retention_seconds,
+            tombstone_seconds=tombstone_seconds,
+            progress=progress,
+        )
 
-    async def follow(self, *, after: int | None = None, poll_seconds: float = POLL_SECONDS) -> AsyncGenerator[Event, None]:
+    async def follow(
+        self, *, after: int | str | None = None, history: str | None = None, poll_seconds: float = POLL_SECONDS
+    ) -> AsyncGenerator[Event, None]:
         """Yield events as they become durable, from behind the last one submitted unless ``after`` says otherwise.
 
-        It ends when the queue is closed, behind the last event. ``poll_seconds`` is how long to wait between two looks at the durable
-        sequence. Raises what :func:`actionqueue.follow` raises.
+        It ends when the queue is closed, behind the last event. ``after`` and ``history`` are as in :func:`actionqueue.follow`.
+        ``poll_seconds`` is how long to wait between two looks at the durable sequence. Raises what :func:`actionqueue.follow` raises.
         """
         self._queue._ensure_usable()  # noqa: SLF001 -- as the queue's own does
-        seen = self._queue.sequence if after is None else after
+        position = Position.of(self._queue.sequence if after is None else after, history)
+        follower = await asyncio.to_thread(follower_at, self._queue.path, position)
+        seen = position.sequence
         while True:
             is_last = self._has_all_that_comes()
             if not is_last and self._queue.durable_sequence <= seen:
                 await asyncio.sleep(poll_seconds)
                 continue
-            events = await asyncio.to_thread(_read, self._queue.path, seen)
+            events = await asyncio.to_thread(_read, follower)
             for event in events:
                 yield event
                 seen = event.sequence
@@ -305,8 +357,8 @@ class AsyncQueue:
         return f"<AsyncQueue of {self._queue!r}>"
 
 
-def _read(path: str, after: int) -> list[Event]:
-    return list(itertools.islice(follow(path, after=after, timeout=0), EVENTS_AT_A_TIME))
+def _read(follower: LogFollower) -> list[Event]:
+    return list(itertools.islice(iter(lambda: next_event(follower), None), EVENTS_AT_A_TIME))
 
 
 class AsyncBatch:

@@ -7,9 +7,10 @@ open, with shared syncs and recovery, is :class:`actionqueue.store.ActionQueue`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from threading import RLock
 from typing import Any, Generic, Protocol, TypeVar, cast
 
+from _wal_native.table import StateTable
+from _wal_native.turn import Turn
 from actionqueue.commands import MutationCommand
 from actionqueue.errors import (
     AppendError,
@@ -18,7 +19,6 @@ from actionqueue.errors import (
     InvalidFieldError,
     PartialDurabilityError,
     PoisonedError,
-    ReentrantCallError,
     ValidationError,
     Written,
 )
@@ -98,8 +98,7 @@ class StorageMutationAuthority(Generic[W, P]):
         self._writer = writer
         self._projection = projection
         self._queries = _with_defaults(projection)
-        self._lock = RLock()
-        self._entered = False
+        self._turn = Turn()
         # The event between append and apply, and a list that holds something once its append has returned.
         self._slot: tuple[Event, list[object]] | None = None
         self._failure: BaseException | None = None
@@ -120,26 +119,23 @@ class StorageMutationAuthority(Generic[W, P]):
         is_immediate = durability == _IMMEDIATE
         if not is_immediate and durability != _DEFERRED:
             raise InvalidFieldError("submit_command", "durability", durability, "immediate or deferred is needed")
-        with self._lock:
-            if self._entered:
-                raise ReentrantCallError
-            try:
-                self._entered = True
-                # 0. Settle: what an interrupted call left in the log is applied first.
-                self._settle()
-                # 1. Validate against the projection, which is where the log is.
-                sequence = validate(command, self._queries)
-                # 2. Map to the one canonical event.
-                event = event_of(command, sequence)
-                # 3. Append it to the log.
-                self._append(event)
-                # 4. Make it durable, if asked to.
-                if is_immediate:
-                    self._flush(event)
-                # 5. Apply it to the projection.
-                self._apply(event)
-            finally:
-                self._entered = False
+        self._ensure_not_in_query()
+        return self._turn.run(self._submit, command, is_immediate)
+
+    def _submit(self, command: MutationCommand, is_immediate: bool) -> MutationOutcome:  # noqa: FBT001
+        # 0. Settle: what an interrupted call left in the log is applied first.
+        self._settle()
+        # 1. Validate against the projection, which is where the log is.
+        sequence = validate(command, self._queries)
+        # 2. Map to the one canonical event.
+        event = event_of(command, sequence)
+        # 3. Append it to the log.
+        self._append(event)
+        # 4. Make it durable, if asked to.
+        if is_immediate:
+            self._flush(event)
+        # 5. Apply it to the projection.
+        self._apply(event)
         return MutationOutcome(sequence, applied_of(command))
 
     @property
@@ -165,17 +161,19 @@ class StorageMutationAuthority(Generic[W, P]):
         Raises:
             ApplyError: the projection did not take the waiting event; calling again returns the parts.
         """
-        with self._lock:
-            if self._entered:
-                raise ReentrantCallError
-            try:
-                self._entered = True
-                if not self._is_in_doubt():
-                    self._settle()
-                    self._failure = ClosedError()
-            finally:
-                self._entered = False
+        self._ensure_not_in_query()
+        self._turn.run(self._end)
         return self._writer, self._projection
+
+    def _ensure_not_in_query(self) -> None:
+        """Refuse a finalizer that comes here from the middle of a query, for whose end the library's own projection would wait."""
+        if isinstance(self._projection, StateTable):
+            self._projection.ensure_not_in_query()
+
+    def _end(self) -> None:
+        if not self._is_in_doubt():
+            self._settle()
+            self._failure = ClosedError()
 
     def _is_in_doubt(self) -> bool:
         """Tell whether log and projection may differ by more than an event that waits to be applied."""
@@ -243,6 +241,7 @@ class StorageMutationAuthority(Generic[W, P]):
 
 # What is answered for a projection without these queries.
 _DEFAULTS: dict[str, Callable[..., object]] = {
+    "forgotten_until": lambda _task_id: None,
     "attempt_count": lambda _run_id: 0,
     "attempt_was_used": lambda _run_id, _attempt_id: False,
     "engine_paused_at": lambda: None,

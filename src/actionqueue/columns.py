@@ -2,7 +2,7 @@
 
 Submitting goes through :meth:`ActionQueue.submit_transitions` and its three siblings, which say what the arrays must be. No Python
 object is made for a row; the rules are those of single commands, and so are the errors. Submitting needs no NumPy, for any contiguous
-buffer of the right type will do; what returns arrays does (``pip install 'actionqueue[numpy]'``).
+buffer of the right type will do; what returns arrays does (``pip install numpy``).
 
 Identifiers in arrays have the dtype ``V16``. Never use ``S16``: it drops zero bytes at the end. States and results are ``uint8`` codes, in
 the order of :class:`RunState` and :class:`AttemptResultKind`; times are ``uint64``, Unix seconds.
@@ -33,6 +33,7 @@ from actionqueue.commands import (
 from actionqueue.errors import InvalidFieldError, InvalidFieldTypeError, RecordTooLarge, ValidationError
 from actionqueue.ids import AttemptId, Identifier, RunId
 from actionqueue.limits import PAYLOAD_SIZE_MAX, SEQUENCE_MAX, U32_MAX
+from actionqueue.policy_fields import whole_number
 from actionqueue.run import AttemptOutcome
 from actionqueue.states import AttemptResultKind, RunState
 from actionqueue.validation import ProjectionQueries, validate
@@ -68,7 +69,7 @@ def _numpy() -> Any:
     try:
         return importlib.import_module("numpy")
     except ImportError as error:
-        raise ImportError("arrays need NumPy; pip install 'actionqueue[numpy]'") from error
+        raise ImportError("arrays need NumPy; pip install numpy") from error
 
 
 # --- Submitting ------------------------------------------------------------------------------------------------------
@@ -257,11 +258,17 @@ def ids_from_array(array: Any, id_type: type[AnyId]) -> list[AnyId]:
 
 
 def new_ids(id_type: type[Identifier], count: int) -> NDArray[np.void]:
-    """Return so many new random identifiers (version 4 UUIDs) as a V16 array. The type says what they are to be; all look alike."""
+    """Return so many new random identifiers (version 4 UUIDs) as a V16 array. The type says what they are to be; all look alike.
+
+    Raises InvalidFieldError for a count below 0, InvalidFieldTypeError for one that is no whole number.
+    """
     if id_type is Identifier or not issubclass(id_type, Identifier):
         raise InvalidFieldTypeError("new_ids", "id_type", id_type, "must be one of the seven identifier types")
+    number = whole_number("new_ids", "count", count, "must be a whole number")  # as a small one of NumPy's, 16 times it overflows
+    if number < 0:
+        raise InvalidFieldError("new_ids", "count", count, "must be a whole number from 0")
     numpy = _numpy()
-    octets = numpy.frombuffer(bytearray(os.urandom(16 * count)), numpy.uint8).reshape(-1, 16)
+    octets = numpy.frombuffer(bytearray(os.urandom(16 * number)), numpy.uint8).reshape(-1, 16)
     octets[:, 6] = octets[:, 6] & 0x0F | 0x40  # the version: random
     octets[:, 8] = octets[:, 8] & 0x3F | 0x80  # the variant of RFC 9562
     return cast("NDArray[np.void]", octets.view("V16").reshape(-1))

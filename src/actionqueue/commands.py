@@ -7,6 +7,7 @@ bytes-like objects: see :mod:`actionqueue.fields`.
 
 from typing import TYPE_CHECKING
 
+from _wal_native.fields import complete_class
 from actionqueue.actor import ActorRegistration
 from actionqueue.budget import BudgetDimension
 from actionqueue.fields import U64, Abstract, Text, Timestamp
@@ -76,7 +77,7 @@ class TaskCreateCommand(MutationCommand, frozen=True, gc=False):
 
 
 class TaskCancelCommand(MutationCommand, frozen=True, gc=False):
-    """Cancel a task. Its runs are left alone."""
+    """Cancel a task. Its runs are left alone, and new ones taken: docs/guide.md#what-the-queue-refuses-what-is-yours."""
 
     sequence: U64 | None
     task_id: TaskId
@@ -84,7 +85,10 @@ class TaskCancelCommand(MutationCommand, frozen=True, gc=False):
 
 
 class DependencyDeclareCommand(MutationCommand, frozen=True, gc=False):
-    """Add prerequisites to a task. All tasks must exist."""
+    """Add prerequisites to a task, for which the scheduler is to wait: docs/guide.md#what-the-queue-refuses-what-is-yours.
+
+    All tasks must exist.
+    """
 
     sequence: U64 | None
     task_id: TaskId
@@ -184,7 +188,10 @@ class AttemptFinishCommand(MutationCommand, frozen=True, gc=False):
 
 
 class LeaseAcquireCommand(MutationCommand, frozen=True, gc=False):
-    """Give an owner a lease on a ready or leased run, until the expiry (Unix seconds)."""
+    """Give an owner a lease on a ready or leased run, until the expiry (Unix seconds).
+
+    It stays until a command drops it: docs/guide.md#what-the-queue-refuses-what-is-yours.
+    """
 
     sequence: U64 | None
     run_id: RunId
@@ -204,7 +211,10 @@ class LeaseHeartbeatCommand(MutationCommand, frozen=True, gc=False):
 
 
 class LeaseExpireCommand(MutationCommand, frozen=True, gc=False):
-    """Drop a lease that has run out, named by its exact owner and expiry."""
+    """Drop a lease, named by its exact owner and expiry.
+
+    Whether it has run out is for the scheduler to know: docs/guide.md#what-the-queue-refuses-what-is-yours.
+    """
 
     sequence: U64 | None
     run_id: RunId
@@ -227,7 +237,7 @@ class LeaseReleaseCommand(MutationCommand, frozen=True, gc=False):
 
 
 class EnginePauseCommand(MutationCommand, frozen=True, gc=False):
-    """Pause the engine."""
+    """Pause the engine. Commands are taken as before: docs/guide.md#what-the-queue-refuses-what-is-yours."""
 
     sequence: U64 | None
     timestamp: Timestamp
@@ -244,7 +254,7 @@ class EngineResumeCommand(MutationCommand, frozen=True, gc=False):
 
 
 class BudgetAllocateCommand(MutationCommand, frozen=True, gc=False):
-    """Give a task a budget, with nothing consumed."""
+    """Give a task a budget, with nothing consumed. The scheduler is to stop at it: docs/guide.md#what-the-queue-refuses-what-is-yours."""
 
     sequence: U64 | None
     task_id: TaskId
@@ -396,3 +406,8 @@ class LedgerAppendCommand(MutationCommand, frozen=True, gc=False):
     sequence: U64 | None
     entry: LedgerEntry
     timestamp: Timestamp
+
+
+for _class in MutationCommand.__subclasses__():
+    complete_class(_class)
+del _class

@@ -25,7 +25,7 @@ from functools import lru_cache
 from time import gmtime
 from typing import NamedTuple, NoReturn
 
-__all__ = ["CronSyntaxError", "Schedule", "parse"]
+__all__ = ["CronSyntaxError", "Schedule", "has_ended", "parse"]
 
 
 class CronSyntaxError(ValueError):
@@ -96,16 +96,20 @@ _MACROS = {
     "@hourly": "0 0 * * * *",
 }
 _SPACE = " \t\r\n"
-# Possessive, so that a field never gives back what it took: "12" is twelve, and not the fields 1 and 2.
+# Runs of digits, letters and spaces are possessive, so that a field never gives back what it took: "12" is twelve, and not the
+# fields 1 and 2. Groups are not: CPython before 3.11.5 loses track of a possessive group with a captured group in it, and
+# accepts "*/" then. They need not be, because nothing that could fail follows them.
 _ITEM = re.compile(
     r"""(?: (?P<all> [*?] )
-          | [ \t\r\n]*+ (?P<first> [0-9]++ ) [ \t\r\n]*+ (?: - [ \t\r\n]*+ (?P<last> [0-9]++ ) [ \t\r\n]*+ )?+
+          | [ \t\r\n]*+ (?P<first> [0-9]++ ) [ \t\r\n]*+ (?: - [ \t\r\n]*+ (?P<last> [0-9]++ ) [ \t\r\n]*+ )?
           | [ \t\r\n]*+ (?P<first_name> [A-Za-z]++ ) [ \t\r\n]*+
-            (?: - [ \t\r\n]*+ (?P<last_name> [A-Za-z]++ ) [ \t\r\n]*+ )?+
+            (?: - [ \t\r\n]*+ (?P<last_name> [A-Za-z]++ ) [ \t\r\n]*+ )?
         )
-        (?: (?P<slash> / ) [ \t\r\n]*+ (?P<step> [0-9]++ ) [ \t\r\n]*+ )?+""",
+        (?: (?P<slash> / ) [ \t\r\n]*+ (?P<step> [0-9]++ ) [ \t\r\n]*+ )?""",
     re.VERBOSE,
 )
+# What leaves out the last year names others, which have four digits, or ends with a step.
+_YEAR_HINT = re.compile(r"[0-9]{4}|/[ \t\r\n]*+[0-9]++[ \t\r\n]*+\Z")
 _LARGEST_STEP = 2**32 - 1
 _CACHED_LENGTH = 256
 
@@ -165,6 +169,23 @@ class Schedule(NamedTuple):
 def parse(expression: str) -> Schedule:
     """Return what the expression means. Raises CronSyntaxError; expressions parsed lately are remembered."""
     return _parse_cached(expression) if len(expression) <= _CACHED_LENGTH else _parse(expression)
+
+
+def has_ended(expression: str, time: int) -> bool:
+    """Tell whether the last year that the expression names was over a day before this time (Unix seconds).
+
+    The day is for a scheduler that makes the last run a little late. What is no expression never ends, nor does one of more than 256
+    characters: retention asks about every expression again and again while submitters wait, and longer ones are not remembered.
+    """
+    if len(expression) > _CACHED_LENGTH:
+        return False
+    if _YEAR_HINT.search(expression) is None:
+        return False  # most expressions, which then need not be parsed
+    try:
+        last_year = max(parse(expression).year)
+    except CronSyntaxError:
+        return False
+    return time >= timegm((last_year + 1, 1, 2, 0, 0, 0))
 
 
 def _parse(expression: str) -> Schedule:

@@ -13,6 +13,7 @@ from _wal_native.snapshot import repair as repair_directory
 from actionqueue.clock import now
 from actionqueue.directory import existing_directory, holder_text
 from actionqueue.errors import CorruptLogError
+from actionqueue.policy_fields import flag, progress_or_none
 from actionqueue.texts import Rows
 
 __all__ = ["RepairReport", "repair"]
@@ -66,12 +67,17 @@ def repair(path: str | os.PathLike[str], *, accept_data_loss: bool, progress: Pr
         progress: Tells another thread how far it is, and lets it cancel, with StoppedError.
 
     Raises:
+        TypeError: An argument is of another type.
         LockedError: A writer has the queue. NotAQueueError: There is none. UnsupportedFormatError: A newer version wrote it.
         OpenIOError: A system call failed; the repair can be run again.
     """
     return _report(
         repair_directory(
-            existing_directory(path), accepts_data_loss=accept_data_loss, now=now(), holder=holder_text(), progress=progress
+            existing_directory(path),
+            accepts_data_loss=flag("accept_data_loss", accept_data_loss),
+            now=now(),
+            holder=holder_text(),
+            progress=progress_or_none("repair", progress),
         )
     )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import socket
 import stat
 import time
 import warnings
@@ -12,9 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from _wal_native.reader import lock_is_held
+from _wal_native.reader import lock_is_held, names_in
 from actionqueue.clock import now
 from actionqueue.errors import CompactedError, CorruptLogError, NotAQueueError, OpenIOError, UnsafeDirectoryWarning
+from actionqueue.texts import host_name
 
 __all__ = ["directory_to_open", "existing_directory", "has_writer", "holder_text", "lock_path", "read_undisturbed", "real_directory"]
 
@@ -27,13 +27,20 @@ Result = TypeVar("Result")
 
 
 def real_directory(path: str | os.PathLike[str]) -> str:
-    """Return the real path, so that the queue stays where it is when the working directory changes."""
+    """Return the real path, so that the queue stays where it is when the working directory changes.
+
+    Raises OpenIOError where that can't be told.
+    """
     directory = os.fspath(path)
     if not isinstance(directory, str):
         raise TypeError(f"path must be a str or a path-like of str, not of {type(directory).__name__}")
     if not directory:
         raise ValueError('path is empty; "." is the working directory')
-    return os.path.realpath(directory).replace(os.sep, "/")  # on Windows too: the core takes paths apart at the slash
+    try:
+        real = os.path.realpath(directory)
+    except OSError as error:  # a relative path, and the working directory was removed
+        raise OpenIOError("resolve", directory, error.errno or errno.EIO) from error
+    return real.replace(os.sep, "/")  # on Windows too: the core takes paths apart at the slash
 
 
 def directory_to_open(path: str | os.PathLike[str]) -> str:
@@ -65,7 +72,7 @@ def _warn_of_others(directory: str) -> None:
     what = None
     if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not status.st_mode & stat.S_ISVTX:
         what = f"is writable by others (mode {stat.S_IMODE(status.st_mode):04o}); chmod go-w"
-    elif status.st_uid != os.geteuid():
+    elif status.st_uid != os.geteuid() != 0:  # root looks after queues of others, and leaves them their owners
         what = f"belongs to user {status.st_uid}, not to {os.geteuid()}; chown"
     if what is not None:
         text = f"the queue's directory {directory} {what} it, or they can replace the queue's files"
@@ -87,7 +94,7 @@ def existing_directory(path: str | os.PathLike[str]) -> str:
 
 def holder_text() -> str:
     """Return the lock file's text: who holds the queue."""
-    return f"pid={os.getpid()}\nhost={socket.gethostname()}\nstarted={now()}\n"
+    return f"pid={os.getpid()}\nhost={host_name()}\nstarted={now()}\n"
 
 
 def lock_path(directory: str) -> str:
@@ -115,6 +122,21 @@ def read_undisturbed(directory: str, read: Callable[[], Result]) -> Result:
                 raise
         time.sleep(min(PAUSE_SECONDS_MAX, 0.001 * 2**attempt))
     return read()
+
+
+def disk_bytes(directory: str) -> int:
+    """Return what the files of a queue take on the disk, as far as they can be looked at. What comes and goes meanwhile may be missed."""
+    total = 0
+    for folder in ("", "wal", "snapshots", "quarantine"):
+        place = os.path.join(directory, folder)  # noqa: PTH118 -- names, not paths: a queue may have thousands
+        for name in names_in(place):
+            try:
+                status = os.lstat(os.path.join(place, name))  # noqa: PTH118 -- likewise
+            except OSError:
+                continue
+            if stat.S_ISREG(status.st_mode):
+                total += status.st_blocks * 512 if hasattr(status, "st_blocks") else status.st_size
+    return total
 
 
 def _traces(directory: str) -> list[tuple[str, int, int, int]]:

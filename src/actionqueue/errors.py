@@ -1,19 +1,18 @@
 """Every error that the library raises, with typed fields.
 
 All derive from :class:`ActionQueueError`. Two errors are equal when they have the same type and the same fields;
-errors can be pickled and copied. Each says in :attr:`ActionQueueError.written` whether the refused or failed command
-may be in the log.
+errors can be pickled and copied, and printed whatever values they hold. Each says in :attr:`ActionQueueError.written`
+whether the refused or failed command may be in the log.
 """
 
 from __future__ import annotations
 
 import errno as errno_codes
 import os
-import reprlib
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Self, dataclass_transform
 
-from actionqueue.texts import Rows, moment, rows_text
+from actionqueue.texts import Rows, moment, rows_text, shown, told
 
 if TYPE_CHECKING:
     from actionqueue.budget import BudgetDimension
@@ -44,6 +43,7 @@ __all__ = [
     "EngineNotPaused",
     "EngineResumeBeforePause",
     "ForkedError",
+    "HistoryChangedError",
     "InvalidFieldError",
     "InvalidFieldTypeError",
     "InvalidTransition",
@@ -83,6 +83,8 @@ __all__ = [
     "SubscriptionAlreadyExists",
     "TaskAlreadyCanceled",
     "TaskAlreadyExists",
+    "TaskForgotten",
+    "TimestampWarning",
     "UnknownRun",
     "UnknownSubscription",
     "UnknownTask",
@@ -153,10 +155,10 @@ class ActionQueueError(Exception):
                 self.__cause__ = value
 
     def __str__(self) -> str:
-        return self.message.format_map({name: getattr(self, name) for name in self.fields})
+        return self.message.format_map({name: told(getattr(self, name)) for name in self.fields})
 
     def __repr__(self) -> str:
-        values = ", ".join(f"{name}={reprlib.repr(getattr(self, name))}" for name in self.fields)
+        values = ", ".join(f"{name}={shown(getattr(self, name))}" for name in self.fields)
         return f"{type(self).__name__}({values})"
 
     def __eq__(self, other: object) -> bool:
@@ -179,20 +181,20 @@ def _comparable(value: object) -> object:
 
 
 class InvalidFieldError(ActionQueueError, ValueError):
-    """A constructor was given a value that its field does not accept. Nothing was changed."""
+    """A constructor, a query or a call with arrays was given a value that it does not accept. Nothing was changed."""
 
     type_name: str
-    """Name of the type that was to be built, such as ``"TaskConstraints"``."""
+    """Name of the type that was to be built, such as ``"TaskConstraints"``, or of the call."""
     field: str
     value: Any
     reason: str
 
     def __str__(self) -> str:
-        return f"{self.type_name}.{self.field}: {self.reason}, got {reprlib.repr(self.value)}"
+        return f"{self.type_name}.{self.field}: {self.reason}, got {shown(self.value)}"
 
 
 class InvalidFieldTypeError(InvalidFieldError, TypeError):
-    """A constructor was given a value of a type that its field does not accept."""
+    """A constructor, a query or a call with arrays was given a value of a type that it does not accept."""
 
 
 # --- Commands that the authority refuses -----------------------------------------------------------------------------
@@ -213,9 +215,36 @@ class ValidationError(MutationError):
         self.__dict__["batch_index"] = index
         return self
 
+    def __str__(self) -> str:
+        return self._in_batch(super().__str__())
+
+    def _in_batch(self, text: str) -> str:
+        return text if self.batch_index is None else f"command {self.batch_index} of the batch (from 0): {text}"
+
+
+def _ways_on(state: RunState) -> str:
+    """Return where a run may go from a state, as the rules that validation and replay share say."""
+    from _wal_native.rules import transition_is_valid  # noqa: PLC0415 -- it imports the errors
+    from actionqueue.states import RunState  # noqa: PLC0415
+
+    states = [other.value for other in RunState if transition_is_valid(state, other)]
+    return f"it may go to {', '.join(states)}" if states else "it goes nowhere: the run has ended"
+
+
+def _states_for_lease(event: LeaseValidationEvent) -> str:
+    """Return the states in which the rules allow a lease command."""
+    from _wal_native import rules  # noqa: PLC0415 -- it imports the errors
+    from actionqueue.states import RunState  # noqa: PLC0415
+
+    allowed = {
+        LeaseValidationEvent.ACQUIRE: rules.lease_acquire_allowed,
+        LeaseValidationEvent.HEARTBEAT: rules.lease_heartbeat_allowed,
+    }.get(event, rules.lease_close_allowed)
+    return ", ".join(state.value for state in RunState if allowed(state))
+
 
 class SequenceOverflow(ValidationError):
-    """The log is at the last sequence there is (``actionqueue.limits.SEQUENCE_MAX``)."""
+    """The log is at the last sequence there is (``actionqueue.limits.SEQUENCE_MAX``, 2**64 - 1)."""
 
     message = "the log is at sequence 2**64 - 2, the last that an event can have; start a new queue"
 
@@ -247,6 +276,15 @@ class TaskAlreadyExists(ValidationError):
 
     task_id: TaskId
     message = "task {task_id} exists already; use a new identifier"
+
+
+class TaskForgotten(ValidationError):
+    """A task with this identifier was created before, and retention has forgotten it; its identifier is kept as a tombstone."""
+
+    task_id: TaskId
+    until: int
+    """When retention drops the tombstone, at the earliest, in Unix seconds."""
+    message = "task {task_id} was there already and was forgotten; its identifier is refused until {until} at least: use a new identifier"
 
 
 class TaskAlreadyCanceled(ValidationError):
@@ -298,7 +336,9 @@ class InvalidTransition(ValidationError):
     run_id: RunId
     from_: RunState
     to: RunState
-    message = "run {run_id} cannot go from {from_} to {to}"
+
+    def __str__(self) -> str:
+        return self._in_batch(f"run {self.run_id} cannot go from {self.from_} to {self.to}; from {self.from_} {_ways_on(self.from_)}")
 
 
 class AttemptStartUnknownRun(ValidationError):
@@ -369,7 +409,10 @@ class LeaseInvalidRunState(ValidationError):
     run_id: RunId
     event: LeaseValidationEvent
     state: RunState
-    message = "lease {event}: run {run_id} is {state}, which does not allow it"
+
+    def __str__(self) -> str:
+        allowed = _states_for_lease(self.event)
+        return self._in_batch(f"lease {self.event}: run {self.run_id} is {self.state}; it is allowed in {allowed}")
 
 
 class LeaseAlreadyActive(ValidationError):
@@ -623,7 +666,6 @@ _REASONS = {
     "batch": "a batch is broken where no interrupted write breaks it",
     "payload": "a record is as it was written, but is no event",
     "refused_event": "an event is as it was written, but breaks a rule",
-    "scan_bound": "too much behind the log's end looks like records to tell what it is",
     "history_missing": "the log does not go back to the first event, and no snapshot stands in",
     "directory": "one of the queue's directories is none",
     "torn": "an append was cut short",
@@ -706,6 +748,18 @@ class CompactedError(OpenError):
     message = "the log of {path} begins at sequence {first_sequence}, what came before is in its snapshot; read that, and go on from there"
 
 
+class HistoryChangedError(OpenError):
+    """The log at the path is another one than a position was taken in, or has another history: it was replaced, restored or repaired."""
+
+    path: str
+    sequence: int = 0
+    """The position: the last event that was read."""
+    message = (
+        "the log in {path} is not the one, or has not the history, that event {sequence} was read in: it was replaced, restored or "
+        "repaired, or the position is another queue's; read the projection anew and follow from there"
+    )
+
+
 class NotAQueueError(OpenError):
     """There is no queue at this path."""
 
@@ -730,12 +784,17 @@ class OpenIOError(OpenError):
     path: str
     errno: int
 
+    @property
+    def what(self) -> str:
+        """Which call failed, and why, without what to do about it."""
+        return f"{self.operation} failed on {self.path}: {_why(self.operation, self.errno)}"
+
     def __str__(self) -> str:
         name = errno_codes.errorcode.get(self.errno, "")
         # Before it is open nothing of it has moved; and what stands at the path, if it is of the wrong kind, has been said.
         remedy = f"; {_remedy(self.errno)}" if name in _REMEDIES and _REMEDIES[name] is not _MOVED else ""
         remedy += "; with readonly=True the right to read is enough" if name in _CANNOT_WRITE else ""
-        return f"{self.operation} failed on {self.path}: {_why(self.operation, self.errno)}; the queue was not opened{remedy}"
+        return f"{self.what}; the queue was not opened{remedy}"
 
 
 def _why(operation: str, number: int) -> str:
@@ -749,6 +808,8 @@ def _why(operation: str, number: int) -> str:
     text = f"{os.strerror(number)} (errno {number})"
     if operation == "follow" and number == errno_codes.ENOENT:
         return f"{text}: a symbolic link that leads nowhere; make its target first, or remove it"
+    if operation == "resolve" and number == errno_codes.ENOENT:
+        return f"{text}: the working directory was removed; go to another one, or give a path that begins with /"
     return f"{text}: {kind}" if kind is not None and operation == "open" else text
 
 
@@ -759,7 +820,7 @@ _REMEDIES = {
     "ENOSPC": "free space",
     "EDQUOT": "free space, or get more of the disk's quota",
     "EFBIG": "raise the limit on the size of files (ulimit -f)",
-    "EMFILE": "raise this process's limit of open files (ulimit -n), or close some",
+    "EMFILE": "raise the limit of open files (ulimit -n), or close some",
     "ENFILE": "close files: the system has no more to give",
     "ENOMEM": "free memory",
     "EACCES": _RIGHTS,
@@ -792,9 +853,13 @@ class _SystemCallError(WriterError):
     advice: ClassVar[str]
     """What to do; ``{remedy}`` stands for what the errno asks for."""
 
+    @property
+    def what(self) -> str:
+        """Which call failed, and why, without what to do about it."""
+        return f"{self.operation} failed on {self.path}: {_why(self.operation, self.errno)}"
+
     def __str__(self) -> str:
-        advice = self.advice.format(remedy=_remedy(self.errno))
-        return f"{self.operation} failed on {self.path}: {_why(self.operation, self.errno)}; {advice}"
+        return f"{self.what}; {self.advice.format(remedy=_remedy(self.errno))}"
 
 
 class LogWriteError(_SystemCallError):
@@ -861,7 +926,7 @@ class PoisonedError(ActionQueueError):
     cause: BaseException | None = None
 
     def __str__(self) -> str:
-        why = "" if self.cause is None else f" ({self.cause})"
+        why = "" if self.cause is None else f" ({told(self.cause)})"
         return f"an earlier write or sync failed{why}; close the queue and open it again to recover"
 
 
@@ -869,6 +934,10 @@ class ForkedError(ActionQueueError):
     """The handle belongs to the parent process."""
 
     message = "the queue was opened before a fork and belongs to the parent process; open it in the child after that"
+
+
+class TimestampWarning(UserWarning):
+    """Runs ended more than a century after the clock's time: their timestamps are in milliseconds, say, not in seconds."""
 
 
 class UnsafeDirectoryWarning(UserWarning):

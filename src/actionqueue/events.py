@@ -94,14 +94,14 @@ class EventKind(IntEnum):
     RUNS_PURGED = 32
 
 
-class Event(msgspec.Struct, frozen=True, gc=False):
+class Event(msgspec.Struct, frozen=True):
     """Base of the events."""
 
     kind: ClassVar[EventKind]
     sequence: int
 
 
-class TaskCreated(Event, frozen=True, gc=False):
+class TaskCreated(Event, frozen=True):
     """A task was created."""
 
     kind = EventKind.TASK_CREATED
@@ -109,14 +109,14 @@ class TaskCreated(Event, frozen=True, gc=False):
     timestamp: int
 
 
-class RunCreated(Event, frozen=True, gc=False):
+class RunCreated(Event, frozen=True):
     """A run was created, as scheduled."""
 
     kind = EventKind.RUN_CREATED
     run_instance: RunInstance
 
 
-class RunStateChanged(Event, frozen=True, gc=False):
+class RunStateChanged(Event, frozen=True):
     """A run went from one state to another."""
 
     kind = EventKind.RUN_STATE_CHANGED
@@ -126,7 +126,7 @@ class RunStateChanged(Event, frozen=True, gc=False):
     timestamp: int
 
 
-class AttemptStarted(Event, frozen=True, gc=False):
+class AttemptStarted(Event, frozen=True):
     """An attempt of a run started."""
 
     kind = EventKind.ATTEMPT_STARTED
@@ -135,7 +135,7 @@ class AttemptStarted(Event, frozen=True, gc=False):
     timestamp: int
 
 
-class AttemptFinished(Event, frozen=True, gc=False):
+class AttemptFinished(Event, frozen=True):
     """The active attempt of a run finished."""
 
     kind = EventKind.ATTEMPT_FINISHED
@@ -147,7 +147,7 @@ class AttemptFinished(Event, frozen=True, gc=False):
     timestamp: int
 
 
-class TaskCanceled(Event, frozen=True, gc=False):
+class TaskCanceled(Event, frozen=True):
     """A task was canceled."""
 
     kind = EventKind.TASK_CANCELED
@@ -155,7 +155,7 @@ class TaskCanceled(Event, frozen=True, gc=False):
     timestamp: int
 
 
-class RunCanceled(Event, frozen=True, gc=False):
+class RunCanceled(Event, frozen=True):
     """A run was canceled, from whichever state it was in. No command makes this event."""
 
     kind = EventKind.RUN_CANCELED
@@ -163,7 +163,7 @@ class RunCanceled(Event, frozen=True, gc=False):
     timestamp: int
 
 
-class LeaseAcquired(Event, frozen=True, gc=False):
+class LeaseAcquired(Event, frozen=True):
     """An owner got a lease on a run."""
 
     kind = EventKind.LEASE_ACQUIRED
@@ -173,7 +173,7 @@ class LeaseAcquired(Event, frozen=True, gc=False):
     timestamp: int
 
 
-class LeaseHeartbeat(Event, frozen=True, gc=False):
+class LeaseHeartbeat(Event, frozen=True):
     """A lease was extended."""
 
     kind = EventKind.LEASE_HEARTBEAT
@@ -183,7 +183,7 @@ class LeaseHeartbeat(Event, frozen=True, gc=False):
     timestamp: int
 
 
-class LeaseExpired(Event, frozen=True, gc=False):
+class LeaseExpired(Event, frozen=True):
     """A lease ran out."""
 
     kind = EventKind.LEASE_EXPIRED
@@ -193,7 +193,7 @@ class LeaseExpired(Event, frozen=True, gc=False):
     timestamp: int
 
 
-class LeaseReleased(Event, frozen=True, gc=False):
+class LeaseReleased(Event, frozen=True):
     """A lease was given back."""
 
     kind = EventKind.LEASE_RELEASED
@@ -203,21 +203,21 @@ class LeaseReleased(Event, frozen=True, gc=False):
     timestamp: int
 
 
-class EnginePaused(Event, frozen=True, gc=False):
+class EnginePaused(Event, frozen=True):
     """The engine was paused."""
 
     kind = EventKind.ENGINE_PAUSED
     timestamp: int
 
 
-class EngineResumed(Event, frozen=True, gc=False):
+class EngineResumed(Event, frozen=True):
     """The engine was resumed."""
 
     kind = EventKind.ENGINE_RESUMED
     timestamp: int
 
 
-class DependencyDeclared(Event, frozen=True, gc=False):
+class DependencyDeclared(Event, frozen=True):
     """A task got prerequisites."""
 
     kind = EventKind.DEPENDENCY_DECLARED
@@ -226,7 +226,7 @@ class DependencyDeclared(Event, frozen=True, gc=False):
     timestamp: int
 
 
-class RunSuspended(Event, frozen=True, gc=False):
+class RunSuspended(Event, frozen=True):
     """A running run was suspended."""
 
     kind = EventKind.RUN_SUSPENDED
@@ -235,7 +235,7 @@ class RunSuspended(Event, frozen=True, gc=False):
     timestamp: int
 
 
-class RunResumed(Event, frozen=True, gc=False):
+class RunResumed(Event, frozen=True):
     """A suspended run became ready."""
 
     kind = EventKind.RUN_RESUMED
@@ -243,7 +243,7 @@ class RunResumed(Event, frozen=True, gc=False):
     timestamp: int
 
 
-class BudgetAllocated(Event, frozen=True, gc=False):
+class BudgetAllocated(Event, frozen=True):
     """A task got a budget."""
 
     kind = EventKind.BUDGET_ALLOCATED
@@ -253,7 +253,7 @@ class BudgetAllocated(Event, frozen=True, gc=False):
     timestamp: int
 
 
-class BudgetConsumed(Event, frozen=True, gc=False):
+class BudgetConsumed(Event, frozen=True):
     """A task used some of its budget."""
 
     kind = EventKind.BUDGET_CONSUMED
@@ -263,7 +263,7 @@ class BudgetConsumed(Event, frozen=True, gc=False):
     timestamp: int
 
 
-class BudgetExhausted(Event, frozen=True, gc=False):
+class BudgetExhausted(Event, frozen=True):
     """A task's budget was used up. No command makes this event."""
 
     kind = EventKind.BUDGET_EXHAUSTED
@@ -272,7 +272,7 @@ class BudgetExhausted(Event, frozen=True, gc=False):
     timestamp: int
 
 
-class BudgetReplenished(Event, frozen=True, gc=False):
+class BudgetReplenished(Event, frozen=True):
     """A task's budget got a new limit."""
 
     kind = EventKind.BUDGET_REPLENISHED
@@ -282,7 +282,7 @@ class BudgetReplenished(Event, frozen=True, gc=False):
     timestamp: int
 
 
-class SubscriptionCreated(Event, frozen=True, gc=False):
+class SubscriptionCreated(Event, frozen=True):
     """A task was subscribed to what a filter selects."""
 
     kind = EventKind.SUBSCRIPTION_CREATED
@@ -292,7 +292,7 @@ class SubscriptionCreated(Event, frozen=True, gc=False):
     timestamp: int
 
 
-class SubscriptionTriggered(Event, frozen=True, gc=False):
+class SubscriptionTriggered(Event, frozen=True):
     """A subscription's filter matched."""
 
     kind = EventKind.SUBSCRIPTION_TRIGGERED
@@ -300,7 +300,7 @@ class SubscriptionTriggered(Event, frozen=True, gc=False):
     timestamp: int
 
 
-class SubscriptionCanceled(Event, frozen=True, gc=False):
+class SubscriptionCanceled(Event, frozen=True):
     """A subscription was canceled."""
 
     kind = EventKind.SUBSCRIPTION_CANCELED
@@ -308,7 +308,7 @@ class SubscriptionCanceled(Event, frozen=True, gc=False):
     timestamp: int
 
 
-class ActorRegistered(Event, frozen=True, gc=False):
+class ActorRegistered(Event, frozen=True):
     """An actor was registered."""
 
     kind = EventKind.ACTOR_REGISTERED
@@ -321,7 +321,7 @@ class ActorRegistered(Event, frozen=True, gc=False):
     timestamp: int
 
 
-class ActorDeregistered(Event, frozen=True, gc=False):
+class ActorDeregistered(Event, frozen=True):
     """An actor left."""
 
     kind = EventKind.ACTOR_DEREGISTERED
@@ -329,7 +329,7 @@ class ActorDeregistered(Event, frozen=True, gc=False):
     timestamp: int
 
 
-class ActorHeartbeat(Event, frozen=True, gc=False):
+class ActorHeartbeat(Event, frozen=True):
     """An actor was alive."""
 
     kind = EventKind.ACTOR_HEARTBEAT
@@ -337,7 +337,7 @@ class ActorHeartbeat(Event, frozen=True, gc=False):
     timestamp: int
 
 
-class TenantCreated(Event, frozen=True, gc=False):
+class TenantCreated(Event, frozen=True):
     """A tenant was created."""
 
     kind = EventKind.TENANT_CREATED
@@ -346,7 +346,7 @@ class TenantCreated(Event, frozen=True, gc=False):
     timestamp: int
 
 
-class RoleAssigned(Event, frozen=True, gc=False):
+class RoleAssigned(Event, frozen=True):
     """An actor got its role in a tenant."""
 
     kind = EventKind.ROLE_ASSIGNED
@@ -356,7 +356,7 @@ class RoleAssigned(Event, frozen=True, gc=False):
     timestamp: int
 
 
-class CapabilityGranted(Event, frozen=True, gc=False):
+class CapabilityGranted(Event, frozen=True):
     """An actor got a capability in a tenant."""
 
     kind = EventKind.CAPABILITY_GRANTED
@@ -366,7 +366,7 @@ class CapabilityGranted(Event, frozen=True, gc=False):
     timestamp: int
 
 
-class CapabilityRevoked(Event, frozen=True, gc=False):
+class CapabilityRevoked(Event, frozen=True):
     """An actor lost a capability in a tenant."""
 
     kind = EventKind.CAPABILITY_REVOKED
@@ -376,7 +376,7 @@ class CapabilityRevoked(Event, frozen=True, gc=False):
     timestamp: int
 
 
-class LedgerEntryAppended(Event, frozen=True, gc=False):
+class LedgerEntryAppended(Event, frozen=True):
     """An entry was appended to a tenant's ledger."""
 
     kind = EventKind.LEDGER_ENTRY_APPENDED
@@ -388,14 +388,24 @@ class LedgerEntryAppended(Event, frozen=True, gc=False):
     timestamp: int
 
 
-class RunsPurged(Event, frozen=True, gc=False):
-    """Finished runs, and tasks without runs, were dropped from the projection. No command makes this event.
+class RunsPurged(Event, frozen=True):
+    """What was over, or old, was dropped from the projection: runs, tasks without runs, subscriptions, actors, lines of the ledger.
 
-    From then on it is as if they had never been there: a purged task takes its prerequisites, budgets and subscriptions along,
-    and identifiers may be used again.
+    No command makes this event.
+
+    From then on it is as if they had never been there: a purged task takes its prerequisites, budgets and subscriptions along, an
+    actor its roles and capabilities, and identifiers may be used again, unless ``kept_until`` says otherwise of the tasks'.
     """
 
     kind = EventKind.RUNS_PURGED
     run_ids: tuple[RunId, ...]
     task_ids: tuple[TaskId, ...]
     timestamp: int
+    subscription_ids: tuple[SubscriptionId, ...] = ()
+    actor_ids: tuple[ActorId, ...] = ()
+    ledger_entries: int = 0
+    """How many lines of the ledger, the oldest."""
+    tombstones: int = 0
+    """How many tombstones, the oldest: identifiers of tasks that were forgotten before, which may be used again now."""
+    kept_until: int | None = None
+    """Where the identifiers of ``task_ids`` become tombstones, which are refused until they are dropped: that time, at the earliest."""

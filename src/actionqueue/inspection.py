@@ -18,9 +18,9 @@ from _wal_native.fault import locked_error
 from _wal_native.progress import Progress
 from _wal_native.reader import LogFollower, LogReader
 from _wal_native.reader import salvage as read_salvage
-from _wal_native.snapshot import image_digest, list_snapshots, read_snapshot
+from _wal_native.snapshot import image_digest, list_snapshots, read_snapshot, snapshot_counts
 from actionqueue.damage import examine
-from actionqueue.directory import existing_directory, has_writer, lock_path, read_undisturbed
+from actionqueue.directory import disk_bytes, existing_directory, has_writer, lock_path, read_undisturbed
 from actionqueue.errors import CompactedError, CorruptLogError, NotAQueueError, OpenError, OpenIOError
 from actionqueue.events import Event, EventKind
 from actionqueue.projection import Projection
@@ -40,12 +40,15 @@ __all__ = [
 
 MARKER, PAD = 240, 241
 SEGMENT_DATA = 8192
+REPLAYED_MAX = 1_000_000
+"""The statistics of a queue of no more events and rows than that come from a replay."""
 BATCH_OPEN, BATCH_END = 1, 2
 
+_SEGMENT = re.compile(r"[0-9]{20}-([0-9]{20})\.log")
 _MOVED = re.compile(r"repair-[0-9a-f]{16}-")
 
 
-class LogRecord(msgspec.Struct, frozen=True, gc=False):
+class LogRecord(msgspec.Struct, frozen=True):
     """One record of a log."""
 
     segment: int
@@ -94,7 +97,7 @@ def iterate_records(path: str | os.PathLike[str]) -> Iterator[LogRecord]:
     last = 0
     if not has_writer(directory):
         try:
-            for fields in read_undisturbed(directory, lambda: LogReader(directory, _oldest_base(directory))):
+            for fields in read_undisturbed(directory, lambda: _oldest_reader(directory)):
                 record = LogRecord(*fields)
                 yield record
                 last = record.sequence
@@ -167,6 +170,24 @@ def salvage(path: str | os.PathLike[str], visit: Callable[[LogRecord], object], 
 def read_projection(path: str | os.PathLike[str]) -> Projection:
     """Return the projection: of a queue that nobody has open, what the next writer would recover; else as far as it is durable."""
     return ReadOnlyQueue(path).projection
+
+
+def _oldest_reader(directory: str) -> LogReader:
+    """Return a reader of every record that there is, also of those that snapshots cover."""
+    try:
+        return LogReader(directory)
+    except CorruptLogError as error:
+        base = _oldest_base(directory)
+        if error.reason != "history_missing" or base is None:
+            if base is None:
+                raise
+            return LogReader(directory, base)  # where it is damaged, only what the next writer needs
+    firsts = [int(match[1]) for file in Path(directory, "wal").iterdir() if (match := _SEGMENT.fullmatch(file.name)) is not None]
+    before = min(firsts, default=base[1] + 1) - 1
+    if before < base[1]:
+        with suppress(CorruptLogError):  # a gap behind segments that a compaction was dropping
+            return LogReader(directory, (base[0], before))
+    return LogReader(directory, base)
 
 
 def _oldest_base(directory: str) -> tuple[bytes, int] | None:
@@ -265,28 +286,91 @@ def _begins_at_first(directory: str) -> bool:
     return True
 
 
-def statistics(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Return sizes of the log and counts of the projection, also of a queue that a writer has open, as far as it is durable."""
+def statistics(path: str | os.PathLike[str], *, replays: bool | None = None) -> dict[str, Any]:
+    """Return sizes of the log and counts of the projection, also of a queue that a writer has open, as far as it is durable.
+
+    ``"counted_sequence"`` is the last event that the counts take in.
+
+    Args:
+        path: The queue's directory.
+        replays: Replay the queue, for counts of this moment, in the time and the memory that opening it takes. False: give the counts
+            that the newest snapshot begins with, which are not by state; without a snapshot there are none (None). None: replay where
+            no more than REPLAYED_MAX events and rows are to be gone through.
+
+    Raises the OpenError family.
+    """
     directory = existing_directory(path)
-    queue = ReadOnlyQueue(directory)
-    projection = queue.projection
+    outline = read_undisturbed(directory, lambda: _Outline(directory))
+    queue = ReadOnlyQueue(directory) if replays or (replays is None and outline.size <= REPLAYED_MAX) else None
     wal, snapshots, quarantine = (_sizes(Path(directory, folder)) for folder in ("wal", "snapshots", "quarantine"))
+    damage = outline.damage if queue is None else queue.snapshot_damage
+    counts: dict[str, Any] = {"counted_sequence": outline.counted_sequence, "projection": outline.counts, "runs_by_state": None}
+    if queue is not None:
+        states = {state.value: count for state, count in queue.projection.counts_by_state().items()}
+        projection = msgspec.to_builtins(queue.projection.counts())
+        counts = {"counted_sequence": queue.sequence, "projection": projection, "runs_by_state": states}
     return {
         "log": {
-            "has_writer": queue.has_writer,
-            "last_sequence": queue.sequence,
-            "durable_sequence": queue.durable_sequence,
+            "has_writer": has_writer(directory),
+            "history": outline.history if queue is None else queue.history,
+            "disk_bytes": disk_bytes(directory),
+            "last_sequence": outline.last_sequence if queue is None else queue.sequence,
+            "durable_sequence": outline.durable_sequence if queue is None else queue.durable_sequence,
             "segments": len(wal),
             "segment_bytes": sum(wal),
             "snapshots": list(reversed(list_snapshots(directory))),
             "snapshot_bytes": sum(snapshots),
-            "snapshot_damage": None if queue.snapshot_damage is None else str(queue.snapshot_damage),
+            "snapshot_damage": None if damage is None else str(damage),
             "quarantined_files": len(quarantine),
             "quarantined_bytes": sum(quarantine),
         },
-        "projection": msgspec.to_builtins(projection.counts()),
-        "runs_by_state": {state.value: count for state, count in projection.counts_by_state().items()},
+        **counts,
     }
+
+
+class _Outline:
+    """What the newest segment, the ring and the beginnings of snapshots say of a queue."""
+
+    def __init__(self, directory: str) -> None:
+        self.damage: CorruptLogError | None = None
+        """What is wrong with the newest snapshot, as far as its beginning shows that."""
+        self.counts: dict[str, int] | None = None
+        """How many there are of each kind by the newest snapshot; None without one."""
+        self.counted_sequence: int | None = None
+        base = self._look_at_snapshots(directory)
+        if has_writer(directory):
+            # The first look at the newest segment tells how far the log is durable.
+            follower = LogFollower(directory, _newest_first_sequence(directory) - 1)
+            follower.next_record()
+            self.last_sequence = self.durable_sequence = max(follower.durable_sequence, follower.sequence)
+        else:
+            summary = LogReader(directory, base).summary()
+            self.last_sequence, self.durable_sequence = summary["last_sequence"], summary["durable_sequence"]
+            follower = LogFollower(directory, self.last_sequence)
+        self.history = follower.history
+
+    def _look_at_snapshots(self, directory: str) -> tuple[bytes, int] | None:
+        for sequence in list_snapshots(directory):
+            try:
+                found, self.counts = snapshot_counts(directory, sequence)
+            except CorruptLogError as error:
+                self.damage = self.damage or error
+            else:
+                self.counted_sequence = sequence
+                return found["log_uuid"], sequence
+        return None
+
+    @property
+    def size(self) -> int:
+        """How many rows and events a replay goes through."""
+        return sum((self.counts or {}).values()) + self.last_sequence - (self.counted_sequence or 0)
+
+
+def _newest_first_sequence(directory: str) -> int:
+    """Return the sequence that the newest segment begins with, 1 where there is no segment."""
+    names = [match[0] for file in Path(directory, "wal").iterdir() if (match := _SEGMENT.fullmatch(file.name)) is not None]
+    newest = _SEGMENT.fullmatch(max(names, default=""))
+    return 1 if newest is None else int(newest[1])
 
 
 def _sizes(directory: Path) -> list[int]:

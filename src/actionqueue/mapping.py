@@ -70,11 +70,16 @@ from actionqueue.events import (
     TenantCreated,
 )
 from actionqueue.outcomes import (
+    AppliedActorDeregister,
+    AppliedActorHeartbeat,
+    AppliedActorRegister,
     AppliedAttemptFinish,
     AppliedAttemptStart,
     AppliedBudgetAllocate,
     AppliedBudgetConsume,
     AppliedBudgetReplenish,
+    AppliedCapabilityGrant,
+    AppliedCapabilityRevoke,
     AppliedDependencyDeclare,
     AppliedEnginePause,
     AppliedEngineResume,
@@ -82,8 +87,9 @@ from actionqueue.outcomes import (
     AppliedLeaseExpire,
     AppliedLeaseHeartbeat,
     AppliedLeaseRelease,
+    AppliedLedgerAppend,
     AppliedMutation,
-    AppliedNoOp,
+    AppliedRoleAssign,
     AppliedRunCreate,
     AppliedRunResume,
     AppliedRunStateTransition,
@@ -93,6 +99,7 @@ from actionqueue.outcomes import (
     AppliedSubscriptionTrigger,
     AppliedTaskCancel,
     AppliedTaskCreate,
+    AppliedTenantCreate,
 )
 
 __all__ = ["applied_of", "event_of"]
@@ -297,11 +304,7 @@ def _subscription_trigger(command: SubscriptionTriggerCommand) -> AppliedMutatio
     return AppliedSubscriptionTrigger(command.subscription_id)
 
 
-# --- Actors, tenants, roles, capabilities, the ledger: their outcome says no more than the sequence ------------------
-
-
-def _no_op(_command: MutationCommand) -> AppliedMutation:
-    return AppliedNoOp()
+# --- Actors and the platform -----------------------------------------------------------------------------------------
 
 
 def _actor_registered(command: ActorRegisterCommand, sequence: int) -> Event:
@@ -319,28 +322,56 @@ def _actor_registered(command: ActorRegisterCommand, sequence: int) -> Event:
     )
 
 
+def _actor_register(command: ActorRegisterCommand) -> AppliedMutation:
+    return AppliedActorRegister(command.registration.actor_id)
+
+
 def _actor_deregistered(command: ActorDeregisterCommand, sequence: int) -> Event:
     return ActorDeregistered(sequence, command.actor_id, command.timestamp)
 
 
-def _actor_heartbeat(command: ActorHeartbeatCommand, sequence: int) -> Event:
+def _actor_deregister(command: ActorDeregisterCommand) -> AppliedMutation:
+    return AppliedActorDeregister(command.actor_id)
+
+
+def _actor_was_alive(command: ActorHeartbeatCommand, sequence: int) -> Event:
     return ActorHeartbeat(sequence, command.actor_id, command.timestamp)
+
+
+def _actor_heartbeat(command: ActorHeartbeatCommand) -> AppliedMutation:
+    return AppliedActorHeartbeat(command.actor_id)
 
 
 def _tenant_created(command: TenantCreateCommand, sequence: int) -> Event:
     return TenantCreated(sequence, command.registration.tenant_id, command.registration.name, command.timestamp)
 
 
+def _tenant_create(command: TenantCreateCommand) -> AppliedMutation:
+    return AppliedTenantCreate(command.registration.tenant_id)
+
+
 def _role_assigned(command: RoleAssignCommand, sequence: int) -> Event:
     return RoleAssigned(sequence, command.actor_id, command.role, command.tenant_id, command.timestamp)
+
+
+def _role_assign(command: RoleAssignCommand) -> AppliedMutation:
+    return AppliedRoleAssign(command.actor_id, command.role, command.tenant_id)
 
 
 def _capability_granted(command: CapabilityGrantCommand, sequence: int) -> Event:
     return CapabilityGranted(sequence, command.actor_id, command.capability, command.tenant_id, command.timestamp)
 
 
+def _capability_grant(command: CapabilityGrantCommand) -> AppliedMutation:
+    return AppliedCapabilityGrant(command.actor_id, command.capability, command.tenant_id)
+
+
 def _capability_revoked(command: CapabilityRevokeCommand, sequence: int) -> Event:
     return CapabilityRevoked(sequence, command.actor_id, command.capability, command.tenant_id, command.timestamp)
+
+
+def _capability_revoke(command: CapabilityRevokeCommand) -> AppliedMutation:
+    return AppliedCapabilityRevoke(command.actor_id, command.capability, command.tenant_id)
 
 
 def _ledger_entry_appended(command: LedgerAppendCommand, sequence: int) -> Event:
@@ -349,6 +380,10 @@ def _ledger_entry_appended(command: LedgerAppendCommand, sequence: int) -> Event
     return LedgerEntryAppended(
         sequence, entry.entry_id, entry.tenant_id, entry.ledger_key, entry.actor_id, entry.payload, command.timestamp
     )
+
+
+def _ledger_append(command: LedgerAppendCommand) -> AppliedMutation:
+    return AppliedLedgerAppend(command.entry.entry_id, command.entry.tenant_id)
 
 
 _EVENTS: dict[type[MutationCommand], Callable[[Any, int], Event]] = {
@@ -375,7 +410,7 @@ _EVENTS: dict[type[MutationCommand], Callable[[Any, int], Event]] = {
     SubscriptionTriggerCommand: _subscription_triggered,
     ActorRegisterCommand: _actor_registered,
     ActorDeregisterCommand: _actor_deregistered,
-    ActorHeartbeatCommand: _actor_heartbeat,
+    ActorHeartbeatCommand: _actor_was_alive,
     TenantCreateCommand: _tenant_created,
     RoleAssignCommand: _role_assigned,
     CapabilityGrantCommand: _capability_granted,
@@ -405,12 +440,12 @@ _APPLIED: dict[type[MutationCommand], Callable[[Any], AppliedMutation]] = {
     SubscriptionCreateCommand: _subscription_create,
     SubscriptionCancelCommand: _subscription_cancel,
     SubscriptionTriggerCommand: _subscription_trigger,
-    ActorRegisterCommand: _no_op,
-    ActorDeregisterCommand: _no_op,
-    ActorHeartbeatCommand: _no_op,
-    TenantCreateCommand: _no_op,
-    RoleAssignCommand: _no_op,
-    CapabilityGrantCommand: _no_op,
-    CapabilityRevokeCommand: _no_op,
-    LedgerAppendCommand: _no_op,
+    ActorRegisterCommand: _actor_register,
+    ActorDeregisterCommand: _actor_deregister,
+    ActorHeartbeatCommand: _actor_heartbeat,
+    TenantCreateCommand: _tenant_create,
+    RoleAssignCommand: _role_assign,
+    CapabilityGrantCommand: _capability_grant,
+    CapabilityRevokeCommand: _capability_revoke,
+    LedgerAppendCommand: _ledger_append,
 }

@@ -6,16 +6,22 @@ import msgspec
 
 from _wal_native.outcome import MutationOutcome
 from actionqueue.budget import BudgetDimension
-from actionqueue.ids import AttemptId, RunId, SubscriptionId, TaskId
+from actionqueue.ids import ActorId, AttemptId, LedgerEntryId, RunId, SubscriptionId, TaskId, TenantId
+from actionqueue.platform import Capability, Role
 from actionqueue.run import AttemptOutcome
 from actionqueue.states import RunState
 
 __all__ = [
+    "AppliedActorDeregister",
+    "AppliedActorHeartbeat",
+    "AppliedActorRegister",
     "AppliedAttemptFinish",
     "AppliedAttemptStart",
     "AppliedBudgetAllocate",
     "AppliedBudgetConsume",
     "AppliedBudgetReplenish",
+    "AppliedCapabilityGrant",
+    "AppliedCapabilityRevoke",
     "AppliedDependencyDeclare",
     "AppliedEnginePause",
     "AppliedEngineResume",
@@ -23,8 +29,9 @@ __all__ = [
     "AppliedLeaseExpire",
     "AppliedLeaseHeartbeat",
     "AppliedLeaseRelease",
+    "AppliedLedgerAppend",
     "AppliedMutation",
-    "AppliedNoOp",
+    "AppliedRoleAssign",
     "AppliedRunCreate",
     "AppliedRunResume",
     "AppliedRunStateTransition",
@@ -34,25 +41,26 @@ __all__ = [
     "AppliedSubscriptionTrigger",
     "AppliedTaskCancel",
     "AppliedTaskCreate",
+    "AppliedTenantCreate",
     "MutationOutcome",
 ]
 
 
-class AppliedMutation(msgspec.Struct, frozen=True, gc=False):
+class AppliedMutation(msgspec.Struct, frozen=True):
     """Base of what commands change."""
 
     name: ClassVar[str]
-    """The command's name in lower snake case, or ``"no_op"``."""
+    """The command's name in lower snake case."""
 
 
-class AppliedTaskCreate(AppliedMutation, frozen=True, gc=False):
+class AppliedTaskCreate(AppliedMutation, frozen=True):
     """A task was created."""
 
     name = "task_create"
     task_id: TaskId
 
 
-class AppliedRunCreate(AppliedMutation, frozen=True, gc=False):
+class AppliedRunCreate(AppliedMutation, frozen=True):
     """A run was created."""
 
     name = "run_create"
@@ -60,7 +68,7 @@ class AppliedRunCreate(AppliedMutation, frozen=True, gc=False):
     task_id: TaskId
 
 
-class AppliedRunStateTransition(AppliedMutation, frozen=True, gc=False):
+class AppliedRunStateTransition(AppliedMutation, frozen=True):
     """A run went from one state to another."""
 
     name = "run_state_transition"
@@ -69,7 +77,7 @@ class AppliedRunStateTransition(AppliedMutation, frozen=True, gc=False):
     new_state: RunState
 
 
-class AppliedAttemptStart(AppliedMutation, frozen=True, gc=False):
+class AppliedAttemptStart(AppliedMutation, frozen=True):
     """An attempt started."""
 
     name = "attempt_start"
@@ -77,7 +85,7 @@ class AppliedAttemptStart(AppliedMutation, frozen=True, gc=False):
     attempt_id: AttemptId
 
 
-class AppliedAttemptFinish(AppliedMutation, frozen=True, gc=False):
+class AppliedAttemptFinish(AppliedMutation, frozen=True):
     """An attempt finished."""
 
     name = "attempt_finish"
@@ -86,7 +94,7 @@ class AppliedAttemptFinish(AppliedMutation, frozen=True, gc=False):
     outcome: AttemptOutcome
 
 
-class AppliedLeaseAcquire(AppliedMutation, frozen=True, gc=False):
+class AppliedLeaseAcquire(AppliedMutation, frozen=True):
     """An owner got a lease."""
 
     name = "lease_acquire"
@@ -95,7 +103,7 @@ class AppliedLeaseAcquire(AppliedMutation, frozen=True, gc=False):
     expiry: int
 
 
-class AppliedLeaseHeartbeat(AppliedMutation, frozen=True, gc=False):
+class AppliedLeaseHeartbeat(AppliedMutation, frozen=True):
     """A lease was extended."""
 
     name = "lease_heartbeat"
@@ -104,7 +112,7 @@ class AppliedLeaseHeartbeat(AppliedMutation, frozen=True, gc=False):
     expiry: int
 
 
-class AppliedLeaseExpire(AppliedMutation, frozen=True, gc=False):
+class AppliedLeaseExpire(AppliedMutation, frozen=True):
     """A lease ran out."""
 
     name = "lease_expire"
@@ -113,7 +121,7 @@ class AppliedLeaseExpire(AppliedMutation, frozen=True, gc=False):
     expiry: int
 
 
-class AppliedLeaseRelease(AppliedMutation, frozen=True, gc=False):
+class AppliedLeaseRelease(AppliedMutation, frozen=True):
     """A lease was given back."""
 
     name = "lease_release"
@@ -122,26 +130,26 @@ class AppliedLeaseRelease(AppliedMutation, frozen=True, gc=False):
     expiry: int
 
 
-class AppliedEnginePause(AppliedMutation, frozen=True, gc=False):
+class AppliedEnginePause(AppliedMutation, frozen=True):
     """The engine was paused."""
 
     name = "engine_pause"
 
 
-class AppliedEngineResume(AppliedMutation, frozen=True, gc=False):
+class AppliedEngineResume(AppliedMutation, frozen=True):
     """The engine was resumed."""
 
     name = "engine_resume"
 
 
-class AppliedTaskCancel(AppliedMutation, frozen=True, gc=False):
+class AppliedTaskCancel(AppliedMutation, frozen=True):
     """A task was canceled."""
 
     name = "task_cancel"
     task_id: TaskId
 
 
-class AppliedDependencyDeclare(AppliedMutation, frozen=True, gc=False):
+class AppliedDependencyDeclare(AppliedMutation, frozen=True):
     """A task got prerequisites."""
 
     name = "dependency_declare"
@@ -149,21 +157,21 @@ class AppliedDependencyDeclare(AppliedMutation, frozen=True, gc=False):
     depends_on: tuple[TaskId, ...]
 
 
-class AppliedRunSuspend(AppliedMutation, frozen=True, gc=False):
+class AppliedRunSuspend(AppliedMutation, frozen=True):
     """A run was suspended."""
 
     name = "run_suspend"
     run_id: RunId
 
 
-class AppliedRunResume(AppliedMutation, frozen=True, gc=False):
+class AppliedRunResume(AppliedMutation, frozen=True):
     """A run was resumed."""
 
     name = "run_resume"
     run_id: RunId
 
 
-class AppliedBudgetAllocate(AppliedMutation, frozen=True, gc=False):
+class AppliedBudgetAllocate(AppliedMutation, frozen=True):
     """A task got a budget."""
 
     name = "budget_allocate"
@@ -172,8 +180,8 @@ class AppliedBudgetAllocate(AppliedMutation, frozen=True, gc=False):
     limit: int
 
 
-class AppliedBudgetConsume(AppliedMutation, frozen=True, gc=False):
-    """A task used some of its budget."""
+class AppliedBudgetConsume(AppliedMutation, frozen=True):
+    """A task used some of its budget. Without an allocation only the log keeps that."""
 
     name = "budget_consume"
     task_id: TaskId
@@ -181,7 +189,7 @@ class AppliedBudgetConsume(AppliedMutation, frozen=True, gc=False):
     amount: int
 
 
-class AppliedBudgetReplenish(AppliedMutation, frozen=True, gc=False):
+class AppliedBudgetReplenish(AppliedMutation, frozen=True):
     """A task's budget got a new limit."""
 
     name = "budget_replenish"
@@ -190,7 +198,7 @@ class AppliedBudgetReplenish(AppliedMutation, frozen=True, gc=False):
     new_limit: int
 
 
-class AppliedSubscriptionCreate(AppliedMutation, frozen=True, gc=False):
+class AppliedSubscriptionCreate(AppliedMutation, frozen=True):
     """A task was subscribed."""
 
     name = "subscription_create"
@@ -198,21 +206,78 @@ class AppliedSubscriptionCreate(AppliedMutation, frozen=True, gc=False):
     task_id: TaskId
 
 
-class AppliedSubscriptionCancel(AppliedMutation, frozen=True, gc=False):
+class AppliedSubscriptionCancel(AppliedMutation, frozen=True):
     """A subscription was canceled."""
 
     name = "subscription_cancel"
     subscription_id: SubscriptionId
 
 
-class AppliedSubscriptionTrigger(AppliedMutation, frozen=True, gc=False):
-    """A subscription was triggered."""
+class AppliedSubscriptionTrigger(AppliedMutation, frozen=True):
+    """A subscription was triggered. Of an unknown one only the log keeps that."""
 
     name = "subscription_trigger"
     subscription_id: SubscriptionId
 
 
-class AppliedNoOp(AppliedMutation, frozen=True, gc=False):
-    """The command of an actor, tenant, role, capability or ledger entry was recorded; it has nothing to report."""
+class AppliedActorRegister(AppliedMutation, frozen=True):
+    """An actor was registered, or its registration was replaced."""
 
-    name = "no_op"
+    name = "actor_register"
+    actor_id: ActorId
+
+
+class AppliedActorDeregister(AppliedMutation, frozen=True):
+    """An actor left. Of one that never registered only the log keeps that."""
+
+    name = "actor_deregister"
+    actor_id: ActorId
+
+
+class AppliedActorHeartbeat(AppliedMutation, frozen=True):
+    """An actor was alive. Of one that never registered only the log keeps that."""
+
+    name = "actor_heartbeat"
+    actor_id: ActorId
+
+
+class AppliedTenantCreate(AppliedMutation, frozen=True):
+    """A tenant was created, or replaced."""
+
+    name = "tenant_create"
+    tenant_id: TenantId
+
+
+class AppliedRoleAssign(AppliedMutation, frozen=True):
+    """An actor got its role in a tenant, in place of the one that it had there."""
+
+    name = "role_assign"
+    actor_id: ActorId
+    role: Role
+    tenant_id: TenantId
+
+
+class AppliedCapabilityGrant(AppliedMutation, frozen=True):
+    """An actor got a capability in a tenant."""
+
+    name = "capability_grant"
+    actor_id: ActorId
+    capability: Capability
+    tenant_id: TenantId
+
+
+class AppliedCapabilityRevoke(AppliedMutation, frozen=True):
+    """An actor lost a capability in a tenant. Of one that was never granted only the log keeps that."""
+
+    name = "capability_revoke"
+    actor_id: ActorId
+    capability: Capability
+    tenant_id: TenantId
+
+
+class AppliedLedgerAppend(AppliedMutation, frozen=True):
+    """A tenant's ledger got an entry."""
+
+    name = "ledger_append"
+    entry_id: LedgerEntryId
+    tenant_id: TenantId

@@ -42,7 +42,10 @@ class _Named(Checked, frozen=True, gc=False):
 
 
 class Role(_Named, frozen=True, gc=False):
-    """What an actor is in a tenant: ``Role.OPERATOR``, ``AUDITOR``, ``GATEKEEPER`` or ``Role.custom(text)``."""
+    """What an actor is in a tenant: ``Role.OPERATOR``, ``AUDITOR``, ``GATEKEEPER`` or ``Role.custom(text)``.
+
+    No command asks for it: docs/guide.md#what-the-queue-refuses-what-is-yours.
+    """
 
     NAMES = ("operator", "auditor", "gatekeeper", "custom")
 
@@ -52,7 +55,10 @@ class Role(_Named, frozen=True, gc=False):
 
 
 class Capability(_Named, frozen=True, gc=False):
-    """What an actor may do in a tenant: ``Capability.CAN_SUBMIT``, ... or ``Capability.custom(text)``."""
+    """What an actor may do in a tenant: ``Capability.CAN_SUBMIT``, ... or ``Capability.custom(text)``.
+
+    No command asks for it: docs/guide.md#what-the-queue-refuses-what-is-yours.
+    """
 
     NAMES = ("can_submit", "can_execute", "can_review", "can_approve", "can_cancel", "custom")
 

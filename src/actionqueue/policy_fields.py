@@ -1,15 +1,17 @@
-"""What the fields of a queue's policies accept."""
+"""What the fields of a queue's policies accept, and the arguments of its calls that are like them."""
 
 from __future__ import annotations
 
 import operator
 from typing import Any
 
-from actionqueue.errors import InvalidFieldTypeError
+from _wal_native.progress import Progress
+from actionqueue.errors import InvalidFieldError, InvalidFieldTypeError
+from actionqueue.texts import shown
 
 
-def whole_number(policy: str, field: str, value: Any) -> int:
-    """Return it as an int, whatever kind of whole number it is, NumPy's included.
+def whole_number(owner: str, field: str, value: Any, reason: str = "must be a whole number or None") -> int:
+    """Return it as an int, whatever kind of whole number it is, NumPy's included. The owner is a policy or a call.
 
     Raises:
         InvalidFieldTypeError: It is none.
@@ -19,4 +21,32 @@ def whole_number(policy: str, field: str, value: Any) -> int:
             return operator.index(value)
     except TypeError:
         pass
-    raise InvalidFieldTypeError(policy, field, value, "must be a whole number or None")
+    raise InvalidFieldTypeError(owner, field, value, reason)
+
+
+def number_from_0(owner: str, field: str, value: Any) -> int | None:
+    """Return a whole number from 0 as an int, or None.
+
+    Raises:
+        InvalidFieldError: It is below 0. InvalidFieldTypeError: It is neither.
+    """
+    if value is None:
+        return None
+    number = whole_number(owner, field, value)
+    if number < 0:
+        raise InvalidFieldError(owner, field, value, "must be a whole number from 0, or None")
+    return number
+
+
+def progress_or_none(owner: str, value: Any) -> Progress | None:
+    """Return what a long call is given to tell its progress to. Raises InvalidFieldTypeError for anything else."""
+    if value is None or isinstance(value, Progress):
+        return value
+    raise InvalidFieldTypeError(owner, "progress", value, "must be a Progress or None")
+
+
+def flag(option: str, value: object) -> bool:
+    """Return a bool. Raises TypeError for what only counts as true or false: "no" is true."""
+    if isinstance(value, bool):
+        return value
+    raise TypeError(f"{option} must be True or False, got {shown(value)}")

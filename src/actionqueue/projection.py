@@ -41,10 +41,11 @@ __all__ = [
     "SubscriptionRecord",
     "TaskRecord",
     "TenantRecord",
+    "Tombstone",
 ]
 
 
-class TaskRecord(msgspec.Struct, frozen=True, gc=False):
+class TaskRecord(msgspec.Struct, frozen=True):
     """A task and what became of it."""
 
     task_id: TaskId
@@ -52,6 +53,12 @@ class TaskRecord(msgspec.Struct, frozen=True, gc=False):
     canceled_at: int | None
     encoded_spec: bytes
     """The specification as the log has it."""
+    runs_created: int
+    """How many runs were ever created for it, also those that retention forgot. What a policy's ``count`` or ``max_occurrences`` bounds."""
+    last_run_at: int | None
+    """The latest time that one of its runs was created for, also after retention forgot that run; None before the first.
+
+    Where the next run of a recurring task follows. A run that is created for an earlier time changes nothing here."""
 
     @property
     def spec(self) -> TaskSpec:
@@ -64,7 +71,7 @@ class TaskRecord(msgspec.Struct, frozen=True, gc=False):
         return self.canceled_at is not None
 
 
-class HistoryEntry(msgspec.Struct, frozen=True, gc=False):
+class HistoryEntry(msgspec.Struct, frozen=True):
     """A change of a run's state. The first entry, the run's creation, comes from None.
 
     The entries need not form a chain: closing the lease of a leased run makes it ready without an entry.
@@ -75,7 +82,7 @@ class HistoryEntry(msgspec.Struct, frozen=True, gc=False):
     timestamp: int
 
 
-class AttemptRecord(msgspec.Struct, frozen=True, gc=False):
+class AttemptRecord(msgspec.Struct, frozen=True):
     """An attempt of a run. What is known only at its end is None until then.
 
     An attempt that was active when its run was canceled stays unfinished.
@@ -89,29 +96,31 @@ class AttemptRecord(msgspec.Struct, frozen=True, gc=False):
     output: bytes | None
 
 
-class Lease(msgspec.Struct, frozen=True, gc=False):
+class Lease(msgspec.Struct, frozen=True):
     """Who may work on a run, and until when."""
 
     owner: str
     expiry: int
+    """Until when. The lease stays beyond it, until a command drops it: docs/guide.md#what-the-queue-refuses-what-is-yours."""
     acquired_at: int
     updated_at: int
     """When the last heartbeat came; before the first, when the lease was acquired."""
 
 
-class BudgetRecord(msgspec.Struct, frozen=True, gc=False):
+class BudgetRecord(msgspec.Struct, frozen=True):
     """A task's budget in one dimension."""
 
     task_id: TaskId
     dimension: BudgetDimension
     limit: int
+    """What the scheduler is to stop at; consuming past it is taken: docs/guide.md#what-the-queue-refuses-what-is-yours."""
     consumed: int
     """Stays at 2**64 - 1 where it would pass it."""
     allocated_at: int
     is_exhausted: bool
 
 
-class SubscriptionRecord(msgspec.Struct, frozen=True, gc=False):
+class SubscriptionRecord(msgspec.Struct, frozen=True):
     """A subscription of a task."""
 
     subscription_id: SubscriptionId
@@ -123,7 +132,7 @@ class SubscriptionRecord(msgspec.Struct, frozen=True, gc=False):
     canceled_at: int | None
 
 
-class ActorRecord(msgspec.Struct, frozen=True, gc=False):
+class ActorRecord(msgspec.Struct, frozen=True):
     """An actor, as it last registered."""
 
     registration: ActorRegistration
@@ -137,7 +146,7 @@ class ActorRecord(msgspec.Struct, frozen=True, gc=False):
         return self.registration.actor_id
 
 
-class TenantRecord(msgspec.Struct, frozen=True, gc=False):
+class TenantRecord(msgspec.Struct, frozen=True):
     """A tenant."""
 
     tenant_id: TenantId
@@ -145,7 +154,7 @@ class TenantRecord(msgspec.Struct, frozen=True, gc=False):
     created_at: int
 
 
-class RoleAssignment(msgspec.Struct, frozen=True, gc=False):
+class RoleAssignment(msgspec.Struct, frozen=True):
     """What an actor is in a tenant."""
 
     actor_id: ActorId
@@ -154,7 +163,7 @@ class RoleAssignment(msgspec.Struct, frozen=True, gc=False):
     assigned_at: int
 
 
-class CapabilityGrant(msgspec.Struct, frozen=True, gc=False):
+class CapabilityGrant(msgspec.Struct, frozen=True):
     """What an actor may do in a tenant, or might before it was revoked."""
 
     actor_id: ActorId
@@ -164,7 +173,7 @@ class CapabilityGrant(msgspec.Struct, frozen=True, gc=False):
     revoked_at: int | None
 
 
-class LedgerRecord(msgspec.Struct, frozen=True, gc=False):
+class LedgerRecord(msgspec.Struct, frozen=True):
     """A line of a tenant's ledger. The timestamp is that of the command that appended it."""
 
     entry_id: LedgerEntryId
@@ -175,7 +184,15 @@ class LedgerRecord(msgspec.Struct, frozen=True, gc=False):
     timestamp: int
 
 
-class EngineStatus(msgspec.Struct, frozen=True, gc=False):
+class Tombstone(msgspec.Struct, frozen=True):
+    """The identifier of a forgotten task, which is refused for a new one."""
+
+    task_id: TaskId
+    until: int
+    """When retention drops it, at the earliest."""
+
+
+class EngineStatus(msgspec.Struct, frozen=True):
     """Whether the engine is paused. A pause clears ``resumed_at``; a resume keeps ``paused_at``."""
 
     is_paused: bool
@@ -183,7 +200,7 @@ class EngineStatus(msgspec.Struct, frozen=True, gc=False):
     resumed_at: int | None
 
 
-class ProjectionCounts(msgspec.Struct, frozen=True, gc=False):
+class ProjectionCounts(msgspec.Struct, frozen=True):
     """How many there are of each kind."""
 
     tasks: int
@@ -200,6 +217,7 @@ class ProjectionCounts(msgspec.Struct, frozen=True, gc=False):
     roles: int
     capabilities: int
     ledger: int
+    tombstones: int
     memory_bytes: int
     """Memory that the projection has taken from the system."""
 
@@ -296,8 +314,8 @@ class Projection(StateTable):
         """Return every (parent, child), those of one parent together."""
         return self.read_parent_pairs()
 
-    def budget(self, task_id: TaskId, dimension: BudgetDimension) -> BudgetRecord | None:
-        """Return the task's budget in a dimension."""
+    def budget(self, task_id: TaskId, dimension: BudgetDimension | str) -> BudgetRecord | None:
+        """Return the task's budget in a dimension: a member, or its name. Raises InvalidFieldError for anything else."""
         fields = self.read_budget(task_id, dimension)
         return None if fields is None else BudgetRecord(*fields)
 
@@ -353,8 +371,12 @@ class Projection(StateTable):
         return [CapabilityGrant(*fields) for fields in self.read_capabilities()]
 
     def ledger(self) -> list[LedgerRecord]:
-        """Return all lines of the ledger, oldest first."""
+        """Return all lines of the ledger that are kept, oldest first."""
         return [LedgerRecord(*fields) for fields in self.read_ledger()]
+
+    def tombstones(self) -> list[Tombstone]:
+        """Return the identifiers of forgotten tasks that are refused, in the order in which the tasks were forgotten."""
+        return [Tombstone(*fields) for fields in self.read_tombstones()]
 
     # --- The whole ---------------------------------------------------------------------------------------------------
 

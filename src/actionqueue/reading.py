@@ -7,21 +7,22 @@ from __future__ import annotations
 
 import operator
 import os
+import re
 import time
-from collections.abc import Iterator
 from types import TracebackType
-from typing import NoReturn, Self
+from typing import NamedTuple, NoReturn, Self
 
 from _wal_native.codec import decode_event
 from _wal_native.reader import LogFollower, LogReader
 from _wal_native.snapshot import load_newest_snapshot
 from actionqueue.directory import existing_directory, has_writer, read_undisturbed
-from actionqueue.errors import ClosedError, CompactedError
+from actionqueue.errors import ClosedError, CompactedError, HistoryChangedError
 from actionqueue.events import Event
 from actionqueue.limits import U64_MAX
 from actionqueue.projection import Projection
+from actionqueue.texts import shown
 
-__all__ = ["ReadOnlyQueue", "follow"]
+__all__ = ["EventStream", "ReadOnlyQueue", "follow"]
 
 POLL_SECONDS = 0.01
 
@@ -29,10 +30,11 @@ POLL_SECONDS = 0.01
 def follow(
     path: str | os.PathLike[str],
     *,
-    after: int = 0,
+    after: int | str = 0,
+    history: str | None = None,
     timeout: float | None = None,
     poll_seconds: float = POLL_SECONDS,
-) -> Iterator[Event]:
+) -> EventStream:
     """Yield the events of a log in order, each as soon as it is durable, also while a writer has the queue open.
 
     A batch's events follow one another: none of them is yielded before all are durable. The iterator goes on over rotation, the writer's
@@ -40,36 +42,156 @@ def follow(
 
     Args:
         path: The queue's directory.
-        after: The sequence behind which to begin; 0 for the first event.
+        after: Where to begin: behind a position, as :attr:`EventStream.position` said; or behind the event with this sequence, 0 for
+            the first event.
+        history: The history that a sequence was read in, as :attr:`EventStream.history` or ``queue.history`` said; None: not known. A
+            position has its own.
         timeout: Seconds without a new event after which the iterator ends; None waits for ever, 0 reads what is there.
         poll_seconds: How long to wait between two looks at the log.
 
     Raises:
         CompactedError: The next event is no longer in the log. Open the queue read-only, and go on from its sequence.
+        HistoryChangedError: The log has another history than the one given, no event ``after`` was ever appended to it, or another event
+            is in that position; or, later, it was replaced, restored or repaired while it was followed.
         NotAQueueError: There is no queue at this path.
         CorruptLogError: A durable record does not verify. OpenIOError: A system call failed.
-        ValueError: A number is out of range.
+        ValueError: A number is out of range, or a text is no position.
     """
-    begin = operator.index(after)
-    if not 0 <= begin <= U64_MAX:
-        raise ValueError("after must be a sequence, or 0")
     if not poll_seconds >= 0 or (timeout is not None and not timeout >= 0):
         raise ValueError("seconds must be 0 or more")
-    follower = LogFollower(existing_directory(path), begin)
-    return _events(follower, timeout, poll_seconds)
+    position = Position.of(after, history)
+    return EventStream(follower_at(existing_directory(path), position), position, timeout, poll_seconds)
 
 
-def _events(follower: LogFollower, timeout: float | None, poll_seconds: float) -> Iterator[Event]:
-    idle_since = time.monotonic()
+class Position(NamedTuple):
+    """Behind which event of which history."""
+
+    sequence: int
+    history: str | None
+    checksum: int | None
+    """Of the event's record; None where that is not known. A queue that is put back to an earlier state goes on in the same history where
+    the file system takes its files for the same ones; but with other records."""
+
+    @classmethod
+    def of(cls, after: int | str, history: str | None) -> Self:
+        """Return what the arguments of :func:`follow` say. Raises TypeError and ValueError."""
+        if isinstance(after, str):
+            if history is not None:
+                raise ValueError("history is not to be given with a position, which has its own")
+            return cls._read(after)
+        sequence = operator.index(after)
+        if not 0 <= sequence <= U64_MAX:
+            raise ValueError("after must be a sequence, or 0")
+        if history is not None and not isinstance(history, str):
+            raise TypeError(f"history must be a str as queue.history is, or None, got {shown(history)}")
+        return cls(sequence, history, None)
+
+    @classmethod
+    def _read(cls, text: str) -> Self:
+        match = _POSITION.fullmatch(text)
+        if match is None or int(match[1]) > U64_MAX:
+            raise ValueError(f"after must be a position as EventStream.position is, got {shown(text)}")
+        return cls(int(match[1]), match[2] or None, int(match[3], 16) if match[3] else None)
+
+    def __str__(self) -> str:
+        checksum = "" if self.checksum is None else f"{self.checksum:08x}"
+        return f"{self.sequence}-{self.history or ''}-{checksum}"
+
+
+_POSITION = re.compile(r"([0-9]{1,20})-([0-9a-f]{32})?-([0-9a-f]{8})?")
+
+
+def follower_at(directory: str, position: Position) -> LogFollower:
+    """Return a follower that stands behind an event of a history, or of any history. Raises what :func:`follow` raises."""
+    begin, history, checksum = position
+    try:
+        follower = None if checksum is None or begin == 0 else _follower_behind(directory, begin, checksum)
+        if follower is None:
+            follower = LogFollower(directory, begin)
+    except CompactedError as error:
+        # Whose history is another one must not be sent to the snapshot, which may lack events that it has handled.
+        if history is not None and _oldest_history(directory, error) != history:
+            raise HistoryChangedError(directory, begin) from None
+        raise
+    if history is not None and follower.history != history:
+        raise HistoryChangedError(directory, begin)
+    return follower
+
+
+def _follower_behind(directory: str, sequence: int, checksum: int) -> LogFollower | None:
+    """Return a follower that has just passed the event whose record has this checksum; None where that record was compacted away."""
+    try:
+        follower = LogFollower(directory, sequence - 1)
+    except CompactedError:
+        return None
+    # What was durable once still is, or the log was put back to where it was before.
+    if follower.next_record() is None or follower.sequence != sequence or follower.checksum != checksum:
+        raise HistoryChangedError(directory, sequence)
+    return follower
+
+
+def _oldest_history(directory: str, error: CompactedError) -> str | None:
+    """Return the history of a log that does not go back as far as was asked for; compactions may go on meanwhile."""
     while True:
-        record = follower.next_record()
-        if record is not None:
-            yield decode_event(record[3], record[2], record[7])
-            idle_since = time.monotonic()
-        elif timeout is not None and time.monotonic() - idle_since >= timeout:
-            return
-        else:
-            time.sleep(poll_seconds)
+        try:
+            return LogFollower(directory, error.first_sequence - 1).history
+        except CompactedError as again:
+            error = again
+
+
+def next_event(follower: LogFollower) -> Event | None:
+    """Return the next event that is durable, None where there is none yet."""
+    record = follower.next_record()
+    return None if record is None else decode_event(record[3], record[2], record[7])
+
+
+class EventStream:
+    """The events of a log as they become durable: an iterator. Made by :func:`follow`; for one thread."""
+
+    def __init__(self, follower: LogFollower, begin: Position, timeout: float | None, poll_seconds: float) -> None:
+        self._follower: LogFollower | None = follower
+        self._history = follower.history
+        self._sequence, self._checksum = begin.sequence, begin.checksum
+        self._timeout = timeout
+        self._poll_seconds = poll_seconds
+
+    @property
+    def history(self) -> str | None:
+        """The history that the events are of, as 32 hexadecimal digits.
+
+        None where only a copy of a queue is there, which has no history of its own before a writer has opened it.
+        """
+        return self._history if self._follower is None else self._follower.history
+
+    @property
+    def position(self) -> str:
+        """Behind which event of which history the stream is: what a consumer stores when it has handled an event, and follows from.
+
+        Text without spaces, of at most 62 characters. It tells the event from any other that may have the same sequence once the queue was
+        put back to an earlier state, however that was done; once compaction has dropped the event, its history alone can be told.
+        """
+        return str(Position(self._sequence, self.history, self._checksum))
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Event:
+        follower = self._follower
+        if follower is None:
+            raise StopIteration
+        idle_since = time.monotonic()
+        while (event := next_event(follower)) is None:
+            if self._timeout is not None and time.monotonic() - idle_since >= self._timeout:
+                self.close()
+                raise StopIteration
+            time.sleep(self._poll_seconds)
+        self._sequence, self._checksum = event.sequence, follower.checksum
+        return event
+
+    def close(self) -> None:
+        """Let go of the files; no event comes any more."""
+        self._history = self.history
+        self._follower = None
 
 
 class ReadOnlyQueue:
@@ -92,6 +214,7 @@ class ReadOnlyQueue:
 
     def _load_once(self) -> Projection:
         projection = Projection()
+        projection.leave_to_reader()
         is_live = has_writer(self._path)
         base, self._snapshot_damage = load_newest_snapshot(self._path, projection)
         if is_live:
@@ -103,6 +226,9 @@ class ReadOnlyQueue:
             reader = LogReader(self._path, None if base is None else (base["log_uuid"], base["sequence"]))
             reader.replay(projection)
             self._durable_sequence = reader.summary()["durable_sequence"]
+            # It stands at the last event from now on, so that another history in the log's place is noticed.
+            self._follower = LogFollower(self._path, projection.latest_sequence)
+            self._follower.replay(projection, is_private=True)
         return projection
 
     @property
@@ -119,6 +245,11 @@ class ReadOnlyQueue:
     def sequence(self) -> int:
         """Sequence of the last event in the projection, 0 where there is none."""
         return self._projection.latest_sequence
+
+    @property
+    def history(self) -> str | None:
+        """The log's history, as 32 hexadecimal digits; None for a copy that no writer has opened. See :func:`follow`."""
+        return None if self._follower is None else self._follower.history
 
     @property
     def durable_sequence(self) -> int:
@@ -146,6 +277,10 @@ class ReadOnlyQueue:
 
         Where the log no longer has the next event, because a compaction dropped it, everything is read anew, and
         :attr:`projection` is another object from then on.
+
+        Raises:
+            HistoryChangedError: The log was replaced, restored from a backup or repaired since; the projection is of the old history, as it
+                was. Open a new ReadOnlyQueue.
         """
         if self._is_closed:
             raise ClosedError
@@ -161,8 +296,13 @@ class ReadOnlyQueue:
         return self.sequence - before
 
     def follow(
-        self, *, after: int | None = None, timeout: float | None = None, poll_seconds: float = POLL_SECONDS
-    ) -> Iterator[Event]:
+        self,
+        *,
+        after: int | str | None = None,
+        history: str | None = None,
+        timeout: float | None = None,
+        poll_seconds: float = POLL_SECONDS,
+    ) -> EventStream:
         """Yield events as they become durable, from behind the projection's last one unless ``after`` says otherwise. See :func:`follow`.
 
         The projection is not changed by it.
@@ -170,7 +310,7 @@ class ReadOnlyQueue:
         if self._is_closed:
             raise ClosedError
         begin = self.sequence if after is None else after
-        return follow(self._path, after=begin, timeout=timeout, poll_seconds=poll_seconds)
+        return follow(self._path, after=begin, history=history, timeout=timeout, poll_seconds=poll_seconds)
 
     def close(self) -> None:
         """Let go of the files. The projection stays readable. Closing again does nothing."""

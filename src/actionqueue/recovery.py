@@ -10,13 +10,16 @@ from actionqueue.texts import dropped_text
 __all__ = ["RecoveryReport"]
 
 
-class RecoveryReport(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+class RecoveryReport(msgspec.Struct, frozen=True, kw_only=True):
     """What was replayed and what was dropped when a queue was opened. Sizes in bytes."""
 
     is_created: bool
     """There was no queue; it was made."""
     is_clean: bool
     """The last writer closed the queue, or there was none."""
+    history: str
+    """Which history the queue goes on with, as 32 hexadecimal digits: another one after each repair, and in each copy. A stored sequence
+    says something only together with it; see :func:`actionqueue.follow`."""
     snapshot_sequence: int
     """Replay began from a snapshot as of this event; 0: from the beginning."""
     snapshots_damaged: int
@@ -31,6 +34,8 @@ class RecoveryReport(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """Events that were replayed, behind the snapshot if there is one."""
     bytes: int
     """Size of the records that were read."""
+    replayed_bytes: int
+    """Size of those behind the snapshot if there is one, pads included."""
     last_sequence: int
     """Sequence of the last event, 0 where there is none."""
     durable_sequence: int

@@ -31,7 +31,9 @@ class RunInstance(Checked, frozen=True, gc=False):
     attempt_count: U32
     created_at: Timestamp
     scheduled_at: Timestamp
+    """When the scheduler is to make it ready; before is taken too: docs/guide.md#what-the-queue-refuses-what-is-yours."""
     effective_priority: I32
+    """The scheduler is to run higher ones first; no query orders by it: docs/guide.md#what-the-queue-refuses-what-is-yours."""
     last_state_change_at: Timestamp
 
     @classmethod

@@ -8,20 +8,20 @@ __all__ = ["Cron", "Once", "Repeat", "RunPolicy"]
 
 
 class RunPolicy(Abstract, frozen=True, gc=False):
-    """Base of the three policies."""
+    """Base of the three policies. The scheduler acts on them, the queue does not: docs/guide.md#what-the-queue-refuses-what-is-yours."""
 
 
 class Once(RunPolicy, frozen=True, gc=False):
-    """One run."""
+    """One run: docs/guide.md#what-the-queue-refuses-what-is-yours."""
 
 
 class Repeat(RunPolicy, frozen=True, gc=False):
-    """A number of runs at a fixed interval."""
+    """A number of runs at a fixed interval: docs/guide.md#what-the-queue-refuses-what-is-yours."""
 
     count: PositiveU32
-    """Runs in all, at least 1."""
+    """Runs that the scheduler is to create in all, at least 1: docs/guide.md#what-the-queue-refuses-what-is-yours."""
     interval_secs: PositiveU64
-    """Seconds from one run to the next, at least 1."""
+    """Seconds from one run to the next, at least 1, for the scheduler to keep: docs/guide.md#what-the-queue-refuses-what-is-yours."""
 
 
 class Cron(RunPolicy, frozen=True, gc=False):
@@ -30,12 +30,13 @@ class Cron(RunPolicy, frozen=True, gc=False):
     The expression has seven fields (second, minute, hour, day of the month, month, weekday, year), or six with the year
     left out, or is one of ``@yearly @monthly @weekly @daily @hourly``. Weekdays are 1 (Sunday) to 7 (Saturday) or
     names. A time must match every field, day of the month and weekday both. The grammar is that of
-    :mod:`actionqueue.cron`.
+    :mod:`actionqueue.cron`. What is no such expression is refused; the runs are the scheduler's to create:
+    docs/guide.md#what-the-queue-refuses-what-is-yours.
     """
 
     expression: NonEmptyText
     max_occurrences: PositiveU32 | None = None
-    """Runs in all, at least 1; None for no bound."""
+    """Runs that the scheduler is to create in all, at least 1; None for no bound: docs/guide.md#what-the-queue-refuses-what-is-yours."""
 
     def _check_together(self) -> None:
         try:

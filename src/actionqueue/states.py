@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import NoReturn
 
 __all__ = ["AttemptResultKind", "DurabilityPolicy", "RunState"]
 
@@ -45,3 +46,7 @@ class DurabilityPolicy(StrEnum):
     """Before ``submit`` returns: it survives a killed process and a power loss."""
     DEFERRED = "deferred"
     """At the next sync: until then it survives a killed process, but not a power loss."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> NoReturn:
+        raise ValueError(f"{value!r} is no DurabilityPolicy: durability must be one of {', '.join(cls)}, got {value!r}")

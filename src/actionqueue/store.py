@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
-import operator
 import os
-import threading
 import time
+import warnings
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Concatenate, Literal, NoReturn, ParamSpec, Self, TypeVar, overload
 
@@ -20,28 +21,32 @@ from _wal_native.snapshot import read_snapshot
 from actionqueue.clock import now
 from actionqueue.columns import ColumnOutcome, append_rows, stops_at_refusal
 from actionqueue.commands import MutationCommand
-from actionqueue.compaction import CompactionPolicy, CompactionReport, Compactor, Progress, SnapshotReport
+from actionqueue.compaction import CompactionPolicy, CompactionReport, Compactor, Place, Progress, Retention, SnapshotReport
 from actionqueue.directory import directory_to_open, holder_text
 from actionqueue.errors import (
+    ActionQueueError,
     AppendError,
     ClosedError,
     ForkedError,
+    LockedError,
     LogCloseError,
     OpenIOError,
     PartialDurabilityError,
     PoisonedError,
-    ReentrantCallError,
     ValidationError,
     WriterError,
 )
-from actionqueue.events import Event, RunsPurged
+from actionqueue.events import RunsPurged
+from actionqueue.limits import RING_SIZE_MAX, RING_SIZE_MIN, SEGMENT_SIZE_MAX, SEGMENT_SIZE_MIN
 from actionqueue.mapping import applied_of, event_of
 from actionqueue.outcomes import MutationOutcome
+from actionqueue.policy_fields import flag, number_from_0, progress_or_none, whole_number
 from actionqueue.projection import Projection
-from actionqueue.reading import POLL_SECONDS, ReadOnlyQueue, follow
+from actionqueue.reading import POLL_SECONDS, EventStream, ReadOnlyQueue, follow
 from actionqueue.recovery import RecoveryReport
 from actionqueue.states import DurabilityPolicy
 from actionqueue.sync_policy import SyncPolicy
+from actionqueue.texts import shown
 from actionqueue.validation import validate
 from actionqueue.weak_list import WeakList
 
@@ -53,7 +58,7 @@ PURGE_ROWS = 2048
 """Rows that retention looks at while it holds the lane."""
 
 RENEWAL_ROWS_MIN = 1000
-"""Forgotten runs and tasks whose memory is not worth a renewal of the projection."""
+"""Forgotten runs, tasks, subscriptions, actors and lines of the ledger whose memory is not worth a renewal of the projection."""
 RENEWAL_EVENTS_MAX = 10_000
 """A renewal of the projection replays so many events at most while it holds the lane, and does without a sync then."""
 RENEWAL_ROUNDS_MAX = 20
@@ -63,15 +68,14 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _open_queues: WeakList[ActionQueue] = WeakList()
+_compactors: weakref.WeakValueDictionary[str, Compactor] = weakref.WeakValueDictionary()
+"""Those of the queues that were opened last, by their directories; the background thread of a queue that was dropped still has its own."""
 
 
 def _refuse_in_child() -> None:
     """Mark the parent's queues in a forked child, before any of their locks could be touched."""
     for queue in _open_queues:
         queue._unusable = ForkedError()  # noqa: SLF001 -- the module's own class
-        # The parent's lane may be held by a thread that does not exist here.
-        queue._lane = threading.RLock()  # noqa: SLF001
-        queue._in_lane = False  # noqa: SLF001
 
 
 if hasattr(os, "register_at_fork"):
@@ -131,6 +135,8 @@ def open(  # noqa: A001 -- the package's own open, as in gzip.open
     The queue is held exclusively until it is closed; opened read-only it is not held at all. Ctrl-C, or whatever else a signal's handler
     raises in the main thread, ends a recovery within a tenth of a second, and leaves the queue as it was.
 
+    A queue whose last reference goes while it is open, or whose process ends, is closed as well, and a ResourceWarning names its path.
+
     Args:
         path: The queue's directory. It is created, with missing parents, unless ``create`` is false. Symbolic links on the way are followed
             once, now; one that leads nowhere is refused. UnsafeDirectoryWarning is issued for one that other users may write to.
@@ -167,12 +173,22 @@ def open(  # noqa: A001 -- the package's own open, as in gzip.open
         "sync": sync,
         "progress": progress,
     }
+    flag("readonly", readonly)
     if not readonly:
+        try:
+            return ActionQueue(path, **options)
+        except LockedError as error:
+            compactor = _compactors.get(str(Path(error.path).parent)) if error.pid in (None, os.getpid()) else None
+            if compactor is None or compactor.is_compacting:
+                raise
+        # A queue that was dropped is closed a moment later where its background thread was looking at it. One that is compacting was not
+        # dropped: that would have ended the compaction.
+        compactor.wait_for_the_look()
         return ActionQueue(path, **options)
     # Nothing is ever created, so create=False is true enough.
     given = [name for name, value in options.items() if value != WRITER_DEFAULTS[name] and (name, value) != ("create", False)]
     if given:
-        raise ValueError(f"with readonly=True there is no writer for {', '.join(given)}")
+        raise ValueError(f"readonly=True takes no {', '.join(given)}: these are options of a writer, and there is none; leave them out")
     return ReadOnlyQueue(path)
 
 
@@ -189,11 +205,41 @@ def _method(queue: ActionQueue, method: Callable[Concatenate[ActionQueue, P], R]
     return call
 
 
+def _let_go(compactor: Compactor, path: str, process: int, made_with_it: object) -> None:
+    """End the compactions of a queue that no reference leads to any more, or whose process ends, and warn: it was not closed.
+
+    Of the object that was made with the queue tracemalloc tells the place (of a class's own instances not before Python 3.12).
+    """
+    try:
+        if os.getpid() == process:  # in a forked child it is the parent's, to close or not
+            text = f"unclosed queue {path!r}; close() it, or open it in a with block"
+            warnings.warn(text, ResourceWarning, stacklevel=3, source=made_with_it)  # at the line that dropped it, behind the finalizer
+    finally:
+        compactor.abandon()
+
+
+_SIZES: dict[str, tuple[Callable[[int], bool], str]] = {
+    "segment_size": (
+        lambda size: SEGMENT_SIZE_MIN <= size <= SEGMENT_SIZE_MAX and size & (size - 1) == 0,
+        f"a power of two from {SEGMENT_SIZE_MIN} to {SEGMENT_SIZE_MAX} bytes",
+    ),
+    "ring_size": (
+        lambda size: RING_SIZE_MIN <= size <= RING_SIZE_MAX and size % RING_SIZE_MIN == 0,
+        f"a multiple of {RING_SIZE_MIN} up to {RING_SIZE_MAX} bytes",
+    ),
+    "sector_size": (lambda size: size in {0, 512, 4096}, "0, 512 or 4096"),
+}
+
+
 def _size(option: str, value: int) -> int:
-    """Return a size that the core can judge: a whole number that its types hold."""
-    size = operator.index(value)
-    if not 0 <= size < 2**32:
-        raise ValueError(f"{option} is out of range")
+    """Return a size that fits, or raise what says which ones do."""
+    fits, text = _SIZES[option]
+    try:
+        size = whole_number("open", option, value)
+    except TypeError:
+        raise TypeError(f"{option} must be {text}, got {shown(value)}") from None
+    if not fits(size):
+        raise ValueError(f"{option} must be {text}, got {shown(value)}")
     return size
 
 
@@ -223,72 +269,101 @@ class ActionQueue(Lane):
     ) -> None:
         started = time.perf_counter()
         self._unusable = ClosedError()
-        self._lane = threading.RLock()
         self._durability = DurabilityPolicy(durability)
+        flag("create", create)
         if compaction is not None and not isinstance(compaction, CompactionPolicy):
-            raise TypeError(f"compaction must be a CompactionPolicy or None, not {type(compaction).__name__}")
+            raise TypeError(f"compaction must be a CompactionPolicy, or None for no compaction by itself, got {shown(compaction)}")
         if not isinstance(sync, SyncPolicy):
-            raise TypeError(f"sync must be a SyncPolicy, not {type(sync).__name__}")
+            raise TypeError(f"sync must be a SyncPolicy (SyncPolicy() as it stands never syncs by itself), got {shown(sync)}")
+        progress_or_none("open", progress)
         self._path = directory_to_open(path)
         self._projection = Projection()
-        self._log, report = open_log(
-            self._path,
-            self._projection,
-            may_create=create,
-            segment_size=_size("segment_size", segment_size),
-            ring_size=_size("ring_size", ring_size),
-            sector_size=_size("sector_size", sector_size),
-            now=now(),
-            holder=holder_text(),
-            sync=sync,
-            progress=progress,
-        )
-        self._log.own_table(self._lane)
+        try:
+            self._log, report = open_log(
+                self._path,
+                self._projection,
+                may_create=create,
+                segment_size=_size("segment_size", segment_size),
+                ring_size=_size("ring_size", ring_size),
+                sector_size=_size("sector_size", sector_size),
+                now=now(),
+                holder=holder_text(),
+                sync=sync,
+                progress=progress,
+            )
+            self._log.own_table(self._lane)
+            self._begin(compaction, RecoveryReport(**report, seconds=time.perf_counter() - started))
+        except BaseException:
+            self._give_up()
+            raise
+
+    def _begin(self, compaction: CompactionPolicy | None, recovery: RecoveryReport) -> None:
+        """Take commands from now on, and begin to watch the policy."""
         self._forgotten_rows = 0  # since the projection was loaded
-        self._recovery = RecoveryReport(**report, seconds=time.perf_counter() - started)
+        self._recovery = recovery
         self._compactor = Compactor(
             self._path,
             compaction,
             log=weakref.ref(self._log),
             recovery=self._recovery,
-            appended_bytes=_method(self, ActionQueue._bytes_appended),
             purge=_method(self, ActionQueue._purge),
             sync=_method(self, ActionQueue.sync),
             renew=_method(self, ActionQueue._renew),
+            newest_change=_method(self, ActionQueue._newest_change),
         )
+        _compactors[self._path] = self._compactor
         # With the last reference to the queue, before its log is closed, and before the process ends: it must not go on behind that.
-        self._finalizer = weakref.finalize(self, self._compactor.abandon)
+        self._finalizer = weakref.finalize(self, _let_go, self._compactor, self._path, os.getpid(), self._lane)
         self._unusable = None
         _open_queues.add(self)
         try:
             self._compactor.start()
-        except RuntimeError as error:  # the system gives no thread: nobody must be left with a queue that is held and not returned
-            self.close()
+        except RuntimeError as error:  # the system gives no thread
             if error.__context__ is not None:  # a signal's handler raised that while the thread was being started, and this only hides it
                 raise error.__context__ from None
             raise OpenIOError("start a thread", self._path, errno.EAGAIN) from error
+
+    def _give_up(self) -> None:
+        """After an opening that failed or was interrupted behind the log's own: its exception must not keep the queue held."""
+        log = self._log
+        if log is None:
+            return
+        self._unusable = ClosedError()
+        finalizer = getattr(self, "_finalizer", None)
+        if finalizer is not None:
+            finalizer.detach()
+            self._compactor.abandon()
+        with contextlib.suppress(ActionQueueError):  # the next open recovers it
+            log.close()
 
     # --- Commands ----------------------------------------------------------------------------------------------------
 
     def _submit(self, command: MutationCommand) -> int:
         """Take a command through the lane, and return its sequence: one that needs I/O, that the rules refuse, or of a rare kind."""
-        with self._lane:
-            self._enter_lane()
-            try:
-                sequence = validate(command, self._projection)
-                self._log.submit(event_of(command, sequence))
-            except WriterError as error:
-                raise self._append_error(error) from error
-            except PoisonedError as error:
-                self._poison(error.cause or error)
-                raise
-            finally:
-                self._in_lane = False
+        return self._in_lane(self._append_one, command)
+
+    def _in_lane(self, work: Callable[P, R], /, *arguments: P.args, **_nothing: P.kwargs) -> R:
+        """Return what a call returns that is made in the lane, and turn the writer's errors into those of the queue."""
+        returned: R = self._lane.run(self._guarded, work, arguments)
+        return returned
+
+    def _guarded(self, work: Callable[..., R], arguments: tuple[Any, ...]) -> R:
+        if self._unusable is not None:
+            self._ensure_usable()
+        try:
+            return work(*arguments)
+        except WriterError as error:
+            raise self._append_error(error) from error
+        except PoisonedError as error:
+            self._poison(error.cause or error)
+            raise
+
+    def _append_one(self, command: MutationCommand) -> int:
+        sequence = validate(command, self._projection)
+        self._log.submit(event_of(command, sequence))
         return sequence
 
-    def submit_many(
-        self, commands: Iterable[MutationCommand], durability: DurabilityPolicy | str | None = None
-    ) -> list[MutationOutcome]:
+    def submit_many(self, commands: Iterable[MutationCommand], durability: DurabilityPolicy | str | None = None) -> list[MutationOutcome]:
         """Submit commands as one: all or none are applied, in one append and one sync, also after a crash.
 
         Each command is validated against the state that those before it leave. Raises what :meth:`submit` raises; a ValidationError then
@@ -296,17 +371,8 @@ class ActionQueue(Lane):
         """
         policy = self._durability if durability is None else DurabilityPolicy(durability)
         batch = list(commands)  # under no lock: an iterable may do anything
-        with self._lane:
-            self._enter_lane()
-            try:
-                outcomes = self._append_batch(batch)
-            except WriterError as error:
-                raise self._append_error(error) from error
-            except PoisonedError as error:
-                self._poison(error.cause or error)
-                raise
-            finally:
-                self._in_lane = False
+        self._ensure_not_in_query()
+        outcomes = self._in_lane(self._append_batch, batch)
         if outcomes and policy is IMMEDIATE:
             self._wait_durable(outcomes[-1].sequence)
         return outcomes
@@ -413,18 +479,6 @@ class ActionQueue(Lane):
         self._ensure_usable()
         self._wait_durable(None)
 
-    def _enter_lane(self) -> None:
-        """Begin a call in the lane, whose lock is held, unless the handle is unusable or this thread is in it already.
-
-        No call comes after the assignment: an interrupt behind one would leave the lane taken.
-        """
-        if self._in_lane:
-            raise ReentrantCallError
-        self._in_lane = True
-        if self._unusable is not None:
-            self._in_lane = False
-            self._ensure_usable()
-
     def _append_batch(self, commands: list[MutationCommand]) -> list[MutationOutcome]:
         # Short: where memory is exhausted Python 3.11 enters no handler whose offset is a number from the heap, and tries for ever.
         outcomes: list[MutationOutcome] = []
@@ -450,20 +504,18 @@ class ActionQueue(Lane):
     def _submit_rows(self, rows: Rows, on_refusal: str, durability: DurabilityPolicy | str | None) -> ColumnOutcome:
         policy = self._durability if durability is None else DurabilityPolicy(durability)
         stops = stops_at_refusal(on_refusal)
-        with self._lane:
-            self._enter_lane()
-            try:
-                outcome = append_rows(self._log, rows, stops=stops)
-            except WriterError as error:
-                raise self._append_error(error) from error
-            except PoisonedError as error:
-                self._poison(error.cause or error)
-                raise
-            finally:
-                self._in_lane = False
+        self._ensure_not_in_query()
+        outcome = self._in_lane(self._append_rows, rows, stops)
         if outcome.count and policy is IMMEDIATE:
             self._wait_durable(outcome.last_sequence)
         return outcome
+
+    def _append_rows(self, rows: Rows, stops: bool) -> ColumnOutcome:  # noqa: FBT001
+        return append_rows(self._log, rows, stops=stops)
+
+    def _ensure_not_in_query(self) -> None:
+        """Refuse what a collector's callback or a finalizer asks for in the middle of a query of its own thread: it would wait for that."""
+        self._log.ensure_not_in_query()
 
     def _append_error(self, error: WriterError) -> AppendError:
         appended = AppendError(error)
@@ -510,12 +562,14 @@ class ActionQueue(Lane):
     def snapshot(self, *, progress: Progress | None = None) -> SnapshotReport:
         """Make everything durable, and write the projection to a snapshot file, so that the next open need not replay what came before.
 
-        It is made from the log on the disk, with a second projection in memory while that lasts; submitters are not held up. Two are kept.
+        It is made from the log on the disk, with a second projection in memory while that lasts; submitters are not held up. Two are
+        kept, or one while the disk has no room for two.
 
         Args:
             progress: Tells another thread how far it is, and lets it cancel. Without that it goes on to its end, Ctrl-C or not.
 
         Raises:
+            InvalidFieldError: An argument is out of range. InvalidFieldTypeError: It is of another type. Nothing was done.
             SnapshotError: A system call failed. CorruptLogError: The log on the disk does not verify. StoppedError: It was canceled, or the
                 queue is being closed. MemoryError. DisplacedError: The directory was moved, removed or replaced under the open queue.
                 None of them harms the open queue, its log, or an older snapshot, nor what stands in the directory's place.
@@ -523,49 +577,70 @@ class ActionQueue(Lane):
             PoisonedError, ClosedError, ForkedError: The handle is no longer usable.
         """
         self._ensure_usable()
-        made = self._compactor.run(drops_segments=False, retention_seconds=None, progress=progress)
+        self._ensure_not_in_query()
+        made = self._compactor.run(drops_segments=False, progress=progress_or_none("snapshot", progress))
         return SnapshotReport(**{name: getattr(made, name) for name in SnapshotReport.__struct_fields__})
 
-    def compact(self, *, retention_seconds: int | None = None, progress: Progress | None = None) -> CompactionReport:
+    def compact(
+        self,
+        *,
+        retention_seconds: int | None = None,
+        ledger_retention_seconds: int | None = None,
+        tombstone_seconds: int | None = None,
+        progress: Progress | None = None,
+    ) -> CompactionReport:
         """Make a snapshot, and drop the segments that the older of the two snapshots covers: so one damaged snapshot loses nothing.
 
+        While the disk has no room for that, only the newest snapshot and what is behind it are kept.
+
         Args:
-            retention_seconds: Before that, forget the runs that ended at least so long ago, and the tasks that they leave
-                without any run (see :class:`CompactionPolicy`); None forgets nothing.
+            retention_seconds: Before that, forget what ended at least so long ago: runs, the tasks that they leave without any, canceled
+                subscriptions, deregistered actors (see :class:`CompactionPolicy`); None forgets nothing.
+            ledger_retention_seconds: Likewise, forget the lines that the ledger begins with, as long as they are at least so old.
+            tombstone_seconds: How long identifiers of tasks that are forgotten now are refused; None: as the queue's policy says.
             progress: As in :meth:`snapshot`.
 
         Raises what :meth:`snapshot` raises.
         """
-        if retention_seconds is not None and operator.index(retention_seconds) < 0:
-            raise ValueError("retention_seconds must be 0 or more, or None")
+        given = {
+            "retention_seconds": retention_seconds,
+            "ledger_retention_seconds": ledger_retention_seconds,
+            "tombstone_seconds": tombstone_seconds,
+        }
+        seconds = {name: number_from_0("compact", name, value) for name, value in given.items()}
+        progress = progress_or_none("compact", progress)
         self._ensure_usable()
-        return self._compactor.run(drops_segments=True, retention_seconds=retention_seconds, progress=progress)
+        self._ensure_not_in_query()
+        return self._compactor.run(drops_segments=True, progress=progress, **seconds)
 
-    def _purge(self, cutoff: int, place: int) -> tuple[int, int, int]:
-        """Forget what ended at or before the cutoff among some rows from a place on, 0 for the first.
+    def _purge(self, what: Retention, place: Place) -> tuple[RunsPurged | None, Place]:
+        """Forget what is to be forgotten among some rows from a place on, zeros for the first.
 
-        Returns how many runs and tasks that were, and where to go on; 0 after the last.
+        Returns the event that says what that was, and where to go on; zeros after the last.
         """
-        with self._lane:
-            self._enter_lane()
-            try:
-                run_ids, task_ids, place = self._projection.find_finished(cutoff, PURGE_ROWS, place)
-                if run_ids or task_ids:
-                    self._log.submit(RunsPurged(self.sequence + 1, tuple(run_ids), tuple(task_ids), now()))
-                    self._forgotten_rows += len(run_ids) + len(task_ids)
-            except WriterError as error:
-                raise self._append_error(error) from error
-            except PoisonedError as error:
-                self._poison(error.cause or error)
-                raise
-            finally:
-                self._in_lane = False
-        return len(run_ids), len(task_ids), place
+        return self._in_lane(self._append_purge, what, place)
+
+    def _append_purge(self, what: Retention, place: Place) -> tuple[RunsPurged | None, Place]:
+        event, place = self._projection.find_finished(
+            what.cutoff,
+            PURGE_ROWS,
+            place,
+            timestamp=now(),
+            ledger_cutoff=what.ledger_cutoff,
+            today=what.today,
+            kept_until=what.kept_until,
+        )
+        if event is not None:
+            self._log.submit_frugally(event)
+            self._forgotten_rows += len(event.run_ids) + len(event.task_ids)
+            self._forgotten_rows += len(event.subscription_ids) + len(event.actor_ids) + event.ledger_entries + event.tombstones
+        return event, place
 
     def _renew(self, sequence: int) -> None:
         """Go on with a projection that is loaded from a snapshot, where much was forgotten: it has no memory of that."""
         counts = self._projection.counts()
-        if self._forgotten_rows < max(counts.runs + counts.tasks, RENEWAL_ROWS_MIN):
+        kept = counts.runs + counts.tasks + counts.subscriptions + counts.actors + counts.ledger + counts.tombstones
+        if self._forgotten_rows < max(kept, RENEWAL_ROWS_MIN):
             return
         fresh = Projection()
         read_snapshot(self._path, sequence, fresh)
@@ -573,17 +648,17 @@ class ActionQueue(Lane):
         for _ in range(RENEWAL_ROUNDS_MAX):
             follower.trust(self._write_out())
             follower.replay(fresh, is_private=True)  # most of what came meanwhile, while submitters go on
-            with self._lane:
-                self._enter_lane()
-                try:
-                    if self.sequence - follower.sequence <= RENEWAL_EVENTS_MAX:
-                        follower.trust(self._write_out())
-                        follower.replay(fresh, is_private=True)
-                        self._projection.take_over(fresh)
-                        self._forgotten_rows = 0
-                        return
-                finally:
-                    self._in_lane = False
+            if self._in_lane(self._take_over, fresh, follower):
+                return
+
+    def _take_over(self, fresh: Projection, follower: LogFollower) -> bool:
+        if self.sequence - follower.sequence > RENEWAL_EVENTS_MAX:
+            return False
+        follower.trust(self._write_out())
+        follower.replay(fresh, is_private=True)
+        self._projection.take_over(fresh)
+        self._forgotten_rows = 0
+        return True
 
     def _write_out(self) -> int:
         """Write what was submitted so far to the log's files, without a sync; return the last event's sequence."""
@@ -593,19 +668,24 @@ class ActionQueue(Lane):
             self._wait_durable(None)  # it can't be, and that error says why
             raise
 
-    def _bytes_appended(self) -> int:
-        return int(self._log.stats()["appended_bytes"])
+    def _newest_change(self) -> int:
+        return self._projection.newest_change()
 
     def follow(
-        self, *, after: int | None = None, timeout: float | None = None, poll_seconds: float = POLL_SECONDS
-    ) -> Iterator[Event]:
+        self,
+        *,
+        after: int | str | None = None,
+        history: str | None = None,
+        timeout: float | None = None,
+        poll_seconds: float = POLL_SECONDS,
+    ) -> EventStream:
         """Yield events as they become durable, from behind the last one submitted unless ``after`` says otherwise.
 
         See :func:`actionqueue.follow`.
         """
         self._ensure_usable()
         begin = self.sequence if after is None else after
-        return follow(self._path, after=begin, timeout=timeout, poll_seconds=poll_seconds)
+        return follow(self._path, after=begin, history=history, timeout=timeout, poll_seconds=poll_seconds)
 
     # --- What the queue is -------------------------------------------------------------------------------------------
 
@@ -628,6 +708,14 @@ class ActionQueue(Lane):
     def recovery(self) -> RecoveryReport:
         """What opening found."""
         return self._recovery
+
+    @property
+    def history(self) -> str:
+        """The log's history, as 32 hexadecimal digits: another one after each repair, and in each copy.
+
+        A sequence that is stored elsewhere says something only together with it; see :func:`actionqueue.follow`.
+        """
+        return self._recovery.history
 
     @property
     def sequence(self) -> int:
@@ -653,8 +741,10 @@ class ActionQueue(Lane):
     def stats(self) -> dict[str, Any]:
         """Return counters and positions: sizes in bytes, times in nanoseconds, counts since the queue was opened.
 
-        **Where the log is.** ``last_sequence`` and ``durable_sequence``; ``segment_number``, ``segment_size`` and ``segment_used`` (bytes
-        of its file, and where the next record goes); ``rotations`` (segments begun), ``appended_records``, ``appended_bytes``.
+        **Where the log is.** ``history`` (see :attr:`history`); ``last_sequence`` and ``durable_sequence``; ``segment_number``,
+        ``segment_size`` and ``segment_used`` (bytes of its file, and where the next record goes); ``rotations`` (segments begun),
+        ``appended_records``, ``appended_bytes``, and ``taken_bytes``: what the segments grew by for these, with pads and with the ends of
+        segments that no record fitted into, as ``log_bytes`` of the :class:`CompactionPolicy` counts them.
 
         **The ring.** ``ring_size``; ``ring_used``, the bytes that are in the ring alone now, and ``ring_used_max``, the most that there
         were; ``is_ring_mapped``: where it is not, every append is written to the segment before it returns. ``drains`` and
@@ -680,6 +770,7 @@ class ActionQueue(Lane):
             self._ensure_usable()
         poisoned_by = self._projection.poisoned_by
         return {
+            "history": self.history,
             **self._log.stats(),
             **self._compactor.stats(),
             "poisoned_by": None if poisoned_by is None else str(poisoned_by),
@@ -690,6 +781,8 @@ class ActionQueue(Lane):
     def close(self) -> None:
         """Make everything durable, mark the log as cleanly closed and release the queue. Closing again does nothing.
 
+        Where a signal's handler raises meanwhile (Ctrl-C), the handle takes no more commands; closing it again, or dropping it, goes on.
+
         Raises:
             PartialDurabilityError: The last sync failed, or one that the sync policy had made and of which no call has told yet; the queue
                 is released all the same, and the next open recovers it.
@@ -698,24 +791,25 @@ class ActionQueue(Lane):
         """
         if isinstance(self._unusable, ForkedError):
             return
-        with self._lane:
-            if self._in_lane:
-                raise ReentrantCallError
+        self._ensure_not_in_query()
+        self._compactor.ensure_outside()
+        # First, and in one step: an interrupt behind it leaves a handle that takes nothing, and that can be closed again.
+        self._lane.run(setattr, self, "_unusable", ClosedError())
         self._compactor.stop()  # outside the lane, which a compaction may be waiting for
-        with self._lane:
-            if self._in_lane:
-                raise ReentrantCallError
-            # Also where it is closed already: an interrupt may have come between these two lines.
-            self._unusable = ClosedError()
-            try:
-                self._log.close()
-            except LogCloseError:
-                raise  # nothing is in doubt
-            except (WriterError, PoisonedError) as error:
-                cause = error.cause if isinstance(error, PoisonedError) and error.cause is not None else error
-                self._projection.poisoned_by = cause
-                raise PartialDurabilityError(self.sequence, cause) from error
-        self._finalizer.detach()  # an exception that a signal's handler raises in a finalizer is lost
+        try:
+            self._lane.run(self._close_log)
+        finally:
+            self._finalizer.detach()  # an exception that a signal's handler raises in a finalizer is lost
+
+    def _close_log(self) -> None:
+        try:
+            self._log.close()
+        except LogCloseError:
+            raise  # nothing is in doubt
+        except (WriterError, PoisonedError) as error:
+            cause = error.cause if isinstance(error, PoisonedError) and error.cause is not None else error
+            self._projection.poisoned_by = cause
+            raise PartialDurabilityError(self.sequence, cause) from error
 
     def __enter__(self) -> Self:
         self._ensure_usable()
@@ -743,6 +837,7 @@ class Batch:
         self._durability = durability
         self._commands: list[MutationCommand] = []
         self._outcomes: list[MutationOutcome] | None = None
+        self._is_entered = False
 
     def submit(self, command: MutationCommand) -> None:
         """Add a command. It is validated, appended and applied with the others when the block ends."""
@@ -765,6 +860,9 @@ class Batch:
     def __enter__(self) -> Self:
         if self._outcomes is not None:
             raise RuntimeError("the batch was submitted; begin a new one")
+        if self._is_entered:
+            raise RuntimeError("the batch's block has begun; begin a new one for a block in it")
+        self._is_entered = True
         return self
 
     def __exit__(

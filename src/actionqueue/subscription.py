@@ -18,7 +18,7 @@ __all__ = [
 
 
 class EventFilter(Abstract, frozen=True, gc=False):
-    """Base of the four filters."""
+    """Base of the four filters. The scheduler compares events with them: docs/guide.md#what-the-queue-refuses-what-is-yours."""
 
     @staticmethod
     def task_completed(task_id: TaskId) -> "TaskCompletedFilter":

@@ -24,14 +24,14 @@ __all__ = [
 
 
 class ConcurrencyKeyHoldPolicy(StrEnum):
-    """Whether a run in retry wait keeps its concurrency key."""
+    """Whether a run in retry wait keeps its concurrency key, for the scheduler: docs/guide.md#what-the-queue-refuses-what-is-yours."""
 
     HOLD_DURING_RETRY = "hold_during_retry"
     RELEASE_ON_RETRY = "release_on_retry"
 
 
 class SafetyLevel(StrEnum):
-    """What side effects a task has, so whether it may be run again."""
+    """What side effects a task has, so whether the scheduler may run it again: docs/guide.md#what-the-queue-refuses-what-is-yours."""
 
     PURE = "pure"
     """None."""
@@ -53,18 +53,23 @@ class TaskPayload(Checked, frozen=True, gc=False):
 
 
 class TaskConstraints(Checked, frozen=True, gc=False):
-    """Limits on how the runs of a task are executed."""
+    """How the scheduler is to execute a task's runs.
+
+    The queue keeps all of this and enforces none of it: docs/guide.md#what-the-queue-refuses-what-is-yours.
+    """
 
     max_attempts: PositiveU32 = 1
-    """Attempts a run may have, at least 1."""
+    """Attempts that the scheduler is to give a run, at least 1: docs/guide.md#what-the-queue-refuses-what-is-yours."""
     timeout_secs: PositiveU64 | None = None
-    """Seconds an attempt may take, at least 1; None for no limit."""
+    """Seconds that the scheduler is to give an attempt, at least 1, or None: docs/guide.md#what-the-queue-refuses-what-is-yours."""
     concurrency_key: NonEmptyText | None = None
-    """Runs with the same key never run at the same time."""
+    """The scheduler is to run only one run with the same key at a time: docs/guide.md#what-the-queue-refuses-what-is-yours."""
     concurrency_key_hold_policy: ConcurrencyKeyHoldPolicy = ConcurrencyKeyHoldPolicy.HOLD_DURING_RETRY
+    """Whether the scheduler is to count a run in retry wait there: docs/guide.md#what-the-queue-refuses-what-is-yours."""
     safety_level: SafetyLevel = SafetyLevel.PURE
+    """What the scheduler may know before it tries a run again: docs/guide.md#what-the-queue-refuses-what-is-yours."""
     required_capabilities: NonEmptyTexts | None = None
-    """What an actor must be capable of to run the task; None where anyone may."""
+    """What the scheduler is to ask of an actor that runs the task; None for nothing: docs/guide.md#what-the-queue-refuses-what-is-yours."""
 
     if TYPE_CHECKING:
 
@@ -83,8 +88,9 @@ class TaskMetadata(Checked, frozen=True, gc=False):
     """What helps to find and order tasks."""
 
     tags: Texts = ()
+    """No query selects by them: docs/guide.md#what-the-queue-refuses-what-is-yours."""
     priority: I32 = 0
-    """Higher runs first."""
+    """The scheduler is to run higher ones first; no query orders by it: docs/guide.md#what-the-queue-refuses-what-is-yours."""
     description: Text | None = None
 
     if TYPE_CHECKING:
@@ -106,10 +112,13 @@ class TaskSpec(Checked, frozen=True, gc=False):
     # Required, although it follows a field that is not: the default is refused.
     payload: _PayloadField = None  # type: ignore[assignment]
     run_policy: RunPolicy = Once()
+    """When the scheduler is to create runs; more of them are taken: docs/guide.md#what-the-queue-refuses-what-is-yours."""
     constraints: TaskConstraints = TaskConstraints()
     metadata: TaskMetadata = TaskMetadata()
     parent_task_id: TaskId | None = None
+    """The parent, which may be unknown: docs/guide.md#what-the-queue-refuses-what-is-yours."""
     tenant_id: TenantId | None = None
+    """The tenant, which may be unknown: docs/guide.md#what-the-queue-refuses-what-is-yours."""
 
     if TYPE_CHECKING:
 

@@ -1,18 +1,50 @@
-"""How numbers are told to people, in errors and on the command line."""
+"""How values, numbers and the system's texts are told to people, in errors and on the command line."""
 
 from __future__ import annotations
 
+import math
+import os
+import reprlib
+import socket
 from datetime import UTC, datetime
 
 Rows = tuple[tuple[int, int], ...]
 """Runs of sequences: the first and the last of each."""
 
 
-def moment(seconds: int) -> str:
-    """Return Unix seconds as text for people."""
+class _Shown(reprlib.Repr):
+    def repr_int(self, x: int, level: int) -> str:
+        """Return a number, or how long it is: Python refuses to write one of thousands of digits, and inside of containers too."""
+        try:
+            return super().repr_int(x, level)
+        except ValueError:
+            return f"<a number of about {int(math.log10(abs(x))) + 1} digits>"
+
+
+_shown = _Shown()
+
+
+def shown(value: object) -> str:
+    """Return what a message says of a user's value: its beginning and its end. It says something of any value, and raises nothing."""
     try:
-        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    except (OverflowError, ValueError, OSError):  # a number that is no time, from a lock file that was tampered with
+        return _shown.repr(value)
+    except Exception:  # noqa: BLE001 -- the value's own code, which may raise anything
+        return f"<{type(value).__name__} without a text>"
+
+
+def told(value: object) -> str:
+    """Return the value as text, or what :func:`shown` says where it gives none."""
+    try:
+        return str(value)
+    except Exception:  # noqa: BLE001 -- as above
+        return shown(value)
+
+
+def moment(seconds: int) -> str:
+    """Return Unix seconds as text for people: ISO 8601, in UTC. Behind the year 9999, as of times in another unit, the number."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (OverflowError, ValueError, OSError):
         return str(seconds)
 
 
@@ -28,3 +60,13 @@ def dropped_text(reason: str, size: int, events: int) -> str:
     if events:
         text += f", {events} whole events among them, acknowledged as Deferred at most"
     return text
+
+
+def host_name() -> str:
+    """Return this machine's name as one line that has a UTF-8 form, whatever bytes it is made of and whatever the locale."""
+    try:
+        name = os.uname().nodename if hasattr(os, "uname") else socket.gethostname()
+    except (OSError, UnicodeError):
+        return "unknown"
+    text = os.fsencode(name).decode("utf-8", "backslashreplace")
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text) or "unknown"

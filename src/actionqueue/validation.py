@@ -95,6 +95,7 @@ from actionqueue.errors import (
     SubscriptionAlreadyExists,
     TaskAlreadyCanceled,
     TaskAlreadyExists,
+    TaskForgotten,
     UnknownRun,
     UnknownSubscription,
     UnknownTask,
@@ -160,6 +161,10 @@ class ProjectionQueries(RequiredQueries, Protocol):
     answers as the default in each docstring says.
     """
 
+    def forgotten_until(self, task_id: TaskId, /) -> int | None:
+        """Return until when (Unix seconds) the identifier of a forgotten task is refused; None where it is not. Default: None."""
+        ...
+
     def attempt_count(self, run_id: RunId, /) -> int:
         """Return how many attempts the run has started. Default: 0."""
         ...
@@ -218,6 +223,9 @@ def _task_create(command: TaskCreateCommand, projection: ProjectionQueries) -> N
     task_id = command.task_spec.id
     if projection.task_exists(task_id):
         raise TaskAlreadyExists(task_id=task_id)
+    until = projection.forgotten_until(task_id)
+    if until is not None:
+        raise TaskForgotten(task_id=task_id, until=until)
 
 
 def _run_create(command: RunCreateCommand, projection: ProjectionQueries) -> None:

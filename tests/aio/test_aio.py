@@ -16,7 +16,7 @@ import pytest
 
 import actionqueue as aq
 from actionqueue import aio
-from actionqueue.aio import AsyncQueue, open_async
+from actionqueue.aio import AsyncQueue, Handover, open_async
 from actionqueue.errors import (
     ClosedError,
     ForkedError,
@@ -26,7 +26,7 @@ from actionqueue.errors import (
     PoisonedError,
     ValidationError,
 )
-from queue_tools import REFUSED, file_size_limit, in_child, replayed, task_create
+from queue_tools import REFUSED, dropping, file_size_limit, in_child, replayed, task_create
 
 PATIENCE_S = 60.0
 
@@ -283,11 +283,36 @@ def test_a_task_that_is_cancelled_while_it_opens_leaves_nothing_open(tmp_path: P
                 await asyncio.sleep(0.001)
             else:
                 break
+        assert queue.recovery.is_clean
         await queue.close()
 
     async def open_once(path: Path) -> None:
         async with open_async(path):
             pytest.fail("it was cancelled")
+
+    run(work())
+
+
+def test_a_task_that_is_cancelled_when_the_queue_is_open_leaves_nothing_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread is done and the task has not heard of it yet. Like the test before, it fails where the queue goes with a warning."""
+    opened = threading.Event()
+    give = Handover.give
+
+    def given(self: Handover, queue: AsyncQueue) -> None:
+        give(self, queue)
+        opened.set()
+
+    monkeypatch.setattr(Handover, "give", given)
+
+    async def work() -> None:
+        opening = asyncio.ensure_future(open_async(tmp_path)._open_in_a_thread())
+        await asyncio.sleep(0)  # it begins
+        opened.wait(PATIENCE_S)  # in the loop's thread: the task hears of nothing
+        opening.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+        async with open_async(tmp_path) as queue:
+            assert queue.recovery.is_clean
 
     run(work())
 
@@ -565,11 +590,12 @@ def test_a_queue_that_nobody_refers_to_any_more_is_closed(tmp_path: Path) -> Non
         queue = await open_async(tmp_path)
         await queue.submit(task_create())
         inner, thread = weakref.ref(queue.queue), queue._syncer._thread
-        del queue
-        gc.collect()
-        await asyncio.to_thread(thread.join, PATIENCE_S)
-        assert not thread.is_alive()
-        await until(lambda: inner() is None)
+        with dropping(tmp_path):
+            del queue
+            gc.collect()
+            await asyncio.to_thread(thread.join, PATIENCE_S)
+            assert not thread.is_alive()
+            await until(lambda: inner() is None)
         async with open_async(tmp_path) as again:
             assert again.recovery.is_clean
 
@@ -683,3 +709,16 @@ def test_batches_from_tasks_are_wholes(tmp_path: Path) -> None:
             assert all(group == list(range(group[0], group[0] + 7)) for group in groups)
 
     run(work())
+
+
+def test_following_from_no_sequence_is_refused(tmp_path: Path) -> None:
+    async def follow_from(after: int) -> None:
+        async with open_async(tmp_path / "queue") as queue:
+            async for _ in queue.follow(after=after):
+                raise AssertionError("an event came")
+
+    for after in (-1, 2**64):
+        with pytest.raises(ValueError, match="after must be a sequence"):
+            asyncio.run(follow_from(after))
+    with pytest.raises(aq.HistoryChangedError):
+        asyncio.run(follow_from(7))

@@ -9,13 +9,19 @@ import sys
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
+from rich.cells import cell_len
 
 import actionqueue as aq
+from actionqueue.demo import process
 from actionqueue.demo.files import choose_trouble, standard_library
+from actionqueue.demo.messages import Finished, Order, Result, Started, Trouble
 from actionqueue.demo.proof import fingerprint, prove
-from actionqueue.demo.scheduler import SWEEP, task_id_of
+from actionqueue.demo.run import Options, plan_of
+from actionqueue.demo.scheduler import LEASE_SECS, SWEEP, Scheduler, task_id_of
 from actionqueue.inspection import iterate_records, read_projection
 from cli_tools import PROGRAM, SECONDS_MAX, run
 
@@ -28,7 +34,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "scheduler.py"
 def shown(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """The directory and output of a demo that went well."""
     home = tmp_path_factory.mktemp("demo") / "home"
-    ended = run("demo", "--directory", home, "--files", FILES, "--workers", 3, "--seed", SEED)
+    ended = run("demo", "--directory", home, "--files", FILES, "--workers", 3, "--seed", SEED, env=os.environ | {"COLUMNS": "80"})
     assert (ended.code, ended.error) == (0, "")
     return home, ended.output
 
@@ -58,6 +64,9 @@ def test_everything_that_was_announced_happened(shown: tuple[Path, str]) -> None
     assert "✗  " not in output
     assert output.count(" ✓ ") == 10
     assert output.count("kill -9") == 2
+    *story, command = output.splitlines()
+    assert max(map(cell_len, story)) <= 80
+    assert command == f"  actionqueue stats {home}/queue"
     names = [record.name for record in iterate_records(home / "queue")]
     for name in ("engine_paused", "engine_resumed", "budget_allocated", "budget_replenished", "lease_expired"):
         assert name in names
@@ -186,6 +195,95 @@ def test_a_lease_in_a_pause_and_without_budget(home: Path) -> None:
 
     submit(home, lease)
     assert {"Nothing was leased while paused", "Nothing was leased without budget"} <= failed_claims(home)
+
+
+@pytest.mark.parametrize(("finisher", "ends", "holds"), [("another", True, True), ("hangs", True, False), ("another", False, False)])
+def test_on_a_slow_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, finisher: str, ends: bool, holds: bool) -> None:
+    """The lease of a worker that is only slow expires, and it takes the same run again: all is well, as long as that comes to an end."""
+    time = 1000
+    monkeypatch.setattr(aq, "now", lambda: time)
+    files = ["/lib/hangs.py", "/lib/slow.py"]
+    with aq.open(tmp_path / "queue") as queue:
+        scheduler = Scheduler(queue, lambda _entries: None)
+        scheduler.plan(files, budget=1000)
+        scheduler.look_at_the_clock()
+        assert [scheduler.lease(owner).path for owner in ("hangs", "slow")] == files  # type: ignore[union-attr]
+        time += LEASE_SECS
+        scheduler.look_at_the_clock()
+        for owner, takes in ((finisher, True), ("slow", ends)):
+            again = scheduler.lease(owner)
+            assert again is not None
+            if takes:
+                scheduler.take(again, Result(b"output", None, 10))
+        live = fingerprint(queue.projection)
+    (tmp_path / "record").touch()
+    claims = prove(tmp_path / "queue", tmp_path / "record", files, Trouble(files[0], "", frozenset()), live)
+    assert [claim.holds for claim in claims if claim.text == "What the killed had begun was finished"] == [holds]
+
+
+def test_all_of_the_trouble_comes_while_there_is_work_left(tmp_path: Path) -> None:
+    files = standard_library(20, SEED)
+    sizes = sorted(Path(path).stat().st_size for path in files)
+    for workers in (1, 2, 64):
+        plan = plan_of(tmp_path, files, Options(worker_count=workers))
+        assert 1 <= plan.worker_count <= min(workers, 5)
+        # A lease is asked for while all but these are done, and one is left: the budget is used up by then.
+        assert 0 < plan.first_budget <= sum(sizes[: -plan.worker_count - 1])
+
+
+class Line:
+    """The pipe to a supervisor: what it was told, and what it has to say."""
+
+    def __init__(self) -> None:
+        self.told: list[object] = []
+        self.orders: list[Order] = []
+
+    def send(self, message: object) -> None:
+        self.told.append(message)
+
+    def poll(self) -> bool:
+        return bool(self.orders)
+
+    def recv(self) -> Order:
+        return self.orders.pop(0)
+
+
+class Crew:
+    """A crew of one, which does at once what it is given."""
+
+    def __init__(self) -> None:
+        self.name, self.assignment, self.process = "one", None, SimpleNamespace(pid=1)
+
+    def assign(self, assignment: Any) -> None:
+        self.assignment = assignment
+
+    def idle(self) -> list[Any]:
+        return [self] if self.assignment is None else []
+
+    def receive(self, _others: object, _seconds: float) -> list[Any]:
+        return [(self, Result(b"output", None, 10))]
+
+
+def test_a_slow_supervisor_is_waited_for(tmp_path: Path) -> None:
+    """Else all work may be done before its orders come, and nothing would be proved."""
+    files = [f"/lib/{name}.py" for name in "abc"]
+    plan = plan_of(tmp_path, standard_library(20, SEED), Options())
+    line, crew = Line(), Crew()
+    with aq.open(tmp_path / "queue") as queue:
+        loop = process._Loop(cast("Any", line), plan, queue)
+        loop._scheduler.plan(files, budget=1000)
+        loop._scheduler.look_at_the_clock()
+        for _ in range(3):
+            loop._lease(cast("Any", crew))
+            loop._listen(cast("Any", crew))
+        assert [message.path for message in line.told if isinstance(message, Started)] == files[:1]
+        for done in (1, 2):
+            assert sum(isinstance(message, Finished) for message in line.told) == done
+            line.orders.append(Order.GO_ON)
+            loop._obey()
+            loop._lease(cast("Any", crew))
+            assert [message.path for message in line.told if isinstance(message, Started)] == files[: done + 1]
+            loop._listen(cast("Any", crew))
 
 
 # --- The demo that goes wrong -----------------------------------------------------------------------------------------

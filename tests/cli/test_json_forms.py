@@ -86,6 +86,14 @@ def test_a_verdict_on_what_was_accepted() -> None:
     assert accepted(outcome, 6) == {"ok": True, "sequence": 6, "applied": "task_cancel", "latest": 6}
 
 
+@pytest.mark.parametrize("cls", aq.AppliedMutation.__subclasses__(), ids=lambda cls: cls.__name__)
+def test_what_was_applied_in_the_form_that_implementations_share(cls: type[aq.AppliedMutation]) -> None:
+    """It has one word for the commands of actors and the platform, which in Python say what they changed."""
+    outcome = aq.MutationOutcome(6, cls(*range(len(cls.__struct_fields__))))
+    is_named = cls.name.split("_")[0] not in {"actor", "tenant", "role", "capability", "ledger"}
+    assert accepted(outcome, 6)["applied"] == (cls.name if is_named else "no_op")
+
+
 @given(st.text(st.characters(), max_size=20))
 def test_every_verdict_can_be_encoded(text: str) -> None:
     verdict = refused(aq.InvalidFieldError("command", text, text, text), 0)

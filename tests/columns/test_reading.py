@@ -221,11 +221,10 @@ def test_in_a_forked_child_the_projection_is_still_read() -> None:
         held, may_go = threading.Event(), threading.Event()
 
         def hold() -> None:
-            with queue._lane:
-                held.set()
-                may_go.wait()
+            held.set()
+            may_go.wait()
 
-        holder = threading.Thread(target=hold)
+        holder = threading.Thread(target=queue._lane.run, args=(hold,))
         holder.start()
         held.wait()
         try:

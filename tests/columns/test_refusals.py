@@ -85,7 +85,7 @@ def test_a_refused_row(name: str) -> None:
         assert error == expected.value
         assert type(error) is error_type
         assert error.batch_index == 0
-        assert str(error) == str(expected.value)
+        assert str(error) == f"command {error.batch_index} of the batch (from 0): {expected.value}"
 
         with pytest.raises(error_type) as raised:
             submit_columns(queue, [command])

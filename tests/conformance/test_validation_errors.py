@@ -34,7 +34,7 @@ from actionqueue.commands import (
     TaskCreateCommand,
 )
 from actionqueue.errors import LeaseValidationEvent, ValidationError, Written
-from actionqueue.events import EnginePaused
+from actionqueue.events import EnginePaused, RunsPurged
 from actionqueue.ids import AttemptId, RunId, SubscriptionId, TaskId
 from actionqueue.limits import PAYLOAD_SIZE_MAX, SEQUENCE_MAX
 from actionqueue.projection import Projection
@@ -283,17 +283,10 @@ def test_a_record_that_is_too_large_is_refused(lane: Lane) -> None:
 @pytest.mark.parametrize("make_lane", LANES.values(), ids=LANES)
 def test_the_last_sequence_can_be_taken_and_none_after_it(make_lane: Callable[[], Lane]) -> None:
     lane = make_lane()
-    lane.projection.apply_event(EnginePaused(2**64 - 3, 1))
-    assert lane.submit(TaskCreateCommand(SEQUENCE_MAX, SPEC, 1)).sequence == SEQUENCE_MAX == 2**64 - 2
-    for sequence in (None, SEQUENCE_MAX, SEQUENCE_MAX + 1):
+    lane.projection.apply_event(EnginePaused(2**64 - 2, 1))
+    assert lane.submit(TaskCreateCommand(SEQUENCE_MAX, SPEC, 1)).sequence == SEQUENCE_MAX == 2**64 - 1
+    for sequence in (None, SEQUENCE_MAX, 0):
         assert_refused(lane, TaskCancelCommand(sequence, TASK, 1), errors.SequenceOverflow())
-
-
-@pytest.mark.parametrize("make_lane", LANES.values(), ids=LANES)
-def test_a_foreign_log_that_took_the_very_last_number_is_at_its_end_too(make_lane: Callable[[], Lane]) -> None:
-    lane = make_lane()
-    lane.projection.apply_event(EnginePaused(2**64 - 1, 1))
-    assert_refused(lane, TaskCreateCommand(None, SPEC, 1), errors.SequenceOverflow())
 
 
 class FullModel(Model):
@@ -327,7 +320,17 @@ def test_the_model_refuses_to_count_further() -> None:
     assert_refused(lane, start(), errors.AttemptCountOverflow(run_id=RUN.id))
 
 
+@pytest.mark.parametrize("make_lane", LANES.values(), ids=LANES)
+def test_the_identifier_of_a_forgotten_task_is_refused_while_it_is_a_tombstone(make_lane: Callable[[], Lane]) -> None:
+    lane = make_lane()
+    lane.submit(CREATE_TASK)
+    lane.projection.apply_event(RunsPurged(2, (), (TASK,), 20, kept_until=70))
+    assert_refused(lane, CREATE_TASK, errors.TaskForgotten(task_id=TASK, until=70))
+    lane.projection.apply_event(RunsPurged(3, (), (), 70, tombstones=1))
+    assert lane.submit(CREATE_TASK).sequence == 4
+
+
 def test_every_refusal_is_provoked_here() -> None:
     provoked = {type(refusal) for _, _, refusal in REFUSALS}
-    alone = {errors.SequenceOverflow, errors.RecordTooLarge, errors.AttemptCountOverflow}
+    alone = {errors.SequenceOverflow, errors.RecordTooLarge, errors.AttemptCountOverflow, errors.TaskForgotten}
     assert provoked | alone == set(ValidationError.__subclasses__())

@@ -11,6 +11,7 @@ import pytest
 from actionqueue.commands import MutationCommand
 from actionqueue.errors import ValidationError
 from actionqueue.jsonform.commands import command_from_json, command_to_json
+from actionqueue.jsonform.verdict import accepted
 
 if TYPE_CHECKING:
     from lanes import Lane
@@ -25,14 +26,11 @@ def lines(stream: str) -> list[dict[str, Any]]:
 
 def verdict(lane: Lane, command: MutationCommand) -> dict[str, Any]:
     """Submit the command and say what came of it, in the vectors' form."""
-    said: dict[str, Any]
     try:
         outcome = lane.submit(command)
     except ValidationError as error:
-        said = {"ok": False, "stage": "validation", "error": type(error).__name__}
-    else:
-        said = {"ok": True, "sequence": outcome.sequence, "applied": outcome.applied.name}
-    return said | {"latest": lane.projection.latest_sequence}
+        return {"ok": False, "stage": "validation", "error": type(error).__name__, "latest": lane.projection.latest_sequence}
+    return accepted(outcome, lane.projection.latest_sequence)
 
 
 @pytest.mark.parametrize("stream", STREAMS)

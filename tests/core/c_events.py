@@ -32,7 +32,13 @@ MEMBERS = {
 """The member of ``aqw_event.as`` where it is not named like the kind."""
 
 
-COUNTS = {"depends_on": "count", "run_ids": "run_count", "task_ids": "task_count"}
+COUNTS = {
+    "depends_on": "count",
+    "run_ids": "run_count",
+    "task_ids": "task_count",
+    "subscription_ids": "subscription_count",
+    "actor_ids": "actor_count",
+}
 """Where each list of identifiers has its count."""
 
 OWNED: WeakKeyDictionary[Any, list[Any]] = WeakKeyDictionary()
@@ -93,10 +99,13 @@ class Builder:
     def set_field(self, owner: Any, name: str, form: str, value: Any) -> None:
         if form == "id":
             setattr(owner, name, bytes.fromhex(value))
+        elif form.startswith("optional_offset "):
+            owner.keeps_ids = value is not None
+            setattr(owner, name, value or 0)
         elif form == "optional_id":
             owner.has_actor = value is not None
             setattr(owner, name, bytes.fromhex(value or NIL.hex()))
-        elif form.split(maxsplit=1)[0] in {"varint", "zigzag", "offset"}:
+        elif form.split(maxsplit=1)[0] in {"varint", "varint32", "zigzag", "offset"}:
             setattr(owner, name, value)
         elif form == "bytes":
             self.set_bytes(getattr(owner, name), bytes.fromhex(value))
@@ -258,9 +267,11 @@ def read(event: Any) -> dict[str, Any]:
 def read_field(owner: Any, name: str, form: str) -> Any:
     if form == "id":
         return id_of(getattr(owner, name))
+    if form.startswith("optional_offset "):
+        return getattr(owner, name) if owner.keeps_ids else None
     if form == "optional_id":
         return id_of(getattr(owner, name)) if owner.has_actor else None
-    if form.split(maxsplit=1)[0] in {"varint", "zigzag", "offset"}:
+    if form.split(maxsplit=1)[0] in {"varint", "varint32", "zigzag", "offset"}:
         return getattr(owner, name)
     if form == "bytes":
         return hex_of(getattr(owner, name))

@@ -22,7 +22,7 @@ LAG_UNKNOWN = 2**24 - 1
 MARKER, PAD = 240, 241
 EVENT_KINDS = range(1, 33)
 OPEN, END = 1, 2
-SEGMENT_SIZES = range(65536, 2**30 + 1, 4)
+SEGMENT_SIZES = range(65536, 2**30 + 8192 + 1, 4)
 RING_SIZES = range(65536, 2**28 + 1, 65536)
 
 
@@ -190,6 +190,7 @@ class Ring:
     log_uuid: bytes
     durable_sequence: int
     data: bytes
+    history: bytes = bytes(16)
 
     def record(self, segment: Header, position: int) -> Record | None:
         """Return the record that the ring holds for a position of the newest segment."""
@@ -209,8 +210,10 @@ def slot_bytes(log_uuid: bytes, sequence: int) -> bytes:
     return struct.pack("<QII", sequence, check, check ^ 0xFFFFFFFF)
 
 
-def ring_bytes(log_uuid: bytes, data: bytes, slots: tuple[int | None, int | None] = (0, None)) -> bytes:
-    header = RING_MAGIC + struct.pack("<II", 1, RING_DATA) + log_uuid + struct.pack("<Q", len(data)) + bytes(20)
+def ring_bytes(
+    log_uuid: bytes, data: bytes, slots: tuple[int | None, int | None] = (0, None), history: bytes = bytes(16)
+) -> bytes:
+    header = RING_MAGIC + struct.pack("<II", 1, RING_DATA) + log_uuid + struct.pack("<Q", len(data)) + history + bytes(4)
     ring = bytearray(RING_DATA) + data
     ring[:64] = header + struct.pack("<I", crc(header))
     for at, sequence in zip(RING_SLOTS, slots, strict=True):
@@ -236,7 +239,7 @@ def parse_ring(data: bytes) -> Ring:
     valid = [
         sequence for slot in slots if slot == slot_bytes(data[16:32], sequence := struct.unpack_from("<Q", slot)[0])
     ]
-    return Ring(data[16:32], max(valid, default=0), data[RING_DATA:])
+    return Ring(data[16:32], max(valid, default=0), data[RING_DATA:], data[40:56])
 
 
 # --- Reading ---------------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ The model of a disk is a strict one:
 from __future__ import annotations
 
 import errno
+import posixpath
 import threading
 import weakref
 from collections.abc import Callable, Iterable
@@ -55,6 +56,8 @@ class File:
     """Process and handle."""
     name: str = ""
     """The last one that it had, for messages."""
+    identity: int = 0
+    """What a copy has not."""
 
     def write(self, offset: int, data: bytes) -> None:
         put(self.content, offset, data)
@@ -454,6 +457,9 @@ class MemoryIo:
         if new in self.disk.directories:
             return errno.EISDIR
         file = self.disk.files[old]
+        file.pull()
+        if file.pending:
+            self.mistakes.append(f"{old} gets the name {new} before it was synced")
         file.name = new
         self.disk.change(NameChange(new, file, removed=old))
         for handle in [handle for handle, (_, open_file) in self.handles.items() if open_file is file]:
@@ -466,7 +472,10 @@ class MemoryIo:
             return errno.EISDIR
         if name not in self.disk.files:
             return errno.ENOENT
-        if name.endswith(("/ring", "/LOCK", ".bin")) or (name.endswith((".log", ".snap")) and not self.drops_segments):
+        is_full = any(call.operation in ("open", "write") and call.path.endswith("/ring.tmp") for call in self.failed)
+        is_ring_kept = name.endswith("/ring") and not is_full
+        is_kept = name.endswith((".log", ".snap")) and not self.drops_segments
+        if name.endswith(("/LOCK", ".bin")) or is_ring_kept or is_kept:
             self.mistakes.append(f"unlink of {name}")
         self.disk.change(NameChange(name, removed=name))
         return 0
@@ -552,6 +561,16 @@ class MemoryIo:
     def _check_same(self, handle: int, path: Any) -> int:
         name = text(path)
         return 0 if self._file(handle) in (self.disk.files.get(name), self.disk.folders.get(name)) else errno.ESTALE
+
+    def _check_named(self, handle: int, folder: int, name: Any) -> int:
+        held = self._file(folder)
+        found = [path for path, file in self.disk.folders.items() if file is held]
+        named = [self.disk.files.get(posixpath.normpath(f"{path}/{text(name)}")) for path in found]
+        return 0 if self._file(handle) in named else errno.ESTALE
+
+    def _identity(self, handle: int, identity: Any) -> int:
+        identity[0] = self._file(handle).identity
+        return 0
 
     def _random(self, to: Any, size: int) -> int:
         ffi.buffer(to, size)[:] = self.randomness.randbytes(size)

@@ -257,7 +257,7 @@ class SnapshotFile:
         header += struct.pack("<QQQ", self.sequence, self.salt, self.created_at) + bytes(4)
         data = header + struct.pack("<I", crc(header))
         for block in self.blocks:
-            body = b"".join(struct.pack("<I", len(payload) | kind << 24) + payload for kind, payload in block)
+            body = b"".join(struct.pack("<I", len(payload) | kind % 64 << 26) + payload for kind, payload in block)
             data += self.block_bytes(len(data), len(block), body)
         count = sum(map(len, self.blocks)) if self.item_count is None else self.item_count
         return data + self.block_bytes(len(data), 0, struct.pack("<Q", count))
@@ -289,8 +289,8 @@ def items_of(body: bytes, count: int) -> tuple[Item, ...]:
     items, at = [], 0
     for _ in range(count):
         word = struct.unpack_from("<I", body, at)[0]
-        size = word & 0xFFFFFF
-        items.append((word >> 24, body[at + 4 : at + 4 + size]))
+        size = word & (2**26 - 1)
+        items.append((word >> 26, body[at + 4 : at + 4 + size]))
         at += 4 + size
     assert at == len(body)
     return tuple(items)

@@ -20,8 +20,10 @@ from actionqueue.budget import BudgetDimension
 from actionqueue.errors import MalformedEventError
 from actionqueue.ids import ActorId, AttemptId, LedgerEntryId, RunId, SubscriptionId, TaskId, TenantId
 from actionqueue.mapping import event_of
+from actionqueue.platform import Capability, Role
 from actionqueue.run import RunInstance
 from actionqueue.states import AttemptResultKind, RunState
+from actionqueue.subscription import EventFilter
 from actionqueue.task import TaskSpec
 from command_source import CommandSource
 from door import ffi, lib
@@ -177,11 +179,12 @@ class Table:
             "parents": [self._parent(row) for row in self.rows("parent")],
             "budgets": [self._budget(row) for row in self.rows("budget")],
             "subscriptions": [self._subscription(row) for row in self.rows("subscription")],
-            "actors": [self._actor(row) for row in range(1, counts.actors + 1)],
+            "actors": [self._actor(row) for row in self.rows("actor")],
             "tenants": [self._tenant(row) for row in range(1, counts.tenants + 1)],
-            "roles": [self._role(row) for row in range(1, counts.roles + 1)],
-            "capabilities": [self._capability(row) for row in range(1, counts.capabilities + 1)],
-            "ledger": [self._ledger(view) for view in self.views("ledger", counts.ledger)],
+            "roles": [self._role(row) for row in self.rows("role")],
+            "capabilities": [self._capability(row) for row in self.rows("capability")],
+            "ledger": [self._ledger(self.view("ledger", row)) for row in self.rows("ledger")],
+            "tombstones": [self._tombstone(row) for row in self.rows("tombstone")],
         }
 
     def _task(self, row: int) -> list[Any]:
@@ -195,7 +198,8 @@ class Table:
         ]
         spec = task_spec_from_bytes(task_id, data_of(view.spec))
         canceled_at = view.canceled_at if view.is_canceled else None
-        return [task_id, view.created_at, canceled_at, spec, runs, sorted(prerequisites, key=str)]
+        last_run_at = view.last_run_at if view.has_last_run else None
+        return [task_id, view.created_at, canceled_at, spec, runs, sorted(prerequisites, key=str), view.runs_created, last_run_at]
 
     def _run(self, row: int) -> list[Any]:
         view = self.view("run", row)
@@ -281,6 +285,11 @@ class Table:
         capability = capability_from_bytes(data_of(view.capability))
         return [*key, capability, view.granted_at, view.revoked_at if view.is_revoked else None]
 
+    def _tombstone(self, row: int) -> list[Any]:
+        view = self.view("tombstone", row)
+        assert self.find("tombstone", view.task_id) == row
+        return [id_of(TaskId, view.task_id), view.until]
+
     def _ledger(self, view: Any) -> list[Any]:
         return [
             id_of(LedgerEntryId, view.entry_id),
@@ -318,6 +327,7 @@ def dump_of(model: Model) -> dict[str, Any]:
             "roles": len(model.roles),
             "capabilities": len(model.capabilities),
             "ledger": len(model.ledger),
+            "tombstones": len(model.tombstones),
         },
         "tasks": [
             [
@@ -327,6 +337,8 @@ def dump_of(model: Model) -> dict[str, Any]:
                 task["spec"],
                 [run[0] for run in runs if run[1] == task_id],
                 sorted(model.dependencies.get(task_id, []), key=str),
+                task["runs_created"],
+                task["last_run_at"],
             ]
             for task_id, task in model.tasks.items()
         ],
@@ -339,6 +351,7 @@ def dump_of(model: Model) -> dict[str, Any]:
         "roles": [[*key, *role.values()] for key, role in model.roles.items()],
         "capabilities": [[*key, *grant.values()] for key, grant in model.capabilities.items()],
         "ledger": model.ledger,
+        "tombstones": [[task_id, until] for task_id, until in model.tombstones.items()],
     }
 
 
@@ -381,7 +394,7 @@ class EventSource:
     def __init__(self, random: Random) -> None:
         self.random = random
         self.commands = CommandSource(random)
-        self.purged: list[RunId | TaskId] = []
+        self.purged: list[RunId | TaskId | SubscriptionId | ActorId] = []
         """What may have been purged, to be used again."""
 
     def next(self, model: Model) -> e.Event:
@@ -409,7 +422,7 @@ class EventSource:
         return [value for value in values if self.random.random() < 0.5]
 
     def _purge(self, model: Model, sequence: int) -> e.Event:
-        """Return a purge of ended runs and of tasks without others; mostly of nothing that is still needed."""
+        """Return a purge of ended runs, of tasks without others, and of what is over; mostly of nothing that is still needed."""
         runs = self._few(run_id for run_id, run in model.runs.items() if not TRANSITIONS[run["state"]])
         kept = {run["task_id"] for run_id, run in model.runs.items() if run_id not in runs}
         tasks = self._few(task_id for task_id in model.tasks if task_id not in kept)
@@ -419,15 +432,36 @@ class EventSource:
         if not runs + tasks or self.random.random() < 0.2:
             runs += self.random.choice(([], runs[:1], list(model.runs)[:1], [self.commands._id(RunId)]))
             tasks += self.random.choice((tasks[:1], [self.random.choice(list(model.tasks))], [self.commands._id(TaskId)]))
-        if not runs + tasks:
+        over = [self._few(key for key, row in rows.items() if row[name] is not None) for rows, name in self._ends(model)]
+        if self.random.random() < 0.3:
+            rows, one = self.random.choice(list(zip((model.subscriptions, model.actors), over, strict=True)))
+            one += self.random.choice((one[:1], list(rows)[:1], [self.commands._id(SubscriptionId if one is over[0] else ActorId)]))
+        lines = self.random.choice((0, 0, 0, 1, len(model.ledger) // 2, len(model.ledger), len(model.ledger) + 1))
+        tombstones = self.random.choice((0, 0, 0, 1, len(model.tombstones), len(model.tombstones) + 1))
+        until = self.random.choice((None, None, self.commands.clock + 5)) if tasks else None
+        if not runs + tasks + over[0] + over[1] and not lines + tombstones:
             runs = [self.commands._id(RunId)]
         self.random.shuffle(runs)
-        self.purged += [*runs, *tasks]
-        return e.RunsPurged(sequence, tuple(runs), tuple(tasks), self.commands.clock)
+        self.purged += [*runs, *tasks, *over[0], *over[1]]
+        return e.RunsPurged(sequence, tuple(runs), tuple(tasks), self.commands.clock, *map(tuple, over), lines, tombstones, until)
+
+    def _ends(self, model: Model) -> tuple[tuple[dict[Any, Any], str], ...]:
+        return ((model.subscriptions, "canceled_at"), (model.actors, "deregistered_at"))
 
     def _again(self, model: Model, sequence: int) -> e.Event:
         """Return the creation of something that was purged once."""
         used, clock, task_id = self.random.choice(self.purged), self.commands.clock, self.random.choice(list(model.tasks))
         if isinstance(used, RunId):
             return e.RunCreated(sequence, RunInstance.scheduled(task_id, id=used, scheduled_at=clock, created_at=clock))
+        if isinstance(used, SubscriptionId):
+            return e.SubscriptionCreated(sequence, used, task_id, EventFilter.custom("again"), clock)
+        if isinstance(used, ActorId):
+            tenant_id = TenantId.from_bytes(used.bytes)
+            return self.random.choice(
+                (
+                    e.ActorRegistered(sequence, used, "again", ("a",), None, 1, None, clock),
+                    e.RoleAssigned(sequence, used, Role.OPERATOR, tenant_id, clock),
+                    e.CapabilityGranted(sequence, used, Capability.CAN_SUBMIT, tenant_id, clock),
+                )
+            )
         return e.TaskCreated(sequence, TaskSpec(used, payload=b"again", parent_task_id=task_id), clock)

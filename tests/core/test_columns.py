@@ -17,7 +17,7 @@ from door import ffi, lib
 from table_driver import Memory, Table, as_c, id_of, status_name
 
 S = RunState
-SEQUENCE_MAX = 2**64 - 2
+SEQUENCE_MAX = 2**64 - 1
 KINDS = (e.EventKind.RUN_STATE_CHANGED, e.EventKind.LEASE_HEARTBEAT, e.EventKind.ATTEMPT_STARTED, e.EventKind.ATTEMPT_FINISHED)
 STATES = tuple(RunState)
 RESULTS = tuple(AttemptResultKind)

@@ -116,12 +116,18 @@ def test_many_compactions_keep_two() -> None:
     log.close()
 
 
+def segment_path_of(disk: Disk) -> str:
+    return max(path for path in disk.files if path.endswith(".log"))
+
+
 def test_segments_that_restarts_left_empty() -> None:
-    """Each unclean end begins a segment; several may begin with the same event."""
+    """An unclean end that leaves nothing open begins none; those that do may leave several that begin with the same event."""
     disk = home()
     for seed in range(1, 4):
         log = opened_log(disk, seed)
         log.kill()
+        path = segment_path_of(disk)
+        disk.files[path].content[8192] = disk.files[path].stable[8192] = 1  # a torn append
     log = opened_log(disk, 5)
     log.commit(numbered(1))
     compact(log.io)
@@ -130,10 +136,13 @@ def test_segments_that_restarts_left_empty() -> None:
     for seed in range(6, 9):
         log = opened_log(disk, seed)
         log.kill()
+        path = segment_path_of(disk)
+        data = disk.files[path]
+        data.content[-8] = data.stable[-8] = 1
     log = opened_log(disk, 10)
-    assert [first for _, first in segments_of(disk)] == [1, 1, 1, 1, 2, 2, 2, 2]
+    assert [first for _, first in segments_of(disk)] == [1, 1, 1, 1, 2, 2, 2]
     log.commit(numbered(2))
-    assert compact(log.io).dropped_segments == 7
+    assert compact(log.io).dropped_segments == 6
     log.kill()
     assert reopened(disk).recovered == data_up_to(2)
 
@@ -451,3 +460,26 @@ def test_a_kill_at_every_call() -> None:
         assert "snapshots/snapshot.tmp" not in disk.image(DIRECTORY)
         assert snapshots_of(disk)[-1:] in ([], [log.report.last_sequence])
         assert snapshot_name(0) not in disk.image(DIRECTORY)
+
+
+@pytest.mark.parametrize("kind", ["snapshots", "wal"])
+def test_one_file_that_cannot_be_removed_lets_no_others_pile_up(kind: str) -> None:
+    disk, log = log_with(6, 3, 6)
+    io, events = log.io, 6
+    assert io is not None
+    stuck = min(path for path in disk.files if f"/{kind}/0" in path)
+    for _ in range(5):
+        for _ in range(4):
+            events += 1
+            log.commit(numbered(events, SIZE))
+        io.before_call = lambda call: io.fail(call.index, errno.EPERM) if (call.operation, call.path) == ("unlink", stuck) else None
+        told = refusal(lambda: compact(io))
+        assert (told.operation, told.path, told.system_error) == ("unlink", stuck, errno.EPERM)
+        io.before_call = None
+        assert len(snapshots_of(disk)) == (3 if kind == "snapshots" else 2)
+        assert len(segments_of(disk)) <= (7 if kind == "snapshots" else 40)
+    compact(io)
+    assert len(snapshots_of(disk)) == 2
+    assert len(segments_of(disk)) <= 7
+    log.close()
+    assert reopened(disk).recovered == data_up_to(events, SIZE)

@@ -97,8 +97,10 @@ registrations = st.fixed_dictionaries(
 FORMS = {
     "id": real_ids,
     "optional_id": optional(ids),
+    "optional_offset": optional(u64s),
     "ids": st.lists(ids, max_size=4),
     "varint": u64s,
+    "varint32": st.integers(0, 3) | st.integers(0, U32_MAX),
     "offset": u64s,
     "zigzag": st.integers(-(2**31), 2**31 - 1) | st.integers(-70, 70),
     "text": filled_texts,
@@ -118,7 +120,11 @@ FORMS = {
 def events_of(kind: str) -> st.SearchStrategy[dict[str, Any]]:
     fields = {name: FORMS[form.split()[0]] for name, form in model.LAYOUTS[kind].items()}
     events = st.fixed_dictionaries({"kind": st.just(kind)} | fields)
-    return events.filter(lambda event: event["run_ids"] or event["task_ids"]) if kind == "runs_purged" else events
+    if kind != "runs_purged":
+        return events
+    parts = [name for name in model.LAYOUTS[kind] if name.endswith(("_ids", "_count"))]
+    some = events.filter(lambda event: any(event[name] for name in parts))
+    return some.map(lambda event: event if event["task_ids"] else event | {"kept_until": None})
 
 
 def re_encoded(decoded: Decoded) -> bytes:
@@ -301,12 +307,21 @@ BROKEN = {
     "capability 6": ("capability_granted", ID + TASK + b"\6"),
     "empty custom capability": ("capability_revoked", ID + TASK + b"\5\0"),
     "ledger flag 2": ("ledger_entry_appended", ID + TASK + b"\2\1k\0"),
-    "nothing purged": ("runs_purged", b"\0\0\0"),
-    "purged runs that are missing": ("runs_purged", b"\0\2" + ID + b"\0"),
+    "nothing purged": ("runs_purged", b"\0" + bytes(7)),
+    "purged runs that are missing": ("runs_purged", b"\0\2" + ID + bytes(6)),
     "purged tasks that are missing": ("runs_purged", b"\0\0\2" + ID),
     "purged tasks without a count": ("runs_purged", b"\0\1" + ID),
-    "more purged than the limit": ("runs_purged", b"\0\x80\x20" + ID * 4096 + b"\1" + ID),
-    "more runs purged than the limit": ("runs_purged", b"\0\x81\x20" + ID * 4097 + b"\0"),
+    "purged actors without a count": ("runs_purged", b"\0\1" + ID + b"\0\0"),
+    "purged actors that are missing": ("runs_purged", b"\0\0\0\0\1"),
+    "more purged than the limit": ("runs_purged", b"\0\x80\x20" + ID * 4096 + b"\0\0\1" + ID + bytes(3)),
+    "more runs purged than the limit": ("runs_purged", b"\0\x81\x20" + ID * 4097 + bytes(6)),
+    "purged lines without a count": ("runs_purged", b"\0\1" + ID + b"\0\0\0"),
+    "purged lines of 33 bits": ("runs_purged", b"\0\0\0\0\0\x80\x80\x80\x80\x10\0\0"),
+    "tombstones of 33 bits": ("runs_purged", bytes(6) + b"\x80\x80\x80\x80\x10\0"),
+    "kept identifiers without an end": ("runs_purged", b"\0\0\1" + ID + bytes(4) + b"\1"),
+    "an end without kept identifiers": ("runs_purged", b"\0\0\1" + ID + bytes(5) + b"\2"),
+    "kept identifiers, flag 2": ("runs_purged", b"\0\0\1" + ID + bytes(4) + b"\2\2"),
+    "kept identifiers of no tasks": ("runs_purged", b"\0\1" + ID + bytes(5) + b"\1\2"),
     "empty ledger key": ("ledger_entry_appended", ID + TASK + b"\0\0\0"),
     "spec flag without its part": ("task_created", TASK + b"\1\0\0"),
     "spec policy 3": ("task_created", TASK + b"\0\3\0"),
@@ -370,7 +385,11 @@ def test_an_event_that_has_no_encoding_is_refused() -> None:
     assert refusal_of("dependency_declared", dependency_declared__count=65537) == TOO_LARGE
     assert refusal_of("runs_purged", runs_purged__run_ids=ffi.NULL) == MALFORMED
     assert refusal_of("runs_purged", runs_purged__task_ids=ffi.NULL) == MALFORMED
-    assert refusal_of("runs_purged", runs_purged__run_count=0, runs_purged__task_count=0) == MALFORMED
+    assert refusal_of("runs_purged", runs_purged__actor_ids=ffi.NULL) == MALFORMED
+    nothing_purged = {f"runs_purged__{part}_count": 0 for part in ("run", "task", "subscription", "actor", "ledger", "tombstone")}
+    nothing_purged["runs_purged__keeps_ids"] = 0
+    assert refusal_of("runs_purged", **nothing_purged) == MALFORMED
+    assert refusal_of("runs_purged", runs_purged__actor_count=4096) == TOO_LARGE
     assert refusal_of("runs_purged", runs_purged__run_count=4096) == TOO_LARGE
     assert refusal_of("runs_purged", runs_purged__task_count=2**32 - 1) == TOO_LARGE
 
@@ -456,7 +475,10 @@ def test_a_list_may_be_as_long_as_its_limit(beyond: int) -> None:
     depends_on = {"kind": "dependency_declared", "task_id": ID.hex(), "timestamp": 0, "depends_on": [ID.hex()] * count}
     assert status_of(depends_on) == expected
     runs = [ID.hex()] * (lib.AQW_PURGE_COUNT_MAX + beyond - 1)
-    assert status_of({"kind": "runs_purged", "timestamp": 0, "run_ids": runs, "task_ids": [ID.hex()]}) == expected
+    no_tombstones = {"tombstone_count": 0, "kept_until": None}
+    for last in ("task_ids", "subscription_ids", "actor_ids"):
+        lists: dict[str, list[str]] = {name: [ID.hex()] if name == last else [] for name in ("task_ids", "subscription_ids", "actor_ids")}
+        assert status_of({"kind": "runs_purged", "timestamp": 0, "run_ids": runs, **lists, "ledger_count": 1, **no_tombstones}) == expected
 
 
 @pytest.mark.parametrize("beyond", [-1, 0, 1])

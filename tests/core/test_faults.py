@@ -95,11 +95,15 @@ def expected(call: Call, step: str, fault: Fault) -> str:
         return "ok"
     if call.operation in IGNORED or (call.operation, call.path) == ("write", f"{DIRECTORY}/LOCK"):
         return "ok"
+    if call.operation in ("check_same", "check_named") and call.path.endswith((".log", "/ring")):
+        return "ok"  # what keeps a path from being looked at says nothing about the file
+    if call.operation == "unlink" and call.path.endswith(("/snapshot.tmp", "/copy.tmp")):
+        return "ok"
     if step in ("open", "close"):
         return "failed"
     if call.path.endswith("/ring"):
         return "ok"  # the bound that the ring notes is only lower then
-    is_live = call.path.endswith(".log") and call.operation in ("write", "sync")
+    is_live = call.path.endswith(".log") and call.operation in ("write", "sync", "size")
     return "poisoned" if is_live or call.operation == "sync_directory" else "refused"
 
 
@@ -108,6 +112,8 @@ def check_told(outcome: Outcome, fault: Fault, step: str) -> None:
     assert outcome.failed is not None
     meaning = expected(outcome.failed, step, fault)
     error = outcome.error
+    if step == "open" and error is None and fault.error == errno.ENOSPC and outcome.failed.path.endswith("/ring.tmp"):
+        return  # the old ring has given up its room
     if meaning == "ok":
         assert error is None or not fault.once, error
         return

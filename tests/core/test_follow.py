@@ -12,12 +12,12 @@ import pytest
 import log_model as model
 from crash_images import Session, numbered
 from door import ffi
-from log_driver import DIRECTORY, CoreError, FaultText
+from log_driver import DIRECTORY, CoreError, FaultText, Log
 from memory_io import RETRIED, Call, Disk, Fault, MemoryIo
 from snapshot_driver import Follower, compact, data_up_to, opened_log, segments_of
 
 RING = f"{DIRECTORY}/ring"
-READING = {"open", "close", "read", "size", "list", "check_directory"}
+READING = {"open", "close", "read", "size", "list", "check_directory", "check_same", "identity"}
 
 
 def home() -> Disk:
@@ -120,12 +120,14 @@ def test_durable_events_in_order_and_once(maps: bool, long_form: bool) -> None:
         session = Session(home(), maps=maps, sector_size=random.choice((0, 0, 512)))
         session.open()
         watcher = Watcher(session.disk)
-        for after in (0, 3, 20):
-            watcher.begin(after)
+        watcher.begin(0)
+        places = [3, 20]
         for turn in range(25):
             step(session, random)
             if turn == 12:
                 watcher.begin(0)
+            while places and session.account.durable >= places[0]:
+                watcher.begin(places.pop(0))
             watcher.look(session)
         session.close()
         watcher.look(session)
@@ -180,22 +182,30 @@ def test_beginning_anywhere() -> None:
         for number in range(6, 12):
             log.commit(numbered(number, 24_000))
     expected = events(1, 5) + events(6, 11, 24_000)
-    for after in range(14):
+    for after in range(12):
         with Follower(MemoryIo(disk), after) as follower:
             assert follower.rest() == expected[after:]
-    for after in (2**64 - 1, 2**64 - 2, 2**63):
-        with Follower(MemoryIo(disk), after) as follower:
-            assert follower.rest() == []
-            assert follower.durable_sequence == 11
+    for after in (12, 13, 2**64 - 1, 2**64 - 2, 2**63):
+        fault = refusal(lambda after=after: Follower(MemoryIo(disk), after))
+        assert (fault.status, fault.last_sequence) == ("history_changed", after)
 
 
-def test_beginning_beyond_the_end() -> None:
-    """It waits for the events that it was asked for."""
+@pytest.mark.parametrize("maps", [True, False])
+def test_beginning_behind_what_is_not_durable_yet(maps: bool) -> None:
+    """It waits for what comes; a position behind the last event that was appended is another history's."""
     disk = home()
-    with opened_log(disk) as log, Follower(MemoryIo(disk), after=6) as follower:
-        for number in range(1, 10):
-            log.commit(numbered(number, 20_000))
-            assert follower.rest() == ([(number, numbered(number, 20_000))] if number > 6 else [])
+    with Log(MemoryIo(disk, seed=1, maps=maps)) as log:
+        log.commit(numbered(1))
+        for number in range(2, 6):
+            log.append(numbered(number, 20_000 if number == 3 else 8))
+        for after in range(1, 6):
+            with Follower(MemoryIo(disk), after) as follower:
+                assert follower.rest() == []
+        assert refusal(lambda: Follower(MemoryIo(disk), 6)).status == "history_changed"
+        with Follower(MemoryIo(disk), 5) as follower:
+            log.append(b"six")
+            log.sync()
+            assert follower.rest() == [(6, b"six")]
 
 
 def test_an_empty_queue_and_none() -> None:
@@ -404,7 +414,7 @@ def test_a_ring_that_is_missing_replaced_or_foreign() -> None:
         foreign = model.ring_bytes(bytes(16), bytes(65536), (9, None))
         mine = disk.files[RING]
         disk.files[RING] = Disk({RING: foreign}).files[RING]
-        assert refusal(follower.next).reason == "other_log"
+        assert refusal(follower.next).status == "history_changed"
         disk.files[RING] = mine
         assert follower.rest() == [(2, b"2")]
 

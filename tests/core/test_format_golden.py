@@ -180,7 +180,7 @@ def test_kept_logs_show_the_whole_format() -> None:
 def test_kept_snapshots_show_the_whole_format() -> None:
     """Each is read by hand-written offsets of the specification."""
     files = golden("compacted")
-    for sequence, sizes in ((1, [15, 43]), (4, [15, 43, 43, 45, 1064])):
+    for sequence, sizes in ((1, [16, 43]), (4, [16, 43, 43, 45, 1064])):
         file = parse_snapshot(files[snapshot_name(sequence)])
         assert file.sequence == sequence
         assert file.created_at == NOW

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -244,6 +246,24 @@ def test_the_callback_decides_before_anything_is_copied() -> None:
     assert closed(log) == [b"x"]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="Windows cuts no file that is mapped")
+def test_a_store_into_a_ring_that_is_cut_in_that_moment_is_not_acknowledged(tmp_path: Path) -> None:
+    """So it is on a full disk, where a page of the ring's file is given a block of its own with the first store."""
+    log, batch = Log(directory=str(tmp_path / "queue")), Batch()
+    log.commit(b"kept")
+
+    @ffi.callback("aqw_status(void *)")
+    def cut(_context: Any) -> int:
+        os.truncate(tmp_path / "queue" / "ring", 0)
+        return int(lib.AQW_OK)
+
+    assert try_append(log, batch.fill(2, [entry(b"lost")]), cut) == "poisoned"
+    assert fault_text(log.fault).operation == "verify the ring"
+    assert (log.state, log.last_sequence) == ("poisoned", 1)
+    assert try_append(log, batch.fill(2, [entry(b"later")])) == "poisoned"
+    lib.aqw_log_close(log.log, log.fault)
+
+
 def test_an_append_that_needs_io_says_so_first() -> None:
     log, batch = new_log(), Batch()
     log.append(entry_of_size(40_000))
@@ -255,6 +275,28 @@ def test_an_append_that_needs_io_says_so_first() -> None:
     assert lib.aqw_log_make_room(log.log, filled.size, log.fault) == lib.AQW_OK
     assert try_append(log, filled) == "ok"
     assert len(closed(log)) == 2
+
+
+def test_what_is_appended_while_a_sync_writes_is_not_called_durable() -> None:
+    """By another thread, for which the append lock is free then."""
+    log, other = new_log(), Batch()
+    io = log.io
+    assert io is not None
+    log.append(b"synced")
+    later: list[str] = []
+
+    def append(call: Call) -> None:
+        if call.operation == "write" and call.path.endswith(".log") and not later:
+            later.append("asked")
+            later.append(status_name(lib.aqw_log_append(log.log, other.fill(2, [entry(b"later")]), ffi.new("aqw_fault *"))))
+
+    io.before_call = append
+    log.sync(1)
+    io.before_call = None
+    assert later == ["asked", "ok"]
+    assert log.last_sequence == 2
+    assert lib.aqw_log_durable_sequence(log.log) == 1
+    assert closed(log) == [b"synced", b"later"]
 
 
 def test_an_empty_batch_is_refused() -> None:
@@ -289,19 +331,18 @@ def test_what_the_ring_lost_is_never_written() -> None:
 
 
 def test_the_end_of_all_sequences() -> None:
-    """The last sequence there is stays unused, so that the next one always exists."""
-    log = log_at(2**64 - 4)
+    log = log_at(2**64 - 3)
     batch = Batch()
-    for sequence in (2**64 - 3, 2**64 - 2):
+    for sequence in (2**64 - 2, 2**64 - 1):
         assert try_append(log, batch.fill(sequence, [entry(b"x")])) == "ok"
-    assert try_append(log, batch.fill(2**64 - 1, [entry(b"x")])) == "refused_sequence"
-    assert log.last_sequence == 2**64 - 2
+    for sequence in (0, 2**64 - 1):
+        assert try_append(log, batch.fill(sequence, [entry(b"x")])) == "refused_sequence"
+    assert log.last_sequence == 2**64 - 1
     log.sync()
-    assert log.durable_sequence == 2**64 - 2
+    assert log.durable_sequence == 2**64 - 1
     log.close()
-    log = log_at(2**64 - 4)
-    assert try_append(log, batch.fill(2**64 - 3, [entry(b"x")] * 3)) == "refused_sequence"
-    assert try_append(log, batch.fill(2**64 - 3, [entry(b"x")] * 2)) == "ok"
+    log = log_at(2**64 - 3)
+    assert try_append(log, batch.fill(2**64 - 2, [entry(b"x")] * 2)) == "ok"
     log.close()
 
 
@@ -385,6 +426,24 @@ def test_stats_add_up() -> None:
     unmapped.append(b"1")
     assert (unmapped.stats.is_ring_mapped, unmapped.stats.ring_used, unmapped.durable_sequence) == (0, 0, 0)
     unmapped.close()
+
+
+@pytest.mark.parametrize("sector", [0, 512, 4096])
+@pytest.mark.parametrize("size", [40, 33_000])
+def test_what_the_segments_grew_by(sector: int, size: int) -> None:
+    """Pads count, and the ends of segments that nothing fitted into: the sum is what the files have, up to the last record."""
+    log = new_log(segment_size=65536, sector_size=sector)
+    written = 0
+    for _ in range(20):
+        log.commit(b"x" * size)
+        written += size
+    assert log.io is not None
+    image = log.io.disk.image(DIRECTORY)
+    *full, _newest = (len(data) for name, data in sorted(image.items()) if name.startswith("wal/") and name.endswith(".log"))
+    assert len(full) == log.stats.rotations
+    assert log.stats.taken_bytes == sum(full) + log.stats.segment_used - model.DATA
+    assert log.stats.taken_bytes >= max(20 * sector, written)
+    closed(log)
 
 
 def test_what_is_appended_during_a_sync_is_not_durable_by_it() -> None:

@@ -212,11 +212,12 @@ def test_an_event_that_the_projection_refuses() -> None:
 
 
 def test_bytes_that_look_like_records_everywhere() -> None:
-    """They must not cost their product; what lies before them is kept."""
+    """They cost one pass and are nothing; what lies before them is kept, and the ring still has the damaged one."""
     disk = log_of(*singles(3))
     path = segment_paths(disk)[0]
-    last = records_of(disk, path)[-1]
-    end = last.position + last.size
+    damaged = [record for record in records_of(disk, path) if record.kind < 240][-1]
+    end = damaged.position + damaged.size
+    put(disk, path, damaged.position, bytes(4))
     for at in range(end, 65536 - 16, 16):
         put(
             disk,
@@ -224,7 +225,7 @@ def test_bytes_that_look_like_records_everywhere() -> None:
             at,
             b"\1\2\3\4" + (65536 - at - 16).to_bytes(3, "little") + b"\x1f" + (9).to_bytes(4, "little") + bytes(4),
         )
-    repaired(disk, data_up_to(3), (0, 0), 0, "scan_bound")
+    repaired(disk, data_up_to(3), (0, 0), 0, "record_invalid")
 
 
 # --- Damaged files ---------------------------------------------------------------------------------------------------

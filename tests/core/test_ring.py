@@ -51,6 +51,10 @@ class Ring:
         assert not self.io.mappings
 
     @property
+    def history(self) -> bytes:
+        return bytes(ffi.buffer(self.ring.history))
+
+    @property
     def bytes(self) -> bytes:
         return self.disk.bytes_of("/q/ring")
 
@@ -63,7 +67,8 @@ def load(data: bytes | None, io: MemoryIo | None = None) -> model.Ring | None:
     check(status, fault)
     if not image.is_present:
         return None
-    loaded = model.Ring(bytes(image.log_uuid), image.durable_sequence, bytes(ffi.buffer(image.data, image.size)))
+    data = bytes(ffi.buffer(image.data, image.size))
+    loaded = model.Ring(bytes(image.log_uuid), image.durable_sequence, data, bytes(ffi.buffer(image.history)))
     lib.aqw_ring_image_free(image)
     return loaded
 
@@ -77,13 +82,14 @@ def refusal(data: bytes) -> str:
 @pytest.mark.parametrize("maps", [True, False])
 def test_created_file_is_the_models(maps: bool) -> None:
     ring = Ring(maps=maps)
-    expected = model.ring_bytes(UUID, bytes(SIZE), (5, None))
+    expected = model.ring_bytes(UUID, bytes(SIZE), (5, None), ring.history)
+    assert ring.history != bytes(16)
     assert ring.bytes == expected
     assert list(ring.disk.stable_files) == ["/q/ring"]
     assert ring.disk.stable_files["/q/ring"].stable == expected
     assert bool(ring.ring.is_mapped) is maps
     ring.close()
-    assert load(expected) == model.parse_ring(expected) == model.Ring(UUID, 5, bytes(SIZE))
+    assert load(expected) == model.parse_ring(expected) == model.Ring(UUID, 5, bytes(SIZE), ring.history)
 
 
 @pytest.mark.parametrize("maps", [True, False])
@@ -93,7 +99,7 @@ def test_the_slots_take_turns(maps: bool) -> None:
     for turn, sequence in enumerate([6, 7, 2**40, 2**64 - 1], 1):
         ring.set_durable(sequence)
         slots[turn % 2] = sequence
-        assert ring.bytes == model.ring_bytes(UUID, bytes(SIZE), (slots[0], slots[1]))
+        assert ring.bytes == model.ring_bytes(UUID, bytes(SIZE), (slots[0], slots[1]), ring.history)
         loaded = load(ring.bytes)
         assert loaded is not None
         assert loaded.durable_sequence == sequence
@@ -218,7 +224,7 @@ def test_a_failed_creation_keeps_the_old_ring(error: int) -> None:
             assert status == lib.AQW_IO_ERROR
             assert fault.system_error == error
             assert disk.bytes_of("/q/ring") == (
-                model.ring_bytes(UUID, bytes(SIZE), (5, None)) if failed == "sync_directory" else b"old"
+                model.ring_bytes(UUID, bytes(SIZE), (5, None), bytes(ffi.buffer(ring.history))) if failed == "sync_directory" else b"old"
             )
         assert not io.handles
         assert not io.mappings
@@ -227,7 +233,7 @@ def test_a_failed_creation_keeps_the_old_ring(error: int) -> None:
 
 def test_a_failed_read_is_not_a_short_file() -> None:
     data = model.ring_bytes(UUID, bytes(SIZE))
-    for index in range(6):
+    for index in range(7):
         io = MemoryIo(Disk({"/q/ring": data}, ["/q"]), fault=Fault(index, errno.EIO))
         with pytest.raises(CoreError) as caught:
             load(data, io)
@@ -240,3 +246,19 @@ def test_what_is_no_file_is_an_error() -> None:
     with pytest.raises(CoreError) as caught:
         load(None, MemoryIo(disk))
     assert caught.value.status == "io_error"
+
+
+def test_a_copy_is_told_from_the_file_itself() -> None:
+    """By what the system keeps for a file and for no copy of it; the history goes on in the file itself only."""
+    disk = Disk({}, ["/q"])
+    io = MemoryIo(disk)
+    ring, image, fault = ffi.new("aqw_ring *"), ffi.new("aqw_ring_image *"), ffi.new("aqw_fault *")
+    check(lib.aqw_ring_prepare(io.table, b"/q", SIZE, ring, fault), fault)
+    disk.files["/q/ring.tmp"].identity = 17
+    check(lib.aqw_ring_publish(io.table, b"/q", UUID, 5, ring, fault), fault)
+    lib.aqw_ring_close(io.table, ring)
+    for identity, is_copy in ((17, 0), (18, 1), (0, 1)):
+        disk.files["/q/ring"].identity = identity
+        check(lib.aqw_ring_look(io.table, b"/q", image, fault), fault)
+        assert (image.is_present, image.is_copy) == (1, is_copy)
+        assert bytes(ffi.buffer(image.history)) == bytes(ffi.buffer(ring.history))

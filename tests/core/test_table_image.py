@@ -109,11 +109,18 @@ def events_of_every_item() -> list[e.Event]:
         e.CapabilityGranted(0, actor, Capability.CAN_SUBMIT, tenant, 118),
         e.CapabilityGranted(0, actor, Capability.custom("deploy"), tenant, 118),
         e.CapabilityRevoked(0, actor, Capability.custom("deploy"), tenant, 119),
+        e.LedgerEntryAppended(0, fixed(LedgerEntryId, 9), tenant, "purged", actor, b"payload", 120),
         e.LedgerEntryAppended(0, fixed(LedgerEntryId, 1), tenant, "key", actor, b"payload", 120),
         e.LedgerEntryAppended(0, fixed(LedgerEntryId, 1), tenant, "key", None, b"", 120),
         e.EnginePaused(0, 121),
         e.EngineResumed(0, 122),
-        e.RunsPurged(0, (purged_run.id,), (purged_task.id,), 123),
+        e.SubscriptionCreated(0, fixed(SubscriptionId, 9), tasks[0].id, EventFilter.custom("key"), 112),
+        e.SubscriptionCanceled(0, fixed(SubscriptionId, 9), 113),
+        e.ActorRegistered(0, fixed(ActorId, 9), "purged", ("a",), None, 2, None, 113),
+        e.RoleAssigned(0, fixed(ActorId, 9), Role.OPERATOR, tenant, 113),
+        e.CapabilityGranted(0, fixed(ActorId, 9), Capability.CAN_SUBMIT, tenant, 113),
+        e.ActorDeregistered(0, fixed(ActorId, 9), 114),
+        e.RunsPurged(0, (purged_run.id,), (purged_task.id,), 123, (fixed(SubscriptionId, 9),), (fixed(ActorId, 9),), 1, 0, 500),
     )
 
 
@@ -387,10 +394,10 @@ def test_arbitrary_items(items: list[Item], tail: bytes) -> None:
 
 def counts(*numbers: int) -> bytes:
     """Return a head with these numbers of things, and zero of what comes after them."""
-    return b"\1\0" + b"".join(number(value) for value in (*numbers, *[0] * (13 - len(numbers))))
+    return b"\1\0" + b"".join(number(value) for value in (*numbers, *[0] * (14 - len(numbers))))
 
 
-@pytest.mark.parametrize("kind", range(13))
+@pytest.mark.parametrize("kind", range(14))
 @pytest.mark.parametrize("value", [1, 10**6, 2**32 - 2, 2**32 - 1, 2**32, 2**64 - 1])
 def test_a_head_that_promises_more_than_is_there_takes_no_memory(kind: int, value: int) -> None:
     memory = Memory()
@@ -400,9 +407,9 @@ def test_a_head_that_promises_more_than_is_there_takes_no_memory(kind: int, valu
         assert memory.allocations == before
 
 
-@pytest.mark.parametrize("kind", range(13))
+@pytest.mark.parametrize("kind", range(14))
 def test_a_head_takes_a_small_multiple_of_the_bytes_that_may_be_there(kind: int) -> None:
-    size_max, least = 10**7, (21, 20, 2, 18, 3, 2, 5, 21, 25, 18, 34, 35, 36)[kind]
+    size_max, least = 10**7, (21, 20, 2, 18, 3, 2, 5, 21, 25, 18, 34, 35, 36, 17)[kind]
     for value, expected in ((size_max // least, "ok"), (size_max // least + 1, MALFORMED)):
         with Table() as table:
             loader = ffi.new("aqw_table_loader *")
@@ -412,11 +419,15 @@ def test_a_head_takes_a_small_multiple_of_the_bytes_that_may_be_there(kind: int)
             assert table.counts.memory_bytes < 16 * size_max + 2**20
 
 
+TASK = b"t" * 16 + bytes(2) + bytes(3)
+TASK_WITH_RUNS = b"t" * 16 + b"\0\2\0" + bytes(3)
+
+
 def run_image(fields: bytes, *more: Item, history: int = 0, attempts: int = 0, leases: int = 0) -> list[Item]:
     """Return an image of one task with one run, whose item ends with the given fields."""
     return [
         (lib.AQW_IMAGE_HEAD, counts(1, 1, history, attempts, leases)),
-        (lib.AQW_IMAGE_TASK, b"t" * 16 + bytes(2) + bytes(3)),
+        (lib.AQW_IMAGE_TASK, TASK_WITH_RUNS),
         (lib.AQW_IMAGE_RUN, b"r" * 16 + number(1) + bytes(3) + fields),
         *more,
     ]
@@ -495,7 +506,7 @@ def test_runs_that_cannot_be(items: list[Item]) -> None:
 )
 def test_a_number_names_a_task_that_is_there(number_of_a_task: int, kind: int, item: Any) -> None:
     head = (lib.AQW_IMAGE_HEAD, counts(*[1 if at in (0, kind) else 0 for at in range(13)]))
-    task = (lib.AQW_IMAGE_TASK, b"t" * 16 + bytes(5))
+    task = (lib.AQW_IMAGE_TASK, TASK_WITH_RUNS if kind == 1 else TASK)
     assert refused_or_canonical([head, task, item(b"\1")]) == "ok"
     assert refused_or_canonical([head, task, item(bytes([number_of_a_task]))]) == MALFORMED
 
@@ -507,19 +518,41 @@ def test_a_number_names_a_task_that_is_there(number_of_a_task: int, kind: int, i
 def test_a_budget_is_exhausted_where_nothing_is_left(limit: int, consumed: int, exhausted: int, status: str) -> None:
     budget = (lib.AQW_IMAGE_BUDGET, bytes([1, exhausted, limit, consumed, 0]))
     head = (lib.AQW_IMAGE_HEAD, counts(1, 0, 0, 0, 0, 0, 1))
-    assert refused_or_canonical([head, (lib.AQW_IMAGE_TASK, b"t" * 16 + bytes(5)), budget]) == status
+    assert refused_or_canonical([head, (lib.AQW_IMAGE_TASK, TASK), budget]) == status
 
 
-def test_a_task_with_runs_is_not_one_that_only_had_some() -> None:
-    head, task, run = run_image(b"")
-    had_runs = (task[0], task[1][:17] + b"\2" + task[1][18:])
-    assert refused_or_canonical([head, had_runs, run]) == MALFORMED
-    assert refused_or_canonical([(head[0], counts(1)), had_runs]) == "ok"
+@pytest.mark.parametrize(
+    ("flags", "fields", "with_run", "without_run"),
+    [
+        (0, b"", MALFORMED, "ok"),
+        (2, b"\5", "ok", MALFORMED),
+        (6, b"\5\1", "ok", "ok"),
+        (6, b"\5\0", MALFORMED, MALFORMED),
+        (4, b"\1", MALFORMED, MALFORMED),
+        (8, b"", MALFORMED, MALFORMED),
+    ],
+)
+def test_a_task_says_whether_it_ever_had_runs(flags: int, fields: bytes, with_run: str, without_run: str) -> None:
+    head, _task, run = run_image(b"")
+    task = (lib.AQW_IMAGE_TASK, b"t" * 16 + b"\0" + bytes([flags]) + fields + bytes(3))
+    assert refused_or_canonical([head, task, run]) == with_run
+    assert refused_or_canonical([(head[0], counts(1)), task]) == without_run
+
+
+def test_a_tombstone_names_no_task_that_is_there() -> None:
+    head = (lib.AQW_IMAGE_HEAD, counts(1, *[0] * 12, 1))
+    task, tombstone = (lib.AQW_IMAGE_TASK, TASK), (lib.AQW_IMAGE_TOMBSTONE, b"u" * 16 + b"\5")
+    assert refused_or_canonical([head, task, tombstone]) == "ok"
+    assert refused_or_canonical([head, task, (lib.AQW_IMAGE_TOMBSTONE, b"t" * 16 + b"\5")]) == MALFORMED
+    assert refused_or_canonical([head, task, (lib.AQW_IMAGE_TOMBSTONE, bytes(16) + b"\5")]) == MALFORMED
+    many = counts(*[0] * 13, lib.AQW_TOMBSTONE_COUNT_MAX + 1)
+    with Table() as table:
+        assert load_into(table, [(lib.AQW_IMAGE_HEAD, many)], size_max=2**40) == MALFORMED
 
 
 def test_nothing_occurs_twice() -> None:
     items = every_item()
-    head = counts(*[200] * 13)
+    head = counts(*[200] * 14)
     for at, (item_type, payload) in enumerate(items):
         if item_type in (lib.AQW_IMAGE_HEAD, lib.AQW_IMAGE_HISTORY, lib.AQW_IMAGE_LEDGER_ENTRY):
             continue

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import dropwhile
 from random import Random
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from _wal_native.table import StateTable
 from actionqueue import events as e
 from actionqueue.budget import BudgetDimension
+from actionqueue.cron import has_ended
 from actionqueue.errors import RefusedEventError
-from actionqueue.ids import AttemptId, RunId, SubscriptionId, TaskId
+from actionqueue.ids import ActorId, AttemptId, LedgerEntryId, RunId, SubscriptionId, TaskId, TenantId
+from actionqueue.platform import Capability, Role
 from actionqueue.projection import Projection
 from actionqueue.run import RunInstance
 from actionqueue.run_policy import Cron, Once, Repeat, RunPolicy
@@ -23,13 +27,14 @@ from actionqueue.subscription import EventFilter
 from actionqueue.task import TaskSpec
 from door import ffi, lib
 from model import TRANSITIONS, Model
-from table_driver import EventSource, Memory, Table, as_c, dump_of, status_name
+from table_driver import EventSource, Memory, Table, as_c, data_of, dump_of, status_name
 from table_image import loaded, save
 from test_table import apply_to, numbered, path_to
 
 PATIENT = settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=60)
 randoms = st.randoms(use_true_random=False)
 S = RunState
+POLICIES = (Once(), Once(), Repeat(1, 60), Repeat(2, 60), Cron("@hourly", None), Cron("@hourly", 2), Cron("0 0 0 1 1 * 1970,1971", None))
 PURGED = 10**6
 """A sequence after all others."""
 
@@ -58,6 +63,14 @@ def task_with_run(*, policy: RunPolicy | None = None, parent: TaskId | None = No
 
 def purge(runs: list[Any], tasks: list[Any], sequence: int = PURGED) -> e.RunsPurged:
     return e.RunsPurged(sequence, tuple(run.id for run in runs), tuple(task.id for task in tasks), 20)
+
+
+def purge_over(subscriptions: list[SubscriptionId], actors: list[ActorId], sequence: int = PURGED) -> e.RunsPurged:
+    return e.RunsPurged(sequence, (), (), 20, tuple(subscriptions), tuple(actors))
+
+
+def registered(actor: ActorId, time: int = 1) -> e.ActorRegistered:
+    return e.ActorRegistered(0, actor, "one", ("a",), None, 1, None, time)
 
 
 def without_sequence(dump: dict[str, Any]) -> dict[str, Any]:
@@ -154,6 +167,84 @@ def test_parents_are_in_the_order_of_the_children_that_are_left(table: Table) ->
         assert other.dump() == table.dump()
 
 
+def test_an_actor_goes_with_all_that_it_was_given_and_may_register_again(table: Table) -> None:
+    actor, other, tenants = ActorId(), ActorId(), [TenantId() for _ in range(3)]
+    for_both = [
+        given
+        for tenant in tenants
+        for each in (actor, other)
+        for given in (
+            e.RoleAssigned(0, each, Role.custom("r"), tenant, 2),
+            e.CapabilityGranted(0, each, Capability.CAN_SUBMIT, tenant, 2),
+            e.CapabilityGranted(0, each, Capability.custom("c"), tenant, 2),
+        )
+    ]
+    of_actor = [registered(actor), *(given for given in for_both if given.actor_id == actor)]
+    of_other = [registered(other), *(given for given in for_both if given.actor_id == other)]
+    mixed = [registered(actor), registered(other), *for_both]
+    table.must_apply(*numbered(*mixed), e.CapabilityRevoked(90, actor, Capability.CAN_SUBMIT, tenants[0], 3))
+    assert refusal(table, purge_over([], [actor])) == "refused_not_finished"
+    table.must_apply(e.ActorDeregistered(100, actor, 5))
+    table.must_apply(purge_over([], [actor]))
+    with Table() as fresh:
+        fresh.must_apply(*numbered(*of_other))
+        assert without_sequence(table.dump()) == without_sequence(fresh.dump())
+        table.must_apply(*numbered(*of_actor, first=2 * PURGED))
+        fresh.must_apply(*numbered(*of_actor, first=2 * PURGED))
+        assert save(table) == save(fresh)
+    table.must_apply(e.ActorDeregistered(3 * PURGED, actor, 5), purge_over([], [actor], 3 * PURGED + 1))
+    assert (table.counts.actors, table.counts.roles, table.counts.capabilities) == (1, 3, 6)
+
+
+def test_what_names_a_purged_actor_goes_on_without_it(table: Table) -> None:
+    """A lease's owner and a ledger's actor are names: no rule looks them up. So the lease that it held is renewed and closed as before."""
+    actor, task = ActorId(), TaskSpec(payload=b"x")
+    run = RunInstance.scheduled(task.id, scheduled_at=1, created_at=1)
+    table.must_apply(
+        *numbered(
+            registered(actor),
+            e.TaskCreated(0, task, 1),
+            e.RunCreated(0, run),
+            *path_to(run, S.READY),
+            e.LeaseAcquired(0, run.id, str(actor), 50, 2),
+            e.LedgerEntryAppended(0, LedgerEntryId(), TenantId(), "k", actor, b"", 2),
+            e.ActorDeregistered(0, actor, 3),
+        )
+    )
+    table.must_apply(purge_over([], [actor]))
+    assert table.dump()["runs"][0][9][0] == str(actor).encode()
+    assert table.dump()["ledger"][0][3] == actor
+    table.must_apply(e.ActorHeartbeat(PURGED + 1, actor, 4), e.ActorDeregistered(PURGED + 2, actor, 4))  # as of any unknown actor: nothing
+    table.must_apply(e.RoleAssigned(PURGED + 3, actor, Role.OPERATOR, TenantId(), 4))
+    assert (table.counts.actors, table.counts.roles) == (0, 1)
+    table.must_apply(e.RunStateChanged(PURGED + 4, run.id, S.READY, S.LEASED, 5))
+    table.must_apply(e.LeaseHeartbeat(PURGED + 5, run.id, str(actor), 60, 5), e.LeaseReleased(PURGED + 6, run.id, str(actor), 60, 6))
+
+
+def test_canceled_subscriptions_go_by_themselves_or_with_their_task(table: Table) -> None:
+    task, run, events = task_with_run()
+    first, second, third = (SubscriptionId() for _ in range(3))
+    created = [e.SubscriptionCreated(0, each, task.id, EventFilter.custom("k"), 5) for each in (first, second, third)]
+    table.must_apply(*numbered(*events, *created))
+    assert refusal(table, purge_over([first], [])) == "refused_not_finished"
+    table.must_apply(e.SubscriptionCanceled(100, first, 6), e.SubscriptionCanceled(101, second, 6))
+    assert refusal(table, purge_over([first, second, third], [])) == "refused_not_finished"
+    assert refusal(table, purge_over([first, first], [])) == "refused_unknown_subscription"
+    table.must_apply(purge_over([first], []))
+    assert refusal(table, purge_over([first], [], PURGED + 1)) == "refused_unknown_subscription"
+    assert [row[0] for row in table.dump()["subscriptions"]] == [second, third]
+    again = e.SubscriptionCreated(PURGED + 1, first, task.id, EventFilter.custom("again"), 7)
+    table.must_apply(again)
+    assert [row[0] for row in table.dump()["subscriptions"]] == [second, third, first]
+    with loaded(save(table)) as other:
+        assert other.dump() == table.dump()
+    together = e.RunsPurged(PURGED + 2, (run.id,), (task.id,), 20, (second,))
+    assert refusal(table, e.RunsPurged(PURGED + 2, (run.id,), (task.id, task.id), 20, (second,))) == "refused_unknown_task"
+    table.must_apply(together)
+    with Table() as empty:
+        assert without_sequence(table.dump()) == without_sequence(empty.dump())
+
+
 # --- What is still needed --------------------------------------------------------------------------------------------
 
 
@@ -178,26 +269,172 @@ def test_what_is_still_needed_is_refused_and_leaves_no_trace(table: Table) -> No
     assert refusal(table, purge([run, dependent_run, live], [task])) == "refused_not_finished"
     assert refusal(table, purge([], [dependent])) == "refused_not_finished"
     assert refusal(table, purge([dependent_run], [dependent])) == "refused_not_finished"
-    assert refusal(table, purge([run], [task])) == "refused_not_finished"
+    assert refusal(table, purge([run], [task])) == "refused_not_finished"  # the other one waits for it
     assert refusal(table, purge([run, run], [])) == "refused_unknown_run"
     unknown = RunInstance.scheduled(task.id, scheduled_at=1, created_at=1)
     assert refusal(table, purge([run, dependent_run, unknown], [])) == "refused_unknown_run"
     assert refusal(table, purge([], [TaskSpec(payload=b"")])) == "refused_unknown_task"
     assert refusal(table, purge([run], [task, task])) == "refused_unknown_task"
+    assert refusal(table, purge_over([SubscriptionId()], [])) == "refused_unknown_subscription"
+    assert refusal(table, purge_over([], [ActorId()])) == "refused_unknown_actor"
     assert refusal(table, purge([run], [], sequence=1)) == "refused_sequence"
     table.must_apply(e.RunCanceled(500, live.id, 5))
-    assert refusal(table, purge([run], [task])) == "refused_not_finished"
     table.must_apply(purge([run, dependent_run, live], [task, dependent]))  # both at once, the prerequisite first
     assert table.counts.tasks == 0
 
 
-def test_tasks_that_depend_on_each_other_go_together(table: Table) -> None:
-    (one, run, events), (two, other_run, more) = task_with_run(), task_with_run()
-    circle = [e.DependencyDeclared(0, one.id, (two.id, one.id), 1), e.DependencyDeclared(0, two.id, (one.id,), 1)]
-    table.must_apply(*numbered(*events, *more, *circle))
+def test_a_circle_of_tasks_that_are_over_keeps_none_of_them(table: Table) -> None:
+    """Together or one after the other, and what a task depended on is gone from its prerequisites."""
+    (one, run, events), (two, other_run, more), (three, third_run, others) = (task_with_run() for _ in range(3))
+    circle = [
+        e.DependencyDeclared(0, one.id, (two.id, one.id, three.id), 1),
+        e.DependencyDeclared(0, two.id, (one.id, three.id), 1),
+        e.DependencyDeclared(0, three.id, (one.id,), 1),
+    ]
+    last = others.pop()
+    table.must_apply(*numbered(*events, *more, *others, *circle))
+    finished = ffi.new("aqw_finished *")
+    assert find(table, 10, 100, finished) == ([other_run.id], [two.id])  # the third one waits for the first
     assert refusal(table, purge([run], [one])) == "refused_not_finished"
-    table.must_apply(purge([run, other_run], [one, two]))
-    assert table.counts.dependencies == 0
+    table.must_apply(*numbered(last, first=100))
+    with loaded(save(table)) as reloaded, Table() as empty:
+        for each in (table, reloaded):
+            before = each.dump()
+            assert find(each, 9, 100, finished) == ([], [])
+            assert find(each, 10, 100, finished) == ([run.id, other_run.id, third_run.id], [one.id, two.id, three.id])
+            each.begin()
+            each.must_apply(purge([run, other_run, third_run], [one, two, three]))
+            assert each.counts.dependencies == 0
+            each.rollback()
+            each.begin()
+            each.must_apply(purge([other_run], [two]))
+            assert [task[5] for task in each.dump()["tasks"]] == [sorted([one.id, three.id], key=str), [one.id]]
+            each.rollback()
+            for its_run, task in ((run, one), (other_run, two), (third_run, three)):
+                each.begin()
+                each.must_apply(purge([its_run], [task]))
+                each.rollback()
+                assert each.dump() == before
+            each.must_apply(purge([run], [one]))
+            assert [task[5] for task in each.dump()["tasks"]] == [[three.id], []]
+            assert each.counts.dependencies == 1
+            with loaded(save(each)) as again:
+                assert again.dump() == each.dump()
+            each.must_apply(e.DependencyDeclared(PURGED + 1, three.id, (two.id,), 1), purge([other_run], [two], PURGED + 2))
+            each.must_apply(purge([third_run], [three], PURGED + 3))
+            assert without_sequence(each.dump()) == without_sequence(empty.dump())
+
+
+def test_a_circle_of_tasks_with_many_runs_keeps_none_of_them(table: Table) -> None:
+    """However many runs there are, also where the last of them ends late, in a batch that is undone first."""
+    count = 5000
+    tasks = [TaskSpec(payload=b"x", run_policy=Repeat(count, 60)) for _ in range(2)]
+    runs = [RunInstance.scheduled(task.id, scheduled_at=1, created_at=1) for task in tasks for _ in range(count)]
+    last = runs.pop()
+    table.must_apply(
+        *numbered(
+            *(e.TaskCreated(0, task, 1) for task in tasks),
+            e.DependencyDeclared(0, tasks[0].id, (tasks[1].id,), 1),
+            e.DependencyDeclared(0, tasks[1].id, (tasks[0].id,), 1),
+            *(e.RunCreated(0, run) for run in [*runs, last]),
+            *(e.RunCanceled(0, run.id, 5) for run in runs),
+        )
+    )
+    ended, rows_max = 7, 10 * count
+    finished = ffi.new("aqw_finished *")
+    # The second task, whose run is left, waits for nothing; the first one stays for it.
+    table.begin()
+    table.must_apply(e.RunCanceled(PURGED, last.id, ended))
+    table.rollback()
+    assert not set(find(table, ended, rows_max, finished)[0]) & {run.id for run in runs[:count]}
+    table.must_apply(e.RunCanceled(PURGED, last.id, ended))
+    with loaded(save(table)) as again:
+        for each in (table, again):
+            ffi.memmove(finished, bytes(12), 12)
+            assert not set(find(each, ended - 1, rows_max, finished)[0]) & {run.id for run in runs[:count]}
+            ffi.memmove(finished, bytes(12), 12)
+            sequence = PURGED
+            while any((found := find_all(each, ended, rows_max, finished)).values()):
+                each.must_apply(found_event(found, sequence := sequence + 1))
+            assert (each.counts.tasks, each.counts.runs, each.counts.dependencies) == (0, 0, 0)
+
+
+def test_of_purged_runs_only_the_others_ends_count(table: Table) -> None:
+    """What ended last was purged out of turn: what it leaves is over as soon as it ended itself."""
+    (one, _run, events), (two, *_, more) = task_with_run(policy=Repeat(2, 60)), task_with_run()
+    late = RunInstance.scheduled(one.id, scheduled_at=1, created_at=1)
+    circle = [e.DependencyDeclared(0, one.id, (two.id,), 1), e.DependencyDeclared(0, two.id, (one.id,), 1)]
+    table.must_apply(*numbered(*events, *more, *circle, e.RunCreated(0, late), e.RunCanceled(0, late.id, 99)))
+    finished = ffi.new("aqw_finished *")
+    assert two.id not in find(table, 10, 100, finished)[1]
+    table.must_apply(purge([late], []))
+    assert find(table, 10, 100, finished)[1] == [one.id, two.id]
+
+
+def test_the_newest_change_of_a_run(table: Table) -> None:
+    newest = lib.aqw_table_newest_change
+    assert newest(table.table) == 0
+    task, run, events = task_with_run()
+    table.must_apply(*numbered(*events))
+    assert newest(table.table) == 10
+    other = RunInstance.scheduled(task.id, scheduled_at=1, created_at=30)
+    table.begin()
+    table.must_apply(e.RunCreated(100, other))
+    assert newest(table.table) == 30
+    table.rollback()
+    assert newest(table.table) == 10
+    table.must_apply(e.RunCreated(100, other), e.RunCanceled(101, other.id, 20))  # its clock was set right
+    with loaded(save(table)) as again:
+        assert newest(again.table) == newest(table.table) == 30
+        again.must_apply(purge([run, other], [task]))
+        assert newest(again.table) == 30
+        with loaded(save(again)) as empty:
+            assert newest(empty.table) == 0
+
+
+def test_a_task_stays_for_one_that_is_to_get_its_first_run(table: Table) -> None:
+    task, run, events = task_with_run()
+    pending, recurring = TaskSpec(payload=b"x"), TaskSpec(payload=b"x", run_policy=Repeat(2, 60))
+    of_recurring = RunInstance.scheduled(recurring.id, scheduled_at=1, created_at=1)
+    table.must_apply(
+        *numbered(
+            *events,
+            e.TaskCreated(0, pending, 1),
+            e.TaskCreated(0, recurring, 1),
+            e.RunCreated(0, of_recurring),
+            e.RunCanceled(0, of_recurring.id, 2),
+            e.DependencyDeclared(0, pending.id, (task.id,), 1),
+            e.DependencyDeclared(0, recurring.id, (task.id,), 1),
+        )
+    )
+    finished = ffi.new("aqw_finished *")
+    assert refusal(table, purge([run], [task])) == "refused_not_finished"
+    assert find(table, 10, 100, finished) == ([of_recurring.id], [])
+    table.must_apply(e.TaskCanceled(100, pending.id, 10))
+    assert find(table, 10, 100, finished) == ([of_recurring.id], [pending.id])  # the other one has a run to come
+    table.must_apply(e.TaskCanceled(101, recurring.id, 11))
+    assert find(table, 10, 100, finished) == ([of_recurring.id], [pending.id])
+    assert find(table, 11, 100, finished) == ([run.id, of_recurring.id], [task.id, pending.id, recurring.id])
+
+
+def test_more_dependents_than_are_looked_at_keep_a_task_until_there_are_fewer(table: Table) -> None:
+    """One look must not take as long as a task has dependents, and the search must come to its end."""
+    count = 5000
+    task, _run, events = task_with_run()
+    dependents = [TaskSpec(payload=b"x") for _ in range(count)]
+    declared = [e.DependencyDeclared(0, dependent.id, (task.id,), 1) for dependent in dependents]
+    canceled = [e.TaskCanceled(0, dependent.id, 1) for dependent in dependents]
+    created = [e.TaskCreated(0, dependent, 1) for dependent in dependents]
+    table.must_apply(*numbered(*events, *created, *declared, *canceled))
+    finished = ffi.new("aqw_finished *")
+    for rows_max in (2, 10):
+        assert find(table, 10, rows_max, finished) == ([], [each.id for each in (dependents[:1] if rows_max == 2 else dependents[1:11])])
+        assert place_of(finished) == (0, 3 if rows_max == 2 else 13, 0)
+    ffi.memmove(finished, bytes(12), 12)
+    for sequence in range(PURGED, PURGED + 3):
+        found = find_all(table, 10, 10**6, finished)
+        table.must_apply(found_event(found, sequence))
+    assert (table.counts.tasks, table.counts.dependencies, table.counts.runs) == (0, 0, 0)
 
 
 def test_a_rollback_brings_back_also_what_no_query_shows(table: Table) -> None:
@@ -221,16 +458,24 @@ def test_a_rollback_brings_back_also_what_no_query_shows(table: Table) -> None:
     table.must_apply(purge([other_run], [dependent]), purge([run], [task], PURGED + 1))
     table.rollback()
     assert table.dump() == before
-    assert refusal(table, purge([run], [task])) == "refused_not_finished"
     with loaded(save(table)) as other:
         assert other.dump() == before
+    table.must_apply(purge([run], [task]))
+    assert (table.counts.dependencies, table.dump()["tasks"][0][5]) == (0, [])
 
 
 def test_statuses_of_c_events_that_no_decoder_yields(table: Table) -> None:
     event, _payload = as_c(e.RunsPurged(1, (RunId(),), (), 1))
     purged = getattr(event, "as").runs_purged
-    for runs, tasks in ((0, 0), (4097, 0), (1, 4096), (2**32 - 1, 2**32 - 1)):
-        purged.run_count, purged.task_count = runs, tasks
+    purged.ledger_count = 1
+    assert status_name(lib.aqw_table_apply(table.table, event)) == "refused_unknown_run"
+    purged.run_count, purged.tombstone_count = 0, 1
+    assert status_name(lib.aqw_table_apply(table.table, event)) == "refused_unknown_ledger_entry"
+    purged.ledger_count = 0
+    assert status_name(lib.aqw_table_apply(table.table, event)) == "refused_unknown_tombstone"
+    purged.tombstone_count = 0
+    for counts in ((0, 0, 0, 0), (4097, 0, 0, 0), (1, 4096, 0, 0), (2**32 - 1, 2**32 - 1, 0, 0), (0, 1, 4095, 1), (1, 0, 0, 2**32 - 1)):
+        purged.run_count, purged.task_count, purged.subscription_count, purged.actor_count = counts
         assert status_name(lib.aqw_table_apply(table.table, event)) == "invalid_argument"
 
 
@@ -255,73 +500,103 @@ def test_as_many_as_fit_into_one_event() -> None:
 # --- Finding what may be purged --------------------------------------------------------------------------------------
 
 
+@ffi.callback("int(void *, aqw_bytes, uint64_t)")
+def schedule_ended(_context: Any, expression: Any, time: int) -> int:
+    return has_ended(data_of(expression).decode(), time)
+
+
+def find_all(table: Table, cutoff: int, rows_max: int, finished: Any) -> dict[str, list[Any]]:
+    fields = {"cutoff": cutoff, "ledger_cutoff": cutoff, "has_cutoff": 1, "has_ledger_cutoff": 1, "schedule_ended": schedule_ended}
+    fields["today"] = cutoff
+    lib.aqw_table_find_finished(table.table, ffi.new("aqw_retention *", fields), rows_max, finished)
+    types = {"run": RunId, "task": TaskId, "subscription": SubscriptionId, "actor": ActorId}
+    return {
+        name: [id_type.from_bytes(bytes(getattr(finished, f"{name}_ids")[i])) for i in range(getattr(finished, f"{name}_count"))]
+        for name, id_type in types.items()
+    } | {"line": [None] * finished.ledger_count, "tombstone": [None] * finished.tombstone_count}
+
+
 def find(table: Table, cutoff: int, rows_max: int, finished: Any) -> tuple[list[RunId], list[TaskId]]:
-    lib.aqw_table_find_finished(table.table, cutoff, rows_max, finished)
-    return (
-        [RunId.from_bytes(bytes(finished.run_ids[i])) for i in range(finished.run_count)],
-        [TaskId.from_bytes(bytes(finished.task_ids[i])) for i in range(finished.task_count)],
-    )
+    found = find_all(table, cutoff, rows_max, finished)
+    assert found["subscription"] == found["actor"] == found["line"] == found["tombstone"] == []
+    return found["run"], found["task"]
+
+
+def place_of(finished: Any) -> tuple[int, int, int]:
+    return finished.next_part, finished.next_row, finished.next_run
+
+
+def found_event(found: dict[str, list[Any]], sequence: int, kept_until: int | None = None) -> e.RunsPurged:
+    lists = [tuple(found[name]) for name in ("run", "task", "subscription", "actor")]
+    return e.RunsPurged(sequence, *lists[:2], 1, *lists[2:], len(found["line"]), len(found["tombstone"]), kept_until)
 
 
 def purge_all(table: Table, model: Model, cutoff: int, rows_max: int) -> None:
     """Purge, slice by slice, until a whole pass finds nothing."""
     finished, found_in_pass, slices = ffi.new("aqw_finished *"), 0, 0
     while True:
-        runs, tasks = find(table, cutoff, rows_max, finished)
-        if runs or tasks:
-            event = e.RunsPurged(model.latest_sequence + 1, tuple(runs), tuple(tasks), 1)
+        found = find_all(table, cutoff, rows_max, finished)
+        count = sum(map(len, found.values()))
+        if count:
+            event = found_event(found, model.latest_sequence + 1)
             assert table.apply(event) == apply_to(model, event) == "ok"
-        found_in_pass += len(runs) + len(tasks)
+        found_in_pass += count
         slices += 1
         assert slices < 10_000
-        if (finished.next_task, finished.next_run) == (0, 0):
+        if place_of(finished) == (0, 0, 0):
             if not found_in_pass:
                 return
             found_in_pass = 0
 
 
-def what_may_go(model: Model, had_runs: set[TaskId], cutoff: int) -> tuple[set[RunId], set[TaskId]]:
+def is_finished(task: dict[str, Any], cutoff: int) -> bool:
+    if task["canceled_at"] is not None:
+        return bool(task["canceled_at"] <= cutoff)
+    policy, created = task["spec"].run_policy, task["runs_created"]
+    if isinstance(policy, Once):
+        return bool(created >= 1)
+    if isinstance(policy, Repeat):
+        return bool(created >= policy.count)
+    if policy.max_occurrences is not None and created >= policy.max_occurrences:
+        return True
+    return task["created_at"] <= cutoff and has_ended(policy.expression, cutoff)
+
+
+def what_may_go(model: Model, cutoff: int) -> tuple[set[RunId], set[TaskId]]:
     """Return what retention leaves nothing of, from the model."""
     ended = {run_id for run_id, run in model.runs.items() if not TRANSITIONS[run["state"]] and run["last_state_change_at"] <= cutoff}
-    tasks: set[TaskId] = set()
-    while True:
-        needed = {known for task_id, ids in model.dependencies.items() if task_id not in tasks for known in ids if known != task_id}
-        runs = {run_id for run_id in ended if model.runs[run_id]["task_id"] not in needed}
-        needed |= {run["task_id"] for run_id, run in model.runs.items() if run_id not in runs}
-        more = set()
-        for task_id, task in model.tasks.items():
-            is_once = isinstance(task["spec"].run_policy, Once)
-            is_over = is_once and task_id in had_runs if task["canceled_at"] is None else task["canceled_at"] <= cutoff
-            if is_over and task_id not in needed:
-                more.add(task_id)
-        if more == tasks:
-            return runs, tasks
-        tasks = more
+    going_on = {run["task_id"] for run_id, run in model.runs.items() if run_id not in ended}
+    over = {task_id for task_id, task in model.tasks.items() if task_id not in going_on and is_finished(task, cutoff)}
+    needed = {known for task_id, ids in model.dependencies.items() if task_id not in over for known in ids if known != task_id}
+    return {run_id for run_id in ended if model.runs[run_id]["task_id"] not in needed}, over - needed
 
 
 @PATIENT
 @given(randoms, st.integers(1, 200), st.integers(2, 12), st.booleans())
 def test_finds_all_that_may_go_and_nothing_else(random: Random, length: int, rows_max: int, is_reloaded: bool) -> None:
     model, source = Model(), EventSource(random)
-    had_runs: set[TaskId] = set()
     table = Table()
     for _ in range(length):
         event = source.next(model)
-        answer = apply_to(model, event)
-        assert table.apply(event) == answer
-        if answer == "ok" and isinstance(event, e.RunCreated):
-            had_runs.add(event.run_instance.task_id)
-        if answer == "ok" and isinstance(event, e.RunsPurged):
-            had_runs.difference_update(event.task_ids)
-    if is_reloaded:  # that a task had runs is still known
+        if isinstance(event, e.TaskCreated):
+            event = e.TaskCreated(event.sequence, structs.replace(event.task_spec, run_policy=random.choice(POLICIES)), event.timestamp)
+        assert table.apply(event) == apply_to(model, event)
+    if is_reloaded:  # how many runs a task had is still known
         items = save(table)
         table.close()
         table = loaded(items)
     cutoff = random.choice((0, source.commands.clock // 2 + 50, 2**64 - 1))
-    runs, tasks = what_may_go(model, had_runs, cutoff)
-    expected = (model.runs.keys() - runs, model.tasks.keys() - tasks)
+    runs, tasks = what_may_go(model, cutoff)
+    actors = {key for key, row in model.actors.items() if row["deregistered_at"] is not None and row["deregistered_at"] <= cutoff}
+    over = {key for key, row in model.subscriptions.items() if row["canceled_at"] is not None and row["canceled_at"] <= cutoff}
+    over |= {key for key, row in model.subscriptions.items() if row["task_id"] in tasks}
+    tombstones = list(dropwhile(lambda task_id: model.tombstones[task_id] <= cutoff, model.tombstones))
+    lines = list(dropwhile(lambda line: line[-1] <= cutoff, model.ledger))
+    expected = (model.runs.keys() - runs, model.tasks.keys() - tasks, model.actors.keys() - actors, model.subscriptions.keys() - over)
     purge_all(table, model, cutoff, rows_max)
-    assert (model.runs.keys(), model.tasks.keys()) == expected
+    assert (model.runs.keys(), model.tasks.keys(), model.actors.keys(), model.subscriptions.keys()) == expected
+    assert model.ledger == lines
+    assert list(model.tombstones) == tombstones
     assert table.dump() == dump_of(model)
     table.close()
 
@@ -335,15 +610,67 @@ def test_a_slice_is_full_at_the_limit_of_an_event(table: Table) -> None:
     finished = ffi.new("aqw_finished *")
     found, tasks = find(table, 5, 10 * limit, finished)
     assert (found, tasks) == ([run.id for run in runs], [])
-    assert finished.next_task == 1
+    assert place_of(finished)[:2] == (0, 1)
     event = e.RunsPurged(PURGED, tuple(found), (), 1)
     table.must_apply(event)
     assert find(table, 5, 10 * limit, finished) == ([], [task.id])
-    assert (finished.next_task, finished.next_run) == (0, 0)
+    assert place_of(finished) == (0, 0, 0)
+
+
+YEAR_1972 = 2 * 365 * 86400
+"""When it began."""
+
+
+def test_one_look_takes_few_large_expressions(table: Table) -> None:
+    """The text alone takes long to go through."""
+    expression = "0 0 0 1 1 * " + ",".join(["1970"] * 30_000)
+    tasks = [TaskSpec(payload=b"x", run_policy=Cron(expression, None)) for _ in range(3)]
+    table.must_apply(*numbered(*(e.TaskCreated(0, task, 1) for task in tasks)))
+    finished = ffi.new("aqw_finished *")
+    for row in (2, 3):
+        assert find(table, YEAR_1972, 2000, finished) == ([], [])
+        assert place_of(finished) == (0, row, 0)
+
+
+@pytest.mark.parametrize("policy", [Repeat(2, 60), Cron("@hourly", 2), Cron("0 0 0 1 1 * 1971", 2)])
+def test_a_recurring_task_goes_once_it_had_all_its_runs(table: Table, policy: RunPolicy) -> None:
+    task, run, events = task_with_run(policy=policy)
+    finished = ffi.new("aqw_finished *")
+    table.must_apply(*numbered(*events), purge([run], [], 100))
+    assert find(table, YEAR_1972, 100, finished) == ([], [])
+    second = RunInstance.scheduled(task.id, scheduled_at=70, created_at=1)
+    table.must_apply(e.RunCreated(101, second))
+    with loaded(save(table)) as other:  # the first one still counts
+        for one in (table, other):
+            assert one.dump()["tasks"][0][-2:] == [2, 70]
+            assert find(one, 100, 100, finished) == ([], [])
+            one.must_apply(e.RunCanceled(102, second.id, 71))
+            assert find(one, 70, 100, finished) == ([], [])
+            assert find(one, 71, 100, finished) == ([second.id], [task.id])
+            one.must_apply(purge([second], [], 103))
+            assert one.dump()["tasks"][0][-2:] == [2, 70]
+            assert find(one, 0, 100, finished) == ([], [task.id])
+
+
+def test_a_cron_task_goes_a_day_after_its_last_year(table: Table) -> None:
+    task, run, events = task_with_run(policy=Cron("0 0 0 1 1 * 1970-1971", None))
+    bare = TaskSpec(payload=b"never had a run", run_policy=Cron("0 0 0 1 1 * 1971", None))
+    young = TaskSpec(payload=b"may be about to", run_policy=Cron("0 0 0 1 1 * 1971", None))
+    endless, broken = (TaskSpec(payload=b"x", run_policy=Cron(text, None)) for text in ("@hourly", "0 0 0 30 2 *"))
+    created = [e.TaskCreated(0, each, 1) for each in (bare, endless, broken)]
+    table.must_apply(*numbered(*events, *created, e.TaskCreated(0, young, YEAR_1972 + 86401)), purge([run], [], 100))
+    finished = ffi.new("aqw_finished *")
+    assert find(table, YEAR_1972 + 86399, 1000, finished) == ([], [])
+    assert find(table, YEAR_1972 + 86400, 1000, finished) == ([], [task.id, bare.id])
+    assert find(table, YEAR_1972 + 86401, 1000, finished) == ([], [task.id, bare.id, young.id])
+    without_schedules = ffi.new("aqw_retention *", {"has_cutoff": 1, "cutoff": 2**64 - 1})
+    lib.aqw_table_find_finished(table.table, without_schedules, 1000, finished)
+    assert finished.task_count == 0
+    table.must_apply(purge([], [task, bare]))
 
 
 @pytest.mark.parametrize("policy", [Repeat(3, 60), Cron("@hourly", None)])
-def test_a_recurring_task_goes_only_once_it_is_canceled(table: Table, policy: RunPolicy) -> None:
+def test_a_recurring_task_goes_once_it_is_canceled(table: Table, policy: RunPolicy) -> None:
     task, run, events = task_with_run(policy=policy)
     table.must_apply(*numbered(*events))
     finished = ffi.new("aqw_finished *")
@@ -362,22 +689,136 @@ def test_a_task_stays_for_those_that_depend_on_it(table: Table) -> None:
     finished = ffi.new("aqw_finished *")
     assert find(table, 10, 100, finished) == ([], [])  # its run too: how it ended is what they wait for
     table.must_apply(*numbered(last, first=100))
-    assert find(table, 10, 100, finished) == ([other_run.id], [dependent.id])
-    table.must_apply(purge([other_run], [dependent]))
-    assert find(table, 10, 100, finished) == ([run.id], [task.id])
-    table.must_apply(purge([run], [task], PURGED + 1))
+    assert find(table, 10, 100, finished) == ([run.id, other_run.id], [task.id, dependent.id])
+    table.must_apply(purge([run], [task]), purge([other_run], [dependent], PURGED + 1))
 
 
 def test_a_place_that_a_rollback_took_away_is_no_place(table: Table) -> None:
     finished = ffi.new("aqw_finished *")
     task, run, events = task_with_run()
-    for next_task, next_run in ((2**32 - 1, 2**32 - 1), (1, 1), (1, 9), (0, 5)):
-        finished.next_task, finished.next_run = next_task, next_run
+    for part, row, next_run in ((0, 2**32 - 1, 2**32 - 1), (0, 1, 1), (0, 1, 9), (0, 0, 5), (1, 9, 0), (2, 2**32 - 1, 0), (9, 1, 1)):
+        finished.next_part, finished.next_row, finished.next_run = part, row, next_run
         assert find(table, 10, 100, finished) == ([], [])
+        assert place_of(finished) == (0, 0, 0)
     table.must_apply(*numbered(*events))
-    for next_task, next_run in ((1, 1), (1, 9), (0, 5), (0, 0)):
-        finished.next_task, finished.next_run = next_task, next_run
+    for row, next_run in ((1, 1), (1, 9), (0, 5), (0, 0)):
+        finished.next_row, finished.next_run = row, next_run
         assert find(table, 10, 100, finished) == ([run.id], [task.id])
+
+
+def test_finds_subscriptions_and_actors_in_slices_that_count_what_goes_with_them(table: Table) -> None:
+    task = TaskSpec(payload=b"x")
+    subscriptions, actors, tenants = [SubscriptionId() for _ in range(6)], [ActorId() for _ in range(6)], [TenantId() for _ in range(9)]
+    table.must_apply(
+        *numbered(
+            e.TaskCreated(0, task, 1),
+            *(e.SubscriptionCreated(0, each, task.id, EventFilter.custom("k"), 1) for each in subscriptions),
+            *(e.SubscriptionCanceled(0, each, time) for time, each in enumerate(subscriptions[:5])),
+            *(registered(each) for each in actors),
+            *(e.RoleAssigned(0, actors[1], Role.OPERATOR, tenant, 1) for tenant in tenants),
+            *(e.ActorDeregistered(0, each, time) for time, each in enumerate(actors[:5])),
+            registered(actors[0]),
+        )
+    )
+    finished = ffi.new("aqw_finished *")
+    found = find_all(table, 3, 5, finished)
+    assert (found["subscription"], place_of(finished)) == (subscriptions[:4], (1, 5, 0))
+    found = find_all(table, 3, 6, finished)
+    assert (found["subscription"], found["actor"], place_of(finished)) == ([], actors[1:2], (2, 3, 0))  # its roles were looked at, too
+    found = find_all(table, 3, 100, finished)
+    assert (found["actor"], place_of(finished)) == (actors[2:4], (0, 0, 0))
+    table.must_apply(found_event(find_all(table, 3, 100, finished), PURGED))
+    assert (table.counts.subscriptions, table.counts.actors, table.counts.roles) == (2, 3, 0)
+
+
+def test_the_ledger_goes_from_its_beginning(table: Table) -> None:
+    entry, tenant = LedgerEntryId(), TenantId()  # identifiers need not differ: what goes is counted
+    times = (5, 3, 6, 1, 9, 2)
+    table.must_apply(*numbered(*(e.LedgerEntryAppended(0, entry, tenant, f"k{time}", None, b"p" * time, time) for time in times)))
+    finished = ffi.new("aqw_finished *")
+
+    def found(cutoff: int, rows_max: int = 100) -> int:
+        ffi.memmove(finished, bytes(12), 12)
+        return len(find_all(table, cutoff, rows_max, finished)["line"])
+
+    assert [found(cutoff) for cutoff in (2, 4, 5, 8, 9)] == [0, 0, 2, 4, 6]
+    assert (found(9, 4), finished.next_part) == (4, 3)
+    kept = ffi.new("aqw_retention *", {"has_cutoff": 1, "cutoff": 2**64 - 1})
+    lib.aqw_table_find_finished(table.table, kept, 100, finished)
+    assert finished.ledger_count == 0
+    before = table.dump()
+    table.begin()
+    table.must_apply(e.RunsPurged(PURGED, (), (), 1, ledger_entries=6))
+    assert table.dump()["ledger"] == []
+    table.rollback()
+    assert table.dump() == before
+    table.must_apply(e.RunsPurged(PURGED, (), (), 1, ledger_entries=2))
+    assert [line[-1] for line in table.dump()["ledger"]] == [6, 1, 9, 2]
+    assert refusal(table, e.RunsPurged(PURGED + 1, (), (), 1, ledger_entries=5)) == "refused_unknown_ledger_entry"
+    table.must_apply(e.LedgerEntryAppended(PURGED + 1, entry, tenant, "k", None, b"", 7))
+    with loaded(save(table)) as other:
+        assert other.dump() == table.dump()
+        assert other.counts.ledger == 5
+    assert found(6) == 2
+    table.must_apply(e.RunsPurged(PURGED + 2, (), (), 1, ledger_entries=5))
+    with Table() as empty:
+        assert without_sequence(table.dump()) == without_sequence(empty.dump())
+
+
+def test_a_tombstone_refuses_the_identifier_until_it_is_dropped(table: Table) -> None:
+    (task, run, events), (other, other_run, others) = task_with_run(), task_with_run()
+    table.must_apply(*numbered(*events, *others))
+    before = table.dump()
+    table.begin()
+    table.must_apply(e.RunsPurged(PURGED, (run.id,), (task.id,), 20, kept_until=25))
+    table.rollback()
+    assert table.dump() == before
+    assert not table.find("tombstone", task.id.bytes)
+    table.must_apply(e.RunsPurged(PURGED, (run.id,), (task.id,), 20, kept_until=25))
+    again = e.TaskCreated(PURGED + 1, task, 21)
+    with loaded(save(table)) as reloaded:
+        for each in (table, reloaded):
+            assert each.apply(again) == "refused_task_forgotten"
+            assert each.dump()["tombstones"] == [[task.id, 25]]
+            assert refusal(each, e.RunsPurged(PURGED + 1, (), (), 20, tombstones=2)) == "refused_unknown_tombstone"
+            # Dropped and made in one event; the run's identifier was never refused.
+            each.must_apply(e.RunsPurged(PURGED + 1, (other_run.id,), (other.id,), 20, tombstones=1, kept_until=30))
+            assert each.dump()["tombstones"] == [[other.id, 30]]
+            each.must_apply(e.TaskCreated(PURGED + 2, task, 21), e.RunCreated(PURGED + 3, run))
+            assert each.apply(e.TaskCreated(PURGED + 4, other, 21)) == "refused_task_forgotten"
+            with loaded(save(each)) as copy:
+                assert copy.dump() == each.dump()
+            each.must_apply(e.RunsPurged(PURGED + 4, (), (), 30, tombstones=1), e.TaskCreated(PURGED + 5, other, 31))
+
+
+def test_tombstones_are_dropped_in_their_order_once_their_time_has_come(table: Table) -> None:
+    tasks = [TaskSpec(payload=b"x") for _ in range(5)]
+    table.must_apply(*numbered(*(e.TaskCreated(0, task, 1) for task in tasks)))
+    for sequence, (task, until) in enumerate(zip(tasks, (5, 3, 9, 1, 2), strict=True), PURGED):
+        table.must_apply(e.RunsPurged(sequence, (), (task.id,), 1, kept_until=until))
+    finished = ffi.new("aqw_finished *")
+    found = [len(find_all(table, cutoff, 100, finished)["tombstone"]) for cutoff in (2, 4, 5, 8, 9)]
+    assert found == [0, 0, 2, 2, 5]
+    finished.next_part = 4
+    found_slice = find_all(table, 9, 3, finished)
+    assert (len(found_slice["tombstone"]), place_of(finished)[0]) == (3, 4)
+
+
+def test_there_are_never_more_tombstones_than_the_limit() -> None:
+    count = int(lib.AQW_TOMBSTONE_COUNT_MAX)
+    head = b"\1\0" + bytes(13) + b"\x80\x80\x40"
+    items = [(lib.AQW_IMAGE_HEAD, head)]
+    items += [(lib.AQW_IMAGE_TOMBSTONE, number.to_bytes(16, "big") + b"\5") for number in range(1, count + 1)]
+    tasks = [TaskSpec(payload=b"x") for _ in range(3)]
+    with loaded(items) as table:
+        table.must_apply(*numbered(*(e.TaskCreated(0, task, 1) for task in tasks), first=2))
+        assert table.counts.tombstones == count
+        table.must_apply(e.RunsPurged(PURGED, (), tuple(task.id for task in tasks[:2]), 1, kept_until=9))
+        assert table.counts.tombstones == count
+        assert [bool(table.find("tombstone", number.to_bytes(16, "big"))) for number in (1, 2, 3)] == [False, False, True]
+        assert table.find("tombstone", tasks[1].id.bytes)
+        table.must_apply(e.RunsPurged(PURGED + 1, (), (tasks[2].id,), 1, tombstones=count, kept_until=9))
+        assert table.dump()["tombstones"] == [[tasks[2].id, 9]]
 
 
 # --- From Python -----------------------------------------------------------------------------------------------------
@@ -389,11 +830,13 @@ def test_the_projection_finds_and_forgets() -> None:
     kept, _kept_run, others = task_with_run(policy=Repeat(2, 60))
     for event in numbered(*others, *events, e.BudgetAllocated(0, task.id, BudgetDimension.TOKEN, 1, 1)):
         projection.apply_event(event)
-    assert projection.find_finished(9, 100) == ([], [], 0)
-    runs, tasks, place = projection.find_finished(10, 2)
-    assert (runs, tasks, place >> 32) == ([_kept_run.id], [], 2)
-    runs, tasks, place = projection.find_finished(10, 100, place)
-    assert (runs, tasks, place) == ([run.id], [task.id], 0)
+    first, latest = (0, 0, 0), projection.latest_sequence
+    assert projection.find_finished(9, 100) == (None, first)
+    event, place = projection.find_finished(10, 2)
+    assert (event, place[:2]) == (e.RunsPurged(latest + 1, (_kept_run.id,), (), 0), (0, 2))
+    assert projection.find_finished(None, 100) == projection.find_finished(None, 100, ledger_cutoff=10) == (None, first)
+    event, place = projection.find_finished(10, 100, place, timestamp=7)
+    assert (event, place) == (e.RunsPurged(latest + 1, (run.id,), (task.id,), 7), first)
     with pytest.raises(RefusedEventError) as refused:
         projection.apply_event(e.RunsPurged(PURGED, (), (task.id,), 5))
     assert refused.value.rule == "not_finished"

@@ -1,4 +1,7 @@
-"""What the tests with a real kernel need from it: system call tracing, and mounts that nobody else sees."""
+"""What the tests of the system use: system call tracing, and mounts that no other process sees.
+
+Tests that use it carry the marker ``system`` with what they need (system_needs.py).
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,6 @@ import contextlib
 import ctypes
 import os
 import re
-import shutil
 import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -14,24 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
-import pytest
-
 from children import Line, run
 
 CLONE_NEWNS = 0x00020000
-
-
-def need(*programs: str) -> None:
-    """Fail, and say what to do, where a program is missing."""
-    for program in programs:
-        if shutil.which(program, path=os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin") is None:
-            pytest.fail(f"this test needs the program {program}; run `make system-packages`")
-
-
-def need_root() -> None:
-    """Fail, and say what to do, without the right to mount."""
-    if os.geteuid() != 0:
-        pytest.fail("this test mounts file systems or changes its user: run it as root")
 
 
 # --- System calls ----------------------------------------------------------------------------------------------------
@@ -40,7 +27,6 @@ def need_root() -> None:
 @contextmanager
 def traced(thread: int, log: Path, *options: str) -> Iterator[None]:
     """Trace one thread's system calls into a log, from now until it ends."""
-    need("strace")
     command = ["strace", "-y", "-o", str(log), "-p", str(thread), *options]
     with subprocess.Popen(command, stderr=subprocess.PIPE) as strace:
         assert strace.stderr is not None
@@ -75,8 +61,6 @@ def unmount(path: Path) -> None:
 
 def with_own_mounts(work: Callable[[Line], None]) -> list[tuple[Any, ...]]:
     """Do the work as root in a child whose mounts are its own and end with it; return what it said."""
-    need_root()
-    need("mount", "umount")
 
     def live(line: Line) -> None:
         own_mounts()
@@ -107,14 +91,13 @@ class Disk:
     FORMAT: ClassVar = {"ext4": ("-F", "-b", "4096"), "xfs": ()}
     ROOMS: ClassVar = {"ext4": "96m", "xfs": "200m"}  # of the tmpfs: what is made, and a copy
 
-    def __init__(self, base: Path, kind: str = "ext4", *, options: str = "") -> None:
-        need(f"mkfs.{kind}", "fallocate", "findmnt")
+    def __init__(self, base: Path, kind: str = "ext4", *, options: str = "", features: tuple[str, ...] = ()) -> None:
         self.base, self.path, self.image, self.filler = base, base / "disk", base / "image", base / "filler"
         self.options = self.OPTIONS[kind] + (f",{options}" if options else "")
         mount("-t", "tmpfs", "-o", f"size={self.ROOMS[kind]}", "tmpfs", base)
         self.path.mkdir()
         subprocess.run(["truncate", "-s", self.SIZES[kind], str(self.image)], check=True)
-        subprocess.run([f"mkfs.{kind}", "-q", *self.FORMAT[kind], str(self.image)], check=True)
+        subprocess.run([f"mkfs.{kind}", "-q", *self.FORMAT[kind], *features, str(self.image)], check=True)
         subprocess.run(["fallocate", "--dig-holes", str(self.image)], check=True)
         self.attach(self.image, self.path)
 

@@ -30,7 +30,10 @@ from plans import Plan, Step, filling_plan
 from queue_tools import SMALL, replayed, state_of, task_create
 from scenes import Scene, numbered, play, scenes, some, worth_it
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+pytestmark = [
+    pytest.mark.system("root", "mount", "mkfs.ext4", "mkfs.xfs", "fallocate", "findmnt"),
+    pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning"),
+]
 
 
 @contextmanager

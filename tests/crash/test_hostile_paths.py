@@ -264,17 +264,19 @@ def test_the_directory_of_segments_is_swapped_under_an_open_queue(
         queue.submit(task_create())
         (path / "wal").rename(root / "aside")
         kind(path / "wal", outside)
-        # A directory is as good as the old one: segments that are made there now would be missing here later.
-        if kind is not directory:
-            error = until_refused(queue)
-            assert error.written is Written.NO
+        error = until_refused(queue)
+        assert error.written is Written.NO
+        if kind is directory:  # it would take the next segment
+            assert isinstance(error.cause, aq.DisplacedError)
+            assert queue.is_poisoned
+        else:
             assert isinstance(error.cause, LogSpaceError)
             assert str(path / "wal") in error.cause.path
-        queue.submit(task_create())  # there is room for it
+            queue.submit(task_create())  # there is room for it
         outside.assert_untouched()
         removed(path / "wal")
         (root / "aside").rename(path / "wal")
-        for _ in range(30):
+        for _ in range(0 if kind is directory else 30):
             queue.submit(task_create(b"x" * 3000))
         sequence = queue.sequence
     outside.assert_untouched()
@@ -283,13 +285,36 @@ def test_the_directory_of_segments_is_swapped_under_an_open_queue(
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
-@pytest.mark.parametrize("victim", ["LOCK", "ring", "newest segment"])
-def test_a_file_is_swapped_under_an_open_queue(root: Path, victim: str, kind: Callable[[Path, Outside], None]) -> None:
-    """The queue goes on in the files that it opened. Put back, they hold everything."""
+@pytest.mark.parametrize("victim", ["newest segment", "ring"])
+def test_the_files_of_the_log_are_swapped_under_an_open_queue(root: Path, victim: str, kind: Callable[[Path, Outside], None]) -> None:
+    """A sync would make durable what no reopening finds: it says so, and what was acknowledged before is in the file that was put back."""
+    path, outside = root / "queue", Outside(root / "outside")
+    queue = aq.open(path, **SMALL)
+    queue.submit(task_create())
+    place = place_of(path, victim)
+    place.rename(root / "aside")
+    kind(place, outside)
+    with pytest.raises(aq.PartialDurabilityError) as refusal:
+        queue.submit(task_create())
+    assert str(place) in str(refusal.value)
+    with pytest.raises(aq.PoisonedError):
+        queue.submit(task_create())
+    queue.close()
+    outside.assert_untouched()
+    removed(place)
+    (root / "aside").rename(place)
+    with aq.open(path, **SMALL) as queue:
+        assert queue.sequence in (1, 2)
+    ledger.record(ROW, 1)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_the_lock_file_is_swapped_under_an_open_queue(root: Path, kind: Callable[[Path, Outside], None]) -> None:
+    """The queue goes on in the file that it opened. Put back, it is as if nothing had happened."""
     path, outside = root / "queue", Outside(root / "outside")
     with aq.open(path, **SMALL) as queue:
         queue.submit(task_create())
-        place = place_of(path, victim)
+        place = place_of(path, "LOCK")
         place.rename(root / "aside")
         kind(place, outside)
         for _ in range(50):

@@ -17,7 +17,6 @@ import ledger
 from actionqueue.errors import OpenIOError
 from careful import CarefulUser, check_kept, failures, last_acknowledged
 from children import Child, Line, run
-from kernel import need_root
 from plans import Plan, Step, filling_plan
 from queue_tools import task_create
 from scenes import in_memory, some
@@ -140,10 +139,9 @@ def one_number(path: Path, plan: Plan, free: int, at: int | None) -> tuple[str, 
 # --- Memory ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.system("root")
 def test_without_the_right_to_lock_memory() -> None:
     """The ring's pages are then not locked, and that is all."""
-    need_root()
-
     def work(line: Line) -> None:
         with in_memory() as made:
             os.chown(made, NOBODY, NOBODY)

@@ -21,6 +21,7 @@ SHORT = (
     "checksum_without_header",
     "no_directory_sync",
     "ring_bound_ignored",
+    "rotation_second_sync_skipped",
     "sync_ends_one_early",
     "two_syncs_in_flight",
 )

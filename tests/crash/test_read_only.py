@@ -21,7 +21,10 @@ from kernel import Disk, mount, with_own_mounts
 from plans import Plan, filling_plan
 from queue_tools import SMALL, log_bytes, task_create
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+pytestmark = [
+    pytest.mark.system("root", "mount", "mkfs.ext4", "fallocate", "findmnt"),
+    pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning"),
+]
 
 
 def live(path: Path, plan: Plan, *, is_killed: bool) -> None:

@@ -20,7 +20,10 @@ from careful import check_kept, failures, last_acknowledged
 from kernel import counts_in
 from scenes import NAMES, Scene, in_memory, numbered, play, scenes, some
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+pytestmark = [
+    pytest.mark.system("strace"),
+    pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning"),
+]
 
 NOTHING_DONE = "0"
 """In an error's place: the call returns 0 as if it had met the end of the file, or no room."""

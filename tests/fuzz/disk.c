@@ -395,6 +395,31 @@ static int disk_check_same(void *context, int64_t handle, const char *path) {
     return disk_find(d, path) == file_of(d, handle) ? 0 : ESTALE;
 }
 
+/* The one folder that is ever locked is the log's; the ring beside it is "../ring". */
+static int disk_check_named(void *context, int64_t handle, int64_t folder, const char *name) {
+    disk *d = context;
+    int error = refuse_or_fail(d, NULL);
+    if (error != 0) return error;
+    (void)folder;
+    const disk_file *file = file_of(d, handle);
+    const char *last = strrchr(name, '/');
+    if (last != NULL) name = last + 1;
+    for (int i = 0; i < d->name_count; i++) {
+        const char *slash = strrchr(d->names[i].path, '/');
+        if (d->names[i].file == file && slash != NULL && strcmp(slash + 1, name) == 0) return 0;
+    }
+    return ESTALE;
+}
+
+static int disk_identity(void *context, int64_t handle, uint32_t *identity) {
+    disk *d = context;
+    int error = refuse_or_fail(d, NULL);
+    if (error != 0) return error;
+    (void)handle;
+    *identity = 0;
+    return 0;
+}
+
 static int disk_random(void *context, void *to, size_t size) {
     disk *d = context;
     int error = refuse_or_fail(d, NULL);
@@ -413,7 +438,8 @@ void disk_init(disk *d) {
                      .unlink = disk_unlink, .make_directory = disk_make_directory_call, .check_directory = disk_check_directory,
                      .sync_directory = disk_sync_directory, .list = disk_list, .map = disk_map, .unmap = disk_unmap,
                      .lock = disk_lock, .lock_directory = disk_lock_directory, .unlock = disk_unlock, .probe_lock = disk_probe_lock, .check_same = disk_check_same,
-                     .random = disk_random};
+                     .check_named = disk_check_named,
+                     .identity = disk_identity, .random = disk_random};
     d->can_map = 1;
     d->owner = pthread_self();
 }

@@ -196,25 +196,44 @@ static void take_dependencies(input *from, event_memory *memory, aqw_event *even
     event->as.dependency_declared.count = count;
 }
 
-/* Runs and tasks to forget: what the table finds to be finished, or any. */
+/* What to forget: what the table finds to be over, or any. */
 static void take_purge(input *from, const aqw_table *table, event_memory *memory, aqw_event *event) {
     static aqw_finished finished;
     uint8_t choice = take_u8(from);
-    uint32_t runs = choice & 3, tasks = choice >> 2 & 3;
+    uint32_t runs = choice & 3, tasks = choice >> 2 & 3, subscriptions = choice >> 4 & 1, actors = choice >> 5 & 1;
     for (uint32_t i = 0; i < runs; i++) take_id(from, 'r', memory->ids + 16 * i);
     for (uint32_t i = 0; i < tasks; i++) take_id(from, 't', memory->ids + 128 + 16 * i);
-    if (table != NULL && choice >= 32) {
+    if (subscriptions) take_id(from, 's', memory->ids + 256);
+    if (actors) take_id(from, 'c', memory->ids + 272);
+    uint8_t more = take_u8(from);
+    event->as.runs_purged.ledger_count = more & 1;
+    event->as.runs_purged.tombstone_count = more >> 1 & 1;
+    event->as.runs_purged.keeps_ids = more >> 2 & 1;
+    event->as.runs_purged.kept_until = more & 4 ? event->timestamp + (more >> 3) : 0;
+    if (table != NULL && choice >= 64) {
         memset(&finished, 0, sizeof finished);
-        aqw_table_find_finished(table, choice & 128 ? UINT64_MAX : event->timestamp, 2u + take_u8(from), &finished);
+        uint64_t cutoff = choice & 128 ? UINT64_MAX : event->timestamp;
+        const aqw_retention what = {.has_cutoff = 1, .cutoff = cutoff, .has_ledger_cutoff = 1, .ledger_cutoff = cutoff, .today = cutoff};
+        aqw_table_find_finished(table, &what, 2u + take_u8(from), &finished);
         runs = finished.run_count < 8 ? finished.run_count : 8;
         tasks = runs < finished.run_count ? 0 : finished.task_count < 8 ? finished.task_count : 8;
         memcpy(memory->ids, finished.run_ids, (size_t)16 * runs);
         memcpy(memory->ids + 128, finished.task_ids, (size_t)16 * tasks);
+        subscriptions = finished.subscription_count > 0;
+        actors = finished.actor_count > 0;
+        event->as.runs_purged.ledger_count = finished.ledger_count;
+        event->as.runs_purged.tombstone_count = finished.tombstone_count;
+        if (subscriptions) memcpy(memory->ids + 256, finished.subscription_ids, 16);
+        if (actors) memcpy(memory->ids + 272, finished.actor_ids, 16);
     }
     event->as.runs_purged.run_ids = memory->ids;
     event->as.runs_purged.task_ids = memory->ids + 128;
     event->as.runs_purged.run_count = runs;
     event->as.runs_purged.task_count = tasks;
+    event->as.runs_purged.subscription_ids = memory->ids + 256;
+    event->as.runs_purged.actor_ids = memory->ids + 272;
+    event->as.runs_purged.subscription_count = subscriptions;
+    event->as.runs_purged.actor_count = actors;
 }
 
 static void take_ledger_entry(input *from, event_memory *memory, aqw_event *event) {

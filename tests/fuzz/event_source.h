@@ -11,7 +11,7 @@ enum { EVENT_PART_SIZE = 4096, EVENT_LONG_SIZE = 150000 };
 /* What an event's fields point into; valid until the next event is taken. */
 typedef struct event_memory {
     uint8_t part[EVENT_PART_SIZE];      /* an encoded spec, filter, registration, role or capability */
-    uint8_t ids[16 * 16];
+    uint8_t ids[16 * 18];
     uint8_t text[64];
 } event_memory;
 

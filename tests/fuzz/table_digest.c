@@ -30,6 +30,8 @@ static uint64_t add_task(const aqw_table *table, uint64_t digest, uint32_t row, 
     CHECK(aqw_task_spec_decode(task.spec.data, task.spec.size, &spec) == AQW_OK);
     digest = digest_number(add_id(digest, task.task_id), task.created_at);
     digest = add_bytes(add_time(digest, task.is_canceled, task.canceled_at), task.spec);
+    CHECK(task.has_last_run == (task.runs_created > 0) && task.runs_created >= task.run_count);
+    digest = add_time(digest_number(digest, task.runs_created), task.has_last_run, task.last_run_at);
 
     uint32_t count = 0;
     for (uint32_t at = task.first_run; at != 0; count++) {
@@ -145,13 +147,15 @@ static uint64_t add_budgets_and_subscriptions(const aqw_table *table, uint64_t d
 }
 
 static uint64_t add_actors_and_tenants(const aqw_table *table, uint64_t digest, const aqw_table_counts *counts) {
-    for (uint32_t row = 1; row <= counts->actors; row++) {
+    uint32_t found = 0;
+    for (uint32_t row = 0; (row = aqw_table_next_actor(table, row)) != 0; found++) {
         aqw_actor_view actor;
         aqw_table_actor(table, row, &actor);
         CHECK(aqw_table_find_actor(table, actor.actor_id) == row);
         digest = digest_number(add_bytes(add_id(digest, actor.actor_id), actor.registration), actor.registered_at);
         digest = add_time(add_time(digest, actor.has_heartbeat, actor.last_heartbeat_at), actor.is_deregistered, actor.deregistered_at);
     }
+    CHECK(found == counts->actors);
     for (uint32_t row = 1; row <= counts->tenants; row++) {
         aqw_tenant_view tenant;
         aqw_table_tenant(table, row, &tenant);
@@ -162,20 +166,25 @@ static uint64_t add_actors_and_tenants(const aqw_table *table, uint64_t digest, 
 }
 
 static uint64_t add_rights_and_ledger(const aqw_table *table, uint64_t digest, const aqw_table_counts *counts) {
-    for (uint32_t row = 1; row <= counts->roles; row++) {
+    uint32_t found = 0;
+    for (uint32_t row = 0; (row = aqw_table_next_role(table, row)) != 0; found++) {
         aqw_role_view role;
         aqw_table_role(table, row, &role);
         CHECK(aqw_table_find_role(table, role.actor_id, role.tenant_id) == row);
         digest = digest_number(add_bytes(add_id(add_id(digest, role.actor_id), role.tenant_id), role.role), role.assigned_at);
     }
-    for (uint32_t row = 1; row <= counts->capabilities; row++) {
+    CHECK(found == counts->roles);
+    found = 0;
+    for (uint32_t row = 0; (row = aqw_table_next_capability(table, row)) != 0; found++) {
         aqw_capability_view view;
         aqw_table_capability(table, row, &view);
         CHECK(aqw_table_find_capability(table, view.actor_id, view.tenant_id, view.capability) == row);
         digest = add_bytes(add_id(add_id(digest, view.actor_id), view.tenant_id), view.capability);
         digest = add_time(digest_number(digest, view.granted_at), view.is_revoked, view.revoked_at);
     }
-    for (uint32_t row = 1; row <= counts->ledger; row++) {
+    CHECK(found == counts->capabilities);
+    found = 0;
+    for (uint32_t row = 0; (row = aqw_table_next_ledger(table, row)) != 0; found++) {
         aqw_ledger_view entry;
         aqw_table_ledger(table, row, &entry);
         digest = add_id(add_id(digest, entry.entry_id), entry.tenant_id);
@@ -183,6 +192,15 @@ static uint64_t add_rights_and_ledger(const aqw_table *table, uint64_t digest, c
         if (entry.has_actor) digest = add_id(digest, entry.actor_id);
         digest = digest_number(add_bytes(add_bytes(digest, entry.ledger_key), entry.payload), entry.timestamp);
     }
+    CHECK(found == counts->ledger);
+    found = 0;
+    for (uint32_t row = 0; (row = aqw_table_next_tombstone(table, row)) != 0; found++) {
+        aqw_tombstone_view tombstone;
+        aqw_table_tombstone(table, row, &tombstone);
+        CHECK(aqw_table_find_tombstone(table, tombstone.task_id) == row && aqw_table_find_task(table, tombstone.task_id) == 0);
+        digest = digest_number(add_id(digest, tombstone.task_id), tombstone.until);
+    }
+    CHECK(found == counts->tombstones);
     return digest;
 }
 

@@ -6,14 +6,17 @@ import resource
 import signal
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 import actionqueue as aq
 from actionqueue import compaction
+from actionqueue.errors import InvalidFieldError, InvalidFieldTypeError
 from actionqueue.inspection import iterate_records, verify
 from compaction_tools import Worker, fill, first_sequences, names, open_small, run_to_the_end, snapshots, wait_for
 from queue_tools import SMALL, in_child, log_bytes, state_of, task_create
@@ -283,13 +286,29 @@ def test_retention_gives_submitters_their_turns(path: Path, monkeypatch: pytest.
         assert queue.projection.counts().tasks == len(turns)
 
 
-@pytest.mark.parametrize("seconds", [-1, -(2**70)])
-def test_a_retention_out_of_range(path: Path, seconds: int) -> None:
+AGES = ["retention_seconds", "ledger_retention_seconds", "tombstone_seconds"]
+
+
+@pytest.mark.parametrize("age", AGES)
+def test_an_age_out_of_range(path: Path, age: str) -> None:
     with open_small(path) as queue:
-        with pytest.raises(ValueError, match="retention_seconds"):
-            queue.compact(retention_seconds=seconds)
-        with pytest.raises(TypeError):
-            queue.compact(retention_seconds="1")  # type: ignore[arg-type]
+        for value in (-1, -(2**70), np.int8(-1), -(10**5000)):
+            with pytest.raises(InvalidFieldError, match=rf"^compact\.{age}: must be a whole number from 0, or None, got "):
+                queue.compact(**{age: value})
+        for value in ("1", 1.0, True, False, b"1", [1], np.float64(1)):
+            with pytest.raises(InvalidFieldTypeError, match=rf"^compact\.{age}: must be a whole number or None, got "):
+                queue.compact(**{age: value})
+        assert queue.stats()["snapshot_error"] is None
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.int16, np.int32, np.uint64], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("age", AGES)
+def test_ages_are_whole_numbers_of_any_kind(path: Path, age: str, kind: Callable[[int], Any]) -> None:
+    """They are counted back from a time that has no room in the small ones."""
+    with open_small(path) as queue:
+        queue.submit(task_create())
+        ages: dict[str, Any] = {"retention_seconds": 100} | {age: kind(100)}
+        assert queue.compact(**ages).sequence == 1
 
 
 # --- Failures --------------------------------------------------------------------------------------------------------

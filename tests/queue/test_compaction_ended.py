@@ -9,16 +9,16 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 import actionqueue as aq
+import every_step
 from actionqueue import compaction
 from actionqueue.inspection import verify
 from compaction_tools import WAIT_SECONDS, Gate, Worker, fill, open_small, snapshots, wait_for
-from queue_tools import in_child, task_create
+from queue_tools import dropping, in_child, task_create
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 
@@ -34,7 +34,7 @@ def test_closing_cancels_what_is_under_way(path: Path, gate: Gate, call: str) ->
     gate.began.wait(WAIT_SECONDS)
     waiting = Worker(getattr(queue, call))
     queue.close()
-    assert queue._compactor._owner is None  # it is over when the queue's lock is let go
+    assert not queue._compactor._turn.is_taken  # it is over when the queue's lock is let go
     assert isinstance(worker.result(), aq.StoppedError)
     assert isinstance(waiting.result(), aq.ClosedError)
     assert list((path / "snapshots").iterdir()) == [] if (path / "snapshots").exists() else True
@@ -102,14 +102,15 @@ def test_a_queue_that_nobody_refers_to_is_closed_at_once(path: Path) -> None:
         queue = open_small(path, aq.CompactionPolicy(log_bytes=1))
         queue.submit(task_create())
         queue.snapshot()
-        del queue
+        with dropping(path):
+            del queue
         with open_small(path) as queue:
             assert queue.recovery.is_clean
     finally:
         gc.enable()
 
 
-@pytest.mark.parametrize("place", ["compact", "sync", "appended_bytes"])
+@pytest.mark.parametrize("place", ["compact", "sync", "taken_bytes"])
 def test_a_queue_that_nobody_refers_to_any_more_does_not_compact_on(
     path: Path, gate: Gate, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
@@ -123,7 +124,7 @@ def test_a_queue_that_nobody_refers_to_any_more_does_not_compact_on(
 
         def pause() -> Any:
             found = real()
-            if compactor._owner is not None:
+            if compactor._turn.is_taken:
                 reached.set()
                 may_go.wait(WAIT_SECONDS)
             return found
@@ -133,23 +134,22 @@ def test_a_queue_that_nobody_refers_to_any_more_does_not_compact_on(
         reached = gate.began
     fill(queue, 20)
     assert reached.wait(WAIT_SECONDS)
-    if place == "compact":
-        del queue
-    else:
-        releaser = threading.Thread(target=lambda: (wait_for(lambda: compactor._is_stopped), may_go.set()))
-        releaser.start()
-        del queue
-        releaser.join()
+    with dropping(path):
+        if place == "compact":
+            del queue
+        else:
+            releaser = threading.Thread(target=lambda: (wait_for(lambda: compactor._is_stopped), may_go.set()))
+            releaser.start()
+            del queue
+            releaser.join()
     with open_small(path) as queue:
         assert queue.recovery.is_clean
         assert queue.sequence == 20
         assert snapshots(path) == []
-        assert compactor._owner is None
+        assert not compactor._turn.is_taken
 
 
-def test_the_last_reference_may_be_the_threads_own(
-    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_the_last_reference_may_be_the_threads_own(path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """The queue is then closed in the middle of a compaction, by the thread that compacts."""
     monkeypatch.setattr(compaction, "CHECK_SECONDS", 0.01)
     queue = open_small(path, aq.CompactionPolicy(log_bytes=1))
@@ -167,9 +167,10 @@ def test_the_last_reference_may_be_the_threads_own(
     compactor._sync = store._method(queue, hold)
     queue.submit(task_create())
     assert held.wait(WAIT_SECONDS)
-    del queue
-    may_go.set()
-    wait_for(lambda: not [thread for thread in threading.enumerate() if thread.name == "actionqueue-compaction"])
+    with dropping(path):
+        del queue
+        may_go.set()
+        wait_for(lambda: not [thread for thread in threading.enumerate() if thread.name == "actionqueue-compaction"])
     assert caplog.records == []
     with open_small(path) as queue:
         assert queue.recovery.is_clean
@@ -215,9 +216,7 @@ def on_signal() -> Iterator[Callable[[Callable[[], Any]], None]]:
 
 
 @pytest.mark.parametrize("call", ["close", "snapshot", "compact"])
-def test_a_call_from_a_handler_inside_a_snapshot_is_refused(
-    path: Path, on_signal: Any, monkeypatch: pytest.MonkeyPatch, call: str
-) -> None:
+def test_a_call_from_a_handler_inside_a_snapshot_is_refused(path: Path, on_signal: Any, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
     compact = compaction.compact
 
     def compact_with_a_signal(*arguments: Any, **options: Any) -> Any:
@@ -240,40 +239,44 @@ def test_a_call_from_a_handler_inside_a_snapshot_is_refused(
         assert queue.submit(task_create()).sequence == 2
 
 
+AT_EVERY_STEP = """
+import sys
+import actionqueue as aq
+from every_step import AtStep
+
+said = set()
+
+
+def make_call():
+    try:
+        getattr(queue, sys.argv[2])()
+    except (aq.ReentrantCallError, aq.ClosedError) as error:
+        said.add(type(error).__name__)
+
+
+step = 0
+while True:
+    with aq.open(sys.argv[1], compaction=None) as queue:
+        sequence = queue.submit(aq.TaskCreateCommand(None, aq.TaskSpec(payload=b""), 1)).sequence
+        try:
+            with AtStep(step, make_call) as steps:
+                assert queue.snapshot().sequence == sequence
+        except aq.ClosedError:
+            assert sys.argv[2] == "close"
+    if steps.is_past:
+        break
+    step += 3
+assert "ReentrantCallError" in said, said
+print(step)
+"""
+
+
 @pytest.mark.parametrize("call", ["close", "snapshot", "compact"])
-@pytest.mark.parametrize("at", [1, 2, 3])
-def test_a_call_from_a_handler_at_the_edges_of_a_snapshot(
-    path: Path, on_signal: Any, monkeypatch: pytest.MonkeyPatch, call: str, at: int
-) -> None:
-    """Where the turn is already or still this thread's, but nothing has begun yet, or all is over."""
-    get_ident, asked = threading.get_ident, 0
-
-    def get_ident_with_a_signal() -> int:
-        nonlocal asked
-        asked += 1
-        if asked == at:
-            signal.raise_signal(signal.SIGUSR1)
-        return get_ident()
-
-    ended: list[Any] = []
-
-    def handle() -> None:
-        ended.append(getattr(queue, call)())
-
-    on_signal(handle)
-    queue = open_small(path)
-    queue.submit(task_create())
-    monkeypatch.setattr(compaction, "threading", SimpleNamespace(get_ident=get_ident_with_a_signal))
-    if call == "close" and at < 3:
-        with pytest.raises(aq.ClosedError):
-            queue.snapshot()
-    else:
-        assert queue.snapshot().sequence == 1
-    monkeypatch.undo()
-    assert len(ended) == (1 if at < 3 else 0)
-    queue.close()
-    with open_small(path) as queue:
-        assert queue.sequence == 1
+def test_a_call_from_a_handler_at_every_step_of_a_snapshot(path: Path, call: str) -> None:
+    """It is answered or refused, and never waits for its own thread."""
+    code, printed, complaints = every_step.run(AT_EVERY_STEP, path, call, seconds=120)
+    assert (code, complaints) == (0, "")
+    assert int(printed) > 100
 
 
 def test_closing_from_a_handler_while_the_thread_waits_for_another_ones_compaction(path: Path, on_signal: Any, gate: Gate) -> None:

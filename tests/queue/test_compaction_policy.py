@@ -26,7 +26,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 # --- The policy ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("field", ["log_bytes", "age_seconds", "retention_seconds"])
+@pytest.mark.parametrize("field", ["log_bytes", "age_seconds", "retention_seconds", "ledger_retention_seconds", "tombstone_seconds"])
 @pytest.mark.parametrize("value", [-1, 1.5, True, "1"])
 def test_a_policy_out_of_range(field: str, value: Any) -> None:
     with pytest.raises(aq.InvalidFieldError) as refusal:
@@ -34,7 +34,7 @@ def test_a_policy_out_of_range(field: str, value: Any) -> None:
     assert field in str(refusal.value)
 
 
-@pytest.mark.parametrize("field", ["log_bytes", "age_seconds", "retention_seconds"])
+@pytest.mark.parametrize("field", ["log_bytes", "age_seconds", "retention_seconds", "ledger_retention_seconds", "tombstone_seconds"])
 def test_numbers_of_numpy_are_numbers(field: str) -> None:
     value = getattr(aq.CompactionPolicy(**{field: np.uint32(7)}), field)
     assert (value, type(value)) == (7, int)
@@ -81,31 +81,115 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 @pytest.mark.usefixtures("clock")
 def test_a_compaction_is_due_after_so_many_bytes(path: Path) -> None:
     policy = aq.CompactionPolicy(log_bytes=100_000)
+    made: list[int] = []
+    mark = 0
     with open_small(path, policy) as queue:
         look = queue._compactor.run_if_due
-        fill(queue, 10)
-        look()
-        assert snapshots(path) == []
-        fill(queue, 2)
-        look()
-        assert snapshots(path) == [12]
-        # The snapshot has more bytes than that: the next one pays only when as many were appended.
-        fill(queue, 11)
-        look()
-        assert snapshots(path) == [12]
-        fill(queue, 2)
-        look()
-        assert snapshots(path) == [12, 25]
-        look()
-        assert snapshots(path) == [12, 25]
+        for _ in range(3):
+            # The second snapshot has more bytes than that: the next one pays only when the log has grown by as many.
+            while queue.stats()["taken_bytes"] - mark < max(100_000, queue.stats()["snapshot_bytes"]):
+                look()
+                assert snapshots(path) == made
+                fill(queue, 1)
+            look()
+            made, mark = [*made[-1:], queue.sequence], queue.stats()["taken_bytes"]
+            assert snapshots(path) == made
+        assert queue.stats()["snapshot_bytes"] > 100_000
         fill(queue, 12)
     with open_small(path, policy) as queue:
         # The snapshot that it was opened from counts, and so do the records behind it.
+        look = queue._compactor.run_if_due
+        look()
+        assert snapshots(path) == made
+        while queue.stats()["taken_bytes"] < queue.stats()["snapshot_bytes"] - 12 * 9_000:
+            fill(queue, 1)
+        look()
+        assert snapshots(path) == [made[-1], queue.sequence]
+
+
+@pytest.mark.usefixtures("clock")
+def test_pads_and_the_ends_of_segments_are_of_the_log(path: Path) -> None:
+    """On the disk they take as much as records do; a small event that is synced alone takes a sector."""
+    policy = aq.CompactionPolicy(log_bytes=100_000)
+    with open_small(path, policy, sector_size=4096) as queue:
+        for _ in range(20):
+            queue.submit(task_create(), "immediate")
         queue._compactor.run_if_due()
-        assert snapshots(path) == [12, 25]
-        fill(queue, 14)
+        assert snapshots(path) == []
+        for _ in range(6):
+            queue.submit(task_create(), "immediate")
         queue._compactor.run_if_due()
-        assert snapshots(path) == [25, 51]
+        assert snapshots(path) == [26]
+        assert queue.stats()["appended_bytes"] < 10_000
+        for _ in range(2):  # each fills a segment, but for its second half
+            queue.submit(task_create(b"x" * 33_000))
+        queue._compactor.run_if_due()
+        assert snapshots(path) == [26, 28]
+
+
+def of_a_life_before(path: Path, tasks: int) -> None:
+    """Leave a log behind by a process that did not come to its policy."""
+    with open_small(path) as queue:
+        run_to_the_end(queue, 1000)
+        run_to_the_end(queue, 2000)
+        fill(queue, tasks)
+
+
+def test_an_opening_compacts_where_earlier_lives_did_not_come_to_it(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compaction.Compactor, "_watch", lambda _self: None)
+    policy = aq.CompactionPolicy(log_bytes=100_000, retention_seconds=500)
+    of_a_life_before(path, 30)
+    with open_small(path, policy) as queue:
+        assert queue.projection.counts().runs == 1
+        (made,) = snapshots(path)
+        assert made == queue.sequence
+    with open_small(path, policy):
+        assert snapshots(path) == [made]
+    of_a_life_before(tmp_path / "less", 15)
+    with open_small(tmp_path / "less", policy):
+        assert snapshots(tmp_path / "less") == []  # this life may come to it
+
+
+def test_the_policy_is_looked_at_as_soon_as_the_queue_is_open(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compaction, "CHECK_SECONDS", 3600)
+    of_a_life_before(path, 15)
+    with open_small(path, aq.CompactionPolicy(log_bytes=100_000, retention_seconds=500)) as queue:
+        wait_for(lambda: queue.projection.counts().runs == 1)
+        wait_for(lambda: len(snapshots(path)) == 1)
+
+
+@pytest.mark.usefixtures("clock")
+def test_of_the_segment_that_a_snapshot_ends_in_only_what_is_behind_it_counts(path: Path) -> None:
+    """Else every opening would compact until the segment is full."""
+    policy = aq.CompactionPolicy(log_bytes=20_000)
+    with aq.open(path, compaction=None, durability="deferred") as queue:
+        while queue.stats()["segment_used"] < 100_000:
+            queue.submit_many([aq.EnginePauseCommand(None, 1), aq.EngineResumeCommand(None, 1)] * 100)
+        queue.compact()
+    made = snapshots(path)
+    with aq.open(path, compaction=policy) as queue:
+        assert queue.recovery.bytes > 90_000
+        queue.submit(task_create())
+        queue._compactor.run_if_due()
+        assert snapshots(path) == made
+        assert not queue._compactor._log_is_due(policy)
+
+
+def test_a_log_that_grows_fast_is_looked_at_sooner(path: Path, clock: Clock) -> None:
+    with open_small(path, aq.CompactionPolicy(log_bytes=1_000_000)) as queue:
+        patience = queue._compactor._seconds_to_the_next_look
+        assert patience() == compaction.CHECK_SECONDS
+        clock.seconds += 1
+        fill(queue, 2)
+        assert patience() == compaction.CHECK_SECONDS
+        clock.seconds += 0.1
+        fill(queue, 20)
+        assert 0.2 < patience() < 0.6
+        clock.seconds += 0.001
+        fill(queue, 20)
+        assert patience() == compaction.CHECK_SECONDS_MIN
+        clock.seconds += 1
+        assert patience() == compaction.CHECK_SECONDS
 
 
 def test_a_compaction_is_due_after_so_many_seconds(path: Path, clock: Clock) -> None:
@@ -134,6 +218,8 @@ def test_the_policys_retention(path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     with open_small(path, aq.CompactionPolicy(log_bytes=1, retention_seconds=500)) as queue:
         for time in (499, 500, 501):
             run_to_the_end(queue, time)
+        queue._compactor._retention_clock = compaction.RetentionClock(newest_change=0)
+        queue._compactor.forget_if_due()
         queue._compactor.run_if_due()
         assert queue.projection.counts().runs == 1
 

@@ -84,8 +84,10 @@ def test_follow_begins_where_it_is_told_to(path: Path) -> None:
         assert [event.sequence for event in queue.follow(timeout=0)] == []
         assert [event.sequence for event in queue.follow(after=20, timeout=0)] == [21]
         assert [event.sequence for event in aq.follow(path, timeout=0)] == list(range(1, 22))
-        for after in (21, 22, 2**64 - 2, 2**64 - 1):
-            assert list(aq.follow(path, after=after, timeout=0)) == []
+        assert list(aq.follow(path, after=21, timeout=0)) == []
+        for after in (22, 2**64 - 2, 2**64 - 1):
+            with pytest.raises(aq.HistoryChangedError):
+                aq.follow(path, after=after)
 
 
 @pytest.mark.parametrize(
@@ -135,3 +137,10 @@ def test_follow_of_what_was_compacted_away(path: Path) -> None:
 def test_a_poll_that_ends(path: Path) -> None:
     with open_small(path):
         assert list(aq.follow(path, timeout=0.02, poll_seconds=0.001)) == []
+
+
+def test_a_readers_projection_is_changed_by_its_refresh_alone(path: Path) -> None:
+    with aq.open(path) as queue:
+        queue.submit(task_create())
+    with aq.open(path, readonly=True) as reader, pytest.raises(RuntimeError, match="read-only"):
+        reader.projection.apply_event(aq.TaskCreated(2, aq.TaskSpec(payload=b"x"), 1))

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
+import faulthandler
 import gc
+import mmap
 import multiprocessing
 import os
+import pickle
 import select
 import signal
 import subprocess
@@ -20,7 +24,7 @@ import pytest
 import actionqueue as aq
 from actionqueue import store
 from actionqueue.errors import ForkedError, LockedError, Written
-from queue_tools import CHILD_SECONDS, IN_MEMORY, SMALL, in_child, log_bytes, replayed, state_of, task_create
+from queue_tools import CHILD_SECONDS, IN_MEMORY, SMALL, in_child, leave_with, log_bytes, replayed, state_of, task_create
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 
@@ -135,6 +139,7 @@ if child:
         raise AssertionError("the child gave the lock away")
     queue.submit(task(), "deferred")
     print("parent", queue.sequence)
+    queue.close()
 """
 
 
@@ -345,3 +350,104 @@ def test_multiprocessing_with_spawn(tmp_path: Path) -> None:
                 pool.apply(aq.open, (str(tmp_path),))
     with aq.open(tmp_path) as queue:
         assert queue.sequence == 1
+
+
+def test_a_fork_in_the_middle_of_a_batch_leaves_the_child_the_projection_as_it_was(tmp_path: Path) -> None:
+    """By a callback of the collector, or a signal's handler, in the thread that applies the batch."""
+    with aq.open(tmp_path / "queue", durability="deferred", compaction=None) as queue:
+        queue.submit(task_create())
+        entries = [aq.LedgerEntry(aq.LedgerEntryId(), aq.TenantId(), "k", None, b"", 1) for _ in range(5000)]
+        commands = [aq.LedgerAppendCommand(None, entry, 1) for entry in entries]
+        children: list[int] = []
+        read_end, write_end = os.pipe()
+
+        def fork(phase: str, _info: dict[str, int]) -> None:
+            if phase == "start" and not children and queue._lane.is_taken and queue.projection.latest_sequence > 1:
+                children.append(os.fork())
+
+        threshold = gc.get_threshold()
+        gc.set_threshold(50)
+        gc.callbacks.append(fork)
+        refused = False
+        try:
+            queue.submit_many(commands)
+        except aq.ForkedError:
+            refused = True
+        finally:
+            gc.callbacks.remove(fork)
+            gc.set_threshold(*threshold)
+        assert children
+        if children == [0]:
+            os.close(read_end)
+            leave_with(write_end, lambda: (refused, queue.projection.latest_sequence, len(queue.projection.ledger())))
+        os.close(write_end)
+        with os.fdopen(read_end, "rb") as pipe:
+            said = pickle.loads(pipe.read())
+        os.waitpid(children[0], 0)
+        assert said == (True, (True, 1, 0))
+        assert queue.sequence == 5001
+
+
+def test_a_projection_without_a_queue_is_changed_in_a_child_whose_parent_was_in_a_query() -> None:
+    projection = aq.Projection()
+    for number in range(1, 400):
+        projection.apply_event(aq.TaskCreated(number, aq.TaskSpec(payload=b"x"), 1))
+    is_inside, may_go, kept = threading.Event(), threading.Event(), list[object]()
+
+    def stay(phase: str, _info: dict[str, int]) -> None:
+        if phase != "start" or threading.current_thread() is not asking or is_inside.is_set():
+            return
+        try:
+            projection.ensure_not_in_query()
+        except aq.ReentrantCallError:
+            is_inside.set()
+            may_go.wait(60)
+
+    def ask() -> None:
+        while not is_inside.is_set():
+            kept.append(projection.read_tasks())
+
+    asking = threading.Thread(target=ask)
+    threshold = gc.get_threshold()
+    gc.set_threshold(5)
+    gc.callbacks.append(stay)
+    try:
+        asking.start()
+        assert is_inside.wait(60)
+
+        def work() -> int:
+            gc.callbacks.remove(stay)
+            projection.apply_event(aq.TaskCreated(400, aq.TaskSpec(payload=b"x"), 1))
+            return projection.latest_sequence
+
+        assert in_child(work) == 400
+    finally:
+        may_go.set()
+        asking.join()
+        gc.callbacks.remove(stay)
+        gc.set_threshold(*threshold)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_a_fault_in_memory_of_the_childs_own_is_none_of_the_parents_ring(tmp_path: Path) -> None:
+    with aq.open(tmp_path / "queue") as queue:
+        if not queue.stats()["is_ring_mapped"]:
+            pytest.skip("the ring is not mapped on this file system")
+        lines = Path("/proc/self/maps").read_text().splitlines()
+        start, end = next((int(at, 16) for at in line.split()[0].split("-")) for line in lines if line.endswith("/queue/ring"))
+        own = tmp_path / "own"
+        own.write_bytes(bytes(end - start))
+        child = os.fork()
+        if child == 0:
+            try:
+                faulthandler.disable()  # what it would say belongs into no output of the suite
+                library = ctypes.CDLL(None)
+                library.mmap.restype = ctypes.c_void_p
+                library.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+                descriptor = os.open(own, os.O_RDWR)
+                library.mmap(start, end - start, mmap.PROT_READ, mmap.MAP_SHARED | 0x10, descriptor, 0)  # MAP_FIXED
+                os.truncate(own, 0)
+                ctypes.string_at(start, 1)
+            finally:
+                os._exit(3)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGBUS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -90,6 +91,54 @@ def test_a_refusal_in_a_batch_leaves_nothing_of_it(tmp_path: Path) -> None:
         assert len(queue.submit_many([aq.EnginePauseCommand(None, 1), *commands])) == len(commands) + 1
 
 
+def test_the_outcomes_of_actors_and_the_platform_lead_to_what_changed(tmp_path: Path) -> None:
+    """Found in the projection with nothing but what the outcome says."""
+    actor, tenant, entry = aq.ActorId(), aq.TenantId(), aq.LedgerEntryId()
+    looks: list[tuple[aq.MutationCommand, Callable[[aq.Projection, Any], Any], Any]] = [
+        (
+            aq.ActorRegisterCommand(None, aq.ActorRegistration(actor, "worker", ["cpu"], 5), 1),
+            lambda projection, applied: projection.actor(applied.actor_id).registered_at,
+            1,
+        ),
+        (aq.ActorHeartbeatCommand(None, actor, 2), lambda projection, applied: projection.actor(applied.actor_id).last_heartbeat_at, 2),
+        (aq.ActorDeregisterCommand(None, actor, 3), lambda projection, applied: projection.actor(applied.actor_id).deregistered_at, 3),
+        (
+            aq.TenantCreateCommand(None, aq.TenantRegistration(tenant, "one"), 4),
+            lambda projection, applied: projection.tenant(applied.tenant_id).created_at,
+            4,
+        ),
+        (
+            aq.RoleAssignCommand(None, actor, aq.Role.AUDITOR, tenant, 5),
+            lambda projection, applied: (projection.role(applied.actor_id, applied.tenant_id).role == applied.role, applied.role),
+            (True, aq.Role.AUDITOR),
+        ),
+        (
+            aq.CapabilityGrantCommand(None, actor, aq.Capability.CAN_REVIEW, tenant, 6),
+            lambda projection, applied: projection.capability_grant(applied.actor_id, applied.tenant_id, applied.capability).granted_at,
+            6,
+        ),
+        (
+            aq.CapabilityRevokeCommand(None, actor, aq.Capability.CAN_REVIEW, tenant, 7),
+            lambda projection, applied: projection.capability_grant(applied.actor_id, applied.tenant_id, applied.capability).revoked_at,
+            7,
+        ),
+        (
+            aq.LedgerAppendCommand(None, aq.LedgerEntry(entry, tenant, "key", None, b"paid", 0), 8),
+            lambda projection, applied: [
+                line.timestamp for line in projection.ledger() if (line.entry_id, line.tenant_id) == (applied.entry_id, applied.tenant_id)
+            ],
+            [8],
+        ),
+    ]
+    with aq.open(tmp_path / "one by one", durability="deferred") as queue:
+        for command, look, expected in looks:
+            assert look(queue.projection, queue.submit(command).applied) == expected
+    with aq.open(tmp_path / "as one", durability="deferred") as queue:
+        outcomes = queue.submit_many([command for command, _, _ in looks])
+        for outcome, (_, look, expected) in zip(outcomes, looks, strict=True):
+            assert look(queue.projection, outcome.applied) == expected
+
+
 def test_an_outcome_tells_what_changed_whoever_made_it(tmp_path: Path) -> None:
     with aq.open(tmp_path, durability="deferred") as queue:
         command = task_create()
@@ -100,7 +149,7 @@ def test_an_outcome_tells_what_changed_whoever_made_it(tmp_path: Path) -> None:
         assert repr(outcome) == repr(same)
         assert pickle.loads(pickle.dumps(outcome)) == same
         assert outcome != aq.MutationOutcome(2, same.applied)
-        assert outcome != aq.MutationOutcome(1, aq.AppliedNoOp())
+        assert outcome != aq.MutationOutcome(1, aq.AppliedEnginePause())
         assert outcome != (1, same.applied)
         match outcome:
             case aq.MutationOutcome(sequence, aq.AppliedTaskCreate(task_id)):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import os
 import signal
 import socket
@@ -16,6 +18,7 @@ from typing import Any, Self
 import pytest
 
 import actionqueue as aq
+from actionqueue import aio, inspection
 from actionqueue.errors import (
     CorruptLogError,
     LockedError,
@@ -27,7 +30,6 @@ from actionqueue.errors import (
     Written,
 )
 from actionqueue.inspection import iterate_records, verify
-from kernel import need_root
 from queue_tools import IN_MEMORY, SMALL, copy_of, in_child, leave_with, log_bytes, segment_of_version, state_of, task_create
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
@@ -83,6 +85,42 @@ def test_a_relative_path_stays_where_it_was(tmp_path: Path, monkeypatch: pytest.
     assert not list((tmp_path / "elsewhere").iterdir())
 
 
+OPENERS: dict[str, Callable[[Any], object]] = {
+    "open": aq.open,
+    "readonly": lambda path: aq.open(path, readonly=True),
+    "create=False": lambda path: aq.open(path, create=False),
+    "follow": aq.follow,
+    "repair": lambda path: aq.repair(path, accept_data_loss=False),
+    "open_async": lambda path: asyncio.run(opened_async(path)),
+    "iterate_records": lambda path: next(inspection.iterate_records(path)),
+    "follow_records": lambda path: next(inspection.follow_records(path)),
+    "moved_logs": inspection.moved_logs,
+    "salvage": lambda path: inspection.salvage(path, print),
+    "read_projection": inspection.read_projection,
+    "ensure_unlocked": inspection.ensure_unlocked,
+    "verify": inspection.verify,
+    "statistics": inspection.statistics,
+}
+
+
+async def opened_async(path: Any) -> None:
+    async with aio.open_async(path):
+        pass
+
+
+@pytest.mark.parametrize("opener", OPENERS)
+def test_a_relative_path_where_the_working_directory_was_removed(opener: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    for path in ("queue", Path("deep/queue"), "."):
+        with pytest.raises(OpenIOError, match="the working directory was removed; go to another one") as refusal:
+            OPENERS[opener](path)
+        assert refusal.value == OpenIOError("resolve", str(path), errno.ENOENT)
+        assert f"failed on {path}: " in str(refusal.value)
+    aq.open(tmp_path / "queue").close()  # needs none
+
+
 def test_a_symbolic_link_leads_to_the_same_queue(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to("real")
@@ -114,13 +152,6 @@ def test_a_directory_that_others_may_not_take_from_is_not_warned_of(tmp_path: Pa
     tmp_path.chmod(mode)
     aq.open(tmp_path).close()
     aq.open(tmp_path / "made").close()
-
-
-def test_a_directory_of_another_user_is_warned_of(tmp_path: Path) -> None:
-    need_root()
-    os.chown(tmp_path, 12345, -1)
-    with pytest.warns(UnsafeDirectoryWarning, match="belongs to user 12345"):
-        aq.open(tmp_path).close()
 
 
 @pytest.mark.parametrize("path", ["", "\0", "a\0b"])

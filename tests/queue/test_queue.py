@@ -7,7 +7,6 @@ import gc
 import inspect
 import os
 import pickle
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -382,18 +381,6 @@ def test_leaving_the_with_block_closes_also_after_an_exception(tmp_path: Path) -
         assert queue.sequence == 1
 
 
-def test_a_queue_that_nobody_refers_to_is_closed_cleanly_and_without_warnings(tmp_path: Path) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        queue = aq.open(tmp_path)
-        queue.submit(task_create(), "deferred")
-        del queue
-        gc.collect()
-    with aq.open(tmp_path) as queue:
-        assert queue.recovery.is_clean
-        assert queue.sequence == 1
-
-
 def test_the_projection_outlives_its_queue(tmp_path: Path) -> None:
     with aq.open(tmp_path) as queue:
         command = task_create()
@@ -447,6 +434,7 @@ def test_stats_are_counters_and_positions(tmp_path: Path) -> None:
         assert stats["sync_events_total"] == stats["last_sequence"] == 11
         assert sum(stats.pop("sync_ns_histogram")) == stats["syncs"] >= stats["sync_groups"] > 0
         assert sum(stats.pop("sync_events_histogram")) == stats["sync_groups"]
+        assert stats.pop("history") == queue.history
         assert all(type(value) in {int, bool} for value in stats.values())
 
 
@@ -464,3 +452,21 @@ def test_the_log_itself_refuses_a_sequence_that_is_not_the_next(tmp_path: Path) 
     assert log.last_sequence == log.durable_sequence == 1
     log.close()
     assert replayed(tmp_path).is_engine_paused()
+
+
+def test_a_batch_has_one_block(tmp_path: Path) -> None:
+    with aq.open(tmp_path / "queue") as queue:
+        with queue.batch() as batch:
+            batch.submit(task_create())
+            with pytest.raises(RuntimeError, match="begin a new one"), batch:
+                pass
+        assert queue.sequence == 1
+        with pytest.raises(RuntimeError, match="begin a new one"), batch:
+            pass
+        broken = queue.batch()
+        with pytest.raises(KeyError), broken:
+            broken.submit(task_create())
+            raise KeyError
+        with pytest.raises(RuntimeError, match="begin a new one"), broken:
+            pass
+        assert queue.sequence == 1

@@ -244,7 +244,10 @@ class QueueMachine(RuleBasedStateMachine):
         for event in purges:
             assert isinstance(event, RunsPurged)
             self.model.apply_event(event)
-        assert report.purged_runs == sum(len(event.run_ids) for event in purges if isinstance(event, RunsPurged))
+        forgotten = [event for event in purges if isinstance(event, RunsPurged)]
+        assert report.purged_runs == sum(len(event.run_ids) for event in forgotten)
+        assert report.purged_subscriptions == sum(len(event.subscription_ids) for event in forgotten)
+        assert report.purged_actors == sum(len(event.actor_ids) for event in forgotten)
         self.check_report(report, before)
         assert report.kept_sequence == (self.snapshots[-2] if len(self.snapshots) > 1 else 0)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 import threading
@@ -57,6 +58,7 @@ from actionqueue.events import (
 )
 from actionqueue.ids import AttemptId, RunId, SubscriptionId, TaskId
 from actionqueue.outcomes import AppliedRunCreate, AppliedTaskCancel, AppliedTaskCreate, MutationOutcome
+from actionqueue.projection import Projection
 from actionqueue.run import RunInstance
 from actionqueue.states import DurabilityPolicy, RunState
 from actionqueue.subscription import EventFilter
@@ -501,3 +503,30 @@ def test_optional_queries_are_asked_where_there_are_some(authority: Authority) -
     with_budgets = StorageMutationAuthority(WriterStub(), WithBudgets())
     with_budgets.submit_command(CREATE)
     assert with_budgets.submit_command(BudgetReplenishCommand(None, TASK.id, BudgetDimension.TOKEN, 1, 1)).sequence == 2
+
+
+def test_a_finalizer_in_a_query_is_refused_before_its_command_reaches_the_log() -> None:
+    projection = Projection()
+    authority = StorageMutationAuthority(WriterStub(), projection)
+    for _ in range(200):
+        authority.submit_command(TaskCreateCommand(None, TaskSpec(payload=b"x"), 1))
+    taken, refused, kept = [200], list[ReentrantCallError](), list[object]()
+
+    def call(phase: str, _info: dict[str, int]) -> None:
+        if phase == "start" and not refused:
+            try:
+                taken.append(authority.submit_command(TaskCreateCommand(None, TaskSpec(payload=b"x"), 1)).sequence)
+            except ReentrantCallError as error:
+                refused.append(error)
+
+    threshold = gc.get_threshold()
+    gc.set_threshold(5)
+    gc.callbacks.append(call)
+    try:
+        while not refused:
+            kept.append(projection.read_tasks())  # or the tuples are not new ones, and call for no collection
+    finally:
+        gc.callbacks.remove(call)
+        gc.set_threshold(*threshold)
+    assert authority.failure is None
+    assert authority.submit_command(EnginePauseCommand(None, 5)).sequence == taken[-1] + 1

@@ -113,6 +113,10 @@ def event_of(source: dict[str, Any], sequence: int) -> e.Event:
         case "runs_purged":
             fields["run_ids"] = tuple(map(RunId, fields["run_ids"]))
             fields["task_ids"] = tuple(map(TaskId, fields["task_ids"]))
+            fields["subscription_ids"] = tuple(map(SubscriptionId, fields["subscription_ids"]))
+            fields["actor_ids"] = tuple(map(ActorId, fields["actor_ids"]))
+            fields["ledger_entries"] = fields.pop("ledger_count")
+            fields["tombstones"] = fields.pop("tombstone_count")
         case "dependency_declared":
             fields["depends_on"] = tuple(map(TaskId, fields["depends_on"]))
         case "budget_allocated" | "budget_consumed" | "budget_replenished":

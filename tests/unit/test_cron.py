@@ -315,3 +315,37 @@ def test_against_the_slow_model(fields, years, after):
     found = schedule.next_after(after, 3)
     horizon = at(2033)
     assert [time for time in found if time < horizon] == expected
+
+
+def test_an_expression_has_ended_a_day_after_its_last_year():
+    texts = (
+        "0 0 0 1 1 * 1980,1990",
+        "* * * * * * 1970-1990",
+        "0 0 0 30 2 * 1990",
+        "* * * * * * 1970/20,1975",
+        "* * * * * * */131",
+        "* * * * * * 01990,*/ 131 ",
+        "0 0 0 1 1 * */131,*/ 140",
+        "*/5 * * * * 2-3 */90",
+    )
+    for text in texts:
+        last_year = max(parse(text).year)
+        assert not cron.has_ended(text, at(last_year + 1, 1, 2) - 1)
+        assert cron.has_ended(text, at(last_year + 1, 1, 2))
+        assert cron.has_ended(text, 2**64 - 1)
+    assert not cron.has_ended("no expression", 2**64 - 1)
+    assert not cron.has_ended("*/5 * * * * */2", at(2100, 1, 1))
+    assert not cron.has_ended("* * * * * *", at(2100, 1, 1))
+    assert not cron.has_ended("@yearly", at(2100, 1, 1))
+
+
+def test_a_long_expression_is_not_parsed_to_know_whether_it_has_ended(monkeypatch: pytest.MonkeyPatch):
+    """It is asked about again and again, and would not be remembered."""
+    text = "0 0 0 1 1 * " + ",".join(["1970"] * 48)
+    assert len(text) < 256
+    assert cron.has_ended(text, 2**64 - 1)
+    text += ",1970" * 5
+    parsed = list[str]()
+    monkeypatch.setattr(cron, "parse", parsed.append)
+    assert not cron.has_ended(text, 2**64 - 1)
+    assert parsed == []

@@ -9,11 +9,14 @@ import pytest
 
 from actionqueue import errors
 from actionqueue.budget import BudgetDimension
+from actionqueue.commands import TaskCreateCommand
 from actionqueue.errors import ActionQueueError, LeaseValidationEvent, Written
 from actionqueue.ids import AttemptId, RunId, SubscriptionId, TaskId
 from actionqueue.states import RunState
+from actionqueue.task import TaskSpec
 
 VALUES = {
+    "until": 1_700_000_000,
     "run_id": RunId(bytes(15) + b"\1"),
     "task_id": TaskId(bytes(15) + b"\2"),
     "subscription_id": SubscriptionId(bytes(15) + b"\3"),
@@ -73,7 +76,8 @@ def make(cls):
 
 
 def test_all_is_complete():
-    assert {cls.__name__ for cls in CLASSES} | {"LeaseValidationEvent", "UnsafeDirectoryWarning", "Written"} == set(errors.__all__)
+    others = {"LeaseValidationEvent", "TimestampWarning", "UnsafeDirectoryWarning", "Written"}
+    assert {cls.__name__ for cls in CLASSES} | others == set(errors.__all__)
 
 
 @every_class
@@ -197,6 +201,55 @@ def test_long_values_are_shortened_in_messages():
     assert len(repr(error)) < 300
 
 
+class Odd:
+    """A value whose own code fails."""
+
+    def __repr__(self):
+        raise RuntimeError("no text")
+
+
+class OddList(list):
+    def __len__(self):
+        raise RuntimeError("no length")
+
+
+class OddError(Exception):
+    def __str__(self):
+        raise RuntimeError("no text")
+
+
+HUGE = 10**5000
+"""Python refuses to write so many digits."""
+UNPRINTABLE = [HUGE, -HUGE, [HUGE], (HUGE,), {1: HUGE}, {HUGE: 1}, {HUGE}, [[HUGE]], Odd(), [Odd()], {1: Odd()}, OddList(), OddError()]
+
+
+@pytest.mark.parametrize("value", UNPRINTABLE, ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize("cls", [errors.InvalidFieldError, errors.InvalidFieldTypeError])
+def test_whatever_value_was_refused_the_error_can_be_printed(cls, value):
+    error = cls("TaskSpec", "payload", value, "is none")
+    assert str(error).startswith("TaskSpec.payload: is none, got ")
+    assert repr(error).startswith(f"{cls.__name__}(type_name='TaskSpec', field='payload', value=")
+
+
+def test_a_number_of_thousands_of_digits_is_told_by_their_number():
+    with pytest.raises(errors.InvalidFieldError, match="got <a number of about 5001 digits>"):
+        TaskCreateCommand(None, TaskSpec(payload=b""), HUGE)
+
+
+@pytest.mark.parametrize("cls", [errors.AppendError, errors.PartialDurabilityError, errors.ApplyError, errors.PoisonedError])
+@pytest.mark.parametrize("cause", [OddError(), ValueError(HUGE)], ids=lambda cause: type(cause).__name__)
+def test_whatever_the_cause_was_the_error_can_be_printed(cls, cause):
+    """It may be what a writer of the application's own has raised."""
+    error = cls(cause=cause) if cls.fields == ("cause",) else cls(7, cause)
+    assert type(cause).__name__ in str(error)
+    assert type(cause).__name__ in repr(error)
+
+
+@pytest.mark.parametrize("value", [HUGE, Odd()], ids=["number", "odd"])
+def test_a_run_that_is_not_new_can_be_told_of_whatever_it_has(value):
+    assert str(errors.RunCreateNotFresh(VALUES["run_id"], "attempt_count", value)).startswith("run ")
+
+
 def test_lone_surrogates_do_not_break_messages():
     error = errors.InvalidFieldError("LeaseAcquireCommand", "owner", "\udc80", "is no text")
     str(error).encode()
@@ -204,7 +257,7 @@ def test_lone_surrogates_do_not_break_messages():
 
 
 def test_the_holder_of_a_lock_is_told_with_a_time_that_people_read():
-    assert "process 7 on here since 2001-09-09 01:46:40 UTC" in str(errors.LockedError("/queue", 7, "here", 10**9))
+    assert "process 7 on here since 2001-09-09T01:46:40Z" in str(errors.LockedError("/queue", 7, "here", 10**9))
     assert f"since {2**63}" in str(errors.LockedError("/queue", 7, "here", 2**63))  # somebody wrote that into the file
 
 

@@ -39,14 +39,14 @@ KINDS: dict[type[c.MutationCommand], tuple[type[e.Event], type[o.AppliedMutation
     c.SubscriptionCreateCommand: (e.SubscriptionCreated, o.AppliedSubscriptionCreate, "subscription_create"),
     c.SubscriptionCancelCommand: (e.SubscriptionCanceled, o.AppliedSubscriptionCancel, "subscription_cancel"),
     c.SubscriptionTriggerCommand: (e.SubscriptionTriggered, o.AppliedSubscriptionTrigger, "subscription_trigger"),
-    c.ActorRegisterCommand: (e.ActorRegistered, o.AppliedNoOp, "no_op"),
-    c.ActorDeregisterCommand: (e.ActorDeregistered, o.AppliedNoOp, "no_op"),
-    c.ActorHeartbeatCommand: (e.ActorHeartbeat, o.AppliedNoOp, "no_op"),
-    c.TenantCreateCommand: (e.TenantCreated, o.AppliedNoOp, "no_op"),
-    c.RoleAssignCommand: (e.RoleAssigned, o.AppliedNoOp, "no_op"),
-    c.CapabilityGrantCommand: (e.CapabilityGranted, o.AppliedNoOp, "no_op"),
-    c.CapabilityRevokeCommand: (e.CapabilityRevoked, o.AppliedNoOp, "no_op"),
-    c.LedgerAppendCommand: (e.LedgerEntryAppended, o.AppliedNoOp, "no_op"),
+    c.ActorRegisterCommand: (e.ActorRegistered, o.AppliedActorRegister, "actor_register"),
+    c.ActorDeregisterCommand: (e.ActorDeregistered, o.AppliedActorDeregister, "actor_deregister"),
+    c.ActorHeartbeatCommand: (e.ActorHeartbeat, o.AppliedActorHeartbeat, "actor_heartbeat"),
+    c.TenantCreateCommand: (e.TenantCreated, o.AppliedTenantCreate, "tenant_create"),
+    c.RoleAssignCommand: (e.RoleAssigned, o.AppliedRoleAssign, "role_assign"),
+    c.CapabilityGrantCommand: (e.CapabilityGranted, o.AppliedCapabilityGrant, "capability_grant"),
+    c.CapabilityRevokeCommand: (e.CapabilityRevoked, o.AppliedCapabilityRevoke, "capability_revoke"),
+    c.LedgerAppendCommand: (e.LedgerEntryAppended, o.AppliedLedgerAppend, "ledger_append"),
 }
 
 

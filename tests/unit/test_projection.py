@@ -16,7 +16,8 @@ from _wal_native.table import StateTable
 from actionqueue import events as e
 from actionqueue.actor import ActorRegistration
 from actionqueue.budget import BudgetDimension
-from actionqueue.errors import RecordTooLarge, RefusedEventError, ValidationError
+from actionqueue.commands import BudgetConsumeCommand
+from actionqueue.errors import InvalidFieldError, RecordTooLarge, RefusedEventError, ValidationError
 from actionqueue.ids import ActorId, AttemptId, LedgerEntryId, RunId, SubscriptionId, TaskId, TenantId
 from actionqueue.jsonform.projection import projection_to_json
 from actionqueue.limits import PAYLOAD_SIZE_MAX
@@ -154,7 +155,7 @@ def test_a_task(log: Log, projection: Projection) -> None:
     parent = TaskId()
     spec = log.task(parent_task_id=parent)
     record = projection.task(spec.id)
-    assert record == TaskRecord(spec.id, 10, None, record.encoded_spec if record else b"")
+    assert record == TaskRecord(spec.id, 10, None, record.encoded_spec if record else b"", 0, None)
     assert record.spec == spec
     assert not record.is_canceled
     log.apply(e.TaskCanceled, spec.id, 40)
@@ -383,12 +384,36 @@ def test_an_argument_of_the_wrong_type_is_named(projection: Projection, query: s
         getattr(projection, query)(wrong)
 
 
-@pytest.mark.parametrize("dimension", ["token", 0, None, RunState.READY])
-def test_a_dimension_must_be_a_member(projection: Projection, dimension: Any) -> None:
-    with pytest.raises(TypeError, match="dimension"):
-        projection.budget(TaskId(), dimension)
-    with pytest.raises(TypeError, match="dimension"):
-        projection.budget_allocation_exists(TaskId(), dimension)
+@pytest.mark.parametrize("dimension", list(BudgetDimension), ids=str)
+def test_a_dimension_may_be_named(log: Log, projection: Projection, dimension: BudgetDimension) -> None:
+    """As in commands."""
+    task = log.task()
+    log.apply(e.BudgetAllocated, task.id, dimension, 5, 40)
+    for other in BudgetDimension:
+        for named in (other, other.value):
+            budget = projection.budget(task.id, named)
+            assert projection.budget_allocation_exists(task.id, named) == (budget is not None) == (other is dimension)
+            assert budget is None or budget.dimension is dimension
+
+
+class Named(str):
+    """A text of a class of its own."""
+
+    __slots__ = ()
+
+
+@pytest.mark.parametrize(
+    "dimension", ["", "tokens", "TOKEN", "token\0", "\ud800", RunState.READY, Named("token"), 0, None, True, b"token"], ids=repr
+)
+@pytest.mark.parametrize("query", ["budget", "budget_allocation_exists"])
+def test_a_dimension_that_is_none_gets_the_answer_that_a_command_gets(projection: Projection, query: str, dimension: Any) -> None:
+    with pytest.raises(InvalidFieldError) as of_command:
+        BudgetConsumeCommand(None, TaskId(), dimension, 1, 1)
+    with pytest.raises(InvalidFieldError) as of_query:
+        getattr(projection, query)(TaskId(), dimension)
+    assert type(of_query.value) is type(of_command.value)
+    assert (of_query.value.type_name, of_query.value.field, of_query.value.value) == (query, "dimension", dimension)
+    assert of_query.value.reason == of_command.value.reason
 
 
 def test_answers_are_copies(log: Log, projection: Projection) -> None:

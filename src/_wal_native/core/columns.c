@@ -187,7 +187,7 @@ static aqw_status judge_too_large(aqw_table *table, const aqw_event *event) {
 /* Stages and applies one event as the next one; AQW_TOO_LARGE with *payload_size set is a refusal, without it the batch is full. */
 static aqw_status add_event(aqw_table *table, aqw_batch *batch, aqw_event *event, uint64_t *payload_size) {
     size_t size = batch->size, needed;
-    if (aqw_table_latest_sequence(table) >= AQW_SEQUENCE_MAX) return AQW_REFUSED_SEQUENCE;
+    if (aqw_table_latest_sequence(table) == AQW_SEQUENCE_MAX) return AQW_REFUSED_SEQUENCE;
     event->sequence = aqw_table_latest_sequence(table) + 1;
     aqw_status status = stage(batch, event);
     if (status == AQW_TOO_LARGE && aqw_event_encode(event, NULL, 0, &needed) == AQW_TOO_LARGE) {

@@ -20,6 +20,8 @@ typedef struct compaction {
     aqw_compact_report *report;
     aqw_fault *fault;
     uint8_t log_uuid[16];
+    aqw_fault undropped;        /* of the first file that could not be removed; a status of AQW_OK where all could */
+    uint64_t base_sequence;     /* of the snapshot that was read, and verified, to make the new one; 0: none */
 } compaction;
 
 /* Before anything is read that the snapshot is made from, and before any name is given or removed. */
@@ -36,6 +38,11 @@ static aqw_status may_publish(void *context) { return check_place(context); }
 static aqw_status replay_durable(compaction *c, aqw_follower *follower, aqw_table *table) {
     aqw_record record;
     uint64_t bytes = 0, target = 0;
+    if (c->options->log != NULL) {
+        /* The log itself knows best; the ring that has the name may be another one. */
+        target = aqw_log_durable_sequence(c->options->log);
+        aqw_follower_trust(follower, target);
+    }
     for (;;) {
         aqw_status status = aqw_follower_next(follower, &record, c->fault);
         if (status == AQW_OK) status = aqw_replay_record(table, &record, c->fault);
@@ -96,6 +103,7 @@ static aqw_status extend(compaction *c, aqw_table *table, const aqw_snapshot_cho
 
 static aqw_status make_snapshot(compaction *c) {
     aqw_snapshot_choice base;
+    memset(&base, 0, sizeof base);
     uint8_t seed[16];
     int error = c->io->random(c->io->context, seed, sizeof seed);
     if (error != 0) return aqw_fault_io(c->fault, "random", c->directory, error);
@@ -104,12 +112,14 @@ static aqw_status make_snapshot(compaction *c) {
     aqw_status status = aqw_snapshot_load_newest(c->io, c->directory, table, c->options->progress, &base, c->fault);
     if (status == AQW_OK) status = extend(c, table, &base);
     aqw_table_free(table);
+    if (base.is_found) c->base_sequence = base.info.sequence;
     return status;
 }
 
 /* --- What is dropped ------------------------------------------------------------------------------------------------------------- */
 
-static aqw_status drop_file(compaction *c, const char *path) {
+/* Counts the file where it is gone. One that can't be removed keeps none of the others: the failure waits until all were tried. */
+static aqw_status drop_file(compaction *c, const char *path, uint64_t *count) {
     uint64_t size = 0;
     int64_t handle = -1;
     aqw_status status = check_place(c);
@@ -119,8 +129,12 @@ static aqw_status drop_file(compaction *c, const char *path) {
         (void)c->io->close(c->io->context, handle);
     }
     int error = c->io->unlink(c->io->context, path);
-    if (error != 0 && error != ENOENT) return aqw_fault_io(c->fault, "unlink", path, error);
+    if (error != 0 && error != ENOENT) {
+        if (c->undropped.status == AQW_OK) aqw_fault_io(&c->undropped, "unlink", path, error);
+        return AQW_OK;
+    }
     c->report->dropped_bytes += size;
+    ++*count;
     return AQW_OK;
 }
 
@@ -133,6 +147,12 @@ static aqw_status sync_folder(compaction *c, const char *name) {
     char path[AQW_PATH_SIZE_MAX + 16];
     if (aqw_path_join(path, sizeof path, c->directory, name) != AQW_OK) return aqw_fault_set(c->fault, AQW_INVALID_ARGUMENT, c->directory);
     return sync_directory(c, path);
+}
+
+/* The names that what is dropped relies on. */
+static aqw_status sync_names(compaction *c) {
+    aqw_status status = sync_folder(c, "snapshots");
+    return status == AQW_OK ? sync_directory(c, c->directory) : status;
 }
 
 /* The newest snapshot below the newest that verifies, where the making of a new one has not just read it. */
@@ -152,18 +172,16 @@ static aqw_status drop_snapshots(compaction *c) {
     uint64_t sequences[AQW_SNAPSHOT_COUNT_MAX];
     uint32_t count = 0;
     aqw_status status = aqw_snapshot_list(c->io, c->directory, sequences, AQW_SNAPSHOT_COUNT_MAX, &count, c->fault);
-    if (status == AQW_OK && !c->report->is_new) {
+    if (status == AQW_OK && !c->report->is_new && c->report->kept_sequence == 0) {
         status = find_kept(c, sequences, count);
         /* Who made the newest one may not have come to the sync of its name, and what is dropped relies on it. */
-        if (status == AQW_OK) status = sync_folder(c, "snapshots");
-        if (status == AQW_OK) status = sync_directory(c, c->directory);
+        if (status == AQW_OK) status = sync_names(c);
     }
     for (uint32_t i = count; status == AQW_OK && i > 0; i--) {
         uint64_t sequence = sequences[i - 1];
         if (sequence == c->report->sequence || sequence == c->report->kept_sequence) continue;
         status = aqw_snapshot_path(path, sizeof path, c->directory, sequence);
-        if (status == AQW_OK) status = drop_file(c, path);
-        if (status == AQW_OK) c->report->dropped_snapshots++;
+        if (status == AQW_OK) status = drop_file(c, path, &c->report->dropped_snapshots);
     }
     if (status != AQW_OK || c->report->dropped_snapshots == 0) return status;
     return sync_folder(c, "snapshots");
@@ -202,14 +220,15 @@ static int by_number(const void *a, const void *b) {
 static aqw_status drop_listed(compaction *c, const names *list) {
     char path[AQW_PATH_SIZE_MAX + 64];
     size_t start = 0;
+    const uint64_t before = c->report->dropped_segments;
     aqw_status status = AQW_OK;
     for (size_t i = 0; i < list->count; i++) {
-        if (list->segments[i][1] <= c->report->kept_sequence + 1) start = i;
+        if (list->segments[i][1] - 1 <= c->report->kept_sequence) start = i;
     }
-    for (size_t i = 0; status == AQW_OK && i < start; i++) {
+    /* None behind one that stays: the log is to have no gap. */
+    for (size_t i = 0; status == AQW_OK && i < start && c->report->dropped_segments == before + i; i++) {
         status = aqw_segment_path(path, sizeof path, c->directory, list->segments[i][0], list->segments[i][1]);
-        if (status == AQW_OK) status = drop_file(c, path);
-        if (status == AQW_OK) c->report->dropped_segments++;
+        if (status == AQW_OK) status = drop_file(c, path, &c->report->dropped_segments);
     }
     return status == AQW_OK && start > 0 ? sync_folder(c, "wal") : status;
 }
@@ -231,13 +250,47 @@ static aqw_status drop_segments(compaction *c) {
     return status;
 }
 
+/* Keeps the newest snapshot alone, which was read back and verified, and the log from behind it. */
+static aqw_status keep_one(compaction *c, uint64_t sequence) {
+    c->report->sequence = c->report->kept_sequence = sequence;
+    aqw_status status = sync_names(c);
+    if (status == AQW_OK) status = drop_snapshots(c);
+    return status == AQW_OK ? drop_segments(c) : status;
+}
+
+/* Without room for the new snapshot: what the one covers that was just read makes room, and there may be enough then. */
+static aqw_status make_snapshot_in_need(compaction *c) {
+    aqw_fault first = *c->fault;
+    aqw_status status = keep_one(c, c->base_sequence);
+    if (status != AQW_OK) return status;
+    if (c->report->dropped_bytes == 0) {
+        *c->fault = first;
+        return AQW_NO_SPACE;
+    }
+    c->report->replayed_events = 0;
+    return make_snapshot(c);
+}
+
+static aqw_status run(compaction *c) {
+    aqw_compact_report *report = c->report;
+    const aqw_compact_options *options = c->options;
+    aqw_status status = check_place(c);
+    if (status == AQW_OK) status = make_snapshot(c);
+    if (status == AQW_NO_SPACE && options->drops_segments && c->base_sequence > 0) status = make_snapshot_in_need(c);
+    /* On a full disk a second snapshot is more than there is room for: the next compaction after it has room keeps two again. */
+    int is_short = options->log != NULL && options->drops_segments && aqw_log_is_short(options->log);
+    if (status == AQW_OK && is_short && report->sequence > 0) return keep_one(c, report->sequence);
+    if (status == AQW_OK && report->sequence > 0) status = drop_snapshots(c);
+    if (status == AQW_OK && options->drops_segments && report->kept_sequence > 0) status = drop_segments(c);
+    return status;
+}
+
 aqw_status aqw_compact(const aqw_io *io, const char *directory, const aqw_compact_options *options, aqw_compact_report *report,
                        aqw_fault *fault) {
     compaction c = {.io = io, .directory = directory, .options = options, .report = report, .fault = fault};
     memset(report, 0, sizeof *report);
-    aqw_status status = check_place(&c);
-    if (status == AQW_OK) status = make_snapshot(&c);
-    if (status == AQW_OK && report->sequence > 0) status = drop_snapshots(&c);
-    if (status == AQW_OK && options->drops_segments && report->kept_sequence > 0) status = drop_segments(&c);
-    return status;
+    aqw_status status = run(&c);
+    if (status != AQW_OK || c.undropped.status == AQW_OK) return status;
+    *fault = c.undropped;
+    return (aqw_status)fault->status;
 }

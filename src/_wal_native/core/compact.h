@@ -34,7 +34,8 @@ typedef struct aqw_compact_report {
 } aqw_compact_report;
 
 /* Makes a snapshot of everything that is durable when it begins, keeps two, and drops the segments that the older of the two covers: so
- * that one damaged snapshot loses nothing. To be called by who holds the queue's lock, one call at a time. On a failure whatever was
+ * that one damaged snapshot loses nothing. Where the disk is full (no room for the snapshot; or the log is short of room) and segments may
+ * be dropped, it keeps one, which it has read back, and the log from behind that. To be called by who holds the queue's lock, one call at a time. On a failure whatever was
  * there still is, or has been dropped by the rule. AQW_STOPPED, AQW_CORRUPT, AQW_NO_SPACE, AQW_IO_ERROR, AQW_NO_MEMORY; AQW_DISPLACED. */
 aqw_status aqw_compact(const aqw_io *io, const char *directory, const aqw_compact_options *options, aqw_compact_report *report,
                        aqw_fault *fault);

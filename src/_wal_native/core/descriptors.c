@@ -14,7 +14,7 @@
 #include <stdint.h>
 #include <unistd.h>
 
-enum { COUNT_MAX = 1 << 20, WORD_BITS = 64 };
+enum { COUNT_MAX = 1 << 20, WORD_BITS = 64, STANDARD_COUNT = 3 };
 
 static pthread_once_t watching = PTHREAD_ONCE_INIT;
 static int watch_error;
@@ -52,6 +52,30 @@ static int is_known(int descriptor) {
 
 static void forget(int descriptor) { known[descriptor / WORD_BITS] &= ~((uint64_t)1 << (descriptor % WORD_BITS)); }
 
+/* Opens a file under a number that is none of the standard streams'. Where a process was started with one of those closed, its number
+ * is held by a directory meanwhile, which nothing can be written to; so what goes to standard error never lands in a file of the queue. */
+static int open_above(int parent, const char *name, int how) {
+    int held[STANDARD_COUNT], count = 0;
+    for (int standard = 0; standard < STANDARD_COUNT; standard++) {
+        if (fcntl(standard, F_GETFD) >= 0 || errno != EBADF) continue;
+        int placeholder = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (placeholder < 0) break;
+        if (placeholder < STANDARD_COUNT) held[count++] = placeholder;
+        else (void)close(placeholder);
+    }
+    int descriptor = openat(parent, name, how, 0600);
+    int error = errno;
+    if (descriptor >= 0 && descriptor < STANDARD_COUNT) {   /* another thread has closed a stream just now */
+        int above = fcntl(descriptor, F_DUPFD_CLOEXEC, STANDARD_COUNT);
+        error = errno;
+        (void)close(descriptor);
+        descriptor = above;
+    }
+    while (count > 0) (void)close(held[--count]);
+    errno = error;
+    return descriptor;
+}
+
 int aqw_descriptor_open(int parent, const char *name, int how) {
     int error = pthread_once(&watching, watch);
     if (error == 0) error = watch_error;
@@ -60,7 +84,7 @@ int aqw_descriptor_open(int parent, const char *name, int how) {
         return -1;
     }
     lock();
-    int descriptor = openat(parent, name, how, 0600);
+    int descriptor = open_above(parent, name, how);
     error = errno;
     if (descriptor >= COUNT_MAX) {
         (void)close(descriptor);

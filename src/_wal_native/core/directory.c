@@ -110,6 +110,30 @@ aqw_status aqw_directory_check_held(const aqw_io *io, const char *root, const aq
     return is_elsewhere(error) ? aqw_fault_set(fault, AQW_DISPLACED, root) : aqw_fault_io(fault, "check", path, error);
 }
 
+/* The copies of one kind. Their names begin with the segment's number, so the first of them is the oldest. */
+typedef struct copies {
+    const char *kind;
+    uint64_t count;
+    char first[AQW_NAME_SIZE_MAX];
+} copies;
+
+static void visit_copy(void *to, const char *name) {
+    copies *found = to;
+    size_t size = strlen(found->kind);
+    if (strncmp(name, found->kind, size) != 0 || name[size] != '-' || strlen(name) >= sizeof found->first) return;
+    if (found->count++ == 0 || strcmp(name, found->first) < 0) memcpy(found->first, name, strlen(name) + 1);
+}
+
+/* Makes room for one more. What can't be removed stays: that is no reason to refuse a recovery. */
+static void drop_oldest_copies(const aqw_io *io, const char *quarantine, const char *kind) {
+    char path[PATH_CAPACITY];
+    for (;;) {
+        copies found = {.kind = kind};
+        if (io->list(io->context, quarantine, visit_copy, &found) != 0 || found.count < AQW_QUARANTINE_COPIES_MAX) return;
+        if (aqw_path_join(path, sizeof path, quarantine, found.first) != AQW_OK || io->unlink(io->context, path) != 0) return;
+    }
+}
+
 aqw_status aqw_quarantine_copy(const aqw_io *io, const char *root, const char *kind, uint64_t segment, uint64_t offset, const uint8_t *bytes,
                                uint64_t size, aqw_fault *fault) {
     char name[AQW_NAME_SIZE_MAX], quarantine[PATH_CAPACITY], temporary[PATH_CAPACITY], path[PATH_CAPACITY];
@@ -120,6 +144,7 @@ aqw_status aqw_quarantine_copy(const aqw_io *io, const char *root, const char *k
     if (status == AQW_OK) status = name_path(path, root, name, fault);
     if (status == AQW_OK) status = aqw_directory_make(io, root, quarantine, fault);
     if (status != AQW_OK) return status;
+    drop_oldest_copies(io, quarantine, kind);
     int64_t handle = -1;
     int error = io->unlink(io->context, temporary);
     if (error != 0 && error != ENOENT) return aqw_fault_io(fault, "unlink", temporary, error);

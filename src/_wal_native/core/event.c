@@ -86,22 +86,30 @@ static void read_ledger_entry_appended(cursor *from, aqw_event *event) {
     event->as.ledger_entry_appended.payload = read_bytes(from);
 }
 
-static const uint8_t *read_ids(cursor *from, uint32_t *count, uint32_t count_max) {
+/* A list of identifiers, of at most `*count_max`, from which their number is taken. */
+static const uint8_t *read_ids(cursor *from, uint32_t *count, uint32_t *count_max) {
     *count = read_varint32(from);
-    require(from, *count <= count_max && left(from) >= (size_t)*count * ID_SIZE);
+    require(from, *count <= *count_max && left(from) >= (size_t)*count * ID_SIZE);
     const uint8_t *ids = from->at;
-    if (!from->failed) from->at += (size_t)*count * ID_SIZE;
+    if (from->failed) return ids;
+    from->at += (size_t)*count * ID_SIZE;
+    *count_max -= *count;
     return ids;
 }
 
 static void read_runs_purged(cursor *from, aqw_event *event) {
-    uint32_t runs, tasks;
+    uint32_t left = AQW_PURGE_COUNT_MAX;
     event->timestamp = read_varint(from);
-    event->as.runs_purged.run_ids = read_ids(from, &runs, AQW_PURGE_COUNT_MAX);
-    event->as.runs_purged.task_ids = read_ids(from, &tasks, AQW_PURGE_COUNT_MAX - (from->failed ? 0 : runs));
-    event->as.runs_purged.run_count = runs;
-    event->as.runs_purged.task_count = tasks;
-    require(from, runs > 0 || tasks > 0);
+    event->as.runs_purged.run_ids = read_ids(from, &event->as.runs_purged.run_count, &left);
+    event->as.runs_purged.task_ids = read_ids(from, &event->as.runs_purged.task_count, &left);
+    event->as.runs_purged.subscription_ids = read_ids(from, &event->as.runs_purged.subscription_count, &left);
+    event->as.runs_purged.actor_ids = read_ids(from, &event->as.runs_purged.actor_count, &left);
+    event->as.runs_purged.ledger_count = read_varint32(from);
+    event->as.runs_purged.tombstone_count = read_varint32(from);
+    event->as.runs_purged.keeps_ids = read_code(from, AQW_PURGE_KEEPS_IDS);
+    event->as.runs_purged.kept_until = event->as.runs_purged.keeps_ids ? read_difference(from, event->timestamp) : 0;
+    require(from, !event->as.runs_purged.keeps_ids || event->as.runs_purged.task_count > 0);
+    require(from, left < AQW_PURGE_COUNT_MAX || event->as.runs_purged.ledger_count > 0 || event->as.runs_purged.tombstone_count > 0);
 }
 
 /* The kinds that end with a nested part: it stays as it is, and is read once to know that it can be. */
@@ -292,21 +300,29 @@ static void put_ledger_entry_appended(writer *out, const aqw_event *event) {
     put_bytes(out, event->as.ledger_entry_appended.payload);
 }
 
+/* Takes from `*count_max` what is put. */
+static void put_ids(writer *out, const uint8_t *ids, uint32_t count, uint32_t *count_max) {
+    if (count > *count_max) refuse(out, AQW_TOO_LARGE);
+    else if (count > 0 && !ids) refuse(out, AQW_MALFORMED_EVENT);
+    if (out->status != AQW_OK) return;
+    *count_max -= count;
+    put_varint(out, count);
+    put(out, ids, (size_t)count * ID_SIZE);
+}
+
 static void put_runs_purged(writer *out, const aqw_event *event) {
-    uint32_t runs = event->as.runs_purged.run_count, tasks = event->as.runs_purged.task_count;
-    if (runs > AQW_PURGE_COUNT_MAX || tasks > AQW_PURGE_COUNT_MAX - runs) {
-        refuse(out, AQW_TOO_LARGE);
-        return;
-    }
-    if ((runs > 0 && !event->as.runs_purged.run_ids) || (tasks > 0 && !event->as.runs_purged.task_ids) || runs + tasks == 0) {
-        refuse(out, AQW_MALFORMED_EVENT);
-        return;
-    }
+    uint32_t left = AQW_PURGE_COUNT_MAX;
     put_varint(out, event->timestamp);
-    put_varint(out, runs);
-    put(out, event->as.runs_purged.run_ids, (size_t)runs * ID_SIZE);
-    put_varint(out, tasks);
-    put(out, event->as.runs_purged.task_ids, (size_t)tasks * ID_SIZE);
+    put_ids(out, event->as.runs_purged.run_ids, event->as.runs_purged.run_count, &left);
+    put_ids(out, event->as.runs_purged.task_ids, event->as.runs_purged.task_count, &left);
+    put_ids(out, event->as.runs_purged.subscription_ids, event->as.runs_purged.subscription_count, &left);
+    put_ids(out, event->as.runs_purged.actor_ids, event->as.runs_purged.actor_count, &left);
+    put_varint(out, event->as.runs_purged.ledger_count);
+    put_varint(out, event->as.runs_purged.tombstone_count);
+    put_u8(out, event->as.runs_purged.keeps_ids ? AQW_PURGE_KEEPS_IDS : 0);
+    if (event->as.runs_purged.keeps_ids) put_difference(out, event->as.runs_purged.kept_until, event->timestamp);
+    int is_empty = left == AQW_PURGE_COUNT_MAX && !event->as.runs_purged.ledger_count && !event->as.runs_purged.tombstone_count;
+    if (is_empty) refuse(out, AQW_MALFORMED_EVENT);
 }
 
 static void put_event(writer *out, const aqw_event *event) {

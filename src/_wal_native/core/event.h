@@ -149,7 +149,20 @@ typedef struct aqw_event {
             aqw_bytes ledger_key;
             aqw_bytes payload;
         } ledger_entry_appended;
-        struct { const uint8_t *run_ids; const uint8_t *task_ids; uint32_t run_count; uint32_t task_count; } runs_purged;
+        struct {
+            const uint8_t *run_ids;
+            const uint8_t *task_ids;
+            const uint8_t *subscription_ids;
+            const uint8_t *actor_ids;
+            uint32_t run_count;
+            uint32_t task_count;
+            uint32_t subscription_count;
+            uint32_t actor_count;
+            uint32_t ledger_count;      /* entries of the ledger, the oldest */
+            uint32_t tombstone_count;   /* tombstones that are dropped, the oldest */
+            uint8_t keeps_ids;          /* 1: the tasks' identifiers become tombstones */
+            uint64_t kept_until;        /* when these may be dropped, at the earliest */
+        } runs_purged;
     } as;
 } aqw_event;
 

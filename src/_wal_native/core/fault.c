@@ -18,7 +18,6 @@ static const char *const names[] = {
     [AQW_REASON_BATCH] = "batch",
     [AQW_REASON_PAYLOAD] = "payload",
     [AQW_REASON_REFUSED_EVENT] = "refused_event",
-    [AQW_REASON_SCAN_BOUND] = "scan_bound",
     [AQW_REASON_HISTORY_MISSING] = "history_missing",
     [AQW_REASON_DIRECTORY] = "directory",
     [AQW_REASON_TORN] = "torn",

@@ -23,13 +23,12 @@ typedef enum aqw_reason {
     AQW_REASON_BATCH = 11,              /* a batch is broken where it can't be torn */
     AQW_REASON_PAYLOAD = 12,            /* a verified record's payload does not decode */
     AQW_REASON_REFUSED_EVENT = 13,      /* a verified event breaks a rule of the projection */
-    AQW_REASON_SCAN_BOUND = 14,         /* too much that looks like records behind the end to tell what it is */
-    AQW_REASON_HISTORY_MISSING = 15,    /* the log does not begin at sequence 1 */
-    AQW_REASON_DIRECTORY = 16,          /* a file or link stands where a directory of the queue should */
-    AQW_REASON_TORN = 17,               /* not damage: an append that was cut short */
-    AQW_REASON_SNAPSHOT = 18,           /* a snapshot that does not verify */
-    AQW_REASON_SNAPSHOT_AHEAD = 19,     /* a snapshot of events that the log does not have */
-    AQW_REASON_UNREADABLE = 20          /* the medium answers with an error (told by repair; whoever opens gets the error) */
+    AQW_REASON_HISTORY_MISSING = 14,    /* the log does not begin at sequence 1 */
+    AQW_REASON_DIRECTORY = 15,          /* a file or link stands where a directory of the queue should */
+    AQW_REASON_TORN = 16,               /* not damage: an append that was cut short */
+    AQW_REASON_SNAPSHOT = 17,           /* a snapshot that does not verify */
+    AQW_REASON_SNAPSHOT_AHEAD = 18,     /* a snapshot of events that the log does not have */
+    AQW_REASON_UNREADABLE = 19          /* the medium answers with an error (told by repair; whoever opens gets the error) */
 } aqw_reason;
 
 typedef struct aqw_fault {

@@ -29,14 +29,20 @@ struct aqw_follower {
     char directory[AQW_PATH_SIZE_MAX];
     uint64_t sequence;          /* of the last event that was returned, or where it was to begin */
     uint64_t returned;          /* the same, 0 before the first */
+    uint32_t returned_checksum; /* its record's */
     uint64_t durable;           /* the highest that was read */
     uint64_t trusted;
     uint64_t limit;
     open_segment current;
     open_segment next;
+    uint64_t last_position;     /* of the last record that was taken from the current segment; 0 before the first */
+    uint32_t last_checksum;
     uint64_t end;
     uint64_t position;
     uint32_t ordinal;
+    uint8_t history[16];
+    int knows_history;
+    aqw_record pending;         /* what opening has found; a kind of 0: nothing */
     uint8_t *buffer;
     size_t capacity;
     uint64_t buffer_at;         /* position of its first byte */
@@ -66,10 +72,11 @@ static aqw_status load_segment(aqw_follower *f, uint64_t number, uint64_t first_
 
 /* What a listing is searched for. */
 typedef struct search {
-    uint64_t wanted;            /* a sequence */
+    uint64_t wanted;            /* the sequence before the one that is wanted */
     uint64_t after;             /* a segment number */
-    uint64_t number, first_sequence;            /* the newest segment that begins at or before `wanted`; 0 = none */
+    uint64_t number, first_sequence;            /* the newest segment that begins right behind `wanted` or before; 0 = none */
     uint64_t next_number, next_first_sequence;  /* the oldest one whose number is above `after` */
+    int is_empty;
     uint64_t oldest_sequence;
 } search;
 
@@ -77,8 +84,9 @@ static void visit_name(void *to, const char *name) {
     search *found = to;
     uint64_t number = 0, first = 0;
     if (!aqw_segment_name_parse(name, &number, &first)) return;
-    if (found->oldest_sequence == 0 || first < found->oldest_sequence) found->oldest_sequence = first;
-    if (first <= found->wanted && number > found->number) {
+    if (found->is_empty || first - 1 < found->oldest_sequence - 1) found->oldest_sequence = first;
+    found->is_empty = 0;
+    if (first - 1 <= found->wanted && number > found->number) {
         found->number = number;
         found->first_sequence = first;
     }
@@ -100,6 +108,7 @@ static aqw_status list_segments(aqw_follower *f, search *found, aqw_fault *fault
 
 static void begin_segment(aqw_follower *f) {
     f->position = AQW_SEGMENT_DATA;
+    f->last_position = 0;
     f->ordinal = 0;
     f->end = UINT64_MAX;
     f->limit = 0;
@@ -119,10 +128,10 @@ static aqw_status compacted(const aqw_follower *f, uint64_t first_sequence, aqw_
 /* Goes to the segment that holds the event behind `sequence`, and starts over there. */
 static aqw_status locate(aqw_follower *f, aqw_fault *fault) {
     for (int tries = 0; tries < LOCATE_TRIES; tries++) {
-        search found = {.wanted = f->sequence == UINT64_MAX ? UINT64_MAX : f->sequence + 1, .after = UINT64_MAX};
+        search found = {.wanted = f->sequence, .after = UINT64_MAX, .is_empty = 1};
         aqw_status status = list_segments(f, &found, fault);
         if (status != AQW_OK) return status;
-        if (found.oldest_sequence == 0) return aqw_fault_set(fault, AQW_NOT_A_QUEUE, f->directory);
+        if (found.is_empty) return aqw_fault_set(fault, AQW_NOT_A_QUEUE, f->directory);
         if (found.number == 0) return compacted(f, found.oldest_sequence, fault);
         open_segment segment;
         status = load_segment(f, found.number, found.first_sequence, &segment, fault);
@@ -138,11 +147,43 @@ static aqw_status locate(aqw_follower *f, aqw_fault *fault) {
     return aqw_fault_io(fault, "open", f->directory, EAGAIN);
 }
 
+static aqw_status changed_history(const aqw_follower *f, aqw_fault *fault) {
+    aqw_fault_set(fault, AQW_HISTORY_CHANGED, f->directory);
+    fault->last_sequence = f->returned > 0 ? f->returned : f->sequence;
+    return AQW_HISTORY_CHANGED;
+}
+
+/* Sequences say nothing of the history that they are counted in. A segment's file is never replaced, and a record in it never written
+ * again: where another file has its name, or another record its place, the log was replaced, restored, or rolled back. A file without a name
+ * may have been compacted away: the segments that are there tell. */
+static aqw_status check_history(aqw_follower *f, aqw_fault *fault) {
+    char path[AQW_PATH_SIZE_MAX + 64];
+    const aqw_place *place = &f->current.header.place;
+    uint8_t bytes[4];
+    size_t done = 0;
+    open_segment named = {.handle = -1};
+    if (aqw_segment_path(path, sizeof path, f->directory, place->segment_number, place->first_sequence) != AQW_OK)
+        return aqw_fault_set(fault, AQW_INVALID_ARGUMENT, f->directory);
+    int error = f->io.check_same(f->io.context, f->current.handle, path);
+    if (error != 0 && error != ESTALE) return aqw_fault_io(fault, "check", path, error);
+    if (error == ESTALE) {
+        error = aqw_io_open(&f->io, path, AQW_OPEN_READ, &named.handle);
+        if (error == 0) close_segment(f, &named);
+        else named.handle = -1;
+        if (error != 0 && error != ENOENT) return aqw_fault_io(fault, "open", path, error);
+        return error == 0 ? changed_history(f, fault) : AQW_OK;
+    }
+    if (f->last_position == 0) return AQW_OK;
+    error = aqw_io_read_all(&f->io, f->current.handle, f->last_position, bytes, sizeof bytes, &done);
+    if (error != 0) return aqw_fault_io(fault, "read", path, error);
+    return done == sizeof bytes && aqw_load_u32(bytes) == f->last_checksum ? AQW_OK : changed_history(f, fault);
+}
+
 /* Looks for the segment behind the current one, which says where that ends. */
 static aqw_status find_next(aqw_follower *f, aqw_fault *fault) {
     uint64_t missing = 0;
     for (int tries = 0; tries < LOCATE_TRIES; tries++) {
-        search found = {.wanted = 0, .after = f->current.header.place.segment_number};
+        search found = {.after = f->current.header.place.segment_number, .is_empty = 1};
         aqw_status status = list_segments(f, &found, fault);
         if (status != AQW_OK || found.next_number == 0) return status;
         status = load_segment(f, found.next_number, found.next_first_sequence, &f->next, fault);
@@ -154,15 +195,30 @@ static aqw_status find_next(aqw_follower *f, aqw_fault *fault) {
         }
         /* Its successor was compacted away, or a repair has begun anew; perhaps in front of events that were returned already. */
         close_segment(f, &f->next);
-        if (found.next_first_sequence <= f->returned) return compacted(f, found.next_first_sequence, fault);
+        if (found.next_first_sequence - 1 < (f->last_position != 0 ? f->sequence : f->returned)) return changed_history(f, fault);
         uint64_t number = f->current.header.place.segment_number;
+        uint8_t log_uuid[16];
+        memcpy(log_uuid, f->current.header.place.log_uuid, sizeof log_uuid);
         status = locate(f, fault);
         if (status != AQW_OK) return status;
+        /* Behind a compaction the log goes on; a repair begins anew, with a link of zeros, and another log has another UUID. */
+        if (memcmp(log_uuid, f->current.header.place.log_uuid, sizeof log_uuid) != 0 ||
+            (f->current.header.place.segment_number > number && f->current.header.link_number == 0))
+            return changed_history(f, fault);
         /* A listing may miss what is made while it goes on; so once is no proof. */
         if (f->current.header.place.segment_number == number) missing = number + 1;
     }
     return missing != 0 ? aqw_fault_corrupt(fault, AQW_REASON_SEGMENT_MISSING, f->directory, missing, 0)
                         : aqw_fault_io(fault, "open", f->directory, EAGAIN);
+}
+
+/* A copy goes on as another history, which its next writer names. */
+static int is_of_history(aqw_follower *f, const aqw_ring_image *ring) {
+    if (!ring->is_present || ring->is_copy) return 1;
+    if (f->knows_history) return memcmp(f->history, ring->history, sizeof f->history) == 0;
+    memcpy(f->history, ring->history, sizeof f->history);
+    f->knows_history = 1;
+    return 1;
 }
 
 /* --- How far it goes ----------------------------------------------------------------------------------------------------------- */
@@ -171,10 +227,13 @@ static aqw_status find_next(aqw_follower *f, aqw_fault *fault) {
  * fails in between changes no limit. */
 static aqw_status refresh(aqw_follower *f, aqw_fault *fault) {
     aqw_ring_image ring;
-    aqw_status status = aqw_ring_look(&f->io, f->directory, &ring, fault);
+    aqw_status status = check_history(f, fault);
+    if (status != AQW_OK) return status;
+    status = aqw_ring_look(&f->io, f->directory, &ring, fault);
     if (status != AQW_OK) return status;
     if (ring.is_present && memcmp(ring.log_uuid, f->current.header.place.log_uuid, 16) != 0)
-        return aqw_fault_corrupt(fault, AQW_REASON_OTHER_LOG, f->directory, 0, 16);
+        return f->last_position != 0 ? changed_history(f, fault) : aqw_fault_corrupt(fault, AQW_REASON_OTHER_LOG, f->directory, 0, 16);
+    if (!is_of_history(f, &ring)) return changed_history(f, fault);
     uint64_t durable = ring.is_present ? ring.durable_sequence : 0;
     status = f->next.handle < 0 ? find_next(f, fault) : AQW_OK;
     if (status != AQW_OK) return status;
@@ -262,9 +321,14 @@ static aqw_status durable_record(aqw_follower *f, aqw_record *record, aqw_fault 
     return damaged(f, fault);
 }
 
-static int is_behind_limit(const aqw_follower *f) { return f->current.header.place.first_sequence + f->ordinal > f->limit; }
+static int is_behind_limit(const aqw_follower *f) { return f->current.header.place.first_sequence + f->ordinal - 1 >= f->limit; }
 
 aqw_status aqw_follower_next(aqw_follower *f, aqw_record *record, aqw_fault *fault) {
+    if (f->pending.kind != 0) {
+        *record = f->pending;
+        f->pending.kind = 0;
+        return AQW_OK;
+    }
     for (;;) {
         aqw_status status = AQW_OK;
         if (f->position > f->end) return damaged(f, fault);
@@ -282,13 +346,78 @@ aqw_status aqw_follower_next(aqw_follower *f, aqw_record *record, aqw_fault *fau
         }
         status = durable_record(f, record, fault);
         if (status != AQW_OK) return status;
+        f->last_position = f->position;
+        f->last_checksum = aqw_load_u32(record->payload - AQW_RECORD_HEADER_SIZE);
         f->position += record->size;
         if (record->kind >= AQW_KIND_MARKER) continue;
         f->ordinal++;
         if (record->sequence <= f->sequence) continue;
         f->sequence = f->returned = record->sequence;
+        f->returned_checksum = f->last_checksum;
         return AQW_OK;
     }
+}
+
+/* --- Where to begin ------------------------------------------------------------------------------------------------------------ */
+
+/* The record that the ring holds for the position; AQW_END where that is none. */
+static aqw_status ring_record_at(const aqw_follower *f, const aqw_ring_image *image, uint8_t *scratch, aqw_record *record) {
+    const aqw_ring ring = {.data = image->data, .size = image->size};
+    uint64_t left = f->current.header.file_size - f->position;
+    if (left > image->size) left = image->size;
+    if (left < AQW_RECORD_HEADER_SIZE) return AQW_END;
+    aqw_ring_get(&ring, f->position, scratch, AQW_RECORD_HEADER_SIZE);
+    uint32_t size = aqw_record_size(aqw_load_u32(scratch + 4) & 0xffffff);
+    if (size > left) return AQW_END;
+    aqw_ring_get(&ring, f->position, scratch, size);
+    return aqw_record_check(scratch, size, &f->current.header.place, f->position, f->ordinal, record) ? AQW_OK : AQW_END;
+}
+
+/* The last event that was appended, durable or not, from where the follower stands on. */
+static aqw_status find_last(aqw_follower *f, uint64_t *last, aqw_fault *fault) {
+    aqw_ring_image ring;
+    aqw_record record;
+    const uint64_t position = f->position;
+    const uint32_t ordinal = f->ordinal;
+    aqw_status status = aqw_ring_load(&f->io, f->directory, &ring, fault);
+    if (status != AQW_OK) return status;
+    uint8_t *scratch = ring.is_present ? malloc((size_t)ring.size) : NULL;
+    if (ring.is_present && scratch == NULL) status = aqw_fault_set(fault, AQW_NO_MEMORY, f->directory);
+    while (status == AQW_OK) {
+        status = record_at(f, &record, fault);
+        if (status == AQW_END && ring.is_present) status = ring_record_at(f, &ring, scratch, &record);
+        if (status != AQW_OK) break;
+        f->position += record.size;
+        if (record.kind < AQW_KIND_MARKER) f->ordinal++;
+    }
+    *last = f->current.header.place.first_sequence + f->ordinal - 1;
+    f->position = position;
+    f->ordinal = ordinal;
+    f->buffered = 0;
+    free(scratch);
+    aqw_ring_image_free(&ring);
+    return status == AQW_END ? AQW_OK : status;
+}
+
+/* Nothing is behind an event that there never was: such a position is of another history, or of another log. */
+static aqw_status check_begin(aqw_follower *f, aqw_fault *fault) {
+    aqw_status status;
+    if (f->sequence == 0) {     /* before every event; damage is told where it is met */
+        aqw_ring_image ring;
+        status = aqw_ring_look(&f->io, f->directory, &ring, fault);
+        if (status == AQW_OK) (void)is_of_history(f, &ring);
+        return status == AQW_IO_ERROR ? status : AQW_OK;
+    }
+    status = refresh(f, fault);
+    if (status != AQW_OK || f->sequence <= f->durable) return status;
+    const uint64_t after = f->sequence;
+    aqw_record record;
+    status = aqw_follower_next(f, &record, fault);
+    if (status == AQW_OK) f->pending = record;
+    if (status != AQW_END) return status;
+    uint64_t last = 0;
+    status = find_last(f, &last, fault);
+    return status == AQW_OK && after > last ? changed_history(f, fault) : status;
 }
 
 /* --- Opening ------------------------------------------------------------------------------------------------------------------- */
@@ -305,6 +434,7 @@ aqw_status aqw_follower_open(const aqw_io *io, const char *directory, uint64_t a
         memcpy(f->directory, directory, size);
         status = locate(f, fault);
     }
+    if (status == AQW_OK) status = check_begin(f, fault);
     if (status == AQW_OK) *out = f;
     else aqw_follower_free(f);
     return status;
@@ -325,5 +455,12 @@ void aqw_follower_trust(aqw_follower *f, uint64_t sequence) {
 uint64_t aqw_follower_sequence(const aqw_follower *f) { return f->sequence; }
 
 uint64_t aqw_follower_durable_sequence(const aqw_follower *f) { return f->durable; }
+
+const uint8_t *aqw_follower_history(const aqw_follower *f) { return f->knows_history ? f->history : NULL; }
+
+int aqw_follower_checksum(const aqw_follower *f, uint32_t *checksum) {
+    *checksum = f->returned_checksum;
+    return f->returned != 0;
+}
 
 const uint8_t *aqw_follower_log_uuid(const aqw_follower *f) { return f->current.header.place.log_uuid; }

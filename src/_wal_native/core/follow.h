@@ -13,7 +13,7 @@
 typedef struct aqw_follower aqw_follower;
 
 /* Begins behind the event `after`. AQW_NOT_A_QUEUE, AQW_COMPACTED where the next event is no longer in the log (fault->first_sequence:
- * the oldest that is), AQW_CORRUPT, AQW_IO_ERROR, AQW_NO_MEMORY, AQW_UNSUPPORTED_FORMAT. */
+ * the oldest that is), AQW_HISTORY_CHANGED where no event `after` was ever appended, AQW_CORRUPT, AQW_IO_ERROR, AQW_NO_MEMORY, AQW_UNSUPPORTED_FORMAT. */
 aqw_status aqw_follower_open(const aqw_io *io, const char *directory, uint64_t after, aqw_follower **follower, aqw_fault *fault);
 void aqw_follower_free(aqw_follower *follower);
 
@@ -27,6 +27,11 @@ void aqw_follower_trust(aqw_follower *follower, uint64_t sequence);
 
 /* Sequence of the last event that was returned, or where the follower began. */
 uint64_t aqw_follower_sequence(const aqw_follower *follower);
+/* Which history is followed (format.h, RING), 16 bytes; NULL while no ring has told it, or only a copy has. */
+const uint8_t *aqw_follower_history(const aqw_follower *follower);
+/* 1 with the checksum of the last event's record that was returned, which no other event has in another history of the log; 0 before the
+ * first. */
+int aqw_follower_checksum(const aqw_follower *follower, uint32_t *checksum);
 /* Events up to here are known to be durable. */
 uint64_t aqw_follower_durable_sequence(const aqw_follower *follower);
 /* The log's UUID. */

@@ -15,7 +15,12 @@ int aqw_fork_watch(void) { return 0; }   /* there is no fork */
 
 #include <pthread.h>
 
-static void in_child(void) { atomic_fetch_add_explicit(&generation, 1, memory_order_relaxed); }
+#include "mappings.h"
+
+static void in_child(void) {
+    atomic_fetch_add_explicit(&generation, 1, memory_order_relaxed);
+    aqw_mappings_forget_parents();
+}
 
 int aqw_fork_watch(void) { return pthread_atfork(NULL, NULL, in_child); }
 

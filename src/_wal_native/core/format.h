@@ -40,10 +40,11 @@
  *      112    12  zero
  *      124     4  checksum of bytes 0 to 123
  *   A header is valid if and only if magic, version, size and checksum are right, number and first sequence are those of
- *   the file's name, and the file size is a multiple of 4 within limits.h and is the file's. A segment's header is the
+ *   the file's name, and the file size is a multiple of 4 within limits.h (AQW_SEGMENT_FILE_SIZE_MAX) and is the file's. A segment's header is the
  *   first copy if it is valid, else the second; two valid copies that differ are damage.
  *   Segments form one chain: numbers rise by one; each link equals the predecessor's number and salt; first sequence =
- *   link's last sequence + 1. A segment with a number above 1 and a link of zeros is a repair's: it follows a snapshot.
+ *   link's last sequence + 1, which is 0 where that is 2^64 - 1, behind which no event can be. A segment with a number above 1 and a
+ *   link of zeros is a repair's: it follows a snapshot.
  *
  * RECORD: at a position that is a multiple of 4
  *        0     4  checksum of bytes 4 to the end of the padding, started from the seed (below)
@@ -68,7 +69,9 @@
  *       12     4  header area, 65536
  *       16    16  log UUID
  *       32     8  size of the data, a multiple of 65536
- *       40    20  zero
+ *       40    16  history: random. A new writer keeps it where it finds the ring's file itself, and makes another one where it finds a copy or
+ *                 none, as does a repair. So a position in a log that was put back from a backup is known to be of another history
+ *       56     4  what the system keeps for the ring's file and for no copy of it, as a CRC-32C (io.h, identity)
  *       60     4  checksum of bytes 0 to 59
  *     4096     8  durable sequence, slot 0
  *     4104     8  its check: checksum of UUID and sequence, in the low 32 bits; the complement above
@@ -95,7 +98,7 @@
  *                 sequence, salt and the block's offset in the file (8 bytes each but the UUID)
  *        4     4  size of what follows the count
  *        8     4  count of items
- *       12        items: 4 bytes, of which the lower 24 bits are the payload's size and the upper 8 the item's type, then the payload
+ *       12        items: 4 bytes, of which the lower 26 bits are the payload's size and the upper 6 the item's type, then the payload
  *   The last block, and no other, has a count of 0; its 8 bytes are the number of items in all blocks.
  *   A writer begins another block where one would grow past 262144 bytes; an item that is larger has its own. Where blocks are cut means
  *   nothing to a reader.
@@ -123,9 +126,14 @@
  *   7. No segment, but a ring or a snapshot, valid or not, is damage too. Only where there is none of the three may a queue be created.
  *
  * WRITING ON (recovery.c)
- *   After a clean end the marker's bytes are written again and synced, and the same segment is continued. After any other end
+ *   After a clean end the marker's bytes are written again and synced, and the same segment is continued. So is, without a marker and after
+ *   a sync of the file and of its name, one whose last byte that is not zero belongs to an event at or below W (or to its header, where it
+ *   has no event), if the ring has nothing for what follows: all that it holds is stable. After any other end
  *   what is dropped is copied to quarantine/, then a new segment continues: its link ends the newest one after the last
  *   event at or below W, and the events above W are written into it, before it gets its name. Only then is the ring replaced.
+ *   Where the disk has no room for a second ring, what the log goes on from gets a close marker, synced; then the old ring's file is used
+ *   again: its slots and data become zeros, its history and its size stay. Where it can't be written, it is removed, and a new one made in
+ *   its room, smaller if need be, with another history.
  *
  * FOLLOWING (follow.c): reading while a writer lives
  *   1. Begin in the newest segment whose first sequence is at most that of the wanted event. Where there is none the event was compacted away.
@@ -140,8 +148,11 @@
  * COMPACTION (compact.c), by who holds the lock
  *   1. Load the base, follow the log from there to what is durable, write that as a snapshot: temporary name, sync, read back, rename, sync
  *      of snapshots/ and of the queue's directory. Where nothing is durable behind the base, no snapshot is made; the syncs of names are.
- *   2. Keep the newest snapshot and the valid one before it; remove the others, oldest first.
+ *   2. Keep the newest snapshot and the valid one before it; remove the others, oldest first. While the disk is short of room: only the
+ *      newest, once it was read back and verified.
  *   3. Remove, oldest first, the segments that do not count for the older of the two by READING 1. With one snapshot, none.
+ *   On a full disk the newest snapshot, which was read back, is kept alone: 2 and 3 with it in the place of the older one. Where there is no
+ *   room to make a snapshot, that is done with the base first.
  *
  * REPAIR (repair.c), by who holds the lock, of a log that READING refuses
  *   1. From the base on apply, of the segments that count by READING 1 and whose headers are valid, every event that is valid at its place

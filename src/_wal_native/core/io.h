@@ -62,6 +62,10 @@ typedef struct aqw_io {
     int (*probe_lock)(void *context, const char *path);
     /* 0 where the open file is still the one at `path`; ESTALE, or what is wrong with the path, otherwise. */
     int (*check_same)(void *context, int64_t handle, const char *path);
+    /* The same of a name in a directory that lock_directory has opened: without a walk along the path. */
+    int (*check_named)(void *context, int64_t handle, int64_t folder, const char *name);
+    /* What the system keeps for this file and for no copy of it, as one number: it stays when the file is renamed. 0: nothing of the kind. */
+    int (*identity)(void *context, int64_t handle, uint32_t *identity);
     int (*random)(void *context, void *to, size_t size);
 } aqw_io;
 

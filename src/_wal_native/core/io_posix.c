@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #if defined(__linux__)
+#include <linux/fs.h>
 #include <sys/ioctl.h>
 #include <sys/random.h>
 #include <sys/vfs.h>
@@ -31,7 +32,10 @@
 #include <sys/random.h>
 #endif
 
+#include "bytes.h"
+#include "crc32c.h"
 #include "descriptors.h"
+#include "mappings.h"
 
 static int result(int returned) { return returned < 0 ? errno : 0; }
 
@@ -99,13 +103,25 @@ static int check_opened(int descriptor, int flags) {
     return 0;
 }
 
+/* What root makes in another user's directory is that user's: an operator's command must not shut a service out of its own queue. A file
+ * system that keeps no owners has none to give it to. */
+static void give_to_owner(int parent, int made) {
+    struct stat above, status;
+    if (geteuid() != 0 || fstat(parent, &above) != 0 || fstat(made, &status) != 0) return;
+    if (above.st_uid != 0 && status.st_uid == 0 && fchown(made, above.st_uid, above.st_gid) != 0) errno = 0;
+}
+
 static int create_at(int parent, const char *name, int how, int *descriptor) {
     *descriptor = aqw_descriptor_open(parent, name, how | O_CREAT | O_EXCL);
     if (*descriptor < 0) return errno;
     /* A umask may have taken away even the owner's right to open it again. */
     struct stat status;
-    if (fstat(*descriptor, &status) == 0 && ((status.st_mode & 0600) == 0600 || fchmod(*descriptor, 0600) == 0)) return 0;
-    int error = errno;
+    int error = result(fstat(*descriptor, &status));
+    if (error == 0 && (status.st_mode & 0600) != 0600) error = result(fchmod(*descriptor, 0600));
+    if (error == 0) {
+        give_to_owner(parent, *descriptor);
+        return 0;
+    }
     (void)aqw_descriptor_close(*descriptor);
     (void)unlinkat(parent, name, 0);
     return error;
@@ -246,6 +262,11 @@ static int posix_make_directory(void *context, const char *path) {
     if (error != 0) return error;
     error = result(mkdirat(parent, name, 0700));
     if (error == 0) error = check_mode(parent, name);
+    int made = error == 0 && geteuid() == 0 ? aqw_descriptor_open(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1;
+    if (made >= 0) {
+        give_to_owner(parent, made);
+        (void)aqw_descriptor_close(made);
+    }
     (void)aqw_descriptor_close(parent);
     return error;
 }
@@ -363,8 +384,8 @@ static int posix_map(void *context, int64_t handle, size_t size, void **address)
 #else
     int kept = 0;
 #endif
-    if (kept != 0) {
-        int error = errno;
+    int error = kept != 0 ? errno : aqw_mapping_register(mapped, size);
+    if (error != 0) {
         munmap(mapped, size);
         return error;
     }
@@ -375,6 +396,7 @@ static int posix_map(void *context, int64_t handle, size_t size, void **address)
 
 static int posix_unmap(void *context, void *address, size_t size) {
     (void)context;
+    aqw_mapping_forget(address);
     return result(munmap(address, size));
 }
 
@@ -433,6 +455,52 @@ static int posix_check_same(void *context, int64_t handle, const char *path) {
     return mine.st_dev == named.st_dev && mine.st_ino == named.st_ino ? 0 : ESTALE;
 }
 
+static int posix_check_named(void *context, int64_t handle, int64_t folder, const char *name) {
+    (void)context;
+    struct stat mine, named;
+    if (fstat((int)handle, &mine) != 0) return errno;
+    if (fstatat((int)folder, name, &named, AT_SYMLINK_NOFOLLOW) != 0) return errno == ENOENT ? ESTALE : errno;
+    return mine.st_dev == named.st_dev && mine.st_ino == named.st_ino ? 0 : ESTALE;
+}
+
+#if defined(FS_IOC_GETVERSION)
+/* Where the file system keeps no time of birth (ext4 with inodes of 128 bytes): the number that it gives each use of an inode. The request
+ * is named after a long, and file systems write an int. */
+static uint64_t generation_of(int handle) {
+    unsigned long generation = 0;
+    /* musl's macro makes the number of ints that do not hold it, and its ioctl takes an int. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wconversion"
+#pragma GCC diagnostic ignored "-Wsign-conversion"
+    if (ioctl(handle, FS_IOC_GETVERSION, &generation) != 0) return 0;
+#pragma GCC diagnostic pop
+    return generation;
+}
+#endif
+
+/* The system gives the number of a removed file to another one, but not its time of birth. */
+static int posix_identity(void *context, int64_t handle, uint32_t *identity) {
+    (void)context;
+    uint8_t bytes[20] = {0};
+    struct stat status;
+    if (fstat((int)handle, &status) != 0) return errno;
+    aqw_store_u64(bytes, (uint64_t)status.st_ino);
+#if defined(STATX_BTIME)
+    struct statx more;
+    if (statx((int)handle, "", AT_EMPTY_PATH, STATX_BTIME, &more) == 0 && (more.stx_mask & STATX_BTIME) != 0) {
+        aqw_store_u64(bytes + 8, (uint64_t)more.stx_btime.tv_sec);
+        aqw_store_u32(bytes + 16, more.stx_btime.tv_nsec);
+    } else {
+        aqw_store_u64(bytes + 8, generation_of((int)handle));
+    }
+#elif defined(__APPLE__)
+    aqw_store_u64(bytes + 8, (uint64_t)status.st_birthtimespec.tv_sec);
+    aqw_store_u32(bytes + 16, (uint32_t)status.st_birthtimespec.tv_nsec);
+#endif
+    *identity = aqw_crc32c(bytes, sizeof bytes);
+    return 0;
+}
+
 static int posix_random(void *context, void *to, size_t size) {
     (void)context;
     return result(getentropy(to, size));
@@ -461,6 +529,8 @@ static const aqw_io table = {
     .unlock = posix_unlock,
     .probe_lock = posix_probe_lock,
     .check_same = posix_check_same,
+    .check_named = posix_check_named,
+    .identity = posix_identity,
     .random = posix_random,
 };
 

@@ -27,6 +27,7 @@
 #include <bcrypt.h>
 #include <sddl.h>
 
+#include "crc32c.h"
 #include "limits.h"
 
 /* A path made absolute, with its prefix. */
@@ -497,6 +498,29 @@ static int windows_check_same(void *context, int64_t handle, const char *path) {
     return is_same ? 0 : ESTALE;
 }
 
+/* No directory is ever opened here: lock_directory has said so. */
+static int windows_check_named(void *context, int64_t handle, int64_t folder, const char *name) {
+    (void)context;
+    (void)handle;
+    (void)folder;
+    (void)name;
+    return ENOTSUP;
+}
+
+static int windows_identity(void *context, int64_t handle, uint32_t *identity) {
+    (void)context;
+    uint8_t bytes[24] = {0};
+    FILE_ID_INFO id;
+    FILETIME born;
+    int error = identify(file_of(handle), &id);
+    if (error != 0) return error;
+    if (!GetFileTime(file_of(handle), &born, NULL, NULL)) return last_error();
+    memcpy(bytes, &id.FileId, sizeof id.FileId);
+    memcpy(bytes + 16, &born, sizeof born);
+    *identity = aqw_crc32c(bytes, sizeof bytes);
+    return 0;
+}
+
 static int windows_random(void *context, void *to, size_t size) {
     (void)context;
     return BCryptGenRandom(NULL, to, (ULONG)size, BCRYPT_USE_SYSTEM_PREFERRED_RNG) >= 0 ? 0 : EIO;
@@ -525,6 +549,8 @@ static const aqw_io table = {
     .unlock = windows_unlock,
     .probe_lock = windows_probe_lock,
     .check_same = windows_check_same,
+    .check_named = windows_check_named,
+    .identity = windows_identity,
     .random = windows_random,
 };
 

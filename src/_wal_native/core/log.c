@@ -73,6 +73,9 @@ aqw_status aqw_log_new(const aqw_io *io, const aqw_log_options *options, const a
     }
     log->io = *io;
     log->options = *options;
+    log->options.ring_size = start->ring.size;
+    atomic_store(&log->is_short, start->is_short);
+    log->opened_ns = aqw_monotonic_ns();
     memcpy(log->directory, start->directory, directory_size);
     log->lock = start->lock;
     log->ring = start->ring;
@@ -137,7 +140,9 @@ uint64_t aqw_log_reserve(const aqw_log *log) {
 int aqw_log_is_direct(const aqw_log *log, uint64_t size) { return !log->ring_is_mapped || size > log->options.ring_size; }
 
 static int fits_segment(const aqw_log *log, uint64_t size) {
-    return size + aqw_log_reserve(log) <= log->segment.file_size - log->tail;
+    uint64_t end = log->segment.file_size - aqw_log_reserve(log), end_max = AQW_SEGMENT_SIZE_MAX - AQW_RECORD_HEADER_SIZE;
+    if (end > end_max) end = end_max;
+    return log->tail <= end && size <= end - log->tail;
 }
 
 static uint64_t ring_used(const aqw_log *log) { return log->tail - atomic_load(&log->drained); }
@@ -149,14 +154,13 @@ static aqw_status append_check(aqw_log *log, const aqw_batch *batch, aqw_fault *
     aqw_status status = aqw_log_state(log, fault);
     if (status != AQW_OK) return status;
     if (batch->count == 0) return aqw_fault_set(fault, AQW_INVALID_ARGUMENT, NULL);
-    if (batch->first_sequence != log->last_sequence + 1 || batch->count - 1 > AQW_SEQUENCE_MAX - batch->first_sequence ||
-        batch->first_sequence > AQW_SEQUENCE_MAX)
+    if (log->last_sequence == AQW_SEQUENCE_MAX || batch->first_sequence != log->last_sequence + 1 ||
+        batch->count - 1 > AQW_SEQUENCE_MAX - batch->first_sequence)
         return aqw_fault_set(fault, AQW_REFUSED_SEQUENCE, NULL);
     return AQW_OK;
 }
 
-/* Adds to a counter that others only read; without the cost of an atomic addition. Under the append lock. */
-static void count(_Atomic uint64_t *counter, uint64_t more) {
+void aqw_log_count(_Atomic uint64_t *counter, uint64_t more) {
     atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + more, memory_order_relaxed);
 }
 
@@ -166,17 +170,21 @@ static void append_finish(aqw_log *log, const aqw_batch *batch) {
     log->ordinal += batch->count;
     log->last_sequence += batch->count;
     log->ends_with_marker = 0;
-    count(&log->appended_records, batch->count);
-    count(&log->appended_bytes, batch->size);
+    aqw_log_count(&log->appended_records, batch->count);
+    aqw_log_count(&log->appended_bytes, batch->size);
+    aqw_log_count(&log->taken_bytes, batch->size);
     if (!log->prepare_is_requested && log->tail > log->segment.file_size / 2) aqw_log_prepare_request(log);
     if (log->last_sequence >= log->wake_sequence || log->tail >= log->wake_tail) aqw_log_policy_wake(log);
 }
 
 aqw_status aqw_log_try_append(aqw_log *log, aqw_batch *batch, aqw_before_append before, void *context, aqw_fault *fault) {
-    aqw_mutex_lock(&log->append_mutex);
+    /* The caller holds the interpreter's lock, and this one may be held over I/O. */
+    if (!aqw_mutex_try_lock(&log->append_mutex)) return AQW_NEEDS_ROOM;
     aqw_status status = append_check(log, batch, fault);
     if (status == AQW_OK && (aqw_log_is_direct(log, batch->size) || !fits_segment(log, batch->size) || !fits_ring(log, batch->size)))
         status = AQW_NEEDS_ROOM;
+    /* Before the caller's table takes the event, which nothing undoes. */
+    if (status == AQW_OK) status = aqw_log_check_ring(log, 1, fault);
     if (status == AQW_OK && before != NULL) {
         status = before(context);
         if (status != AQW_OK) aqw_fault_set(fault, status, NULL);
@@ -184,6 +192,12 @@ aqw_status aqw_log_try_append(aqw_log *log, aqw_batch *batch, aqw_before_append 
     if (status == AQW_OK) {
         aqw_batch_seal(batch, &log->segment.place, log->tail, log->ordinal, atomic_load(&log->durable));
         aqw_ring_put(&log->ring, log->tail, batch->data, batch->size);
+        /* The store itself may have met the end of the file, or a disk without room for a page of its own: then it went to memory of nobody's. */
+        if (aqw_ring_has_faulted(&log->ring)) {
+            status = aqw_log_lose_ring(log, fault);
+            aqw_mutex_unlock(&log->append_mutex);
+            return status;
+        }
         append_finish(log, batch);
         uint64_t used = ring_used(log);
         if (used > log->ring_used_max) log->ring_used_max = used;
@@ -297,6 +311,7 @@ void aqw_log_stats_get(aqw_log *log, aqw_log_stats *stats) {
     aqw_mutex_unlock(&log->append_mutex);
     stats->appended_records = atomic_load(&log->appended_records);
     stats->appended_bytes = atomic_load(&log->appended_bytes);
+    stats->taken_bytes = atomic_load(&log->taken_bytes);
     stats->syncs = atomic_load(&log->syncs);
     stats->sync_ns_total = atomic_load(&log->sync_ns_total);
     stats->sync_ns_max = atomic_load(&log->sync_ns_max);

@@ -39,7 +39,8 @@ typedef struct aqw_log_start {
     uint32_t ordinal;           /* events in the segment */
     uint64_t last_sequence;     /* everything up to it is durable */
     int ends_with_marker;       /* the last record is a close marker */
-    aqw_ring ring;
+    int is_short;               /* the disk had no room for what the opening would have liked */
+    aqw_ring ring;              /* may be smaller than the options say */
 } aqw_log_start;
 
 /* How long syncs took, counted by powers of two: [i] counts those of 2^(i-1) to 2^i - 1 nanoseconds, the last all longer ones too. */
@@ -58,6 +59,8 @@ typedef struct aqw_log_stats {
     uint64_t ring_used_max;     /* the most that an append has found or left there */
     uint64_t appended_records;
     uint64_t appended_bytes;
+    uint64_t taken_bytes;       /* what the log's segments grew by: these bytes, pads, and of segments that are left their ends and their
+                                 * successors' headers */
     uint64_t syncs;
     uint64_t sync_ns_total;
     uint64_t sync_ns_max;
@@ -90,6 +93,11 @@ aqw_status aqw_log_try_append(aqw_log *log, aqw_batch *batch, aqw_before_append 
 /* Drains or rotates until `size` bytes of records have room. AQW_NO_SPACE and AQW_IO_ERROR leave the log usable,
  * AQW_POISONED does not. */
 aqw_status aqw_log_make_room(aqw_log *log, uint64_t size, aqw_fault *fault);
+/* While 1, an append that needs a new segment takes the smallest one that it fits in where the disk has no room for the usual one: for
+ * events that make room. Others are refused then, and leave them that room. */
+void aqw_log_set_frugal(aqw_log *log, int is_frugal);
+/* 1 where the disk had no room for a ring or a segment of the usual size, the last time that one was made. */
+int aqw_log_is_short(const aqw_log *log);
 /* Writes what was appended so far to the segment's file, without a sync; *sequence is the last event's. AQW_POISONED, AQW_CLOSED. */
 aqw_status aqw_log_write_out(aqw_log *log, uint64_t *sequence, aqw_fault *fault);
 /* 1 where a batch of this size is written to the segment before its append returns: it exceeds the ring, or the ring is not mapped. */

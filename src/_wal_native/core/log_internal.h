@@ -13,6 +13,7 @@ enum { LOG_OPEN, LOG_POISONED, LOG_CLOSED };
 struct aqw_log {
     aqw_io io;
     aqw_log_options options;
+    uint64_t opened_ns;         /* on the monotonic clock: options.now is what the wall clock said then */
     char directory[AQW_PATH_SIZE_MAX];
     aqw_lock lock;              /* let go under the drain and append locks */
     aqw_ring ring;              /* data: written under the append lock; the slots: by who syncs */
@@ -71,12 +72,14 @@ struct aqw_log {
     int prepare_is_ready;
     aqw_prepared prepared;
 
+    _Atomic int is_frugal;
+    _Atomic int is_short;
     _Atomic int state;
     int is_abandoned;           /* set in a forked child only, where there is one thread */
     aqw_mutex poison_mutex;
     aqw_fault poison;
 
-    _Atomic uint64_t appended_records, appended_bytes, drains, drained_bytes, rotations;
+    _Atomic uint64_t appended_records, appended_bytes, taken_bytes, drains, drained_bytes, rotations;
     _Atomic uint64_t syncs, sync_ns_total, sync_ns_max, sync_groups, sync_events_total, sync_events_max;
     _Atomic uint64_t sync_ns_histogram[AQW_SYNC_HISTOGRAM_SIZE];
     _Atomic uint64_t sync_events_histogram[AQW_GROUP_HISTOGRAM_SIZE];
@@ -88,6 +91,11 @@ uint64_t aqw_log_reserve(const aqw_log *log);
 
 /* Stores the first failure and closes the log to everything but aqw_log_close. Returns AQW_POISONED. */
 aqw_status aqw_log_poison(aqw_log *log, const aqw_fault *fault);
+
+/* AQW_OK, or poisons the log where its ring was cut short by somebody else. */
+aqw_status aqw_log_check_ring(aqw_log *log, int has_append_lock, aqw_fault *fault);
+/* Poisons the log because its ring was cut. */
+aqw_status aqw_log_lose_ring(aqw_log *log, aqw_fault *fault);
 
 /* Writes the ring's bytes up to `tail` into the segment. Under the drain lock. */
 aqw_status aqw_log_drain(aqw_log *log, uint64_t tail, aqw_fault *fault);
@@ -112,6 +120,8 @@ void aqw_log_policy_wake(aqw_log *log);
 /* A sync begins that covers everything appended so far. */
 void aqw_log_policy_begun(aqw_log *log);
 
+/* Adds to a counter that others only read; without the cost of an atomic addition. Under the append lock. */
+void aqw_log_count(_Atomic uint64_t *counter, uint64_t more);
 /* Raises a counter that holds a greatest value. */
 void aqw_log_raise(_Atomic uint64_t *greatest, uint64_t value);
 

@@ -4,6 +4,7 @@
 #define _POSIX_C_SOURCE 200809L
 #endif
 
+#include <errno.h>
 #include <string.h>
 
 #include "bytes.h"
@@ -32,6 +33,16 @@ aqw_status aqw_log_check_place(aqw_log *log, aqw_fault *fault) {
                                            : aqw_directory_check_held(&log->io, log->directory, &log->lock, fault);
     aqw_mutex_unlock(&log->drain_mutex);
     return status;
+}
+
+/* Another directory in the place of wal/ would get the next segment. What else stands there can't. */
+static aqw_status check_folder(const aqw_log *log, aqw_fault *fault) {
+    char wal[AQW_PATH_SIZE_MAX + 8];
+    if (log->lock.folder < 0 || aqw_path_join(wal, sizeof wal, log->directory, "wal") != AQW_OK) return AQW_OK;
+    int error = log->io.check_same(log->io.context, log->lock.folder, wal);
+    if (error == 0 || error == ENOENT || error == ENOTDIR || error == ELOOP) return AQW_OK;
+    if (error != ESTALE) return aqw_fault_io(fault, "check", wal, error);
+    return log->io.check_directory(log->io.context, wal) == 0 ? aqw_fault_set(fault, AQW_DISPLACED, log->directory) : AQW_OK;
 }
 
 /* In the log's own directory, and not in one that somebody has put in its place. */
@@ -143,9 +154,10 @@ static aqw_status switch_segment(aqw_log *log, aqw_prepared *prepared, uint64_t 
     next.link_salt = log->segment.place.salt;
     next.link_end = log->tail;
     next.link_last_sequence = log->last_sequence;
-    next.created_at = log->options.now;
+    next.created_at = log->options.now + (aqw_monotonic_ns() - log->opened_ns) / 1000000000u;
     aqw_place_seed(&next.place);
     aqw_status status = aqw_directory_check_held(&log->io, log->directory, &log->lock, fault);
+    if (status == AQW_OK) status = check_folder(log, fault);
     if (status != AQW_OK) {
         aqw_segment_discard(&log->io, prepared);
         return status;
@@ -158,6 +170,7 @@ static aqw_status switch_segment(aqw_log *log, aqw_prepared *prepared, uint64_t 
         return aqw_log_poison(log, fault);
     }
     (void)log->io.close(log->io.context, log->segment_handle);
+    aqw_log_count(&log->taken_bytes, log->segment.file_size - log->tail + AQW_SEGMENT_DATA);
     log->segment = next;
     log->segment_handle = prepared->handle;
     (void)aqw_segment_path(log->segment_path, sizeof log->segment_path, log->directory, next.place.segment_number,
@@ -192,6 +205,10 @@ static aqw_status rotate_synced(aqw_log *log, aqw_prepared *prepared, uint64_t s
     return status;
 }
 
+void aqw_log_set_frugal(aqw_log *log, int is_frugal) { atomic_store(&log->is_frugal, is_frugal); }
+
+int aqw_log_is_short(const aqw_log *log) { return atomic_load(&log->is_short); }
+
 static aqw_status rotate(aqw_log *log, uint64_t needed, aqw_fault *fault) {
     aqw_prepared prepared;
     uint8_t salt[8];
@@ -204,6 +221,11 @@ static aqw_status rotate(aqw_log *log, uint64_t needed, aqw_fault *fault) {
     int error = log->io.random(log->io.context, salt, sizeof salt);
     if (error != 0) return aqw_fault_io(fault, "random", log->directory, error);
     aqw_status status = prepare_take(log, file_size, &prepared, fault);
+    int is_frugal = atomic_load(&log->is_frugal);
+    if (status == AQW_NO_SPACE) atomic_store(&log->is_short, 1);
+    else if (status == AQW_OK && !is_frugal) atomic_store(&log->is_short, 0);
+    if (status == AQW_NO_SPACE && is_frugal)
+        status = prepare(log, aqw_segment_size_least(needed + aqw_log_reserve(log)), &prepared, fault);
     if (status != AQW_OK) return status;
 
     aqw_log_sync_acquire(log);

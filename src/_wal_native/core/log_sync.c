@@ -8,6 +8,7 @@
 #define _POSIX_C_SOURCE 200809L
 #endif
 
+#include <errno.h>
 #include <string.h>
 
 #include "format.h"
@@ -31,6 +32,16 @@ static int chunk_is_whole(const aqw_log *log, const uint8_t *chunk, uint64_t pos
     return at == size;
 }
 
+aqw_status aqw_log_check_ring(aqw_log *log, int has_append_lock, aqw_fault *fault) {
+    return aqw_ring_is_lost(&log->ring, has_append_lock) ? aqw_log_lose_ring(log, fault) : AQW_OK;
+}
+
+aqw_status aqw_log_lose_ring(aqw_log *log, aqw_fault *fault) {
+    aqw_fault_corrupt(fault, AQW_REASON_FILE_SIZE, log->directory, log->segment.place.segment_number, atomic_load(&log->drained));
+    fault->operation = "verify the ring";
+    return aqw_log_poison(log, fault);
+}
+
 aqw_status aqw_log_drain(aqw_log *log, uint64_t tail, aqw_fault *fault) {
     aqw_status status = aqw_log_state(log, fault);
     return status == AQW_OK ? aqw_log_drain_open(log, tail, fault) : status;
@@ -41,6 +52,8 @@ aqw_status aqw_log_drain_open(aqw_log *log, uint64_t tail, aqw_fault *fault) {
     if (from >= tail) return AQW_OK;
     uint64_t size = tail - from;
     aqw_ring_get(&log->ring, from, log->chunk, size);
+    aqw_status status = aqw_log_check_ring(log, 0, fault);
+    if (status != AQW_OK) return status;
     if (!chunk_is_whole(log, log->chunk, from, size)) {
         aqw_fault_corrupt(fault, AQW_REASON_RECORD_INVALID, log->directory, log->segment.place.segment_number, from);
         fault->operation = "verify the ring";
@@ -202,6 +215,7 @@ static aqw_status append_pad(aqw_log *log, aqw_fault *fault) {
     aqw_ring_put(&log->ring, log->tail, pad, size);
     log->tail += size;
     log->ends_with_marker = 0;
+    aqw_log_count(&log->taken_bytes, size);
     return AQW_OK;
 }
 
@@ -224,6 +238,59 @@ static void count_sync(aqw_log *log, uint64_t taken_ns, uint64_t events) {
     count_by_size(log->sync_events_histogram, AQW_GROUP_HISTOGRAM_SIZE, events);
 }
 
+/* 0 where the newest segment still has its name in the folder that is held. What keeps a name from being looked at (rights given up since)
+ * says nothing about the file. Windows lets no process remove, rename or replace a file that is open here. */
+static int is_segment_named(const aqw_log *log) {
+#if defined(_WIN32)
+    (void)log;
+    return 1;
+#else
+    const char *slash = strrchr(log->segment_path, '/');
+    int error = log->lock.folder < 0 ? log->io.check_same(log->io.context, log->segment_handle, log->segment_path)
+                                     : log->io.check_named(log->io.context, log->segment_handle, log->lock.folder,
+                                                           slash == NULL ? log->segment_path : slash + 1);
+    return error != ESTALE && error != ENOENT;
+#endif
+}
+
+/* The same of the ring, which lies beside that folder, unless that was moved: then its path says. */
+static int is_ring_named(const aqw_log *log, const char *path) {
+#if defined(_WIN32)
+    (void)log, (void)path;
+    return 1;
+#else
+    int error = log->lock.folder < 0 ? ESTALE : log->io.check_named(log->io.context, log->ring.handle, log->lock.folder, "../ring");
+    if (error == ESTALE || error == ENOENT) error = log->io.check_same(log->io.context, log->ring.handle, path);
+    return error != ESTALE && error != ENOENT;
+#endif
+}
+
+static aqw_status missing(const aqw_log *log, aqw_reason reason, const char *path, const char *operation, aqw_fault *fault) {
+    if (aqw_directory_check_held(&log->io, log->directory, &log->lock, fault) == AQW_DISPLACED) return AQW_DISPLACED;
+    aqw_fault_corrupt(fault, reason, path, log->segment.place.segment_number, 0);
+    fault->operation = operation;
+    return AQW_CORRUPT;
+}
+
+/* The segment that was just synced is whole and has its name. What a clean-up or a restore has cut short, removed or replaced meanwhile
+ * does not hold what is to be acknowledged. Its file is as large as it ever gets from the beginning, and a segment's reserve keeps the last
+ * of its bytes unwritten; so a file that was cut is shorter, also where it was written to since. With the right to sync. */
+static aqw_status check_segment(aqw_log *log, aqw_fault *fault) {
+    uint64_t size = 0;
+    int error = log->io.size(log->io.context, log->segment_handle, &size);
+    if (error != 0) return aqw_fault_io(fault, "size", log->segment_path, error);
+    if (size < log->segment.file_size) {
+        aqw_fault_corrupt(fault, AQW_REASON_FILE_SIZE, log->segment_path, log->segment.place.segment_number, size);
+        fault->operation = "verify the size of the segment";
+        return AQW_CORRUPT;
+    }
+    if (!is_segment_named(log)) return missing(log, AQW_REASON_SEGMENT_MISSING, log->segment_path, "find the segment", fault);
+    /* What the next recovery, readers and snapshots go by is in the ring that has the name. */
+    char ring[AQW_PATH_SIZE_MAX + 16];
+    if (aqw_path_join(ring, sizeof ring, log->directory, "ring") != AQW_OK || is_ring_named(log, ring)) return AQW_OK;
+    return missing(log, AQW_REASON_RING_MISSING, ring, "find the ring", fault);
+}
+
 aqw_status aqw_log_sync_once(aqw_log *log, aqw_fault *fault) {
     aqw_mutex_lock(&log->drain_mutex);
     aqw_mutex_lock(&log->append_mutex);
@@ -244,6 +311,10 @@ aqw_status aqw_log_sync_once(aqw_log *log, aqw_fault *fault) {
         return aqw_log_poison(log, fault);
     }
     uint64_t ended = aqw_monotonic_ns();
+    status = aqw_log_check_ring(log, 0, fault);
+    if (status != AQW_OK) return status;
+    status = check_segment(log, fault);
+    if (status != AQW_OK) return aqw_log_poison(log, fault);
     log->last_sync_ns = ended > started ? ended - started : 0;
     count_sync(log, ended > started ? ended - started : 0, sequence - atomic_load(&log->durable));
     aqw_log_note_durable(log, sequence);

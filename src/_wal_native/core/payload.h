@@ -52,8 +52,9 @@
  *   capability_granted      actor id, tenant id, time, named (custom code 5)
  *   capability_revoked      as capability_granted
  *   ledger_entry_appended   entry id, tenant id, time, u8: AQW_LEDGER_HAS_ACTOR, [actor id], key text, payload bytes
- *   runs_purged             time, varint32 count, that many run ids, varint32 count, that many task ids; 1 to
- *                           AQW_PURGE_COUNT_MAX ids in all
+ *   runs_purged             time, and four times varint32 count and that many ids: of runs, tasks, subscriptions, actors, at most
+ *                           AQW_PURGE_COUNT_MAX ids in all; varint32 entries of the ledger, varint32 tombstones, the oldest of
+ *                           each; not nothing of all these; u8: AQW_PURGE_KEEPS_IDS, only with tasks, [kept until offset to time]
  *
  * NESTED PARTS, each the last part of its event, up to the payload's end
  *
@@ -103,6 +104,7 @@
 #define AQW_FINISH_HAS_DETAIL 16
 #define AQW_SUSPEND_HAS_REASON 1
 #define AQW_LEDGER_HAS_ACTOR 1
+#define AQW_PURGE_KEEPS_IDS 1
 
 /* The task spec's presence flags. */
 #define AQW_SPEC_HAS_CONTENT_TYPE 1

@@ -68,14 +68,9 @@ int aqw_record_is_plausible(const uint8_t *from, uint32_t ordinal_min, uint32_t 
     return ordinal >= ordinal_min && ordinal <= ordinal_max && shape_is_known(from[7], from[15]);
 }
 
-int aqw_record_read(const uint8_t *from, size_t available, const aqw_place *place, uint64_t position, aqw_record *record) {
-    if (available < AQW_RECORD_HEADER_SIZE) return 0;
+int aqw_record_parse(const uint8_t *from, const aqw_place *place, uint64_t position, aqw_record *record) {
     uint8_t kind = from[7], flags = from[15];
     uint32_t payload_size = aqw_load_u32(from + 4) & 0xffffff;
-    uint32_t size = aqw_record_size(payload_size);
-    if (!shape_is_known(kind, flags) || size > available) return 0;
-    if (aqw_load_u32(from) != checksum(from, size, place, position)) return 0;
-
     uint32_t ordinal = aqw_load_u32(from + 8);
     uint32_t lag = aqw_load_u32(from + 12) & 0xffffff;
     int is_event = kind <= AQW_EVENT_KIND_LAST;
@@ -88,11 +83,18 @@ int aqw_record_read(const uint8_t *from, size_t available, const aqw_place *plac
     record->watermark = lag == AQW_RECORD_LAG_UNKNOWN || lag > sequence ? 0 : sequence - lag;
     record->ordinal = ordinal;
     record->payload_size = payload_size;
-    record->size = size;
+    record->size = aqw_record_size(payload_size);
     record->kind = kind;
     record->flags = flags;
     record->payload = from + AQW_RECORD_HEADER_SIZE;
     return 1;
+}
+
+int aqw_record_read(const uint8_t *from, size_t available, const aqw_place *place, uint64_t position, aqw_record *record) {
+    if (available < AQW_RECORD_HEADER_SIZE || !shape_is_known(from[7], from[15])) return 0;
+    uint32_t size = aqw_record_size(aqw_load_u32(from + 4) & 0xffffff);
+    if (size > available || aqw_load_u32(from) != checksum(from, size, place, position)) return 0;
+    return aqw_record_parse(from, place, position, record);
 }
 
 int aqw_record_check(const uint8_t *from, size_t available, const aqw_place *place, uint64_t position, uint32_t ordinal,

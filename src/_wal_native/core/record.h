@@ -52,6 +52,9 @@ uint32_t aqw_pad_seal(uint8_t *to, const aqw_place *place, uint64_t position, ui
  * that its ordinal is any (aqw_record_check compares it); *record is then filled. Looks at the size before anything behind it. */
 int aqw_record_read(const uint8_t *from, size_t available, const aqw_place *place, uint64_t position, aqw_record *record);
 
+/* The same for a header whose kind, flags and checksum were found right: 0 only where its sequence is past the last that there is. */
+int aqw_record_parse(const uint8_t *from, const aqw_place *place, uint64_t position, aqw_record *record);
+
 /* aqw_record_read, and the ordinal must be the given one. */
 int aqw_record_check(const uint8_t *from, size_t available, const aqw_place *place, uint64_t position, uint32_t ordinal,
                      aqw_record *record);

@@ -22,6 +22,7 @@ typedef struct recovery {
     aqw_recovery_report *report;
     aqw_fault *fault;
     aqw_log_start start;        /* what the log will take over */
+    uint8_t history[16];        /* zeros where none goes on */
     char path[AQW_PATH_SIZE_MAX + AQW_NAME_SIZE_MAX];   /* of the file at hand */
 } recovery;
 
@@ -54,7 +55,11 @@ static aqw_status make_room(recovery *r) {
     status = aqw_directory_lock_folder(r->io, r->directory, &r->start.lock, r->fault);
     if (status != AQW_OK) return status;
     int error = r->io->list(r->io->context, r->path, remove_temporary, r);
-    return error == 0 ? AQW_OK : aqw_fault_io(r->fault, "list", r->path, error);
+    if (error != 0) return aqw_fault_io(r->fault, "list", r->path, error);
+    /* Those of a snapshot and of a copy that were cut short; what keeps them from being removed is met by who makes the next. */
+    if (name_path(r, "snapshots/snapshot.tmp") == AQW_OK) (void)r->io->unlink(r->io->context, r->path);
+    if (name_path(r, "quarantine/copy.tmp") == AQW_OK) (void)r->io->unlink(r->io->context, r->path);
+    return AQW_OK;
 }
 
 /* Publishes a prepared segment as the one that the log starts in. */
@@ -223,10 +228,15 @@ static aqw_status continue_in_new_segment(recovery *r, aqw_stream *stream) {
     aqw_status status = size_of_events(stream, &needed, r->fault);
     if (status == AQW_OK) status = random_u64(r, &header.place.salt);
     if (status != AQW_OK) return status;
-    /* Reserved behind the records: what every segment keeps for a pad and a marker. */
-    status = aqw_segment_size_next(summary->durable_end, needed + 2 * 4096, r->options->log.segment_size_max, &file_size);
+    /* Behind the records stays what every segment keeps for a pad and a marker: the limit of a file has room for them. */
+    status = aqw_segment_size_next(summary->durable_end, needed + AQW_SEGMENT_RESERVE_MAX, r->options->log.segment_size_max, &file_size);
     if (status != AQW_OK) return aqw_fault_set(r->fault, status, r->directory);
     status = aqw_segment_prepare(r->io, r->directory, file_size, &prepared, r->fault);
+    if (status == AQW_NO_SPACE) {
+        r->start.is_short = 1;
+        file_size = aqw_segment_size_least(needed + AQW_SEGMENT_RESERVE_MAX);
+        status = aqw_segment_prepare(r->io, r->directory, file_size, &prepared, r->fault);
+    }
     if (status != AQW_OK) return status;
     header.place.segment_number++;
     header.place.first_sequence = summary->durable_last_sequence + 1;
@@ -283,6 +293,42 @@ static aqw_status continue_in_same_segment(recovery *r, const aqw_stream *stream
     return AQW_OK;
 }
 
+/* Every byte of the newest segment that is not zero is known to be on stable storage, and the ring has nothing for it. */
+static int newest_is_settled(const aqw_stream_summary *summary) {
+    return summary->end == summary->durable_end && summary->last_sequence == summary->durable_last_sequence &&
+           summary->dropped_bytes == 0 && summary->ring_events == 0 && !summary->ring_has_dropped;
+}
+
+/* After an unclean end that left a settled segment that one goes on: a new one each time would fill the disk where a process is killed and
+ * started again and again, and needs room on a disk that may have none. An attempt that was cut short may have left out the sync of its
+ * name. */
+static aqw_status continue_in_settled_segment(recovery *r, const aqw_stream *stream) {
+    const aqw_stream_summary *summary = aqw_stream_summary_of(stream);
+    const aqw_segment_header *newest = aqw_stream_newest(stream);
+    int64_t handle = -1;
+    aqw_status status = aqw_segment_path(r->path, sizeof r->path, r->directory, newest->place.segment_number, newest->place.first_sequence);
+    if (status != AQW_OK) return aqw_fault_set(r->fault, status, r->directory);
+    int error = aqw_io_open(r->io, r->path, AQW_OPEN_WRITE, &handle);
+    if (error != 0) return aqw_fault_io(r->fault, "open", r->path, error);
+    error = aqw_io_sync(r->io, handle);
+    if (error != 0) status = aqw_fault_io(r->fault, "sync", r->path, error);
+    if (status == AQW_OK) status = name_path(r, "wal");
+    if (status == AQW_OK) {
+        error = aqw_io_sync_directory(r->io, r->path);
+        if (error != 0) status = aqw_fault_io(r->fault, "sync directory", r->path, error);
+    }
+    if (status != AQW_OK) {
+        (void)r->io->close(r->io->context, handle);
+        return status;
+    }
+    r->start.segment = *newest;
+    r->start.segment_handle = handle;
+    r->start.tail = summary->end;
+    r->start.ordinal = summary->ordinal;
+    r->start.last_sequence = summary->last_sequence;
+    return AQW_OK;
+}
+
 /* Bytes of records in the segments that are read, as the links and the newest one's end tell. */
 static uint64_t size_of_records(const aqw_stream *stream) {
     const aqw_stream_summary *summary = aqw_stream_summary_of(stream);
@@ -293,19 +339,23 @@ static uint64_t size_of_records(const aqw_stream *stream) {
 
 static aqw_status replay_and_continue(recovery *r, aqw_stream *stream, aqw_table *table) {
     const aqw_stream_summary *summary = aqw_stream_summary_of(stream);
-    aqw_replay_counts counts = {0, 0, 0};
+    aqw_replay_counts counts = {0, 0, 0, 0};
     aqw_progress_expect(r->options->progress, size_of_records(stream));
     aqw_status status = aqw_replay_stream(stream, table, &counts, r->options->progress, r->fault);
     r->report->segments = summary->segments;
     r->report->records = counts.records;
     r->report->events = counts.events;
     r->report->bytes = counts.bytes;
+    r->report->replayed_bytes = counts.replayed_bytes;
     r->report->last_sequence = summary->last_sequence;
     r->report->durable_sequence = summary->durable_sequence;
     r->report->ring_events = summary->ring_events;
     r->report->is_clean = summary->is_clean;
+    const uint8_t *history = aqw_stream_history(stream);
+    if (history != NULL) memcpy(r->history, history, sizeof r->history);
     if (status != AQW_OK) return status;
     if (summary->is_clean) return continue_in_same_segment(r, stream);
+    if (newest_is_settled(summary)) return continue_in_settled_segment(r, stream);
     status = quarantine_dropped(r, stream);
     return status == AQW_OK ? continue_in_new_segment(r, stream) : status;
 }
@@ -329,17 +379,67 @@ static aqw_status open_segments(recovery *r, aqw_table *table) {
     return status;
 }
 
+static int is_no_space(const recovery *r) { return aqw_error_is_no_space(r->fault->system_error); }
+
+/* --- A full disk ----------------------------------------------------------------------------------------------------------------- */
+
+/* Ends what the log goes on from with a close marker, so that it does without a ring. */
+static aqw_status mark_end(recovery *r) {
+    uint8_t marker[AQW_RECORD_HEADER_SIZE] = {0};
+    if (r->start.ends_with_marker) return AQW_OK;
+    if (r->start.tail > r->start.segment.file_size - sizeof marker) return aqw_fault_io(r->fault, "write", r->directory, ENOSPC);
+    aqw_record_seal(marker, &r->start.segment.place, r->start.tail, r->start.ordinal, 0, AQW_KIND_MARKER, 0, 0);
+    const char *operation = "write";
+    int error = aqw_io_write_all(r->io, r->start.segment_handle, r->start.tail, marker, sizeof marker);
+    if (error == 0) {
+        operation = "sync";
+        error = aqw_io_sync(r->io, r->start.segment_handle);
+    }
+    if (error != 0) return aqw_fault_io(r->fault, operation, r->directory, error);
+    r->start.tail += sizeof marker;
+    r->start.ends_with_marker = 1;
+    return AQW_OK;
+}
+
+/* Where there was no room for a second ring: the first one is used again. Nothing rests on it any more but the history, since everything
+ * is durable in the segments and they end with a marker; so an end in between leaves a queue that was closed. Where its file can't be written
+ * either (a copy shares its blocks), it gives up its room, and a new one, which may be smaller, begins another history. */
+static aqw_status replace_ring(recovery *r) {
+    uint64_t size = r->options->log.ring_size;
+    aqw_status status = aqw_directory_check_held(r->io, r->directory, &r->start.lock, r->fault);
+    if (status == AQW_OK) status = mark_end(r);
+    if (status != AQW_OK) return status;
+    status = aqw_ring_reuse(r->io, r->directory, &r->start.ring, r->fault);
+    int is_of_no_use = status == AQW_CORRUPT || (status == AQW_IO_ERROR && r->fault->system_error == ENOENT) || is_no_space(r);
+    if (status == AQW_OK || !is_of_no_use) return status;
+    status = name_path(r, "ring");
+    if (status != AQW_OK) return status;
+    int error = r->io->unlink(r->io->context, r->path);
+    if (error != 0 && error != ENOENT) return aqw_fault_io(r->fault, "unlink", r->path, error);
+    for (;;) {
+        status = aqw_ring_prepare(r->io, r->directory, size, &r->start.ring, r->fault);
+        if (status == AQW_OK || !is_no_space(r) || size == AQW_RING_SIZE_MIN) return status;
+        size = size / AQW_RING_SIZE_MIN / 2 * AQW_RING_SIZE_MIN;
+    }
+}
+
 static aqw_status open_log(recovery *r, aqw_table *table, aqw_log **log) {
     aqw_status status = aqw_directory_lock(r->io, r->directory, r->options->holder, &r->start.lock, r->fault);
     if (status == AQW_OK) status = make_room(r);
     /* Before a segment is named, so that opening again and again on a full disk leaves nothing behind each time. */
-    if (status == AQW_OK) status = aqw_ring_prepare(r->io, r->directory, r->options->log.ring_size, &r->start.ring, r->fault);
+    if (status == AQW_OK) {
+        status = aqw_ring_prepare(r->io, r->directory, r->options->log.ring_size, &r->start.ring, r->fault);
+        r->start.is_short = status != AQW_OK && is_no_space(r);
+        if (r->start.is_short) status = AQW_OK;
+    }
     if (status == AQW_OK) {
         status = open_segments(r, table);
+        if (status == AQW_OK && r->start.ring.handle < 0) status = replace_ring(r);
         if (status == AQW_OK) status = aqw_directory_check_held(r->io, r->directory, &r->start.lock, r->fault);
         if (status != AQW_OK) aqw_ring_discard(r->io, r->directory, &r->start.ring);
     }
     /* The last step: only now is anything replaced that was there before. */
+    memcpy(r->start.ring.history, r->history, sizeof r->history);
     if (status == AQW_OK)
         status = aqw_ring_publish(r->io, r->directory, r->start.segment.place.log_uuid, r->start.last_sequence, &r->start.ring, r->fault);
     if (status != AQW_OK) {
@@ -347,6 +447,7 @@ static aqw_status open_log(recovery *r, aqw_table *table, aqw_log **log) {
         aqw_directory_unlock(r->io, &r->start.lock);
         return status;
     }
+    memcpy(r->report->history, r->start.ring.history, sizeof r->report->history);
     return aqw_log_new(r->io, &r->options->log, &r->start, log, r->fault);
 }
 

@@ -18,10 +18,12 @@
 typedef struct aqw_recovery_report {
     int is_created;             /* there was no queue; it was made */
     int is_clean;               /* the last writer closed it */
+    uint8_t history[16];        /* which one the log goes on with (format.h, RING) */
     uint64_t segments;
     uint64_t records;
     uint64_t events;            /* that were replayed behind the snapshot */
     uint64_t bytes;             /* of records */
+    uint64_t replayed_bytes;    /* of those behind the snapshot, if there is one */
     uint64_t last_sequence;
     uint64_t durable_sequence;  /* what the log itself proved to be durable before this open */
     uint64_t ring_events;       /* events that a killed process left in the ring */

@@ -63,7 +63,7 @@ static aqw_status load_snapshot(repair *r) {
 static aqw_status try_open_once(repair *r) {
     aqw_stream *stream = NULL;
     aqw_stream_base base;
-    aqw_replay_counts counts = {0, 0, 0};
+    aqw_replay_counts counts = {0, 0, 0, 0};
     aqw_status status = load_snapshot(r);
     if (status != AQW_OK) return status;
     memcpy(base.log_uuid, r->snapshot.info.log_uuid, sizeof base.log_uuid);

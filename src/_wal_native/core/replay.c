@@ -71,6 +71,7 @@ aqw_status aqw_replay_stream(aqw_stream *stream, aqw_table *table, aqw_replay_co
         if (status != AQW_OK) return status;
         counts->records++;
         counts->bytes += record.size;
+        if (record.sequence > present) counts->replayed_bytes += record.size;
         if (counts->bytes - reported >= PROGRESS_SIZE) {
             aqw_progress_add(progress, counts->bytes - reported);
             reported = counts->bytes;

@@ -13,6 +13,7 @@ typedef struct aqw_replay_counts {
     uint64_t records;           /* markers and pads included */
     uint64_t events;            /* that were applied */
     uint64_t bytes;             /* of records */
+    uint64_t replayed_bytes;    /* of those behind what the table had before */
 } aqw_replay_counts;
 
 /* Decodes one event record and applies it. AQW_CORRUPT with AQW_REASON_PAYLOAD or AQW_REASON_REFUSED_EVENT where that fails: this

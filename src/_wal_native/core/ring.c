@@ -6,8 +6,10 @@
 
 #include "bytes.h"
 #include "crc32c.h"
+#include "fork.h"
 #include "format.h"
 #include "limits.h"
+#include "mappings.h"
 #include "segment.h"
 
 static const uint8_t magic[8] = {'A', 'Q', 'W', 'A', 'L', 'R', 'N', 'G'};
@@ -35,16 +37,29 @@ static uint64_t slot_read(const uint8_t from[16], const uint8_t log_uuid[16]) {
     return aqw_load_u64(from + 8) == slot_check(log_uuid, sequence) ? sequence : 0;
 }
 
-static int write_header(const aqw_io *io, int64_t handle, const uint8_t log_uuid[16], uint64_t size, uint64_t durable_sequence) {
+static int has_history(const aqw_ring *ring) {
+    uint8_t bits = 0;
+    for (size_t i = 0; i < sizeof ring->history; i++) bits |= ring->history[i];
+    return bits != 0;
+}
+
+static int write_header(const aqw_io *io, aqw_ring *ring, const uint8_t log_uuid[16], uint64_t durable_sequence) {
+    int64_t handle = ring->handle;
+    uint32_t identity = 0;
+    int error = has_history(ring) ? 0 : io->random(io->context, ring->history, sizeof ring->history);
+    if (error == 0) error = io->identity(io->context, handle, &identity);
+    if (error != 0) return error;
     uint8_t header[AQW_RING_HEADER_SIZE] = {0}, slot[16];
     memcpy(header, magic, sizeof magic);
     aqw_store_u32(header + 8, AQW_FORMAT_VERSION);
     aqw_store_u32(header + 12, AQW_RING_DATA);
     memcpy(header + 16, log_uuid, 16);
-    aqw_store_u64(header + 32, size);
+    aqw_store_u64(header + 32, ring->size);
+    memcpy(header + 40, ring->history, sizeof ring->history);
+    aqw_store_u32(header + 56, identity);
     aqw_store_u32(header + 60, aqw_crc32c(header, 60));
     slot_write(slot, log_uuid, durable_sequence);
-    int error = aqw_io_write_all(io, handle, 0, header, sizeof header);
+    error = aqw_io_write_all(io, handle, 0, header, sizeof header);
     if (error == 0) error = aqw_io_write_all(io, handle, AQW_RING_SLOT_FIRST, slot, sizeof slot);
     return error == 0 ? aqw_io_sync(io, handle) : error;
 }
@@ -60,6 +75,7 @@ aqw_status aqw_ring_prepare(const aqw_io *io, const char *directory, uint64_t si
     ring_names names;
     memset(ring, 0, sizeof *ring);
     ring->handle = -1;
+    ring->generation = aqw_fork_generation();
     aqw_status status = name_files(directory, &names, fault);
     if (status != AQW_OK) return status;
     int error = io->unlink(io->context, names.temporary);
@@ -77,7 +93,29 @@ void aqw_ring_discard(const aqw_io *io, const char *directory, aqw_ring *ring) {
     ring_names names;
     aqw_fault unused;
     aqw_ring_close(io, ring);
+    if (ring->is_named || ring->generation != aqw_fork_generation()) return;
     if (name_files(directory, &names, &unused) == AQW_OK) (void)io->unlink(io->context, names.temporary);
+}
+
+aqw_status aqw_ring_reuse(const aqw_io *io, const char *directory, aqw_ring *ring, aqw_fault *fault) {
+    ring_names names;
+    aqw_ring_image image;
+    memset(ring, 0, sizeof *ring);
+    ring->handle = -1;
+    ring->generation = aqw_fork_generation();
+    aqw_status status = name_files(directory, &names, fault);
+    if (status == AQW_OK) status = aqw_ring_look(io, directory, &image, fault);
+    if (status != AQW_OK) return status;
+    if (!image.is_present) return aqw_fault_io(fault, "open", names.path, ENOENT);
+    int error = aqw_io_open(io, names.path, AQW_OPEN_WRITE, &ring->handle);
+    if (error != 0) return aqw_fault_io(fault, "open", names.path, error);
+    ring->size = image.size;
+    ring->is_named = 1;
+    /* The slots too: what they said of what was durable is in the segments. */
+    error = aqw_io_write_zeros(io, ring->handle, AQW_RING_HEADER_SIZE, AQW_RING_DATA - AQW_RING_HEADER_SIZE + ring->size);
+    if (error == 0) return AQW_OK;
+    aqw_ring_discard(io, directory, ring);
+    return aqw_fault_io(fault, "write", names.path, error);
 }
 
 /* Private memory where the file can't be mapped. */
@@ -97,14 +135,14 @@ aqw_status aqw_ring_publish(const aqw_io *io, const char *directory, const uint8
     aqw_status status = name_files(directory, &names, fault);
     const char *operation = "write";
     int error = 0;
-    if (status == AQW_OK) error = write_header(io, ring->handle, log_uuid, ring->size, durable_sequence);
+    if (status == AQW_OK) error = write_header(io, ring, log_uuid, durable_sequence);
     if (status == AQW_OK && error == 0) {
         memcpy(ring->log_uuid, log_uuid, 16);
         ring->slot = 1;
         /* Before it gets its name, so that nothing is left half done where there is no memory either. */
         status = map_data(io, ring, names.temporary, fault);
     }
-    if (status == AQW_OK && error == 0) {
+    if (status == AQW_OK && error == 0 && !ring->is_named) {
         operation = "rename";
         error = io->rename(io->context, names.temporary, names.path);
     }
@@ -132,6 +170,15 @@ void aqw_ring_close(const aqw_io *io, aqw_ring *ring) {
     ring->is_mapped = 0;
     ring->handle = -1;
 }
+
+int aqw_ring_is_lost(const aqw_ring *ring, int has_append_lock) {
+    if (!ring->is_mapped || ring->mapping == NULL) return 0;
+    /* The header area's last byte is never written; the data's last one only under the append lock. */
+    (void)*(const volatile uint8_t *)(has_append_lock ? ring->data + ring->size - 1 : ring->data - 1);
+    return aqw_mapping_is_lost(ring->mapping);
+}
+
+int aqw_ring_has_faulted(const aqw_ring *ring) { return ring->is_mapped && aqw_mapping_is_lost(ring->mapping); }
 
 void aqw_ring_put(aqw_ring *ring, uint64_t position, const uint8_t *from, uint64_t size) {
     uint64_t at = position % ring->size;
@@ -186,6 +233,11 @@ static aqw_status load_header(const aqw_io *io, int64_t handle, const char *path
         file_size != AQW_RING_DATA + image->size)
         return aqw_fault_corrupt(fault, AQW_REASON_FILE_SIZE, path, 0, 32);
     memcpy(image->log_uuid, header + 16, 16);
+    memcpy(image->history, header + 40, 16);
+    uint32_t identity = 0;
+    error = io->identity(io->context, handle, &identity);
+    if (error != 0) return aqw_fault_io(fault, "identify", path, error);
+    image->is_copy = identity != aqw_load_u32(header + 56);
     uint64_t a = slot_read(slots[0], image->log_uuid), b = slot_read(slots[1], image->log_uuid);
     image->durable_sequence = a > b ? a : b;
     return AQW_OK;

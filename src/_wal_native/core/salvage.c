@@ -13,9 +13,8 @@
 #include "salvage_moved.h"
 #include "stream_internal.h"
 
-/* Scanning costs one pass over the bytes; a file made to look like overlapping records everywhere is given up past this many times its
- * size. Around what the medium has lost is read in pieces of this size. */
-enum { SCAN_COST_FACTOR = 4, PIECE_SIZE = 4096 };
+/* Around what the medium has lost is read in pieces of this size. */
+enum { PIECE_SIZE = 4096 };
 
 /* No log comes that far; so a greater number is nobody's, and there is always a next one. */
 static const uint64_t SEGMENT_NUMBER_MAX = UINT64_MAX / 2;
@@ -95,39 +94,37 @@ typedef struct walk {
     uint64_t end;
     uint64_t gap;
     uint32_t ordinal;
-    uint64_t cost;
 } walk;
 
 /* The record at a position: at its place in the order from the segment or, in the newest, the ring; else, behind a gap, any that has as
  * many events before it as there is room for. */
-static int find_record(salvager *s, walk *at, aqw_record *record) {
-    const aqw_segment_header *segment = aqw_stream_newest(s->stream);
-    if (aqw_stream_choose(s->stream, at->position, at->ordinal, 0, record) != SOURCE_NONE) return 1;
-    uint64_t left = at->end - at->position, most = at->ordinal + (at->position - at->gap) / AQW_RECORD_HEADER_SIZE;
-    uint32_t ordinal_max = most > UINT32_MAX ? UINT32_MAX : (uint32_t)most;
-    const uint8_t *bytes = s->stream->newest + at->position;
-    if (left >= AQW_RECORD_HEADER_SIZE && aqw_record_is_plausible(bytes, at->ordinal, ordinal_max)) {
-        uint32_t size = aqw_record_size(aqw_load_u32(bytes + 4) & 0xffffff);
-        if (size <= left) at->cost += size;
-        if (aqw_record_read(bytes, (size_t)left, &segment->place, at->position, record)) return 1;
-    }
-    return aqw_stream_ring_record(s->stream, at->position, at->ordinal, ordinal_max, &at->cost, record);
+static aqw_status find_record(salvager *s, const walk *at, aqw_record *record, int *is_found) {
+    aqw_stream *stream = s->stream;
+    *is_found = at->position == at->gap && aqw_stream_choose(stream, at->position, at->ordinal, 0, record) != SOURCE_NONE;
+    if (*is_found) return AQW_OK;
+    aqw_status status = aqw_stream_segment_remains(stream, at->position, at->end, at->ordinal, at->gap, record, is_found);
+    if (status != AQW_OK || *is_found || !stream->ring.is_present) return status;
+    status = aqw_stream_ring_remains(stream, at->position % stream->ring.size, at->ordinal, at->gap, record, is_found);
+    if (*is_found && record->position != at->position) *is_found = 0;
+    return status;
 }
 
 /* The stream's newest segment is the one at hand: the reader's rules for a single record then apply to it. */
 static aqw_status take_segment(salvager *s, uint64_t end) {
     walk at = {.position = AQW_SEGMENT_DATA, .end = end, .gap = AQW_SEGMENT_DATA};
-    const uint64_t cost_max = SCAN_COST_FACTOR * end;
     aqw_record record;
-    while (at.position < end && at.cost <= cost_max) {
-        if (!find_record(s, &at, &record)) {
+    int is_found = 0;
+    while (at.position < end) {
+        aqw_status status = find_record(s, &at, &record, &is_found);
+        if (status != AQW_OK) return aqw_fault_set(s->fault, status, s->stream->directory);
+        if (!is_found) {
             at.position += AQW_RECORD_ALIGNMENT;
             continue;
         }
         at.position += record.size;
         at.gap = at.position;
         at.ordinal = record.ordinal + (record.kind < AQW_KIND_MARKER ? 1 : 0);
-        aqw_status status = take_record(s, &record);
+        status = take_record(s, &record);
         if (status != AQW_OK) return status;
     }
     break_batch(s);             /* it would have to lie in one segment */
@@ -162,7 +159,7 @@ static aqw_status load_header_of_other_size(salvager *s, uint64_t index) {
     aqw_status status = open_segment(s, index, path, sizeof path, &handle);
     if (status != AQW_OK) return status;
     status = aqw_segment_header_load(io, handle, path, segment->place.segment_number, segment->place.first_sequence, &header, s->fault);
-    int is_right = status == AQW_CORRUPT && s->fault->offset == AQW_SEGMENT_OFFSET_FILE_SIZE && header.file_size <= AQW_SEGMENT_SIZE_MAX;
+    int is_right = status == AQW_CORRUPT && s->fault->offset == AQW_SEGMENT_OFFSET_FILE_SIZE && header.file_size <= AQW_SEGMENT_FILE_SIZE_MAX;
     if (is_right && io->size(io->context, handle, &size) == 0) {
         *segment = header;
         if (size < segment->file_size) segment->file_size = size - size % AQW_RECORD_ALIGNMENT;
@@ -258,7 +255,7 @@ static aqw_status take_segments(salvager *s) {
     if (ring_is_present && all->ring.durable_sequence > s->found->durable) s->found->durable = all->ring.durable_sequence;
     for (uint64_t i = 0; i < count; i++) {
         if (s->usable[i]) last = i;
-        if (s->usable[i] && s->table != NULL && all->segments[i].place.first_sequence <= base + 1) first = i;
+        if (s->usable[i] && s->table != NULL && all->segments[i].place.first_sequence - 1 <= base) first = i;
     }
     for (uint64_t i = first; i < count; i++) {
         if (!s->usable[i]) continue;

@@ -37,6 +37,11 @@ static int size_moved(void *context, int64_t handle, uint64_t *size) {
     return files->io->size(files->io->context, handle, size);
 }
 
+static int identity_moved(void *context, int64_t handle, uint32_t *identity) {
+    const aqw_moved_files *files = context;
+    return files->io->identity(files->io->context, handle, identity);
+}
+
 /* wal/ is the only directory that is asked about or listed. */
 static int check_moved(void *context, const char *path) {
     const aqw_moved_files *files = context;
@@ -77,6 +82,7 @@ void aqw_moved_view(aqw_io *view, aqw_moved_files *files, const aqw_io *io, cons
     view->close = close_moved;
     view->read = read_moved;
     view->size = size_moved;
+    view->identity = identity_moved;
     view->check_directory = check_moved;
     view->list = list_moved;
 }

@@ -7,6 +7,7 @@
 
 #include "bytes.h"
 #include "crc32c.h"
+#include "fork.h"
 #include "format.h"
 #include "limits.h"
 
@@ -42,7 +43,7 @@ static int parse_digits(const char *from, uint64_t *value) {
 int aqw_segment_name_parse(const char *name, uint64_t *number, uint64_t *first_sequence) {
     return strlen(name) == NAME_SIZE && parse_digits(name, number) && name[NAME_DIGITS] == '-' &&
            parse_digits(name + NAME_DIGITS + 1, first_sequence) && strcmp(name + NAME_SIZE - 4, ".log") == 0 &&
-           *number > 0 && *first_sequence > 0;
+           *number > 0 && (*first_sequence > 0 || *number > 1);
 }
 
 int aqw_segment_name_is_temporary(const char *name) {
@@ -123,7 +124,7 @@ aqw_status aqw_segment_header_load(const aqw_io *io, int64_t handle, const char 
         return aqw_fault_corrupt(fault, AQW_REASON_HEADER_COPIES, path, number, AQW_SEGMENT_HEADER_COPY);
     if (header->place.segment_number != number || header->place.first_sequence != first_sequence)
         return aqw_fault_corrupt(fault, AQW_REASON_HEADER_INVALID, path, number, 32);
-    if (header->file_size != file_size || file_size < AQW_SEGMENT_SIZE_MIN || file_size > AQW_SEGMENT_SIZE_MAX ||
+    if (header->file_size != file_size || file_size < AQW_SEGMENT_SIZE_MIN || file_size > AQW_SEGMENT_FILE_SIZE_MAX ||
         file_size % AQW_RECORD_ALIGNMENT != 0)
         return aqw_fault_corrupt(fault, AQW_REASON_FILE_SIZE, path, number, AQW_SEGMENT_OFFSET_FILE_SIZE);
     return AQW_OK;
@@ -131,13 +132,18 @@ aqw_status aqw_segment_header_load(const aqw_io *io, int64_t handle, const char 
 
 aqw_status aqw_segment_size_next(uint64_t end, uint64_t needed, uint64_t size_max, uint64_t *size) {
     uint64_t least = AQW_SEGMENT_DATA + needed;
-    if (needed > AQW_SEGMENT_SIZE_MAX || least > AQW_SEGMENT_SIZE_MAX) return AQW_TOO_LARGE;
+    if (needed > AQW_SEGMENT_FILE_SIZE_MAX || least > AQW_SEGMENT_FILE_SIZE_MAX) return AQW_TOO_LARGE;
     uint64_t chosen = AQW_SEGMENT_SIZE_FIRST;
     while (chosen < 2 * end && chosen < size_max) chosen *= 2;
     if (chosen > size_max) chosen = size_max;
-    if (chosen < least) chosen = (least + 4095) / 4096 * 4096;
+    if (chosen < least) chosen = aqw_segment_size_least(needed);
     *size = chosen;
     return AQW_OK;
+}
+
+uint64_t aqw_segment_size_least(uint64_t needed) {
+    uint64_t least = (AQW_SEGMENT_DATA + needed + 4095) / 4096 * 4096;
+    return least < AQW_SEGMENT_SIZE_MIN ? AQW_SEGMENT_SIZE_MIN : least;
 }
 
 static aqw_status space_or_io(aqw_fault *fault, const char *operation, const char *path, int error) {
@@ -153,6 +159,7 @@ aqw_status aqw_segment_prepare(const aqw_io *io, const char *directory, uint64_t
     int size = snprintf(prepared->path, sizeof prepared->path, "%s/wal/prepare-%016" PRIx64 ".tmp", directory, aqw_load_u64(random));
     if (size < 0 || (size_t)size >= sizeof prepared->path) return aqw_fault_set(fault, AQW_INVALID_ARGUMENT, directory);
     prepared->file_size = file_size;
+    prepared->generation = aqw_fork_generation();
     error = aqw_io_open(io, prepared->path, AQW_OPEN_WRITE | AQW_OPEN_CREATE, &prepared->handle);
     if (error != 0) return space_or_io(fault, "create", prepared->path, error);
     const char *operation = "write";
@@ -168,7 +175,8 @@ aqw_status aqw_segment_prepare(const aqw_io *io, const char *directory, uint64_t
 
 void aqw_segment_discard(const aqw_io *io, aqw_prepared *prepared) {
     (void)io->close(io->context, prepared->handle);
-    (void)io->unlink(io->context, prepared->path);   /* a leftover is removed by the next writer */
+    /* A leftover is removed by the next writer. */
+    if (prepared->generation == aqw_fork_generation()) (void)io->unlink(io->context, prepared->path);
     prepared->handle = -1;
 }
 

@@ -27,6 +27,7 @@ typedef struct aqw_segment_header {
 /* A segment without a name yet: zeros on stable storage under a temporary name. */
 typedef struct aqw_prepared {
     int64_t handle;
+    uint64_t generation;        /* of forks, likewise as in ring.h */
     uint64_t file_size;
     char path[4160];
 } aqw_prepared;
@@ -51,6 +52,8 @@ aqw_status aqw_segment_header_load(const aqw_io *io, int64_t handle, const char 
 /* The size for a successor of a segment that was filled up to `end`: twice that within the limits, and at least what
  * `needed` bytes of records take. AQW_TOO_LARGE where that is over the greatest size. */
 aqw_status aqw_segment_size_next(uint64_t end, uint64_t needed, uint64_t size_max, uint64_t *size);
+/* The smallest size with room for `needed` bytes of records, which a full disk may still have. */
+uint64_t aqw_segment_size_least(uint64_t needed);
 
 /* Creates a file of zeros under a temporary name in wal/ and syncs it. AQW_NO_SPACE or AQW_IO_ERROR; no file is left then. */
 aqw_status aqw_segment_prepare(const aqw_io *io, const char *directory, uint64_t file_size, aqw_prepared *prepared, aqw_fault *fault);

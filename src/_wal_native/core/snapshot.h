@@ -52,6 +52,11 @@ aqw_status aqw_snapshot_write_if(const aqw_io *io, const char *directory, const 
 aqw_status aqw_snapshot_read(const aqw_io *io, const char *directory, uint64_t sequence, aqw_table *table, aqw_progress *progress,
                              aqw_snapshot_info *info, aqw_fault *fault);
 
+/* Verifies the snapshot's header and first block, and says how many there are of each kind: all but parents, runs by state and memory,
+ * which are 0. AQW_CORRUPT as above. */
+aqw_status aqw_snapshot_read_counts(const aqw_io *io, const char *directory, uint64_t sequence, aqw_table_counts *counts,
+                                    aqw_snapshot_info *info, aqw_fault *fault);
+
 /* 1 where a snapshot that could not be read counts as damaged: its bytes are wrong, or the medium has lost them. */
 int aqw_snapshot_is_damage(aqw_status status, const aqw_fault *fault);
 

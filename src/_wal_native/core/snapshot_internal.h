@@ -7,6 +7,8 @@
 #define AQW_SNAPSHOT_HEADER_SIZE 64
 #define AQW_SNAPSHOT_BLOCK_HEADER_SIZE 12
 #define AQW_SNAPSHOT_ITEM_HEADER_SIZE 4
+/* An item's header: the payload's size in the lower bits, its type in the others. */
+#define AQW_SNAPSHOT_ITEM_SIZE_BITS 26
 #define AQW_SNAPSHOT_BLOCK_TARGET 262144
 #define AQW_SNAPSHOT_END_SIZE 8
 

@@ -98,10 +98,10 @@ typedef struct lookahead { const uint8_t *at; uint32_t items; } lookahead;
 
 static void look_ahead(const reader *from, const uint8_t *end, lookahead *ahead) {
     while (ahead->items < ITEMS_AHEAD && (size_t)(end - ahead->at) >= AQW_SNAPSHOT_ITEM_HEADER_SIZE) {
-        uint32_t word = aqw_load_u32(ahead->at), item_size = word & 0xffffff;
+        uint32_t word = aqw_load_u32(ahead->at), item_size = word & ((1u << AQW_SNAPSHOT_ITEM_SIZE_BITS) - 1);
         const uint8_t *payload = ahead->at + AQW_SNAPSHOT_ITEM_HEADER_SIZE;
         if (item_size > (size_t)(end - payload)) break;     /* told of when the loader comes here */
-        aqw_table_load_fetch(&from->loader, (uint8_t)(word >> 24), payload, item_size);
+        aqw_table_load_fetch(&from->loader, (uint8_t)(word >> AQW_SNAPSHOT_ITEM_SIZE_BITS), payload, item_size);
         ahead->at = payload + item_size;
         ahead->items++;
     }
@@ -114,11 +114,11 @@ static aqw_status take_items(reader *from, uint32_t size, uint32_t count) {
     for (uint32_t i = 0; i < count; i++) {
         if (from->is_loading) look_ahead(from, end, &ahead);
         if ((size_t)(end - at) < AQW_SNAPSHOT_ITEM_HEADER_SIZE) return damaged(from, from->offset);
-        uint32_t word = aqw_load_u32(at), item_size = word & 0xffffff;
+        uint32_t word = aqw_load_u32(at), item_size = word & ((1u << AQW_SNAPSHOT_ITEM_SIZE_BITS) - 1);
         at += AQW_SNAPSHOT_ITEM_HEADER_SIZE;
         if (item_size > (size_t)(end - at)) return damaged(from, from->offset);
         if (from->is_loading) {
-            aqw_status status = content_status(from, aqw_table_load_item(&from->loader, (uint8_t)(word >> 24), at, item_size));
+            aqw_status status = content_status(from, aqw_table_load_item(&from->loader, (uint8_t)(word >> AQW_SNAPSHOT_ITEM_SIZE_BITS), at, item_size));
             if (status != AQW_OK) return status;
         }
         at += item_size;
@@ -163,13 +163,18 @@ static aqw_status read_file(reader *from, uint64_t sequence, aqw_table *table, a
     return status;
 }
 
+static aqw_status open_file(reader *from, aqw_snapshot_info *info) {
+    memset(info, 0, sizeof *info);
+    int error = aqw_io_open(from->io, from->path, AQW_OPEN_READ, &from->handle);
+    return error == 0 ? AQW_OK : aqw_fault_io(from->fault, "open", from->path, error);
+}
+
 static aqw_status read_path(const aqw_io *io, const char *path, uint64_t sequence, aqw_table *table, aqw_progress *progress,
                             aqw_snapshot_info *info, aqw_fault *fault) {
     reader from = {.io = io, .path = path, .handle = -1, .progress = progress, .fault = fault};
-    memset(info, 0, sizeof *info);
-    int error = aqw_io_open(io, path, AQW_OPEN_READ, &from.handle);
-    if (error != 0) return aqw_fault_io(fault, "open", path, error);
-    aqw_status status = read_file(&from, sequence, table, info);
+    aqw_status status = open_file(&from, info);
+    if (status != AQW_OK) return status;
+    status = read_file(&from, sequence, table, info);
     (void)io->close(io->context, from.handle);
     free(from.block);
     return status;
@@ -178,6 +183,53 @@ static aqw_status read_path(const aqw_io *io, const char *path, uint64_t sequenc
 aqw_status aqw_snapshot_verify_file(const aqw_io *io, const char *path, uint64_t sequence, aqw_progress *progress, aqw_fault *fault) {
     aqw_snapshot_info info;
     return read_path(io, path, sequence, NULL, progress, &info, fault);
+}
+
+static aqw_status read_counts(reader *from, uint64_t sequence, aqw_table_counts *counts, aqw_snapshot_info *info) {
+    uint32_t size = 0, count = 0;
+    aqw_image_head head;
+    aqw_status status = read_header(from, sequence, info);
+    if (status == AQW_OK) status = read_block(from, &size, &count);
+    if (status != AQW_OK) return status;
+    if (count == 0 || size < AQW_SNAPSHOT_ITEM_HEADER_SIZE) return damaged(from, from->offset);
+    const uint8_t *item = from->block + AQW_SNAPSHOT_BLOCK_HEADER_SIZE;
+    uint32_t word = aqw_load_u32(item), item_size = word & ((1u << AQW_SNAPSHOT_ITEM_SIZE_BITS) - 1);
+    if (item_size > size - AQW_SNAPSHOT_ITEM_HEADER_SIZE) return damaged(from, from->offset);
+    status = content_status(from, aqw_image_head_read((uint8_t)(word >> AQW_SNAPSHOT_ITEM_SIZE_BITS), item + AQW_SNAPSHOT_ITEM_HEADER_SIZE,
+                                                      item_size, from->file_size, &head));
+    if (status != AQW_OK) return status;
+    if (head.sequence != sequence) return damaged(from, 32);
+    *counts = (aqw_table_counts){
+        .tasks = head.counts[AQW_IMAGE_TASK],
+        .runs = head.counts[AQW_IMAGE_RUN],
+        .history = head.counts[AQW_IMAGE_HISTORY],
+        .attempts = head.counts[AQW_IMAGE_ATTEMPT],
+        .leases = head.counts[AQW_IMAGE_LEASE],
+        .dependencies = head.counts[AQW_IMAGE_DEPENDENCIES],
+        .budgets = head.counts[AQW_IMAGE_BUDGET],
+        .subscriptions = head.counts[AQW_IMAGE_SUBSCRIPTION],
+        .actors = head.counts[AQW_IMAGE_ACTOR],
+        .tenants = head.counts[AQW_IMAGE_TENANT],
+        .roles = head.counts[AQW_IMAGE_ROLE],
+        .capabilities = head.counts[AQW_IMAGE_CAPABILITY],
+        .ledger = head.counts[AQW_IMAGE_LEDGER_ENTRY],
+        .tombstones = head.counts[AQW_IMAGE_TOMBSTONE],
+    };
+    return AQW_OK;
+}
+
+aqw_status aqw_snapshot_read_counts(const aqw_io *io, const char *directory, uint64_t sequence, aqw_table_counts *counts,
+                                    aqw_snapshot_info *info, aqw_fault *fault) {
+    char path[AQW_PATH_SIZE_MAX + 64];
+    reader from = {.io = io, .path = path, .handle = -1, .fault = fault};
+    aqw_status status = aqw_snapshot_path(path, sizeof path, directory, sequence);
+    if (status != AQW_OK) return aqw_fault_set(fault, status, directory);
+    status = open_file(&from, info);
+    if (status != AQW_OK) return status;
+    status = read_counts(&from, sequence, counts, info);
+    (void)io->close(io->context, from.handle);
+    free(from.block);
+    return status;
 }
 
 aqw_status aqw_snapshot_read(const aqw_io *io, const char *directory, uint64_t sequence, aqw_table *table, aqw_progress *progress,

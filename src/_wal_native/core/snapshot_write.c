@@ -11,6 +11,9 @@
 #include "snapshot_internal.h"
 #include "table_image.h"
 
+_Static_assert(AQW_IMAGE_ITEM_SIZE_MAX < 1 << AQW_SNAPSHOT_ITEM_SIZE_BITS && AQW_IMAGE_TYPE_COUNT <= 1 << (32 - AQW_SNAPSHOT_ITEM_SIZE_BITS),
+               "every item of a table has a header");
+
 /* Written bytes are handed to writeback in such pieces, so that the sync at the end does not hold up the log's own syncs. */
 enum { WRITEBACK_SIZE = 1 << 22, BLOCK_CAPACITY_FIRST = 2 * AQW_SNAPSHOT_BLOCK_TARGET };
 
@@ -74,7 +77,7 @@ static aqw_status add_item(void *context, uint8_t type, aqw_bytes fields, aqw_by
         to->capacity = to->used + needed;
     }
     uint8_t *item = to->block + to->used;
-    aqw_store_u32(item, size | (uint32_t)type << 24);
+    aqw_store_u32(item, size | (uint32_t)type << AQW_SNAPSHOT_ITEM_SIZE_BITS);
     if (fields.size > 0) memcpy(item + AQW_SNAPSHOT_ITEM_HEADER_SIZE, fields.data, fields.size);
     if (bytes.size > 0) memcpy(item + AQW_SNAPSHOT_ITEM_HEADER_SIZE + fields.size, bytes.data, bytes.size);
     to->used += needed;

@@ -22,6 +22,7 @@ const char *aqw_status_name(int status) {
     case AQW_NOT_A_QUEUE: return "not_a_queue";
     case AQW_COMPACTED: return "compacted";
     case AQW_DISPLACED: return "displaced";
+    case AQW_HISTORY_CHANGED: return "history_changed";
     case AQW_REFUSED_SEQUENCE: return "refused_sequence";
     case AQW_REFUSED_UNKNOWN_TASK: return "refused_unknown_task";
     case AQW_REFUSED_TASK_EXISTS: return "refused_task_exists";
@@ -53,6 +54,10 @@ const char *aqw_status_name(int status) {
     case AQW_REFUSED_SUBSCRIPTION_CANCELED: return "refused_subscription_canceled";
     case AQW_REFUSED_RUN_NOT_FRESH: return "refused_run_not_fresh";
     case AQW_REFUSED_NOT_FINISHED: return "refused_not_finished";
+    case AQW_REFUSED_UNKNOWN_ACTOR: return "refused_unknown_actor";
+    case AQW_REFUSED_UNKNOWN_LEDGER_ENTRY: return "refused_unknown_ledger_entry";
+    case AQW_REFUSED_UNKNOWN_TOMBSTONE: return "refused_unknown_tombstone";
+    case AQW_REFUSED_TASK_FORGOTTEN: return "refused_task_forgotten";
     default: return "unknown";
     }
 }

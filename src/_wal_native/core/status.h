@@ -31,6 +31,7 @@ typedef enum aqw_status {
     AQW_NOT_A_QUEUE = 43,       /* there is no queue here */
     AQW_COMPACTED = 44,         /* the log no longer goes back that far; read the projection instead */
     AQW_DISPLACED = 45,         /* the directory at the path is no longer the handle's; nothing was written there */
+    AQW_HISTORY_CHANGED = 46,   /* the log is not the one, or not in the history, that a position was taken in */
 
     AQW_REFUSED_SEQUENCE = 60,
     AQW_REFUSED_UNKNOWN_TASK = 61,
@@ -62,8 +63,12 @@ typedef enum aqw_status {
     AQW_REFUSED_UNKNOWN_SUBSCRIPTION = 87,
     AQW_REFUSED_SUBSCRIPTION_CANCELED = 88,
     AQW_REFUSED_RUN_NOT_FRESH = 89,       /* a run that is created anywhere but at its start */
-    AQW_REFUSED_NOT_FINISHED = 90,        /* a run or task is purged that is still needed */
-    AQW_REFUSED_LAST = 90
+    AQW_REFUSED_NOT_FINISHED = 90,        /* something is purged that is still needed */
+    AQW_REFUSED_UNKNOWN_ACTOR = 91,       /* an actor is purged that there is not */
+    AQW_REFUSED_UNKNOWN_LEDGER_ENTRY = 92,/* more of the ledger is purged than there is */
+    AQW_REFUSED_UNKNOWN_TOMBSTONE = 93,   /* more tombstones are dropped than there are */
+    AQW_REFUSED_TASK_FORGOTTEN = 94,      /* a task is created whose identifier is a tombstone */
+    AQW_REFUSED_LAST = 94
 } aqw_status;
 
 /* The code's name in lower snake case, without the prefix; "unknown" for any other number. */

@@ -8,6 +8,11 @@
 #include "snapshot.h"
 #include "stream_internal.h"
 
+enum {
+    WINDOW_SIZE = 4 << 20,      /* bytes of a segment that are read at once */
+    ZEROS_SIZE = 4096           /* zeros of this size are passed: a page of most systems */
+};
+
 typedef struct listing {
     aqw_stream *stream;
     aqw_status status;
@@ -100,7 +105,7 @@ static aqw_status check_header(aqw_stream *stream, uint64_t index, aqw_fault *fa
     uint64_t first = segment->place.first_sequence;
     if (before == NULL) {
         /* What the base covers may be gone; what its link says of that is of no consequence then. */
-        if (first > stream->summary.base_sequence + 1) reason = AQW_REASON_HISTORY_MISSING;
+        if (first - 1 > stream->summary.base_sequence) reason = AQW_REASON_HISTORY_MISSING;
         else if (segment->place.segment_number == 1 && (segment->link_number != 0 || segment->link_last_sequence != 0 || first != 1))
             reason = AQW_REASON_LINK;
         else if (segment->place.segment_number != 1 && stream->summary.base_sequence == 0) reason = AQW_REASON_HISTORY_MISSING;
@@ -109,7 +114,7 @@ static aqw_status check_header(aqw_stream *stream, uint64_t index, aqw_fault *fa
     } else if (segment->link_number != before->place.segment_number || segment->link_salt != before->place.salt ||
                segment->link_end < AQW_SEGMENT_DATA || segment->link_end > before->file_size ||
                segment->link_end % AQW_RECORD_ALIGNMENT != 0 || segment->link_last_sequence != first - 1 ||
-               first < before->place.first_sequence) {
+               first - 1 < before->place.first_sequence - 1) {
         reason = AQW_REASON_LINK;
     }
     if (reason == AQW_REASON_NONE && segment->watermark < first - 1) reason = AQW_REASON_HEADER_INVALID;
@@ -123,7 +128,7 @@ static void ignore_covered(aqw_stream *stream) {
     uint64_t start = 0;
     if (stream->summary.base_sequence == 0) return;
     for (uint64_t i = 0; i < stream->segment_count; i++) {
-        if (stream->segments[i].place.first_sequence <= stream->summary.base_sequence + 1) start = i;
+        if (stream->segments[i].place.first_sequence - 1 <= stream->summary.base_sequence) start = i;
     }
     stream->summary.ignored_segments = start;
     stream->segment_count -= start;
@@ -148,17 +153,47 @@ static aqw_status check_numbers(const aqw_stream *stream, aqw_fault *fault) {
     return AQW_OK;
 }
 
-static aqw_status load_bytes(aqw_stream *stream, uint64_t index, uint8_t *to, uint64_t size, aqw_fault *fault) {
+static aqw_status read_bytes(aqw_stream *stream, uint64_t index, int64_t handle, const char *path, uint64_t from, uint8_t *to,
+                             uint64_t size, aqw_fault *fault) {
+    size_t done = 0;
+    int error = aqw_io_read_all(&stream->io, handle, from, to, (size_t)size, &done);
+    if (error != 0) return aqw_fault_io(fault, "read", path, error);
+    if (done == size) return AQW_OK;
+    return aqw_fault_corrupt(fault, AQW_REASON_FILE_SIZE, path, stream->segments[index].place.segment_number, from + done);
+}
+
+static int is_zero(const uint8_t *bytes, uint64_t size) { return bytes[0] == 0 && memcmp(bytes, bytes + 1, (size_t)size - 1) == 0; }
+
+/* Fills `newest`, which is all zeros, by way of `window`. Pages of zeros, the unused space of most segments, are left as they are: the
+ * system gives them no memory until something is written there. */
+static aqw_status fill_newest(aqw_stream *stream, uint8_t *window, int64_t handle, const char *path, aqw_fault *fault) {
+    uint64_t index = stream->segment_count - 1, size = stream->segments[index].file_size;
+    for (uint64_t at = 0; at < size; at += WINDOW_SIZE) {
+        uint64_t part = size - at < WINDOW_SIZE ? size - at : WINDOW_SIZE;
+        aqw_status status = read_bytes(stream, index, handle, path, at, window, part, fault);
+        if (status != AQW_OK) return status;
+        for (uint64_t page = 0; page < part; page += ZEROS_SIZE) {
+            uint64_t of_page = part - page < ZEROS_SIZE ? part - page : ZEROS_SIZE;
+            if (!is_zero(window + page, of_page)) memcpy(stream->newest + at + page, window + page, (size_t)of_page);
+        }
+    }
+    return AQW_OK;
+}
+
+static aqw_status read_newest(aqw_stream *stream, aqw_fault *fault) {
     char path[AQW_PATH_SIZE_MAX + 64];
     int64_t handle = -1;
-    size_t done = 0;
+    uint64_t index = stream->segment_count - 1, size = stream->segments[index].file_size;
+    uint8_t *window = size > WINDOW_SIZE ? malloc(WINDOW_SIZE) : NULL;
+    if (size > WINDOW_SIZE && window == NULL) return aqw_fault_set(fault, AQW_NO_MEMORY, stream->directory);
     aqw_status status = open_segment(stream, index, path, sizeof path, &handle, fault);
-    if (status != AQW_OK) return status;
-    int error = aqw_io_read_all(&stream->io, handle, 0, to, (size_t)size, &done);
-    (void)stream->io.close(stream->io.context, handle);
-    if (error != 0) return aqw_fault_io(fault, "read", path, error);
-    if (done != size) return aqw_fault_corrupt(fault, AQW_REASON_FILE_SIZE, path, stream->segments[index].place.segment_number, done);
-    return AQW_OK;
+    if (status == AQW_OK) {
+        status = window == NULL ? read_bytes(stream, index, handle, path, 0, stream->newest, size, fault)
+                                : fill_newest(stream, window, handle, path, fault);
+        (void)stream->io.close(stream->io.context, handle);
+    }
+    free(window);
+    return status;
 }
 
 static aqw_status check_ring(aqw_stream *stream, aqw_fault *fault) {
@@ -169,15 +204,25 @@ static aqw_status check_ring(aqw_stream *stream, aqw_fault *fault) {
     return AQW_OK;
 }
 
-aqw_status aqw_stream_load_newest(aqw_stream *stream, aqw_fault *fault) {
-    uint64_t newest = stream->segment_count - 1;
+static void free_newest(aqw_stream *stream) {
+    aqw_scan_free(&stream->segment_scan);
+    aqw_scan_free(&stream->ring_scan);
     free(stream->newest);
     free(stream->scratch);
-    stream->newest = malloc((size_t)stream->segments[newest].file_size);
+    stream->newest = stream->scratch = NULL;
+}
+
+aqw_status aqw_stream_load_newest(aqw_stream *stream, aqw_fault *fault) {
+    uint64_t newest = stream->segment_count - 1;
+    free_newest(stream);
+    stream->newest = calloc((size_t)stream->segments[newest].file_size, 1);
     stream->scratch = stream->ring.is_present ? malloc((size_t)stream->ring.size) : NULL;
     if (stream->newest == NULL || (stream->ring.is_present && stream->scratch == NULL))
         return aqw_fault_set(fault, AQW_NO_MEMORY, stream->directory);
-    return load_bytes(stream, newest, stream->newest, stream->segments[newest].file_size, fault);
+    stream->ring_first = UINT64_MAX;
+    aqw_scan_init(&stream->segment_scan, stream->newest, stream->segments[newest].file_size);
+    aqw_scan_init(&stream->ring_scan, stream->ring.data, stream->ring.is_present ? stream->ring.size : 0);
+    return read_newest(stream, fault);
 }
 
 static aqw_status open_all(aqw_stream *stream, const aqw_stream_base *base, aqw_fault *fault) {
@@ -235,9 +280,8 @@ void aqw_stream_free(aqw_stream *stream) {
     if (stream == NULL) return;
     aqw_ring_image_free(&stream->ring);
     free(stream->segments);
-    free(stream->newest);
+    free_newest(stream);
     free(stream->older);
-    free(stream->scratch);
     free(stream);
 }
 
@@ -251,26 +295,48 @@ const aqw_segment_header *aqw_stream_segment(const aqw_stream *stream, uint64_t 
 
 const uint8_t *aqw_stream_dropped(const aqw_stream *stream) { return stream->newest + stream->summary.dropped_from; }
 
+const uint8_t *aqw_stream_history(const aqw_stream *stream) {
+    return stream->ring.is_present && !stream->ring.is_copy ? stream->ring.history : NULL;
+}
+
 const uint8_t *aqw_stream_ring(const aqw_stream *stream, uint64_t *size) {
     *size = stream->ring.is_present ? stream->ring.size : 0;
     return stream->ring.data;
 }
 
-/* Loads the older segment `index`, up to the end that its successor's link gives. */
-static aqw_status load_older(aqw_stream *stream, aqw_fault *fault) {
-    uint64_t end = stream->segments[stream->index + 1].link_end;
-    if (end > stream->older_capacity) {
-        uint8_t *grown = realloc(stream->older, (size_t)end);
+/* Reads on in an older segment, up to the end that its successor's link gives: `size` bytes from the position on, or more. */
+static aqw_status move_window(aqw_stream *stream, uint64_t size, aqw_fault *fault) {
+    char path[AQW_PATH_SIZE_MAX + 64];
+    int64_t handle = -1;
+    uint64_t left = stream->segments[stream->index + 1].link_end - stream->position;
+    if (size < WINDOW_SIZE) size = WINDOW_SIZE < left ? WINDOW_SIZE : left;
+    stream->older_begin = stream->older_end = 0;
+    if (size > stream->older_capacity) {
+        uint8_t *grown = realloc(stream->older, (size_t)size);
         if (grown == NULL) return aqw_fault_set(fault, AQW_NO_MEMORY, stream->directory);
         stream->older = grown;
-        stream->older_capacity = end;
+        stream->older_capacity = size;
     }
-    aqw_status status = load_bytes(stream, stream->index, stream->older, end, fault);
-    stream->is_loaded = status == AQW_OK;
-    stream->position = AQW_SEGMENT_DATA;
-    stream->ordinal = 0;
-    stream->in_batch = 0;
-    return status;
+    aqw_status status = open_segment(stream, stream->index, path, sizeof path, &handle, fault);
+    if (status != AQW_OK) return status;
+    status = read_bytes(stream, stream->index, handle, path, stream->position, stream->older, size, fault);
+    (void)stream->io.close(stream->io.context, handle);
+    if (status != AQW_OK) return status;
+    stream->older_begin = stream->position;
+    stream->older_end = stream->position + size;
+    return AQW_OK;
+}
+
+/* Has the whole next record of an older segment in the window, as far as the segment goes. */
+static aqw_status hold_next(aqw_stream *stream, aqw_fault *fault) {
+    uint64_t left = stream->segments[stream->index + 1].link_end - stream->position;
+    uint64_t wanted = left < AQW_RECORD_HEADER_SIZE ? left : AQW_RECORD_HEADER_SIZE;
+    aqw_status status = AQW_OK;
+    if (stream->position + wanted > stream->older_end) status = move_window(stream, wanted, fault);
+    if (status != AQW_OK || wanted < AQW_RECORD_HEADER_SIZE) return status;
+    wanted = aqw_record_size(aqw_load_u32(stream->older + (stream->position - stream->older_begin) + 4) & 0xffffff);
+    if (wanted > left) wanted = left;
+    return stream->position + wanted > stream->older_end ? move_window(stream, wanted, fault) : AQW_OK;
 }
 
 /* The flags of a record against the batch it stands in: 1 where they fit. */
@@ -295,7 +361,7 @@ static aqw_status finish_older(aqw_stream *stream, aqw_fault *fault) {
         return aqw_stream_corrupt(stream, stream->index, AQW_REASON_RECORD_COUNT, stream->position,
                                   segment->place.first_sequence + stream->ordinal, next->place.first_sequence - 1, fault);
     stream->index++;
-    stream->is_loaded = 0;
+    stream->older_begin = stream->older_end = 0;
     stream->position = AQW_SEGMENT_DATA;
     stream->ordinal = 0;
     return AQW_OK;
@@ -311,19 +377,18 @@ static aqw_status next_newest(aqw_stream *stream, aqw_record *record) {
 
 aqw_status aqw_stream_next(aqw_stream *stream, aqw_record *record, aqw_fault *fault) {
     while (stream->index + 1 < stream->segment_count) {
-        if (!stream->is_loaded) {
-            aqw_status status = load_older(stream, fault);
-            if (status != AQW_OK) return status;
-        }
         const aqw_segment_header *segment = &stream->segments[stream->index], *next = segment + 1;
+        aqw_status status = AQW_OK;
         if (stream->position == next->link_end) {
-            aqw_status status = finish_older(stream, fault);
+            status = finish_older(stream, fault);
             if (status != AQW_OK) return status;
             continue;
         }
         uint64_t expected = segment->place.first_sequence + stream->ordinal;
-        if (!aqw_record_check(stream->older + stream->position, (size_t)(next->link_end - stream->position), &segment->place,
-                              stream->position, stream->ordinal, record))
+        status = hold_next(stream, fault);
+        if (status != AQW_OK) return status;
+        if (!aqw_record_check(stream->older + (stream->position - stream->older_begin), (size_t)(stream->older_end - stream->position),
+                              &segment->place, stream->position, stream->ordinal, record))
             return aqw_stream_corrupt(stream, stream->index, AQW_REASON_RECORD_INVALID, stream->position, expected,
                                       next->place.first_sequence - 1, fault);
         if (!batch_fits(stream->in_batch, record))
@@ -337,15 +402,14 @@ aqw_status aqw_stream_next(aqw_stream *stream, aqw_record *record, aqw_fault *fa
 
 int aqw_stream_peek(const aqw_stream *stream, aqw_stream_ahead *ahead, uint8_t *kind, const uint8_t **payload, uint32_t *size) {
     int is_newest = stream->index + 1 >= stream->segment_count;
-    if (!is_newest && !stream->is_loaded) return 0;
     const uint8_t *bytes = is_newest ? stream->newest : stream->older;
-    uint64_t end = is_newest ? stream->summary.end : stream->segments[stream->index + 1].link_end;
+    uint64_t begin = is_newest ? 0 : stream->older_begin, end = is_newest ? stream->summary.end : stream->older_end;
     if (ahead->index != stream->index || ahead->position < stream->position) {
         ahead->index = stream->index;
         ahead->position = stream->position;
     }
     if (end < AQW_RECORD_HEADER_SIZE || ahead->position > end - AQW_RECORD_HEADER_SIZE) return 0;
-    const uint8_t *record = bytes + ahead->position;
+    const uint8_t *record = bytes + (ahead->position - begin);
     *kind = record[7];
     *size = aqw_load_u32(record + 4) & 0xffffff;
     uint32_t record_size = aqw_record_size(*size);

@@ -68,6 +68,8 @@ int aqw_stream_peek(const aqw_stream *stream, aqw_stream_ahead *ahead, uint8_t *
 /* Starts over, at the position in the newest segment behind the durable events: what a new segment must hold. */
 void aqw_stream_seek_durable_end(aqw_stream *stream);
 
+/* The ring's history, 16 bytes; NULL where the ring is missing, or is a copy. */
+const uint8_t *aqw_stream_history(const aqw_stream *stream);
 /* The dropped bytes of the newest segment (dropped_bytes of them), and the ring's data, for quarantine. */
 const uint8_t *aqw_stream_dropped(const aqw_stream *stream);
 const uint8_t *aqw_stream_ring(const aqw_stream *stream, uint64_t *size);

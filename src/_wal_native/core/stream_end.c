@@ -5,12 +5,7 @@
 #include "format.h"
 #include "stream_internal.h"
 
-/* Scanning behind the end looks for records at every fourth byte. Real remains cost one pass over the bytes; a file made to look
- * like overlapping records everywhere would cost their product, and is refused past this many times its size. */
-enum { SCAN_COST_FACTOR = 4 };
-
-/* `size` bytes of the ring at a segment position, in one piece; NULL past its size. */
-static const uint8_t *ring_bytes(aqw_stream *stream, uint64_t position, uint64_t size) {
+const uint8_t *aqw_stream_ring_bytes(aqw_stream *stream, uint64_t position, uint64_t size) {
     const aqw_ring_image *ring = &stream->ring;
     if (!ring->is_present || size > ring->size) return NULL;
     uint64_t at = position % ring->size;
@@ -26,7 +21,7 @@ static const uint8_t *ring_bytes(aqw_stream *stream, uint64_t position, uint64_t
 static uint32_t ring_record_size(aqw_stream *stream, uint64_t position, uint32_t ordinal_min, uint32_t ordinal_max) {
     const aqw_segment_header *segment = aqw_stream_newest(stream);
     if (position + AQW_RECORD_HEADER_SIZE > segment->file_size) return 0;
-    const uint8_t *header = ring_bytes(stream, position, AQW_RECORD_HEADER_SIZE);
+    const uint8_t *header = aqw_stream_ring_bytes(stream, position, AQW_RECORD_HEADER_SIZE);
     if (header == NULL || !aqw_record_is_plausible(header, ordinal_min, ordinal_max)) return 0;
     uint32_t size = aqw_record_size(aqw_load_u32(header + 4) & 0xffffff);
     return size <= segment->file_size - position && size <= stream->ring.size ? size : 0;
@@ -34,7 +29,7 @@ static uint32_t ring_record_size(aqw_stream *stream, uint64_t position, uint32_t
 
 static int ring_check(aqw_stream *stream, uint64_t position, uint32_t ordinal, aqw_record *record) {
     uint32_t size = ring_record_size(stream, position, ordinal, ordinal);
-    const uint8_t *bytes = size == 0 ? NULL : ring_bytes(stream, position, size);
+    const uint8_t *bytes = size == 0 ? NULL : aqw_stream_ring_bytes(stream, position, size);
     return bytes != NULL && aqw_record_check(bytes, size, &aqw_stream_newest(stream)->place, position, ordinal, record);
 }
 
@@ -46,69 +41,17 @@ static int segment_check(aqw_stream *stream, uint64_t position, uint32_t ordinal
 
 aqw_source aqw_stream_choose(aqw_stream *stream, uint64_t position, uint32_t ordinal, uint64_t durable, aqw_record *record) {
     if (segment_check(stream, position, ordinal, record)) return SOURCE_SEGMENT;
-    uint64_t next_sequence = aqw_stream_newest(stream)->place.first_sequence + ordinal;
-    if (next_sequence > durable && ring_check(stream, position, ordinal, record)) return SOURCE_RING;
-    return SOURCE_NONE;
-}
-
-int aqw_stream_ring_record(aqw_stream *stream, uint64_t position, uint32_t ordinal_min, uint32_t ordinal_max, uint64_t *cost,
-                           aqw_record *record) {
-    uint32_t size = ring_record_size(stream, position, ordinal_min, ordinal_max);
-    if (size == 0) return 0;
-    *cost += size;
-    const uint8_t *bytes = ring_bytes(stream, position, size);
-    return bytes != NULL && aqw_record_read(bytes, size, &aqw_stream_newest(stream)->place, position, record);
+    uint64_t before = aqw_stream_newest(stream)->place.first_sequence + ordinal - 1;
+    if (before < durable || !ring_check(stream, position, ordinal, record)) return SOURCE_NONE;
+    if (position < stream->ring_first) stream->ring_first = position;
+    return SOURCE_RING;
 }
 
 static void raise_to(uint64_t *value, uint64_t to) {
     if (to > *value) *value = to;
 }
 
-/* A scan behind the end: where it began, behind how many events, and what it has seen. */
-typedef struct remains {
-    uint64_t from;
-    uint32_t ordinal_min;
-    uint64_t watermark;
-    uint64_t events;
-    uint64_t cost;
-    uint64_t cost_max;
-} remains;
-
-/* Behind the end lie at most as many more events as there is room for. */
-static uint32_t ordinal_max_at(const remains *seen, uint64_t position) {
-    uint64_t most = seen->ordinal_min + (position - seen->from) / AQW_RECORD_HEADER_SIZE;
-    return most > UINT32_MAX ? UINT32_MAX : (uint32_t)most;
-}
-
-/* A valid record of the segment at this position, whatever its ordinal within reason. Counts the bytes that it took to tell. */
-static int segment_record(aqw_stream *stream, remains *seen, uint64_t position, aqw_record *record) {
-    const aqw_segment_header *segment = aqw_stream_newest(stream);
-    const uint8_t *from = stream->newest + position;
-    uint64_t available = segment->file_size - position;
-    if (available < AQW_RECORD_HEADER_SIZE || !aqw_record_is_plausible(from, seen->ordinal_min, ordinal_max_at(seen, position))) return 0;
-    uint32_t size = aqw_record_size(aqw_load_u32(from + 4) & 0xffffff);
-    if (size > available) return 0;
-    seen->cost += size;
-    return aqw_record_read(from, (size_t)available, &segment->place, position, record);
-}
-
-static void note_record(remains *seen, const aqw_record *record) {
-    raise_to(&seen->watermark, record->watermark);
-    if (record->kind < AQW_KIND_MARKER) seen->events++;
-}
-
-/* Where the next byte that is not zero lies, rounded down to eight bytes from `at` on; `end` where there is none. */
-static uint64_t skip_zeros(const uint8_t *bytes, uint64_t at, uint64_t end) {
-    uint64_t word = 0;
-    while (end - at >= sizeof word) {
-        memcpy(&word, bytes + at, sizeof word);
-        if (word != 0) return at;
-        at += sizeof word;
-    }
-    return at;
-}
-
-/* The reverse: where the bytes end that are not zero, between `begin` and `end`. */
+/* Where the bytes end that are not zero, between `begin` and `end`. */
 static uint64_t drop_zeros(const uint8_t *bytes, uint64_t begin, uint64_t end) {
     uint64_t word = 0;
     while (end - begin >= sizeof word) {
@@ -120,50 +63,9 @@ static uint64_t drop_zeros(const uint8_t *bytes, uint64_t begin, uint64_t end) {
     return end;
 }
 
-static void scan_segment(aqw_stream *stream, remains *seen) {
-    const aqw_segment_header *segment = aqw_stream_newest(stream);
-    aqw_record record;
-    for (uint64_t at = seen->from; at < segment->file_size && seen->cost <= seen->cost_max;) {
-        /* A record's kind, its eighth byte, is never zero: unused space is passed at once. */
-        uint64_t used = skip_zeros(stream->newest, at, segment->file_size);
-        if (used >= at + 2 * AQW_RECORD_ALIGNMENT) at = used - AQW_RECORD_ALIGNMENT;
-        if (!segment_record(stream, seen, at, &record)) {
-            at += AQW_RECORD_ALIGNMENT;
-            continue;
-        }
-        note_record(seen, &record);
-        at += record.size;
-    }
-}
-
-/* The ring's bytes at one offset, at every position that they can stand for: records larger than the ring are not in it, so what follows
- * one may lie more than the ring's size behind the end. Returns the size of the record that was found, or 0. */
-static uint32_t scan_ring_at(aqw_stream *stream, remains *seen, uint64_t first) {
-    const aqw_segment_header *segment = aqw_stream_newest(stream);
-    /* Most bytes are no record's wherever they stand, and that is told once. */
-    if (ring_record_size(stream, first, seen->ordinal_min, UINT32_MAX) == 0) return 0;
-    aqw_record record;
-    for (uint64_t at = first; at < segment->file_size && seen->cost <= seen->cost_max; at += stream->ring.size) {
-        if (!aqw_stream_ring_record(stream, at, seen->ordinal_min, ordinal_max_at(seen, at), &seen->cost, &record)) continue;
-        note_record(seen, &record);
-        return record.size;
-    }
-    return 0;
-}
-
-static void scan_ring(aqw_stream *stream, remains *seen) {
-    if (!stream->ring.is_present) return;
-    uint64_t end = seen->from + stream->ring.size;
-    for (uint64_t at = seen->from; at < end && seen->cost <= seen->cost_max;) {
-        uint32_t size = scan_ring_at(stream, seen, at);
-        at += size != 0 ? size : AQW_RECORD_ALIGNMENT;
-    }
-}
-
 /* W: the highest sequence that anything in the log says was durable; the base is added by the caller. Taking it from both sources at
  * every position can only raise it, and every watermark was true when it was written. */
-static aqw_status find_durable(aqw_stream *stream, remains *behind, remains *ring_behind, aqw_fault *fault) {
-    const aqw_segment_header *segment = aqw_stream_newest(stream);
+static aqw_status find_durable(aqw_stream *stream, aqw_remains *behind, aqw_remains *ring_behind, aqw_fault *fault) {
     aqw_record record;
     uint64_t durable = 0;
     if (stream->ring.is_present) raise_to(&durable, stream->ring.durable_sequence);
@@ -175,16 +77,8 @@ static aqw_status find_durable(aqw_stream *stream, remains *behind, remains *rin
         position += record.size;
         if (record.kind < AQW_KIND_MARKER) ordinal++;
     }
-    memset(behind, 0, sizeof *behind);
-    behind->from = position;
-    behind->ordinal_min = ordinal;
-    behind->cost_max = SCAN_COST_FACTOR * segment->file_size;
-    *ring_behind = *behind;
-    scan_segment(stream, behind);
-    scan_ring(stream, ring_behind);
-    if (behind->cost > behind->cost_max || ring_behind->cost > ring_behind->cost_max)
-        return aqw_stream_corrupt(stream, stream->segment_count - 1, AQW_REASON_SCAN_BOUND, position,
-                                  segment->place.first_sequence + ordinal, 0, fault);
+    aqw_status status = aqw_stream_find_remains(stream, position, ordinal, behind, ring_behind);
+    if (status != AQW_OK) return aqw_fault_set(fault, status, stream->directory);
     raise_to(&durable, behind->watermark);
     raise_to(&durable, ring_behind->watermark);
     stream->summary.durable_sequence = durable;
@@ -245,7 +139,7 @@ aqw_status aqw_stream_find_end(aqw_stream *stream, aqw_fault *fault) {
     aqw_stream_summary *summary = &stream->summary;
     const aqw_segment_header *segment = aqw_stream_newest(stream);
     uint64_t first = segment->place.first_sequence, newest = stream->segment_count - 1;
-    remains behind, ring_behind;
+    aqw_remains behind, ring_behind;
     walk at;
     aqw_status status = find_durable(stream, &behind, &ring_behind, fault);
     if (status != AQW_OK) return status;
@@ -253,11 +147,11 @@ aqw_status aqw_stream_find_end(aqw_stream *stream, aqw_fault *fault) {
     raise_to(&summary->durable_sequence, summary->base_sequence);
     walk_newest(stream, &at);
 
-    uint64_t next_sequence = first + at.whole_ordinal;
-    if (next_sequence > durable_by_log && next_sequence <= summary->base_sequence && !at.breaks_batch)
-        return aqw_stream_corrupt(stream, newest, AQW_REASON_SNAPSHOT_AHEAD, at.position, next_sequence, summary->base_sequence, fault);
+    uint64_t last_sequence = first + at.whole_ordinal - 1;
+    if (last_sequence >= durable_by_log && last_sequence < summary->base_sequence && !at.breaks_batch)
+        return aqw_stream_corrupt(stream, newest, AQW_REASON_SNAPSHOT_AHEAD, at.position, last_sequence + 1, summary->base_sequence, fault);
     /* Flags that contradict each other in verified records are no remains of a crash. */
-    if (next_sequence <= summary->durable_sequence || at.breaks_batch)
+    if (last_sequence < summary->durable_sequence || at.breaks_batch)
         return aqw_stream_corrupt(stream, newest, at.whole_position != at.position || at.breaks_batch ? AQW_REASON_BATCH : AQW_REASON_RECORD_INVALID,
                                   at.position, first + at.ordinal, summary->durable_sequence, fault);
     uint64_t used = drop_zeros(stream->newest, at.whole_position, segment->file_size);
@@ -265,7 +159,7 @@ aqw_status aqw_stream_find_end(aqw_stream *stream, aqw_fault *fault) {
 
     summary->segments = stream->segment_count;
     summary->first_sequence = stream->segments[0].place.first_sequence;
-    summary->last_sequence = next_sequence - 1;
+    summary->last_sequence = last_sequence;
     summary->end = at.whole_position;
     summary->ordinal = at.whole_ordinal;
     summary->ring_events = at.whole_ring_events;
@@ -281,7 +175,7 @@ aqw_status aqw_stream_find_end(aqw_stream *stream, aqw_fault *fault) {
 
     /* Without a ring, events that were acknowledged but not synced may be gone without a trace. A creation that was cut short, even
      * more than once, has none yet; but it has no event either. */
-    if (!stream->ring.is_present && !summary->is_clean && (at.ordinal > 0 || first > 1))
-        return aqw_stream_corrupt(stream, newest, AQW_REASON_RING_MISSING, at.position, next_sequence, 0, fault);
+    if (!stream->ring.is_present && !summary->is_clean && (at.ordinal > 0 || first != 1))
+        return aqw_stream_corrupt(stream, newest, AQW_REASON_RING_MISSING, at.position, last_sequence + 1, 0, fault);
     return AQW_OK;
 }

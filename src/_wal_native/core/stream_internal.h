@@ -4,6 +4,7 @@
 
 #include "limits.h"
 #include "ring.h"
+#include "scan.h"
 #include "stream.h"
 
 struct aqw_stream {
@@ -14,13 +15,16 @@ struct aqw_stream {
     aqw_ring_image ring;
     aqw_stream_summary summary;
 
-    uint8_t *newest;                /* the newest segment, whole */
-    uint8_t *older;                 /* the older segment that is being read, up to its end */
+    uint8_t *newest;                /* the newest segment, whole; what is zero in it takes no memory where the system can do that */
+    uint8_t *older;                 /* a window of the older segment that is being read, */
+    uint64_t older_begin, older_end;    /* of these positions: both 0 where nothing of it was read yet */
     uint64_t older_capacity;
+    aqw_scan segment_scan;          /* of `newest` */
+    aqw_scan ring_scan;
+    uint64_t ring_first;            /* the first position that a record was taken from the ring for */
     uint8_t *scratch;               /* ring.size bytes: a ring record that wraps around */
 
     uint64_t index;                 /* segment that is being read */
-    int is_loaded;                  /* `older` holds segment `index` */
     int in_batch;
     uint64_t position;
     uint32_t ordinal;
@@ -32,10 +36,24 @@ typedef enum { SOURCE_NONE, SOURCE_SEGMENT, SOURCE_RING } aqw_source;
 /* The record at a position of the newest segment by the rule of format.h, READING 4, given W. The ring's only above W. */
 aqw_source aqw_stream_choose(aqw_stream *stream, uint64_t position, uint32_t ordinal, uint64_t durable, aqw_record *record);
 
-/* 1 where the ring holds a record of the newest segment for this position, with an ordinal in this range. Adds the bytes that it took to
- * tell to *cost: whoever scans keeps within a bound. */
-int aqw_stream_ring_record(aqw_stream *stream, uint64_t position, uint32_t ordinal_min, uint32_t ordinal_max, uint64_t *cost,
-                           aqw_record *record);
+/* `size` bytes of the ring at a segment position, in one piece; NULL past its size. */
+const uint8_t *aqw_stream_ring_bytes(aqw_stream *stream, uint64_t position, uint64_t size);
+
+/* What lies behind the end of the records, in the segment or in the ring. */
+typedef struct aqw_remains {
+    uint64_t watermark;             /* the highest that a record there has */
+    uint64_t events;
+} aqw_remains;
+
+/* A record of the newest segment at a position behind `from`, in front of `end`, with at least `ordinal_min` events before it and no more
+ * than fit behind `from`. The cost does not depend on the size that the bytes there announce. AQW_NO_MEMORY, or AQW_OK. */
+aqw_status aqw_stream_segment_remains(aqw_stream *stream, uint64_t position, uint64_t end, uint32_t ordinal_min, uint64_t from,
+                                      aqw_record *record, int *is_found);
+/* The same for an offset of the ring, whatever position from `from` on its record is of. */
+aqw_status aqw_stream_ring_remains(aqw_stream *stream, uint64_t offset, uint32_t ordinal_min, uint64_t from, aqw_record *record,
+                                   int *is_found);
+/* All of them behind the records that end at `from` with `ordinal` events: one pass over both. */
+aqw_status aqw_stream_find_remains(aqw_stream *stream, uint64_t from, uint32_t ordinal, aqw_remains *segment, aqw_remains *ring);
 
 /* The steps of aqw_stream_open, for it and for salvage. A new stream knows its directory and nothing else. */
 aqw_status aqw_stream_new(const aqw_io *io, const char *directory, aqw_stream **stream, aqw_fault *fault);

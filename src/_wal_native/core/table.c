@@ -10,7 +10,7 @@
 #define ARENA_CHUNK_SIZE 65536u
 #define UNDO_CHUNK_SIZE 65536u       /* a batch of many rows takes about 150 bytes a row */
 
-_Static_assert(sizeof(aqw_task_row) <= 64, "task row");
+_Static_assert(sizeof(aqw_task_row) <= 96, "task row");
 _Static_assert(sizeof(aqw_run_row) <= 88, "run row");
 _Static_assert(sizeof(aqw_history_row) <= 16, "history row");
 _Static_assert(sizeof(aqw_attempt_row) <= 48, "attempt row");
@@ -31,6 +31,8 @@ static const uint32_t row_sizes[AQW_ROW_KIND_COUNT] = {
     [AQW_ROW_CAPABILITY] = sizeof(aqw_capability_row),
     [AQW_ROW_LEDGER] = sizeof(aqw_ledger_row),
     [AQW_ROW_SUBSCRIBER] = sizeof(aqw_subscriber_row),
+    [AQW_ROW_HOLDER] = sizeof(aqw_holder_row),
+    [AQW_ROW_TOMBSTONE] = sizeof(aqw_tombstone_row),
 };
 
 aqw_table *aqw_table_new(const aqw_memory *memory, const uint8_t seed[16]) {

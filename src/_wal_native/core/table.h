@@ -50,6 +50,9 @@ typedef struct aqw_task_view {
     uint64_t canceled_at;
     uint8_t is_canceled;
     aqw_bytes spec;             /* for aqw_task_spec_decode */
+    uint64_t runs_created;      /* ever, also those that were purged */
+    uint8_t has_last_run;       /* where one was created, ever */
+    uint64_t last_run_at;       /* the latest time that a run was scheduled for, also after it was purged */
     uint32_t run_count;
     uint32_t first_run;         /* row of the first run created for the task; then aqw_run_view.next_in_task */
     uint32_t first_dependency;  /* row; then aqw_dependency_view.next_in_task */
@@ -185,6 +188,12 @@ typedef struct aqw_ledger_view {
     uint64_t timestamp;
 } aqw_ledger_view;
 
+/* The identifier of a purged task, which no task may be created with. */
+typedef struct aqw_tombstone_view {
+    uint8_t task_id[16];
+    uint64_t until;             /* when it may be dropped, at the earliest */
+} aqw_tombstone_view;
+
 /* How many there are of each kind. What was purged does not count. */
 typedef struct aqw_table_counts {
     uint32_t tasks;
@@ -202,10 +211,14 @@ typedef struct aqw_table_counts {
     uint32_t roles;
     uint32_t capabilities;
     uint32_t ledger;
+    uint32_t tombstones;
     uint64_t memory_bytes;      /* taken from the system */
 } aqw_table_counts;
 
 uint64_t aqw_table_latest_sequence(const aqw_table *table);
+/* The latest time at which a run was created or changed its state, by the events: of the runs that are there, and of those that were purged
+ * since the table was made or loaded. 0 where there was none. */
+uint64_t aqw_table_newest_change(const aqw_table *table);
 void aqw_table_engine(const aqw_table *table, aqw_engine_view *view);
 void aqw_table_counts_get(const aqw_table *table, aqw_table_counts *counts);
 
@@ -216,19 +229,25 @@ uint32_t aqw_table_find_parent(const aqw_table *table, const uint8_t parent_task
 uint32_t aqw_table_find_budget(const aqw_table *table, const uint8_t task_id[16], uint8_t dimension);
 uint32_t aqw_table_find_subscription(const aqw_table *table, const uint8_t subscription_id[16]);
 uint32_t aqw_table_find_actor(const aqw_table *table, const uint8_t actor_id[16]);
+uint32_t aqw_table_find_tombstone(const aqw_table *table, const uint8_t task_id[16]);
 uint32_t aqw_table_find_tenant(const aqw_table *table, const uint8_t tenant_id[16]);
 uint32_t aqw_table_find_role(const aqw_table *table, const uint8_t actor_id[16], const uint8_t tenant_id[16]);
 uint32_t aqw_table_find_capability(const aqw_table *table, const uint8_t actor_id[16], const uint8_t tenant_id[16],
                                    aqw_bytes capability);
 
-/* Walk the rows of a kind in their order: the one after a row, the first after 0, and 0 after the last. The rows of other
- * kinds are 1 to their count. */
+/* Walk the rows of a kind in their order: the one after a row, the first after 0, and 0 after the last. Tenants are
+ * 1 to their count. */
 uint32_t aqw_table_next_task(const aqw_table *table, uint32_t row);
 uint32_t aqw_table_next_run(const aqw_table *table, uint32_t row);
 uint32_t aqw_table_next_dependency(const aqw_table *table, uint32_t row);
 uint32_t aqw_table_next_parent(const aqw_table *table, uint32_t row);
 uint32_t aqw_table_next_budget(const aqw_table *table, uint32_t row);
 uint32_t aqw_table_next_subscription(const aqw_table *table, uint32_t row);
+uint32_t aqw_table_next_actor(const aqw_table *table, uint32_t row);
+uint32_t aqw_table_next_role(const aqw_table *table, uint32_t row);
+uint32_t aqw_table_next_capability(const aqw_table *table, uint32_t row);
+uint32_t aqw_table_next_ledger(const aqw_table *table, uint32_t row);
+uint32_t aqw_table_next_tombstone(const aqw_table *table, uint32_t row);
 
 /* Read a row. The number must be one that the table gave out. */
 void aqw_table_task(const aqw_table *table, uint32_t row, aqw_task_view *view);
@@ -245,23 +264,47 @@ void aqw_table_tenant(const aqw_table *table, uint32_t row, aqw_tenant_view *vie
 void aqw_table_role(const aqw_table *table, uint32_t row, aqw_role_view *view);
 void aqw_table_capability(const aqw_table *table, uint32_t row, aqw_capability_view *view);
 void aqw_table_ledger(const aqw_table *table, uint32_t row, aqw_ledger_view *view);
+void aqw_table_tombstone(const aqw_table *table, uint32_t row, aqw_tombstone_view *view);
 
-/* What may be purged: runs that ended up to a time, and tasks of which then nothing is left. */
+/* What may be purged: runs that ended up to a time, tasks of which then nothing is left, and subscriptions and actors that are over. */
 typedef struct aqw_finished {
-    uint32_t next_task;         /* where the search goes on: zeros to begin with, and again after the last task */
+    uint32_t next_part;         /* where the search goes on: zeros to begin with, and again at its end */
+    uint32_t next_row;
     uint32_t next_run;
     uint32_t run_count;
-    uint32_t task_count;        /* both together are at most AQW_PURGE_COUNT_MAX */
+    uint32_t task_count;
+    uint32_t subscription_count;
+    uint32_t actor_count;       /* all together are at most AQW_PURGE_COUNT_MAX */
+    uint32_t ledger_count;      /* entries of the ledger, the oldest */
+    uint32_t tombstone_count;   /* tombstones, the oldest */
     uint8_t run_ids[AQW_PURGE_COUNT_MAX][16];
     uint8_t task_ids[AQW_PURGE_COUNT_MAX][16];
+    uint8_t subscription_ids[AQW_PURGE_COUNT_MAX][16];
+    uint8_t actor_ids[AQW_PURGE_COUNT_MAX][16];
 } aqw_finished;
 
-/* Looks at up to `rows_max` (at least 2) more rows of tasks and runs, from where the struct says, and fills in what it finds; an
- * event aqw_runs_purged of just that is accepted as long as nothing else was applied. That are
- *   - runs in a terminal state, whose last change was at or before the cutoff, of tasks that no other task depends on;
- *   - of these tasks those without other runs that were canceled at or before the cutoff, or are
- *     neither canceled nor recurring and had a run. */
-void aqw_table_find_finished(const aqw_table *table, uint64_t cutoff, uint32_t rows_max, aqw_finished *finished);
+/* Answers 1 where a cron expression has no time left behind this one, and nothing is late either. */
+typedef int (*aqw_schedule_ended)(void *context, aqw_bytes expression, uint64_t time);
+
+/* What is to be purged. */
+typedef struct aqw_retention {
+    uint8_t has_cutoff;
+    uint64_t cutoff;                    /* what ended at or before this time */
+    uint8_t has_ledger_cutoff;
+    uint64_t ledger_cutoff;             /* what the ledger begins with, as long as it was appended at or before this time */
+    uint64_t today;                     /* the oldest tombstones, as long as they were to be kept until this time or one before */
+    aqw_schedule_ended schedule_ended;  /* NULL: no cron expression ever ends */
+    void *context;
+} aqw_retention;
+
+/* Looks at about `rows_max` (at least 2) more rows, first of tasks and runs, then of subscriptions, actors, the ledger and tombstones, from where the struct
+ * says, and fills in what it finds; an event runs_purged of just that is accepted as long as nothing else was applied. That are
+ *   - runs in a terminal state, whose last change was at or before the cutoff, of tasks that no other task depends on but such that
+ *     are over, as follows;
+ *   - of these tasks those that are over: without other runs, and canceled at or before the cutoff, or not canceled and without runs to
+ *     come: as many were created as the policy wants (one; repeat's count; cron's max_occurrences), or a cron expression has ended;
+ *   - subscriptions that were canceled, and actors that were deregistered, at or before the cutoff. */
+void aqw_table_find_finished(const aqw_table *table, const aqw_retention *what, uint32_t rows_max, aqw_finished *finished);
 
 /* The hot questions of validation, without filling a view. `row` is a run's row. */
 uint32_t aqw_table_run_attempt_count(const aqw_table *table, uint32_t row);

@@ -1,6 +1,7 @@
 /* Rows with their links and index entries: what applying an event and loading an image share. */
 #include <string.h>
 
+#include "rules.h"
 #include "table_internal.h"
 
 const uint8_t *aqw_bytes_copy(aqw_table *table, aqw_bytes bytes) {
@@ -79,6 +80,10 @@ void aqw_child_add(aqw_table *table, const uint8_t parent_task_id[16], uint32_t 
 
 /* Runs */
 
+static void note_change(aqw_table *table, uint64_t timestamp) {
+    if (timestamp > table->head.newest_change) table->head.newest_change = timestamp;
+}
+
 uint32_t aqw_run_add(aqw_table *table, uint32_t task_row, const uint8_t run_id[16], uint64_t created_at) {
     uint32_t row = aqw_row_add(table, AQW_ROW_RUN, sizeof(aqw_run_row));
     aqw_run_row *run = aqw_run_at(table, row);
@@ -94,8 +99,11 @@ uint32_t aqw_run_add(aqw_table *table, uint32_t task_row, const uint8_t run_id[1
     if (!task->first_run) task->first_run = row;
     task->last_run = row;
     task->run_count++;
+    task->open_runs++;
+    task->runs_created++;
     task->had_runs = 1;
     table->head.runs_by_state[AQW_SCHEDULED]++;
+    note_change(table, created_at);
     return row;
 }
 
@@ -103,6 +111,13 @@ void aqw_run_set_state(aqw_table *table, aqw_run_row *run, uint8_t state) {
     table->head.runs_by_state[run->state]--;
     table->head.runs_by_state[state]++;
     run->state = state;
+}
+
+/* A run's end is its last change. */
+static void note_end(aqw_table *table, const aqw_run_row *run) {
+    aqw_task_row *task = aqw_task_at(table, run->task);
+    task->open_runs--;
+    if (run->last_state_change_at > task->last_end) task->last_end = run->last_state_change_at;
 }
 
 void aqw_run_change_state(aqw_table *table, aqw_run_row *run, uint8_t state, uint64_t timestamp) {
@@ -120,6 +135,8 @@ void aqw_run_change_state(aqw_table *table, aqw_run_row *run, uint8_t state, uin
     run->history_count++;
     run->last_state_change_at = timestamp;
     aqw_run_set_state(table, run, state);
+    note_change(table, timestamp);
+    if (aqw_rule_state_is_terminal(state)) note_end(table, run);
 }
 
 uint32_t aqw_attempt_add(aqw_table *table, uint32_t run_row, const uint8_t attempt_id[16], uint64_t started_at) {
@@ -159,7 +176,9 @@ void aqw_dependency_add(aqw_table *table, uint32_t task_row, uint32_t depends_on
     dependency->depends_on = depends_on_row;
     dependency->next_in_task = task->first_dependency;
     task->first_dependency = row;
-    aqw_task_at(table, depends_on_row)->dependent_count++;
+    aqw_task_row *depends_on = aqw_task_at(table, depends_on_row);
+    dependency->next_on_same = depends_on->first_dependent;
+    depends_on->first_dependent = row;
     aqw_index_insert(table, AQW_ROW_DEPENDENCY, row);
 }
 
@@ -199,41 +218,71 @@ aqw_subscription_row *aqw_subscription_add(aqw_table *table, const uint8_t subsc
     return subscription;
 }
 
-/* Adds a row whose key is its first bytes. */
-static void *add_keyed(aqw_table *table, int kind, const uint8_t first_id[16], const uint8_t second_id[16]) {
+/* Adds a row whose key is one identifier, its first bytes. */
+static void *add_keyed(aqw_table *table, int kind, const uint8_t id[16]) {
     uint32_t row = aqw_rows_add(&table->rows[kind]);
     uint8_t *added = aqw_row_at(table, kind, row);
-    memcpy(added, first_id, 16);
-    if (second_id) memcpy(added + 16, second_id, 16);
+    memcpy(added, id, 16);
     aqw_index_insert(table, kind, row);
     return added;
 }
 
 _Static_assert(offsetof(aqw_actor_row, actor_id) == 0 && offsetof(aqw_tenant_row, tenant_id) == 0, "the key comes first");
-_Static_assert(offsetof(aqw_role_row, actor_id) == 0 && offsetof(aqw_role_row, tenant_id) == 16, "the key comes first");
+_Static_assert(offsetof(aqw_holder_row, actor_id) == 0, "the key comes first");
 
-aqw_actor_row *aqw_actor_add(aqw_table *table, const uint8_t actor_id[16]) {
-    return add_keyed(table, AQW_ROW_ACTOR, actor_id, NULL);
+aqw_actor_row *aqw_actor_add(aqw_table *table, const uint8_t actor_id[16]) { return add_keyed(table, AQW_ROW_ACTOR, actor_id); }
+
+aqw_tenant_row *aqw_tenant_add(aqw_table *table, const uint8_t tenant_id[16]) { return add_keyed(table, AQW_ROW_TENANT, tenant_id); }
+
+static aqw_status reserve_held(aqw_table *table, int kind, const uint8_t actor_id[16]) {
+    uint32_t holder = aqw_index_find_holder(table, actor_id);
+    if (aqw_index_reserve(table, kind, 1) != AQW_OK) return AQW_NO_MEMORY;
+    return holder ? aqw_undo_keep_row(table, AQW_ROW_HOLDER, holder) : aqw_index_reserve(table, AQW_ROW_HOLDER, 1);
 }
 
-aqw_tenant_row *aqw_tenant_add(aqw_table *table, const uint8_t tenant_id[16]) {
-    return add_keyed(table, AQW_ROW_TENANT, tenant_id, NULL);
+aqw_status aqw_role_reserve(aqw_table *table, const uint8_t actor_id[16]) { return reserve_held(table, AQW_ROW_ROLE, actor_id); }
+
+aqw_status aqw_capability_reserve(aqw_table *table, const uint8_t actor_id[16]) {
+    return reserve_held(table, AQW_ROW_CAPABILITY, actor_id);
+}
+
+/* The actor's holder, which has one more from now on. */
+static aqw_holder_row *holder_of(aqw_table *table, const uint8_t actor_id[16]) {
+    uint32_t row = aqw_index_find_holder(table, actor_id);
+    aqw_holder_row *holder = row ? aqw_row_at(table, AQW_ROW_HOLDER, row) : add_keyed(table, AQW_ROW_HOLDER, actor_id);
+    holder->count++;
+    return holder;
 }
 
 aqw_role_row *aqw_role_add(aqw_table *table, const uint8_t actor_id[16], const uint8_t tenant_id[16]) {
-    return add_keyed(table, AQW_ROW_ROLE, actor_id, tenant_id);
+    aqw_holder_row *holder = holder_of(table, actor_id);
+    uint32_t row = aqw_rows_add(&table->rows[AQW_ROW_ROLE]);
+    aqw_role_row *role = aqw_row_at(table, AQW_ROW_ROLE, row);
+    memcpy(role->actor_id, actor_id, 16);
+    memcpy(role->tenant_id, tenant_id, 16);
+    role->next_of_holder = holder->first_role;
+    holder->first_role = row;
+    aqw_index_insert(table, AQW_ROW_ROLE, row);
+    return role;
 }
 
 uint32_t aqw_capability_add(aqw_table *table, const uint8_t actor_id[16], const uint8_t tenant_id[16],
                             const uint8_t *capability, uint32_t size) {
+    aqw_holder_row *holder = holder_of(table, actor_id);
     uint32_t row = aqw_rows_add(&table->rows[AQW_ROW_CAPABILITY]);
     aqw_capability_row *grant = aqw_row_at(table, AQW_ROW_CAPABILITY, row);
     memcpy(grant->actor_id, actor_id, 16);
     memcpy(grant->tenant_id, tenant_id, 16);
     grant->capability = capability;
     grant->capability_size = size;
+    grant->next_of_holder = holder->first_capability;
+    holder->first_capability = row;
     aqw_index_insert(table, AQW_ROW_CAPABILITY, row);
     return row;
+}
+
+void aqw_tombstone_add(aqw_table *table, const uint8_t task_id[16], uint64_t until) {
+    ((aqw_tombstone_row *)add_keyed(table, AQW_ROW_TOMBSTONE, task_id))->until = until;
 }
 
 aqw_ledger_row *aqw_ledger_add(aqw_table *table, const uint8_t *bytes, uint32_t key_size, uint32_t payload_size) {

@@ -16,6 +16,7 @@ static aqw_status task_created(aqw_table *table, const aqw_event *event) {
     int has_parent = aqw_task_spec_has_parent(spec.data, spec.size);
     aqw_task_spec fields;
     if (aqw_table_find_task(table, task_id)) return AQW_REFUSED_TASK_EXISTS;
+    if (aqw_table_find_tombstone(table, task_id)) return AQW_REFUSED_TASK_FORGOTTEN;
     if (spec.size > AQW_PAYLOAD_SIZE_MAX) return AQW_TOO_LARGE;
     if ((has_parent || !event->spec_is_valid) && aqw_task_spec_decode(spec.data, spec.size, &fields) != AQW_OK) return AQW_MALFORMED_EVENT;
 
@@ -66,6 +67,7 @@ static aqw_status run_created(aqw_table *table, const aqw_event *event) {
     table->expected_run = aqw_run_add(table, task_row, run_id, created_at);
     aqw_run_row *run = aqw_run_at(table, table->expected_run);
     run->scheduled_at = event->as.run_created.scheduled_at;
+    if (run->scheduled_at > task->last_run_at) task->last_run_at = run->scheduled_at;
     run->effective_priority = event->as.run_created.effective_priority;
     return AQW_OK;
 }
@@ -91,7 +93,9 @@ static aqw_status change_state(aqw_table *table, uint32_t row, uint8_t to_state,
     if (run->last_history && aqw_undo_keep_row(table, AQW_ROW_HISTORY, run->last_history) != AQW_OK) {
         return AQW_NO_MEMORY;
     }
-    int drops_lease = run->lease != NULL && aqw_rule_state_is_terminal(to_state);
+    int ends = aqw_rule_state_is_terminal(to_state);
+    if (ends && aqw_undo_keep_row(table, AQW_ROW_TASK, run->task) != AQW_OK) return AQW_NO_MEMORY;
+    int drops_lease = run->lease != NULL && ends;
     if (drops_lease && aqw_undo_reserve_blocks(table) != AQW_OK) return AQW_NO_MEMORY;
 
     aqw_run_change_state(table, run, to_state, timestamp);

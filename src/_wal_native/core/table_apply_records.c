@@ -188,6 +188,7 @@ static aqw_status role_assigned(aqw_table *table, const aqw_event *event) {
     const uint8_t *tenant_id = event->as.role_assigned.tenant_id;
     uint32_t row = aqw_table_find_role(table, actor_id, tenant_id);
     aqw_owned *role_bytes;
+    if (!row && aqw_role_reserve(table, actor_id) != AQW_OK) return AQW_NO_MEMORY;
     aqw_status status = reserve_owned(table, AQW_ROW_ROLE, row, event->as.role_assigned.role, &role_bytes);
     if (status != AQW_OK) return status;
 
@@ -200,7 +201,7 @@ static aqw_status role_assigned(aqw_table *table, const aqw_event *event) {
 static aqw_status add_capability(aqw_table *table, const aqw_event *event, uint32_t *row) {
     aqw_bytes capability = event->as.capability.capability;
     if (capability.size > AQW_PAYLOAD_SIZE_MAX) return AQW_TOO_LARGE;
-    if (aqw_index_reserve(table, AQW_ROW_CAPABILITY, 1) != AQW_OK) return AQW_NO_MEMORY;
+    if (aqw_capability_reserve(table, event->as.capability.actor_id) != AQW_OK) return AQW_NO_MEMORY;
     const uint8_t *capability_copy = aqw_bytes_copy(table, capability);
     if (!capability_copy) return AQW_NO_MEMORY;
 

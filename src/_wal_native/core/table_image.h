@@ -15,9 +15,11 @@
  *    1  head          sequence varint, u8 engine (0 never paused, 1 paused, 2 resumed), [paused_at time],
  *                     [resumed_at after paused_at], then how many there are, each a varint32: tasks, runs, steps of
  *                     history (closed leases not counted), attempts, leases, dependencies, budgets, subscriptions,
- *                     actors, tenants, roles, capabilities, ledger entries
- *    2  task          task id, created_at time, u8 flags: AQW_IMAGE_HAS_FIRST canceled, AQW_IMAGE_HAD_RUNS, [canceled_at
- *                     after created_at], task spec...
+ *                     actors, tenants, roles, capabilities, ledger entries, tombstones (at most
+ *                     AQW_TOMBSTONE_COUNT_MAX)
+ *    2  task          task id, created_at time, u8 flags: AQW_IMAGE_HAS_FIRST canceled, AQW_IMAGE_HAD_RUNS,
+ *                     AQW_IMAGE_RUNS_PURGED, [canceled_at after created_at], [last_run_at after created_at], [how many runs were
+ *                     purged: varint], task spec...
  *    3  run           run id, task number, created_at time, scheduled_at after created_at, effective_priority zigzag,
  *                     steps...
  *    4  history       further steps... of the same run
@@ -39,12 +41,13 @@
  *                     granted_at], named (custom code 5)...
  *   14  ledger entry  entry id, tenant id, time, u8 AQW_IMAGE_HAS_FIRST: actor, [actor id], size of the key varint32,
  *                     key and payload...
+ *   15  tombstone     task id, until time
  *
  *   step    u8: the state that the run went to, and when, after the step before (the first: after created_at); or
  *           AQW_IMAGE_LEASE_CLOSED alone: the run was leased, and closing the lease made it ready.
  *
- * What was purged is not in the image, and tasks are numbered without it; AQW_IMAGE_HAD_RUNS is for a task all of whose
- * runs were.
+ * What was purged is not in the image, and tasks are numbered without it. A task that ever had a run has AQW_IMAGE_HAD_RUNS, with
+ * the latest time that one was scheduled for; one of whose runs some were purged has AQW_IMAGE_RUNS_PURGED, with their number.
  *
  * Within a type the order is that of the table's rows: of creation, of first declaration, of first registration; of a
  * run's steps and attempts, theirs. Steps and dependencies come in groups of AQW_IMAGE_GROUP_COUNT_MAX, all but the
@@ -60,7 +63,7 @@
  *   - no key occurs twice: task, run, attempt in its run, pair of dependency, task and dimension, subscription, actor,
  *     tenant, actor and tenant of a role, actor and tenant and capability; ids of tasks and runs are not nil;
  *   - every step is a transition that rules.h allows;
- *   - a task with runs is not one with AQW_IMAGE_HAD_RUNS;
+ *   - a task has AQW_IMAGE_HAD_RUNS if and only if it has runs or AQW_IMAGE_RUNS_PURGED, whose number is not 0;
  *   - a run with attempts was running once; all but its last one are finished, and the last, where the run is running, or
  *     was canceled from there;
  *   - a lease is in a state in which rules.h lets it be held, and there is at most one;
@@ -93,11 +96,13 @@
 #define AQW_IMAGE_ROLE 12
 #define AQW_IMAGE_CAPABILITY 13
 #define AQW_IMAGE_LEDGER_ENTRY 14
-#define AQW_IMAGE_TYPE_COUNT 15
+#define AQW_IMAGE_TOMBSTONE 15
+#define AQW_IMAGE_TYPE_COUNT 16
 
 #define AQW_IMAGE_HAS_FIRST 1
 #define AQW_IMAGE_HAS_SECOND 2
 #define AQW_IMAGE_HAD_RUNS 2
+#define AQW_IMAGE_RUNS_PURGED 4
 #define AQW_IMAGE_EXHAUSTED 16
 #define AQW_IMAGE_UNFINISHED 16
 #define AQW_IMAGE_LEASE_CLOSED 16
@@ -118,6 +123,7 @@ typedef struct aqw_table_loader {
     uint8_t type;                               /* of the last item */
     uint32_t expected[AQW_IMAGE_TYPE_COUNT];    /* by the head; of steps and dependencies, not of their items */
     uint32_t loaded[AQW_IMAGE_TYPE_COUNT];
+    uint32_t awaited_tasks;                     /* that have runs, by their items, but none so far */
     uint32_t run;                               /* the row of the run that items of types 4 to 6 belong to, and of it: */
     uint32_t steps;
     uint64_t step_time;
@@ -130,6 +136,14 @@ typedef struct aqw_table_loader {
 aqw_status aqw_table_load_begin(aqw_table_loader *loader, aqw_table *table, uint64_t size_max);
 /* Takes one item. AQW_MALFORMED_SNAPSHOT for one that is not valid where it stands, AQW_NO_MEMORY. The bytes are copied. */
 aqw_status aqw_table_load_item(aqw_table_loader *loader, uint8_t type, const uint8_t *payload, size_t size);
+/* What the head says: it comes first, so a reader has it without the rest. `size_max` is as above. */
+typedef struct aqw_image_head {
+    uint64_t sequence;
+    aqw_engine_view engine;
+    uint32_t counts[AQW_IMAGE_TYPE_COUNT];      /* by type; of steps and dependencies, not of their items */
+} aqw_image_head;
+aqw_status aqw_image_head_read(uint8_t type, const uint8_t *payload, size_t size, uint64_t size_max, aqw_image_head *head);
+
 /* Has the memory that loading this item will look at fetched meanwhile. Changes nothing; the bytes may be wrong. */
 void aqw_table_load_fetch(const aqw_table_loader *loader, uint8_t type, const uint8_t *payload, size_t size);
 /* Ends the loading; AQW_OK where the image was whole. After any failure the table is fit only to be freed. */

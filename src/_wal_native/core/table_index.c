@@ -43,6 +43,8 @@ ID_IS_FIRST(aqw_parent_row, parent_task_id);
 ID_IS_FIRST(aqw_subscription_row, subscription_id);
 ID_IS_FIRST(aqw_actor_row, actor_id);
 ID_IS_FIRST(aqw_tenant_row, tenant_id);
+ID_IS_FIRST(aqw_holder_row, actor_id);
+ID_IS_FIRST(aqw_tombstone_row, task_id);
 
 static uint64_t hash_id_row(const aqw_table *table, int kind, uint32_t row) {
     return aqw_hash_id(&table->hash_key, aqw_row_at(table, kind, row));
@@ -53,6 +55,8 @@ static uint64_t run_hash(const void *context, uint32_t row) { return hash_id_row
 static uint64_t parent_hash(const void *context, uint32_t row) { return hash_id_row(context, AQW_ROW_PARENT, row); }
 static uint64_t actor_hash(const void *context, uint32_t row) { return hash_id_row(context, AQW_ROW_ACTOR, row); }
 static uint64_t tenant_hash(const void *context, uint32_t row) { return hash_id_row(context, AQW_ROW_TENANT, row); }
+static uint64_t holder_hash(const void *context, uint32_t row) { return hash_id_row(context, AQW_ROW_HOLDER, row); }
+static uint64_t tombstone_hash(const void *context, uint32_t row) { return hash_id_row(context, AQW_ROW_TOMBSTONE, row); }
 static uint64_t subscription_hash(const void *context, uint32_t row) {
     return hash_id_row(context, AQW_ROW_SUBSCRIPTION, row);
 }
@@ -107,6 +111,8 @@ aqw_map_hash aqw_index_hash_of(int kind) {
     case AQW_ROW_ROLE: return role_hash;
     case AQW_ROW_CAPABILITY: return capability_hash;
     case AQW_ROW_SUBSCRIBER: return subscriber_hash;
+    case AQW_ROW_HOLDER: return holder_hash;
+    case AQW_ROW_TOMBSTONE: return tombstone_hash;
     default: return NULL;
     }
 }
@@ -127,30 +133,31 @@ void aqw_index_remove(aqw_table *table, int kind, uint32_t row) {
     if (map->hash_of) aqw_map_remove(map, map->hash_of(table, row));
 }
 
-/* 1 where a row is as if it were not there. */
-static int is_purged(const aqw_table *table, int kind, uint32_t row) {
+int aqw_index_is_purged(const aqw_table *table, int kind, uint32_t row) {
     switch (kind) {
     case AQW_ROW_TASK: return aqw_task_at(table, row)->is_purged;
     case AQW_ROW_RUN: return aqw_run_at(table, row)->is_purged;
-    case AQW_ROW_DEPENDENCY: {
-        const aqw_dependency_row *dependency = aqw_row_at(table, kind, row);
-        return is_purged(table, AQW_ROW_TASK, dependency->task);
-    }
+    case AQW_ROW_DEPENDENCY: return aqw_dependency_at(table, row)->is_purged;
     case AQW_ROW_BUDGET: {
         const aqw_budget_row *budget = aqw_row_at(table, kind, row);
-        return is_purged(table, AQW_ROW_TASK, budget->task);
+        return aqw_task_at(table, budget->task)->is_purged;
     }
     case AQW_ROW_SUBSCRIPTION: {
         const aqw_subscription_row *subscription = aqw_row_at(table, kind, row);
-        return is_purged(table, AQW_ROW_TASK, subscription->task);
+        return subscription->is_purged || aqw_task_at(table, subscription->task)->is_purged;
     }
+    case AQW_ROW_LEDGER:
+    case AQW_ROW_TOMBSTONE: return row <= table->head.purged[kind];
+    case AQW_ROW_ACTOR: return ((const aqw_actor_row *)aqw_row_at(table, kind, row))->is_purged;
+    case AQW_ROW_ROLE: return ((const aqw_role_row *)aqw_row_at(table, kind, row))->is_purged;
+    case AQW_ROW_CAPABILITY: return ((const aqw_capability_row *)aqw_row_at(table, kind, row))->is_purged;
     default: return 0;
     }
 }
 
 uint32_t aqw_index_next(const aqw_table *table, int kind, uint32_t row) {
     while (row < table->rows[kind].count) {
-        if (!is_purged(table, kind, ++row)) return row;
+        if (!aqw_index_is_purged(table, kind, ++row)) return row;
     }
     return 0;
 }
@@ -160,7 +167,7 @@ static uint32_t find_id(const aqw_table *table, int kind, const uint8_t *id) {
     aqw_map_probe probe;
     aqw_map_find(map, aqw_hash_id(&table->hash_key, id), &probe);
     for (uint32_t row = aqw_map_next(map, &probe); row; row = aqw_map_next(map, &probe)) {
-        if (aqw_id_equal(aqw_row_at(table, kind, row), id) && !is_purged(table, kind, row)) return row;
+        if (aqw_id_equal(aqw_row_at(table, kind, row), id) && !aqw_index_is_purged(table, kind, row)) return row;
     }
     return 0;
 }
@@ -228,8 +235,16 @@ uint32_t aqw_table_find_actor(const aqw_table *table, const uint8_t actor_id[16]
     return find_id(table, AQW_ROW_ACTOR, actor_id);
 }
 
+uint32_t aqw_table_find_tombstone(const aqw_table *table, const uint8_t task_id[16]) {
+    return table->rows[AQW_ROW_TOMBSTONE].count ? find_id(table, AQW_ROW_TOMBSTONE, task_id) : 0;
+}
+
 uint32_t aqw_table_find_tenant(const aqw_table *table, const uint8_t tenant_id[16]) {
     return find_id(table, AQW_ROW_TENANT, tenant_id);
+}
+
+uint32_t aqw_index_find_holder(const aqw_table *table, const uint8_t actor_id[16]) {
+    return find_id(table, AQW_ROW_HOLDER, actor_id);
 }
 
 uint32_t aqw_index_find_attempt(const aqw_table *table, uint32_t run, const uint8_t attempt_id[16]) {
@@ -286,7 +301,7 @@ uint32_t aqw_table_find_role(const aqw_table *table, const uint8_t actor_id[16],
     aqw_map_find(map, hash_pair(table, actor_id, tenant_id), &probe);
     for (uint32_t row = aqw_map_next(map, &probe); row; row = aqw_map_next(map, &probe)) {
         const aqw_role_row *role = aqw_row_at(table, AQW_ROW_ROLE, row);
-        if (aqw_id_equal(role->actor_id, actor_id) && aqw_id_equal(role->tenant_id, tenant_id)) return row;
+        if (!role->is_purged && aqw_id_equal(role->actor_id, actor_id) && aqw_id_equal(role->tenant_id, tenant_id)) return row;
     }
     return 0;
 }
@@ -298,7 +313,7 @@ uint32_t aqw_table_find_capability(const aqw_table *table, const uint8_t actor_i
     aqw_map_find(map, hash_capability(table, actor_id, tenant_id, capability.data, capability.size), &probe);
     for (uint32_t row = aqw_map_next(map, &probe); row; row = aqw_map_next(map, &probe)) {
         const aqw_capability_row *grant = aqw_row_at(table, AQW_ROW_CAPABILITY, row);
-        if (aqw_id_equal(grant->actor_id, actor_id) && aqw_id_equal(grant->tenant_id, tenant_id) &&
+        if (!grant->is_purged && aqw_id_equal(grant->actor_id, actor_id) && aqw_id_equal(grant->tenant_id, tenant_id) &&
             grant->capability_size == capability.size &&
             (capability.size == 0 || memcmp(grant->capability, capability.data, capability.size) == 0)) {
             return row;

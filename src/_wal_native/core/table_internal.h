@@ -1,11 +1,11 @@
 /* The state table's rows, and the table itself. Private to table*.c.
  *
- * A purged task or run stays where it is, with a flag; so do its other rows, which are skipped for its sake: history and
- * attempts with the run; dependencies, budgets, subscriptions and the child row with the task. Lookups and walks go past
+ * What is purged stays where it is, with a flag; so do other rows, which are skipped for its sake: history and attempts with a run;
+ * budgets, subscriptions and the child row with a task. Lookups and walks go past
  * them, counts leave them out (head.purged), and an image has nothing of them: their memory is given back when a table is made anew.
- * No row that is not purged names a purged one, but for `next` in the chains of a task's runs and a parent's children.
+ * No row that is not purged names a purged one, but for `next` in the chains of a task's runs, a parent's children and dependencies.
  *
- * Sizes matter: a completed run with its task, history and attempt is to take less than 480 bytes in all, so
+ * Sizes matter: a completed run with its task, history and attempt is to take less than 500 bytes in all, so
  * rows name each other by row number (4 bytes), history's first entry is implied, and sizes share a word with flags. */
 #ifndef AQW_TABLE_INTERNAL_H
 #define AQW_TABLE_INTERNAL_H
@@ -40,23 +40,29 @@ enum aqw_row_kind {
     AQW_ROW_CAPABILITY = 12,
     AQW_ROW_LEDGER = 13,
     AQW_ROW_SUBSCRIBER = 14,
-    AQW_ROW_KIND_COUNT = 15
+    AQW_ROW_HOLDER = 15,
+    AQW_ROW_TOMBSTONE = 16,
+    AQW_ROW_KIND_COUNT = 17
 };
 
 typedef struct aqw_task_row {
     uint8_t task_id[16];
     uint64_t created_at;
     uint64_t canceled_at;
+    uint64_t runs_created;      /* ever, purged or not */
+    uint64_t last_run_at;       /* the latest time that a run was scheduled for */
+    uint64_t last_end;          /* the latest time at which one of the runs ended: purged ones too, as long as any is left; 0 without */
     const uint8_t *spec;        /* in the arena */
     uint32_t spec_size : 24;
     uint32_t is_canceled : 1;
     uint32_t is_purged : 1;
-    uint32_t had_runs : 1;      /* some of which may be purged */
-    uint32_t run_count;
+    uint32_t had_runs : 1;      /* there is a last_run_at */
+    uint32_t run_count;         /* that are not purged */
+    uint32_t open_runs;         /* that have not ended; none of them is purged */
     uint32_t first_run;         /* that is not purged */
     uint32_t last_run;          /* purged or not */
-    uint32_t first_dependency;
-    uint32_t dependent_count;   /* dependencies on this task, its own included */
+    uint32_t first_dependency;  /* on another, or on itself, that is not purged */
+    uint32_t first_dependent;   /* dependency on this task, its own included, that is not purged */
 } aqw_task_row;
 
 /* A lease comes and goes, so it has a block of its own, freed with it. */
@@ -110,7 +116,9 @@ typedef struct aqw_attempt_row {
 typedef struct aqw_dependency_row {
     uint32_t task;
     uint32_t depends_on;        /* a task's row */
-    uint32_t next_in_task;
+    uint32_t next_in_task;      /* purged or not, as the next */
+    uint32_t next_on_same;      /* that depends on the same task */
+    uint8_t is_purged;
 } aqw_dependency_row;
 
 /* A task that others name as their parent; it may itself be unknown. */
@@ -145,9 +153,10 @@ typedef struct aqw_subscription_row {
     uint32_t task;
     uint8_t is_triggered;
     uint8_t is_canceled;
+    uint8_t is_purged;          /* by itself; with its task it needs no flag */
 } aqw_subscription_row;
 
-/* How many subscriptions a task has; few tasks have any. */
+/* How many subscriptions a task has that are not purged by themselves; few tasks have any. */
 typedef struct aqw_subscriber_row {
     uint32_t task;
     uint32_t count;
@@ -167,6 +176,7 @@ typedef struct aqw_actor_row {
     aqw_owned *registration;
     uint8_t has_heartbeat;
     uint8_t is_deregistered;
+    uint8_t is_purged;
 } aqw_actor_row;
 
 typedef struct aqw_tenant_row {
@@ -180,6 +190,8 @@ typedef struct aqw_role_row {
     uint8_t tenant_id[16];
     uint64_t assigned_at;
     aqw_owned *role;
+    uint32_t next_of_holder;
+    uint8_t is_purged;
 } aqw_role_row;
 
 typedef struct aqw_capability_row {
@@ -189,8 +201,18 @@ typedef struct aqw_capability_row {
     uint64_t revoked_at;
     const uint8_t *capability;  /* in the arena: part of the key, never replaced */
     uint32_t capability_size;
+    uint32_t next_of_holder;
     uint8_t is_revoked;
+    uint8_t is_purged;
 } aqw_capability_row;
+
+/* What an actor, registered or not, was given: its roles and capabilities, the newest first, none of them purged. */
+typedef struct aqw_holder_row {
+    uint8_t actor_id[16];
+    uint32_t first_role;
+    uint32_t first_capability;
+    uint32_t count;
+} aqw_holder_row;
 
 typedef struct aqw_ledger_row {
     uint8_t entry_id[16];
@@ -203,13 +225,20 @@ typedef struct aqw_ledger_row {
     uint8_t has_actor;
 } aqw_ledger_row;
 
+/* The identifier of a purged task, which no task may be created with. */
+typedef struct aqw_tombstone_row {
+    uint8_t task_id[16];
+    uint64_t until;             /* when it may be dropped, at the earliest */
+} aqw_tombstone_row;
+
 /* What is not in rows; a batch keeps a copy of it. */
 typedef struct aqw_table_head {
     uint64_t latest_sequence;
+    uint64_t newest_change;     /* the latest time at which a run was created or changed its state, purged or not */
     aqw_engine_view engine;
     uint32_t runs_by_state[AQW_RUN_STATE_LAST + 1];
     uint32_t lease_count;
-    uint32_t purged[AQW_ROW_KIND_COUNT];    /* rows that are as if they were not there */
+    uint32_t purged[AQW_ROW_KIND_COUNT];    /* rows that are as if they were not there; of ledger and tombstones, the first ones */
 } aqw_table_head;
 
 /* Undo: bytes to put back at an address. The bytes follow the header. */
@@ -265,6 +294,9 @@ static inline aqw_run_row *aqw_run_at(const aqw_table *table, uint32_t row) { re
 static inline const aqw_child_row *aqw_child_at(const aqw_table *table, uint32_t row) {
     return aqw_row_at(table, AQW_ROW_CHILD, row);
 }
+static inline aqw_dependency_row *aqw_dependency_at(const aqw_table *table, uint32_t row) {
+    return aqw_row_at(table, AQW_ROW_DEPENDENCY, row);
+}
 static inline aqw_attempt_row *aqw_attempt_at(const aqw_table *table, uint32_t row) {
     return aqw_row_at(table, AQW_ROW_ATTEMPT, row);
 }
@@ -276,8 +308,10 @@ uint32_t aqw_index_find_subscriber(const aqw_table *table, uint32_t task);
 uint32_t aqw_index_find_dependency(const aqw_table *table, uint32_t task, uint32_t depends_on);
 uint32_t aqw_index_find_budget(const aqw_table *table, uint32_t task, uint8_t dimension);
 uint32_t aqw_index_find_attempt(const aqw_table *table, uint32_t run, const uint8_t attempt_id[16]);
-/* The first row of a kind after this one (0: the first of all) that is not purged; 0 after the last. For the kinds that a
- * task or run takes along, and these two. */
+uint32_t aqw_index_find_holder(const aqw_table *table, const uint8_t actor_id[16]);
+/* 1 where a row is as if it were not there. */
+int aqw_index_is_purged(const aqw_table *table, int kind, uint32_t row);
+/* The first row of a kind after this one (0: the first of all) that is not purged; 0 after the last. */
 uint32_t aqw_index_next(const aqw_table *table, int kind, uint32_t row);
 /* Room for `extra` more rows of a kind, in the rows and in the index; mostly there is. */
 aqw_status aqw_index_grow(aqw_table *table, int kind, uint32_t extra);
@@ -316,6 +350,9 @@ const uint8_t *aqw_ending_take(aqw_table *table, uint8_t result, aqw_bytes detai
 aqw_status aqw_child_reserve(aqw_table *table, const uint8_t parent_task_id[16]);
 /* Room for a subscription of this task, likewise. */
 aqw_status aqw_subscription_reserve(aqw_table *table, uint32_t task);
+/* Room for a role or a capability of this actor, likewise. */
+aqw_status aqw_role_reserve(aqw_table *table, const uint8_t actor_id[16]);
+aqw_status aqw_capability_reserve(aqw_table *table, const uint8_t actor_id[16]);
 /* A new row, linked and entered into its index, for which there is room (aqw_index_reserve), and whose key is new. What is not an
  * argument is left to be set. */
 uint32_t aqw_task_add(aqw_table *table, const uint8_t task_id[16]);
@@ -323,7 +360,7 @@ void aqw_child_add(aqw_table *table, const uint8_t parent_task_id[16], uint32_t 
 uint32_t aqw_run_add(aqw_table *table, uint32_t task, const uint8_t run_id[16], uint64_t created_at);
 /* The run's state without, and with, a new history row. */
 void aqw_run_set_state(aqw_table *table, aqw_run_row *run, uint8_t state);
-void aqw_run_change_state(aqw_table *table, aqw_run_row *run, uint8_t state, uint64_t timestamp);
+void aqw_run_change_state(aqw_table *table, aqw_run_row *run, uint8_t state, uint64_t timestamp);   /* to its end: its task's row changes too */
 /* The new attempt is the run's active one; its end ends that. */
 uint32_t aqw_attempt_add(aqw_table *table, uint32_t run, const uint8_t attempt_id[16], uint64_t started_at);
 void aqw_attempt_end(aqw_table *table, aqw_run_row *run, uint64_t finished_at, const uint8_t *ending);
@@ -336,9 +373,10 @@ aqw_role_row *aqw_role_add(aqw_table *table, const uint8_t actor_id[16], const u
 /* `capability` and the ledger's `bytes` are copies in the arena. */
 uint32_t aqw_capability_add(aqw_table *table, const uint8_t actor_id[16], const uint8_t tenant_id[16],
                             const uint8_t *capability, uint32_t size);
+void aqw_tombstone_add(aqw_table *table, const uint8_t task_id[16], uint64_t until);
 aqw_ledger_row *aqw_ledger_add(aqw_table *table, const uint8_t *bytes, uint32_t key_size, uint32_t payload_size);
 
-/* table_purge.c: the event that drops finished runs and tasks. */
+/* table_purge.c: the event that drops what is over. */
 aqw_status aqw_apply_purge(aqw_table *table, const aqw_event *event);
 
 /* table_apply_records.c: the events that are not about tasks, runs, leases or the engine. */

@@ -2,6 +2,8 @@
  * row. Only what has passed the rules is put into the table, through the functions that events are applied with. */
 #include "table_image.h"
 
+#include <string.h>
+
 #include "cursor.h"
 #include "limits.h"
 #include "rules.h"
@@ -22,6 +24,7 @@ static const struct { uint8_t size_min; uint8_t kind; } parts[AQW_IMAGE_TYPE_COU
     [AQW_IMAGE_ROLE] = {34, AQW_ROW_ROLE},
     [AQW_IMAGE_CAPABILITY] = {35, AQW_ROW_CAPABILITY},
     [AQW_IMAGE_LEDGER_ENTRY] = {36, AQW_ROW_LEDGER},
+    [AQW_IMAGE_TOMBSTONE] = {17, AQW_ROW_TOMBSTONE},
 };
 
 /* The head was right, so there is room for as many as it promised. */
@@ -74,18 +77,33 @@ static void read_engine(cursor *from, aqw_engine_view *engine) {
     require(from, !engine->has_resumed_at || !aqw_rule_resume_precedes_pause(engine->paused_at, engine->resumed_at));
 }
 
-static aqw_status load_head(aqw_table_loader *load, cursor *from) {
-    aqw_table_head *head = &load->table->head;
+/* `size_max` is the size of all items. */
+static aqw_status read_head(cursor *from, uint64_t size_max, aqw_image_head *head) {
     uint64_t size_min = 0;
-    head->latest_sequence = read_varint(from);
+    memset(head, 0, sizeof *head);
+    head->sequence = read_varint(from);
     read_engine(from, &head->engine);
     for (int type = AQW_IMAGE_TASK; type < AQW_IMAGE_TYPE_COUNT; type++) {
-        load->expected[type] = read_varint32(from);
-        require(from, load->expected[type] <= AQW_ROW_COUNT_MAX);
-        size_min += (uint64_t)load->expected[type] * parts[type].size_min;
+        head->counts[type] = read_varint32(from);
+        require(from, head->counts[type] <= AQW_ROW_COUNT_MAX);
+        size_min += (uint64_t)head->counts[type] * parts[type].size_min;
     }
-    require(from, size_min <= load->size_max);
-    if (finish(from) != AQW_OK) return AQW_MALFORMED_SNAPSHOT;
+    require(from, size_min <= size_max && head->counts[AQW_IMAGE_TOMBSTONE] <= AQW_TOMBSTONE_COUNT_MAX);
+    return finish(from) == AQW_OK ? AQW_OK : AQW_MALFORMED_SNAPSHOT;
+}
+
+aqw_status aqw_image_head_read(uint8_t type, const uint8_t *payload, size_t size, uint64_t size_max, aqw_image_head *head) {
+    if (type != AQW_IMAGE_HEAD) return AQW_MALFORMED_SNAPSHOT;
+    cursor from = {payload, payload + size, 0};
+    return read_head(&from, size_max, head);
+}
+
+static aqw_status load_head(aqw_table_loader *load, cursor *from) {
+    aqw_image_head head;
+    if (read_head(from, load->size_max, &head) != AQW_OK) return AQW_MALFORMED_SNAPSHOT;
+    load->table->head.latest_sequence = head.sequence;
+    load->table->head.engine = head.engine;
+    memcpy(load->expected, head.counts, sizeof load->expected);
     for (int type = AQW_IMAGE_TASK; type < AQW_IMAGE_TYPE_COUNT; type++) {
         if (parts[type].kind == AQW_ROW_KIND_COUNT) continue;
         if (aqw_index_reserve(load->table, parts[type].kind, load->expected[type]) != AQW_OK) return AQW_NO_MEMORY;
@@ -102,8 +120,11 @@ static aqw_status load_task(aqw_table_loader *load, cursor *from) {
     count_one(load, from, AQW_IMAGE_TASK);
     read_real_id(from, task_id);
     uint64_t created_at = read_varint(from);
-    uint8_t flags = read_code(from, AQW_IMAGE_HAS_FIRST | AQW_IMAGE_HAD_RUNS);
+    uint8_t flags = read_code(from, AQW_IMAGE_HAS_FIRST | AQW_IMAGE_HAD_RUNS | AQW_IMAGE_RUNS_PURGED);
     uint64_t canceled_at = flags & AQW_IMAGE_HAS_FIRST ? read_difference(from, created_at) : 0;
+    uint64_t last_run_at = flags & AQW_IMAGE_HAD_RUNS ? read_difference(from, created_at) : 0;
+    uint64_t runs_purged = flags & AQW_IMAGE_RUNS_PURGED ? read_positive(from) : 0;
+    require(from, !runs_purged || (flags & AQW_IMAGE_HAD_RUNS) != 0);
     aqw_bytes spec = read_rest(from);
     if (finish(from) != AQW_OK || aqw_task_spec_decode(spec.data, spec.size, &fields) != AQW_OK ||
         aqw_table_find_task(table, task_id)) {
@@ -119,6 +140,9 @@ static aqw_status load_task(aqw_table_loader *load, cursor *from) {
     task->is_canceled = (flags & AQW_IMAGE_HAS_FIRST) != 0;
     task->canceled_at = canceled_at;
     task->had_runs = (flags & AQW_IMAGE_HAD_RUNS) != 0;
+    task->last_run_at = last_run_at;
+    task->runs_created = runs_purged;
+    if (task->had_runs && !runs_purged) load->awaited_tasks++;
     task->spec = spec_copy;
     task->spec_size = spec.size & AQW_PAYLOAD_SIZE_MAX;
     if (fields.has_parent) aqw_child_add(table, fields.parent_task_id, row);
@@ -157,8 +181,9 @@ static aqw_status load_run(aqw_table_loader *load, cursor *from) {
     uint64_t scheduled_at = read_difference(from, created_at);
     int32_t effective_priority = read_zigzag(from);
     if (from->failed || aqw_table_find_run(load->table, run_id)) return AQW_MALFORMED_SNAPSHOT;
-    if (aqw_task_at(load->table, task)->had_runs && !aqw_task_at(load->table, task)->run_count) return AQW_MALFORMED_SNAPSHOT;
+    if (!aqw_task_at(load->table, task)->had_runs) return AQW_MALFORMED_SNAPSHOT;
 
+    if (!aqw_task_at(load->table, task)->runs_created) load->awaited_tasks--;
     load->run = aqw_run_add(load->table, task, run_id, created_at);
     load->steps = 0;
     load->step_time = created_at;
@@ -354,6 +379,7 @@ static aqw_status load_role(aqw_table_loader *load, cursor *from) {
         aqw_table_find_role(load->table, actor_id, tenant_id)) {
         return AQW_MALFORMED_SNAPSHOT;
     }
+    if (aqw_role_reserve(load->table, actor_id) != AQW_OK) return AQW_NO_MEMORY;
     aqw_owned *owned = aqw_owned_copy(load->table, bytes);
     if (!owned) return AQW_NO_MEMORY;
 
@@ -376,6 +402,7 @@ static aqw_status load_capability(aqw_table_loader *load, cursor *from) {
         aqw_table_find_capability(load->table, actor_id, tenant_id, bytes)) {
         return AQW_MALFORMED_SNAPSHOT;
     }
+    if (aqw_capability_reserve(load->table, actor_id) != AQW_OK) return AQW_NO_MEMORY;
     const uint8_t *capability = aqw_bytes_copy(load->table, bytes);
     if (!capability) return AQW_NO_MEMORY;
 
@@ -413,6 +440,18 @@ static aqw_status load_ledger_entry(aqw_table_loader *load, cursor *from) {
     return AQW_OK;
 }
 
+static aqw_status load_tombstone(aqw_table_loader *load, cursor *from) {
+    uint8_t task_id[16];
+    count_one(load, from, AQW_IMAGE_TOMBSTONE);
+    read_real_id(from, task_id);
+    uint64_t until = read_varint(from);
+    if (finish(from) != AQW_OK || aqw_table_find_task(load->table, task_id) || aqw_table_find_tombstone(load->table, task_id)) {
+        return AQW_MALFORMED_SNAPSHOT;
+    }
+    aqw_tombstone_add(load->table, task_id, until);
+    return AQW_OK;
+}
+
 /* ---- The whole ---- */
 
 static aqw_status load_item(aqw_table_loader *load, uint8_t type, cursor *from) {
@@ -431,6 +470,7 @@ static aqw_status load_item(aqw_table_loader *load, uint8_t type, cursor *from) 
     case AQW_IMAGE_ROLE: return load_role(load, from);
     case AQW_IMAGE_CAPABILITY: return load_capability(load, from);
     case AQW_IMAGE_LEDGER_ENTRY: return load_ledger_entry(load, from);
+    case AQW_IMAGE_TOMBSTONE: return load_tombstone(load, from);
     default: return AQW_MALFORMED_SNAPSHOT;
     }
 }
@@ -475,7 +515,7 @@ aqw_status aqw_table_load_item(aqw_table_loader *loader, uint8_t type, const uin
 
 aqw_status aqw_table_load_end(aqw_table_loader *loader) {
     if (loader->status == AQW_OK) loader->status = end_run(loader);
-    int is_whole = loader->type && memcmp(loader->loaded, loader->expected, sizeof loader->loaded) == 0;
+    int is_whole = loader->type && !loader->awaited_tasks && memcmp(loader->loaded, loader->expected, sizeof loader->loaded) == 0;
     if (loader->status == AQW_OK && !is_whole) loader->status = AQW_MALFORMED_SNAPSHOT;
     return loader->status;
 }

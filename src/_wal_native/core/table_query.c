@@ -19,6 +19,8 @@ static void copy_task_id(const aqw_table *table, uint8_t to[16], uint32_t task) 
 
 uint64_t aqw_table_latest_sequence(const aqw_table *table) { return table->head.latest_sequence; }
 
+uint64_t aqw_table_newest_change(const aqw_table *table) { return table->head.newest_change; }
+
 void aqw_table_engine(const aqw_table *table, aqw_engine_view *view) { *view = table->head.engine; }
 
 static uint32_t count_of(const aqw_table *table, int kind) { return table->rows[kind].count - table->head.purged[kind]; }
@@ -39,6 +41,7 @@ void aqw_table_counts_get(const aqw_table *table, aqw_table_counts *counts) {
     counts->roles = count_of(table, AQW_ROW_ROLE);
     counts->capabilities = count_of(table, AQW_ROW_CAPABILITY);
     counts->ledger = count_of(table, AQW_ROW_LEDGER);
+    counts->tombstones = count_of(table, AQW_ROW_TOMBSTONE);
     counts->memory_bytes = table->heap.taken_bytes;
 }
 
@@ -54,6 +57,18 @@ uint32_t aqw_table_next_budget(const aqw_table *table, uint32_t row) { return aq
 
 uint32_t aqw_table_next_subscription(const aqw_table *table, uint32_t row) {
     return aqw_index_next(table, AQW_ROW_SUBSCRIPTION, row);
+}
+
+uint32_t aqw_table_next_actor(const aqw_table *table, uint32_t row) { return aqw_index_next(table, AQW_ROW_ACTOR, row); }
+
+uint32_t aqw_table_next_role(const aqw_table *table, uint32_t row) { return aqw_index_next(table, AQW_ROW_ROLE, row); }
+
+uint32_t aqw_table_next_ledger(const aqw_table *table, uint32_t row) { return aqw_index_next(table, AQW_ROW_LEDGER, row); }
+
+uint32_t aqw_table_next_tombstone(const aqw_table *table, uint32_t row) { return aqw_index_next(table, AQW_ROW_TOMBSTONE, row); }
+
+uint32_t aqw_table_next_capability(const aqw_table *table, uint32_t row) {
+    return aqw_index_next(table, AQW_ROW_CAPABILITY, row);
 }
 
 /* Parents are in the order of their first children, which may change when children are purged. */
@@ -73,6 +88,9 @@ void aqw_table_task(const aqw_table *table, uint32_t row, aqw_task_view *view) {
     view->canceled_at = task->canceled_at;
     view->is_canceled = task->is_canceled;
     view->spec = bytes_of(task->spec, task->spec_size);
+    view->runs_created = task->runs_created;
+    view->has_last_run = task->had_runs;
+    view->last_run_at = task->last_run_at;
     view->run_count = task->run_count;
     view->first_run = task->first_run;
     view->first_dependency = task->first_dependency;
@@ -141,6 +159,9 @@ void aqw_table_dependency(const aqw_table *table, uint32_t row, aqw_dependency_v
     copy_task_id(table, view->task_id, dependency->task);
     copy_task_id(table, view->depends_on, dependency->depends_on);
     view->next_in_task = dependency->next_in_task;
+    while (view->next_in_task && aqw_dependency_at(table, view->next_in_task)->is_purged) {
+        view->next_in_task = aqw_dependency_at(table, view->next_in_task)->next_in_task;
+    }
 }
 
 void aqw_table_parent(const aqw_table *table, uint32_t row, aqw_parent_view *view) {
@@ -225,6 +246,12 @@ void aqw_table_ledger(const aqw_table *table, uint32_t row, aqw_ledger_view *vie
     view->ledger_key = bytes_of(entry->bytes, entry->key_size);
     view->payload = bytes_of(entry->bytes + entry->key_size, entry->payload_size);
     view->timestamp = entry->timestamp;
+}
+
+void aqw_table_tombstone(const aqw_table *table, uint32_t row, aqw_tombstone_view *view) {
+    const aqw_tombstone_row *tombstone = aqw_row_at(table, AQW_ROW_TOMBSTONE, row);
+    copy_id(view->task_id, tombstone->task_id);
+    view->until = tombstone->until;
 }
 
 uint8_t aqw_table_run_state(const aqw_table *table, uint32_t row) {

@@ -49,7 +49,7 @@ static aqw_status save_head(saver *save) {
     const uint32_t numbers[] = {counts.tasks,        counts.runs,    counts.history, counts.attempts,
                                 counts.leases,       counts.dependencies, counts.budgets, counts.subscriptions,
                                 counts.actors,       counts.tenants, counts.roles,   counts.capabilities,
-                                counts.ledger};
+                                counts.ledger,       counts.tombstones};
     writer *out = start(save);
     put_varint(out, head->latest_sequence);
     put_u8(out, engine->is_paused ? 1 : engine->has_paused_at ? 2 : 0);
@@ -61,12 +61,15 @@ static aqw_status save_head(saver *save) {
 
 static aqw_status save_task(saver *save, uint32_t row) {
     const aqw_task_row *task = aqw_task_at(save->table, row);
+    uint64_t purged = task->runs_created - task->run_count;
     writer *out = start(save);
     put_id(out, task->task_id);
     put_varint(out, task->created_at);
-    put_u8(out, (task->is_canceled ? AQW_IMAGE_HAS_FIRST : 0u) |
-                    (task->had_runs && !task->run_count ? AQW_IMAGE_HAD_RUNS : 0u));
+    put_u8(out, (task->is_canceled ? AQW_IMAGE_HAS_FIRST : 0u) | (task->had_runs ? AQW_IMAGE_HAD_RUNS : 0u) |
+                    (purged ? AQW_IMAGE_RUNS_PURGED : 0u));
     if (task->is_canceled) put_difference(out, task->canceled_at, task->created_at);
+    if (task->had_runs) put_difference(out, task->last_run_at, task->created_at);
+    if (purged) put_varint(out, purged);
     return emit_with(save, AQW_IMAGE_TASK, task->spec, task->spec_size);
 }
 
@@ -255,6 +258,14 @@ static aqw_status save_ledger_entry(saver *save, uint32_t row) {
     return emit_with(save, AQW_IMAGE_LEDGER_ENTRY, entry->bytes, entry->key_size + entry->payload_size);
 }
 
+static aqw_status save_tombstone(saver *save, uint32_t row) {
+    const aqw_tombstone_row *tombstone = aqw_row_at(save->table, AQW_ROW_TOMBSTONE, row);
+    writer *out = start(save);
+    put_id(out, tombstone->task_id);
+    put_varint(out, tombstone->until);
+    return emit(save, AQW_IMAGE_TOMBSTONE);
+}
+
 typedef aqw_status (*row_saver)(saver *save, uint32_t row);
 
 static aqw_status save_rows(saver *save, int kind, row_saver save_row) {
@@ -288,6 +299,7 @@ aqw_status aqw_table_save(const aqw_table *table, aqw_image_sink sink, void *to)
         {AQW_ROW_ROLE, save_role},
         {AQW_ROW_CAPABILITY, save_capability},
         {AQW_ROW_LEDGER, save_ledger_entry},
+        {AQW_ROW_TOMBSTONE, save_tombstone},
     };
     if (table->undo.is_open) return AQW_INVALID_ARGUMENT;
     saver save = {.table = table, .sink = sink, .to = to};

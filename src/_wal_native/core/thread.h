@@ -27,6 +27,7 @@ static inline int aqw_mutex_init(aqw_mutex *mutex) {
 }
 static inline void aqw_mutex_destroy(aqw_mutex *mutex) { (void)mutex; }
 static inline void aqw_mutex_lock(aqw_mutex *mutex) { AcquireSRWLockExclusive(mutex); }
+static inline int aqw_mutex_try_lock(aqw_mutex *mutex) { return TryAcquireSRWLockExclusive(mutex) != 0; }
 static inline void aqw_mutex_unlock(aqw_mutex *mutex) { ReleaseSRWLockExclusive(mutex); }
 static inline int aqw_condition_init(aqw_condition *condition) {
     InitializeConditionVariable(condition);
@@ -102,6 +103,7 @@ typedef pthread_t aqw_thread;
 static inline int aqw_mutex_init(aqw_mutex *mutex) { return pthread_mutex_init(mutex, NULL); }
 static inline void aqw_mutex_destroy(aqw_mutex *mutex) { (void)pthread_mutex_destroy(mutex); }
 static inline void aqw_mutex_lock(aqw_mutex *mutex) { (void)pthread_mutex_lock(mutex); }
+static inline int aqw_mutex_try_lock(aqw_mutex *mutex) { return pthread_mutex_trylock(mutex) == 0; }
 static inline void aqw_mutex_unlock(aqw_mutex *mutex) { (void)pthread_mutex_unlock(mutex); }
 static inline int aqw_condition_init(aqw_condition *condition) { return pthread_cond_init(condition, NULL); }
 static inline void aqw_condition_destroy(aqw_condition *condition) { (void)pthread_cond_destroy(condition); }

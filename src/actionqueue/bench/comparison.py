@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from array import array
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -17,6 +15,7 @@ from actionqueue.bench.modes import NOTHING_IN_MEMORY, Mode
 from actionqueue.bench.report import Disk, ModeResult, Report, Round
 from actionqueue.bench.rounds import Limit, Measured, measure_round
 from actionqueue.bench.spread import Latency, Spread
+from actionqueue.temporary import temporary_directory
 
 __all__ = ["compare"]
 
@@ -28,13 +27,12 @@ def compare(modes: list[Mode], directory: Path, *, rounds: int, limit: Limit, te
     """Measure every mode in every round, and return what that came to.
 
     The modes take turns, and each round begins with another one, so that what else the machine does meets all of them. Everything is
-    written to a directory of its own within the given one, and removed in the end, also after Ctrl-C.
+    written to a directory of its own within the given one, and removed in the end, also after Ctrl-C, SIGTERM and SIGHUP.
 
     Raises what opening a queue and submitting raise; OSError where the directory cannot be written to.
     """
     started_at = datetime.now(UTC).isoformat(timespec="seconds")
-    base = Path(tempfile.mkdtemp(prefix="actionqueue-bench-", dir=directory))
-    try:
+    with temporary_directory("actionqueue-bench-", directory) as base:
         machine = machine_of(base)
         measured: dict[str, list[Measured]] = {mode.name: [] for mode in modes}
         floors: list[array[int]] = []
@@ -50,8 +48,6 @@ def compare(modes: list[Mode], directory: Path, *, rounds: int, limit: Limit, te
                     tell(done + place, total, mode.title)
                     measured[mode.name].append(measure_round(mode, base, limit))
             tell(total, total, "done")
-    finally:
-        shutil.rmtree(base)
     return Report(
         started_at=started_at,
         machine=machine,

@@ -95,11 +95,15 @@ def _run_all(workers: list[_Worker]) -> None:
     try:
         for thread in threads:
             thread.start()
-    finally:
-        # Ctrl-C or not: each ends with its round's time.
+        for thread in threads:
+            thread.join()
+    except BaseException:  # Ctrl-C, or a signal that ends the process: the round's time may be long
+        for worker in workers:
+            worker.stop()
         for thread in threads:
             if thread.ident is not None:
                 thread.join()
+        raise
     for worker in workers:
         if worker.error is not None:
             raise worker.error
@@ -112,6 +116,7 @@ class _Worker:
         self.times: array[int] = array("Q")
         self.at_risk_max = 0
         self.error: BaseException | None = None
+        self._is_stopped = False
         self._mode = mode
         self._queue = queue
         self._limit = limit
@@ -122,6 +127,10 @@ class _Worker:
             self.work()
         except BaseException as error:  # noqa: BLE001 -- raised again where the threads are joined
             self.error = error
+
+    def stop(self) -> None:
+        """End the work in another thread before its time."""
+        self._is_stopped = True
 
     def work(self) -> None:
         """Work to the end."""
@@ -140,7 +149,7 @@ class _Worker:
                 submit_a_run(submit)
             else:
                 self._look(submit_a_run(submit_timed).sequence)
-            if time.perf_counter() >= ends:
+            if time.perf_counter() >= ends or self._is_stopped:
                 return
 
     def _work_in_groups(self) -> None:
@@ -152,7 +161,7 @@ class _Worker:
             outcomes = submit_many(commands)
             self.times.append(perf_counter_ns() - began)
             self._look(outcomes[-1].sequence)
-            if time.perf_counter() >= ends:
+            if time.perf_counter() >= ends or self._is_stopped:
                 return
 
     def _look(self, acknowledged: int) -> None:

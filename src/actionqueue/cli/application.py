@@ -7,6 +7,7 @@ from importlib import import_module
 import click
 
 import actionqueue
+from _actionqueue_start import raise_interrupts
 from actionqueue.cli.exit_codes import MEANINGS
 
 __all__ = ["application"]
@@ -27,6 +28,12 @@ class _Commands(click.Group):
         command: click.Command = getattr(import_module(f"actionqueue.cli.{cmd_name}"), cmd_name)
         command.epilog = "Exit codes: see actionqueue --help."
         return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command; from now on, where everything that it takes was imported, it may have something to put away."""
+        found = super().resolve_command(ctx, args)
+        raise_interrupts()
+        return found
 
 
 @click.group(

@@ -22,7 +22,7 @@ from actionqueue.bench.page import page_of
 from actionqueue.bench.report import ModeResult, Report, csv_of, json_of
 from actionqueue.bench.rounds import Limit
 from actionqueue.bench.spread import Latency, Spread
-from actionqueue.cli.options import json_option
+from actionqueue.cli.options import NamedPath, json_option
 from actionqueue.cli.tables import OutputConsole, facts_table
 
 __all__ = ["bench"]
@@ -36,7 +36,7 @@ GROUP_MAX = 65536
 
 TABLE: dict[str, Any] = {"box": box.SIMPLE_HEAD, "pad_edge": False, "padding": (0, 1, 0, 0)}
 
-FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
+FILE = NamedPath(dir_okay=False, writable=True, path_type=Path)
 
 
 def _finite(_context: click.Context, _parameter: click.Parameter, value: float) -> float:
@@ -55,7 +55,7 @@ def _numbers(option: str, most: int, text: str) -> Callable[[click.decorators.FC
 @click.command()
 @click.option(
     "--directory",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=NamedPath(exists=True, file_okay=False, path_type=Path),
     default=Path(),
     help="A directory on the disk to measure. Everything is written to a new one within it, and removed.  [default: the current one]",
 )

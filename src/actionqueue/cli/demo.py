@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from actionqueue.cli.exit_codes import ExitCode
+from actionqueue.cli.options import NamedPath
 from actionqueue.demo.run import Options, run
 
 __all__ = ["demo"]
@@ -16,7 +17,7 @@ FILES_MIN = 20
 
 
 @click.command()
-@click.option("--directory", type=click.Path(path_type=Path), help="Keep the queue here. Must be new or empty.")
+@click.option("--directory", type=NamedPath(path_type=Path), help="Keep the queue here. Must be new or empty.")
 @click.option("--files", type=click.IntRange(min=FILES_MIN), help="Take only so many files.")
 @click.option("--workers", type=click.IntRange(1, 64), help="Worker processes. [default: one a core]")
 @click.option("--seed", type=int, default=1, show_default=True, help="Which files fail on purpose.")

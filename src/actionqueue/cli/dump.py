@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
 import msgspec
-from rich.table import Table
+from rich.padding import Padding
 from rich.text import Text
 
 from actionqueue import inspection
 from actionqueue.cli.options import directory_argument, json_option
 from actionqueue.cli.output import count, print_json, printable
 from actionqueue.cli.tables import OutputConsole, counts_table, states_table
-from actionqueue.jsonform.projection import projection_to_json
+from actionqueue.jsonform.projection import projection_rows, projection_to_text
 from actionqueue.projection import Projection
+from actionqueue.texts import moment
 
 __all__ = ["dump"]
 
@@ -24,14 +26,25 @@ RUNS_SHOWN = 20
 @click.command()
 @directory_argument
 @json_option
-def dump(directory: Path, *, as_json: bool) -> None:
+@click.option("--jsonl", "as_rows", is_flag=True, help="Print everything as JSON, one object a line, each with its kind.")
+def dump(directory: Path, *, as_json: bool, as_rows: bool) -> None:
     """Print what the log adds up to.
 
-    An overview for people; with --json the whole projection, on one line.
+    An overview for people; with --json one object on one line, in the form that other implementations share; with --jsonl
+    everything, also what that form leaves out (run policies, safety levels, hold policies, required capabilities,
+    filters): the queue, tasks, dependencies, runs with their history and attempts, budgets, subscriptions, actors,
+    tenants, roles, capabilities and the ledger.
     """
+    if as_json and as_rows:
+        raise click.UsageError("--json and --jsonl do not go together")
     projection = inspection.read_projection(directory)
-    if as_json:
-        print_json(projection_to_json(projection))
+    if as_rows:
+        for row in projection_rows(projection):
+            print_json(row)
+    elif as_json:
+        for piece in projection_to_text(projection):
+            sys.stdout.buffer.write(piece)
+        sys.stdout.buffer.write(b"\n")
     else:
         _print_overview(projection)
 
@@ -39,25 +52,28 @@ def dump(directory: Path, *, as_json: bool) -> None:
 def _print_overview(projection: Projection) -> None:
     console = OutputConsole()
     engine = projection.engine
-    paused = f"paused since {engine.paused_at}" if engine.is_paused else "running"
+    paused = f"paused since {moment(engine.paused_at or 0)}" if engine.is_paused else "running"
     console.print(f"Sequence {count(projection.latest_sequence)}, engine {paused}")
     console.print(counts_table(msgspec.structs.asdict(projection.counts())))
     console.print(states_table({state.value: runs for state, runs in projection.counts_by_state().items()}))
     if projection.counts().runs:
-        console.print(_runs_table(projection))
+        _print_runs(console, projection)
 
 
-def _runs_table(projection: Projection) -> Table:
+def _print_runs(console: OutputConsole, projection: Projection) -> None:
+    """Print a line for each of the last runs, 80 columns wide, and below it the lease, whose owner may have any length."""
     run_ids = projection.run_ids()
-    title = "Runs" if len(run_ids) <= RUNS_SHOWN else f"The last {RUNS_SHOWN} of {count(len(run_ids))} runs"
-    table = Table(title=title)
-    table.add_column("run", no_wrap=True)
-    for name in ("state", "since", "attempts", "lease"):
-        table.add_column(name, overflow="fold")
+    console.print("Runs" if len(run_ids) <= RUNS_SHOWN else f"The last {RUNS_SHOWN} of {count(len(run_ids))} runs", style="italic")
+    console.print(_row("run", "state", "since", "attempts"), style="bold")
     for run_id in run_ids[-RUNS_SHOWN:]:
         run, lease = projection.run(run_id), projection.lease(run_id)
         if run is None:
             continue
-        held = "" if lease is None else f"{printable(lease.owner)} until {lease.expiry}"
-        table.add_row(str(run_id), run.state, str(run.last_state_change_at), str(run.attempt_count), Text(held))
-    return table
+        console.print(_row(str(run_id), run.state, moment(run.last_state_change_at), str(run.attempt_count)))
+        if lease is not None:
+            held = Text(f"leased by {printable(lease.owner)} until {moment(lease.expiry)}", overflow="fold")
+            console.print(Padding(held, (0, 0, 0, 4), expand=False))
+
+
+def _row(*cells: str) -> Text:
+    return Text("{:<36}  {:<10}  {:<20}  {:>8}".format(*cells))

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import sys
+import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, TextIO
 
+from _actionqueue_start import end_at_interrupts, let_warnings_be_told
 from actionqueue.cli.exit_codes import ExitCode, exit_code_of
-from actionqueue.cli.output import printable
-from actionqueue.errors import ActionQueueError, LockedError
+from actionqueue.cli.output import SIGNS
+from actionqueue.cli.wording import describe, say, say_warning
+from actionqueue.errors import ActionQueueError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,21 +22,34 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
+SIZE_DIGITS_MAX = 9
+
+COMPLETE_VARIABLE = "_ACTIONQUEUE_COMPLETE"
+"""What a shell sets to ask for its completion."""
+
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit. The arguments are those of the process unless given."""
+    end_at_interrupts()
+    let_warnings_be_told()
     _complete_standard_streams()
+    _say_warnings_in_one_line()
+    _leave_out_sizes_of_nothing()
+    code: object
     try:
         code = _run(sys.argv[1:] if arguments is None else list(arguments))
         sys.stdout.flush()
     except KeyboardInterrupt:
         code = ExitCode.INTERRUPTED
+    except SystemExit as end:  # SIGTERM or SIGHUP, where there was something to put away
+        code = end.code
     except BrokenPipeError:
         _abandon_output()
         code = ExitCode.OUTPUT_CLOSED
     except OSError as error:
         _abandon_output()
-        code = _fail(_describe(error), exit_code_of(error))
+        code = _fail(describe(error, None), exit_code_of(error))
+    end_at_interrupts()
     sys.exit(code)
 
 
@@ -46,8 +63,10 @@ def _run(arguments: list[str]) -> int:
     except ModuleNotFoundError as error:
         if error.name not in {"click", "rich"}:
             raise
-        needed = "the command line needs the cli extra: pip install 'actionqueue[cli]'"
+        needed = "the command line needs click and rich (the cli extra): pip install click rich"
         return _fail(needed, ExitCode.NOT_INSTALLED)
+    if instruction := os.environ.get(COMPLETE_VARIABLE):
+        return _complete(application, instruction)
     try:
         # Not application.main: that has its own ideas of broken pipes and interrupts.
         with application.make_context("actionqueue", arguments) as context:
@@ -56,8 +75,22 @@ def _run(arguments: list[str]) -> int:
         return end.exit_code
     except click.ClickException as error:
         return _usage(error, getattr(error, "ctx", None))
-    except ActionQueueError as error:
-        return _fail(_describe(error), exit_code_of(error))
+    except (ActionQueueError, MemoryError) as error:
+        return _fail(describe(error, context.invoked_subcommand), exit_code_of(error))
+
+
+def _complete(application: click.Command, instruction: str) -> int:
+    """Answer the shell, which asks for its script, or for what may come next. It does not read standard error."""
+    from click.shell_completion import shell_complete  # noqa: PLC0415 -- as above
+
+    known = [f"{shell}_{what}" for shell in ("bash", "zsh", "fish") for what in ("source", "complete")]
+    if instruction not in known:
+        return _fail(f"{COMPLETE_VARIABLE} is {instruction!r}, which is none of {', '.join(known)}", ExitCode.USAGE)
+    try:
+        return shell_complete(application, {}, "actionqueue", COMPLETE_VARIABLE, instruction)
+    except (KeyError, ValueError):  # COMP_WORDS or COMP_CWORD, which only the shell's script sets
+        text = f"{COMPLETE_VARIABLE}={instruction} is for the script that {COMPLETE_VARIABLE}=bash_source, and so on, prints for the shell"
+        return _fail(text, ExitCode.USAGE)
 
 
 def _usage(error: click.ClickException, context: click.Context | None) -> ExitCode:
@@ -65,27 +98,9 @@ def _usage(error: click.ClickException, context: click.Context | None) -> ExitCo
     return _fail(f"{error.format_message()} (see {name} --help)", ExitCode.USAGE)
 
 
-def _describe(error: ActionQueueError | OSError) -> str:
-    if isinstance(error, LockedError):
-        return _describe_lock(error)
-    if isinstance(error, OSError) and error.strerror:
-        where = "standard input or output" if error.filename is None else os.fsdecode(error.filename)
-        return f"{where}: {error.strerror}"
-    return str(error)
-
-
-def _describe_lock(error: LockedError) -> str:
-    holder = "another process" if error.pid is None else f"process {error.pid}"
-    host = "" if error.host is None else f" on {error.host}"
-    since = "" if error.started is None else f" since {error.since}"
-    return f"{Path(error.path).parent} is in use: {holder}{host} has it open{since}; try again when it is closed"
-
-
 def _fail(message: str, code: ExitCode) -> ExitCode:
-    """Print one line, whatever the message holds, after what was printed so far."""
     sys.stdout.flush()
-    line = printable(" ".join(message.split()))
-    print(f"actionqueue: error: {line}", file=sys.stderr)
+    say("error", message)
     return code
 
 
@@ -99,4 +114,32 @@ def _complete_standard_streams() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 -- open to the end
-    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    codecs.register_error("actionqueue", _in_other_signs)
+    sys.stdout.reconfigure(errors="actionqueue")  # type: ignore[union-attr]
+
+
+def _in_other_signs(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Stand in for what the locale has no code for."""
+    if isinstance(error, UnicodeEncodeError) and (sign := SIGNS.get(error.object[error.start])) is not None:
+        return sign, error.start + 1
+    return codecs.backslashreplace_errors(error)
+
+
+def _leave_out_sizes_of_nothing() -> None:
+    """Take a COLUMNS or LINES that is no size of a terminal out of the environment: rich would draw nothing in 0 columns."""
+    for name in ("COLUMNS", "LINES"):
+        text = os.environ.get(name, "1")
+        if not (text.isascii() and text.isdigit() and len(text) <= SIZE_DIGITS_MAX and int(text) > 0):
+            del os.environ[name]
+
+
+def _say_warnings_in_one_line() -> None:
+    shown = warnings.showwarning
+
+    def show(
+        message: Warning | str, category: type[Warning], filename: str, lineno: int, file: TextIO | None = None, line: str | None = None
+    ) -> None:
+        if not say_warning(message, category):
+            shown(message, category, filename, lineno, file, line)
+
+    warnings.showwarning = show

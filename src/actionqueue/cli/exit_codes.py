@@ -9,6 +9,7 @@ from actionqueue.errors import (
     CompactedError,
     CorruptLogError,
     DisplacedError,
+    HistoryChangedError,
     LockedError,
     LogCloseError,
     MutationError,
@@ -35,24 +36,30 @@ class ExitCode(IntEnum):
     NOT_WRITTEN = 8
     NOT_INSTALLED = 9
     COMPACTED = 10
+    HISTORY_CHANGED = 11
+    HUNG_UP = 129
     INTERRUPTED = 130
     OUTPUT_CLOSED = 141
+    TERMINATED = 143
 
 
 MEANINGS = {
     ExitCode.OK: "done; for submit: every line was a command, accepted or refused",
     ExitCode.NOT_PROVED: "demo: the proof failed",
     ExitCode.USAGE: "bad usage",
-    ExitCode.BAD_INPUT: "submit: at least one line was no command; all others were submitted",
+    ExitCode.BAD_INPUT: "submit: at least one line was no command; the others were submitted",
     ExitCode.LOCKED: "another process has the queue open",
-    ExitCode.CORRUPT: "the log or a snapshot is damaged; for repair: and was not repaired, for want of --accept-data-loss",
+    ExitCode.CORRUPT: "the log or a snapshot is damaged; repair wants --accept-data-loss",
     ExitCode.NOT_A_QUEUE: "there is no queue, or a newer version of the library wrote it",
-    ExitCode.SYSTEM: "a system call failed: permissions, a full disk, an I/O error",
-    ExitCode.NOT_WRITTEN: "submit: a valid command was not written or not made durable; what follows it was not read",
+    ExitCode.SYSTEM: "a system call failed: rights, a full disk, an I/O error, no memory",
+    ExitCode.NOT_WRITTEN: "submit: a command was not made durable; what follows was not read",
     ExitCode.NOT_INSTALLED: "the command line's own dependencies are missing",
-    ExitCode.COMPACTED: "log --follow: the log no longer goes back to the first event asked for",
+    ExitCode.COMPACTED: "log --follow: the log no longer goes back to the event asked for",
+    ExitCode.HISTORY_CHANGED: "log --follow: the log ends before the event, or has another history",
+    ExitCode.HUNG_UP: "ended by SIGHUP, as when a terminal is closed",
     ExitCode.INTERRUPTED: "interrupted with Ctrl-C",
     ExitCode.OUTPUT_CLOSED: "the reader of the output went away",
+    ExitCode.TERMINATED: "ended by SIGTERM",
 }
 
 
@@ -61,11 +68,12 @@ _OF_ERRORS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], ExitCode]
     (CorruptLogError, ExitCode.CORRUPT),
     ((NotAQueueError, UnsupportedFormatError), ExitCode.NOT_A_QUEUE),
     (CompactedError, ExitCode.COMPACTED),
+    (HistoryChangedError, ExitCode.HISTORY_CHANGED),
     ((DisplacedError, LogCloseError, SnapshotError), ExitCode.SYSTEM),  # every event was written
     ((MutationError, WriterError), ExitCode.NOT_WRITTEN),
 )
 
 
-def exit_code_of(error: ActionQueueError | OSError) -> ExitCode:
+def exit_code_of(error: ActionQueueError | OSError | MemoryError) -> ExitCode:
     """Return the exit code that an error of the library or the system leads to."""
     return next((code for kinds, code in _OF_ERRORS if isinstance(error, kinds)), ExitCode.SYSTEM)

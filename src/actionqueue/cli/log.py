@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
+from _wal_native.snapshot import list_snapshots
 from actionqueue import inspection
 from actionqueue.cli.options import directory_argument, json_option
 from actionqueue.cli.output import print_json, printable
-from actionqueue.errors import MalformedEventError
+from actionqueue.directory import existing_directory
+from actionqueue.errors import MalformedEventError, NotAQueueError
 from actionqueue.jsonform.events import event_to_json
 from actionqueue.limits import U64_MAX
-from actionqueue.texts import rows_text
+from actionqueue.texts import moment, rows_text
 
 __all__ = ["log"]
 
 _SEQUENCE = click.IntRange(0, U64_MAX)
 VALUE_WIDTH = 60
+FIELDS_INDENT = " " * 12
+TIMES = frozenset({"timestamp", "expiry", "created_at", "scheduled_at", "last_state_change_at"})
+"""The fields of events that are Unix seconds."""
 
 
 @click.command()
@@ -35,8 +41,11 @@ def log(directory: Path, *, as_json: bool, first: int | None, last: int, follow:
 
     These are the records that a writer would recover; of a queue that is open elsewhere, and with --follow, those of
     durable events. A line has sequence, segment:offset, size, batch (an opening bracket where the next record belongs to
-    the same batch, a closing one at its end), kind and fields. Close markers and pads have the sequence of the last event
-    before them.
+    the same batch, a closing one at its end), kind and fields; on a terminal the fields are folded below it. Times are in
+    UTC; --json has them in Unix seconds. Close markers and pads have the sequence of the last event before them.
+
+    The log begins where compactions have left it. --from before that prints what there is, says so on standard error, and
+    ends with 0; with --follow it is an error.
 
     --salvage reads past damage, also what repairs have moved to quarantine/, and tells on standard error what is missing.
     "moved" says where an event comes from: null for the log, or what the names of the files in quarantine/ begin with. It
@@ -44,24 +53,46 @@ def log(directory: Path, *, as_json: bool, first: int | None, last: int, follow:
     """
     if salvage and follow:
         raise click.UsageError("--salvage and --follow do not go together")
-    if first is not None and last < first:
-        return
     if salvage:
         Salvage(directory, first or 0, last).run()
+        return
+    if last < (max(first or 1, 1) if follow else first or 0):
+        next(inspection.iterate_records(directory), None)  # nothing was asked for, but where there is no queue that is said
         return
     if follow:
         records = inspection.follow_records(directory, after=None if first is None else max(first, 1) - 1)
     else:
         records = inspection.iterate_records(directory)
-    for record in _between(records, first or 0, last):
-        if as_json:
-            print_json(_record_to_json(record))
-        else:
-            sys.stdout.write(_line(record))
+    show = _show_as_json if as_json else _line_printer()
+    for record in _between(_told(records, first, last, directory), first or 0, last):
+        show(record)
         if follow:
             sys.stdout.flush()
         if follow and record.sequence == last:
             return
+
+
+def _told(records: Iterator[inspection.LogRecord], first: int | None, last: int, directory: Path) -> Iterator[inspection.LogRecord]:
+    """Yield the records, and tell on standard error where the log begins, if that is behind what was asked for.
+
+    A close marker or a pad in front of the first event has the sequence of the last event before it. Where there is no record at all the
+    log begins behind the newest snapshot.
+    """
+    record = next(records, None)
+    if first is not None:
+        snapshots = list_snapshots(existing_directory(directory)) if record is None else []
+        gone = max(snapshots, default=0) if record is None else record.sequence - record.is_event
+        wanted = max(first, 1)
+        if wanted <= gone:
+            dropped = rows_text(((wanted, min(last, gone)),))
+            print(
+                f"actionqueue: the log begins at sequence {gone + 1}: {dropped} were dropped by a compaction; "
+                "what they add up to is in the snapshot (see actionqueue dump)",
+                file=sys.stderr,
+            )
+    if record is not None:
+        yield record
+        yield from records
 
 
 class Salvage:
@@ -75,6 +106,9 @@ class Salvage:
 
     def run(self) -> None:
         """Print the log, then what each repair has moved away."""
+        directory = existing_directory(self.directory)
+        if not any(Path(directory, name).exists() for name in ("wal", "ring", "snapshots", "quarantine")):
+            raise NotAQueueError(directory)
         for moved in (None, *inspection.moved_logs(self.directory)):
             self.moved, self.previous, self.count = moved, 0, 0
             inspection.salvage(self.directory, self._show, moved=moved)
@@ -123,11 +157,29 @@ def _record_to_json(record: inspection.LogRecord, *, is_event: bool = True) -> d
     }
 
 
-def _line(record: inspection.LogRecord) -> str:
+def _show_as_json(record: inspection.LogRecord) -> None:
+    print_json(_record_to_json(record))
+
+
+def _line_printer() -> Callable[[inspection.LogRecord], None]:
+    """Return what prints a record for people: on one line, but on a terminal no wider than that."""
+    if not sys.stdout.isatty():
+        return lambda record: print(f"{_head(record)} {_details(record)}".rstrip())
+    from actionqueue.cli.tables import fold  # noqa: PLC0415 -- it takes rich
+
+    width = shutil.get_terminal_size().columns
+
+    def show(record: inspection.LogRecord) -> None:
+        details = _details(record)
+        print("\n".join(fold(_head(record).rstrip(), width, "") + (fold(details, width, FIELDS_INDENT) if details else [])))
+
+    return show
+
+
+def _head(record: inspection.LogRecord) -> str:
     mark = {"open": "(", "end": ")"}.get(record.batch or "", " ")
     place = f"{record.segment}:{record.offset}"
-    line = f"{record.sequence:>10}  {place:>14}  {record.size:>6} B {mark} {record.name:<22} {_details(record)}"
-    return line.rstrip() + "\n"
+    return f"{record.sequence:>10}  {place:>14}  {record.size:>6} B {mark} {record.name:<22}"
 
 
 def _details(record: inspection.LogRecord) -> str:
@@ -136,7 +188,7 @@ def _details(record: inspection.LogRecord) -> str:
         return ""
     fields = event_to_json(record.event())
     del fields["type"], fields["sequence"]
-    return " ".join(f"{name}={_short(value)}" for name, value in _flat(fields) if value not in (None, [], ""))
+    return " ".join(f"{name}={_shown(name, value)}" for name, value in _flat(fields) if value not in (None, [], ""))
 
 
 def _flat(fields: dict[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -147,7 +199,9 @@ def _flat(fields: dict[str, Any]) -> Iterator[tuple[str, Any]]:
             yield name, value
 
 
-def _short(value: Any) -> str:
+def _shown(name: str, value: Any) -> str:
+    if name in TIMES:
+        return moment(value)
     text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
     text = printable(text)
     return text if len(text) <= VALUE_WIDTH else text[: VALUE_WIDTH - 1] + "…"

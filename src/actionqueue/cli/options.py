@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-__all__ = ["directory_argument", "json_option"]
+__all__ = ["NamedPath", "directory_argument", "json_option"]
+
+
+class NamedPath(click.Path):
+    """A path that is not empty: an empty one, of a variable that is not set, would be the current directory."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path."""
+        if value == "":
+            self.fail("The path is empty; . is the current directory.", param, ctx)
+        return super().convert(value, param, ctx)
+
 
 # Whether the directory can be read is left to the reading, which says why it cannot.
-directory_argument = click.argument("directory", metavar="DIR", type=click.Path(file_okay=False, readable=False, path_type=Path))
+directory_argument = click.argument("directory", metavar="DIR", type=NamedPath(file_okay=False, readable=False, path_type=Path))
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")

@@ -7,7 +7,11 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["count", "print_json", "printable", "size"]
+__all__ = ["SIGNS", "count", "print_json", "printable", "size"]
+
+SIGNS = {"█": "#", "…": "...", "•": "*", "▶": ">", "⏸": "=", "⌛": "~", "☠": "!", "€": "$", "✓": "+", "✗": "x"}
+SIGNS |= dict.fromkeys("▉▊▋▌▍▎▏", "")
+"""What stands in for signs that the locale's encoding lacks."""
 
 
 def print_json(value: Any) -> None:

@@ -18,9 +18,13 @@ __all__ = ["stats"]
 @click.command()
 @directory_argument
 @json_option
-def stats(directory: Path, *, as_json: bool) -> None:
-    """Print sizes and counts: of the files, and of the projection as far as it can be read."""
-    found = inspection.statistics(directory)
+@click.option("--replay", is_flag=True, help="Count what a large queue holds now, for the time and memory that opening it takes.")
+def stats(directory: Path, *, as_json: bool, replay: bool) -> None:
+    """Print sizes of the files and counts of what the queue holds.
+
+    The counts of a queue of more than a million events and rows are those of its newest snapshot, unless --replay is given.
+    """
+    found = inspection.statistics(directory, replays=replay or None)
     if as_json:
         print_json(found)
     else:
@@ -32,6 +36,7 @@ def _print_tables(found: dict[str, Any]) -> None:
     console = OutputConsole()
     facts = {
         "open for writing": "yes" if log["has_writer"] else "no",
+        "history": log["history"] or "a copy has none before its first writer",
         "last sequence": str(log["last_sequence"]),
         "durable sequence": str(log["durable_sequence"]),
         "segments": count(log["segments"]),
@@ -41,7 +46,14 @@ def _print_tables(found: dict[str, Any]) -> None:
         "snapshot passed over": log["snapshot_damage"] or "none",
         "files in quarantine": count(log["quarantined_files"]),
         "size of quarantine": size(log["quarantined_bytes"]),
+        "room on the disk": size(log["disk_bytes"]),
     }
     console.print(facts_table("Log", facts))
-    console.print(counts_table(found["projection"]))
-    console.print(states_table(found["runs_by_state"]))
+    if found["projection"] is None:
+        console.print("There is no snapshot to take counts from: --replay counts.")
+    else:
+        console.print(counts_table(found["projection"]))
+    if found["runs_by_state"] is not None:
+        console.print(states_table(found["runs_by_state"]))
+    elif found["projection"] is not None:
+        console.print(f"So much was there at sequence {found['counted_sequence']}, of a snapshot: --replay counts now, by state too.")

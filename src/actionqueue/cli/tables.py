@@ -11,7 +11,7 @@ from rich.text import Text
 
 from actionqueue.cli.output import count, size
 
-__all__ = ["OutputConsole", "counts_table", "facts_table", "states_table"]
+__all__ = ["OutputConsole", "counts_table", "facts_table", "fold", "states_table"]
 
 BAR_WIDTH = 30
 
@@ -27,6 +27,12 @@ class OutputConsole(Console):
         raise BrokenPipeError
 
 
+def fold(text: str, width: int, indent: str) -> list[str]:
+    """Return the text as lines that are no wider than that, each behind the indent."""
+    lines = Text(text).wrap(Console(), max(1, width - len(indent)), overflow="fold")
+    return [indent + line.plain.rstrip() for line in lines]
+
+
 def facts_table(title: str, facts: dict[str, str]) -> Table:
     """Return a table of names and values."""
     table = Table(title=title, show_header=False)
@@ -38,9 +44,11 @@ def facts_table(title: str, facts: dict[str, str]) -> Table:
 
 
 def counts_table(counts: Mapping[str, int]) -> Table:
-    """Return how many there are of each kind of thing; the keys are those of ProjectionCounts."""
+    """Return how many there are of each kind of thing; the keys are those of ProjectionCounts, with or without the memory."""
     facts = {name: count(number) for name, number in counts.items() if name != "memory_bytes"}
-    return facts_table("Projection", {**facts, "memory": size(counts["memory_bytes"])})
+    if "memory_bytes" in counts:
+        facts["memory"] = size(counts["memory_bytes"])
+    return facts_table("Projection", facts)
 
 
 def states_table(counts: Mapping[str, int]) -> Table:

@@ -75,11 +75,12 @@ class Result(msgspec.Struct, frozen=True):
 
 
 class Order(Enum):
-    """What an operator may want."""
+    """What an operator may want; and that a run's end was heard of, behind what is wanted then."""
 
     PAUSE = "pause"
     RESUME = "resume"
     REPLENISH = "replenish"
+    GO_ON = "go on"
 
 
 # --- From scheduler to supervisor ------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from multiprocessing.connection import Connection
 import msgspec
 
 import actionqueue as aq
+from _actionqueue_start import let_warnings_be_told
 from actionqueue.demo.crew import Crew
 from actionqueue.demo.messages import (
     Acknowledged,
@@ -47,11 +48,12 @@ class Plan(msgspec.Struct, frozen=True):
 
 def schedule(line: Connection, plan: Plan) -> None:
     """Run the scheduler until every run came to its end."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's; and the workers inherit this
+    let_warnings_be_told()
     try:
         with aq.open(plan.directory) as queue:
             _Loop(line, plan, queue).run()
-    except (EOFError, BrokenPipeError):
+    except (EOFError, ConnectionError):
         return  # the supervisor has gone
 
 
@@ -61,6 +63,7 @@ class _Loop:
         self._plan = plan
         self._queue = queue
         self._scheduler = Scheduler(queue, lambda entries: line.send(Acknowledged(tuple(entries))))
+        self._unheard = 0
         self._has_said_quiet = False
         self._has_said_out_of_budget = False
 
@@ -89,8 +92,12 @@ class _Loop:
                     self._has_said_quiet = False
                 case Order.REPLENISH:
                     self._scheduler.replenish(self._plan.second_budget)
+                case Order.GO_ON:
+                    self._unheard -= 1
 
     def _lease(self, crew: Crew) -> None:
+        if self._unheard:
+            return  # else a slow supervisor would come too late with all its trouble
         for worker in crew.idle():
             assignment = self._scheduler.lease(worker.name)
             if assignment is None:
@@ -118,5 +125,6 @@ class _Loop:
                     self._line.send(Retried(assignment.path))
                 elif state is not None:
                     self._line.send(Finished(assignment.path, message.error))
+                    self._unheard += 1
             else:
                 self._scheduler.heartbeat(assignment)

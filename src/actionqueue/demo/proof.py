@@ -216,8 +216,13 @@ def _replay(journal: Journal, directory: Path, live: str) -> Claim:
 
 
 def _expired_lease(journal: Journal, trouble: Trouble) -> Claim:
+    """Claim that another worker finished what the killed one hung in, and that every run whose lease expired came to one end.
+
+    On a busy machine leases of workers expire that are only slow, and these may take the same run again.
+    """
     hung = next(run for run in journal.runs.values() if journal.paths[run.task_id] == trouble.hangs)
     expired = [run for run in journal.runs.values() if run.expired]
-    moved_on = all(run.owners[-1] not in run.expired and len(run.ends) == 1 for run in expired)
+    moved_on = hung.owners[0] in hung.expired and hung.owners[-1] != hung.owners[0]
+    ended = all(len(run.ends) == 1 for run in expired)
     text = "What the killed had begun was finished"
-    return Claim(text, bool(hung.expired) and moved_on, f"{sum(len(run.expired) for run in expired)} leases expired first")
+    return Claim(text, moved_on and ended, f"{sum(len(run.expired) for run in expired)} leases expired first")

@@ -11,11 +11,11 @@ from types import TracebackType
 from typing import Self
 
 import msgspec
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
+from actionqueue.cli.tables import OutputConsole
 from actionqueue.demo.files import library_root
 from actionqueue.demo.messages import Counts
 from actionqueue.demo.proof import Claim
@@ -33,7 +33,7 @@ class Screen:
     """The demo's output."""
 
     def __init__(self, file_count: int) -> None:
-        self.console = Console(highlight=False)
+        self.console = OutputConsole()
         self._began = time.monotonic()
         self._progress = Progress(
             SpinnerColumn(),
@@ -65,8 +65,11 @@ class Screen:
 
     def say(self, mark: str, text: str, style: str = "") -> None:
         """Add a line to the story."""
-        line = Text.assemble((f"{self.elapsed:6.1f} s  ", "dim"), (f"{mark} {text}", style))
-        self._progress.console.print(line, soft_wrap=True)
+        line = Table.grid()
+        line.add_column(no_wrap=True)
+        line.add_column(overflow="fold")
+        line.add_row(Text.assemble((f"{self.elapsed:6.1f} s  ", "dim"), (f"{mark} ", style)), Text(text, style))
+        self._progress.console.print(line)
 
     def move_bar(self, finished: int, retries: int) -> None:
         """Show how far the work is."""

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shlex
 import signal
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from errno import ENOENT
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -37,14 +38,18 @@ from actionqueue.demo.process import Plan, schedule
 from actionqueue.demo.proof import Claim, prove, record_line, survival
 from actionqueue.demo.report import Screen
 from actionqueue.inspection import read_projection
+from actionqueue.temporary import temporary_directory
 
-__all__ = ["Options", "run"]
+__all__ = ["Options", "plan_of", "run"]
 
 PAUSE_AT = 0.3
 KILL_AT = 0.5
 BUDGET_SHARE = 0.7
-"""Of all bytes; what goes beyond needs a new budget."""
-SILENCE_SECONDS_MAX = 60
+"""Of all bytes, at most; what goes beyond needs a new budget."""
+FILES_PER_WORKER = 4
+"""At least so many, so that there is work left when a trouble comes, however many workers there are."""
+SILENCE_SECONDS_MAX = 300
+END_SECONDS_MAX = 10
 WORKERS_MAX = 8
 
 _processes = multiprocessing.get_context("spawn")
@@ -75,7 +80,7 @@ def run(options: Options) -> bool:
             print(f"The demo failed: {error}.", file=sys.stderr)
             return False
     if options.directory is not None:
-        print(f"\nThe queue is kept: actionqueue stats {options.directory / 'queue'}")
+        print(f"\nThe queue is kept:\n  actionqueue stats {shlex.quote(str(options.directory / 'queue'))}")
     return proved
 
 
@@ -85,20 +90,29 @@ def _home(directory: Path | None) -> Iterator[Path]:
         directory.mkdir(parents=True, exist_ok=True)
         yield directory
         return
-    with tempfile.TemporaryDirectory(prefix="actionqueue-demo-") as made:
-        yield Path(made)
+    with temporary_directory("actionqueue-demo-") as made:
+        yield made
 
 
-def _run_in(home: Path, paths: Sequence[str], options: Options) -> bool:
-    size = sum(Path(path).stat().st_size for path in paths)
-    plan = Plan(
+def plan_of(home: Path, paths: Sequence[str], options: Options) -> Plan:
+    """Return what is to be done with these files, such that all of the trouble comes while there is work left, in whatever order."""
+    sizes = sorted(Path(path).stat().st_size for path in paths)
+    worker_count = options.worker_count or max(2, min(os.cpu_count() or 1, WORKERS_MAX))
+    worker_count = max(1, min(worker_count, len(paths) // FILES_PER_WORKER))
+    # In whatever order they are done, it is used up while there is a file that no worker has.
+    first_budget = min(int(sum(sizes) * BUDGET_SHARE), sum(sizes[: -worker_count - 1]))
+    return Plan(
         directory=str(home / "queue"),
         paths=paths,
         trouble=choose_trouble(list(paths), options.seed),
-        worker_count=options.worker_count or max(2, min(os.cpu_count() or 1, WORKERS_MAX)),
-        first_budget=int(size * BUDGET_SHARE),
-        second_budget=size * 10,
+        worker_count=worker_count,
+        first_budget=first_budget,
+        second_budget=sum(sizes) * 10,
     )
+
+
+def _run_in(home: Path, paths: Sequence[str], options: Options) -> bool:
+    plan = plan_of(home, paths, options)
     record = home / "acknowledged.jsonl"
     with Screen(len(paths)) as screen, record.open("wb") as record_file:
         screen.say("•", f"{len(paths):,} files, {plan.worker_count} workers, queue in {plan.directory}")
@@ -106,7 +120,7 @@ def _run_in(home: Path, paths: Sequence[str], options: Options) -> bool:
         try:
             done = supervisor.supervise()
         finally:
-            supervisor.kill()
+            supervisor.end()
         seconds = screen.elapsed
         screen.say("•", "all files done; reading the log from its beginning")
     claims = [*supervisor.claims, *prove(Path(plan.directory), record, paths, plan.trouble, done.fingerprint)]
@@ -129,24 +143,36 @@ class _Supervisor:
         self._has_paused = False
         self._has_resumed = False
         self._has_killed = False
-        self._start()
+        self._prepare()
 
     # --- The scheduler's life ----------------------------------------------------------------------------------------
 
-    def _start(self) -> None:
+    def _prepare(self) -> None:
         self._line: Connection
-        self._line, theirs = _processes.Pipe()
-        self._scheduler: SpawnProcess = _processes.Process(target=schedule, args=(theirs, self._plan))
-        self._scheduler.start()
-        theirs.close()
+        self._line, self._theirs = _processes.Pipe()
+        self._scheduler: SpawnProcess = _processes.Process(target=schedule, args=(self._theirs, self._plan))
+
+    def _start(self) -> None:
+        with _without_interrupts():
+            self._scheduler.start()
+        self._theirs.close()
+
+    def end(self) -> None:
+        """Let the scheduler end with its workers, which it may just be starting; kill it where that takes long."""
+        self._line.close()
+        if self._scheduler.pid is not None:
+            self._scheduler.join(END_SECONDS_MAX)
+            self.kill()
 
     def kill(self) -> None:
-        """End the scheduler as hard as the system can; its workers notice."""
-        self._scheduler.kill()
-        self._scheduler.join()
+        """End the scheduler, if it was started, as hard as the system can; its workers notice."""
+        if self._scheduler.pid is not None:
+            self._scheduler.kill()
+            self._scheduler.join()
 
     def supervise(self) -> Done:
-        """Return when the scheduler says that it is done, and has ended."""
+        """Start the scheduler; return when it says that it is done, and has ended."""
+        self._start()
         while True:
             message = self._hear()
             if isinstance(message, Done):
@@ -155,7 +181,10 @@ class _Supervisor:
                 self._scheduler.join()
                 self._record_file.flush()
                 return message
+            line = self._line
             self._react(message)
+            if isinstance(message, Finished) and line is self._line:
+                self._order(Order.GO_ON)
 
     def _hear(self) -> object:
         if not self._line.poll(SILENCE_SECONDS_MAX):
@@ -182,15 +211,19 @@ class _Supervisor:
                 self._screen.say("⌛", f"the lease of {owner} on {_short(path)} expired; the run is ready again", "yellow")
             case Quiet():
                 self._screen.say("▶", "paused, and everybody has finished; resume", "green")
-                self._line.send(Order.RESUME)
+                self._order(Order.RESUME)
                 self._has_resumed = True
             case OutOfBudget():
                 self._screen.say("€", "the budget is used up, nothing is leased; replenish", "yellow")
-                self._line.send(Order.REPLENISH)
+                self._order(Order.REPLENISH)
             case Retried():
                 self._retries += 1
         self._screen.move_bar(self._finished, self._retries)
         self._make_trouble()
+
+    def _order(self, order: Order) -> None:
+        with suppress(OSError):  # it has gone: that is heard next
+            self._line.send(order)
 
     def _note(self, message: Acknowledged) -> None:
         for sequence, command in message.entries:
@@ -203,13 +236,13 @@ class _Supervisor:
         if share >= PAUSE_AT and not self._has_paused:
             self._has_paused = True
             self._screen.say("⏸", "pause", "yellow")
-            self._line.send(Order.PAUSE)
+            self._order(Order.PAUSE)
         if share >= KILL_AT and self._has_resumed and not self._has_killed:
             self._has_killed = True
             self._kill_scheduler()
 
     def _kill_worker(self, pid: int, path: str) -> None:
-        self._screen.say("☠", f"a worker hangs in {_short(path)}: kill -9 {pid}; its lease will expire", "bold red")
+        self._screen.say("☠", f"kill -9 {pid}: a worker that hangs in {_short(path)}; its lease will expire", "bold red")
         os.kill(pid, getattr(signal, "SIGKILL", signal.SIGTERM))
 
     def _kill_scheduler(self) -> None:
@@ -220,6 +253,7 @@ class _Supervisor:
         self._record_file.flush()
         claim = survival(Path(self._plan.directory), self._record)
         self.claims.append(claim._replace(text="The kill lost nothing acknowledged"))
+        self._prepare()
         self._start()
 
     def _hear_the_rest(self) -> None:
@@ -231,6 +265,23 @@ class _Supervisor:
                     self._note(message)
         except (EOFError, OSError):  # the last message may be half a one
             self._line.close()
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Have what is started here begin deaf to Ctrl-C, which is the supervisor's, and have that hear it afterwards.
+
+    A new process would tell of one with a traceback while it imports what it needs to ignore it.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # with the first process; in between it would take the mask away
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _short(path: str) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from _wal_native.turn import Turn
 from actionqueue.demo.messages import Assignment, Counts, Heartbeat, Result, Trouble
 
 __all__ = ["work"]
@@ -65,13 +66,12 @@ class Pulse:
     def __init__(self, connection: Connection) -> None:
         self.is_working = threading.Event()
         self._connection = connection
-        self._lock = threading.Lock()
+        self._turn = Turn()
         threading.Thread(target=self._beat, daemon=True).start()
 
     def send(self, message: Result | Heartbeat) -> None:
         """Send a message. Raises OSError when the scheduler has gone."""
-        with self._lock:
-            self._connection.send(message)
+        self._turn.run(self._connection.send, message)
 
     def _beat(self) -> None:
         pause = threading.Event()

@@ -19,7 +19,7 @@ from actionqueue.platform import Capability, Role
 from actionqueue.subscription import EventFilter
 from actionqueue.task import TaskSpec
 
-__all__ = ["event_to_json"]
+__all__ = ["event_to_json", "fields_to_json", "value_to_json"]
 
 _ANY_SUBSCRIPTION = SubscriptionId()
 _ANY_TASK = TaskId()
@@ -27,14 +27,16 @@ _ANY_TASK = TaskId()
 
 def event_to_json(event: Event) -> dict[str, Any]:
     """Return the event as an object that JSON can encode."""
-    return {"type": event.kind.name.lower(), **_fields(event)}
+    return {"type": event.kind.name.lower(), **fields_to_json(event)}
 
 
-def _fields(instance: msgspec.Struct) -> dict[str, Any]:
-    return {name: _value(getattr(instance, name)) for name in instance.__struct_fields__}
+def fields_to_json(instance: msgspec.Struct) -> dict[str, Any]:
+    """Return every field of an event or record in its JSON form, by name."""
+    return {name: value_to_json(getattr(instance, name)) for name in instance.__struct_fields__}
 
 
-def _value(value: Any) -> Any:  # noqa: PLR0911 -- one a type
+def value_to_json(value: Any) -> Any:  # noqa: PLR0911 -- one a type
+    """Return a field's value in its JSON form."""
     match value:
         case Enum():
             return value.value
@@ -43,7 +45,7 @@ def _value(value: Any) -> Any:  # noqa: PLR0911 -- one a type
         case bytes():
             return value.hex()
         case tuple():
-            return [_value(entry) for entry in value]
+            return [value_to_json(entry) for entry in value]
         case Role() | Capability():
             return value.name if value.text is None else {"custom": value.text}
         case TaskSpec():
@@ -51,6 +53,6 @@ def _value(value: Any) -> Any:  # noqa: PLR0911 -- one a type
         case EventFilter():
             return command_to_json(SubscriptionCreateCommand(None, _ANY_SUBSCRIPTION, _ANY_TASK, value, 0))["filter"]
         case msgspec.Struct():
-            return _fields(value)
+            return fields_to_json(value)
         case _:
             return value

@@ -21,29 +21,34 @@ Enum values are lower snake case, bytes hexadecimal, identifiers hyphenated, wha
 ==================  ===================================================================================================
 
 A role or capability of the application's own is ``{"custom": text}``.
+
+This form, which other implementations have too, leaves out a task's run policy, hold policy, safety level and required
+capabilities, the filters of subscriptions, and lets go of nothing else; :func:`projection_rows` has everything.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
 
+from actionqueue.jsonform.events import fields_to_json, value_to_json
 from actionqueue.platform import Capability, Role
 from actionqueue.projection import ActorRecord, Projection, TaskRecord
 from actionqueue.run import RunInstance
 
-__all__ = ["projection_to_json"]
+__all__ = ["projection_rows", "projection_to_json", "projection_to_text"]
 
 
-def projection_to_json(projection: Projection) -> dict[str, Any]:
-    """Return the whole projection in the module's form. It must not change meanwhile."""
+def projection_to_json(projection: Projection, *, is_small: bool = False) -> dict[str, Any]:
+    """Return the projection in the module's form, the small one without its tasks and runs. It must not change meanwhile."""
     engine = projection.engine
     return {
         "latest_sequence": projection.latest_sequence,
         "engine": {"paused": engine.is_paused, "paused_at": engine.paused_at, "resumed_at": engine.resumed_at},
-        "tasks": {str(task.task_id): _task(task) for task in projection.tasks()},
-        "runs": {str(run_id): _run(projection, projection.run(run_id)) for run_id in projection.run_ids()},
+        "tasks": {str(task.task_id): _task(task) for task in (() if is_small else projection.tasks())},
+        "runs": {str(run_id): _run(projection, projection.run(run_id)) for run_id in (() if is_small else projection.run_ids())},
         "dependencies": _dependencies(projection),
         "budgets": {
             f"{budget.task_id}/{budget.dimension}": [
@@ -94,6 +99,76 @@ def projection_to_json(projection: Projection) -> dict[str, Any]:
             for entry in projection.ledger()
         ],
     }
+
+
+def projection_to_text(projection: Projection) -> Iterator[bytes]:
+    """Yield the same as pieces of JSON text: tasks and runs are read one by one, so their number costs no memory."""
+    whole = projection_to_json(projection, is_small=True)
+    mark = b"{"
+    for name, value in whole.items():
+        yield mark + msgspec.json.encode(name) + b":"
+        mark = b","
+        if name == "tasks":
+            tasks = (projection.task(task_id) for task_id in projection.task_ids())
+            yield from _members((str(task.task_id), _task(task)) for task in tasks if task is not None)
+        elif name == "runs":
+            yield from _members((str(run_id), _run(projection, projection.run(run_id))) for run_id in projection.run_ids())
+        else:
+            yield msgspec.json.encode(value)
+    yield b"}"
+
+
+def _members(pairs: Iterable[tuple[str, dict[str, Any]]]) -> Iterator[bytes]:
+    mark = b"{"
+    for name, value in pairs:
+        yield mark + msgspec.json.encode(name) + b":" + msgspec.json.encode(value)
+        mark = b","
+    yield b"{}" if mark == b"{" else b"}"
+
+
+def projection_rows(projection: Projection) -> Iterator[dict[str, Any]]:
+    """Yield everything that the projection holds, one row after the other, each with its ``kind`` and every field of its record.
+
+    The first row is the ``queue``. Fields are named as those of the records in :mod:`actionqueue.projection`, and a task's
+    specification is that of its command, so that it can be submitted again. It must not change meanwhile.
+    """
+    yield {"kind": "queue", "latest_sequence": projection.latest_sequence, **fields_to_json(projection.engine)}
+    for task_id in projection.task_ids():
+        if (task := projection.task(task_id)) is not None:
+            yield {
+                "kind": "task",
+                "task_spec": value_to_json(task.spec),
+                "created_at": task.created_at,
+                "canceled_at": task.canceled_at,
+                "runs_created": task.runs_created,
+                "last_run_at": task.last_run_at,
+            }
+    for task_id, prerequisite in projection.dependency_pairs():
+        yield {"kind": "dependency", "task_id": str(task_id), "depends_on": str(prerequisite)}
+    for run_id in projection.run_ids():
+        run, lease = projection.run(run_id), projection.lease(run_id)
+        if run is None:
+            raise RuntimeError("the projection changed while it was read")
+        yield {
+            "kind": "run",
+            **fields_to_json(run),
+            "history": [fields_to_json(entry) for entry in projection.history(run_id) or ()],
+            "attempts": [fields_to_json(attempt) for attempt in projection.attempts(run_id) or ()],
+            "lease": None if lease is None else fields_to_json(lease),
+        }
+    others: tuple[tuple[str, Iterable[msgspec.Struct]], ...] = (
+        ("budget", projection.budgets()),
+        ("subscription", projection.subscriptions()),
+        ("actor", projection.actors()),
+        ("tenant", projection.tenants()),
+        ("role", projection.roles()),
+        ("capability", projection.capability_grants()),
+        ("ledger", projection.ledger()),
+        ("tombstone", projection.tombstones()),
+    )
+    for kind, records in others:
+        for record in records:
+            yield {"kind": kind, **fields_to_json(record)}
 
 
 def _text(value: object) -> str | None:

@@ -1,7 +1,7 @@
 """The JSON form of what came of a submitted command.
 
 ==============  ==================================================================================================
-accepted        ``{"ok": true, "sequence", "applied", "latest"}``; ``applied`` is the command's name or ``no_op``
+accepted        ``{"ok": true, "sequence", "applied", "latest"}``; ``applied`` is the command's name or ``no_op`` (below)
 not accepted    ``{"ok": false, "stage", "error", "message", "latest"}``
 ==============  ==================================================================================================
 
@@ -9,6 +9,9 @@ not accepted    ``{"ok": false, "stage", "error", "message", "latest"}``
 ``error`` is the exception's class name, for ``append`` that of its cause; ``message`` is for people and may change. The
 two last stages also have the ``sequence`` of the event that they are about. ``latest`` is the sequence of the
 projection's last event after all that.
+
+``applied`` is ``no_op`` for the commands on actors, tenants, roles, capabilities and the ledger, whatever they changed: the
+implementations share this form. In Python their outcomes say what changed.
 """
 
 from __future__ import annotations
@@ -16,14 +19,38 @@ from __future__ import annotations
 from typing import Any
 
 from actionqueue.errors import ActionQueueError, AppendError, ApplyError, PartialDurabilityError, ValidationError
-from actionqueue.outcomes import MutationOutcome
+from actionqueue.outcomes import (
+    AppliedActorDeregister,
+    AppliedActorHeartbeat,
+    AppliedActorRegister,
+    AppliedCapabilityGrant,
+    AppliedCapabilityRevoke,
+    AppliedLedgerAppend,
+    AppliedMutation,
+    AppliedRoleAssign,
+    AppliedTenantCreate,
+    MutationOutcome,
+)
 
 __all__ = ["accepted", "refused"]
+
+_NO_OP: frozenset[type[AppliedMutation]] = frozenset({
+    AppliedActorRegister,
+    AppliedActorDeregister,
+    AppliedActorHeartbeat,
+    AppliedTenantCreate,
+    AppliedRoleAssign,
+    AppliedCapabilityGrant,
+    AppliedCapabilityRevoke,
+    AppliedLedgerAppend,
+})
 
 
 def accepted(outcome: MutationOutcome, latest: int) -> dict[str, Any]:
     """Return the verdict on a command that was accepted."""
-    return {"ok": True, "sequence": outcome.sequence, "applied": outcome.applied.name, "latest": latest}
+    applied = outcome.applied
+    name = "no_op" if type(applied) in _NO_OP else applied.name
+    return {"ok": True, "sequence": outcome.sequence, "applied": name, "latest": latest}
 
 
 def refused(error: ActionQueueError, latest: int) -> dict[str, Any]:

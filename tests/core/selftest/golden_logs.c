@@ -249,6 +249,8 @@ static void compare_file(const char *path, const golden_file *file) {
     EXPECT_EQUAL(size, file->size);
     for (size_t i = 0; i < file->part_count; i++) memcpy(wanted + file->parts[i].offset, file->parts[i].bytes, (size_t)file->parts[i].size);
     for (uint64_t at = 0; at < size; at++) {
+        /* What the system keeps for the ring's own file, and the checksum over it. */
+        if (at >= 56 && at < AQW_RING_HEADER_SIZE && strcmp(path + strlen(path) - 5, "/ring") == 0) continue;
         if (found[at] != wanted[at]) fprintf(stderr, "%s differs at byte %llu\n", path, (unsigned long long)at);
         EXPECT_EQUAL(found[at], wanted[at]);
     }

@@ -55,6 +55,7 @@ def descriptors_of_queues(directory: Path) -> list[int]:
 def look_around(directory: Path, queue: aq.ActionQueue, number: int) -> None:
     """In a child: everything is refused, nothing is held."""
     signal.alarm(CHILD_SECONDS)
+    warnings.filterwarnings("error", "unclosed queue")  # the parent's queues, which go when this process ends, are not its own
     left = descriptors_of_queues(directory)
     assert left == [], left
     entries: list[Callable[[], object]] = [
@@ -139,6 +140,7 @@ def load(
 def main() -> None:
     directory, forks = Path(sys.argv[1]), int(sys.argv[2])
     warnings.simplefilter("ignore", DeprecationWarning)  # forking with threads is what is tested
+    warnings.filterwarnings("ignore", "unclosed queue")
     queue = aq.open(directory / "queue", **SMALL)
     is_done = threading.Event()
     turns = Turns(50), Turns(10), Turns(2)

@@ -156,7 +156,8 @@ static void follow(session *s, input *in) {
     aqw_fault fault;
     uint64_t failures = s->d.failures;
     aqw_status status = queue_follow(&s->d, after, &last, &fault);
-    CHECK(status == AQW_END || status == AQW_COMPACTED || (s->d.failures > failures && is_failed_call(status)));
+    CHECK(status == AQW_END || status == AQW_COMPACTED || (status == AQW_HISTORY_CHANGED && after > s->acknowledged) ||
+          (s->d.failures > failures && is_failed_call(status)));
     CHECK(last <= s->acknowledged || last == after);
     CHECK(status != AQW_COMPACTED || fault.first_sequence > after + 1);
 }

@@ -13,7 +13,7 @@ static void check_name(const char *name) {
     int is_segment = aqw_segment_name_parse(name, &number, &first);
     CHECK(!is_segment || !aqw_segment_name_is_temporary(name));
     if (!is_segment) return;
-    CHECK(number > 0 && first > 0);
+    CHECK(number > 0 && (first > 0 || number > 1));    /* 0: behind the last event that there can be */
     CHECK(aqw_segment_path(path, sizeof path, "/q", number, first) == AQW_OK);
     CHECK(strncmp(path, "/q/wal/", 7) == 0 && strcmp(path + 7, name) == 0);
 }
@@ -23,7 +23,7 @@ static void check_numbers(input *in) {
     char path[64];
     CHECK(aqw_segment_path(path, sizeof path, "/q", number, first) == AQW_OK);
     int is_segment = aqw_segment_name_parse(path + 7, &parsed_number, &parsed_first);
-    CHECK(is_segment == (number > 0 && first > 0));
+    CHECK(is_segment == (number > 0 && (first > 0 || number > 1)));
     CHECK(!is_segment || (parsed_number == number && parsed_first == first));
 }
 

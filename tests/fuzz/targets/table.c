@@ -122,9 +122,12 @@ static void check_finished(subject *s, uint32_t rows) {
     aqw_event event;
     memset(&finished, 0, sizeof finished);
     memset(&event, 0, sizeof event);
-    aqw_table_find_finished(s->table, UINT64_MAX, 2 + rows, &finished);
-    CHECK(finished.run_count + finished.task_count <= AQW_PURGE_COUNT_MAX);
-    if (finished.run_count + finished.task_count == 0 || s->in_batch || s->sequence == UINT64_MAX) return;
+    const aqw_retention what = {.has_cutoff = 1, .cutoff = UINT64_MAX, .has_ledger_cutoff = 1, .ledger_cutoff = UINT64_MAX,
+                                .today = UINT64_MAX};
+    aqw_table_find_finished(s->table, &what, 2 + rows, &finished);
+    uint32_t count = finished.run_count + finished.task_count + finished.subscription_count + finished.actor_count;
+    CHECK(count <= AQW_PURGE_COUNT_MAX);
+    if (count + finished.ledger_count + finished.tombstone_count == 0 || s->in_batch || s->sequence == UINT64_MAX) return;
     if (aqw_table_begin(s->table) != AQW_OK) return;
     event.kind = AQW_RUNS_PURGED;
     event.sequence = s->sequence + 1;
@@ -132,6 +135,12 @@ static void check_finished(subject *s, uint32_t rows) {
     event.as.runs_purged.task_ids = finished.task_ids[0];
     event.as.runs_purged.run_count = finished.run_count;
     event.as.runs_purged.task_count = finished.task_count;
+    event.as.runs_purged.subscription_ids = finished.subscription_ids[0];
+    event.as.runs_purged.actor_ids = finished.actor_ids[0];
+    event.as.runs_purged.subscription_count = finished.subscription_count;
+    event.as.runs_purged.actor_count = finished.actor_count;
+    event.as.runs_purged.ledger_count = finished.ledger_count;
+    event.as.runs_purged.tombstone_count = finished.tombstone_count;
     uint64_t before = table_digest(s->table);
     aqw_status status = aqw_table_apply(s->table, &event);
     CHECK(status == AQW_OK || status == AQW_NO_MEMORY);

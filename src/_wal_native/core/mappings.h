@@ -1,0 +1,18 @@
+/* Mapped files that somebody else may cut short. Touching a page behind the new end raises SIGBUS, which ends a process that does not
+ * expect it. A mapping that is registered here gets memory of its own in that moment, and is lost from then on: what is in it belongs to no
+ * file. Other faults go where they went before. Windows keeps mapped files from being cut. */
+#ifndef AQW_MAPPINGS_H
+#define AQW_MAPPINGS_H
+
+#include <stddef.h>
+
+/* 0 or an errno value: ENOTSUP where there are AQW_MAPPING_COUNT_MAX already. */
+int aqw_mapping_register(void *address, size_t size);
+/* In a forked child: the parent's mappings are not there. */
+void aqw_mappings_forget_parents(void);
+/* Before the mapping is taken away. */
+void aqw_mapping_forget(const void *address);
+/* 1 where the mapping that begins at the address was lost. Costs one load where none was. */
+int aqw_mapping_is_lost(const void *address);
+
+#endif

@@ -1,0 +1,68 @@
+"""Turns: calls that threads make one after the other, whatever signals come between.
+
+Python runs signals' handlers between its own steps. A handler that raises between the step that takes a lock and the step that enters
+the block behind it leaves the lock taken for good; CPython 3.14 does that to ``with lock:`` about every second time that one comes. No
+handler runs between steps of native code. So each lock of the package that the main thread may meet is taken here.
+"""
+
+from cpython.pythread cimport PyThread_get_thread_ident
+
+from _wal_native.core cimport aqw_fork_generation, aqw_fork_watch
+
+import threading
+
+from actionqueue.errors import ReentrantCallError
+
+if aqw_fork_watch() != 0:
+    raise ImportError("the system does not let the library watch for forks")
+
+
+cdef class Turn:
+    """A lock whose holder makes one call. A thread that is inside already, by a signal's handler for example, is refused."""
+
+    def __cinit__(self):
+        self.renew()
+
+    cdef int renew(self) except -1:
+        # Reentrant: a thread that is inside already is to be refused, and not to wait for itself.
+        self.lock = threading.RLock()
+        self.is_taken = False
+        self.generation = aqw_fork_generation()
+        return 0
+
+    cdef int ensure_outside(self) except -1:
+        if self.is_taken and self.thread == PyThread_get_thread_ident() and self.generation == aqw_fork_generation():
+            raise ReentrantCallError
+        return 0
+
+    cdef object enter(self):
+        if self.generation != aqw_fork_generation():
+            self.renew()
+        cdef object lock = self.lock
+        lock.acquire()      # a wait that a signal's handler ends by raising has not taken it
+        return lock
+
+    def run(self, work, /, *arguments):
+        """Return what the call returns, made while no other thread is inside. Raises ReentrantCallError where this thread is."""
+        cdef object lock = self.enter()
+        try:
+            if self.is_taken:
+                raise ReentrantCallError
+            self.thread = PyThread_get_thread_ident()
+            self.is_taken = True
+            try:
+                return work(*arguments)
+            finally:
+                self.is_taken = False
+        finally:
+            lock.release()
+
+    def wait(self):
+        """Return when the call that is under way has ended. Raises ReentrantCallError in the thread that makes it."""
+        self.ensure_outside()
+        self.enter().release()
+
+    @property
+    def is_mine(self):
+        """Whether the calling thread is inside."""
+        return self.is_taken and self.thread == PyThread_get_thread_ident()

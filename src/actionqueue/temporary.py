@@ -1,0 +1,77 @@
+"""Temporary directories of the demo and of benchmarks: they go in the end, also where a signal ends the process."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+__all__ = ["temporary_directory"]
+
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+
+
+@contextmanager
+def temporary_directory(prefix: str, parent: Path | None = None) -> Iterator[Path]:
+    """Make a directory, and remove it in the end.
+
+    While it is there, SIGTERM and SIGHUP raise SystemExit in the main thread, with the exit code 128 and the signal's number, as a shell
+    has it. A signal that is ignored or handled already stays so. Elsewhere than in the main thread no signal is looked at.
+    """
+    ending = _Ending()
+    try:
+        made = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+        try:
+            try:
+                ending.raise_from_now_on()
+                yield made
+            finally:
+                ending.raise_no_more()
+        finally:  # a second one, for a signal that comes just before the line above
+            shutil.rmtree(made)
+    finally:
+        ending.let_go()
+    ending.raise_late()
+
+
+class _Ending:
+    """The first signal that comes: raised at once, or later where that would leave the directory behind."""
+
+    def __init__(self) -> None:
+        self._number: int | None = None
+        self._raises = False
+        self._watched: list[int] = []
+        if threading.current_thread() is threading.main_thread():
+            self._watched = [number for number in SIGNALS if signal.getsignal(number) is signal.SIG_DFL]
+        for number in self._watched:
+            signal.signal(number, self._note)
+
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        if self._number is None:
+            self._number = number
+            if self._raises:
+                raise SystemExit(128 + number)
+
+    def raise_from_now_on(self) -> None:
+        """Let a signal be raised where it comes, also one that has come before."""
+        self._raises = True
+        self.raise_late()
+
+    def raise_no_more(self) -> None:
+        """Let signals only be noted."""
+        self._raises = False
+
+    def let_go(self) -> None:
+        """Leave signals to the system again."""
+        for number in self._watched:
+            signal.signal(number, signal.SIG_DFL)
+
+    def raise_late(self) -> None:
+        """Raise a signal that was noted, unless another exception is on its way."""
+        if self._number is not None:
+            raise SystemExit(128 + self._number)

@@ -1,0 +1,56 @@
+"""For programs of tests: something happens at one of the steps that Python takes, and the next time at another one."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any, Self
+
+import actionqueue as aq
+
+PACKAGE = str(Path(aq.__file__).parent) + os.sep
+
+
+def run(program: str, *arguments: object, seconds: int) -> tuple[int, str, str]:
+    """Run such a program in an interpreter of its own; return its exit code, what it printed, and its complaints."""
+    import subprocess  # the programs do without
+
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    command = [sys.executable, "-c", program, *map(str, arguments)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=seconds, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+def interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+class AtStep:
+    """Makes a call at one of the package's steps while a block runs; where there are fewer steps, ``is_past`` says so."""
+
+    def __init__(self, step: int, call: Callable[[], Any] = interrupt) -> None:
+        self.is_past = True
+        self._left = step
+        self._call = call
+
+    def _trace(self, frame: FrameType, _event: str, _argument: object) -> Any:
+        if not frame.f_code.co_filename.startswith(PACKAGE):
+            return None
+        if self._left == 0:
+            sys.settrace(None)
+            self.is_past = False
+            self._call()
+            return None
+        self._left -= 1
+        frame.f_trace_opcodes = True
+        return self._trace
+
+    def __enter__(self) -> Self:
+        sys.settrace(self._trace)
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        sys.settrace(None)

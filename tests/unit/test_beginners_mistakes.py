@@ -1,0 +1,112 @@
+"""What a beginner does wrong first is answered with the name, the value, and what to do."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import actionqueue as aq
+from actionqueue import aio
+from actionqueue.commands import MutationCommand
+
+COMMANDS = MutationCommand.__subclasses__()
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.__name__)
+def test_a_call_without_the_leading_none_is_told_so(command: Any) -> None:
+    values = [5] * (len(command.__struct_fields__) - 1)
+    with pytest.raises(TypeError, match=rf"{command.__name__}.*None"):
+        command(*values)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"durability": "fast"}, "durability must be one of immediate, deferred, got 'fast'"),
+        ({"compaction": True}, "compaction must be a CompactionPolicy, or None"),
+        ({"sync": None}, "sync must be a SyncPolicy"),
+        ({"create": "no"}, "create must be True or False, got 'no'"),
+        ({"readonly": 1}, "readonly must be True or False, got 1"),
+        ({"readonly": True, "ring_size": 65536}, "readonly=True takes no ring_size"),
+        ({"segment_size": 100_000}, "segment_size must be a power of two from 65536 to 1073741824 bytes, got 100000"),
+        ({"ring_size": "big"}, "ring_size must be a multiple of 65536 up to 268435456 bytes, got 'big'"),
+        ({"sector_size": 7}, "sector_size must be 0, 512 or 4096, got 7"),
+        ({"sector_size": False}, "sector_size must be 0, 512 or 4096, got False"),
+        ({"progress": print}, "progress: must be a Progress or None, got <built-in"),
+    ],
+)
+def test_an_option_that_does_not_fit_is_named_with_what_does(options: dict[str, Any], text: str, tmp_path: Path) -> None:
+    with pytest.raises((TypeError, ValueError), match=re.escape(text)):
+        aq.open(tmp_path / "queue", **options)
+    assert not (tmp_path / "queue").exists()
+
+
+class Odd:
+    """A value without a text."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError("no text")
+
+
+@pytest.mark.parametrize("value", [10**5000, Odd(), [10**5000]], ids=["number", "odd", "list"])
+@pytest.mark.parametrize("option", ["compaction", "sync", "create", "readonly", "segment_size", "ring_size", "sector_size", "progress"])
+def test_an_option_is_named_whatever_its_value_is(option: str, value: object, tmp_path: Path) -> None:
+    with pytest.raises((TypeError, ValueError), match=option):
+        aq.open(tmp_path / "queue", **{option: value})
+    assert not (tmp_path / "queue").exists()
+
+
+@pytest.mark.parametrize("value", [5, 0, "", True, print, Odd()], ids=["5", "0", "text", "True", "function", "odd"])
+def test_a_progress_is_a_progress(value: Any, tmp_path: Path) -> None:
+    """Also one that counts as false is no None."""
+    path = tmp_path / "queue"
+
+    async def open_async() -> None:
+        async with aio.open_async(path, progress=value):
+            pass
+
+    with aq.open(path) as queue:
+        for call in (queue.snapshot, queue.compact):
+            with pytest.raises(aq.InvalidFieldTypeError, match=rf"^{call.__name__}\.progress: must be a Progress or None, got "):
+                call(progress=value)
+        assert queue.stats()["snapshot_error"] is None
+    with pytest.raises(aq.InvalidFieldTypeError, match=r"^repair\.progress: must be a Progress or None, got "):
+        aq.repair(path, accept_data_loss=False, progress=value)
+    with pytest.raises(aq.InvalidFieldTypeError, match=r"^open\.progress: must be a Progress or None, got "):
+        aq.open(path, progress=value)
+    with pytest.raises(aq.InvalidFieldTypeError, match=r"^open\.progress: must be a Progress or None, got "):
+        asyncio.run(open_async())
+    aq.open(path, progress=None).close()
+
+
+@pytest.mark.parametrize("value", ["no", 0, 1, None])
+def test_data_loss_is_accepted_with_true_and_nothing_else(value: Any, tmp_path: Path) -> None:
+    path = tmp_path / "queue"
+    with aq.open(path) as queue:
+        queue.submit(aq.EnginePauseCommand(None, 7))
+    segment = max((path / "wal").glob("*.log"))
+    segment.write_bytes(b"")
+    with pytest.raises(TypeError, match="accept_data_loss must be True or False, got"):
+        aq.repair(path, accept_data_loss=value)
+    assert segment.exists()
+
+
+def test_refusals_say_what_is_allowed_and_which_command_of_a_batch_it_was(tmp_path: Path) -> None:
+    spec = aq.TaskSpec(payload=b"x")
+    run = aq.RunInstance.scheduled(spec.id, scheduled_at=7, created_at=7)
+    with aq.open(tmp_path / "queue") as queue:
+        queue.submit(aq.TaskCreateCommand(None, spec, 7))
+        queue.submit(aq.RunCreateCommand(None, run))
+        with pytest.raises(aq.InvalidTransition, match="from scheduled it may go to ready, canceled"):
+            queue.submit(aq.RunStateTransitionCommand(None, run.id, "scheduled", "running", 7))
+        with pytest.raises(aq.LeaseInvalidRunState, match="is scheduled; it is allowed in ready"):
+            queue.submit(aq.LeaseAcquireCommand(None, run.id, "worker", 9, 7))
+        pause = aq.EnginePauseCommand(None, 7)
+        with pytest.raises(aq.EngineAlreadyPaused, match="command 1 of the batch"):
+            queue.submit_many([pause, pause])
+        with pytest.raises(ValueError, match="durability must be one of immediate, deferred, got 'fast'"):
+            queue.submit(pause, "fast")
