@@ -10,6 +10,7 @@ void aqw_test_free(void *block);
 void aqw_test_memory_fail(long number, int for_good);
 long aqw_test_memory_failures(void);
 long aqw_test_memory_blocks(void);
+long aqw_test_memory_largest(int begins_again);
 
 static atomic_long until_failure = -1, failures, blocks;
 static atomic_int fails_for_good;
@@ -27,6 +28,16 @@ long aqw_test_memory_failures(void) { return atomic_load(&failures); }
 /* Blocks taken and not given back. */
 long aqw_test_memory_blocks(void) { return atomic_load(&blocks); }
 
+static atomic_long largest;
+
+/* The size of the largest block that was taken, since the last call that begins again. */
+long aqw_test_memory_largest(int begins_again) { return begins_again ? atomic_exchange(&largest, 0) : atomic_load(&largest); }
+
+static void note(size_t size) {
+    long before = atomic_load(&largest);
+    while ((long)size > before && !atomic_compare_exchange_weak(&largest, &before, (long)size)) continue;
+}
+
 static int fails(void) {
     if (atomic_load(&until_failure) < 0) return 0;
     long left = atomic_fetch_sub(&until_failure, 1) - 1;
@@ -42,13 +53,22 @@ static void *counted(void *block) {
     return block;
 }
 
-void *aqw_test_malloc(size_t size) { return fails() ? NULL : counted(malloc(size)); }
+void *aqw_test_malloc(size_t size) {
+    if (fails()) return NULL;
+    note(size);
+    return counted(malloc(size));
+}
 
-void *aqw_test_calloc(size_t count, size_t size) { return fails() ? NULL : counted(calloc(count, size)); }
+void *aqw_test_calloc(size_t count, size_t size) {
+    if (fails()) return NULL;
+    note(count * size);
+    return counted(calloc(count, size));
+}
 
 /* A failing one leaves the block as it is, as the standard says. */
 void *aqw_test_realloc(void *block, size_t size) {
     if (fails()) return NULL;
+    note(size);
     void *grown = realloc(block, size);
     return block == NULL ? counted(grown) : grown;
 }

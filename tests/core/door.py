@@ -43,6 +43,7 @@ COUNTED_MEMORY_SURFACE = """
 void aqw_test_memory_fail(long number, int for_good);
 long aqw_test_memory_failures(void);
 long aqw_test_memory_blocks(void);
+long aqw_test_memory_largest(int begins_again);
 """
 
 

@@ -298,7 +298,7 @@ class Seen:
 def read_stream(io: MemoryIo, directory: str = DIRECTORY) -> Seen:
     """Read a log as the stream of the core does. Raises CoreError."""
     fault, made, record = ffi.new("aqw_fault *"), ffi.new("aqw_stream **"), ffi.new("aqw_record *")
-    check(lib.aqw_stream_open(io.table, directory.encode(), ffi.NULL, made, fault), fault)
+    check(lib.aqw_stream_open(io.table, directory.encode(), ffi.NULL, ffi.NULL, made, fault), fault)
     stream = made[0]
     try:
         summary = lib.aqw_stream_summary_of(stream)

@@ -13,6 +13,7 @@ from log_driver import Log, data_of, entry, read_stream
 from memory_io import Disk, MemoryIo
 from snapshot_driver import salvage
 
+pytestmark = pytest.mark.usefixtures("segment_held")
 RING = 65536
 SEGMENT = 2**21
 

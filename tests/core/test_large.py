@@ -8,6 +8,8 @@ from crash_images import numbered
 from log_driver import Log
 from memory_io import Disk, MemoryIo
 
+pytestmark = pytest.mark.usefixtures("segment_held")
+
 
 def test_a_snapshot_of_five_megabytes_is_synced_before_it_gets_its_name() -> None:
     io = MemoryIo(Disk(directories=["/home"]))

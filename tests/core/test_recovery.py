@@ -33,6 +33,8 @@ from log_images import (
 )
 from memory_io import Call, Disk, Fault, File, Loss, MemoryIo, NoLoss
 
+pytestmark = pytest.mark.usefixtures("segment_held")
+
 # --- Undamaged logs --------------------------------------------------------------------------------------------------
 
 

@@ -45,6 +45,8 @@ from snapshot_driver import (
     snapshots_of,
 )
 
+pytestmark = pytest.mark.usefixtures("segment_held")
+
 
 def repaired(disk: Disk, kept: list[bytes], lost: tuple[int, int], readable: int = 0, reason: str = "") -> Repair:
     """Repair, and check everything that is promised of it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -9,6 +10,7 @@ import log_model as model
 from log_driver import Seen
 from log_images import FIRST, LOGS, Image, changed, core_reads, same_as_model
 
+pytestmark = pytest.mark.usefixtures("segment_held")
 IMAGES = {name: make() for name, make in LOGS.items() if name != "chained"}
 writes = st.tuples(
     st.sampled_from(["segment", "segment", "ring"]),

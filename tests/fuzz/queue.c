@@ -64,7 +64,7 @@ static void check_record(const aqw_record *record, uint64_t *last, int *in_batch
     *in_batch = record->flags == AQW_FLAG_BATCH_OPEN;
 }
 
-static void check_summary(const aqw_stream *stream) {
+static void check_summary(aqw_stream *stream) {
     const aqw_stream_summary *summary = aqw_stream_summary_of(stream);
     const aqw_segment_header *newest = aqw_stream_newest(stream);
     CHECK(summary->segments > 0 && summary->first_sequence >= 1 && summary->first_sequence <= summary->base_sequence + 1);
@@ -74,7 +74,10 @@ static void check_summary(const aqw_stream *stream) {
     CHECK(summary->dropped_from == summary->end && summary->dropped_bytes <= newest->file_size - summary->dropped_from);
     CHECK(!summary->is_clean || (summary->dropped_bytes == 0 && !summary->ring_has_dropped && summary->drop_reason == AQW_REASON_NONE));
     CHECK((summary->dropped_bytes > 0 || summary->ring_has_dropped) == (summary->drop_reason != AQW_REASON_NONE));
-    if (summary->dropped_bytes > 0) CHECK(aqw_stream_dropped(stream)[summary->dropped_bytes - 1] != 0);
+    if (summary->dropped_bytes > 0) {
+        const uint8_t *last = aqw_window_at(aqw_stream_segment_bytes(stream), summary->dropped_from + summary->dropped_bytes - 1, 1);
+        CHECK(last != NULL && *last != 0);
+    }
 }
 
 static aqw_status read_stream(aqw_stream *stream, aqw_table *table, reading *seen, aqw_fault *fault) {
@@ -116,7 +119,7 @@ aqw_status queue_read(disk *d, reading *seen, aqw_fault *fault) {
         memcpy(base.log_uuid, snapshot.info.log_uuid, sizeof base.log_uuid);
         base.sequence = seen->base_sequence = snapshot.is_found ? snapshot.info.sequence : 0;
         CHECK(aqw_table_latest_sequence(table) == base.sequence);
-        status = aqw_stream_open(&d->io, QUEUE, snapshot.is_found ? &base : NULL, &stream, fault);
+        status = aqw_stream_open(&d->io, QUEUE, snapshot.is_found ? &base : NULL, NULL, &stream, fault);
     }
     if (status == AQW_OK) status = read_stream(stream, table, seen, fault);
     aqw_stream_free(stream);

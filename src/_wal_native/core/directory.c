@@ -10,7 +10,7 @@
 #include "segment.h"
 
 /* A tool that asks who holds the lock takes it shared for an instant; so one refusal is not yet an answer. */
-enum { LOCK_TRIES = 100, PATH_CAPACITY = AQW_PATH_SIZE_MAX + AQW_NAME_SIZE_MAX };
+enum { LOCK_TRIES = 100, COPY_SIZE = 1 << 20, PATH_CAPACITY = AQW_PATH_SIZE_MAX + AQW_NAME_SIZE_MAX };
 
 static aqw_status name_path(char path[PATH_CAPACITY], const char *root, const char *name, aqw_fault *fault) {
     return aqw_path_join(path, PATH_CAPACITY, root, name) == AQW_OK ? AQW_OK : aqw_fault_set(fault, AQW_INVALID_ARGUMENT, root);
@@ -134,12 +134,37 @@ static void drop_oldest_copies(const aqw_io *io, const char *quarantine, const c
     }
 }
 
-aqw_status aqw_quarantine_copy(const aqw_io *io, const char *root, const char *kind, uint64_t segment, uint64_t offset, const uint8_t *bytes,
-                               uint64_t size, aqw_fault *fault) {
+/* What was read of a copy's bytes: a running checksum, and a file that gets them where one is open. */
+typedef struct copied {
+    uint32_t checksum;
+    int error;                  /* of writing */
+} copied;
+
+static aqw_status copy_bytes(const aqw_io *io, int64_t handle, aqw_window *bytes, uint64_t begin, uint64_t size, copied *to) {
+    uint64_t part = 0;
+    *to = (copied){AQW_CRC32C_START, 0};
+    for (uint64_t at = 0; at < size && to->error == 0; at += part) {
+        part = size - at < COPY_SIZE ? size - at : COPY_SIZE;
+        const uint8_t *from = aqw_window_at(bytes, begin + at, part);
+        if (from == NULL) return bytes->status;
+        to->checksum = aqw_crc32c_update(to->checksum, from, (size_t)part);
+        if (handle >= 0) to->error = aqw_io_write_all(io, handle, at, from, (size_t)part);
+    }
+    return AQW_OK;
+}
+
+aqw_status aqw_quarantine_copy(const aqw_io *io, const char *root, const char *kind, uint64_t segment, uint64_t offset, aqw_window *bytes,
+                               uint64_t begin, uint64_t size, aqw_fault *fault) {
     char name[AQW_NAME_SIZE_MAX], quarantine[PATH_CAPACITY], temporary[PATH_CAPACITY], path[PATH_CAPACITY];
+    copied to;
+    aqw_status status = copy_bytes(io, -1, bytes, begin, size, &to);
+    if (status != AQW_OK) {
+        *fault = bytes->fault;
+        return status;
+    }
     (void)snprintf(name, sizeof name, "quarantine/%s-%020" PRIu64 "-%020" PRIu64 "-%08" PRIx32 ".bin", kind, segment, offset,
-                   aqw_crc32c(bytes, (size_t)size));
-    aqw_status status = name_path(quarantine, root, "quarantine", fault);
+                   aqw_crc32c_finish(to.checksum));
+    status = name_path(quarantine, root, "quarantine", fault);
     if (status == AQW_OK) status = name_path(temporary, root, "quarantine/copy.tmp", fault);
     if (status == AQW_OK) status = name_path(path, root, name, fault);
     if (status == AQW_OK) status = aqw_directory_make(io, root, quarantine, fault);
@@ -152,9 +177,14 @@ aqw_status aqw_quarantine_copy(const aqw_io *io, const char *root, const char *k
     error = aqw_io_open(io, temporary, AQW_OPEN_WRITE | AQW_OPEN_CREATE, &handle);
     if (error == 0) {
         operation = "write";
-        error = aqw_io_write_all(io, handle, 0, bytes, (size_t)size);
-        if (error == 0) error = aqw_io_sync(io, handle);
+        status = copy_bytes(io, handle, bytes, begin, size, &to);
+        error = status == AQW_OK ? to.error : 0;
+        if (status == AQW_OK && error == 0) error = aqw_io_sync(io, handle);
         (void)io->close(io->context, handle);
+    }
+    if (status != AQW_OK) {
+        *fault = bytes->fault;
+        return status;
     }
     if (error == 0) {
         operation = "rename";

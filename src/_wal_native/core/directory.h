@@ -7,6 +7,7 @@
 #include "fault.h"
 #include "io.h"
 #include "status.h"
+#include "window.h"
 
 /* Makes `path`, which is the queue's directory `root` or lies in it, and its missing parents, each synced into the one above. */
 aqw_status aqw_directory_make(const aqw_io *io, const char *root, const char *path, aqw_fault *fault);
@@ -26,8 +27,8 @@ void aqw_directory_unlock(const aqw_io *io, aqw_lock *lock);
  * the directory was moved, removed or replaced. AQW_IO_ERROR where that can't be told. */
 aqw_status aqw_directory_check_held(const aqw_io *io, const char *root, const aqw_lock *lock, aqw_fault *fault);
 
-/* Writes a copy of bytes to quarantine/, under a name that says where they lay and what they are, and syncs it. */
-aqw_status aqw_quarantine_copy(const aqw_io *io, const char *root, const char *kind, uint64_t segment, uint64_t offset, const uint8_t *bytes,
-                               uint64_t size, aqw_fault *fault);
+/* Writes a copy of the window's bytes from `begin` on to quarantine/, under a name that says where they lay and what they are, and syncs it. */
+aqw_status aqw_quarantine_copy(const aqw_io *io, const char *root, const char *kind, uint64_t segment, uint64_t offset, aqw_window *bytes,
+                               uint64_t begin, uint64_t size, aqw_fault *fault);
 
 #endif

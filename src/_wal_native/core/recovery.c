@@ -123,9 +123,9 @@ static aqw_status create_first(recovery *r) {
     return start_segment(r, &prepared, &header, AQW_SEGMENT_DATA, 0);
 }
 
-static aqw_status quarantine_dropped(recovery *r, const aqw_stream *stream) {
+static aqw_status quarantine_dropped(recovery *r, aqw_stream *stream) {
     const aqw_stream_summary *summary = aqw_stream_summary_of(stream);
-    uint64_t segment = aqw_stream_newest(stream)->place.segment_number, ring_size = 0;
+    uint64_t segment = aqw_stream_newest(stream)->place.segment_number;
     aqw_status status = AQW_OK;
     r->report->dropped_bytes = summary->dropped_bytes;
     r->report->dropped_events = summary->dropped_events;
@@ -133,11 +133,11 @@ static aqw_status quarantine_dropped(recovery *r, const aqw_stream *stream) {
     r->report->dropped_segment = segment;
     r->report->dropped_offset = summary->dropped_from;
     if (summary->dropped_bytes > 0)
-        status = aqw_quarantine_copy(r->io, r->directory, "segment", segment, summary->dropped_from, aqw_stream_dropped(stream),
-                                     summary->dropped_bytes, r->fault);
-    const uint8_t *ring = aqw_stream_ring(stream, &ring_size);
+        status = aqw_quarantine_copy(r->io, r->directory, "segment", segment, summary->dropped_from, aqw_stream_segment_bytes(stream),
+                                     summary->dropped_from, summary->dropped_bytes, r->fault);
+    aqw_window *ring = aqw_stream_ring_data(stream);
     if (status == AQW_OK && summary->ring_has_dropped)
-        status = aqw_quarantine_copy(r->io, r->directory, "ring", segment, summary->end, ring, ring_size, r->fault);
+        status = aqw_quarantine_copy(r->io, r->directory, "ring", segment, summary->end, ring, 0, ring->size, r->fault);
     return status;
 }
 
@@ -371,7 +371,7 @@ static aqw_status open_segments(recovery *r, aqw_table *table) {
     r->report->snapshot_damage = snapshot.damage;
     memcpy(base.log_uuid, snapshot.info.log_uuid, sizeof base.log_uuid);
     base.sequence = snapshot.info.sequence;
-    status = aqw_stream_open(r->io, r->directory, snapshot.is_found ? &base : NULL, &stream, r->fault);
+    status = aqw_stream_open(r->io, r->directory, snapshot.is_found ? &base : NULL, r->options->progress, &stream, r->fault);
     if (status == AQW_NOT_A_QUEUE && r->options->may_create) return create_first(r);
     if (status != AQW_OK) return status;
     status = replay_and_continue(r, stream, table);

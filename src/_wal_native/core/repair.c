@@ -68,7 +68,7 @@ static aqw_status try_open_once(repair *r) {
     if (status != AQW_OK) return status;
     memcpy(base.log_uuid, r->snapshot.info.log_uuid, sizeof base.log_uuid);
     base.sequence = r->snapshot.info.sequence;
-    status = aqw_stream_open(r->io, r->directory, r->snapshot.is_found ? &base : NULL, &stream, r->fault);
+    status = aqw_stream_open(r->io, r->directory, r->snapshot.is_found ? &base : NULL, NULL, &stream, r->fault);
     if (status == AQW_OK) status = aqw_replay_stream(stream, r->table, &counts, r->options->progress, r->fault);
     aqw_stream_free(stream);
     return status;

@@ -13,9 +13,6 @@
 #include "salvage_moved.h"
 #include "stream_internal.h"
 
-/* Around what the medium has lost is read in pieces of this size. */
-enum { PIECE_SIZE = 4096 };
-
 /* No log comes that far; so a greater number is nobody's, and there is always a next one. */
 static const uint64_t SEGMENT_NUMBER_MAX = UINT64_MAX / 2;
 
@@ -104,9 +101,8 @@ static aqw_status find_record(salvager *s, const walk *at, aqw_record *record, i
     if (*is_found) return AQW_OK;
     aqw_status status = aqw_stream_segment_remains(stream, at->position, at->end, at->ordinal, at->gap, record, is_found);
     if (status != AQW_OK || *is_found || !stream->ring.is_present) return status;
-    status = aqw_stream_ring_remains(stream, at->position % stream->ring.size, at->ordinal, at->gap, record, is_found);
-    if (*is_found && record->position != at->position) *is_found = 0;
-    return status;
+    /* Of this position only: in a gap of many laps of the ring each of its records is met that often. */
+    return aqw_stream_ring_remains(stream, at->position, at->ordinal, at->gap, record, is_found);
 }
 
 /* The stream's newest segment is the one at hand: the reader's rules for a single record then apply to it. */
@@ -116,6 +112,7 @@ static aqw_status take_segment(salvager *s, uint64_t end) {
     int is_found = 0;
     while (at.position < end) {
         aqw_status status = find_record(s, &at, &record, &is_found);
+        if (aqw_stream_failure(s->stream, s->fault) != AQW_OK) return s->stream->newest.status;
         if (status != AQW_OK) return aqw_fault_set(s->fault, status, s->stream->directory);
         if (!is_found) {
             at.position += AQW_RECORD_ALIGNMENT;
@@ -211,34 +208,11 @@ static void keep_own(salvager *s) {
     }
 }
 
-/* The bytes of the segment at hand, with zeros for those that the medium has lost. */
-static aqw_status load_pieces(salvager *s) {
-    char path[AQW_PATH_SIZE_MAX + 64];
-    const aqw_segment_header *segment = aqw_stream_newest(s->stream);
-    int64_t handle = -1;
-    aqw_status status = open_segment(s, s->stream->segment_count - 1, path, sizeof path, &handle);
-    if (status != AQW_OK) return status;
-    for (uint64_t at = 0; status == AQW_OK && at < segment->file_size; at += PIECE_SIZE) {
-        size_t size = segment->file_size - at < PIECE_SIZE ? (size_t)(segment->file_size - at) : PIECE_SIZE, done = 0;
-        int error = aqw_io_read_all(&s->stream->io, handle, at, s->stream->newest + at, size, &done);
-        if (error != 0 && error != EIO) status = aqw_fault_io(s->fault, "read", path, error);
-        if (error == EIO) done = 0;
-        memset(s->stream->newest + at + done, 0, size - done);
-    }
-    (void)s->stream->io.close(s->stream->io.context, handle);
-    return status;
-}
-
 static aqw_status load_ring(salvager *s) {
     aqw_stream *all = s->stream;
     aqw_status status = aqw_ring_load(&all->io, all->directory, &all->ring, s->fault);
     if (is_unreadable(status, s->fault)) status = aqw_ring_load(&all->io, all->directory, &all->ring, s->fault);
     return pass_damage(status, s->fault);
-}
-
-static aqw_status load_segment(salvager *s) {
-    aqw_status status = aqw_stream_load_newest(s->stream, s->fault);
-    return status == AQW_OK || pass_damage(status, s->fault) != AQW_OK ? status : load_pieces(s);
 }
 
 static int links_to(const aqw_segment_header *next, const aqw_segment_header *before) {
@@ -264,7 +238,7 @@ static aqw_status take_segments(salvager *s) {
         /* The ring's bytes belong to the newest; their checksums would tell, but so it need not be asked. */
         all->ring.is_present = ring_is_present && i == last;
         all->segment_count = i + 1;
-        aqw_status status = load_segment(s);
+        aqw_status status = aqw_stream_load_newest(all, s->fault);
         if (status == AQW_OK) status = take_segment(s, end);
         all->segment_count = count;
         if (status != AQW_OK) return status;
@@ -276,6 +250,10 @@ aqw_status aqw_salvage_events(const aqw_io *io, const char *directory, aqw_table
                               aqw_fault *fault) {
     salvager s = {.table = table, .found = found, .progress = progress, .fault = fault};
     aqw_status status = aqw_stream_new(io, directory, &s.stream, fault);
+    if (status == AQW_OK) {
+        s.stream->passes_damage = 1;
+        s.stream->progress = progress;
+    }
     if (status == AQW_OK) status = aqw_stream_list(s.stream, fault);
     if (status == AQW_OK) status = load_ring(&s);
     if (status == AQW_OK) {

@@ -34,9 +34,8 @@ static uint32_t move(const uint32_t powers[4][256], uint32_t running, uint64_t s
     return running;
 }
 
-void aqw_scan_init(aqw_scan *scan, const uint8_t *bytes, uint64_t size) {
+void aqw_scan_init(aqw_scan *scan, aqw_window *bytes) {
     scan->bytes = bytes;
-    scan->size = size;
     scan->marks = NULL;
 }
 
@@ -46,12 +45,19 @@ void aqw_scan_free(aqw_scan *scan) {
 }
 
 static aqw_status make_marks(aqw_scan *scan) {
-    uint64_t count = scan->size / AQW_SCAN_STEP + 1;
-    scan->marks = malloc((size_t)count * sizeof *scan->marks);
-    if (scan->marks == NULL) return AQW_NO_MEMORY;
-    scan->marks[0] = 0;
-    for (uint64_t i = 1; i < count; i++)
-        scan->marks[i] = aqw_crc32c_update(scan->marks[i - 1], scan->bytes + (i - 1) * AQW_SCAN_STEP, AQW_SCAN_STEP);
+    uint64_t count = scan->bytes->size / AQW_SCAN_STEP + 1;
+    uint32_t *marks = malloc((size_t)count * sizeof *marks);
+    if (marks == NULL) return AQW_NO_MEMORY;
+    marks[0] = 0;
+    for (uint64_t i = 1; i < count; i++) {
+        const uint8_t *bytes = aqw_window_at(scan->bytes, (i - 1) * AQW_SCAN_STEP, AQW_SCAN_STEP);
+        if (bytes == NULL) {
+            free(marks);
+            return scan->bytes->status;
+        }
+        marks[i] = aqw_crc32c_update(marks[i - 1], bytes, AQW_SCAN_STEP);
+    }
+    scan->marks = marks;
     /* x^8 and its inverse: x is bit 30. */
     uint32_t inverse = (ONE ^ POLYNOMIAL) << 1 | 1, back = ONE;
     for (int i = 0; i < 8; i++) back = multiply(back, inverse);
@@ -60,16 +66,29 @@ static aqw_status make_marks(aqw_scan *scan) {
     return AQW_OK;
 }
 
-static uint32_t sum_before(const aqw_scan *scan, uint64_t at) {
+/* `running` behind the bytes from `from` up to `to`. */
+static aqw_status update(aqw_scan *scan, uint32_t running, uint64_t from, uint64_t to, uint32_t *sum) {
+    *sum = running;
+    if (from == to) return AQW_OK;
+    const uint8_t *bytes = aqw_window_at(scan->bytes, from, to - from);
+    if (bytes == NULL) return scan->bytes->status;
+    *sum = aqw_crc32c_update(running, bytes, (size_t)(to - from));
+    return AQW_OK;
+}
+
+static aqw_status sum_before(aqw_scan *scan, uint64_t at, uint32_t *sum) {
     uint64_t mark = at / AQW_SCAN_STEP;
-    return aqw_crc32c_update(scan->marks[mark], scan->bytes + mark * AQW_SCAN_STEP, (size_t)(at % AQW_SCAN_STEP));
+    return update(scan, scan->marks[mark], mark * AQW_SCAN_STEP, at, sum);
 }
 
 aqw_status aqw_scan_sum(aqw_scan *scan, uint64_t from, uint64_t to, uint32_t *sum) {
-    if (scan->marks == NULL && make_marks(scan) != AQW_OK) return AQW_NO_MEMORY;
-    *sum = to - from <= 2 * AQW_SCAN_STEP ? aqw_crc32c_update(0, scan->bytes + from, (size_t)(to - from))
-                                          : aqw_scan_join(scan, sum_before(scan, from), sum_before(scan, to), to - from);
-    return AQW_OK;
+    uint32_t first = 0, second = 0;
+    aqw_status status = scan->marks == NULL ? make_marks(scan) : AQW_OK;
+    if (status == AQW_OK && to - from <= 2 * AQW_SCAN_STEP) return update(scan, 0, from, to, sum);
+    if (status == AQW_OK) status = sum_before(scan, from, &first);
+    if (status == AQW_OK) status = sum_before(scan, to, &second);
+    if (status == AQW_OK) *sum = aqw_scan_join(scan, first, second, to - from);
+    return status;
 }
 
 uint32_t aqw_scan_join(const aqw_scan *scan, uint32_t sum, uint32_t second, uint64_t size) {

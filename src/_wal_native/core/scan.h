@@ -11,22 +11,23 @@
 
 #include "record.h"
 #include "status.h"
+#include "window.h"
 
 #define AQW_SCAN_STEP 1024
 
 typedef struct aqw_scan {
-    const uint8_t *bytes;
-    uint64_t size;
+    aqw_window *bytes;
     uint32_t *marks;            /* running checksums, begun with 0, of the bytes before each multiple of the step; made when first needed */
     uint32_t forward[4][256];   /* powers of x: what 256^i * j bytes of zeros multiply a running checksum by */
     uint32_t backward[4][256];  /* their inverses */
 } aqw_scan;
 
 /* Takes no memory; the bytes stay the caller's and must not change before aqw_scan_free. */
-void aqw_scan_init(aqw_scan *scan, const uint8_t *bytes, uint64_t size);
+void aqw_scan_init(aqw_scan *scan, aqw_window *bytes);
 void aqw_scan_free(aqw_scan *scan);
 
-/* The running checksum, begun with 0, of the bytes from `from` up to `to`. AQW_NO_MEMORY for want of the marks. */
+/* The running checksum, begun with 0, of the bytes from `from` up to `to`. May move the window. AQW_NO_MEMORY for want of the marks, or what
+ * ended the window. */
 aqw_status aqw_scan_sum(aqw_scan *scan, uint64_t from, uint64_t to, uint32_t *sum);
 
 /* The same for two pieces, one after the other: `sum` of the first, and that of the second, of `size` bytes. */

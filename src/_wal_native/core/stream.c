@@ -8,11 +8,6 @@
 #include "snapshot.h"
 #include "stream_internal.h"
 
-enum {
-    WINDOW_SIZE = 4 << 20,      /* bytes of a segment that are read at once */
-    ZEROS_SIZE = 4096           /* zeros of this size are passed: a page of most systems */
-};
-
 typedef struct listing {
     aqw_stream *stream;
     aqw_status status;
@@ -153,47 +148,15 @@ static aqw_status check_numbers(const aqw_stream *stream, aqw_fault *fault) {
     return AQW_OK;
 }
 
-static aqw_status read_bytes(aqw_stream *stream, uint64_t index, int64_t handle, const char *path, uint64_t from, uint8_t *to,
-                             uint64_t size, aqw_fault *fault) {
-    size_t done = 0;
-    int error = aqw_io_read_all(&stream->io, handle, from, to, (size_t)size, &done);
-    if (error != 0) return aqw_fault_io(fault, "read", path, error);
-    if (done == size) return AQW_OK;
-    return aqw_fault_corrupt(fault, AQW_REASON_FILE_SIZE, path, stream->segments[index].place.segment_number, from + done);
-}
-
-static int is_zero(const uint8_t *bytes, uint64_t size) { return bytes[0] == 0 && memcmp(bytes, bytes + 1, (size_t)size - 1) == 0; }
-
-/* Fills `newest`, which is all zeros, by way of `window`. Pages of zeros, the unused space of most segments, are left as they are: the
- * system gives them no memory until something is written there. */
-static aqw_status fill_newest(aqw_stream *stream, uint8_t *window, int64_t handle, const char *path, aqw_fault *fault) {
-    uint64_t index = stream->segment_count - 1, size = stream->segments[index].file_size;
-    for (uint64_t at = 0; at < size; at += WINDOW_SIZE) {
-        uint64_t part = size - at < WINDOW_SIZE ? size - at : WINDOW_SIZE;
-        aqw_status status = read_bytes(stream, index, handle, path, at, window, part, fault);
-        if (status != AQW_OK) return status;
-        for (uint64_t page = 0; page < part; page += ZEROS_SIZE) {
-            uint64_t of_page = part - page < ZEROS_SIZE ? part - page : ZEROS_SIZE;
-            if (!is_zero(window + page, of_page)) memcpy(stream->newest + at + page, window + page, (size_t)of_page);
-        }
-    }
-    return AQW_OK;
-}
-
-static aqw_status read_newest(aqw_stream *stream, aqw_fault *fault) {
+/* A window on segment `index`, on its first `size` bytes. */
+static aqw_status open_window(aqw_stream *stream, uint64_t index, uint64_t size, uint64_t held, aqw_window *window, aqw_fault *fault) {
     char path[AQW_PATH_SIZE_MAX + 64];
-    int64_t handle = -1;
-    uint64_t index = stream->segment_count - 1, size = stream->segments[index].file_size;
-    uint8_t *window = size > WINDOW_SIZE ? malloc(WINDOW_SIZE) : NULL;
-    if (size > WINDOW_SIZE && window == NULL) return aqw_fault_set(fault, AQW_NO_MEMORY, stream->directory);
-    aqw_status status = open_segment(stream, index, path, sizeof path, &handle, fault);
-    if (status == AQW_OK) {
-        status = window == NULL ? read_bytes(stream, index, handle, path, 0, stream->newest, size, fault)
-                                : fill_newest(stream, window, handle, path, fault);
-        (void)stream->io.close(stream->io.context, handle);
-    }
-    free(window);
-    return status;
+    const aqw_place *place = &stream->segments[index].place;
+    if (aqw_segment_path(path, sizeof path, stream->directory, place->segment_number, place->first_sequence) != AQW_OK)
+        return aqw_fault_set(fault, AQW_INVALID_ARGUMENT, stream->directory);
+    if (aqw_window_of_file(window, &stream->io, path, place->segment_number, size, held) != AQW_OK)
+        return aqw_fault_set(fault, AQW_NO_MEMORY, stream->directory);
+    return AQW_OK;
 }
 
 static aqw_status check_ring(aqw_stream *stream, aqw_fault *fault) {
@@ -207,22 +170,31 @@ static aqw_status check_ring(aqw_stream *stream, aqw_fault *fault) {
 static void free_newest(aqw_stream *stream) {
     aqw_scan_free(&stream->segment_scan);
     aqw_scan_free(&stream->ring_scan);
-    free(stream->newest);
+    aqw_window_close(&stream->newest);
     free(stream->scratch);
-    stream->newest = stream->scratch = NULL;
+    stream->scratch = NULL;
+}
+
+aqw_status aqw_stream_failure(const aqw_stream *stream, aqw_fault *fault) {
+    if (stream->newest.status != AQW_OK) *fault = stream->newest.fault;
+    return stream->newest.status;
 }
 
 aqw_status aqw_stream_load_newest(aqw_stream *stream, aqw_fault *fault) {
-    uint64_t newest = stream->segment_count - 1;
+    uint64_t index = stream->segment_count - 1;
     free_newest(stream);
-    stream->newest = calloc((size_t)stream->segments[newest].file_size, 1);
     stream->scratch = stream->ring.is_present ? malloc((size_t)stream->ring.size) : NULL;
-    if (stream->newest == NULL || (stream->ring.is_present && stream->scratch == NULL))
-        return aqw_fault_set(fault, AQW_NO_MEMORY, stream->directory);
+    if (stream->ring.is_present && stream->scratch == NULL) return aqw_fault_set(fault, AQW_NO_MEMORY, stream->directory);
+    aqw_status status = open_window(stream, index, stream->segments[index].file_size, AQW_WINDOW_SIZE_NEWEST, &stream->newest, fault);
+    if (status != AQW_OK) return status;
+    stream->newest.passes_damage = stream->passes_damage;
+    stream->newest.progress = stream->progress;
+    aqw_window_of_memory(&stream->ring_data, stream->ring.data, stream->ring.is_present ? stream->ring.size : 0);
     stream->ring_first = UINT64_MAX;
-    aqw_scan_init(&stream->segment_scan, stream->newest, stream->segments[newest].file_size);
-    aqw_scan_init(&stream->ring_scan, stream->ring.data, stream->ring.is_present ? stream->ring.size : 0);
-    return read_newest(stream, fault);
+    aqw_scan_init(&stream->segment_scan, &stream->newest);
+    aqw_scan_init(&stream->ring_scan, &stream->ring_data);
+    (void)aqw_window_at(&stream->newest, 0, AQW_SEGMENT_DATA);
+    return aqw_stream_failure(stream, fault);
 }
 
 static aqw_status open_all(aqw_stream *stream, const aqw_stream_base *base, aqw_fault *fault) {
@@ -265,10 +237,12 @@ aqw_status aqw_stream_new(const aqw_io *io, const char *directory, aqw_stream **
     return AQW_OK;
 }
 
-aqw_status aqw_stream_open(const aqw_io *io, const char *directory, const aqw_stream_base *base, aqw_stream **out, aqw_fault *fault) {
+aqw_status aqw_stream_open(const aqw_io *io, const char *directory, const aqw_stream_base *base, aqw_progress *progress,
+                           aqw_stream **out, aqw_fault *fault) {
     aqw_stream *stream = NULL;
     aqw_status status = aqw_stream_new(io, directory, &stream, fault);
     if (status != AQW_OK) return status;
+    stream->progress = progress;
     stream->summary.base_sequence = base == NULL ? 0 : base->sequence;
     status = open_all(stream, base, fault);
     if (status == AQW_OK) *out = stream;
@@ -281,7 +255,7 @@ void aqw_stream_free(aqw_stream *stream) {
     aqw_ring_image_free(&stream->ring);
     free(stream->segments);
     free_newest(stream);
-    free(stream->older);
+    aqw_window_close(&stream->older);
     free(stream);
 }
 
@@ -293,50 +267,29 @@ const aqw_segment_header *aqw_stream_segment(const aqw_stream *stream, uint64_t 
     return index < stream->segment_count ? &stream->segments[index] : NULL;
 }
 
-const uint8_t *aqw_stream_dropped(const aqw_stream *stream) { return stream->newest + stream->summary.dropped_from; }
+aqw_window *aqw_stream_segment_bytes(aqw_stream *stream) { return &stream->newest; }
+
+aqw_window *aqw_stream_ring_data(aqw_stream *stream) { return &stream->ring_data; }
 
 const uint8_t *aqw_stream_history(const aqw_stream *stream) {
     return stream->ring.is_present && !stream->ring.is_copy ? stream->ring.history : NULL;
 }
 
-const uint8_t *aqw_stream_ring(const aqw_stream *stream, uint64_t *size) {
-    *size = stream->ring.is_present ? stream->ring.size : 0;
-    return stream->ring.data;
-}
-
-/* Reads on in an older segment, up to the end that its successor's link gives: `size` bytes from the position on, or more. */
-static aqw_status move_window(aqw_stream *stream, uint64_t size, aqw_fault *fault) {
-    char path[AQW_PATH_SIZE_MAX + 64];
-    int64_t handle = -1;
-    uint64_t left = stream->segments[stream->index + 1].link_end - stream->position;
-    if (size < WINDOW_SIZE) size = WINDOW_SIZE < left ? WINDOW_SIZE : left;
-    stream->older_begin = stream->older_end = 0;
-    if (size > stream->older_capacity) {
-        uint8_t *grown = realloc(stream->older, (size_t)size);
-        if (grown == NULL) return aqw_fault_set(fault, AQW_NO_MEMORY, stream->directory);
-        stream->older = grown;
-        stream->older_capacity = size;
+/* The next record of an older segment, or what is there of it up to the end that the successor's link gives: `size` bytes. NULL after a
+ * failure. */
+static const uint8_t *next_older(aqw_stream *stream, size_t *size, aqw_fault *fault) {
+    aqw_window *window = &stream->older;
+    uint64_t end = stream->segments[stream->index + 1].link_end, left = end - stream->position;
+    if (window->io == NULL && open_window(stream, stream->index, end, AQW_WINDOW_SIZE_OLDER, window, fault) != AQW_OK) return NULL;
+    *size = left < AQW_RECORD_HEADER_SIZE ? (size_t)left : AQW_RECORD_HEADER_SIZE;
+    const uint8_t *bytes = aqw_window_at(window, stream->position, *size);
+    if (bytes != NULL && *size == AQW_RECORD_HEADER_SIZE) {
+        uint32_t of_record = aqw_record_size(aqw_load_u32(bytes + 4) & 0xffffff);
+        *size = of_record < left ? of_record : (size_t)left;
+        bytes = aqw_window_at(window, stream->position, *size);
     }
-    aqw_status status = open_segment(stream, stream->index, path, sizeof path, &handle, fault);
-    if (status != AQW_OK) return status;
-    status = read_bytes(stream, stream->index, handle, path, stream->position, stream->older, size, fault);
-    (void)stream->io.close(stream->io.context, handle);
-    if (status != AQW_OK) return status;
-    stream->older_begin = stream->position;
-    stream->older_end = stream->position + size;
-    return AQW_OK;
-}
-
-/* Has the whole next record of an older segment in the window, as far as the segment goes. */
-static aqw_status hold_next(aqw_stream *stream, aqw_fault *fault) {
-    uint64_t left = stream->segments[stream->index + 1].link_end - stream->position;
-    uint64_t wanted = left < AQW_RECORD_HEADER_SIZE ? left : AQW_RECORD_HEADER_SIZE;
-    aqw_status status = AQW_OK;
-    if (stream->position + wanted > stream->older_end) status = move_window(stream, wanted, fault);
-    if (status != AQW_OK || wanted < AQW_RECORD_HEADER_SIZE) return status;
-    wanted = aqw_record_size(aqw_load_u32(stream->older + (stream->position - stream->older_begin) + 4) & 0xffffff);
-    if (wanted > left) wanted = left;
-    return stream->position + wanted > stream->older_end ? move_window(stream, wanted, fault) : AQW_OK;
+    if (bytes == NULL) *fault = window->fault;
+    return bytes;
 }
 
 /* The flags of a record against the batch it stands in: 1 where they fit. */
@@ -361,34 +314,39 @@ static aqw_status finish_older(aqw_stream *stream, aqw_fault *fault) {
         return aqw_stream_corrupt(stream, stream->index, AQW_REASON_RECORD_COUNT, stream->position,
                                   segment->place.first_sequence + stream->ordinal, next->place.first_sequence - 1, fault);
     stream->index++;
-    stream->older_begin = stream->older_end = 0;
+    aqw_window_close(&stream->older);
     stream->position = AQW_SEGMENT_DATA;
     stream->ordinal = 0;
     return AQW_OK;
 }
 
-static aqw_status next_newest(aqw_stream *stream, aqw_record *record) {
+static aqw_status next_newest(aqw_stream *stream, aqw_record *record, aqw_fault *fault) {
     if (stream->position >= stream->summary.end) return AQW_END;
-    /* find_end has been here: something is found, and batches are whole. */
-    if (aqw_stream_choose(stream, stream->position, stream->ordinal, stream->summary.durable_sequence, record) == SOURCE_NONE) return AQW_END;
-    step(stream, record);
-    return AQW_OK;
+    if (aqw_stream_choose(stream, stream->position, stream->ordinal, stream->summary.durable_sequence, record) != SOURCE_NONE) {
+        step(stream, record);
+        return AQW_OK;
+    }
+    /* find_end has been here, and found it: what is read again may fail, or be another's by now. */
+    aqw_status status = aqw_stream_failure(stream, fault);
+    return status != AQW_OK ? status
+                            : aqw_stream_corrupt(stream, stream->segment_count - 1, AQW_REASON_RECORD_INVALID, stream->position,
+                                                 aqw_stream_newest(stream)->place.first_sequence + stream->ordinal,
+                                                 stream->summary.last_sequence, fault);
 }
 
 aqw_status aqw_stream_next(aqw_stream *stream, aqw_record *record, aqw_fault *fault) {
     while (stream->index + 1 < stream->segment_count) {
         const aqw_segment_header *segment = &stream->segments[stream->index], *next = segment + 1;
-        aqw_status status = AQW_OK;
         if (stream->position == next->link_end) {
-            status = finish_older(stream, fault);
+            aqw_status status = finish_older(stream, fault);
             if (status != AQW_OK) return status;
             continue;
         }
         uint64_t expected = segment->place.first_sequence + stream->ordinal;
-        status = hold_next(stream, fault);
-        if (status != AQW_OK) return status;
-        if (!aqw_record_check(stream->older + (stream->position - stream->older_begin), (size_t)(stream->older_end - stream->position),
-                              &segment->place, stream->position, stream->ordinal, record))
+        size_t size = 0;
+        const uint8_t *bytes = next_older(stream, &size, fault);
+        if (bytes == NULL) return (aqw_status)fault->status;
+        if (!aqw_record_check(bytes, size, &segment->place, stream->position, stream->ordinal, record))
             return aqw_stream_corrupt(stream, stream->index, AQW_REASON_RECORD_INVALID, stream->position, expected,
                                       next->place.first_sequence - 1, fault);
         if (!batch_fits(stream->in_batch, record))
@@ -397,19 +355,19 @@ aqw_status aqw_stream_next(aqw_stream *stream, aqw_record *record, aqw_fault *fa
         step(stream, record);
         return AQW_OK;
     }
-    return next_newest(stream, record);
+    return next_newest(stream, record, fault);
 }
 
 int aqw_stream_peek(const aqw_stream *stream, aqw_stream_ahead *ahead, uint8_t *kind, const uint8_t **payload, uint32_t *size) {
     int is_newest = stream->index + 1 >= stream->segment_count;
-    const uint8_t *bytes = is_newest ? stream->newest : stream->older;
-    uint64_t begin = is_newest ? 0 : stream->older_begin, end = is_newest ? stream->summary.end : stream->older_end;
+    const aqw_window *window = is_newest ? &stream->newest : &stream->older;
+    uint64_t end = is_newest && window->end > stream->summary.end ? stream->summary.end : window->end;
     if (ahead->index != stream->index || ahead->position < stream->position) {
         ahead->index = stream->index;
         ahead->position = stream->position;
     }
-    if (end < AQW_RECORD_HEADER_SIZE || ahead->position > end - AQW_RECORD_HEADER_SIZE) return 0;
-    const uint8_t *record = bytes + (ahead->position - begin);
+    if (ahead->position < window->begin || end < AQW_RECORD_HEADER_SIZE || ahead->position > end - AQW_RECORD_HEADER_SIZE) return 0;
+    const uint8_t *record = window->bytes + (ahead->position - window->begin);
     *kind = record[7];
     *size = aqw_load_u32(record + 4) & 0xffffff;
     uint32_t record_size = aqw_record_size(*size);
@@ -420,6 +378,7 @@ int aqw_stream_peek(const aqw_stream *stream, aqw_stream_ahead *ahead, uint8_t *
 }
 
 void aqw_stream_seek_durable_end(aqw_stream *stream) {
+    aqw_window_close(&stream->older);
     stream->index = stream->segment_count - 1;
     stream->position = stream->summary.durable_end;
     stream->ordinal = (uint32_t)(stream->summary.durable_last_sequence + 1 - aqw_stream_newest(stream)->place.first_sequence);

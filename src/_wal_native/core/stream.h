@@ -7,9 +7,11 @@
 
 #include "fault.h"
 #include "io.h"
+#include "progress.h"
 #include "record.h"
 #include "segment.h"
 #include "status.h"
+#include "window.h"
 
 typedef struct aqw_stream aqw_stream;
 
@@ -42,8 +44,10 @@ typedef struct aqw_stream_summary {
 
 /* Opens the log in a queue's directory and decides where it ends. With a base (NULL: none) segments that lie wholly at or below its
  * sequence are ignored, whether they are there or not. AQW_NOT_A_QUEUE where there is neither segment, ring nor snapshot, not even a
- * damaged one. AQW_CORRUPT, AQW_UNSUPPORTED_FORMAT, AQW_IO_ERROR, AQW_NO_MEMORY as the fault says. */
-aqw_status aqw_stream_open(const aqw_io *io, const char *directory, const aqw_stream_base *base, aqw_stream **stream, aqw_fault *fault);
+ * damaged one. AQW_CORRUPT, AQW_UNSUPPORTED_FORMAT, AQW_IO_ERROR, AQW_NO_MEMORY as the fault says, AQW_STOPPED where the progress (NULL:
+ * none) says so. */
+aqw_status aqw_stream_open(const aqw_io *io, const char *directory, const aqw_stream_base *base, aqw_progress *progress,
+                           aqw_stream **stream, aqw_fault *fault);
 void aqw_stream_free(aqw_stream *stream);
 
 const aqw_stream_summary *aqw_stream_summary_of(const aqw_stream *stream);
@@ -70,8 +74,8 @@ void aqw_stream_seek_durable_end(aqw_stream *stream);
 
 /* The ring's history, 16 bytes; NULL where the ring is missing, or is a copy. */
 const uint8_t *aqw_stream_history(const aqw_stream *stream);
-/* The dropped bytes of the newest segment (dropped_bytes of them), and the ring's data, for quarantine. */
-const uint8_t *aqw_stream_dropped(const aqw_stream *stream);
-const uint8_t *aqw_stream_ring(const aqw_stream *stream, uint64_t *size);
+/* The bytes of the newest segment, and the ring's data, for quarantine. They stay the stream's. */
+aqw_window *aqw_stream_segment_bytes(aqw_stream *stream);
+aqw_window *aqw_stream_ring_data(aqw_stream *stream);
 
 #endif

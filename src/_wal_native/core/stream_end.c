@@ -34,9 +34,11 @@ static int ring_check(aqw_stream *stream, uint64_t position, uint32_t ordinal, a
 }
 
 static int segment_check(aqw_stream *stream, uint64_t position, uint32_t ordinal, aqw_record *record) {
-    const aqw_segment_header *segment = aqw_stream_newest(stream);
-    return position < segment->file_size && aqw_record_check(stream->newest + position, (size_t)(segment->file_size - position),
-                                                             &segment->place, position, ordinal, record);
+    const uint8_t *bytes = aqw_window_at(&stream->newest, position, AQW_RECORD_HEADER_SIZE);
+    if (bytes == NULL || !aqw_record_is_plausible(bytes, ordinal, ordinal)) return 0;
+    uint32_t size = aqw_record_size(aqw_load_u32(bytes + 4) & 0xffffff);
+    bytes = aqw_window_at(&stream->newest, position, size);
+    return bytes != NULL && aqw_record_check(bytes, size, &aqw_stream_newest(stream)->place, position, ordinal, record);
 }
 
 aqw_source aqw_stream_choose(aqw_stream *stream, uint64_t position, uint32_t ordinal, uint64_t durable, aqw_record *record) {
@@ -49,18 +51,6 @@ aqw_source aqw_stream_choose(aqw_stream *stream, uint64_t position, uint32_t ord
 
 static void raise_to(uint64_t *value, uint64_t to) {
     if (to > *value) *value = to;
-}
-
-/* Where the bytes end that are not zero, between `begin` and `end`. */
-static uint64_t drop_zeros(const uint8_t *bytes, uint64_t begin, uint64_t end) {
-    uint64_t word = 0;
-    while (end - begin >= sizeof word) {
-        memcpy(&word, bytes + end - sizeof word, sizeof word);
-        if (word != 0) break;
-        end -= sizeof word;
-    }
-    while (end > begin && bytes[end - 1] == 0) end--;
-    return end;
 }
 
 /* W: the highest sequence that anything in the log says was durable; the base is added by the caller. Taking it from both sources at
@@ -77,8 +67,8 @@ static aqw_status find_durable(aqw_stream *stream, aqw_remains *behind, aqw_rema
         position += record.size;
         if (record.kind < AQW_KIND_MARKER) ordinal++;
     }
-    aqw_status status = aqw_stream_find_remains(stream, position, ordinal, behind, ring_behind);
-    if (status != AQW_OK) return aqw_fault_set(fault, status, stream->directory);
+    aqw_status status = aqw_stream_find_remains(stream, position, ordinal, behind, ring_behind, fault);
+    if (status != AQW_OK) return status;
     raise_to(&durable, behind->watermark);
     raise_to(&durable, ring_behind->watermark);
     stream->summary.durable_sequence = durable;
@@ -146,6 +136,8 @@ aqw_status aqw_stream_find_end(aqw_stream *stream, aqw_fault *fault) {
     uint64_t durable_by_log = summary->durable_sequence;
     raise_to(&summary->durable_sequence, summary->base_sequence);
     walk_newest(stream, &at);
+    status = aqw_stream_failure(stream, fault);
+    if (status != AQW_OK) return status;
 
     uint64_t last_sequence = first + at.whole_ordinal - 1;
     if (last_sequence >= durable_by_log && last_sequence < summary->base_sequence && !at.breaks_batch)
@@ -154,7 +146,9 @@ aqw_status aqw_stream_find_end(aqw_stream *stream, aqw_fault *fault) {
     if (last_sequence < summary->durable_sequence || at.breaks_batch)
         return aqw_stream_corrupt(stream, newest, at.whole_position != at.position || at.breaks_batch ? AQW_REASON_BATCH : AQW_REASON_RECORD_INVALID,
                                   at.position, first + at.ordinal, summary->durable_sequence, fault);
-    uint64_t used = drop_zeros(stream->newest, at.whole_position, segment->file_size);
+    uint64_t used = aqw_window_used_end(&stream->newest, at.whole_position, segment->file_size);
+    status = aqw_stream_failure(stream, fault);
+    if (status != AQW_OK) return status;
     int is_followed_by_zeros = used == at.whole_position;
 
     summary->segments = stream->segment_count;

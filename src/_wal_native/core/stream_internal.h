@@ -15,10 +15,11 @@ struct aqw_stream {
     aqw_ring_image ring;
     aqw_stream_summary summary;
 
-    uint8_t *newest;                /* the newest segment, whole; what is zero in it takes no memory where the system can do that */
-    uint8_t *older;                 /* a window of the older segment that is being read, */
-    uint64_t older_begin, older_end;    /* of these positions: both 0 where nothing of it was read yet */
-    uint64_t older_capacity;
+    aqw_progress *progress;         /* may end the reading of the newest segment; may be NULL */
+    int passes_damage;              /* what the medium has lost of the newest segment reads as zeros */
+    aqw_window newest;              /* the newest segment's bytes */
+    aqw_window ring_data;           /* the ring's; empty where there is none */
+    aqw_window older;               /* those of the older segment that is being read, up to its end; all zeros where there is none */
     aqw_scan segment_scan;          /* of `newest` */
     aqw_scan ring_scan;
     uint64_t ring_first;            /* the first position that a record was taken from the ring for */
@@ -46,14 +47,16 @@ typedef struct aqw_remains {
 } aqw_remains;
 
 /* A record of the newest segment at a position behind `from`, in front of `end`, with at least `ordinal_min` events before it and no more
- * than fit behind `from`. The cost does not depend on the size that the bytes there announce. AQW_NO_MEMORY, or AQW_OK. */
+ * than fit behind `from`. The cost does not depend on the size that the bytes there announce. AQW_NO_MEMORY, what ended the segment's
+ * window, or AQW_OK. */
 aqw_status aqw_stream_segment_remains(aqw_stream *stream, uint64_t position, uint64_t end, uint32_t ordinal_min, uint64_t from,
                                       aqw_record *record, int *is_found);
-/* The same for an offset of the ring, whatever position from `from` on its record is of. */
-aqw_status aqw_stream_ring_remains(aqw_stream *stream, uint64_t offset, uint32_t ordinal_min, uint64_t from, aqw_record *record,
+/* The same for a record of the position that only the ring has. */
+aqw_status aqw_stream_ring_remains(aqw_stream *stream, uint64_t position, uint32_t ordinal_min, uint64_t from, aqw_record *record,
                                    int *is_found);
 /* All of them behind the records that end at `from` with `ordinal` events: one pass over both. */
-aqw_status aqw_stream_find_remains(aqw_stream *stream, uint64_t from, uint32_t ordinal, aqw_remains *segment, aqw_remains *ring);
+aqw_status aqw_stream_find_remains(aqw_stream *stream, uint64_t from, uint32_t ordinal, aqw_remains *segment, aqw_remains *ring,
+                                   aqw_fault *fault);
 
 /* The steps of aqw_stream_open, for it and for salvage. A new stream knows its directory and nothing else. */
 aqw_status aqw_stream_new(const aqw_io *io, const char *directory, aqw_stream **stream, aqw_fault *fault);
@@ -63,6 +66,8 @@ aqw_status aqw_stream_list(aqw_stream *stream, aqw_fault *fault);
 aqw_status aqw_stream_load_header(aqw_stream *stream, uint64_t index, aqw_fault *fault);
 /* The bytes of the last segment, and room for a ring record. */
 aqw_status aqw_stream_load_newest(aqw_stream *stream, aqw_fault *fault);
+/* AQW_OK, or what kept the newest segment from being read: asked before anything rests on a record not being there. */
+aqw_status aqw_stream_failure(const aqw_stream *stream, aqw_fault *fault);
 
 /* Decides W and where the stream ends: fills the summary. */
 aqw_status aqw_stream_find_end(aqw_stream *stream, aqw_fault *fault);

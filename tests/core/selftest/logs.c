@@ -149,7 +149,7 @@ static aqw_status read_stream(const char *directory, uint64_t *events, aqw_fault
     aqw_stream *stream = NULL;
     aqw_record record;
     *events = 0;
-    aqw_status status = aqw_stream_open(aqw_io_system(), directory, NULL, &stream, fault);
+    aqw_status status = aqw_stream_open(aqw_io_system(), directory, NULL, NULL, &stream, fault);
     if (status != AQW_OK) return status;
     while ((status = aqw_stream_next(stream, &record, fault)) == AQW_OK) *events += record.kind < AQW_KIND_MARKER;
     aqw_stream_free(stream);
