@@ -804,7 +804,8 @@ cdef extern from "core/stream.h" nogil:
         int ring_has_dropped
         int drop_reason
 
-    aqw_status aqw_stream_open(const aqw_io *io, const char *directory, const aqw_stream_base *base, aqw_stream **stream, aqw_fault *fault)
+    aqw_status aqw_stream_open(const aqw_io *io, const char *directory, const aqw_stream_base *base, aqw_progress *progress,
+                               aqw_stream **stream, aqw_fault *fault)
     void aqw_stream_free(aqw_stream *stream)
     const aqw_stream_summary *aqw_stream_summary_of(const aqw_stream *stream)
     const aqw_segment_header *aqw_stream_newest(const aqw_stream *stream)
@@ -820,6 +821,7 @@ cdef extern from "core/progress.h" nogil:
     void aqw_progress_free(aqw_progress *progress)
     void aqw_progress_add(aqw_progress *progress, uint64_t bytes)
     void aqw_progress_expect(aqw_progress *progress, uint64_t bytes)
+    int aqw_progress_must_stop(aqw_progress *progress)
     int aqw_progress_is_canceled(const aqw_progress *progress)
     ctypedef int (*aqw_progress_question)(void *context) noexcept
     void aqw_progress_ask(aqw_progress *progress, aqw_progress_question must_stop, void *context)
@@ -833,7 +835,14 @@ cdef extern from "core/follow.h" nogil:
         pass
 
     aqw_status aqw_follower_open(const aqw_io *io, const char *directory, uint64_t after, aqw_follower **follower, aqw_fault *fault)
+    aqw_status aqw_follower_open_behind(const aqw_io *io, const char *directory, uint64_t after, uint32_t checksum, aqw_follower **follower,
+                                        aqw_fault *fault)
+    ctypedef struct aqw_follower_place:
+        pass
+
     void aqw_follower_free(aqw_follower *follower)
+    void aqw_follower_where(const aqw_follower *follower, aqw_follower_place *place)
+    void aqw_follower_go_back(aqw_follower *follower, const aqw_follower_place *place)
     aqw_status aqw_follower_next(aqw_follower *follower, aqw_record *record, aqw_fault *fault)
     uint64_t aqw_follower_sequence(const aqw_follower *follower)
     void aqw_follower_trust(aqw_follower *follower, uint64_t sequence)

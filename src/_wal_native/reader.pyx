@@ -9,7 +9,7 @@ from libc.string cimport memcpy
 
 from _wal_native.core cimport *
 from _wal_native.fault cimport raise_open_fault
-from _wal_native.progress cimport Progress
+from _wal_native.progress cimport Progress, end_the_watch, watch_for_signals
 from _wal_native.table cimport StateTable
 
 import os
@@ -34,6 +34,7 @@ cdef class LogReader:
 
     cdef aqw_stream *stream
     cdef bint is_busy           # in a call without the GIL
+    cdef Progress progress      # of its opening, which the stream knows for as long as it lives
     cdef readonly str directory
 
     def __cinit__(self, str directory not None, tuple base=None):
@@ -49,12 +50,17 @@ cdef class LogReader:
             memcpy(c_base.log_uuid, <const char *>log_uuid, 16)
             c_base.sequence = base[1]
             base_or_none = &c_base
+        cdef list raised = []
         self.stream = NULL
         self.directory = directory
+        self.progress = Progress()
+        watch_for_signals(self.progress, raised)
         with nogil:
-            status = aqw_stream_open(aqw_io_system(), c_path, base_or_none, &self.stream, &fault)
+            status = aqw_stream_open(aqw_io_system(), c_path, base_or_none, self.progress.progress, &self.stream, &fault)
         if status != AQW_OK:
             self.stream = NULL
+        end_the_watch(self.progress, raised)
+        if status != AQW_OK:
             raise_open_fault(&fault)
 
     def __dealloc__(self):
@@ -119,12 +125,16 @@ cdef class LogReader:
         cdef aqw_replay_counts counts
         cdef aqw_fault fault
         cdef aqw_status status
-        cdef aqw_progress *c_progress = NULL if progress is None else progress.progress
+        cdef list raised = []
+        if progress is None:
+            progress = Progress()
         counts.records = counts.events = counts.bytes = 0
         self.begin()
+        watch_for_signals(progress, raised)
         with nogil:
-            status = aqw_replay_stream(self.stream, table.table, &counts, c_progress, &fault)
+            status = aqw_replay_stream(self.stream, table.table, &counts, progress.progress, &fault)
         self.is_busy = False
+        end_the_watch(progress, raised)
         if status != AQW_OK:
             raise_open_fault(&fault)
         return dict(counts)
@@ -134,12 +144,16 @@ cdef class LogReader:
         cdef aqw_fault fault
         cdef aqw_replay_counts counts
         cdef aqw_status status
-        cdef aqw_progress *c_progress = NULL if progress is None else progress.progress
+        cdef list raised = []
+        if progress is None:
+            progress = Progress()
         counts.records = counts.events = counts.bytes = 0
         self.begin()
+        watch_for_signals(progress, raised)
         with nogil:
-            status = replay_until(self.stream, table.table, sequence, &counts, c_progress, &fault)
+            status = replay_until(self.stream, table.table, sequence, &counts, progress.progress, &fault)
         self.is_busy = False
+        end_the_watch(progress, raised)
         if status != AQW_OK and status != AQW_END:
             raise_open_fault(&fault)
         return dict(counts)
@@ -159,7 +173,7 @@ cdef aqw_status replay_until(aqw_stream *stream, aqw_table *table, uint64_t sequ
         counts.records += 1
         counts.bytes += record.size
         aqw_progress_add(progress, record.size)
-        if counts.records % PROGRESS_RECORDS == 0 and aqw_progress_is_canceled(progress):
+        if counts.records % PROGRESS_RECORDS == 0 and aqw_progress_must_stop(progress):
             return aqw_fault_set(fault, AQW_STOPPED, NULL)
         if record.kind < AQW_KIND_MARKER and record.sequence > aqw_table_latest_sequence(table):
             counts.events += 1
@@ -170,21 +184,29 @@ cdef aqw_status replay_until(aqw_stream *stream, aqw_table *table, uint64_t sequ
 
 
 cdef class LogFollower:
-    """The events of a log that may have a writer, as far as they are durable, from behind the event `after` on. For one thread."""
+    """The events of a log that may have a writer, as far as they are durable, from behind the event `after` on. For one thread.
+
+    `checksum` is what :attr:`checksum` said behind that event, None where it is not known.
+    """
 
     cdef aqw_follower *follower
     cdef bint is_busy           # in a call without the GIL
     cdef uint64_t generation    # of forks, when it was opened: a child has not its files
 
-    def __cinit__(self, str directory not None, uint64_t after):
+    def __cinit__(self, str directory not None, uint64_t after, checksum=None):
         cdef aqw_fault fault
         cdef aqw_status status
+        cdef bint is_known = checksum is not None
+        cdef uint32_t c_checksum = checksum if is_known else 0
         cdef bytes path = os.fsencode(directory)
         cdef const char *c_path = path
         self.follower = NULL
         self.generation = aqw_fork_generation()
         with nogil:
-            status = aqw_follower_open(aqw_io_system(), c_path, after, &self.follower, &fault)
+            if is_known:
+                status = aqw_follower_open_behind(aqw_io_system(), c_path, after, c_checksum, &self.follower, &fault)
+            else:
+                status = aqw_follower_open(aqw_io_system(), c_path, after, &self.follower, &fault)
         if status != AQW_OK:
             self.follower = NULL
             raise_open_fault(&fault)
@@ -220,7 +242,7 @@ cdef class LogFollower:
 
     @property
     def checksum(self):
-        """The checksum of the last event's record that was returned; None before the first."""
+        """The checksum of the event that the follower is behind; None where it has not met that."""
         cdef uint32_t checksum = 0
         return checksum if aqw_follower_checksum(self.follower, &checksum) else None
 
@@ -280,19 +302,36 @@ cdef uint64_t SHARED_EVENTS = 256
 
 cdef aqw_status apply_events(aqw_follower *follower, aqw_table *table, uint64_t events_max, uint64_t *count,
                              aqw_fault *fault) noexcept nogil:
+    """Apply events, and of a batch all or none: where one can't be read or applied, table and follower are in front of it again."""
     cdef aqw_record record
+    cdef aqw_follower_place place
     cdef aqw_status status = AQW_OK
+    cdef uint64_t before = 0
     cdef bint in_batch = False
     while count[0] < events_max or in_batch:
+        if not in_batch:
+            aqw_follower_where(follower, &place)
+            before = count[0]
         status = aqw_follower_next(follower, &record, fault)
+        if status == AQW_OK and not in_batch and record.flags == AQW_FLAG_BATCH_OPEN:
+            status = aqw_table_begin(table)
+            if status != AQW_OK:
+                aqw_follower_go_back(follower, &place)
+                return aqw_fault_set(fault, status, NULL)
+            in_batch = True
+        if status == AQW_OK:
+            status = aqw_replay_record(table, &record, fault)
         if status != AQW_OK:
-            return status
-        status = aqw_replay_record(table, &record, fault)
-        if status != AQW_OK:
-            return status
+            break
         count[0] += 1
-        in_batch = record.flags == AQW_FLAG_BATCH_OPEN
-    return AQW_OK
+        if in_batch and record.flags == AQW_FLAG_BATCH_END:
+            aqw_table_commit(table)
+            in_batch = False
+    if in_batch:
+        aqw_table_rollback(table)
+        aqw_follower_go_back(follower, &place)
+        count[0] = before
+    return status
 
 
 cdef class _Visitor:

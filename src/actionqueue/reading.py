@@ -69,8 +69,8 @@ class Position(NamedTuple):
     sequence: int
     history: str | None
     checksum: int | None
-    """Of the event's record; None where that is not known. A queue that is put back to an earlier state goes on in the same history where
-    the file system takes its files for the same ones; but with other records."""
+    """Of the event; None where that is not known. A queue that is put back to an earlier state goes on in the same history where the file
+    system takes its files for the same ones; but with other events."""
 
     @classmethod
     def of(cls, after: int | str, history: str | None) -> Self:
@@ -105,9 +105,7 @@ def follower_at(directory: str, position: Position) -> LogFollower:
     """Return a follower that stands behind an event of a history, or of any history. Raises what :func:`follow` raises."""
     begin, history, checksum = position
     try:
-        follower = None if checksum is None or begin == 0 else _follower_behind(directory, begin, checksum)
-        if follower is None:
-            follower = LogFollower(directory, begin)
+        follower = LogFollower(directory, begin, checksum)
     except CompactedError as error:
         # Whose history is another one must not be sent to the snapshot, which may lack events that it has handled.
         if history is not None and _oldest_history(directory, error) != history:
@@ -115,18 +113,6 @@ def follower_at(directory: str, position: Position) -> LogFollower:
         raise
     if history is not None and follower.history != history:
         raise HistoryChangedError(directory, begin)
-    return follower
-
-
-def _follower_behind(directory: str, sequence: int, checksum: int) -> LogFollower | None:
-    """Return a follower that has just passed the event whose record has this checksum; None where that record was compacted away."""
-    try:
-        follower = LogFollower(directory, sequence - 1)
-    except CompactedError:
-        return None
-    # What was durable once still is, or the log was put back to where it was before.
-    if follower.next_record() is None or follower.sequence != sequence or follower.checksum != checksum:
-        raise HistoryChangedError(directory, sequence)
     return follower
 
 
@@ -151,7 +137,7 @@ class EventStream:
     def __init__(self, follower: LogFollower, begin: Position, timeout: float | None, poll_seconds: float) -> None:
         self._follower: LogFollower | None = follower
         self._history = follower.history
-        self._sequence, self._checksum = begin.sequence, begin.checksum
+        self._sequence, self._checksum = begin.sequence, follower.checksum
         self._timeout = timeout
         self._poll_seconds = poll_seconds
 
@@ -275,7 +261,7 @@ class ReadOnlyQueue:
     def refresh(self) -> int:
         """Bring the projection up to what is durable now, and return how many events that took.
 
-        Where the log no longer has the next event, because a compaction dropped it, everything is read anew, and
+        Where the log no longer has the next event, because a compaction dropped it, everything is read again, and
         :attr:`projection` is another object from then on.
 
         Raises:
@@ -292,8 +278,21 @@ class ReadOnlyQueue:
             while follower.replay(self._projection, is_private=False):
                 pass
         except CompactedError:
-            self._projection = self._load()
+            self._load_again(before)
         return self.sequence - before
+
+    def _load_again(self, before: int) -> None:
+        """Read everything again. Raises HistoryChangedError where the log is of another history by now. After a failure all is as it was."""
+        kept = self._follower, self._durable_sequence, self._snapshot_damage
+        history = self.history
+        try:
+            projection = self._load()
+            if projection.latest_sequence < before or (history is not None and self.history != history):
+                raise HistoryChangedError(self._path, before)
+        except BaseException:
+            self._follower, self._durable_sequence, self._snapshot_damage = kept
+            raise
+        self._projection = projection
 
     def follow(
         self,

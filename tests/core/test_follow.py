@@ -416,7 +416,9 @@ def test_a_ring_that_is_missing_replaced_or_foreign() -> None:
         disk.files[RING] = Disk({RING: foreign}).files[RING]
         assert refusal(follower.next).status == "history_changed"
         disk.files[RING] = mine
-        assert follower.rest() == [(2, b"2")]
+        assert refusal(follower.next).status == "history_changed"  # for good
+        with Follower(MemoryIo(disk), after=1) as another:
+            assert another.rest() == [(2, b"2")]
 
 
 # --- Damage ----------------------------------------------------------------------------------------------------------

@@ -269,7 +269,9 @@ def test_a_position_whose_event_was_compacted_away_is_told_by_its_history(tmp_pa
 
 
 def test_a_position_of_a_stream_that_has_yielded_nothing_is_where_it_began(path: Path) -> None:
-    assert re.fullmatch("7-[0-9a-f]{32}-", aq.follow(path, after=7).position)
+    """An event that was met on the way there is told by its checksum too."""
+    assert re.fullmatch("0-[0-9a-f]{32}-", aq.follow(path).position)
+    assert re.fullmatch("7-[0-9a-f]{32}-[0-9a-f]{8}", aq.follow(path, after=7).position)
     position = follow_to_the_end(path)
     assert re.fullmatch("[0-9]+-[0-9a-f]{32}-[0-9a-f]{8}", position)
     assert aq.follow(path, after=position).position == position

@@ -3,7 +3,10 @@
  *  - `limit` is the durable sequence that was read before the successor was looked for, or the trusted one if that is higher, and 0 until
  *    both were done in this segment. So a record below `end` of an event at or below `limit` is not superseded.
  *  - `position` is behind the last record that was walked, and records are walked only up to the event `limit`.
- *  - The buffer is what the file held at some time: bytes that do not verify are read once more before they are believed. */
+ *  - The buffer is what the file held at some time: bytes that do not verify are read once more before they are believed.
+ *  - Sequences say nothing of the history that they are counted in, so the event that the follower is behind is compared wherever it is met
+ *    again, and the record that was taken last wherever the file is read again: where another stands there, the log was put back to an
+ *    earlier state, or is another. */
 #include "follow.h"
 
 #include <errno.h>
@@ -28,8 +31,12 @@ struct aqw_follower {
     aqw_io io;
     char directory[AQW_PATH_SIZE_MAX];
     uint64_t sequence;          /* of the last event that was returned, or where it was to begin */
-    uint64_t returned;          /* the same, 0 before the first */
-    uint32_t returned_checksum; /* its record's */
+    uint64_t met;               /* the same once that event was met, else 0 */
+    uint32_t checksum;          /* of that event; where is_known */
+    int is_known;
+    int has_changed;            /* another history was met */
+    int is_unnamed;             /* the current segment's file has lost its name */
+    int must_find;              /* the follower went elsewhere, and has not met the event there yet */
     uint64_t durable;           /* the highest that was read */
     uint64_t trusted;
     uint64_t limit;
@@ -42,7 +49,6 @@ struct aqw_follower {
     uint32_t ordinal;
     uint8_t history[16];
     int knows_history;
-    aqw_record pending;         /* what opening has found; a kind of 0: nothing */
     uint8_t *buffer;
     size_t capacity;
     uint64_t buffer_at;         /* position of its first byte */
@@ -126,9 +132,9 @@ static aqw_status compacted(const aqw_follower *f, uint64_t first_sequence, aqw_
 }
 
 /* Goes to the segment that holds the event behind `sequence`, and starts over there. */
-static aqw_status locate(aqw_follower *f, aqw_fault *fault) {
+static aqw_status locate_behind(aqw_follower *f, uint64_t sequence, aqw_fault *fault) {
     for (int tries = 0; tries < LOCATE_TRIES; tries++) {
-        search found = {.wanted = f->sequence, .after = UINT64_MAX, .is_empty = 1};
+        search found = {.wanted = sequence, .after = UINT64_MAX, .is_empty = 1};
         aqw_status status = list_segments(f, &found, fault);
         if (status != AQW_OK) return status;
         if (found.is_empty) return aqw_fault_set(fault, AQW_NOT_A_QUEUE, f->directory);
@@ -147,21 +153,38 @@ static aqw_status locate(aqw_follower *f, aqw_fault *fault) {
     return aqw_fault_io(fault, "open", f->directory, EAGAIN);
 }
 
-static aqw_status changed_history(const aqw_follower *f, aqw_fault *fault) {
+/* To the event that the follower is behind, so that it is met; where only that was compacted away, to the next. */
+static aqw_status locate(aqw_follower *f, aqw_fault *fault) {
+    if (f->sequence == 0) return locate_behind(f, 0, fault);
+    aqw_status status = locate_behind(f, f->sequence - 1, fault);
+    return status == AQW_COMPACTED ? locate_behind(f, f->sequence, fault) : status;
+}
+
+/* For good: what was met of the other history stands in the place of what was known. */
+static aqw_status changed_history(aqw_follower *f, aqw_fault *fault) {
+    f->has_changed = 1;
     aqw_fault_set(fault, AQW_HISTORY_CHANGED, f->directory);
-    fault->last_sequence = f->returned > 0 ? f->returned : f->sequence;
+    fault->last_sequence = f->sequence;
     return AQW_HISTORY_CHANGED;
 }
 
-/* Sequences say nothing of the history that they are counted in. A segment's file is never replaced, and a record in it never written
- * again: where another file has its name, or another record its place, the log was replaced, restored, or rolled back. A file without a name
- * may have been compacted away: the segments that are there tell. */
+/* A record is never written again. */
+static aqw_status check_last_record(aqw_follower *f, aqw_fault *fault) {
+    uint8_t bytes[4];
+    size_t done = 0;
+    if (f->last_position == 0) return AQW_OK;
+    int error = aqw_io_read_all(&f->io, f->current.handle, f->last_position, bytes, sizeof bytes, &done);
+    if (error != 0) return aqw_fault_io(fault, "read", f->directory, error);
+    return done == sizeof bytes && aqw_load_u32(bytes) == f->last_checksum ? AQW_OK : changed_history(f, fault);
+}
+
+/* A segment's file is never replaced: where another file has its name, the log was replaced or restored. A file without a name may have been
+ * compacted away: the segments that are there tell. */
 static aqw_status check_history(aqw_follower *f, aqw_fault *fault) {
     char path[AQW_PATH_SIZE_MAX + 64];
     const aqw_place *place = &f->current.header.place;
-    uint8_t bytes[4];
-    size_t done = 0;
     open_segment named = {.handle = -1};
+    f->is_unnamed = 0;
     if (aqw_segment_path(path, sizeof path, f->directory, place->segment_number, place->first_sequence) != AQW_OK)
         return aqw_fault_set(fault, AQW_INVALID_ARGUMENT, f->directory);
     int error = f->io.check_same(f->io.context, f->current.handle, path);
@@ -171,12 +194,10 @@ static aqw_status check_history(aqw_follower *f, aqw_fault *fault) {
         if (error == 0) close_segment(f, &named);
         else named.handle = -1;
         if (error != 0 && error != ENOENT) return aqw_fault_io(fault, "open", path, error);
+        f->is_unnamed = error != 0;
         return error == 0 ? changed_history(f, fault) : AQW_OK;
     }
-    if (f->last_position == 0) return AQW_OK;
-    error = aqw_io_read_all(&f->io, f->current.handle, f->last_position, bytes, sizeof bytes, &done);
-    if (error != 0) return aqw_fault_io(fault, "read", path, error);
-    return done == sizeof bytes && aqw_load_u32(bytes) == f->last_checksum ? AQW_OK : changed_history(f, fault);
+    return check_last_record(f, fault);
 }
 
 /* Looks for the segment behind the current one, which says where that ends. */
@@ -185,7 +206,9 @@ static aqw_status find_next(aqw_follower *f, aqw_fault *fault) {
     for (int tries = 0; tries < LOCATE_TRIES; tries++) {
         search found = {.after = f->current.header.place.segment_number, .is_empty = 1};
         aqw_status status = list_segments(f, &found, fault);
-        if (status != AQW_OK || found.next_number == 0) return status;
+        if (status != AQW_OK) return status;
+        /* A compaction leaves the newest segment. */
+        if (found.next_number == 0) return f->is_unnamed ? changed_history(f, fault) : AQW_OK;
         status = load_segment(f, found.next_number, found.next_first_sequence, &f->next, fault);
         if (status == AQW_END) continue;
         if (status != AQW_OK) return status;
@@ -195,7 +218,7 @@ static aqw_status find_next(aqw_follower *f, aqw_fault *fault) {
         }
         /* Its successor was compacted away, or a repair has begun anew; perhaps in front of events that were returned already. */
         close_segment(f, &f->next);
-        if (found.next_first_sequence - 1 < (f->last_position != 0 ? f->sequence : f->returned)) return changed_history(f, fault);
+        if (found.next_first_sequence - 1 < (f->last_position != 0 ? f->sequence : f->met)) return changed_history(f, fault);
         uint64_t number = f->current.header.place.segment_number;
         uint8_t log_uuid[16];
         memcpy(log_uuid, f->current.header.place.log_uuid, sizeof log_uuid);
@@ -205,6 +228,8 @@ static aqw_status find_next(aqw_follower *f, aqw_fault *fault) {
         if (memcmp(log_uuid, f->current.header.place.log_uuid, sizeof log_uuid) != 0 ||
             (f->current.header.place.segment_number > number && f->current.header.link_number == 0))
             return changed_history(f, fault);
+        f->must_find = f->is_known;
+        f->is_unnamed = 0;
         /* A listing may miss what is made while it goes on; so once is no proof. */
         if (f->current.header.place.segment_number == number) missing = number + 1;
     }
@@ -214,37 +239,18 @@ static aqw_status find_next(aqw_follower *f, aqw_fault *fault) {
 
 /* A copy goes on as another history, which its next writer names. */
 static int is_of_history(aqw_follower *f, const aqw_ring_image *ring) {
-    if (!ring->is_present || ring->is_copy) return 1;
-    if (f->knows_history) return memcmp(f->history, ring->history, sizeof f->history) == 0;
+    if (!ring->is_present) return 1;
+    if (f->knows_history) return !ring->is_copy && memcmp(f->history, ring->history, sizeof f->history) == 0;
+    if (ring->is_copy) return 1;
     memcpy(f->history, ring->history, sizeof f->history);
     f->knows_history = 1;
     return 1;
 }
 
-/* --- How far it goes ----------------------------------------------------------------------------------------------------------- */
-
-/* The durable sequence first, then the successor: in the other order a segment could seem to have no end although it is superseded. What
- * fails in between changes no limit. */
-static aqw_status refresh(aqw_follower *f, aqw_fault *fault) {
-    aqw_ring_image ring;
-    aqw_status status = check_history(f, fault);
-    if (status != AQW_OK) return status;
-    status = aqw_ring_look(&f->io, f->directory, &ring, fault);
-    if (status != AQW_OK) return status;
-    if (ring.is_present && memcmp(ring.log_uuid, f->current.header.place.log_uuid, 16) != 0)
-        return f->last_position != 0 ? changed_history(f, fault) : aqw_fault_corrupt(fault, AQW_REASON_OTHER_LOG, f->directory, 0, 16);
-    if (!is_of_history(f, &ring)) return changed_history(f, fault);
-    uint64_t durable = ring.is_present ? ring.durable_sequence : 0;
-    status = f->next.handle < 0 ? find_next(f, fault) : AQW_OK;
-    if (status != AQW_OK) return status;
-    if (f->next.handle >= 0 && f->next.header.watermark > durable) durable = f->next.header.watermark;
-    if (durable > f->durable) f->durable = durable;
-    f->limit = f->durable > f->trusted ? f->durable : f->trusted;
-    return AQW_OK;
-}
-
 static aqw_status go_to_next(aqw_follower *f, aqw_fault *fault) {
     const aqw_place *place = &f->current.header.place, *next = &f->next.header.place;
+    aqw_status status = check_last_record(f, fault);
+    if (status != AQW_OK) return status;
     if (next->first_sequence != place->first_sequence + f->ordinal || memcmp(next->log_uuid, place->log_uuid, 16) != 0)
         return aqw_fault_corrupt(fault, AQW_REASON_LINK, f->directory, next->segment_number, 0);
     close_segment(f, &f->current);
@@ -282,6 +288,8 @@ static const uint8_t *bytes_at(aqw_follower *f, size_t size, aqw_status *status,
             *status = aqw_fault_io(fault, "read", f->directory, error);
             return NULL;
         }
+        *status = check_last_record(f, fault);      /* behind the reading: who puts files back writes them from their beginning */
+        if (*status != AQW_OK) return NULL;
         f->buffered = done;
         if (done < size) return NULL;
     }
@@ -321,14 +329,83 @@ static aqw_status durable_record(aqw_follower *f, aqw_record *record, aqw_fault 
     return damaged(f, fault);
 }
 
+/* The record that the ring holds for the position; AQW_END where that is none. */
+static aqw_status ring_record_at(const aqw_follower *f, const aqw_ring_image *image, uint8_t *scratch, aqw_record *record) {
+    const aqw_ring ring = {.data = image->data, .size = image->size};
+    uint64_t left = f->current.header.file_size - f->position;
+    if (left > image->size) left = image->size;
+    if (left < AQW_RECORD_HEADER_SIZE) return AQW_END;
+    aqw_ring_get(&ring, f->position, scratch, AQW_RECORD_HEADER_SIZE);
+    uint32_t size = aqw_record_size(aqw_load_u32(scratch + 4) & 0xffffff);
+    if (size > left) return AQW_END;
+    aqw_ring_get(&ring, f->position, scratch, size);
+    return aqw_record_check(scratch, size, &f->current.header.place, f->position, f->ordinal, record) ? AQW_OK : AQW_END;
+}
+
+/* 1 where this is not the event that the follower is behind, although it has its sequence. */
+static int is_another(const aqw_follower *f, const aqw_record *record) {
+    return f->is_known && record->sequence == f->sequence && aqw_record_event_checksum(record) != f->checksum;
+}
+
+/* The event that the follower is behind, from where it stands on, is in the log, durable or not: what told that it is may have been lost with
+ * the power. Where it is not, or another one has its place, the history is another. */
+static aqw_status find_event(aqw_follower *f, aqw_fault *fault) {
+    aqw_ring_image ring;
+    aqw_record record;
+    int is_changed = 0;
+    const uint64_t position = f->position;
+    const uint32_t ordinal = f->ordinal;
+    aqw_status status = aqw_ring_load(&f->io, f->directory, &ring, fault);
+    if (status != AQW_OK) return status;
+    uint8_t *scratch = ring.is_present ? malloc((size_t)ring.size) : NULL;
+    if (ring.is_present && scratch == NULL) status = aqw_fault_set(fault, AQW_NO_MEMORY, f->directory);
+    while (status == AQW_OK && !is_changed) {
+        status = record_at(f, &record, fault);
+        if (status == AQW_END && ring.is_present) status = ring_record_at(f, &ring, scratch, &record);
+        if (status != AQW_OK) break;
+        f->position += record.size;
+        if (record.kind >= AQW_KIND_MARKER) continue;
+        f->ordinal++;
+        is_changed = is_another(f, &record);
+    }
+    if (f->current.header.place.first_sequence + f->ordinal - 1 < f->sequence) is_changed = 1;
+    f->position = position;
+    f->ordinal = ordinal;
+    f->buffered = 0;
+    free(scratch);
+    aqw_ring_image_free(&ring);
+    if (status != AQW_OK && status != AQW_END) return status;
+    return is_changed ? changed_history(f, fault) : AQW_OK;
+}
+
+/* --- How far it goes ----------------------------------------------------------------------------------------------------------- */
+
+/* The durable sequence first, then the successor: in the other order a segment could seem to have no end although it is superseded. What
+ * fails in between changes no limit. */
+static aqw_status refresh(aqw_follower *f, aqw_fault *fault) {
+    aqw_ring_image ring;
+    aqw_status status = check_history(f, fault);
+    if (status != AQW_OK) return status;
+    status = aqw_ring_look(&f->io, f->directory, &ring, fault);
+    if (status != AQW_OK) return status;
+    if (ring.is_present && memcmp(ring.log_uuid, f->current.header.place.log_uuid, 16) != 0)
+        return f->last_position != 0 ? changed_history(f, fault) : aqw_fault_corrupt(fault, AQW_REASON_OTHER_LOG, f->directory, 0, 16);
+    if (!is_of_history(f, &ring)) return changed_history(f, fault);
+    uint64_t durable = ring.is_present ? ring.durable_sequence : 0;
+    status = f->next.handle < 0 ? find_next(f, fault) : AQW_OK;
+    if (status != AQW_OK) return status;
+    if (f->next.handle >= 0 && f->next.header.watermark > durable) durable = f->next.header.watermark;
+    if (durable > f->durable) f->durable = durable;
+    f->limit = f->durable > f->trusted ? f->durable : f->trusted;
+    if (!f->must_find) return AQW_OK;
+    f->must_find = 0;
+    return f->limit < f->sequence ? find_event(f, fault) : AQW_OK;
+}
+
 static int is_behind_limit(const aqw_follower *f) { return f->current.header.place.first_sequence + f->ordinal - 1 >= f->limit; }
 
-aqw_status aqw_follower_next(aqw_follower *f, aqw_record *record, aqw_fault *fault) {
-    if (f->pending.kind != 0) {
-        *record = f->pending;
-        f->pending.kind = 0;
-        return AQW_OK;
-    }
+/* The next record, of whatever kind, up to the last durable event: AQW_END there. */
+static aqw_status step(aqw_follower *f, aqw_record *record, aqw_fault *fault) {
     for (;;) {
         aqw_status status = AQW_OK;
         if (f->position > f->end) return damaged(f, fault);
@@ -349,86 +426,68 @@ aqw_status aqw_follower_next(aqw_follower *f, aqw_record *record, aqw_fault *fau
         f->last_position = f->position;
         f->last_checksum = aqw_load_u32(record->payload - AQW_RECORD_HEADER_SIZE);
         f->position += record->size;
-        if (record->kind >= AQW_KIND_MARKER) continue;
-        f->ordinal++;
-        if (record->sequence <= f->sequence) continue;
-        f->sequence = f->returned = record->sequence;
-        f->returned_checksum = f->last_checksum;
+        if (record->kind < AQW_KIND_MARKER) f->ordinal++;
         return AQW_OK;
     }
 }
 
+/* The follower is behind this record's event from now on, if it is one; those before where it began are passed over. */
+static aqw_status pass(aqw_follower *f, const aqw_record *record, aqw_fault *fault) {
+    if (record->kind >= AQW_KIND_MARKER || record->sequence < f->sequence) return AQW_OK;
+    if (is_another(f, record)) return changed_history(f, fault);
+    f->sequence = f->met = record->sequence;
+    f->checksum = aqw_record_event_checksum(record);
+    f->is_known = 1;
+    return AQW_OK;
+}
+
+aqw_status aqw_follower_next(aqw_follower *f, aqw_record *record, aqw_fault *fault) {
+    const uint64_t before = f->sequence;
+    aqw_status status = f->has_changed ? changed_history(f, fault) : AQW_OK;
+    while (status == AQW_OK && f->sequence == before) {
+        status = step(f, record, fault);
+        if (status == AQW_OK) status = pass(f, record, fault);
+    }
+    return status;
+}
+
 /* --- Where to begin ------------------------------------------------------------------------------------------------------------ */
 
-/* The record that the ring holds for the position; AQW_END where that is none. */
-static aqw_status ring_record_at(const aqw_follower *f, const aqw_ring_image *image, uint8_t *scratch, aqw_record *record) {
-    const aqw_ring ring = {.data = image->data, .size = image->size};
-    uint64_t left = f->current.header.file_size - f->position;
-    if (left > image->size) left = image->size;
-    if (left < AQW_RECORD_HEADER_SIZE) return AQW_END;
-    aqw_ring_get(&ring, f->position, scratch, AQW_RECORD_HEADER_SIZE);
-    uint32_t size = aqw_record_size(aqw_load_u32(scratch + 4) & 0xffffff);
-    if (size > left) return AQW_END;
-    aqw_ring_get(&ring, f->position, scratch, size);
-    return aqw_record_check(scratch, size, &f->current.header.place, f->position, f->ordinal, record) ? AQW_OK : AQW_END;
-}
-
-/* The last event that was appended, durable or not, from where the follower stands on. */
-static aqw_status find_last(aqw_follower *f, uint64_t *last, aqw_fault *fault) {
-    aqw_ring_image ring;
-    aqw_record record;
-    const uint64_t position = f->position;
-    const uint32_t ordinal = f->ordinal;
-    aqw_status status = aqw_ring_load(&f->io, f->directory, &ring, fault);
-    if (status != AQW_OK) return status;
-    uint8_t *scratch = ring.is_present ? malloc((size_t)ring.size) : NULL;
-    if (ring.is_present && scratch == NULL) status = aqw_fault_set(fault, AQW_NO_MEMORY, f->directory);
-    while (status == AQW_OK) {
-        status = record_at(f, &record, fault);
-        if (status == AQW_END && ring.is_present) status = ring_record_at(f, &ring, scratch, &record);
-        if (status != AQW_OK) break;
-        f->position += record.size;
-        if (record.kind < AQW_KIND_MARKER) f->ordinal++;
-    }
-    *last = f->current.header.place.first_sequence + f->ordinal - 1;
-    f->position = position;
-    f->ordinal = ordinal;
-    f->buffered = 0;
-    free(scratch);
-    aqw_ring_image_free(&ring);
-    return status == AQW_END ? AQW_OK : status;
-}
-
-/* Nothing is behind an event that there never was: such a position is of another history, or of another log. */
+/* Nothing is behind an event that there never was: such a position is of another history, or of another log. Damage is told where it is met
+ * later. */
 static aqw_status check_begin(aqw_follower *f, aqw_fault *fault) {
     aqw_status status;
-    if (f->sequence == 0) {     /* before every event; damage is told where it is met */
+    if (f->sequence == 0) {
         aqw_ring_image ring;
         status = aqw_ring_look(&f->io, f->directory, &ring, fault);
         if (status == AQW_OK) (void)is_of_history(f, &ring);
         return status == AQW_IO_ERROR ? status : AQW_OK;
     }
-    status = refresh(f, fault);
-    if (status != AQW_OK || f->sequence <= f->durable) return status;
-    const uint64_t after = f->sequence;
     aqw_record record;
-    status = aqw_follower_next(f, &record, fault);
-    if (status == AQW_OK) f->pending = record;
-    if (status != AQW_END) return status;
-    uint64_t last = 0;
-    status = find_last(f, &last, fault);
-    return status == AQW_OK && after > last ? changed_history(f, fault) : status;
+    status = refresh(f, fault);
+    if (status != AQW_OK) return status;
+    while (status == AQW_OK && f->current.header.place.first_sequence + f->ordinal - 1 < f->sequence) {
+        status = step(f, &record, fault);
+        if (status == AQW_OK) status = pass(f, &record, fault);
+    }
+    if (status == AQW_END) return find_event(f, fault);
+    return status == AQW_CORRUPT ? AQW_OK : status;
 }
 
 /* --- Opening ------------------------------------------------------------------------------------------------------------------- */
 
-aqw_status aqw_follower_open(const aqw_io *io, const char *directory, uint64_t after, aqw_follower **out, aqw_fault *fault) {
+static aqw_status open_follower(const aqw_io *io, const char *directory, uint64_t after, const uint32_t *checksum, aqw_follower **out,
+                                aqw_fault *fault) {
     size_t size = strlen(directory) + 1;
     aqw_follower *f = calloc(1, sizeof *f);
     if (f == NULL) return aqw_fault_set(fault, AQW_NO_MEMORY, directory);
     f->io = *io;
     f->current.handle = f->next.handle = -1;
     f->sequence = after;
+    if (checksum != NULL && after != 0) {
+        f->checksum = *checksum;
+        f->is_known = 1;
+    }
     aqw_status status = size > sizeof f->directory ? aqw_fault_set(fault, AQW_INVALID_ARGUMENT, directory) : AQW_OK;
     if (status == AQW_OK) {
         memcpy(f->directory, directory, size);
@@ -438,6 +497,15 @@ aqw_status aqw_follower_open(const aqw_io *io, const char *directory, uint64_t a
     if (status == AQW_OK) *out = f;
     else aqw_follower_free(f);
     return status;
+}
+
+aqw_status aqw_follower_open(const aqw_io *io, const char *directory, uint64_t after, aqw_follower **follower, aqw_fault *fault) {
+    return open_follower(io, directory, after, NULL, follower, fault);
+}
+
+aqw_status aqw_follower_open_behind(const aqw_io *io, const char *directory, uint64_t after, uint32_t checksum, aqw_follower **follower,
+                                    aqw_fault *fault) {
+    return open_follower(io, directory, after, &checksum, follower, fault);
 }
 
 void aqw_follower_free(aqw_follower *f) {
@@ -452,6 +520,32 @@ void aqw_follower_trust(aqw_follower *f, uint64_t sequence) {
     if (sequence > f->trusted) f->trusted = sequence;
 }
 
+void aqw_follower_where(const aqw_follower *f, aqw_follower_place *place) {
+    place->segment_number = f->current.header.place.segment_number;
+    place->position = f->position;
+    place->last_position = f->last_position;
+    place->sequence = f->sequence;
+    place->met = f->met;
+    place->ordinal = f->ordinal;
+    place->last_checksum = f->last_checksum;
+    place->checksum = f->checksum;
+    place->is_known = f->is_known;
+}
+
+void aqw_follower_go_back(aqw_follower *f, const aqw_follower_place *place) {
+    /* Where a compaction has moved the follower to another segment since, from that one's beginning. */
+    int is_there = f->current.header.place.segment_number == place->segment_number;
+    f->position = is_there ? place->position : AQW_SEGMENT_DATA;
+    f->ordinal = is_there ? place->ordinal : 0;
+    f->last_position = is_there ? place->last_position : 0;
+    f->last_checksum = place->last_checksum;
+    f->sequence = place->sequence;
+    f->met = place->met;
+    f->checksum = place->checksum;
+    f->is_known = place->is_known;
+    f->buffered = 0;
+}
+
 uint64_t aqw_follower_sequence(const aqw_follower *f) { return f->sequence; }
 
 uint64_t aqw_follower_durable_sequence(const aqw_follower *f) { return f->durable; }
@@ -459,8 +553,8 @@ uint64_t aqw_follower_durable_sequence(const aqw_follower *f) { return f->durabl
 const uint8_t *aqw_follower_history(const aqw_follower *f) { return f->knows_history ? f->history : NULL; }
 
 int aqw_follower_checksum(const aqw_follower *f, uint32_t *checksum) {
-    *checksum = f->returned_checksum;
-    return f->returned != 0;
+    *checksum = f->checksum;
+    return f->is_known;
 }
 
 const uint8_t *aqw_follower_log_uuid(const aqw_follower *f) { return f->current.header.place.log_uuid; }

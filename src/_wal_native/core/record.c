@@ -97,6 +97,13 @@ int aqw_record_read(const uint8_t *from, size_t available, const aqw_place *plac
     return aqw_record_parse(from, place, position, record);
 }
 
+uint32_t aqw_record_event_checksum(const aqw_record *record) {
+    uint8_t head[9];
+    aqw_store_u64(head, record->sequence);
+    head[8] = record->kind;
+    return aqw_crc32c_finish(aqw_crc32c_update(aqw_crc32c_update(AQW_CRC32C_START, head, sizeof head), record->payload, record->payload_size));
+}
+
 int aqw_record_check(const uint8_t *from, size_t available, const aqw_place *place, uint64_t position, uint32_t ordinal,
                      aqw_record *record) {
     /* The ordinal first: it is the cheapest to tell that these bytes are not the record that is looked for. */

@@ -59,6 +59,9 @@ int aqw_record_parse(const uint8_t *from, const aqw_place *place, uint64_t posit
 int aqw_record_check(const uint8_t *from, size_t available, const aqw_place *place, uint64_t position, uint32_t ordinal,
                      aqw_record *record);
 
+/* The checksum of the event itself: of sequence, kind and payload. It stays where a recovery writes the event again into another segment. */
+uint32_t aqw_record_event_checksum(const aqw_record *record);
+
 /* 1 where kind and flags can be a record's, before any checksum: the filter of scans. */
 int aqw_record_is_plausible(const uint8_t *from, uint32_t ordinal_min, uint32_t ordinal_max);
 
