@@ -5,7 +5,6 @@ The GIL is released around each C call that may do I/O, and around nothing else.
 """
 
 cimport cython
-from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport uint64_t
 from libc.string cimport memset
 
@@ -13,13 +12,12 @@ from _wal_native.codec cimport EventEncoder
 from _wal_native.core cimport *
 from _wal_native.fault cimport damage_of, raise_close_fault, raise_log_fault, raise_open_fault
 from _wal_native.outcome cimport outcome_of
-from _wal_native.progress cimport Progress
+from _wal_native.progress cimport Progress, end_the_watch, watch_for_signals
 from _wal_native.status cimport raise_status
 from _wal_native.table cimport StateTable
 from _wal_native.turn cimport Turn
 
 import os
-import threading
 
 from actionqueue.errors import ClosedError, ForkedError, InvalidFieldError, RecordTooLarge
 from actionqueue.weak_list import WeakList
@@ -396,24 +394,6 @@ cdef int set_policy(aqw_sync_policy *policy, object chosen) except -1:
     return 0
 
 
-cdef int signal_has_raised(void *raised) noexcept nogil:
-    with gil:
-        return look_for_signals(<list>raised)
-
-
-cdef int look_for_signals(list raised) noexcept:
-    """Let signals' handlers run; 1 where one has raised, or has left this in a forked child, whose files these are not."""
-    cdef unsigned long generation = aqw_fork_generation()
-    try:
-        PyErr_CheckSignals()
-        if generation != aqw_fork_generation():
-            raise ForkedError
-    except BaseException as error:
-        raised.append(error)
-        return 1
-    return 0
-
-
 def open_log(str directory, StateTable table not None, *, bint may_create, uint64_t segment_size, uint64_t ring_size,
              uint32_t sector_size, uint64_t now, str holder, object sync=None, Progress progress=None):
     """Open or create the queue in a directory (a real path), and replay it into the empty table.
@@ -444,13 +424,10 @@ def open_log(str directory, StateTable table not None, *, bint may_create, uint6
         progress = Progress()
     options.progress = progress.progress
     open_logs.add(log)      # first, so that a child that is forked right behind the call knows it
-    if threading.get_ident() == threading.main_thread().ident:
-        aqw_progress_ask(progress.progress, signal_has_raised, <void *>raised)
+    watch_for_signals(progress, raised)
     with nogil:
         status = aqw_recover(aqw_io_system(), c_path, &options, table.table, &log.log, &report, &fault)
-    aqw_progress_ask(progress.progress, NULL, NULL)
-    if raised:
-        raise raised[0]
+    end_the_watch(progress, raised)
     if status != AQW_OK:
         raise_open_fault(&fault)
     return log, report_fields(&report)

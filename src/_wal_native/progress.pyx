@@ -1,8 +1,16 @@
 """How far a long call has come, and a way to stop it."""
 
+from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport uint64_t
 
 from _wal_native.core cimport *
+
+import threading
+
+from actionqueue.errors import ForkedError
+
+if aqw_fork_watch() != 0:   # each of the doors has a core of its own
+    raise ImportError("the system does not let the library watch for forks")
 
 
 cdef class Progress:
@@ -38,3 +46,36 @@ cdef class Progress:
     def cancel(self):
         """Make the call end soon, with StoppedError."""
         aqw_progress_cancel(self.progress)
+
+
+cdef int signal_has_raised(void *raised) noexcept nogil:
+    with gil:
+        return look_for_signals(<list>raised)
+
+
+cdef int look_for_signals(list raised) noexcept:
+    """Let signals' handlers run; 1 where one has raised, or has left this in a forked child, whose files these are not."""
+    cdef unsigned long generation = aqw_fork_generation()
+    try:
+        PyErr_CheckSignals()
+        if generation != aqw_fork_generation():
+            raise ForkedError
+    except BaseException as error:
+        raised.append(error)
+        return 1
+    return 0
+
+
+cdef int watch_for_signals(Progress progress, list raised) except -1:
+    """In the main thread, have a long call let signals' handlers run now and then, and end where one raises: that is then in the list."""
+    if threading.get_ident() == threading.main_thread().ident:
+        aqw_progress_ask(progress.progress, signal_has_raised, <void *>raised)
+    return 0
+
+
+cdef int end_the_watch(Progress progress, list raised) except -1:
+    """Behind the call: raise what was raised in it."""
+    aqw_progress_ask(progress.progress, NULL, NULL)
+    if raised:
+        raise raised[0]
+    return 0

@@ -10,7 +10,7 @@ from libc.stdlib cimport free, realloc
 from _wal_native.core cimport *
 from _wal_native.fault cimport damage_of, raise_open_fault, raise_snapshot_fault
 from _wal_native.log cimport Log
-from _wal_native.progress cimport Progress
+from _wal_native.progress cimport Progress, end_the_watch, watch_for_signals
 from _wal_native.status cimport raise_status
 from _wal_native.table cimport StateTable
 
@@ -37,9 +37,14 @@ def compact(str directory not None, Log log not None, *, uint64_t now, bint drop
     options.now = now
     options.drops_segments = drops_segments
     options.log = log.log
-    options.progress = progress_of(progress)
+    cdef list raised = []
+    if progress is None:
+        progress = Progress()
+    options.progress = progress.progress
+    watch_for_signals(progress, raised)
     with nogil:
         status = aqw_compact(aqw_io_system(), c_path, &options, &report, &fault)
+    end_the_watch(progress, raised)
     if status != AQW_OK:
         raise_snapshot_fault(&fault)
     fields = dict(report)
@@ -188,9 +193,13 @@ def load_newest_snapshot(str directory not None, StateTable table not None, *, P
     cdef aqw_status status
     cdef bytes path = os.fsencode(directory)
     cdef const char *c_path = path
-    cdef aqw_progress *c_progress = progress_of(progress)
+    cdef list raised = []
+    if progress is None:
+        progress = Progress()
+    watch_for_signals(progress, raised)
     with nogil:
-        status = aqw_snapshot_load_newest(aqw_io_system(), c_path, table.table, c_progress, &choice, &fault)
+        status = aqw_snapshot_load_newest(aqw_io_system(), c_path, table.table, progress.progress, &choice, &fault)
+    end_the_watch(progress, raised)
     if status != AQW_OK:
         raise_open_fault(&fault)
     return info_fields(&choice.info) if choice.is_found else None, damage_of(&choice.damage) if choice.damaged else None

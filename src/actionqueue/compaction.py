@@ -23,7 +23,6 @@ from _wal_native.snapshot import compact
 from _wal_native.turn import Turn
 from actionqueue.clock import now
 from actionqueue.errors import (
-    ActionQueueError,
     AppendError,
     ClosedError,
     ForkedError,
@@ -38,6 +37,7 @@ from actionqueue.events import RunsPurged
 from actionqueue.limits import U64_MAX
 from actionqueue.policy_fields import number_from_0
 from actionqueue.recovery import RecoveryReport
+from actionqueue.texts import told
 
 __all__ = ["CompactionPolicy", "CompactionReport", "Progress", "SnapshotReport"]
 
@@ -203,10 +203,12 @@ class Compactor:
         self._directory = directory
         self._log = log
         self._policy = policy
-        self._purge = purge
-        self._sync = sync
-        self._renew = renew
-        self._newest_change = newest_change
+        # Each refers to the queue while it is called. `_calling` has a turn for as long.
+        calling = self._calling = Turn()
+        self._purge = lambda what, place: calling.run(purge, what, place)
+        self._sync = lambda: calling.run(sync)
+        self._renew = lambda sequence: calling.run(renew, sequence)
+        self._newest_change = lambda: calling.run(newest_change)
         self._retention_clock: RetentionClock | None = None
         self._retention_at = 0.0  # when to look next for what is due, on the monotonic clock
         self._has_warned = False
@@ -236,8 +238,8 @@ class Compactor:
         self._last_report: CompactionReport | None = None
         self._last_error: str | None = None  # its text only: an exception's traceback would keep the queue from being dropped
 
-    def start(self) -> None:
-        """Begin to watch the policy, if there is one."""
+    def begin(self, progress: Progress | None) -> None:
+        """Do what the opening owes to the policy, if there is one."""
         policy = self._policy
         if policy is None:
             return
@@ -245,8 +247,12 @@ class Compactor:
             # Before the first submit: changes by a clock that is ahead are nothing to begin at.
             self._retention_clock = RetentionClock(self._newest_change())
         if self._is_wasteful or self._log_is_due(policy, OVERDUE):
-            self._compact_in_the_opening()
-        if any(getattr(policy, field) is not None for field in policy.__struct_fields__):
+            self._compact_in_the_opening(progress or Progress())
+
+    def start(self) -> None:
+        """Begin to watch the policy, if there is one."""
+        policy = self._policy
+        if policy is not None and any(getattr(policy, field) is not None for field in policy.__struct_fields__):
             # A daemon, so that a queue that nobody closes does not keep the process from ending.
             threading.Thread(target=self._watch, name="actionqueue-compaction", daemon=True).start()
 
@@ -258,7 +264,7 @@ class Compactor:
             except ClosedError:
                 return  # the queue is closed, or gone
             except BaseException as error:  # noqa: BLE001 -- also what an application's logging raises: the thread must go on
-                self._last_error = str(error)
+                self._last_error = told(error)
             with suppress(Empty):
                 self._wake.get(timeout=patience)
 
@@ -282,8 +288,19 @@ class Compactor:
         """Whether a compaction is under way, or retention at work."""
         return self._progress is not None
 
+    def wait_for_references(self) -> None:
+        """Return when the background thread has let go of the queue: one that was dropped is closed then.
+
+        A compaction has a reference in its calls of the queue only. The queue of one that goes on behind such a call was not dropped: that
+        would have ended the compaction.
+        """
+        if not self._calling.is_mine:
+            self._calling.wait()
+        if not self.is_compacting:
+            self.wait_for_the_look()
+
     def wait_for_the_look(self) -> None:
-        """Return when the background thread has no reference to the queue: one that was dropped is closed then."""
+        """Return when the background thread has no reference to the queue."""
         if not self._looking.is_mine:
             self._looking.wait()
 
@@ -325,7 +342,7 @@ class Compactor:
         except (ClosedError, ForkedError, PoisonedError, StoppedError):
             raise
         except Exception as error:
-            self._last_error = str(error)
+            self._last_error = told(error)
             raise
         finally:
             self._progress = None
@@ -428,21 +445,21 @@ class Compactor:
         text = f"runs of {self._directory} changed their state at {newest}, which is no time in Unix seconds near the clock's {today};"
         return text + " retention does not forget what ends in the future"
 
-    def forget_if_due(self) -> None:
+    def forget_if_due(self, progress: Progress | None = None) -> None:
         """Forget what the policy's retention covers by now, whether or not anything else calls for a compaction."""
         policy = self._policy
         instant = time.monotonic()
         clock = self._retention_clock
         if policy is None or clock is None or instant < max(self._retention_at, self._retry_at):
             return
-        self._turn.run(self._forget, clock.now(), policy)
+        self._turn.run(self._forget, clock.now(), policy, progress or Progress())
         taken = time.monotonic() - instant
         self._retention_at = instant + max(CHECK_SECONDS, RETENTION_SHARE * taken, min(60, min(_ages(policy)) / 100))
 
-    def _forget(self, today: int, policy: CompactionPolicy) -> None:
+    def _forget(self, today: int, policy: CompactionPolicy, progress: Progress) -> None:
         if self._is_stopped:
             return
-        self._progress = progress = Progress()
+        self._progress = progress
         try:
             self._log_odd_timestamps()
             what = Retention.at(today, policy.retention_seconds, policy.ledger_retention_seconds, policy.tombstone_seconds)
@@ -469,13 +486,15 @@ class Compactor:
         if policy is not None and self._is_due(policy):
             self._try_to_run()
 
-    def _compact_in_the_opening(self) -> None:
-        """Compact before the opening returns, which a failure does not fail: stats() tells it, and the policy tries again."""
+    def _compact_in_the_opening(self, progress: Progress) -> None:
+        """Compact before the opening returns, which no failure fails: stats() tells it, and the policy tries again. Raises StoppedError."""
         try:
-            self.forget_if_due()
-            self.run(drops_segments=True, progress=None)
-        except (ActionQueueError, MemoryError) as error:
-            self._last_error = str(error)
+            self.forget_if_due(progress)
+            self.run(drops_segments=True, progress=progress)
+        except Exception as error:  # noqa: BLE001 -- also what an application's logging raises
+            if progress.is_canceled:
+                raise StoppedError from None
+            self._last_error = told(error)
 
     def _try_to_run(self) -> None:
         try:
@@ -491,10 +510,10 @@ class Compactor:
 
     def _note_failure(self, what: str, error: BaseException) -> None:
         """Tell of a failure in the background, which stats() keeps, and put off the next try."""
-        self._last_error = str(error)
+        self._last_error = told(error)
         self._retry_seconds = min(max(CHECK_SECONDS, 2 * self._retry_seconds), RETRY_SECONDS_MAX)
         self._retry_at = time.monotonic() + self._retry_seconds
-        _logger.warning("%s %s failed: %s; next try in %.0f s", what, self._directory, error, self._retry_seconds)
+        _logger.warning("%s %s failed: %s; next try in %.0f s", what, self._directory, self._last_error, self._retry_seconds)
 
     def _is_due(self, policy: CompactionPolicy) -> bool:
         instant = time.monotonic()

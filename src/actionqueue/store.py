@@ -152,7 +152,8 @@ def open(  # noqa: A001 -- the package's own open, as in gzip.open
         compaction: When the queue makes snapshots and drops old segments by itself, in a thread of its own; None: only when told to.
         sync: When the queue syncs Deferred commands by itself, in a native thread of its own; as it stands, never: then they become durable
             with the next Immediate command, :meth:`ActionQueue.sync`, a new segment, a snapshot, or closing.
-        progress: Tells another thread how many bytes of snapshot and log were read and how many there are, and lets it cancel.
+        progress: Tells another thread how many bytes of snapshot and log were read and how many there are, and lets it cancel. An opening
+            that compacts counts what that reads and writes too.
 
     Raises:
         LockedError: Another handle, here or elsewhere, holds the queue; it says who.
@@ -179,11 +180,10 @@ def open(  # noqa: A001 -- the package's own open, as in gzip.open
             return ActionQueue(path, **options)
         except LockedError as error:
             compactor = _compactors.get(str(Path(error.path).parent)) if error.pid in (None, os.getpid()) else None
-            if compactor is None or compactor.is_compacting:
+            if compactor is None:
                 raise
-        # A queue that was dropped is closed a moment later where its background thread was looking at it. One that is compacting was not
-        # dropped: that would have ended the compaction.
-        compactor.wait_for_the_look()
+        # A queue that was dropped is closed a moment later where its background thread still refers to it.
+        compactor.wait_for_references()
         return ActionQueue(path, **options)
     # Nothing is ever created, so create=False is true enough.
     given = [name for name, value in options.items() if value != WRITER_DEFAULTS[name] and (name, value) != ("create", False)]
@@ -292,12 +292,12 @@ class ActionQueue(Lane):
                 progress=progress,
             )
             self._log.own_table(self._lane)
-            self._begin(compaction, RecoveryReport(**report, seconds=time.perf_counter() - started))
+            self._begin(compaction, RecoveryReport(**report, seconds=time.perf_counter() - started), progress)
         except BaseException:
             self._give_up()
             raise
 
-    def _begin(self, compaction: CompactionPolicy | None, recovery: RecoveryReport) -> None:
+    def _begin(self, compaction: CompactionPolicy | None, recovery: RecoveryReport, progress: Progress | None) -> None:
         """Take commands from now on, and begin to watch the policy."""
         self._forgotten_rows = 0  # since the projection was loaded
         self._recovery = recovery
@@ -316,6 +316,7 @@ class ActionQueue(Lane):
         self._finalizer = weakref.finalize(self, _let_go, self._compactor, self._path, os.getpid(), self._lane)
         self._unusable = None
         _open_queues.add(self)
+        self._compactor.begin(progress)
         try:
             self._compactor.start()
         except RuntimeError as error:  # the system gives no thread
@@ -351,6 +352,7 @@ class ActionQueue(Lane):
         if self._unusable is not None:
             self._ensure_usable()
         try:
+            self._log.ensure_open()  # no rule is asked first: the projection of a poisoned handle may have an event that the log has not
             return work(*arguments)
         except WriterError as error:
             raise self._append_error(error) from error

@@ -6,6 +6,7 @@ import math
 import os
 import reprlib
 import socket
+import threading
 from datetime import UTC, datetime
 
 Rows = tuple[tuple[int, int], ...]
@@ -23,13 +24,28 @@ class _Shown(reprlib.Repr):
 
 _shown = _Shown()
 
+NESTED_MAX = 3
+"""How deep errors are shown inside of each other: the value of one may lead back to it, by more than one way."""
+
+
+class _Nesting(threading.local):
+    depth = 0
+
+
+_nesting = _Nesting()
+
 
 def shown(value: object) -> str:
     """Return what a message says of a user's value: its beginning and its end. It says something of any value, and raises nothing."""
+    if _nesting.depth == NESTED_MAX:
+        return f"<{type(value).__name__}>"
+    _nesting.depth += 1
     try:
         return _shown.repr(value)
     except Exception:  # noqa: BLE001 -- the value's own code, which may raise anything
         return f"<{type(value).__name__} without a text>"
+    finally:
+        _nesting.depth -= 1
 
 
 def told(value: object) -> str:

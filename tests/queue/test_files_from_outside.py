@@ -64,6 +64,22 @@ except aq.ActionQueueError: pass
 """
 
 
+def test_a_lost_ring_is_told_before_any_rule_is_asked(tmp_path: Path) -> None:
+    """The rules answer by a projection that may be ahead of the log then."""
+    queue = aq.open(tmp_path / "queue", durability="deferred")
+    if not queue.stats()["is_ring_mapped"]:
+        pytest.skip("this file system's files are not mapped")
+    task = task_create()
+    queue.submit(task)
+    os.truncate(tmp_path / "queue" / "ring", 0)
+    with pytest.raises(PoisonedError):
+        queue.submit(task)  # refused with TaskAlreadyExists else
+    with pytest.raises(PoisonedError):
+        queue.submit_many([task])
+    with pytest.raises(PartialDurabilityError):
+        queue.close()
+
+
 @pytest.mark.parametrize("size", [0, 100, 4096])
 def test_a_ring_that_is_cut_short_is_an_error_and_ends_no_process(tmp_path: Path, size: int) -> None:
     with aq.open(tmp_path / "probe") as queue:

@@ -54,7 +54,7 @@ static aqw_status replay_durable(compaction *c, aqw_follower *follower, aqw_tabl
         if (bytes < PROGRESS_SIZE) continue;
         aqw_progress_add(c->options->progress, bytes);
         bytes = 0;
-        if (aqw_progress_is_canceled(c->options->progress)) return aqw_fault_set(c->fault, AQW_STOPPED, c->directory);
+        if (aqw_progress_must_stop(c->options->progress)) return aqw_fault_set(c->fault, AQW_STOPPED, c->directory);
     }
 }
 

@@ -24,6 +24,7 @@
 #include <linux/fs.h>
 #include <sys/ioctl.h>
 #include <sys/random.h>
+#include <sys/syscall.h>
 #include <sys/vfs.h>
 #elif defined(__APPLE__)
 #include <mach/vm_inherit.h>
@@ -485,9 +486,10 @@ static int posix_identity(void *context, int64_t handle, uint32_t *identity) {
     struct stat status;
     if (fstat((int)handle, &status) != 0) return errno;
     aqw_store_u64(bytes, (uint64_t)status.st_ino);
-#if defined(STATX_BTIME)
+#if defined(STATX_BTIME) && defined(SYS_statx)
+    /* By its number: the C libraries that wheels are built for have no function for it. */
     struct statx more;
-    if (statx((int)handle, "", AT_EMPTY_PATH, STATX_BTIME, &more) == 0 && (more.stx_mask & STATX_BTIME) != 0) {
+    if (syscall(SYS_statx, (int)handle, "", AT_EMPTY_PATH, STATX_BTIME, &more) == 0 && (more.stx_mask & STATX_BTIME) != 0) {
         aqw_store_u64(bytes + 8, (uint64_t)more.stx_btime.tv_sec);
         aqw_store_u32(bytes + 16, more.stx_btime.tv_nsec);
     } else {

@@ -507,17 +507,14 @@ static int windows_check_named(void *context, int64_t handle, int64_t folder, co
     return ENOTSUP;
 }
 
+/* The number of a file on NTFS counts how often its place was used, and on ReFS no number is given twice: it tells a file from a later one.
+ * The time of creation does not stay: a file gets that of another which had its new name a moment ago (tunneling). */
 static int windows_identity(void *context, int64_t handle, uint32_t *identity) {
     (void)context;
-    uint8_t bytes[24] = {0};
     FILE_ID_INFO id;
-    FILETIME born;
     int error = identify(file_of(handle), &id);
     if (error != 0) return error;
-    if (!GetFileTime(file_of(handle), &born, NULL, NULL)) return last_error();
-    memcpy(bytes, &id.FileId, sizeof id.FileId);
-    memcpy(bytes + 16, &born, sizeof born);
-    *identity = aqw_crc32c(bytes, sizeof bytes);
+    *identity = aqw_crc32c(&id.FileId, sizeof id.FileId);
     return 0;
 }
 

@@ -185,6 +185,10 @@ aqw_status aqw_log_try_append(aqw_log *log, aqw_batch *batch, aqw_before_append 
         status = AQW_NEEDS_ROOM;
     /* Before the caller's table takes the event, which nothing undoes. */
     if (status == AQW_OK) status = aqw_log_check_ring(log, 1, fault);
+    if (status == AQW_OK) {
+        aqw_ring_touch(&log->ring, log->tail, batch->size);
+        if (aqw_ring_has_faulted(&log->ring)) status = aqw_log_lose_ring(log, fault);
+    }
     if (status == AQW_OK && before != NULL) {
         status = before(context);
         if (status != AQW_OK) aqw_fault_set(fault, status, NULL);

@@ -180,6 +180,21 @@ int aqw_ring_is_lost(const aqw_ring *ring, int has_append_lock) {
 
 int aqw_ring_has_faulted(const aqw_ring *ring) { return ring->is_mapped && aqw_mapping_is_lost(ring->mapping); }
 
+/* The smallest of any system. */
+enum { PAGE = 4096 };
+
+static void touch(uint8_t *at) {
+    volatile uint8_t *byte = at;
+    *byte = *byte;
+}
+
+void aqw_ring_touch(aqw_ring *ring, uint64_t position, uint64_t size) {
+    if (!ring->is_mapped || size == 0) return;
+    uint64_t first = position % ring->size, last = (position + size - 1) % ring->size;
+    for (uint64_t at = 0; at < size; at += PAGE) touch(ring->data + (first + at < ring->size ? first + at : first + at - ring->size));
+    touch(ring->data + last);
+}
+
 void aqw_ring_put(aqw_ring *ring, uint64_t position, const uint8_t *from, uint64_t size) {
     uint64_t at = position % ring->size;
     uint64_t first = size < ring->size - at ? size : ring->size - at;

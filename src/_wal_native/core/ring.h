@@ -57,6 +57,10 @@ int aqw_ring_is_lost(const aqw_ring *ring, int has_append_lock);
 /* 1 where a store or a look has met that already: without a look of its own. */
 int aqw_ring_has_faulted(const aqw_ring *ring);
 
+/* Has the system give the pages of `size` bytes at a segment position their own blocks, without changing a byte: a disk without room for
+ * them is met now (aqw_ring_has_faulted), and not by what is stored there next. */
+void aqw_ring_touch(aqw_ring *ring, uint64_t position, uint64_t size);
+
 /* Copies bytes in and out at a segment position; `size` is at most the ring's. */
 void aqw_ring_put(aqw_ring *ring, uint64_t position, const uint8_t *from, uint64_t size);
 void aqw_ring_get(const aqw_ring *ring, uint64_t position, uint8_t *to, uint64_t size);

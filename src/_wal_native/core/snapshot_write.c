@@ -59,7 +59,7 @@ static aqw_status flush_block(writer *to) {
         (void)to->io->writeback(to->io->context, to->handle, to->handed_over, to->offset - to->handed_over);
         to->handed_over = to->offset;
     }
-    return aqw_progress_is_canceled(to->progress) ? aqw_fault_set(to->fault, AQW_STOPPED, to->path) : AQW_OK;
+    return aqw_progress_must_stop(to->progress) ? aqw_fault_set(to->fault, AQW_STOPPED, to->path) : AQW_OK;
 }
 
 static aqw_status add_item(void *context, uint8_t type, aqw_bytes fields, aqw_bytes bytes) {
