@@ -25,6 +25,7 @@ from actionqueue.errors import (
 from actionqueue.events import Event
 from actionqueue.mapping import applied_of, event_of
 from actionqueue.outcomes import MutationOutcome
+from actionqueue.policy_fields import object_with
 from actionqueue.states import DurabilityPolicy
 from actionqueue.validation import ProjectionQueries, RequiredQueries, validate
 
@@ -32,6 +33,17 @@ __all__ = ["MutationProjection", "StorageMutationAuthority", "WalWriter"]
 
 _IMMEDIATE = DurabilityPolicy.IMMEDIATE
 _DEFERRED = DurabilityPolicy.DEFERRED
+
+_WRITER_METHODS = ("append", "flush")
+_PROJECTION_METHODS = (
+    "apply_event",
+    "run_state",
+    "task_exists",
+    "is_task_canceled",
+    "is_engine_paused",
+    "active_attempt_id",
+    "active_lease",
+)
 
 
 class WalWriter(Protocol):
@@ -92,11 +104,14 @@ class StorageMutationAuthority(Generic[W, P]):
     - after the append returned: the event is in the log and takes effect. It waits in a slot, and whoever enters the
       lane next applies it first. A flush that was interrupted is not made up for: the event becomes durable with the
       next one.
+
+    Raises:
+        InvalidFieldTypeError: The writer or the projection lacks a method that is needed of it.
     """
 
     def __init__(self, writer: W, projection: P) -> None:
-        self._writer = writer
-        self._projection = projection
+        self._writer = object_with("StorageMutationAuthority", "writer", writer, _WRITER_METHODS)
+        self._projection = object_with("StorageMutationAuthority", "projection", projection, _PROJECTION_METHODS)
         self._queries = _with_defaults(projection)
         self._turn = Turn()
         # The event between append and apply, and a list that holds something once its append has returned.

@@ -23,6 +23,7 @@ from actionqueue.damage import examine
 from actionqueue.directory import disk_bytes, existing_directory, has_writer, lock_path, read_undisturbed
 from actionqueue.errors import CompactedError, CorruptLogError, NotAQueueError, OpenError, OpenIOError
 from actionqueue.events import Event, EventKind
+from actionqueue.policy_fields import function, progress_or_none
 from actionqueue.projection import Projection
 from actionqueue.reading import POLL_SECONDS, ReadOnlyQueue
 
@@ -163,7 +164,10 @@ def salvage(path: str | os.PathLike[str], visit: Callable[[LogRecord], object], 
         path: The queue's directory.
         visit: Gets each record.
         moved: Read not the log but the files that a repair has moved to ``quarantine/``: one of :func:`moved_logs`.
+
+    Raises InvalidFieldTypeError where ``visit`` can't be called, before anything is read; what ``visit`` raises; the OpenError family.
     """
+    function("salvage", "visit", visit)
     read_salvage(existing_directory(path), moved, lambda fields: visit(LogRecord(*fields)))
 
 
@@ -213,10 +217,21 @@ def verify(path: str | os.PathLike[str], progress: Progress | None = None) -> di
     """Read and replay everything there is, and return what was found.
 
     Every snapshot is verified and loaded, every record from the oldest one that is needed, and every event is applied; and
-    what the log adds up to must be what each snapshot holds. Raises CorruptLogError where something is damaged, with exactly the
-    sequences that can't be read and those that a repair would give up; LockedError while a writer has the queue.
+    what the log adds up to must be what each snapshot holds.
+
+    Args:
+        path: The queue's directory.
+        progress: Tells another thread how many bytes were read and how many there are, and lets it cancel.
+
+    Raises:
+        InvalidFieldTypeError: ``progress`` is no Progress; nothing was read.
+        CorruptLogError: Something is damaged; it has exactly the sequences that can't be read and those that a repair would give up.
+        LockedError: A writer has the queue. NotAQueueError: There is none. OpenIOError: A system call failed.
+        StoppedError: ``progress.cancel()`` was called.
     """
-    progress = progress or Progress()
+    progress = progress_or_none("verify", progress)
+    if progress is None:
+        progress = Progress()
     directory = ensure_unlocked(path)
 
     def verify_unless_locked() -> dict[str, Any]:

@@ -45,6 +45,21 @@ def progress_or_none(owner: str, value: Any) -> Progress | None:
     raise InvalidFieldTypeError(owner, "progress", value, "must be a Progress or None")
 
 
+def function(owner: str, field: str, value: Any) -> Any:
+    """Return what a call is to call back. Raises InvalidFieldTypeError for what can't be called."""
+    if callable(value):
+        return value
+    raise InvalidFieldTypeError(owner, field, value, "must be callable")
+
+
+def object_with(owner: str, field: str, value: Any, methods: tuple[str, ...]) -> Any:
+    """Return an object that a call is to work with. Raises InvalidFieldTypeError where it lacks one of the methods."""
+    for name in methods:
+        if not callable(getattr(value, name, None)):
+            raise InvalidFieldTypeError(owner, field, value, f"must have a method {name}")
+    return value
+
+
 def flag(option: str, value: object) -> bool:
     """Return a bool. Raises TypeError for what only counts as true or false: "no" is true."""
     if isinstance(value, bool):

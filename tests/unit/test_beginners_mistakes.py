@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import actionqueue as aq
-from actionqueue import aio
+from actionqueue import aio, inspection
 from actionqueue.commands import MutationCommand
 
 COMMANDS = MutationCommand.__subclasses__()
@@ -81,6 +81,51 @@ def test_a_progress_is_a_progress(value: Any, tmp_path: Path) -> None:
     with pytest.raises(aq.InvalidFieldTypeError, match=r"^open\.progress: must be a Progress or None, got "):
         asyncio.run(open_async())
     aq.open(path, progress=None).close()
+
+
+@pytest.mark.parametrize("value", [5, 0, "", print, Odd(), 10**5000], ids=["5", "0", "text", "function", "odd", "number"])
+def test_what_verify_tells_of_is_a_progress(value: Any, tmp_path: Path) -> None:
+    """It is refused before a file is looked at: there is none."""
+    with pytest.raises(aq.InvalidFieldTypeError, match=r"^verify\.progress: must be a Progress or None, got "):
+        inspection.verify(tmp_path / "none", value)
+    aq.open(tmp_path / "queue").close()
+    assert inspection.verify(tmp_path / "queue", None)["records"] >= 0
+
+
+@pytest.mark.parametrize("value", [5, None, "print", Odd(), 10**5000], ids=["5", "None", "text", "odd", "number"])
+def test_what_is_called_back_can_be_called(value: Any, tmp_path: Path) -> None:
+    with pytest.raises(aq.InvalidFieldTypeError, match=r"^salvage\.visit: must be callable, got "):
+        inspection.salvage(tmp_path / "none", value)
+
+
+class OnlyAppends:
+    flush = 5
+
+    def append(self, event: Any) -> None:
+        raise AssertionError(event)
+
+
+@pytest.mark.parametrize(
+    ("writer", "projection", "text"),
+    [
+        (5, aq.Projection(), "StorageMutationAuthority.writer: must have a method append, got 5"),
+        (OnlyAppends(), aq.Projection(), "StorageMutationAuthority.writer: must have a method flush, got <"),
+        (None, None, "StorageMutationAuthority.writer: must have a method append, got None"),
+        ([], aq.Projection(), "StorageMutationAuthority.writer: must have a method flush, got []"),
+    ],
+    ids=["number", "half", "None", "list"],
+)
+def test_an_authority_is_told_what_its_parts_lack(writer: Any, projection: Any, text: str) -> None:
+    with pytest.raises(aq.InvalidFieldTypeError, match=re.escape(text)):
+        aq.StorageMutationAuthority(writer, projection)
+
+
+@pytest.mark.parametrize("value", [None, 5, [], Odd()], ids=["None", "5", "list", "odd"])
+def test_an_authority_needs_a_projection(value: Any) -> None:
+    writer = OnlyAppends()
+    writer.flush = print  # type: ignore[assignment]
+    with pytest.raises(aq.InvalidFieldTypeError, match=r"^StorageMutationAuthority\.projection: must have a method apply_event, got "):
+        aq.StorageMutationAuthority(writer, value)
 
 
 @pytest.mark.parametrize("value", ["no", 0, 1, None])
