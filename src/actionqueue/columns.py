@@ -11,7 +11,6 @@ the order of :class:`RunState` and :class:`AttemptResultKind`; times are ``uint6
 from __future__ import annotations
 
 import importlib
-import operator
 import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
@@ -32,10 +31,11 @@ from actionqueue.commands import (
 )
 from actionqueue.errors import InvalidFieldError, InvalidFieldTypeError, RecordTooLarge, ValidationError
 from actionqueue.ids import AttemptId, Identifier, RunId
-from actionqueue.limits import PAYLOAD_SIZE_MAX, SEQUENCE_MAX, U32_MAX
-from actionqueue.policy_fields import whole_number
+from actionqueue.limits import PAYLOAD_SIZE_MAX, ROW_COUNT_MAX, SEQUENCE_MAX, U32_MAX
+from actionqueue.policy_fields import number_up_to, whole_number
 from actionqueue.run import AttemptOutcome
 from actionqueue.states import AttemptResultKind, RunState
+from actionqueue.texts import shown
 from actionqueue.validation import ProjectionQueries, validate
 
 if TYPE_CHECKING:
@@ -125,12 +125,13 @@ class ColumnOutcome:
     def error(self, row: int) -> ValidationError | None:
         """Return the error that ``submit`` would have raised for the row's command at its turn; None where it was accepted.
 
-        Raises IndexError where there is no such row.
+        Raises IndexError where there is no such row, InvalidFieldTypeError for what is no whole number.
         """
-        if not 0 <= row < self._rows[1]:
-            raise IndexError(f"there is no row {row}; the call had {self._rows[1]}")
-        known = self._refused.find(row)
-        return None if known is None else _error_of(self._rows[0], _Refused(*known)).at_batch_index(row)
+        index = whole_number("error", "row", row, "must be the number of a row, from 0")
+        if not 0 <= index < self._rows[1]:
+            raise IndexError(f"there is no row {shown(row)}; the call had {self._rows[1]}")
+        known = self._refused.find(index)
+        return None if known is None else _error_of(self._rows[0], _Refused(*known)).at_batch_index(index)
 
     def raise_for_refusal(self) -> None:
         """Raise the error of the first row that was refused, if any was."""
@@ -236,8 +237,13 @@ def _error_of(owner: str, row: _Refused) -> ValidationError:
 
 
 def refusal_name(code: int) -> str:
-    """Return the name of a code in :attr:`ColumnOutcome.refused`, such as ``"previous_state"``; ``"ok"`` for 0."""
-    return status_name(int(code)).removeprefix("refused_")
+    """Return the name of a code in :attr:`ColumnOutcome.refused`, such as ``"previous_state"``; ``"ok"`` for 0.
+
+    ``"unknown"`` for a number that is no code. Raises InvalidFieldError for what is not from 0 to
+    65535, InvalidFieldTypeError for what is no whole number.
+    """
+    number = number_up_to("refusal_name", "code", code, 2**16 - 1, "must be a code from 0 to 65535")
+    return status_name(number).removeprefix("refused_")
 
 
 # --- Arrays ----------------------------------------------------------------------------------------------------------
@@ -260,13 +266,14 @@ def ids_from_array(array: Any, id_type: type[AnyId]) -> list[AnyId]:
 def new_ids(id_type: type[Identifier], count: int) -> NDArray[np.void]:
     """Return so many new random identifiers (version 4 UUIDs) as a V16 array. The type says what they are to be; all look alike.
 
-    Raises InvalidFieldError for a count below 0, InvalidFieldTypeError for one that is no whole number.
+    Raises InvalidFieldError for a count that is not from 0 to ``actionqueue.limits.ROW_COUNT_MAX``,
+    InvalidFieldTypeError for one that is no whole number, MemoryError.
     """
-    if id_type is Identifier or not issubclass(id_type, Identifier):
+    if not isinstance(id_type, type) or id_type is Identifier or not issubclass(id_type, Identifier):
         raise InvalidFieldTypeError("new_ids", "id_type", id_type, "must be one of the seven identifier types")
-    number = whole_number("new_ids", "count", count, "must be a whole number")  # as a small one of NumPy's, 16 times it overflows
-    if number < 0:
-        raise InvalidFieldError("new_ids", "count", count, "must be a whole number from 0")
+    # An int of Python's: 16 times a small one of NumPy's overflows.
+    needed = f"must be a whole number from 0 to {ROW_COUNT_MAX}"
+    number = number_up_to("new_ids", "count", count, ROW_COUNT_MAX, needed)
     numpy = _numpy()
     octets = numpy.frombuffer(bytearray(os.urandom(16 * number)), numpy.uint8).reshape(-1, 16)
     octets[:, 6] = octets[:, 6] & 0x0F | 0x40  # the version: random
@@ -280,8 +287,15 @@ def state_codes(states: Iterable[RunState | str]) -> NDArray[np.uint8]:
 
 
 def states_from_codes(codes: Iterable[int]) -> list[RunState]:
-    """Return the states of codes. Raises IndexError for a code that is not from 0 to 8."""
-    return [_STATES[operator.index(code) if code >= 0 else len(_STATES)] for code in codes]
+    """Return the states of codes.
+
+    Raises IndexError for a code that is not from 0 to 8, InvalidFieldTypeError for what is no whole number.
+    """
+    numbers = [whole_number("states_from_codes", "codes", code, "must be whole numbers") for code in codes]
+    for code in numbers:
+        if not 0 <= code < len(_STATES):
+            raise IndexError(f"codes must be from 0 to {len(_STATES) - 1}, got {shown(code)}")
+    return [_STATES[code] for code in numbers]
 
 
 def state_of(owner: str, state: RunState | str | int) -> RunState:
@@ -292,12 +306,7 @@ def state_of(owner: str, state: RunState | str | int) -> RunState:
         if state not in _STATES:
             raise InvalidFieldError(owner, "state", state, f"must be one of {', '.join(_STATES)}")
         return RunState(state)
-    try:
-        code = operator.index(state)
-    except TypeError:
-        code = None
-    if code is None or isinstance(state, bool):
-        raise InvalidFieldTypeError(owner, "state", state, "must be a RunState, its name or its code, or None")
+    code = whole_number(owner, "state", state, "must be a RunState, its name or its code, or None")
     if not 0 <= code < len(_STATES):
         raise InvalidFieldError(owner, "state", state, f"must be a code from 0 to {len(_STATES) - 1}")
     return _STATES[code]
@@ -321,13 +330,25 @@ def _codes(owner: str, argument: str, values: Iterable[str], members: tuple[str,
 def offsets_and_data(values: Iterable[str | bytes | None]) -> tuple[NDArray[np.uint64], NDArray[np.uint8]]:
     """Return texts or bytes, one a row (None for none), as the pair of arrays that the submits take.
 
-    Row i has the bytes of the data from offset i up to offset i + 1; there is one offset more than there are rows.
+    Row i has the bytes of the data from offset i up to offset i + 1; there is one offset more than there are rows. Raises
+    InvalidFieldTypeError for a value that is neither, InvalidFieldError for a text that has no UTF-8 form.
     """
     numpy = _numpy()
-    parts = [value.encode() if isinstance(value, str) else value or b"" for value in values]
+    parts = [_bytes_of(value) for value in values]
     offsets = numpy.zeros(len(parts) + 1, numpy.uint64)
     numpy.cumsum([len(part) for part in parts], out=offsets[1:], dtype=numpy.uint64)
     return offsets, numpy.frombuffer(b"".join(parts), numpy.uint8)
+
+
+def _bytes_of(value: Any) -> Any:
+    if isinstance(value, str):
+        try:
+            return value.encode()
+        except UnicodeEncodeError:
+            raise InvalidFieldError("offsets_and_data", "values", value, "must not have lone surrogates") from None
+    if value is None or isinstance(value, bytes | bytearray | memoryview):
+        return value or b""
+    raise InvalidFieldTypeError("offsets_and_data", "values", value, "must be str, bytes or None")
 
 
 # --- Reading ---------------------------------------------------------------------------------------------------------

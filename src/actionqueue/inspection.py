@@ -23,7 +23,8 @@ from actionqueue.damage import examine
 from actionqueue.directory import disk_bytes, existing_directory, has_writer, lock_path, read_undisturbed
 from actionqueue.errors import CompactedError, CorruptLogError, NotAQueueError, OpenError, OpenIOError
 from actionqueue.events import Event, EventKind
-from actionqueue.policy_fields import function, progress_or_none
+from actionqueue.limits import U64_MAX
+from actionqueue.policy_fields import flag, function, number_up_to, progress_or_none
 from actionqueue.projection import Projection
 from actionqueue.reading import POLL_SECONDS, ReadOnlyQueue
 
@@ -115,8 +116,14 @@ def follow_records(
 ) -> Iterator[LogRecord]:
     """Yield the records of durable events for ever, from behind the sequence ``after`` on; None: from the oldest one that there is.
 
-    See :func:`actionqueue.follow`.
+    See :func:`actionqueue.follow`. Raises InvalidFieldError where ``after`` is no sequence; and the OpenError family.
     """
+    if after is not None:
+        after = number_up_to("follow_records", "after", after, U64_MAX, f"must be a sequence from 0 to {U64_MAX}, or None")
+    return _follow_records(path, after, poll_seconds)
+
+
+def _follow_records(path: str | os.PathLike[str], after: int | None, poll_seconds: float) -> Iterator[LogRecord]:
     directory = existing_directory(path)
     follower = _oldest_follower(directory) if after is None else LogFollower(directory, after)
     while True:
@@ -312,8 +319,10 @@ def statistics(path: str | os.PathLike[str], *, replays: bool | None = None) -> 
             that the newest snapshot begins with, which are not by state; without a snapshot there are none (None). None: replay where
             no more than REPLAYED_MAX events and rows are to be gone through.
 
-    Raises the OpenError family.
+    Raises TypeError where ``replays`` is none of the three; the OpenError family.
     """
+    if replays is not None:
+        flag("replays", replays)
     directory = existing_directory(path)
     outline = read_undisturbed(directory, lambda: _Outline(directory))
     queue = ReadOnlyQueue(directory) if replays or (replays is None and outline.size <= REPLAYED_MAX) else None

@@ -24,6 +24,18 @@ def whole_number(owner: str, field: str, value: Any, reason: str = "must be a wh
     raise InvalidFieldTypeError(owner, field, value, reason)
 
 
+def number_up_to(owner: str, field: str, value: Any, most: int, reason: str) -> int:
+    """Return a whole number from 0 to ``most`` as an int. The reason says what fits.
+
+    Raises:
+        InvalidFieldError: It is out of range. InvalidFieldTypeError: It is no whole number.
+    """
+    number = whole_number(owner, field, value, reason)
+    if not 0 <= number <= most:
+        raise InvalidFieldError(owner, field, value, reason)
+    return number
+
+
 def number_from_0(owner: str, field: str, value: Any) -> int | None:
     """Return a whole number from 0 as an int, or None.
 

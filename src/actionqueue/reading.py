@@ -5,7 +5,6 @@ Readers take no lock, and write and create nothing; the writer does not notice t
 
 from __future__ import annotations
 
-import operator
 import os
 import re
 import time
@@ -16,11 +15,11 @@ from _wal_native.codec import decode_event
 from _wal_native.reader import LogFollower, LogReader
 from _wal_native.snapshot import load_newest_snapshot
 from actionqueue.directory import existing_directory, has_writer, read_undisturbed
-from actionqueue.errors import ClosedError, CompactedError, HistoryChangedError
+from actionqueue.errors import ClosedError, CompactedError, HistoryChangedError, InvalidFieldError, InvalidFieldTypeError
 from actionqueue.events import Event
 from actionqueue.limits import U64_MAX
+from actionqueue.policy_fields import number_up_to
 from actionqueue.projection import Projection
-from actionqueue.texts import shown
 
 __all__ = ["EventStream", "ReadOnlyQueue", "follow"]
 
@@ -55,7 +54,8 @@ def follow(
             is in that position; or, later, it was replaced, restored or repaired while it was followed.
         NotAQueueError: There is no queue at this path.
         CorruptLogError: A durable record does not verify. OpenIOError: A system call failed.
-        ValueError: A number is out of range, or a text is no position.
+        InvalidFieldError: A number is out of range, or a text is no position. InvalidFieldTypeError: An argument is of another type.
+            Nothing was read.
     """
     if not poll_seconds >= 0 or (timeout is not None and not timeout >= 0):
         raise ValueError("seconds must be 0 or more")
@@ -74,23 +74,20 @@ class Position(NamedTuple):
 
     @classmethod
     def of(cls, after: int | str, history: str | None) -> Self:
-        """Return what the arguments of :func:`follow` say. Raises TypeError and ValueError."""
+        """Return what the arguments of :func:`follow` say. Raises InvalidFieldError, InvalidFieldTypeError."""
+        if history is not None and not isinstance(history, str):
+            raise InvalidFieldTypeError("follow", "history", history, "must be a str as queue.history is, or None")
         if isinstance(after, str):
             if history is not None:
-                raise ValueError("history is not to be given with a position, which has its own")
+                raise InvalidFieldError("follow", "history", history, "must not be given with a position, which has its own")
             return cls._read(after)
-        sequence = operator.index(after)
-        if not 0 <= sequence <= U64_MAX:
-            raise ValueError("after must be a sequence, or 0")
-        if history is not None and not isinstance(history, str):
-            raise TypeError(f"history must be a str as queue.history is, or None, got {shown(history)}")
-        return cls(sequence, history, None)
+        return cls(number_up_to("follow", "after", after, U64_MAX, _AFTER), history, None)
 
     @classmethod
     def _read(cls, text: str) -> Self:
         match = _POSITION.fullmatch(text)
         if match is None or int(match[1]) > U64_MAX:
-            raise ValueError(f"after must be a position as EventStream.position is, got {shown(text)}")
+            raise InvalidFieldError("follow", "after", text, "must be a position as EventStream.position is, or a sequence")
         return cls(int(match[1]), match[2] or None, int(match[3], 16) if match[3] else None)
 
     def __str__(self) -> str:
@@ -98,6 +95,7 @@ class Position(NamedTuple):
         return f"{self.sequence}-{self.history or ''}-{checksum}"
 
 
+_AFTER = f"must be a sequence from 0 to {U64_MAX}, or a position as EventStream.position is"
 _POSITION = re.compile(r"([0-9]{1,20})-([0-9a-f]{32})?-([0-9a-f]{8})?")
 
 

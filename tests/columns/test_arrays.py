@@ -303,6 +303,27 @@ def test_a_code_that_is_none_has_no_state(code: int) -> None:
         aq.columns.states_from_codes([0, code])
 
 
+@pytest.mark.parametrize("value", [True, np.True_, "1", 1.0, None], ids=repr)
+def test_a_number_of_a_row_or_a_code_is_a_whole_number(queue: aq.ActionQueue, value: Any) -> None:
+    outcome = call(queue, "submit_transitions", on_refusal="report")
+    with pytest.raises(InvalidFieldTypeError, match=r"^error\.row: must be the number of a row, from 0, got "):
+        outcome.error(value)
+    with pytest.raises(InvalidFieldTypeError, match=r"^states_from_codes\.codes: must be whole numbers, got "):
+        aq.columns.states_from_codes([0, value])
+    with pytest.raises(InvalidFieldTypeError, match=r"^refusal_name\.code: must be a code from 0 to 65535, got "):
+        aq.columns.refusal_name(value)
+
+
+@pytest.mark.parametrize("value", [-1, 2**70, 10**5000], ids=["-1", "2**70", "10**5000"])
+def test_no_such_row_or_code(queue: aq.ActionQueue, value: int) -> None:
+    with pytest.raises(IndexError, match=r"there is no row (-1|11\d+|<a number of about 5001 digits>); the call had"):
+        call(queue, "submit_transitions", on_refusal="report").error(value)
+    with pytest.raises(IndexError, match=r"codes must be from 0 to 8, got "):
+        aq.columns.states_from_codes([0, value])
+    with pytest.raises(InvalidFieldError, match=r"^refusal_name\.code: must be a code from 0 to 65535, got "):
+        aq.columns.refusal_name(value)
+
+
 CASES = [(name, argument) for name, arguments in BAD.items() for argument in arguments]
 
 
@@ -415,10 +436,10 @@ def test_as_many_new_identifiers_as_asked_for_by_any_kind_of_number(kind: Callab
 
 def test_a_count_of_new_identifiers_that_is_none() -> None:
     for count in (True, "3", 1.5, None, np.float64(1)):
-        with pytest.raises(InvalidFieldTypeError, match=r"^new_ids\.count: must be a whole number, got "):
+        with pytest.raises(InvalidFieldTypeError, match=r"^new_ids\.count: must be a whole number from 0 to 4294967294, got "):
             aq.columns.new_ids(aq.RunId, count)  # type: ignore[arg-type]
-    for count in (-1, np.int8(-1), -(10**5000)):
-        with pytest.raises(InvalidFieldError, match=r"^new_ids\.count: must be a whole number from 0, got "):
+    for count in (-1, np.int8(-1), -(10**5000), 2**32, 2**64, 10**5000):
+        with pytest.raises(InvalidFieldError, match=r"^new_ids\.count: must be a whole number from 0 to 4294967294, got "):
             aq.columns.new_ids(aq.RunId, count)
 
 
@@ -429,3 +450,8 @@ def test_texts_to_arrays() -> None:
     assert data.tobytes() == b"a\xc3\xb6\0\xff"
     offsets, data = aq.columns.offsets_and_data([])
     assert (offsets.tolist(), data.tolist()) == ([0], [])
+    for value in (True, 0, 5, [], np.uint8(0), 10**5000):
+        with pytest.raises(InvalidFieldTypeError, match=r"^offsets_and_data\.values: must be str, bytes or None, got "):
+            aq.columns.offsets_and_data(["a", value])  # type: ignore[list-item]
+    with pytest.raises(InvalidFieldError, match=r"^offsets_and_data\.values: must not have lone surrogates"):
+        aq.columns.offsets_and_data(["\ud800"])

@@ -190,9 +190,9 @@ def test_an_event_stream_ends(path: Path) -> None:
     stream.close()
     assert (list(stream), stream.history) == ([], aq.follow(path).history)
     for after in (-1, 2**64):
-        with pytest.raises(ValueError, match="after must be a sequence"):
+        with pytest.raises(ValueError, match=r"^follow\.after: must be a sequence from 0 to 18446744073709551615, or .*, got "):
             aq.follow(path, after=after)
-    with pytest.raises(TypeError, match="history must be a str"):
+    with pytest.raises(TypeError, match=r"^follow\.history: must be a str .*, got b'no'$"):
         aq.follow(path, history=b"no")  # type: ignore[arg-type]
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import actionqueue as aq
@@ -126,6 +128,54 @@ def test_an_authority_needs_a_projection(value: Any) -> None:
     writer.flush = print  # type: ignore[assignment]
     with pytest.raises(aq.InvalidFieldTypeError, match=r"^StorageMutationAuthority\.projection: must have a method apply_event, got "):
         aq.StorageMutationAuthority(writer, value)
+
+
+Follow = Callable[..., object]
+
+
+def follow_async(path: Path, **options: Any) -> None:
+    async def follow() -> None:
+        async with aio.open_async(path) as queue:
+            await anext(queue.follow(**options))
+
+    asyncio.run(follow())
+
+
+def follow_as_a_reader(path: Path, **options: Any) -> None:
+    with aq.open(path, readonly=True) as reader:
+        reader.follow(**options)
+
+
+def follow_as_a_writer(path: Path, **options: Any) -> None:
+    with aq.open(path) as queue:
+        queue.follow(**options)
+
+
+FOLLOWS = [aq.follow, follow_as_a_reader, follow_as_a_writer, follow_async, inspection.follow_records]
+every_follow = pytest.mark.parametrize("follow", FOLLOWS, ids=lambda follow: follow.__name__)
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Path:
+    aq.open(tmp_path / "queue").close()
+    return tmp_path / "queue"
+
+
+@every_follow
+def test_a_position_is_no_bool(follow: Follow, made: Path) -> None:
+    """True is no 1: it would pass over an event."""
+    for after in (True, False, 1.0, b"1", [1], np.True_, Odd()):
+        with pytest.raises(aq.InvalidFieldTypeError, match=r"^follow(_records)?\.after: must be a sequence from 0 to .*, got "):
+            follow(made, after=after)
+    for after in (-1, 2**64, 10**5000, -(10**5000)):
+        with pytest.raises(aq.InvalidFieldError, match=r"^follow(_records)?\.after: must be a sequence from 0 to .*, got "):
+            follow(made, after=after)
+
+
+def test_whether_statistics_replay_is_a_bool(made: Path) -> None:
+    for value in ("no", 0, 1, Odd()):
+        with pytest.raises(TypeError, match="replays must be True or False, got "):
+            inspection.statistics(made, replays=value)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("value", ["no", 0, 1, None])
