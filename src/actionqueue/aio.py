@@ -47,7 +47,7 @@ from actionqueue.compaction import CompactionPolicy, CompactionReport, Progress,
 from actionqueue.errors import ActionQueueError, OpenIOError
 from actionqueue.events import Event
 from actionqueue.outcomes import MutationOutcome
-from actionqueue.policy_fields import progress_or_none
+from actionqueue.policy_fields import progress_or_none, seconds_between_looks
 from actionqueue.projection import Projection
 from actionqueue.reading import POLL_SECONDS, Position, follower_at, next_event
 from actionqueue.recovery import RecoveryReport
@@ -259,6 +259,7 @@ class AsyncQueue:
         """
         self._queue._ensure_usable()  # noqa: SLF001 -- as the queue's own does
         position = Position.of(self._queue.sequence if after is None else after, history)
+        poll_seconds = seconds_between_looks("follow", poll_seconds)
         follower = await asyncio.to_thread(follower_at, self._queue.path, position)
         seen = position.sequence
         while True:

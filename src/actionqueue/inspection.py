@@ -24,7 +24,7 @@ from actionqueue.directory import disk_bytes, existing_directory, has_writer, lo
 from actionqueue.errors import CompactedError, CorruptLogError, NotAQueueError, OpenError, OpenIOError
 from actionqueue.events import Event, EventKind
 from actionqueue.limits import U64_MAX
-from actionqueue.policy_fields import flag, function, number_up_to, progress_or_none
+from actionqueue.policy_fields import flag, function, number_up_to, progress_or_none, seconds_between_looks
 from actionqueue.projection import Projection
 from actionqueue.reading import POLL_SECONDS, ReadOnlyQueue
 
@@ -116,11 +116,12 @@ def follow_records(
 ) -> Iterator[LogRecord]:
     """Yield the records of durable events for ever, from behind the sequence ``after`` on; None: from the oldest one that there is.
 
-    See :func:`actionqueue.follow`. Raises InvalidFieldError where ``after`` is no sequence; and the OpenError family.
+    See :func:`actionqueue.follow`. Raises InvalidFieldError where ``after`` is no sequence, or ``poll_seconds`` no such number; and the
+    OpenError family.
     """
     if after is not None:
         after = number_up_to("follow_records", "after", after, U64_MAX, f"must be a sequence from 0 to {U64_MAX}, or None")
-    return _follow_records(path, after, poll_seconds)
+    return _follow_records(path, after, seconds_between_looks("follow_records", poll_seconds))
 
 
 def _follow_records(path: str | os.PathLike[str], after: int | None, poll_seconds: float) -> Iterator[LogRecord]:

@@ -1,6 +1,6 @@
 """Every limit of the library. Sizes are in bytes, and those of text count UTF-8.
 
-The numbers come from the native core, which holds writer and reader to the same ones.
+The numbers come from the native core, which holds writer and reader to the same ones; those that no C code needs stand here.
 """
 
 from _wal_native.fields import (
@@ -44,6 +44,7 @@ __all__ = [
     "NAME_SIZE_MAX",
     "PATH_SIZE_MAX",
     "PAYLOAD_SIZE_MAX",
+    "POLL_SECONDS_MAX",
     "PURGE_COUNT_MAX",
     "QUARANTINE_COPIES_MAX",
     "RING_SIZE_DEFAULT",
@@ -69,3 +70,6 @@ U32_MAX = 2**32 - 1
 U64_MAX = 2**64 - 1
 I32_MIN = -(2**31)
 I32_MAX = 2**31 - 1
+
+POLL_SECONDS_MAX = 86400
+"""The longest time between two looks at a log that is followed: a day."""

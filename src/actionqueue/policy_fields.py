@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import operator
+from numbers import Real
 from typing import Any
 
 from _wal_native.progress import Progress
 from actionqueue.errors import InvalidFieldError, InvalidFieldTypeError
+from actionqueue.limits import POLL_SECONDS_MAX
 from actionqueue.texts import shown
 
 
@@ -48,6 +51,29 @@ def number_from_0(owner: str, field: str, value: Any) -> int | None:
     if number < 0:
         raise InvalidFieldError(owner, field, value, "must be a whole number from 0, or None")
     return number
+
+
+def seconds_from_0(owner: str, field: str, value: Any, most: float | None = None) -> float:
+    """Return a number of seconds as a float: an int, a float or another real number from 0, but no bool. ``most``: the largest.
+
+    Raises:
+        InvalidFieldError: It is below 0, NaN, infinite or too large. InvalidFieldTypeError: It is no number.
+    """
+    reason = "must be a number of seconds, finite and from 0" + ("" if most is None else f" to {most}")
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise InvalidFieldTypeError(owner, field, value, reason)
+    try:
+        seconds = float(value)
+    except OverflowError:
+        seconds = math.inf
+    if not (math.isfinite(seconds) and seconds >= 0 and (most is None or seconds <= most)):
+        raise InvalidFieldError(owner, field, value, reason)
+    return seconds
+
+
+def seconds_between_looks(owner: str, value: Any) -> float:
+    """Return ``poll_seconds`` of the call that is the owner. Raises what :func:`seconds_from_0` raises."""
+    return seconds_from_0(owner, "poll_seconds", value, POLL_SECONDS_MAX)
 
 
 def progress_or_none(owner: str, value: Any) -> Progress | None:

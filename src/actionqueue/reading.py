@@ -18,7 +18,7 @@ from actionqueue.directory import existing_directory, has_writer, read_undisturb
 from actionqueue.errors import ClosedError, CompactedError, HistoryChangedError, InvalidFieldError, InvalidFieldTypeError
 from actionqueue.events import Event
 from actionqueue.limits import U64_MAX
-from actionqueue.policy_fields import number_up_to
+from actionqueue.policy_fields import number_up_to, seconds_between_looks, seconds_from_0
 from actionqueue.projection import Projection
 
 __all__ = ["EventStream", "ReadOnlyQueue", "follow"]
@@ -45,8 +45,9 @@ def follow(
             the first event.
         history: The history that a sequence was read in, as :attr:`EventStream.history` or ``queue.history`` said; None: not known. A
             position has its own.
-        timeout: Seconds without a new event after which the iterator ends; None waits for ever, 0 reads what is there.
-        poll_seconds: How long to wait between two looks at the log.
+        timeout: Seconds without a new event after which the iterator ends, a finite number from 0; None waits for ever, 0 reads what is
+            there.
+        poll_seconds: How long to wait between two looks at the log, in seconds: from 0 to ``actionqueue.limits.POLL_SECONDS_MAX``.
 
     Raises:
         CompactedError: The next event is no longer in the log. Open the queue read-only, and go on from its sequence.
@@ -57,9 +58,9 @@ def follow(
         InvalidFieldError: A number is out of range, or a text is no position. InvalidFieldTypeError: An argument is of another type.
             Nothing was read.
     """
-    if not poll_seconds >= 0 or (timeout is not None and not timeout >= 0):
-        raise ValueError("seconds must be 0 or more")
     position = Position.of(after, history)
+    timeout = None if timeout is None else seconds_from_0("follow", "timeout", timeout)
+    poll_seconds = seconds_between_looks("follow", poll_seconds)
     return EventStream(follower_at(existing_directory(path), position), position, timeout, poll_seconds)
 
 

@@ -96,7 +96,7 @@ def test_follow_begins_where_it_is_told_to(path: Path) -> None:
 def test_follow_of_numbers_out_of_range(path: Path, options: dict[str, Any]) -> None:
     with open_small(path) as queue:
         for call in (lambda **more: aq.follow(path, **more), queue.follow):
-            with pytest.raises(ValueError, match=r"sequence|seconds"):
+            with pytest.raises(ValueError, match=r"^follow\.(after|timeout|poll_seconds): must be .*(sequence|seconds)"):
                 call(**options)
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 from collections.abc import Callable
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +173,33 @@ def test_a_position_is_no_bool(follow: Follow, made: Path) -> None:
     for after in (-1, 2**64, 10**5000, -(10**5000)):
         with pytest.raises(aq.InvalidFieldError, match=r"^follow(_records)?\.after: must be a sequence from 0 to .*, got "):
             follow(made, after=after)
+
+
+@every_follow
+def test_seconds_between_two_looks_are_a_number(follow: Follow, made: Path) -> None:
+    text = r"^follow(_records)?\.poll_seconds: must be a number of seconds, finite and from 0 to 86400, got "
+    for seconds in ("x", True, None, [], np.True_, Decimal(1), 1j, Odd()):
+        with pytest.raises(aq.InvalidFieldTypeError, match=text):
+            follow(made, poll_seconds=seconds)
+    for seconds in (-1, -0.001, math.nan, math.inf, -math.inf, 86401, 1e300, 10**5000, -(10**5000), Fraction(10**400)):
+        with pytest.raises(aq.InvalidFieldError, match=text):
+            follow(made, poll_seconds=seconds)
+
+
+@pytest.mark.parametrize("follow", [aq.follow, follow_as_a_reader, follow_as_a_writer], ids=lambda follow: follow.__name__)
+def test_seconds_until_a_follower_ends_are_a_number(follow: Follow, made: Path) -> None:
+    text = r"^follow\.timeout: must be a number of seconds, finite and from 0, got "
+    for seconds in ("x", True, [], np.True_, Decimal(1), Odd()):
+        with pytest.raises(aq.InvalidFieldTypeError, match=text):
+            follow(made, timeout=seconds)
+    for seconds in (-1, -0.001, math.nan, math.inf, -math.inf, 10**5000, -(10**5000)):
+        with pytest.raises(aq.InvalidFieldError, match=text):
+            follow(made, timeout=seconds)
+
+
+@pytest.mark.parametrize("kind", [int, float, Fraction, np.float32, np.int8, np.uint64], ids=lambda kind: kind.__name__)
+def test_seconds_may_be_any_kind_of_real_number(kind: Any, made: Path) -> None:
+    assert list(aq.follow(made, timeout=kind(0), poll_seconds=kind(0))) == []
 
 
 def test_whether_statistics_replay_is_a_bool(made: Path) -> None:
