@@ -9,6 +9,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from _wal_native.core cimport *
 
 from actionqueue.states import RunState
+from actionqueue.texts import shown
 
 
 cdef tuple MEMBERS = tuple(RunState)    # the order of the members is the order of the codes
@@ -28,7 +29,7 @@ cdef int state_code(object state) except -1:
     for code in range(AQW_RUN_STATE_LAST + 1):
         if members[code] == <PyObject *>state:
             return code
-    raise TypeError(f"a run's state must be a RunState, not {state!r}")
+    raise TypeError(f"a run's state must be a RunState, not {shown(state)}")
 
 
 cdef object state_member(int code):

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Self, dataclass_transform
 
 from actionqueue.texts import Rows, moment, rows_text, shown, told
+from actionqueue.vocabulary import vocabulary
 
 if TYPE_CHECKING:
     from actionqueue.budget import BudgetDimension
@@ -96,6 +97,7 @@ __all__ = [
 ]
 
 
+@vocabulary("written")
 class Written(StrEnum):
     """Whether the command's event may be in the log after an error."""
 
@@ -107,6 +109,7 @@ class Written(StrEnum):
     """The event may or may not survive a restart; reopening the queue shows which."""
 
 
+@vocabulary("event")
 class LeaseValidationEvent(StrEnum):
     """Which lease command an error is about."""
 

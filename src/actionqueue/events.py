@@ -18,6 +18,7 @@ from actionqueue.run import RunInstance
 from actionqueue.states import AttemptResultKind, RunState
 from actionqueue.subscription import EventFilter
 from actionqueue.task import TaskSpec
+from actionqueue.vocabulary import vocabulary
 
 __all__ = [
     "ActorDeregistered",
@@ -57,6 +58,7 @@ __all__ = [
 ]
 
 
+@vocabulary("kind")
 class EventKind(IntEnum):
     """The permanent codes of the kinds in the log."""
 

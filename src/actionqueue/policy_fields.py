@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import operator
 from numbers import Real
-from typing import Any
+from typing import Any, TypeVar
 
 from _wal_native.progress import Progress
 from actionqueue.errors import InvalidFieldError, InvalidFieldTypeError
-from actionqueue.limits import POLL_SECONDS_MAX
+from actionqueue.limits import POLL_SECONDS_MAX, U64_MAX
 from actionqueue.texts import shown
+
+Value = TypeVar("Value")
 
 
 def whole_number(owner: str, field: str, value: Any, reason: str = "must be a whole number or None") -> int:
@@ -40,21 +42,20 @@ def number_up_to(owner: str, field: str, value: Any, most: int, reason: str) -> 
 
 
 def number_from_0(owner: str, field: str, value: Any) -> int | None:
-    """Return a whole number from 0 as an int, or None.
+    """Return a whole number from 0 to 2**64 - 1, as the core has them, as an int; or None.
 
     Raises:
-        InvalidFieldError: It is below 0. InvalidFieldTypeError: It is neither.
+        InvalidFieldError: It is out of range. InvalidFieldTypeError: It is neither.
     """
     if value is None:
         return None
-    number = whole_number(owner, field, value)
-    if number < 0:
-        raise InvalidFieldError(owner, field, value, "must be a whole number from 0, or None")
-    return number
+    return number_up_to(owner, field, value, U64_MAX, f"must be a whole number from 0 to {U64_MAX}, or None")
 
 
 def seconds_from_0(owner: str, field: str, value: Any, most: float | None = None) -> float:
-    """Return a number of seconds as a float: an int, a float or another real number from 0, but no bool. ``most``: the largest.
+    """Return a number of seconds as a float: an int, a float or another real number, but no bool.
+
+    It must be finite, from 0, and at most as large as ``most`` says.
 
     Raises:
         InvalidFieldError: It is below 0, NaN, infinite or too large. InvalidFieldTypeError: It is no number.
@@ -83,15 +84,18 @@ def progress_or_none(owner: str, value: Any) -> Progress | None:
     raise InvalidFieldTypeError(owner, "progress", value, "must be a Progress or None")
 
 
-def function(owner: str, field: str, value: Any) -> Any:
+def function(owner: str, field: str, value: Value) -> Value:
     """Return what a call is to call back. Raises InvalidFieldTypeError for what can't be called."""
     if callable(value):
         return value
     raise InvalidFieldTypeError(owner, field, value, "must be callable")
 
 
-def object_with(owner: str, field: str, value: Any, methods: tuple[str, ...]) -> Any:
-    """Return an object that a call is to work with. Raises InvalidFieldTypeError where it lacks one of the methods."""
+def object_with(owner: str, field: str, value: Value, methods: tuple[str, ...]) -> Value:
+    """Return an object that a call is to work with.
+
+    Raises InvalidFieldTypeError where it lacks one of the methods.
+    """
     for name in methods:
         if not callable(getattr(value, name, None)):
             raise InvalidFieldTypeError(owner, field, value, f"must have a method {name}")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import NoReturn
+
+from actionqueue.vocabulary import vocabulary
 
 __all__ = ["AttemptResultKind", "DurabilityPolicy", "RunState"]
 
 
+@vocabulary("state")
 class RunState(StrEnum):
     """Where a run is in its life."""
 
@@ -30,6 +32,7 @@ class RunState(StrEnum):
 _TERMINAL = frozenset({RunState.COMPLETED, RunState.FAILED, RunState.CANCELED})
 
 
+@vocabulary("result")
 class AttemptResultKind(StrEnum):
     """How an attempt ended."""
 
@@ -39,6 +42,7 @@ class AttemptResultKind(StrEnum):
     SUSPENDED = "suspended"
 
 
+@vocabulary("durability")
 class DurabilityPolicy(StrEnum):
     """When a submitted command is on stable storage."""
 
@@ -46,7 +50,3 @@ class DurabilityPolicy(StrEnum):
     """Before ``submit`` returns: it survives a killed process and a power loss."""
     DEFERRED = "deferred"
     """At the next sync: until then it survives a killed process, but not a power loss."""
-
-    @classmethod
-    def _missing_(cls, value: object) -> NoReturn:
-        raise ValueError(f"{value!r} is no DurabilityPolicy: durability must be one of {', '.join(cls)}, got {value!r}")

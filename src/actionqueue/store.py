@@ -162,7 +162,7 @@ def open(  # noqa: A001 -- the package's own open, as in gzip.open
         NotAQueueError: There is none, and ``create`` is false.
         OpenIOError: A system call failed.
         StoppedError: ``progress.cancel()`` was called.
-        ValueError: An option is out of range.
+        ValueError: An option is out of range. TypeError: It is of another type. Nothing was created.
     """
     options: dict[str, Any] = {
         "durability": durability,
@@ -380,7 +380,10 @@ class ActionQueue(Lane):
         return outcomes
 
     def batch(self, durability: DurabilityPolicy | str | None = None) -> Batch:
-        """Return a context manager that collects commands and submits them as one when its block ends without an exception."""
+        """Return a context manager that collects commands and submits them as one when its block ends without an exception.
+
+        Raises InvalidFieldError for a durability that is none.
+        """
         return Batch(self, durability)
 
     def submit_transitions(
@@ -836,7 +839,7 @@ class Batch:
 
     def __init__(self, queue: ActionQueue, durability: DurabilityPolicy | str | None) -> None:
         self._queue = queue
-        self._durability = durability
+        self._durability = None if durability is None else DurabilityPolicy(durability)
         self._commands: list[MutationCommand] = []
         self._outcomes: list[MutationOutcome] | None = None
         self._is_entered = False

@@ -9,6 +9,7 @@ from _wal_native.fields import ConvertRule, NotNilRule
 from actionqueue.fields import I32, Blob, Checked, NonEmptyText, NonEmptyTexts, PositiveU32, PositiveU64, Text, Texts
 from actionqueue.ids import TaskId, TenantId
 from actionqueue.run_policy import Once, RunPolicy
+from actionqueue.vocabulary import vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +24,7 @@ __all__ = [
 ]
 
 
+@vocabulary("concurrency_key_hold_policy")
 class ConcurrencyKeyHoldPolicy(StrEnum):
     """Whether a run in retry wait keeps its concurrency key, for the scheduler: docs/guide.md#what-the-queue-refuses-what-is-yours."""
 
@@ -30,6 +32,7 @@ class ConcurrencyKeyHoldPolicy(StrEnum):
     RELEASE_ON_RETRY = "release_on_retry"
 
 
+@vocabulary("safety_level")
 class SafetyLevel(StrEnum):
     """What side effects a task has, so whether the scheduler may run it again: docs/guide.md#what-the-queue-refuses-what-is-yours."""
 

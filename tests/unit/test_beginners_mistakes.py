@@ -31,7 +31,7 @@ def test_a_call_without_the_leading_none_is_told_so(command: Any) -> None:
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"durability": "fast"}, "durability must be one of immediate, deferred, got 'fast'"),
+        ({"durability": "fast"}, "durability: must be one of immediate, deferred, got 'fast'"),
         ({"compaction": True}, "compaction must be a CompactionPolicy, or None"),
         ({"sync": None}, "sync must be a SyncPolicy"),
         ({"create": "no"}, "create must be True or False, got 'no'"),
@@ -58,7 +58,9 @@ class Odd:
 
 
 @pytest.mark.parametrize("value", [10**5000, Odd(), [10**5000]], ids=["number", "odd", "list"])
-@pytest.mark.parametrize("option", ["compaction", "sync", "create", "readonly", "segment_size", "ring_size", "sector_size", "progress"])
+@pytest.mark.parametrize(
+    "option", ["durability", "compaction", "sync", "create", "readonly", "segment_size", "ring_size", "sector_size", "progress"]
+)
 def test_an_option_is_named_whatever_its_value_is(option: str, value: object, tmp_path: Path) -> None:
     with pytest.raises((TypeError, ValueError), match=option):
         aq.open(tmp_path / "queue", **{option: value})
@@ -233,5 +235,5 @@ def test_refusals_say_what_is_allowed_and_which_command_of_a_batch_it_was(tmp_pa
         pause = aq.EnginePauseCommand(None, 7)
         with pytest.raises(aq.EngineAlreadyPaused, match="command 1 of the batch"):
             queue.submit_many([pause, pause])
-        with pytest.raises(ValueError, match="durability must be one of immediate, deferred, got 'fast'"):
+        with pytest.raises(ValueError, match="durability: must be one of immediate, deferred, got 'fast'"):
             queue.submit(pause, "fast")
