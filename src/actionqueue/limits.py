@@ -35,6 +35,7 @@ from _wal_native.fields import (
 __all__ = [
     "BATCH_COUNT_MAX",
     "BATCH_SIZE_MAX",
+    "CALENDAR_SECONDS_MAX",
     "DEPARTMENT_SIZE_MAX",
     "I32_MAX",
     "I32_MIN",
@@ -71,5 +72,7 @@ U64_MAX = 2**64 - 1
 I32_MIN = -(2**31)
 I32_MAX = 2**31 - 1
 
+CALENDAR_SECONDS_MAX = 253402300799
+"""The last second of the year 9999, in Unix seconds: the last time that calls which go by the calendar take."""
 POLL_SECONDS_MAX = 86400
 """The longest time between two looks at a log that is followed: a day."""

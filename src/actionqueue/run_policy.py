@@ -3,8 +3,12 @@
 from actionqueue import cron
 from actionqueue.errors import InvalidFieldError
 from actionqueue.fields import Abstract, NonEmptyText, PositiveU32, PositiveU64
+from actionqueue.limits import CALENDAR_SECONDS_MAX, U32_MAX
+from actionqueue.policy_fields import number_up_to
 
 __all__ = ["Cron", "Once", "Repeat", "RunPolicy"]
+
+_TIMES = f"must be Unix seconds, a whole number from 0 to {CALENDAR_SECONDS_MAX} (the end of the year 9999)"
 
 
 class RunPolicy(Abstract, frozen=True, gc=False):
@@ -45,9 +49,19 @@ class Cron(RunPolicy, frozen=True, gc=False):
             raise InvalidFieldError("Cron", "expression", self.expression, str(error)) from None
 
     def next_occurrences_after(self, timestamp: int, count: int) -> list[int]:
-        """Return the next times strictly after one, in Unix seconds.
+        """Return the next times strictly after one, in Unix seconds, oldest first.
 
-        At most ``count``, and fewer where the expression has no more of them (it may name years).
+        At most ``count``, and fewer where the expression has no more of them: it may name years, and ends with 2100.
         ``max_occurrences`` bounds the runs of a task in all, so it does not count here.
+
+        Args:
+            timestamp: Unix seconds, a whole number from 0 to ``actionqueue.limits.CALENDAR_SECONDS_MAX``, which is the end of the year
+                9999: what is beyond is a time in another unit, such as milliseconds.
+            count: A whole number from 0 to 2**32 - 1.
+
+        Raises:
+            InvalidFieldError: A number is out of range. InvalidFieldTypeError: It is no whole number.
         """
-        return cron.parse(self.expression).next_after(timestamp, count)
+        after = number_up_to("next_occurrences_after", "timestamp", timestamp, CALENDAR_SECONDS_MAX, _TIMES)
+        most = number_up_to("next_occurrences_after", "count", count, U32_MAX, f"must be a whole number from 0 to {U32_MAX}")
+        return cron.parse(self.expression).next_after(after, most)

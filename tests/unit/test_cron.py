@@ -1,14 +1,18 @@
 """Cron expressions: the grammar, and the times, against a slow model that tries every second of a day that fits."""
 
+import math
 from calendar import timegm
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actionqueue import cron
 from actionqueue.cron import CronSyntaxError, parse
+from actionqueue.errors import InvalidFieldError, InvalidFieldTypeError
+from actionqueue.limits import CALENDAR_SECONDS_MAX
 from actionqueue.run_policy import Cron
 
 EVERY = parse("* * * * * *")
@@ -260,7 +264,45 @@ def test_years():
 @pytest.mark.parametrize("timestamp", [at(2101), 2**40, 2**63, 2**64 - 1])
 def test_nothing_comes_after_the_last_year(timestamp):
     assert EVERY.next_after(timestamp, 3) == []
-    assert Cron("@daily").next_occurrences_after(timestamp, 3) == []
+
+
+EVERY_DAY = Cron("@daily")
+
+
+@pytest.mark.parametrize("timestamp", [at(2101), 2**32, 2**37, at(9999, 12, 31), CALENDAR_SECONDS_MAX])
+def test_times_up_to_the_year_9999_are_answered(timestamp):
+    assert at(9999, 12, 31) + 86399 == CALENDAR_SECONDS_MAX
+    assert EVERY_DAY.next_occurrences_after(timestamp, 3) == []
+    assert EVERY_DAY.next_occurrences_after(0, 1) == [86400]
+    assert EVERY_DAY.next_occurrences_after(np.uint8(0), np.int8(1)) == [86400]
+
+
+CALL = "^next_occurrences_after"
+OUTSIDE = [-1, -86400, CALENDAR_SECONDS_MAX + 1, 2**40, 2**64, 10**5000, -(10**5000)]
+
+
+@pytest.mark.parametrize("timestamp", OUTSIDE, ids=lambda time: hex(time)[:12])
+def test_a_time_outside_of_the_calendar_is_refused(timestamp):
+    with pytest.raises(InvalidFieldError, match=rf"{CALL}\.timestamp: must be Unix seconds, .*, got ") as refusal:
+        EVERY_DAY.next_occurrences_after(timestamp, 1)
+    assert not isinstance(refusal.value, TypeError)
+
+
+NO_NUMBERS = [None, "0", 0.0, 1.5, math.nan, True, False, np.True_, np.float64(1), datetime(2024, 1, 1, tzinfo=UTC), [0]]
+
+
+@pytest.mark.parametrize("value", NO_NUMBERS, ids=repr)
+def test_a_time_and_a_count_are_whole_numbers(value):
+    with pytest.raises(InvalidFieldTypeError, match=rf"{CALL}\.timestamp: must be Unix seconds, .*, got "):
+        EVERY_DAY.next_occurrences_after(value, 1)
+    with pytest.raises(InvalidFieldTypeError, match=rf"{CALL}\.count: must be a whole number from 0 to 4294967295, got "):
+        EVERY_DAY.next_occurrences_after(0, value)
+
+
+@pytest.mark.parametrize("count", [-1, 2**32, 10**5000], ids=["-1", "2**32", "10**5000"])
+def test_a_count_out_of_range_is_refused(count):
+    with pytest.raises(InvalidFieldError, match=rf"{CALL}\.count: must be a whole number from 0 to 4294967295, got "):
+        EVERY_DAY.next_occurrences_after(0, count)
 
 
 def test_no_more_than_asked():
