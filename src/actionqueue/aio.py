@@ -29,38 +29,34 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import itertools
 import os
 import threading
 import time
 import weakref
-from collections.abc import AsyncGenerator, Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any, NoReturn, Self, TypedDict, Unpack
 
-from _wal_native.reader import LogFollower
 from actionqueue import store
+from actionqueue.async_stream import AsyncEventStream
 from actionqueue.commands import MutationCommand
 from actionqueue.compaction import CompactionPolicy, CompactionReport, Progress, SnapshotReport
 from actionqueue.errors import ActionQueueError, OpenIOError
-from actionqueue.events import Event
 from actionqueue.outcomes import MutationOutcome
 from actionqueue.policy_fields import progress_or_none, seconds_between_looks
 from actionqueue.projection import Projection
-from actionqueue.reading import POLL_SECONDS, Position, follower_at, next_event
+from actionqueue.reading import POLL_SECONDS, Position
 from actionqueue.recovery import RecoveryReport
 from actionqueue.states import DurabilityPolicy
 from actionqueue.store import ActionQueue, Batch
 from actionqueue.sync_policy import SyncPolicy
 
-__all__ = ["AsyncBatch", "AsyncQueue", "open_async"]
+__all__ = ["AsyncBatch", "AsyncEventStream", "AsyncQueue", "open_async"]
 
 IMMEDIATE = DurabilityPolicy.IMMEDIATE
 DEFERRED = DurabilityPolicy.DEFERRED
-
-EVENTS_AT_A_TIME = 1000
 
 TRIES = 100
 RETRY_SECONDS = 0.01
@@ -249,35 +245,24 @@ class AsyncQueue:
             progress=progress,
         )
 
-    async def follow(
+    def follow(
         self, *, after: int | str | None = None, history: str | None = None, poll_seconds: float = POLL_SECONDS
-    ) -> AsyncGenerator[Event, None]:
+    ) -> AsyncEventStream:
         """Yield events as they become durable, from behind the last one submitted unless ``after`` says otherwise.
 
-        It ends when the queue is closed, behind the last event. ``after`` and ``history`` are as in :func:`actionqueue.follow`.
-        ``poll_seconds`` is how long to wait between two looks at the durable sequence. Raises what :func:`actionqueue.follow` raises.
+        It ends when the queue is closed, behind the last event.
+
+        Args:
+            after: As in :func:`actionqueue.follow`: a position, of this kind of stream or the other, or a sequence.
+            history: As there.
+            poll_seconds: How long to wait between two looks at the durable sequence, as there.
+
+        Raises what :func:`actionqueue.follow` raises: for an argument that does not fit, and a queue that
+        is not open, at once; where the log has another history, or not the event, at the first event.
         """
         self._queue._ensure_usable()  # noqa: SLF001 -- as the queue's own does
         position = Position.of(self._queue.sequence if after is None else after, history)
-        poll_seconds = seconds_between_looks("follow", poll_seconds)
-        follower = await asyncio.to_thread(follower_at, self._queue.path, position)
-        seen = position.sequence
-        while True:
-            is_last = self._has_all_that_comes()
-            if not is_last and self._queue.durable_sequence <= seen:
-                await asyncio.sleep(poll_seconds)
-                continue
-            events = await asyncio.to_thread(_read, follower)
-            for event in events:
-                yield event
-                seen = event.sequence
-            if is_last and not events:
-                return
-
-    def _has_all_that_comes(self) -> bool:
-        """Tell whether nothing more will become durable: the queue was closed, and its last sync is over."""
-        queue = self._queue
-        return queue.is_closed and (queue.durable_sequence == queue.sequence or queue.projection.poisoned_by is not None)
+        return AsyncEventStream(self._queue, position, seconds_between_looks("follow", poll_seconds))
 
     # --- What the queue is -------------------------------------------------------------------------------------------
 
@@ -356,10 +341,6 @@ class AsyncQueue:
 
     def __repr__(self) -> str:
         return f"<AsyncQueue of {self._queue!r}>"
-
-
-def _read(follower: LogFollower) -> list[Event]:
-    return list(itertools.islice(iter(lambda: next_event(follower), None), EVENTS_AT_A_TIME))
 
 
 class AsyncBatch:

@@ -1,0 +1,267 @@
+"""The events of a queue for asyncio: where a stream is, and what its consumer may do with that."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import actionqueue as aq
+from actionqueue import async_stream
+from actionqueue.aio import AsyncEventStream, AsyncQueue, open_async
+from actionqueue.errors import CompactedError, HistoryChangedError, PoisonedError
+from actionqueue.reading import next_event
+from queue_tools import task_create
+
+
+def sync_positions(path: Path) -> list[str]:
+    stream = aq.follow(path, timeout=0)
+    return [stream.position for _ in stream]
+
+
+async def fill(queue: AsyncQueue, count: int, payload: bytes = b"x") -> None:
+    await queue.submit_many([task_create(payload) for _ in range(count)])
+
+
+async def take(stream: AsyncEventStream, count: int) -> list[int]:
+    return [(await anext(stream)).sequence for _ in range(count)]
+
+
+def test_a_stream_is_behind_the_event_that_it_has_yielded(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with open_async(tmp_path) as queue:
+            await fill(queue, 2500)
+            expected = sync_positions(tmp_path)
+            stream = queue.follow(after=0)
+            assert stream.history == queue.queue.history
+            assert stream.position == f"0-{stream.history}-"
+            found = []
+            async for event in stream:
+                found.append(stream.position)
+                assert found[-1].startswith(f"{event.sequence}-{stream.history}-")
+                if event.sequence == 2500:
+                    break
+            assert found == expected
+            later = queue.follow()
+            assert later.position == f"2500-{stream.history}-"
+
+    asyncio.run(work())
+
+
+def test_a_position_leads_on_in_both_kinds_of_streams(tmp_path: Path) -> None:
+    async def work() -> str:
+        async with open_async(tmp_path) as queue:
+            await fill(queue, 10)
+            stream = queue.follow(after=sync_positions(tmp_path)[3])
+            assert await take(stream, 2) == [5, 6]
+            position = stream.position
+            assert [event.sequence for event in aq.follow(tmp_path, after=position, timeout=0)] == [7, 8, 9, 10]
+            assert await take(queue.follow(after=position), 4) == [7, 8, 9, 10]
+            return position
+
+    position = asyncio.run(work())
+
+    async def again() -> None:
+        async with open_async(tmp_path) as queue:
+            stream = queue.follow(after=position)
+            assert stream.position == position
+            assert await take(stream, 4) == [7, 8, 9, 10]
+
+    asyncio.run(again())
+
+
+def put_back(path: Path, kept: Path) -> None:
+    """Into the very files that the queue has, so that the file system says of each that it is the same."""
+    for file in [file for file in path.rglob("*") if file.is_file() and not (kept / file.relative_to(path)).exists()]:
+        file.unlink()
+    for file in [file for file in kept.rglob("*") if file.is_file()]:
+        (path / file.relative_to(kept)).write_bytes(file.read_bytes())
+
+
+def test_a_position_shows_a_restore_that_leaves_the_history(tmp_path: Path) -> None:
+    path, kept = tmp_path / "queue", tmp_path / "kept"
+
+    async def begin() -> tuple[str, str]:
+        async with open_async(path, ring_size=65536, compaction=None) as queue:
+            stream = queue.follow(after=0)
+            await fill(queue, 5)
+            shutil.copytree(path, kept)
+            assert await take(stream, 5) == [1, 2, 3, 4, 5]
+            before = stream.position
+            await fill(queue, 5, b"given up")
+            assert await take(stream, 5) == [6, 7, 8, 9, 10]
+            return before, stream.position
+
+    before, position = asyncio.run(begin())
+    put_back(path, kept)
+
+    async def go_on(count: int) -> None:
+        async with open_async(path, ring_size=65536, compaction=None) as queue:
+            for _ in range(count):
+                await queue.submit(task_create(b"after"))
+            with pytest.raises(HistoryChangedError):
+                await anext(queue.follow(after=position))
+            if count:
+                assert await take(queue.follow(after=before), count) == list(range(6, 6 + count))
+
+    for count in (0, 10):  # less than there was, and more
+        asyncio.run(go_on(count))
+
+
+def test_a_copy_is_another_history(tmp_path: Path) -> None:
+    async def work(path: Path, after: int | str) -> str:
+        async with open_async(path) as queue:
+            await queue.submit(task_create())
+            stream = queue.follow(after=after)
+            await anext(stream)
+            return stream.position
+
+    position = asyncio.run(work(tmp_path / "queue", 0))
+    shutil.copytree(tmp_path / "queue", tmp_path / "copy")
+    with pytest.raises(HistoryChangedError):
+        asyncio.run(work(tmp_path / "copy", position))
+    assert asyncio.run(work(tmp_path / "queue", position)).startswith("2-")
+
+
+def test_a_position_whose_event_was_compacted_away_is_told_by_its_history(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with open_async(tmp_path, ring_size=65536, segment_size=65536, compaction=None) as queue:
+            stream = queue.follow(after=0)
+            await queue.submit(task_create())
+            await anext(stream)
+            position = stream.position
+            for _ in range(3):
+                await fill(queue, 60, b"x" * 2000)
+                await queue.compact()
+            with pytest.raises(CompactedError):
+                await anext(queue.follow(after=position))
+            with pytest.raises(HistoryChangedError):
+                await anext(queue.follow(after=f"1-{'0' * 32}-{position[-8:]}"))
+
+    asyncio.run(work())
+
+
+def test_arguments_that_do_not_fit_are_refused_at_once(tmp_path: Path) -> None:
+    async def work() -> None:
+        queue = await open_async(tmp_path)
+        for options in ({"after": "x"}, {"after": "5--", "history": "0" * 32}, {"after": -1}, {"after": True}, {"poll_seconds": -1}):
+            with pytest.raises(aq.InvalidFieldError, match=r"^follow\.(after|history|poll_seconds): "):
+                queue.follow(**options)  # type: ignore[arg-type]
+        await queue.close()
+        with pytest.raises(aq.ClosedError):
+            queue.follow()
+
+    asyncio.run(work())
+
+
+class Held:
+    """Has each reading of an event wait until it is let go."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.is_reached, self.may_go = threading.Event(), threading.Event()
+        monkeypatch.setattr(async_stream, "next_event", self._next)
+
+    def _next(self, follower: Any) -> Any:
+        self.is_reached.set()
+        self.may_go.wait()
+        return next_event(follower)
+
+
+def test_a_task_that_is_cancelled_while_it_waits_loses_no_event(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work() -> None:
+        async with open_async(tmp_path) as queue:
+            await fill(queue, 5)
+            held = Held(monkeypatch)
+            stream = queue.follow(after=0)
+            for _ in range(3):
+                waiting = asyncio.ensure_future(anext(stream))
+                await asyncio.to_thread(held.is_reached.wait)
+                waiting.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await waiting
+                assert stream.position == f"0-{stream.history}-"
+            held.may_go.set()
+            assert await take(stream, 5) == [1, 2, 3, 4, 5]
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.01):
+                    await anext(stream)
+            await queue.submit(task_create())
+            assert await take(stream, 1) == [6]
+
+    asyncio.run(work())
+
+
+def test_two_tasks_do_not_share_a_stream(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with open_async(tmp_path) as queue:
+            stream = queue.follow(after=0)
+            waiting = asyncio.ensure_future(anext(stream))
+            await asyncio.sleep(0)
+            with pytest.raises(RuntimeError, match="for one task"):
+                await anext(stream)
+            await queue.submit(task_create())
+            assert (await waiting).sequence == 1
+
+    asyncio.run(work())
+
+
+def test_no_event_comes_once_a_stream_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work() -> None:
+        async with open_async(tmp_path) as queue:
+            await fill(queue, 5)
+            stream = queue.follow(after=0)
+            assert await take(stream, 2) == [1, 2]
+            position = stream.position
+            await stream.aclose()
+            assert [event async for event in stream] == []
+            assert stream.position == position
+            held = Held(monkeypatch)
+            stream = queue.follow(after=0)
+            waiting = asyncio.ensure_future(anext(stream))
+            await asyncio.to_thread(held.is_reached.wait)
+            await stream.aclose()  # while a reading is under way, whose events come too late
+            held.may_go.set()
+            with pytest.raises(StopAsyncIteration):
+                await waiting
+
+    asyncio.run(work())
+
+
+@pytest.mark.parametrize("failure", [MemoryError, OSError])
+def test_events_before_a_failure_come_before_it(failure: Callable[[], Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[None] = []
+
+    def fail_twice(follower: Any) -> Any:
+        calls.append(None)
+        if len(calls) in {4, 5}:
+            raise failure()
+        return next_event(follower)
+
+    async def work() -> None:
+        async with open_async(tmp_path) as queue:
+            await fill(queue, 5)
+            monkeypatch.setattr(async_stream, "next_event", fail_twice)
+            stream = queue.follow(after=0)
+            assert await take(stream, 3) == [1, 2, 3]
+            with pytest.raises(failure):  # type: ignore[call-overload]
+                await anext(stream)
+            assert re.match("3-", stream.position)
+            assert await take(stream, 2) == [4, 5]
+
+    asyncio.run(work())
+
+
+def test_a_queue_that_takes_nothing_is_not_followed(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with open_async(tmp_path) as queue:
+            queue.queue._poison(OSError(5, "no disk"))
+            with pytest.raises(PoisonedError):
+                queue.follow()
+
+    asyncio.run(work())
