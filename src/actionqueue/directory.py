@@ -70,13 +70,52 @@ def _warn_of_others(directory: str) -> None:
     if not stat.S_ISDIR(status.st_mode):
         return
     what = None
-    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not status.st_mode & stat.S_ISVTX:
+    if _others_may_write(directory, status):
         what = f"is writable by others (mode {stat.S_IMODE(status.st_mode):04o}); chmod go-w"
     elif status.st_uid != os.geteuid() != 0:  # root looks after queues of others, and leaves them their owners
         what = f"belongs to user {status.st_uid}, not to {os.geteuid()}; chown"
     if what is not None:
         text = f"the queue's directory {directory} {what} it, or they can replace the queue's files"
         warnings.warn(text, UnsafeDirectoryWarning, stacklevel=CALLERS_OF_OPEN)
+
+
+def _others_may_write(directory: str, status: os.stat_result) -> bool:
+    if status.st_mode & stat.S_ISVTX:
+        return False
+    if status.st_mode & stat.S_IWOTH:
+        return True
+    return bool(status.st_mode & stat.S_IWGRP) and not _is_private_group(directory, status)
+
+
+def _is_private_group(directory: str, status: os.stat_result) -> bool:
+    """Tell whether a directory's group is its owner's own, as many distributions make one for each user, with the umask 002.
+
+    It has the user's name, is the user's primary group, and has no other member. False where that can't
+    be told; for root's group, which containers run other users in; and where the directory has an access
+    control list, of which the mode's bits for the group are only the sum.
+    """
+    if status.st_gid == 0 or _has_access_list(directory):
+        return False
+    try:
+        import grp  # noqa: PLC0415 -- Windows has neither
+        import pwd  # noqa: PLC0415
+
+        owner, group = pwd.getpwuid(status.st_uid), grp.getgrgid(status.st_gid)
+    except (ImportError, KeyError, OSError):
+        return False
+    is_own = owner.pw_gid == status.st_gid and owner.pw_name == group.gr_name
+    return is_own and set(group.gr_mem) <= {owner.pw_name}
+
+
+def _has_access_list(directory: str) -> bool:
+    """Tell whether a directory has an access control list of POSIX; True where that can't be told."""
+    if not hasattr(os, "getxattr"):
+        return False
+    try:
+        os.getxattr(directory, "system.posix_acl_access")
+    except OSError as error:
+        return error.errno not in (errno.ENODATA, errno.ENOTSUP)
+    return True
 
 
 def existing_directory(path: str | os.PathLike[str]) -> str:

@@ -944,4 +944,8 @@ class TimestampWarning(UserWarning):
 
 
 class UnsafeDirectoryWarning(UserWarning):
-    """Other users may put files into the queue's directory and take its own away: it is writable by them, or is another user's."""
+    """Other users may put files into the queue's directory and take its own away.
+
+    It is writable by them, or is another user's. A group that is the owner's alone (the primary one, with
+    the user's name, and no other member) is no other user.
+    """

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import grp
 import os
+import pwd
 import signal
 import socket
 import stat
@@ -13,12 +15,13 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Self
 
 import pytest
 
 import actionqueue as aq
-from actionqueue import aio, inspection
+from actionqueue import aio, directory, inspection
 from actionqueue.errors import (
     CorruptLogError,
     LockedError,
@@ -134,8 +137,28 @@ def test_a_symbolic_link_leads_to_the_same_queue(tmp_path: Path) -> None:
         assert queue.sequence == 1
 
 
+class Accounts:
+    """What the system says of a directory's owner and group: each by its own number unless a test says otherwise."""
+
+    def __init__(self, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        if os.geteuid() == 0:
+            os.chown(directory, -1, 54321)  # not root's
+        status = directory.stat()
+        self.owner = SimpleNamespace(pw_name="worker", pw_gid=status.st_gid)
+        self.group = SimpleNamespace(gr_name="worker", gr_mem=[])
+        self.owners, self.groups = {status.st_uid: self.owner}, {status.st_gid: self.group}
+        monkeypatch.setattr(pwd, "getpwuid", lambda number: self.owners[number])
+        monkeypatch.setattr(grp, "getgrgid", lambda number: self.groups[number])
+
+
+@pytest.fixture
+def accounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Accounts:
+    return Accounts(tmp_path, monkeypatch)
+
+
 @pytest.mark.parametrize("mode", [0o770, 0o702, 0o777, 0o2775])
-def test_a_directory_that_others_may_write_to_is_warned_of(tmp_path: Path, mode: int) -> None:
+def test_a_directory_that_others_may_write_to_is_warned_of(tmp_path: Path, mode: int, accounts: Accounts) -> None:
+    accounts.group.gr_mem = ["another"]
     tmp_path.chmod(mode)
     with pytest.warns(UnsafeDirectoryWarning, match="writable by others") as warned, aq.open(tmp_path) as queue:
         queue.submit(task_create())
@@ -152,6 +175,67 @@ def test_a_directory_that_others_may_not_take_from_is_not_warned_of(tmp_path: Pa
     tmp_path.chmod(mode)
     aq.open(tmp_path).close()
     aq.open(tmp_path / "made").close()
+
+
+@pytest.mark.parametrize("members", [[], ["worker"]], ids=["none", "the owner"])
+@pytest.mark.parametrize("mode", [0o770, 0o775, 0o2775])
+def test_a_directory_of_its_owners_own_group_is_not_warned_of(tmp_path: Path, mode: int, members: list[str], accounts: Accounts) -> None:
+    """As it is with the umask 002, where each user has a group alone."""
+    accounts.group.gr_mem = members
+    tmp_path.chmod(mode)
+    aq.open(tmp_path).close()
+
+
+@pytest.mark.parametrize("mode", [0o772, 0o777])
+def test_a_directory_of_its_owners_own_group_that_all_may_write_to_is_warned_of(tmp_path: Path, mode: int, accounts: Accounts) -> None:
+    tmp_path.chmod(mode)
+    with pytest.warns(UnsafeDirectoryWarning, match="writable by others"):
+        aq.open(tmp_path).close()
+
+
+SHARED: dict[str, Callable[[Accounts], object]] = {
+    "another member": lambda accounts: accounts.group.gr_mem.append("another"),
+    "the owner and another": lambda accounts: accounts.group.gr_mem.extend(["worker", "another"]),
+    "another name": lambda accounts: setattr(accounts.group, "gr_name", "workers"),
+    "another primary group": lambda accounts: setattr(accounts.owner, "pw_gid", accounts.owner.pw_gid + 1),
+    "an unknown owner": lambda accounts: accounts.owners.clear(),
+    "an unknown group": lambda accounts: accounts.groups.clear(),
+}
+
+
+@pytest.mark.parametrize("case", SHARED)
+def test_a_group_that_may_have_others_in_it_is_warned_of(tmp_path: Path, case: str, accounts: Accounts) -> None:
+    SHARED[case](accounts)
+    tmp_path.chmod(0o770)
+    with pytest.warns(UnsafeDirectoryWarning, match="writable by others"):
+        aq.open(tmp_path).close()
+
+
+def test_roots_group_is_warned_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Containers run other users in it."""
+    root = os.stat_result([0o40770, 0, 0, 1, os.geteuid(), 0, 0, 0, 0, 0])
+    monkeypatch.setattr(pwd, "getpwuid", lambda _number: SimpleNamespace(pw_name="root", pw_gid=0))
+    monkeypatch.setattr(grp, "getgrgid", lambda _number: SimpleNamespace(gr_name="root", gr_mem=[]))
+    assert directory._others_may_write(str(tmp_path), root)
+
+
+@pytest.mark.parametrize("error", [None, errno.EIO], ids=["there", "unknown"])
+def test_a_directory_with_an_access_list_is_warned_of(
+    tmp_path: Path, error: int | None, accounts: Accounts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The mode's bits for the group are then those of all that the list names."""
+
+    def getxattr(_path: str, name: str) -> bytes:
+        assert name == "system.posix_acl_access"
+        if error is not None:
+            raise OSError(error, os.strerror(error))
+        return b"a list"
+
+    tmp_path.chmod(0o770)
+    aq.open(tmp_path).close()
+    monkeypatch.setattr(os, "getxattr", getxattr, raising=False)
+    with pytest.warns(UnsafeDirectoryWarning, match="writable by others"):
+        aq.open(tmp_path).close()
 
 
 @pytest.mark.parametrize("path", ["", "\0", "a\0b"])
