@@ -526,6 +526,7 @@ cdef extern from "core/table.h" nogil:
         uint32_t actor_count
         uint32_t ledger_count
         uint32_t tombstone_count
+        uint8_t has_put_off
         uint8_t run_ids[AQW_PURGE_COUNT_MAX][16]
         uint8_t task_ids[AQW_PURGE_COUNT_MAX][16]
         uint8_t subscription_ids[AQW_PURGE_COUNT_MAX][16]

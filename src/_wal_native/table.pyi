@@ -127,8 +127,8 @@ class StateTable:
         ledger_cutoff: int | None = None,
         today: int = 0,
         kept_until: int | None = None,
-    ) -> tuple[RunsPurged | None, tuple[int, int, int]]:
-        """What may be purged, among about the next ``rows_max`` rows, as the event that purges it, or None; and the place.
+    ) -> tuple[RunsPurged | None, tuple[int, int, int], bool]:
+        """What may be purged, among about the next ``rows_max`` rows, as the event or None; the place; whether a task was put off.
 
         That are runs that ended, with their last change at or before the cutoff; tasks that are over, that is have no other run, and
         were canceled at or before the cutoff or will have no more runs by their policy; neither where a task that is not over
@@ -137,4 +137,5 @@ class StateTable:
         they were to be kept until today or a time before. Tasks' identifiers become tombstones where ``kept_until`` says until when.
 
         The event is accepted as long as no other was applied. The place is where to go on: zeros to begin with, and again at the end.
+        A task with more than 4,096 dependents is put off until there are fewer: another search, from the beginning, may find it.
         """

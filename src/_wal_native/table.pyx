@@ -1038,7 +1038,7 @@ cdef class StateTable:
     @cython.critical_section
     def find_finished(self, cutoff, uint32_t rows_max, tuple place=(0, 0, 0), /, *, uint64_t timestamp=0, ledger_cutoff=None,
                       uint64_t today=0, kept_until=None):
-        """What may be purged, among about the next ``rows_max`` rows, as the event that purges it, or None; and the place.
+        """What may be purged, among about the next ``rows_max`` rows, as the event or None; the place; whether a task was put off.
 
         The place is where to go on: zeros to begin with, and again at the end.
         """
@@ -1077,7 +1077,8 @@ cdef class StateTable:
                 )
                 found = finished.run_count + finished.task_count + finished.subscription_count + finished.actor_count
                 found += finished.ledger_count + finished.tombstone_count
-                return event if found else None, (finished.next_part, finished.next_row, finished.next_run)
+                place = (finished.next_part, finished.next_row, finished.next_run)
+                return event if found else None, place, bool(finished.has_put_off)
             finally:
                 PyMem_Free(finished)
         finally:

@@ -55,6 +55,10 @@ PURGED = ("run_ids", "task_ids", "subscription_ids", "actor_ids")
 Place: TypeAlias = tuple[int, int, int]
 PLACE_FIRST: Place = (0, 0, 0)
 """Where a search for what may be forgotten begins, and where it is at its end."""
+Forgotten: TypeAlias = tuple[RunsPurged | None, Place, bool]
+"""What a slice of a search has forgotten, where to go on, and whether it has put off a task for its many dependents."""
+SEARCHES_MAX = 16
+"""How often in a row everything is searched: again where tasks were put off, and others were forgotten that may have depended on them."""
 TURN_SECONDS = 0.0005
 """How long retention keeps out of the lane between two slices. Without that it took it again before one who waited for it was awake."""
 
@@ -195,7 +199,7 @@ class Compactor:
         *,
         log: Callable[[], Log | None],
         recovery: RecoveryReport,
-        purge: Callable[[Retention, Place], tuple[RunsPurged | None, Place]],
+        purge: Callable[[Retention, Place], Forgotten],
         sync: Callable[[], None],
         renew: Callable[[int], None],
         newest_change: Callable[[], int],
@@ -412,14 +416,28 @@ class Compactor:
         return Counter({name: found[name] for name in DROPPED})
 
     def _purge_all(self, what: Retention, progress: Progress) -> Counter[str]:
-        """Forget what ended by then, a slice at a time, so that submitters get their turns; return how many of each that were."""
-        purged, place = Counter[str](), PLACE_FIRST
+        """Forget what ended by then, a slice at a time, so that submitters get their turns; return how many of each that were.
+
+        A task with very many dependents is put off until those that are over were forgotten, so it may take another search.
+        """
+        purged = Counter[str]()
+        for _ in range(SEARCHES_MAX):
+            found, has_put_off = self._search(what, progress)
+            purged += found
+            if not (has_put_off and found["task_ids"]):
+                break
+        return purged
+
+    def _search(self, what: Retention, progress: Progress) -> tuple[Counter[str], bool]:
+        """Search everything once; return how many of each were forgotten, and whether a task was put off."""
+        purged, place, has_put_off = Counter[str](), PLACE_FIRST, False
         while True:
-            event, place = self._purge(what, place)
+            event, place, puts_off = self._purge(what, place)
+            has_put_off |= puts_off
             if event is not None:
                 purged += Counter({name: len(getattr(event, name)) for name in PURGED} | {"ledger_entries": event.ledger_entries})
             if place == PLACE_FIRST:
-                return purged
+                return purged, has_put_off
             self._ensure_running(progress)
             time.sleep(TURN_SECONDS)
 

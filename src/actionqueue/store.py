@@ -21,7 +21,16 @@ from _wal_native.snapshot import read_snapshot
 from actionqueue.clock import now
 from actionqueue.columns import ColumnOutcome, append_rows, stops_at_refusal
 from actionqueue.commands import MutationCommand
-from actionqueue.compaction import CompactionPolicy, CompactionReport, Compactor, Place, Progress, Retention, SnapshotReport
+from actionqueue.compaction import (
+    CompactionPolicy,
+    CompactionReport,
+    Compactor,
+    Forgotten,
+    Place,
+    Progress,
+    Retention,
+    SnapshotReport,
+)
 from actionqueue.directory import directory_to_open, holder_text
 from actionqueue.errors import (
     ActionQueueError,
@@ -36,7 +45,6 @@ from actionqueue.errors import (
     ValidationError,
     WriterError,
 )
-from actionqueue.events import RunsPurged
 from actionqueue.limits import RING_SIZE_MAX, RING_SIZE_MIN, SEGMENT_SIZE_MAX, SEGMENT_SIZE_MIN
 from actionqueue.mapping import applied_of, event_of
 from actionqueue.outcomes import MutationOutcome
@@ -618,15 +626,16 @@ class ActionQueue(Lane):
         self._ensure_not_in_query()
         return self._compactor.run(drops_segments=True, progress=progress, **seconds)
 
-    def _purge(self, what: Retention, place: Place) -> tuple[RunsPurged | None, Place]:
+    def _purge(self, what: Retention, place: Place) -> Forgotten:
         """Forget what is to be forgotten among some rows from a place on, zeros for the first.
 
-        Returns the event that says what that was, and where to go on; zeros after the last.
+        Returns the event that says what that was, or None; where to go on, zeros after the last; and whether
+        a task was put off for its many dependents.
         """
         return self._in_lane(self._append_purge, what, place)
 
-    def _append_purge(self, what: Retention, place: Place) -> tuple[RunsPurged | None, Place]:
-        event, place = self._projection.find_finished(
+    def _append_purge(self, what: Retention, place: Place) -> Forgotten:
+        event, place, has_put_off = self._projection.find_finished(
             what.cutoff,
             PURGE_ROWS,
             place,
@@ -639,7 +648,7 @@ class ActionQueue(Lane):
             self._log.submit_frugally(event)
             self._forgotten_rows += len(event.run_ids) + len(event.task_ids)
             self._forgotten_rows += len(event.subscription_ids) + len(event.actor_ids) + event.ledger_entries + event.tombstones
-        return event, place
+        return event, place, has_put_off
 
     def _renew(self, sequence: int) -> None:
         """Go on with a projection that is loaded from a snapshot, where much was forgotten: it has no memory of that."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import count as count_from
 from itertools import dropwhile
 from random import Random
 from typing import Any
@@ -437,6 +438,106 @@ def test_more_dependents_than_are_looked_at_keep_a_task_until_there_are_fewer(ta
     assert (table.counts.tasks, table.counts.dependencies, table.counts.runs) == (0, 0, 0)
 
 
+def depended_on(table: Table, count: int, *, kept: list[int]) -> tuple[TaskSpec, list[TaskSpec], TaskSpec]:
+    """Make a task that is over, tasks that are over and depend on it, and one that waits for those of these that are kept."""
+    task, waiting = TaskSpec(payload=b"x"), TaskSpec(payload=b"x")
+    dependents = [TaskSpec(payload=b"x") for _ in range(count)]
+    needed = tuple(dependents[i].id for i in kept)
+    table.must_apply(
+        *numbered(
+            *(e.TaskCreated(0, spec, 1) for spec in (task, waiting, *dependents)),
+            *(e.DependencyDeclared(0, dependent.id, (task.id,), 1) for dependent in dependents),
+            e.DependencyDeclared(0, waiting.id, needed, 1),
+            *(e.TaskCanceled(0, spec.id, 1) for spec in (task, *dependents)),
+        )
+    )
+    return task, dependents, waiting
+
+
+@pytest.mark.parametrize("beyond", [0, 1])
+def test_as_many_dependents_as_are_looked_at_do_not_keep_a_task(table: Table, beyond: int) -> None:
+    """They are over, and another task needs them; the task itself is needed by none."""
+    count = 4096 + beyond
+    task, _dependents, waiting = depended_on(table, count, kept=list(range(count)))
+    finished = ffi.new("aqw_finished *")
+    assert find(table, 10, 10**6, finished) == ([], [] if beyond else [task.id])
+    assert (finished.has_put_off, place_of(finished)) == (beyond, (0, 0, 0))
+    table.must_apply(e.TaskCanceled(PURGED, waiting.id, 1))
+    sequences = count_from(PURGED + 1)
+    while any((found := find_all(table, 10, 10**6, finished)).values()):
+        table.must_apply(found_event(found, next(sequences)))
+    assert (table.counts.tasks, table.counts.dependencies, finished.has_put_off) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("kept", [[5999], [0], [0, 5999], [2999, 3000], []], ids=["newest", "oldest", "both", "middle", "none"])
+@pytest.mark.parametrize("is_reloaded", [False, True])
+def test_dependents_that_were_forgotten_keep_no_task(table: Table, kept: list[int], is_reloaded: bool) -> None:
+    """Nor do they count among those that are looked at."""
+    task, dependents, waiting = depended_on(table, 6000, kept=kept or [0])
+    if not kept:
+        table.must_apply(e.TaskCanceled(PURGED - 1, waiting.id, 1))
+    left = {dependents[i].id for i in kept}
+    gone = [dependent for i, dependent in enumerate(dependents) if i not in kept]
+    Random(len(kept)).shuffle(gone)
+    table.begin()  # and none of it is left after a rollback
+    before = table.dump()
+    table.must_apply(purge([], gone[:3000]), purge([], gone[3000:], PURGED + 1))
+    table.rollback()
+    assert table.dump() == before
+    table.must_apply(purge([], gone[:3000]), purge([], gone[3000:], PURGED + 1))
+    finished = ffi.new("aqw_finished *")
+    with loaded(save(table)) as other:
+        found = find(other if is_reloaded else table, 10, 10**6, finished)
+    assert found == ([], [task.id] if kept else [task.id, waiting.id])
+    assert not finished.has_put_off
+    table.must_apply(purge([], [task], PURGED + 2))
+    assert {row[0] for row in table.dump()["tasks"]} >= left
+    assert table.counts.dependencies == len(left)
+
+
+def over_dependents(table: Table) -> tuple[TaskSpec, list[TaskSpec]]:
+    """Make a task that is over, and three that are over and depend on it, the last one last."""
+    task, *dependents = (TaskSpec(payload=b"x") for _ in range(4))
+    specs = [task, *dependents]
+    table.must_apply(
+        *numbered(
+            *(e.TaskCreated(0, spec, 1) for spec in specs),
+            *(e.DependencyDeclared(0, dependent.id, (task.id,), 1) for dependent in dependents),
+            *(e.TaskCanceled(0, spec.id, 1) for spec in specs),
+        )
+    )
+    return task, dependents
+
+
+def begun(task: TaskSpec, sequence: int) -> e.Event:
+    """Let a task have a run that has not ended, and so wait."""
+    return e.RunCreated(sequence, RunInstance.scheduled(task.id, scheduled_at=1, created_at=1))
+
+
+@pytest.mark.parametrize("purged", [[0], [1], [2], [0, 1], [1, 2], [0, 2], [2, 1, 0]], ids=str)
+@pytest.mark.parametrize("waiting", [0, 1, 2])
+def test_a_rollback_brings_back_the_dependents_of_a_task(table: Table, purged: list[int], waiting: int) -> None:
+    task, dependents = over_dependents(table)
+    table.begin()
+    table.must_apply(purge([], [dependents[i] for i in purged]))
+    table.rollback()
+    gone = [dependent for i, dependent in enumerate(dependents) if i != waiting]
+    table.must_apply(purge([], gone[1:]), purge([], gone[:1], PURGED + 1), begun(dependents[waiting], PURGED + 2))
+    assert refusal(table, purge([], [task], PURGED + 3)) == "refused_not_finished"
+
+
+def test_a_rollback_of_a_new_dependency_leaves_the_others_alone(table: Table) -> None:
+    task, dependents = over_dependents(table)
+    other, late = (TaskSpec(payload=b"x") for _ in range(2))
+    table.must_apply(*(e.TaskCreated(100 + i, spec, 1) for i, spec in enumerate((other, late))), e.TaskCanceled(102, late.id, 1))
+    table.begin()
+    table.must_apply(e.DependencyDeclared(103, late.id, (task.id,), 1))
+    table.rollback()
+    table.must_apply(e.DependencyDeclared(103, late.id, (other.id,), 1), purge([], [dependents[2]]), begun(dependents[1], PURGED + 1))
+    assert refusal(table, purge([], [task], PURGED + 2)) == "refused_not_finished"
+    table.must_apply(purge([], [other], PURGED + 2))
+
+
 def test_a_rollback_brings_back_also_what_no_query_shows(table: Table) -> None:
     """Who depends on a task, how many subscriptions it has, which child is a parent's first."""
     parent = TaskId()
@@ -831,11 +932,11 @@ def test_the_projection_finds_and_forgets() -> None:
     for event in numbered(*others, *events, e.BudgetAllocated(0, task.id, BudgetDimension.TOKEN, 1, 1)):
         projection.apply_event(event)
     first, latest = (0, 0, 0), projection.latest_sequence
-    assert projection.find_finished(9, 100) == (None, first)
-    event, place = projection.find_finished(10, 2)
+    assert projection.find_finished(9, 100) == (None, first, False)
+    event, place, _ = projection.find_finished(10, 2)
     assert (event, place[:2]) == (e.RunsPurged(latest + 1, (_kept_run.id,), (), 0), (0, 2))
-    assert projection.find_finished(None, 100) == projection.find_finished(None, 100, ledger_cutoff=10) == (None, first)
-    event, place = projection.find_finished(10, 100, place, timestamp=7)
+    assert projection.find_finished(None, 100) == projection.find_finished(None, 100, ledger_cutoff=10) == (None, first, False)
+    event, place, _ = projection.find_finished(10, 100, place, timestamp=7)
     assert (event, place) == (e.RunsPurged(latest + 1, (run.id,), (task.id,), 7), first)
     with pytest.raises(RefusedEventError) as refused:
         projection.apply_event(e.RunsPurged(PURGED, (), (task.id,), 5))

@@ -242,6 +242,57 @@ def test_tasks_that_are_over_keep_neither_each_other_nor_what_they_depended_on(p
     check_everywhere(path, make)
 
 
+def many_dependents(queue: aq.ActionQueue, count: int) -> tuple[aq.TaskSpec, list[aq.TaskSpec]]:
+    """Make a task that is over, and many that are, and depend on it."""
+    task, *dependents = (aq.TaskSpec(payload=b"x") for _ in range(count + 1))
+    queue.submit_many([aq.TaskCreateCommand(None, spec, 1) for spec in (task, *dependents)], "deferred")
+    queue.submit_many([aq.DependencyDeclareCommand(None, spec.id, (task.id,), 1) for spec in dependents], "deferred")
+    queue.submit_many([aq.TaskCancelCommand(None, spec.id, 1) for spec in (task, *dependents)])
+    return task, dependents
+
+
+def test_a_task_with_very_many_dependents_is_forgotten_behind_them(path: Path) -> None:
+    with open_small(path) as queue:
+        task, dependents = many_dependents(queue, 5000)
+        before = queue.sequence
+        report = queue.compact(retention_seconds=0)
+        assert (report.purged_tasks, queue.projection.counts().tasks) == (5001, 0)
+        purges = [event for event in queue.follow(after=before, timeout=0) if isinstance(event, aq.RunsPurged)]
+        assert len(purges) > 1
+        assert purges[-1].task_ids == (task.id,)
+        assert {task_id for event in purges[:-1] for task_id in event.task_ids} == {dependent.id for dependent in dependents}
+    assert verify(path)["snapshots"] == [before + len(purges)]
+
+
+def test_a_task_waits_for_very_many_dependents_that_are_needed_themselves(path: Path) -> None:
+    with open_small(path) as queue:
+        task, dependents = many_dependents(queue, 5000)
+        waiting = task_of(queue)
+        queue.submit(aq.DependencyDeclareCommand(None, waiting.id, [dependent.id for dependent in dependents], 1))
+        assert queue.compact(retention_seconds=0).purged_tasks == 0
+        assert queue.projection.task(task.id) is not None
+        queue.submit(aq.TaskCancelCommand(None, waiting.id, 2))
+        report = queue.compact(retention_seconds=0)
+        assert (report.purged_tasks, queue.projection.counts().tasks) == (5002, 0)
+    verify(path)
+
+
+def test_searches_in_a_row_come_to_an_end(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where others go on ending tasks as fast as they are forgotten."""
+    with open_small(path) as queue:
+        purge, calls = queue._compactor._purge, list[None]()
+
+        def purge_beside_others(what: compaction.Retention, place: compaction.Place) -> compaction.Forgotten:
+            calls.append(None)
+            task = task_of(queue)
+            queue.submit(aq.TaskCancelCommand(None, task.id, 1))
+            event, place, _ = purge(what, place)
+            return event, place, True
+
+        monkeypatch.setattr(queue._compactor, "_purge", purge_beside_others)
+        assert queue.compact(retention_seconds=0).purged_tasks == compaction.SEARCHES_MAX == len(calls)
+
+
 # --- The ledger ------------------------------------------------------------------------------------------------------
 
 

@@ -277,6 +277,7 @@ typedef struct aqw_finished {
     uint32_t actor_count;       /* all together are at most AQW_PURGE_COUNT_MAX */
     uint32_t ledger_count;      /* entries of the ledger, the oldest */
     uint32_t tombstone_count;   /* tombstones, the oldest */
+    uint8_t has_put_off;        /* 1 where a task has so many dependents that whether one needs it was not told */
     uint8_t run_ids[AQW_PURGE_COUNT_MAX][16];
     uint8_t task_ids[AQW_PURGE_COUNT_MAX][16];
     uint8_t subscription_ids[AQW_PURGE_COUNT_MAX][16];
@@ -303,7 +304,9 @@ typedef struct aqw_retention {
  *     are over, as follows;
  *   - of these tasks those that are over: without other runs, and canceled at or before the cutoff, or not canceled and without runs to
  *     come: as many were created as the policy wants (one; repeat's count; cron's max_occurrences), or a cron expression has ended;
- *   - subscriptions that were canceled, and actors that were deregistered, at or before the cutoff. */
+ *   - subscriptions that were canceled, and actors that were deregistered, at or before the cutoff.
+ * A task with more than 4,096 dependents that are not purged is put off until there are fewer: those that are over and not needed
+ * themselves go first. */
 void aqw_table_find_finished(const aqw_table *table, const aqw_retention *what, uint32_t rows_max, aqw_finished *finished);
 
 /* The hot questions of validation, without filling a view. `row` is a run's row. */

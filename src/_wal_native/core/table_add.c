@@ -178,6 +178,7 @@ void aqw_dependency_add(aqw_table *table, uint32_t task_row, uint32_t depends_on
     task->first_dependency = row;
     aqw_task_row *depends_on = aqw_task_at(table, depends_on_row);
     dependency->next_on_same = depends_on->first_dependent;
+    if (depends_on->first_dependent) aqw_dependency_at(table, depends_on->first_dependent)->previous_on_same = row;
     depends_on->first_dependent = row;
     aqw_index_insert(table, AQW_ROW_DEPENDENCY, row);
 }

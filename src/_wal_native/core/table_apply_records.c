@@ -41,6 +41,8 @@ static aqw_status dependency_declared(aqw_table *table, const aqw_event *event) 
         if (aqw_index_find_dependency(table, task_row, depends_on_row)) continue;
         added_max++;
         if (aqw_undo_keep_row(table, AQW_ROW_TASK, depends_on_row) != AQW_OK) return AQW_NO_MEMORY;
+        uint32_t newest = aqw_task_at(table, depends_on_row)->first_dependent;
+        if (newest && aqw_undo_keep_row(table, AQW_ROW_DEPENDENCY, newest) != AQW_OK) return AQW_NO_MEMORY;
     }
     if (aqw_index_reserve(table, AQW_ROW_DEPENDENCY, added_max) != AQW_OK) return AQW_NO_MEMORY;
     if (aqw_undo_keep_row(table, AQW_ROW_TASK, task_row) != AQW_OK) return AQW_NO_MEMORY;

@@ -62,7 +62,7 @@ typedef struct aqw_task_row {
     uint32_t first_run;         /* that is not purged */
     uint32_t last_run;          /* purged or not */
     uint32_t first_dependency;  /* on another, or on itself, that is not purged */
-    uint32_t first_dependent;   /* dependency on this task, its own included, that is not purged */
+    uint32_t first_dependent;   /* dependency on this task, its own included, the newest; none in this chain is purged */
 } aqw_task_row;
 
 /* A lease comes and goes, so it has a block of its own, freed with it. */
@@ -116,8 +116,9 @@ typedef struct aqw_attempt_row {
 typedef struct aqw_dependency_row {
     uint32_t task;
     uint32_t depends_on;        /* a task's row */
-    uint32_t next_in_task;      /* purged or not, as the next */
-    uint32_t next_on_same;      /* that depends on the same task */
+    uint32_t next_in_task;      /* purged or not */
+    uint32_t next_on_same;      /* that depends on the same task, and is not purged */
+    uint32_t previous_on_same;
     uint8_t is_purged;
 } aqw_dependency_row;
 

@@ -113,7 +113,10 @@ static aqw_subscriber_row *subscriber_of(const aqw_table *table, uint32_t subscr
 static aqw_status keep_dependency(aqw_table *table, uint32_t row) {
     const aqw_dependency_row *dependency = aqw_dependency_at(table, row);
     if (dependency->is_purged) return AQW_OK;
-    if (aqw_undo_keep_row(table, AQW_ROW_DEPENDENCY, row) != AQW_OK) return AQW_NO_MEMORY;
+    const uint32_t changed[] = {row, dependency->next_on_same, dependency->previous_on_same};
+    for (size_t i = 0; i < sizeof changed / sizeof *changed; i++) {
+        if (changed[i] && aqw_undo_keep_row(table, AQW_ROW_DEPENDENCY, changed[i]) != AQW_OK) return AQW_NO_MEMORY;
+    }
     if (aqw_undo_keep_row(table, AQW_ROW_TASK, dependency->task) != AQW_OK) return AQW_NO_MEMORY;
     return aqw_undo_keep_row(table, AQW_ROW_TASK, dependency->depends_on);
 }
@@ -205,7 +208,7 @@ static int is_needed(const aqw_table *table, const aqw_task_row *task) {
     for (uint32_t at = task->first_dependent; at; at = aqw_dependency_at(table, at)->next_on_same) {
         const aqw_dependency_row *dependency = aqw_dependency_at(table, at);
         const aqw_task_row *dependent = aqw_task_at(table, dependency->task);
-        if (!dependency->is_purged && !dependent->is_purged && is_waiting(dependent)) return 1;
+        if (!dependent->is_purged && is_waiting(dependent)) return 1;
     }
     return 0;
 }
@@ -253,7 +256,8 @@ static void drop_child(aqw_table *table, uint32_t parent_row) {
     if (!parent->first_child) table->head.purged[AQW_ROW_PARENT]++;
 }
 
-/* Takes a dependency of a marked task, or on one, out of the counts and out of the heads of both chains. */
+/* Takes a dependency of a marked task, or on one, out of the counts, out of the head of its task's chain, and out of the other one. It keeps
+ * its own links: the chain may be on its way. */
 static void drop_dependency(aqw_table *table, aqw_dependency_row *dependency) {
     aqw_task_row *task = aqw_task_at(table, dependency->task), *depends_on = aqw_task_at(table, dependency->depends_on);
     if (dependency->is_purged) return;
@@ -262,8 +266,12 @@ static void drop_dependency(aqw_table *table, aqw_dependency_row *dependency) {
     while (task->first_dependency && aqw_dependency_at(table, task->first_dependency)->is_purged) {
         task->first_dependency = aqw_dependency_at(table, task->first_dependency)->next_in_task;
     }
-    while (depends_on->first_dependent && aqw_dependency_at(table, depends_on->first_dependent)->is_purged) {
-        depends_on->first_dependent = aqw_dependency_at(table, depends_on->first_dependent)->next_on_same;
+    uint32_t next = dependency->next_on_same, previous = dependency->previous_on_same;
+    if (next) aqw_dependency_at(table, next)->previous_on_same = previous;
+    if (previous) {
+        aqw_dependency_at(table, previous)->next_on_same = next;
+    } else {
+        depends_on->first_dependent = next;
     }
 }
 
@@ -347,7 +355,8 @@ aqw_status aqw_apply_purge(aqw_table *table, const aqw_event *event) {
  * it take more. */
 #define ROWS_FOR_AN_EXPRESSION 32
 #define BYTES_FOR_A_ROW 64
-/* The dependents of a task are looked at in one go, up to this number of rows; where there are more, the task waits until there are fewer. */
+/* The dependents of a task, and where the latest end does not tell enough their runs, are looked at in one go, up to this number of rows.
+ * Where there are more the task waits until there are fewer: an event that purges it goes through all of them in one go, too. */
 #define ROWS_FOR_DEPENDENTS 4096u
 
 /* One search under way. */
@@ -417,15 +426,17 @@ static int is_task_over(search *of, const aqw_task_row *task) { return is_ended(
 static int has_dependents(search *of, const aqw_task_row *task) {
     search own = *of;
     int is_needed = 0;
-    own.rows_left = ROWS_FOR_DEPENDENTS;
+    own.rows_left = ROWS_FOR_DEPENDENTS + 1;
     for (uint32_t at = task->first_dependent; at && !is_needed; at = aqw_dependency_at(of->table, at)->next_on_same) {
         const aqw_dependency_row *dependency = aqw_dependency_at(of->table, at);
         const aqw_task_row *dependent = aqw_task_at(of->table, dependency->task);
         look_at(&own, 1);
-        is_needed = !dependency->is_purged && dependent != task && !is_task_over(&own, dependent);
-        if (!own.rows_left) is_needed = 1;
+        is_needed = dependent != task && !is_task_over(&own, dependent);
+        if (own.rows_left) continue;
+        is_needed = 1;
+        of->finished->has_put_off = 1;
     }
-    uint32_t rows = ROWS_FOR_DEPENDENTS - own.rows_left;
+    uint32_t rows = ROWS_FOR_DEPENDENTS + 1 - own.rows_left;
     if (of->rows_left) of->rows_left = rows < of->rows_left ? of->rows_left - rows : 1;
     return is_needed;
 }
@@ -545,6 +556,7 @@ void aqw_table_find_finished(const aqw_table *table, const aqw_retention *what, 
     finished->actor_count = 0;
     finished->ledger_count = 0;
     finished->tombstone_count = 0;
+    finished->has_put_off = 0;
     while (finished->next_part < sizeof finders / sizeof *finders) {
         if (is_wanted[finished->next_part] && !finders[finished->next_part](&of)) return;
         finished->next_part++;
