@@ -43,7 +43,7 @@ from actionqueue import store
 from actionqueue.async_stream import AsyncEventStream
 from actionqueue.commands import MutationCommand
 from actionqueue.compaction import CompactionPolicy, CompactionReport, Progress, SnapshotReport
-from actionqueue.errors import ActionQueueError, OpenIOError
+from actionqueue.errors import ActionQueueError, InvalidFieldTypeError, OpenIOError
 from actionqueue.outcomes import MutationOutcome
 from actionqueue.policy_fields import progress_or_none, seconds_between_looks
 from actionqueue.projection import Projection
@@ -178,9 +178,13 @@ class AsyncQueue:
 
     **Failures.** When a sync fails, everybody who waits for what it should have covered gets a PartialDurabilityError of their own, and
     later calls PoisonedError, as with :class:`ActionQueue`.
+
+    Raises InvalidFieldTypeError for what is no ActionQueue.
     """
 
     def __init__(self, queue: ActionQueue) -> None:
+        if not isinstance(queue, ActionQueue):
+            raise InvalidFieldTypeError("AsyncQueue", "queue", queue, "must be an ActionQueue")
         self._queue = queue
         self._durability = queue.durability
         self._syncer = Syncer(queue._wait_durable, queue.path)  # noqa: SLF001 -- the queue's other half

@@ -32,7 +32,7 @@ from actionqueue.commands import (
 from actionqueue.errors import InvalidFieldError, InvalidFieldTypeError, RecordTooLarge, ValidationError
 from actionqueue.ids import AttemptId, Identifier, RunId
 from actionqueue.limits import PAYLOAD_SIZE_MAX, ROW_COUNT_MAX, SEQUENCE_MAX, U32_MAX
-from actionqueue.policy_fields import number_up_to, whole_number
+from actionqueue.policy_fields import each, number_up_to, whole_number
 from actionqueue.run import AttemptOutcome
 from actionqueue.states import AttemptResultKind, RunState
 from actionqueue.texts import shown
@@ -252,7 +252,7 @@ def refusal_name(code: int) -> str:
 def id_array(ids: Iterable[Identifier]) -> NDArray[np.void]:
     """Return the identifiers as a V16 array. Raises InvalidFieldTypeError for anything that is no identifier."""
     numpy = _numpy()
-    return cast("NDArray[np.void]", numpy.frombuffer(pack_ids(ids), "V16"))
+    return cast("NDArray[np.void]", numpy.frombuffer(pack_ids(each("id_array", "ids", ids)), "V16"))
 
 
 def ids_from_array(array: Any, id_type: type[AnyId]) -> list[AnyId]:
@@ -291,7 +291,8 @@ def states_from_codes(codes: Iterable[int]) -> list[RunState]:
 
     Raises IndexError for a code that is not from 0 to 8, InvalidFieldTypeError for what is no whole number.
     """
-    numbers = [whole_number("states_from_codes", "codes", code, "must be whole numbers") for code in codes]
+    owner, field = "states_from_codes", "codes"
+    numbers = [whole_number(owner, field, code, "must be whole numbers") for code in each(owner, field, codes)]
     for code in numbers:
         if not 0 <= code < len(_STATES):
             raise IndexError(f"codes must be from 0 to {len(_STATES) - 1}, got {shown(code)}")
@@ -320,7 +321,7 @@ def result_codes(results: Iterable[AttemptResultKind | str]) -> NDArray[np.uint8
 def _codes(owner: str, argument: str, values: Iterable[str], members: tuple[str, ...]) -> NDArray[np.uint8]:
     numpy = _numpy()
     codes = bytearray()
-    for value in values:
+    for value in each(owner, argument, values):
         if value not in members:
             raise InvalidFieldError(owner, argument, value, f"must be one of {', '.join(members)}")
         codes.append(members.index(value))
@@ -334,7 +335,7 @@ def offsets_and_data(values: Iterable[str | bytes | None]) -> tuple[NDArray[np.u
     InvalidFieldTypeError for a value that is neither, InvalidFieldError for a text that has no UTF-8 form.
     """
     numpy = _numpy()
-    parts = [_bytes_of(value) for value in values]
+    parts = [_bytes_of(value) for value in each("offsets_and_data", "values", values)]
     offsets = numpy.zeros(len(parts) + 1, numpy.uint64)
     numpy.cumsum([len(part) for part in parts], out=offsets[1:], dtype=numpy.uint64)
     return offsets, numpy.frombuffer(b"".join(parts), numpy.uint8)

@@ -14,7 +14,7 @@ from typing import TypeVar
 from _wal_native.reader import lock_is_held, names_in
 from actionqueue.clock import now
 from actionqueue.errors import CompactedError, CorruptLogError, NotAQueueError, OpenIOError, UnsafeDirectoryWarning
-from actionqueue.texts import host_name
+from actionqueue.texts import host_name, shown
 
 __all__ = ["directory_to_open", "existing_directory", "has_writer", "holder_text", "lock_path", "read_undisturbed", "real_directory"]
 
@@ -31,9 +31,9 @@ def real_directory(path: str | os.PathLike[str]) -> str:
 
     Raises OpenIOError where that can't be told.
     """
-    directory = os.fspath(path)
+    directory = os.fspath(path) if isinstance(path, (str, bytes, os.PathLike)) else None
     if not isinstance(directory, str):
-        raise TypeError(f"path must be a str or a path-like of str, not of {type(directory).__name__}")
+        raise TypeError(f"path must be a str or a path-like of str, got {shown(path)}")
     if not directory:
         raise ValueError('path is empty; "." is the working directory')
     try:

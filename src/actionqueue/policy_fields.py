@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Iterable, Iterator
 from numbers import Real
 from typing import Any, TypeVar
 
@@ -89,6 +90,14 @@ def function(owner: str, field: str, value: Value) -> Value:
     if callable(value):
         return value
     raise InvalidFieldTypeError(owner, field, value, "must be callable")
+
+
+def each(owner: str, field: str, values: Iterable[Value]) -> Iterator[Value]:
+    """Return an iterator over what a call is given. Raises InvalidFieldTypeError for what has none."""
+    try:
+        return iter(values)
+    except TypeError:
+        raise InvalidFieldTypeError(owner, field, values, "must be iterable") from None
 
 
 def object_with(owner: str, field: str, value: Value, methods: tuple[str, ...]) -> Value:

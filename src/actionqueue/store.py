@@ -48,7 +48,7 @@ from actionqueue.errors import (
 from actionqueue.limits import RING_SIZE_MAX, RING_SIZE_MIN, SEGMENT_SIZE_MAX, SEGMENT_SIZE_MIN
 from actionqueue.mapping import applied_of, event_of
 from actionqueue.outcomes import MutationOutcome
-from actionqueue.policy_fields import flag, number_from_0, progress_or_none, whole_number
+from actionqueue.policy_fields import each, flag, number_from_0, progress_or_none, whole_number
 from actionqueue.projection import Projection
 from actionqueue.reading import POLL_SECONDS, EventStream, ReadOnlyQueue, follow
 from actionqueue.recovery import RecoveryReport
@@ -380,7 +380,11 @@ class ActionQueue(Lane):
         carries the refused command's position in ``batch_index``.
         """
         policy = self._durability if durability is None else DurabilityPolicy(durability)
-        batch = list(commands)  # under no lock: an iterable may do anything
+        try:
+            batch = list(commands)  # under no lock: an iterable may do anything
+        except TypeError:
+            each("submit_many", "commands", commands)
+            raise
         self._ensure_not_in_query()
         outcomes = self._in_lane(self._append_batch, batch)
         if outcomes and policy is IMMEDIATE:

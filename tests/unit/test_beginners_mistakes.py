@@ -21,6 +21,12 @@ from actionqueue.commands import MutationCommand
 COMMANDS = MutationCommand.__subclasses__()
 
 
+@pytest.fixture
+def made(tmp_path: Path) -> Path:
+    aq.open(tmp_path / "queue").close()
+    return tmp_path / "queue"
+
+
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.__name__)
 def test_a_call_without_the_leading_none_is_told_so(command: Any) -> None:
     values = [5] * (len(command.__struct_fields__) - 1)
@@ -105,6 +111,26 @@ def test_what_is_called_back_can_be_called(value: Any, tmp_path: Path) -> None:
         inspection.salvage(tmp_path / "none", value)
 
 
+@pytest.mark.parametrize("value", [5, None, True, b"queue", Odd(), 10**5000], ids=["5", "None", "True", "bytes", "odd", "number"])
+def test_a_path_that_is_none_is_shown(value: Any) -> None:
+    calls = [aq.open, aq.follow, aq.repair, inspection.verify, inspection.statistics, inspection.read_projection, inspection.moved_logs]
+    for call in calls:
+        options = {"accept_data_loss": False} if call is aq.repair else {}
+        with pytest.raises(TypeError, match=r"^path must be a str or a path-like of str, got "):
+            call(value, **options)
+
+
+@pytest.mark.parametrize("value", [5, None, Odd(), 10**5000], ids=["5", "None", "odd", "number"])
+def test_what_is_gone_through_is_iterable(value: Any, made: Path) -> None:
+    with aq.open(made) as queue:
+        calls = [queue.submit_many, aq.columns.id_array, aq.columns.offsets_and_data]
+        for call in [*calls, aq.columns.state_codes, aq.columns.states_from_codes, aq.columns.result_codes]:
+            with pytest.raises(aq.InvalidFieldTypeError, match=rf"^{call.__name__}\.[a-z]+: must be iterable, got "):
+                call(value)
+    with pytest.raises(aq.InvalidFieldTypeError, match=r"^AsyncQueue\.queue: must be an ActionQueue, got "):
+        aio.AsyncQueue(value)
+
+
 class OnlyAppends:
     flush = 5
 
@@ -158,12 +184,6 @@ def follow_as_a_writer(path: Path, **options: Any) -> None:
 
 FOLLOWS = [aq.follow, follow_as_a_reader, follow_as_a_writer, follow_async, inspection.follow_records]
 every_follow = pytest.mark.parametrize("follow", FOLLOWS, ids=lambda follow: follow.__name__)
-
-
-@pytest.fixture
-def made(tmp_path: Path) -> Path:
-    aq.open(tmp_path / "queue").close()
-    return tmp_path / "queue"
 
 
 @every_follow
