@@ -367,8 +367,12 @@ def salvage(str directory not None, str moved, object visit not None):
     if moved is not None:
         c_prefix = prefix
     visitor.visit = visit
+    cdef list raised = []
+    cdef Progress progress = Progress()
+    watch_for_signals(progress, raised)
     with nogil:
-        status = aqw_salvage_read(aqw_io_system(), c_path, c_prefix, visit_record, to, NULL, &fault)
+        status = aqw_salvage_read(aqw_io_system(), c_path, c_prefix, visit_record, to, progress.progress, &fault)
+    end_the_watch(progress, raised)
     if visitor.error is not None:
         raise visitor.error
     if status != AQW_OK:

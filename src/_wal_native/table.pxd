@@ -31,6 +31,7 @@ cdef class StateTable:
     cdef int hold(self) except -1
     cdef void let_go(self) noexcept
     cdef bint is_held_here(self) noexcept
+    cdef bint holds_all(self) noexcept
     cdef int wait_a_moment(self) except -1
     # Returns when no query is under way, with the GIL not given up since the last look. ReentrantCallError in a query's own thread.
     cdef int wait_for_queries(self) except -1

@@ -323,6 +323,8 @@ cdef class StateTable:
                 self.wait_for_batch()
             if self.holders < HOLDERS_MAX:
                 break
+            if self.holds_all():
+                raise RecursionError(f"{HOLDERS_MAX} queries of one thread are under way, each within the one before")
             self.wait_a_moment()
         self.holding[self.holders] = thread
         self.holders += 1
@@ -344,6 +346,15 @@ cdef class StateTable:
             if self.holding[index] == thread:
                 return True
         return False
+
+    cdef bint holds_all(self) noexcept:
+        """Whether every query that is under way is this thread's: none of them would end while it waits."""
+        cdef unsigned long thread = PyThread_get_thread_ident()
+        cdef int index
+        for index in range(self.holders):
+            if self.holding[index] != thread:
+                return False
+        return True
 
     cdef int wait_a_moment(self) except -1:
         """Let other threads run, with the interpreter's lock given up."""

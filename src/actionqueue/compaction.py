@@ -23,6 +23,7 @@ from _wal_native.snapshot import compact
 from _wal_native.turn import Turn
 from actionqueue.clock import now
 from actionqueue.errors import (
+    ActionQueueError,
     AppendError,
     ClosedError,
     ForkedError,
@@ -240,6 +241,7 @@ class Compactor:
         self._retry_at = 0.0
         self._retry_seconds = 0.0
         self._last_report: CompactionReport | None = None
+        self._failed_to_forget: str | None = None
         self._last_error: str | None = None  # its text only: an exception's traceback would keep the queue from being dropped
 
     def begin(self, progress: Progress | None) -> None:
@@ -450,7 +452,14 @@ class Compactor:
         """Do the same in the background, where a warning may be an error, and filters must not be touched: they are the process's."""
         text = self._odd_timestamps(now())
         if text is not None:
-            _logger.warning("%s", text)
+            self._log_warning("%s", text)
+
+    def _log_warning(self, text: str, *arguments: object) -> None:
+        """Log, and go on where the application's logging raises: stats() tells that then."""
+        try:
+            _logger.warning(text, *arguments)
+        except Exception as error:  # noqa: BLE001 -- its filters and handlers may raise anything
+            self._last_error = told(error)
 
     def _odd_timestamps(self, today: int) -> str | None:
         """Return what to say, once, where runs ended in a far future: retention never comes to them."""
@@ -487,8 +496,11 @@ class Compactor:
             pass  # the calls of those concerned say so
         except (AppendError, SnapshotError) as error:
             self._note_failure("forgetting in", error)
+            self._failed_to_forget = self._last_error
         else:
             self._retry_seconds = 0.0
+            if self._failed_to_forget is not None and self._failed_to_forget is self._last_error:
+                self._last_error = None  # that is over; a failure of a compaction is not
         finally:
             self._progress = None
 
@@ -509,9 +521,10 @@ class Compactor:
         try:
             self.forget_if_due(progress)
             self.run(drops_segments=True, progress=progress)
-        except Exception as error:  # noqa: BLE001 -- also what an application's logging raises
+        except StoppedError:
             if progress.is_canceled:
-                raise StoppedError from None
+                raise
+        except (ActionQueueError, MemoryError) as error:
             self._last_error = told(error)
 
     def _try_to_run(self) -> None:
@@ -531,7 +544,7 @@ class Compactor:
         self._last_error = told(error)
         self._retry_seconds = min(max(CHECK_SECONDS, 2 * self._retry_seconds), RETRY_SECONDS_MAX)
         self._retry_at = time.monotonic() + self._retry_seconds
-        _logger.warning("%s %s failed: %s; next try in %.0f s", what, self._directory, self._last_error, self._retry_seconds)
+        self._log_warning("%s %s failed: %s; next try in %.0f s", what, self._directory, self._last_error, self._retry_seconds)
 
     def _is_due(self, policy: CompactionPolicy) -> bool:
         instant = time.monotonic()

@@ -187,11 +187,12 @@ def open(  # noqa: A001 -- the package's own open, as in gzip.open
         try:
             return ActionQueue(path, **options)
         except LockedError as error:
-            compactor = _compactors.get(str(Path(error.path).parent)) if error.pid in (None, os.getpid()) else None
-            if compactor is None:
+            if error.pid not in (None, os.getpid()):
                 raise
+            compactor = _compactors.get(str(Path(error.path).parent))
         # A queue that was dropped is closed a moment later where its background thread still refers to it.
-        compactor.wait_for_references()
+        if compactor is not None:
+            compactor.wait_for_references()
         return ActionQueue(path, **options)
     # Nothing is ever created, so create=False is true enough.
     given = [name for name, value in options.items() if value != WRITER_DEFAULTS[name] and (name, value) != ("create", False)]

@@ -150,6 +150,29 @@ def test_a_hole_is_passed_once() -> None:
     assert reads < 40 * (size // HELD)
 
 
+def test_remains_of_a_ring_that_has_lost_a_page_take_one_pass() -> None:
+    """Each of them may be what an earlier lap has left; the segment has as many laps as it is larger than the ring."""
+    disk = Disk(directories=["/home"])
+    log = Log(MemoryIo(disk), segment_size=SEGMENT)
+    written = [numbered(number, 2000) for number in range(2500)]
+    for at in range(0, len(written), 500):
+        log.commit(*written[at : at + 500])
+    begin = log.stats.segment_used
+    for number in range(2500, 2900):
+        log.append(numbered(number, 24))
+    log.kill()
+    ring = f"{DIRECTORY}/ring"
+    lost = 65536 + begin % 65536
+    assert disk.bytes_of(ring)[lost : lost + 16] != bytes(16)
+    put(disk, ring, lost, bytes(16))
+    io = MemoryIo(disk)
+    seen = read_stream(io)
+    assert payloads(seen) == written
+    assert seen.ring_has_dropped
+    reads = sum(call.operation == "read" for call in io.calls)
+    assert reads < 8 * (len(disk.bytes_of(segment_paths(disk)[-1])) // HELD)
+
+
 def test_a_canceled_reading_ends() -> None:
     disk, _ = large_log()
     progress = ffi.gc(lib.aqw_progress_new(), lib.aqw_progress_free)

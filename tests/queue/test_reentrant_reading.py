@@ -112,3 +112,20 @@ def test_a_forced_value_in_a_task_runs_no_code(tmp_path: Path) -> None:
             queue.submit(command)
         assert not value.was_asked
         assert queue.sequence == 0
+
+
+def test_queries_that_nest_without_end_are_refused() -> None:
+    projection, deepest = aq.Projection(), [0]
+
+    class Number:
+        def __index__(self) -> int:
+            deepest[0] += 1
+            projection.find_finished(5, 2, (Number(), 0, 0))  # type: ignore[arg-type]
+            return 0
+
+        __int__ = __index__
+
+    with pytest.raises(RecursionError, match="queries"):
+        projection.find_finished(5, 2, (Number(), 0, 0))  # type: ignore[arg-type]
+    assert deepest[0] > 10
+    assert projection.counts().runs == 0

@@ -173,3 +173,48 @@ def test_the_background_leaves_the_filters_of_warnings_alone(tmp_path: Path, mon
         queue.submit_many([*finished(aq.now() * 1000), *finished(1)])
         wait_until(lambda: queue.projection.counts().runs == 1)
     assert messages == []
+
+
+class UnprintableError(Exception):
+    def __str__(self) -> str:
+        raise ValueError("it has no text")
+
+
+def test_an_exception_without_a_text_does_not_end_the_thread(tmp_path: Path) -> None:
+    raised: list[object] = []
+
+    class Filter(logging.Filter):
+        def filter(self, record: logging.LogRecord) -> bool:
+            raised.append(record)
+            raise UnprintableError
+
+    logger, broken = logging.getLogger("actionqueue"), Filter()
+    logger.addFilter(broken)
+    try:
+        with aq.open(tmp_path / "queue", compaction=aq.CompactionPolicy(retention_seconds=1)) as queue:
+            queue.submit_many(finished(aq.now() * 1000))  # a warning is logged of times in the wrong unit
+            wait_until(lambda: raised)
+            queue.submit_many(finished(aq.now()))
+            wait_until(lambda: queue.projection.counts().runs == 1)
+            assert "UnprintableError" in queue.stats()["snapshot_error"]
+    finally:
+        logger.removeFilter(broken)
+
+
+def test_a_failure_to_forget_is_over_with_the_next_success(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fails = [True]
+    purge = aq.ActionQueue._purge
+
+    def failing(queue: aq.ActionQueue, *arguments: Any) -> Any:
+        if fails[0]:
+            raise aq.AppendError(LogWriteError("write", "somewhere", errno.EIO))
+        return purge(queue, *arguments)
+
+    monkeypatch.setattr(aq.ActionQueue, "_purge", failing)
+    monkeypatch.setattr(compaction, "RETRY_SECONDS_MAX", 0)
+    with aq.open(tmp_path / "queue", compaction=aq.CompactionPolicy(retention_seconds=1)) as queue:
+        queue.submit_many(finished(aq.now()))
+        wait_until(lambda: queue.stats()["snapshot_error"] is not None)
+        fails[0] = False
+        wait_until(lambda: queue.projection.counts().runs == 0)
+        wait_until(lambda: queue.stats()["snapshot_error"] is None)

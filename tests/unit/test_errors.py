@@ -317,3 +317,14 @@ def test_damage_is_told_in_plain_words():
         assert error.meaning
         assert f"{reason}, {error.meaning}" in str(error)
     assert errors.CorruptLogError("/queue", None, None, "of a later version").meaning == ""
+
+
+def test_an_error_whose_value_leads_back_to_it_can_be_printed() -> None:
+    """By more than one way: each level tried each of them, until the interpreter's stack was full."""
+    collected: list[object] = []
+    for _ in range(3):
+        with pytest.raises(errors.InvalidFieldError) as refusal:
+            TaskSpec(payload=collected)  # type: ignore[arg-type]
+        collected.append(refusal.value)
+    for print_it in (repr, str):
+        assert len(print_it(collected[0])) < 5000

@@ -13,6 +13,9 @@
 #include "salvage_moved.h"
 #include "stream_internal.h"
 
+/* In a gap the progress is asked after so many bytes whether to go on. */
+enum { ASKED_SIZE = 1 << 16 };
+
 /* No log comes that far; so a greater number is nobody's, and there is always a next one. */
 static const uint64_t SEGMENT_NUMBER_MAX = UINT64_MAX / 2;
 
@@ -116,6 +119,7 @@ static aqw_status take_segment(salvager *s, uint64_t end) {
         if (status != AQW_OK) return aqw_fault_set(s->fault, status, s->stream->directory);
         if (!is_found) {
             at.position += AQW_RECORD_ALIGNMENT;
+            if (at.position % ASKED_SIZE == 0 && aqw_progress_must_stop(s->progress)) break;
             continue;
         }
         at.position += record.size;
@@ -133,9 +137,12 @@ static aqw_status take_segment(salvager *s, uint64_t end) {
 
 static int is_unreadable(aqw_status status, const aqw_fault *fault) { return status == AQW_IO_ERROR && fault->system_error == EIO; }
 
-/* Damage is passed over, and what the medium has lost is; what else the system refuses is not damage. */
+/* A compaction may drop a segment while a log is looked at that has a writer. */
+static int is_gone(aqw_status status, const aqw_fault *fault) { return status == AQW_IO_ERROR && fault->system_error == ENOENT; }
+
+/* Damage is passed over, and what the medium has lost is, or is gone; what else the system refuses is not damage. */
 static aqw_status pass_damage(aqw_status status, const aqw_fault *fault) {
-    return status == AQW_CORRUPT || is_unreadable(status, fault) ? AQW_OK : status;
+    return status == AQW_CORRUPT || is_unreadable(status, fault) || is_gone(status, fault) ? AQW_OK : status;
 }
 
 static aqw_status open_segment(salvager *s, uint64_t index, char *path, size_t capacity, int64_t *handle) {
@@ -240,6 +247,7 @@ static aqw_status take_segments(salvager *s) {
         all->segment_count = i + 1;
         aqw_status status = aqw_stream_load_newest(all, s->fault);
         if (status == AQW_OK) status = take_segment(s, end);
+        else if (is_gone(status, s->fault)) status = AQW_OK;
         all->segment_count = count;
         if (status != AQW_OK) return status;
     }
