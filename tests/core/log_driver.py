@@ -6,7 +6,7 @@ A ledger entry is the one event that no rule ever refuses, and its payload may h
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 from door import ffi, lib
@@ -293,6 +293,8 @@ class Seen:
     ring_has_dropped: bool
     drop_reason: str
     events: tuple[tuple[int, int, bytes], ...]
+    dropped_events: int = field(default=0, compare=False)
+    """Not told by the model."""
 
 
 def read_stream(io: MemoryIo, directory: str = DIRECTORY) -> Seen:
@@ -321,6 +323,7 @@ def read_stream(io: MemoryIo, directory: str = DIRECTORY) -> Seen:
             ring_has_dropped=bool(summary.ring_has_dropped),
             drop_reason=reason_name(summary.drop_reason),
             events=tuple(events),
+            dropped_events=summary.dropped_events,
         )
     finally:
         lib.aqw_stream_free(stream)

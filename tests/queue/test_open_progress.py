@@ -110,8 +110,8 @@ def test_what_a_handler_raises_ends_the_recovery(large: Path) -> None:
 
     before = signal.signal(signal.SIGALRM, ring)
     try:
-        signal.setitimer(signal.ITIMER_REAL, 0.001)
         with pytest.raises(AlarmError):
+            signal.setitimer(signal.ITIMER_REAL, 0.001)
             aq.open(large, progress=progress)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)

@@ -131,10 +131,13 @@ typedef struct places {
     uint64_t count;             /* of those that are set */
 } places;
 
-static int has_place(const places *set, uint64_t offset) { return set->bits[offset / 64] >> offset / AQW_RECORD_ALIGNMENT % 8 & 1; }
+/* Of the ring's places eight share a byte. */
+enum { BYTE_COVERS = 8 * AQW_RECORD_ALIGNMENT };
+
+static int has_place(const places *set, uint64_t offset) { return set->bits[offset / BYTE_COVERS] >> offset / AQW_RECORD_ALIGNMENT % 8 & 1; }
 
 static void change_place(places *set, uint64_t offset) {
-    set->bits[offset / 64] ^= (uint8_t)(1u << offset / AQW_RECORD_ALIGNMENT % 8);
+    set->bits[offset / BYTE_COVERS] ^= (uint8_t)(1u << offset / AQW_RECORD_ALIGNMENT % 8);
     set->count += has_place(set, offset) ? 1 : UINT64_MAX;
 }
 
@@ -192,7 +195,7 @@ static aqw_status note_places(aqw_stream *stream, uint64_t from, uint32_t ordina
 
 static aqw_status scan_ring(aqw_stream *stream, uint64_t from, uint32_t ordinal, aqw_remains *seen) {
     if (!stream->ring.is_present) return AQW_OK;
-    places found = {calloc((size_t)(stream->ring.size / 64), 1), 0};
+    places found = {calloc((size_t)(stream->ring.size / BYTE_COVERS), 1), 0};
     if (found.bits == NULL) return AQW_NO_MEMORY;
     aqw_status status = find_candidates(stream, from, ordinal, &found);
     if (status == AQW_OK) status = drop_explained(stream, from, &found);
