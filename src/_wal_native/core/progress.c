@@ -13,14 +13,11 @@ struct aqw_progress {
     _Atomic uint64_t done;
     _Atomic uint64_t total;
     _Atomic int is_canceled;
-    const char *_Atomic thread;         /* that is asked; what follows is its own */
+    _Atomic uint64_t thread;            /* that is asked, 0: none; what follows is its own */
     aqw_progress_question must_stop;
     void *context;
     uint64_t asked_at;
 };
-
-/* Each thread's has an address of its own. */
-static _Thread_local char here;
 
 aqw_progress *aqw_progress_new(void) { return calloc(1, sizeof(aqw_progress)); }
 
@@ -40,7 +37,7 @@ int aqw_progress_is_canceled(const aqw_progress *progress) {
 
 void aqw_progress_ask(aqw_progress *progress, aqw_progress_question must_stop, void *context) {
     if (progress == NULL) return;
-    atomic_store(&progress->thread, must_stop != NULL ? &here : NULL);
+    atomic_store(&progress->thread, must_stop != NULL ? aqw_thread_number() : 0);
     progress->must_stop = must_stop;
     progress->context = context;
     progress->asked_at = aqw_monotonic_ns();
@@ -49,7 +46,7 @@ void aqw_progress_ask(aqw_progress *progress, aqw_progress_question must_stop, v
 int aqw_progress_must_stop(aqw_progress *progress) {
     if (aqw_progress_is_canceled(progress)) return 1;
     /* Another thread may have been given the same progress. */
-    if (progress == NULL || atomic_load_explicit(&progress->thread, memory_order_relaxed) != &here || progress->must_stop == NULL) return 0;
+    if (progress == NULL || atomic_load_explicit(&progress->thread, memory_order_relaxed) != aqw_thread_number() || progress->must_stop == NULL) return 0;
     uint64_t now = aqw_monotonic_ns();
     if (now - progress->asked_at < AQW_PROGRESS_ASK_NS) return 0;
     progress->asked_at = now;

@@ -40,6 +40,9 @@ static inline void aqw_condition_wait(aqw_condition *condition, aqw_mutex *mutex
 static inline void aqw_condition_wake_all(aqw_condition *condition) { WakeAllConditionVariable(condition); }
 static inline void aqw_condition_wake_one(aqw_condition *condition) { WakeConditionVariable(condition); }
 
+/* Tells the calling thread from the others that there are. */
+static inline uint64_t aqw_thread_number(void) { return GetCurrentThreadId(); }
+
 /* Nanoseconds of a clock that nobody sets. */
 static inline uint64_t aqw_monotonic_ns(void) {
     LARGE_INTEGER ticks, each_second;
@@ -110,6 +113,9 @@ static inline void aqw_condition_destroy(aqw_condition *condition) { (void)pthre
 static inline void aqw_condition_wait(aqw_condition *condition, aqw_mutex *mutex) { (void)pthread_cond_wait(condition, mutex); }
 static inline void aqw_condition_wake_all(aqw_condition *condition) { (void)pthread_cond_broadcast(condition); }
 static inline void aqw_condition_wake_one(aqw_condition *condition) { (void)pthread_cond_signal(condition); }
+
+/* Tells the calling thread from the others that there are. A number or a pointer, by the system. */
+static inline uint64_t aqw_thread_number(void) { return (uint64_t)(uintptr_t)pthread_self(); }
 
 /* Nanoseconds of a clock that nobody sets. */
 static inline uint64_t aqw_monotonic_ns(void) {
