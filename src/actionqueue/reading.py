@@ -281,16 +281,20 @@ class ReadOnlyQueue:
         return self.sequence - before
 
     def _load_again(self, before: int) -> None:
-        """Read everything again. Raises HistoryChangedError where the log is of another history by now. After a failure all is as it was."""
+        """Read everything again; after a failure all is as it was.
+
+        Raises HistoryChangedError where the log is of another history by now.
+        """
         kept = self._follower, self._durable_sequence, self._snapshot_damage
-        history = self.history
+        history, is_same = self.history, False
         try:
             projection = self._load()
-            if projection.latest_sequence < before or (history is not None and self.history != history):
-                raise HistoryChangedError(self._path, before)
-        except BaseException:
-            self._follower, self._durable_sequence, self._snapshot_damage = kept
-            raise
+            is_same = projection.latest_sequence >= before and history in (None, self.history)
+        finally:
+            if not is_same:
+                self._follower, self._durable_sequence, self._snapshot_damage = kept
+        if not is_same:
+            raise HistoryChangedError(self._path, before)
         self._projection = projection
 
     def follow(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -60,11 +60,11 @@ class Under:
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Iterator[Path]:
+def path(tmp_path: Path) -> Path:
     made = tmp_path / "queue"
     fill(made, 50, "both")
     shutil.copytree(made, tmp_path / "apart")
-    yield made
+    return made
 
 
 def by_a_copy(path: Path, other: Path) -> None:
@@ -83,7 +83,7 @@ def test_a_copy_that_went_on_apart_in_other_segments(path: Path, replace: Callab
     other = path.parent / "apart"
     fill(path, 50, "first")
     fill(other, 300, "second", 2000)
-    assert not {file.name for file in other.glob("wal/*")} & {sorted(path.glob("wal/*"))[-1].name}
+    assert not {file.name for file in other.glob("wal/*")} & {max(path.glob("wal/*")).name}
     readers = Under(path)
     replace(path, other)
     readers.check()
