@@ -210,10 +210,10 @@ class Compactor:
         self._policy = policy
         # Each refers to the queue while it is called. `_calling` has a turn for as long.
         calling = self._calling = Turn()
-        self._purge = lambda what, place: calling.run(purge, what, place)
-        self._sync = lambda: calling.run(sync)
-        self._renew = lambda sequence: calling.run(renew, sequence)
-        self._newest_change = lambda: calling.run(newest_change)
+        self._purge: Callable[[Retention, Place], Forgotten] = lambda what, place: calling.run(purge, what, place)
+        self._sync: Callable[[], None] = lambda: calling.run(sync)
+        self._renew: Callable[[int], None] = lambda sequence: calling.run(renew, sequence)
+        self._newest_change: Callable[[], int] = lambda: calling.run(newest_change)
         self._retention_clock: RetentionClock | None = None
         self._retention_at = 0.0  # when to look next for what is due, on the monotonic clock
         self._has_warned = False
