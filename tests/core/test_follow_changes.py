@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import pytest
+
 import log_model as model
 from crash_images import numbered
 from log_driver import CoreError, Log
-from memory_io import Disk, MemoryIo
+from memory_io import Call, Disk, MemoryIo
 from snapshot_driver import Follower, compact, opened_log, repair, segments_of
 from test_follow import RING, events, flip, home, patch, refusal, segment_path
 
@@ -163,3 +167,45 @@ def test_following_the_repaired_log() -> None:
         with Follower(MemoryIo(disk), after=4) as follower:
             assert follower.rest() == [(5, b"five")]
         assert refusal(lambda: Follower(MemoryIo(disk), after=3)).status == "compacted"
+
+
+# --- Beginning behind an event that is not durable yet ------------------------------------------------------------------
+
+
+def drains(log: Log) -> None:
+    """What was in the ring goes to the segment, and other events into its place in the ring."""
+    for number in range(3):
+        log.append(numbered(number, 30_000))
+
+
+def recovers(log: Log) -> None:
+    """The process ends, and the next one writes what only the ring had into a new segment, and replaces the ring."""
+    assert log.io is not None
+    log.kill()
+    opened_log(log.io.disk, seed=2).kill()
+
+
+@pytest.mark.parametrize("act", [drains, recovers])
+def test_an_event_that_moves_while_it_is_looked_for_is_there(act: Callable[[Log], None]) -> None:
+    """At whatever call of the follower's that happens."""
+    happened = 0
+    for at in range(100):
+        disk = home()
+        log = opened_log(disk, segment_size=2**18)
+        log.commit(numbered(1))
+        for number in range(2, 6):
+            log.append(numbered(number))
+        io = MemoryIo(disk)
+
+        def before(call: Call, at: int = at, log: Log = log) -> None:
+            nonlocal happened
+            if call.index == at:
+                happened += 1
+                act(log)
+
+        io.before_call = before
+        with Follower(io, after=5) as follower:
+            found = follower.rest()
+        assert found in ([], [(6, numbered(0, 30_000)), (7, numbered(1, 30_000)), (8, numbered(2, 30_000))][: len(found)])
+        log.kill()
+    assert 5 < happened < 100

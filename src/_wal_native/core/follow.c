@@ -228,7 +228,7 @@ static aqw_status find_next(aqw_follower *f, aqw_fault *fault) {
         if (memcmp(log_uuid, f->current.header.place.log_uuid, sizeof log_uuid) != 0 ||
             (f->current.header.place.segment_number > number && f->current.header.link_number == 0))
             return changed_history(f, fault);
-        f->must_find = f->is_known;
+        if (f->is_known) f->must_find = 1;
         f->is_unnamed = 0;
         /* A listing may miss what is made while it goes on; so once is no proof. */
         if (f->current.header.place.segment_number == number) missing = number + 1;
@@ -347,8 +347,8 @@ static int is_another(const aqw_follower *f, const aqw_record *record) {
     return f->is_known && record->sequence == f->sequence && aqw_record_event_checksum(record) != f->checksum;
 }
 
-/* The event that the follower is behind, from where it stands on, is in the log, durable or not: what told that it is may have been lost with
- * the power. Where it is not, or another one has its place, the history is another. */
+/* Looks for the event that the follower is behind from where it stands on, durable or not: what told that it is may have been lost with the
+ * power. AQW_END where neither this segment nor the ring has it; where another one has its place, the history is another. */
 static aqw_status find_event(aqw_follower *f, aqw_fault *fault) {
     aqw_ring_image ring;
     aqw_record record;
@@ -359,6 +359,7 @@ static aqw_status find_event(aqw_follower *f, aqw_fault *fault) {
     if (status != AQW_OK) return status;
     uint8_t *scratch = ring.is_present ? malloc((size_t)ring.size) : NULL;
     if (ring.is_present && scratch == NULL) status = aqw_fault_set(fault, AQW_NO_MEMORY, f->directory);
+    f->buffered = 0;        /* the segment is read behind the ring: what leaves the one is in the other */
     while (status == AQW_OK && !is_changed) {
         status = record_at(f, &record, fault);
         if (status == AQW_END && ring.is_present) status = ring_record_at(f, &ring, scratch, &record);
@@ -368,21 +369,22 @@ static aqw_status find_event(aqw_follower *f, aqw_fault *fault) {
         f->ordinal++;
         is_changed = is_another(f, &record);
     }
-    if (f->current.header.place.first_sequence + f->ordinal - 1 < f->sequence) is_changed = 1;
+    int is_there = f->current.header.place.first_sequence + f->ordinal - 1 >= f->sequence;
     f->position = position;
     f->ordinal = ordinal;
     f->buffered = 0;
     free(scratch);
     aqw_ring_image_free(&ring);
     if (status != AQW_OK && status != AQW_END) return status;
-    return is_changed ? changed_history(f, fault) : AQW_OK;
+    if (is_changed) return changed_history(f, fault);
+    return is_there ? AQW_OK : AQW_END;
 }
 
 /* --- How far it goes ----------------------------------------------------------------------------------------------------------- */
 
 /* The durable sequence first, then the successor: in the other order a segment could seem to have no end although it is superseded. What
  * fails in between changes no limit. */
-static aqw_status refresh(aqw_follower *f, aqw_fault *fault) {
+static aqw_status look_how_far(aqw_follower *f, aqw_fault *fault) {
     aqw_ring_image ring;
     aqw_status status = check_history(f, fault);
     if (status != AQW_OK) return status;
@@ -397,9 +399,22 @@ static aqw_status refresh(aqw_follower *f, aqw_fault *fault) {
     if (f->next.handle >= 0 && f->next.header.watermark > durable) durable = f->next.header.watermark;
     if (durable > f->durable) f->durable = durable;
     f->limit = f->durable > f->trusted ? f->durable : f->trusted;
-    if (!f->must_find) return AQW_OK;
-    f->must_find = 0;
-    return f->limit < f->sequence ? find_event(f, fault) : AQW_OK;
+    return AQW_OK;
+}
+
+/* The same; and where the follower came here for the event that it is behind, that must be in this segment or the ring, unless the successor
+ * has it. A writer that recovers meanwhile writes it into a new segment before it replaces the ring: so it is missed once at most. */
+static aqw_status refresh(aqw_follower *f, aqw_fault *fault) {
+    for (int tries = 0;; tries++) {
+        aqw_status status = look_how_far(f, fault);
+        if (status != AQW_OK || !f->must_find) return status;
+        int is_in_next = f->next.handle >= 0 && f->next.header.place.first_sequence - 1 < f->sequence;
+        if (is_in_next) return AQW_OK;
+        status = f->limit < f->sequence ? find_event(f, fault) : AQW_OK;
+        if (status == AQW_OK) f->must_find = 0;
+        if (status != AQW_END) return status;
+        if (tries > 0) return changed_history(f, fault);
+    }
 }
 
 static int is_behind_limit(const aqw_follower *f) { return f->current.header.place.first_sequence + f->ordinal - 1 >= f->limit; }
@@ -464,14 +479,14 @@ static aqw_status check_begin(aqw_follower *f, aqw_fault *fault) {
         return status == AQW_IO_ERROR ? status : AQW_OK;
     }
     aqw_record record;
+    f->must_find = 1;
     status = refresh(f, fault);
     if (status != AQW_OK) return status;
     while (status == AQW_OK && f->current.header.place.first_sequence + f->ordinal - 1 < f->sequence) {
         status = step(f, &record, fault);
         if (status == AQW_OK) status = pass(f, &record, fault);
     }
-    if (status == AQW_END) return find_event(f, fault);
-    return status == AQW_CORRUPT ? AQW_OK : status;
+    return status == AQW_END || status == AQW_CORRUPT ? AQW_OK : status;     /* it is not durable yet, or was not */
 }
 
 /* --- Opening ------------------------------------------------------------------------------------------------------------------- */
