@@ -521,10 +521,9 @@ class Compactor:
         try:
             self.forget_if_due(progress)
             self.run(drops_segments=True, progress=progress)
-        except StoppedError:
-            if progress.is_canceled:
-                raise
         except (ActionQueueError, MemoryError) as error:
+            if progress.is_canceled:  # by the caller; or this is what a signal's handler has raised
+                raise
             self._last_error = told(error)
 
     def _try_to_run(self) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -183,3 +185,27 @@ def test_a_canceled_reading_ends() -> None:
     assert CoreError(status, fault).status == "stopped"
     assert len(io.calls) < 65
     assert not io.handles
+
+
+def test_a_progress_asks_the_thread_that_watches_and_no_other() -> None:
+    """Two calls may have been given the same one."""
+    progress, asked = ffi.gc(lib.aqw_progress_new(), lib.aqw_progress_free), list[int]()
+
+    @ffi.callback("int(void *)")
+    def must_stop(_context: object) -> int:
+        asked.append(threading.get_ident())
+        return 1
+
+    def of_another_thread() -> None:
+        assert lib.aqw_progress_must_stop(progress) == 0
+        lib.aqw_progress_ask(progress, ffi.NULL, ffi.NULL)  # the end of its own call
+
+    lib.aqw_progress_ask(progress, must_stop, ffi.NULL)
+    other = threading.Thread(target=of_another_thread)
+    time.sleep(2 * lib.AQW_PROGRESS_ASK_NS / 1e9)  # it asks that seldom
+    other.start()
+    other.join()
+    assert not asked
+    assert lib.aqw_progress_must_stop(progress) == 1
+    assert asked == [threading.get_ident()]
+    assert lib.aqw_progress_is_canceled(progress)

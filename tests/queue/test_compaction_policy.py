@@ -332,12 +332,16 @@ def test_an_opening_that_compacts_can_be_canceled(path: Path, monkeypatch: pytes
         assert queue.recovery.is_clean
 
 
-def test_what_a_handler_raises_ends_an_opening_that_compacts(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class TooLongError(Exception):
-        pass
+class TooLongError(Exception):
+    """What a handler raises."""
 
+
+@pytest.mark.parametrize("error", [TooLongError, KeyboardInterrupt])
+def test_what_a_handler_raises_ends_an_opening_that_compacts(
+    path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
     def handler(*_: object) -> None:
-        raise TooLongError
+        raise error
 
     overdue(path)
     compact = compaction.compact
@@ -349,7 +353,7 @@ def test_what_a_handler_raises_ends_an_opening_that_compacts(path: Path, monkeyp
     monkeypatch.setattr(compaction, "compact", interrupted)
     before = signal.signal(signal.SIGUSR1, handler)
     try:
-        with pytest.raises(TooLongError):
+        with pytest.raises(error):
             open_small(path, OVERDUE)
     finally:
         signal.signal(signal.SIGUSR1, before)

@@ -36,7 +36,7 @@ int aqw_progress_is_canceled(const aqw_progress *progress) {
 }
 
 void aqw_progress_ask(aqw_progress *progress, aqw_progress_question must_stop, void *context) {
-    if (progress == NULL) return;
+    if (progress == NULL || (must_stop == NULL && atomic_load(&progress->thread) != aqw_thread_number())) return;
     atomic_store(&progress->thread, must_stop != NULL ? aqw_thread_number() : 0);
     progress->must_stop = must_stop;
     progress->context = context;
