@@ -289,6 +289,18 @@ def test_over_many_segments(watched: Make) -> None:
     one.wait_until(lambda: one.last - one.log.durable_sequence < 3)
 
 
+def test_the_bound_on_bytes_counts_from_the_sync_of_a_rotation(watched: Make) -> None:
+    """A rotation syncs what there was; the positions of the new segment are below those of the old one."""
+    one = watched(bytes=100_000)
+    for rotations in range(1, 4):
+        while one.log.stats.rotations < rotations:
+            one.append(1, size=1000)
+        first = one.last
+        one.append(97, size=1000)  # and the one that went into the new segment: not enough yet
+        one.append(3, size=1000)
+        one.wait_until(lambda first=first: one.log.durable_sequence > first)  # type: ignore[misc]
+
+
 # --- Failures, and the end -------------------------------------------------------------------------------------------
 
 
