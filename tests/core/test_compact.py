@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from crash_images import Session, check_recovered, crash_images, numbered, sampled_losses
+from damage_tools import flip
 from log_driver import DIRECTORY, CoreError, FaultText, Log
 from memory_io import RETRIED, Call, Disk, Fault, Loss, MemoryIo
 from snapshot_driver import (
@@ -94,6 +95,29 @@ def test_every_pair_of_snapshots() -> None:
         assert (log.recovered, log.report.snapshot_sequence) == (data, older)
         log = reopened(damage(disk, snapshot_path(older)))
         assert (log.recovered, log.report.snapshot_sequence) == (data, newer)
+
+
+@pytest.mark.parametrize("where", ["header", "body", "end"])
+def test_a_damaged_older_snapshot_is_not_what_the_log_is_kept_behind(where: str) -> None:
+    """Where there is nothing new either: the segments stay that the newest one alone would not make up for, should it be damaged next."""
+    events = 8
+    disk = home()
+    log = opened_log(disk)
+    for number in range(1, events + 1):
+        log.commit(numbered(number, SIZE))
+        if number in (5, events):
+            compact(log.io, drops_segments=False)
+    older = snapshot_path(5)
+    size = len(disk.bytes_of(older))
+    flip(disk, older, {"header": 40, "body": size // 2, "end": size - 1}[where])
+    whole = segments_of(disk)
+    report = compact(log.io)
+    assert (report.is_new, report.sequence, report.kept_sequence, report.dropped_segments) == (False, events, 0, 0)
+    assert segments_of(disk) == whole
+    assert snapshots_of(disk) == [events]
+    log.close()
+    log = reopened(damage(disk, snapshot_path(events)))
+    assert (log.recovered, log.report.snapshot_sequence) == (data_up_to(events, SIZE), 0)
 
 
 def test_many_compactions_keep_two() -> None:
