@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Self
 
 from actionqueue.reading import Position, follower_at, next_event
@@ -32,7 +33,7 @@ class AsyncEventStream:
         self._sequence, self._checksum = begin.sequence, begin.checksum
         self._follower: LogFollower | None = None
         self._read: deque[tuple[Event, int | None]] = deque()  # with their records' checksums, and not yielded yet
-        self._reading: asyncio.Future[bool] | None = None
+        self._reading: Future[bool] | None = None
         self._is_waited_for = False
         self._is_closed = False
 
@@ -95,20 +96,19 @@ class AsyncEventStream:
         return queue.is_closed and (queue.durable_sequence == queue.sequence or queue.projection.poisoned_by is not None)
 
     async def _look(self) -> None:
-        """Read in a thread.
+        """Read in a thread, and wait for its end.
 
-        A task that is cancelled meanwhile leaves the reading under way, and the next look waits for its end.
+        A task that is cancelled meanwhile, or whose loop ends, leaves the reading under way, and the next look waits for its end. It is no
+        task of the loop's, and nothing cancels it: its thread would go on all the same.
         """
         if self._reading is None:
-            reads = asyncio.to_thread(self._read_some, self._has_all_that_comes())
-            self._reading = asyncio.ensure_future(reads)
-            self._reading.add_done_callback(_note_failure)
-        reading = self._reading
+            reading = Future[bool]()
+            reading.set_running_or_notify_cancel()  # it can't be cancelled from now on
+            asyncio.get_running_loop().run_in_executor(None, self._read_for, reading, self._has_all_that_comes())
+            self._reading = reading
         try:
-            is_at_the_end = await asyncio.shield(reading)
+            is_at_the_end = await asyncio.wrap_future(self._reading)
         except asyncio.CancelledError:
-            if reading.cancelled():  # the loop ends; how far the thread comes with the follower is not known
-                self._reading = self._follower = None
             raise
         except BaseException:
             self._reading = None
@@ -116,6 +116,12 @@ class AsyncEventStream:
         self._reading = None
         if is_at_the_end:
             self._close()
+
+    def _read_for(self, reading: Future[bool], is_last: bool) -> None:  # noqa: FBT001 -- for a thread
+        try:
+            reading.set_result(self._read_some(is_last))
+        except BaseException as error:  # noqa: BLE001 -- the next look raises it
+            reading.set_exception(error)
 
     def _read_some(self, is_last: bool) -> bool:  # noqa: FBT001 -- for a thread
         """Read what is durable, as much as goes at a time; return whether nothing was there, nor will be."""
@@ -132,9 +138,3 @@ class AsyncEventStream:
             if not count:
                 raise  # else behind the events: the next look meets it again
         return is_last and not count
-
-
-def _note_failure(reading: asyncio.Future[bool]) -> None:
-    """Look at the failure of a reading: no task may ask for it any more, and then asyncio complains."""
-    if not reading.cancelled():
-        reading.exception()

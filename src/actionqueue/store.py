@@ -584,7 +584,7 @@ class ActionQueue(Lane):
         kept, or one while the disk has no room for two.
 
         Args:
-            progress: Tells another thread how far it is, and lets it cancel. Without that it goes on to its end, Ctrl-C or not.
+            progress: Tells another thread how far it is, and lets it cancel. Ctrl-C in the main thread ends it too.
 
         Raises:
             InvalidFieldError: An argument is out of range. InvalidFieldTypeError: It is of another type. Nothing was done.

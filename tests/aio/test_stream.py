@@ -197,6 +197,62 @@ def test_a_task_that_is_cancelled_while_it_waits_loses_no_event(tmp_path: Path, 
     asyncio.run(work())
 
 
+def test_a_reading_is_no_task_that_a_sweep_cancels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As frameworks do that cancel all of a loop's tasks: the thread goes on, so a second one would read what it reads."""
+    held = Held(monkeypatch)
+
+    async def consume(stream: AsyncEventStream, found: list[int]) -> None:
+        while len(found) < 10:
+            try:
+                found.append((await anext(stream)).sequence)
+            except asyncio.CancelledError:
+                continue
+
+    async def work() -> list[int]:
+        found: list[int] = []
+        async with open_async(tmp_path) as queue:
+            await fill(queue, 10)
+            stream = queue.follow(after=0)
+            consumer = asyncio.create_task(consume(stream, found))
+            await asyncio.to_thread(held.is_reached.wait, 60)
+            for task in asyncio.all_tasks() - {asyncio.current_task()}:
+                task.cancel()
+            for _ in range(10):
+                await asyncio.sleep(0)  # it has asked again
+            held.may_go.set()
+            await consumer
+            await fill(queue, 1)
+            return found + await take(stream, 1)
+
+    assert asyncio.run(work()) == list(range(1, 12))
+
+
+def test_a_stream_goes_on_in_another_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = Held(monkeypatch)
+
+    async def cut_short(stream: AsyncEventStream) -> None:
+        taking = asyncio.create_task(anext(stream))  # type: ignore[arg-type]
+        await asyncio.to_thread(held.is_reached.wait, 60)
+        taking.cancel()
+        loop = asyncio.get_running_loop()
+        waits_for_threads = loop.shutdown_default_executor
+
+        async def shut_down(*arguments: Any) -> None:
+            held.may_go.set()  # its tasks have ended then
+            await waits_for_threads(*arguments)
+
+        loop.shutdown_default_executor = shut_down  # type: ignore[method-assign]
+
+    with aq.open(tmp_path) as opened:
+        queue = AsyncQueue(opened)
+        opened.submit_many([task_create() for _ in range(10)])
+        stream = queue.follow(after=0)
+        asyncio.run(cut_short(stream))
+        assert asyncio.run(take(stream, 10)) == list(range(1, 11))
+        opened.submit(task_create())
+        assert asyncio.run(take(stream, 1)) == [11]
+
+
 def test_two_tasks_do_not_share_a_stream(tmp_path: Path) -> None:
     async def work() -> None:
         async with open_async(tmp_path) as queue:
