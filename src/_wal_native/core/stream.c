@@ -281,6 +281,12 @@ static const uint8_t *next_older(aqw_stream *stream, size_t *size, aqw_fault *fa
     aqw_window *window = &stream->older;
     uint64_t end = stream->segments[stream->index + 1].link_end, left = end - stream->position;
     if (window->io == NULL && open_window(stream, stream->index, end, AQW_WINDOW_SIZE_OLDER, window, fault) != AQW_OK) return NULL;
+    /* The whole record is held most of the time: one look then, without a call. */
+    if (stream->position >= window->begin && stream->position < window->end && window->end - stream->position >= AQW_RECORD_HEADER_SIZE) {
+        const uint8_t *held = window->bytes + (stream->position - window->begin);
+        *size = aqw_record_size(aqw_load_u32(held + 4) & 0xffffff);
+        if (*size <= window->end - stream->position) return held;
+    }
     *size = left < AQW_RECORD_HEADER_SIZE ? (size_t)left : AQW_RECORD_HEADER_SIZE;
     const uint8_t *bytes = aqw_window_at(window, stream->position, *size);
     if (bytes != NULL && *size == AQW_RECORD_HEADER_SIZE) {

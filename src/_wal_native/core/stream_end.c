@@ -33,7 +33,13 @@ static int ring_check(aqw_stream *stream, uint64_t position, uint32_t ordinal, a
     return bytes != NULL && aqw_record_check(bytes, size, &aqw_stream_newest(stream)->place, position, ordinal, record);
 }
 
+/* The whole record is held most of the time: one look then, without a call. */
 static int segment_check(aqw_stream *stream, uint64_t position, uint32_t ordinal, aqw_record *record) {
+    const aqw_window *held = &stream->newest;
+    if (position >= held->begin && position < held->end &&
+        aqw_record_check(held->bytes + (position - held->begin), (size_t)(held->end - position), &aqw_stream_newest(stream)->place, position,
+                         ordinal, record))
+        return 1;
     const uint8_t *bytes = aqw_window_at(&stream->newest, position, AQW_RECORD_HEADER_SIZE);
     if (bytes == NULL || !aqw_record_is_plausible(bytes, ordinal, ordinal)) return 0;
     uint32_t size = aqw_record_size(aqw_load_u32(bytes + 4) & 0xffffff);
