@@ -29,9 +29,11 @@ LONGEST = ("tests/crash/test_strace.py", "tests/crash/test_disk.py", "tests/cras
 # Where users have groups of their own the mask is 002, and directories that tests make would be open to the group.
 os.umask(0o022)
 
-# What a shell starts in the background ignores SIGINT, and so would the programs that tests interrupt.
+# What a shell starts in the background ignores SIGINT, and what nohup starts SIGHUP; so would the programs that tests interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 settings.register_profile("actionqueue", deadline=None)  # no test judges how long anything takes: machines differ, and are shared
 settings.load_profile("actionqueue")
