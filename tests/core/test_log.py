@@ -24,7 +24,7 @@ from log_driver import (
     options,
     status_name,
 )
-from memory_io import OPERATIONS, Call, Disk, MemoryIo
+from memory_io import OPERATIONS, Call, Disk, Loss, MemoryIo
 
 RING = 65536
 
@@ -297,6 +297,32 @@ def test_what_is_appended_while_a_sync_writes_is_not_called_durable() -> None:
     assert log.last_sequence == 2
     assert lib.aqw_log_durable_sequence(log.log) == 1
     assert closed(log) == [b"synced", b"later"]
+
+
+def test_a_rotation_syncs_what_was_written_while_it_synced() -> None:
+    """By another thread, that writes it out too: the next segment's header will call it durable, and no later sync is of this file."""
+    log, other = new_log(), Batch()
+    io = log.io
+    assert io is not None
+    log.append(entry_of_size(40_000))
+    between: list[str] = []
+
+    def append(call: Call) -> None:
+        if call.operation == "sync" and call.path.endswith(".log") and not between:
+            between.append("asked")
+            status = lib.aqw_log_append(log.log, other.fill(2, [entry(b"between")]), ffi.new("aqw_fault *"))
+            between.append(status_name(status))
+            log.write_out()
+
+    io.after_call = append
+    assert lib.aqw_log_make_room(log.log, 30_000, log.fault) == lib.AQW_OK
+    io.after_call = None
+    assert between == ["asked", "ok"]
+    assert log.stats.rotations == 1
+    after = Log(MemoryIo(io.disk.after_power_loss(Loss())))
+    assert after.recovered[:2] == [entry_of_size(40_000), b"between"]
+    after.kill()
+    log.kill()
 
 
 def test_an_empty_batch_is_refused() -> None:
