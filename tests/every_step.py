@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dis
 import os
 import sys
 from collections.abc import Callable
@@ -12,6 +13,8 @@ from typing import Any, Self
 import actionqueue as aq
 
 PACKAGE = str(Path(aq.__file__).parent) + os.sep
+RETURNS = {dis.opmap[name] for name in ("RETURN_VALUE", "RETURN_CONST") if name in dis.opmap}
+"""At these no signal's handler runs: what a constructor has made is in its caller's hands behind them."""
 
 
 def run(program: str, *arguments: object, seconds: int) -> tuple[int, str, str]:
@@ -36,9 +39,11 @@ class AtStep:
         self._left = step
         self._call = call
 
-    def _trace(self, frame: FrameType, _event: str, _argument: object) -> Any:
+    def _trace(self, frame: FrameType, event: str, _argument: object) -> Any:
         if not frame.f_code.co_filename.startswith(PACKAGE):
             return None
+        if event == "return" or frame.f_code.co_code[frame.f_lasti] in RETURNS:
+            return self._trace
         if self._left == 0:
             sys.settrace(None)
             self.is_past = False

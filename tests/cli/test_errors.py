@@ -170,7 +170,7 @@ def test_no_memory_is_told_in_one_line(tmp_path: Path, name: str) -> None:
 
 def test_a_warning_is_one_line(tmp_path: Path) -> None:
     make_queue(tmp_path / "queue")
-    (tmp_path / "queue").chmod(0o770)
+    (tmp_path / "queue").chmod(0o777)
     ended = run("snapshot", tmp_path / "queue")
     assert ended.code == 0
     assert ended.error.startswith("actionqueue: warning: the queue's directory")
@@ -191,7 +191,7 @@ STRICT = os.environ | {"PYTHONWARNINGS": "error"}
 @pytest.mark.parametrize("form", FORMS, ids=" ".join)
 def test_no_warning_ends_a_command(tmp_path: Path, form: tuple[str, ...]) -> None:
     make_queue(tmp_path / "queue")
-    (tmp_path / "queue").chmod(0o770)
+    (tmp_path / "queue").chmod(0o777)
     more = ("--to", "5") if "--follow" in form else ()
     ended = run(form[0], tmp_path / "queue", *form[1:], *more, env=STRICT)
     assert ended.code == 0, ended

@@ -231,8 +231,9 @@ for number in range(20):
 print(queue.sequence)
 """
     ended = subprocess.run(
-        [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, timeout=60, check=False
-    )
+        [sys.executable, "-W", "ignore:This process:DeprecationWarning", "-c", program, str(tmp_path)],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
     assert (ended.stdout, ended.stderr) == ("100\n", "")
 
 

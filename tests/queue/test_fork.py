@@ -145,7 +145,8 @@ if child:
 
 def test_a_child_that_ends_like_any_program_leaves_the_parent_unharmed(tmp_path: Path) -> None:
     """The child finalizes its interpreter, as a forked worker that returns does."""
-    program = [sys.executable, "-W", "error::ResourceWarning", "-c", FINALIZING_CHILD, str(tmp_path)]
+    warnings = ["-W", "error::ResourceWarning", "-W", "ignore:This process:DeprecationWarning"]
+    program = [sys.executable, *warnings, "-c", FINALIZING_CHILD, str(tmp_path)]
     ended = subprocess.run(program, capture_output=True, text=True, timeout=CHILD_SECONDS, check=False)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "parent 3\n", "")
     assert replayed(tmp_path).latest_sequence == 3
@@ -388,6 +389,7 @@ def test_a_fork_in_the_middle_of_a_batch_leaves_the_child_the_projection_as_it_w
         assert queue.sequence == 5001
 
 
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="the collector calls nothing in the middle of a query")
 def test_a_projection_without_a_queue_is_changed_in_a_child_whose_parent_was_in_a_query() -> None:
     projection = aq.Projection()
     for number in range(1, 400):

@@ -5,6 +5,7 @@ The timers are set in forked children, where no test runner uses them.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import signal
 import tempfile
@@ -44,14 +45,16 @@ class Interrupter:
 
     def repeat(self, work: Callable[[], Any], microseconds_max: int) -> None:
         """Do the work again and again until an interrupt has come, after some microseconds."""
-        try:
-            self.is_due = True
-            signal.setitimer(signal.ITIMER_REAL, self.random.randrange(1, microseconds_max) / 1e6)
-            # An interrupt inside a finalizer raises nothing here.
-            while self.is_due:
-                work()
-        except KeyboardInterrupt:
-            pass
+        with contextlib.suppress(KeyboardInterrupt):
+            self._repeat(work, microseconds_max)
+
+    def _repeat(self, work: Callable[[], Any], microseconds_max: int) -> None:
+        # In a function of its own: since 3.12 what is raised where a loop goes back is not always in the try block around it.
+        self.is_due = True
+        signal.setitimer(signal.ITIMER_REAL, self.random.randrange(1, microseconds_max) / 1e6)
+        # An interrupt inside a finalizer raises nothing here.
+        while self.is_due:
+            work()
 
 
 def refused(queue: aq.ActionQueue) -> None:
