@@ -109,7 +109,7 @@ class AsyncEventStream:
         try:
             is_at_the_end = await asyncio.wrap_future(self._reading)
         except asyncio.CancelledError:
-            raise
+            raise  # the waiting has ended, and not the reading
         except BaseException:
             self._reading = None
             raise
