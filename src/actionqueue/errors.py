@@ -759,7 +759,7 @@ class HistoryChangedError(OpenError):
     """The position: the last event that was read."""
     message = (
         "the log in {path} is not the one, or has not the history, that event {sequence} was read in: it was replaced, restored or "
-        "repaired, or the position is another queue's; read the projection anew and follow from there"
+        "repaired, or the position is another queue's; read the projection again and follow from there"
     )
 
 

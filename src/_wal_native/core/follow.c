@@ -224,7 +224,7 @@ static aqw_status find_next(aqw_follower *f, aqw_fault *fault) {
         memcpy(log_uuid, f->current.header.place.log_uuid, sizeof log_uuid);
         status = locate(f, fault);
         if (status != AQW_OK) return status;
-        /* Behind a compaction the log goes on; a repair begins anew, with a link of zeros, and another log has another UUID. */
+        /* Behind a compaction the log goes on; a repair begins another chain, with a link of zeros, and another log has another UUID. */
         if (memcmp(log_uuid, f->current.header.place.log_uuid, sizeof log_uuid) != 0 ||
             (f->current.header.place.segment_number > number && f->current.header.link_number == 0))
             return changed_history(f, fault);
@@ -288,7 +288,7 @@ static const uint8_t *bytes_at(aqw_follower *f, size_t size, aqw_status *status,
             *status = aqw_fault_io(fault, "read", f->directory, error);
             return NULL;
         }
-        *status = check_last_record(f, fault);      /* behind the reading: who puts files back writes them from their beginning */
+        *status = check_last_record(f, fault);      /* behind the reading: a restore writes files from their beginning */
         if (*status != AQW_OK) return NULL;
         f->buffered = done;
         if (done < size) return NULL;

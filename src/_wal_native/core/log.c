@@ -196,7 +196,7 @@ aqw_status aqw_log_try_append(aqw_log *log, aqw_batch *batch, aqw_before_append 
     if (status == AQW_OK) {
         aqw_batch_seal(batch, &log->segment.place, log->tail, log->ordinal, atomic_load(&log->durable));
         aqw_ring_put(&log->ring, log->tail, batch->data, batch->size);
-        /* The store itself may have met the end of the file, or a disk without room for a page of its own: then it went to memory of nobody's. */
+        /* The store itself may have met the end of the file, or a disk without room for a page of its own: then it went to memory that belongs to no file. */
         if (aqw_ring_has_faulted(&log->ring)) {
             status = aqw_log_lose_ring(log, fault);
             aqw_mutex_unlock(&log->append_mutex);

@@ -13,7 +13,7 @@
 #include "salvage_moved.h"
 #include "stream_internal.h"
 
-/* In a gap the progress is asked after so many bytes whether to go on. */
+/* Bytes of a gap after which the progress is asked whether to go on. */
 enum { ASKED_SIZE = 1 << 16 };
 
 /* No log comes that far; so a greater number is nobody's, and there is always a next one. */
