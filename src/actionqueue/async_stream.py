@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import threading
 from collections import deque
-from concurrent.futures import Future
 from typing import TYPE_CHECKING, Self
 
+from actionqueue.errors import ForkedError
 from actionqueue.reading import Position, follower_at, next_event
 
 if TYPE_CHECKING:
@@ -33,9 +35,10 @@ class AsyncEventStream:
         self._sequence, self._checksum = begin.sequence, begin.checksum
         self._follower: LogFollower | None = None
         self._read: deque[tuple[Event, int | None]] = deque()  # with their records' checksums, and not yielded yet
-        self._reading: Future[bool] | None = None
-        self._is_waited_for = False
+        self._lock = threading.Lock()  # the reading that is under way has it, in its thread, whatever became of its look
+        self._waiter: asyncio.AbstractEventLoop | None = None  # in which an event is waited for
         self._is_closed = False
+        self._process = os.getpid()
 
     @property
     def history(self) -> str:
@@ -55,19 +58,22 @@ class AsyncEventStream:
         return self
 
     async def __anext__(self) -> Event:
-        if self._is_waited_for:
+        if self._process != os.getpid():
+            raise ForkedError
+        waiter = self._waiter
+        if waiter is not None and not waiter.is_closed():  # a loop that is closed never goes on with its task
             raise RuntimeError("an AsyncEventStream is for one task")
-        self._is_waited_for = True
+        self._waiter = asyncio.get_running_loop()
         try:
             while self._is_closed or not self._read:
                 if self._is_closed:
                     raise StopAsyncIteration
-                if self._may_be_more():
-                    await self._look()
-                else:
+                if self._lock.locked() or not self._may_be_more():
                     await asyncio.sleep(self._poll_seconds)
+                else:
+                    await self._look()
         finally:
-            self._is_waited_for = False
+            self._waiter = None
         event, self._checksum = self._read.popleft()
         self._sequence = event.sequence
         return event
@@ -85,7 +91,6 @@ class AsyncEventStream:
         """Tell whether a look at the log is due: the first one, and then where something is durable, or nothing more will be."""
         return (
             self._follower is None
-            or self._reading is not None
             or self._queue.durable_sequence > self._sequence
             or self._has_all_that_comes()
         )
@@ -98,33 +103,24 @@ class AsyncEventStream:
     async def _look(self) -> None:
         """Read in a thread, and wait for its end.
 
-        A task that is cancelled meanwhile, or whose loop ends, leaves the reading under way, and the next look waits for its end. It is no
-        task of the loop's, and nothing cancels it: its thread would go on all the same.
+        A task that is cancelled or interrupted meanwhile, or whose loop ends, may leave the reading under way, which nothing stops. The
+        stream reads no more before that has ended, and its events come all the same.
         """
-        if self._reading is None:
-            reading = Future[bool]()
-            reading.set_running_or_notify_cancel()  # it can't be cancelled from now on
-            asyncio.get_running_loop().run_in_executor(None, self._read_for, reading, self._has_all_that_comes())
-            self._reading = reading
-        try:
-            is_at_the_end = await asyncio.wrap_future(self._reading)
-        except asyncio.CancelledError:
-            raise  # the waiting has ended, and not the reading
-        except BaseException:
-            self._reading = None
-            raise
-        self._reading = None
-        if is_at_the_end:
+        is_last = self._has_all_that_comes()
+        if await asyncio.get_running_loop().run_in_executor(None, self._read_some, is_last):
             self._close()
-
-    def _read_for(self, reading: Future[bool], is_last: bool) -> None:  # noqa: FBT001 -- for a thread
-        try:
-            reading.set_result(self._read_some(is_last))
-        except BaseException as error:  # noqa: BLE001 -- the next look raises it
-            reading.set_exception(error)
 
     def _read_some(self, is_last: bool) -> bool:  # noqa: FBT001 -- for a thread
         """Read what is durable, as much as goes at a time; return whether nothing was there, nor will be."""
+        if not self._lock.acquire(blocking=False):
+            return False  # an earlier look's reading began late; the next look waits for its end
+        try:
+            return not self._read and not self._read_events() and is_last
+        finally:
+            self._lock.release()
+
+    def _read_events(self) -> int:
+        """Read events behind those that were yielded, and return how many."""
         follower = self._follower
         if follower is None:
             position = Position(self._sequence, self._given_history, self._checksum)
@@ -137,4 +133,4 @@ class AsyncEventStream:
         except Exception:
             if not count:
                 raise  # else behind the events: the next look meets it again
-        return is_last and not count
+        return count

@@ -144,7 +144,7 @@ class ColumnOutcome:
 
 def stops_at_refusal(on_refusal: str) -> bool:
     """Return whether a call ends with the first refused row. Raises InvalidFieldError for anything but "raise" and "report"."""
-    if not isinstance(on_refusal, str) or on_refusal not in {"raise", "report"}:
+    if not isinstance(on_refusal, str) or on_refusal not in ("raise", "report"):  # no set: it may have no hash
         raise InvalidFieldError("submit", "on_refusal", on_refusal, 'must be "raise" or "report"')
     return on_refusal == "raise"
 

@@ -270,7 +270,7 @@ class Compactor:
             except ClosedError:
                 return  # the queue is closed, or gone
             except BaseException as error:  # noqa: BLE001 -- also what an application's logging raises: the thread must go on
-                self._last_error = told(error)
+                self._note_also(error)
             with suppress(Empty):
                 self._wake.get(timeout=patience)
 
@@ -459,7 +459,11 @@ class Compactor:
         try:
             _logger.warning(text, *arguments)
         except Exception as error:  # noqa: BLE001 -- its filters and handlers may raise anything
-            self._last_error = told(error)
+            self._note_also(error)
+
+    def _note_also(self, error: BaseException) -> None:
+        """Have stats() tell this, unless it has a failure of a compaction to tell, which says more than what logging it has raised."""
+        self._last_error = self._last_error or told(error)
 
     def _odd_timestamps(self, today: int) -> str | None:
         """Return what to say, once, where runs ended in a far future: retention never comes to them."""

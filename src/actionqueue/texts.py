@@ -51,9 +51,10 @@ def shown(value: object) -> str:
 def told(value: object) -> str:
     """Return the value as text, or what :func:`shown` says where it gives none."""
     try:
-        return str(value)
+        text = str(value)
     except Exception:  # noqa: BLE001 -- as above
         return shown(value)
+    return text or (type(value).__name__ if isinstance(value, BaseException) else "")
 
 
 def moment(seconds: int) -> str:

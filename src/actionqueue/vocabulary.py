@@ -21,6 +21,7 @@ def vocabulary(field: str) -> Callable[[Members], Members]:
     def look_up_by(cls: Members) -> Members:
         members: dict[Any, Enum] = {member.value: member for member in cls}
         kind = str if issubclass(cls, str) else int
+        plain: Callable[[Any], Any] = str.__str__ if issubclass(cls, str) else int.__int__  # a subclass of theirs may have no hash
         needed = f"must be one of {', '.join(map(str, members))}"
 
         def look_up(_cls: Members, value: object) -> Enum:
@@ -30,7 +31,7 @@ def vocabulary(field: str) -> Callable[[Members], Members]:
                 return value
             if not isinstance(value, kind) or isinstance(value, bool):
                 raise InvalidFieldTypeError(cls.__name__, field, value, needed)
-            member = members.get(value)
+            member = members.get(plain(value))
             if member is None:
                 raise InvalidFieldError(cls.__name__, field, value, needed)
             return member

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import shutil
 import threading
+import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +18,7 @@ import pytest
 import actionqueue as aq
 from actionqueue import async_stream
 from actionqueue.aio import AsyncEventStream, AsyncQueue, open_async
-from actionqueue.errors import CompactedError, HistoryChangedError, PoisonedError
+from actionqueue.errors import CompactedError, ForkedError, HistoryChangedError, PoisonedError
 from actionqueue.reading import next_event
 from queue_tools import task_create
 
@@ -251,6 +254,108 @@ def test_a_stream_goes_on_in_another_loop(tmp_path: Path, monkeypatch: pytest.Mo
         assert asyncio.run(take(stream, 10)) == list(range(1, 11))
         opened.submit(task_create())
         assert asyncio.run(take(stream, 1)) == [11]
+
+
+class Interrupted(BaseException):
+    """As KeyboardInterrupt, which asyncio treats in a way of its own."""
+
+
+def test_a_look_that_is_interrupted_at_any_point_doubles_no_event(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal's handler may raise between any two lines: when the thread has begun to read, and nothing notes that yet."""
+    held = Held(monkeypatch)
+
+    async def work() -> list[int]:
+        async with open_async(tmp_path) as queue:
+            await fill(queue, 10)
+            stream = queue.follow(after=0)
+            loop = asyncio.get_running_loop()
+            run = loop.run_in_executor
+
+            def interrupted(*arguments: Any) -> Any:
+                run(*arguments)
+                raise Interrupted
+
+            with monkeypatch.context() as patch:
+                patch.setattr(loop, "run_in_executor", interrupted)
+                with pytest.raises(Interrupted):
+                    await anext(stream)
+            await asyncio.to_thread(held.is_reached.wait, 60)
+            again = anext(stream)
+            again.send(None)  # type: ignore[attr-defined]  # to where it waits
+            again.close()  # type: ignore[attr-defined]
+            taking = asyncio.create_task(take(stream, 10))
+            for _ in range(10):
+                await asyncio.sleep(0)
+            held.may_go.set()
+            return await taking
+
+    assert asyncio.run(work()) == list(range(1, 11))
+
+
+def test_threads_that_never_come_to_a_look_leave_the_stream_as_it_was(tmp_path: Path) -> None:
+    """As an application ends its threads with the work that waits for them."""
+
+    async def work() -> None:
+        async with open_async(tmp_path) as queue:
+            await fill(queue, 5)
+            stream = queue.follow(after=0)
+            threads, may_go = ThreadPoolExecutor(1), threading.Event()
+            threads.submit(may_go.wait)
+            asyncio.get_running_loop().set_default_executor(threads)
+            waiting = asyncio.ensure_future(anext(stream))
+            await asyncio.sleep(0)
+            threads.shutdown(wait=False, cancel_futures=True)
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+            may_go.set()
+            asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+            assert await take(stream, 5) == [1, 2, 3, 4, 5]
+
+    asyncio.run(work())
+
+
+def test_a_loop_that_was_closed_under_a_task_lets_go_of_its_stream(tmp_path: Path) -> None:
+    with aq.open(tmp_path) as opened:
+        stream = AsyncQueue(opened).follow(after=0)
+        loop = asyncio.new_event_loop()
+        taking = loop.create_task(anext(stream))  # type: ignore[arg-type]
+        loop.run_until_complete(asyncio.sleep(0))
+        loop.close()
+        opened.submit(task_create())
+        assert asyncio.run(take(stream, 1)) == [1]
+        assert not taking.done()
+        taking.get_coro().close()  # type: ignore[union-attr]
+        taking._log_destroy_pending = False  # type: ignore[attr-defined]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_is_told_at_once_that_it_has_no_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = Held(monkeypatch)
+
+    async def work() -> int:
+        async with open_async(tmp_path) as queue:
+            await fill(queue, 1)
+            stream = queue.follow(after=0)
+            taking = asyncio.ensure_future(anext(stream))
+            await asyncio.to_thread(held.is_reached.wait)
+            taking.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await taking
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)  # of a fork beside threads
+                child = os.fork()
+            if not child:
+                try:
+                    anext(stream).send(None)  # type: ignore[attr-defined]
+                except ForkedError:
+                    os._exit(5)
+                finally:
+                    os._exit(6)
+            held.may_go.set()
+            return child
+
+    child = asyncio.run(work())
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 5
 
 
 def test_two_tasks_do_not_share_a_stream(tmp_path: Path) -> None:

@@ -218,3 +218,45 @@ def test_a_failure_to_forget_is_over_with_the_next_success(tmp_path: Path, monke
         fails[0] = False
         wait_until(lambda: queue.projection.counts().runs == 0)
         wait_until(lambda: queue.stats()["snapshot_error"] is None)
+
+
+@pytest.mark.parametrize("raised", [RuntimeError, SystemExit, KeyboardInterrupt])
+def test_what_logging_a_failure_raises_does_not_hide_the_failure(
+    raised: type[BaseException], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[None] = []
+
+    class Filter(logging.Filter):
+        def filter(self, record: logging.LogRecord) -> bool:
+            calls.append(None)
+            raise raised
+
+    failure = aq.SnapshotError("write", "snapshot", errno.EIO)
+
+    def fail(*_arguments: object, **_options: object) -> None:
+        raise failure
+
+    logger, broken = logging.getLogger("actionqueue"), Filter()
+    monkeypatch.setattr(compaction, "compact", fail)
+    logger.addFilter(broken)
+    try:
+        with aq.open(tmp_path / "queue", compaction=aq.CompactionPolicy(log_bytes=1)) as queue:
+            queue.submit_many(finished(1))
+            wait_until(lambda: calls)
+            queue._compactor.stop()
+            assert queue.stats()["snapshot_error"] == str(failure)
+    finally:
+        logger.removeFilter(broken)
+
+
+def test_an_exception_without_any_text_is_told_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_arguments: object, **_options: object) -> None:
+        raise MemoryError
+
+    with aq.open(tmp_path / "queue", compaction=None) as queue:
+        queue.submit_many(finished(1))
+        with monkeypatch.context() as patch:
+            patch.setattr(compaction, "compact", fail)
+            with pytest.raises(MemoryError):
+                queue.compact()
+        assert queue.stats()["snapshot_error"] == "MemoryError"

@@ -14,6 +14,7 @@ import pytest
 
 import actionqueue as aq
 from _wal_native import rules
+from actionqueue.jsonform.commands import command_from_json
 
 VOCABULARIES: list[Any] = [cls for _, cls in inspect.getmembers(aq, inspect.isclass) if issubclass(cls, enum.Enum)]
 every_vocabulary = pytest.mark.parametrize("vocabulary", VOCABULARIES, ids=lambda cls: cls.__name__)
@@ -35,6 +36,49 @@ def test_members_are_found_by_value_and_are_themselves(vocabulary: Any) -> None:
     for member in vocabulary:
         assert vocabulary(member) is vocabulary(member.value) is vocabulary[member.name] is member
         assert pickle.loads(pickle.dumps(member)) is copy.deepcopy(member) is member
+
+
+class Equal(str):
+    """A text of a class that compares its values, and so has no hash."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return str.__eq__(self, other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class EqualNumber(int):
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return int.__eq__(self, other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+@every_vocabulary
+def test_a_value_without_a_hash_is_looked_up_by_what_it_says(vocabulary: Any) -> None:
+    cls: Any = Equal if issubclass(vocabulary, str) else EqualNumber
+    for member in vocabulary:
+        assert vocabulary(cls(member.value)) is member
+    with pytest.raises(aq.InvalidFieldError, match="must be one of"):
+        vocabulary(Equal("none"))
+
+
+def test_calls_take_texts_without_a_hash(tmp_path: Path) -> None:
+    with aq.open(tmp_path / "queue", durability=Equal("deferred")) as queue:  # type: ignore[arg-type]
+        assert queue.submit(aq.EnginePauseCommand(None, 1), durability=Equal("immediate")).sequence == queue.durable_sequence == 1
+        assert queue.projection.run_id_array(Equal("ready")).shape == (0,)
+        nothing = np.zeros((0, 16), np.uint8)
+        for refused in ("raise", "report"):
+            assert queue.submit_lease_heartbeats(nothing, Equal("me"), 1, 1, on_refusal=Equal(refused)).count == 0
+        with pytest.raises(aq.InvalidFieldError, match=r"^submit\.on_refusal: "):
+            queue.submit_lease_heartbeats(nothing, "me", 1, 1, on_refusal=Equal("none"))
+    with pytest.raises(aq.InvalidFieldError, match=r"^command\.type: "):
+        command_from_json({"type": Equal("none")})
+    assert type(command_from_json({"type": Equal("engine_pause"), "sequence": 1, "timestamp": 1})) is aq.EnginePauseCommand
 
 
 @every_vocabulary

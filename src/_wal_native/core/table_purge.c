@@ -364,6 +364,7 @@ typedef struct search {
     const aqw_table *table;
     const aqw_retention *what;
     uint32_t rows_left;
+    uint32_t rows_spared;       /* for the runs of the first task whose dependents take all rows that are left */
     aqw_finished *finished;
 } search;
 
@@ -422,7 +423,8 @@ static int is_ended(search *of, const aqw_task_row *task) {
 static int is_task_over(search *of, const aqw_task_row *task) { return is_ended(of, task) && is_finished(of, task); }
 
 /* 1 where a task that is not over depends on this one: how its runs ended is then still of interest. A circle of tasks that are over keeps
- * none of them. The rows looked at are taken from those that are left, but for one, so that the search goes on. */
+ * none of them. The rows looked at are taken from those that are left, but for one, so that the search goes on: for the first task that
+ * takes all of them, but for half of a search's, so that its runs do not go one by one. */
 static int has_dependents(search *of, const aqw_task_row *task) {
     search own = *of;
     int is_needed = 0;
@@ -437,8 +439,18 @@ static int has_dependents(search *of, const aqw_task_row *task) {
         of->finished->has_put_off = 1;
     }
     uint32_t rows = ROWS_FOR_DEPENDENTS + 1 - own.rows_left;
-    if (of->rows_left) of->rows_left = rows < of->rows_left ? of->rows_left - rows : 1;
+    if (rows < of->rows_left) {
+        of->rows_left -= rows;
+    } else if (of->rows_left) {
+        of->rows_left = of->rows_spared;
+        of->rows_spared = 1;
+    }
     return is_needed;
+}
+
+/* What a task that is found depends on goes with it, and takes its time. */
+static void look_at_dependencies(search *of, const aqw_task_row *task) {
+    for (uint32_t at = task->first_dependency; at; at = aqw_dependency_at(of->table, at)->next_in_task) look_at(of, 1);
 }
 
 /* Looks at a task's runs from `next_run` on. Returns 0 where it had to stop before the last. */
@@ -487,6 +499,7 @@ static int find_in_tasks(search *of) {
             if (is_empty && is_finished(of, task)) {
                 if (is_full(finished)) return 0;
                 memcpy(finished->task_ids[finished->task_count++], task->task_id, 16);
+                look_at_dependencies(of, task);
             }
         }
         finished->next_row++;
@@ -549,7 +562,7 @@ static int find_in_tombstones(search *of) {
 void aqw_table_find_finished(const aqw_table *table, const aqw_retention *what, uint32_t rows_max, aqw_finished *finished) {
     static int (*const finders[])(search *) = {find_in_tasks, find_in_subscriptions, find_in_actors, find_in_ledger, find_in_tombstones};
     const int is_wanted[] = {what->has_cutoff, what->has_cutoff, what->has_cutoff, what->has_ledger_cutoff, 1};
-    search of = {table, what, rows_max, finished};
+    search of = {table, what, rows_max, rows_max / 2, finished};
     finished->run_count = 0;
     finished->task_count = 0;
     finished->subscription_count = 0;

@@ -69,7 +69,7 @@ def command_from_json(data: Mapping[str, Any]) -> c.MutationCommand:
     """
     reader = _Reader("command", data)
     name = reader.take("type")
-    form = _COMMANDS.get(name) if isinstance(name, str) else None
+    form = _COMMANDS.get(str.__str__(name)) if isinstance(name, str) else None
     if form is None:
         raise InvalidFieldError("command", "type", name, "must be the name of a command")
     reader.where = name
@@ -383,7 +383,7 @@ _FILTER_NAMES = {fields.cls: name for name, fields in _FILTERS.items()}
 def _read_filter(where: str, key: str, value: Any) -> EventFilter:
     reader = _Reader(f"{where}.{key}", value)
     name = reader.take("type")
-    fields = _FILTERS.get(name) if isinstance(name, str) else None
+    fields = _FILTERS.get(str.__str__(name)) if isinstance(name, str) else None
     if fields is None:
         raise InvalidFieldError(reader.where, "type", name, f"must be one of {', '.join(_FILTERS)}")
     made: EventFilter = fields.read(reader)

@@ -1,0 +1,63 @@
+"""How much one search for what is over takes on: a slice takes about as long whatever depends on what."""
+
+from __future__ import annotations
+
+from itertools import count as count_from
+
+from actionqueue import events as e
+from actionqueue.run import RunInstance
+from actionqueue.run_policy import Repeat
+from actionqueue.states import RunState
+from actionqueue.task import TaskSpec
+from door import ffi
+from table_driver import Table
+from test_table import numbered
+from test_table_purge import PURGED, find, place_of
+
+DEPENDENTS = 4096
+"""This number of them is looked at in one go."""
+
+
+def test_a_slice_ends_behind_a_task_that_depends_on_very_many() -> None:
+    """They go with it, and that takes its time."""
+    needed, *over = (TaskSpec(payload=b"x") for _ in range(6))
+    others = [TaskSpec(payload=b"x") for _ in range(500)]
+    with Table() as table:
+        table.must_apply(
+            *numbered(
+                *(e.TaskCreated(0, spec, 1) for spec in (needed, *others, *over)),
+                *(e.DependencyDeclared(0, spec.id, tuple(other.id for other in others), 1) for spec in over),
+                *(e.TaskCanceled(0, spec.id, 1) for spec in over),
+            )
+        )
+        finished, found = ffi.new("aqw_finished *"), []
+        while True:
+            found.append(find(table, 10, 600, finished)[1])
+            if place_of(finished) == (0, 0, 0):
+                break
+        assert [task for slice_ in found for task in slice_] == [spec.id for spec in over]
+        assert max(map(len, found)) <= 2
+
+
+def test_the_runs_of_a_task_with_many_dependents_go_many_at_a_time() -> None:
+    count = 2000
+    task = TaskSpec(payload=b"x", run_policy=Repeat(count, 60))
+    runs = [RunInstance.scheduled(task.id, scheduled_at=1, created_at=1) for _ in range(count)]
+    dependents = [TaskSpec(payload=b"x") for _ in range(DEPENDENTS)]
+    with Table() as table:
+        table.must_apply(
+            *numbered(
+                *(e.TaskCreated(0, spec, 1) for spec in (task, *dependents)),
+                *(e.DependencyDeclared(0, spec.id, (task.id,), 1) for spec in dependents),
+                *(e.TaskCanceled(0, spec.id, 1) for spec in dependents),
+                *(e.RunCreated(0, run) for run in runs),
+                *(e.RunStateChanged(0, run.id, RunState.SCHEDULED, RunState.CANCELED, 2) for run in runs),
+            )
+        )
+        finished, sequences = ffi.new("aqw_finished *"), count_from(PURGED)
+        slices = 0
+        while table.counts.runs:
+            slices += 1
+            runs_found, _tasks = find(table, 10, 200, finished)
+            table.must_apply(e.RunsPurged(next(sequences), tuple(runs_found), (), 20))
+        assert slices <= 2 * count // 100
