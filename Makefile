@@ -96,7 +96,7 @@ lint: $(VENV)/installed $(VENV)/test-tools $(VENV)/lint-tools
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/stubtest --concise --ignore-disjoint-bases --ignore-unused-allowlist --allowlist tests/stubtest-allowlist.txt _wal_native
-	$(CC) -std=c11 -O2 -fsyntax-only -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Werror src/_wal_native/core/*.c
+	$(CC) -std=c11 -O2 -fsyntax-only -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Werror -Isrc/_wal_native/core src/_wal_native/core/*/*.c
 
 sanitize: $(VENV)/installed $(VENV)/test-tools
 	ACTIONQUEUE_SANITIZE=1 ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD="$$($(CC) -print-file-name=libasan.so)" \

@@ -78,27 +78,27 @@ if switch("ACTIONQUEUE_WERROR") and sys.platform != "win32":
 core = (
     "aqw_core",
     {
-        "sources": sorted(str(path) for path in CORE.glob("*.c")),
+        "sources": sorted(str(path) for path in CORE.rglob("*.c")),
+        "include_dirs": [str(CORE)],
         "macros": MACROS,
         "cflags": COMPILE_ARGS + WARNINGS,
-        "obj_deps": {"": sorted(str(path) for path in CORE.glob("*.h"))},
+        "obj_deps": {"": sorted(str(path) for path in CORE.rglob("*.h"))},
     },
 )
 
-# Where io_windows.c has random numbers and the access lists of directories from.
+# Where core/os/io_windows.c has random numbers and the access lists of directories from.
 LIBRARIES = ["bcrypt", "advapi32"] if sys.platform == "win32" else []
 
 extensions = [
     Extension(
         f"_wal_native.{name}",
         sources=[str(NATIVE / f"{name}.pyx")],
-        # Not the core itself: its limits.h would hide the system's.
-        include_dirs=[str(NATIVE)],
+        include_dirs=[str(CORE)],
         define_macros=MACROS,
         extra_compile_args=COMPILE_ARGS,
         extra_link_args=LINK_ARGS,
         libraries=LIBRARIES,
-        depends=sorted(str(path) for path in [*CORE.glob("*.[ch]"), *NATIVE.glob("*.pxi")]),
+        depends=sorted(str(path) for path in [*CORE.rglob("*.[ch]"), *NATIVE.glob("*.pxi")]),
     )
     for name in EXTENSIONS
 ]

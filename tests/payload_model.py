@@ -1,4 +1,4 @@
-"""The payload layouts of ``core/payload.h`` once more: slow, obvious, and independent of the C code.
+"""The payload layouts of ``core/event/payload.h`` once more: slow, obvious, and independent of the C code.
 
 An event is a dict: the kind's name under ``"kind"`` and its fields. Identifiers and bytes are hex, codes are names,
 what is absent is None; that is also the readable form in ``data/golden-payloads.json``.

@@ -2,12 +2,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/batch.h"
-#include "core/crc32c.h"
-#include "core/event.h"
-#include "core/record.h"
-#include "core/ring.h"
-#include "core/table.h"
+#include "write/batch.h"
+#include "base/crc32c.h"
+#include "event/event.h"
+#include "files/record.h"
+#include "files/ring.h"
+#include "table/table.h"
 
 #include "loops.h"
 

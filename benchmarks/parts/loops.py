@@ -13,7 +13,7 @@ import cffi
 __all__ = ["ffi", "lib"]
 
 HERE = Path(__file__).parent
-NATIVE = HERE.parents[1] / "src" / "_wal_native"
+CORE = HERE.parents[1] / "src" / "_wal_native" / "core"
 
 
 def _build() -> Any:
@@ -23,8 +23,8 @@ def _build() -> Any:
     builder.set_source(
         "aqw_loops",
         '#include "loops.h"',
-        sources=[str(HERE / "loops.c"), *sorted(str(path) for path in (NATIVE / "core").glob("*.c"))],
-        include_dirs=[str(NATIVE), str(HERE)],
+        sources=[str(HERE / "loops.c"), *sorted(str(path) for path in CORE.rglob("*.c"))],
+        include_dirs=[str(CORE), str(HERE)],
         define_macros=[("NDEBUG", None)],
         extra_compile_args=["-std=c11", "-O3", "-fvisibility=hidden", "-pthread"],
         extra_link_args=["-pthread"],

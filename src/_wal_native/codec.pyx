@@ -2,7 +2,7 @@
 
 Two ways through: ``EventEncoder.fill`` turns a Python event into an ``aqw_event`` whose pointers lead into the Python
 objects themselves, so that the payload is copied once, by the core; ``event_from_c`` turns a decoded one into a Python
-event. What bytes mean is known to ``core/event.c`` alone.
+event. What bytes mean is known to ``core/event/event.c`` alone.
 
 The kinds that a scheduler writes all day read their fields by offset. A struct keeps them in slots, whose place the
 class's own descriptors tell, and 26 attribute look-ups for one task would cost more than all else. Nothing is read by

@@ -1,4 +1,4 @@
-"""Rows of arrays as events: the door of ``core/columns.h``.
+"""Rows of arrays as events: the door of ``core/queue/submit_columns.h``.
 
 :class:`Rows` is what one call submits. It is made and checked under no lock; then, in the lane, its rows are added to the log's open
 batch, some at a time, so that other threads and signals get their turn in between and the table is whole whenever they do.

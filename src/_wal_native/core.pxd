@@ -3,7 +3,7 @@
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 
-cdef extern from "core/limits.h" nogil:
+cdef extern from "base/limits.h" nogil:
     enum:
         AQW_PAYLOAD_SIZE_MAX
         AQW_TEXT_SIZE_MAX
@@ -12,7 +12,7 @@ cdef extern from "core/limits.h" nogil:
         AQW_PURGE_COUNT_MAX
 
 
-cdef extern from "core/status.h" nogil:
+cdef extern from "base/status.h" nogil:
     ctypedef enum aqw_status:
         AQW_OK
         AQW_END
@@ -75,7 +75,7 @@ cdef extern from "core/status.h" nogil:
     const char *aqw_status_name(int status)
 
 
-cdef extern from "core/event.h" nogil:
+cdef extern from "event/event.h" nogil:
     enum:
         AQW_TASK_CREATED
         AQW_RUN_CREATED
@@ -329,7 +329,7 @@ cdef extern from "core/event.h" nogil:
     aqw_status aqw_list_put(uint8_t *to, size_t capacity, size_t *size, const uint8_t *entry, uint32_t entry_size)
 
 
-cdef extern from "core/rules.h" nogil:
+cdef extern from "event/rules.h" nogil:
     int aqw_rule_transition_is_valid(uint8_t from_state, uint8_t to_state)
     int aqw_rule_state_is_terminal(uint8_t state)
     int aqw_rule_attempt_blocks_change(uint8_t from_state, uint8_t to_state, int has_active_attempt)
@@ -346,12 +346,12 @@ cdef extern from "core/rules.h" nogil:
     int aqw_rule_sequence_rises(uint64_t latest, uint64_t sequence)
 
 
-cdef extern from "core/memory.h" nogil:
+cdef extern from "base/memory.h" nogil:
     ctypedef struct aqw_memory:
         pass
 
 
-cdef extern from "core/table.h" nogil:
+cdef extern from "table/table.h" nogil:
     ctypedef struct aqw_table:
         pass
 
@@ -589,7 +589,7 @@ cdef extern from "core/table.h" nogil:
     void aqw_table_find_finished(const aqw_table *table, const aqw_retention *what, uint32_t rows_max, aqw_finished *finished)
 
 
-cdef extern from "core/table_image.h" nogil:
+cdef extern from "table/image.h" nogil:
     ctypedef aqw_status (*aqw_image_sink)(void *to, uint8_t type, aqw_bytes fields, aqw_bytes bytes) noexcept
 
     ctypedef struct aqw_table_loader:
@@ -601,7 +601,7 @@ cdef extern from "core/table_image.h" nogil:
     aqw_status aqw_table_load_end(aqw_table_loader *loader)
 
 
-cdef extern from "core/limits.h" nogil:
+cdef extern from "base/limits.h" nogil:
     enum:
         AQW_BATCH_COUNT_MAX
         AQW_BATCH_SIZE_MAX
@@ -611,7 +611,7 @@ cdef extern from "core/limits.h" nogil:
         AQW_QUARANTINE_COPIES_MAX
 
 
-cdef extern from "core/crc32c.h" nogil:
+cdef extern from "base/crc32c.h" nogil:
     enum:
         AQW_CRC32C_START
 
@@ -619,12 +619,12 @@ cdef extern from "core/crc32c.h" nogil:
     uint32_t aqw_crc32c_finish(uint32_t running)
 
 
-cdef extern from "core/fork.h" nogil:
+cdef extern from "os/fork.h" nogil:
     int aqw_fork_watch()
     uint64_t aqw_fork_generation()
 
 
-cdef extern from "core/fault.h" nogil:
+cdef extern from "base/fault.h" nogil:
     ctypedef enum aqw_reason:
         AQW_REASON_NONE
         AQW_REASON_SEGMENT_MISSING
@@ -649,7 +649,7 @@ cdef extern from "core/fault.h" nogil:
     aqw_status aqw_fault_set(aqw_fault *fault, aqw_status status, const char *path)
 
 
-cdef extern from "core/io.h" nogil:
+cdef extern from "os/io.h" nogil:
     ctypedef void (*aqw_list_visit)(void *to, const char *name) noexcept nogil
 
     ctypedef struct aqw_io:
@@ -660,7 +660,7 @@ cdef extern from "core/io.h" nogil:
     const aqw_io *aqw_io_system()
 
 
-cdef extern from "core/format.h" nogil:
+cdef extern from "files/format.h" nogil:
     enum:
         AQW_KIND_MARKER
         AQW_KIND_PAD
@@ -668,7 +668,7 @@ cdef extern from "core/format.h" nogil:
         AQW_FLAG_BATCH_END
 
 
-cdef extern from "core/record.h" nogil:
+cdef extern from "files/record.h" nogil:
     ctypedef struct aqw_place:
         uint8_t log_uuid[16]
         uint64_t segment_number
@@ -689,7 +689,7 @@ cdef extern from "core/record.h" nogil:
     uint32_t aqw_record_size(uint32_t payload_size)
 
 
-cdef extern from "core/segment.h" nogil:
+cdef extern from "files/segment.h" nogil:
     ctypedef struct aqw_segment_header:
         aqw_place place
         uint32_t format_version
@@ -700,7 +700,7 @@ cdef extern from "core/segment.h" nogil:
         uint64_t created_at
 
 
-cdef extern from "core/batch.h" nogil:
+cdef extern from "write/batch.h" nogil:
     ctypedef struct aqw_batch:
         size_t size
         uint32_t count
@@ -713,7 +713,7 @@ cdef extern from "core/batch.h" nogil:
     aqw_status aqw_batch_add(aqw_batch *batch, const aqw_event *event)
 
 
-cdef extern from "core/log_policy.h" nogil:
+cdef extern from "write/log_policy.h" nogil:
     ctypedef struct aqw_sync_policy:
         uint64_t records
         uint64_t bytes
@@ -721,7 +721,7 @@ cdef extern from "core/log_policy.h" nogil:
         int when_ring_fills
 
 
-cdef extern from "core/log.h" nogil:
+cdef extern from "write/log.h" nogil:
     enum:
         AQW_SYNC_HISTOGRAM_SIZE
         AQW_GROUP_HISTOGRAM_SIZE
@@ -781,7 +781,7 @@ cdef extern from "core/log.h" nogil:
     void aqw_log_free(aqw_log *log)
 
 
-cdef extern from "core/stream.h" nogil:
+cdef extern from "read/stream.h" nogil:
     ctypedef struct aqw_stream:
         pass
 
@@ -814,7 +814,7 @@ cdef extern from "core/stream.h" nogil:
     aqw_status aqw_stream_next(aqw_stream *stream, aqw_record *record, aqw_fault *fault)
 
 
-cdef extern from "core/progress.h" nogil:
+cdef extern from "os/progress.h" nogil:
     ctypedef struct aqw_progress:
         pass
 
@@ -831,7 +831,7 @@ cdef extern from "core/progress.h" nogil:
     void aqw_progress_cancel(aqw_progress *progress)
 
 
-cdef extern from "core/follow.h" nogil:
+cdef extern from "read/follow.h" nogil:
     ctypedef struct aqw_follower:
         pass
 
@@ -852,7 +852,7 @@ cdef extern from "core/follow.h" nogil:
     const uint8_t *aqw_follower_history(const aqw_follower *follower)
 
 
-cdef extern from "core/snapshot.h" nogil:
+cdef extern from "files/snapshot.h" nogil:
     ctypedef struct aqw_snapshot_info:
         uint8_t log_uuid[16]
         uint64_t sequence
@@ -876,7 +876,7 @@ cdef extern from "core/snapshot.h" nogil:
                                         aqw_snapshot_choice *choice, aqw_fault *fault)
 
 
-cdef extern from "core/compact.h" nogil:
+cdef extern from "queue/compact.h" nogil:
     ctypedef struct aqw_compact_options:
         uint64_t now
         int drops_segments
@@ -897,14 +897,14 @@ cdef extern from "core/compact.h" nogil:
                            aqw_fault *fault)
 
 
-cdef extern from "core/salvage.h" nogil:
+cdef extern from "read/salvage.h" nogil:
     ctypedef aqw_status (*aqw_salvage_visit)(void *to, const aqw_record *record, aqw_fault *fault)
 
     aqw_status aqw_salvage_read(const aqw_io *io, const char *directory, const char *moved, aqw_salvage_visit visit, void *to,
                                 aqw_progress *progress, aqw_fault *fault)
 
 
-cdef extern from "core/repair.h" nogil:
+cdef extern from "queue/repair.h" nogil:
     ctypedef struct aqw_repair_options:
         int accepts_data_loss
         uint64_t now
@@ -929,7 +929,7 @@ cdef extern from "core/repair.h" nogil:
                           aqw_fault *fault)
 
 
-cdef extern from "core/replay.h" nogil:
+cdef extern from "read/replay.h" nogil:
     ctypedef struct aqw_replay_counts:
         uint64_t records
         uint64_t events
@@ -940,7 +940,7 @@ cdef extern from "core/replay.h" nogil:
                                  aqw_fault *fault)
 
 
-cdef extern from "core/recovery.h" nogil:
+cdef extern from "queue/recovery.h" nogil:
     ctypedef struct aqw_recovery_report:
         int is_created
         int is_clean
@@ -973,7 +973,7 @@ cdef extern from "core/recovery.h" nogil:
                            aqw_log **log, aqw_recovery_report *report, aqw_fault *fault)
 
 
-cdef extern from "core/columns.h" nogil:
+cdef extern from "queue/submit_columns.h" nogil:
     ctypedef struct aqw_column:
         const uint8_t *data
         uint32_t step
@@ -1030,7 +1030,7 @@ cdef extern from "core/columns.h" nogil:
     aqw_status aqw_columns_add(const aqw_columns *columns, uint32_t end, aqw_table *table, aqw_batch *batch, aqw_columns_walk *walk)
 
 
-cdef extern from "core/table_columns.h" nogil:
+cdef extern from "table/columns.h" nogil:
     ctypedef struct aqw_run_record:
         uint8_t run_id[16]
         uint8_t task_id[16]

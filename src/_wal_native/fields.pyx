@@ -35,7 +35,7 @@ from actionqueue.errors import InvalidFieldError, InvalidFieldTypeError
 cdef object NODEFAULT
 from msgspec import NODEFAULT
 
-cdef extern from "core/limits.h":
+cdef extern from "base/limits.h":
     enum:
         AQW_PAYLOAD_SIZE_MAX, AQW_TEXT_SIZE_MAX, AQW_LIST_COUNT_MAX, AQW_DEPARTMENT_SIZE_MAX
         AQW_BATCH_COUNT_MAX, AQW_BATCH_SIZE_MAX
@@ -123,7 +123,7 @@ cdef extern from *:
     PyObject *PyErr_Occurred() noexcept
     object PyUnicode_FromObject(object text)
 
-# The limits of core/limits.h; public as actionqueue.limits.
+# The limits of core/base/limits.h; public as actionqueue.limits.
 SEQUENCE_MAX = AQW_SEQUENCE_MAX
 PAYLOAD_SIZE_MAX = AQW_PAYLOAD_SIZE_MAX
 TEXT_SIZE_MAX = AQW_TEXT_SIZE_MAX

@@ -1,4 +1,4 @@
-"""The rules that validation and replay share, as Python functions over ``core/rules.h``.
+"""The rules that validation and replay share, as Python functions over ``core/event/rules.h``.
 
 A rule is stated once, in C. These functions add the conversion of ``RunState`` members and nothing else.
 """

@@ -1,6 +1,6 @@
 """Status codes of the core as exceptions: the one table.
 
-Each status names a different fix, so each has an exception of its own. The codes come from ``core/status.h``.
+Each status names a different fix, so each has an exception of its own. The codes come from ``core/base/status.h``.
 """
 
 from libc.stdint cimport uint64_t

@@ -410,6 +410,20 @@ def test_verify_where_a_batch_is_broken(tmp_path: Path) -> None:
     assert (found["unreadable"], found["given_up"]) == ([[4, 4]], [[3, 3], [5, 6]])
 
 
+def test_one_event_that_is_lost_is_the_first_and_the_last(tmp_path: Path) -> None:
+    directory = tmp_path / "queue"
+    with aq.open(directory, compaction=None) as queue:
+        fill_more(queue, 3)
+    record = run("log", directory, "--json").objects[2]
+    flip(newest_segment(directory), record["offset"] + 30)
+    (directory / "ring").write_bytes((directory / "ring").read_bytes()[:65536] + bytes((directory / "ring").stat().st_size - 65536))
+    with pytest.raises(aq.CorruptLogError) as refusal:
+        aq.open(directory)
+    assert (refusal.value.first_sequence, refusal.value.last_sequence) == (3, 3)
+    (found,) = run("verify", directory, "--json").objects
+    assert (found["first_sequence"], found["last_sequence"], found["unreadable"]) == (3, 3, [[3, 3]])
+
+
 def test_no_sequence_is_named_that_is_not_known(tmp_path: Path) -> None:
     directory = tmp_path / "queue"
     make_large(directory)

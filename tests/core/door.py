@@ -1,8 +1,8 @@
 """The second door onto the C core: ``lib`` and ``ffi``, made by cffi from the core's own sources and headers.
 
 The declarations are read from the headers, so there is no copy of a prototype to keep in step. Every header is taken
-but those that are private to a few C files: the ones named so (``*_internal.h``), the ones with code in them
-(``bytes.h`` apart), the ones that include more of the system than integer types, and those that include one of these.
+but those that are private to a few C files: the ones named so (``*internal.h``), the ones with code in them
+(``base/bytes.h`` apart), the ones that include more of the system than integer types, and those that include one of these.
 
 The core is compiled with warnings as errors and kept in a cache directory under a name that is a digest of everything
 that went into it, so a stale build is never used. ``ACTIONQUEUE_TEST_CACHE`` names another directory;
@@ -78,13 +78,14 @@ def without_comments(text: str) -> str:
 
 def public_headers() -> dict[str, str]:
     """Return the text of every public header by name, each after those that it includes."""
-    texts = {path.name: without_comments(path.read_text(encoding="utf-8")) for path in sorted(CORE.glob("*.h"))}
+    headers = {path.relative_to(CORE).as_posix(): path for path in sorted(CORE.rglob("*.h"))}
+    texts = {name: without_comments(path.read_text(encoding="utf-8")) for name, path in headers.items()}
     includes = {name: set(re.findall(r'#include\s+"([^"]+)"', text)) for name, text in texts.items()}
     private = {
         name
         for name, text in texts.items()
-        if name.endswith("_internal.h")
-        or (name != "bytes.h" and "static inline" in text)
+        if name.endswith("internal.h")
+        or (name != "base/bytes.h" and "static inline" in text)
         or (set(re.findall(r"#include\s+<([^>]+)>", text)) - HEADERS_OF_INTEGERS)
     }
     ordered: dict[str, str] = {}
@@ -104,7 +105,7 @@ def public_headers() -> dict[str, str]:
 
 def declarations(text: str) -> str:
     """Return what cffi is to read of a header: integer constants, types and prototypes."""
-    text = re.sub(r"static inline .*", "", text, flags=re.DOTALL)  # only bytes.h has any, at its end
+    text = re.sub(r"static inline .*", "", text, flags=re.DOTALL)  # only base/bytes.h has any, at its end
     constants = re.findall(r"^#define\s+(AQW_\w+)\s+(-?\d+|0x[0-9A-Fa-f]+)u?\s*$", text, flags=re.MULTILINE)
     code = re.sub(r"^\s*#.*$", "", text, flags=re.MULTILINE)
     return "\n".join([*(f"#define {name} {value}" for name, value in constants), code])
@@ -123,7 +124,7 @@ def digest_of_sources() -> str:
     digest = hashlib.sha256()
     for part in (sys.version, sys.platform, cffi.__version__, *core_flags()):
         digest.update(part.encode() + b"\0")
-    for path in (Path(__file__), COUNTED_MEMORY, *sorted(CORE.glob("*.[ch]"))):
+    for path in (Path(__file__), COUNTED_MEMORY, *sorted(CORE.rglob("*.[ch]"))):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:24]
 
@@ -132,10 +133,11 @@ def compile_core(directory: Path) -> list[str]:
     """Compile every C file of the core over the memory that tests count; return the object files."""
     compiler = new_compiler()
     customize_compiler(compiler)
-    sources = sorted(str(path) for path in CORE.glob("*.c"))
+    sources = sorted(str(path) for path in CORE.rglob("*.c"))
     flags = [*core_flags(), *pic()]
     renamed = [(name, f"aqw_test_{name}") for name in ("malloc", "calloc", "realloc", "free")]
-    objects: list[str] = compiler.compile(sources, output_dir=str(directory), macros=renamed, extra_postargs=flags)
+    objects: list[str] = compiler.compile(
+        sources, output_dir=str(directory), include_dirs=[str(CORE)], macros=renamed, extra_postargs=flags)
     objects += compiler.compile([str(COUNTED_MEMORY)], output_dir=str(directory), extra_postargs=flags)
     return objects
 
@@ -150,8 +152,8 @@ def build(name: str, directory: Path) -> Path:
     builder.cdef(C_LIBRARY + COUNTED_MEMORY_SURFACE + "\n".join(declarations(text) for text in headers.values()), packed=False)
     builder.set_source(
         name,
-        "#include <stdlib.h>\n" + COUNTED_MEMORY_SURFACE + "\n".join(f'#include "{CORE.name}/{header}"' for header in headers),
-        include_dirs=[str(CORE.parent)],  # not the core itself: its limits.h would hide the system's
+        "#include <stdlib.h>\n" + COUNTED_MEMORY_SURFACE + "\n".join(f'#include "{header}"' for header in headers),
+        include_dirs=[str(CORE)],
         extra_objects=compile_core(directory),
         libraries=["bcrypt", "advapi32"] if sys.platform == "win32" else [],
         extra_link_args=[] if sys.platform == "win32" else ["-pthread", *sanitizer_flags()],

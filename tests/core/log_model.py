@@ -1,4 +1,4 @@
-"""Format 1 of the log in slow, obvious Python, written from the specification in core/format.h alone.
+"""Format 1 of the log in slow, obvious Python, written from the specification in core/files/format.h alone.
 
 :func:`read_log` is a log's reading: from the files of a queue's directory to the events that count. The functions that write bytes
 (:meth:`Header.to_bytes`, :func:`record_bytes`, :func:`ring_bytes`) make logs that the core never would.

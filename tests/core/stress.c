@@ -13,11 +13,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/event.h"
-#include "core/log.h"
-#include "core/recovery.h"
-#include "core/table.h"
-#include "core/thread.h"
+#include "event/event.h"
+#include "write/log.h"
+#include "queue/recovery.h"
+#include "table/table.h"
+#include "os/thread.h"
 
 enum { APPENDERS = 4, SYNCERS = 2, ROUNDS = 4, LARGE = 70000 };
 

@@ -14,13 +14,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/compact.h"
-#include "core/event.h"
-#include "core/follow.h"
-#include "core/log.h"
-#include "core/recovery.h"
-#include "core/table.h"
-#include "core/thread.h"
+#include "queue/compact.h"
+#include "event/event.h"
+#include "read/follow.h"
+#include "write/log.h"
+#include "queue/recovery.h"
+#include "table/table.h"
+#include "os/thread.h"
 
 enum { APPENDERS = 3, CLOSERS = 2, OTHERS = 5, THREADS = APPENDERS + OTHERS + CLOSERS, ROUNDS = 3, PAYLOAD_MAX = 900 };
 

@@ -253,10 +253,10 @@ def plain_environment() -> dict[str, str]:
 def stress_program(name: str, sanitizer: str) -> Path:
     """Return a stress driver, compiled with the core; kept under a name that is a digest of all that went into it."""
     flags = ["-std=c11", "-O1", "-g", "-pthread", "-fno-omit-frame-pointer", *SANITIZERS[sanitizer]]
-    sources = sorted(CORE.glob("*.c"))
+    sources = sorted(CORE.rglob("*.c"))
     driver = Path(__file__).with_name(f"{name}.c")
     digest = hashlib.sha256(" ".join(flags).encode())
-    for path in (driver, *sources, *sorted(CORE.glob("*.h"))):
+    for path in (driver, *sources, *sorted(CORE.rglob("*.h"))):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     cache = cache_directory()
     cache.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -265,8 +265,7 @@ def stress_program(name: str, sanitizer: str) -> Path:
         compiler = os.environ.get("CC", "cc")
         with tempfile.TemporaryDirectory(dir=cache) as directory:
             made = Path(directory) / "stress"
-            # The core's parent, not the core itself: its limits.h would hide the system's.
-            command: list[str | Path] = [compiler, *flags, f"-I{CORE.parent}", "-o", made, driver, *sources]
+            command: list[str | Path] = [compiler, *flags, f"-I{CORE}", "-o", made, driver, *sources]
             subprocess.run(command, check=True, timeout=300, env=plain_environment())
             made.replace(program)
     return program

@@ -29,11 +29,11 @@ def golden(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def program(golden: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("selftest")
-    sources = [str(golden), *map(str, sorted(SELFTEST.glob("*.c"))), *map(str, sorted(CORE.glob("*.c")))]
+    sources = [str(golden), *map(str, sorted(SELFTEST.glob("*.c"))), *map(str, sorted(CORE.rglob("*.c")))]
     compiler = new_compiler()
     customize_compiler(compiler)
     objects = compiler.compile(
-        sources, output_dir=str(directory), include_dirs=[str(CORE.parent), str(SELFTEST)], extra_postargs=core_flags()
+        sources, output_dir=str(directory), include_dirs=[str(CORE), str(SELFTEST)], extra_postargs=core_flags()
     )
     libraries = ["bcrypt", "advapi32"] if sys.platform == "win32" else ["pthread"]
     compiler.link_executable(objects, "selftest", output_dir=str(directory), libraries=libraries, extra_postargs=sanitizer_flags())
@@ -70,8 +70,8 @@ def test_a_failed_check_is_told(program: Path, tmp_path: Path) -> None:
 def test_every_check_passes_under_the_thread_sanitizer(golden: Path, tmp_path: Path) -> None:
     """Not compiled with its warnings as errors, which say that it can't follow fences."""
     program = tmp_path / "selftest"
-    flags = ["-std=c11", "-O1", "-g", "-pthread", "-fsanitize=thread", f"-I{CORE.parent}", f"-I{SELFTEST}"]
-    sources = [golden, *sorted(SELFTEST.glob("*.c")), *sorted(CORE.glob("*.c"))]
+    flags = ["-std=c11", "-O1", "-g", "-pthread", "-fsanitize=thread", f"-I{CORE}", f"-I{SELFTEST}"]
+    sources = [golden, *sorted(SELFTEST.glob("*.c")), *sorted(CORE.rglob("*.c"))]
     environment = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}  # of another sanitizer
     subprocess.run([os.environ.get("CC", "cc"), *flags, "-o", program, *sources], check=True, env=environment)
     done = subprocess.run(

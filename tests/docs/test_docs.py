@@ -43,9 +43,11 @@ def test_links_lead_somewhere(document: Path) -> None:
 
 def test_the_architecture_names_every_file_of_the_core() -> None:
     text = (TOP / "docs" / "architecture.md").read_text("utf-8")
-    patterns = [re.escape(name).replace(r"\*", ".*") for name in re.findall(r"`(?:core/)?([\w*.]+)`", text)]
-    for path in (TOP / "src" / "_wal_native" / "core").glob("*.[ch]"):
-        assert any(re.fullmatch(pattern, path.name) for pattern in patterns), path.name
+    patterns = [re.escape(name).replace(r"\*", ".*") for name in re.findall(r"`core/([\w*./]+)`", text)]
+    core = TOP / "src" / "_wal_native" / "core"
+    for path in core.rglob("*.[ch]"):
+        name = path.relative_to(core).as_posix()
+        assert any(re.fullmatch(pattern, name) for pattern in patterns), name
 
 
 # --- What the queue refuses, and what is the scheduler's -------------------------------------------------------------

@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "core/io.h"
+#include "os/io.h"
 
 enum { DISK_FILES_MAX = 96, DISK_HANDLES_MAX = 32, DISK_PATH_SIZE = 192, DISK_FILE_SIZE_MAX = 1 << 25 };
 

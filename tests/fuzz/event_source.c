@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "core/rules.h"
+#include "event/rules.h"
 
 /* Bytes of a long payload or text: what they are does not matter. */
 static const uint8_t long_bytes[EVENT_LONG_SIZE];

@@ -2,8 +2,8 @@
 #ifndef FUZZ_EVENT_SOURCE_H
 #define FUZZ_EVENT_SOURCE_H
 
-#include "core/event.h"
-#include "core/table.h"
+#include "event/event.h"
+#include "table/table.h"
 #include "fuzz.h"
 
 enum { EVENT_PART_SIZE = 4096, EVENT_LONG_SIZE = 150000 };

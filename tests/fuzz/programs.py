@@ -63,14 +63,13 @@ def plain_environment() -> dict[str, str]:
 
 def digest_of_sources(kind: str) -> str:
     digest = hashlib.sha256(" ".join([compiler(kind), *COMMON, *COUNTED, *FLAGS[kind]]).encode())
-    for path in [*sorted(CORE.glob("*.[ch]")), *sorted(FUZZ.rglob("*.[ch]"))]:
+    for path in [*sorted(CORE.rglob("*.[ch]")), *sorted(FUZZ.rglob("*.[ch]"))]:
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:24]
 
 
 def run_compiler(kind: str, arguments: Sequence[str | Path], directory: Path) -> None:
-    # The core's parent, not the core itself: its limits.h would hide the system's.
-    include = [f"-I{CORE.parent}", f"-I{FUZZ}"]
+    include = [f"-I{CORE}", f"-I{FUZZ}"]
     command = [compiler(kind), *COMMON, *FLAGS[kind], *include, *arguments]
     run = subprocess.run(
         command, capture_output=True, text=True, timeout=600, cwd=directory, env=plain_environment(), check=False
@@ -83,7 +82,7 @@ def compile_all(kind: str, directory: Path) -> None:
     objects = directory / "objects"
     objects.mkdir()
     runner = [] if kind == "fuzz" else [FUZZ / "runner.c"]
-    run_compiler(kind, ["-c", *COUNTED, *sorted(CORE.glob("*.c"))], objects)
+    run_compiler(kind, ["-c", *COUNTED, *sorted(CORE.rglob("*.c"))], objects)
     run_compiler(kind, ["-c", *HARNESS, *runner], objects)
     link = ["-fsanitize=fuzzer"] if kind == "fuzz" else []
     for target in TARGETS:

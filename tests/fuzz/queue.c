@@ -2,11 +2,11 @@
 
 #include <string.h>
 
-#include "core/follow.h"
-#include "core/format.h"
-#include "core/replay.h"
-#include "core/snapshot.h"
-#include "core/stream.h"
+#include "read/follow.h"
+#include "files/format.h"
+#include "read/replay.h"
+#include "files/snapshot.h"
+#include "read/stream.h"
 #include "core_memory.h"
 #include "fuzz.h"
 #include "table_digest.h"

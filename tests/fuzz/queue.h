@@ -2,9 +2,9 @@
 #ifndef FUZZ_QUEUE_H
 #define FUZZ_QUEUE_H
 
-#include "core/log.h"
-#include "core/recovery.h"
-#include "core/table.h"
+#include "write/log.h"
+#include "queue/recovery.h"
+#include "table/table.h"
 #include "disk.h"
 
 #define QUEUE "/q"

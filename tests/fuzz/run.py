@@ -180,12 +180,12 @@ def stress_program(name: str, directory: Path) -> Path:
         "-O1",
         "-g",
         "-pthread",
-        f"-I{CORE.parent}",
+        f"-I{CORE}",
         "-o",
         program,
         source,
     ]
-    subprocess.run([*command, *sorted(CORE.glob("*.c"))], check=True)
+    subprocess.run([*command, *sorted(CORE.rglob("*.c"))], check=True)
     return program
 
 
@@ -193,8 +193,8 @@ def selftest_program(directory: Path) -> Path:
     """Build the core's self-test in plain C, with the golden files in it."""
     selftest, golden, program = FUZZ.parent / "core" / "selftest", directory / "golden.c", directory / "selftest"
     subprocess.run([sys.executable, selftest / "golden.py", golden], check=True)
-    flags = ["-std=c11", "-O1", "-g", "-pthread", f"-I{CORE.parent}", f"-I{selftest}"]
-    sources = [golden, *sorted(selftest.glob("*.c")), *sorted(CORE.glob("*.c"))]
+    flags = ["-std=c11", "-O1", "-g", "-pthread", f"-I{CORE}", f"-I{selftest}"]
+    sources = [golden, *sorted(selftest.glob("*.c")), *sorted(CORE.rglob("*.c"))]
     subprocess.run([os.environ.get("CC", "cc"), *flags, "-o", program, *sources], check=True)
     return program
 

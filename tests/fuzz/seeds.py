@@ -14,7 +14,7 @@ from pathlib import Path
 FUZZ = Path(__file__).parent
 DATA = FUZZ.parent / "data"
 SEGMENT = re.compile(r"wal/(\d{20})-(\d{20})\.log")
-KINDS = FUZZ.parents[1] / "src" / "_wal_native" / "core" / "event.h"
+KINDS = FUZZ.parents[1] / "src" / "_wal_native" / "core" / "event" / "event.h"
 
 # Choices of image.c and of targets/log.c, snapshot.c and headers.c, as their code reads them.
 PUT_BYTES = 240

@@ -1,8 +1,8 @@
 #include "snapshot_seal.h"
 
-#include "core/bytes.h"
-#include "core/crc32c.h"
-#include "core/snapshot_internal.h"
+#include "base/bytes.h"
+#include "base/crc32c.h"
+#include "files/snapshot_internal.h"
 
 void seal_snapshot(uint8_t *data, size_t size) {
     if (size < AQW_SNAPSHOT_HEADER_SIZE) return;

@@ -2,7 +2,7 @@
 #ifndef FUZZ_TABLE_DIGEST_H
 #define FUZZ_TABLE_DIGEST_H
 
-#include "core/table.h"
+#include "table/table.h"
 
 /* Row numbers are left out, and the order of rows is in. Ends the program where the table contradicts itself. */
 uint64_t table_digest(const aqw_table *table);

@@ -453,3 +453,28 @@ def test_a_fault_in_memory_of_the_childs_own_is_none_of_the_parents_ring(tmp_pat
             finally:
                 os._exit(3)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGBUS
+
+
+def test_a_child_keeps_what_the_application_has_opened_since(tmp_path: Path) -> None:
+    """Also under the numbers that the queue had for a while: to look through its directories, and for files that it has closed."""
+
+    def is_open(descriptor: int) -> bool:
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            return False
+        return True
+
+    with aq.open(tmp_path, ring_size=65536, segment_size=65536, compaction=None) as queue:
+        for _ in range(4):
+            queue.submit_many([task_create(b"x" * 2000) for _ in range(40)])
+            queue.compact()
+        list(aq.follow(tmp_path, after=queue.sequence, timeout=0))
+        aq.open(tmp_path, readonly=True).close()
+        taken = [os.open(os.devnull, os.O_RDONLY) for _ in range(100)]
+        try:
+            assert in_child(lambda: [descriptor for descriptor in taken if not is_open(descriptor)]) == []
+            assert all(map(is_open, taken))
+        finally:
+            for descriptor in taken:
+                os.close(descriptor)

@@ -190,7 +190,7 @@ def test_every_kind_has_one_event():
 
 
 def test_the_codes_are_those_of_the_core():
-    header = (Path(__file__).parents[2] / "src/_wal_native/core/event.h").read_text()
+    header = (Path(__file__).parents[2] / "src/_wal_native/core/event/event.h").read_text()
     enumeration = re.search(r"enum aqw_event_kind \{(.*?)\};", header, re.DOTALL)[1]
     codes = dict(re.findall(r"AQW_(\w+) = (\d+)", enumeration))
     del codes["EVENT_KIND_LAST"]

@@ -327,7 +327,7 @@ def test_annotations_that_cannot_be_checked_are_refused(annotation, why):
 
 
 def test_limits_are_those_of_the_core():
-    header = Path(__file__).parents[2] / "src/_wal_native/core/limits.h"
+    header = Path(__file__).parents[2] / "src/_wal_native/core/base/limits.h"
     defined = dict(re.findall(r"^#define AQW_(\w+) (\d+)u?$", header.read_text(), re.MULTILINE))
     assert defined
     for name, value in defined.items():

@@ -2,8 +2,8 @@
 
 #include <string.h>
 
-#include "core/bytes.h"
-#include "core/crc32c.h"
+#include "base/bytes.h"
+#include "base/crc32c.h"
 
 /* The known values of RFC 3720, appendix B.4, and of the digits. */
 void check_checksums(const char *directory) {

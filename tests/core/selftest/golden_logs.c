@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/compact.h"
-#include "core/format.h"
+#include "queue/compact.h"
+#include "files/format.h"
 
 static const golden_log *log_named(const char *name) {
     for (size_t i = 0; i < golden_log_count; i++)

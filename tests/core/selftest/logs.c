@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/format.h"
-#include "core/stream.h"
+#include "files/format.h"
+#include "read/stream.h"
 
 static const char first_segment[] = "wal/00000000000000000001-00000000000000000001.log";
 

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/crc32c.h"
+#include "base/crc32c.h"
 
 static const struct {
     const char *name;

@@ -21,7 +21,8 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 SOURCE = HERE.parents[2] / "src" / "_wal_native"
-CORE = sorted((SOURCE / "core").glob("*.c"))
+CORE = SOURCE / "core"
+CORE_SOURCES = sorted(CORE.rglob("*.c"))
 WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wconversion", "-Werror"]
 STRESS_EVENTS = 100
 RELAY_TURNS = 9
@@ -88,14 +89,14 @@ def compile_only(target: Target, sources: list[Path], directory: Path) -> None:
     """One after the other: given many, the compiler would put the objects together, which not every format allows."""
     made = directory / f"object-{target.triple}"
     for source in sources:
-        run([*compiler(target), f"-I{HERE}", "-c", "-o", str(made), str(source)])
+        run([*compiler(target), f"-I{CORE}", f"-I{HERE}", "-c", "-o", str(made), str(source)])
     made.unlink()
 
 
 def link(target: Target, name: str, sources: list[Path], directory: Path) -> Path:
     program = directory / f"{name}-{target.triple}{'.exe' if target.is_windows else ''}"
     libraries = ["-lbcrypt", "-ladvapi32"] if target.is_windows else []
-    run([*compiler(target), f"-I{HERE}", "-o", str(program), *map(str, [*sources, *CORE]), *libraries])
+    run([*compiler(target), f"-I{CORE}", f"-I{HERE}", "-o", str(program), *map(str, [*sources, *CORE_SOURCES]), *libraries])
     return program
 
 
@@ -152,7 +153,7 @@ def main(directory: Path) -> None:
 
         def visit(target: Target) -> str:
             if not target.links:
-                compile_only(target, CORE, directory)
+                compile_only(target, CORE_SOURCES, directory)
                 return "compiled"
             selftest, threads = (
                 link(target, "selftest", sources, directory),

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "core/compact.h"
+#include "queue/compact.h"
 
 enum { EVENTS_EACH = 60, TURNS_MAX = 50 };
 

@@ -5,11 +5,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "core/batch.h"
-#include "core/io.h"
-#include "core/log.h"
-#include "core/recovery.h"
-#include "core/table.h"
+#include "write/batch.h"
+#include "os/io.h"
+#include "write/log.h"
+#include "queue/recovery.h"
+#include "table/table.h"
 
 enum { PATH_SIZE = 1024, NOW = 1700000000 };
 

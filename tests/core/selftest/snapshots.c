@@ -3,8 +3,8 @@
 
 #include <stdio.h>
 
-#include "core/compact.h"
-#include "core/follow.h"
+#include "queue/compact.h"
+#include "read/follow.h"
 
 static aqw_compact_report compact(const char *directory, int drops_segments) {
     const aqw_compact_options options = {NOW, drops_segments, NULL, NULL};

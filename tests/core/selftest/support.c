@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/log_internal.h"
+#include "write/log_internal.h"
 
 const char *below(const char *directory, const char *name) {
     static char paths[4][PATH_SIZE];

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/thread.h"
+#include "os/thread.h"
 
 static const aqw_io *io;   /* the system's, for this file */
 

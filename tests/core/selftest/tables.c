@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "core/table_image.h"
+#include "table/image.h"
 
 static const uint8_t task_id[16] = {1}, run_id[16] = {2}, attempt_id[16] = {3}, tenant_id[16] = {4}, unknown_id[16] = {9};
 

@@ -6,9 +6,9 @@
 #include <errno.h>
 #include <string.h>
 
-#include "core/batch.h"
-#include "core/compact.h"
-#include "core/format.h"
+#include "write/batch.h"
+#include "queue/compact.h"
+#include "files/format.h"
 #include "fuzz.h"
 #include "queue.h"
 #include "table_digest.h"

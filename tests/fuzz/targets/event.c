@@ -4,8 +4,8 @@
  * without a trace, and takes the same from the encoded bytes. */
 #include <string.h>
 
-#include "core/event.h"
-#include "core/limits.h"
+#include "event/event.h"
+#include "base/limits.h"
 #include "fuzz.h"
 #include "table_digest.h"
 

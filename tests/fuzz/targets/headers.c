@@ -3,12 +3,12 @@
  * Held: what is accepted obeys format.h, and a header that is written is read back. */
 #include <string.h>
 
-#include "core/bytes.h"
-#include "core/crc32c.h"
-#include "core/format.h"
-#include "core/limits.h"
-#include "core/ring.h"
-#include "core/segment.h"
+#include "base/bytes.h"
+#include "base/crc32c.h"
+#include "files/format.h"
+#include "base/limits.h"
+#include "files/ring.h"
+#include "files/segment.h"
 #include "disk.h"
 #include "fuzz.h"
 

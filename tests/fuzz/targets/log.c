@@ -6,8 +6,8 @@
  * the repair said, and every byte that was there still is; no call takes more memory than the files' sizes allow. */
 #include <string.h>
 
-#include "core/compact.h"
-#include "core/repair.h"
+#include "queue/compact.h"
+#include "queue/repair.h"
 #include "core_memory.h"
 #include "fuzz.h"
 #include "image.h"

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/segment.h"
+#include "files/segment.h"
 #include "fuzz.h"
 
 static void check_name(const char *name) {

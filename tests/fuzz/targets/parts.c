@@ -5,8 +5,8 @@
  * end inside their bytes. */
 #include <string.h>
 
-#include "core/event.h"
-#include "core/limits.h"
+#include "event/event.h"
+#include "base/limits.h"
 #include "event_source.h"
 #include "fuzz.h"
 

@@ -4,12 +4,12 @@
  * changed in any byte but its size, or moved, is refused; both checksum codes agree. */
 #include <string.h>
 
-#include "core/bytes.h"
-#include "core/crc32c.h"
-#include "core/event.h"
-#include "core/format.h"
-#include "core/limits.h"
-#include "core/record.h"
+#include "base/bytes.h"
+#include "base/crc32c.h"
+#include "event/event.h"
+#include "files/format.h"
+#include "base/limits.h"
+#include "files/record.h"
 #include "fuzz.h"
 
 static void take_place(input *from, aqw_place *place) {

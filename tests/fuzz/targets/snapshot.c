@@ -6,10 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/event.h"
-#include "core/limits.h"
-#include "core/snapshot.h"
-#include "core/table_image.h"
+#include "event/event.h"
+#include "base/limits.h"
+#include "files/snapshot.h"
+#include "table/image.h"
 #include "core_memory.h"
 #include "disk.h"
 #include "event_source.h"

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/event.h"
-#include "core/table.h"
+#include "event/event.h"
+#include "table/table.h"
 #include "event_source.h"
 #include "fuzz.h"
 #include "table_digest.h"

@@ -1,0 +1,36 @@
+"""The floors of the core: what lies above may use what lies below, and nothing else."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+TOP = Path(__file__).parents[2]
+CORE = TOP / "src" / "_wal_native" / "core"
+FLOORS = {
+    "base": set[str](),
+    "os": {"base"},
+    "event": {"base"},
+    "table": {"base", "event"},
+    "files": {"base", "os", "event", "table"},
+    "write": {"base", "os", "event", "table", "files"},
+    "read": {"base", "os", "event", "table", "files"},
+    "queue": {"base", "os", "event", "table", "files", "write", "read"},
+}
+"""What each folder of the core may include, besides itself. Writing and reading know nothing of each other."""
+
+
+def test_every_file_of_the_core_is_on_a_floor() -> None:
+    assert {path.name for path in CORE.iterdir()} == set(FLOORS)
+    assert all(path.is_file() for folder in CORE.iterdir() for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("floor", FLOORS)
+def test_includes_go_down_only(floor: str) -> None:
+    """By path from the core's root, so that a header is found in one place only, whatever stands in the file's own folder."""
+    for path in (CORE / floor).iterdir():
+        for included in re.findall(r'^\s*#\s*include\s+"([^"]+)"', path.read_text("utf-8"), re.MULTILINE):
+            assert (CORE / included).is_file(), f"{path.name}: {included}"
+            assert included.split("/")[0] in {floor, *FLOORS[floor]}, f"{path.name}: {included}"
