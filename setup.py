@@ -1,4 +1,4 @@
-"""The native extensions; everything else about the package is in pyproject.toml.
+"""The native modules; everything else about the package is in pyproject.toml.
 
 Builds for developers, each switched by an environment variable that is 0 or 1 and nothing else:
 
@@ -10,7 +10,9 @@ ACTIONQUEUE_WERROR=1     warnings in the C core are errors (CI)
 
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
@@ -18,25 +20,8 @@ from setuptools.command.build_ext import build_ext
 
 NATIVE = Path("src/_wal_native")
 CORE = NATIVE / "core"
-EXTENSIONS = (
-    "arrays",
-    "buffers",
-    "codec",
-    "columns",
-    "fault",
-    "fields",
-    "ids",
-    "lane",
-    "log",
-    "outcome",
-    "progress",
-    "reader",
-    "rules",
-    "snapshot",
-    "status",
-    "table",
-    "turn",
-)
+SHARED_OBJECT = "_wal_native.native"
+"""All native modules are in this one, so that there is one core with one of each of its global states."""
 
 
 def switch(name: str) -> bool:
@@ -89,34 +74,61 @@ core = (
 # Where core/os/io_windows.c has random numbers and the access lists of directories from.
 LIBRARIES = ["bcrypt", "advapi32"] if sys.platform == "win32" else []
 
-extensions = [
-    Extension(
-        f"_wal_native.{name}",
-        sources=[str(NATIVE / f"{name}.pyx")],
-        include_dirs=[str(CORE)],
-        define_macros=MACROS,
-        extra_compile_args=COMPILE_ARGS,
-        extra_link_args=LINK_ARGS,
-        libraries=LIBRARIES,
-        depends=sorted(str(path) for path in [*CORE.rglob("*.[ch]"), *NATIVE.glob("*.pxi")]),
-    )
-    for name in EXTENSIONS
-]
+OPTIONS: dict[str, Any] = {
+    "include_dirs": [str(CORE)],
+    "define_macros": MACROS,
+    "extra_compile_args": COMPILE_ARGS,
+    "extra_link_args": LINK_ARGS,
+    "libraries": LIBRARIES,
+    "depends": sorted(str(path) for path in [*CORE.rglob("*.[ch]"), *NATIVE.glob("*.p?[dxi]")]),
+}
+MODULES = sorted(path.stem for path in NATIVE.glob("*.pyx"))
 
 
 class BuildExtensions(build_ext):
-    """Runs Cython when extensions are built, and not when only metadata is read."""
+    """Makes one shared object of all native modules."""
 
     def finalize_options(self) -> None:
-        """Put the generated C files in the place of the .pyx files."""
-        self.distribution.ext_modules = cythonize(
-            extensions,
+        """Run Cython, which happens when extensions are built, and not when only metadata is read."""
+        translated = cythonize(
+            [
+                Extension(f"_wal_native.{name}", [str(NATIVE / f"{name}.pyx")], **OPTIONS)
+                for name in MODULES
+            ],
             include_path=["src"],
-            compiler_directives={"language_level": 3, "nonecheck": True, "auto_pickle": False, "freethreading_compatible": False},
+            compiler_directives={
+                "language_level": 3,
+                "nonecheck": True,
+                "auto_pickle": False,
+                "freethreading_compatible": False,
+            },
             build_dir="build/cython",
             quiet=True,
         )
+        sources = [source for module in translated for source in module.sources]
+        self.distribution.ext_modules = [Extension(SHARED_OBJECT, sources, **OPTIONS)]
         super().finalize_options()
 
+    def get_export_symbols(self, _extension: Extension) -> list[str]:
+        """Name what Python looks for when it imports each of the modules; there is none of the object's own name."""
+        return [f"PyInit_{name}" for name in MODULES]
 
-setup(libraries=[core], ext_modules=extensions, cmdclass={"build_ext": BuildExtensions})
+    def build_extension(self, extension: Extension) -> None:
+        """Compile the files beside each other, as many at a time as there are processors."""
+        compile_in_a_row = self.compiler.compile
+
+        def compile_beside_each_other(sources: list[str], **options: Any) -> list[str]:
+            with ThreadPoolExecutor(os.cpu_count()) as threads:
+                made = threads.map(lambda source: compile_in_a_row([source], **options), sources)
+                return [file for files in made for file in files]
+
+        self.compiler.compile = compile_beside_each_other
+        try:
+            super().build_extension(extension)
+        finally:
+            self.compiler.compile = compile_in_a_row
+
+
+# What stands here is replaced when it is built; without it there would be nothing to build.
+placeholder = Extension(SHARED_OBJECT, [])
+setup(libraries=[core], ext_modules=[placeholder], cmdclass={"build_ext": BuildExtensions})

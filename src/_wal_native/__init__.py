@@ -1,14 +1,64 @@
-"""The engine room: a C core and thin Cython doors onto it. Private; use :mod:`actionqueue`.
+"""The engine room: a C core and thin Cython modules over it. Private; use :mod:`actionqueue`.
 
-The doors raise the exceptions of :mod:`actionqueue.errors`, so that package is imported first.
+All of them are in one shared object, so that there is one core with one of each of its global
+states. Python looks for a file of each module's own name; the finder here leads it to that object.
+They import nothing of the package above: :mod:`_wal_native.above`.
 """
 
-import actionqueue  # see above; it imports the doors itself
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib.machinery import ExtensionFileLoader, ModuleSpec, PathFinder
+from importlib.util import spec_from_file_location
+from types import ModuleType
+
+MODULES = frozenset(
+    {
+        "arrays",
+        "buffers",
+        "codec",
+        "columns",
+        "fault",
+        "fields",
+        "ids",
+        "lane",
+        "log",
+        "outcome",
+        "progress",
+        "reader",
+        "rules",
+        "snapshot",
+        "status",
+        "table",
+        "turn",
+    }
+)
+SHARED_OBJECT = "native"
+
+
+class _Finder:
+    """Finds the native modules in the shared object."""
+
+    @staticmethod
+    def find_spec(
+        name: str, path: Sequence[str] | None, _target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        package, _, module = name.rpartition(".")
+        if package != __name__ or module not in MODULES:
+            return None
+        found = PathFinder.find_spec(f"{package}.{SHARED_OBJECT}", path)
+        if found is None or found.origin is None:
+            return None
+        loader = ExtensionFileLoader(name, found.origin)
+        return spec_from_file_location(name, found.origin, loader=loader)
+
+
+sys.meta_path.append(_Finder)
 
 
 def _imports_of_the_extensions() -> None:
     """Name what the extensions import, for programs that freeze others: they read Python code only. Nothing calls this."""
-    # What the doors import, each other included.
     import datetime  # noqa: ICN001 -- as the extensions do
     import decimal
     import enum
@@ -23,22 +73,6 @@ def _imports_of_the_extensions() -> None:
     import msgspec
     import msgspec.structs
 
-    import _wal_native.arrays
-    import _wal_native.buffers
-    import _wal_native.codec
-    import _wal_native.columns
-    import _wal_native.fault
-    import _wal_native.fields
-    import _wal_native.ids
-    import _wal_native.lane
-    import _wal_native.log
-    import _wal_native.outcome
-    import _wal_native.progress
-    import _wal_native.reader
-    import _wal_native.rules
-    import _wal_native.snapshot
-    import _wal_native.status
-    import _wal_native.table
-    import _wal_native.turn
-    import actionqueue.mapping
-    import actionqueue.weak_list
+    import _wal_native.above
+    import _wal_native.native  # type: ignore[import-not-found]  # the shared object, which is no module
+    import _wal_native.weak_list

@@ -11,7 +11,7 @@ from _wal_native.ids cimport Identifier, id_from_data
 from _wal_native.rules cimport state_code
 from _wal_native.table cimport StateTable
 
-from actionqueue.errors import InvalidFieldTypeError
+from _wal_native.above import InvalidFieldTypeError
 
 # --- Identifiers -----------------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from cpython.buffer cimport PyBUF_FULL_RO, PyBuffer_IsContiguous, PyBuffer_Relea
 
 import sys
 
-from actionqueue.errors import InvalidFieldError, InvalidFieldTypeError
+from _wal_native.above import InvalidFieldError, InvalidFieldTypeError
 
 cdef str NATIVE_ORDERS = "@=<" if sys.byteorder == "little" else "@=>!"
 cdef const uint8_t NOTHING[1]

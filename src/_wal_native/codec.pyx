@@ -22,19 +22,19 @@ from _wal_native.ids cimport (
 )
 from _wal_native.rules cimport state_code, state_member
 
-from actionqueue.actor import ActorRegistration, DepartmentId
-from actionqueue.budget import BudgetDimension
-from actionqueue.errors import InvalidFieldError, MalformedEventError, RecordTooLarge
-from actionqueue.events import (
+from _wal_native.above import ActorRegistration, DepartmentId
+from _wal_native.above import BudgetDimension
+from _wal_native.above import InvalidFieldError, MalformedEventError, RecordTooLarge
+from _wal_native.above import (
     ActorDeregistered, ActorHeartbeat, ActorRegistered, AttemptFinished, AttemptStarted, BudgetAllocated,
     BudgetConsumed, BudgetExhausted, BudgetReplenished, CapabilityGranted, CapabilityRevoked, DependencyDeclared,
     EnginePaused, EngineResumed, Event, LeaseAcquired, LeaseExpired, LeaseHeartbeat, LeaseReleased, LedgerEntryAppended,
     RoleAssigned, RunCanceled, RunCreated, RunResumed, RunStateChanged, RunSuspended, RunsPurged, SubscriptionCanceled,
     SubscriptionCreated, SubscriptionTriggered, TaskCanceled, TaskCreated, TenantCreated,
 )
-from actionqueue.platform import Capability, Role
-from actionqueue.states import AttemptResultKind, RunState
-from actionqueue.subscription import (
+from _wal_native.above import Capability, Role
+from _wal_native.above import AttemptResultKind, RunState
+from _wal_native.above import (
     BudgetThresholdFilter, CustomFilter, RunStateChangedFilter, TaskCompletedFilter,
 )
 
@@ -58,14 +58,14 @@ cdef object LeaseHeartbeatCommand, LeaseReleaseCommand, Once, RunCreateCommand, 
 cdef object RunStateTransitionCommand, RunSuspendCommand, TaskConstraints, TaskCreateCommand, TaskMetadata, TaskPayload
 cdef object TaskSpec
 
-from actionqueue.commands import (
+from _wal_native.above import (
     AttemptFinishCommand, AttemptStartCommand, LeaseAcquireCommand, LeaseExpireCommand, LeaseHeartbeatCommand,
     LeaseReleaseCommand, RunCreateCommand, RunResumeCommand, RunStateTransitionCommand, RunSuspendCommand,
     TaskCreateCommand,
 )
-from actionqueue.run import AttemptOutcome, RunInstance
-from actionqueue.run_policy import Cron, Once, Repeat
-from actionqueue.task import (
+from _wal_native.above import AttemptOutcome, RunInstance
+from _wal_native.above import Cron, Once, Repeat
+from _wal_native.above import (
     ConcurrencyKeyHoldPolicy,
     SafetyLevel,
     TaskConstraints,

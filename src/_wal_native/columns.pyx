@@ -19,8 +19,13 @@ from _wal_native.status cimport raise_status
 import operator
 import sys
 
-from actionqueue.errors import InvalidFieldError, InvalidFieldTypeError, RecordTooLarge
-from actionqueue.states import AttemptResultKind, RunState
+from _wal_native.above import (
+    AttemptResultKind,
+    InvalidFieldError,
+    InvalidFieldTypeError,
+    RecordTooLarge,
+    RunState,
+)
 
 cdef enum:
     REFUSED_FIRST = 1024        # how many refused rows there is room for at first

@@ -14,7 +14,7 @@ import errno
 import os
 from os import fsdecode
 
-from actionqueue.errors import (
+from _wal_native.above import (
     CorruptLogError,
     DisplacedError,
     LockedError,
@@ -24,8 +24,8 @@ from actionqueue.errors import (
     OpenIOError,
     PoisonedError,
     SnapshotError,
+    host_name,
 )
-from actionqueue.texts import host_name
 
 
 cdef int HOLDER_SIZE_MAX = 1024

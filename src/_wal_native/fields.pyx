@@ -15,6 +15,7 @@ from cpython.dict cimport PyDict_Size
 from cpython.exc cimport PyErr_Clear
 from cpython.long cimport PyLong_CheckExact
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.number cimport PyNumber_Index
 from cpython.object cimport Py_TYPE, PyObject, PyObject_TypeCheck, PyTypeObject
 from cpython.ref cimport Py_INCREF
 from cpython.tuple cimport PyTuple_CheckExact, PyTuple_GET_ITEM, PyTuple_GET_SIZE
@@ -30,7 +31,7 @@ import typing
 
 from msgspec.structs import fields as struct_fields
 
-from actionqueue.errors import InvalidFieldError, InvalidFieldTypeError
+from _wal_native.above import InvalidFieldError, InvalidFieldTypeError
 
 cdef object NODEFAULT
 from msgspec import NODEFAULT
@@ -493,7 +494,7 @@ cdef object convert(str type_name, Field field, object value):
         return refuse(type_name, field, value, isinstance(value, Identifier) and type(value) is field.cls)
     if field.kind == UNSIGNED or field.kind == SIGNED:
         if isinstance(value, int) and not isinstance(value, bool):
-            return checked(type_name, field, int.__add__(value, 0))     # the plain int in a subclass's instance
+            return checked(type_name, field, PyNumber_Index(value))     # the plain int in a subclass's instance
         return refuse(type_name, field, value, False)
     if field.kind == TEXT:
         if isinstance(value, str):

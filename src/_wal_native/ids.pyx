@@ -14,7 +14,7 @@ from libc.string cimport memcmp, memcpy
 from os import urandom
 from uuid import UUID
 
-from actionqueue.errors import InvalidFieldError, InvalidFieldTypeError
+from _wal_native import above     # its errors when one is raised: pickles import this module first
 
 cdef extern from *:
     """
@@ -161,7 +161,7 @@ cdef int convert(Identifier self, object value) except -1:
             text = PyUnicode_AsUTF8AndSize(value, &size)
             if parse_text(text, size, self.data):
                 return 0
-        raise InvalidFieldError(type(self).__name__, "value", value, "must be 32 hexadecimal digits or hyphenated")
+        raise above.InvalidFieldError(type(self).__name__, "value", value, "must be 32 hexadecimal digits or hyphenated")
     if type(value) is type(self):
         memcpy(self.data, (<Identifier>value).data, 16)
         return 0
@@ -170,9 +170,9 @@ cdef int convert(Identifier self, object value) except -1:
     elif isinstance(value, (bytes, bytearray, memoryview)):
         raw = bytes(value)
         if len(raw) != 16:
-            raise InvalidFieldError(type(self).__name__, "value", value, "must be 16 bytes")
+            raise above.InvalidFieldError(type(self).__name__, "value", value, "must be 16 bytes")
     else:
-        raise InvalidFieldTypeError(
+        raise above.InvalidFieldTypeError(
             type(self).__name__, "value", value,
             f"must be a UUID, its text, 16 bytes or another {type(self).__name__}")
     memcpy(self.data, PyBytes_AS_STRING(raw), 16)
@@ -207,7 +207,7 @@ cdef class Identifier:
     def from_bytes(cls, value):
         """Return the identifier with these 16 bytes."""
         if not isinstance(value, (bytes, bytearray, memoryview)):
-            raise InvalidFieldTypeError(cls.__name__, "value", value, "must be 16 bytes")
+            raise above.InvalidFieldTypeError(cls.__name__, "value", value, "must be 16 bytes")
         return cls(value)
 
     @property

@@ -13,8 +13,7 @@ from _wal_native.log cimport Log
 from _wal_native.outcome cimport outcome_of
 from _wal_native.turn cimport Turn
 
-from actionqueue.errors import ClosedError, ReentrantCallError
-from actionqueue.states import DurabilityPolicy
+from _wal_native.above import ClosedError, DurabilityPolicy, ReentrantCallError
 
 cdef object IMMEDIATE = DurabilityPolicy.IMMEDIATE
 cdef object DEFERRED = DurabilityPolicy.DEFERRED

@@ -19,14 +19,11 @@ from _wal_native.turn cimport Turn
 
 import os
 
-from actionqueue.errors import ClosedError, ForkedError, InvalidFieldError, RecordTooLarge
-from actionqueue.weak_list import WeakList
+from _wal_native.above import ClosedError, ForkedError, InvalidFieldError, RecordTooLarge
+from _wal_native.weak_list import WeakList
 
 DEFAULT_SEGMENT_SIZE = AQW_SEGMENT_SIZE_DEFAULT
 DEFAULT_RING_SIZE = AQW_RING_SIZE_DEFAULT
-
-if aqw_fork_watch() != 0:
-    raise ImportError("the system does not let the library watch for forks")
 
 cdef object open_logs = WeakList()
 

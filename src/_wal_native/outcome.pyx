@@ -3,30 +3,24 @@
 cimport cython
 from libc.stdint cimport uint64_t
 
-from actionqueue.errors import InvalidFieldTypeError
+from _wal_native import above     # looked up when it is needed: the outcomes that it provides need this module first
 
 
-cdef object applied_of = None       # actionqueue.mapping.applied_of; it and the next need this module first
-cdef object APPLIED = None          # actionqueue.outcomes.AppliedMutation
+cdef object applied_of = None
 
 
 cdef object describe(object command):
     """What the command changed, as a new object."""
     global applied_of
     if applied_of is None:
-        from actionqueue.mapping import applied_of as found
-        applied_of = found
+        applied_of = above.applied_of
     return applied_of(command)
 
 
 cdef int check_applied(object applied) except -1:
     """Outcomes are not the collector's, so nothing may be put into them that could hold one: a long chain of them would end the process."""
-    global APPLIED
-    if APPLIED is None:
-        from actionqueue.outcomes import AppliedMutation
-        APPLIED = AppliedMutation
-    if not isinstance(applied, APPLIED):
-        raise InvalidFieldTypeError("MutationOutcome", "applied", applied, "must be what a command changes, an Applied… object")
+    if not isinstance(applied, above.AppliedMutation):
+        raise above.InvalidFieldTypeError("MutationOutcome", "applied", applied, "must be what a command changes, an Applied… object")
     return 0
 
 

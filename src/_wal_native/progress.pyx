@@ -7,10 +7,8 @@ from _wal_native.core cimport *
 
 import threading
 
-from actionqueue.errors import ForkedError
-
-if aqw_fork_watch() != 0:   # each of the doors has a core of its own
-    raise ImportError("the system does not let the library watch for forks")
+import _wal_native.turn     # it watches for forks
+from _wal_native.above import ForkedError
 
 
 cdef class Progress:

@@ -14,10 +14,7 @@ from _wal_native.table cimport StateTable
 
 import os
 
-from actionqueue.errors import ForkedError, OpenIOError
-
-if aqw_fork_watch() != 0:   # each of the doors has a core of its own
-    raise ImportError("the system does not let the library watch for forks")
+from _wal_native.above import ForkedError, OpenIOError
 
 
 cdef tuple fields_of(const aqw_record *record):
@@ -116,7 +113,8 @@ cdef class LogReader:
                 raise StopIteration
             if status != AQW_OK:
                 raise_open_fault(&fault)
-            return fields_of(&record)
+            self.record = fields_of(&record)
+            return self.record
         finally:
             self.is_busy = False
 
@@ -192,6 +190,7 @@ cdef class LogFollower:
     cdef aqw_follower *follower
     cdef bint is_busy           # in a call without the GIL
     cdef uint64_t generation    # of forks, when it was opened: a child has not its files
+    cdef readonly tuple record  # what next_record returned last
 
     def __cinit__(self, str directory not None, uint64_t after, checksum=None):
         cdef aqw_fault fault
@@ -253,7 +252,10 @@ cdef class LogFollower:
         self.is_busy = False
 
     def next_record(self):
-        """The next durable event's record as a tuple like LogReader's, or None where there is none yet."""
+        """The next durable event's record as a tuple like LogReader's, or None where there is none yet.
+
+        A signal's handler that raises behind this call may take the record from the caller, who finds it in `record`.
+        """
         cdef aqw_record record
         cdef aqw_fault fault
         cdef aqw_status status

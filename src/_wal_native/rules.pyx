@@ -8,8 +8,7 @@ from libc.stdint cimport uint32_t, uint64_t
 
 from _wal_native.core cimport *
 
-from actionqueue.states import RunState
-from actionqueue.texts import shown
+from _wal_native.above import RunState, shown
 
 
 cdef tuple MEMBERS = tuple(RunState)    # the order of the members is the order of the codes

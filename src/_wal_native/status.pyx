@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from _wal_native.core cimport *
 
-from actionqueue.errors import (
+from _wal_native.above import (
     ClosedError,
     CompactedError,
     CorruptLogError,

@@ -32,14 +32,18 @@ from os import urandom
 from time import sleep as pause
 
 from _wal_native.codec import capability_to_bytes
-from actionqueue.budget import BudgetDimension
-from actionqueue.cron import has_ended
-from actionqueue.errors import ForkedError, InvalidFieldError, InvalidFieldTypeError, ReentrantCallError, RefusedEventError
-from actionqueue.events import RunCreated, RunsPurged
-from actionqueue.states import AttemptResultKind
-
-if aqw_fork_watch() != 0:   # each of the doors has a core of its own
-    raise ImportError("the system does not let the library watch for forks")
+from _wal_native.above import (
+    AttemptResultKind,
+    BudgetDimension,
+    ForkedError,
+    InvalidFieldError,
+    InvalidFieldTypeError,
+    ReentrantCallError,
+    RefusedEventError,
+    RunCreated,
+    RunsPurged,
+    has_ended,
+)
 
 cdef extern from *:
     object PyUnicode_DecodeUTF8(const char *data, Py_ssize_t size, const char *errors)

@@ -11,7 +11,7 @@ from _wal_native.core cimport aqw_fork_generation, aqw_fork_watch
 
 import threading
 
-from actionqueue.errors import ReentrantCallError
+from _wal_native.above import ReentrantCallError
 
 if aqw_fork_watch() != 0:
     raise ImportError("the system does not let the library watch for forks")

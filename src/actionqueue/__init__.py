@@ -9,8 +9,9 @@ import _actionqueue_start
 if _actionqueue_start.is_running_the_package():
     _actionqueue_start.end_at_interrupts()
 
-# The errors come first: the native modules raise them, and import this package for that.
+# These come first: the native modules raise errors and build values that this package provides.
 from actionqueue import errors  # isort: skip
+from actionqueue import provided as _provided  # isort: skip  # noqa: F401 -- for what it does
 
 from actionqueue import (
     actor,

@@ -12,6 +12,7 @@ import os
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Self, dataclass_transform
 
+from _wal_native.above import provide
 from actionqueue.texts import Rows, moment, rows_text, shown, told
 from actionqueue.vocabulary import vocabulary
 
@@ -949,3 +950,6 @@ class UnsafeDirectoryWarning(UserWarning):
     It is writable by them, or is another user's. A group that is the owner's alone (the primary one, with
     the user's name, and no other member) is no other user.
     """
+
+
+provide({name: globals()[name] for name in __all__})  # native modules raise them

@@ -76,8 +76,8 @@ class Position(NamedTuple):
     @classmethod
     def of(cls, after: int | str, history: str | None) -> Self:
         """Return what the arguments of :func:`follow` say. Raises InvalidFieldError, InvalidFieldTypeError."""
-        if history is not None and not isinstance(history, str):
-            raise InvalidFieldTypeError("follow", "history", history, "must be a str as queue.history is, or None")
+        if history is not None:
+            history = _history_of(history)
         if isinstance(after, str):
             if history is not None:
                 raise InvalidFieldError("follow", "history", history, "must not be given with a position, which has its own")
@@ -96,6 +96,17 @@ class Position(NamedTuple):
         return f"{self.sequence}-{self.history or ''}-{checksum}"
 
 
+def _history_of(value: str) -> str:
+    reason = "must be a str as queue.history is, 32 hexadecimal digits, or None"
+    if not isinstance(value, str):
+        raise InvalidFieldTypeError("follow", "history", value, reason)
+    text = str.__str__(value)  # of a class of its own it may have odd comparisons
+    if _HISTORY.fullmatch(text) is None:
+        raise InvalidFieldError("follow", "history", value, reason)
+    return text
+
+
+_HISTORY = re.compile(r"[0-9a-f]{32}")
 _AFTER = f"must be a sequence from 0 to {U64_MAX}, or a position as EventStream.position is"
 _POSITION = re.compile(r"([0-9]{1,20})-([0-9a-f]{32})?-([0-9a-f]{8})?")
 
@@ -124,9 +135,14 @@ def _oldest_history(directory: str, error: CompactedError) -> str | None:
             error = again
 
 
-def next_event(follower: LogFollower) -> Event | None:
-    """Return the next event that is durable, None where there is none yet."""
-    record = follower.next_record()
+def next_event(follower: LogFollower, after: int) -> Event | None:
+    """Return the next durable event behind the one with this sequence, None where there is none yet.
+
+    It is the last one that the follower has read where a signal's handler has raised before the caller had it.
+    """
+    record = follower.record
+    if record is None or record[2] <= after:
+        record = follower.next_record()
     return None if record is None else decode_event(record[3], record[2], record[7])
 
 
@@ -165,11 +181,12 @@ class EventStream:
         if follower is None:
             raise StopIteration
         idle_since = time.monotonic()
-        while (event := next_event(follower)) is None:
+        while (event := next_event(follower, self._sequence)) is None:
             if self._timeout is not None and time.monotonic() - idle_since >= self._timeout:
                 self.close()
                 raise StopIteration
             time.sleep(self._poll_seconds)
+        # No call from here on: a signal's handler that raises comes before the stream is behind the event, which then comes again.
         self._sequence, self._checksum = event.sequence, follower.checksum
         return event
 

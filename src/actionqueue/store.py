@@ -18,6 +18,7 @@ from _wal_native.lane import Lane
 from _wal_native.log import DEFAULT_RING_SIZE, DEFAULT_SEGMENT_SIZE, open_log
 from _wal_native.reader import LogFollower
 from _wal_native.snapshot import read_snapshot
+from _wal_native.weak_list import WeakList
 from actionqueue.clock import now
 from actionqueue.columns import ColumnOutcome, append_rows, stops_at_refusal
 from actionqueue.commands import MutationCommand
@@ -56,7 +57,6 @@ from actionqueue.states import DurabilityPolicy
 from actionqueue.sync_policy import SyncPolicy
 from actionqueue.texts import shown
 from actionqueue.validation import validate
-from actionqueue.weak_list import WeakList
 
 __all__ = ["ActionQueue", "Batch", "open"]
 
@@ -195,10 +195,17 @@ def open(  # noqa: A001 -- the package's own open, as in gzip.open
             compactor.wait_for_references()
         return ActionQueue(path, **options)
     # Nothing is ever created, so create=False is true enough.
-    given = [name for name, value in options.items() if value != WRITER_DEFAULTS[name] and (name, value) != ("create", False)]
+    given = [name for name, value in options.items() if not _is_left_out(name, value)]
     if given:
         raise ValueError(f"readonly=True takes no {', '.join(given)}: these are options of a writer, and there is none; leave them out")
     return ReadOnlyQueue(path)
+
+
+def _is_left_out(name: str, value: object) -> bool:
+    default = WRITER_DEFAULTS[name]
+    if name == "create" and value is False:
+        return True
+    return value is default or (type(value) is type(default) and value == default)  # no other object's comparison
 
 
 def _method(queue: ActionQueue, method: Callable[Concatenate[ActionQueue, P], R]) -> Callable[P, R]:

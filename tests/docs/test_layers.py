@@ -1,4 +1,4 @@
-"""The floors of the core: what lies above may use what lies below, and nothing else."""
+"""The floors of the package: what lies above may use what lies below, and nothing else."""
 
 from __future__ import annotations
 
@@ -34,3 +34,10 @@ def test_includes_go_down_only(floor: str) -> None:
         for included in re.findall(r'^\s*#\s*include\s+"([^"]+)"', path.read_text("utf-8"), re.MULTILINE):
             assert (CORE / included).is_file(), f"{path.name}: {included}"
             assert included.split("/")[0] in {floor, *FLOORS[floor]}, f"{path.name}: {included}"
+
+
+def test_native_code_imports_nothing_of_the_package_above() -> None:
+    """Its stubs do: they tell readers the types of what is handed down."""
+    for path in (TOP / "src" / "_wal_native").iterdir():
+        if path.suffix in {".py", ".pyx", ".pxd", ".pxi"}:
+            assert not re.search(r"^\s*(from|import) +actionqueue", path.read_text("utf-8"), re.MULTILINE), path.name

@@ -66,9 +66,31 @@ except ImportError as error:
     assert run(sys.executable, "-c", program, cwd=tmp_path) == "refused True\n"
 
 
-@pytest.mark.parametrize("name", ["_wal_native", *(f"_wal_native.{name}" for name in NATIVE_MODULES), "actionqueue.store"])
-def test_any_module_can_be_imported_first(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("name", ["_wal_native", "_wal_native.ids", "_wal_native.outcome", "actionqueue.store"])
+def test_what_pickles_name_can_be_imported_first(tmp_path: Path, name: str) -> None:
     run(sys.executable, "-W", "error", "-c", f"import {name}, actionqueue; actionqueue.open", cwd=tmp_path)
+
+
+def test_native_modules_say_what_to_import_instead(tmp_path: Path) -> None:
+    program = """
+try:
+    import _wal_native.table
+except ImportError as error:
+    print(error)
+"""
+    assert run(sys.executable, "-c", program, cwd=tmp_path).endswith("import actionqueue, not _wal_native\n")
+
+
+def test_one_shared_object_is_loaded(tmp_path: Path) -> None:
+    """One core has one of each of its global states. The native modules import nothing of the package above."""
+    program = """
+import sys, actionqueue, actionqueue.inspection, actionqueue.aio, actionqueue.cli.entry
+ours = {name: module for name, module in sys.modules.items() if name.startswith("_wal_native.")}
+print(*sorted({module.__file__ for module in ours.values() if not module.__file__.endswith(".py")}))
+"""
+    (shared_object,) = run(sys.executable, "-c", program, cwd=tmp_path).split()
+    assert Path(shared_object).parent == NATIVE
+    assert [path.name for path in NATIVE.iterdir() if path.suffix in {".so", ".pyd"}] == [Path(shared_object).name]
 
 
 def test_types_are_installed_with_the_package() -> None:
