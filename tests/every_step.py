@@ -6,12 +6,15 @@ import dis
 import os
 import sys
 from collections.abc import Callable
+from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any, Self
 
 import actionqueue as aq
 
+HANDLERS_RUN_BEHIND = {"CALL", "CALL_FUNCTION_EX", "CALL_KW", "JUMP_BACKWARD", "RESUME"}
 PACKAGE = str(Path(aq.__file__).parent) + os.sep
 RETURNS = {dis.opmap[name] for name in ("RETURN_VALUE", "RETURN_CONST") if name in dis.opmap}
 """At these no signal's handler runs: what a constructor has made is in its caller's hands behind them."""
@@ -44,6 +47,8 @@ class AtStep:
             return None
         if event == "return" or frame.f_code.co_code[frame.f_lasti] in RETURNS:
             return self._trace
+        if event == "opcode" and not self._counts(frame):
+            return self._trace
         if self._left == 0:
             sys.settrace(None)
             self.is_past = False
@@ -53,9 +58,25 @@ class AtStep:
         frame.f_trace_opcodes = True
         return self._trace
 
+    def _counts(self, frame: FrameType) -> bool:
+        return True
+
     def __enter__(self) -> Self:
         sys.settrace(self._trace)
         return self
 
     def __exit__(self, *_error: object) -> None:
         sys.settrace(None)
+
+
+@lru_cache
+def offsets_behind_calls(code: CodeType) -> frozenset[int]:
+    instructions = [each for each in dis.get_instructions(code) if each.opname != "CACHE"]
+    return frozenset(each.offset for before, each in pairwise(instructions) if before.opname in HANDLERS_RUN_BEHIND)
+
+
+class BehindCalls(AtStep):
+    """The same at those steps alone at which a signal's handler may really run."""
+
+    def _counts(self, frame: FrameType) -> bool:
+        return frame.f_lasti in offsets_behind_calls(frame.f_code)

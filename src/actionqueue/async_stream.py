@@ -8,7 +8,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Self
 
-from actionqueue.errors import ForkedError
+from actionqueue.errors import ForkedError, HistoryChangedError
 from actionqueue.reading import Position, follower_at, next_event
 
 if TYPE_CHECKING:
@@ -32,11 +32,12 @@ class AsyncEventStream:
         self._queue = queue
         self._poll_seconds = poll_seconds
         self._given_history = begin.history
-        self._sequence, self._checksum = begin.sequence, begin.checksum
+        self._sequence, self._checksum = begin.sequence, begin.checksum  # of the event that was yielded last
+        self._read_up_to = begin.sequence
         self._follower: LogFollower | None = None
-        self._read: deque[tuple[Event, int | None]] = deque()  # with their records' checksums, and not yielded yet
+        self._read: deque[tuple[Event, int | None]] = deque()  # from the last yielded on, with their records' checksums
         self._lock = threading.Lock()  # the reading that is under way has it, in its thread, whatever became of its look
-        self._waiter: asyncio.AbstractEventLoop | None = None  # in which an event is waited for
+        self._waiter: tuple[asyncio.AbstractEventLoop] | None = None  # in which an event is waited for
         self._is_closed = False
         self._process = os.getpid()
 
@@ -61,74 +62,99 @@ class AsyncEventStream:
         if self._process != os.getpid():
             raise ForkedError
         waiter = self._waiter
-        if waiter is not None and not waiter.is_closed():  # a loop that is closed never goes on with its task
+        if waiter is not None and not waiter[0].is_closed():  # a loop that is closed never goes on with its task
             raise RuntimeError("an AsyncEventStream is for one task")
-        self._waiter = asyncio.get_running_loop()
+        self._waiter = mine = (asyncio.get_running_loop(),)
         try:
-            while self._is_closed or not self._read:
+            while self._is_closed or not self._has_more():
                 if self._is_closed:
                     raise StopAsyncIteration
-                if self._lock.locked() or not self._may_be_more():
-                    await asyncio.sleep(self._poll_seconds)
-                else:
-                    await self._look()
+                await self._wait_or_look()
         finally:
-            self._waiter = None
-        event, self._checksum = self._read.popleft()
-        self._sequence = event.sequence
+            if self._waiter is mine:
+                self._waiter = None
+        event, checksum = self._read[0]
+        # No call from here on: a signal's handler that raises comes before the stream is behind the event, which then comes again.
+        self._sequence, self._checksum = event.sequence, checksum
         return event
 
-    async def aclose(self) -> None:
-        """Let go of the files; no event comes any more."""
-        self._close()
+    def _has_more(self) -> bool:
+        """Forget the event that was yielded last, and tell whether others were read behind it."""
+        read = self._read
+        while read and read[0][0].sequence <= self._sequence:
+            read.popleft()
+        return bool(read)
 
-    def _close(self) -> None:
+    async def aclose(self) -> None:
+        """Let go of the files; no event comes any more. A task that waits for one notices it within ``poll_seconds``."""
         self._is_closed = True
+        if self._lock.acquire(blocking=False):  # else the reading that is under way lets go
+            try:
+                self._let_go()
+            finally:
+                self._lock.release()
+
+    def _let_go(self) -> None:
         self._follower = None
         self._read.clear()
 
-    def _may_be_more(self) -> bool:
-        """Tell whether a look at the log is due: the first one, and then where something is durable, or nothing more will be."""
-        return (
-            self._follower is None
-            or self._queue.durable_sequence > self._sequence
-            or self._has_all_that_comes()
-        )
+    async def _wait_or_look(self) -> None:
+        """Read where the log may have more; else, or where an earlier look's reading is under way, wait."""
+        is_due = self._follower is None or self._read_up_to < self._queue.durable_sequence or self._has_all_that_comes()
+        if not is_due or self._lock.locked() or (not await self._look() and not self._is_closed):
+            await asyncio.sleep(self._poll_seconds)
 
     def _has_all_that_comes(self) -> bool:
         """Tell whether nothing more will become durable: the queue was closed, and its last sync is over."""
         queue = self._queue
         return queue.is_closed and (queue.durable_sequence == queue.sequence or queue.projection.poisoned_by is not None)
 
-    async def _look(self) -> None:
-        """Read in a thread, and wait for its end.
+    async def _look(self) -> bool | None:
+        """Read in a thread, wait for its end, and return whether it has read anything; None where another reading was under way.
 
         A task that is cancelled or interrupted meanwhile, or whose loop ends, may leave the reading under way, which nothing stops. The
         stream reads no more before that has ended, and its events come all the same.
         """
         is_last = self._has_all_that_comes()
-        if await asyncio.get_running_loop().run_in_executor(None, self._read_some, is_last):
-            self._close()
+        has_read = await asyncio.get_running_loop().run_in_executor(None, self._read_some)
+        if is_last and has_read is False and not self._has_more():
+            if self._read_up_to < self._queue.durable_sequence:
+                raise HistoryChangedError(self._queue.path, self._sequence)  # the files are not those that the queue has written
+            await self.aclose()
+        return has_read
 
-    def _read_some(self, is_last: bool) -> bool:  # noqa: FBT001 -- for a thread
-        """Read what is durable, as much as goes at a time; return whether nothing was there, nor will be."""
+    def _read_some(self) -> bool | None:
+        """Read what is durable, as much as goes at a time, in a thread; return whether anything was read. None as :meth:`_look` has it."""
         if not self._lock.acquire(blocking=False):
-            return False  # an earlier look's reading began late; the next look waits for its end
+            return None  # an earlier look's reading began late
         try:
-            return not self._read and not self._read_events() and is_last
+            return not self._is_closed and not self._has_unread() and self._read_events() > 0
         finally:
+            if self._is_closed:
+                self._let_go()
             self._lock.release()
 
+    def _has_unread(self) -> bool:
+        return self._read_up_to > self._sequence
+
     def _read_events(self) -> int:
-        """Read events behind those that were yielded, and return how many."""
-        follower = self._follower
+        """Read events behind those that were read, up to the last that the queue itself knows to be durable; return how many.
+
+        Behind that may be those of a writer that came after the queue was closed.
+        """
+        follower, last = self._follower, self._queue.durable_sequence
         if follower is None:
             position = Position(self._sequence, self._given_history, self._checksum)
             self._follower = follower = follower_at(self._queue.path, position)
+            self._read_up_to = self._sequence
         count = 0
         try:
-            while count < EVENTS_AT_A_TIME and (event := next_event(follower)) is not None:
+            while count < EVENTS_AT_A_TIME and self._read_up_to < last:
+                event = next_event(follower, self._read_up_to)
+                if event is None:
+                    break
                 self._read.append((event, follower.checksum))
+                self._read_up_to = event.sequence
                 count += 1
         except Exception:
             if not count:

@@ -144,9 +144,9 @@ class ColumnOutcome:
 
 def stops_at_refusal(on_refusal: str) -> bool:
     """Return whether a call ends with the first refused row. Raises InvalidFieldError for anything but "raise" and "report"."""
-    if not isinstance(on_refusal, str) or on_refusal not in ("raise", "report"):  # no set: it may have no hash
+    if not isinstance(on_refusal, str) or str.__str__(on_refusal) not in {"raise", "report"}:
         raise InvalidFieldError("submit", "on_refusal", on_refusal, 'must be "raise" or "report"')
-    return on_refusal == "raise"
+    return str.__str__(on_refusal) == "raise"
 
 
 def append_rows(log: Log, rows: Rows, *, stops: bool) -> ColumnOutcome:

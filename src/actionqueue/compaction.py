@@ -186,6 +186,28 @@ class RetentionClock:
         return int(self._time)
 
 
+class Retry:
+    """When to try again what has failed in the background: after a while that grows."""
+
+    def __init__(self) -> None:
+        self._at = self._seconds = 0.0
+
+    @property
+    def is_put_off(self) -> bool:
+        """Whether it is too early."""
+        return time.monotonic() < self._at
+
+    def put_off(self) -> float:
+        """Note a failure, and return how many seconds the next try is away."""
+        self._seconds = min(max(CHECK_SECONDS, 2 * self._seconds), RETRY_SECONDS_MAX)
+        self._at = time.monotonic() + self._seconds
+        return self._seconds
+
+    def succeed(self) -> None:
+        """Begin with short whiles again."""
+        self._seconds = 0.0
+
+
 class Compactor:
     """The compactions of one open queue: one at a time, by callers or by a thread that watches the policy.
 
@@ -238,8 +260,7 @@ class Compactor:
         )
         self._last_at = time.monotonic()
         self._looked_at: tuple[float, int] | None = None  # when, and how many bytes the log had taken then
-        self._retry_at = 0.0
-        self._retry_seconds = 0.0
+        self._compacting, self._forgetting = Retry(), Retry()
         self._last_report: CompactionReport | None = None
         self._failed_to_forget: str | None = None
         self._last_error: str | None = None  # its text only: an exception's traceback would keep the queue from being dropped
@@ -278,7 +299,12 @@ class Compactor:
         """Do what is due, and return how long to wait then. Meanwhile the thread may have the last reference to the queue."""
         if self._is_stopped:
             raise ClosedError
-        self.forget_if_due()
+        try:
+            self.forget_if_due()
+        except ClosedError:
+            raise
+        except BaseException as error:  # noqa: BLE001 -- whatever it is, a compaction may do, and a later try may succeed
+            self._note_failure_to_forget(error)
         self.run_if_due()
         return self._seconds_to_the_next_look()
 
@@ -481,7 +507,7 @@ class Compactor:
         policy = self._policy
         instant = time.monotonic()
         clock = self._retention_clock
-        if policy is None or clock is None or instant < max(self._retention_at, self._retry_at):
+        if policy is None or clock is None or instant < self._retention_at or self._forgetting.is_put_off:
             return
         self._turn.run(self._forget, clock.now(), policy, progress or Progress())
         taken = time.monotonic() - instant
@@ -499,11 +525,10 @@ class Compactor:
         except (ClosedError, ForkedError, PoisonedError, StoppedError):
             pass  # the calls of those concerned say so
         except (AppendError, SnapshotError) as error:
-            self._note_failure("forgetting in", error)
-            self._failed_to_forget = self._last_error
+            self._note_failure_to_forget(error)
         else:
-            self._retry_seconds = 0.0
-            if self._failed_to_forget is not None and self._failed_to_forget is self._last_error:
+            self._forgetting.succeed()
+            if self._failed_to_forget is not None and self._failed_to_forget == self._last_error:
                 self._last_error = None  # that is over; a failure of a compaction is not
         finally:
             self._progress = None
@@ -538,20 +563,23 @@ class Compactor:
         except (PoisonedError, StoppedError):
             pass  # whom it concerns was told
         except BaseException as error:  # noqa: BLE001 -- whatever it is, a later try may succeed
-            self._note_failure("compaction of", error)
+            self._note_failure("compaction of", error, self._compacting)
         else:
-            self._retry_seconds = 0.0
+            self._compacting.succeed()
 
-    def _note_failure(self, what: str, error: BaseException) -> None:
+    def _note_failure_to_forget(self, error: BaseException) -> None:
+        self._failed_to_forget = told(error)
+        self._note_failure("forgetting in", error, self._forgetting)
+
+    def _note_failure(self, what: str, error: BaseException, retry: Retry) -> None:
         """Tell of a failure in the background, which stats() keeps, and put off the next try."""
         self._last_error = told(error)
-        self._retry_seconds = min(max(CHECK_SECONDS, 2 * self._retry_seconds), RETRY_SECONDS_MAX)
-        self._retry_at = time.monotonic() + self._retry_seconds
-        self._log_warning("%s %s failed: %s; next try in %.0f s", what, self._directory, self._last_error, self._retry_seconds)
+        seconds = retry.put_off()
+        self._log_warning("%s %s failed: %s; next try in %.0f s", what, self._directory, self._last_error, seconds)
 
     def _is_due(self, policy: CompactionPolicy) -> bool:
         instant = time.monotonic()
-        if instant < self._retry_at:
+        if self._compacting.is_put_off:
             return False
         if self._log_is_due(policy):
             return True

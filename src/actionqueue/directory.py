@@ -31,16 +31,28 @@ def real_directory(path: str | os.PathLike[str]) -> str:
 
     Raises OpenIOError where that can't be told.
     """
-    directory = os.fspath(path) if isinstance(path, (str, bytes, os.PathLike)) else None
-    if not isinstance(directory, str):
-        raise TypeError(f"path must be a str or a path-like of str, got {shown(path)}")
-    if not directory:
-        raise ValueError('path is empty; "." is the working directory')
+    directory = _text_of(path)
     try:
         real = os.path.realpath(directory)
     except OSError as error:  # a relative path, and the working directory was removed
         raise OpenIOError("resolve", directory, error.errno or errno.EIO) from error
     return real.replace(os.sep, "/")  # on Windows too: the core takes paths apart at the slash
+
+
+def _text_of(path: str | os.PathLike[str]) -> str:
+    directory = os.fspath(path) if isinstance(path, (str, bytes, os.PathLike)) else None
+    if not isinstance(directory, str):
+        raise TypeError(f"path must be a str or a path-like of str, got {shown(path)}")
+    directory = str.__str__(directory)  # of a class of its own it may compare as it likes
+    if not directory:
+        raise ValueError('path is empty; "." is the working directory')
+    try:
+        is_one = b"\0" not in os.fsencode(directory)
+    except UnicodeEncodeError:
+        is_one = False
+    if not is_one:
+        raise ValueError(f"path must be text that the file system takes, without NUL or lone surrogates, got {shown(path)}")
+    return directory
 
 
 def directory_to_open(path: str | os.PathLike[str]) -> str:
@@ -49,7 +61,7 @@ def directory_to_open(path: str | os.PathLike[str]) -> str:
     Raises OpenIOError for a symbolic link that leads nowhere: a queue would be created where that happens to point.
     """
     directory = real_directory(path)
-    given = Path(path)
+    given = Path(_text_of(path))
     for place in (*reversed(given.parents), given):
         try:
             if place.is_symlink():

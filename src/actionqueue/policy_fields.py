@@ -25,8 +25,8 @@ def whole_number(owner: str, field: str, value: Any, reason: str = "must be a wh
     try:
         if not isinstance(value, bool):
             return operator.index(value)
-    except TypeError:
-        pass
+    except Exception as error:
+        raise InvalidFieldTypeError(owner, field, value, reason) from error
     raise InvalidFieldTypeError(owner, field, value, reason)
 
 
@@ -68,6 +68,8 @@ def seconds_from_0(owner: str, field: str, value: Any, most: float | None = None
         seconds = float(value)
     except OverflowError:
         seconds = math.inf
+    except Exception as error:
+        raise InvalidFieldTypeError(owner, field, value, reason) from error
     if not (math.isfinite(seconds) and seconds >= 0 and (most is None or seconds <= most)):
         raise InvalidFieldError(owner, field, value, reason)
     return seconds

@@ -10,12 +10,14 @@ import threading
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import actionqueue as aq
+import every_step
 from actionqueue import async_stream
 from actionqueue.aio import AsyncEventStream, AsyncQueue, open_async
 from actionqueue.errors import CompactedError, ForkedError, HistoryChangedError, PoisonedError
@@ -170,10 +172,10 @@ class Held:
         self.is_reached, self.may_go = threading.Event(), threading.Event()
         monkeypatch.setattr(async_stream, "next_event", self._next)
 
-    def _next(self, follower: Any) -> Any:
+    def _next(self, *arguments: Any) -> Any:
         self.is_reached.set()
         self.may_go.wait()
-        return next_event(follower)
+        return next_event(*arguments)
 
 
 def test_a_task_that_is_cancelled_while_it_waits_loses_no_event(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -292,6 +294,105 @@ def test_a_look_that_is_interrupted_at_any_point_doubles_no_event(tmp_path: Path
     assert asyncio.run(work()) == list(range(1, 11))
 
 
+EVERY_STEP = """
+import asyncio, sys
+import actionqueue as aq
+from actionqueue.aio import AsyncQueue
+from every_step import BehindCalls
+
+class Raised(Exception): pass
+
+def raises():
+    raise Raised
+
+async def consume(stream, found):
+    while len(found) < 6:
+        try:
+            event = await anext(stream)
+        except Raised:
+            continue
+        found.append(event.sequence)
+
+async def work(queue, step):
+    found, stream = [], AsyncQueue(queue).follow(after=0, poll_seconds=0.001)
+    with BehindCalls(step, raises) as at:
+        await consume(stream, found)
+    assert found == [1, 2, 3, 4, 5, 6], (step, found)
+    return at.is_past
+
+with aq.open(sys.argv[1]) as queue:
+    queue.submit_many([aq.TaskCreateCommand(None, aq.TaskSpec(payload=b"x"), 1) for _ in range(6)])
+    step = 0
+    while not asyncio.run(work(queue, step)):
+        step += 1
+print(step)
+"""
+
+
+def test_a_handler_that_raises_at_any_step_takes_no_event(tmp_path: Path) -> None:
+    code, printed, complaints = every_step.run(EVERY_STEP, tmp_path / "queue", seconds=250)
+    assert code == 0, complaints
+    assert int(printed) > 30
+
+
+def test_a_stream_that_is_closed_while_it_reads_keeps_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work() -> None:
+        async with open_async(tmp_path) as queue:
+            await fill(queue, 5)
+            held = Held(monkeypatch)
+            stream = queue.follow(after=0)
+            waiting = asyncio.ensure_future(anext(stream))
+            await asyncio.to_thread(held.is_reached.wait)
+            await stream.aclose()
+            held.may_go.set()
+            with pytest.raises(StopAsyncIteration):
+                await waiting
+            assert stream._follower is None
+            assert not stream._read
+
+    asyncio.run(work())
+
+
+def test_the_end_of_a_queue_is_the_end_of_its_streams_whatever_comes_after_it(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with open_async(tmp_path) as queue:
+            await fill(queue, 3)
+            stream, late = queue.follow(after=0), queue.follow(after=0)
+            assert await take(stream, 1) == [1]
+        async with open_async(tmp_path) as successor:
+            await fill(successor, 3)
+            assert [event.sequence async for event in stream] == [2, 3]
+            assert [event.sequence async for event in late] == [1, 2, 3]
+
+    asyncio.run(work())
+
+
+def test_events_that_can_no_longer_be_read_are_missed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without its ring a log does not tell what is durable. The stream knows how far it goes, and neither runs in circles nor ends."""
+    looks: list[None] = []
+
+    def counted(*arguments: Any) -> Any:
+        looks.append(None)
+        return next_event(*arguments)
+
+    async def work() -> None:
+        async with open_async(tmp_path) as queue:
+            await fill(queue, 3)
+            monkeypatch.setattr(async_stream, "next_event", counted)
+            (tmp_path / "ring").unlink()
+            stream = queue.follow(after=0, poll_seconds=3600)
+            waiting = asyncio.ensure_future(anext(stream))
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(waiting, 0.2)
+            assert len(looks) <= 1
+            with suppress(aq.ActionQueueError):
+                await queue.close()
+            with pytest.raises(HistoryChangedError):
+                await anext(stream)
+
+    asyncio.run(work())
+
+
 def test_threads_that_never_come_to_a_look_leave_the_stream_as_it_was(tmp_path: Path) -> None:
     """As an application ends its threads with the work that waits for them."""
 
@@ -398,11 +499,11 @@ def test_no_event_comes_once_a_stream_is_closed(tmp_path: Path, monkeypatch: pyt
 def test_events_before_a_failure_come_before_it(failure: Callable[[], Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[None] = []
 
-    def fail_twice(follower: Any) -> Any:
+    def fail_twice(*arguments: Any) -> Any:
         calls.append(None)
         if len(calls) in {4, 5}:
             raise failure()
-        return next_event(follower)
+        return next_event(*arguments)
 
     async def work() -> None:
         async with open_async(tmp_path) as queue:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import actionqueue as aq
+import every_step
 from queue_tools import state_of, task_create
 from reading_tools import WAIT_SECONDS, fill, open_small, read, state
 
@@ -144,3 +145,38 @@ def test_a_readers_projection_is_changed_by_its_refresh_alone(path: Path) -> Non
         queue.submit(task_create())
     with aq.open(path, readonly=True) as reader, pytest.raises(RuntimeError, match="read-only"):
         reader.projection.apply_event(aq.TaskCreated(2, aq.TaskSpec(payload=b"x"), 1))
+
+
+# --- Signals' handlers -----------------------------------------------------------------------------------------------
+
+PROGRAM = """
+import sys
+import actionqueue as aq
+from every_step import BehindCalls
+
+path = sys.argv[1]
+with aq.open(path) as queue:
+    for number in range(6):
+        queue.submit(aq.TaskCreateCommand(None, aq.TaskSpec(payload=b"x"), 1))
+step = 0
+while True:
+    found, stream = [], aq.follow(path, timeout=0)
+    try:
+        with BehindCalls(step) as at:
+            for event in stream:
+                found.append(event.sequence)
+    except KeyboardInterrupt:
+        for event in stream:
+            found.append(event.sequence)
+    assert found == [1, 2, 3, 4, 5, 6], (step, found)
+    if at.is_past:
+        break
+    step += 1
+print(step)
+"""
+
+
+def test_a_handler_that_raises_at_any_step_takes_no_event(path: Path) -> None:
+    code, printed, complaints = every_step.run(PROGRAM, path, seconds=250)
+    assert code == 0, complaints
+    assert int(printed) > 30

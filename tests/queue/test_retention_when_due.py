@@ -260,3 +260,20 @@ def test_an_exception_without_any_text_is_told_by_its_name(tmp_path: Path, monke
             with pytest.raises(MemoryError):
                 queue.compact()
         assert queue.stats()["snapshot_error"] == "MemoryError"
+
+
+@pytest.mark.parametrize("failure", [MemoryError, RuntimeError])
+def test_whatever_keeps_from_forgetting_is_logged_and_keeps_nothing_from_compacting(
+    failure: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def failing(_queue: aq.ActionQueue, *_arguments: Any) -> Any:
+        raise failure
+
+    monkeypatch.setattr(aq.ActionQueue, "_purge", failing)
+    policy = aq.CompactionPolicy(log_bytes=1, retention_seconds=1)
+    with aq.open(tmp_path / "queue", compaction=policy) as queue:
+        wait_until(lambda: "forgetting in" in caplog.text)
+        queue.submit_many(finished(1))
+        wait_until(lambda: queue.stats()["snapshot_sequence"] == queue.sequence)
+    assert failure.__name__ in caplog.text
+    assert caplog.text.count("forgetting in") <= 3

@@ -257,3 +257,63 @@ def test_refusals_say_what_is_allowed_and_which_command_of_a_batch_it_was(tmp_pa
             queue.submit_many([pause, pause])
         with pytest.raises(ValueError, match="durability: must be one of immediate, deferred, got 'fast'"):
             queue.submit(pause, "fast")
+
+
+# --- Values with code of their own -----------------------------------------------------------------------------------
+
+
+class AlwaysEqual(str):
+    """A text that says of itself what is wanted."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    def __ne__(self, other: object) -> bool:
+        return False
+
+    __hash__ = str.__hash__
+
+
+class Failing:
+    def __index__(self) -> int:
+        raise RuntimeError("no number")
+
+
+@pytest.mark.parametrize("path", ["a\0b", "\ud800"])
+def test_a_path_that_no_file_system_takes_is_named(path: str) -> None:
+    for call in (aq.open, aq.follow, inspection.verify):
+        with pytest.raises(ValueError, match=r"^path must be text that the file system takes.*got"):
+            call(path)
+
+
+def test_a_text_is_compared_by_what_it_says(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(made.parent)
+    aq.open(AlwaysEqual("named")).close()
+    assert sorted(path.name for path in made.parent.iterdir()) == ["named", "queue"]
+    with aq.open(made) as queue:
+        with pytest.raises(aq.InvalidFieldError, match=r"^submit\.on_refusal: "):
+            queue.submit_lease_heartbeats(np.zeros((0, 16), np.uint8), "me", 1, 1, on_refusal=AlwaysEqual("none"))  # type: ignore[arg-type]
+        with pytest.raises(aq.HistoryChangedError):
+            aq.follow(made, history=AlwaysEqual("0" * 32))
+    with pytest.raises(ValueError, match="readonly=True takes no durability"):
+        aq.open(made, readonly=True, durability=AlwaysEqual("x"))  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize("history", ["", "HELLO", "0" * 31, "A" * 32])
+def test_what_is_no_history_is_named_at_once(made: Path, history: str) -> None:
+    with pytest.raises(aq.InvalidFieldError, match=r"^follow\.history: must be a str as queue\.history is"):
+        aq.follow(made, history=history)
+
+
+def test_what_a_value_raises_of_itself_is_its_cause(made: Path) -> None:
+    with aq.open(made) as queue:
+        for call in (
+            lambda: queue.compact(retention_seconds=Failing()),  # type: ignore[arg-type]
+            lambda: aq.follow(made, after=Failing()),  # type: ignore[arg-type]
+            lambda: aq.CompactionPolicy(log_bytes=Failing()),  # type: ignore[arg-type]
+        ):
+            with pytest.raises(aq.InvalidFieldTypeError) as refusal:
+                call()
+            assert isinstance(refusal.value.__cause__, RuntimeError)

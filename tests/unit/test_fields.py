@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import actionqueue as aq
 from _wal_native import fields as native
 from _wal_native.fields import ConvertRule, IntegerRule, NotNilRule, SizeRule
 from actionqueue import fields, limits
@@ -129,6 +130,17 @@ def test_an_instance_of_a_subclass_of_int_becomes_an_int():
 
     made = Numbers(u64=Code.FIVE, i32=Code.FIVE)
     assert (type(made.u64), made.u64, type(made.i32)) == (int, 5, int)
+
+
+def test_the_number_in_an_instance_of_a_subclass_is_taken_whatever_its_arithmetic_says():
+    class Seconds(int):
+        def __add__(self, other):
+            return Seconds(7)
+
+        __index__ = __int__ = __pos__ = __radd__ = __add__
+
+    made = aq.EnginePauseCommand(None, Seconds(1000))
+    assert (type(made.timestamp), made.timestamp) == (int, 1000)
 
 
 def test_an_instance_of_a_subclass_of_str_becomes_a_str():

@@ -354,7 +354,7 @@ aqw_status aqw_apply_purge(aqw_table *table, const aqw_event *event) {
 /* How many rows could be looked at in the time that a question about a cron expression takes, and in the time that each so many bytes of
  * it take more. */
 #define ROWS_FOR_AN_EXPRESSION 32
-#define BYTES_FOR_A_ROW 64
+#define BYTES_FOR_A_ROW 2
 /* The dependents of a task, and where the latest end does not tell enough their runs, are looked at in one go, up to this number of rows.
  * Where there are more the task waits until there are fewer: an event that purges it goes through all of them in one go, too. */
 #define ROWS_FOR_DEPENDENTS 4096u
