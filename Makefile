@@ -44,8 +44,10 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 
-# The package is installed, not linked: tests and demo run what a user gets.
+# The package is installed, not linked: tests and demo run what a user gets. Files that an earlier build has collected, and that are
+# no longer there, would be installed with it.
 $(VENV)/installed: $(BIN)/python $(SOURCES)
+	@rm -rf build/lib*
 	$(BIN)/python -m pip install --quiet '.[cli]'
 	@touch $@
 

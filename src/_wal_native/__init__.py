@@ -54,7 +54,7 @@ class _Finder:
         return spec_from_file_location(name, found.origin, loader=loader)
 
 
-sys.meta_path.append(_Finder)
+sys.meta_path.insert(0, _Finder)  # before files of these names that an older build has left
 
 
 def _imports_of_the_extensions() -> None:

@@ -764,8 +764,6 @@ cdef extern from "write/log.h" nogil:
         uint64_t rotations
         int is_ring_mapped
 
-    ctypedef aqw_status (*aqw_before_append)(void *context) noexcept
-    aqw_status aqw_log_try_append(aqw_log *log, aqw_batch *batch, aqw_before_append before, void *context, aqw_fault *fault)
     aqw_status aqw_log_make_room(aqw_log *log, uint64_t size, aqw_fault *fault)
     int aqw_log_is_direct(const aqw_log *log, uint64_t size)
     aqw_status aqw_log_append(aqw_log *log, aqw_batch *batch, aqw_fault *fault)
@@ -874,6 +872,10 @@ cdef extern from "files/snapshot.h" nogil:
                                         aqw_snapshot_info *info, aqw_fault *fault)
     aqw_status aqw_snapshot_load_newest(const aqw_io *io, const char *directory, aqw_table *table, aqw_progress *progress,
                                         aqw_snapshot_choice *choice, aqw_fault *fault)
+
+
+cdef extern from "queue/submit.h" nogil:
+    aqw_status aqw_submit(aqw_log *log, aqw_table *table, aqw_batch *batch, const aqw_event *event, aqw_fault *fault)
 
 
 cdef extern from "queue/compact.h" nogil:

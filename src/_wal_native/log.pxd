@@ -20,7 +20,7 @@ cdef class Log:
     cdef object too_large(self, const aqw_event *event)
     cdef int stage(self, object event) except -1
     cdef uint64_t try_submit(self, object command) except? 0
-    cdef bint stage_command(self, object command, uint64_t sequence) except -1
-    cdef int append_and_apply(self, const aqw_event *event) except -1
+    cdef bint encode_command(self, object command, uint64_t sequence) except -1
+    cdef int submit_encoded(self, const aqw_event *event) except -1
     cdef int append_direct(self, const aqw_event *event) except -1
     cdef int append_staged(self) except -1

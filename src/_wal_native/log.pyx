@@ -38,15 +38,6 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=abandon_all)
 
 
-cdef struct Lane:
-    aqw_table *table
-    const aqw_event *event
-
-
-cdef aqw_status apply_before_append(void *context) noexcept nogil:
-    cdef Lane *lane = <Lane *>context
-    return aqw_table_apply(lane.table, lane.event)
-
 
 @cython.final
 cdef class Log:
@@ -123,10 +114,7 @@ cdef class Log:
         the file; PoisonedError, ClosedError, ForkedError.
         """
         self.check()
-        aqw_batch_reset(&self.batch)
-        self.stage(event)
-        self.append_and_apply(&self.encoder.event)
-        aqw_batch_reset(&self.batch)    # at once, for an unusually large one gives its memory back
+        self.submit_encoded(self.encoder.fill(event))
 
     def submit_frugally(self, event):
         """The same for an event that makes room: where the disk is full it takes a smaller segment than others may have."""
@@ -138,24 +126,25 @@ cdef class Log:
             if self.generation == aqw_fork_generation():
                 aqw_log_set_frugal(self.log, 0)
 
-    cdef int append_and_apply(self, const aqw_event *event) except -1:
+    cdef int submit_encoded(self, const aqw_event *event) except -1:
         cdef aqw_fault fault
         cdef aqw_status status
-        cdef Lane lane
-        if aqw_log_is_direct(self.log, self.batch.size):
-            return self.append_direct(event)
-        lane.table = self.table.table
-        lane.event = event
+        cdef uint64_t size
         while True:
             self.table.wait_for_queries()
             with cython.critical_section(self.table):
-                status = aqw_log_try_append(self.log, &self.batch, apply_before_append, &lane, &fault)
+                status = aqw_submit(self.log, self.table.table, &self.batch, event, &fault)
             if status == AQW_OK:
                 return 0
+            if status == AQW_TOO_LARGE:
+                raise self.too_large(event)
             if status != AQW_NEEDS_ROOM:
                 break
+            size = aqw_record_size(<uint32_t>aqw_event_payload_size(event))
+            if aqw_log_is_direct(self.log, size):
+                return self.append_direct(event)
             with nogil:
-                status = aqw_log_make_room(self.log, self.batch.size, &fault)
+                status = aqw_log_make_room(self.log, size, &fault)
             if status != AQW_OK:
                 break
         return raise_log_fault(status, &fault, event.sequence)
@@ -167,34 +156,27 @@ cdef class Log:
         """
         cdef aqw_fault fault
         cdef aqw_status status
-        cdef Lane lane
         cdef uint64_t sequence = aqw_table_latest_sequence(self.table.table) + 1
         if (self.generation != aqw_fork_generation() or self.batch_is_open or self.table.holders > 0 or
-                not self.stage_command(command, sequence)):
-            return 0
-        if aqw_log_is_direct(self.log, self.batch.size):
-            aqw_batch_reset(&self.batch)
+                not self.encode_command(command, sequence)):
             return 0
         if self.table.holders > 0:      # a query began while the command was being encoded
-            aqw_batch_reset(&self.batch)
             return 0
-        lane.table = self.table.table
-        lane.event = &self.encoder.event
-        status = aqw_log_try_append(self.log, &self.batch, apply_before_append, &lane, &fault)
-        aqw_batch_reset(&self.batch)
+        status = aqw_submit(self.log, self.table.table, &self.batch, &self.encoder.event, &fault)
         return sequence if status == AQW_OK else 0
 
-    cdef bint stage_command(self, object command, uint64_t sequence) except -1:
-        """Encode a command's event behind those of the batch, if that can be done without a Python event."""
+    cdef bint encode_command(self, object command, uint64_t sequence) except -1:
+        """Make a command's event, if that can be done without a Python event in between."""
         try:
-            if not self.encoder.fill_command(command, sequence):
-                return False
+            return self.encoder.fill_command(command, sequence)
         except Exception:   # the lane meets it again, in its turn among the checks; what a signal's handler raised goes on
             return False
-        return aqw_batch_add(&self.batch, &self.encoder.event) == AQW_OK
 
     cdef int append_direct(self, const aqw_event *event) except -1:
         """The same for what is written to the segment before its append returns: applied first, and undone if that fails."""
+        aqw_batch_reset(&self.batch)
+        if aqw_batch_add(&self.batch, event) != AQW_OK:
+            raise self.too_large(event)
         self.table.begin()
         try:
             self.table.apply(event)
@@ -203,6 +185,7 @@ cdef class Log:
             self.table.rollback()
             raise
         self.table.commit()
+        aqw_batch_reset(&self.batch)    # at once: a large one gives its memory back
         return 0
 
     cdef int append_staged(self) except -1:
@@ -242,7 +225,9 @@ cdef class Log:
             size = self.batch.size
             with cython.critical_section(self.table):
                 sequence = aqw_table_latest_sequence(self.table.table) + 1
-                if not self.stage_command(command, sequence):
+                if not self.encode_command(command, sequence):
+                    break
+                if aqw_batch_add(&self.batch, &self.encoder.event) != AQW_OK:
                     break
                 status = aqw_table_apply(self.table.table, &self.encoder.event)
                 if status != AQW_OK:
