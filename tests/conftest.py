@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+import actionqueue  # noqa: F401 -- native modules take names from it, and tests import some of them first
 import ledger
 import system_needs
 
