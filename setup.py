@@ -2,10 +2,9 @@
 
 Builds for developers, each switched by an environment variable that is 0 or 1 and nothing else:
 
-ACTIONQUEUE_DEBUG=1      no optimisation, assertions on
-ACTIONQUEUE_SANITIZE=1   address and undefined-behaviour sanitizers
-ACTIONQUEUE_COVERAGE=1   gcov counters in the C core
-ACTIONQUEUE_WERROR=1     warnings in the C core are errors (CI)
+ACTIONQUEUE_DEBUG=1 no optimisation, assertions on ACTIONQUEUE_SANITIZE=1 address and
+undefined-behaviour sanitizers ACTIONQUEUE_COVERAGE=1 gcov counters in the C core
+ACTIONQUEUE_WERROR=1 warnings in the C core are errors (CI)
 """
 
 import os
@@ -21,7 +20,8 @@ from setuptools.command.build_ext import build_ext
 NATIVE = Path("src/_wal_native")
 CORE = NATIVE / "core"
 SHARED_OBJECT = "_wal_native.native"
-"""All native modules are in this one, so that there is one core with one of each of its global states."""
+"""All native modules are in this one, so that there is one core with one of each of its global
+states."""
 
 
 def switch(name: str) -> bool:
@@ -40,13 +40,21 @@ def compiler_options() -> tuple[list[str], list[str], list[tuple[str, str | None
         if sanitize or coverage:
             sys.exit("the sanitizer and coverage builds need gcc or clang")
         # MSVC has <stdatomic.h> from Visual Studio 2022 17.5 on, behind this switch.
-        return ["/std:c11", "/experimental:c11atomics", "/O2", *(["/W3", "/WX"] if werror else [])], [], []
+        return (
+            ["/std:c11", "/experimental:c11atomics", "/O2", *(["/W3", "/WX"] if werror else [])],
+            [],
+            [],
+        )
     compile_args = ["-std=c11", "-fvisibility=hidden", "-pthread"]
     link_args = ["-pthread"]
     compile_args += ["-O0", "-g"] if debug else ["-O3", "-g1"]
     macros: list[tuple[str, str | None]] = [] if debug else [("NDEBUG", None)]
     if sanitize:
-        flags = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer"]
+        flags = [
+            "-fsanitize=address,undefined",
+            "-fno-sanitize-recover=undefined",
+            "-fno-omit-frame-pointer",
+        ]
         compile_args += flags
         link_args += flags
     if coverage:
@@ -56,7 +64,11 @@ def compiler_options() -> tuple[list[str], list[str], list[tuple[str, str | None
 
 
 COMPILE_ARGS, LINK_ARGS, MACROS = compiler_options()
-WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wconversion"] if sys.platform != "win32" else []
+WARNINGS = (
+    ["-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wconversion"]
+    if sys.platform != "win32"
+    else []
+)
 if switch("ACTIONQUEUE_WERROR") and sys.platform != "win32":
     WARNINGS.append("-Werror")
 

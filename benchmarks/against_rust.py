@@ -1,8 +1,10 @@
 """How this project compares with the published Rust crates that its commands and events come from, on the same workload.
 
-The lifecycle workload, Deferred and Immediate, one thread, one submit a command, and replay of the log that it leaves; this project in a
-process of its own and the Rust driver in another, in turn. The crates write to the file on every command, so their Deferred survives the
-end of the process, too; they have no batches. The ratios are this project's figure divided by the crates', round by round.
+The lifecycle workload, Deferred and Immediate, one thread, one submit a command, and replay of the
+log that it leaves; this project in a process of its own and the Rust driver in another, in turn.
+The crates write to the file on every command, so their Deferred survives the end of the process,
+too; they have no batches. The ratios are this project's figure divided by the crates', round by
+round.
 
     make bench-rust    # builds the driver with cargo, and runs this
 """
@@ -58,12 +60,18 @@ def our_replay(path: Path) -> dict[str, Any]:
     before = own_rss()
     with aq.open(path, create=False, compaction=None) as queue:
         recovery, runs = queue.recovery, queue.projection.counts().runs
-        return {"events": recovery.events, "runs": runs, "seconds": recovery.seconds, "resident_bytes": own_rss() - before}
+        return {
+            "events": recovery.events,
+            "runs": runs,
+            "seconds": recovery.seconds,
+            "resident_bytes": own_rss() - before,
+        }
 
 
 def theirs(*arguments: object) -> dict[str, Any]:
     """Run the driver, and return what it prints."""
-    done = subprocess.run([str(DRIVER), *map(str, arguments)], capture_output=True, text=True, check=True)  # noqa: S603 -- our own program
+    command = [str(DRIVER), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603 -- ours
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 
@@ -95,8 +103,16 @@ FIGURES: dict[str, list[tuple[str, str, Figure]]] = {
     "deferred": [
         ("Deferred", "commands/s", lambda found: found["commands"] / found["seconds"]),
         ("bytes a record", "bytes", lambda found: found["bytes_a_record"]),
-        ("replay", "events/s", lambda found: found["replay"]["events"] / found["replay"]["seconds"]),
-        ("memory a completed run", "bytes", lambda found: found["replay"]["resident_bytes"] / found["replay"]["runs"]),
+        (
+            "replay",
+            "events/s",
+            lambda found: found["replay"]["events"] / found["replay"]["seconds"],
+        ),
+        (
+            "memory a completed run",
+            "bytes",
+            lambda found: found["replay"]["resident_bytes"] / found["replay"]["runs"],
+        ),
     ],
     "immediate": [
         ("Immediate", "commands/s", lambda found: found["commands"] / found["seconds"]),
@@ -112,15 +128,29 @@ def rows_of(mode: str, found: dict[str, list[dict[str, Any]]]) -> list[Row]:
     for name, unit, figure in FIGURES[mode]:
         other = [figure(done) for done in found["the Rust crates"]]
         rows.append(row(f"{name}: the Rust crates", unit, other))
-        rows.append(row(f"{name}: actionqueue", unit, [figure(done) for done in found["actionqueue"]], to=("the Rust crates", other)))
+        rows.append(
+            row(
+                f"{name}: actionqueue",
+                unit,
+                [figure(done) for done in found["actionqueue"]],
+                to=("the Rust crates", other),
+            )
+        )
     return rows
 
 
 def main() -> int:
     """Measure, and print a table."""
     options_of = parser(__doc__ or "")
-    options_of.add_argument("--runs", type=int, default=20_000, help="runs of a Deferred round, ten commands each; default 20,000")
-    options_of.add_argument("--immediate-runs", type=int, default=100, help="runs of an Immediate round; default 100")
+    options_of.add_argument(
+        "--runs",
+        type=int,
+        default=20_000,
+        help="runs of a Deferred round, ten commands each; default 20,000",
+    )
+    options_of.add_argument(
+        "--immediate-runs", type=int, default=100, help="runs of an Immediate round; default 100"
+    )
     options = options_of.parse_args()
     if not DRIVER.exists():
         sys.exit(f"{DRIVER} is missing: make bench-rust builds it, with cargo")

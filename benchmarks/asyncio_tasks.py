@@ -1,9 +1,10 @@
 """What tasks of an event loop gain that wait for the disk together.
 
-So many tasks submit the lifecycle workload, one Immediate command after the other, to one queue of `actionqueue.aio`. For comparison,
-tasks do the same with `asyncio.to_thread(queue.submit, command)`, in as many threads as the loop's executor has; and one thread calls
-`queue.submit` with no loop at all, beside the disk's floor: what a lone task takes beyond that is what it
-pays for not blocking its loop.
+So many tasks submit the lifecycle workload, one Immediate command after the other, to one queue of
+`actionqueue.aio`. For comparison, tasks do the same with `asyncio.to_thread(queue.submit,
+command)`, in as many threads as the loop's executor has; and one thread calls `queue.submit` with
+no loop at all, beside the disk's floor: what a lone task takes beyond that is what it pays for not
+blocking its loop.
 
     python benchmarks/asyncio_tasks.py --seconds 2 --rounds 7
 """
@@ -102,8 +103,18 @@ def floor_of(directory: Path, seconds: float) -> Latency:
 def lone_rows(found: Mapping[str, Sequence[Shared]], floors: Sequence[Latency]) -> list[Row]:
     """Return what a lone caller waits for, each compared with the disk alone."""
     disk = "disk alone: p50", [one.p50_ns / 1000 for one in floors]
-    medians = {name: [one.latency.p50_ns / 1000 for one in found[name]] for name in (DIRECT, name_of(1)) if name in found}
-    return [row(disk[0], "µs", disk[1]), *(row(f"{name}, by the disk: p50", "µs", those, to=disk) for name, those in medians.items())]
+    medians = {
+        name: [one.latency.p50_ns / 1000 for one in found[name]]
+        for name in (DIRECT, name_of(1))
+        if name in found
+    }
+    return [
+        row(disk[0], "µs", disk[1]),
+        *(
+            row(f"{name}, by the disk: p50", "µs", those, to=disk)
+            for name, those in medians.items()
+        ),
+    ]
 
 
 def name_of(tasks: int) -> str:
@@ -114,15 +125,29 @@ def name_of(tasks: int) -> str:
 def main() -> int:
     """Measure, and print a table."""
     options_of = parser(__doc__ or "")
-    options_of.add_argument("--seconds", type=float, default=0.5, help="time of a number of tasks in a round; default 0.5")
-    options_of.add_argument("--tasks", type=int, nargs="+", default=TASKS, metavar="N", help="default: 1 10 100 1000 10000")
+    options_of.add_argument(
+        "--seconds",
+        type=float,
+        default=0.5,
+        help="time of a number of tasks in a round; default 0.5",
+    )
+    options_of.add_argument(
+        "--tasks",
+        type=int,
+        nargs="+",
+        default=TASKS,
+        metavar="N",
+        help="default: 1 10 100 1000 10000",
+    )
     options = options_of.parse_args()
     with scratch(options.directory) as directory:
         candidates: dict[str, Callable[[], Any]] = {
             name_of(count): partial(share, directory, count, options.seconds)
             for count in options.tasks
         }
-        candidates[f"{TASKS_IN_THREADS} tasks, asyncio.to_thread"] = lambda: in_threads(directory, options.seconds)
+        candidates[f"{TASKS_IN_THREADS} tasks, asyncio.to_thread"] = lambda: in_threads(
+            directory, options.seconds
+        )
         candidates[DIRECT] = lambda: directly(directory, options.seconds)
         candidates[FLOOR] = lambda: floor_of(directory, options.seconds)
         found = interleave(options.rounds, candidates)

@@ -1,7 +1,8 @@
 """What a row costs: as an array's row, as a command of submit_many, as a single submit; and what it costs to read the projection as arrays.
 
-Each round measures every way once, in an order of its own, on queues with the same runs. A row is a state transition, a lease heartbeat, an
-attempt start or an attempt finish; ids, arrays and commands are made before the clock runs.
+Each round measures every way once, in an order of its own, on queues with the same runs. A row is a
+state transition, a lease heartbeat, an attempt start or an attempt finish; ids, arrays and commands
+are made before the clock runs.
 
     python benchmarks/columns.py --rows 100000 --rounds 7
 """
@@ -22,11 +23,18 @@ import actionqueue as aq
 from measure import Row, parser, row, scratch
 from measure import finish as finish_with
 
-COMPARED = {"submit": None, "submit_many": "submit", "columns": "submit_many", "read objects": None, "read columns": "read objects"}
+COMPARED = {
+    "submit": None,
+    "submit_many": "submit",
+    "columns": "submit_many",
+    "read objects": None,
+    "read columns": "read objects",
+}
 """Each way, and the one that it is compared with."""
 BATCH = 1000
 ROWS_BY_COMMAND_MAX = 50_000
-"""Rows that are submitted as commands in a round: enough for a median, without waiting for the slow ways."""
+"""Rows that are submitted as commands in a round: enough for a median, without waiting for the slow
+ways."""
 
 Work = Callable[[aq.ActionQueue], int]
 """Something to measure; it returns how many rows it was."""
@@ -42,7 +50,9 @@ class Rows:
         self.times = np.full(len(self.run_ids), 1_800_000_000, np.uint64)
         few = min(len(self.run_ids), ROWS_BY_COMMAND_MAX)
         self.runs = aq.columns.ids_from_array(np.ascontiguousarray(self.run_ids[:few]), aq.RunId)
-        self.attempts = aq.columns.ids_from_array(np.ascontiguousarray(self.attempt_ids[:few]), aq.AttemptId)
+        self.attempts = aq.columns.ids_from_array(
+            np.ascontiguousarray(self.attempt_ids[:few]), aq.AttemptId
+        )
 
 
 def fill(path: Path, runs: int, *, until: str) -> aq.ActionQueue:
@@ -66,22 +76,36 @@ def fill(path: Path, runs: int, *, until: str) -> aq.ActionQueue:
     return queue
 
 
-# --- The kinds of rows -----------------------------------------------------------------------------------------------
+# --- The kinds of rows ----------------------------------------------------------------------------
 
 
-def transition(rows: Rows) -> tuple[Callable[[aq.ActionQueue, slice], Any], list[aq.MutationCommand]]:
+def transition(
+    rows: Rows,
+) -> tuple[Callable[[aq.ActionQueue, slice], Any], list[aq.MutationCommand]]:
     """Return the call for arrays, and the commands."""
     return (
-        lambda queue, part: queue.submit_transitions(rows.run_ids[part], "scheduled", "ready", rows.times[part]),
-        [aq.RunStateTransitionCommand(None, run_id, "scheduled", "ready", 1_800_000_000) for run_id in rows.runs],
+        lambda queue, part: queue.submit_transitions(
+            rows.run_ids[part], "scheduled", "ready", rows.times[part]
+        ),
+        [
+            aq.RunStateTransitionCommand(None, run_id, "scheduled", "ready", 1_800_000_000)
+            for run_id in rows.runs
+        ],
     )
 
 
-def heartbeat(rows: Rows) -> tuple[Callable[[aq.ActionQueue, slice], Any], list[aq.MutationCommand]]:
+def heartbeat(
+    rows: Rows,
+) -> tuple[Callable[[aq.ActionQueue, slice], Any], list[aq.MutationCommand]]:
     """Return the call for arrays, and the commands."""
     return (
-        lambda queue, part: queue.submit_lease_heartbeats(rows.run_ids[part], "worker-1", 1_800_000_060, rows.times[part]),
-        [aq.LeaseHeartbeatCommand(None, run_id, "worker-1", 1_800_000_060, 1_800_000_000) for run_id in rows.runs],
+        lambda queue, part: queue.submit_lease_heartbeats(
+            rows.run_ids[part], "worker-1", 1_800_000_060, rows.times[part]
+        ),
+        [
+            aq.LeaseHeartbeatCommand(None, run_id, "worker-1", 1_800_000_060, 1_800_000_000)
+            for run_id in rows.runs
+        ],
     )
 
 
@@ -89,8 +113,13 @@ def start(rows: Rows) -> tuple[Callable[[aq.ActionQueue, slice], Any], list[aq.M
     """Return the call for arrays, and the commands."""
     pairs = zip(rows.runs, rows.attempts, strict=True)
     return (
-        lambda queue, part: queue.submit_attempt_starts(rows.run_ids[part], rows.attempt_ids[part], rows.times[part]),
-        [aq.AttemptStartCommand(None, run_id, attempt_id, 1_800_000_000) for run_id, attempt_id in pairs],
+        lambda queue, part: queue.submit_attempt_starts(
+            rows.run_ids[part], rows.attempt_ids[part], rows.times[part]
+        ),
+        [
+            aq.AttemptStartCommand(None, run_id, attempt_id, 1_800_000_000)
+            for run_id, attempt_id in pairs
+        ],
     )
 
 
@@ -100,9 +129,18 @@ def finish(rows: Rows) -> tuple[Callable[[aq.ActionQueue, slice], Any], list[aq.
     pairs = zip(rows.runs, rows.attempts, strict=True)
 
     def submit(queue: aq.ActionQueue, part: slice) -> Any:
-        return queue.submit_attempt_finishes(rows.run_ids[part], rows.attempt_ids[part], "success", rows.times[part], outputs=b"o" * 32)
+        return queue.submit_attempt_finishes(
+            rows.run_ids[part],
+            rows.attempt_ids[part],
+            "success",
+            rows.times[part],
+            outputs=b"o" * 32,
+        )
 
-    return submit, [aq.AttemptFinishCommand(None, run_id, attempt_id, outcome, 1_800_000_000) for run_id, attempt_id in pairs]
+    return submit, [
+        aq.AttemptFinishCommand(None, run_id, attempt_id, outcome, 1_800_000_000)
+        for run_id, attempt_id in pairs
+    ]
 
 
 KINDS: dict[str, tuple[Callable[[Rows], tuple[Any, list[aq.MutationCommand]]], str]] = {
@@ -112,10 +150,12 @@ KINDS: dict[str, tuple[Callable[[Rows], tuple[Any, list[aq.MutationCommand]]], s
     "attempt finish": (finish, "running"),
 }
 
-# --- The ways --------------------------------------------------------------------------------------------------------
+# --- The ways -------------------------------------------------------------------------------------
 
 
-def by_columns(submit: Callable[[aq.ActionQueue, slice], Any], count: int, rows_a_call: int) -> Work:
+def by_columns(
+    submit: Callable[[aq.ActionQueue, slice], Any], count: int, rows_a_call: int
+) -> Work:
     """Submit arrays."""
 
     def work(queue: aq.ActionQueue) -> int:
@@ -170,7 +210,9 @@ def nanoseconds_a_row(queue: aq.ActionQueue, work: Work) -> float:
     return (time.perf_counter_ns() - began) / rows
 
 
-def one_round(directory: Path, kind: str, count: int, rows_a_call: int, seed: int) -> dict[str, float]:
+def one_round(
+    directory: Path, kind: str, count: int, rows_a_call: int, seed: int
+) -> dict[str, float]:
     """Measure each way once, each on a new queue; return nanoseconds a row."""
     make, until = KINDS[kind]
     ways = ["columns", "submit_many", "submit"]
@@ -184,7 +226,11 @@ def one_round(directory: Path, kind: str, count: int, rows_a_call: int, seed: in
                 for begin in range(0, count, 100_000):
                     start(rows)[0](queue, slice(begin, begin + 100_000))
             submit, commands = make(rows)
-            works = {"columns": by_columns(submit, count, rows_a_call), "submit_many": by_batches(commands), "submit": one_by_one(commands)}
+            works = {
+                "columns": by_columns(submit, count, rows_a_call),
+                "submit_many": by_batches(commands),
+                "submit": one_by_one(commands),
+            }
             queue.sync()
             times[way] = nanoseconds_a_row(queue, works[way])
             if kind == "transition" and way == "columns":
@@ -208,18 +254,36 @@ def rows_of(kind: str, rounds: list[dict[str, float]]) -> list[Row]:
 def main() -> int:
     """Measure, and print a table."""
     options_of = parser(__doc__ or "")
-    options_of.add_argument("--rows", type=int, default=200_000, help="runs in the queue, and rows in a round")
-    options_of.add_argument("--rows-a-call", type=int, default=100_000, help="rows in each call with arrays")
-    options_of.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS), help="kinds of rows")
+    options_of.add_argument(
+        "--rows", type=int, default=200_000, help="runs in the queue, and rows in a round"
+    )
+    options_of.add_argument(
+        "--rows-a-call", type=int, default=100_000, help="rows in each call with arrays"
+    )
+    options_of.add_argument(
+        "--kinds", nargs="+", choices=list(KINDS), default=list(KINDS), help="kinds of rows"
+    )
     options = options_of.parse_args()
     if min(options.rows, options.rows_a_call) < 1:
         options_of.error("there must be at least one row, and one row a call")
     made: list[Row] = []
     with scratch(options.directory) as directory:
         for kind in options.kinds:
-            rounds = [one_round(directory, kind, options.rows, options.rows_a_call, seed) for seed in range(options.rounds)]
+            rounds = [
+                one_round(directory, kind, options.rows, options.rows_a_call, seed)
+                for seed in range(options.rounds)
+            ]
             made += rows_of(kind, rounds)
-    return finish_with(options, made, ["Deferred: a row survives a killed process; the sync that would take it to the disk is not timed"])
+    return finish_with(
+        options,
+        made,
+        [
+            (
+                "Deferred: a row survives a killed process; the sync that would take it to the disk is "
+                "not timed"
+            )
+        ],
+    )
 
 
 if __name__ == "__main__":

@@ -51,7 +51,14 @@ def draw(axes: Axes, series: Series, names: dict[str, str], title: str, scale: f
         sizes = [size for size, _ in points]
         axes.fill_between(sizes, [row.spread.minimum / scale for _, row in points], [row.spread.maximum / scale for _, row in points],
                           color=colour, alpha=0.18, linewidth=0)  # fmt: skip
-        axes.plot(sizes, [row.spread.median / scale for _, row in points], marker="o", markersize=4, color=colour, label=label)
+        axes.plot(
+            sizes,
+            [row.spread.median / scale for _, row in points],
+            marker="o",
+            markersize=4,
+            color=colour,
+            label=label,
+        )
     axes.set_xscale("log")
     axes.set_title(title, fontsize=10)
     axes.grid(visible=True, which="major", color="#dddddd", linewidth=0.6)
@@ -65,10 +72,18 @@ def scale_figure(result: Result) -> Figure:
     series = series_of(result.rows, "run")
     figure = Figure(figsize=(9, 6), layout="constrained")
     panels = figure.subplots(2, 2).flat
-    cost = {"a transition of any run": "a transition of any run", "a command of a new run": "a command of a new run"}
+    cost = {
+        "a transition of any run": "a transition of any run",
+        "a command of a new run": "a command of a new run",
+    }
     draw(panels[0], series, cost, "nanoseconds a command")
     draw(panels[1], series, {"the table's memory a run": "memory"}, "bytes of memory a run")
-    draw(panels[2], series, {"open from the log": "from the log", "open from a snapshot": "from a snapshot"}, "seconds to open")
+    draw(
+        panels[2],
+        series,
+        {"open from the log": "from the log", "open from a snapshot": "from a snapshot"},
+        "seconds to open",
+    )
     draw(panels[3], series, {"write a snapshot": "snapshot"}, "seconds to write a snapshot")
     panels[0].set_ylim(bottom=0)
     panels[1].set_ylim(bottom=0)
@@ -87,7 +102,12 @@ def replay_figure(result: Result) -> Figure:
     draw(panels[0], series, {"replay": "replay"}, "million events a second, replayed", 1e6)
     memory = {"the table's memory a run": "the table", "the process's memory a run": "the process"}
     draw(panels[1], series, memory, "bytes of memory a completed run")
-    draw(panels[2], series, {"open from the log": "from the log", "open from a snapshot": "from a snapshot"}, "seconds to open")
+    draw(
+        panels[2],
+        series,
+        {"open from the log": "from the log", "open from a snapshot": "from a snapshot"},
+        "seconds to open",
+    )
     draw(panels[3], series, {"write a snapshot": "snapshot"}, "seconds to make a snapshot")
     for panel in (panels[0], panels[1]):
         panel.set_ylim(bottom=0)
@@ -104,7 +124,13 @@ def shared_figure(result: Result, unit: str) -> Figure:
     figure = Figure(figsize=(9, 3.4), layout="constrained")
     left, right = figure.subplots(1, 2)
     draw(left, series, {"rate": "rate"}, "thousand durable commands a second", 1000)
-    draw(right, series, {"p50": "median", "p99": "p99", "p99.9": "p99.9"}, "milliseconds a command", 1000)
+    draw(
+        right,
+        series,
+        {"p50": "median", "p99": "p99", "p99.9": "p99.9"},
+        "milliseconds a command",
+        1000,
+    )
     left.set_ylim(bottom=0)
     right.set_yscale("log")
     for axes in (left, right):
@@ -117,12 +143,20 @@ def bars_figure(result: Result, ours: str, unit: str) -> Figure:
     modes = list(dict.fromkeys(row.name.partition(": ")[0] for row in result.rows))
     figure = Figure(figsize=(9, 2.4 * len(modes)), layout="constrained")
     for mode, axes in zip(modes, figure.subplots(len(modes), 1, sharex=True), strict=True):
-        rows = sorted((row for row in result.rows if row.name.startswith(f"{mode}: ")), key=lambda row: row.spread.median)
+        rows = sorted(
+            (row for row in result.rows if row.name.startswith(f"{mode}: ")),
+            key=lambda row: row.spread.median,
+        )
         names = [row.name.partition(": ")[2] for row in rows]
         medians = [row.spread.median for row in rows]
-        whiskers = [[row.spread.median - row.spread.minimum for row in rows], [row.spread.maximum - row.spread.median for row in rows]]
+        whiskers = [
+            [row.spread.median - row.spread.minimum for row in rows],
+            [row.spread.maximum - row.spread.median for row in rows],
+        ]
         colours = [COLOURS[0] if name == ours else "#b8b8b8" for name in names]
-        axes.barh(names, medians, xerr=whiskers, color=colours, error_kw={"linewidth": 1, "capsize": 2})
+        axes.barh(
+            names, medians, xerr=whiskers, color=colours, error_kw={"linewidth": 1, "capsize": 2}
+        )
         axes.set_xscale("log")
         axes.set_title(f"{mode}: {unit} a second", fontsize=10)
         axes.tick_params(labelsize=8)
@@ -142,12 +176,24 @@ FIGURES: dict[str, Callable[[Result], Figure]] = {
 
 def table_of(result: Result) -> str:
     """Return a benchmark's rows as a Markdown table."""
-    lines = [f"## {result.benchmark}", "", f"Commit {result.commit}; load {result.machine.load:.2f} before.", ""]
+    lines = [
+        f"## {result.benchmark}",
+        "",
+        f"Commit {result.commit}; load {result.machine.load:.2f} before.",
+        "",
+    ]
     lines += ["| what | median | spread | unit | ratio |", "|---|---|---|---|---|"]
     for row in result.rows:
         spread = f"{number(row.spread.minimum)} - {number(row.spread.maximum)}"
-        ratio = "" if row.ratio is None else f"{row.ratio.median:.3g} ({row.ratio.minimum:.3g} - {row.ratio.maximum:.3g}) x {row.ratio_to}"
-        lines.append(f"| {row.name} | {number(row.spread.median)} | {spread} | {row.unit} | {ratio} |")
+        ratio = (
+            ""
+            if row.ratio is None
+            else f"{row.ratio.median:.3g} ({row.ratio.minimum:.3g} - {row.ratio.maximum:.3g}) x "
+            f"{row.ratio_to}"
+        )
+        lines.append(
+            f"| {row.name} | {number(row.spread.median)} | {spread} | {row.unit} | {ratio} |"
+        )
     lines += ["", *result.notes] if result.notes else []
     return "\n".join(lines)
 
@@ -155,7 +201,9 @@ def table_of(result: Result) -> str:
 def results_of(directory: Path) -> dict[str, Result]:
     """Return what the benchmarks have left in a directory, by their names; what was measured on larger queues is put behind the rest."""
     found: dict[str, Result] = {}
-    for path in sorted(directory.glob("*.json"), key=lambda path: (path.stem.endswith("-large"), path.stem)):
+    for path in sorted(
+        directory.glob("*.json"), key=lambda path: (path.stem.endswith("-large"), path.stem)
+    ):
         try:
             result = msgspec.json.decode(path.read_bytes(), type=Result)
         except msgspec.ValidationError:
@@ -164,7 +212,9 @@ def results_of(directory: Path) -> dict[str, Result]:
         smaller = found.get(name)
         if smaller is not None:
             commit = f"{smaller.commit}, {result.commit} where larger"
-            both = msgspec.structs.replace(smaller, commit=commit, rows=[*smaller.rows, *result.rows])
+            both = msgspec.structs.replace(
+                smaller, commit=commit, rows=[*smaller.rows, *result.rows]
+            )
         found[name] = result if smaller is None else both
     return found
 
@@ -176,18 +226,35 @@ def write_documents(results: dict[str, Result], directory: Path) -> None:
     _, end, after = rest.partition("<!-- figures: end -->\n")
     if not begin or not end:
         sys.exit(f"{page} has no place for the figures")
-    page.write_text(f"{before}{begin}{machine_of_results(results)}\n\n{table_of_goals(results)}\n{end}{after}", "utf-8")
+    page.write_text(
+        f"{before}{begin}{machine_of_results(results)}\n\n{table_of_goals(results)}\n{end}{after}",
+        "utf-8",
+    )
     tables = "\n\n".join(table_of(result) for result in results.values())
-    head = "Every table behind [performance.md](performance.md), as `make bench-figures` writes it. A ratio is to the row that it names."
-    (directory / "figures.md").write_text(f"# Figures\n\n{head}\n\n{machine_of_results(results)}\n\n{tables}\n", "utf-8")
+    head = (
+        "Every table behind [performance.md](performance.md), as `make bench-figures` writes it. A "
+        "ratio is to the row that it names."
+    )
+    (directory / "figures.md").write_text(
+        f"# Figures\n\n{head}\n\n{machine_of_results(results)}\n\n{tables}\n", "utf-8"
+    )
 
 
 def main() -> int:
     """Draw and print."""
-    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     made.add_argument("results", type=Path, help="the directory with the JSON files")
-    made.add_argument("--plots", type=Path, metavar="DIRECTORY", help="where to write the plots, as SVG")
-    made.add_argument("--docs", type=Path, metavar="DIRECTORY", help="the directory with performance.md, to write the tables there, too")
+    made.add_argument(
+        "--plots", type=Path, metavar="DIRECTORY", help="where to write the plots, as SVG"
+    )
+    made.add_argument(
+        "--docs",
+        type=Path,
+        metavar="DIRECTORY",
+        help="the directory with performance.md, to write the tables there, too",
+    )
     options = made.parse_args()
     mpl.rcParams["svg.fonttype"] = "none"
     mpl.rcParams["svg.hashsalt"] = "actionqueue"

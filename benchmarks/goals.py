@@ -43,7 +43,13 @@ GOALS = (
         ("Deferred, batches of 1,000",),
         "python benchmarks/lifecycle.py --runs 50000",
     ),
-    Goal("transitions as columns", "8 M rows/s", "columns", ("transition: columns",), "python benchmarks/columns.py --rows 200000"),
+    Goal(
+        "transitions as columns",
+        "8 M rows/s",
+        "columns",
+        ("transition: columns",),
+        "python benchmarks/columns.py --rows 200000",
+    ),
     Goal(
         "Immediate, one thread, median, by the disk's floor in the same run",
         "at most 1.1 times",
@@ -60,13 +66,55 @@ GOALS = (
         "make bench-rust BENCH_FLAGS_against_rust='--runs 100000 --immediate-runs 200'",
         shows_ratio=True,
     ),
-    Goal("Immediate, 8 threads", "40 k commands/s", "shared_syncs", ("8 threads",), "python benchmarks/shared_syncs.py"),
-    Goal("Immediate, 32 threads", "60 k commands/s", "shared_syncs", ("32 threads",), "python benchmarks/shared_syncs.py"),
-    Goal("Immediate, 64 threads, p99.9 of a command", "", "shared_syncs", ("64 threads: p99.9",), "python benchmarks/shared_syncs.py"),
-    Goal("Immediate, 1,000 asyncio tasks", "100 k commands/s", "asyncio_tasks", ("1,000 tasks",), "python benchmarks/asyncio_tasks.py"),
-    Goal("groups of 64", "400 k commands/s", "groups", ("groups of 64",), "python benchmarks/groups.py"),
-    Goal("groups of 1,024", "1.7 M commands/s", "groups", ("groups of 1,024",), "python benchmarks/groups.py"),
-    Goal("replay into the projection", "6 M events/s", "replay", ("1,000,000 runs: replay",), "python benchmarks/replay.py --runs 1000000"),
+    Goal(
+        "Immediate, 8 threads",
+        "40 k commands/s",
+        "shared_syncs",
+        ("8 threads",),
+        "python benchmarks/shared_syncs.py",
+    ),
+    Goal(
+        "Immediate, 32 threads",
+        "60 k commands/s",
+        "shared_syncs",
+        ("32 threads",),
+        "python benchmarks/shared_syncs.py",
+    ),
+    Goal(
+        "Immediate, 64 threads, p99.9 of a command",
+        "",
+        "shared_syncs",
+        ("64 threads: p99.9",),
+        "python benchmarks/shared_syncs.py",
+    ),
+    Goal(
+        "Immediate, 1,000 asyncio tasks",
+        "100 k commands/s",
+        "asyncio_tasks",
+        ("1,000 tasks",),
+        "python benchmarks/asyncio_tasks.py",
+    ),
+    Goal(
+        "groups of 64",
+        "400 k commands/s",
+        "groups",
+        ("groups of 64",),
+        "python benchmarks/groups.py",
+    ),
+    Goal(
+        "groups of 1,024",
+        "1.7 M commands/s",
+        "groups",
+        ("groups of 1,024",),
+        "python benchmarks/groups.py",
+    ),
+    Goal(
+        "replay into the projection",
+        "6 M events/s",
+        "replay",
+        ("1,000,000 runs: replay",),
+        "python benchmarks/replay.py --runs 1000000",
+    ),
     Goal(
         "the same, by the Rust crates in the same run",
         "20 times",
@@ -82,7 +130,9 @@ GOALS = (
         ("1,000,000 runs: the table's memory a run", "1,000,000 runs: the process's memory a run"),
         "python benchmarks/replay.py --runs 1000000",
     ),
-    Goal("bytes a record", "61", "lifecycle", ("bytes a record",), "python benchmarks/lifecycle.py"),
+    Goal(
+        "bytes a record", "61", "lifecycle", ("bytes a record",), "python benchmarks/lifecycle.py"
+    ),
     Goal(
         "opening a log of 10 M events with a snapshot",
         "1 s",
@@ -121,16 +171,29 @@ def spread_of(row: Row, *, shows_ratio: bool) -> str:
         return "not measured"
     unit = "times" if shows_ratio else row.unit
     only = spread.minimum == spread.maximum
-    return f"**{number(spread.median)}** {unit}" + ("" if only else f" ({number(spread.minimum)} - {number(spread.maximum)})")
+    return f"**{number(spread.median)}** {unit}" + (
+        "" if only else f" ({number(spread.minimum)} - {number(spread.maximum)})"
+    )
 
 
 def table_of_goals(results: Mapping[str, Result]) -> str:
     """Return the table in Markdown; a figure that no result has is said to be missing."""
     lines = ["| figure | goal | measured: median (spread) | command |", "|---|---|---|---|"]
     for goal in GOALS:
-        rows = {row.name: row for row in results[goal.benchmark].rows} if goal.benchmark in results else {}
-        found = [spread_of(rows[name], shows_ratio=goal.shows_ratio) for name in goal.rows if name in rows]
-        lines.append(f"| {goal.what} | {goal.goal} | {'; '.join(found) or 'not measured'} | `{goal.command}` |")
+        rows = (
+            {row.name: row for row in results[goal.benchmark].rows}
+            if goal.benchmark in results
+            else {}
+        )
+        found = [
+            spread_of(rows[name], shows_ratio=goal.shows_ratio)
+            for name in goal.rows
+            if name in rows
+        ]
+        lines.append(
+            f"| {goal.what} | {goal.goal} | {'; '.join(found) or 'not measured'} | "
+            f"`{goal.command}` |"
+        )
     return "\n".join(lines)
 
 
@@ -140,6 +203,7 @@ def machine_of_results(results: Mapping[str, Result]) -> str:
     machine = first.machine
     commits = ", ".join(sorted({result.commit for result in results.values()}))
     return (
-        f"{machine.processor}, {machine.cores} cores; {machine.system}; {machine.python}; {machine.file_system} on {machine.device}. "
+        f"{machine.processor}, {machine.cores} cores; {machine.system}; {machine.python}; "
+        f"{machine.file_system} on {machine.device}. "
         f"Commit {commits}, {first.started_at[:10]}."
     )

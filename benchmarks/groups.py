@@ -27,7 +27,9 @@ def group_modes() -> dict[int, Mode]:
 def main() -> int:
     """Measure, and print a table."""
     options_of = parser(__doc__ or "")
-    options_of.add_argument("--seconds", type=float, default=0.5, help="time of a size in a round; default 0.5")
+    options_of.add_argument(
+        "--seconds", type=float, default=0.5, help="time of a size in a round; default 0.5"
+    )
     options = options_of.parse_args()
     modes = group_modes()
     with scratch(options.directory) as directory:
@@ -35,11 +37,25 @@ def main() -> int:
         def measure(mode: Mode, place: Path = directory) -> Measured:
             return measure_round(mode, place, Limit(options.seconds))
 
-        found = interleave(options.rounds, {str(size): partial(measure, modes[size]) for size in GROUPS})
+        found = interleave(
+            options.rounds, {str(size): partial(measure, modes[size]) for size in GROUPS}
+        )
     alone = [done.rate for done in found["1"]]
     rates = {size: [done.rate for done in found[str(size)]] for size in GROUPS}
-    rows = [row(f"groups of {size:,}", "commands/s", rates[size], to=("groups of 1", alone)) for size in GROUPS]
-    return finish(options, rows, ["a group is one submit_many: one append, one sync, all or nothing, on stable storage when it returns"])
+    rows = [
+        row(f"groups of {size:,}", "commands/s", rates[size], to=("groups of 1", alone))
+        for size in GROUPS
+    ]
+    return finish(
+        options,
+        rows,
+        [
+            (
+                "a group is one submit_many: one append, one sync, all or nothing, on stable storage "
+                "when it returns"
+            )
+        ],
+    )
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
 """Whether a change made the hot paths longer: instructions a command, which repeat where seconds do not.
 
-Fixed workloads run under valgrind, each once of a size and once of twice that; the difference is what the commands themselves take, without
-the interpreter's start. The counts are compared with those in instructions.json, which are kept for each processor architecture and Python
-version; more than 5 % above them is a failure. They depend on the compiler, too: after another compiler, or a wanted change of the code,
---update writes new ones, and the diff of the file shows what became of each.
+Fixed workloads run under valgrind, each once of a size and once of twice that; the difference is
+what the commands themselves take, without the interpreter's start. The counts are compared with
+those in instructions.json, which are kept for each processor architecture and Python version; more
+than 5 % above them is a failure. They depend on the compiler, too: after another compiler, or a
+wanted change of the code, --update writes new ones, and the diff of the file shows what became of
+each.
 
     python benchmarks/instructions.py             # as make bench-check does
     python benchmarks/instructions.py --update    # write the counts of this machine
@@ -25,7 +27,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import actionqueue as aq
-from actionqueue.bench.workload import COMMANDS_A_RUN, MOMENT, PAYLOAD, commands_of_a_run, submit_a_run
+from actionqueue.bench.workload import (
+    COMMANDS_A_RUN,
+    MOMENT,
+    PAYLOAD,
+    commands_of_a_run,
+    submit_a_run,
+)
 
 COUNTS = Path(__file__).with_name("instructions.json")
 GROWTH_MAX = 0.05
@@ -63,7 +71,9 @@ def batches(directory: Path, runs: int) -> None:
     """Submit a hundred commands at a time."""
     with aq.open(directory, durability="deferred", compaction=None) as queue:
         for _ in range(0, runs, BATCH_RUNS):
-            queue.submit_many([command for _ in range(BATCH_RUNS) for command in commands_of_a_run()])
+            queue.submit_many(
+                [command for _ in range(BATCH_RUNS) for command in commands_of_a_run()]
+            )
 
 
 def build(_: Path, runs: int) -> None:
@@ -74,7 +84,9 @@ def build(_: Path, runs: int) -> None:
 
 def log(directory: Path, runs: int) -> None:
     """Leave a log to open, of small segments: how far the last one is filled must not matter."""
-    with aq.open(directory, durability="deferred", compaction=None, segment_size=SEGMENT_SIZE) as queue:
+    with aq.open(
+        directory, durability="deferred", compaction=None, segment_size=SEGMENT_SIZE
+    ) as queue:
         for _ in range(runs):
             queue.submit_many(commands_of_a_run())
 
@@ -108,7 +120,9 @@ def columns(directory: Path, runs: int) -> None:
     """Submit heartbeats as arrays, as many as a number of runs have commands."""
     with aq.open(directory, durability="deferred", compaction=None) as queue:
         # Without NumPy, whose import takes as much as many rows, and not always the same.
-        run_ids = memoryview(b"".join(run_id.bytes for run_id in queue.projection.run_ids())).cast("B", (ROWS, 16))
+        run_ids = memoryview(b"".join(run_id.bytes for run_id in queue.projection.run_ids())).cast(
+            "B", (ROWS, 16)
+        )
         for _ in range(runs * COMMANDS_A_RUN // ROWS):
             queue.submit_lease_heartbeats(run_ids, OWNER, MOMENT, MOMENT)
 
@@ -130,8 +144,22 @@ def count(name: str, runs: int) -> int:
     with tempfile.TemporaryDirectory(prefix="actionqueue-") as base:
         if workload.prepare is not None:
             workload.prepare(Path(base) / "queue", runs)
-        command = ["valgrind", "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null"]
-        command += [sys.executable, __file__, "--child", name, "--runs", str(runs), "--directory", f"{base}/queue"]
+        command = [
+            "valgrind",
+            "--tool=cachegrind",
+            "--cache-sim=no",
+            "--cachegrind-out-file=/dev/null",
+        ]
+        command += [
+            sys.executable,
+            __file__,
+            "--child",
+            name,
+            "--runs",
+            str(runs),
+            "--directory",
+            f"{base}/queue",
+        ]
         environment = {**os.environ, "PYTHONHASHSEED": "0", "PYTHONMALLOC": "pymalloc"}
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603 -- a fixed command
     found = re.search(r"I\s+refs:\s+([\d,]+)", done.stderr)
@@ -152,7 +180,10 @@ def measure() -> dict[str, int]:
 
 def kind() -> str:
     """Return what the counts depend on most."""
-    return f"{platform.machine()} {platform.python_implementation()} {sys.version_info.major}.{sys.version_info.minor}"
+    return (
+        f"{platform.machine()} {platform.python_implementation()} "
+        f"{sys.version_info.major}.{sys.version_info.minor}"
+    )
 
 
 def compare(found: dict[str, int], kept: dict[str, Any]) -> int:
@@ -166,12 +197,18 @@ def compare(found: dict[str, int], kept: dict[str, Any]) -> int:
             continue
         growth = instructions / before - 1
         if growth > GROWTH_MAX:
-            print(f"{name}: {growth:+.1%}: {instructions:,} instructions a command, where there were {before:,}")
+            print(
+                f"{name}: {growth:+.1%}: {instructions:,} instructions a command, where there were "
+                f"{before:,}"
+            )
             code = 1
         elif growth < -GROWTH_MAX:
             print(f"{name}: {growth:+.1%}: --update keeps what was gained")
     if code and kept["compiler"] != platform.python_compiler():
-        print(f"the counts were made with {kept['compiler']}, and this is {platform.python_compiler()}")
+        print(
+            f"the counts were made with {kept['compiler']}, and this is "
+            f"{platform.python_compiler()}"
+        )
     if not code:
         print(f"nothing grew by more than {GROWTH_MAX:.0%}")
     return code
@@ -179,8 +216,12 @@ def compare(found: dict[str, int], kept: dict[str, Any]) -> int:
 
 def main() -> int:
     """Count, and compare or keep."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--update", action="store_true", help="write the counts instead of comparing with them")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--update", action="store_true", help="write the counts instead of comparing with them"
+    )
     parser.add_argument("--child", choices=WORKLOADS, help=argparse.SUPPRESS)
     parser.add_argument("--runs", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--directory", type=Path, help=argparse.SUPPRESS)

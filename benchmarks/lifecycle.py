@@ -1,9 +1,10 @@
 """How many commands a second one thread gets through, and what a durable one waits for beyond the disk.
 
-The lifecycle workload takes a task and its run from creation to completion in ten commands, which are built, identifiers included, inside
-the timing. It is submitted Deferred one by one, Deferred in batches, and Immediate one by one. Beside the Immediate commits, in turns of a
-few, as many bytes are written to a preallocated file and synced with nothing of the library in the way: that is the disk's floor, and the
-ratio of the medians is the figure to look at.
+The lifecycle workload takes a task and its run from creation to completion in ten commands, which
+are built, identifiers included, inside the timing. It is submitted Deferred one by one, Deferred in
+batches, and Immediate one by one. Beside the Immediate commits, in turns of a few, as many bytes
+are written to a preallocated file and synced with nothing of the library in the way: that is the
+disk's floor, and the ratio of the medians is the figure to look at.
 
     python benchmarks/lifecycle.py --runs 50000 --rounds 7
 """
@@ -50,7 +51,9 @@ def one_by_one(directory: Path, runs: int) -> tuple[float, float]:
         seconds = (perf_counter_ns() - began) / 1e9
         after = queue.stats()
     taken = after["appended_bytes"] - before["appended_bytes"]
-    return runs * COMMANDS_A_RUN / seconds, taken / (after["appended_records"] - before["appended_records"])
+    return runs * COMMANDS_A_RUN / seconds, taken / (
+        after["appended_records"] - before["appended_records"]
+    )
 
 
 def in_batches(directory: Path, runs: int, size: int) -> tuple[float, float]:
@@ -82,22 +85,31 @@ def beside_the_floor(directory: Path, runs: int) -> tuple[Latency, Latency]:
 
 def deferred_rows(directory: Path, options: argparse.Namespace) -> list[Row]:
     """Measure the Deferred forms."""
-    candidates: dict[str, Callable[[], tuple[float, float]]] = {"Deferred, one by one": lambda: one_by_one(directory, options.runs)}
+    candidates: dict[str, Callable[[], tuple[float, float]]] = {
+        "Deferred, one by one": lambda: one_by_one(directory, options.runs)
+    }
     for size in BATCHES:
-        candidates[f"Deferred, batches of {size:,}"] = partial(in_batches, directory, options.runs, size)
+        candidates[f"Deferred, batches of {size:,}"] = partial(
+            in_batches, directory, options.runs, size
+        )
     found = interleave(options.rounds, candidates)
     single = [rate for rate, _ in found["Deferred, one by one"]]
     rows = [row("bytes a record", "bytes", [size for _, size in found["Deferred, one by one"]])]
     rows.append(row("Deferred, one by one", "commands/s", single))
     for size in BATCHES:
         name = f"Deferred, batches of {size:,}"
-        rows.append(row(name, "commands/s", [rate for rate, _ in found[name]], to=("one by one", single)))
+        rows.append(
+            row(name, "commands/s", [rate for rate, _ in found[name]], to=("one by one", single))
+        )
     return rows
 
 
 def immediate_rows(directory: Path, options: argparse.Namespace) -> list[Row]:
     """Measure Immediate commits beside the floor."""
-    found = interleave(options.rounds, {"Immediate beside the floor": lambda: beside_the_floor(directory, options.immediate_runs)})
+    found = interleave(
+        options.rounds,
+        {"Immediate beside the floor": lambda: beside_the_floor(directory, options.immediate_runs)},
+    )
     pairs = next(iter(found.values()))
     rows = []
     for name, attribute in (("p50", "p50_ns"), ("p99", "p99_ns"), ("p99.9", "p999_ns")):
@@ -106,19 +118,35 @@ def immediate_rows(directory: Path, options: argparse.Namespace) -> list[Row]:
         floor = [getattr(floor, attribute) / 1000 for _, floor in pairs]
         rows.append(row(f"disk alone, {name}", "us", floor))
         ours = [getattr(ours, attribute) / 1000 for ours, _ in pairs]
-        rows.append(row(f"Immediate, one thread, {name}", "us", ours, to=(f"disk alone, {name}", floor)))
+        rows.append(
+            row(f"Immediate, one thread, {name}", "us", ours, to=(f"disk alone, {name}", floor))
+        )
     return rows
 
 
 def main() -> int:
     """Measure, and print a table."""
     options_of = parser(__doc__ or "")
-    options_of.add_argument("--runs", type=int, default=20_000, help="runs of a Deferred round, ten commands each; default 20,000")
-    options_of.add_argument("--immediate-runs", type=int, default=100, help="runs of an Immediate round, a sync a command; default 100")
+    options_of.add_argument(
+        "--runs",
+        type=int,
+        default=20_000,
+        help="runs of a Deferred round, ten commands each; default 20,000",
+    )
+    options_of.add_argument(
+        "--immediate-runs",
+        type=int,
+        default=100,
+        help="runs of an Immediate round, a sync a command; default 100",
+    )
     options = options_of.parse_args()
     with scratch(options.directory) as directory:
         rows = [*deferred_rows(directory, options), *immediate_rows(directory, options)]
-    return finish(options, rows, [f"disk alone: {FLOOR_BYTES} bytes written into a preallocated file, and synced"])
+    return finish(
+        options,
+        rows,
+        [f"disk alone: {FLOOR_BYTES} bytes written into a preallocated file, and synced"],
+    )
 
 
 if __name__ == "__main__":

@@ -25,7 +25,17 @@ from rich.table import Table
 from actionqueue.bench.machine import Machine, machine_of
 from actionqueue.bench.spread import Spread
 
-__all__ = ["Result", "Row", "finish", "in_a_child", "interleave", "own_rss", "parser", "row", "scratch"]
+__all__ = [
+    "Result",
+    "Row",
+    "finish",
+    "in_a_child",
+    "interleave",
+    "own_rss",
+    "parser",
+    "row",
+    "scratch",
+]
 
 THOUSAND = 1000
 WIDTH = 140
@@ -61,10 +71,28 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
 def parser(text: str, *, rounds: int = 5) -> argparse.ArgumentParser:
     """Return a parser with the options that every benchmark has. The text is the module's; its first line is shown."""
-    made = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("--rounds", type=_positive, default=rounds, metavar="N", help=f"rounds of all candidates; default {rounds}")
-    made.add_argument("--directory", type=Path, default=Path(), help="a directory on the disk to measure; default: the current one")
-    made.add_argument("--json", type=Path, metavar="FILE", help="also write everything that was measured to this file")
+    made = argparse.ArgumentParser(
+        description=text, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    made.add_argument(
+        "--rounds",
+        type=_positive,
+        default=rounds,
+        metavar="N",
+        help=f"rounds of all candidates; default {rounds}",
+    )
+    made.add_argument(
+        "--directory",
+        type=Path,
+        default=Path(),
+        help="a directory on the disk to measure; default: the current one",
+    )
+    made.add_argument(
+        "--json",
+        type=Path,
+        metavar="FILE",
+        help="also write everything that was measured to this file",
+    )
     return made
 
 
@@ -88,12 +116,15 @@ def scratch(directory: Path) -> Iterator[Path]:
 def interleave(rounds: int, candidates: Mapping[str, Callable[[], T]]) -> dict[str, list[T]]:
     """Call every candidate once a round, each round beginning with another one, and return what they returned by name.
 
-    What else the machine does then meets all candidates, and values of one round can be compared with each other.
+    What else the machine does then meets all candidates, and values of one round can be compared
+    with each other.
     """
     names = list(candidates)
     found: dict[str, list[T]] = {name: [] for name in names}
     columns = BarColumn(), TimeElapsedColumn(), TextColumn("{task.description}")
-    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+    with Progress(
+        *columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()
+    ) as bar:
         task = bar.add_task("", total=rounds * len(names))
         for number in range(rounds):
             turn = number % len(names)
@@ -104,11 +135,30 @@ def interleave(rounds: int, candidates: Mapping[str, Callable[[], T]]) -> dict[s
     return found
 
 
-def row(name: str, unit: str, values: Sequence[float], *, to: tuple[str, Sequence[float]] | None = None, note: str = "") -> Row:
+def row(
+    name: str,
+    unit: str,
+    values: Sequence[float],
+    *,
+    to: tuple[str, Sequence[float]] | None = None,
+    note: str = "",
+) -> Row:
     """Return a figure; `to` names another row and its values, of the same rounds, that it is compared with."""
-    ratio = None if to is None else Spread.of(mine / other for mine, other in zip(values, to[1], strict=True))
+    ratio = (
+        None
+        if to is None
+        else Spread.of(mine / other for mine, other in zip(values, to[1], strict=True))
+    )
     ratio_to = "" if to is None else to[0]
-    return Row(name=name, unit=unit, values=list(values), spread=Spread.of(values), ratio=ratio, ratio_to=ratio_to, note=note)
+    return Row(
+        name=name,
+        unit=unit,
+        values=list(values),
+        spread=Spread.of(values),
+        ratio=ratio,
+        ratio_to=ratio_to,
+        note=note,
+    )
 
 
 def in_a_child(work: Callable[..., T], *arguments: Any) -> T:
@@ -125,7 +175,11 @@ def own_rss() -> int:
 
 def finish(options: argparse.Namespace, rows: Sequence[Row], notes: Sequence[str] = ()) -> int:
     """Print the table, write the file that was asked for, and return the exit code."""
-    settings = {name: str(value) if isinstance(value, Path) else value for name, value in vars(options).items() if name != "json"}
+    settings = {
+        name: str(value) if isinstance(value, Path) else value
+        for name, value in vars(options).items()
+        if name != "json"
+    }
     result = Result(
         benchmark=Path(sys.argv[0]).stem,
         started_at=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -143,7 +197,15 @@ def finish(options: argparse.Namespace, rows: Sequence[Row], notes: Sequence[str
 
 def _commit() -> str:
     """Return the commit that the sources are at, with a mark where they were changed since."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
+    command = [
+        "git",
+        "-C",
+        str(Path(__file__).parent),
+        "describe",
+        "--always",
+        "--dirty",
+        "--abbrev=12",
+    ]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 -- a fixed command
     except OSError:  # git is not needed for anything else
@@ -163,7 +225,14 @@ def _print(result: Result) -> None:
     table.add_column("to", overflow="fold")
     for entry in result.rows:
         ratio = "" if entry.ratio is None else f"{entry.ratio.median:.3g} ({_range(entry.ratio)})"
-        table.add_row(entry.name, _number(entry.spread.median), _range(entry.spread), entry.unit, ratio, entry.ratio_to)
+        table.add_row(
+            entry.name,
+            _number(entry.spread.median),
+            _range(entry.spread),
+            entry.unit,
+            ratio,
+            entry.ratio_to,
+        )
     console.print(f"{machine.processor}, {machine.cores} cores; {machine.system}; {machine.python}")
     console.print(f"{machine.file_system} on {machine.device}")
     console.print(f"actionqueue {machine.actionqueue} at {result.commit}; load {machine.load:.2f}")

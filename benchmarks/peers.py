@@ -1,9 +1,11 @@
 """How fast other embedded stores that a Python program might use take records of 128 bytes, beside this project.
 
-Three modes: one thread without a sync (what is acknowledged survives the end of the process in all of them, but maybe not a power loss),
-one thread with every record synced, and eight threads with every record synced. Each store is used as its documentation shows, with the
-settings that give these promises. This project's record is a new task with a payload of 128 bytes: it is also validated, and applied to the
-projection, which the others have no counterpart of. The ratios are the peer's rate divided by this project's, round by round.
+Three modes: one thread without a sync (what is acknowledged survives the end of the process in all
+of them, but maybe not a power loss), one thread with every record synced, and eight threads with
+every record synced. Each store is used as its documentation shows, with the settings that give
+these promises. This project's record is a new task with a payload of 128 bytes: it is also
+validated, and applied to the projection, which the others have no counterpart of. The ratios are
+the peer's rate divided by this project's, round by round.
 
     python benchmarks/peers.py --install    # pip installs the peers first, one by one
     python benchmarks/peers.py --seconds 1 --rounds 5
@@ -31,7 +33,11 @@ RECORDS_A_LOOK = 4
 WARM_UP = 0.2
 """Part of the time that a store is used for before it is measured."""
 
-MODES = (("no sync, 1 thread", False, 1), ("sync each, 1 thread", True, 1), (f"sync each, {THREADS} threads", True, THREADS))
+MODES = (
+    ("no sync, 1 thread", False, 1),
+    ("sync each, 1 thread", True, 1),
+    (f"sync each, {THREADS} threads", True, THREADS),
+)
 
 
 def install(peers: list[Peer]) -> dict[str, str]:
@@ -39,7 +45,15 @@ def install(peers: list[Peer]) -> dict[str, str]:
     failed = {}
     for peer in peers:
         if peer.requirement:
-            command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", peer.requirement]
+            command = [
+                sys.executable,
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--disable-pip-version-check",
+                peer.requirement,
+            ]
             done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 -- a fixed command
             if done.returncode:
                 said = [line for line in done.stderr.splitlines() if line.strip()]
@@ -54,7 +68,9 @@ def missing(peers: list[Peer], failed: dict[str, str]) -> dict[str, str]:
         try:
             import_module(peer.module)
         except ImportError as error:
-            found[peer.name] = failed.get(peer.name) or f"{error}; python benchmarks/peers.py --install tells more"
+            found[peer.name] = (
+                failed.get(peer.name) or f"{error}; python benchmarks/peers.py --install tells more"
+            )
     return found
 
 
@@ -84,7 +100,9 @@ def rate(peer: Peer, directory: Path, seconds: float, *, is_synced: bool, thread
             errors.append(error)
             start.abort()
 
-    workers = [threading.Thread(target=work, args=(store.connect(),), daemon=True) for _ in range(threads)]
+    workers = [
+        threading.Thread(target=work, args=(store.connect(),), daemon=True) for _ in range(threads)
+    ]
     for worker in workers:
         worker.start()
     with suppress(threading.BrokenBarrierError):
@@ -102,16 +120,33 @@ def rate(peer: Peer, directory: Path, seconds: float, *, is_synced: bool, thread
 def main() -> int:
     """Measure, and print a table."""
     options_of = parser(__doc__ or "")
-    options_of.add_argument("--seconds", type=float, default=0.3, help="time of a store in a mode and round; default 0.3")
-    options_of.add_argument("--install", action="store_true", help="first install the peers with pip, at the versions in stores.py")
+    options_of.add_argument(
+        "--seconds",
+        type=float,
+        default=0.3,
+        help="time of a store in a mode and round; default 0.3",
+    )
+    options_of.add_argument(
+        "--install",
+        action="store_true",
+        help="first install the peers with pip, at the versions in stores.py",
+    )
     options = options_of.parse_args()
     absent = missing(PEERS, install(PEERS) if options.install else {})
     present = [peer for peer in PEERS if peer.name not in absent]
     rows: list[Row] = []
     with scratch(options.directory) as directory:
         for title, is_synced, threads in MODES:
-            measure = partial(rate, directory=directory, seconds=options.seconds, is_synced=is_synced, threads=threads)
-            found = interleave(options.rounds, {peer.name: partial(measure, peer) for peer in present})
+            measure = partial(
+                rate,
+                directory=directory,
+                seconds=options.seconds,
+                is_synced=is_synced,
+                threads=threads,
+            )
+            found = interleave(
+                options.rounds, {peer.name: partial(measure, peer) for peer in present}
+            )
             ours = found["actionqueue"]
             for name, rates in found.items():
                 to = None if name == "actionqueue" else ("actionqueue", ours)

@@ -1,8 +1,8 @@
 """How fast a log is replayed, how fast a snapshot is loaded, and what a completed run takes in memory, over several sizes.
 
-For each size a queue is filled with runs that went through their whole life, ten events each. It is opened, each time in a new process,
-from the log alone; then a snapshot is made, and it is opened from that. The files are in the page cache: what is measured is the work, not
-a cold disk.
+For each size a queue is filled with runs that went through their whole life, ten events each. It is
+opened, each time in a new process, from the log alone; then a snapshot is made, and it is opened
+from that. The files are in the page cache: what is measured is the work, not a cold disk.
 
     python benchmarks/replay.py --runs 10000 100000 1000000
 """
@@ -84,19 +84,34 @@ def rows_of(path: Path, runs: int, rounds: int) -> list[Row]:
     return [
         row(f"{name}: replay", "events/s", [done.events / done.seconds for done in replayed]),
         row(f"{name}: open from the log", "s", [done.seconds for done in replayed]),
-        row(f"{name}: write a snapshot", "s", [seconds for seconds, _ in written], note=f"{size:,} bytes, from the log alone"),
+        row(
+            f"{name}: write a snapshot",
+            "s",
+            [seconds for seconds, _ in written],
+            note=f"{size:,} bytes, from the log alone",
+        ),
         row(f"{name}: open from a snapshot", "s", [done.seconds for done in loaded]),
         row(f"{name}: the snapshot's size", "bytes", [size]),
         row(f"{name}: load of the snapshot", "bytes/s", [size / done.seconds for done in loaded]),
-        row(f"{name}: the table's memory a run", "bytes", [done.table_bytes / runs for done in replayed]),
-        row(f"{name}: the process's memory a run", "bytes", [done.rss_bytes / runs for done in replayed]),
+        row(
+            f"{name}: the table's memory a run",
+            "bytes",
+            [done.table_bytes / runs for done in replayed],
+        ),
+        row(
+            f"{name}: the process's memory a run",
+            "bytes",
+            [done.rss_bytes / runs for done in replayed],
+        ),
     ]
 
 
 def main() -> int:
     """Measure, and print a table."""
     options_of = parser(__doc__ or "", rounds=3)
-    options_of.add_argument("--runs", type=int, nargs="+", default=[10_000, 100_000], help="sizes of the queue, in runs")
+    options_of.add_argument(
+        "--runs", type=int, nargs="+", default=[10_000, 100_000], help="sizes of the queue, in runs"
+    )
     options = options_of.parse_args()
     rows = []
     for runs in options.runs:

@@ -1,9 +1,10 @@
 """Whether anything gets slower as a queue grows: the cost of a command, memory, opening and snapshots over several sizes.
 
-Queues of all sizes are open at the same time, so that they can take turns: in each round each takes some of its waiting runs, chosen at
-random all over the queue, from scheduled to ready (what is measured then is a cold look-up), and some new tasks and runs through their
-whole life. The ratios are to the smallest queue, round by round. Then each queue is closed, and opened from its log and from a snapshot, in
-new processes.
+Queues of all sizes are open at the same time, so that they can take turns: in each round each takes
+some of its waiting runs, chosen at random all over the queue, from scheduled to ready (what is
+measured then is a cold look-up), and some new tasks and runs through their whole life. The ratios
+are to the smallest queue, round by round. Then each queue is closed, and opened from its log and
+from a snapshot, in new processes.
 
     python benchmarks/scale.py --runs 10000 100000 1000000 10000000
 """
@@ -55,7 +56,10 @@ class Sized:
     def turn(self) -> tuple[float, float]:
         """Return nanoseconds a command: of transitions of runs from all over, and of whole lives of new ones."""
         submit = self._queue.submit
-        chosen, self._waiting = self._waiting[: self._transitions], self._waiting[self._transitions :]
+        chosen, self._waiting = (
+            self._waiting[: self._transitions],
+            self._waiting[self._transitions :],
+        )
         scheduled, ready = aq.RunState.SCHEDULED, aq.RunState.READY
         began = perf_counter_ns()
         for run_id in chosen:
@@ -64,7 +68,9 @@ class Sized:
         for _ in range(self._lifecycles):
             submit_a_run(submit)
         ended = perf_counter_ns()
-        return (between - began) / len(chosen), (ended - between) / (self._lifecycles * COMMANDS_A_RUN)
+        return (between - began) / len(chosen), (ended - between) / (
+            self._lifecycles * COMMANDS_A_RUN
+        )
 
     def close(self) -> tuple[float, int]:
         """Close the queue; return the table's bytes a run, and the events in the log."""
@@ -81,7 +87,10 @@ def cost_rows(sizes: list[Sized], rounds: int) -> list[Row]:
     rows = []
     for place, what in enumerate(("a transition of any run", "a command of a new run")):
         base = [turn[place] for turn in found[smallest]]
-        rows += [row(f"{name}: {what}", "ns", [turn[place] for turn in turns], to=(smallest, base)) for name, turns in found.items()]
+        rows += [
+            row(f"{name}: {what}", "ns", [turn[place] for turn in turns], to=(smallest, base))
+            for name, turns in found.items()
+        ]
     return rows
 
 
@@ -95,7 +104,12 @@ def file_rows(size: Sized, rounds: int) -> list[Row]:
     return [
         row(f"{name}: the table's memory a run", "bytes", [memory]),
         row(f"{name}: open from the log", "s", replayed, note=f"{events:,} events"),
-        row(f"{name}: write a snapshot", "s", [seconds for seconds, _ in written], note=f"{written[-1][1]:,} bytes, from the log alone"),
+        row(
+            f"{name}: write a snapshot",
+            "s",
+            [seconds for seconds, _ in written],
+            note=f"{written[-1][1]:,} bytes, from the log alone",
+        ),
         row(f"{name}: open from a snapshot", "s", loaded),
     ]
 
@@ -103,9 +117,25 @@ def file_rows(size: Sized, rounds: int) -> list[Row]:
 def main() -> int:
     """Measure, and print a table."""
     options_of = parser(__doc__ or "")
-    options_of.add_argument("--runs", type=int, nargs="+", default=[10_000, 100_000], help="sizes of the queues, the smallest first")
-    options_of.add_argument("--transitions", type=int, default=20_000, help="transitions of a size in a round; default 20,000")
-    options_of.add_argument("--lifecycles", type=int, default=1000, help="whole lives of a size in a round; default 1,000")
+    options_of.add_argument(
+        "--runs",
+        type=int,
+        nargs="+",
+        default=[10_000, 100_000],
+        help="sizes of the queues, the smallest first",
+    )
+    options_of.add_argument(
+        "--transitions",
+        type=int,
+        default=20_000,
+        help="transitions of a size in a round; default 20,000",
+    )
+    options_of.add_argument(
+        "--lifecycles",
+        type=int,
+        default=1000,
+        help="whole lives of a size in a round; default 1,000",
+    )
     options = options_of.parse_args()
     with scratch(options.directory) as directory:
         sizes = [Sized(directory / str(runs), runs, options) for runs in options.runs]

@@ -32,7 +32,8 @@ class Shared(msgspec.Struct, frozen=True):
     group: float
     """Events a sync, on average."""
     switches: float
-    """How often a thread of the process went to sleep, a command; the thread that runs the tasks or waits for the threads included."""
+    """How often a thread of the process went to sleep, a command; the thread that runs the tasks or
+    waits for the threads included."""
     cpu_us: float
     """CPU time of the process a command, the system's part included."""
     fairness: float
@@ -49,11 +50,17 @@ def queue_in(directory: Path) -> str:
 
 
 @contextmanager
-def measured(queue: aq.ActionQueue, times: Sequence[array[int]], to: Callable[[Shared], Any]) -> Iterator[None]:
+def measured(
+    queue: aq.ActionQueue, times: Sequence[array[int]], to: Callable[[Shared], Any]
+) -> Iterator[None]:
     """Measure the block, in which callers submit to the queue and note how long each of their calls took, in nanoseconds."""
     before, used, began = queue.stats(), resource.getrusage(resource.RUSAGE_SELF), perf_counter_ns()
     yield
-    ended, used_more, after = perf_counter_ns(), resource.getrusage(resource.RUSAGE_SELF), queue.stats()
+    ended, used_more, after = (
+        perf_counter_ns(),
+        resource.getrusage(resource.RUSAGE_SELF),
+        queue.stats(),
+    )
     commands = after["last_sequence"] - before["last_sequence"]
     groups = after["sync_groups"] - before["sync_groups"]
     to(
@@ -62,7 +69,9 @@ def measured(queue: aq.ActionQueue, times: Sequence[array[int]], to: Callable[[S
             Latency.of(time for those in times for time in those),
             (after["sync_events_total"] - before["sync_events_total"]) / max(1, groups),
             (used_more.ru_nvcsw - used.ru_nvcsw) / commands,
-            (used_more.ru_utime + used_more.ru_stime - used.ru_utime - used.ru_stime) * 1e6 / commands,
+            (used_more.ru_utime + used_more.ru_stime - used.ru_utime - used.ru_stime)
+            * 1e6
+            / commands,
             min(map(len, times)) / max(map(len, times)),
         )
     )
@@ -71,13 +80,22 @@ def measured(queue: aq.ActionQueue, times: Sequence[array[int]], to: Callable[[S
 def rows_of(found: Mapping[str, Sequence[Shared]], first: str) -> list[Row]:
     """Return the rates, compared with those of the first, the latencies, and how callers shared."""
     base = [one.rate for one in found[first]]
-    rows = [row(name, "commands/s", [one.rate for one in those], to=(first, base)) for name, those in found.items()]
+    rows = [
+        row(name, "commands/s", [one.rate for one in those], to=(first, base))
+        for name, those in found.items()
+    ]
     for name, those in found.items():
         for what in ("p50", "p99", "p999", "max"):
             label = "p99.9" if what == "p999" else what
             if what == "p999" and not all(one.latency.has_p999 for one in those):
                 continue  # it would be the longest only
-            rows.append(row(f"{name}: {label}", "µs", [getattr(one.latency, f"{what}_ns") / 1000 for one in those]))
+            rows.append(
+                row(
+                    f"{name}: {label}",
+                    "µs",
+                    [getattr(one.latency, f"{what}_ns") / 1000 for one in those],
+                )
+            )
     for name, those in found.items():
         rows.append(row(f"{name}: events a sync", "", [one.group for one in those]))
         rows.append(row(f"{name}: sleeps a command", "", [one.switches for one in those]))

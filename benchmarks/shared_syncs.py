@@ -1,7 +1,7 @@
 """What threads gain that wait for the disk together, and whether each of them is served.
 
-So many threads submit the lifecycle workload, one Immediate command after the other, to one queue. Each waits until its command is on
-stable storage; those who wait at the same time share a sync.
+So many threads submit the lifecycle workload, one Immediate command after the other, to one queue.
+Each waits until its command is on stable storage; those who wait at the same time share a sync.
 
     python benchmarks/shared_syncs.py --seconds 2 --rounds 7
 """
@@ -59,15 +59,34 @@ def share(directory: Path, threads: int, seconds: float) -> Shared:
 def main() -> int:
     """Measure, and print a table."""
     options_of = parser(__doc__ or "")
-    options_of.add_argument("--seconds", type=float, default=0.5, help="time of a number of threads in a round; default 0.5")
-    options_of.add_argument("--threads", type=int, nargs="+", default=THREADS, metavar="N", help="default: 1 2 4 8 16 32 64")
+    options_of.add_argument(
+        "--seconds",
+        type=float,
+        default=0.5,
+        help="time of a number of threads in a round; default 0.5",
+    )
+    options_of.add_argument(
+        "--threads",
+        type=int,
+        nargs="+",
+        default=THREADS,
+        metavar="N",
+        help="default: 1 2 4 8 16 32 64",
+    )
     options = options_of.parse_args()
     with scratch(options.directory) as directory:
         found = interleave(
             options.rounds,
-            {name_of(count): partial(share, directory, count, options.seconds) for count in options.threads},
+            {
+                name_of(count): partial(share, directory, count, options.seconds)
+                for count in options.threads
+            },
         )
-    return finish(options, rows_of(found, name_of(options.threads[0])), ["each command was on stable storage when its submit returned"])
+    return finish(
+        options,
+        rows_of(found, name_of(options.threads[0])),
+        ["each command was on stable storage when its submit returned"],
+    )
 
 
 if __name__ == "__main__":

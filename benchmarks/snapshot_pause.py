@@ -1,9 +1,10 @@
 """How long a submitter waits while a snapshot is made, and while a compaction forgets runs.
 
-One thread submits, without a pause, while another makes snapshots of a queue that holds a number of runs; then the same without snapshots.
-Then six in ten of the runs are finished, and one compaction forgets them, makes a snapshot of what is left, and goes on with a projection
-that is loaded from that. Printed are the longest submit and the 99.9th percentile of each, in microseconds, for Deferred and for Immediate
-submits.
+One thread submits, without a pause, while another makes snapshots of a queue that holds a number of
+runs; then the same without snapshots. Then six in ten of the runs are finished, and one compaction
+forgets them, makes a snapshot of what is left, and goes on with a projection that is loaded from
+that. Printed are the longest submit and the 99.9th percentile of each, in microseconds, for
+Deferred and for Immediate submits.
 
     python benchmarks/snapshot_pause.py --runs 10000 100000 1000000
 """
@@ -34,16 +35,29 @@ def fill(path: Path, runs: int) -> None:
             for _ in range(min(BATCH, runs - begin)):
                 task = aq.TaskSpec(payload=b"p" * 64)
                 commands.append(aq.TaskCreateCommand(None, task, 1))
-                commands.append(aq.RunCreateCommand(None, aq.RunInstance.scheduled(task.id, scheduled_at=1, created_at=1)))
+                commands.append(
+                    aq.RunCreateCommand(
+                        None, aq.RunInstance.scheduled(task.id, scheduled_at=1, created_at=1)
+                    )
+                )
             queue.submit_many(commands)
 
 
 def finish(path: Path) -> None:
     """Cancel six in ten of the queue's runs."""
     with aq.open(path, durability="deferred", compaction=None) as queue:
-        runs = [run for index, run in enumerate(queue.projection.run_ids(state="scheduled")) if index % 10 < FINISHED_OF_TEN]
+        runs = [
+            run
+            for index, run in enumerate(queue.projection.run_ids(state="scheduled"))
+            if index % 10 < FINISHED_OF_TEN
+        ]
         for begin in range(0, len(runs), BATCH):
-            queue.submit_many([aq.RunStateTransitionCommand(None, run, "scheduled", "canceled", 2) for run in runs[begin : begin + BATCH]])
+            queue.submit_many(
+                [
+                    aq.RunStateTransitionCommand(None, run, "scheduled", "canceled", 2)
+                    for run in runs[begin : begin + BATCH]
+                ]
+            )
 
 
 class Submitter(threading.Thread):
@@ -73,7 +87,9 @@ class Submitter(threading.Thread):
         return sorted(self.times)
 
 
-def measure(path: Path, durability: str, seconds_min: float, *, with_snapshots: bool) -> tuple[list[int], float, int]:
+def measure(
+    path: Path, durability: str, seconds_min: float, *, with_snapshots: bool
+) -> tuple[list[int], float, int]:
     """Return the times of the submits, the seconds that the longest snapshot took, and its size."""
     with aq.open(path, compaction=None) as queue:
         submitter = Submitter(queue, durability)
@@ -99,22 +115,46 @@ def measure_retention(path: Path, durability: str) -> tuple[list[int], str]:
         times = submitter.stop()
         after = queue.projection.counts().memory_bytes
     memory = f"{before / 2**20:.1f} to {after / 2**20:.1f} MiB"
-    return times, f"a compaction forgets {report.purged_runs:,} runs in {report.seconds:.2f} s, memory {memory}"
+    return (
+        times,
+        (
+            f"a compaction forgets {report.purged_runs:,} runs in {report.seconds:.2f} s, memory "
+            f"{memory}"
+        ),
+    )
 
 
 def row(runs: int, durability: str, times: list[int], what: str) -> str:
     """Return one line of the table."""
     tail = times[min(len(times) - 1, len(times) * 999 // 1000)]
     middle = times[len(times) // 2]
-    return f"{runs:>9,}  {durability:<9}  {len(times):>9,}  {middle / 1e3:>8.1f}  {tail / 1e3:>9.1f}  {times[-1] / 1e3:>10.1f}  {what}"
+    return (
+        f"{runs:>9,}  {durability:<9}  {len(times):>9,}  {middle / 1e3:>8.1f}  {tail / 1e3:>9.1f}  "
+        f"{times[-1] / 1e3:>10.1f}  {what}"
+    )
 
 
 def main() -> int:
     """Measure, and print a table."""
-    parser = argparse.ArgumentParser(description="How long a submitter waits while a snapshot is made.")
-    parser.add_argument("--runs", type=int, nargs="+", default=[10_000, 100_000, 1_000_000], help="sizes of the queue, in runs")
-    parser.add_argument("--seconds", type=float, default=5, help="shortest time that each row is measured for")
-    parser.add_argument("--directory", type=Path, default=None, help="where to make the queues; default: a temporary directory")
+    parser = argparse.ArgumentParser(
+        description="How long a submitter waits while a snapshot is made."
+    )
+    parser.add_argument(
+        "--runs",
+        type=int,
+        nargs="+",
+        default=[10_000, 100_000, 1_000_000],
+        help="sizes of the queue, in runs",
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=5, help="shortest time that each row is measured for"
+    )
+    parser.add_argument(
+        "--directory",
+        type=Path,
+        default=None,
+        help="where to make the queues; default: a temporary directory",
+    )
     options = parser.parse_args()
     print("     runs  durability   submits    p50 us   p99.9 us      max us  while", flush=True)
     for runs in options.runs:
@@ -122,15 +162,22 @@ def main() -> int:
         try:
             fill(base / "queue", runs)
             for durability in ("deferred", "immediate"):
-                alone, _, _ = measure(base / "queue", durability, options.seconds, with_snapshots=False)
+                alone, _, _ = measure(
+                    base / "queue", durability, options.seconds, with_snapshots=False
+                )
                 print(row(runs, durability, alone, "no snapshot is made"), flush=True)
-                beside, seconds, size = measure(base / "queue", durability, options.seconds, with_snapshots=True)
+                beside, seconds, size = measure(
+                    base / "queue", durability, options.seconds, with_snapshots=True
+                )
                 what = f"snapshots of {size / 2**20:.1f} MiB are made, {seconds:.2f} s each at most"
                 print(row(runs, durability, beside, what), flush=True)
             finish(base / "queue")
             for durability in ("deferred", "immediate"):
                 shutil.copytree(base / "queue", base / durability)
-                print(row(runs, durability, *measure_retention(base / durability, durability)), flush=True)
+                print(
+                    row(runs, durability, *measure_retention(base / durability, durability)),
+                    flush=True,
+                )
         finally:
             shutil.rmtree(base)
     return 0

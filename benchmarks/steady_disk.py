@@ -1,7 +1,8 @@
 """Whether the disk that a queue takes stays bounded under a steady load, with retention and automatic compaction.
 
-One thread makes tasks with a run each and takes the runs through their lifecycle, for as long as told. Every so often a line says
-how much the queue's directory takes, and what the queue has done; a last line says how much it took at most in each half of the time.
+One thread makes tasks with a run each and takes the runs through their lifecycle, for as long as
+told. Every so often a line says how much the queue's directory takes, and what the queue has done;
+a last line says how much it took at most in each half of the time.
 
     python benchmarks/steady_disk.py --minutes 10
 """
@@ -89,8 +90,10 @@ def work(queue: aq.ActionQueue, watcher: Watcher, options: argparse.Namespace) -
             watcher.most = 0
             counts, stats = queue.projection.counts(), queue.stats()
             print(
-                f"{instant - began:>7.0f}  {number:>9,}  {counts.runs:>9,}  {counts.memory_bytes / 2**20:>8.1f}  "
-                f"{stats['appended_bytes'] / 2**20:>9.1f}  {stats['snapshot_sequence']:>10,}  {stats['snapshot_bytes'] / 2**20:>8.1f}  "
+                f"{instant - began:>7.0f}  {number:>9,}  {counts.runs:>9,}  "
+                f"{counts.memory_bytes / 2**20:>8.1f}  "
+                f"{stats['appended_bytes'] / 2**20:>9.1f}  {stats['snapshot_sequence']:>10,}  "
+                f"{stats['snapshot_bytes'] / 2**20:>8.1f}  "
                 f"{most[-1] / 2**20:>8.1f}",
                 flush=True,
             )
@@ -99,20 +102,47 @@ def work(queue: aq.ActionQueue, watcher: Watcher, options: argparse.Namespace) -
 
 def main() -> int:
     """Work, print a curve, and tell whether it stayed bounded."""
-    parser = argparse.ArgumentParser(description="Whether the disk that a queue takes stays bounded under a steady load.")
+    parser = argparse.ArgumentParser(
+        description="Whether the disk that a queue takes stays bounded under a steady load."
+    )
     parser.add_argument("--minutes", type=float, default=10)
-    parser.add_argument("--rate", type=float, default=2000, help="runs a second, each of nine events")
-    parser.add_argument("--retention", type=int, default=20, metavar="SECONDS", help="how long finished runs are kept")
-    parser.add_argument("--log-bytes", type=int, default=32 * 2**20, help="bytes of records between two compactions")
+    parser.add_argument(
+        "--rate", type=float, default=2000, help="runs a second, each of nine events"
+    )
+    parser.add_argument(
+        "--retention",
+        type=int,
+        default=20,
+        metavar="SECONDS",
+        help="how long finished runs are kept",
+    )
+    parser.add_argument(
+        "--log-bytes", type=int, default=32 * 2**20, help="bytes of records between two compactions"
+    )
     parser.add_argument("--segment-size", type=int, default=8 * 2**20)
-    parser.add_argument("--every", type=float, default=20, metavar="SECONDS", help="time between two lines")
-    parser.add_argument("--directory", type=Path, default=None, help="where to make the queue; default: a temporary directory")
+    parser.add_argument(
+        "--every", type=float, default=20, metavar="SECONDS", help="time between two lines"
+    )
+    parser.add_argument(
+        "--directory",
+        type=Path,
+        default=None,
+        help="where to make the queue; default: a temporary directory",
+    )
     options = parser.parse_args()
     base = Path(tempfile.mkdtemp(prefix="actionqueue-", dir=options.directory))
     policy = aq.CompactionPolicy(log_bytes=options.log_bytes, retention_seconds=options.retention)
-    print("seconds       runs       kept  memory M  appended M   snapshot  its size M  disk M", flush=True)
+    print(
+        "seconds       runs       kept  memory M  appended M   snapshot  its size M  disk M",
+        flush=True,
+    )
     try:
-        with aq.open(base / "queue", durability="deferred", compaction=policy, segment_size=options.segment_size) as queue:
+        with aq.open(
+            base / "queue",
+            durability="deferred",
+            compaction=policy,
+            segment_size=options.segment_size,
+        ) as queue:
             watcher = Watcher(base / "queue")
             watcher.start()
             most = work(queue, watcher, options)
@@ -123,7 +153,8 @@ def main() -> int:
     half = len(most) // 2
     first, second = max(most[:half], default=0), max(most[half:], default=0)
     print(
-        f"{appended / 2**20:.0f} MiB of records were appended; the disk held at most {first / 2**20:.0f} MiB in the first half "
+        f"{appended / 2**20:.0f} MiB of records were appended; the disk held at most "
+        f"{first / 2**20:.0f} MiB in the first half "
         f"and {second / 2**20:.0f} MiB in the second"
     )
     return 0

@@ -23,7 +23,8 @@ class Store(NamedTuple):
     """An open store."""
 
     connect: Callable[[], Callable[[bytes], object]]
-    """Returns what a thread puts records with; each returns when its record is as safe as the mode says."""
+    """Returns what a thread puts records with; each returns when its record is as safe as the mode
+    says."""
     close: Callable[[], object]
 
 
@@ -53,7 +54,10 @@ def actionqueue_store(directory: Path, is_synced: bool) -> Store:  # noqa: FBT00
     """Create tasks with the record as their payload."""
     queue = aq.open(directory, durability="immediate" if is_synced else "deferred", compaction=None)
     submit = queue.submit
-    return Store(lambda: lambda record: submit(aq.TaskCreateCommand(None, aq.TaskSpec(payload=record), 1)), queue.close)
+    return Store(
+        lambda: lambda record: submit(aq.TaskCreateCommand(None, aq.TaskSpec(payload=record), 1)),
+        queue.close,
+    )
 
 
 def plain_file(directory: Path, is_synced: bool) -> Store:  # noqa: FBT001
@@ -74,11 +78,15 @@ def sqlite_store(directory: Path, is_synced: bool) -> Store:  # noqa: FBT001
 
     def connect() -> Callable[[bytes], object]:
         path = directory / "records.db"
-        connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(
+            path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        )
         connections.append(connection)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA synchronous = {'FULL' if is_synced else 'NORMAL'}")
-        connection.execute("CREATE TABLE IF NOT EXISTS records (number INTEGER PRIMARY KEY, data BLOB NOT NULL)")
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS records (number INTEGER PRIMARY KEY, data BLOB NOT NULL)"
+        )
         execute = connection.execute
         return lambda record: execute("INSERT INTO records (data) VALUES (?)", (record,))
 
@@ -87,7 +95,9 @@ def sqlite_store(directory: Path, is_synced: bool) -> Store:  # noqa: FBT001
 
 def lmdb_store(directory: Path, is_synced: bool) -> Store:  # noqa: FBT001
     """Put one record a transaction."""
-    environment: Any = import_module("lmdb").open(str(directory), map_size=MAP_BYTES, sync=is_synced, metasync=is_synced)
+    environment: Any = import_module("lmdb").open(
+        str(directory), map_size=MAP_BYTES, sync=is_synced, metasync=is_synced
+    )
 
     def put(key: bytes, record: bytes) -> None:
         with environment.begin(write=True) as transaction:
@@ -108,7 +118,9 @@ def rocksdict_store(directory: Path, is_synced: bool) -> Store:  # noqa: FBT001
 def plyvel_store(directory: Path, is_synced: bool) -> Store:  # noqa: FBT001
     """Put bytes into LevelDB."""
     database: Any = import_module("plyvel").DB(str(directory / "records"), create_if_missing=True)
-    return Store(_numbered(lambda key, record: database.put(key, record, sync=is_synced)), database.close)
+    return Store(
+        _numbered(lambda key, record: database.put(key, record, sync=is_synced)), database.close
+    )
 
 
 def litequeue_store(directory: Path, is_synced: bool) -> Store:  # noqa: FBT001
@@ -140,7 +152,10 @@ def diskcache_store(directory: Path, is_synced: bool) -> Store:  # noqa: FBT001
     """Push values onto a cache that never forgets."""
     full, normal = 2, 1
     cache: Any = import_module("diskcache").Cache(
-        str(directory), eviction_policy="none", size_limit=MAP_BYTES, sqlite_synchronous=full if is_synced else normal
+        str(directory),
+        eviction_policy="none",
+        size_limit=MAP_BYTES,
+        sqlite_synchronous=full if is_synced else normal,
     )
     return Store(lambda: cache.push, cache.close)
 

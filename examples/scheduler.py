@@ -2,8 +2,9 @@
 
     python examples/scheduler.py [DIRECTORY]
 
-Ten jobs, of which one fails at first and one always. With a directory the queue is kept: stop the program whenever you
-like, with Ctrl-C or kill -9, and start it again; it goes on where it was, and what was recorded as done stays done.
+Ten jobs, of which one fails at first and one always. With a directory the queue is kept: stop the
+program whenever you like, with Ctrl-C or kill -9, and start it again; it goes on where it was, and
+what was recorded as done stays done.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ def plan(queue: aq.ActionQueue, jobs: list[str]) -> None:
     for job in jobs:
         task_id = aq.TaskId(uuid.uuid5(uuid.NAMESPACE_OID, job))
         if queue.projection.task(task_id) is None:
-            task = aq.TaskSpec(task_id, job.encode(), constraints=aq.TaskConstraints(max_attempts=ATTEMPTS_MAX))
+            task = aq.TaskSpec(
+                task_id, job.encode(), constraints=aq.TaskConstraints(max_attempts=ATTEMPTS_MAX)
+            )
             run = aq.RunInstance.scheduled(task_id, scheduled_at=aq.now(), created_at=aq.now())
             with queue.batch() as batch:  # all or nothing, also after a crash
                 batch.submit(aq.TaskCreateCommand(None, task, aq.now()))
@@ -56,7 +59,9 @@ def take_back(queue: aq.ActionQueue) -> None:
         assert lease is not None
         lost = aq.AttemptOutcome.timeout("the process died")
         with queue.batch() as batch:
-            batch.submit(aq.AttemptFinishCommand(None, run_id, run.current_attempt_id, lost, aq.now()))
+            batch.submit(
+                aq.AttemptFinishCommand(None, run_id, run.current_attempt_id, lost, aq.now())
+            )
             batch.submit(aq.LeaseExpireCommand(None, run_id, lease.owner, lease.expiry, aq.now()))
             batch.submit(transition(run_id, RunState.RUNNING, RunState.RETRY_WAIT))
             batch.submit(transition(run_id, RunState.RETRY_WAIT, RunState.READY))

@@ -30,15 +30,22 @@ def main() -> NoReturn:
 def is_running_the_package() -> bool:
     """Tell whether this is ``python -m actionqueue``, which imports the package before it comes to the command line."""
     options = sys.orig_argv
-    return sys.argv[:1] == ["-m"] and "actionqueue" in options and options[options.index("actionqueue") - 1] == "-m"
+    return (
+        sys.argv[:1] == ["-m"]
+        and "actionqueue" in options
+        and options[options.index("actionqueue") - 1] == "-m"
+    )
 
 
 def end_at_interrupts() -> None:
     """Let Ctrl-C end the process at once: for as long as there is nothing to put away, and no code that knows of interrupts.
 
-    A KeyboardInterrupt in the middle of an import would be told with a traceback, or lost in a callback of the import's.
+    A KeyboardInterrupt in the middle of an import would be told with a traceback, or lost in a
+    callback of the import's.
     """
-    if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:  # not where it is ignored, as behind nohup
+    if (
+        _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler
+    ):  # not where it is ignored, as behind nohup
         _signal.signal(_signal.SIGINT, _end)
 
 
@@ -56,4 +63,6 @@ def let_warnings_be_told() -> None:
     """Take warnings for warnings, where PYTHONWARNINGS makes errors of them, for the sake of other programs: none ends a command."""
     import warnings  # noqa: PLC0415 -- later than the interrupts
 
-    warnings.filters = [("default" if action == "error" else action, *which) for action, *which in warnings.filters]  # type: ignore[misc]
+    warnings.filters = [
+        ("default" if action == "error" else action, *which) for action, *which in warnings.filters
+    ]  # type: ignore[misc]

@@ -17,7 +17,9 @@ CORE = HERE.parents[1] / "src" / "_wal_native" / "core"
 
 
 def _build() -> Any:
-    header = re.sub(r"^#.*$|/\*.*?\*/", "", (HERE / "loops.h").read_text("utf-8"), flags=re.MULTILINE)
+    header = re.sub(
+        r"^#.*$|/\*.*?\*/", "", (HERE / "loops.h").read_text("utf-8"), flags=re.MULTILINE
+    )
     builder = cffi.FFI()
     builder.cdef(header)
     builder.set_source(

@@ -27,7 +27,9 @@ def test_frame_a_record(benchmark: BenchmarkFixture) -> None:
 
 def test_put_into_the_ring(benchmark: BenchmarkFixture) -> None:
     data = ffi.from_buffer(bytes(64))
-    assert benchmark(lib.loop_ring_put, data, 64, TIMES * 20) == 0  # so many more that making the ring does not count
+    assert (
+        benchmark(lib.loop_ring_put, data, 64, TIMES * 20) == 0
+    )  # so many more that making the ring does not count
 
 
 def test_encode_an_event(benchmark: BenchmarkFixture) -> None:
@@ -56,4 +58,6 @@ def test_find_a_run(benchmark: BenchmarkFixture, table: Any) -> None:
 
 def test_create_a_run(benchmark: BenchmarkFixture, table: Any) -> None:
     """The hash insert, a row, and now and then a larger table: the last of these tests, since it leaves the runs behind."""
-    assert benchmark.pedantic(lib.loop_table_create, (table, TIMES), rounds=200, warmup_rounds=5) == 0
+    assert (
+        benchmark.pedantic(lib.loop_table_create, (table, TIMES), rounds=200, warmup_rounds=5) == 0
+    )

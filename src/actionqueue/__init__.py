@@ -1,7 +1,7 @@
 """An embedded, durable mutation log for job schedulers.
 
-Open a queue with :func:`open`, submit the commands of :mod:`actionqueue.commands`, and ask :class:`Projection` what they add up
-to. Every public name is importable from here.
+Open a queue with :func:`open`, submit the commands of :mod:`actionqueue.commands`, and ask
+:class:`Projection` what they add up to. Every public name is importable from here.
 """
 
 import _actionqueue_start

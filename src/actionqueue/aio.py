@@ -7,22 +7,26 @@
     async with open_async("queue") as q:
         outcome = await q.submit(command)
 
-A command is validated, appended and applied in the loop's thread, which takes about a microsecond of memory work. What waits for the disk
-is one thread of the queue's: it syncs while anybody waits, and each of its syncs serves all whose commands came before it.
+A command is validated, appended and applied in the loop's thread, which takes about a microsecond
+of memory work. What waits for the disk is one thread of the queue's: it syncs while anybody waits,
+and each of its syncs serves all whose commands came before it.
 
 What makes a submit wait in the loop's thread itself, and with it the loop:
 
-- A ring that is full of Deferred work, which is then written to the log's file; and the change to the next segment, every 64 MiB or so,
-  which syncs what is left and a header. ``stats()`` counts both as ``stalls``.
-- What is submitted in one go: a batch takes some microseconds a command, a call with arrays about a tenth of one a row; what is larger than
-  the ring is written to the file before its call returns.
-- Other threads that are in the lane: a batch or a call with arrays of theirs, and their stalls; the forgetting of old runs by the
-  compaction's thread (some 2,000 rows at a time); and the renewal of the projection, after a compaction that forgot much, which
-  replays up to 10,000 events and syncs nothing. ``compaction=None`` leaves out the last two, until ``compact()`` is called.
+- A ring that is full of Deferred work, which is then written to the log's file; and the change to
+  the next segment, every 64 MiB or so, which syncs what is left and a header. ``stats()`` counts
+  both as ``stalls``.
+- What is submitted in one go: a batch takes some microseconds a command, a call with arrays about a
+  tenth of one a row; what is larger than the ring is written to the file before its call returns.
+- Other threads that are in the lane: a batch or a call with arrays of theirs, and their stalls; the
+  forgetting of old runs by the compaction's thread (some 2,000 rows at a time); and the renewal of
+  the projection, after a compaction that forgot much, which replays up to 10,000 events and syncs
+  nothing. ``compaction=None`` leaves out the last two, until ``compact()`` is called.
 - The interpreter's lock, which other threads may hold for some milliseconds, as in any program.
 
-A lone task pays for the way to that thread and back, some tens of microseconds beyond the disk's sync; a thread that calls
-:meth:`ActionQueue.submit` does not. With others the way is shared, and a command costs less than by any other way.
+A lone task pays for the way to that thread and back, some tens of microseconds beyond the disk's
+sync; a thread that calls :meth:`ActionQueue.submit` does not. With others the way is shared, and a
+command costs less than by any other way.
 """
 
 from __future__ import annotations
@@ -60,7 +64,8 @@ DEFERRED = DurabilityPolicy.DEFERRED
 
 TRIES = 100
 RETRY_SECONDS = 0.01
-"""How often, and after how long, somebody is told again who could not be told: for want of memory, say."""
+"""How often, and after how long, somebody is told again who could not be told: for want of memory,
+say."""
 
 Request = tuple[int, asyncio.Future[None]]
 Answer = tuple[asyncio.Future[None], BaseException | None]
@@ -82,18 +87,23 @@ class WriterOptions(TypedDict, total=False):
 def open_async(path: str | os.PathLike[str], **options: Unpack[WriterOptions]) -> Opening:
     """Open or create the queue in a directory, in a thread: recovery may take seconds.
 
-    Use the result as ``async with open_async(path) as q``, or ``q = await open_async(path)`` and close it yourself. A task that is
-    cancelled while it waits for this leaves nothing open, and ends the recovery.
+    Use the result as ``async with open_async(path) as q``, or ``q = await open_async(path)`` and
+    close it yourself. A task that is cancelled while it waits for this leaves nothing open, and
+    ends the recovery.
 
     Args:
         path: The queue's directory.
-        options: As :func:`actionqueue.open` has them, but for ``readonly``: a read-only queue waits for nothing but its reading, so
-            ``await asyncio.to_thread(actionqueue.open, path, readonly=True)`` is all that there would be.
+        options: As :func:`actionqueue.open` has them, but for ``readonly``: a read-only queue waits
+            for nothing but its reading, so ``await asyncio.to_thread(actionqueue.open, path,
+            readonly=True)`` is all that there would be.
 
     Raises what :func:`actionqueue.open` raises.
     """
     if options.pop("readonly", False):  # type: ignore[typeddict-item]
-        raise ValueError("open_async opens for writing; to read, await asyncio.to_thread(actionqueue.open, path, readonly=True)")
+        raise ValueError(
+            "open_async opens for writing; to read, await asyncio.to_thread(actionqueue.open, "
+            "path, readonly=True)"
+        )
     return Opening(path, options)
 
 
@@ -136,7 +146,10 @@ class Opening:
         return self._opened[-1]
 
     async def __aexit__(
-        self, exception_type: type[BaseException] | None, exception: BaseException | None, traceback: TracebackType | None
+        self,
+        exception_type: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
         await self._opened.pop().close()
 
@@ -171,13 +184,16 @@ class Handover:
 class AsyncQueue:
     """An open queue, for tasks. Made by :func:`open_async`, or around an :class:`ActionQueue` that is open already.
 
-    It may be used from several event loops in several threads at once, and beside them by threads through :attr:`queue`.
+    It may be used from several event loops in several threads at once, and beside them by threads
+    through :attr:`queue`.
 
-    **Cancellation.** A command is submitted at once, and what is waited for is its durability. So a task that is cancelled while it
-    waits leaves its command submitted, and it becomes durable as it would have.
+    **Cancellation.** A command is submitted at once, and what is waited for is its durability. So a
+    task that is cancelled while it waits leaves its command submitted, and it becomes durable as it
+    would have.
 
-    **Failures.** When a sync fails, everybody who waits for what it should have covered gets a PartialDurabilityError of their own, and
-    later calls PoisonedError, as with :class:`ActionQueue`.
+    **Failures.** When a sync fails, everybody who waits for what it should have covered gets a
+    PartialDurabilityError of their own, and later calls PoisonedError, as with
+    :class:`ActionQueue`.
 
     Raises InvalidFieldTypeError for what is no ActionQueue.
     """
@@ -191,12 +207,15 @@ class AsyncQueue:
         # With the last reference to this, the thread lets go of the queue.
         self._finalizer = weakref.finalize(self, self._syncer.end)
 
-    # --- Commands ----------------------------------------------------------------------------------------------------
+    # --- Commands ---------------------------------------------------------------------------------
 
-    async def submit(self, command: MutationCommand, durability: DurabilityPolicy | str | None = None) -> MutationOutcome:
+    async def submit(
+        self, command: MutationCommand, durability: DurabilityPolicy | str | None = None
+    ) -> MutationOutcome:
         """Submit a command, and return its outcome once it is as durable as asked for.
 
-        It is submitted before this first waits: tasks submit in the order in which they run, whatever they wait for then.
+        It is submitted before this first waits: tasks submit in the order in which they run,
+        whatever they wait for then.
 
         Arguments and exceptions are those of :meth:`ActionQueue.submit`.
         """
@@ -219,14 +238,16 @@ class AsyncQueue:
     def batch(self, durability: DurabilityPolicy | str | None = None) -> AsyncBatch:
         """Return an asynchronous context manager that collects commands and submits them as one when its block ends well."""
         policy = self._durability if durability is None else DurabilityPolicy(durability)
-        return AsyncBatch(Batch(self._queue, DEFERRED), self._syncer.wait if policy is IMMEDIATE else None)
+        return AsyncBatch(
+            Batch(self._queue, DEFERRED), self._syncer.wait if policy is IMMEDIATE else None
+        )
 
     async def sync(self) -> None:
         """Return when every command submitted so far is on stable storage."""
         self._queue._ensure_usable()  # noqa: SLF001 -- as sync() does
         await self._syncer.wait(self._queue.sequence)
 
-    # --- Snapshots and reading ---------------------------------------------------------------------------------------
+    # --- Snapshots and reading --------------------------------------------------------------------
 
     async def snapshot(self, *, progress: Progress | None = None) -> SnapshotReport:
         """Write a snapshot, in a thread. See :meth:`ActionQueue.snapshot`; ``progress.cancel()`` stops it, cancelling the task does not."""
@@ -250,25 +271,33 @@ class AsyncQueue:
         )
 
     def follow(
-        self, *, after: int | str | None = None, history: str | None = None, poll_seconds: float = POLL_SECONDS
+        self,
+        *,
+        after: int | str | None = None,
+        history: str | None = None,
+        poll_seconds: float = POLL_SECONDS,
     ) -> AsyncEventStream:
         """Yield events as they become durable, from behind the last one submitted unless ``after`` says otherwise.
 
         It ends when the queue is closed, behind the last event.
 
         Args:
-            after: As in :func:`actionqueue.follow`: a position, of this kind of stream or the other, or a sequence.
+            after: As in :func:`actionqueue.follow`: a position, of this kind of stream or the
+                other, or a sequence.
             history: As there.
             poll_seconds: How long to wait between two looks at the durable sequence, as there.
 
-        Raises what :func:`actionqueue.follow` raises: for an argument that does not fit, and a queue that
-        is not open, at once; where the log has another history, or not the event, at the first event.
+        Raises what :func:`actionqueue.follow` raises: for an argument that does not fit, and a
+        queue that is not open, at once; where the log has another history, or not the event, at the
+        first event.
         """
         self._queue._ensure_usable()  # noqa: SLF001 -- as the queue's own does
         position = Position.of(self._queue.sequence if after is None else after, history)
-        return AsyncEventStream(self._queue, position, seconds_between_looks("follow", poll_seconds))
+        return AsyncEventStream(
+            self._queue, position, seconds_between_looks("follow", poll_seconds)
+        )
 
-    # --- What the queue is -------------------------------------------------------------------------------------------
+    # --- What the queue is ------------------------------------------------------------------------
 
     @property
     def queue(self) -> ActionQueue:
@@ -314,12 +343,13 @@ class AsyncQueue:
         """Return counters and positions. See :meth:`ActionQueue.stats`."""
         return self._queue.stats()
 
-    # --- The end -----------------------------------------------------------------------------------------------------
+    # --- The end ----------------------------------------------------------------------------------
 
     async def close(self) -> None:
         """Make everything durable, let everybody know who waits, and release the queue, in a thread. Closing again does nothing.
 
-        A task that is cancelled while it waits for this leaves the queue being closed. Raises what :meth:`ActionQueue.close` raises.
+        A task that is cancelled while it waits for this leaves the queue being closed. Raises what
+        :meth:`ActionQueue.close` raises.
         """
         await asyncio.to_thread(self._close)
 
@@ -336,7 +366,10 @@ class AsyncQueue:
         return self
 
     async def __aexit__(
-        self, exception_type: type[BaseException] | None, exception: BaseException | None, traceback: TracebackType | None
+        self,
+        exception_type: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
         await self.close()
 
@@ -371,7 +404,10 @@ class AsyncBatch:
         return self
 
     async def __aexit__(
-        self, exception_type: type[BaseException] | None, exception: BaseException | None, traceback: TracebackType | None
+        self,
+        exception_type: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
         self._batch.__exit__(exception_type, exception, traceback)
         if exception_type is None and self._wait is not None and self._batch.outcomes:
@@ -390,7 +426,9 @@ class Syncer:
         try:
             self._thread.start()
         except RuntimeError as error:
-            if error.__context__ is not None:  # what a signal's handler raised while the thread was being started
+            if (
+                error.__context__ is not None
+            ):  # what a signal's handler raised while the thread was being started
                 raise error.__context__ from None
             raise OpenIOError("start a thread", path, errno.EAGAIN) from error
 

@@ -24,20 +24,29 @@ EVENTS_AT_A_TIME = 1000
 class AsyncEventStream:
     """The events of an open queue as they become durable: an asynchronous iterator, for one task.
 
-    Made by :meth:`actionqueue.aio.AsyncQueue.follow`. A task that is cancelled while it waits for an
-    event, as by a timeout, may ask again: no event is lost.
+    Made by :meth:`actionqueue.aio.AsyncQueue.follow`. A task that is cancelled while it waits for
+    an event, as by a timeout, may ask again: no event is lost.
     """
 
     def __init__(self, queue: ActionQueue, begin: Position, poll_seconds: float) -> None:
         self._queue = queue
         self._poll_seconds = poll_seconds
         self._given_history = begin.history
-        self._sequence, self._checksum = begin.sequence, begin.checksum  # of the event that was yielded last
+        self._sequence, self._checksum = (
+            begin.sequence,
+            begin.checksum,
+        )  # of the event that was yielded last
         self._read_up_to = begin.sequence
         self._follower: LogFollower | None = None
-        self._read: deque[tuple[Event, int | None]] = deque()  # from the last yielded on, with their records' checksums
-        self._lock = threading.Lock()  # the reading that is under way has it, in its thread, whatever became of its look
-        self._waiter: tuple[asyncio.AbstractEventLoop] | None = None  # in which an event is waited for
+        self._read: deque[tuple[Event, int | None]] = (
+            deque()
+        )  # from the last yielded on, with their records' checksums
+        self._lock = (
+            threading.Lock()
+        )  # the reading that is under way has it, in its thread, whatever became of its look
+        self._waiter: tuple[asyncio.AbstractEventLoop] | None = (
+            None  # in which an event is waited for
+        )
         self._is_closed = False
         self._process = os.getpid()
 
@@ -62,7 +71,9 @@ class AsyncEventStream:
         if self._process != os.getpid():
             raise ForkedError
         waiter = self._waiter
-        if waiter is not None and not waiter[0].is_closed():  # a loop that is closed never goes on with its task
+        if (
+            waiter is not None and not waiter[0].is_closed()
+        ):  # a loop that is closed never goes on with its task
             raise RuntimeError("an AsyncEventStream is for one task")
         self._waiter = mine = (asyncio.get_running_loop(),)
         try:
@@ -74,7 +85,8 @@ class AsyncEventStream:
             if self._waiter is mine:
                 self._waiter = None
         event, checksum = self._read[0]
-        # No call from here on: a signal's handler that raises comes before the stream is behind the event, which then comes again.
+        # No call from here on: a signal's handler that raises comes before the stream is behind the
+        # event, which then comes again.
         self._sequence, self._checksum = event.sequence, checksum
         return event
 
@@ -100,26 +112,35 @@ class AsyncEventStream:
 
     async def _wait_or_look(self) -> None:
         """Read where the log may have more; else, or where an earlier look's reading is under way, wait."""
-        is_due = self._follower is None or self._read_up_to < self._queue.durable_sequence or self._has_all_that_comes()
+        is_due = (
+            self._follower is None
+            or self._read_up_to < self._queue.durable_sequence
+            or self._has_all_that_comes()
+        )
         if not is_due or self._lock.locked() or (not await self._look() and not self._is_closed):
             await asyncio.sleep(self._poll_seconds)
 
     def _has_all_that_comes(self) -> bool:
         """Tell whether nothing more will become durable: the queue was closed, and its last sync is over."""
         queue = self._queue
-        return queue.is_closed and (queue.durable_sequence == queue.sequence or queue.projection.poisoned_by is not None)
+        return queue.is_closed and (
+            queue.durable_sequence == queue.sequence or queue.projection.poisoned_by is not None
+        )
 
     async def _look(self) -> bool | None:
         """Read in a thread, wait for its end, and return whether it has read anything; None where another reading was under way.
 
-        A task that is cancelled or interrupted meanwhile, or whose loop ends, may leave the reading under way, which nothing stops. The
-        stream reads no more before that has ended, and its events come all the same.
+        A task that is cancelled or interrupted meanwhile, or whose loop ends, may leave the reading
+        under way, which nothing stops. The stream reads no more before that has ended, and its
+        events come all the same.
         """
         is_last = self._has_all_that_comes()
         has_read = await asyncio.get_running_loop().run_in_executor(None, self._read_some)
         if is_last and has_read is False and not self._has_more():
             if self._read_up_to < self._queue.durable_sequence:
-                raise HistoryChangedError(self._queue.path, self._sequence)  # the files are not those that the queue has written
+                raise HistoryChangedError(
+                    self._queue.path, self._sequence
+                )  # the files are not those that the queue has written
             await self.aclose()
         return has_read
 

@@ -1,7 +1,7 @@
 """The mutation lane with any writer and any projection: validate, map, append, sync, apply.
 
-:class:`StorageMutationAuthority` keeps the strict order: what is not durable yet is not applied. The lane that users
-open, with shared syncs and recovery, is :class:`actionqueue.store.ActionQueue`.
+:class:`StorageMutationAuthority` keeps the strict order: what is not durable yet is not applied.
+The lane that users open, with shared syncs and recovery, is :class:`actionqueue.store.ActionQueue`.
 """
 
 from __future__ import annotations
@@ -52,9 +52,10 @@ class WalWriter(Protocol):
     def append(self, event: Event, /) -> object:
         """Append one event; return when it will survive a killed process, as far as this writer promises that.
 
-        An :class:`~actionqueue.errors.ActionQueueError` tells by its ``written`` whether the event may be in the log
-        all the same; after any other exception that is taken to be unknown. A ``ValidationError``
-        (``RecordTooLarge``) refuses the event before anything is written, and reaches the caller as it is.
+        An :class:`~actionqueue.errors.ActionQueueError` tells by its ``written`` whether the event
+        may be in the log all the same; after any other exception that is taken to be unknown. A
+        ``ValidationError`` (``RecordTooLarge``) refuses the event before anything is written, and
+        reaches the caller as it is.
         """
         ...
 
@@ -72,8 +73,9 @@ class MutationProjection(RequiredQueries, Protocol):
     def apply_event(self, event: Event, /) -> object:
         """Apply an event that is in the log, wholly or not at all.
 
-        Where an interrupt (KeyboardInterrupt) escapes from here, ``latest_sequence`` must tell which of the two it
-        was: the authority applies the event again as long as that is below the event's sequence.
+        Where an interrupt (KeyboardInterrupt) escapes from here, ``latest_sequence`` must tell
+        which of the two it was: the authority applies the event again as long as that is below the
+        event's sequence.
         """
         ...
 
@@ -88,22 +90,26 @@ class StorageMutationAuthority(Generic[W, P]):
     **Failures.** What each stage's failure leaves behind:
 
     - ``ValidationError``: log and projection are unchanged.
-    - ``AppendError``: the projection is unchanged, and so is the log where the error's ``written`` says no.
-    - ``PartialDurabilityError``: the log has the event, which may not survive a restart; the projection is unchanged.
-    - ``ApplyError``: the log has the event; the projection is as it left itself (the library's own: unchanged).
+    - ``AppendError``: the projection is unchanged, and so is the log where the error's ``written``
+      says no.
+    - ``PartialDurabilityError``: the log has the event, which may not survive a restart; the
+      projection is unchanged.
+    - ``ApplyError``: the log has the event; the projection is as it left itself (the library's own:
+      unchanged).
 
-    After a refusal, and after an append that wrote nothing, the lane goes on as before. In all other cases log and
-    projection may differ from then on, so every further submit raises :class:`~actionqueue.errors.PoisonedError`. The
-    remedy is :meth:`into_parts`, then replaying the log into a new projection and building a new authority.
+    After a refusal, and after an append that wrote nothing, the lane goes on as before. In all
+    other cases log and projection may differ from then on, so every further submit raises
+    :class:`~actionqueue.errors.PoisonedError`. The remedy is :meth:`into_parts`, then replaying the
+    log into a new projection and building a new authority.
 
-    **Interrupts.** A KeyboardInterrupt (or any other exception that is no ``Exception``) reaches the caller at once.
-    What happened to the command depends on where it came:
+    **Interrupts.** A KeyboardInterrupt (or any other exception that is no ``Exception``) reaches
+    the caller at once. What happened to the command depends on where it came:
 
     - before the append was called: nothing.
     - inside the append, which did not return: unknown, so the authority is poisoned.
-    - after the append returned: the event is in the log and takes effect. It waits in a slot, and whoever enters the
-      lane next applies it first. A flush that was interrupted is not made up for: the event becomes durable with the
-      next one.
+    - after the append returned: the event is in the log and takes effect. It waits in a slot, and
+      whoever enters the lane next applies it first. A flush that was interrupted is not made up
+      for: the event becomes durable with the next one.
 
     Raises:
         InvalidFieldTypeError: The writer or the projection lacks a method that is needed of it.
@@ -111,14 +117,19 @@ class StorageMutationAuthority(Generic[W, P]):
 
     def __init__(self, writer: W, projection: P) -> None:
         self._writer = object_with("StorageMutationAuthority", "writer", writer, _WRITER_METHODS)
-        self._projection = object_with("StorageMutationAuthority", "projection", projection, _PROJECTION_METHODS)
+        self._projection = object_with(
+            "StorageMutationAuthority", "projection", projection, _PROJECTION_METHODS
+        )
         self._queries = _with_defaults(projection)
         self._turn = Turn()
-        # The event between append and apply, and a list that holds something once its append has returned.
+        # The event between append and apply, and a list that holds something once its append has
+        # returned.
         self._slot: tuple[Event, list[object]] | None = None
         self._failure: BaseException | None = None
 
-    def submit_command(self, command: MutationCommand, durability: DurabilityPolicy = DurabilityPolicy.IMMEDIATE) -> MutationOutcome:
+    def submit_command(
+        self, command: MutationCommand, durability: DurabilityPolicy = DurabilityPolicy.IMMEDIATE
+    ) -> MutationOutcome:
         """Take one command through the lane; return when it is applied, and durable if that is asked for.
 
         Raises:
@@ -129,11 +140,14 @@ class StorageMutationAuthority(Generic[W, P]):
             PoisonedError: an earlier command failed so that log and projection may differ.
             ClosedError: the authority was taken apart.
             InvalidFieldError: the command or the durability is none.
-            ReentrantCallError: the writer, the projection or a signal handler called this from inside a call of it.
+            ReentrantCallError: the writer, the projection or a signal handler called this from
+                inside a call of it.
         """
         is_immediate = durability == _IMMEDIATE
         if not is_immediate and durability != _DEFERRED:
-            raise InvalidFieldError("submit_command", "durability", durability, "immediate or deferred is needed")
+            raise InvalidFieldError(
+                "submit_command", "durability", durability, "immediate or deferred is needed"
+            )
         self._ensure_not_in_query()
         return self._turn.run(self._submit, command, is_immediate)
 
@@ -171,10 +185,12 @@ class StorageMutationAuthority(Generic[W, P]):
     def into_parts(self) -> tuple[W, P]:
         """Take the authority apart; it takes no further commands.
 
-        A waiting event is applied first. After a failure the parts come as they are, and :attr:`failure` says why.
+        A waiting event is applied first. After a failure the parts come as they are, and
+        :attr:`failure` says why.
 
         Raises:
-            ApplyError: the projection did not take the waiting event; calling again returns the parts.
+            ApplyError: the projection did not take the waiting event; calling again returns the
+                parts.
         """
         self._ensure_not_in_query()
         self._turn.run(self._end)
@@ -202,8 +218,10 @@ class StorageMutationAuthority(Generic[W, P]):
         if self._is_in_doubt():
             error = PoisonedError(self._failure)
             error.add_note(
-                f"The projection ends at event {self._projection.latest_sequence}; the log may hold one more. "
-                "Take the authority apart, replay the log into a new projection, and build a new authority."
+                f"The projection ends at event {self._projection.latest_sequence}; the log may "
+                "hold one more. "
+                "Take the authority apart, replay the log into a new projection, and build a new "
+                "authority."
             )
             raise error
         event, _ = cast("tuple[Event, list[object]]", self._slot)
@@ -216,7 +234,8 @@ class StorageMutationAuthority(Generic[W, P]):
         appending = map(self._writer.append, (event,))
         self._slot = event, returned
         try:
-            # One C call runs append and notes that it returned: no signal handler can come between the two.
+            # One C call runs append and notes that it returned: no signal handler can come between
+            # the two.
             returned.extend(appending)
         except ValidationError:
             self._slot = None
@@ -232,7 +251,9 @@ class StorageMutationAuthority(Generic[W, P]):
             if not returned:
                 self._failure = interrupt
             raise
-        if not returned:  # extend took a StopIteration from append for the end of what it extends by
+        if (
+            not returned
+        ):  # extend took a StopIteration from append for the end of what it extends by
             self._failure = AppendError(RuntimeError("the writer's append raised StopIteration"))
             raise self._failure
 

@@ -1,11 +1,13 @@
 """Columns: many commands of one kind as NumPy arrays in one call, and the projection as arrays.
 
-Submitting goes through :meth:`ActionQueue.submit_transitions` and its three siblings, which say what the arrays must be. No Python
-object is made for a row; the rules are those of single commands, and so are the errors. Submitting needs no NumPy, for any contiguous
-buffer of the right type will do; what returns arrays does (``pip install numpy``).
+Submitting goes through :meth:`ActionQueue.submit_transitions` and its three siblings, which say
+what the arrays must be. No Python object is made for a row; the rules are those of single commands,
+and so are the errors. Submitting needs no NumPy, for any contiguous buffer of the right type will
+do; what returns arrays does (``pip install numpy``).
 
-Identifiers in arrays have the dtype ``V16``. Never use ``S16``: it drops zero bytes at the end. States and results are ``uint8`` codes, in
-the order of :class:`RunState` and :class:`AttemptResultKind`; times are ``uint64``, Unix seconds.
+Identifiers in arrays have the dtype ``V16``. Never use ``S16``: it drops zero bytes at the end.
+States and results are ``uint8`` codes, in the order of :class:`RunState` and
+:class:`AttemptResultKind`; times are ``uint64``, Unix seconds.
 """
 
 from __future__ import annotations
@@ -17,7 +19,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 import msgspec
 
-from _wal_native.arrays import ATTEMPT_LAYOUT, RUN_LAYOUT, TASK_LAYOUT, pack_ids, read_records, read_run_ids, unpack_ids
+from _wal_native.arrays import (
+    ATTEMPT_LAYOUT,
+    RUN_LAYOUT,
+    TASK_LAYOUT,
+    pack_ids,
+    read_records,
+    read_run_ids,
+    unpack_ids,
+)
 from _wal_native.columns import RefusedRows, Rows
 from _wal_native.log import Log
 from _wal_native.status import status_name
@@ -29,7 +39,12 @@ from actionqueue.commands import (
     MutationCommand,
     RunStateTransitionCommand,
 )
-from actionqueue.errors import InvalidFieldError, InvalidFieldTypeError, RecordTooLarge, ValidationError
+from actionqueue.errors import (
+    InvalidFieldError,
+    InvalidFieldTypeError,
+    RecordTooLarge,
+    ValidationError,
+)
 from actionqueue.ids import AttemptId, Identifier, RunId
 from actionqueue.limits import PAYLOAD_SIZE_MAX, ROW_COUNT_MAX, SEQUENCE_MAX, U32_MAX
 from actionqueue.policy_fields import each, number_up_to, whole_number
@@ -72,7 +87,7 @@ def _numpy() -> Any:
         raise ImportError("arrays need NumPy; pip install numpy") from error
 
 
-# --- Submitting ------------------------------------------------------------------------------------------------------
+# --- Submitting -----------------------------------------------------------------------------------
 
 
 class ColumnOutcome:
@@ -81,11 +96,14 @@ class ColumnOutcome:
     __slots__ = ("_refused", "_rows", "count", "first_sequence")
 
     first_sequence: int
-    """Sequence of the first accepted row's event; the others follow without a gap, in the order of the rows. 0 where none was accepted."""
+    """Sequence of the first accepted row's event; the others follow without a gap, in the order of
+    the rows. 0 where none was accepted."""
     count: int
     """How many rows were accepted."""
 
-    def __init__(self, owner: str, row_count: int, first_sequence: int, refused: RefusedRows) -> None:
+    def __init__(
+        self, owner: str, row_count: int, first_sequence: int, refused: RefusedRows
+    ) -> None:
         self._rows = (owner, row_count)
         self._refused = refused
         self.count = row_count - len(refused)
@@ -110,7 +128,9 @@ class ColumnOutcome:
         if not len(self._refused):
             return None
         numpy = _numpy()
-        return cast("NDArray[np.uint16]", numpy.frombuffer(self._refused.codes(self._rows[1]), numpy.uint16))
+        return cast(
+            "NDArray[np.uint16]", numpy.frombuffer(self._refused.codes(self._rows[1]), numpy.uint16)
+        )
 
     @property
     def sequences(self) -> NDArray[np.uint64]:
@@ -119,19 +139,26 @@ class ColumnOutcome:
         codes = self.refused
         accepted = numpy.ones(self._rows[1], bool) if codes is None else codes == 0
         sequences = numpy.zeros(len(accepted), numpy.uint64)
-        sequences[accepted] = numpy.arange(self.first_sequence, self.first_sequence + self.count, dtype=numpy.uint64)
+        sequences[accepted] = numpy.arange(
+            self.first_sequence, self.first_sequence + self.count, dtype=numpy.uint64
+        )
         return cast("NDArray[np.uint64]", sequences)
 
     def error(self, row: int) -> ValidationError | None:
         """Return the error that ``submit`` would have raised for the row's command at its turn; None where it was accepted.
 
-        Raises IndexError where there is no such row, InvalidFieldTypeError for what is no whole number.
+        Raises IndexError where there is no such row, InvalidFieldTypeError for what is no whole
+        number.
         """
         index = whole_number("error", "row", row, "must be the number of a row, from 0")
         if not 0 <= index < self._rows[1]:
             raise IndexError(f"there is no row {shown(row)}; the call had {self._rows[1]}")
         known = self._refused.find(index)
-        return None if known is None else _error_of(self._rows[0], _Refused(*known)).at_batch_index(index)
+        return (
+            None
+            if known is None
+            else _error_of(self._rows[0], _Refused(*known)).at_batch_index(index)
+        )
 
     def raise_for_refusal(self) -> None:
         """Raise the error of the first row that was refused, if any was."""
@@ -139,7 +166,10 @@ class ColumnOutcome:
             raise cast("ValidationError", self.error(self._refused.row(0)))
 
     def __repr__(self) -> str:
-        return f"ColumnOutcome(first_sequence={self.first_sequence}, count={self.count}, refused_count={self.refused_count})"
+        return (
+            f"ColumnOutcome(first_sequence={self.first_sequence}, count={self.count}, "
+            f"refused_count={self.refused_count})"
+        )
 
 
 def stops_at_refusal(on_refusal: str) -> bool:
@@ -152,7 +182,8 @@ def stops_at_refusal(on_refusal: str) -> bool:
 def append_rows(log: Log, rows: Rows, *, stops: bool) -> ColumnOutcome:
     """Append the rows that the projection allows as one batch; with ``stops``, all of them or none. In the lane.
 
-    Raises what appending a batch does, and with ``stops`` the ValidationError of the first row that is refused.
+    Raises what appending a batch does, and with ``stops`` the ValidationError of the first row that
+    is refused.
     """
     first_sequence = log.table.latest_sequence + 1
     try:
@@ -209,7 +240,11 @@ class _RunAtItsTurn:
 
     def active_lease(self, _run_id: RunId) -> tuple[str, int] | None:
         expiry = self._row.lease_expiry
-        return None if expiry is None else ("another" if self._rule == "lease_owner" else _OWNER, expiry)
+        return (
+            None
+            if expiry is None
+            else ("another" if self._rule == "lease_owner" else _OWNER, expiry)
+        )
 
 
 _OWNER = ""
@@ -233,7 +268,9 @@ def _error_of(owner: str, row: _Refused) -> ValidationError:
         return error
     if row.payload_size:
         return RecordTooLarge(row.payload_size, PAYLOAD_SIZE_MAX)
-    raise SystemError(f"validation allows a row of {owner} that the core refused as {refusal_name(row.status)}")
+    raise SystemError(
+        f"validation allows a row of {owner} that the core refused as {refusal_name(row.status)}"
+    )
 
 
 def refusal_name(code: int) -> str:
@@ -246,7 +283,7 @@ def refusal_name(code: int) -> str:
     return status_name(number).removeprefix("refused_")
 
 
-# --- Arrays ----------------------------------------------------------------------------------------------------------
+# --- Arrays ---------------------------------------------------------------------------------------
 
 
 def id_array(ids: Iterable[Identifier]) -> NDArray[np.void]:
@@ -258,7 +295,8 @@ def id_array(ids: Iterable[Identifier]) -> NDArray[np.void]:
 def ids_from_array(array: Any, id_type: type[AnyId]) -> list[AnyId]:
     """Return the identifiers in an array (V16, or uint8 of shape (n, 16)) as objects of the type, such as RunId.
 
-    Raises InvalidFieldTypeError for another type of array (S16!), InvalidFieldError for another layout.
+    Raises InvalidFieldTypeError for another type of array (S16!), InvalidFieldError for another
+    layout.
     """
     return unpack_ids(array, id_type)
 
@@ -269,8 +307,14 @@ def new_ids(id_type: type[Identifier], count: int) -> NDArray[np.void]:
     Raises InvalidFieldError for a count that is not from 0 to ``actionqueue.limits.ROW_COUNT_MAX``,
     InvalidFieldTypeError for one that is no whole number, MemoryError.
     """
-    if not isinstance(id_type, type) or id_type is Identifier or not issubclass(id_type, Identifier):
-        raise InvalidFieldTypeError("new_ids", "id_type", id_type, "must be one of the seven identifier types")
+    if (
+        not isinstance(id_type, type)
+        or id_type is Identifier
+        or not issubclass(id_type, Identifier)
+    ):
+        raise InvalidFieldTypeError(
+            "new_ids", "id_type", id_type, "must be one of the seven identifier types"
+        )
     # An int of Python's: 16 times a small one of NumPy's overflows.
     needed = f"must be a whole number from 0 to {ROW_COUNT_MAX}"
     number = number_up_to("new_ids", "count", count, ROW_COUNT_MAX, needed)
@@ -289,10 +333,14 @@ def state_codes(states: Iterable[RunState | str]) -> NDArray[np.uint8]:
 def states_from_codes(codes: Iterable[int]) -> list[RunState]:
     """Return the states of codes.
 
-    Raises IndexError for a code that is not from 0 to 8, InvalidFieldTypeError for what is no whole number.
+    Raises IndexError for a code that is not from 0 to 8, InvalidFieldTypeError for what is no whole
+    number.
     """
     owner, field = "states_from_codes", "codes"
-    numbers = [whole_number(owner, field, code, "must be whole numbers") for code in each(owner, field, codes)]
+    numbers = [
+        whole_number(owner, field, code, "must be whole numbers")
+        for code in each(owner, field, codes)
+    ]
     for code in numbers:
         if not 0 <= code < len(_STATES):
             raise IndexError(f"codes must be from 0 to {len(_STATES) - 1}, got {shown(code)}")
@@ -309,7 +357,9 @@ def state_of(owner: str, state: RunState | str | int) -> RunState:
         return RunState(state)
     code = whole_number(owner, "state", state, "must be a RunState, its name or its code, or None")
     if not 0 <= code < len(_STATES):
-        raise InvalidFieldError(owner, "state", state, f"must be a code from 0 to {len(_STATES) - 1}")
+        raise InvalidFieldError(
+            owner, "state", state, f"must be a code from 0 to {len(_STATES) - 1}"
+        )
     return _STATES[code]
 
 
@@ -318,7 +368,9 @@ def result_codes(results: Iterable[AttemptResultKind | str]) -> NDArray[np.uint8
     return _codes("result_codes", "results", results, _RESULTS)
 
 
-def _codes(owner: str, argument: str, values: Iterable[str], members: tuple[str, ...]) -> NDArray[np.uint8]:
+def _codes(
+    owner: str, argument: str, values: Iterable[str], members: tuple[str, ...]
+) -> NDArray[np.uint8]:
     numpy = _numpy()
     codes = bytearray()
     for value in each(owner, argument, values):
@@ -328,11 +380,14 @@ def _codes(owner: str, argument: str, values: Iterable[str], members: tuple[str,
     return cast("NDArray[np.uint8]", numpy.frombuffer(codes, numpy.uint8))
 
 
-def offsets_and_data(values: Iterable[str | bytes | None]) -> tuple[NDArray[np.uint64], NDArray[np.uint8]]:
+def offsets_and_data(
+    values: Iterable[str | bytes | None],
+) -> tuple[NDArray[np.uint64], NDArray[np.uint8]]:
     """Return texts or bytes, one a row (None for none), as the pair of arrays that the submits take.
 
-    Row i has the bytes of the data from offset i up to offset i + 1; there is one offset more than there are rows. Raises
-    InvalidFieldTypeError for a value that is neither, InvalidFieldError for a text that has no UTF-8 form.
+    Row i has the bytes of the data from offset i up to offset i + 1; there is one offset more than
+    there are rows. Raises InvalidFieldTypeError for a value that is neither, InvalidFieldError for
+    a text that has no UTF-8 form.
     """
     numpy = _numpy()
     parts = [_bytes_of(value) for value in each("offsets_and_data", "values", values)]
@@ -346,20 +401,23 @@ def _bytes_of(value: Any) -> Any:
         try:
             return value.encode()
         except UnicodeEncodeError:
-            raise InvalidFieldError("offsets_and_data", "values", value, "must not have lone surrogates") from None
+            raise InvalidFieldError(
+                "offsets_and_data", "values", value, "must not have lone surrogates"
+            ) from None
     if value is None or isinstance(value, bytes | bytearray | memoryview):
         return value or b""
     raise InvalidFieldTypeError("offsets_and_data", "values", value, "must be str, bytes or None")
 
 
-# --- Reading ---------------------------------------------------------------------------------------------------------
+# --- Reading --------------------------------------------------------------------------------------
 
 
 class ProjectionColumns(msgspec.Struct, frozen=True, eq=False):
     """Tasks, runs and attempts at one moment, as structured arrays in the order of their creation.
 
-    The arrays are read-only and stay as they are while the queue goes on. What is absent is zero, and a flag says so. Of what has no
-    fixed size (payloads, owners, outputs) the projection's other queries tell.
+    The arrays are read-only and stay as they are while the queue goes on. What is absent is zero,
+    and a flag says so. Of what has no fixed size (payloads, owners, outputs) the projection's other
+    queries tell.
     """
 
     sequence: int
@@ -367,10 +425,12 @@ class ProjectionColumns(msgspec.Struct, frozen=True, eq=False):
     tasks: NDArray[np.void]
     """task_id, created_at, is_canceled, canceled_at, run_count."""
     runs: NDArray[np.void]
-    """run_id, task_id, state, effective_priority, attempt_count, has_active_attempt, active_attempt_id, created_at, scheduled_at,
-    last_state_change_at, has_lease, lease_expiry, lease_acquired_at, lease_updated_at."""
+    """run_id, task_id, state, effective_priority, attempt_count, has_active_attempt,
+    active_attempt_id, created_at, scheduled_at, last_state_change_at, has_lease, lease_expiry,
+    lease_acquired_at, lease_updated_at."""
     attempts: NDArray[np.void]
-    """attempt_id, run_id, started_at, is_finished, finished_at, result (255 until finished), detail_size (bytes of the output or error)."""
+    """attempt_id, run_id, started_at, is_finished, finished_at, result (255 until finished),
+    detail_size (bytes of the output or error)."""
 
 
 def read_columns(table: StateTable) -> ProjectionColumns:

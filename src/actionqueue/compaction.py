@@ -43,30 +43,38 @@ from actionqueue.texts import told
 __all__ = ["CompactionPolicy", "CompactionReport", "Progress", "SnapshotReport"]
 
 CHECK_SECONDS = 1.0
-"""How often the policy is looked at; it is looked at sooner where the log grows so fast that a compaction is due before that."""
+"""How often the policy is looked at; it is looked at sooner where the log grows so fast that a
+compaction is due before that."""
 CHECK_SECONDS_MIN = 0.02
 RETRY_SECONDS_MAX = 3600.0
 DROPPED = ("dropped_segments", "dropped_snapshots", "dropped_bytes")
 OVERDUE = 2
-"""An opening compacts where the log has at least so many times the bytes that the policy allows: earlier openings did not come to it."""
+"""An opening compacts where the log has at least so many times the bytes that the policy allows:
+earlier openings did not come to it."""
 WASTE_SEGMENTS = 8
 WASTE_BYTES = 1024 * 1024
-"""From how many segments behind the snapshot, and how many bytes of them without a record, an opening after an unclean end compacts."""
+"""From how many segments behind the snapshot, and how many bytes of them without a record, an
+opening after an unclean end compacts."""
 PURGED = ("run_ids", "task_ids", "subscription_ids", "actor_ids")
 Place: TypeAlias = tuple[int, int, int]
 PLACE_FIRST: Place = (0, 0, 0)
 """Where a search for what may be forgotten begins, and where it is at its end."""
 Forgotten: TypeAlias = tuple[RunsPurged | None, Place, bool]
-"""What a slice of a search has forgotten, where to go on, and whether it has put off a task for its many dependents."""
+"""What a slice of a search has forgotten, where to go on, and whether it has put off a task for its
+many dependents."""
 SEARCHES_MAX = 16
-"""How often in a row everything is searched: again where tasks were put off, and others were forgotten that may have depended on them."""
+"""How often in a row everything is searched: again where tasks were put off, and others were
+forgotten that may have depended on them."""
 TURN_SECONDS = 0.0005
-"""How long retention keeps out of the lane between two slices. Without that it took it again before one who waited for it was awake."""
+"""How long retention keeps out of the lane between two slices. Without that it took it again before
+one who waited for it was awake."""
 
 RETENTION_SHARE = 100
-"""Between two looks for what is due to be forgotten pass at least as many times the time that the last one took."""
+"""Between two looks for what is due to be forgotten pass at least as many times the time that the
+last one took."""
 CATCH_UP = 24
-"""The clock of the policy's retention runs at most so many times as fast as time passes; :class:`RetentionClock` says why."""
+"""The clock of the policy's retention runs at most so many times as fast as time passes;
+:class:`RetentionClock` says why."""
 CENTURY_SECONDS = 100 * 365 * 86400
 
 _logger = logging.getLogger("actionqueue")
@@ -75,13 +83,15 @@ _logger = logging.getLogger("actionqueue")
 class CompactionPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """When a queue compacts itself in the background, and what it then forgets. None switches a part off.
 
-    A compaction begins when the log's segments have grown by as many bytes as ``log_bytes`` says, or as the last snapshot has if that is
-    more: records, the pads of ``sector_size``, and the ends of segments that no record fitted into. It also begins when the last one, or
-    the opening of the queue, is ``age_seconds`` ago and something was appended since. The policy is looked at as soon as the queue is open,
-    and then once a second, or sooner where the log grows fast.
+    A compaction begins when the log's segments have grown by as many bytes as ``log_bytes`` says,
+    or as the last snapshot has if that is more: records, the pads of ``sector_size``, and the ends
+    of segments that no record fitted into. It also begins when the last one, or the opening of the
+    queue, is ``age_seconds`` ago and something was appended since. The policy is looked at as soon
+    as the queue is open, and then once a second, or sooner where the log grows fast.
 
-    The opening itself compacts, and forgets what is due, where it finds at least twice as many bytes behind the snapshot, as processes
-    leave that end before a compaction does; and, after an unclean end, where earlier ones have left many segments that are nearly empty.
+    The opening itself compacts, and forgets what is due, where it finds at least twice as many
+    bytes behind the snapshot, as processes leave that end before a compaction does; and, after an
+    unclean end, where earlier ones have left many segments that are nearly empty.
     """
 
     log_bytes: int | None = 256 * 1024 * 1024
@@ -89,34 +99,43 @@ class CompactionPolicy(msgspec.Struct, frozen=True, kw_only=True):
     age_seconds: int | None = None
     """Seconds since the last snapshot, or since the queue was opened."""
     retention_seconds: int | None = None
-    """What is over is forgotten this many seconds after its end, also where nothing else happens. None: never.
+    """What is over is forgotten this many seconds after its end, also where nothing else happens.
+    None: never.
 
-    That are finished runs, and the tasks that they leave without any and that will have no more by their policy, but not while a task
-    that is not over depends on theirs; canceled subscriptions; and deregistered actors with their roles and capabilities. The wall clock
-    decides, but it can't make time pass more than 24 times as fast as it does: where it jumps ahead, what has just ended is not forgotten
-    at once."""
+    That are finished runs, and the tasks that they leave without any and that will have no more by
+    their policy, but not while a task that is not over depends on theirs; canceled subscriptions;
+    and deregistered actors with their roles and capabilities. The wall clock decides, but it can't
+    make time pass more than 24 times as fast as it does: where it jumps ahead, what has just ended
+    is not forgotten at once."""
 
     ledger_retention_seconds: int | None = None
-    """The lines that the ledger begins with are forgotten, as long as they are this many seconds old, by the same clock; a line with a
-    later time keeps those behind it. None: the ledger is kept, and grows without bound."""
+    """The lines that the ledger begins with are forgotten, as long as they are this many seconds
+    old, by the same clock; a line with a later time keeps those behind it. None: the ledger is
+    kept, and grows without bound."""
 
     tombstone_seconds: int | None = None
-    """The identifiers of forgotten tasks stay as tombstones for this many seconds more: a task that is created with one is refused with
-    :class:`~actionqueue.TaskForgotten`. They are dropped by the retention that comes after that, oldest first; and beyond
-    ``actionqueue.limits.TOMBSTONE_COUNT_MAX`` of them, the oldest, at once. None: they may be used again at once."""
+    """The identifiers of forgotten tasks stay as tombstones for this many seconds more: a task that
+    is created with one is refused with :class:`~actionqueue.TaskForgotten`. They are dropped by the
+    retention that comes after that, oldest first; and beyond
+    ``actionqueue.limits.TOMBSTONE_COUNT_MAX`` of them, the oldest, at once. None: they may be used
+    again at once."""
 
     def __post_init__(self) -> None:
         for field in self.__struct_fields__:
-            msgspec.structs.force_setattr(self, field, number_from_0("CompactionPolicy", field, getattr(self, field)))
+            msgspec.structs.force_setattr(
+                self, field, number_from_0("CompactionPolicy", field, getattr(self, field))
+            )
 
 
 class SnapshotReport(msgspec.Struct, frozen=True, kw_only=True):
     """What :meth:`ActionQueue.snapshot` did."""
 
     sequence: int
-    """The newest snapshot holds the projection as of this event; 0 where there is none, for want of an event."""
+    """The newest snapshot holds the projection as of this event; 0 where there is none, for want of
+    an event."""
     is_new: bool
-    """Whether it was made by this call; an older one may already have had everything that is durable."""
+    """Whether it was made by this call; an older one may already have had everything that is
+    durable."""
     file_bytes: int
     """Its size."""
     replayed_events: int
@@ -128,7 +147,8 @@ class CompactionReport(SnapshotReport, frozen=True, kw_only=True):
     """What :meth:`ActionQueue.compact` did."""
 
     kept_sequence: int
-    """The log was kept from behind this event on, which the older of the two snapshots holds; 0: all of it."""
+    """The log was kept from behind this event on, which the older of the two snapshots holds; 0:
+    all of it."""
     purged_runs: int
     purged_tasks: int
     purged_subscriptions: int
@@ -153,24 +173,33 @@ class Retention(NamedTuple):
 
     @classmethod
     def at(
-        cls, today: int, retention_seconds: int | None, ledger_retention_seconds: int | None, tombstone_seconds: int | None
+        cls,
+        today: int,
+        retention_seconds: int | None,
+        ledger_retention_seconds: int | None,
+        tombstone_seconds: int | None,
     ) -> Self | None:
         """Return what these times before and after today come to; None where nothing is to be forgotten."""
         cutoff, ledger_cutoff = (
-            None if age is None or age > today else today - age for age in (retention_seconds, ledger_retention_seconds)
+            None if age is None or age > today else today - age
+            for age in (retention_seconds, ledger_retention_seconds)
         )
         if cutoff is None and ledger_cutoff is None:
             return None
-        kept_until = min(max(today, now()) + tombstone_seconds, U64_MAX) if tombstone_seconds else None
+        kept_until = (
+            min(max(today, now()) + tombstone_seconds, U64_MAX) if tombstone_seconds else None
+        )
         return cls(cutoff, ledger_cutoff, today, kept_until)
 
 
 class RetentionClock:
     """What time it is for the policy's retention.
 
-    A machine may start, or go on, with a clock that is far ahead, and what ended a moment ago would be forgotten. So this clock begins at
-    the latest change of a run that the log knows of, or, without any, at the wall clock. It follows the wall clock, ahead at most
-    ``CATCH_UP`` times as fast as time passes, and back at once. After a long time in which the queue was closed it lags for a while.
+    A machine may start, or go on, with a clock that is far ahead, and what ended a moment ago would
+    be forgotten. So this clock begins at the latest change of a run that the log knows of, or,
+    without any, at the wall clock. It follows the wall clock, ahead at most ``CATCH_UP`` times as
+    fast as time passes, and back at once. After a long time in which the queue was closed it lags
+    for a while.
     """
 
     def __init__(self, newest_change: int) -> None:
@@ -211,8 +240,8 @@ class Retry:
 class Compactor:
     """The compactions of one open queue: one at a time, by callers or by a thread that watches the policy.
 
-    It knows the queue by functions only, which raise ClosedError when the queue is gone, and its log by a weak reference, so that it does
-    not keep it alive.
+    It knows the queue by functions only, which raise ClosedError when the queue is gone, and its
+    log by a weak reference, so that it does not keep it alive.
     """
 
     def __init__(
@@ -232,7 +261,9 @@ class Compactor:
         self._policy = policy
         # Each refers to the queue while it is called. `_calling` has a turn for as long.
         calling = self._calling = Turn()
-        self._purge: Callable[[Retention, Place], Forgotten] = lambda what, place: calling.run(purge, what, place)
+        self._purge: Callable[[Retention, Place], Forgotten] = lambda what, place: calling.run(
+            purge, what, place
+        )
         self._sync: Callable[[], None] = lambda: calling.run(sync)
         self._renew: Callable[[int], None] = lambda sequence: calling.run(renew, sequence)
         self._newest_change: Callable[[], int] = lambda: calling.run(newest_change)
@@ -243,27 +274,38 @@ class Compactor:
         self._looking = Turn()  # for as long as the background thread looks at the queue
         self._process = os.getpid()
         self._progress: Progress | None = None
-        # Not an Event, whose lock stays taken for good where a signal's handler raises between its lines.
+        # Not an Event, whose lock stays taken for good where a signal's handler raises between its
+        # lines.
         self._is_stopped = False
         self._wake: SimpleQueue[None] = SimpleQueue()
-        # Bytes that the log's segments had taken at the last snapshot. What was there at the start counts too, as records or as the files
-        # that these take; of the segment that the snapshot ends in only the records behind that.
+        # Bytes that the log's segments had taken at the last snapshot. What was there at the start
+        # counts too, as records or as the files that these take; of the segment that the snapshot
+        # ends in only the records behind that.
         files = _sizes_of_segments(directory, recovery.segments + (not recovery.is_clean))
-        self._mark = -max(recovery.replayed_bytes, sum(files[1 if recovery.snapshot_sequence else 0 : -1]))
+        self._mark = -max(
+            recovery.replayed_bytes, sum(files[1 if recovery.snapshot_sequence else 0 : -1])
+        )
         self._snapshot_sequence = recovery.snapshot_sequence
         self._snapshot_bytes = _size_of_snapshot(directory, recovery.snapshot_sequence)
-        # Every unclean end may leave a segment that is nearly empty, and a process that is killed again and again never comes to its
-        # policy: its openings make the snapshots that have those dropped, each for as much waste as the snapshot takes.
+        # Every unclean end may leave a segment that is nearly empty, and a process that is killed
+        # again and again never comes to its policy: its openings make the snapshots that have those
+        # dropped, each for as much waste as the snapshot takes.
         waste = sum(files) - recovery.bytes
         self._is_wasteful = (
-            not recovery.is_clean and len(files) >= WASTE_SEGMENTS and waste > max(WASTE_BYTES, recovery.bytes, self._snapshot_bytes)
+            not recovery.is_clean
+            and len(files) >= WASTE_SEGMENTS
+            and waste > max(WASTE_BYTES, recovery.bytes, self._snapshot_bytes)
         )
         self._last_at = time.monotonic()
-        self._looked_at: tuple[float, int] | None = None  # when, and how many bytes the log had taken then
+        self._looked_at: tuple[float, int] | None = (
+            None  # when, and how many bytes the log had taken then
+        )
         self._compacting, self._forgetting = Retry(), Retry()
         self._last_report: CompactionReport | None = None
         self._failed_to_forget: str | None = None
-        self._last_error: str | None = None  # its text only: an exception's traceback would keep the queue from being dropped
+        self._last_error: str | None = (
+            None  # its text only: an exception's traceback would keep the queue from being dropped
+        )
 
     def begin(self, progress: Progress | None) -> None:
         """Do what the opening owes to the policy, if there is one."""
@@ -279,7 +321,9 @@ class Compactor:
     def start(self) -> None:
         """Begin to watch the policy, if there is one."""
         policy = self._policy
-        if policy is not None and any(getattr(policy, field) is not None for field in policy.__struct_fields__):
+        if policy is not None and any(
+            getattr(policy, field) is not None for field in policy.__struct_fields__
+        ):
             # A daemon, so that a queue that nobody closes does not keep the process from ending.
             threading.Thread(target=self._watch, name="actionqueue-compaction", daemon=True).start()
 
@@ -323,8 +367,8 @@ class Compactor:
     def wait_for_references(self) -> None:
         """Return when the background thread has let go of the queue: one that was dropped is closed then.
 
-        A compaction has a reference in its calls of the queue only. The queue of one that goes on behind such a call was not dropped: that
-        would have ended the compaction.
+        A compaction has a reference in its calls of the queue only. The queue of one that goes on
+        behind such a call was not dropped: that would have ended the compaction.
         """
         if not self._calling.is_mine:
             self._calling.wait()
@@ -382,7 +426,12 @@ class Compactor:
         self._last_error = None
         return report
 
-    def _run(self, drops_segments: bool, what: Retention | None, progress: Progress) -> CompactionReport:  # noqa: FBT001
+    def _run(
+        self,
+        drops_segments: bool,  # noqa: FBT001
+        what: Retention | None,
+        progress: Progress,
+    ) -> CompactionReport:
         started, today = time.perf_counter(), now()
         self._ensure_running(progress)  # looked at when stop() can already find the progress
         purged, dropped = Counter[str](), Counter[str]()
@@ -420,12 +469,16 @@ class Compactor:
         log = self._log()
         if log is None:
             raise ClosedError
-        found = compact(self._directory, log, now=today, drops_segments=drops_segments, progress=progress)
+        found = compact(
+            self._directory, log, now=today, drops_segments=drops_segments, progress=progress
+        )
         self._mark, self._last_at = taken, time.monotonic()
         self._snapshot_sequence, self._snapshot_bytes = found["sequence"], found["file_size"]
         return found
 
-    def _forget_making_room(self, what: Retention, progress: Progress) -> tuple[Counter[str], Counter[str]]:
+    def _forget_making_room(
+        self, what: Retention, progress: Progress
+    ) -> tuple[Counter[str], Counter[str]]:
         """Forget, and where there is no room to do that in drop first what snapshots cover; return what was forgotten, and dropped."""
         try:
             return self._purge_all(what, progress), Counter()
@@ -446,7 +499,8 @@ class Compactor:
     def _purge_all(self, what: Retention, progress: Progress) -> Counter[str]:
         """Forget what ended by then, a slice at a time, so that submitters get their turns; return how many of each that were.
 
-        A task with very many dependents is put off until those that are over were forgotten, so it may take another search.
+        A task with very many dependents is put off until those that are over were forgotten, so it
+        may take another search.
         """
         purged = Counter[str]()
         for _ in range(SEARCHES_MAX):
@@ -463,7 +517,10 @@ class Compactor:
             event, place, puts_off = self._purge(what, place)
             has_put_off |= puts_off
             if event is not None:
-                purged += Counter({name: len(getattr(event, name)) for name in PURGED} | {"ledger_entries": event.ledger_entries})
+                purged += Counter(
+                    {name: len(getattr(event, name)) for name in PURGED}
+                    | {"ledger_entries": event.ledger_entries}
+                )
             if place == PLACE_FIRST:
                 return purged, has_put_off
             self._ensure_running(progress)
@@ -499,7 +556,10 @@ class Compactor:
         if newest <= today + CENTURY_SECONDS:
             return None
         self._has_warned = True
-        text = f"runs of {self._directory} changed their state at {newest}, which is no time in Unix seconds near the clock's {today};"
+        text = (
+            f"runs of {self._directory} changed their state at {newest}, which is no time in Unix "
+            f"seconds near the clock's {today};"
+        )
         return text + " retention does not forget what ends in the future"
 
     def forget_if_due(self, progress: Progress | None = None) -> None:
@@ -507,11 +567,18 @@ class Compactor:
         policy = self._policy
         instant = time.monotonic()
         clock = self._retention_clock
-        if policy is None or clock is None or instant < self._retention_at or self._forgetting.is_put_off:
+        if (
+            policy is None
+            or clock is None
+            or instant < self._retention_at
+            or self._forgetting.is_put_off
+        ):
             return
         self._turn.run(self._forget, clock.now(), policy, progress or Progress())
         taken = time.monotonic() - instant
-        self._retention_at = instant + max(CHECK_SECONDS, RETENTION_SHARE * taken, min(60, min(_ages(policy)) / 100))
+        self._retention_at = instant + max(
+            CHECK_SECONDS, RETENTION_SHARE * taken, min(60, min(_ages(policy)) / 100)
+        )
 
     def _forget(self, today: int, policy: CompactionPolicy, progress: Progress) -> None:
         if self._is_stopped:
@@ -519,7 +586,12 @@ class Compactor:
         self._progress = progress
         try:
             self._log_odd_timestamps()
-            what = Retention.at(today, policy.retention_seconds, policy.ledger_retention_seconds, policy.tombstone_seconds)
+            what = Retention.at(
+                today,
+                policy.retention_seconds,
+                policy.ledger_retention_seconds,
+                policy.tombstone_seconds,
+            )
             if what is not None:
                 self._forget_making_room(what, progress)
         except (ClosedError, ForkedError, PoisonedError, StoppedError):
@@ -575,7 +647,9 @@ class Compactor:
         """Tell of a failure in the background, which stats() keeps, and put off the next try."""
         self._last_error = told(error)
         seconds = retry.put_off()
-        self._log_warning("%s %s failed: %s; next try in %.0f s", what, self._directory, self._last_error, seconds)
+        self._log_warning(
+            "%s %s failed: %s; next try in %.0f s", what, self._directory, self._last_error, seconds
+        )
 
     def _is_due(self, policy: CompactionPolicy) -> bool:
         instant = time.monotonic()
@@ -590,7 +664,9 @@ class Compactor:
         """Whether the log behind the last snapshot is so many times as large as the policy allows."""
         if policy.log_bytes is None:
             return False
-        return self._taken_bytes() - self._mark >= times * max(policy.log_bytes, self._snapshot_bytes, 1)
+        return self._taken_bytes() - self._mark >= times * max(
+            policy.log_bytes, self._snapshot_bytes, 1
+        )
 
     def stats(self) -> dict[str, Any]:
         """Return what is known of the newest snapshot, and why the last compaction failed, if it did."""
@@ -633,7 +709,11 @@ class Compactor:
 
 def _ages(policy: CompactionPolicy) -> list[int]:
     """Return after how many seconds the policy forgets; nothing where it never does."""
-    return [age for age in (policy.retention_seconds, policy.ledger_retention_seconds) if age is not None]
+    return [
+        age
+        for age in (policy.retention_seconds, policy.ledger_retention_seconds)
+        if age is not None
+    ]
 
 
 def _sizes_of_segments(directory: str, count: int) -> list[int]:
@@ -649,7 +729,8 @@ def _sizes_of_segments(directory: str, count: int) -> list[int]:
 def _size_of_snapshot(directory: str, sequence: int) -> int:
     """Return the size of the snapshot that the queue was opened from; 0 where there was none, or where it can't be told any more.
 
-    It only says when a policy's next compaction is due, which is no reason to fail an open that has succeeded.
+    It only says when a policy's next compaction is due, which is no reason to fail an open that has
+    succeeded.
     """
     if sequence == 0:
         return 0

@@ -32,8 +32,8 @@ class RepairReport(msgspec.Struct, frozen=True, kw_only=True):
     """The first and last sequence that are lost; None where no lost event is known of."""
     lost_last: int | None
     readable_events: int
-    """Of the lost events those whose records still verify, behind a gap: they are in ``quarantine/``, and
-    ``actionqueue log --salvage`` prints them."""
+    """Of the lost events those whose records still verify, behind a gap: they are in
+    ``quarantine/``, and ``actionqueue log --salvage`` prints them."""
     unreadable: Rows
     """First and last sequence of each row of lost events that can't be read."""
     given_up: Rows
@@ -54,12 +54,15 @@ class RepairReport(msgspec.Struct, frozen=True, kw_only=True):
         return fields
 
 
-def repair(path: str | os.PathLike[str], *, accept_data_loss: bool, progress: Progress | None = None) -> RepairReport:
+def repair(
+    path: str | os.PathLike[str], *, accept_data_loss: bool, progress: Progress | None = None
+) -> RepairReport:
     """Make a damaged queue open again, or find out what that would cost.
 
-    What verifies is kept up to the first gap: the newest snapshot, and the whole batches behind it. It becomes a snapshot, from which an
-    empty segment goes on. Every other file is moved to ``quarantine/``; nothing is deleted. Where not even the first event can be read
-    nothing is kept, and the next writer begins a new queue: :attr:`RepairReport.begins_anew`.
+    What verifies is kept up to the first gap: the newest snapshot, and the whole batches behind it.
+    It becomes a snapshot, from which an empty segment goes on. Every other file is moved to
+    ``quarantine/``; nothing is deleted. Where not even the first event can be read nothing is kept,
+    and the next writer begins a new queue: :attr:`RepairReport.begins_anew`.
 
     Args:
         path: The queue's directory. No writer may have it open.
@@ -68,7 +71,8 @@ def repair(path: str | os.PathLike[str], *, accept_data_loss: bool, progress: Pr
 
     Raises:
         TypeError: An argument is of another type.
-        LockedError: A writer has the queue. NotAQueueError: There is none. UnsupportedFormatError: A newer version wrote it.
+        LockedError: A writer has the queue. NotAQueueError: There is none. UnsupportedFormatError:
+            A newer version wrote it.
         OpenIOError: A system call failed; the repair can be run again.
     """
     return _report(

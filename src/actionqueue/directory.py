@@ -13,10 +13,24 @@ from typing import TypeVar
 
 from _wal_native.reader import lock_is_held, names_in
 from actionqueue.clock import now
-from actionqueue.errors import CompactedError, CorruptLogError, NotAQueueError, OpenIOError, UnsafeDirectoryWarning
+from actionqueue.errors import (
+    CompactedError,
+    CorruptLogError,
+    NotAQueueError,
+    OpenIOError,
+    UnsafeDirectoryWarning,
+)
 from actionqueue.texts import host_name, shown
 
-__all__ = ["directory_to_open", "existing_directory", "has_writer", "holder_text", "lock_path", "read_undisturbed", "real_directory"]
+__all__ = [
+    "directory_to_open",
+    "existing_directory",
+    "has_writer",
+    "holder_text",
+    "lock_path",
+    "read_undisturbed",
+    "real_directory",
+]
 
 READ_TRIES = 10
 PAUSE_SECONDS_MAX = 0.1
@@ -51,14 +65,18 @@ def _text_of(path: str | os.PathLike[str]) -> str:
     except UnicodeEncodeError:
         is_one = False
     if not is_one:
-        raise ValueError(f"path must be text that the file system takes, without NUL or lone surrogates, got {shown(path)}")
+        raise ValueError(
+            "path must be text that the file system takes, without NUL or lone surrogates, got "
+            f"{shown(path)}"
+        )
     return directory
 
 
 def directory_to_open(path: str | os.PathLike[str]) -> str:
     """Return the real path of a writer's directory, which may have to be created, and warn of one that is not its user's alone.
 
-    Raises OpenIOError for a symbolic link that leads nowhere: a queue would be created where that happens to point.
+    Raises OpenIOError for a symbolic link that leads nowhere: a queue would be created where that
+    happens to point.
     """
     directory = real_directory(path)
     given = Path(_text_of(path))
@@ -84,7 +102,9 @@ def _warn_of_others(directory: str) -> None:
     what = None
     if _others_may_write(directory, status):
         what = f"is writable by others (mode {stat.S_IMODE(status.st_mode):04o}); chmod go-w"
-    elif status.st_uid != os.geteuid() != 0:  # root looks after queues of others, and leaves them their owners
+    elif (
+        status.st_uid != os.geteuid() != 0
+    ):  # root looks after queues of others, and leaves them their owners
         what = f"belongs to user {status.st_uid}, not to {os.geteuid()}; chown"
     if what is not None:
         text = f"the queue's directory {directory} {what} it, or they can replace the queue's files"
@@ -102,9 +122,9 @@ def _others_may_write(directory: str, status: os.stat_result) -> bool:
 def _is_private_group(directory: str, status: os.stat_result) -> bool:
     """Tell whether a directory's group is its owner's own, as many distributions make one for each user, with the umask 002.
 
-    It has the user's name, is the user's primary group, and has no other member. False where that can't
-    be told; for root's group, which containers run other users in; and where the directory has an access
-    control list, of which the mode's bits for the group are only the sum.
+    It has the user's name, is the user's primary group, and has no other member. False where that
+    can't be told; for root's group, which containers run other users in; and where the directory
+    has an access control list, of which the mode's bits for the group are only the sum.
     """
     if status.st_gid == 0 or _has_access_list(directory):
         return False
@@ -161,8 +181,8 @@ def has_writer(directory: str) -> bool:
 def read_undisturbed(directory: str, read: Callable[[], Result]) -> Result:
     """Return what a reading without a lock returns; one that failed is made again where a writer may have been the reason.
 
-    A writer that comes or goes, rotates or compacts while files are read one after the other can make them not fit one another. Where
-    nobody was there, what was found is so.
+    A writer that comes or goes, rotates or compacts while files are read one after the other can
+    make them not fit one another. Where nobody was there, what was found is so.
     """
     for attempt in range(READ_TRIES - 1):
         before = None if has_writer(directory) else _traces(directory)
@@ -197,7 +217,9 @@ def _traces(directory: str) -> list[tuple[str, int, int, int]]:
         try:
             for entry in os.scandir(Path(directory, folder)):
                 status = entry.stat(follow_symlinks=False)
-                found.append((f"{folder}/{entry.name}", status.st_ino, status.st_size, status.st_mtime_ns))
+                found.append(
+                    (f"{folder}/{entry.name}", status.st_ino, status.st_size, status.st_mtime_ns)
+                )
         except OSError:  # a folder that is not there, or a file that has just gone
             found.append((folder, 0, 0, 0))
     return sorted(found)

@@ -1,8 +1,8 @@
 """Every error that the library raises, with typed fields.
 
-All derive from :class:`ActionQueueError`. Two errors are equal when they have the same type and the same fields;
-errors can be pickled and copied, and printed whatever values they hold. Each says in :attr:`ActionQueueError.written`
-whether the refused or failed command may be in the log.
+All derive from :class:`ActionQueueError`. Two errors are equal when they have the same type and the
+same fields; errors can be pickled and copied, and printed whatever values they hold. Each says in
+:attr:`ActionQueueError.written` whether the refused or failed command may be in the log.
 """
 
 from __future__ import annotations
@@ -124,8 +124,8 @@ class LeaseValidationEvent(StrEnum):
 class ActionQueueError(Exception):
     """Base of all errors of this library.
 
-    A subclass declares its fields as annotations, in the order of its constructor's arguments, and a ``message``
-    template that is filled with them.
+    A subclass declares its fields as annotations, in the order of its constructor's arguments, and
+    a ``message`` template that is filled with them.
     """
 
     message: ClassVar[str] = ""
@@ -136,8 +136,12 @@ class ActionQueueError(Exception):
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        own = tuple(name for name, kind in cls.__annotations__.items() if "ClassVar" not in str(kind))
-        inherited = next((base.fields for base in cls.__mro__[1:] if issubclass(base, ActionQueueError)), ())
+        own = tuple(
+            name for name, kind in cls.__annotations__.items() if "ClassVar" not in str(kind)
+        )
+        inherited = next(
+            (base.fields for base in cls.__mro__[1:] if issubclass(base, ActionQueueError)), ()
+        )
         cls.fields = inherited + own
 
     def __init__(self, *values: Any, **named: Any) -> None:
@@ -152,7 +156,9 @@ class ActionQueueError(Exception):
                 raise TypeError(f"{cls.__name__} lacks the field {name!r}") from None
         if named:
             raise TypeError(f"{cls.__name__} has no further field {', '.join(named)}")
-        super().__init__(*values)  # args hold every field, so pickling and copying need nothing else
+        super().__init__(
+            *values
+        )  # args hold every field, so pickling and copying need nothing else
         for name, value in zip(names, values, strict=True):
             setattr(self, name, value)
             if name == "cause" and isinstance(value, BaseException):
@@ -168,7 +174,9 @@ class ActionQueueError(Exception):
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, ActionQueueError) or type(other) is not type(self):
             return NotImplemented
-        return [_comparable(value) for value in self.args] == [_comparable(value) for value in other.args]
+        return [_comparable(value) for value in self.args] == [
+            _comparable(value) for value in other.args
+        ]
 
     def __hash__(self) -> int:
         return hash(type(self))  # fields may hold values that cannot be hashed
@@ -181,7 +189,7 @@ def _comparable(value: object) -> object:
     return value
 
 
-# --- Values that a constructor refuses -------------------------------------------------------------------------------
+# --- Values that a constructor refuses ------------------------------------------------------------
 
 
 class InvalidFieldError(ActionQueueError, ValueError):
@@ -201,7 +209,7 @@ class InvalidFieldTypeError(InvalidFieldError, TypeError):
     """A constructor, a query or a call with arrays was given a value of a type that it does not accept."""
 
 
-# --- Commands that the authority refuses -----------------------------------------------------------------------------
+# --- Commands that the authority refuses ----------------------------------------------------------
 
 
 class MutationError(ActionQueueError):
@@ -212,7 +220,8 @@ class ValidationError(MutationError):
     """Base of the refusals: the command was valid in itself, but not now. Log and projection are untouched."""
 
     batch_index: ClassVar[int | None] = None
-    """Position of the refused command in its batch, from 0; None where it was submitted alone. Not one of the fields."""
+    """Position of the refused command in its batch, from 0; None where it was submitted alone. Not
+    one of the fields."""
 
     def at_batch_index(self, index: int) -> Self:
         """Note the command's position in its batch."""
@@ -223,7 +232,11 @@ class ValidationError(MutationError):
         return self._in_batch(super().__str__())
 
     def _in_batch(self, text: str) -> str:
-        return text if self.batch_index is None else f"command {self.batch_index} of the batch (from 0): {text}"
+        return (
+            text
+            if self.batch_index is None
+            else f"command {self.batch_index} of the batch (from 0): {text}"
+        )
 
 
 def _ways_on(state: RunState) -> str:
@@ -258,7 +271,10 @@ class NonMonotonicSequence(ValidationError):
 
     expected: int
     provided: int
-    message = "the next sequence is {expected}, the command says {provided}; leave it None to take the next one"
+    message = (
+        "the next sequence is {expected}, the command says {provided}; leave it None to take the "
+        "next one"
+    )
 
 
 class UnknownRun(ValidationError):
@@ -288,7 +304,10 @@ class TaskForgotten(ValidationError):
     task_id: TaskId
     until: int
     """When retention drops the tombstone, at the earliest, in Unix seconds."""
-    message = "task {task_id} was there already and was forgotten; its identifier is refused until {until} at least: use a new identifier"
+    message = (
+        "task {task_id} was there already and was forgotten; its identifier is refused until "
+        "{until} at least: use a new identifier"
+    )
 
 
 class TaskAlreadyCanceled(ValidationError):
@@ -342,7 +361,10 @@ class InvalidTransition(ValidationError):
     to: RunState
 
     def __str__(self) -> str:
-        return self._in_batch(f"run {self.run_id} cannot go from {self.from_} to {self.to}; from {self.from_} {_ways_on(self.from_)}")
+        return self._in_batch(
+            f"run {self.run_id} cannot go from {self.from_} to {self.to}; from {self.from_} "
+            f"{_ways_on(self.from_)}"
+        )
 
 
 class AttemptStartUnknownRun(ValidationError):
@@ -365,7 +387,10 @@ class AttemptStartAlreadyActive(ValidationError):
 
     run_id: RunId
     active_attempt_id: AttemptId
-    message = "an attempt cannot start: attempt {active_attempt_id} of run {run_id} is still active; finish it first"
+    message = (
+        "an attempt cannot start: attempt {active_attempt_id} of run {run_id} is still active; "
+        "finish it first"
+    )
 
 
 class AttemptFinishUnknownRun(ValidationError):
@@ -396,7 +421,10 @@ class AttemptFinishAttemptMismatch(ValidationError):
     run_id: RunId
     expected_attempt_id: AttemptId
     provided_attempt_id: AttemptId
-    message = "attempt {provided_attempt_id} cannot finish: the active attempt of run {run_id} is {expected_attempt_id}"
+    message = (
+        "attempt {provided_attempt_id} cannot finish: the active attempt of run {run_id} is "
+        "{expected_attempt_id}"
+    )
 
 
 class LeaseUnknownRun(ValidationError):
@@ -416,7 +444,9 @@ class LeaseInvalidRunState(ValidationError):
 
     def __str__(self) -> str:
         allowed = _states_for_lease(self.event)
-        return self._in_batch(f"lease {self.event}: run {self.run_id} is {self.state}; it is allowed in {allowed}")
+        return self._in_batch(
+            f"lease {self.event}: run {self.run_id} is {self.state}; it is allowed in {allowed}"
+        )
 
 
 class LeaseAlreadyActive(ValidationError):
@@ -450,7 +480,8 @@ class LeaseExpiryMismatch(ValidationError):
     expected_expiry: int
     provided_expiry: int
     message = (
-        "lease {event}: the lease of run {run_id} expires at {expected_expiry}, the command says {provided_expiry}"
+        "lease {event}: the lease of run {run_id} expires at {expected_expiry}, the command says "
+        "{provided_expiry}"
     )
 
 
@@ -460,7 +491,10 @@ class LeaseHeartbeatExpiryRegression(ValidationError):
     run_id: RunId
     previous_expiry: int
     proposed_expiry: int
-    message = "lease heartbeat: the lease of run {run_id} expires at {previous_expiry}, not before ({proposed_expiry})"
+    message = (
+        "lease heartbeat: the lease of run {run_id} expires at {previous_expiry}, not before "
+        "({proposed_expiry})"
+    )
 
 
 class EmptyDependencyList(ValidationError):
@@ -515,7 +549,7 @@ class SubscriptionAlreadyCanceled(ValidationError):
     message = "subscription {subscription_id} was canceled already"
 
 
-# --- Refusals that keep out of the log what the projection would not take --------------------------------------------
+# --- Refusals that keep out of the log what the projection would not take -------------------------
 
 
 class ActiveAttemptBlocksTransition(ValidationError):
@@ -536,7 +570,9 @@ class EngineResumeBeforePause(ValidationError):
 
     paused_at: int
     resumed_at: int
-    message = "the engine was paused at {paused_at} and cannot be resumed at {resumed_at}, before that"
+    message = (
+        "the engine was paused at {paused_at} and cannot be resumed at {resumed_at}, before that"
+    )
 
 
 class AttemptIdReused(ValidationError):
@@ -544,7 +580,9 @@ class AttemptIdReused(ValidationError):
 
     run_id: RunId
     attempt_id: AttemptId
-    message = "run {run_id} had attempt {attempt_id} before; start the new one with a new identifier"
+    message = (
+        "run {run_id} had attempt {attempt_id} before; start the new one with a new identifier"
+    )
 
 
 class AttemptCountOverflow(ValidationError):
@@ -571,7 +609,7 @@ class RecordTooLarge(ValidationError):
     message = "the record takes {size} bytes, the limit is {limit}; keep large payloads elsewhere"
 
 
-# --- Failures of the lane after validation ---------------------------------------------------------------------------
+# --- Failures of the lane after validation --------------------------------------------------------
 
 
 class AppendError(MutationError):
@@ -590,7 +628,10 @@ class PartialDurabilityError(MutationError):
 
     sequence: int
     cause: BaseException
-    message = "event {sequence} was appended but not synced ({cause}); reopen the queue to see whether it survived"
+    message = (
+        "event {sequence} was appended but not synced ({cause}); reopen the queue to see whether "
+        "it survived"
+    )
     written = Written.UNKNOWN
 
 
@@ -599,7 +640,9 @@ class ApplyError(MutationError):
 
     sequence: int
     cause: BaseException
-    message = "event {sequence} is in the log, but the projection refused it ({cause}); reopen the queue"
+    message = (
+        "event {sequence} is in the log, but the projection refused it ({cause}); reopen the queue"
+    )
     written = Written.YES
 
 
@@ -621,12 +664,14 @@ class MalformedEventError(ActionQueueError):
 
     def __str__(self) -> str:
         about = [
-            f"{name} {value}" for name, value in (("kind", self.kind), ("sequence", self.sequence)) if value is not None
+            f"{name} {value}"
+            for name, value in (("kind", self.kind), ("sequence", self.sequence))
+            if value is not None
         ]
         return f"malformed event{' (' + ', '.join(about) + ')' if about else ''}: {self.reason}"
 
 
-# --- Opening and the handle's life -----------------------------------------------------------------------------------
+# --- Opening and the handle's life ----------------------------------------------------------------
 
 
 class OpenError(ActionQueueError):
@@ -653,7 +698,10 @@ class LockedError(OpenError):
         since = "" if self.started is None else f" since {self.since}"
         # Held by its folder, and not by the lock file, which is looked at first.
         why = ", although its LOCK was removed or replaced" if self.path.endswith("/wal") else ""
-        return f"{self.path} is held by {holder}{where}{since}{why}; close it there first, or open it with readonly=True to read"
+        return (
+            f"{self.path} is held by {holder}{where}{since}{why}; close it there first, or open it "
+            "with readonly=True to read"
+        )
 
 
 _REASONS = {
@@ -691,12 +739,15 @@ class CorruptLogError(OpenError):
     reason: str
     first_sequence: int | None = None
     last_sequence: int | None = None
-    """The first and last sequence that are at stake: from ``actionqueue verify`` exactly what a repair would give up, else what could be
-    told without reading further. The last is None where the log does not say how far it went."""
+    """The first and last sequence that are at stake: from ``actionqueue verify`` exactly what a
+    repair would give up, else what could be told without reading further. The last is None where
+    the log does not say how far it went."""
     unreadable: Rows | None = None
-    """From ``actionqueue verify``: first and last sequence of each row of events that can't be read."""
+    """From ``actionqueue verify``: first and last sequence of each row of events that can't be
+    read."""
     given_up: Rows | None = None
-    """From ``actionqueue verify``: the same of events that can be read, but lie behind those, so that a repair would give them up."""
+    """From ``actionqueue verify``: the same of events that can be read, but lie behind those, so
+    that a repair would give them up."""
 
     @property
     def meaning(self) -> str:
@@ -715,24 +766,45 @@ class CorruptLogError(OpenError):
                 return ""
             first, last = self.first_sequence, self.last_sequence
             rows = f"from {first} on" if last is None else rows_text(((first, last),))
-            return f"; sequences at stake, as far as was read: {rows} (`actionqueue verify DIR` says exactly)"
+            return (
+                f"; sequences at stake, as far as was read: {rows} (`actionqueue verify DIR` says "
+                "exactly)"
+            )
         if not self.unreadable and not self.given_up:
             return "; every event that is known of can be read"
-        lost = f"; sequences that can't be read: {rows_text(self.unreadable)}" if self.unreadable else "; every event can be read"
-        return lost + (f"; readable, but given up by a repair: {rows_text(self.given_up)}" if self.given_up else "")
+        lost = (
+            f"; sequences that can't be read: {rows_text(self.unreadable)}"
+            if self.unreadable
+            else "; every event can be read"
+        )
+        return lost + (
+            f"; readable, but given up by a repair: {rows_text(self.given_up)}"
+            if self.given_up
+            else ""
+        )
 
     def _advice(self) -> str:
         match self.reason.split(" ", 1)[0]:
             case "snapshot_invalid":
-                return "the queue opens without this snapshot if an older one or the log has everything; the next compaction replaces it"
+                return (
+                    "the queue opens without this snapshot if an older one or the log has "
+                    "everything; the next compaction replaces it"
+                )
             case "snapshot_differs":
-                return "it was not made from this log; copy the directory, move the snapshot away, and verify again"
+                return (
+                    "it was not made from this log; copy the directory, move the snapshot away, "
+                    "and verify again"
+                )
             case "directory":
                 return (
                     "nothing was changed, and a repair leaves this alone: "
-                    "put the directory itself there, moved or copied back from where it is; links are followed to a queue, not inside it"
+                    "put the directory itself there, moved or copied back from where it is; links "
+                    "are followed to a queue, not inside it"
                 )
-        return "nothing was changed; copy the directory, then let `actionqueue repair DIR` say what can be kept"
+        return (
+            "nothing was changed; copy the directory, then let `actionqueue repair DIR` say what "
+            "can be kept"
+        )
 
 
 class UnsupportedFormatError(OpenError):
@@ -749,7 +821,10 @@ class CompactedError(OpenError):
     path: str
     first_sequence: int
     """The oldest event that the log still has."""
-    message = "the log of {path} begins at sequence {first_sequence}, what came before is in its snapshot; read that, and go on from there"
+    message = (
+        "the log of {path} begins at sequence {first_sequence}, what came before is in its "
+        "snapshot; read that, and go on from there"
+    )
 
 
 class HistoryChangedError(OpenError):
@@ -759,8 +834,10 @@ class HistoryChangedError(OpenError):
     sequence: int = 0
     """The position: the last event that was read."""
     message = (
-        "the log in {path} is not the one, or has not the history, that event {sequence} was read in: it was replaced, restored or "
-        "repaired, or the position is another queue's; read the projection again and follow from there"
+        "the log in {path} is not the one, or has not the history, that event {sequence} was read "
+        "in: it was replaced, restored or "
+        "repaired, or the position is another queue's; read the projection again and follow from "
+        "there"
     )
 
 
@@ -774,11 +851,15 @@ class NotAQueueError(OpenError):
     def __str__(self) -> str:
         if self.quarantine is not None:
             return (
-                f"there is no queue at {self.path} any more: a repair could keep nothing of it and moved everything to {self.quarantine}; "
+                f"there is no queue at {self.path} any more: a repair could keep nothing of it and "
+                f"moved everything to {self.quarantine}; "
                 "`actionqueue log --salvage DIR` prints the events that can be read there; "
                 "opening it for writing begins a new queue at sequence 1"
             )
-        return f"there is no queue at {self.path}; look at the path, or open it for writing without create=False to make one"
+        return (
+            f"there is no queue at {self.path}; look at the path, or open it for writing without "
+            "create=False to make one"
+        )
 
 
 class OpenIOError(OpenError):
@@ -795,9 +876,16 @@ class OpenIOError(OpenError):
 
     def __str__(self) -> str:
         name = errno_codes.errorcode.get(self.errno, "")
-        # Before it is open nothing of it has moved; and what stands at the path, if it is of the wrong kind, has been said.
-        remedy = f"; {_remedy(self.errno)}" if name in _REMEDIES and _REMEDIES[name] is not _MOVED else ""
-        remedy += "; with readonly=True the right to read is enough" if name in _CANNOT_WRITE else ""
+        # Before it is open nothing of it has moved; and what stands at the path, if it is of the
+        # wrong kind, has been said.
+        remedy = (
+            f"; {_remedy(self.errno)}"
+            if name in _REMEDIES and _REMEDIES[name] is not _MOVED
+            else ""
+        )
+        remedy += (
+            "; with readonly=True the right to read is enough" if name in _CANNOT_WRITE else ""
+        )
         return f"{self.what}; the queue was not opened{remedy}"
 
 
@@ -813,11 +901,16 @@ def _why(operation: str, number: int) -> str:
     if operation == "follow" and number == errno_codes.ENOENT:
         return f"{text}: a symbolic link that leads nowhere; make its target first, or remove it"
     if operation == "resolve" and number == errno_codes.ENOENT:
-        return f"{text}: the working directory was removed; go to another one, or give a path that begins with /"
+        return (
+            f"{text}: the working directory was removed; go to another one, or give a path that "
+            "begins with /"
+        )
     return f"{text}: {kind}" if kind is not None and operation == "open" else text
 
 
-_MOVED = "put the queue's directory back where it was opened, or close the queue and open it where it is"
+_MOVED = (
+    "put the queue's directory back where it was opened, or close the queue and open it where it is"
+)
 _RIGHTS = "give this process the right to write there"
 
 _REMEDIES = {
@@ -882,13 +975,14 @@ class LogSpaceError(_SystemCallError):
 class DisplacedError(WriterError):
     """The queue's directory was moved, removed or replaced under the open handle. Nothing was written to what stands at its path now.
 
-    Submitting a command then poisons the handle: what it acknowledged before is in the directory that it was opened in, if that still is
-    anywhere; a snapshot or a compaction only fails.
+    Submitting a command then poisons the handle: what it acknowledged before is in the directory
+    that it was opened in, if that still is anywhere; a snapshot or a compaction only fails.
     """
 
     path: str
     message = (
-        "the directory at {path} is not the one that this queue was opened in, which was moved, removed or replaced; "
+        "the directory at {path} is not the one that this queue was opened in, which was moved, "
+        "removed or replaced; "
         "nothing was written there; close the queue, and open it where its directory is now"
     )
 
@@ -921,7 +1015,10 @@ class ClosedError(ActionQueueError):
 class ReentrantCallError(ActionQueueError):
     """A signal handler, finalizer, writer or projection entered the lane from inside a call of it by the same thread."""
 
-    message = "entered from inside a call of the same thread (by a signal handler?); submit after that call"
+    message = (
+        "entered from inside a call of the same thread (by a signal handler?); submit after that "
+        "call"
+    )
 
 
 class PoisonedError(ActionQueueError):
@@ -937,7 +1034,10 @@ class PoisonedError(ActionQueueError):
 class ForkedError(ActionQueueError):
     """The handle belongs to the parent process."""
 
-    message = "the queue was opened before a fork and belongs to the parent process; open it in the child after that"
+    message = (
+        "the queue was opened before a fork and belongs to the parent process; open it in the "
+        "child after that"
+    )
 
 
 class TimestampWarning(UserWarning):
@@ -947,8 +1047,8 @@ class TimestampWarning(UserWarning):
 class UnsafeDirectoryWarning(UserWarning):
     """Other users may put files into the queue's directory and take its own away.
 
-    It is writable by them, or is another user's. A group that is the owner's alone (the primary one, with
-    the user's name, and no other member) is no other user.
+    It is writable by them, or is another user's. A group that is the owner's alone (the primary
+    one, with the user's name, and no other member) is no other user.
     """
 
 

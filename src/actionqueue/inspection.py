@@ -20,11 +20,29 @@ from _wal_native.reader import LogFollower, LogReader
 from _wal_native.reader import salvage as read_salvage
 from _wal_native.snapshot import image_digest, list_snapshots, read_snapshot, snapshot_counts
 from actionqueue.damage import examine
-from actionqueue.directory import disk_bytes, existing_directory, has_writer, lock_path, read_undisturbed
-from actionqueue.errors import CompactedError, CorruptLogError, NotAQueueError, OpenError, OpenIOError
+from actionqueue.directory import (
+    disk_bytes,
+    existing_directory,
+    has_writer,
+    lock_path,
+    read_undisturbed,
+)
+from actionqueue.errors import (
+    CompactedError,
+    CorruptLogError,
+    NotAQueueError,
+    OpenError,
+    OpenIOError,
+)
 from actionqueue.events import Event, EventKind
 from actionqueue.limits import U64_MAX
-from actionqueue.policy_fields import flag, function, number_up_to, progress_or_none, seconds_between_looks
+from actionqueue.policy_fields import (
+    flag,
+    function,
+    number_up_to,
+    progress_or_none,
+    seconds_between_looks,
+)
 from actionqueue.projection import Projection
 from actionqueue.reading import POLL_SECONDS, ReadOnlyQueue
 
@@ -64,7 +82,8 @@ class LogRecord(msgspec.Struct, frozen=True):
     size: int
     """Bytes in the log, header and padding included."""
     watermark: int
-    """Everything up to this sequence was durable when the record was appended; 0 where that is not known."""
+    """Everything up to this sequence was durable when the record was appended; 0 where that is not
+    known."""
     payload: bytes
 
     @property
@@ -92,8 +111,8 @@ class LogRecord(msgspec.Struct, frozen=True):
 def iterate_records(path: str | os.PathLike[str]) -> Iterator[LogRecord]:
     """Yield the records of a log, oldest first. Raises the OpenError family, also on the way.
 
-    Of a log that nobody has open these are the records that the next writer would find, close markers and pads included; of one that a
-    writer has open, the durable events.
+    Of a log that nobody has open these are the records that the next writer would find, close
+    markers and pads included; of one that a writer has open, the durable events.
     """
     directory = existing_directory(path)
     last = 0
@@ -116,15 +135,23 @@ def follow_records(
 ) -> Iterator[LogRecord]:
     """Yield the records of durable events for ever, from behind the sequence ``after`` on; None: from the oldest one that there is.
 
-    See :func:`actionqueue.follow`. Raises InvalidFieldError where ``after`` is no sequence, or ``poll_seconds`` no such number; and the
-    OpenError family.
+    See :func:`actionqueue.follow`. Raises InvalidFieldError where ``after`` is no sequence, or
+    ``poll_seconds`` no such number; and the OpenError family.
     """
     if after is not None:
-        after = number_up_to("follow_records", "after", after, U64_MAX, f"must be a sequence from 0 to {U64_MAX}, or None")
+        after = number_up_to(
+            "follow_records",
+            "after",
+            after,
+            U64_MAX,
+            f"must be a sequence from 0 to {U64_MAX}, or None",
+        )
     return _follow_records(path, after, seconds_between_looks("follow_records", poll_seconds))
 
 
-def _follow_records(path: str | os.PathLike[str], after: int | None, poll_seconds: float) -> Iterator[LogRecord]:
+def _follow_records(
+    path: str | os.PathLike[str], after: int | None, poll_seconds: float
+) -> Iterator[LogRecord]:
     directory = existing_directory(path)
     follower = _oldest_follower(directory) if after is None else LogFollower(directory, after)
     while True:
@@ -162,18 +189,22 @@ def moved_logs(path: str | os.PathLike[str]) -> list[str]:
     return sorted(found, key=lambda prefix: (found[prefix], prefix))
 
 
-def salvage(path: str | os.PathLike[str], visit: Callable[[LogRecord], object], *, moved: str | None = None) -> None:
+def salvage(
+    path: str | os.PathLike[str], visit: Callable[[LogRecord], object], *, moved: str | None = None
+) -> None:
     """Call back with every event whose record verifies, in order of place, whatever is damaged around it.
 
-    Takes no lock, and writes nothing. What is found need not be whole: sequences may be missing, and where the log was cut short and
-    went on elsewhere one may come twice.
+    Takes no lock, and writes nothing. What is found need not be whole: sequences may be missing,
+    and where the log was cut short and went on elsewhere one may come twice.
 
     Args:
         path: The queue's directory.
         visit: Gets each record.
-        moved: Read not the log but the files that a repair has moved to ``quarantine/``: one of :func:`moved_logs`.
+        moved: Read not the log but the files that a repair has moved to ``quarantine/``: one of
+            :func:`moved_logs`.
 
-    Raises InvalidFieldTypeError where ``visit`` can't be called, before anything is read; what ``visit`` raises; the OpenError family.
+    Raises InvalidFieldTypeError where ``visit`` can't be called, before anything is read; what
+    ``visit`` raises; the OpenError family.
     """
     function("salvage", "visit", visit)
     read_salvage(existing_directory(path), moved, lambda fields: visit(LogRecord(*fields)))
@@ -193,8 +224,14 @@ def _oldest_reader(directory: str) -> LogReader:
         if error.reason != "history_missing" or base is None:
             if base is None:
                 raise
-            return LogReader(directory, base)  # where it is damaged, only what the next writer needs
-    firsts = [int(match[1]) for file in Path(directory, "wal").iterdir() if (match := _SEGMENT.fullmatch(file.name)) is not None]
+            return LogReader(
+                directory, base
+            )  # where it is damaged, only what the next writer needs
+    firsts = [
+        int(match[1])
+        for file in Path(directory, "wal").iterdir()
+        if (match := _SEGMENT.fullmatch(file.name)) is not None
+    ]
     before = min(firsts, default=base[1] + 1) - 1
     if before < base[1]:
         with suppress(CorruptLogError):  # a gap behind segments that a compaction was dropping
@@ -224,17 +261,20 @@ def ensure_unlocked(path: str | os.PathLike[str]) -> str:
 def verify(path: str | os.PathLike[str], progress: Progress | None = None) -> dict[str, Any]:
     """Read and replay everything there is, and return what was found.
 
-    Every snapshot is verified and loaded, every record from the oldest one that is needed, and every event is applied; and
-    what the log adds up to must be what each snapshot holds.
+    Every snapshot is verified and loaded, every record from the oldest one that is needed, and
+    every event is applied; and what the log adds up to must be what each snapshot holds.
 
     Args:
         path: The queue's directory.
-        progress: Tells another thread how many bytes were read and how many there are, and lets it cancel.
+        progress: Tells another thread how many bytes were read and how many there are, and lets it
+            cancel.
 
     Raises:
         InvalidFieldTypeError: ``progress`` is no Progress; nothing was read.
-        CorruptLogError: Something is damaged; it has exactly the sequences that can't be read and those that a repair would give up.
-        LockedError: A writer has the queue. NotAQueueError: There is none. OpenIOError: A system call failed.
+        CorruptLogError: Something is damaged; it has exactly the sequences that can't be read and
+            those that a repair would give up.
+        LockedError: A writer has the queue. NotAQueueError: There is none. OpenIOError: A system
+            call failed.
         StoppedError: ``progress.cancel()`` was called.
     """
     progress = progress_or_none("verify", progress)
@@ -285,7 +325,12 @@ def _verify(directory: str, progress: Progress) -> dict[str, Any]:
             name = str(Path(directory, "snapshots", f"{sequence:020d}.snap"))
             raise CorruptLogError(name, None, None, "snapshot_differs", sequence, sequence)
     _add(counts, reader.replay(projection, progress))
-    return {**reader.summary(), **counts, "snapshots": sorted(digests), "last_sequence": projection.latest_sequence}
+    return {
+        **reader.summary(),
+        **counts,
+        "snapshots": sorted(digests),
+        "last_sequence": projection.latest_sequence,
+    }
 
 
 def _add(counts: dict[str, int], more: dict[str, int]) -> None:
@@ -316,9 +361,10 @@ def statistics(path: str | os.PathLike[str], *, replays: bool | None = None) -> 
 
     Args:
         path: The queue's directory.
-        replays: Replay the queue, for counts of this moment, in the time and the memory that opening it takes. False: give the counts
-            that the newest snapshot begins with, which are not by state; without a snapshot there are none (None). None: replay where
-            no more than REPLAYED_MAX events and rows are to be gone through.
+        replays: Replay the queue, for counts of this moment, in the time and the memory that
+            opening it takes. False: give the counts that the newest snapshot begins with, which are
+            not by state; without a snapshot there are none (None). None: replay where no more than
+            REPLAYED_MAX events and rows are to be gone through.
 
     Raises TypeError where ``replays`` is none of the three; the OpenError family.
     """
@@ -326,21 +372,37 @@ def statistics(path: str | os.PathLike[str], *, replays: bool | None = None) -> 
         flag("replays", replays)
     directory = existing_directory(path)
     outline = read_undisturbed(directory, lambda: _Outline(directory))
-    queue = ReadOnlyQueue(directory) if replays or (replays is None and outline.size <= REPLAYED_MAX) else None
-    wal, snapshots, quarantine = (_sizes(Path(directory, folder)) for folder in ("wal", "snapshots", "quarantine"))
+    queue = (
+        ReadOnlyQueue(directory)
+        if replays or (replays is None and outline.size <= REPLAYED_MAX)
+        else None
+    )
+    wal, snapshots, quarantine = (
+        _sizes(Path(directory, folder)) for folder in ("wal", "snapshots", "quarantine")
+    )
     damage = outline.damage if queue is None else queue.snapshot_damage
-    counts: dict[str, Any] = {"counted_sequence": outline.counted_sequence, "projection": outline.counts, "runs_by_state": None}
+    counts: dict[str, Any] = {
+        "counted_sequence": outline.counted_sequence,
+        "projection": outline.counts,
+        "runs_by_state": None,
+    }
     if queue is not None:
         states = {state.value: count for state, count in queue.projection.counts_by_state().items()}
         projection = msgspec.to_builtins(queue.projection.counts())
-        counts = {"counted_sequence": queue.sequence, "projection": projection, "runs_by_state": states}
+        counts = {
+            "counted_sequence": queue.sequence,
+            "projection": projection,
+            "runs_by_state": states,
+        }
     return {
         "log": {
             "has_writer": has_writer(directory),
             "history": outline.history if queue is None else queue.history,
             "disk_bytes": disk_bytes(directory),
             "last_sequence": outline.last_sequence if queue is None else queue.sequence,
-            "durable_sequence": outline.durable_sequence if queue is None else queue.durable_sequence,
+            "durable_sequence": outline.durable_sequence
+            if queue is None
+            else queue.durable_sequence,
             "segments": len(wal),
             "segment_bytes": sum(wal),
             "snapshots": list(reversed(list_snapshots(directory))),
@@ -367,10 +429,15 @@ class _Outline:
             # The first look at the newest segment tells how far the log is durable.
             follower = LogFollower(directory, _newest_first_sequence(directory) - 1)
             follower.next_record()
-            self.last_sequence = self.durable_sequence = max(follower.durable_sequence, follower.sequence)
+            self.last_sequence = self.durable_sequence = max(
+                follower.durable_sequence, follower.sequence
+            )
         else:
             summary = LogReader(directory, base).summary()
-            self.last_sequence, self.durable_sequence = summary["last_sequence"], summary["durable_sequence"]
+            self.last_sequence, self.durable_sequence = (
+                summary["last_sequence"],
+                summary["durable_sequence"],
+            )
             follower = LogFollower(directory, self.last_sequence)
         self.history = follower.history
 
@@ -393,7 +460,11 @@ class _Outline:
 
 def _newest_first_sequence(directory: str) -> int:
     """Return the sequence that the newest segment begins with, 1 where there is no segment."""
-    names = [match[0] for file in Path(directory, "wal").iterdir() if (match := _SEGMENT.fullmatch(file.name)) is not None]
+    names = [
+        match[0]
+        for file in Path(directory, "wal").iterdir()
+        if (match := _SEGMENT.fullmatch(file.name)) is not None
+    ]
     newest = _SEGMENT.fullmatch(max(names, default=""))
     return 1 if newest is None else int(newest[1])
 

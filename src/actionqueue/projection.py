@@ -1,7 +1,8 @@
 """The projection: what the events of a log add up to, in memory, and the queries on it.
 
-Times are Unix seconds. A query for one thing answers None where there is no such thing; one for several answers a new
-list, empty where there are none. An argument of the wrong type is a TypeError that names it.
+Times are Unix seconds. A query for one thing answers None where there is no such thing; one for
+several answers a new list, empty where there are none. An argument of the wrong type is a TypeError
+that names it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,15 @@ from _wal_native.table import StateTable
 from actionqueue.actor import ActorRegistration
 from actionqueue.budget import BudgetDimension
 from actionqueue.columns import ProjectionColumns, read_columns, read_run_id_array, state_of
-from actionqueue.ids import ActorId, AttemptId, LedgerEntryId, RunId, SubscriptionId, TaskId, TenantId
+from actionqueue.ids import (
+    ActorId,
+    AttemptId,
+    LedgerEntryId,
+    RunId,
+    SubscriptionId,
+    TaskId,
+    TenantId,
+)
 from actionqueue.platform import Capability, Role
 from actionqueue.run import RunInstance
 from actionqueue.states import AttemptResultKind, RunState
@@ -54,11 +63,14 @@ class TaskRecord(msgspec.Struct, frozen=True):
     encoded_spec: bytes
     """The specification as the log has it."""
     runs_created: int
-    """How many runs were ever created for it, also those that retention forgot. What a policy's ``count`` or ``max_occurrences`` bounds."""
+    """How many runs were ever created for it, also those that retention forgot. What a policy's
+    ``count`` or ``max_occurrences`` bounds."""
     last_run_at: int | None
-    """The latest time that one of its runs was created for, also after retention forgot that run; None before the first.
+    """The latest time that one of its runs was created for, also after retention forgot that run;
+    None before the first.
 
-    Where the next run of a recurring task follows. A run that is created for an earlier time changes nothing here."""
+    Where the next run of a recurring task follows. A run that is created for an earlier time
+    changes nothing here."""
 
     @property
     def spec(self) -> TaskSpec:
@@ -74,7 +86,8 @@ class TaskRecord(msgspec.Struct, frozen=True):
 class HistoryEntry(msgspec.Struct, frozen=True):
     """A change of a run's state. The first entry, the run's creation, comes from None.
 
-    The entries need not form a chain: closing the lease of a leased run makes it ready without an entry.
+    The entries need not form a chain: closing the lease of a leased run makes it ready without an
+    entry.
     """
 
     from_state: RunState | None
@@ -101,7 +114,8 @@ class Lease(msgspec.Struct, frozen=True):
 
     owner: str
     expiry: int
-    """Until when. The lease stays beyond it, until a command drops it: docs/guide.md#what-the-queue-refuses-what-is-yours."""
+    """Until when. The lease stays beyond it, until a command drops it:
+    docs/guide.md#what-the-queue-refuses-what-is-yours."""
     acquired_at: int
     updated_at: int
     """When the last heartbeat came; before the first, when the lease was acquired."""
@@ -113,7 +127,8 @@ class BudgetRecord(msgspec.Struct, frozen=True):
     task_id: TaskId
     dimension: BudgetDimension
     limit: int
-    """What the scheduler is to stop at; consuming past it is taken: docs/guide.md#what-the-queue-refuses-what-is-yours."""
+    """What the scheduler is to stop at; consuming past it is taken:
+    docs/guide.md#what-the-queue-refuses-what-is-yours."""
     consumed: int
     """Stays at 2**64 - 1 where it would pass it."""
     allocated_at: int
@@ -225,18 +240,22 @@ class ProjectionCounts(msgspec.Struct, frozen=True):
 class Projection(StateTable):
     """The state that a log leads to.
 
-    It changes only by :meth:`apply_event`; one that belongs to an open queue is changed by the queue alone. Each query
-    sees whole events only. What it answers is a copy, and stays as it is.
+    It changes only by :meth:`apply_event`; one that belongs to an open queue is changed by the
+    queue alone. Each query sees whole events only. What it answers is a copy, and stays as it is.
     """
 
     poisoned_by: BaseException | None = None
-    """The failure after which the queue stopped taking commands: what is here may be ahead of what the disk holds."""
+    """The failure after which the queue stopped taking commands: what is here may be ahead of what
+    the disk holds."""
 
     def __reduce__(self) -> NoReturn:
         """Refuse to be pickled or copied: the state is in native memory, and may be an open queue's."""
-        raise TypeError("a projection can't be pickled or copied; open the queue with readonly=True where it is needed")
+        raise TypeError(
+            "a projection can't be pickled or copied; open the queue with readonly=True where it "
+            "is needed"
+        )
 
-    # --- Runs --------------------------------------------------------------------------------------------------------
+    # --- Runs -------------------------------------------------------------------------------------
 
     def run(self, run_id: RunId) -> RunInstance | None:
         """Return the run as it is now."""
@@ -280,7 +299,7 @@ class Projection(StateTable):
         """Return the number of runs in each of the states."""
         return self.read_counts_by_state()
 
-    # --- Tasks -------------------------------------------------------------------------------------------------------
+    # --- Tasks ------------------------------------------------------------------------------------
 
     def task(self, task_id: TaskId) -> TaskRecord | None:
         """Return the task."""
@@ -332,7 +351,7 @@ class Projection(StateTable):
         """Return all subscriptions, the canceled ones too, in the order in which they were created."""
         return [SubscriptionRecord(*fields) for fields in self.read_subscriptions()]
 
-    # --- Actors and the platform -------------------------------------------------------------------------------------
+    # --- Actors and the platform ------------------------------------------------------------------
 
     def actor(self, actor_id: ActorId) -> ActorRecord | None:
         """Return the actor, also after it deregistered."""
@@ -361,7 +380,9 @@ class Projection(StateTable):
         """Return all roles, in the order in which they were first assigned."""
         return [RoleAssignment(*fields) for fields in self.read_roles()]
 
-    def capability_grant(self, actor_id: ActorId, tenant_id: TenantId, capability: Capability) -> CapabilityGrant | None:
+    def capability_grant(
+        self, actor_id: ActorId, tenant_id: TenantId, capability: Capability
+    ) -> CapabilityGrant | None:
         """Return the grant of the capability to the actor in the tenant, also after it was revoked."""
         fields = self.read_capability(actor_id, tenant_id, capability)
         return None if fields is None else CapabilityGrant(*fields)
@@ -378,7 +399,7 @@ class Projection(StateTable):
         """Return the identifiers of forgotten tasks that are refused, in the order in which the tasks were forgotten."""
         return [Tombstone(*fields) for fields in self.read_tombstones()]
 
-    # --- The whole ---------------------------------------------------------------------------------------------------
+    # --- The whole --------------------------------------------------------------------------------
 
     @property
     def engine(self) -> EngineStatus:
@@ -388,9 +409,11 @@ class Projection(StateTable):
     def columns(self) -> ProjectionColumns:
         """Return tasks, runs and attempts at this moment as read-only structured arrays.
 
-        What has a fixed size is copied once, into one block of memory for each of the three, because the table goes on changing; the arrays
-        are that memory, and there is no Python object a row. Of an open queue the copy is made without the interpreter's lock, but in the
-        lane: others run, query and follow meanwhile, and only who submits waits. Raises ImportError without NumPy, MemoryError.
+        What has a fixed size is copied once, into one block of memory for each of the three,
+        because the table goes on changing; the arrays are that memory, and there is no Python
+        object a row. Of an open queue the copy is made without the interpreter's lock, but in the
+        lane: others run, query and follow meanwhile, and only who submits waits. Raises ImportError
+        without NumPy, MemoryError.
         """
         return read_columns(self)
 

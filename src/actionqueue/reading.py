@@ -15,7 +15,13 @@ from _wal_native.codec import decode_event
 from _wal_native.reader import LogFollower, LogReader
 from _wal_native.snapshot import load_newest_snapshot
 from actionqueue.directory import existing_directory, has_writer, read_undisturbed
-from actionqueue.errors import ClosedError, CompactedError, HistoryChangedError, InvalidFieldError, InvalidFieldTypeError
+from actionqueue.errors import (
+    ClosedError,
+    CompactedError,
+    HistoryChangedError,
+    InvalidFieldError,
+    InvalidFieldTypeError,
+)
 from actionqueue.events import Event
 from actionqueue.limits import U64_MAX
 from actionqueue.policy_fields import number_up_to, seconds_between_looks, seconds_from_0
@@ -36,32 +42,38 @@ def follow(
 ) -> EventStream:
     """Yield the events of a log in order, each as soon as it is durable, also while a writer has the queue open.
 
-    A batch's events follow one another: none of them is yielded before all are durable. The iterator goes on over rotation, the writer's
-    end and its successor's start, and waits for more where the log ends.
+    A batch's events follow one another: none of them is yielded before all are durable. The
+    iterator goes on over rotation, the writer's end and its successor's start, and waits for more
+    where the log ends.
 
     Args:
         path: The queue's directory.
-        after: Where to begin: behind a position, as :attr:`EventStream.position` said; or behind the event with this sequence, 0 for
-            the first event.
-        history: The history that a sequence was read in, as :attr:`EventStream.history` or ``queue.history`` said; None: not known. A
-            position has its own.
-        timeout: Seconds without a new event after which the iterator ends, a finite number from 0; None waits for ever, 0 reads what is
-            there.
-        poll_seconds: How long to wait between two looks at the log, in seconds: from 0 to ``actionqueue.limits.POLL_SECONDS_MAX``.
+        after: Where to begin: behind a position, as :attr:`EventStream.position` said; or behind
+            the event with this sequence, 0 for the first event.
+        history: The history that a sequence was read in, as :attr:`EventStream.history` or
+            ``queue.history`` said; None: not known. A position has its own.
+        timeout: Seconds without a new event after which the iterator ends, a finite number from 0;
+            None waits for ever, 0 reads what is there.
+        poll_seconds: How long to wait between two looks at the log, in seconds: from 0 to
+            ``actionqueue.limits.POLL_SECONDS_MAX``.
 
     Raises:
-        CompactedError: The next event is no longer in the log. Open the queue read-only, and go on from its sequence.
-        HistoryChangedError: The log has another history than the one given, no event ``after`` was ever appended to it, or another event
-            is in that position; or, later, it was replaced, restored or repaired while it was followed.
+        CompactedError: The next event is no longer in the log. Open the queue read-only, and go on
+            from its sequence.
+        HistoryChangedError: The log has another history than the one given, no event ``after`` was
+            ever appended to it, or another event is in that position; or, later, it was replaced,
+            restored or repaired while it was followed.
         NotAQueueError: There is no queue at this path.
         CorruptLogError: A durable record does not verify. OpenIOError: A system call failed.
-        InvalidFieldError: A number is out of range, or a text is no position. InvalidFieldTypeError: An argument is of another type.
-            Nothing was read.
+        InvalidFieldError: A number is out of range, or a text is no position.
+            InvalidFieldTypeError: An argument is of another type. Nothing was read.
     """
     position = Position.of(after, history)
     timeout = None if timeout is None else seconds_from_0("follow", "timeout", timeout)
     poll_seconds = seconds_between_looks("follow", poll_seconds)
-    return EventStream(follower_at(existing_directory(path), position), position, timeout, poll_seconds)
+    return EventStream(
+        follower_at(existing_directory(path), position), position, timeout, poll_seconds
+    )
 
 
 class Position(NamedTuple):
@@ -70,8 +82,9 @@ class Position(NamedTuple):
     sequence: int
     history: str | None
     checksum: int | None
-    """Of the event; None where that is not known. A queue that is put back to an earlier state goes on in the same history where the file
-    system takes its files for the same ones; but with other events."""
+    """Of the event; None where that is not known. A queue that is put back to an earlier state goes
+    on in the same history where the file system takes its files for the same ones; but with other
+    events."""
 
     @classmethod
     def of(cls, after: int | str, history: str | None) -> Self:
@@ -80,7 +93,12 @@ class Position(NamedTuple):
             history = _history_of(history)
         if isinstance(after, str):
             if history is not None:
-                raise InvalidFieldError("follow", "history", history, "must not be given with a position, which has its own")
+                raise InvalidFieldError(
+                    "follow",
+                    "history",
+                    history,
+                    "must not be given with a position, which has its own",
+                )
             return cls._read(after)
         return cls(number_up_to("follow", "after", after, U64_MAX, _AFTER), history, None)
 
@@ -88,7 +106,12 @@ class Position(NamedTuple):
     def _read(cls, text: str) -> Self:
         match = _POSITION.fullmatch(text)
         if match is None or int(match[1]) > U64_MAX:
-            raise InvalidFieldError("follow", "after", text, "must be a position as EventStream.position is, or a sequence")
+            raise InvalidFieldError(
+                "follow",
+                "after",
+                text,
+                "must be a position as EventStream.position is, or a sequence",
+            )
         return cls(int(match[1]), match[2] or None, int(match[3], 16) if match[3] else None)
 
     def __str__(self) -> str:
@@ -117,7 +140,8 @@ def follower_at(directory: str, position: Position) -> LogFollower:
     try:
         follower = LogFollower(directory, begin, checksum)
     except CompactedError as error:
-        # Whose history is another one must not be sent to the snapshot, which may lack events that it has handled.
+        # Whose history is another one must not be sent to the snapshot, which may lack events that
+        # it has handled.
         if history is not None and _oldest_history(directory, error) != history:
             raise HistoryChangedError(directory, begin) from None
         raise
@@ -138,7 +162,8 @@ def _oldest_history(directory: str, error: CompactedError) -> str | None:
 def next_event(follower: LogFollower, after: int) -> Event | None:
     """Return the next durable event behind the one with this sequence, None where there is none yet.
 
-    It is the last one that the follower has read where a signal's handler has raised before the caller had it.
+    It is the last one that the follower has read where a signal's handler has raised before the
+    caller had it.
     """
     record = follower.record
     if record is None or record[2] <= after:
@@ -149,7 +174,9 @@ def next_event(follower: LogFollower, after: int) -> Event | None:
 class EventStream:
     """The events of a log as they become durable: an iterator. Made by :func:`follow`; for one thread."""
 
-    def __init__(self, follower: LogFollower, begin: Position, timeout: float | None, poll_seconds: float) -> None:
+    def __init__(
+        self, follower: LogFollower, begin: Position, timeout: float | None, poll_seconds: float
+    ) -> None:
         self._follower: LogFollower | None = follower
         self._history = follower.history
         self._sequence, self._checksum = begin.sequence, follower.checksum
@@ -160,7 +187,8 @@ class EventStream:
     def history(self) -> str | None:
         """The history that the events are of, as 32 hexadecimal digits.
 
-        None where only a copy of a queue is there, which has no history of its own before a writer has opened it.
+        None where only a copy of a queue is there, which has no history of its own before a writer
+        has opened it.
         """
         return self._history if self._follower is None else self._follower.history
 
@@ -168,8 +196,9 @@ class EventStream:
     def position(self) -> str:
         """Behind which event of which history the stream is: what a consumer stores when it has handled an event, and follows from.
 
-        Text without spaces, of at most 62 characters. It tells the event from any other that may have the same sequence once the queue was
-        put back to an earlier state, however that was done; once compaction has dropped the event, its history alone can be told.
+        Text without spaces, of at most 62 characters. It tells the event from any other that may
+        have the same sequence once the queue was put back to an earlier state, however that was
+        done; once compaction has dropped the event, its history alone can be told.
         """
         return str(Position(self._sequence, self.history, self._checksum))
 
@@ -186,7 +215,8 @@ class EventStream:
                 self.close()
                 raise StopIteration
             time.sleep(self._poll_seconds)
-        # No call from here on: a signal's handler that raises comes before the stream is behind the event, which then comes again.
+        # No call from here on: a signal's handler that raises comes before the stream is behind the
+        # event, which then comes again.
         self._sequence, self._checksum = event.sequence, follower.checksum
         return event
 
@@ -199,8 +229,9 @@ class EventStream:
 class ReadOnlyQueue:
     """The projection of a queue that others write. Made by :func:`actionqueue.open` with ``readonly=True``.
 
-    While a writer has the queue open the projection goes as far as the log is durable; of a queue whose writer has ended, or was killed,
-    it is what the next writer would find. Queries may come from any thread; :meth:`refresh` from one at a time.
+    While a writer has the queue open the projection goes as far as the log is durable; of a queue
+    whose writer has ended, or was killed, it is what the next writer would find. Queries may come
+    from any thread; :meth:`refresh` from one at a time.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -225,10 +256,13 @@ class ReadOnlyQueue:
         else:
             # The same stream that recovery reads, the ring included.
             self._follower = None
-            reader = LogReader(self._path, None if base is None else (base["log_uuid"], base["sequence"]))
+            reader = LogReader(
+                self._path, None if base is None else (base["log_uuid"], base["sequence"])
+            )
             reader.replay(projection)
             self._durable_sequence = reader.summary()["durable_sequence"]
-            # It stands at the last event from now on, so that another history in the log's place is noticed.
+            # It stands at the last event from now on, so that another history in the log's place is
+            # noticed.
             self._follower = LogFollower(self._path, projection.latest_sequence)
             self._follower.replay(projection, is_private=True)
         return projection
@@ -257,7 +291,11 @@ class ReadOnlyQueue:
     def durable_sequence(self) -> int:
         """Every event up to this sequence is on stable storage, as far as this reader knows."""
         follower = self._follower
-        return self._durable_sequence if follower is None else max(self._durable_sequence, follower.durable_sequence)
+        return (
+            self._durable_sequence
+            if follower is None
+            else max(self._durable_sequence, follower.durable_sequence)
+        )
 
     @property
     def snapshot_damage(self) -> Exception | None:
@@ -277,12 +315,12 @@ class ReadOnlyQueue:
     def refresh(self) -> int:
         """Bring the projection up to what is durable now, and return how many events that took.
 
-        Where the log no longer has the next event, because a compaction dropped it, everything is read again, and
-        :attr:`projection` is another object from then on.
+        Where the log no longer has the next event, because a compaction dropped it, everything is
+        read again, and :attr:`projection` is another object from then on.
 
         Raises:
-            HistoryChangedError: The log was replaced, restored from a backup or repaired since; the projection is of the old history, as it
-                was. Open a new ReadOnlyQueue.
+            HistoryChangedError: The log was replaced, restored from a backup or repaired since; the
+                projection is of the old history, as it was. Open a new ReadOnlyQueue.
         """
         if self._is_closed:
             raise ClosedError
@@ -329,7 +367,9 @@ class ReadOnlyQueue:
         if self._is_closed:
             raise ClosedError
         begin = self.sequence if after is None else after
-        return follow(self._path, after=begin, history=history, timeout=timeout, poll_seconds=poll_seconds)
+        return follow(
+            self._path, after=begin, history=history, timeout=timeout, poll_seconds=poll_seconds
+        )
 
     def close(self) -> None:
         """Let go of the files. The projection stays readable. Closing again does nothing."""
@@ -342,7 +382,10 @@ class ReadOnlyQueue:
         return self
 
     def __exit__(
-        self, exception_type: type[BaseException] | None, exception: BaseException | None, traceback: TracebackType | None
+        self,
+        exception_type: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
         self.close()
 
@@ -350,4 +393,7 @@ class ReadOnlyQueue:
         raise TypeError("an open queue cannot be pickled or copied; open it by its path")
 
     def __repr__(self) -> str:
-        return f"<ReadOnlyQueue {self._path!r} {'closed' if self._is_closed else 'open'} at sequence {self.sequence}>"
+        return (
+            f"<ReadOnlyQueue {self._path!r} {'closed' if self._is_closed else 'open'} at sequence "
+            f"{self.sequence}>"
+        )

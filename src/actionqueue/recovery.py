@@ -18,8 +18,9 @@ class RecoveryReport(msgspec.Struct, frozen=True, kw_only=True):
     is_clean: bool
     """The last writer closed the queue, or there was none."""
     history: str
-    """Which history the queue goes on with, as 32 hexadecimal digits: another one after each repair, and in each copy. A stored sequence
-    says something only together with it; see :func:`actionqueue.follow`."""
+    """Which history the queue goes on with, as 32 hexadecimal digits: another one after each
+    repair, and in each copy. A stored sequence says something only together with it; see
+    :func:`actionqueue.follow`."""
     snapshot_sequence: int
     """Replay began from a snapshot as of this event; 0: from the beginning."""
     snapshots_damaged: int
@@ -45,7 +46,8 @@ class RecoveryReport(msgspec.Struct, frozen=True, kw_only=True):
     rewritten_events: int
     """Events above the durable sequence, which were written anew and synced."""
     dropped_bytes: int
-    """Bytes behind the end of the log that do not count: a torn append. A copy is in ``quarantine/``."""
+    """Bytes behind the end of the log that do not count: a torn append. A copy is in
+    ``quarantine/``."""
     dropped_events: int
     """Whole events among them. None of them had been acknowledged as durable."""
     drop_reason: str | None
@@ -70,5 +72,9 @@ class RecoveryReport(msgspec.Struct, frozen=True, kw_only=True):
         if self.ring_events:
             text += f"; {self.ring_events} came from the ring"
         if self.drop_reason is not None:
-            text += f"; dropped {dropped_text(self.drop_reason, self.dropped_bytes, self.dropped_events)}, a copy is in quarantine/"
+            text += (
+                "; dropped "
+                f"{dropped_text(self.drop_reason, self.dropped_bytes, self.dropped_events)}, a "
+                "copy is in quarantine/"
+            )
         return text

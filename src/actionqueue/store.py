@@ -13,7 +13,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Concatenate, Literal, NoReturn, ParamSpec, Self, TypeVar, overload
 
-from _wal_native.columns import Rows, attempt_finishes, attempt_starts, lease_heartbeats, transitions
+from _wal_native.columns import (
+    Rows,
+    attempt_finishes,
+    attempt_starts,
+    lease_heartbeats,
+    transitions,
+)
 from _wal_native.lane import Lane
 from _wal_native.log import DEFAULT_RING_SIZE, DEFAULT_SEGMENT_SIZE, open_log
 from _wal_native.reader import LogFollower
@@ -66,9 +72,11 @@ PURGE_ROWS = 2048
 """Rows that retention looks at while it holds the lane."""
 
 RENEWAL_ROWS_MIN = 1000
-"""Forgotten runs, tasks, subscriptions, actors and lines of the ledger whose memory is not worth a renewal of the projection."""
+"""Forgotten runs, tasks, subscriptions, actors and lines of the ledger whose memory is not worth a
+renewal of the projection."""
 RENEWAL_EVENTS_MAX = 10_000
-"""A renewal of the projection replays so many events at most while it holds the lane, and does without a sync then."""
+"""A renewal of the projection replays so many events at most while it holds the lane, and does
+without a sync then."""
 RENEWAL_ROUNDS_MAX = 20
 """How often it tries to come so near to those who submit; the next compaction tries again."""
 
@@ -77,7 +85,8 @@ R = TypeVar("R")
 
 _open_queues: WeakList[ActionQueue] = WeakList()
 _compactors: weakref.WeakValueDictionary[str, Compactor] = weakref.WeakValueDictionary()
-"""Those of the queues that were opened last, by their directories; the background thread of a queue that was dropped still has its own."""
+"""Those of the queues that were opened last, by their directories; the background thread of a queue
+that was dropped still has its own."""
 
 
 def _refuse_in_child() -> None:
@@ -140,28 +149,36 @@ def open(  # noqa: A001 -- the package's own open, as in gzip.open
 ) -> ActionQueue | ReadOnlyQueue:
     """Open the queue in a directory, or create it, and replay its log.
 
-    The queue is held exclusively until it is closed; opened read-only it is not held at all. Ctrl-C, or whatever else a signal's handler
-    raises in the main thread, ends a recovery within a tenth of a second, and leaves the queue as it was.
+    The queue is held exclusively until it is closed; opened read-only it is not held at all.
+    Ctrl-C, or whatever else a signal's handler raises in the main thread, ends a recovery within a
+    tenth of a second, and leaves the queue as it was.
 
-    A queue whose last reference goes while it is open, or whose process ends, is closed as well, and a ResourceWarning names its path.
+    A queue whose last reference goes while it is open, or whose process ends, is closed as well,
+    and a ResourceWarning names its path.
 
     Args:
-        path: The queue's directory. It is created, with missing parents, unless ``create`` is false. Symbolic links on the way are followed
-            once, now; one that leads nowhere is refused. UnsafeDirectoryWarning is issued for one that other users may write to.
-        readonly: Return a :class:`ReadOnlyQueue`, which takes no lock, creates nothing, and can look at a queue that is open elsewhere. The
-            other options are the writer's, and are refused with it.
-        durability: What :meth:`ActionQueue.submit` does unless a call says otherwise: IMMEDIATE returns when the event is on stable
-            storage; DEFERRED when it would survive the end of the process, but maybe not a power loss.
+        path: The queue's directory. It is created, with missing parents, unless ``create`` is
+            false. Symbolic links on the way are followed once, now; one that leads nowhere is
+            refused. UnsafeDirectoryWarning is issued for one that other users may write to.
+        readonly: Return a :class:`ReadOnlyQueue`, which takes no lock, creates nothing, and can
+            look at a queue that is open elsewhere. The other options are the writer's, and are
+            refused with it.
+        durability: What :meth:`ActionQueue.submit` does unless a call says otherwise: IMMEDIATE
+            returns when the event is on stable storage; DEFERRED when it would survive the end of
+            the process, but maybe not a power loss.
         create: Whether a missing queue is created.
         segment_size: Bytes that segment files grow to: a power of two from 64 KiB to 1 GiB.
         ring_size: Bytes of the ring: a multiple of 64 KiB.
-        sector_size: 512 or 4096 pads every synced write to whole sectors, for storage that may damage a sector's old bytes when new ones
-            are added to it; 0 trusts that it does not.
-        compaction: When the queue makes snapshots and drops old segments by itself, in a thread of its own; None: only when told to.
-        sync: When the queue syncs Deferred commands by itself, in a native thread of its own; as it stands, never: then they become durable
-            with the next Immediate command, :meth:`ActionQueue.sync`, a new segment, a snapshot, or closing.
-        progress: Tells another thread how many bytes of snapshot and log were read and how many there are, and lets it cancel. An opening
-            that compacts counts what that reads and writes too.
+        sector_size: 512 or 4096 pads every synced write to whole sectors, for storage that may
+            damage a sector's old bytes when new ones are added to it; 0 trusts that it does not.
+        compaction: When the queue makes snapshots and drops old segments by itself, in a thread of
+            its own; None: only when told to.
+        sync: When the queue syncs Deferred commands by itself, in a native thread of its own; as it
+            stands, never: then they become durable with the next Immediate command,
+            :meth:`ActionQueue.sync`, a new segment, a snapshot, or closing.
+        progress: Tells another thread how many bytes of snapshot and log were read and how many
+            there are, and lets it cancel. An opening that compacts counts what that reads and
+            writes too.
 
     Raises:
         LockedError: Another handle, here or elsewhere, holds the queue; it says who.
@@ -170,7 +187,8 @@ def open(  # noqa: A001 -- the package's own open, as in gzip.open
         NotAQueueError: There is none, and ``create`` is false.
         OpenIOError: A system call failed.
         StoppedError: ``progress.cancel()`` was called.
-        ValueError: An option is out of range. TypeError: It is of another type. Nothing was created.
+        ValueError: An option is out of range. TypeError: It is of another type. Nothing was
+            created.
     """
     options: dict[str, Any] = {
         "durability": durability,
@@ -190,14 +208,18 @@ def open(  # noqa: A001 -- the package's own open, as in gzip.open
             if error.pid not in (None, os.getpid()):
                 raise
             compactor = _compactors.get(str(Path(error.path).parent))
-        # A queue that was dropped is closed a moment later where its background thread still refers to it.
+        # A queue that was dropped is closed a moment later where its background thread still refers
+        # to it.
         if compactor is not None:
             compactor.wait_for_references()
         return ActionQueue(path, **options)
     # Nothing is ever created, so create=False is true enough.
     given = [name for name, value in options.items() if not _is_left_out(name, value)]
     if given:
-        raise ValueError(f"readonly=True takes no {', '.join(given)}: these are options of a writer, and there is none; leave them out")
+        raise ValueError(
+            f"readonly=True takes no {', '.join(given)}: these are options of a writer, and there "
+            "is none; leave them out"
+        )
     return ReadOnlyQueue(path)
 
 
@@ -205,7 +227,9 @@ def _is_left_out(name: str, value: object) -> bool:
     default = WRITER_DEFAULTS[name]
     if name == "create" and value is False:
         return True
-    return value is default or (type(value) is type(default) and value == default)  # no other object's comparison
+    return value is default or (
+        type(value) is type(default) and value == default
+    )  # no other object's comparison
 
 
 def _method(queue: ActionQueue, method: Callable[Concatenate[ActionQueue, P], R]) -> Callable[P, R]:
@@ -224,12 +248,15 @@ def _method(queue: ActionQueue, method: Callable[Concatenate[ActionQueue, P], R]
 def _let_go(compactor: Compactor, path: str, process: int, made_with_it: object) -> None:
     """End the compactions of a queue that no reference leads to any more, or whose process ends, and warn: it was not closed.
 
-    Of the object that was made with the queue tracemalloc tells the place (of a class's own instances not before Python 3.12).
+    Of the object that was made with the queue tracemalloc tells the place (of a class's own
+    instances not before Python 3.12).
     """
     try:
         if os.getpid() == process:  # in a forked child it is the parent's, to close or not
             text = f"unclosed queue {path!r}; close() it, or open it in a with block"
-            warnings.warn(text, ResourceWarning, stacklevel=3, source=made_with_it)  # at the line that dropped it, behind the finalizer
+            warnings.warn(
+                text, ResourceWarning, stacklevel=3, source=made_with_it
+            )  # at the line that dropped it, behind the finalizer
     finally:
         compactor.abandon()
 
@@ -262,12 +289,13 @@ def _size(option: str, value: int) -> int:
 class ActionQueue(Lane):
     """An open queue: submits commands, and answers queries on what they add up to.
 
-    Made by :func:`actionqueue.open`. Every method may be called from any thread. A command is validated, appended and applied under
-    one lock; waiting for the disk happens outside it, and callers who wait at the same time share a sync. So the projection may run ahead
-    of :attr:`durable_sequence`; what is not durable yet was not acknowledged as IMMEDIATE to anyone.
+    Made by :func:`actionqueue.open`. Every method may be called from any thread. A command is
+    validated, appended and applied under one lock; waiting for the disk happens outside it, and
+    callers who wait at the same time share a sync. So the projection may run ahead of
+    :attr:`durable_sequence`; what is not durable yet was not acknowledged as IMMEDIATE to anyone.
 
-    After a failed write or sync the handle is poisoned: every later call raises PoisonedError, the projection stays readable, and the
-    remedy is to close the queue and open it again.
+    After a failed write or sync the handle is poisoned: every later call raises PoisonedError, the
+    projection stays readable, and the remedy is to close the queue and open it again.
     """
 
     def __init__(
@@ -288,9 +316,15 @@ class ActionQueue(Lane):
         self._durability = DurabilityPolicy(durability)
         flag("create", create)
         if compaction is not None and not isinstance(compaction, CompactionPolicy):
-            raise TypeError(f"compaction must be a CompactionPolicy, or None for no compaction by itself, got {shown(compaction)}")
+            raise TypeError(
+                "compaction must be a CompactionPolicy, or None for no compaction by itself, got "
+                f"{shown(compaction)}"
+            )
         if not isinstance(sync, SyncPolicy):
-            raise TypeError(f"sync must be a SyncPolicy (SyncPolicy() as it stands never syncs by itself), got {shown(sync)}")
+            raise TypeError(
+                "sync must be a SyncPolicy (SyncPolicy() as it stands never syncs by itself), got "
+                f"{shown(sync)}"
+            )
         progress_or_none("open", progress)
         self._path = directory_to_open(path)
         self._projection = Projection()
@@ -308,12 +342,21 @@ class ActionQueue(Lane):
                 progress=progress,
             )
             self._log.own_table(self._lane)
-            self._begin(compaction, RecoveryReport(**report, seconds=time.perf_counter() - started), progress)
+            self._begin(
+                compaction,
+                RecoveryReport(**report, seconds=time.perf_counter() - started),
+                progress,
+            )
         except BaseException:
             self._give_up()
             raise
 
-    def _begin(self, compaction: CompactionPolicy | None, recovery: RecoveryReport, progress: Progress | None) -> None:
+    def _begin(
+        self,
+        compaction: CompactionPolicy | None,
+        recovery: RecoveryReport,
+        progress: Progress | None,
+    ) -> None:
         """Take commands from now on, and begin to watch the policy."""
         self._forgotten_rows = 0  # since the projection was loaded
         self._recovery = recovery
@@ -328,15 +371,22 @@ class ActionQueue(Lane):
             newest_change=_method(self, ActionQueue._newest_change),
         )
         _compactors[self._path] = self._compactor
-        # With the last reference to the queue, before its log is closed, and before the process ends: it must not go on behind that.
-        self._finalizer = weakref.finalize(self, _let_go, self._compactor, self._path, os.getpid(), self._lane)
+        # With the last reference to the queue, before its log is closed, and before the process
+        # ends: it must not go on behind that.
+        self._finalizer = weakref.finalize(
+            self, _let_go, self._compactor, self._path, os.getpid(), self._lane
+        )
         self._unusable = None
         _open_queues.add(self)
         self._compactor.begin(progress)
         try:
             self._compactor.start()
         except RuntimeError as error:  # the system gives no thread
-            if error.__context__ is not None:  # a signal's handler raised that while the thread was being started, and this only hides it
+            if (
+                error.__context__ is not None
+                # a signal's handler raised that while the thread was being started, and this only hides
+                # it
+            ):
                 raise error.__context__ from None
             raise OpenIOError("start a thread", self._path, errno.EAGAIN) from error
 
@@ -353,7 +403,7 @@ class ActionQueue(Lane):
         with contextlib.suppress(ActionQueueError):  # the next open recovers it
             log.close()
 
-    # --- Commands ----------------------------------------------------------------------------------------------------
+    # --- Commands ---------------------------------------------------------------------------------
 
     def _submit(self, command: MutationCommand) -> int:
         """Take a command through the lane, and return its sequence: one that needs I/O, that the rules refuse, or of a rare kind."""
@@ -368,7 +418,9 @@ class ActionQueue(Lane):
         if self._unusable is not None:
             self._ensure_usable()
         try:
-            self._log.ensure_open()  # no rule is asked first: the projection of a poisoned handle may have an event that the log has not
+            # no rule is asked first: the projection of a poisoned handle may have an event that the
+            # log has not
+            self._log.ensure_open()
             return work(*arguments)
         except WriterError as error:
             raise self._append_error(error) from error
@@ -381,11 +433,14 @@ class ActionQueue(Lane):
         self._log.submit(event_of(command, sequence))
         return sequence
 
-    def submit_many(self, commands: Iterable[MutationCommand], durability: DurabilityPolicy | str | None = None) -> list[MutationOutcome]:
+    def submit_many(
+        self, commands: Iterable[MutationCommand], durability: DurabilityPolicy | str | None = None
+    ) -> list[MutationOutcome]:
         """Submit commands as one: all or none are applied, in one append and one sync, also after a crash.
 
-        Each command is validated against the state that those before it leave. Raises what :meth:`submit` raises; a ValidationError then
-        carries the refused command's position in ``batch_index``.
+        Each command is validated against the state that those before it leave. Raises what
+        :meth:`submit` raises; a ValidationError then carries the refused command's position in
+        ``batch_index``.
         """
         policy = self._durability if durability is None else DurabilityPolicy(durability)
         try:
@@ -418,25 +473,32 @@ class ActionQueue(Lane):
     ) -> ColumnOutcome:
         """Submit a RunStateTransitionCommand for each row of arrays, in one call, one append and one sync.
 
-        Each row is validated against the state that those before it leave, by the rules of single commands. What is accepted is one
-        batch: a crash leaves all of it or none. There is no Python object a row, and no other thread sees a part of it.
+        Each row is validated against the state that those before it leave, by the rules of single
+        commands. What is accepted is one batch: a crash leaves all of it or none. There is no
+        Python object a row, and no other thread sees a part of it.
 
         Args:
-            run_ids: V16, or uint8 of shape (n, 16); at most ``actionqueue.limits.BATCH_COUNT_MAX`` rows.
-            previous_states: uint8 codes in the order of RunState; or one state, its name or its code, for all rows.
+            run_ids: V16, or uint8 of shape (n, 16); at most ``actionqueue.limits.BATCH_COUNT_MAX``
+                rows.
+            previous_states: uint8 codes in the order of RunState; or one state, its name or its
+                code, for all rows.
             new_states: The same.
             timestamps: uint64, Unix seconds; or one number for all rows.
-            on_refusal: "raise": all rows or none. "report": a refused row changes nothing and is told of in the outcome; the others go on.
+            on_refusal: "raise": all rows or none. "report": a refused row changes nothing and is
+                told of in the outcome; the others go on.
             durability: IMMEDIATE or DEFERRED; None means the queue's own.
 
         Raises:
-            InvalidFieldError: An array has the wrong type or shape, or a value that no command could have, or changes meanwhile; nothing
-                has changed.
-            ValidationError: A row was refused (``batch_index`` says which), or the rows take more than ``BATCH_SIZE_MAX`` bytes in the log;
-                nothing has changed.
-            AppendError, PartialDurabilityError, PoisonedError, ClosedError, ForkedError: As in :meth:`submit`.
+            InvalidFieldError: An array has the wrong type or shape, or a value that no command
+                could have, or changes meanwhile; nothing has changed.
+            ValidationError: A row was refused (``batch_index`` says which), or the rows take more
+                than ``BATCH_SIZE_MAX`` bytes in the log; nothing has changed.
+            AppendError, PartialDurabilityError, PoisonedError, ClosedError, ForkedError: As in
+                :meth:`submit`.
         """
-        return self._submit_rows(transitions(run_ids, previous_states, new_states, timestamps), on_refusal, durability)
+        return self._submit_rows(
+            transitions(run_ids, previous_states, new_states, timestamps), on_refusal, durability
+        )
 
     def submit_lease_heartbeats(
         self,
@@ -452,13 +514,16 @@ class ActionQueue(Lane):
 
         Args:
             run_ids: As there.
-            owners: One str (or its UTF-8 bytes) for all rows; or a pair of arrays as :func:`actionqueue.offsets_and_data` makes them.
+            owners: One str (or its UTF-8 bytes) for all rows; or a pair of arrays as
+                :func:`actionqueue.offsets_and_data` makes them.
             expiries: uint64, Unix seconds; or one number for all rows.
             timestamps: The same.
             on_refusal: As there.
             durability: As there.
         """
-        return self._submit_rows(lease_heartbeats(run_ids, owners, expiries, timestamps), on_refusal, durability)
+        return self._submit_rows(
+            lease_heartbeats(run_ids, owners, expiries, timestamps), on_refusal, durability
+        )
 
     def submit_attempt_starts(
         self,
@@ -470,7 +535,9 @@ class ActionQueue(Lane):
         durability: DurabilityPolicy | str | None = None,
     ) -> ColumnOutcome:
         """Submit an AttemptStartCommand for each row. See :meth:`submit_transitions`; attempt_ids are arrays like run_ids."""
-        return self._submit_rows(attempt_starts(run_ids, attempt_ids, timestamps), on_refusal, durability)
+        return self._submit_rows(
+            attempt_starts(run_ids, attempt_ids, timestamps), on_refusal, durability
+        )
 
     def submit_attempt_finishes(
         self,
@@ -489,15 +556,22 @@ class ActionQueue(Lane):
         Args:
             run_ids: As there.
             attempt_ids: An array like run_ids.
-            results: uint8 codes in the order of AttemptResultKind; or one kind, its name or its code, for all rows.
+            results: uint8 codes in the order of AttemptResultKind; or one kind, its name or its
+                code, for all rows.
             timestamps: As there.
-            outputs: What attempts that succeed or suspend leave behind: one bytes for all of these rows; or a pair of arrays as
-                :func:`actionqueue.offsets_and_data` makes them, empty for the rows without output. None: no row has any.
-            errors: The same for attempts that fail or time out, as str or UTF-8 bytes. Such rows need one, though it may be empty.
+            outputs: What attempts that succeed or suspend leave behind: one bytes for all of these
+                rows; or a pair of arrays as :func:`actionqueue.offsets_and_data` makes them, empty
+                for the rows without output. None: no row has any.
+            errors: The same for attempts that fail or time out, as str or UTF-8 bytes. Such rows
+                need one, though it may be empty.
             on_refusal: As there.
             durability: As there.
         """
-        return self._submit_rows(attempt_finishes(run_ids, attempt_ids, results, timestamps, outputs, errors), on_refusal, durability)
+        return self._submit_rows(
+            attempt_finishes(run_ids, attempt_ids, results, timestamps, outputs, errors),
+            on_refusal,
+            durability,
+        )
 
     def sync(self) -> None:
         """Return when every command submitted so far is on stable storage."""
@@ -505,7 +579,8 @@ class ActionQueue(Lane):
         self._wait_durable(None)
 
     def _append_batch(self, commands: list[MutationCommand]) -> list[MutationOutcome]:
-        # Short: where memory is exhausted Python 3.11 enters no handler whose offset is a number from the heap, and tries for ever.
+        # Short: where memory is exhausted Python 3.11 enters no handler whose offset is a number
+        # from the heap, and tries for ever.
         outcomes: list[MutationOutcome] = []
         try:
             self._log.batch_begin()  # inside, so that an interrupt behind it undoes it
@@ -516,7 +591,9 @@ class ActionQueue(Lane):
             raise
         return outcomes
 
-    def _add_to_batch(self, commands: list[MutationCommand], outcomes: list[MutationOutcome]) -> None:
+    def _add_to_batch(
+        self, commands: list[MutationCommand], outcomes: list[MutationOutcome]
+    ) -> None:
         while (index := self._log.batch_extend(commands, len(outcomes), outcomes)) < len(commands):
             command = commands[index]
             try:
@@ -526,7 +603,9 @@ class ActionQueue(Lane):
                 raise error.at_batch_index(index) from error.__cause__
             outcomes.append(MutationOutcome(sequence, applied_of(command)))
 
-    def _submit_rows(self, rows: Rows, on_refusal: str, durability: DurabilityPolicy | str | None) -> ColumnOutcome:
+    def _submit_rows(
+        self, rows: Rows, on_refusal: str, durability: DurabilityPolicy | str | None
+    ) -> ColumnOutcome:
         policy = self._durability if durability is None else DurabilityPolicy(durability)
         stops = stops_at_refusal(on_refusal)
         self._ensure_not_in_query()
@@ -552,13 +631,21 @@ class ActionQueue(Lane):
         try:
             self._log.sync(sequence)
         except (WriterError, PoisonedError) as error:
-            cause = error.cause if isinstance(error, PoisonedError) and error.cause is not None else error
+            cause = (
+                error.cause
+                if isinstance(error, PoisonedError) and error.cause is not None
+                else error
+            )
             self._poison(cause)
-            raise PartialDurabilityError(self.sequence if sequence is None else sequence, cause) from error
+            raise PartialDurabilityError(
+                self.sequence if sequence is None else sequence, cause
+            ) from error
         except ClosedError as error:
             # Another thread closed the queue before this was durable: its last sync failed.
             cause = self._projection.poisoned_by or error
-            raise PartialDurabilityError(self.sequence if sequence is None else sequence, cause) from error
+            raise PartialDurabilityError(
+                self.sequence if sequence is None else sequence, cause
+            ) from error
 
     def _poison(self, cause: BaseException) -> None:
         if self._unusable is None:
@@ -582,29 +669,37 @@ class ActionQueue(Lane):
             # A new object each time: a raised exception collects tracebacks.
             raise type(unusable)(*unusable.args)
 
-    # --- Snapshots and compaction ------------------------------------------------------------------------------------
+    # --- Snapshots and compaction -----------------------------------------------------------------
 
     def snapshot(self, *, progress: Progress | None = None) -> SnapshotReport:
         """Make everything durable, and write the projection to a snapshot file, so that the next open need not replay what came before.
 
-        It is made from the log on the disk, with a second projection in memory while that lasts; submitters are not held up. Two are
-        kept, or one while the disk has no room for two.
+        It is made from the log on the disk, with a second projection in memory while that lasts;
+        submitters are not held up. Two are kept, or one while the disk has no room for two.
 
         Args:
-            progress: Tells another thread how far it is, and lets it cancel. Ctrl-C in the main thread ends it too.
+            progress: Tells another thread how far it is, and lets it cancel. Ctrl-C in the main
+                thread ends it too.
 
         Raises:
-            InvalidFieldError: An argument is out of range. InvalidFieldTypeError: It is of another type. Nothing was done.
-            SnapshotError: A system call failed. CorruptLogError: The log on the disk does not verify. StoppedError: It was canceled, or the
-                queue is being closed. MemoryError. DisplacedError: The directory was moved, removed or replaced under the open queue.
-                None of them harms the open queue, its log, or an older snapshot, nor what stands in the directory's place.
+            InvalidFieldError: An argument is out of range. InvalidFieldTypeError: It is of another
+                type. Nothing was done.
+            SnapshotError: A system call failed. CorruptLogError: The log on the disk does not
+                verify. StoppedError: It was canceled, or the queue is being closed. MemoryError.
+                DisplacedError: The directory was moved, removed or replaced under the open queue.
+                None of them harms the open queue, its log, or an older snapshot, nor what stands in
+                the directory's place.
             PartialDurabilityError: The log could not be synced; the handle is poisoned.
             PoisonedError, ClosedError, ForkedError: The handle is no longer usable.
         """
         self._ensure_usable()
         self._ensure_not_in_query()
-        made = self._compactor.run(drops_segments=False, progress=progress_or_none("snapshot", progress))
-        return SnapshotReport(**{name: getattr(made, name) for name in SnapshotReport.__struct_fields__})
+        made = self._compactor.run(
+            drops_segments=False, progress=progress_or_none("snapshot", progress)
+        )
+        return SnapshotReport(
+            **{name: getattr(made, name) for name in SnapshotReport.__struct_fields__}
+        )
 
     def compact(
         self,
@@ -616,13 +711,17 @@ class ActionQueue(Lane):
     ) -> CompactionReport:
         """Make a snapshot, and drop the segments that the older of the two snapshots covers: so one damaged snapshot loses nothing.
 
-        While the disk has no room for that, only the newest snapshot and what is behind it are kept.
+        While the disk has no room for that, only the newest snapshot and what is behind it are
+        kept.
 
         Args:
-            retention_seconds: Before that, forget what ended at least so long ago: runs, the tasks that they leave without any, canceled
-                subscriptions, deregistered actors (see :class:`CompactionPolicy`); None forgets nothing.
-            ledger_retention_seconds: Likewise, forget the lines that the ledger begins with, as long as they are at least so old.
-            tombstone_seconds: How long identifiers of tasks that are forgotten now are refused; None: as the queue's policy says.
+            retention_seconds: Before that, forget what ended at least so long ago: runs, the tasks
+                that they leave without any, canceled subscriptions, deregistered actors (see
+                :class:`CompactionPolicy`); None forgets nothing.
+            ledger_retention_seconds: Likewise, forget the lines that the ledger begins with, as
+                long as they are at least so old.
+            tombstone_seconds: How long identifiers of tasks that are forgotten now are refused;
+                None: as the queue's policy says.
             progress: As in :meth:`snapshot`.
 
         Raises what :meth:`snapshot` raises.
@@ -641,8 +740,8 @@ class ActionQueue(Lane):
     def _purge(self, what: Retention, place: Place) -> Forgotten:
         """Forget what is to be forgotten among some rows from a place on, zeros for the first.
 
-        Returns the event that says what that was, or None; where to go on, zeros after the last; and whether
-        a task was put off for its many dependents.
+        Returns the event that says what that was, or None; where to go on, zeros after the last;
+        and whether a task was put off for its many dependents.
         """
         return self._in_lane(self._append_purge, what, place)
 
@@ -659,13 +758,25 @@ class ActionQueue(Lane):
         if event is not None:
             self._log.submit_frugally(event)
             self._forgotten_rows += len(event.run_ids) + len(event.task_ids)
-            self._forgotten_rows += len(event.subscription_ids) + len(event.actor_ids) + event.ledger_entries + event.tombstones
+            self._forgotten_rows += (
+                len(event.subscription_ids)
+                + len(event.actor_ids)
+                + event.ledger_entries
+                + event.tombstones
+            )
         return event, place, has_put_off
 
     def _renew(self, sequence: int) -> None:
         """Go on with a projection that is loaded from a snapshot, where much was forgotten: it has no memory of that."""
         counts = self._projection.counts()
-        kept = counts.runs + counts.tasks + counts.subscriptions + counts.actors + counts.ledger + counts.tombstones
+        kept = (
+            counts.runs
+            + counts.tasks
+            + counts.subscriptions
+            + counts.actors
+            + counts.ledger
+            + counts.tombstones
+        )
         if self._forgotten_rows < max(kept, RENEWAL_ROWS_MIN):
             return
         fresh = Projection()
@@ -673,7 +784,9 @@ class ActionQueue(Lane):
         follower = LogFollower(self._path, fresh.latest_sequence)
         for _ in range(RENEWAL_ROUNDS_MAX):
             follower.trust(self._write_out())
-            follower.replay(fresh, is_private=True)  # most of what came meanwhile, while submitters go on
+            follower.replay(
+                fresh, is_private=True
+            )  # most of what came meanwhile, while submitters go on
             if self._in_lane(self._take_over, fresh, follower):
                 return
 
@@ -711,9 +824,11 @@ class ActionQueue(Lane):
         """
         self._ensure_usable()
         begin = self.sequence if after is None else after
-        return follow(self._path, after=begin, history=history, timeout=timeout, poll_seconds=poll_seconds)
+        return follow(
+            self._path, after=begin, history=history, timeout=timeout, poll_seconds=poll_seconds
+        )
 
-    # --- What the queue is -------------------------------------------------------------------------------------------
+    # --- What the queue is ------------------------------------------------------------------------
 
     @property
     def path(self) -> str:
@@ -739,7 +854,8 @@ class ActionQueue(Lane):
     def history(self) -> str:
         """The log's history, as 32 hexadecimal digits: another one after each repair, and in each copy.
 
-        A sequence that is stored elsewhere says something only together with it; see :func:`actionqueue.follow`.
+        A sequence that is stored elsewhere says something only together with it; see
+        :func:`actionqueue.follow`.
         """
         return self._recovery.history
 
@@ -767,29 +883,33 @@ class ActionQueue(Lane):
     def stats(self) -> dict[str, Any]:
         """Return counters and positions: sizes in bytes, times in nanoseconds, counts since the queue was opened.
 
-        **Where the log is.** ``history`` (see :attr:`history`); ``last_sequence`` and ``durable_sequence``; ``segment_number``,
-        ``segment_size`` and ``segment_used`` (bytes of its file, and where the next record goes); ``rotations`` (segments begun),
-        ``appended_records``, ``appended_bytes``, and ``taken_bytes``: what the segments grew by for these, with pads and with the ends of
-        segments that no record fitted into, as ``log_bytes`` of the :class:`CompactionPolicy` counts them.
+        **Where the log is.** ``history`` (see :attr:`history`); ``last_sequence`` and
+        ``durable_sequence``; ``segment_number``, ``segment_size`` and ``segment_used`` (bytes of
+        its file, and where the next record goes); ``rotations`` (segments begun),
+        ``appended_records``, ``appended_bytes``, and ``taken_bytes``: what the segments grew by for
+        these, with pads and with the ends of segments that no record fitted into, as ``log_bytes``
+        of the :class:`CompactionPolicy` counts them.
 
-        **The ring.** ``ring_size``; ``ring_used``, the bytes that are in the ring alone now, and ``ring_used_max``, the most that there
-        were; ``is_ring_mapped``: where it is not, every append is written to the segment before it returns. ``drains`` and
-        ``drained_bytes``: writes of the ring's bytes to the segment, for whatever reason. ``stalls``: appends that had to wait for room in
-        the ring or the segment, with ``stall_ns_total`` and ``stall_ns_max``.
+        **The ring.** ``ring_size``; ``ring_used``, the bytes that are in the ring alone now, and
+        ``ring_used_max``, the most that there were; ``is_ring_mapped``: where it is not, every
+        append is written to the segment before it returns. ``drains`` and ``drained_bytes``: writes
+        of the ring's bytes to the segment, for whatever reason. ``stalls``: appends that had to
+        wait for room in the ring or the segment, with ``stall_ns_total`` and ``stall_ns_max``.
 
-        **Syncs.** ``syncs``, ``sync_ns_total`` and ``sync_ns_max`` are the disk's calls alone, without any wait for one's turn.
-        ``sync_ns_histogram`` is a tuple of 40 counts by powers of two: ``[i]`` counts the syncs that took at least ``2**(i-1)`` and less
-        than ``2**i`` ns, the last one all longer ones too. ``sync_groups`` counts the syncs that made events durable,
-        ``sync_events_total`` those events and ``sync_events_max`` the most in one sync; so the mean group is the quotient.
-        ``sync_events_histogram`` is a tuple of 32 counts of these groups by their sizes: ``[i]`` counts those of ``2**(i-1)`` to
-        ``2**i - 1`` events.
+        **Syncs.** ``syncs``, ``sync_ns_total`` and ``sync_ns_max`` are the disk's calls alone,
+        without any wait for one's turn. ``sync_ns_histogram`` is a tuple of 40 counts by powers of
+        two: ``[i]`` counts the syncs that took at least ``2**(i-1)`` and less than ``2**i`` ns, the
+        last one all longer ones too. ``sync_groups`` counts the syncs that made events durable,
+        ``sync_events_total`` those events and ``sync_events_max`` the most in one sync; so the mean
+        group is the quotient. ``sync_events_histogram`` is a tuple of 32 counts of these groups by
+        their sizes: ``[i]`` counts those of ``2**(i-1)`` to ``2**i - 1`` events.
 
-        **Snapshots.** ``snapshot_sequence`` and ``snapshot_bytes`` are the newest snapshot's, 0 without one; ``snapshot_ns`` is how long
-        the last snapshot or compaction took, 0 before the first; ``snapshot_error`` says why the last one failed, None
-        where it did not.
+        **Snapshots.** ``snapshot_sequence`` and ``snapshot_bytes`` are the newest snapshot's, 0
+        without one; ``snapshot_ns`` is how long the last snapshot or compaction took, 0 before the
+        first; ``snapshot_error`` says why the last one failed, None where it did not.
 
-        **Failures.** ``poisoned_by`` says which write or sync failed, also one that the sync policy made, after which the handle takes no
-        more commands; None while it does.
+        **Failures.** ``poisoned_by`` says which write or sync failed, also one that the sync policy
+        made, after which the handle takes no more commands; None while it does.
         """
         self._notice_failure()
         if isinstance(self._unusable, (ClosedError, ForkedError)):
@@ -802,30 +922,34 @@ class ActionQueue(Lane):
             "poisoned_by": None if poisoned_by is None else str(poisoned_by),
         }
 
-    # --- The end -----------------------------------------------------------------------------------------------------
+    # --- The end ----------------------------------------------------------------------------------
 
     def close(self) -> None:
         """Make everything durable, mark the log as cleanly closed and release the queue. Closing again does nothing.
 
-        Where a signal's handler raises meanwhile (Ctrl-C), the handle takes no more commands; closing it again, or dropping it, goes on.
+        Where a signal's handler raises meanwhile (Ctrl-C), the handle takes no more commands;
+        closing it again, or dropping it, goes on.
 
         Raises:
-            PartialDurabilityError: The last sync failed, or one that the sync policy had made and of which no call has told yet; the queue
-                is released all the same, and the next open recovers it.
-            LogCloseError: Everything is durable, but the mark of a clean close could not be written (a full disk?). The queue is released;
-                the next open recovers it, and loses nothing.
+            PartialDurabilityError: The last sync failed, or one that the sync policy had made and
+                of which no call has told yet; the queue is released all the same, and the next open
+                recovers it.
+            LogCloseError: Everything is durable, but the mark of a clean close could not be written
+                (a full disk?). The queue is released; the next open recovers it, and loses nothing.
         """
         if isinstance(self._unusable, ForkedError):
             return
         self._ensure_not_in_query()
         self._compactor.ensure_outside()
-        # First, and in one step: an interrupt behind it leaves a handle that takes nothing, and that can be closed again.
+        # First, and in one step: an interrupt behind it leaves a handle that takes nothing, and
+        # that can be closed again.
         self._lane.run(setattr, self, "_unusable", ClosedError())
         self._compactor.stop()  # outside the lane, which a compaction may be waiting for
         try:
             self._lane.run(self._close_log)
         finally:
-            self._finalizer.detach()  # an exception that a signal's handler raises in a finalizer is lost
+            # an exception that a signal's handler raises in a finalizer is lost
+            self._finalizer.detach()
 
     def _close_log(self) -> None:
         try:
@@ -833,7 +957,11 @@ class ActionQueue(Lane):
         except LogCloseError:
             raise  # nothing is in doubt
         except (WriterError, PoisonedError) as error:
-            cause = error.cause if isinstance(error, PoisonedError) and error.cause is not None else error
+            cause = (
+                error.cause
+                if isinstance(error, PoisonedError) and error.cause is not None
+                else error
+            )
             self._projection.poisoned_by = cause
             raise PartialDurabilityError(self.sequence, cause) from error
 
@@ -842,7 +970,10 @@ class ActionQueue(Lane):
         return self
 
     def __exit__(
-        self, exception_type: type[BaseException] | None, exception: BaseException | None, traceback: TracebackType | None
+        self,
+        exception_type: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
         self.close()
 
@@ -851,7 +982,11 @@ class ActionQueue(Lane):
 
     def __repr__(self) -> str:
         self._notice_failure()
-        state = "open" if self._unusable is None else type(self._unusable).__name__.removesuffix("Error").lower()
+        state = (
+            "open"
+            if self._unusable is None
+            else type(self._unusable).__name__.removesuffix("Error").lower()
+        )
         return f"<ActionQueue {self._path!r} {state} at sequence {self.sequence}>"
 
 
@@ -892,7 +1027,10 @@ class Batch:
         return self
 
     def __exit__(
-        self, exception_type: type[BaseException] | None, exception: BaseException | None, traceback: TracebackType | None
+        self,
+        exception_type: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
         if exception_type is None:
             self._outcomes = self._queue.submit_many(self._commands, self._durability)

@@ -20,8 +20,9 @@ SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasat
 def temporary_directory(prefix: str, parent: Path | None = None) -> Iterator[Path]:
     """Make a directory, and remove it in the end.
 
-    While it is there, SIGTERM and SIGHUP raise SystemExit in the main thread, with the exit code 128 and the signal's number, as a shell
-    has it. A signal that is ignored or handled already stays so. Elsewhere than in the main thread no signal is looked at.
+    While it is there, SIGTERM and SIGHUP raise SystemExit in the main thread, with the exit code
+    128 and the signal's number, as a shell has it. A signal that is ignored or handled already
+    stays so. Elsewhere than in the main thread no signal is looked at.
     """
     ending = _Ending()
     try:
@@ -47,7 +48,9 @@ class _Ending:
         self._raises = False
         self._watched: list[int] = []
         if threading.current_thread() is threading.main_thread():
-            self._watched = [number for number in SIGNALS if signal.getsignal(number) is signal.SIG_DFL]
+            self._watched = [
+                number for number in SIGNALS if signal.getsignal(number) is signal.SIG_DFL
+            ]
         for number in self._watched:
             signal.signal(number, self._note)
 

@@ -26,10 +26,12 @@ Tell = Callable[[int, int, str], None]
 def compare(modes: list[Mode], directory: Path, *, rounds: int, limit: Limit, tell: Tell) -> Report:
     """Measure every mode in every round, and return what that came to.
 
-    The modes take turns, and each round begins with another one, so that what else the machine does meets all of them. Everything is
-    written to a directory of its own within the given one, and removed in the end, also after Ctrl-C, SIGTERM and SIGHUP.
+    The modes take turns, and each round begins with another one, so that what else the machine does
+    meets all of them. Everything is written to a directory of its own within the given one, and
+    removed in the end, also after Ctrl-C, SIGTERM and SIGHUP.
 
-    Raises what opening a queue and submitting raise; OSError where the directory cannot be written to.
+    Raises what opening a queue and submitting raise; OSError where the directory cannot be written
+    to.
     """
     started_at = datetime.now(UTC).isoformat(timespec="seconds")
     with temporary_directory("actionqueue-bench-", directory) as base:
@@ -59,7 +61,11 @@ def compare(modes: list[Mode], directory: Path, *, rounds: int, limit: Limit, te
 
 
 def _where_it_was(mode: Mode, machine: Machine) -> Mode:
-    return msgspec.structs.replace(mode, survives_power_loss=NOTHING_IN_MEMORY) if machine.is_in_memory else mode
+    return (
+        msgspec.structs.replace(mode, survives_power_loss=NOTHING_IN_MEMORY)
+        if machine.is_in_memory
+        else mode
+    )
 
 
 def _disk(floors: list[array[int]]) -> Disk:
@@ -79,5 +85,7 @@ def _result(mode: Mode, rounds: list[Measured]) -> ModeResult:
         commands_a_sync=commands / syncs if (syncs := sum(done.syncs for done in rounds)) else None,
         bytes_a_command=sum(done.record_bytes for done in rounds) / commands,
         at_risk_max=max(done.at_risk_max for done in rounds),
-        rounds=[Round(commands=done.commands, seconds=done.seconds, syncs=done.syncs) for done in rounds],
+        rounds=[
+            Round(commands=done.commands, seconds=done.seconds, syncs=done.syncs) for done in rounds
+        ],
     )

@@ -55,7 +55,14 @@ class Floor:
         self._offset += len(data)
         return ended - began
 
-    def commit_many(self, times: array[int], *, seconds: float, count_max: int = sys.maxsize, size_bytes: int = FLOOR_BYTES) -> None:
+    def commit_many(
+        self,
+        times: array[int],
+        *,
+        seconds: float,
+        count_max: int = sys.maxsize,
+        size_bytes: int = FLOOR_BYTES,
+    ) -> None:
         """Commit for so many seconds or so many times, whichever is less, but at least once; note each time."""
         data = b"\xa5" * size_bytes
         ends = perf_counter_ns() + int(seconds * 1e9)

@@ -15,7 +15,10 @@ __all__ = ["IN_MEMORY", "Machine", "machine_of"]
 
 UNKNOWN = "unknown"
 FILE_SYSTEMS_IN_MEMORY = {"tmpfs", "ramfs"}
-IN_MEMORY = "This file system is in memory: no sync reaches a disk, and a power loss takes everything. Measure on the queue's disk."
+IN_MEMORY = (
+    "This file system is in memory: no sync reaches a disk, and a power loss takes everything. "
+    "Measure on the queue's disk."
+)
 """What a report says of such a file system."""
 
 
@@ -37,7 +40,8 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     is_in_memory: bool = False
     """Whether the directory's file system is in memory, so that a power loss takes all of it."""
     load: float
-    """Processes that were running or waiting to, over the last minute before the measurement; 0 where the system does not say."""
+    """Processes that were running or waiting to, over the last minute before the measurement; 0
+    where the system does not say."""
 
 
 def machine_of(directory: Path) -> Machine:
@@ -45,10 +49,13 @@ def machine_of(directory: Path) -> Machine:
     file_system, device = _mount(directory)
     return Machine(
         processor=_processor(),
-        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        cores=len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count() or 1,
         memory_bytes=_memory_bytes(),
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
-        python=f"{platform.python_implementation()} {platform.python_version()}, {platform.python_compiler()}",
+        python=f"{platform.python_implementation()} {platform.python_version()}, "
+        f"{platform.python_compiler()}",
         actionqueue=actionqueue.__version__,
         file_system=file_system,
         is_in_memory=file_system.partition(" ")[0] in FILE_SYSTEMS_IN_MEMORY,
@@ -99,7 +106,10 @@ def _mount(directory: Path) -> tuple[str, str]:
 def _device(name: str, source: str) -> str:
     """Return what a block device is called, and what its queue says of itself."""
     block = Path("/sys/dev/block") / name
-    queue = next((path / "queue" for path in (block, block.resolve().parent) if (path / "queue").is_dir()), None)
+    queue = next(
+        (path / "queue" for path in (block, block.resolve().parent) if (path / "queue").is_dir()),
+        None,
+    )
     if queue is None:
         return source
     facts = [source, _text(queue.parent / "device" / "model")]

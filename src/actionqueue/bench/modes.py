@@ -72,7 +72,13 @@ def modes_of(choice: Choice) -> list[Mode]:
             for threads in choice.threads
         ),
         *(
-            Mode(name=f"group-{group}", title=f"Immediate, groups of {group:,}", family="group", group=group, survives_power_loss=ALL)
+            Mode(
+                name=f"group-{group}",
+                title=f"Immediate, groups of {group:,}",
+                family="group",
+                group=group,
+                survives_power_loss=ALL,
+            )
             for group in choice.groups
         ),
         *(
@@ -81,7 +87,8 @@ def modes_of(choice: Choice) -> list[Mode]:
                 title=f"Deferred, sync every {_plural(records, 'record')}",
                 family="deferred",
                 sync=SyncPolicy(records=records),
-                survives_power_loss=f"all but about the last {_plural(records, 'record')}, and what came during the last sync",
+                survives_power_loss=f"all but about the last {_plural(records, 'record')}, and what came during "
+                "the last sync",
             )
             for records in choice.records
         ),
@@ -91,7 +98,8 @@ def modes_of(choice: Choice) -> list[Mode]:
                 title=f"Deferred, sync every {_size(size)}",
                 family="deferred",
                 sync=SyncPolicy(bytes=size),
-                survives_power_loss=f"all but about the last {_size(size)} of records, and what came during the last sync",
+                survives_power_loss=f"all but about the last {_size(size)} of records, and what came during the "
+                "last sync",
             )
             for size in choice.bytes
         ),
@@ -101,7 +109,8 @@ def modes_of(choice: Choice) -> list[Mode]:
                 title=f"Deferred, sync every {_plural(time, 'millisecond')}",
                 family="deferred",
                 sync=SyncPolicy(milliseconds=time),
-                survives_power_loss=f"all but about the last {_plural(time, 'millisecond')}, and what came during the last sync",
+                survives_power_loss=f"all but about the last {_plural(time, 'millisecond')}, and what came during "
+                "the last sync",
             )
             for time in choice.milliseconds
         ),
@@ -116,6 +125,7 @@ def modes_of(choice: Choice) -> list[Mode]:
             name="system",
             title="Deferred, left to the system",
             family="deferred",
-            survives_power_loss="what the system happened to have written: at worst nothing since the last rotation or explicit sync",
+            survives_power_loss="what the system happened to have written: at worst nothing since the last "
+            "rotation or explicit sync",
         ),
     ]

@@ -7,7 +7,17 @@ from collections.abc import Sequence
 from datetime import datetime
 from html import escape
 
-from actionqueue.bench.charts import Bar, Curve, LogAxis, bars, curves, duration, percentile_texts, rate_text, swatch
+from actionqueue.bench.charts import (
+    Bar,
+    Curve,
+    LogAxis,
+    bars,
+    curves,
+    duration,
+    percentile_texts,
+    rate_text,
+    swatch,
+)
 from actionqueue.bench.machine import IN_MEMORY, Machine
 from actionqueue.bench.report import ModeResult, Report
 from actionqueue.bench.spread import NINES
@@ -15,18 +25,42 @@ from actionqueue.bench.spread import NINES
 __all__ = ["page_of"]
 
 FAMILIES = {
-    "immediate": ("Immediate", "Returns when its record is on stable storage. Threads that wait at the same time share a sync."),
-    "group": ("Groups", "Many commands in one append and one sync, all or nothing. The time is that of the whole group."),
-    "deferred": ("Deferred", "Returns when the record would survive the end of the process. What syncs, and when, is the policy."),
+    "immediate": (
+        "Immediate",
+        (
+            "Returns when its record is on stable storage. Threads that wait at the same time share a "
+            "sync."
+        ),
+    ),
+    "group": (
+        "Groups",
+        (
+            "Many commands in one append and one sync, all or nothing. The time is that of the whole "
+            "group."
+        ),
+    ),
+    "deferred": (
+        "Deferred",
+        (
+            "Returns when the record would survive the end of the process. What syncs, and when, is "
+            "the policy."
+        ),
+    ),
 }
 """Of each family of modes the title, and what it is."""
 
 DISK = "the disk alone"
-COLOURS = {"immediate": ("i0", "i1", "i2"), "group": ("g0", "g1", "g2"), "deferred": ("d0", "d1", "d2", "d3", "d4", "d5")}
-"""CSS variables: a hue a family for those that keep everything, and hues far apart where there are many modes."""
+COLOURS = {
+    "immediate": ("i0", "i1", "i2"),
+    "group": ("g0", "g1", "g2"),
+    "deferred": ("d0", "d1", "d2", "d3", "d4", "d5"),
+}
+"""CSS variables: a hue a family for those that keep everything, and hues far apart where there are
+many modes."""
 HUES = {"immediate": 215, "group": 165, "deferred": 20}
 GOLDEN_ANGLE = 137.5
-"""Where a family has more modes than that, the hues of the others: each far from those before it."""
+"""Where a family has more modes than that, the hues of the others: each far from those before
+it."""
 DASHES = ("none", "10 4", "5 3", "12 3 3 3", "7 2 2 2 2 2", "3 2", "16 4", "1 3 6 3")
 """So that a curve can be told from the others without its colour."""
 
@@ -90,7 +124,10 @@ dd { margin: 0; overflow-wrap: anywhere; }
 
 def _class_rules(name: str, colour: str, dash: str = "") -> str:
     dashes = f" .curve.s-{name} {{ stroke-dasharray: {dash}; }}" if dash else ""
-    return f".s-{name} {{ stroke: {colour}; }} .fill.s-{name} {{ stroke: none; fill: {colour}; }}{dashes}\n"
+    return (
+        f".s-{name} {{ stroke: {colour}; }} .fill.s-{name} {{ stroke: none; fill: {colour}; "
+        f"}}{dashes}\n"
+    )
 
 
 def _mode_rules(report: Report) -> str:
@@ -102,7 +139,10 @@ def _mode_rules(report: Report) -> str:
             if number < len(colours):
                 colour = f"var(--{colours[number]})"
             else:
-                colour = f"hsl({(HUES[family] + GOLDEN_ANGLE * (number - len(colours) + 1)) % 360:.0f} 55% 52%)"
+                colour = (
+                    f"hsl({(HUES[family] + GOLDEN_ANGLE * (number - len(colours) + 1)) % 360:.0f} "
+                    "55% 52%)"
+                )
             rules.append(_class_rules(f"{family[0]}{number}", colour, DASHES[number % len(DASHES)]))
     return "".join(rules)
 
@@ -157,14 +197,25 @@ def _style(report: Report, result: ModeResult) -> str:
 
 def _panels(report: Report) -> str:
     latencies = [report.disk.latency, *(done.latency for done in report.modes)]
-    axis = LogAxis.over(value for latency in latencies for value in (max(1, latency.curve[0][1]), max(1, latency.curve[-1][1])))
+    axis = LogAxis.over(
+        value
+        for latency in latencies
+        for value in (max(1, latency.curve[0][1]), max(1, latency.curve[-1][1]))
+    )
     # A curve ends where one call in so many is one call, so that many nines have room.
     nines = max(1, min(NINES, max(math.ceil(math.log10(latency.count)) for latency in latencies)))
-    shown = ((family, [done for done in report.modes if done.mode.family == family]) for family in FAMILIES)
-    return "".join(_panel(family, results, report, axis, nines) for family, results in shown if results)
+    shown = (
+        (family, [done for done in report.modes if done.mode.family == family])
+        for family in FAMILIES
+    )
+    return "".join(
+        _panel(family, results, report, axis, nines) for family, results in shown if results
+    )
 
 
-def _panel(family: str, results: Sequence[ModeResult], report: Report, axis: LogAxis, nines: int) -> str:
+def _panel(
+    family: str, results: Sequence[ModeResult], report: Report, axis: LogAxis, nines: int
+) -> str:
     title, text = FAMILIES[family]
     lines = [Curve(DISK, "s-disk", report.disk.latency.curve)]
     lines += [Curve(done.mode.title, _style(report, done), done.latency.curve) for done in results]
@@ -180,7 +231,9 @@ TEXT_COLUMNS = ("survives a killed process", "survives a power loss")
 
 
 def _table(results: Sequence[ModeResult]) -> str:
-    head = "".join(f"<th>{name}</th>" for name in ("mode", *COLUMNS)) + "".join(f'<th class="text">{name}</th>' for name in TEXT_COLUMNS)
+    head = "".join(f"<th>{name}</th>" for name in ("mode", *COLUMNS)) + "".join(
+        f'<th class="text">{name}</th>' for name in TEXT_COLUMNS
+    )
     return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(_row(done) for done in results)}</tbody></table>"
 
 
@@ -192,9 +245,14 @@ def _row(result: ModeResult) -> str:
         "no sync" if result.commands_a_sync is None else f"{result.commands_a_sync:,.1f}",
         f"{result.at_risk_max:,}",
     ]
-    cells = "".join(f'<td data-label="{name}">{escape(value)}</td>' for name, value in zip(COLUMNS, values, strict=True))
+    cells = "".join(
+        f'<td data-label="{name}">{escape(value)}</td>'
+        for name, value in zip(COLUMNS, values, strict=True)
+    )
     texts = zip(TEXT_COLUMNS, (mode.survives_kill, mode.survives_power_loss), strict=True)
-    cells += "".join(f'<td class="text" data-label="{name}">{escape(text)}</td>' for name, text in texts)
+    cells += "".join(
+        f'<td class="text" data-label="{name}">{escape(text)}</td>' for name, text in texts
+    )
     return f"<tr><td>{escape(mode.title)}</td>{cells}</tr>"
 
 
@@ -208,4 +266,8 @@ def _facts(machine: Machine) -> str:
         "device": machine.device,
         "load before": f"{machine.load:.2f}",
     }
-    return "<dl>" + "".join(f"<dt>{name}</dt><dd>{escape(value)}</dd>" for name, value in facts.items()) + "</dl>"
+    return (
+        "<dl>"
+        + "".join(f"<dt>{name}</dt><dd>{escape(value)}</dd>" for name, value in facts.items())
+        + "</dl>"
+    )

@@ -92,15 +92,39 @@ def csv_of(report: Report) -> str:
     writer = csv.writer(text)
     writer.writerow(CSV_COLUMNS)
     disk = report.disk
-    writer.writerow(["disk", "write and sync, without this library", *_figures(disk.rate, disk.latency), 1, disk.write_bytes, 0, "", ""])
+    writer.writerow(
+        [
+            "disk",
+            "write and sync, without this library",
+            *_figures(disk.rate, disk.latency),
+            1,
+            disk.write_bytes,
+            0,
+            "",
+            "",
+        ]
+    )
     for result in report.modes:
         mode = result.mode
         a_sync = "" if result.commands_a_sync is None else round(result.commands_a_sync, 3)
-        row = [mode.name, mode.title, *_figures(result.rate, result.latency), a_sync, round(result.bytes_a_command, 2), result.at_risk_max]
+        row = [
+            mode.name,
+            mode.title,
+            *_figures(result.rate, result.latency),
+            a_sync,
+            round(result.bytes_a_command, 2),
+            result.at_risk_max,
+        ]
         writer.writerow([*row, mode.survives_kill, mode.survives_power_loss])
     return text.getvalue()
 
 
 def _figures(rate: Spread, latency: Latency) -> list[Any]:
     rates = [round(value, 1) for value in (rate.median, rate.minimum, rate.maximum)]
-    return [*rates, latency.p50_ns, latency.p99_ns, latency.p999_ns if latency.has_p999 else "", latency.max_ns]
+    return [
+        *rates,
+        latency.p50_ns,
+        latency.p99_ns,
+        latency.p999_ns if latency.has_p999 else "",
+        latency.max_ns,
+    ]

@@ -24,7 +24,8 @@ WARM_UP = 0.1
 """Part of a round's time that the queue is used for before it is measured."""
 
 TIMED_EVERY = {"immediate": 1, "group": 1, "deferred": 16}
-"""Which runs have their submits timed one by one: reading the clock twice is a good part of a Deferred submit, and nothing of a sync."""
+"""Which runs have their submits timed one by one: reading the clock twice is a good part of a
+Deferred submit, and nothing of a sync."""
 
 
 class Limit(msgspec.Struct, frozen=True):
@@ -44,7 +45,8 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     record_bytes: int
     """Bytes of records that were appended."""
     at_risk_max: int
-    """The most events that were seen acknowledged but not durable at one time: what a power loss would have taken then."""
+    """The most events that were seen acknowledged but not durable at one time: what a power loss
+    would have taken then."""
     latencies_ns: list[int]
     """How long submits took, in Deferred modes every so many only."""
 
@@ -62,7 +64,9 @@ def measure_round(mode: Mode, directory: Path, limit: Limit) -> Measured:
     path = Path(tempfile.mkdtemp(prefix="queue-", dir=directory))
     try:
         with open_queue(path, durability=mode.durability, sync=mode.sync, compaction=None) as queue:
-            _Worker(mode, queue, Limit(limit.seconds * WARM_UP, max(1, int(limit.commands * WARM_UP)))).work()
+            _Worker(
+                mode, queue, Limit(limit.seconds * WARM_UP, max(1, int(limit.commands * WARM_UP)))
+            ).work()
             queue.sync()
             return _measure(mode, queue, limit)
     finally:

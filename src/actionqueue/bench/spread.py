@@ -62,7 +62,8 @@ class Latency(msgspec.Struct, frozen=True):
     p999_ns: int
     max_ns: int
     curve: list[tuple[float, int]]
-    """Fractions of the times, rising towards 1, and the time that such a fraction of them did not exceed."""
+    """Fractions of the times, rising towards 1, and the time that such a fraction of them did not
+    exceed."""
 
     @property
     def has_p999(self) -> bool:
@@ -75,8 +76,13 @@ class Latency(msgspec.Struct, frozen=True):
         ordered = array("Q", sorted(times))
         if not ordered:
             raise ValueError("there is no latency without a time")
-        p50, p90, p99, p999 = (int(percentile(ordered, fraction)) for fraction in (0.5, 0.9, 0.99, 0.999))
-        curve = [(fraction, int(percentile(ordered, fraction))) for fraction in curve_fractions(len(ordered))]
+        p50, p90, p99, p999 = (
+            int(percentile(ordered, fraction)) for fraction in (0.5, 0.9, 0.99, 0.999)
+        )
+        curve = [
+            (fraction, int(percentile(ordered, fraction)))
+            for fraction in curve_fractions(len(ordered))
+        ]
         return cls(len(ordered), p50, p90, p99, p999, ordered[-1], curve)
 
 

@@ -1,6 +1,7 @@
 """The lifecycle workload: a task and its run, from its creation to its end, in ten commands.
 
-The commands are built where they are submitted, identifiers included: so that is part of what is measured.
+The commands are built where they are submitted, identifiers included: so that is part of what is
+measured.
 """
 
 from __future__ import annotations
@@ -51,7 +52,9 @@ def submit_a_run(submit: Callable[[MutationCommand], Any]) -> Any:
     attempt_id = AttemptId()
     submit(AttemptStartCommand(None, run_id, attempt_id, MOMENT))
     submit(LeaseHeartbeatCommand(None, run_id, OWNER, MOMENT + 60, MOMENT + 30))
-    submit(AttemptFinishCommand(None, run_id, attempt_id, AttemptOutcome.success(OUTPUT), MOMENT + 40))
+    submit(
+        AttemptFinishCommand(None, run_id, attempt_id, AttemptOutcome.success(OUTPUT), MOMENT + 40)
+    )
     return submit(RunStateTransitionCommand(None, run_id, _RUNNING, _COMPLETED, MOMENT + 40))
 
 
@@ -90,7 +93,9 @@ class Stream:
         return commands
 
 
-def timed(submit: Callable[[MutationCommand], Any], times: array[int]) -> Callable[[MutationCommand], Any]:
+def timed(
+    submit: Callable[[MutationCommand], Any], times: array[int]
+) -> Callable[[MutationCommand], Any]:
     """Return a function that submits, and notes how long each call took, in nanoseconds."""
 
     def submit_timed(command: MutationCommand) -> Any:

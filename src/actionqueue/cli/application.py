@@ -12,8 +12,21 @@ from actionqueue.cli.exit_codes import MEANINGS
 
 __all__ = ["application"]
 
-_COMMANDS = ("bench", "compact", "demo", "dump", "log", "repair", "snapshot", "stats", "submit", "verify")
-_EPILOG = "\b\nExit codes:\n" + "\n".join(f"{code:>5}  {meaning}" for code, meaning in MEANINGS.items())
+_COMMANDS = (
+    "bench",
+    "compact",
+    "demo",
+    "dump",
+    "log",
+    "repair",
+    "snapshot",
+    "stats",
+    "submit",
+    "verify",
+)
+_EPILOG = "\b\nExit codes:\n" + "\n".join(
+    f"{code:>5}  {meaning}" for code, meaning in MEANINGS.items()
+)
 
 
 class _Commands(click.Group):
@@ -29,7 +42,9 @@ class _Commands(click.Group):
         command.epilog = "Exit codes: see actionqueue --help."
         return command
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
         """Return the command; from now on, where everything that it takes was imported, it may have something to put away."""
         found = super().resolve_command(ctx, args)
         raise_interrupts()
@@ -46,6 +61,7 @@ class _Commands(click.Group):
 def application() -> None:
     """Submit commands to a queue, and look at what it holds.
 
-    DIR is the queue's directory. submit creates it where there is none, and holds it until it ends; snapshot, compact and repair hold it
-    too. dump, log and stats write nothing and work while another process has the queue open; verify writes nothing, and refuses then.
+    DIR is the queue's directory. submit creates it where there is none, and holds it until it ends;
+    snapshot, compact and repair hold it too. dump, log and stats write nothing and work while
+    another process has the queue open; verify writes nothing, and refuses then.
     """

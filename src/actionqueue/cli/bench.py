@@ -45,11 +45,21 @@ def _finite(_context: click.Context, _parameter: click.Parameter, value: float) 
     return value
 
 
-def _numbers(option: str, most: int, text: str) -> Callable[[click.decorators.FC], click.decorators.FC]:
+def _numbers(
+    option: str, most: int, text: str
+) -> Callable[[click.decorators.FC], click.decorators.FC]:
     """Return an option that can be given several times."""
     default = getattr(DEFAULT_CHOICE, option)
     kind = click.IntRange(1, most)
-    return click.option(f"--{option}", type=kind, multiple=True, default=default, show_default=True, metavar="N", help=text)
+    return click.option(
+        f"--{option}",
+        type=kind,
+        multiple=True,
+        default=default,
+        show_default=True,
+        metavar="N",
+        help=text,
+    )
 
 
 @click.command()
@@ -57,9 +67,17 @@ def _numbers(option: str, most: int, text: str) -> Callable[[click.decorators.FC
     "--directory",
     type=NamedPath(exists=True, file_okay=False, path_type=Path),
     default=Path(),
-    help="A directory on the disk to measure. Everything is written to a new one within it, and removed.  [default: the current one]",
+    help="A directory on the disk to measure. Everything is written to a new one within it, and "
+    "removed.  [default: the current one]",
 )
-@click.option("--rounds", type=click.IntRange(1, ROUNDS_MAX), default=3, show_default=True, metavar="N", help="Rounds of all modes.")
+@click.option(
+    "--rounds",
+    type=click.IntRange(1, ROUNDS_MAX),
+    default=3,
+    show_default=True,
+    metavar="N",
+    help="Rounds of all modes.",
+)
 @click.option(
     "--seconds",
     type=click.FloatRange(SECONDS_MIN),
@@ -69,17 +87,33 @@ def _numbers(option: str, most: int, text: str) -> Callable[[click.decorators.FC
     metavar="S",
     help="Time of a mode a round.",
 )
-@click.option("--commands", type=click.IntRange(1), default=None, metavar="N", help="End that after so many commands of a thread, too.")
+@click.option(
+    "--commands",
+    type=click.IntRange(1),
+    default=None,
+    metavar="N",
+    help="End that after so many commands of a thread, too.",
+)
 @_numbers("threads", THREADS_MAX, "Immediate, from so many threads.")
 @_numbers("groups", GROUP_MAX, "So many commands as one, with one sync.")
 @_numbers("records", NUMBER_MAX, "Deferred, with a sync every so many records.")
 @_numbers("bytes", NUMBER_MAX, "Deferred, with a sync every so many bytes of records.")
 @_numbers("milliseconds", MILLISECONDS_MAX, "Deferred, with a sync every so many milliseconds.")
-@click.option("--only", multiple=True, metavar="NAME", help="Measure only this mode; may be given again. See the names in the table.")
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="NAME",
+    help="Measure only this mode; may be given again. See the names in the table.",
+)
 @json_option
 @click.option("--json-file", type=FILE, help="Also write that JSON to this file.")
 @click.option("--csv", "csv_file", type=FILE, help="Also write a line a mode to this file.")
-@click.option("--html", "html_file", type=FILE, help="Also write a page with charts to this file. It needs no network.")
+@click.option(
+    "--html",
+    "html_file",
+    type=FILE,
+    help="Also write a page with charts to this file. It needs no network.",
+)
 def bench(
     directory: Path,
     *,
@@ -95,11 +129,15 @@ def bench(
 ) -> None:
     """Compare fsync policies on this disk.
 
-    How many commands a second, and how long each waits: synced one by one, from several threads, in groups, every so many
-    records, bytes or milliseconds, or left to the system; and what each would lose. Beside them stands the disk's own
-    sync. The modes take turns over several rounds; an option with N may be given several times. Takes about 40 seconds.
+    How many commands a second, and how long each waits: synced one by one, from several threads, in
+    groups, every so many records, bytes or milliseconds, or left to the system; and what each would
+    lose. Beside them stands the disk's own sync. The modes take turns over several rounds; an
+    option with N may be given several times. Takes about 40 seconds.
     """
-    modes = _chosen(modes_of(Choice(**{name: tuple(dict.fromkeys(given)) for name, given in numbers.items()})), only)
+    modes = _chosen(
+        modes_of(Choice(**{name: tuple(dict.fromkeys(given)) for name, given in numbers.items()})),
+        only,
+    )
     limit = Limit(seconds) if commands is None else Limit(seconds, commands)
     for file in (json_file, csv_file, html_file):
         if file is not None:
@@ -129,7 +167,9 @@ def _chosen(modes: list[Mode], only: Sequence[str]) -> list[Mode]:
     names = [mode.name for mode in modes]
     for name in only:
         if name not in names:
-            raise click.BadParameter(f"{name!r} is not one of {', '.join(names)}", param_hint="--only")
+            raise click.BadParameter(
+                f"{name!r} is not one of {', '.join(names)}", param_hint="--only"
+            )
     return [mode for mode in modes if not only or mode.name in only]
 
 
@@ -144,7 +184,9 @@ def _compare(modes: list[Mode], directory: Path, rounds: int, limit: Limit) -> R
             directory,
             rounds=rounds,
             limit=limit,
-            tell=lambda done, total, title: bar.update(task, completed=done, total=total, description=title),
+            tell=lambda done, total, title: bar.update(
+                task, completed=done, total=total, description=title
+            ),
         )
 
 
@@ -159,7 +201,11 @@ def _print_tables(report: Report) -> None:
         "load before": f"{machine.load:.2f}",
     }
     console.print(facts_table("Measured on", facts))
-    table = Table(title=f"{report.rounds} round{'s' * (report.rounds > 1)} of {report.seconds_a_round:g} s, in turn", **TABLE)
+    table = Table(
+        title=f"{report.rounds} round{'s' * (report.rounds > 1)} of {report.seconds_a_round:g} s, in "
+        "turn",
+        **TABLE,
+    )
     table.add_column("mode", no_wrap=True)
     for name in ("commands/s", "spread", "p50", "p99", "p99.9", "at risk"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -168,8 +214,10 @@ def _print_tables(report: Report) -> None:
         table.add_row(done.mode.name, *_figures(done.rate, done.latency), f"{done.at_risk_max:,}")
     console.print(table)
     console.print(
-        f"disk alone: writing {report.disk.write_bytes} bytes and syncing, without this library. at risk: the most events "
-        "seen acknowledged but not yet durable. In every mode what was acknowledged survives the end of the process."
+        f"disk alone: writing {report.disk.write_bytes} bytes and syncing, without this library. "
+        "at risk: the most events "
+        "seen acknowledged but not yet durable. In every mode what was acknowledged survives the "
+        "end of the process."
     )
     if machine.is_in_memory:
         console.print(IN_MEMORY)
@@ -182,7 +230,12 @@ def _figures(rate: Spread, latency: Latency) -> list[str]:
 
 
 def _survival_table(results: Sequence[ModeResult]) -> Table:
-    table = Table("mode", "what it does", title="What a power loss leaves of the acknowledged commands", **TABLE)
+    table = Table(
+        "mode",
+        "what it does",
+        title="What a power loss leaves of the acknowledged commands",
+        **TABLE,
+    )
     table.add_column("what is left", overflow="fold")
     for done in results:
         table.add_row(done.mode.name, done.mode.title, done.mode.survives_power_loss)

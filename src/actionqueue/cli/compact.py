@@ -24,7 +24,8 @@ __all__ = ["compact"]
     type=click.IntRange(0, U64_MAX),
     default=None,
     metavar="N",
-    help="Forget what ended at least so long ago: runs, the tasks that they leave without any, canceled subscriptions, deregistered actors."
+    help="Forget what ended at least so long ago: runs, the tasks that they leave without any, "
+    "canceled subscriptions, deregistered actors."
     " Without it: forget nothing.",
 )
 @click.option(
@@ -32,14 +33,16 @@ __all__ = ["compact"]
     type=click.IntRange(0, U64_MAX),
     default=None,
     metavar="N",
-    help="Forget the lines that the ledger begins with, as long as they are at least so old. Without it: keep the ledger.",
+    help="Forget the lines that the ledger begins with, as long as they are at least so old. "
+    "Without it: keep the ledger.",
 )
 @click.option(
     "--tombstone-seconds",
     type=click.IntRange(0, U64_MAX),
     default=None,
     metavar="N",
-    help="Refuse the identifiers of the tasks that are forgotten now for so long. Without it: they may be used again at once.",
+    help="Refuse the identifiers of the tasks that are forgotten now for so long. Without it: they "
+    "may be used again at once.",
 )
 def compact(
     directory: Path,
@@ -51,8 +54,9 @@ def compact(
 ) -> None:
     """Write a snapshot and drop the segments that the snapshot before it covers.
 
-    So the log always goes back to the older of two snapshots, and one that is damaged loses nothing. The first time,
-    there is only one, and no segment is dropped. Refused while the queue is open elsewhere: an open queue compacts itself.
+    So the log always goes back to the older of two snapshots, and one that is damaged loses
+    nothing. The first time, there is only one, and no segment is dropped. Refused while the queue
+    is open elsewhere: an open queue compacts itself.
     """
     # The smallest ring will do, and on a full disk it gives up the room of the larger one.
     with open_with_bar(directory, create=False, compaction=None, ring_size=RING_SIZE_MIN) as queue:
@@ -68,7 +72,11 @@ def compact(
     if as_json:
         print_json(msgspec.to_builtins(done))
         return
-    lines = [f"snapshot  sequence {done.sequence}, {size(done.file_bytes)}" if done.sequence else "snapshot  none: there is no event yet"]
+    lines = [
+        f"snapshot  sequence {done.sequence}, {size(done.file_bytes)}"
+        if done.sequence
+        else "snapshot  none: there is no event yet"
+    ]
     always = {"runs": done.purged_runs, "tasks": done.purged_tasks}
     others = {
         "subscriptions": done.purged_subscriptions,
@@ -77,8 +85,14 @@ def compact(
     }
     forgotten = always | {name: number for name, number in others.items() if number}
     if any(forgotten.values()):
-        lines.append("forgotten " + ", ".join(f"{count(number)} {name}" for name, number in forgotten.items()))
+        lines.append(
+            "forgotten "
+            + ", ".join(f"{count(number)} {name}" for name, number in forgotten.items())
+        )
     dropped = f"{count(done.dropped_segments)} segments, {count(done.dropped_snapshots)} snapshots"
     lines.append(f"dropped   {dropped}, {size(done.dropped_bytes)}")
-    lines.append("log       kept " + (f"from behind sequence {done.kept_sequence}" if done.kept_sequence else "whole"))
+    lines.append(
+        "log       kept "
+        + (f"from behind sequence {done.kept_sequence}" if done.kept_sequence else "whole")
+    )
     sys.stdout.write("\n".join(lines) + "\n")

@@ -26,14 +26,20 @@ RUNS_SHOWN = 20
 @click.command()
 @directory_argument
 @json_option
-@click.option("--jsonl", "as_rows", is_flag=True, help="Print everything as JSON, one object a line, each with its kind.")
+@click.option(
+    "--jsonl",
+    "as_rows",
+    is_flag=True,
+    help="Print everything as JSON, one object a line, each with its kind.",
+)
 def dump(directory: Path, *, as_json: bool, as_rows: bool) -> None:
     """Print what the log adds up to.
 
-    An overview for people; with --json one object on one line, in the form that other implementations share; with --jsonl
-    everything, also what that form leaves out (run policies, safety levels, hold policies, required capabilities,
-    filters): the queue, tasks, dependencies, runs with their history and attempts, budgets, subscriptions, actors,
-    tenants, roles, capabilities and the ledger.
+    An overview for people; with --json one object on one line, in the form that other
+    implementations share; with --jsonl everything, also what that form leaves out (run policies,
+    safety levels, hold policies, required capabilities, filters): the queue, tasks, dependencies,
+    runs with their history and attempts, budgets, subscriptions, actors, tenants, roles,
+    capabilities and the ledger.
     """
     if as_json and as_rows:
         raise click.UsageError("--json and --jsonl do not go together")
@@ -55,7 +61,9 @@ def _print_overview(projection: Projection) -> None:
     paused = f"paused since {moment(engine.paused_at or 0)}" if engine.is_paused else "running"
     console.print(f"Sequence {count(projection.latest_sequence)}, engine {paused}")
     console.print(counts_table(msgspec.structs.asdict(projection.counts())))
-    console.print(states_table({state.value: runs for state, runs in projection.counts_by_state().items()}))
+    console.print(
+        states_table({state.value: runs for state, runs in projection.counts_by_state().items()})
+    )
     if projection.counts().runs:
         _print_runs(console, projection)
 
@@ -63,15 +71,24 @@ def _print_overview(projection: Projection) -> None:
 def _print_runs(console: OutputConsole, projection: Projection) -> None:
     """Print a line for each of the last runs, 80 columns wide, and below it the lease, whose owner may have any length."""
     run_ids = projection.run_ids()
-    console.print("Runs" if len(run_ids) <= RUNS_SHOWN else f"The last {RUNS_SHOWN} of {count(len(run_ids))} runs", style="italic")
+    console.print(
+        "Runs"
+        if len(run_ids) <= RUNS_SHOWN
+        else f"The last {RUNS_SHOWN} of {count(len(run_ids))} runs",
+        style="italic",
+    )
     console.print(_row("run", "state", "since", "attempts"), style="bold")
     for run_id in run_ids[-RUNS_SHOWN:]:
         run, lease = projection.run(run_id), projection.lease(run_id)
         if run is None:
             continue
-        console.print(_row(str(run_id), run.state, moment(run.last_state_change_at), str(run.attempt_count)))
+        console.print(
+            _row(str(run_id), run.state, moment(run.last_state_change_at), str(run.attempt_count))
+        )
         if lease is not None:
-            held = Text(f"leased by {printable(lease.owner)} until {moment(lease.expiry)}", overflow="fold")
+            held = Text(
+                f"leased by {printable(lease.owner)} until {moment(lease.expiry)}", overflow="fold"
+            )
             console.print(Padding(held, (0, 0, 0, 4), expand=False))
 
 

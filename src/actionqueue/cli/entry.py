@@ -83,13 +83,21 @@ def _complete(application: click.Command, instruction: str) -> int:
     """Answer the shell, which asks for its script, or for what may come next. It does not read standard error."""
     from click.shell_completion import shell_complete  # noqa: PLC0415 -- as above
 
-    known = [f"{shell}_{what}" for shell in ("bash", "zsh", "fish") for what in ("source", "complete")]
+    known = [
+        f"{shell}_{what}" for shell in ("bash", "zsh", "fish") for what in ("source", "complete")
+    ]
     if instruction not in known:
-        return _fail(f"{COMPLETE_VARIABLE} is {instruction!r}, which is none of {', '.join(known)}", ExitCode.USAGE)
+        return _fail(
+            f"{COMPLETE_VARIABLE} is {instruction!r}, which is none of {', '.join(known)}",
+            ExitCode.USAGE,
+        )
     try:
         return shell_complete(application, {}, "actionqueue", COMPLETE_VARIABLE, instruction)
     except (KeyError, ValueError):  # COMP_WORDS or COMP_CWORD, which only the shell's script sets
-        text = f"{COMPLETE_VARIABLE}={instruction} is for the script that {COMPLETE_VARIABLE}=bash_source, and so on, prints for the shell"
+        text = (
+            f"{COMPLETE_VARIABLE}={instruction} is for the script that "
+            f"{COMPLETE_VARIABLE}=bash_source, and so on, prints for the shell"
+        )
         return _fail(text, ExitCode.USAGE)
 
 
@@ -120,7 +128,10 @@ def _complete_standard_streams() -> None:
 
 def _in_other_signs(error: UnicodeError) -> tuple[str | bytes, int]:
     """Stand in for what the locale has no code for."""
-    if isinstance(error, UnicodeEncodeError) and (sign := SIGNS.get(error.object[error.start])) is not None:
+    if (
+        isinstance(error, UnicodeEncodeError)
+        and (sign := SIGNS.get(error.object[error.start])) is not None
+    ):
         return sign, error.start + 1
     return codecs.backslashreplace_errors(error)
 
@@ -129,7 +140,9 @@ def _leave_out_sizes_of_nothing() -> None:
     """Take a COLUMNS or LINES that is no size of a terminal out of the environment: rich would draw nothing in 0 columns."""
     for name in ("COLUMNS", "LINES"):
         text = os.environ.get(name, "1")
-        if not (text.isascii() and text.isdigit() and len(text) <= SIZE_DIGITS_MAX and int(text) > 0):
+        if not (
+            text.isascii() and text.isdigit() and len(text) <= SIZE_DIGITS_MAX and int(text) > 0
+        ):
             del os.environ[name]
 
 
@@ -137,7 +150,12 @@ def _say_warnings_in_one_line() -> None:
     shown = warnings.showwarning
 
     def show(
-        message: Warning | str, category: type[Warning], filename: str, lineno: int, file: TextIO | None = None, line: str | None = None
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
     ) -> None:
         if not say_warning(message, category):
             shown(message, category, filename, lineno, file, line)

@@ -32,24 +32,45 @@ TIMES = frozenset({"timestamp", "expiry", "created_at", "scheduled_at", "last_st
 @click.command()
 @directory_argument
 @json_option
-@click.option("--from", "first", type=_SEQUENCE, default=None, metavar="N", help="Start at this sequence, not at the oldest.")
-@click.option("--to", "last", type=_SEQUENCE, default=U64_MAX, metavar="N", help="End with this sequence.")
-@click.option("--salvage", is_flag=True, help="Of a damaged queue print, as JSON, every event that can still be read.")
-@click.option("--follow", "-f", is_flag=True, help="Go on with every event as it becomes durable, until interrupted.")
-def log(directory: Path, *, as_json: bool, first: int | None, last: int, follow: bool, salvage: bool) -> None:
+@click.option(
+    "--from",
+    "first",
+    type=_SEQUENCE,
+    default=None,
+    metavar="N",
+    help="Start at this sequence, not at the oldest.",
+)
+@click.option(
+    "--to", "last", type=_SEQUENCE, default=U64_MAX, metavar="N", help="End with this sequence."
+)
+@click.option(
+    "--salvage",
+    is_flag=True,
+    help="Of a damaged queue print, as JSON, every event that can still be read.",
+)
+@click.option(
+    "--follow",
+    "-f",
+    is_flag=True,
+    help="Go on with every event as it becomes durable, until interrupted.",
+)
+def log(
+    directory: Path, *, as_json: bool, first: int | None, last: int, follow: bool, salvage: bool
+) -> None:
     """Print the log's records, oldest first.
 
-    These are the records that a writer would recover; of a queue that is open elsewhere, and with --follow, those of
-    durable events. A line has sequence, segment:offset, size, batch (an opening bracket where the next record belongs to
-    the same batch, a closing one at its end), kind and fields; on a terminal the fields are folded below it. Times are in
-    UTC; --json has them in Unix seconds. Close markers and pads have the sequence of the last event before them.
+    These are the records that a writer would recover; of a queue that is open elsewhere, and with
+    --follow, those of durable events. A line has sequence, segment:offset, size, batch (an opening
+    bracket where the next record belongs to the same batch, a closing one at its end), kind and
+    fields; on a terminal the fields are folded below it. Times are in UTC; --json has them in Unix
+    seconds. Close markers and pads have the sequence of the last event before them.
 
-    The log begins where compactions have left it. --from before that prints what there is, says so on standard error, and
-    ends with 0; with --follow it is an error.
+    The log begins where compactions have left it. --from before that prints what there is, says so
+    on standard error, and ends with 0; with --follow it is an error.
 
-    --salvage reads past damage, also what repairs have moved to quarantine/, and tells on standard error what is missing.
-    "moved" says where an event comes from: null for the log, or what the names of the files in quarantine/ begin with. It
-    takes no lock and changes nothing.
+    --salvage reads past damage, also what repairs have moved to quarantine/, and tells on standard
+    error what is missing. "moved" says where an event comes from: null for the log, or what the
+    names of the files in quarantine/ begin with. It takes no lock and changes nothing.
     """
     if salvage and follow:
         raise click.UsageError("--salvage and --follow do not go together")
@@ -57,10 +78,14 @@ def log(directory: Path, *, as_json: bool, first: int | None, last: int, follow:
         Salvage(directory, first or 0, last).run()
         return
     if last < (max(first or 1, 1) if follow else first or 0):
-        next(inspection.iterate_records(directory), None)  # nothing was asked for, but where there is no queue that is said
+        next(
+            inspection.iterate_records(directory), None
+        )  # nothing was asked for, but where there is no queue that is said
         return
     if follow:
-        records = inspection.follow_records(directory, after=None if first is None else max(first, 1) - 1)
+        records = inspection.follow_records(
+            directory, after=None if first is None else max(first, 1) - 1
+        )
     else:
         records = inspection.iterate_records(directory)
     show = _show_as_json if as_json else _line_printer()
@@ -72,11 +97,13 @@ def log(directory: Path, *, as_json: bool, first: int | None, last: int, follow:
             return
 
 
-def _told(records: Iterator[inspection.LogRecord], first: int | None, last: int, directory: Path) -> Iterator[inspection.LogRecord]:
+def _told(
+    records: Iterator[inspection.LogRecord], first: int | None, last: int, directory: Path
+) -> Iterator[inspection.LogRecord]:
     """Yield the records, and tell on standard error where the log begins, if that is behind what was asked for.
 
-    A close marker or a pad in front of the first event has the sequence of the last event before it. Where there is no record at all the
-    log begins behind the newest snapshot.
+    A close marker or a pad in front of the first event has the sequence of the last event before
+    it. Where there is no record at all the log begins behind the newest snapshot.
     """
     record = next(records, None)
     if first is not None:
@@ -86,7 +113,8 @@ def _told(records: Iterator[inspection.LogRecord], first: int | None, last: int,
         if wanted <= gone:
             dropped = rows_text(((wanted, min(last, gone)),))
             print(
-                f"actionqueue: the log begins at sequence {gone + 1}: {dropped} were dropped by a compaction; "
+                f"actionqueue: the log begins at sequence {gone + 1}: {dropped} were dropped by a "
+                "compaction; "
                 "what they add up to is in the snapshot (see actionqueue dump)",
                 file=sys.stderr,
             )
@@ -107,19 +135,30 @@ class Salvage:
     def run(self) -> None:
         """Print the log, then what each repair has moved away."""
         directory = existing_directory(self.directory)
-        if not any(Path(directory, name).exists() for name in ("wal", "ring", "snapshots", "quarantine")):
+        if not any(
+            Path(directory, name).exists() for name in ("wal", "ring", "snapshots", "quarantine")
+        ):
             raise NotAQueueError(directory)
         for moved in (None, *inspection.moved_logs(self.directory)):
             self.moved, self.previous, self.count = moved, 0, 0
             inspection.salvage(self.directory, self._show, moved=moved)
-            self._tell(f"{self.count} events can be read" + (f", up to sequence {self.previous}" if self.count else ""))
+            self._tell(
+                f"{self.count} events can be read"
+                + (f", up to sequence {self.previous}" if self.count else "")
+            )
 
     def _show(self, record: inspection.LogRecord) -> None:
         if record.sequence > self.previous + 1:
             missing = rows_text(((self.previous + 1, record.sequence - 1),))
-            self._tell(f"sequence {missing} is not there" if missing.isdecimal() else f"sequences {missing} are not there")
+            self._tell(
+                f"sequence {missing} is not there"
+                if missing.isdecimal()
+                else f"sequences {missing} are not there"
+            )
         elif record.sequence <= self.previous:
-            self._tell(f"sequence {record.sequence} comes again, at {record.segment}:{record.offset}")
+            self._tell(
+                f"sequence {record.sequence} comes again, at {record.segment}:{record.offset}"
+            )
         self.previous = record.sequence
         self.count += 1
         if not self.first <= record.sequence <= self.last:
@@ -136,7 +175,9 @@ class Salvage:
         print(f"{where}: {text}", file=sys.stderr)
 
 
-def _between(records: Iterator[inspection.LogRecord], first: int, last: int) -> Iterator[inspection.LogRecord]:
+def _between(
+    records: Iterator[inspection.LogRecord], first: int, last: int
+) -> Iterator[inspection.LogRecord]:
     for record in records:
         if record.sequence > last:
             return
@@ -171,7 +212,12 @@ def _line_printer() -> Callable[[inspection.LogRecord], None]:
 
     def show(record: inspection.LogRecord) -> None:
         details = _details(record)
-        print("\n".join(fold(_head(record).rstrip(), width, "") + (fold(details, width, FIELDS_INDENT) if details else [])))
+        print(
+            "\n".join(
+                fold(_head(record).rstrip(), width, "")
+                + (fold(details, width, FIELDS_INDENT) if details else [])
+            )
+        )
 
     return show
 
@@ -188,7 +234,11 @@ def _details(record: inspection.LogRecord) -> str:
         return ""
     fields = event_to_json(record.event())
     del fields["type"], fields["sequence"]
-    return " ".join(f"{name}={_shown(name, value)}" for name, value in _flat(fields) if value not in (None, [], ""))
+    return " ".join(
+        f"{name}={_shown(name, value)}"
+        for name, value in _flat(fields)
+        if value not in (None, [], "")
+    )
 
 
 def _flat(fields: dict[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -21,5 +21,7 @@ class NamedPath(click.Path):
 
 
 # Whether the directory can be read is left to the reading, which says why it cannot.
-directory_argument = click.argument("directory", metavar="DIR", type=NamedPath(file_okay=False, readable=False, path_type=Path))
+directory_argument = click.argument(
+    "directory", metavar="DIR", type=NamedPath(file_okay=False, readable=False, path_type=Path)
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")

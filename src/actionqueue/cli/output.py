@@ -9,7 +9,18 @@ import msgspec
 
 __all__ = ["SIGNS", "count", "print_json", "printable", "size"]
 
-SIGNS = {"█": "#", "…": "...", "•": "*", "▶": ">", "⏸": "=", "⌛": "~", "☠": "!", "€": "$", "✓": "+", "✗": "x"}
+SIGNS = {
+    "█": "#",
+    "…": "...",
+    "•": "*",
+    "▶": ">",
+    "⏸": "=",
+    "⌛": "~",
+    "☠": "!",
+    "€": "$",
+    "✓": "+",
+    "✗": "x",
+}
 SIGNS |= dict.fromkeys("▉▊▋▌▍▎▏", "")
 """What stands in for signs that the locale's encoding lacks."""
 
@@ -32,4 +43,8 @@ def size(size_bytes: int) -> str:
 
 def printable(text: str) -> str:
     """Return the text with everything escaped that could steer a terminal or break a line."""
-    return text if text.isprintable() else "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+    return (
+        text
+        if text.isprintable()
+        else "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+    )

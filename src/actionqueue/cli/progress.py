@@ -25,7 +25,8 @@ Result = TypeVar("Result")
 def run_with_bar(title: str, work: Callable[[Progress], Result]) -> Result:
     """Run the work in a thread of its own, and return what it returns or raise what it raises.
 
-    The work gets something to tell its progress to; Ctrl-C cancels it, waits for its end, and goes on its way.
+    The work gets something to tell its progress to; Ctrl-C cancels it, waits for its end, and goes
+    on its way.
     """
     progress = Progress()
     results: list[Result] = []
@@ -54,7 +55,9 @@ def open_with_bar(directory: Path, **options: Any) -> aq.ActionQueue:
     """Open a queue as :func:`actionqueue.open` does, with a bar where that takes long."""
     if not sys.stderr.isatty():
         return _open(directory, options)  # in this thread, which Ctrl-C ends as well
-    return run_with_bar("opening", lambda progress: _open(directory, {**options, "progress": progress}))
+    return run_with_bar(
+        "opening", lambda progress: _open(directory, {**options, "progress": progress})
+    )
 
 
 def _open(directory: Path, options: dict[str, Any]) -> aq.ActionQueue:

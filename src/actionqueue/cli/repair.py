@@ -21,19 +21,24 @@ __all__ = ["repair"]
 @click.command()
 @directory_argument
 @json_option
-@click.option("--accept-data-loss", is_flag=True, help="Do it. Without this, only say what would be lost.")
+@click.option(
+    "--accept-data-loss", is_flag=True, help="Do it. Without this, only say what would be lost."
+)
 def repair(directory: Path, *, as_json: bool, accept_data_loss: bool) -> int:
     """Make a damaged queue open again.
 
-    Everything that verifies up to the first gap is kept, in a snapshot that the log goes on from; the old files are moved
-    to quarantine/, where nothing is deleted. Without --accept-data-loss it only tells what would be kept and lost, changes
-    nothing, and ends with the exit code of a damaged log. Where not even the first event can be read nothing is kept. What
-    is given up can still be printed: log --salvage. A queue that opens as it is is left alone. Refused while the queue is
-    open elsewhere.
+    Everything that verifies up to the first gap is kept, in a snapshot that the log goes on from;
+    the old files are moved to quarantine/, where nothing is deleted. Without --accept-data-loss it
+    only tells what would be kept and lost, changes nothing, and ends with the exit code of a
+    damaged log. Where not even the first event can be read nothing is kept. What is given up can
+    still be printed: log --salvage. A queue that opens as it is is left alone. Refused while the
+    queue is open elsewhere.
     """
     report = run_with_bar(
         "repairing" if accept_data_loss else "examining",
-        lambda progress: repair_queue(directory, accept_data_loss=accept_data_loss, progress=progress),
+        lambda progress: repair_queue(
+            directory, accept_data_loss=accept_data_loss, progress=progress
+        ),
     )
     if as_json:
         print_json(report.as_dict())
@@ -48,25 +53,45 @@ def _text(report: RepairReport, directory: Path, *, accept_data_loss: bool) -> s
     damage = report.damage
     where = "" if damage.segment is None else f" segment {damage.segment}"
     where += "" if damage.offset is None else f", offset {damage.offset}"
-    lines = [f"damage    {damage.path}:{where}{':' if where else ''} {damage.reason}, {damage.meaning}"]
+    lines = [
+        f"damage    {damage.path}:{where}{':' if where else ''} {damage.reason}, {damage.meaning}"
+    ]
     kept, lost = ("kept", "lost") if accept_data_loss else ("keeps", "loses")
     last = report.kept_sequence
-    nothing = "nothing: the first event can't be read" if report.given_up else "nothing: no event can be read"
+    nothing = (
+        "nothing: the first event can't be read"
+        if report.given_up
+        else "nothing: no event can be read"
+    )
     lines.append(f"{kept:<9} " + (f"sequences 1 to {last}" if last else nothing))
     if report.lost_first is None:
         lines.append(f"{lost:<9} no event that is known of")
     else:
-        lines.append(f"{lost:<9} sequences {rows_text(((report.lost_first, report.lost_last or report.lost_first),))}")
+        lines.append(
+            f"{lost:<9} sequences "
+            f"{rows_text(((report.lost_first, report.lost_last or report.lost_first),))}"
+        )
         if report.unreadable:
             lines.append(f"          not readable: {rows_text(report.unreadable)}")
         if report.given_up:
             salvage = f"actionqueue log --salvage {directory}"
-            lines.append(f"          readable, but not without a gap: {rows_text(report.given_up)}; `{salvage}` prints them")
+            lines.append(
+                f"          readable, but not without a gap: {rows_text(report.given_up)}; "
+                f"`{salvage}` prints them"
+            )
     if report.begins_anew:
         verb = "begins" if accept_data_loss else "would begin"
-        lines.append(f"then      there is no queue any more: the next writer that opens it {verb} a new one, at sequence 1")
+        lines.append(
+            f"then      there is no queue any more: the next writer that opens it {verb} a new "
+            "one, at sequence 1"
+        )
     if accept_data_loss:
-        lines.append(f"moved     {count(report.quarantined_files)} files, {size(report.quarantined_bytes)}, to {directory}/quarantine/")
+        lines.append(
+            f"moved     {count(report.quarantined_files)} files, {size(report.quarantined_bytes)}, "
+            f"to {directory}/quarantine/"
+        )
     else:
-        lines.append("nothing was changed; copy the directory, then run it again with --accept-data-loss")
+        lines.append(
+            "nothing was changed; copy the directory, then run it again with --accept-data-loss"
+        )
     return "\n".join(lines) + "\n"

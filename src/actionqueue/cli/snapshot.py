@@ -21,16 +21,20 @@ __all__ = ["snapshot"]
 def snapshot(directory: Path, *, as_json: bool) -> None:
     """Write a snapshot of everything in the log.
 
-    The next open loads it, and replays only what came after. Two snapshots are kept; the log stays as it is (see compact).
-    Refused while the queue is open elsewhere: an open queue makes its own, by its policy or when the program says so.
+    The next open loads it, and replays only what came after. Two snapshots are kept; the log stays
+    as it is (see compact). Refused while the queue is open elsewhere: an open queue makes its own,
+    by its policy or when the program says so.
     """
     with open_with_bar(directory, create=False, compaction=None) as queue:
-        made = run_with_bar("writing a snapshot", lambda progress: queue.snapshot(progress=progress))
+        made = run_with_bar(
+            "writing a snapshot", lambda progress: queue.snapshot(progress=progress)
+        )
     if as_json:
         print_json(msgspec.to_builtins(made))
     elif made.is_new:
         sys.stdout.write(
-            f"snapshot  sequence {made.sequence}, {size(made.file_bytes)}, {count(made.replayed_events)} events since the one before\n"
+            f"snapshot  sequence {made.sequence}, {size(made.file_bytes)}, "
+            f"{count(made.replayed_events)} events since the one before\n"
         )
     elif made.sequence:
         sys.stdout.write(f"snapshot  the one as of sequence {made.sequence} has everything\n")

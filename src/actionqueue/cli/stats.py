@@ -18,11 +18,16 @@ __all__ = ["stats"]
 @click.command()
 @directory_argument
 @json_option
-@click.option("--replay", is_flag=True, help="Count what a large queue holds now, for the time and memory that opening it takes.")
+@click.option(
+    "--replay",
+    is_flag=True,
+    help="Count what a large queue holds now, for the time and memory that opening it takes.",
+)
 def stats(directory: Path, *, as_json: bool, replay: bool) -> None:
     """Print sizes of the files and counts of what the queue holds.
 
-    The counts of a queue of more than a million events and rows are those of its newest snapshot, unless --replay is given.
+    The counts of a queue of more than a million events and rows are those of its newest snapshot,
+    unless --replay is given.
     """
     found = inspection.statistics(directory, replays=replay or None)
     if as_json:
@@ -56,4 +61,7 @@ def _print_tables(found: dict[str, Any]) -> None:
     if found["runs_by_state"] is not None:
         console.print(states_table(found["runs_by_state"]))
     elif found["projection"] is not None:
-        console.print(f"So much was there at sequence {found['counted_sequence']}, of a snapshot: --replay counts now, by state too.")
+        console.print(
+            f"So much was there at sequence {found['counted_sequence']}, of a snapshot: --replay "
+            "counts now, by state too."
+        )

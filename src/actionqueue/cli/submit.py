@@ -27,16 +27,18 @@ __all__ = ["submit"]
     type=click.Choice([policy.value for policy in aq.DurabilityPolicy]),
     default=aq.DurabilityPolicy.DEFERRED.value,
     show_default=True,
-    help="What an accepted command is when its verdict is printed: immediate is on stable storage; deferred survives "
-    "the end of the process, and is on stable storage when submit ends. A line's own durability comes first.",
+    help="What an accepted command is when its verdict is printed: immediate is on stable storage; "
+    "deferred survives "
+    "the end of the process, and is on stable storage when submit ends. A line's own durability "
+    "comes first.",
 )
 def submit(directory: Path, durability: str) -> int:
     """Submit commands from standard input.
 
-    One JSON object a line, in and out; each verdict is printed before the next line is read. The queue is created where
-    there is none. A line that is no command gets a verdict of stage "input", and the stream goes on. That a command is
-    refused is an answer, not an error. Where a valid command cannot be written or made durable, the stream ends after
-    its verdict.
+    One JSON object a line, in and out; each verdict is printed before the next line is read. The
+    queue is created where there is none. A line that is no command gets a verdict of stage "input",
+    and the stream goes on. That a command is refused is an answer, not an error. Where a valid
+    command cannot be written or made durable, the stream ends after its verdict.
     """
     with open_with_bar(directory, durability=durability) as queue:
         return _submit_lines(queue)

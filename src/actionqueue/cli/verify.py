@@ -23,10 +23,11 @@ __all__ = ["verify"]
 def verify(directory: Path, *, as_json: bool) -> None:
     """Check the whole log and every snapshot.
 
-    Reads every record, checks every checksum, and replays every event; what the log adds up to must be what each snapshot
-    holds. A torn tail is what an interrupted write leaves behind: it is reported, but it is no damage. Damage is told on
-    standard error, with segment, offset, reason, the sequences that can't be read, and those that can but that a repair
-    would give up. Refused while the queue is open elsewhere.
+    Reads every record, checks every checksum, and replays every event; what the log adds up to must
+    be what each snapshot holds. A torn tail is what an interrupted write leaves behind: it is
+    reported, but it is no damage. Damage is told on standard error, with segment, offset, reason,
+    the sequences that can't be read, and those that can but that a repair would give up. Refused
+    while the queue is open elsewhere.
     """
     try:
         found = run_with_bar("verifying", lambda progress: inspection.verify(directory, progress))
@@ -50,11 +51,18 @@ def _report(found: dict[str, Any]) -> str:
         first, last, durable = (found[f"{name}_sequence"] for name in ("first", "last", "durable"))
         lines.append(f"sequences {first} to {last}, durable up to {durable}")
     if found["snapshots"]:
-        lines.append(f"snapshots as of {', '.join(map(str, found['snapshots']))}; valid, and equal to what the log adds up to")
+        lines.append(
+            f"snapshots as of {', '.join(map(str, found['snapshots']))}; valid, and equal to what "
+            "the log adds up to"
+        )
     if found["ring_events"]:
         only = count(found["ring_events"])
-        lines.append(f"ring      {only} events are only there; the next writer puts them into a segment")
-    lines.append("close     " + ("clean" if found["is_clean"] else "not clean; the next writer recovers"))
+        lines.append(
+            f"ring      {only} events are only there; the next writer puts them into a segment"
+        )
+    lines.append(
+        "close     " + ("clean" if found["is_clean"] else "not clean; the next writer recovers")
+    )
     if found["drop_reason"] is not None:
         lines.append(_torn_tail(found))
     return "\n".join([*lines, "no damage\n"])
@@ -63,10 +71,20 @@ def _report(found: dict[str, Any]) -> str:
 def _torn_tail(found: dict[str, Any]) -> str:
     what = "an unfinished batch" if found["drop_reason"] == "batch" else "a torn append"
     if found["dropped_bytes"]:
-        where = f"{count(found['dropped_bytes'])} bytes at offset {found['dropped_from']} of the newest segment"
+        where = (
+            f"{count(found['dropped_bytes'])} bytes at offset {found['dropped_from']} of the "
+            "newest segment"
+        )
     else:
         where = f"what the ring holds behind sequence {found['last_sequence']}"
     events = found["dropped_events"]
-    among = f", {count(events)} whole events among them, acknowledged as Deferred at most" if events else ""
+    among = (
+        f", {count(events)} whole events among them, acknowledged as Deferred at most"
+        if events
+        else ""
+    )
     verb = "do" if found["dropped_bytes"] else "does"
-    return f"tail      {what}: {where}{among}, {verb} not count; the next writer keeps a copy in quarantine/"
+    return (
+        f"tail      {what}: {where}{among}, {verb} not count; the next writer keeps a copy in "
+        "quarantine/"
+    )

@@ -37,11 +37,16 @@ def describe(error: BaseException, command: str | None) -> str:  # noqa: C901, P
         case LockedError():
             return _lock(error)
         case NotAQueueError(quarantine=None):
-            return f"there is no queue at {error.path}; look at the path, or make one with `actionqueue submit DIR`"
+            return (
+                f"there is no queue at {error.path}; look at the path, or make one with "
+                "`actionqueue submit DIR`"
+            )
         case NotAQueueError():
             return (
-                f"there is no queue at {error.path} any more: a repair could keep nothing of it and moved everything to "
-                f"{error.quarantine}; `actionqueue log --salvage DIR` prints the events that can be read there; "
+                f"there is no queue at {error.path} any more: a repair could keep nothing of it "
+                "and moved everything to "
+                f"{error.quarantine}; `actionqueue log --salvage DIR` prints the events that can "
+                "be read there; "
                 "`actionqueue submit DIR` begins a new queue at sequence 1"
             )
         case OpenIOError(operation="resolve", errno=errno.ENOENT):
@@ -49,31 +54,51 @@ def describe(error: BaseException, command: str | None) -> str:  # noqa: C901, P
         case OpenIOError() if command in READING and error.errno in RIGHTS:
             return f"{error.what}; give this user the right to read there"
         case OpenIOError() if error.errno in {*RIGHTS, errno.EROFS}:
-            needed = "make the file system writable" if error.errno == errno.EROFS else "give this user the right to write there"
-            return f"{error.what}; the queue was not opened; {needed}; `actionqueue dump`, `log`, `stats` and `verify` only read"
+            needed = (
+                "make the file system writable"
+                if error.errno == errno.EROFS
+                else "give this user the right to write there"
+            )
+            return (
+                f"{error.what}; the queue was not opened; {needed}; `actionqueue dump`, `log`, "
+                "`stats` and `verify` only read"
+            )
         case UnsupportedFormatError():
-            return f"{error.path} has format {error.version}, which this version of actionqueue does not know; upgrade it"
+            return (
+                f"{error.path} has format {error.version}, which this version of actionqueue does "
+                "not know; upgrade it"
+            )
         case CompactedError():
             first = error.first_sequence
             return (
-                f"the log of {error.path} begins at sequence {first}, what came before is in its snapshot; "
-                f"`actionqueue dump DIR` prints what all of it adds up to; ask for the log from {first} on"
+                f"the log of {error.path} begins at sequence {first}, what came before is in its "
+                "snapshot; "
+                "`actionqueue dump DIR` prints what all of it adds up to; ask for the log from "
+                f"{first} on"
             )
         case HistoryChangedError():
             return (
-                f"the log in {error.path} has no event {error.sequence}, or another one than was read: it ends before, or was replaced, "
+                f"the log in {error.path} has no event {error.sequence}, or another one than was "
+                "read: it ends before, or was replaced, "
                 "restored or repaired; run the command again, without --from to see what there is"
             )
         case DisplacedError():
             return (
-                f"the directory at {error.path} is not the one that the command has opened, which was moved, removed or replaced; "
+                f"the directory at {error.path} is not the one that the command has opened, which "
+                "was moved, removed or replaced; "
                 "nothing was written there; run the command again for the directory where it is now"
             )
         case LogWriteError():
-            return f"{error.what}; the next command that opens the queue for writing recovers what the disk holds"
+            return (
+                f"{error.what}; the next command that opens the queue for writing recovers what "
+                "the disk holds"
+            )
         case PartialDurabilityError():
             cause = describe(error.cause, command)
-            return f"event {error.sequence} was appended but not synced ({cause}); `actionqueue dump DIR` shows what survived"
+            return (
+                f"event {error.sequence} was appended but not synced ({cause}); `actionqueue dump "
+                "DIR` shows what survived"
+            )
         case PoisonedError():
             why = "" if error.cause is None else f" ({describe(error.cause, command)})"
             return f"an earlier write or sync failed{why}; run the command again to recover"
@@ -99,7 +124,10 @@ def _lock(error: LockedError) -> str:
     host = "" if error.host is None else f" on {error.host}"
     since = "" if error.started is None else f" since {error.since}"
     is_open = f"{Path(error.path).parent} is in use: {holder}{host} has it open{since}"
-    return f"{is_open}; try again when it is closed; `actionqueue dump`, `log` and `stats` can look at it meanwhile"
+    return (
+        f"{is_open}; try again when it is closed; `actionqueue dump`, `log` and `stats` can look "
+        "at it meanwhile"
+    )
 
 
 def say(kind: str, message: str) -> None:

@@ -25,7 +25,9 @@ class Worker:
     def __init__(self, number: int, trouble: Trouble) -> None:
         self.assignment: Assignment | None = None
         self.connection, theirs = _processes.Pipe()
-        self.process: SpawnProcess = _processes.Process(target=work, args=(theirs, trouble), daemon=True)
+        self.process: SpawnProcess = _processes.Process(
+            target=work, args=(theirs, trouble), daemon=True
+        )
         self.process.start()
         theirs.close()  # so that the pipe ends when the worker does
         self.name = f"worker-{number}/{os.getpid()}"
@@ -59,7 +61,9 @@ class Crew:
         """Whether nobody has anything to do."""
         return len(self.idle()) == len(self._workers)
 
-    def receive(self, others: Sequence[Connection], seconds: float) -> Iterator[tuple[Worker, Heartbeat | Result]]:
+    def receive(
+        self, others: Sequence[Connection], seconds: float
+    ) -> Iterator[tuple[Worker, Heartbeat | Result]]:
         """Wait until a worker or one of the others says something, or so many seconds; yield what workers say."""
         heard = wait([*others, *(worker.connection for worker in self._workers)], seconds)
         for index, worker in enumerate(self._workers):

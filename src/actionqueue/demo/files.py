@@ -23,9 +23,15 @@ def standard_library(limit: int | None, seed: int) -> list[str]:
     """Return the paths of its .py files, sorted; with a limit, that many of them, the same ones for the same seed."""
     root = library_root()
     installed = {"site-packages", "dist-packages", "__pycache__"}
-    paths = [str(path) for path in root.rglob("*.py") if installed.isdisjoint(path.relative_to(root).parts)]
+    paths = [
+        str(path)
+        for path in root.rglob("*.py")
+        if installed.isdisjoint(path.relative_to(root).parts)
+    ]
     paths.sort()
-    return paths if limit is None or limit >= len(paths) else sorted(Random(seed).sample(paths, limit))  # noqa: S311
+    if limit is None or limit >= len(paths):
+        return paths
+    return sorted(Random(seed).sample(paths, limit))  # noqa: S311
 
 
 def choose_trouble(paths: list[str], seed: int) -> Trouble:

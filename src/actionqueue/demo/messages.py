@@ -44,7 +44,7 @@ class Counts(msgspec.Struct, frozen=True):
     classes: int
 
 
-# --- Between scheduler and worker ------------------------------------------------------------------------------------
+# --- Between scheduler and worker -----------------------------------------------------------------
 
 
 class Assignment(msgspec.Struct, frozen=True):
@@ -71,7 +71,7 @@ class Result(msgspec.Struct, frozen=True):
     """Bytes of source that were read."""
 
 
-# --- From supervisor to scheduler ------------------------------------------------------------------------------------
+# --- From supervisor to scheduler -----------------------------------------------------------------
 
 
 class Order(Enum):
@@ -83,7 +83,7 @@ class Order(Enum):
     GO_ON = "go on"
 
 
-# --- From scheduler to supervisor ------------------------------------------------------------------------------------
+# --- From scheduler to supervisor -----------------------------------------------------------------
 
 
 class Recovered(msgspec.Struct, frozen=True):

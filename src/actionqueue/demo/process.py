@@ -48,7 +48,9 @@ class Plan(msgspec.Struct, frozen=True):
 
 def schedule(line: Connection, plan: Plan) -> None:
     """Run the scheduler until every run came to its end."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's; and the workers inherit this
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C is the supervisor's; and the workers inherit this
     let_warnings_be_told()
     try:
         with aq.open(plan.directory) as queue:

@@ -1,8 +1,8 @@
 """What the log proves, and what a record proves that another process kept.
 
-"Completed exactly once" is a statement about the log, and the log is what counts: a file may be parsed twice, when the
-worker or the scheduler dies before the result is recorded, but of its attempts exactly one is recorded as a success,
-and its run enters the state completed exactly once.
+"Completed exactly once" is a statement about the log, and the log is what counts: a file may be
+parsed twice, when the worker or the scheduler dies before the result is recorded, but of its
+attempts exactly one is recorded as a success, and its run enters the state completed exactly once.
 """
 
 from __future__ import annotations
@@ -43,10 +43,12 @@ class Claim(NamedTuple):
 
 def fingerprint(projection: Projection) -> str:
     """Return a hash of everything in a projection."""
-    return hashlib.sha256(msgspec.json.encode(projection_to_json(projection), order="sorted")).hexdigest()
+    return hashlib.sha256(
+        msgspec.json.encode(projection_to_json(projection), order="sorted")
+    ).hexdigest()
 
 
-# --- The record of what was acknowledged -----------------------------------------------------------------------------
+# --- The record of what was acknowledged ----------------------------------------------------------
 
 
 def record_line(sequence: int, command: MutationCommand) -> bytes:
@@ -75,7 +77,7 @@ def _events(directory: Path) -> Iterator[e.Event]:
     return (record.event() for record in iterate_records(directory) if record.is_event)
 
 
-# --- What the log says of each run -----------------------------------------------------------------------------------
+# --- What the log says of each run ----------------------------------------------------------------
 
 
 class RunStory(msgspec.Struct):
@@ -138,10 +140,12 @@ class Journal:
         return [run for run in self.runs.values() if run.ends == [state]]
 
 
-# --- The claims ------------------------------------------------------------------------------------------------------
+# --- The claims -----------------------------------------------------------------------------------
 
 
-def prove(directory: Path, record: Path, paths: Sequence[str], trouble: Trouble, live: str) -> list[Claim]:
+def prove(
+    directory: Path, record: Path, paths: Sequence[str], trouble: Trouble, live: str
+) -> list[Claim]:
     """Return the claims. ``live`` is the fingerprint of the scheduler's own projection at its end."""
     journal = Journal(directory)
     return [
@@ -170,7 +174,11 @@ def _times(number: int) -> str:
 def _planned_once(journal: Journal, paths: Sequence[str]) -> Claim:
     tasks_of_runs = sorted(journal.paths[run.task_id] for run in journal.runs.values())
     holds = tasks_of_runs == sorted(paths) and len(journal.paths) == len(paths)
-    return Claim("One task and one run for every file", holds, f"{len(journal.runs):,} runs, {len(paths):,} files")
+    return Claim(
+        "One task and one run for every file",
+        holds,
+        f"{len(journal.runs):,} runs, {len(paths):,} files",
+    )
 
 
 def _completed_once(journal: Journal) -> Claim:
@@ -178,20 +186,33 @@ def _completed_once(journal: Journal) -> Claim:
     exact = sum(run.results.count(AttemptResultKind.SUCCESS) == 1 for run in completed)
     failed = len(journal.in_state(RunState.FAILED))
     holds = exact == len(completed) == len(journal.runs) - failed
-    return Claim("Every sound file completed exactly once", holds, f"{exact:,} of {len(completed):,}: one success each")
+    return Claim(
+        "Every sound file completed exactly once",
+        holds,
+        f"{exact:,} of {len(completed):,}: one success each",
+    )
 
 
 def _failures_accounted_for(journal: Journal, trouble: Trouble) -> Claim:
     """Claim that a run failed if and only if its file cannot be done, and after all its attempts."""
     failed = journal.in_state(RunState.FAILED)
     exhausted = all(
-        run.results.count(AttemptResultKind.FAILURE) == ATTEMPTS_MAX and AttemptResultKind.SUCCESS not in run.results for run in failed
+        run.results.count(AttemptResultKind.FAILURE) == ATTEMPTS_MAX
+        and AttemptResultKind.SUCCESS not in run.results
+        for run in failed
     )
-    impossible = all(path == trouble.fails_always or _cannot_be_parsed(path) for path in (journal.paths[run.task_id] for run in failed))
+    impossible = all(
+        path == trouble.fails_always or _cannot_be_parsed(path)
+        for path in (journal.paths[run.task_id] for run in failed)
+    )
     attempts = sum(run.results.count(AttemptResultKind.FAILURE) for run in journal.runs.values())
     retried = attempts - ATTEMPTS_MAX * len(failed)
     evidence = f"{len(failed)} files; {retried} others were retried"
-    return Claim("Every other file failed, with a reason", exhausted and impossible and len(failed) > 0, evidence)
+    return Claim(
+        "Every other file failed, with a reason",
+        exhausted and impossible and len(failed) > 0,
+        evidence,
+    )
 
 
 def _cannot_be_parsed(path: str) -> bool:
@@ -212,17 +233,24 @@ def _without_gap(journal: Journal) -> Claim:
 def _replay(journal: Journal, directory: Path, live: str) -> Claim:
     prints = {live, fingerprint(journal.replayed), fingerprint(read_projection(directory))}
     text = "Replaying gives the same projection"
-    return Claim(text, len(prints) == 1, f"in 3 ways, fingerprint {live[:8]}" if len(prints) == 1 else "they differ")
+    return Claim(
+        text,
+        len(prints) == 1,
+        f"in 3 ways, fingerprint {live[:8]}" if len(prints) == 1 else "they differ",
+    )
 
 
 def _expired_lease(journal: Journal, trouble: Trouble) -> Claim:
     """Claim that another worker finished what the killed one hung in, and that every run whose lease expired came to one end.
 
-    On a busy machine leases of workers expire that are only slow, and these may take the same run again.
+    On a busy machine leases of workers expire that are only slow, and these may take the same run
+    again.
     """
     hung = next(run for run in journal.runs.values() if journal.paths[run.task_id] == trouble.hangs)
     expired = [run for run in journal.runs.values() if run.expired]
     moved_on = hung.owners[0] in hung.expired and hung.owners[-1] != hung.owners[0]
     ended = all(len(run.ends) == 1 for run in expired)
     text = "What the killed had begun was finished"
-    return Claim(text, moved_on and ended, f"{sum(len(run.expired) for run in expired)} leases expired first")
+    return Claim(
+        text, moved_on and ended, f"{sum(len(run.expired) for run in expired)} leases expired first"
+    )

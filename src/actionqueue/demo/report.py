@@ -11,7 +11,14 @@ from types import TracebackType
 from typing import Self
 
 import msgspec
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
@@ -68,12 +75,17 @@ class Screen:
         line = Table.grid()
         line.add_column(no_wrap=True)
         line.add_column(overflow="fold")
-        line.add_row(Text.assemble((f"{self.elapsed:6.1f} s  ", "dim"), (f"{mark} ", style)), Text(text, style))
+        line.add_row(
+            Text.assemble((f"{self.elapsed:6.1f} s  ", "dim"), (f"{mark} ", style)),
+            Text(text, style),
+        )
         self._progress.console.print(line)
 
     def move_bar(self, finished: int, retries: int) -> None:
         """Show how far the work is."""
-        self._progress.update(self._bar, completed=finished, description=f"parsing, {retries} retries")
+        self._progress.update(
+            self._bar, completed=finished, description=f"parsing, {retries} retries"
+        )
 
     def show_library(self, projection: Projection) -> None:
         """Show what the workers found."""
@@ -81,22 +93,33 @@ class Screen:
 
     def show_proof(self, claims: Sequence[Claim]) -> None:
         """Show what was proved."""
-        table = Table(title="The proof, from the log alone", title_justify="left", title_style="bold", box=None, show_header=False)
+        table = Table(
+            title="The proof, from the log alone",
+            title_justify="left",
+            title_style="bold",
+            box=None,
+            show_header=False,
+        )
         table.add_column("mark")
         table.add_column("claim", no_wrap=True)
         table.add_column("evidence", overflow="fold")
         for claim in claims:
             mark = Text("✓", "bold green") if claim.holds else Text("✗", "bold red")
-            table.add_row(mark, claim.text, Text(claim.evidence, "cyan" if claim.holds else "bold red"))
+            table.add_row(
+                mark, claim.text, Text(claim.evidence, "cyan" if claim.holds else "bold red")
+            )
         self.console.print()
         self.console.print(table)
 
     def show_end(self, projection: Projection, seconds: float, worker_count: int) -> None:
         """Show what it came to."""
-        figures = f"{projection.latest_sequence:,} events, {projection.counts().attempts:,} attempts"
+        figures = (
+            f"{projection.latest_sequence:,} events, {projection.counts().attempts:,} attempts"
+        )
         self.console.print()
         self.console.print(
-            f"[bold]{figures}, {worker_count} workers, {seconds:.1f} s.[/] Every decision was on disk before anyone acted "
+            f"[bold]{figures}, {worker_count} workers, {seconds:.1f} s.[/] Every decision was on "
+            "disk before anyone acted "
             "on it. What a kill interrupted was done again; what was done is recorded once."
         )
 
@@ -125,17 +148,28 @@ def _library_table(outputs: dict[str, Counts]) -> Table:
     everything = _total(list(outputs.values()))
 
     title = f"Python {platform.python_version()}'s standard library"
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, header_style="dim")
+    table = Table(
+        title=title, title_justify="left", title_style="bold", box=None, header_style="dim"
+    )
     table.add_column("package")
     for name in ("files", "lines", "functions", "classes"):
         table.add_column(name, justify="right")
     table.add_column("share of lines", min_width=BAR_WIDTH)
-    shown = [*ranked[:PACKAGES_SHOWN], *([(f"{len(ranked) - PACKAGES_SHOWN} others", rest)] if rest else [])]
+    shown = [
+        *ranked[:PACKAGES_SHOWN],
+        *([(f"{len(ranked) - PACKAGES_SHOWN} others", rest)] if rest else []),
+    ]
     most = max((_total(members).lines for _, members in shown), default=1)
     for package, members in shown:
         total = _total(members)
         bar = _bar(total.lines / max(1, most))
-        table.add_row(package, f"{len(members):,}", *_cells(total), Text(bar, "green"), end_section=package == shown[-1][0])
+        table.add_row(
+            package,
+            f"{len(members):,}",
+            *_cells(total),
+            Text(bar, "green"),
+            end_section=package == shown[-1][0],
+        )
     table.add_row("all of it", f"{len(outputs):,}", *_cells(everything), style="bold")
     return table
 

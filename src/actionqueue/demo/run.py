@@ -1,6 +1,7 @@
 """The supervisor: starts the scheduler, makes its life hard, and has the log prove in the end that nothing was lost.
 
-It stands outside: it keeps what the scheduler acknowledged in a file of its own, and it is never killed itself.
+It stands outside: it keeps what the scheduler acknowledged in a file of its own, and it is never
+killed itself.
 """
 
 from __future__ import annotations
@@ -47,7 +48,8 @@ KILL_AT = 0.5
 BUDGET_SHARE = 0.7
 """Of all bytes, at most; what goes beyond needs a new budget."""
 FILES_PER_WORKER = 4
-"""At least so many, so that there is work left when a trouble comes, however many workers there are."""
+"""At least so many, so that there is work left when a trouble comes, however many workers there
+are."""
 SILENCE_SECONDS_MAX = 300
 END_SECONDS_MAX = 10
 WORKERS_MAX = 8
@@ -72,7 +74,9 @@ def run(options: Options) -> bool:
     """Run the demo and return whether everything was proved."""
     paths = standard_library(options.file_count, options.seed)
     if not paths:
-        raise FileNotFoundError(ENOENT, "the source of the standard library is not there", str(library_root()))
+        raise FileNotFoundError(
+            ENOENT, "the source of the standard library is not there", str(library_root())
+        )
     with _home(options.directory) as home:
         try:
             proved = _run_in(home, paths, options)
@@ -80,7 +84,10 @@ def run(options: Options) -> bool:
             print(f"The demo failed: {error}.", file=sys.stderr)
             return False
     if options.directory is not None:
-        print(f"\nThe queue is kept:\n  actionqueue stats {shlex.quote(str(options.directory / 'queue'))}")
+        print(
+            "\nThe queue is kept:\n  actionqueue stats "
+            f"{shlex.quote(str(options.directory / 'queue'))}"
+        )
     return proved
 
 
@@ -115,7 +122,9 @@ def _run_in(home: Path, paths: Sequence[str], options: Options) -> bool:
     plan = plan_of(home, paths, options)
     record = home / "acknowledged.jsonl"
     with Screen(len(paths)) as screen, record.open("wb") as record_file:
-        screen.say("•", f"{len(paths):,} files, {plan.worker_count} workers, queue in {plan.directory}")
+        screen.say(
+            "•", f"{len(paths):,} files, {plan.worker_count} workers, queue in {plan.directory}"
+        )
         supervisor = _Supervisor(plan, screen, record, record_file)
         try:
             done = supervisor.supervise()
@@ -123,7 +132,10 @@ def _run_in(home: Path, paths: Sequence[str], options: Options) -> bool:
             supervisor.end()
         seconds = screen.elapsed
         screen.say("•", "all files done; reading the log from its beginning")
-    claims = [*supervisor.claims, *prove(Path(plan.directory), record, paths, plan.trouble, done.fingerprint)]
+    claims = [
+        *supervisor.claims,
+        *prove(Path(plan.directory), record, paths, plan.trouble, done.fingerprint),
+    ]
     projection = read_projection(plan.directory)
     screen.show_library(projection)
     screen.show_proof(claims)
@@ -145,12 +157,14 @@ class _Supervisor:
         self._has_killed = False
         self._prepare()
 
-    # --- The scheduler's life ----------------------------------------------------------------------------------------
+    # --- The scheduler's life ---------------------------------------------------------------------
 
     def _prepare(self) -> None:
         self._line: Connection
         self._line, self._theirs = _processes.Pipe()
-        self._scheduler: SpawnProcess = _processes.Process(target=schedule, args=(self._theirs, self._plan))
+        self._scheduler: SpawnProcess = _processes.Process(
+            target=schedule, args=(self._theirs, self._plan)
+        )
 
     def _start(self) -> None:
         with _without_interrupts():
@@ -208,13 +222,19 @@ class _Supervisor:
                 if error is not None:
                     self._screen.say("✗", f"{_short(path)} failed for good: {error}", "red")
             case Expired(path=path, owner=owner):
-                self._screen.say("⌛", f"the lease of {owner} on {_short(path)} expired; the run is ready again", "yellow")
+                self._screen.say(
+                    "⌛",
+                    f"the lease of {owner} on {_short(path)} expired; the run is ready again",
+                    "yellow",
+                )
             case Quiet():
                 self._screen.say("▶", "paused, and everybody has finished; resume", "green")
                 self._order(Order.RESUME)
                 self._has_resumed = True
             case OutOfBudget():
-                self._screen.say("€", "the budget is used up, nothing is leased; replenish", "yellow")
+                self._screen.say(
+                    "€", "the budget is used up, nothing is leased; replenish", "yellow"
+                )
                 self._order(Order.REPLENISH)
             case Retried():
                 self._retries += 1
@@ -229,7 +249,7 @@ class _Supervisor:
         for sequence, command in message.entries:
             self._record_file.write(record_line(sequence, command))
 
-    # --- Trouble -----------------------------------------------------------------------------------------------------
+    # --- Trouble ----------------------------------------------------------------------------------
 
     def _make_trouble(self) -> None:
         share = self._finished / len(self._plan.paths)
@@ -242,7 +262,11 @@ class _Supervisor:
             self._kill_scheduler()
 
     def _kill_worker(self, pid: int, path: str) -> None:
-        self._screen.say("☠", f"kill -9 {pid}: a worker that hangs in {_short(path)}; its lease will expire", "bold red")
+        self._screen.say(
+            "☠",
+            f"kill -9 {pid}: a worker that hangs in {_short(path)}; its lease will expire",
+            "bold red",
+        )
         os.kill(pid, getattr(signal, "SIGKILL", signal.SIGTERM))
 
     def _kill_scheduler(self) -> None:
@@ -276,7 +300,8 @@ def _without_interrupts() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    resource_tracker.ensure_running()  # with the first process; in between it would take the mask away
+    # with the first process; in between it would take the mask away
+    resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

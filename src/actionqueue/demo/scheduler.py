@@ -1,14 +1,17 @@
 """A small scheduler on an embedded queue: what a scheduler that uses the library looks like.
 
-The queue is the scheduler's only memory. Every decision is a batch of commands: it is in the log as a whole or not at
-all, it is durable before anybody acts on it, and the next decision is read from the projection. So there is nothing to
-save and nothing to repair: a scheduler that was killed opens its queue again and goes on.
+The queue is the scheduler's only memory. Every decision is a batch of commands: it is in the log as
+a whole or not at all, it is durable before anybody acts on it, and the next decision is read from
+the projection. So there is nothing to save and nothing to repair: a scheduler that was killed opens
+its queue again and goes on.
 
 Three habits make that work:
 
-- **Identifiers are derived, not drawn, where work is planned.** Planning the same file again finds the task.
-- **A lease is the only claim to a run.** The scheduler never concludes from a silent worker that its work is free; the
-  lease says when. A result that comes after that is dropped: it is not the result of the run's active attempt.
+- **Identifiers are derived, not drawn, where work is planned.** Planning the same file again finds
+  the task.
+- **A lease is the only claim to a run.** The scheduler never concludes from a silent worker that
+  its work is free; the lease says when. A result that comes after that is dropped: it is not the
+  result of the run's active attempt.
 - **Times are the queue's**: whole Unix seconds. What is due is asked once a second.
 """
 
@@ -57,20 +60,31 @@ class Scheduler:
         """Submit commands as one decision: durable when this returns, all or nothing whatever happens."""
         commands = list(commands)
         outcomes = self._queue.submit_many(commands)
-        self._acknowledge([(outcome.sequence, command) for outcome, command in zip(outcomes, commands, strict=True)])
+        self._acknowledge(
+            [
+                (outcome.sequence, command)
+                for outcome, command in zip(outcomes, commands, strict=True)
+            ]
+        )
 
-    # --- Planning ----------------------------------------------------------------------------------------------------
+    # --- Planning ---------------------------------------------------------------------------------
 
     def plan(self, paths: Sequence[str], budget: int) -> None:
         """Create a task and a run for each file that has none."""
         time = aq.now()
         if self._projection.task(SWEEP) is None:
-            sweep = aq.TaskSpec(SWEEP, b"", metadata=aq.TaskMetadata(description="all files together"))
+            sweep = aq.TaskSpec(
+                SWEEP, b"", metadata=aq.TaskMetadata(description="all files together")
+            )
             allocation = aq.BudgetAllocateCommand(None, SWEEP, BudgetDimension.TOKEN, budget, time)
             self._commit([aq.TaskCreateCommand(None, sweep, time), allocation])
         missing = [path for path in paths if self._projection.task(task_id_of(path)) is None]
         for start in range(0, len(missing), PLAN_SIZE):
-            self._commit(command for path in missing[start : start + PLAN_SIZE] for command in _plan_of(path, time))
+            self._commit(
+                command
+                for path in missing[start : start + PLAN_SIZE]
+                for command in _plan_of(path, time)
+            )
 
     def look_at_the_clock(self) -> list[tuple[str, str]]:
         """Make ready what is due, and take back what has expired. Returns paths and owners of the expired leases."""
@@ -91,9 +105,13 @@ class Scheduler:
     def _is_due(self, run_id: aq.RunId, time: int) -> bool:
         run = self._run(run_id)
         # A second of patience before a retry; a real scheduler would back off further with each.
-        return run.scheduled_at <= time if run.state is RunState.SCHEDULED else run.last_state_change_at < time
+        return (
+            run.scheduled_at <= time
+            if run.state is RunState.SCHEDULED
+            else run.last_state_change_at < time
+        )
 
-    # --- Leases ------------------------------------------------------------------------------------------------------
+    # --- Leases -----------------------------------------------------------------------------------
 
     def lease(self, owner: str) -> Assignment | None:
         """Give the next ready run to a worker, or None where there is none, or none may be given."""
@@ -129,18 +147,33 @@ class Scheduler:
         time = aq.now()
         lease = self._projection.lease(assignment.run_id)
         if lease is not None and self._is_current(assignment) and lease.expiry < time + LEASE_SECS:
-            self._commit([aq.LeaseHeartbeatCommand(None, assignment.run_id, lease.owner, time + LEASE_SECS, time)])
+            self._commit(
+                [
+                    aq.LeaseHeartbeatCommand(
+                        None, assignment.run_id, lease.owner, time + LEASE_SECS, time
+                    )
+                ]
+            )
 
     def _expired_leases(self, time: int) -> list[tuple[aq.RunId, aq.Lease]]:
-        leases = [(run_id, self._projection.lease(run_id)) for run_id in self._projection.run_ids(RunState.RUNNING)]
-        return [(run_id, lease) for run_id, lease in leases if lease is not None and lease.expiry <= time]
+        leases = [
+            (run_id, self._projection.lease(run_id))
+            for run_id in self._projection.run_ids(RunState.RUNNING)
+        ]
+        return [
+            (run_id, lease)
+            for run_id, lease in leases
+            if lease is not None and lease.expiry <= time
+        ]
 
     def _expire(self, run_id: aq.RunId, lease: aq.Lease, time: int) -> tuple[str, str]:
         run = self._run(run_id)
         commands: list[aq.MutationCommand] = []
         if run.current_attempt_id is not None:
             lost = aq.AttemptOutcome.timeout(f"the lease of {lease.owner} expired")
-            commands.append(aq.AttemptFinishCommand(None, run_id, run.current_attempt_id, lost, time))
+            commands.append(
+                aq.AttemptFinishCommand(None, run_id, run.current_attempt_id, lost, time)
+            )
         commands += [
             aq.LeaseExpireCommand(None, run_id, lease.owner, lease.expiry, time),
             aq.RunStateTransitionCommand(None, run_id, RunState.RUNNING, RunState.RETRY_WAIT, time),
@@ -149,7 +182,7 @@ class Scheduler:
         self._commit(commands)
         return self._path_of(run), lease.owner
 
-    # --- Results -----------------------------------------------------------------------------------------------------
+    # --- Results ----------------------------------------------------------------------------------
 
     def take(self, assignment: Assignment, result: Result) -> RunState | None:
         """Record a worker's result, and return the run's new state; None where the result came too late to count."""
@@ -161,7 +194,11 @@ class Scheduler:
             outcome, state = aq.AttemptOutcome.success(result.output), RunState.COMPLETED
         else:
             outcome = aq.AttemptOutcome.failure(result.error)
-            state = RunState.FAILED if self._failures(run_id) + 1 >= ATTEMPTS_MAX else RunState.RETRY_WAIT
+            state = (
+                RunState.FAILED
+                if self._failures(run_id) + 1 >= ATTEMPTS_MAX
+                else RunState.RETRY_WAIT
+            )
         self._commit(
             [
                 aq.AttemptFinishCommand(None, run_id, assignment.attempt_id, outcome, time),
@@ -180,7 +217,7 @@ class Scheduler:
     def _is_current(self, assignment: Assignment) -> bool:
         return self._run(assignment.run_id).current_attempt_id == assignment.attempt_id
 
-    # --- The operator's wishes ---------------------------------------------------------------------------------------
+    # --- The operator's wishes --------------------------------------------------------------------
 
     def pause(self) -> None:
         """Lease nothing more. What is running goes on."""
@@ -195,7 +232,9 @@ class Scheduler:
     def replenish(self, budget: int) -> None:
         """Set a new budget, if the old one is used up."""
         if self.is_out_of_budget:
-            self._commit([aq.BudgetReplenishCommand(None, SWEEP, BudgetDimension.TOKEN, budget, aq.now())])
+            self._commit(
+                [aq.BudgetReplenishCommand(None, SWEEP, BudgetDimension.TOKEN, budget, aq.now())]
+            )
 
     @property
     def is_paused(self) -> bool:
@@ -211,14 +250,16 @@ class Scheduler:
     @property
     def finished_count(self) -> int:
         """How many runs came to their end."""
-        return sum(runs for state, runs in self._projection.counts_by_state().items() if state.is_terminal)
+        return sum(
+            runs for state, runs in self._projection.counts_by_state().items() if state.is_terminal
+        )
 
     @property
     def is_finished(self) -> bool:
         """Whether all of them did."""
         return self.finished_count == self._projection.counts().runs
 
-    # --- Reading -----------------------------------------------------------------------------------------------------
+    # --- Reading ----------------------------------------------------------------------------------
 
     def _run(self, run_id: aq.RunId) -> aq.RunInstance:
         run = self._projection.run(run_id)

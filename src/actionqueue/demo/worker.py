@@ -44,7 +44,9 @@ def perform(assignment: Assignment, trouble: Trouble) -> Result:
         source = Path(assignment.path).read_bytes()
     except OSError as error:
         return Result(None, f"cannot read: {error.strerror}", 0)
-    if assignment.path == trouble.fails_always or (assignment.path in trouble.fails_once and assignment.attempt == 1):
+    if assignment.path == trouble.fails_always or (
+        assignment.path in trouble.fails_once and assignment.attempt == 1
+    ):
         return Result(None, "failed on purpose", len(source))
     try:
         counts = measure(source)
@@ -81,4 +83,6 @@ class Pulse:
             try:
                 self.send(Heartbeat())
             except OSError:
-                os._exit(0)  # the other thread may hang, or be deep in a file that nobody wants any more
+                os._exit(
+                    0
+                )  # the other thread may hang, or be deep in a file that nobody wants any more
