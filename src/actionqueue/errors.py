@@ -1,8 +1,9 @@
 """Every error that the library raises, with typed fields.
 
 All derive from :class:`ActionQueueError`. Two errors are equal when they have the same type and the
-same fields; errors can be pickled and copied, and printed whatever values they hold. Each says in
-:attr:`ActionQueueError.written` whether the refused or failed command may be in the log.
+same fields. Errors can be pickled and copied, and their texts can be printed whatever values they
+hold. Each says in :attr:`ActionQueueError.written` whether the refused or failed command may be in
+the log.
 """
 
 from __future__ import annotations
@@ -124,8 +125,8 @@ class LeaseValidationEvent(StrEnum):
 class ActionQueueError(Exception):
     """Base of all errors of this library.
 
-    A subclass declares its fields as annotations, in the order of its constructor's arguments, and
-    a ``message`` template that is filled with them.
+    A subclass declares its fields as annotations, in the order of its constructor's arguments. The
+    error's text is the template ``message``, filled with the fields.
     """
 
     message: ClassVar[str] = ""
@@ -183,7 +184,7 @@ class ActionQueueError(Exception):
 
 
 def _comparable(value: object) -> object:
-    """Return what stands for a field's value in comparisons: foreign exceptions only compare by identity."""
+    """Return what a comparison looks at: exceptions of other libraries compare by identity only."""
     if isinstance(value, BaseException) and not isinstance(value, ActionQueueError):
         return (type(value), value.args)
     return value
@@ -193,10 +194,10 @@ def _comparable(value: object) -> object:
 
 
 class InvalidFieldError(ActionQueueError, ValueError):
-    """A constructor, a query or a call with arrays was given a value that it does not accept. Nothing was changed."""
+    """A constructor, a query or a call with arrays does not accept a value. Nothing was changed."""
 
     type_name: str
-    """Name of the type that was to be built, such as ``"TaskConstraints"``, or of the call."""
+    """Name of the type, such as ``"TaskConstraints"``, or of the call."""
     field: str
     value: Any
     reason: str
@@ -206,7 +207,7 @@ class InvalidFieldError(ActionQueueError, ValueError):
 
 
 class InvalidFieldTypeError(InvalidFieldError, TypeError):
-    """A constructor, a query or a call with arrays was given a value of a type that it does not accept."""
+    """A constructor, a query or a call with arrays does not accept a value of this type."""
 
 
 # --- Commands that the authority refuses ----------------------------------------------------------
@@ -217,11 +218,14 @@ class MutationError(ActionQueueError):
 
 
 class ValidationError(MutationError):
-    """Base of the refusals: the command was valid in itself, but not now. Log and projection are untouched."""
+    """Base of the refusals: the command is valid in itself, but not now.
+
+    The log and the projection are untouched.
+    """
 
     batch_index: ClassVar[int | None] = None
-    """Position of the refused command in its batch, from 0; None where it was submitted alone. Not
-    one of the fields."""
+    """Position of the refused command in its batch, from 0; None where it was submitted alone. It
+    is not one of the fields."""
 
     def at_batch_index(self, index: int) -> Self:
         """Note the command's position in its batch."""
@@ -240,7 +244,7 @@ class ValidationError(MutationError):
 
 
 def _ways_on(state: RunState) -> str:
-    """Return where a run may go from a state, as the rules that validation and replay share say."""
+    """Return where a run may go from a state, by the rules that validation and replay share."""
     from _wal_native.rules import transition_is_valid  # noqa: PLC0415 -- it imports the errors
     from actionqueue.states import RunState  # noqa: PLC0415
 
@@ -299,7 +303,7 @@ class TaskAlreadyExists(ValidationError):
 
 
 class TaskForgotten(ValidationError):
-    """A task with this identifier was created before, and retention has forgotten it; its identifier is kept as a tombstone."""
+    """Retention has forgotten the task with this identifier; a tombstone keeps the identifier."""
 
     task_id: TaskId
     until: int
@@ -337,7 +341,7 @@ class RunAlreadyExists(ValidationError):
 
 
 class RunCreateRequiresScheduled(ValidationError):
-    """A run enters the queue as scheduled and in no other state."""
+    """A run enters the queue in the state scheduled only."""
 
     run_id: RunId
     state: RunState
@@ -354,7 +358,7 @@ class PreviousStateMismatch(ValidationError):
 
 
 class InvalidTransition(ValidationError):
-    """A run never goes from the one state to the other."""
+    """No run goes from the one state to the other."""
 
     run_id: RunId
     from_: RunState
@@ -368,14 +372,14 @@ class InvalidTransition(ValidationError):
 
 
 class AttemptStartUnknownRun(ValidationError):
-    """An attempt was to start on a run that does not exist."""
+    """An attempt cannot start on a run that does not exist."""
 
     run_id: RunId
     message = "an attempt cannot start: there is no run {run_id}"
 
 
 class AttemptStartRequiresRunning(ValidationError):
-    """Attempts start on running runs only."""
+    """An attempt starts on a running run only."""
 
     run_id: RunId
     state: RunState
@@ -383,7 +387,7 @@ class AttemptStartRequiresRunning(ValidationError):
 
 
 class AttemptStartAlreadyActive(ValidationError):
-    """A run has one active attempt at most."""
+    """The run has an active attempt, and never has two."""
 
     run_id: RunId
     active_attempt_id: AttemptId
@@ -394,14 +398,14 @@ class AttemptStartAlreadyActive(ValidationError):
 
 
 class AttemptFinishUnknownRun(ValidationError):
-    """An attempt was to finish on a run that does not exist."""
+    """An attempt cannot finish on a run that does not exist."""
 
     run_id: RunId
     message = "an attempt cannot finish: there is no run {run_id}"
 
 
 class AttemptFinishRequiresRunning(ValidationError):
-    """Attempts finish on running runs only."""
+    """An attempt finishes on a running run only."""
 
     run_id: RunId
     state: RunState
@@ -450,7 +454,7 @@ class LeaseInvalidRunState(ValidationError):
 
 
 class LeaseAlreadyActive(ValidationError):
-    """The run has a lease, which must be released or expired first."""
+    """The run has a lease; a command must release or expire it first."""
 
     run_id: RunId
     message = "lease acquire: run {run_id} has a lease already; release or expire it first"
@@ -473,7 +477,7 @@ class LeaseOwnerMismatch(ValidationError):
 
 
 class LeaseExpiryMismatch(ValidationError):
-    """A lease is closed with its exact expiry only."""
+    """A command closes a lease with the lease's exact expiry only."""
 
     run_id: RunId
     event: LeaseValidationEvent
@@ -498,14 +502,14 @@ class LeaseHeartbeatExpiryRegression(ValidationError):
 
 
 class EmptyDependencyList(ValidationError):
-    """A dependency declaration names no prerequisite."""
+    """The dependency declaration names no prerequisite."""
 
     task_id: TaskId
     message = "the dependency declaration of task {task_id} names no prerequisite"
 
 
 class RunSuspendRequiresRunning(ValidationError):
-    """Running runs only are suspended."""
+    """Only a running run can be suspended."""
 
     run_id: RunId
     state: RunState
@@ -513,7 +517,7 @@ class RunSuspendRequiresRunning(ValidationError):
 
 
 class RunResumeRequiresSuspended(ValidationError):
-    """Suspended runs only are resumed."""
+    """Only a suspended run can be resumed."""
 
     run_id: RunId
     state: RunState
@@ -553,7 +557,7 @@ class SubscriptionAlreadyCanceled(ValidationError):
 
 
 class ActiveAttemptBlocksTransition(ValidationError):
-    """A run with an active attempt leaves running to canceled only."""
+    """A run with an active attempt goes from running to canceled only."""
 
     run_id: RunId
     from_: RunState
@@ -566,7 +570,7 @@ class ActiveAttemptBlocksTransition(ValidationError):
 
 
 class EngineResumeBeforePause(ValidationError):
-    """The engine was to resume at a time before its pause."""
+    """The engine cannot resume at a time before its pause."""
 
     paused_at: int
     resumed_at: int
@@ -593,7 +597,7 @@ class AttemptCountOverflow(ValidationError):
 
 
 class RunCreateNotFresh(ValidationError):
-    """A run was to be created with a past: one of its fields is not what a new run has."""
+    """The run has a past: one of its fields is not what a new run has."""
 
     run_id: RunId
     field: str
@@ -602,7 +606,7 @@ class RunCreateNotFresh(ValidationError):
 
 
 class RecordTooLarge(ValidationError):
-    """The command's record, or one of its fields, is larger than a reader accepts. Sizes are in bytes."""
+    """The command's record or one of its fields is larger than a reader accepts, in bytes."""
 
     size: int
     limit: int
@@ -613,7 +617,10 @@ class RecordTooLarge(ValidationError):
 
 
 class AppendError(MutationError):
-    """The writer failed to append the event. The projection is untouched; ``written`` is what the writer said."""
+    """The writer failed to append the event. The projection is untouched.
+
+    ``written`` is what the writer's error says.
+    """
 
     cause: BaseException
     message = "the event was not appended ({cause}); nothing was applied"
@@ -647,7 +654,7 @@ class ApplyError(MutationError):
 
 
 class RefusedEventError(ActionQueueError):
-    """An event breaks a rule of the projection, which is exactly as it was."""
+    """An event breaks a rule of the projection. The projection is exactly as it was."""
 
     rule: str
     """The rule's name in lower snake case, such as ``"previous_state"``."""
@@ -656,7 +663,7 @@ class RefusedEventError(ActionQueueError):
 
 
 class MalformedEventError(ActionQueueError):
-    """Bytes that are no event."""
+    """The bytes do not decode to an event."""
 
     reason: str = "the payload does not decode"
     kind: int | None = None
@@ -675,11 +682,11 @@ class MalformedEventError(ActionQueueError):
 
 
 class OpenError(ActionQueueError):
-    """Base of the reasons why a queue does not open. Nothing on disk was changed."""
+    """Base of the errors of opening a queue. Nothing on disk was changed."""
 
 
 class LockedError(OpenError):
-    """Another handle holds the queue. The holder's data are None where the lock file does not tell them."""
+    """Another handle holds the queue. What the lock file does not say of the holder is None."""
 
     path: str
     pid: int | None = None
@@ -689,14 +696,14 @@ class LockedError(OpenError):
 
     @property
     def since(self) -> str | None:
-        """The same as text for people."""
+        """``started`` as text for people."""
         return None if self.started is None else moment(self.started)
 
     def __str__(self) -> str:
         holder = "another handle" if self.pid is None else f"process {self.pid}"
         where = "" if self.host is None else f" on {self.host}"
         since = "" if self.started is None else f" since {self.since}"
-        # Held by its folder, and not by the lock file, which is looked at first.
+        # The opener looks at the lock file first: a queue held by its folder lost that file.
         why = ", although its LOCK was removed or replaced" if self.path.endswith("/wal") else ""
         return (
             f"{self.path} is held by {holder}{where}{since}{why}; close it there first, or open it "
@@ -719,18 +726,18 @@ _REASONS = {
     "payload": "a record is as it was written, but is no event",
     "refused_event": "an event is as it was written, but breaks a rule",
     "history_missing": "the log does not go back to the first event, and no snapshot stands in",
-    "directory": "one of the queue's directories is none",
+    "directory": "something else stands in the place of one of the queue's directories",
     "torn": "an append was cut short",
     "snapshot_invalid": "the snapshot is not as it was written",
     "snapshot_ahead": "the log ends before the snapshot does",
     "snapshot_differs": "the snapshot is not what the log adds up to",
     "unreadable": "the disk does not give the bytes back",
 }
-"""What the code of a reason means, in plain words."""
+"""What each reason's code means, in plain words."""
 
 
 class CorruptLogError(OpenError):
-    """The log is damaged where that cannot be an interrupted write. What is not known is None."""
+    """The log is damaged, and an interrupted write cannot have done it. What is unknown is None."""
 
     path: str
     segment: int | None
@@ -739,15 +746,15 @@ class CorruptLogError(OpenError):
     reason: str
     first_sequence: int | None = None
     last_sequence: int | None = None
-    """The first and last sequence that are at stake: from ``actionqueue verify`` exactly what a
-    repair would give up, else what could be told without reading further. The last is None where
-    the log does not say how far it went."""
+    """The first and the last sequence at stake: from ``actionqueue verify`` exactly what a repair
+    would give up, else what the opener knew without reading further. The last is None where the log
+    does not say how far it went."""
     unreadable: Rows | None = None
-    """From ``actionqueue verify``: first and last sequence of each row of events that can't be
-    read."""
+    """From ``actionqueue verify``: the first and the last sequence of each range of events that
+    can't be read."""
     given_up: Rows | None = None
-    """From ``actionqueue verify``: the same of events that can be read, but lie behind those, so
-    that a repair would give them up."""
+    """From ``actionqueue verify``: the same of the events that can be read, but lie behind those,
+    so that a repair would give them up."""
 
     @property
     def meaning(self) -> str:
@@ -816,7 +823,7 @@ class UnsupportedFormatError(OpenError):
 
 
 class CompactedError(OpenError):
-    """The events asked for are no longer in the log: a snapshot covers them."""
+    """The log no longer has the events that were asked for: a snapshot covers them."""
 
     path: str
     first_sequence: int
@@ -828,7 +835,10 @@ class CompactedError(OpenError):
 
 
 class HistoryChangedError(OpenError):
-    """The log at the path is another one than a position was taken in, or has another history: it was replaced, restored or repaired."""
+    """The log at the path is not the one that the position was taken in, or its history is not.
+
+    It was replaced, restored or repaired.
+    """
 
     path: str
     sequence: int = 0
@@ -846,7 +856,7 @@ class NotAQueueError(OpenError):
 
     path: str
     quarantine: str | None = None
-    """Where a repair has moved all that was here, if none of it could be kept."""
+    """Where a repair has moved everything that was here, if it could keep nothing."""
 
     def __str__(self) -> str:
         if self.quarantine is not None:
@@ -863,7 +873,7 @@ class NotAQueueError(OpenError):
 
 
 class OpenIOError(OpenError):
-    """A system call that opening needs failed."""
+    """A system call failed that opening needs."""
 
     operation: str
     path: str
@@ -871,13 +881,13 @@ class OpenIOError(OpenError):
 
     @property
     def what(self) -> str:
-        """Which call failed, and why, without what to do about it."""
+        """Which call failed, and why, without the remedy."""
         return f"{self.operation} failed on {self.path}: {_why(self.operation, self.errno)}"
 
     def __str__(self) -> str:
         name = errno_codes.errorcode.get(self.errno, "")
-        # Before it is open nothing of it has moved; and what stands at the path, if it is of the
-        # wrong kind, has been said.
+        # A queue that is not open yet was not moved away; and _why has said what of the wrong kind
+        # stands at the path.
         remedy = (
             f"; {_remedy(self.errno)}"
             if name in _REMEDIES and _REMEDIES[name] is not _MOVED
@@ -890,7 +900,7 @@ class OpenIOError(OpenError):
 
 
 def _why(operation: str, number: int) -> str:
-    """Return what a failed system call's errno means, and for a file of the wrong kind what stands there."""
+    """Return what an errno means; for a file of the wrong kind, also what stands there."""
     kind = {
         errno_codes.ELOOP: "a symbolic link stands there, and none is followed",
         errno_codes.EMLINK: "the file has a second name, a hard link; make it a copy",
@@ -928,7 +938,7 @@ _REMEDIES = {
     "ESTALE": _MOVED,
     "EIO": "look at the disk",
 }
-"""What to do about a failed system call, by the errno's name: not every system has all of them."""
+"""What to do about a failed system call, by the errno's name: a system may lack some of them."""
 
 _CANNOT_WRITE = {"EACCES", "EPERM", "EROFS"}
 
@@ -938,11 +948,11 @@ def _remedy(number: int) -> str:
 
 
 class WriterError(ActionQueueError):
-    """Base of what the native writer raises."""
+    """Base of the errors of the native writer."""
 
 
 class _SystemCallError(WriterError):
-    """A system call that the writer needs failed."""
+    """A system call failed that the writer needs."""
 
     operation: str
     path: str
@@ -952,7 +962,7 @@ class _SystemCallError(WriterError):
 
     @property
     def what(self) -> str:
-        """Which call failed, and why, without what to do about it."""
+        """Which call failed, and why, without the remedy."""
         return f"{self.operation} failed on {self.path}: {_why(self.operation, self.errno)}"
 
     def __str__(self) -> str:
@@ -960,23 +970,27 @@ class _SystemCallError(WriterError):
 
 
 class LogWriteError(_SystemCallError):
-    """A write or a sync of the log failed; the handle takes no further commands."""
+    """A write or a sync of the log failed. The handle takes no further commands."""
 
     written = Written.UNKNOWN
     advice = "reopen the queue to recover what the disk holds"
 
 
 class LogSpaceError(_SystemCallError):
-    """The next segment could not be made, mostly for want of room. Nothing was written, and the command can be submitted again."""
+    """The writer could not make the next segment, mostly for want of room.
+
+    Nothing was written, and the caller can submit the command again.
+    """
 
     advice = "nothing was written; {remedy}, then submit again"
 
 
 class DisplacedError(WriterError):
-    """The queue's directory was moved, removed or replaced under the open handle. Nothing was written to what stands at its path now.
+    """The queue's directory was moved, removed or replaced under the open handle.
 
-    Submitting a command then poisons the handle: what it acknowledged before is in the directory
-    that it was opened in, if that still is anywhere; a snapshot or a compaction only fails.
+    Nothing was written to what stands at its path now. Submitting a command then poisons the
+    handle: what it acknowledged before is in the directory that it was opened in, if that still
+    exists. A snapshot or a compaction only fails.
     """
 
     path: str
@@ -988,19 +1002,28 @@ class DisplacedError(WriterError):
 
 
 class SnapshotError(_SystemCallError):
-    """A snapshot or a compaction failed. The queue stays open, and its log and older snapshots are as good as before."""
+    """A snapshot or a compaction failed.
+
+    The queue stays open, and its log and older snapshots are as good as before.
+    """
 
     advice = "the log and older snapshots are as they were; {remedy}, then try again"
 
 
 class StoppedError(ActionQueueError):
-    """A long operation was stopped on request, or because the queue is being closed. Nothing of it has appeared."""
+    """A long operation stopped on request, or because the queue is being closed.
+
+    Nothing of it has appeared.
+    """
 
     message = "stopped before it was done; nothing was changed"
 
 
 class LogCloseError(_SystemCallError):
-    """The mark of a clean close could not be written. Every event is on stable storage, and the queue is released."""
+    """Closing could not write the mark of a clean close.
+
+    Every event is on stable storage, and the queue is released.
+    """
 
     written = Written.YES
     advice = "every event is on stable storage and the queue is released; the next open recovers it"
@@ -1013,7 +1036,10 @@ class ClosedError(ActionQueueError):
 
 
 class ReentrantCallError(ActionQueueError):
-    """A signal handler, finalizer, writer or projection entered the lane from inside a call of it by the same thread."""
+    """The thread entered the lane from inside a call of its own.
+
+    A signal handler, a finalizer, a writer or a projection did so.
+    """
 
     message = (
         "entered from inside a call of the same thread (by a signal handler?); submit after that "
@@ -1022,7 +1048,7 @@ class ReentrantCallError(ActionQueueError):
 
 
 class PoisonedError(ActionQueueError):
-    """An earlier failure left it unknown what the log holds, so the handle takes no further commands."""
+    """Since an earlier failure it is unknown what the log holds: the handle takes no commands."""
 
     cause: BaseException | None = None
 
@@ -1041,14 +1067,17 @@ class ForkedError(ActionQueueError):
 
 
 class TimestampWarning(UserWarning):
-    """Runs ended more than a century after the clock's time: their timestamps are in milliseconds, say, not in seconds."""
+    """Runs ended more than a century after the clock's time.
+
+    Their timestamps are not in seconds, but perhaps in milliseconds.
+    """
 
 
 class UnsafeDirectoryWarning(UserWarning):
     """Other users may put files into the queue's directory and take its own away.
 
-    It is writable by them, or is another user's. A group that is the owner's alone (the primary
-    one, with the user's name, and no other member) is no other user.
+    They may write to it, or it belongs to another user. A group of the owner alone (the primary
+    one, with the user's name and no other member) does not count as another user.
     """
 
 

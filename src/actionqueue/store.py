@@ -69,28 +69,29 @@ __all__ = ["ActionQueue", "Batch", "open"]
 IMMEDIATE = DurabilityPolicy.IMMEDIATE
 
 PURGE_ROWS = 2048
-"""Rows that retention looks at while it holds the lane."""
+"""Rows that retention looks at in one go, while it holds the lane."""
 
 RENEWAL_ROWS_MIN = 1000
-"""Forgotten runs, tasks, subscriptions, actors and lines of the ledger whose memory is not worth a
-renewal of the projection."""
+"""The memory of fewer forgotten runs, tasks, subscriptions, actors and lines of the ledger is not
+worth a renewal of the projection."""
 RENEWAL_EVENTS_MAX = 10_000
-"""A renewal of the projection replays so many events at most while it holds the lane, and does
-without a sync then."""
+"""The most events that a renewal of the projection replays while it holds the lane, without a
+sync."""
 RENEWAL_ROUNDS_MAX = 20
-"""How often it tries to come so near to those who submit; the next compaction tries again."""
+"""How often a renewal tries to come as near as that to the submitters. After that it leaves the
+matter to the next compaction."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 _open_queues: WeakList[ActionQueue] = WeakList()
 _compactors: weakref.WeakValueDictionary[str, Compactor] = weakref.WeakValueDictionary()
-"""Those of the queues that were opened last, by their directories; the background thread of a queue
-that was dropped still has its own."""
+"""The compactor of the queue that was opened last in each directory. The background thread of a
+dropped queue keeps its own compactor alive."""
 
 
 def _refuse_in_child() -> None:
-    """Mark the parent's queues in a forked child, before any of their locks could be touched."""
+    """Mark the parent's queues in a forked child, before a caller can touch one of their locks."""
     for queue in _open_queues:
         queue._unusable = ForkedError()  # noqa: SLF001 -- the module's own class
 
@@ -131,7 +132,9 @@ def open(  # noqa: A001 -- as below
 
 
 @overload
-def open(path: str | os.PathLike[str], *, readonly: Literal[True]) -> ReadOnlyQueue: ...  # noqa: A001 -- as below
+def open(  # noqa: A001 -- as below
+    path: str | os.PathLike[str], *, readonly: Literal[True]
+) -> ReadOnlyQueue: ...
 
 
 def open(  # noqa: A001 -- the package's own open, as in gzip.open
@@ -149,44 +152,45 @@ def open(  # noqa: A001 -- the package's own open, as in gzip.open
 ) -> ActionQueue | ReadOnlyQueue:
     """Open the queue in a directory, or create it, and replay its log.
 
-    The queue is held exclusively until it is closed; opened read-only it is not held at all.
-    Ctrl-C, or whatever else a signal's handler raises in the main thread, ends a recovery within a
-    tenth of a second, and leaves the queue as it was.
+    The caller holds the queue exclusively until it closes it; a reader holds nothing. An exception
+    that a signal's handler raises in the main thread (Ctrl-C) ends a recovery within a tenth of a
+    second, and leaves the queue as it was.
 
-    A queue whose last reference goes while it is open, or whose process ends, is closed as well,
-    and a ResourceWarning names its path.
+    The queue also closes when its last reference goes or when its process ends, and then issues a
+    ResourceWarning that names its path.
 
     Args:
-        path: The queue's directory. It is created, with missing parents, unless ``create`` is
-            false. Symbolic links on the way are followed once, now; one that leads nowhere is
-            refused. UnsafeDirectoryWarning is issued for one that other users may write to.
+        path: The queue's directory. The call creates it, with missing parents, unless ``create`` is
+            false. It follows symbolic links on the way once, now, and refuses one that leads
+            nowhere. For a directory that other users may write to it issues UnsafeDirectoryWarning.
         readonly: Return a :class:`ReadOnlyQueue`, which takes no lock, creates nothing, and can
-            look at a queue that is open elsewhere. The other options are the writer's, and are
-            refused with it.
+            look at a queue that is open elsewhere. The call then refuses the other options, which
+            are the writer's.
         durability: What :meth:`ActionQueue.submit` does unless a call says otherwise: IMMEDIATE
             returns when the event is on stable storage; DEFERRED when it would survive the end of
             the process, but maybe not a power loss.
-        create: Whether a missing queue is created.
+        create: Whether the call creates a missing queue.
         segment_size: Bytes that segment files grow to: a power of two from 64 KiB to 1 GiB.
         ring_size: Bytes of the ring: a multiple of 64 KiB.
         sector_size: 512 or 4096 pads every synced write to whole sectors, for storage that may
-            damage a sector's old bytes when new ones are added to it; 0 trusts that it does not.
+            damage a sector's old bytes when it adds new ones; 0 trusts that it does not.
         compaction: When the queue makes snapshots and drops old segments by itself, in a thread of
-            its own; None: only when told to.
-        sync: When the queue syncs Deferred commands by itself, in a native thread of its own; as it
-            stands, never: then they become durable with the next Immediate command,
+            its own; None: only when a caller asks for it.
+        sync: When the queue syncs Deferred commands by itself, in a native thread of its own; by
+            default never: then they become durable with the next Immediate command,
             :meth:`ActionQueue.sync`, a new segment, a snapshot, or closing.
-        progress: Tells another thread how many bytes of snapshot and log were read and how many
-            there are, and lets it cancel. An opening that compacts counts what that reads and
-            writes too.
+        progress: Tells another thread how many bytes of snapshot and log the opening has read and
+            how many there are, and lets it cancel. If the opening compacts, what that reads and
+            writes counts too.
 
     Raises:
-        LockedError: Another handle, here or elsewhere, holds the queue; it says who.
-        CorruptLogError: The log is damaged where that cannot be a torn append. Nothing was changed.
-        UnsupportedFormatError: A newer version of the library wrote it.
-        NotAQueueError: There is none, and ``create`` is false.
+        LockedError: Another handle, here or elsewhere, holds the queue; the error names it.
+        CorruptLogError: The log is damaged, and a torn append cannot have done it. Nothing was
+            changed.
+        UnsupportedFormatError: A newer version of the library wrote the queue.
+        NotAQueueError: The directory holds no queue, and ``create`` is false.
         OpenIOError: A system call failed.
-        StoppedError: ``progress.cancel()`` was called.
+        StoppedError: The caller called ``progress.cancel()``.
         ValueError: An option is out of range. TypeError: It is of another type. Nothing was
             created.
     """
@@ -208,17 +212,16 @@ def open(  # noqa: A001 -- the package's own open, as in gzip.open
             if error.pid not in (None, os.getpid()):
                 raise
             compactor = _compactors.get(str(Path(error.path).parent))
-        # A queue that was dropped is closed a moment later where its background thread still refers
-        # to it.
+        # A dropped queue closes a moment later where its background thread still refers to it.
         if compactor is not None:
             compactor.wait_for_references()
         return ActionQueue(path, **options)
-    # Nothing is ever created, so create=False is true enough.
+    # A reader creates nothing, so create=False is true as well.
     given = [name for name, value in options.items() if not _is_left_out(name, value)]
     if given:
         raise ValueError(
-            f"readonly=True takes no {', '.join(given)}: these are options of a writer, and there "
-            "is none; leave them out"
+            f"readonly=True takes no {', '.join(given)}: these are options of a writer only; "
+            "leave them out"
         )
     return ReadOnlyQueue(path)
 
@@ -227,13 +230,12 @@ def _is_left_out(name: str, value: object) -> bool:
     default = WRITER_DEFAULTS[name]
     if name == "create" and value is False:
         return True
-    return value is default or (
-        type(value) is type(default) and value == default
-    )  # no other object's comparison
+    # The types are compared first, so that no other object's comparison runs.
+    return value is default or (type(value) is type(default) and value == default)
 
 
 def _method(queue: ActionQueue, method: Callable[Concatenate[ActionQueue, P], R]) -> Callable[P, R]:
-    """Bind a method without keeping the queue alive: one that nobody refers to any more is closed at once."""
+    """Bind a method without keeping the queue alive, which closes with its last reference."""
     reference = weakref.ref(queue)
 
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -246,17 +248,16 @@ def _method(queue: ActionQueue, method: Callable[Concatenate[ActionQueue, P], R]
 
 
 def _let_go(compactor: Compactor, path: str, process: int, made_with_it: object) -> None:
-    """End the compactions of a queue that no reference leads to any more, or whose process ends, and warn: it was not closed.
+    """End the compactions of an unclosed queue with its last reference or its process, and warn.
 
-    Of the object that was made with the queue tracemalloc tells the place (of a class's own
-    instances not before Python 3.12).
+    For the object made with the queue tracemalloc can tell where the caller opened it. For a
+    class's own instances it can tell only since Python 3.12.
     """
     try:
-        if os.getpid() == process:  # in a forked child it is the parent's, to close or not
+        if os.getpid() == process:  # the parent closes it or not, a forked child doesn't
             text = f"unclosed queue {path!r}; close() it, or open it in a with block"
-            warnings.warn(
-                text, ResourceWarning, stacklevel=3, source=made_with_it
-            )  # at the line that dropped it, behind the finalizer
+            # stacklevel: at the line that dropped the queue, one above the finalizer
+            warnings.warn(text, ResourceWarning, stacklevel=3, source=made_with_it)
     finally:
         compactor.abandon()
 
@@ -275,7 +276,7 @@ _SIZES: dict[str, tuple[Callable[[int], bool], str]] = {
 
 
 def _size(option: str, value: int) -> int:
-    """Return a size that fits, or raise what says which ones do."""
+    """Return a size that fits, or raise an error that names the sizes that do."""
     fits, text = _SIZES[option]
     try:
         size = whole_number("open", option, value)
@@ -289,10 +290,10 @@ def _size(option: str, value: int) -> int:
 class ActionQueue(Lane):
     """An open queue: submits commands, and answers queries on what they add up to.
 
-    Made by :func:`actionqueue.open`. Every method may be called from any thread. A command is
-    validated, appended and applied under one lock; waiting for the disk happens outside it, and
-    callers who wait at the same time share a sync. So the projection may run ahead of
-    :attr:`durable_sequence`; what is not durable yet was not acknowledged as IMMEDIATE to anyone.
+    :func:`actionqueue.open` makes it. Any thread may call every method. The queue validates,
+    appends and applies a command under one lock. A caller waits for the disk outside of it, and
+    callers that wait at the same time share a sync. So the projection may run ahead of
+    :attr:`durable_sequence`; the queue acknowledges nothing as IMMEDIATE before it is durable.
 
     After a failed write or sync the handle is poisoned: every later call raises PoisonedError, the
     projection stays readable, and the remedy is to close the queue and open it again.
@@ -371,8 +372,8 @@ class ActionQueue(Lane):
             newest_change=_method(self, ActionQueue._newest_change),
         )
         _compactors[self._path] = self._compactor
-        # With the last reference to the queue, before its log is closed, and before the process
-        # ends: it must not go on behind that.
+        # Runs when the last reference to the queue goes, before its log closes, and before the
+        # process ends: the compactor must not go on after that.
         self._finalizer = weakref.finalize(
             self, _let_go, self._compactor, self._path, os.getpid(), self._lane
         )
@@ -382,16 +383,16 @@ class ActionQueue(Lane):
         try:
             self._compactor.start()
         except RuntimeError as error:  # the system gives no thread
-            if (
-                error.__context__ is not None
-                # a signal's handler raised that while the thread was being started, and this only hides
-                # it
-            ):
+            # A signal's handler raised while the thread was starting; the RuntimeError hides it.
+            if error.__context__ is not None:
                 raise error.__context__ from None
             raise OpenIOError("start a thread", self._path, errno.EAGAIN) from error
 
     def _give_up(self) -> None:
-        """After an opening that failed or was interrupted behind the log's own: its exception must not keep the queue held."""
+        """Release the queue after an opening that fails once the log is open.
+
+        Its exception refers to the queue, and must not keep it held.
+        """
         log = self._log
         if log is None:
             return
@@ -406,11 +407,14 @@ class ActionQueue(Lane):
     # --- Commands ---------------------------------------------------------------------------------
 
     def _submit(self, command: MutationCommand) -> int:
-        """Take a command through the lane, and return its sequence: one that needs I/O, that the rules refuse, or of a rare kind."""
+        """Take a command through the lane, and return its sequence.
+
+        Lane calls it for a command that needs I/O, that the rules refuse, or of a rare kind.
+        """
         return self._in_lane(self._append_one, command)
 
     def _in_lane(self, work: Callable[P, R], /, *arguments: P.args, **_nothing: P.kwargs) -> R:
-        """Return what a call returns that is made in the lane, and turn the writer's errors into those of the queue."""
+        """Call in the lane, return the result, and turn the writer's errors into the queue's."""
         returned: R = self._lane.run(self._guarded, work, arguments)
         return returned
 
@@ -418,8 +422,8 @@ class ActionQueue(Lane):
         if self._unusable is not None:
             self._ensure_usable()
         try:
-            # no rule is asked first: the projection of a poisoned handle may have an event that the
-            # log has not
+            # Before any rule: the projection of a poisoned handle may have an event that the log
+            # has not.
             self._log.ensure_open()
             return work(*arguments)
         except WriterError as error:
@@ -436,10 +440,10 @@ class ActionQueue(Lane):
     def submit_many(
         self, commands: Iterable[MutationCommand], durability: DurabilityPolicy | str | None = None
     ) -> list[MutationOutcome]:
-        """Submit commands as one: all or none are applied, in one append and one sync, also after a crash.
+        """Submit commands as one, in one append and one sync: all or none, also after a crash.
 
-        Each command is validated against the state that those before it leave. Raises what
-        :meth:`submit` raises; a ValidationError then carries the refused command's position in
+        The queue validates each command against the state that the commands before it leave. Raises
+        what :meth:`submit` raises; a ValidationError then carries the refused command's position in
         ``batch_index``.
         """
         policy = self._durability if durability is None else DurabilityPolicy(durability)
@@ -455,9 +459,10 @@ class ActionQueue(Lane):
         return outcomes
 
     def batch(self, durability: DurabilityPolicy | str | None = None) -> Batch:
-        """Return a context manager that collects commands and submits them as one when its block ends without an exception.
+        """Return a context manager that collects commands and submits them as one.
 
-        Raises InvalidFieldError for a durability that is none.
+        It submits them when its block ends without an exception. Raises InvalidFieldError for an
+        unknown durability.
         """
         return Batch(self, durability)
 
@@ -471,11 +476,11 @@ class ActionQueue(Lane):
         on_refusal: Literal["raise", "report"] = "raise",
         durability: DurabilityPolicy | str | None = None,
     ) -> ColumnOutcome:
-        """Submit a RunStateTransitionCommand for each row of arrays, in one call, one append and one sync.
+        """Submit a RunStateTransitionCommand for each row of arrays, in one append and one sync.
 
-        Each row is validated against the state that those before it leave, by the rules of single
-        commands. What is accepted is one batch: a crash leaves all of it or none. There is no
-        Python object a row, and no other thread sees a part of it.
+        The queue validates each row against the state that the rows before it leave, by the rules
+        of single commands. The accepted rows are one batch: a crash leaves all of them or none. No
+        row becomes a Python object, and no other thread sees a part of the batch.
 
         Args:
             run_ids: V16, or uint8 of shape (n, 16); at most ``actionqueue.limits.BATCH_COUNT_MAX``
@@ -484,15 +489,15 @@ class ActionQueue(Lane):
                 code, for all rows.
             new_states: The same.
             timestamps: uint64, Unix seconds; or one number for all rows.
-            on_refusal: "raise": all rows or none. "report": a refused row changes nothing and is
-                told of in the outcome; the others go on.
+            on_refusal: "raise": all rows or none. "report": a refused row changes nothing, and the
+                outcome reports it; the others go on.
             durability: IMMEDIATE or DEFERRED; None means the queue's own.
 
         Raises:
             InvalidFieldError: An array has the wrong type or shape, or a value that no command
-                could have, or changes meanwhile; nothing has changed.
-            ValidationError: A row was refused (``batch_index`` says which), or the rows take more
-                than ``BATCH_SIZE_MAX`` bytes in the log; nothing has changed.
+                could have, or changes meanwhile. The queue is as it was.
+            ValidationError: The rules refuse a row (``batch_index`` says which), or the rows take
+                more than ``BATCH_SIZE_MAX`` bytes in the log. The queue is as it was.
             AppendError, PartialDurabilityError, PoisonedError, ClosedError, ForkedError: As in
                 :meth:`submit`.
         """
@@ -534,7 +539,10 @@ class ActionQueue(Lane):
         on_refusal: Literal["raise", "report"] = "raise",
         durability: DurabilityPolicy | str | None = None,
     ) -> ColumnOutcome:
-        """Submit an AttemptStartCommand for each row. See :meth:`submit_transitions`; attempt_ids are arrays like run_ids."""
+        """Submit an AttemptStartCommand for each row. See :meth:`submit_transitions`.
+
+        ``attempt_ids`` is an array like ``run_ids``.
+        """
         return self._submit_rows(
             attempt_starts(run_ids, attempt_ids, timestamps), on_refusal, durability
         )
@@ -559,11 +567,11 @@ class ActionQueue(Lane):
             results: uint8 codes in the order of AttemptResultKind; or one kind, its name or its
                 code, for all rows.
             timestamps: As there.
-            outputs: What attempts that succeed or suspend leave behind: one bytes for all of these
+            outputs: The outputs of attempts that succeed or suspend: one bytes for all of these
                 rows; or a pair of arrays as :func:`actionqueue.offsets_and_data` makes them, empty
-                for the rows without output. None: no row has any.
+                for the rows without output. None: no row has an output.
             errors: The same for attempts that fail or time out, as str or UTF-8 bytes. Such rows
-                need one, though it may be empty.
+                need an error, though it may be empty.
             on_refusal: As there.
             durability: As there.
         """
@@ -579,11 +587,11 @@ class ActionQueue(Lane):
         self._wait_durable(None)
 
     def _append_batch(self, commands: list[MutationCommand]) -> list[MutationOutcome]:
-        # Short: where memory is exhausted Python 3.11 enters no handler whose offset is a number
-        # from the heap, and tries for ever.
+        # Keep this short: where memory is exhausted, Python 3.11 enters no handler whose offset is
+        # a number from the heap, and tries for ever.
         outcomes: list[MutationOutcome] = []
         try:
-            self._log.batch_begin()  # inside, so that an interrupt behind it undoes it
+            self._log.batch_begin()  # inside, so that an interrupt after it undoes it
             self._add_to_batch(commands, outcomes)
             self._log.batch_commit()
         except BaseException:
@@ -618,7 +626,10 @@ class ActionQueue(Lane):
         return append_rows(self._log, rows, stops=stops)
 
     def _ensure_not_in_query(self) -> None:
-        """Refuse what a collector's callback or a finalizer asks for in the middle of a query of its own thread: it would wait for that."""
+        """Refuse a call that a collector's callback or a finalizer makes inside its thread's query.
+
+        It would wait for that query.
+        """
         self._log.ensure_not_in_query()
 
     def _append_error(self, error: WriterError) -> AppendError:
@@ -653,43 +664,44 @@ class ActionQueue(Lane):
             self._projection.poisoned_by = cause
 
     def _notice_failure(self) -> None:
-        """Poison the handle where a sync has failed that nobody waited for."""
+        """Poison the handle where a sync has failed that no caller waited for."""
         if self._unusable is None:
             try:
                 self._log.ensure_open()
             except PoisonedError as error:
                 self._poison(error.cause or error)
             except (ClosedError, ForkedError):
-                pass  # since the line before; why is told by who has made it so
+                pass  # since the line before: the call that made it so says why
 
     def _ensure_usable(self) -> None:
         self._notice_failure()
         unusable = self._unusable
         if unusable is not None:
-            # A new object each time: a raised exception collects tracebacks.
+            # A new object each time, because a raised exception collects tracebacks.
             raise type(unusable)(*unusable.args)
 
     # --- Snapshots and compaction -----------------------------------------------------------------
 
     def snapshot(self, *, progress: Progress | None = None) -> SnapshotReport:
-        """Make everything durable, and write the projection to a snapshot file, so that the next open need not replay what came before.
+        """Make everything durable, and write the projection to a snapshot file.
 
-        It is made from the log on the disk, with a second projection in memory while that lasts;
-        submitters are not held up. Two are kept, or one while the disk has no room for two.
+        The next open need not replay what came before. The queue makes the snapshot from the log on
+        the disk, with a second projection in memory while that lasts; submitters don't wait for it.
+        It keeps two snapshots, or one while the disk has no room for two.
 
         Args:
-            progress: Tells another thread how far it is, and lets it cancel. Ctrl-C in the main
-                thread ends it too.
+            progress: Tells another thread how far the snapshot is, and lets it cancel. Ctrl-C in
+                the main thread ends it too.
 
         Raises:
             InvalidFieldError: An argument is out of range. InvalidFieldTypeError: It is of another
                 type. Nothing was done.
             SnapshotError: A system call failed. CorruptLogError: The log on the disk does not
-                verify. StoppedError: It was canceled, or the queue is being closed. MemoryError.
-                DisplacedError: The directory was moved, removed or replaced under the open queue.
-                None of them harms the open queue, its log, or an older snapshot, nor what stands in
-                the directory's place.
-            PartialDurabilityError: The log could not be synced; the handle is poisoned.
+                verify. StoppedError: A caller canceled it, or the queue is being closed.
+                MemoryError. DisplacedError: The directory was moved, removed or replaced under the
+                open queue. None of them harms the open queue, its log, or an older snapshot, nor
+                what stands in the directory's place.
+            PartialDurabilityError: The sync of the log failed; the handle is poisoned.
             PoisonedError, ClosedError, ForkedError: The handle is no longer usable.
         """
         self._ensure_usable()
@@ -709,19 +721,19 @@ class ActionQueue(Lane):
         tombstone_seconds: int | None = None,
         progress: Progress | None = None,
     ) -> CompactionReport:
-        """Make a snapshot, and drop the segments that the older of the two snapshots covers: so one damaged snapshot loses nothing.
+        """Make a snapshot, and drop the segments that the older of the two snapshots covers.
 
-        While the disk has no room for that, only the newest snapshot and what is behind it are
-        kept.
+        So one damaged snapshot loses nothing. While the disk has no room for that, the queue keeps
+        only the newest snapshot and the log behind it.
 
         Args:
-            retention_seconds: Before that, forget what ended at least so long ago: runs, the tasks
-                that they leave without any, canceled subscriptions, deregistered actors (see
+            retention_seconds: Before that, forget what ended at least this long ago: runs, the
+                tasks that they leave without any, canceled subscriptions, deregistered actors (see
                 :class:`CompactionPolicy`); None forgets nothing.
-            ledger_retention_seconds: Likewise, forget the lines that the ledger begins with, as
-                long as they are at least so old.
-            tombstone_seconds: How long identifiers of tasks that are forgotten now are refused;
-                None: as the queue's policy says.
+            ledger_retention_seconds: Likewise, forget lines from the start of the ledger on, up to
+                the first that is younger than this.
+            tombstone_seconds: How long the queue refuses the identifiers of the tasks that it
+                forgets now; None: as the queue's policy says.
             progress: As in :meth:`snapshot`.
 
         Raises what :meth:`snapshot` raises.
@@ -738,10 +750,10 @@ class ActionQueue(Lane):
         return self._compactor.run(drops_segments=True, progress=progress, **seconds)
 
     def _purge(self, what: Retention, place: Place) -> Forgotten:
-        """Forget what is to be forgotten among some rows from a place on, zeros for the first.
+        """Forget what has ended among some rows, from a place on; zeros are the first place.
 
-        Returns the event that says what that was, or None; where to go on, zeros after the last;
-        and whether a task was put off for its many dependents.
+        Returns the event that says what that was, or None; where to go on, zeros after the last
+        row; and whether it put off a task for its many dependents.
         """
         return self._in_lane(self._append_purge, what, place)
 
@@ -767,7 +779,10 @@ class ActionQueue(Lane):
         return event, place, has_put_off
 
     def _renew(self, sequence: int) -> None:
-        """Go on with a projection that is loaded from a snapshot, where much was forgotten: it has no memory of that."""
+        """Where retention forgot much, go on with a projection loaded from a snapshot.
+
+        That one holds no memory for what was forgotten.
+        """
         counts = self._projection.counts()
         kept = (
             counts.runs
@@ -784,9 +799,8 @@ class ActionQueue(Lane):
         follower = LogFollower(self._path, fresh.latest_sequence)
         for _ in range(RENEWAL_ROUNDS_MAX):
             follower.trust(self._write_out())
-            follower.replay(
-                fresh, is_private=True
-            )  # most of what came meanwhile, while submitters go on
+            # Most of what came meanwhile, while submitters go on.
+            follower.replay(fresh, is_private=True)
             if self._in_lane(self._take_over, fresh, follower):
                 return
 
@@ -800,11 +814,11 @@ class ActionQueue(Lane):
         return True
 
     def _write_out(self) -> int:
-        """Write what was submitted so far to the log's files, without a sync; return the last event's sequence."""
+        """Write the events so far to the log's files, without a sync; return the last sequence."""
         try:
             return self._log.write_out()
         except (WriterError, PoisonedError, ClosedError):
-            self._wait_durable(None)  # it can't be, and that error says why
+            self._wait_durable(None)  # it fails too, and its error says why
             raise
 
     def _newest_change(self) -> int:
@@ -818,9 +832,9 @@ class ActionQueue(Lane):
         timeout: float | None = None,
         poll_seconds: float = POLL_SECONDS,
     ) -> EventStream:
-        """Yield events as they become durable, from behind the last one submitted unless ``after`` says otherwise.
+        """Yield events as they become durable. See :func:`actionqueue.follow`.
 
-        See :func:`actionqueue.follow`.
+        It begins after the last event submitted, unless ``after`` says otherwise.
         """
         self._ensure_usable()
         begin = self.sequence if after is None else after
@@ -842,7 +856,10 @@ class ActionQueue(Lane):
 
     @property
     def projection(self) -> Projection:
-        """The projection. It stays readable when the handle is poisoned (then ``projection.poisoned_by`` is set) or closed."""
+        """The projection. It stays readable when the handle is closed or poisoned.
+
+        A poisoned handle sets ``projection.poisoned_by``.
+        """
         return self._projection
 
     @property
@@ -852,9 +869,9 @@ class ActionQueue(Lane):
 
     @property
     def history(self) -> str:
-        """The log's history, as 32 hexadecimal digits: another one after each repair, and in each copy.
+        """The log's history, as 32 hexadecimal digits. Each repair and each copy gets another one.
 
-        A sequence that is stored elsewhere says something only together with it; see
+        A sequence stored elsewhere says something only together with its history; see
         :func:`actionqueue.follow`.
         """
         return self._recovery.history
@@ -881,7 +898,9 @@ class ActionQueue(Lane):
         return isinstance(self._unusable, PoisonedError)
 
     def stats(self) -> dict[str, Any]:
-        """Return counters and positions: sizes in bytes, times in nanoseconds, counts since the queue was opened.
+        """Return counters and positions: sizes in bytes, times in nanoseconds.
+
+        Counts begin when the queue opens.
 
         **Where the log is.** ``history`` (see :attr:`history`); ``last_sequence`` and
         ``durable_sequence``; ``segment_number``, ``segment_size`` and ``segment_used`` (bytes of
@@ -891,9 +910,9 @@ class ActionQueue(Lane):
         of the :class:`CompactionPolicy` counts them.
 
         **The ring.** ``ring_size``; ``ring_used``, the bytes that are in the ring alone now, and
-        ``ring_used_max``, the most that there were; ``is_ring_mapped``: where it is not, every
-        append is written to the segment before it returns. ``drains`` and ``drained_bytes``: writes
-        of the ring's bytes to the segment, for whatever reason. ``stalls``: appends that had to
+        ``ring_used_max``, the most so far; ``is_ring_mapped``: where it is not, the queue writes
+        every append to the segment before it returns. ``drains`` and ``drained_bytes``: writes
+        of the ring's bytes to the segment, for any reason. ``stalls``: appends that had to
         wait for room in the ring or the segment, with ``stall_ns_total`` and ``stall_ns_max``.
 
         **Syncs.** ``syncs``, ``sync_ns_total`` and ``sync_ns_max`` are the disk's calls alone,
@@ -908,8 +927,8 @@ class ActionQueue(Lane):
         without one; ``snapshot_ns`` is how long the last snapshot or compaction took, 0 before the
         first; ``snapshot_error`` says why the last one failed, None where it did not.
 
-        **Failures.** ``poisoned_by`` says which write or sync failed, also one that the sync policy
-        made, after which the handle takes no more commands; None while it does.
+        **Failures.** ``poisoned_by`` says which write or sync failed, also one of the sync
+        policy's. After it the handle takes no more commands. None while it takes them.
         """
         self._notice_failure()
         if isinstance(self._unusable, (ClosedError, ForkedError)):
@@ -925,30 +944,30 @@ class ActionQueue(Lane):
     # --- The end ----------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Make everything durable, mark the log as cleanly closed and release the queue. Closing again does nothing.
+        """Make everything durable, mark the log as cleanly closed and release the queue.
 
-        Where a signal's handler raises meanwhile (Ctrl-C), the handle takes no more commands;
-        closing it again, or dropping it, goes on.
+        Closing again does nothing. If a signal's handler raises meanwhile (Ctrl-C), the handle
+        takes no more commands; closing it again, or dropping it, goes on.
 
         Raises:
-            PartialDurabilityError: The last sync failed, or one that the sync policy had made and
-                of which no call has told yet; the queue is released all the same, and the next open
+            PartialDurabilityError: The last sync failed, or an earlier sync of the sync policy that
+                no call has reported yet. The queue is released all the same, and the next open
                 recovers it.
-            LogCloseError: Everything is durable, but the mark of a clean close could not be written
+            LogCloseError: Everything is durable, but the write of the mark of a clean close failed
                 (a full disk?). The queue is released; the next open recovers it, and loses nothing.
         """
         if isinstance(self._unusable, ForkedError):
             return
         self._ensure_not_in_query()
         self._compactor.ensure_outside()
-        # First, and in one step: an interrupt behind it leaves a handle that takes nothing, and
-        # that can be closed again.
+        # First, and in one step: an interrupt after it leaves a handle that takes nothing, and that
+        # a caller can close again.
         self._lane.run(setattr, self, "_unusable", ClosedError())
         self._compactor.stop()  # outside the lane, which a compaction may be waiting for
         try:
             self._lane.run(self._close_log)
         finally:
-            # an exception that a signal's handler raises in a finalizer is lost
+            # Here, because an exception that a signal's handler raises in a finalizer is lost.
             self._finalizer.detach()
 
     def _close_log(self) -> None:
@@ -1001,7 +1020,7 @@ class Batch:
         self._is_entered = False
 
     def submit(self, command: MutationCommand) -> None:
-        """Add a command. It is validated, appended and applied with the others when the block ends."""
+        """Add a command, to validate, append and apply with the others when the block ends."""
         if not isinstance(command, MutationCommand):
             raise TypeError(f"command must be a MutationCommand, not {type(command).__name__}")
         if self._outcomes is not None:
@@ -1013,7 +1032,7 @@ class Batch:
 
     @property
     def outcomes(self) -> list[MutationOutcome]:
-        """The outcomes, one a command, once the batch was submitted."""
+        """The outcomes, one a command, once the block has ended and submitted the batch."""
         if self._outcomes is None:
             raise RuntimeError("the batch has no outcomes before its block has ended")
         return self._outcomes
