@@ -1,4 +1,6 @@
-"""A queue for asyncio: tasks that wait for durability together, without a thread each and without blocking the loop.
+"""A queue for asyncio: tasks wait for durability together.
+
+They need no thread each, and don't block the loop.
 
 ::
 
@@ -7,26 +9,26 @@
     async with open_async("queue") as q:
         outcome = await q.submit(command)
 
-A command is validated, appended and applied in the loop's thread, which takes about a microsecond
-of memory work. What waits for the disk is one thread of the queue's: it syncs while anybody waits,
-and each of its syncs serves all whose commands came before it.
+The loop's thread validates, appends and applies a command, which takes about a microsecond of
+memory work. One thread of the queue waits for the disk: it syncs while a task waits, and each of
+its syncs serves all tasks whose commands came before it.
 
-What makes a submit wait in the loop's thread itself, and with it the loop:
+A submit waits in the loop's thread itself, and stops the loop, for:
 
-- A ring that is full of Deferred work, which is then written to the log's file; and the change to
-  the next segment, every 64 MiB or so, which syncs what is left and a header. ``stats()`` counts
-  both as ``stalls``.
-- What is submitted in one go: a batch takes some microseconds a command, a call with arrays about a
-  tenth of one a row; what is larger than the ring is written to the file before its call returns.
-- Other threads that are in the lane: a batch or a call with arrays of theirs, and their stalls; the
-  forgetting of old runs by the compaction's thread (some 2,000 rows at a time); and the renewal of
-  the projection, after a compaction that forgot much, which replays up to 10,000 events and syncs
-  nothing. ``compaction=None`` leaves out the last two, until ``compact()`` is called.
+- A ring that is full of Deferred work, which the submit then writes to the log's file; and the
+  change to the next segment, every 64 MiB or so, which syncs the rest of the old one and a header.
+  ``stats()`` counts both as ``stalls``.
+- Large calls: a batch takes some microseconds a command, a call with arrays about a tenth of one a
+  row. A call that submits more than the ring holds writes it to the file before it returns.
+- Other threads in the lane: their batches, calls with arrays and stalls; the compaction's thread
+  while it forgets old runs (some 2,000 rows at a time) and while it renews the projection, after it
+  forgot much (it replays up to 10,000 events and syncs nothing). ``compaction=None`` leaves out the
+  last two, until a caller calls ``compact()``.
 - The interpreter's lock, which other threads may hold for some milliseconds, as in any program.
 
-A lone task pays for the way to that thread and back, some tens of microseconds beyond the disk's
-sync; a thread that calls :meth:`ActionQueue.submit` does not. With others the way is shared, and a
-command costs less than by any other way.
+A lone task pays for the way to the queue's thread and back, some tens of microseconds beyond the
+disk's sync; a thread that calls :meth:`ActionQueue.submit` does not. Several tasks share the way,
+and a command then costs less than by any other way.
 """
 
 from __future__ import annotations
@@ -64,15 +66,15 @@ DEFERRED = DurabilityPolicy.DEFERRED
 
 TRIES = 100
 RETRY_SECONDS = 0.01
-"""How often, and after how long, somebody is told again who could not be told: for want of memory,
-say."""
+"""How often, and after how long, the thread tries again to serve a task, where memory is short for
+instance."""
 
 Request = tuple[int, asyncio.Future[None]]
 Answer = tuple[asyncio.Future[None], BaseException | None]
 
 
 class WriterOptions(TypedDict, total=False):
-    """The options of :func:`actionqueue.open`, but for ``readonly``."""
+    """The options of :func:`actionqueue.open`, without ``readonly``."""
 
     durability: DurabilityPolicy | str
     create: bool
@@ -88,14 +90,14 @@ def open_async(path: str | os.PathLike[str], **options: Unpack[WriterOptions]) -
     """Open or create the queue in a directory, in a thread: recovery may take seconds.
 
     Use the result as ``async with open_async(path) as q``, or ``q = await open_async(path)`` and
-    close it yourself. A task that is cancelled while it waits for this leaves nothing open, and
-    ends the recovery.
+    close it yourself. If the task is cancelled while it waits for this, the recovery ends, and
+    nothing stays open.
 
     Args:
         path: The queue's directory.
-        options: As :func:`actionqueue.open` has them, but for ``readonly``: a read-only queue waits
-            for nothing but its reading, so ``await asyncio.to_thread(actionqueue.open, path,
-            readonly=True)`` is all that there would be.
+        options: Those of :func:`actionqueue.open`, without ``readonly``: a reader waits for its
+            reading only, so call ``await asyncio.to_thread(actionqueue.open, path,
+            readonly=True)`` for one.
 
     Raises what :func:`actionqueue.open` raises.
     """
@@ -108,7 +110,7 @@ def open_async(path: str | os.PathLike[str], **options: Unpack[WriterOptions]) -
 
 
 class Opening:
-    """What :func:`open_async` returns: to be awaited, or entered with ``async with``."""
+    """What :func:`open_async` returns: await it, or enter it with ``async with``."""
 
     def __init__(self, path: str | os.PathLike[str], options: WriterOptions) -> None:
         self._path = path
@@ -155,7 +157,10 @@ class Opening:
 
 
 class Handover:
-    """A queue's way from the thread that opens it to the task that waits for it: closed where the task is cancelled on the way."""
+    """A queue's way from the thread that opens it to the task that waits for it.
+
+    If the task is cancelled meanwhile, the queue closes on the way.
+    """
 
     def __init__(self) -> None:
         self._given: list[AsyncQueue] = []
@@ -174,7 +179,7 @@ class Handover:
 
     def _close(self) -> None:
         try:
-            queue = self._given.pop()  # by one of the two, where both come here
+            queue = self._given.pop()  # one of the two gets it, where both come here
         except IndexError:
             return
         with suppress(ActionQueueError):  # nothing was submitted, so nothing is in doubt
@@ -182,20 +187,21 @@ class Handover:
 
 
 class AsyncQueue:
-    """An open queue, for tasks. Made by :func:`open_async`, or around an :class:`ActionQueue` that is open already.
+    """An open queue, for tasks.
 
-    It may be used from several event loops in several threads at once, and beside them by threads
-    through :attr:`queue`.
+    :func:`open_async` makes it; or make it around an :class:`ActionQueue` that is open already.
+    Several event loops in several threads may use it at once, and other threads meanwhile use
+    :attr:`queue`.
 
-    **Cancellation.** A command is submitted at once, and what is waited for is its durability. So a
-    task that is cancelled while it waits leaves its command submitted, and it becomes durable as it
-    would have.
+    **Cancellation.** The queue submits a command at once, and the task waits for its durability. So
+    a task that is cancelled while it waits leaves its command submitted, and the command becomes
+    durable as it would have.
 
-    **Failures.** When a sync fails, everybody who waits for what it should have covered gets a
-    PartialDurabilityError of their own, and later calls PoisonedError, as with
+    **Failures.** When a sync fails, each task that waits for an event which the sync should have
+    covered gets its own PartialDurabilityError. Later calls raise PoisonedError, as with
     :class:`ActionQueue`.
 
-    Raises InvalidFieldTypeError for what is no ActionQueue.
+    Raises InvalidFieldTypeError if ``queue`` is no ActionQueue.
     """
 
     def __init__(self, queue: ActionQueue) -> None:
@@ -203,8 +209,9 @@ class AsyncQueue:
             raise InvalidFieldTypeError("AsyncQueue", "queue", queue, "must be an ActionQueue")
         self._queue = queue
         self._durability = queue.durability
-        self._syncer = Syncer(queue._wait_durable, queue.path)  # noqa: SLF001 -- the queue's other half
-        # With the last reference to this, the thread lets go of the queue.
+        wait_durable = queue._wait_durable  # noqa: SLF001 -- the queue's other half
+        self._syncer = Syncer(wait_durable, queue.path)
+        # With the last reference to this object, the thread lets go of the queue.
         self._finalizer = weakref.finalize(self, self._syncer.end)
 
     # --- Commands ---------------------------------------------------------------------------------
@@ -214,8 +221,8 @@ class AsyncQueue:
     ) -> MutationOutcome:
         """Submit a command, and return its outcome once it is as durable as asked for.
 
-        It is submitted before this first waits: tasks submit in the order in which they run,
-        whatever they wait for then.
+        The call submits the command before it first waits: tasks submit in the order in which they
+        run, whatever they wait for then.
 
         Arguments and exceptions are those of :meth:`ActionQueue.submit`.
         """
@@ -228,7 +235,10 @@ class AsyncQueue:
     async def submit_many(
         self, commands: Iterable[MutationCommand], durability: DurabilityPolicy | str | None = None
     ) -> list[MutationOutcome]:
-        """Submit commands as one: all or none. See :meth:`ActionQueue.submit_many`; waiting and cancelling are as in :meth:`submit`."""
+        """Submit commands as one: all or none. See :meth:`ActionQueue.submit_many`.
+
+        Waiting and cancelling are as in :meth:`submit`.
+        """
         policy = self._durability if durability is None else DurabilityPolicy(durability)
         outcomes = self._queue.submit_many(commands, DEFERRED)
         if outcomes and policy is IMMEDIATE:
@@ -236,7 +246,10 @@ class AsyncQueue:
         return outcomes
 
     def batch(self, durability: DurabilityPolicy | str | None = None) -> AsyncBatch:
-        """Return an asynchronous context manager that collects commands and submits them as one when its block ends well."""
+        """Return an asynchronous context manager that collects commands and submits them as one.
+
+        It submits them when its block ends without an exception.
+        """
         policy = self._durability if durability is None else DurabilityPolicy(durability)
         return AsyncBatch(
             Batch(self._queue, DEFERRED), self._syncer.wait if policy is IMMEDIATE else None
@@ -250,7 +263,10 @@ class AsyncQueue:
     # --- Snapshots and reading --------------------------------------------------------------------
 
     async def snapshot(self, *, progress: Progress | None = None) -> SnapshotReport:
-        """Write a snapshot, in a thread. See :meth:`ActionQueue.snapshot`; ``progress.cancel()`` stops it, cancelling the task does not."""
+        """Write a snapshot, in a thread. See :meth:`ActionQueue.snapshot`.
+
+        ``progress.cancel()`` stops it; cancelling the task does not.
+        """
         return await asyncio.to_thread(self._queue.snapshot, progress=progress)
 
     async def compact(
@@ -261,7 +277,10 @@ class AsyncQueue:
         tombstone_seconds: int | None = None,
         progress: Progress | None = None,
     ) -> CompactionReport:
-        """Compact the queue, in a thread. See :meth:`ActionQueue.compact`; ``progress.cancel()`` stops it, cancelling the task does not."""
+        """Compact the queue, in a thread. See :meth:`ActionQueue.compact`.
+
+        ``progress.cancel()`` stops it; cancelling the task does not.
+        """
         return await asyncio.to_thread(
             self._queue.compact,
             retention_seconds=retention_seconds,
@@ -277,9 +296,10 @@ class AsyncQueue:
         history: str | None = None,
         poll_seconds: float = POLL_SECONDS,
     ) -> AsyncEventStream:
-        """Yield events as they become durable, from behind the last one submitted unless ``after`` says otherwise.
+        """Yield events as they become durable.
 
-        It ends when the queue is closed, behind the last event.
+        The stream begins after the last event submitted, unless ``after`` says otherwise. When the
+        queue is closed it ends, after the last event.
 
         Args:
             after: As in :func:`actionqueue.follow`: a position, of this kind of stream or the
@@ -287,9 +307,9 @@ class AsyncQueue:
             history: As there.
             poll_seconds: How long to wait between two looks at the durable sequence, as there.
 
-        Raises what :func:`actionqueue.follow` raises: for an argument that does not fit, and a
-        queue that is not open, at once; where the log has another history, or not the event, at the
-        first event.
+        Raises what :func:`actionqueue.follow` raises: at once for an argument that does not fit and
+        for a queue that is not open; at the first event where the log has another history, or lacks
+        the event.
         """
         self._queue._ensure_usable()  # noqa: SLF001 -- as the queue's own does
         position = Position.of(self._queue.sequence if after is None else after, history)
@@ -301,7 +321,10 @@ class AsyncQueue:
 
     @property
     def queue(self) -> ActionQueue:
-        """The queue itself. Its own calls wait where they are made; its queries, and Deferred submits, may well be made in a loop."""
+        """The queue itself. Its calls block the thread that makes them.
+
+        Its queries and Deferred submits are short enough for a loop.
+        """
         return self._queue
 
     @property
@@ -311,7 +334,10 @@ class AsyncQueue:
 
     @property
     def projection(self) -> Projection:
-        """The projection: queries are memory reads, and are made in the loop. It may run ahead of :attr:`durable_sequence`."""
+        """The projection, which may run ahead of :attr:`durable_sequence`.
+
+        Its queries are memory reads: make them in the loop.
+        """
         return self._queue.projection
 
     @property
@@ -346,10 +372,10 @@ class AsyncQueue:
     # --- The end ----------------------------------------------------------------------------------
 
     async def close(self) -> None:
-        """Make everything durable, let everybody know who waits, and release the queue, in a thread. Closing again does nothing.
+        """Make everything durable, wake every waiting task, and release the queue, in a thread.
 
-        A task that is cancelled while it waits for this leaves the queue being closed. Raises what
-        :meth:`ActionQueue.close` raises.
+        Closing again does nothing. If the task is cancelled while it waits for this, the closing
+        goes on. Raises what :meth:`ActionQueue.close` raises.
         """
         await asyncio.to_thread(self._close)
 
@@ -388,7 +414,7 @@ class AsyncBatch:
         self._wait = wait
 
     def submit(self, command: MutationCommand) -> None:
-        """Add a command. It is validated, appended and applied with the others when the block ends."""
+        """Add a command, to validate, append and apply with the others when the block ends."""
         self._batch.submit(command)
 
     def __len__(self) -> int:
@@ -396,7 +422,7 @@ class AsyncBatch:
 
     @property
     def outcomes(self) -> list[MutationOutcome]:
-        """The outcomes, one a command, once the batch was submitted."""
+        """The outcomes, one a command, once the block has ended and submitted the batch."""
         return self._batch.outcomes
 
     async def __aenter__(self) -> Self:
@@ -415,25 +441,30 @@ class AsyncBatch:
 
 
 class Syncer:
-    """The thread that syncs for all tasks: while anybody waits, and then once for everybody who has come until it begins."""
+    """The thread that syncs for all tasks, while one waits.
+
+    Each sync serves every task that came before the sync began.
+    """
 
     def __init__(self, wait_durable: Callable[[int], None], path: str) -> None:
         self._wait_durable = wait_durable
         self._requests: SimpleQueue[Request | None] = SimpleQueue()
         self._has_ended = False
-        # A daemon, so that a queue that nobody closes does not keep the process from ending.
+        # A daemon, so that an unclosed queue does not keep the process from ending.
         self._thread = threading.Thread(target=self._run, name="actionqueue-aio", daemon=True)
         try:
             self._thread.start()
         except RuntimeError as error:
-            if (
-                error.__context__ is not None
-            ):  # what a signal's handler raised while the thread was being started
+            # A signal's handler raised while the thread was starting; the RuntimeError hides it.
+            if error.__context__ is not None:
                 raise error.__context__ from None
             raise OpenIOError("start a thread", path, errno.EAGAIN) from error
 
     def wait(self, sequence: int) -> asyncio.Future[None]:
-        """Return a future of the running loop: done when the event is durable, or failed with a PartialDurabilityError."""
+        """Return a future of the running loop, which is done when the event is durable.
+
+        It fails with PartialDurabilityError if the event will not be.
+        """
         future = asyncio.get_running_loop().create_future()
         self._requests.put((sequence, future))
         if self._has_ended:
@@ -442,7 +473,7 @@ class Syncer:
         return future
 
     def end(self) -> None:
-        """Let the thread serve those who wait, and end."""
+        """Let the thread serve the waiting tasks, and end."""
         self._requests.put(None)
 
     def join(self) -> None:
@@ -457,10 +488,10 @@ class Syncer:
                 taken.append(self._requests.get())
                 taken += self._take()
                 self._serve(taken)
-            except BaseException:  # noqa: BLE001 -- whatever it is, nobody who waits must wait for ever
+            except BaseException:  # noqa: BLE001 -- whatever it is, no task must wait for ever
                 self._serve_each(taken)
         self._has_ended = True
-        # Who came before that line may have seen a thread that still served.
+        # A task that came before that line may have seen a thread that still served.
         self._serve_each(self._take())
 
     def _take(self) -> list[Request | None]:
@@ -471,7 +502,7 @@ class Syncer:
         return taken
 
     def _serve_each(self, taken: list[Request | None]) -> None:
-        """Serve those who could not be served together, some of whom may have been: one by one, again and again."""
+        """Serve one by one, again and again, after serving them together failed on the way."""
         for request in taken:
             for _ in range(TRIES):
                 try:
@@ -487,18 +518,18 @@ class Syncer:
         answers: dict[asyncio.AbstractEventLoop, list[Answer]] = {}
         error = self._failure_of(max(sequence for sequence, _ in requests))
         for sequence, future in requests:
-            # What the failed sync was to cover and an earlier one had covered is durable.
+            # An event that an earlier sync covered is durable, although this sync failed.
             own = None if error is None else self._failure_of(sequence)
             answers.setdefault(future.get_loop(), []).append((future, own))
         for loop, those in answers.items():
-            with suppress(RuntimeError):  # the loop was closed: nobody waits there any more
+            with suppress(RuntimeError):  # the loop was closed, so no task waits there any more
                 loop.call_soon_threadsafe(_answer, those)
 
     def _failure_of(self, sequence: int) -> BaseException | None:
-        """Wait until an event is durable; return why it will not be."""
+        """Wait until an event is durable; return the error if it will not be."""
         try:
             self._wait_durable(sequence)
-        except BaseException as error:  # noqa: BLE001 -- whatever it is, it is for those who wait
+        except BaseException as error:  # noqa: BLE001 -- whatever it is, the waiting task gets it
             return error
         return None
 

@@ -24,43 +24,38 @@ EVENTS_AT_A_TIME = 1000
 class AsyncEventStream:
     """The events of an open queue as they become durable: an asynchronous iterator, for one task.
 
-    Made by :meth:`actionqueue.aio.AsyncQueue.follow`. A task that is cancelled while it waits for
-    an event, as by a timeout, may ask again: no event is lost.
+    :meth:`actionqueue.aio.AsyncQueue.follow` makes it. A task that is cancelled while it waits for
+    an event, by a timeout for instance, may ask again: it loses no event.
     """
 
     def __init__(self, queue: ActionQueue, begin: Position, poll_seconds: float) -> None:
         self._queue = queue
         self._poll_seconds = poll_seconds
         self._given_history = begin.history
-        self._sequence, self._checksum = (
-            begin.sequence,
-            begin.checksum,
-        )  # of the event that was yielded last
+        # Of the event that was yielded last.
+        self._sequence, self._checksum = begin.sequence, begin.checksum
         self._read_up_to = begin.sequence
         self._follower: LogFollower | None = None
-        self._read: deque[tuple[Event, int | None]] = (
-            deque()
-        )  # from the last yielded on, with their records' checksums
-        self._lock = (
-            threading.Lock()
-        )  # the reading that is under way has it, in its thread, whatever became of its look
-        self._waiter: tuple[asyncio.AbstractEventLoop] | None = (
-            None  # in which an event is waited for
-        )
+        # The events from the last yielded on, with their records' checksums.
+        self._read: deque[tuple[Event, int | None]] = deque()
+        # A reading holds it, in its thread, whatever became of the look that began the reading.
+        self._lock = threading.Lock()
+        # The loop in which a task waits for an event.
+        self._waiter: tuple[asyncio.AbstractEventLoop] | None = None
         self._is_closed = False
         self._process = os.getpid()
 
     @property
     def history(self) -> str:
-        """The history that the events are of, as 32 hexadecimal digits: the one that was given, or the queue's."""
+        """The events' history, as 32 hexadecimal digits: that of the argument, or the queue's."""
         return self._given_history or self._queue.history
 
     @property
     def position(self) -> str:
-        """Behind which event of which history the stream is.
+        """The stream's place: the event that it yielded last, and that event's history.
 
-        A consumer stores it when it has handled an event, and follows from it. It has the form of
-        :attr:`actionqueue.EventStream.position`, and both kinds of ``follow`` take both.
+        A consumer stores it when it has handled an event, and later follows from it. It has the
+        form of :attr:`actionqueue.EventStream.position`, and both kinds of ``follow`` take both.
         """
         return str(Position(self._sequence, self.history, self._checksum))
 
@@ -71,9 +66,8 @@ class AsyncEventStream:
         if self._process != os.getpid():
             raise ForkedError
         waiter = self._waiter
-        if (
-            waiter is not None and not waiter[0].is_closed()
-        ):  # a loop that is closed never goes on with its task
+        # A closed loop never goes on with its task.
+        if waiter is not None and not waiter[0].is_closed():
             raise RuntimeError("an AsyncEventStream is for one task")
         self._waiter = mine = (asyncio.get_running_loop(),)
         try:
@@ -85,22 +79,25 @@ class AsyncEventStream:
             if self._waiter is mine:
                 self._waiter = None
         event, checksum = self._read[0]
-        # No call from here on: a signal's handler that raises comes before the stream is behind the
-        # event, which then comes again.
+        # No call from here on: if a signal's handler raises, it does so before the stream has moved
+        # past the event, and the event comes again.
         self._sequence, self._checksum = event.sequence, checksum
         return event
 
     def _has_more(self) -> bool:
-        """Forget the event that was yielded last, and tell whether others were read behind it."""
+        """Forget the event that was yielded last, and tell whether the stream has read more."""
         read = self._read
         while read and read[0][0].sequence <= self._sequence:
             read.popleft()
         return bool(read)
 
     async def aclose(self) -> None:
-        """Let go of the files; no event comes any more. A task that waits for one notices it within ``poll_seconds``."""
+        """Let go of the files; no event comes any more.
+
+        A task that waits for an event notices it within ``poll_seconds``.
+        """
         self._is_closed = True
-        if self._lock.acquire(blocking=False):  # else the reading that is under way lets go
+        if self._lock.acquire(blocking=False):  # else the reading under way lets go
             try:
                 self._let_go()
             finally:
@@ -111,7 +108,7 @@ class AsyncEventStream:
         self._read.clear()
 
     async def _wait_or_look(self) -> None:
-        """Read where the log may have more; else, or where an earlier look's reading is under way, wait."""
+        """Read if the log may have more and no earlier look's reading is under way; else wait."""
         is_due = (
             self._follower is None
             or self._read_up_to < self._queue.durable_sequence
@@ -121,33 +118,35 @@ class AsyncEventStream:
             await asyncio.sleep(self._poll_seconds)
 
     def _has_all_that_comes(self) -> bool:
-        """Tell whether nothing more will become durable: the queue was closed, and its last sync is over."""
+        """Tell whether nothing more will become durable.
+
+        The queue was closed then, and its last sync is over.
+        """
         queue = self._queue
         return queue.is_closed and (
             queue.durable_sequence == queue.sequence or queue.projection.poisoned_by is not None
         )
 
     async def _look(self) -> bool | None:
-        """Read in a thread, wait for its end, and return whether it has read anything; None where another reading was under way.
+        """Read in a thread, wait for its end, and return whether it has read anything.
 
-        A task that is cancelled or interrupted meanwhile, or whose loop ends, may leave the reading
-        under way, which nothing stops. The stream reads no more before that has ended, and its
-        events come all the same.
+        Returns None where another reading was under way. If the task is cancelled or interrupted
+        meanwhile, or its loop ends, the reading may go on, and nothing stops it. The stream reads
+        no more before that has ended, and its events come all the same.
         """
         is_last = self._has_all_that_comes()
         has_read = await asyncio.get_running_loop().run_in_executor(None, self._read_some)
         if is_last and has_read is False and not self._has_more():
             if self._read_up_to < self._queue.durable_sequence:
-                raise HistoryChangedError(
-                    self._queue.path, self._sequence
-                )  # the files are not those that the queue has written
+                # The files are not those that the queue has written.
+                raise HistoryChangedError(self._queue.path, self._sequence)
             await self.aclose()
         return has_read
 
     def _read_some(self) -> bool | None:
-        """Read what is durable, as much as goes at a time, in a thread; return whether anything was read. None as :meth:`_look` has it."""
+        """Read up to EVENTS_AT_A_TIME durable events, in a thread; return as :meth:`_look` does."""
         if not self._lock.acquire(blocking=False):
-            return None  # an earlier look's reading began late
+            return None  # the reading of an earlier look began late
         try:
             return not self._is_closed and not self._has_unread() and self._read_events() > 0
         finally:
@@ -159,9 +158,9 @@ class AsyncEventStream:
         return self._read_up_to > self._sequence
 
     def _read_events(self) -> int:
-        """Read events behind those that were read, up to the last that the queue itself knows to be durable; return how many.
+        """Read the next events, up to the last that the queue knows to be durable; return how many.
 
-        Behind that may be those of a writer that came after the queue was closed.
+        Later events may come from a writer that opened the queue after this one closed it.
         """
         follower, last = self._follower, self._queue.durable_sequence
         if follower is None:
@@ -179,5 +178,5 @@ class AsyncEventStream:
                 count += 1
         except Exception:
             if not count:
-                raise  # else behind the events: the next look meets it again
+                raise  # else the events come first, and the next look meets the error again
         return count

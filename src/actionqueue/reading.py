@@ -1,4 +1,4 @@
-"""Reading a queue without opening it for writing: its projection, and the events of a live log as they become durable.
+"""Read a queue without opening it for writing: its projection, and events as they become durable.
 
 Readers take no lock, and write and create nothing; the writer does not notice them.
 """
@@ -40,18 +40,18 @@ def follow(
     timeout: float | None = None,
     poll_seconds: float = POLL_SECONDS,
 ) -> EventStream:
-    """Yield the events of a log in order, each as soon as it is durable, also while a writer has the queue open.
+    """Yield the events of a log in order, each as soon as it is durable.
 
-    A batch's events follow one another: none of them is yielded before all are durable. The
-    iterator goes on over rotation, the writer's end and its successor's start, and waits for more
-    where the log ends.
+    A writer may have the queue open meanwhile. A batch's events follow one another: the first comes
+    only when all are durable. The iterator goes on over rotation, the writer's end and its
+    successor's start, and waits for more where the log ends.
 
     Args:
         path: The queue's directory.
-        after: Where to begin: behind a position, as :attr:`EventStream.position` said; or behind
+        after: Where to begin: after a position, as :attr:`EventStream.position` gave it; or after
             the event with this sequence, 0 for the first event.
-        history: The history that a sequence was read in, as :attr:`EventStream.history` or
-            ``queue.history`` said; None: not known. A position has its own.
+        history: The history of the sequence, as :attr:`EventStream.history` or ``queue.history``
+            gave it; None: not known. A position has its own.
         timeout: Seconds without a new event after which the iterator ends, a finite number from 0;
             None waits for ever, 0 reads what is there.
         poll_seconds: How long to wait between two looks at the log, in seconds: from 0 to
@@ -60,9 +60,9 @@ def follow(
     Raises:
         CompactedError: The next event is no longer in the log. Open the queue read-only, and go on
             from its sequence.
-        HistoryChangedError: The log has another history than the one given, no event ``after`` was
-            ever appended to it, or another event is in that position; or, later, it was replaced,
-            restored or repaired while it was followed.
+        HistoryChangedError: The log has another history than the one given, never had an event
+            ``after``, or has another event in that position; or, later, it was replaced, restored
+            or repaired while the stream followed it.
         NotAQueueError: There is no queue at this path.
         CorruptLogError: A durable record does not verify. OpenIOError: A system call failed.
         InvalidFieldError: A number is out of range, or a text is no position.
@@ -77,18 +77,21 @@ def follow(
 
 
 class Position(NamedTuple):
-    """Behind which event of which history."""
+    """An event of a history, after which a stream goes on."""
 
     sequence: int
     history: str | None
     checksum: int | None
-    """Of the event; None where that is not known. A queue that is put back to an earlier state goes
-    on in the same history where the file system takes its files for the same ones; but with other
-    events."""
+    """The event's checksum, or None where that is not known. It tells apart events of one history:
+    a queue that is put back to an earlier state goes on in the same history, but with other events,
+    where the file system takes its files for the same ones."""
 
     @classmethod
     def of(cls, after: int | str, history: str | None) -> Self:
-        """Return what the arguments of :func:`follow` say. Raises InvalidFieldError, InvalidFieldTypeError."""
+        """Return the position that the arguments of :func:`follow` say.
+
+        Raises InvalidFieldError, InvalidFieldTypeError.
+        """
         if history is not None:
             history = _history_of(history)
         if isinstance(after, str):
@@ -123,7 +126,7 @@ def _history_of(value: str) -> str:
     reason = "must be a str as queue.history is, 32 hexadecimal digits, or None"
     if not isinstance(value, str):
         raise InvalidFieldTypeError("follow", "history", value, reason)
-    text = str.__str__(value)  # of a class of its own it may have odd comparisons
+    text = str.__str__(value)  # a subclass of str may have odd comparisons
     if _HISTORY.fullmatch(text) is None:
         raise InvalidFieldError("follow", "history", value, reason)
     return text
@@ -135,13 +138,13 @@ _POSITION = re.compile(r"([0-9]{1,20})-([0-9a-f]{32})?-([0-9a-f]{8})?")
 
 
 def follower_at(directory: str, position: Position) -> LogFollower:
-    """Return a follower that stands behind an event of a history, or of any history. Raises what :func:`follow` raises."""
+    """Return a follower that goes on after a position. Raises what :func:`follow` raises."""
     begin, history, checksum = position
     try:
         follower = LogFollower(directory, begin, checksum)
     except CompactedError as error:
-        # Whose history is another one must not be sent to the snapshot, which may lack events that
-        # it has handled.
+        # A consumer of another history must not be sent to the snapshot, which may lack events that
+        # the consumer has handled.
         if history is not None and _oldest_history(directory, error) != history:
             raise HistoryChangedError(directory, begin) from None
         raise
@@ -151,7 +154,10 @@ def follower_at(directory: str, position: Position) -> LogFollower:
 
 
 def _oldest_history(directory: str, error: CompactedError) -> str | None:
-    """Return the history of a log that does not go back as far as was asked for; compactions may go on meanwhile."""
+    """Return the history of a log that begins later than asked for.
+
+    Compactions may go on meanwhile, and drop more of it.
+    """
     while True:
         try:
             return LogFollower(directory, error.first_sequence - 1).history
@@ -160,10 +166,10 @@ def _oldest_history(directory: str, error: CompactedError) -> str | None:
 
 
 def next_event(follower: LogFollower, after: int) -> Event | None:
-    """Return the next durable event behind the one with this sequence, None where there is none yet.
+    """Return the next durable event after the one with this sequence, or None if there is none yet.
 
-    It is the last one that the follower has read where a signal's handler has raised before the
-    caller had it.
+    If a signal's handler raised before the caller had the event that the follower read last, it is
+    that one.
     """
     record = follower.record
     if record is None or record[2] <= after:
@@ -172,7 +178,10 @@ def next_event(follower: LogFollower, after: int) -> Event | None:
 
 
 class EventStream:
-    """The events of a log as they become durable: an iterator. Made by :func:`follow`; for one thread."""
+    """The events of a log as they become durable: an iterator, for one thread.
+
+    :func:`follow` makes it.
+    """
 
     def __init__(
         self, follower: LogFollower, begin: Position, timeout: float | None, poll_seconds: float
@@ -185,20 +194,20 @@ class EventStream:
 
     @property
     def history(self) -> str | None:
-        """The history that the events are of, as 32 hexadecimal digits.
+        """The events' history, as 32 hexadecimal digits.
 
-        None where only a copy of a queue is there, which has no history of its own before a writer
-        has opened it.
+        None for a copy of a queue that no writer has opened: it has no history of its own yet.
         """
         return self._history if self._follower is None else self._follower.history
 
     @property
     def position(self) -> str:
-        """Behind which event of which history the stream is: what a consumer stores when it has handled an event, and follows from.
+        """The stream's place: the event that it yielded last, and that event's history.
 
-        Text without spaces, of at most 62 characters. It tells the event from any other that may
-        have the same sequence once the queue was put back to an earlier state, however that was
-        done; once compaction has dropped the event, its history alone can be told.
+        A consumer stores it when it has handled an event, and later follows from it. It is text
+        without spaces, of at most 62 characters. It tells the event from any other that may get the
+        same sequence after the queue was put back to an earlier state, in whatever way. Once
+        compaction has dropped the event, it tells the history only.
         """
         return str(Position(self._sequence, self.history, self._checksum))
 
@@ -215,8 +224,8 @@ class EventStream:
                 self.close()
                 raise StopIteration
             time.sleep(self._poll_seconds)
-        # No call from here on: a signal's handler that raises comes before the stream is behind the
-        # event, which then comes again.
+        # No call from here on: if a signal's handler raises, it does so before the stream has moved
+        # past the event, and the event comes again.
         self._sequence, self._checksum = event.sequence, follower.checksum
         return event
 
@@ -227,11 +236,12 @@ class EventStream:
 
 
 class ReadOnlyQueue:
-    """The projection of a queue that others write. Made by :func:`actionqueue.open` with ``readonly=True``.
+    """The projection of a queue that another process may write.
 
-    While a writer has the queue open the projection goes as far as the log is durable; of a queue
-    whose writer has ended, or was killed, it is what the next writer would find. Queries may come
-    from any thread; :meth:`refresh` from one at a time.
+    :func:`actionqueue.open` makes it with ``readonly=True``. While a writer has the queue open the
+    projection goes as far as the log is durable; once the writer has ended, or was killed, it is
+    what the next writer would find. Any thread may query it; one thread at a time may call
+    :meth:`refresh`.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -254,15 +264,15 @@ class ReadOnlyQueue:
             self._follower = LogFollower(self._path, projection.latest_sequence)
             self._follower.replay(projection, is_private=True)
         else:
-            # The same stream that recovery reads, the ring included.
+            # The same stream as recovery reads, with the ring.
             self._follower = None
             reader = LogReader(
                 self._path, None if base is None else (base["log_uuid"], base["sequence"])
             )
             reader.replay(projection)
             self._durable_sequence = reader.summary()["durable_sequence"]
-            # It stands at the last event from now on, so that another history in the log's place is
-            # noticed.
+            # A follower at the last event notices from now on if another history takes the log's
+            # place.
             self._follower = LogFollower(self._path, projection.latest_sequence)
             self._follower.replay(projection, is_private=True)
         return projection
@@ -284,7 +294,10 @@ class ReadOnlyQueue:
 
     @property
     def history(self) -> str | None:
-        """The log's history, as 32 hexadecimal digits; None for a copy that no writer has opened. See :func:`follow`."""
+        """The log's history, as 32 hexadecimal digits. See :func:`follow`.
+
+        None for a copy that no writer has opened.
+        """
         return None if self._follower is None else self._follower.history
 
     @property
@@ -299,12 +312,12 @@ class ReadOnlyQueue:
 
     @property
     def snapshot_damage(self) -> Exception | None:
-        """What is wrong with the newest snapshot, if it did not verify and was passed over."""
+        """Why the reader skipped the newest snapshot, if that did not verify."""
         return self._snapshot_damage
 
     @property
     def has_writer(self) -> bool:
-        """Whether somebody has the queue open for writing at this moment."""
+        """Whether a writer has the queue open at this moment."""
         return has_writer(self._path)
 
     @property
@@ -315,12 +328,12 @@ class ReadOnlyQueue:
     def refresh(self) -> int:
         """Bring the projection up to what is durable now, and return how many events that took.
 
-        Where the log no longer has the next event, because a compaction dropped it, everything is
-        read again, and :attr:`projection` is another object from then on.
+        Where a compaction dropped the next event, the call reads everything again, and
+        :attr:`projection` is another object from then on.
 
         Raises:
-            HistoryChangedError: The log was replaced, restored from a backup or repaired since; the
-                projection is of the old history, as it was. Open a new ReadOnlyQueue.
+            HistoryChangedError: The log was replaced, restored from a backup or repaired since. The
+                projection stays as it was, of the old history. Open a new ReadOnlyQueue.
         """
         if self._is_closed:
             raise ClosedError
@@ -336,9 +349,9 @@ class ReadOnlyQueue:
         return self.sequence - before
 
     def _load_again(self, before: int) -> None:
-        """Read everything again; after a failure all is as it was.
+        """Read everything again; a failure leaves everything as it was.
 
-        Raises HistoryChangedError where the log is of another history by now.
+        Raises HistoryChangedError where the log has another history by now.
         """
         kept = self._follower, self._durable_sequence, self._snapshot_damage
         history, is_same = self.history, False
@@ -360,9 +373,10 @@ class ReadOnlyQueue:
         timeout: float | None = None,
         poll_seconds: float = POLL_SECONDS,
     ) -> EventStream:
-        """Yield events as they become durable, from behind the projection's last one unless ``after`` says otherwise. See :func:`follow`.
+        """Yield events as they become durable. See :func:`follow`.
 
-        The projection is not changed by it.
+        The stream begins after the projection's last event, unless ``after`` says otherwise. It
+        does not change the projection.
         """
         if self._is_closed:
             raise ClosedError
