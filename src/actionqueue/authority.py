@@ -1,7 +1,8 @@
 """The mutation lane with any writer and any projection: validate, map, append, sync, apply.
 
-:class:`StorageMutationAuthority` keeps the strict order: what is not durable yet is not applied.
-The lane that users open, with shared syncs and recovery, is :class:`actionqueue.store.ActionQueue`.
+:class:`StorageMutationAuthority` keeps the strict order: it applies nothing that is not durable
+yet. The lane that users open, with shared syncs and recovery, is
+:class:`actionqueue.store.ActionQueue`.
 """
 
 from __future__ import annotations
@@ -47,20 +48,23 @@ _PROJECTION_METHODS = (
 
 
 class WalWriter(Protocol):
-    """Where the authority appends events. Its calls never overlap: the authority makes them under its lock."""
+    """Where the authority appends events.
+
+    Calls never overlap: the authority makes them under its lock.
+    """
 
     def append(self, event: Event, /) -> object:
-        """Append one event; return when it will survive a killed process, as far as this writer promises that.
+        """Append one event; return when it will survive a killed process, if the writer says so.
 
         An :class:`~actionqueue.errors.ActionQueueError` tells by its ``written`` whether the event
-        may be in the log all the same; after any other exception that is taken to be unknown. A
-        ``ValidationError`` (``RecordTooLarge``) refuses the event before anything is written, and
-        reaches the caller as it is.
+        may be in the log all the same; after any other exception the authority takes that to be
+        unknown. A ``ValidationError`` (``RecordTooLarge``) refuses the event before the writer
+        writes anything, and reaches the caller as it is.
         """
         ...
 
     def flush(self) -> object:
-        """Make everything that was appended durable. Any exception says that this is not known to be so."""
+        """Make everything appended so far durable. Any exception says that it may not be."""
         ...
 
 
@@ -71,10 +75,10 @@ class MutationProjection(RequiredQueries, Protocol):
     """
 
     def apply_event(self, event: Event, /) -> object:
-        """Apply an event that is in the log, wholly or not at all.
+        """Apply an event of the log, wholly or not at all.
 
-        Where an interrupt (KeyboardInterrupt) escapes from here, ``latest_sequence`` must tell
-        which of the two it was: the authority applies the event again as long as that is below the
+        If an interrupt (KeyboardInterrupt) escapes from here, ``latest_sequence`` must tell which
+        of the two it was: the authority applies the event again as long as that is below the
         event's sequence.
         """
         ...
@@ -85,7 +89,9 @@ P = TypeVar("P", bound=MutationProjection)
 
 
 class StorageMutationAuthority(Generic[W, P]):
-    """Takes commands one at a time, from any thread, through a writer and a projection that it owns from then on.
+    """Takes commands one at a time, from any thread, through a writer and a projection.
+
+    It owns both from its construction on.
 
     **Failures.** What each stage's failure leaves behind:
 
@@ -108,11 +114,11 @@ class StorageMutationAuthority(Generic[W, P]):
     - before the append was called: nothing.
     - inside the append, which did not return: unknown, so the authority is poisoned.
     - after the append returned: the event is in the log and takes effect. It waits in a slot, and
-      whoever enters the lane next applies it first. A flush that was interrupted is not made up
-      for: the event becomes durable with the next one.
+      the next caller that enters the lane applies it first. The authority does not repeat an
+      interrupted flush: the event becomes durable with the next flush.
 
     Raises:
-        InvalidFieldTypeError: The writer or the projection lacks a method that is needed of it.
+        InvalidFieldTypeError: The writer or the projection lacks a method that it needs.
     """
 
     def __init__(self, writer: W, projection: P) -> None:
@@ -122,26 +128,25 @@ class StorageMutationAuthority(Generic[W, P]):
         )
         self._queries = _with_defaults(projection)
         self._turn = Turn()
-        # The event between append and apply, and a list that holds something once its append has
-        # returned.
+        # The event between append and apply, and a list that is filled once its append returned.
         self._slot: tuple[Event, list[object]] | None = None
         self._failure: BaseException | None = None
 
     def submit_command(
         self, command: MutationCommand, durability: DurabilityPolicy = DurabilityPolicy.IMMEDIATE
     ) -> MutationOutcome:
-        """Take one command through the lane; return when it is applied, and durable if that is asked for.
+        """Take one command through the lane; return when it is applied, and durable if asked for.
 
         Raises:
-            ValidationError: the projection does not allow the command; nothing was changed.
-            AppendError: the event was not appended, or that is unknown; its ``written`` says which.
-            PartialDurabilityError: the event was appended but not made durable; it is not applied.
-            ApplyError: the event is in the log, but the projection did not take it.
-            PoisonedError: an earlier command failed so that log and projection may differ.
-            ClosedError: the authority was taken apart.
-            InvalidFieldError: the command or the durability is none.
-            ReentrantCallError: the writer, the projection or a signal handler called this from
-                inside a call of it.
+            ValidationError: The projection does not allow the command; nothing was changed.
+            AppendError: The event was not appended, or that is unknown; its ``written`` says which.
+            PartialDurabilityError: The event was appended but not made durable; it is not applied.
+            ApplyError: The event is in the log, but the projection did not take it.
+            PoisonedError: An earlier command failed, so log and projection may differ.
+            ClosedError: The authority was taken apart.
+            InvalidFieldError: ``command`` is no command, or ``durability`` no policy.
+            ReentrantCallError: The writer, the projection or a signal handler called this from
+                inside another call of it.
         """
         is_immediate = durability == _IMMEDIATE
         if not is_immediate and durability != _DEFERRED:
@@ -151,10 +156,14 @@ class StorageMutationAuthority(Generic[W, P]):
         self._ensure_not_in_query()
         return self._turn.run(self._submit, command, is_immediate)
 
-    def _submit(self, command: MutationCommand, is_immediate: bool) -> MutationOutcome:  # noqa: FBT001
-        # 0. Settle: what an interrupted call left in the log is applied first.
+    def _submit(
+        self,
+        command: MutationCommand,
+        is_immediate: bool,  # noqa: FBT001
+    ) -> MutationOutcome:
+        # 0. Settle: first apply what an interrupted call left in the log.
         self._settle()
-        # 1. Validate against the projection, which is where the log is.
+        # 1. Validate against the projection, which has every event of the log now.
         sequence = validate(command, self._queries)
         # 2. Map to the one canonical event.
         event = event_of(command, sequence)
@@ -169,27 +178,27 @@ class StorageMutationAuthority(Generic[W, P]):
 
     @property
     def projection(self) -> P:
-        """The projection. It lags behind the log by one event while a command is on its way or an event waits."""
+        """The projection. It lacks the log's last event while that is under way or waits."""
         return self._projection
 
     @property
     def writer(self) -> W:
-        """The writer. Appending to it past the authority makes log and projection differ."""
+        """The writer. A caller that appends to it directly makes log and projection differ."""
         return self._writer
 
     @property
     def failure(self) -> BaseException | None:
-        """What made the authority refuse further commands; None while it takes them."""
+        """Why the authority refuses further commands; None while it takes them."""
         return self._failure
 
     def into_parts(self) -> tuple[W, P]:
         """Take the authority apart; it takes no further commands.
 
-        A waiting event is applied first. After a failure the parts come as they are, and
+        It applies a waiting event first. After a failure the parts come as they are, and
         :attr:`failure` says why.
 
         Raises:
-            ApplyError: the projection did not take the waiting event; calling again returns the
+            ApplyError: The projection did not take the waiting event; calling again returns the
                 parts.
         """
         self._ensure_not_in_query()
@@ -197,7 +206,10 @@ class StorageMutationAuthority(Generic[W, P]):
         return self._writer, self._projection
 
     def _ensure_not_in_query(self) -> None:
-        """Refuse a finalizer that comes here from the middle of a query, for whose end the library's own projection would wait."""
+        """Refuse a finalizer that calls from inside a query of its thread.
+
+        The library's own projection would wait for the end of that query.
+        """
         if isinstance(self._projection, StateTable):
             self._projection.ensure_not_in_query()
 
@@ -207,7 +219,7 @@ class StorageMutationAuthority(Generic[W, P]):
             self._failure = ClosedError()
 
     def _is_in_doubt(self) -> bool:
-        """Tell whether log and projection may differ by more than an event that waits to be applied."""
+        """Tell whether log and projection may differ by more than a waiting event."""
         return self._failure is not None or (self._slot is not None and not self._slot[1])
 
     def _settle(self) -> None:
@@ -234,7 +246,7 @@ class StorageMutationAuthority(Generic[W, P]):
         appending = map(self._writer.append, (event,))
         self._slot = event, returned
         try:
-            # One C call runs append and notes that it returned: no signal handler can come between
+            # One C call runs append and notes that it returned: no signal handler can run between
             # the two.
             returned.extend(appending)
         except ValidationError:
@@ -251,9 +263,7 @@ class StorageMutationAuthority(Generic[W, P]):
             if not returned:
                 self._failure = interrupt
             raise
-        if (
-            not returned
-        ):  # extend took a StopIteration from append for the end of what it extends by
+        if not returned:  # extend took a StopIteration from append for the end of its input
             self._failure = AppendError(RuntimeError("the writer's append raised StopIteration"))
             raise self._failure
 
@@ -275,7 +285,7 @@ class StorageMutationAuthority(Generic[W, P]):
         self._slot = None
 
 
-# What is answered for a projection without these queries.
+# The answers for a projection without these queries.
 _DEFAULTS: dict[str, Callable[..., object]] = {
     "forgotten_until": lambda _task_id: None,
     "attempt_count": lambda _run_id: 0,
@@ -288,7 +298,7 @@ _DEFAULTS: dict[str, Callable[..., object]] = {
 
 
 class _WithDefaults:
-    """A projection that lacks some of the optional queries, with defaults for those."""
+    """A projection without some of the optional queries, which answers those with defaults."""
 
     def __init__(self, projection: RequiredQueries) -> None:
         self._projection = projection
@@ -300,6 +310,6 @@ class _WithDefaults:
 
 
 def _with_defaults(projection: RequiredQueries) -> ProjectionQueries:
-    """Return the projection itself where it answers everything, else one that adds the defaults."""
+    """Return the projection itself if it answers every query, else one that adds the defaults."""
     complete = all(hasattr(projection, name) for name in _DEFAULTS)
     return cast(ProjectionQueries, projection if complete else _WithDefaults(projection))

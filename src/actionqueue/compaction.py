@@ -1,4 +1,4 @@
-"""Snapshots and compaction: what keeps a log from growing for ever, and a restart from taking longer and longer."""
+"""Snapshots and compaction: they bound the size of the log and the time of a restart."""
 
 from __future__ import annotations
 
@@ -43,37 +43,37 @@ from actionqueue.texts import told
 __all__ = ["CompactionPolicy", "CompactionReport", "Progress", "SnapshotReport"]
 
 CHECK_SECONDS = 1.0
-"""How often the policy is looked at; it is looked at sooner where the log grows so fast that a
+"""How often the thread looks at the policy. It looks sooner where the log grows so fast that a
 compaction is due before that."""
 CHECK_SECONDS_MIN = 0.02
 RETRY_SECONDS_MAX = 3600.0
 DROPPED = ("dropped_segments", "dropped_snapshots", "dropped_bytes")
 OVERDUE = 2
-"""An opening compacts where the log has at least so many times the bytes that the policy allows:
-earlier openings did not come to it."""
+"""An opening compacts where the log has at least this many times the bytes that the policy allows:
+earlier openings did not get to a compaction."""
 WASTE_SEGMENTS = 8
 WASTE_BYTES = 1024 * 1024
-"""From how many segments behind the snapshot, and how many bytes of them without a record, an
-opening after an unclean end compacts."""
+"""After an unclean end an opening compacts from this many segments behind the snapshot on, and this
+many bytes of them without a record."""
 PURGED = ("run_ids", "task_ids", "subscription_ids", "actor_ids")
 Place: TypeAlias = tuple[int, int, int]
 PLACE_FIRST: Place = (0, 0, 0)
-"""Where a search for what may be forgotten begins, and where it is at its end."""
+"""Where a search for what retention may forget begins, and where it stands at its end."""
 Forgotten: TypeAlias = tuple[RunsPurged | None, Place, bool]
 """What a slice of a search has forgotten, where to go on, and whether it has put off a task for its
 many dependents."""
 SEARCHES_MAX = 16
-"""How often in a row everything is searched: again where tasks were put off, and others were
-forgotten that may have depended on them."""
+"""How often in a row retention searches everything. It searches again where it put off tasks and
+forgot others that may have depended on them."""
 TURN_SECONDS = 0.0005
-"""How long retention keeps out of the lane between two slices. Without that it took it again before
-one who waited for it was awake."""
+"""How long retention keeps out of the lane between two slices. Without that it would take the lane
+again before a waiting submitter is awake."""
 
 RETENTION_SHARE = 100
-"""Between two looks for what is due to be forgotten pass at least as many times the time that the
-last one took."""
+"""Retention waits between two searches for at least this many times as long as the last one
+took."""
 CATCH_UP = 24
-"""The clock of the policy's retention runs at most so many times as fast as time passes;
+"""The clock of the policy's retention runs at most this many times as fast as time passes;
 :class:`RetentionClock` says why."""
 CENTURY_SECONDS = 100 * 365 * 86400
 
@@ -81,44 +81,44 @@ _logger = logging.getLogger("actionqueue")
 
 
 class CompactionPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """When a queue compacts itself in the background, and what it then forgets. None switches a part off.
+    """When a queue compacts itself in the background, and what it then forgets.
 
-    A compaction begins when the log's segments have grown by as many bytes as ``log_bytes`` says,
-    or as the last snapshot has if that is more: records, the pads of ``sector_size``, and the ends
-    of segments that no record fitted into. It also begins when the last one, or the opening of the
-    queue, is ``age_seconds`` ago and something was appended since. The policy is looked at as soon
-    as the queue is open, and then once a second, or sooner where the log grows fast.
+    None switches a part off. A compaction begins when the log's segments have grown by
+    ``log_bytes``, or by the size of the last snapshot if that is more. That counts records, the
+    pads of ``sector_size``, and the ends of segments that no record fitted into. A compaction also
+    begins when the last one, or the opening of the queue, is ``age_seconds`` ago and the log has
+    grown since. The queue looks at the policy as soon as it is open, and then once a second, or
+    sooner where the log grows fast.
 
     The opening itself compacts, and forgets what is due, where it finds at least twice as many
-    bytes behind the snapshot, as processes leave that end before a compaction does; and, after an
-    unclean end, where earlier ones have left many segments that are nearly empty.
+    bytes behind the snapshot: processes that end before their compactions do leave that much. After
+    an unclean end it also compacts where earlier ones have left many nearly empty segments.
     """
 
     log_bytes: int | None = 256 * 1024 * 1024
     """Bytes of log since the last snapshot, as they lie in the segments."""
     age_seconds: int | None = None
-    """Seconds since the last snapshot, or since the queue was opened."""
+    """Seconds since the last snapshot, or since the opening of the queue."""
     retention_seconds: int | None = None
-    """What is over is forgotten this many seconds after its end, also where nothing else happens.
+    """The queue forgets rows this many seconds after their end, also where nothing else happens.
     None: never.
 
-    That are finished runs, and the tasks that they leave without any and that will have no more by
-    their policy, but not while a task that is not over depends on theirs; canceled subscriptions;
+    It forgets finished runs, and the tasks that these leave without any and that get no more by
+    their policy, except while an unfinished task depends on a run's task; canceled subscriptions;
     and deregistered actors with their roles and capabilities. The wall clock decides, but it can't
-    make time pass more than 24 times as fast as it does: where it jumps ahead, what has just ended
-    is not forgotten at once."""
+    make time pass more than 24 times as fast as it does: where it jumps ahead, the queue does not
+    forget at once what has just ended."""
 
     ledger_retention_seconds: int | None = None
-    """The lines that the ledger begins with are forgotten, as long as they are this many seconds
-    old, by the same clock; a line with a later time keeps those behind it. None: the ledger is
-    kept, and grows without bound."""
+    """The queue forgets the first lines of the ledger, as long as they are this many seconds old,
+    by the same clock; a line with a later time keeps the lines behind it. None: the queue keeps the
+    ledger, which grows without bound."""
 
     tombstone_seconds: int | None = None
-    """The identifiers of forgotten tasks stay as tombstones for this many seconds more: a task that
-    is created with one is refused with :class:`~actionqueue.TaskForgotten`. They are dropped by the
-    retention that comes after that, oldest first; and beyond
-    ``actionqueue.limits.TOMBSTONE_COUNT_MAX`` of them, the oldest, at once. None: they may be used
-    again at once."""
+    """The queue keeps the identifiers of forgotten tasks as tombstones for this many seconds more,
+    and refuses a new task that has one with :class:`~actionqueue.TaskForgotten`. The next retention
+    after that drops them, oldest first. Of more than ``actionqueue.limits.TOMBSTONE_COUNT_MAX`` it
+    drops the oldest at once. None: a new task may use the identifier at once."""
 
     def __post_init__(self) -> None:
         for field in self.__struct_fields__:
@@ -131,15 +131,15 @@ class SnapshotReport(msgspec.Struct, frozen=True, kw_only=True):
     """What :meth:`ActionQueue.snapshot` did."""
 
     sequence: int
-    """The newest snapshot holds the projection as of this event; 0 where there is none, for want of
-    an event."""
+    """The newest snapshot holds the projection as of this event; 0 where there is no snapshot,
+    because the log has no event."""
     is_new: bool
-    """Whether it was made by this call; an older one may already have had everything that is
+    """Whether this call made the snapshot; an older one may already have had everything that is
     durable."""
     file_bytes: int
-    """Its size."""
+    """The snapshot's size."""
     replayed_events: int
-    """Events behind the snapshot before, which were read from the log to make it."""
+    """Events that the call read from the log, behind the snapshot before, to make this one."""
     seconds: float
 
 
@@ -147,29 +147,32 @@ class CompactionReport(SnapshotReport, frozen=True, kw_only=True):
     """What :meth:`ActionQueue.compact` did."""
 
     kept_sequence: int
-    """The log was kept from behind this event on, which the older of the two snapshots holds; 0:
-    all of it."""
+    """The queue keeps the log behind this event, which the older of the two snapshots holds; 0: all
+    of it."""
     purged_runs: int
     purged_tasks: int
     purged_subscriptions: int
-    """Those that went by themselves, not with their tasks."""
+    """Subscriptions that were forgotten by themselves, not with their tasks."""
     purged_actors: int
     purged_ledger_entries: int
     dropped_segments: int
     dropped_snapshots: int
     dropped_bytes: int
-    """Size of the files that were removed."""
+    """Size of the removed files."""
 
 
 class Retention(NamedTuple):
-    """What is to be forgotten: what ended, and the lines of the ledger, up to these times in Unix seconds; None forgets nothing of it."""
+    """What to forget: what ended, and lines of the ledger, up to these times in Unix seconds.
+
+    None forgets nothing of it.
+    """
 
     cutoff: int | None
     ledger_cutoff: int | None
     today: int
-    """Tombstones that were to be kept until then are dropped."""
+    """Tombstones that end by then are dropped."""
     kept_until: int | None
-    """Until when tombstones are kept that are made now; None makes none."""
+    """When the tombstones made now end; None makes no tombstones."""
 
     @classmethod
     def at(
@@ -179,7 +182,7 @@ class Retention(NamedTuple):
         ledger_retention_seconds: int | None,
         tombstone_seconds: int | None,
     ) -> Self | None:
-        """Return what these times before and after today come to; None where nothing is to be forgotten."""
+        """Return what to forget by these ages on a day; None where that is nothing."""
         cutoff, ledger_cutoff = (
             None if age is None or age > today else today - age
             for age in (retention_seconds, ledger_retention_seconds)
@@ -195,11 +198,10 @@ class Retention(NamedTuple):
 class RetentionClock:
     """What time it is for the policy's retention.
 
-    A machine may start, or go on, with a clock that is far ahead, and what ended a moment ago would
-    be forgotten. So this clock begins at the latest change of a run that the log knows of, or,
-    without any, at the wall clock. It follows the wall clock, ahead at most ``CATCH_UP`` times as
-    fast as time passes, and back at once. After a long time in which the queue was closed it lags
-    for a while.
+    A machine may start, or go on, with a clock that is far ahead, and retention would forget what
+    ended a moment ago. So this clock begins at the latest change of a run in the log or, without
+    any, at the wall clock. It follows the wall clock, ahead at most ``CATCH_UP`` times as fast as
+    time passes, and back at once. After the queue was closed for long it lags for a while.
     """
 
     def __init__(self, newest_change: int) -> None:
@@ -216,7 +218,7 @@ class RetentionClock:
 
 
 class Retry:
-    """When to try again what has failed in the background: after a while that grows."""
+    """When to try again after a failure in the background: after a while that grows."""
 
     def __init__(self) -> None:
         self._at = self._seconds = 0.0
@@ -227,7 +229,7 @@ class Retry:
         return time.monotonic() < self._at
 
     def put_off(self) -> float:
-        """Note a failure, and return how many seconds the next try is away."""
+        """Note a failure, and return the seconds until the next try."""
         self._seconds = min(max(CHECK_SECONDS, 2 * self._seconds), RETRY_SECONDS_MAX)
         self._at = time.monotonic() + self._seconds
         return self._seconds
@@ -238,10 +240,11 @@ class Retry:
 
 
 class Compactor:
-    """The compactions of one open queue: one at a time, by callers or by a thread that watches the policy.
+    """The compactions of one open queue, one at a time.
 
-    It knows the queue by functions only, which raise ClosedError when the queue is gone, and its
-    log by a weak reference, so that it does not keep it alive.
+    Callers ask for them, or a thread that watches the policy. The compactor knows the queue by
+    functions only, which raise ClosedError when the queue is gone, and its log by a weak reference,
+    so that it does not keep it alive.
     """
 
     def __init__(
@@ -259,7 +262,7 @@ class Compactor:
         self._directory = directory
         self._log = log
         self._policy = policy
-        # Each refers to the queue while it is called. `_calling` has a turn for as long.
+        # Each call refers to the queue while it runs, and takes the turn `_calling` for as long.
         calling = self._calling = Turn()
         self._purge: Callable[[Retention, Place], Forgotten] = lambda what, place: calling.run(
             purge, what, place
@@ -268,28 +271,28 @@ class Compactor:
         self._renew: Callable[[int], None] = lambda sequence: calling.run(renew, sequence)
         self._newest_change: Callable[[], int] = lambda: calling.run(newest_change)
         self._retention_clock: RetentionClock | None = None
-        self._retention_at = 0.0  # when to look next for what is due, on the monotonic clock
+        self._retention_at = 0.0  # when to look next for what to forget, on the monotonic clock
         self._has_warned = False
         self._turn = Turn()
-        self._looking = Turn()  # for as long as the background thread looks at the queue
+        self._looking = Turn()  # the background thread has it while it looks at the queue
         self._process = os.getpid()
         self._progress: Progress | None = None
-        # Not an Event, whose lock stays taken for good where a signal's handler raises between its
+        # Not an Event: its lock stays taken for good if a signal's handler raises between its
         # lines.
         self._is_stopped = False
         self._wake: SimpleQueue[None] = SimpleQueue()
-        # Bytes that the log's segments had taken at the last snapshot. What was there at the start
-        # counts too, as records or as the files that these take; of the segment that the snapshot
-        # ends in only the records behind that.
+        # Bytes that the log's segments had taken at the last snapshot. The log of the opening
+        # counts too, by its records or by the files that these take; but of the segment in which
+        # the snapshot ends only the records behind it count.
         files = _sizes_of_segments(directory, recovery.segments + (not recovery.is_clean))
         self._mark = -max(
             recovery.replayed_bytes, sum(files[1 if recovery.snapshot_sequence else 0 : -1])
         )
         self._snapshot_sequence = recovery.snapshot_sequence
         self._snapshot_bytes = _size_of_snapshot(directory, recovery.snapshot_sequence)
-        # Every unclean end may leave a segment that is nearly empty, and a process that is killed
-        # again and again never comes to its policy: its openings make the snapshots that have those
-        # dropped, each for as much waste as the snapshot takes.
+        # Every unclean end may leave a nearly empty segment, and a process that is killed again and
+        # again never gets to its policy. So its openings make the snapshots that let those segments
+        # go, each for as much waste as the snapshot takes.
         waste = sum(files) - recovery.bytes
         self._is_wasteful = (
             not recovery.is_clean
@@ -297,63 +300,64 @@ class Compactor:
             and waste > max(WASTE_BYTES, recovery.bytes, self._snapshot_bytes)
         )
         self._last_at = time.monotonic()
-        self._looked_at: tuple[float, int] | None = (
-            None  # when, and how many bytes the log had taken then
-        )
+        # When, and how many bytes the log had taken then.
+        self._looked_at: tuple[float, int] | None = None
         self._compacting, self._forgetting = Retry(), Retry()
         self._last_report: CompactionReport | None = None
         self._failed_to_forget: str | None = None
-        self._last_error: str | None = (
-            None  # its text only: an exception's traceback would keep the queue from being dropped
-        )
+        # The text only: an exception's traceback would keep the queue alive.
+        self._last_error: str | None = None
 
     def begin(self, progress: Progress | None) -> None:
-        """Do what the opening owes to the policy, if there is one."""
+        """Do what the policy asks of the opening, if there is a policy."""
         policy = self._policy
         if policy is None:
             return
         if _ages(policy):
-            # Before the first submit: changes by a clock that is ahead are nothing to begin at.
+            # Before the first submit, which may bring changes by a clock that is ahead.
             self._retention_clock = RetentionClock(self._newest_change())
         if self._is_wasteful or self._log_is_due(policy, OVERDUE):
             self._compact_in_the_opening(progress or Progress())
 
     def start(self) -> None:
-        """Begin to watch the policy, if there is one."""
+        """Begin to watch the policy, if there is a policy."""
         policy = self._policy
         if policy is not None and any(
             getattr(policy, field) is not None for field in policy.__struct_fields__
         ):
-            # A daemon, so that a queue that nobody closes does not keep the process from ending.
+            # A daemon, so that an unclosed queue does not keep the process from ending.
             threading.Thread(target=self._watch, name="actionqueue-compaction", daemon=True).start()
 
     def _watch(self) -> None:
         patience = CHECK_SECONDS
         while not self._is_stopped:
-            try:  # at once: there are processes that end within a second
+            try:  # at once, because a process may end within a second
                 patience = self._looking.run(self._look)
             except ClosedError:
                 return  # the queue is closed, or gone
-            except BaseException as error:  # noqa: BLE001 -- also what an application's logging raises: the thread must go on
+            except BaseException as error:  # noqa: BLE001 -- whatever it is, the thread goes on
                 self._note_also(error)
             with suppress(Empty):
                 self._wake.get(timeout=patience)
 
     def _look(self) -> float:
-        """Do what is due, and return how long to wait then. Meanwhile the thread may have the last reference to the queue."""
+        """Do what is due, and return how long to wait then.
+
+        Meanwhile the thread may have the last reference to the queue.
+        """
         if self._is_stopped:
             raise ClosedError
         try:
             self.forget_if_due()
         except ClosedError:
             raise
-        except BaseException as error:  # noqa: BLE001 -- whatever it is, a compaction may do, and a later try may succeed
+        except BaseException as error:  # noqa: BLE001 -- whatever it is, a compaction may succeed
             self._note_failure_to_forget(error)
         self.run_if_due()
         return self._seconds_to_the_next_look()
 
     def _taken_bytes(self) -> int:
-        """Return what the log's segments have grown by, without a reference to the queue: most looks do without one."""
+        """Return what the log's segments have grown by, without a reference to the queue."""
         log = self._log()
         if log is None:
             raise ClosedError
@@ -361,14 +365,14 @@ class Compactor:
 
     @property
     def is_compacting(self) -> bool:
-        """Whether a compaction is under way, or retention at work."""
+        """Whether a compaction or retention is at work."""
         return self._progress is not None
 
     def wait_for_references(self) -> None:
-        """Return when the background thread has let go of the queue: one that was dropped is closed then.
+        """Return when the background thread has let go of the queue: a dropped queue then closes.
 
-        A compaction has a reference in its calls of the queue only. The queue of one that goes on
-        behind such a call was not dropped: that would have ended the compaction.
+        A compaction has a reference only while it calls the queue. If it goes on after such a call,
+        the queue was not dropped: that would have ended the compaction.
         """
         if not self._calling.is_mine:
             self._calling.wait()
@@ -381,7 +385,10 @@ class Compactor:
             self._looking.wait()
 
     def _seconds_to_the_next_look(self) -> float:
-        """Return how long it takes until a compaction is due, if the log goes on growing as fast as since the last look."""
+        """Return the time until a compaction is due, if the log goes on growing at its pace.
+
+        The pace is that since the last look.
+        """
         before, taken = self._looked_at, (time.monotonic(), self._taken_bytes())
         self._looked_at = taken
         policy = self._policy
@@ -400,7 +407,7 @@ class Compactor:
         tombstone_seconds: int | None = None,
         progress: Progress | None,
     ) -> CompactionReport:
-        """Make a snapshot, and drop what it makes superfluous if asked to. Waits for a compaction that is under way."""
+        """Make a snapshot, and drop what it covers if asked to, after any compaction under way."""
         if tombstone_seconds is None and self._policy is not None:
             tombstone_seconds = self._policy.tombstone_seconds
         ages = (retention_seconds, ledger_retention_seconds, tombstone_seconds)
@@ -433,7 +440,7 @@ class Compactor:
         progress: Progress,
     ) -> CompactionReport:
         started, today = time.perf_counter(), now()
-        self._ensure_running(progress)  # looked at when stop() can already find the progress
+        self._ensure_running(progress)  # only now, when stop() can already find the progress
         purged, dropped = Counter[str](), Counter[str]()
         if what is not None:
             self._warn_of_timestamps(today)
@@ -479,7 +486,10 @@ class Compactor:
     def _forget_making_room(
         self, what: Retention, progress: Progress
     ) -> tuple[Counter[str], Counter[str]]:
-        """Forget, and where there is no room to do that in drop first what snapshots cover; return what was forgotten, and dropped."""
+        """Forget; if the disk has no room to do so, first drop what snapshots cover.
+
+        Returns what was forgotten, and what was dropped.
+        """
         try:
             return self._purge_all(what, progress), Counter()
         except AppendError as error:
@@ -489,7 +499,7 @@ class Compactor:
         return self._purge_all(what, progress), dropped
 
     def _drop(self, today: int, progress: Progress, refusal: AppendError) -> Counter[str]:
-        """Drop what can be dropped before anything is forgotten; raise the refusal where that makes no room."""
+        """Drop what snapshots cover before anything is forgotten, or raise the refusal."""
         try:
             found = self._make(today, progress, drops_segments=True)
         except SnapshotError:
@@ -497,10 +507,11 @@ class Compactor:
         return Counter({name: found[name] for name in DROPPED})
 
     def _purge_all(self, what: Retention, progress: Progress) -> Counter[str]:
-        """Forget what ended by then, a slice at a time, so that submitters get their turns; return how many of each that were.
+        """Forget what ended by the cutoff; return how many rows of each kind.
 
-        A task with very many dependents is put off until those that are over were forgotten, so it
-        may take another search.
+        It does so a slice at a time, so that submitters get their turns. It puts off a task with
+        very many dependents until it has forgotten the finished ones, so the task may take another
+        search.
         """
         purged = Counter[str]()
         for _ in range(SEARCHES_MAX):
@@ -511,7 +522,7 @@ class Compactor:
         return purged
 
     def _search(self, what: Retention, progress: Progress) -> tuple[Counter[str], bool]:
-        """Search everything once; return how many of each were forgotten, and whether a task was put off."""
+        """Search everything once; return what was forgotten, and whether a task was put off."""
         purged, place, has_put_off = Counter[str](), PLACE_FIRST, False
         while True:
             event, place, puts_off = self._purge(what, place)
@@ -532,24 +543,30 @@ class Compactor:
             warnings.warn(text, TimestampWarning, stacklevel=5)
 
     def _log_odd_timestamps(self) -> None:
-        """Do the same in the background, where a warning may be an error, and filters must not be touched: they are the process's."""
+        """Do the same in the background, with the application's logging.
+
+        A warning may be an error there, and the filters are the process's: they must stay.
+        """
         text = self._odd_timestamps(now())
         if text is not None:
             self._log_warning("%s", text)
 
     def _log_warning(self, text: str, *arguments: object) -> None:
-        """Log, and go on where the application's logging raises: stats() tells that then."""
+        """Log; if the application's logging raises, note it for stats() and go on."""
         try:
             _logger.warning(text, *arguments)
         except Exception as error:  # noqa: BLE001 -- its filters and handlers may raise anything
             self._note_also(error)
 
     def _note_also(self, error: BaseException) -> None:
-        """Have stats() tell this, unless it has a failure of a compaction to tell, which says more than what logging it has raised."""
+        """Let stats() report this, unless it has the failure of a compaction to report.
+
+        That says more than what logging it has raised.
+        """
         self._last_error = self._last_error or told(error)
 
     def _odd_timestamps(self, today: int) -> str | None:
-        """Return what to say, once, where runs ended in a far future: retention never comes to them."""
+        """Return a warning, once, where runs ended in a far future: retention never gets there."""
         if self._has_warned:
             return None
         newest = self._newest_change()
@@ -563,7 +580,7 @@ class Compactor:
         return text + " retention does not forget what ends in the future"
 
     def forget_if_due(self, progress: Progress | None = None) -> None:
-        """Forget what the policy's retention covers by now, whether or not anything else calls for a compaction."""
+        """Forget what the policy's retention covers by now, also where no compaction is due."""
         policy = self._policy
         instant = time.monotonic()
         clock = self._retention_clock
@@ -595,13 +612,13 @@ class Compactor:
             if what is not None:
                 self._forget_making_room(what, progress)
         except (ClosedError, ForkedError, PoisonedError, StoppedError):
-            pass  # the calls of those concerned say so
+            pass  # the callers' own calls say so
         except (AppendError, SnapshotError) as error:
             self._note_failure_to_forget(error)
         else:
             self._forgetting.succeed()
             if self._failed_to_forget is not None and self._failed_to_forget == self._last_error:
-                self._last_error = None  # that is over; a failure of a compaction is not
+                self._last_error = None  # this failure is over, a failure of a compaction is not
         finally:
             self._progress = None
 
@@ -612,28 +629,32 @@ class Compactor:
             raise StoppedError
 
     def run_if_due(self) -> None:
-        """Compact by the policy. A failure is kept and logged, and tried again after a while that grows."""
+        """Compact by the policy. After a failure note and log it, and try again after a while."""
         policy = self._policy
         if policy is not None and self._is_due(policy):
             self._try_to_run()
 
     def _compact_in_the_opening(self, progress: Progress) -> None:
-        """Compact before the opening returns, which no failure fails: stats() tells it, and the policy tries again. Raises StoppedError."""
+        """Compact before the opening returns.
+
+        A failure does not fail the opening: stats() reports it, and the policy tries again. Raises
+        StoppedError.
+        """
         try:
             self.forget_if_due(progress)
             self.run(drops_segments=True, progress=progress)
         except (ActionQueueError, MemoryError) as error:
-            if progress.is_canceled:  # by the caller; or this is what a signal's handler has raised
+            if progress.is_canceled:  # by the caller, or by what a signal's handler has raised
                 raise
             self._last_error = told(error)
 
     def _try_to_run(self) -> None:
         try:
-            self.run(drops_segments=True, progress=None)  # what is due was forgotten just before
+            self.run(drops_segments=True, progress=None)  # forget_if_due() ran just before
         except ClosedError:
             self._is_stopped = True
         except (PoisonedError, StoppedError):
-            pass  # whom it concerns was told
+            pass  # the callers' own calls say so
         except BaseException as error:  # noqa: BLE001 -- whatever it is, a later try may succeed
             self._note_failure("compaction of", error, self._compacting)
         else:
@@ -644,7 +665,7 @@ class Compactor:
         self._note_failure("forgetting in", error, self._forgetting)
 
     def _note_failure(self, what: str, error: BaseException, retry: Retry) -> None:
-        """Tell of a failure in the background, which stats() keeps, and put off the next try."""
+        """Keep a failure in the background for stats(), log it, and put off the next try."""
         self._last_error = told(error)
         seconds = retry.put_off()
         self._log_warning(
@@ -661,7 +682,7 @@ class Compactor:
         return is_old and self._taken_bytes() > self._mark
 
     def _log_is_due(self, policy: CompactionPolicy, times: int = 1) -> bool:
-        """Whether the log behind the last snapshot is so many times as large as the policy allows."""
+        """Whether the log behind the last snapshot is this many times as large as allowed."""
         if policy.log_bytes is None:
             return False
         return self._taken_bytes() - self._mark >= times * max(
@@ -669,7 +690,7 @@ class Compactor:
         )
 
     def stats(self) -> dict[str, Any]:
-        """Return what is known of the newest snapshot, and why the last compaction failed, if it did."""
+        """Return the newest snapshot's figures, and why the last compaction failed, if it did."""
         report = self._last_report
         return {
             "snapshot_sequence": self._snapshot_sequence,
@@ -679,21 +700,21 @@ class Compactor:
         }
 
     def stop(self) -> None:
-        """Cancel what is under way, wait for its end, and let nothing more begin."""
+        """Cancel a compaction under way, wait for its end, and let no other begin."""
         self.ensure_outside()
         self._cancel()
         self._turn.wait()
         self.wait_for_the_look()
 
     def ensure_outside(self) -> None:
-        """Raise ReentrantCallError in the thread that is compacting: it would wait for itself."""
+        """Raise ReentrantCallError in the compacting thread, which would wait for itself."""
         if self._turn.is_mine:
             raise ReentrantCallError
 
     def abandon(self) -> None:
-        """Do the same for a queue that nobody refers to any more, or whose process ends: in whatever thread that is noticed."""
+        """Do the same, in any thread, when the queue's last reference goes or its process ends."""
         if os.getpid() != self._process:
-            return  # in a forked child, which has neither the thread nor the right to wait for it
+            return  # a forked child has neither the thread nor the right to wait for it
         self._cancel()
         if not self._turn.is_mine:
             self._turn.wait()
@@ -708,7 +729,7 @@ class Compactor:
 
 
 def _ages(policy: CompactionPolicy) -> list[int]:
-    """Return after how many seconds the policy forgets; nothing where it never does."""
+    """Return after how many seconds the policy forgets; an empty list where it never does."""
     return [
         age
         for age in (policy.retention_seconds, policy.ledger_retention_seconds)
@@ -717,7 +738,10 @@ def _ages(policy: CompactionPolicy) -> list[int]:
 
 
 def _sizes_of_segments(directory: str, count: int) -> list[int]:
-    """Return the sizes of the newest segments, oldest first; none where they can't be told. They only say when a compaction is due."""
+    """Return the sizes of the newest segments, oldest first; an empty list if a look fails.
+
+    They only say when a compaction is due.
+    """
     wal = Path(directory, "wal")
     newest = sorted(name for name in names_in(str(wal)) if name.endswith(".log"))[-count:]
     try:
@@ -727,10 +751,10 @@ def _sizes_of_segments(directory: str, count: int) -> list[int]:
 
 
 def _size_of_snapshot(directory: str, sequence: int) -> int:
-    """Return the size of the snapshot that the queue was opened from; 0 where there was none, or where it can't be told any more.
+    """Return the size of the snapshot that the queue was opened from; 0 without one.
 
-    It only says when a policy's next compaction is due, which is no reason to fail an open that has
-    succeeded.
+    Where a look at the file fails it is 0 too: the size only says when a policy's next compaction
+    is due, which is no reason to fail an open that has succeeded.
     """
     if sequence == 0:
         return 0

@@ -1,4 +1,4 @@
-"""A queue's directory, as the doors to the core take it."""
+"""A queue's directory, in the form that the core takes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ __all__ = [
 READ_TRIES = 10
 PAUSE_SECONDS_MAX = 0.1
 CALLERS_OF_OPEN = 5
-"""From a warning here up to who called :func:`actionqueue.open`."""
+"""Frames from a warning here up to the caller of :func:`actionqueue.open`."""
 
 Result = TypeVar("Result")
 
@@ -43,7 +43,7 @@ Result = TypeVar("Result")
 def real_directory(path: str | os.PathLike[str]) -> str:
     """Return the real path, so that the queue stays where it is when the working directory changes.
 
-    Raises OpenIOError where that can't be told.
+    Raises OpenIOError where the system does not tell it.
     """
     directory = _text_of(path)
     try:
@@ -57,7 +57,7 @@ def _text_of(path: str | os.PathLike[str]) -> str:
     directory = os.fspath(path) if isinstance(path, (str, bytes, os.PathLike)) else None
     if not isinstance(directory, str):
         raise TypeError(f"path must be a str or a path-like of str, got {shown(path)}")
-    directory = str.__str__(directory)  # of a class of its own it may compare as it likes
+    directory = str.__str__(directory)  # a subclass of str may have odd comparisons
     if not directory:
         raise ValueError('path is empty; "." is the working directory')
     try:
@@ -73,10 +73,10 @@ def _text_of(path: str | os.PathLike[str]) -> str:
 
 
 def directory_to_open(path: str | os.PathLike[str]) -> str:
-    """Return the real path of a writer's directory, which may have to be created, and warn of one that is not its user's alone.
+    """Return the real path of a writer's directory, which need not exist yet.
 
-    Raises OpenIOError for a symbolic link that leads nowhere: a queue would be created where that
-    happens to point.
+    Warns of a directory that other users may write to. Raises OpenIOError for a symbolic link that
+    leads nowhere: the writer would create a queue where the link happens to point.
     """
     directory = real_directory(path)
     given = Path(_text_of(path))
@@ -95,16 +95,15 @@ def _warn_of_others(directory: str) -> None:
         return
     try:
         status = Path(directory).stat()
-    except OSError:  # it is yet to be made, or cannot be opened
+    except OSError:  # the directory does not exist yet, or does not open
         return
     if not stat.S_ISDIR(status.st_mode):
         return
     what = None
     if _others_may_write(directory, status):
         what = f"is writable by others (mode {stat.S_IMODE(status.st_mode):04o}); chmod go-w"
-    elif (
-        status.st_uid != os.geteuid() != 0
-    ):  # root looks after queues of others, and leaves them their owners
+    # Root looks after queues of others, and leaves them their owners.
+    elif status.st_uid != os.geteuid() != 0:
         what = f"belongs to user {status.st_uid}, not to {os.geteuid()}; chown"
     if what is not None:
         text = f"the queue's directory {directory} {what} it, or they can replace the queue's files"
@@ -120,11 +119,12 @@ def _others_may_write(directory: str, status: os.stat_result) -> bool:
 
 
 def _is_private_group(directory: str, status: os.stat_result) -> bool:
-    """Tell whether a directory's group is its owner's own, as many distributions make one for each user, with the umask 002.
+    """Tell whether a directory's group is its owner's alone.
 
-    It has the user's name, is the user's primary group, and has no other member. False where that
-    can't be told; for root's group, which containers run other users in; and where the directory
-    has an access control list, of which the mode's bits for the group are only the sum.
+    Many distributions make such a group for each user, with the umask 002: it has the user's name,
+    is the user's primary group, and has no other member. False where the system does not tell; for
+    root's group, in which containers run other users; and where the directory has an access control
+    list, because the mode's bits for the group are only the sum of that.
     """
     if status.st_gid == 0 or _has_access_list(directory):
         return False
@@ -140,7 +140,7 @@ def _is_private_group(directory: str, status: os.stat_result) -> bool:
 
 
 def _has_access_list(directory: str) -> bool:
-    """Tell whether a directory has an access control list of POSIX; True where that can't be told."""
+    """Tell whether a directory has a POSIX access control list; True where the look fails."""
     if not hasattr(os, "getxattr"):
         return False
     try:
@@ -151,7 +151,10 @@ def _has_access_list(directory: str) -> bool:
 
 
 def existing_directory(path: str | os.PathLike[str]) -> str:
-    """Return the real path of a directory that is there, or raise NotAQueueError; OpenIOError where that can't be told."""
+    """Return the real path of an existing directory, or raise NotAQueueError.
+
+    Raises OpenIOError where the system does not tell whether it exists.
+    """
     directory = real_directory(path)
     try:
         if not stat.S_ISDIR(Path(directory).stat().st_mode):
@@ -164,7 +167,7 @@ def existing_directory(path: str | os.PathLike[str]) -> str:
 
 
 def holder_text() -> str:
-    """Return the lock file's text: who holds the queue."""
+    """Return the lock file's text, which names this process as the holder of the queue."""
     return f"pid={os.getpid()}\nhost={host_name()}\nstarted={now()}\n"
 
 
@@ -179,10 +182,10 @@ def has_writer(directory: str) -> bool:
 
 
 def read_undisturbed(directory: str, read: Callable[[], Result]) -> Result:
-    """Return what a reading without a lock returns; one that failed is made again where a writer may have been the reason.
+    """Return what a reading without a lock returns; read again after a failure by a writer's doing.
 
-    A writer that comes or goes, rotates or compacts while files are read one after the other can
-    make them not fit one another. Where nobody was there, what was found is so.
+    A writer that comes or goes, rotates or compacts while the reader reads one file after the other
+    can make the files not fit one another. Without a writer meanwhile, the failure is real.
     """
     for attempt in range(READ_TRIES - 1):
         before = None if has_writer(directory) else _traces(directory)
@@ -196,13 +199,17 @@ def read_undisturbed(directory: str, read: Callable[[], Result]) -> Result:
 
 
 def disk_bytes(directory: str) -> int:
-    """Return what the files of a queue take on the disk, as far as they can be looked at. What comes and goes meanwhile may be missed."""
+    """Return what the files of a queue take on the disk, in bytes.
+
+    It leaves out files that it cannot look at, and may miss those that come and go meanwhile.
+    """
     total = 0
     for folder in ("", "wal", "snapshots", "quarantine"):
-        place = os.path.join(directory, folder)  # noqa: PTH118 -- names, not paths: a queue may have thousands
+        # os.path is faster than pathlib, and a queue may have thousands of files.
+        place = os.path.join(directory, folder)  # noqa: PTH118
         for name in names_in(place):
             try:
-                status = os.lstat(os.path.join(place, name))  # noqa: PTH118 -- likewise
+                status = os.lstat(os.path.join(place, name))  # noqa: PTH118
             except OSError:
                 continue
             if stat.S_ISREG(status.st_mode):
@@ -211,7 +218,7 @@ def disk_bytes(directory: str) -> int:
 
 
 def _traces(directory: str) -> list[tuple[str, int, int, int]]:
-    """Return what differs after a writer was there: opening replaces the ring, closing and compacting change files too."""
+    """Return what a writer changes: opening replaces the ring, closing and compacting do more."""
     found: list[tuple[str, int, int, int]] = []
     for folder in ("", "wal", "snapshots"):
         try:
@@ -220,6 +227,6 @@ def _traces(directory: str) -> list[tuple[str, int, int, int]]:
                 found.append(
                     (f"{folder}/{entry.name}", status.st_ino, status.st_size, status.st_mtime_ns)
                 )
-        except OSError:  # a folder that is not there, or a file that has just gone
+        except OSError:  # the folder does not exist, or a file has just gone
             found.append((folder, 0, 0, 0))
     return sorted(found)
