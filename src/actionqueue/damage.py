@@ -1,4 +1,4 @@
-"""Repair: make a damaged queue open again, at the price of what can't be read."""
+"""Repair: make a damaged queue open again, at the price of the events that can't be read."""
 
 from __future__ import annotations
 
@@ -25,25 +25,28 @@ class RepairReport(msgspec.Struct, frozen=True, kw_only=True):
     is_damaged: bool
     """False: the queue opens as it is, and nothing was done."""
     damage: CorruptLogError | None
-    """The first damage that was met."""
+    """The first damage that the repair met."""
     kept_sequence: int
     """Every event up to this sequence is kept."""
     lost_first: int | None
-    """The first and last sequence that are lost; None where no lost event is known of."""
+    """The first and the last lost sequence; None where no event is known to be lost."""
     lost_last: int | None
     readable_events: int
-    """Of the lost events those whose records still verify, behind a gap: they are in
-    ``quarantine/``, and ``actionqueue log --salvage`` prints them."""
+    """Lost events whose records still verify, behind a gap: they are in ``quarantine/``, and
+    ``actionqueue log --salvage`` prints them."""
     unreadable: Rows
-    """First and last sequence of each row of lost events that can't be read."""
+    """The first and the last sequence of each range of lost events that can't be read."""
     given_up: Rows
-    """The same of those that can be read."""
+    """The same of the lost events that can be read."""
     quarantined_files: int
     quarantined_bytes: int
 
     @property
     def begins_anew(self) -> bool:
-        """Nothing can be kept: after the repair there is no queue, and the next writer that opens it begins a new one, at sequence 1."""
+        """Whether the repair can keep nothing.
+
+        Then there is no queue after it, and the next writer begins a new one, at sequence 1.
+        """
         return self.is_damaged and self.kept_sequence == 0
 
     def as_dict(self) -> dict[str, Any]:
@@ -59,21 +62,21 @@ def repair(
 ) -> RepairReport:
     """Make a damaged queue open again, or find out what that would cost.
 
-    What verifies is kept up to the first gap: the newest snapshot, and the whole batches behind it.
-    It becomes a snapshot, from which an empty segment goes on. Every other file is moved to
-    ``quarantine/``; nothing is deleted. Where not even the first event can be read nothing is kept,
-    and the next writer begins a new queue: :attr:`RepairReport.begins_anew`.
+    The repair keeps what verifies up to the first gap: the newest snapshot, and the whole batches
+    behind it. It makes a snapshot of that, from which an empty segment goes on. It moves every
+    other file to ``quarantine/``, and deletes nothing. If not even the first event can be read, it
+    keeps nothing, and the next writer begins a new queue: :attr:`RepairReport.begins_anew`.
 
     Args:
         path: The queue's directory. No writer may have it open.
-        accept_data_loss: Do it; else only report, and change nothing.
-        progress: Tells another thread how far it is, and lets it cancel, with StoppedError.
+        accept_data_loss: Repair the queue; else only report, and change nothing.
+        progress: Tells another thread how far the repair is, and lets it cancel, with StoppedError.
 
     Raises:
         TypeError: An argument is of another type.
-        LockedError: A writer has the queue. NotAQueueError: There is none. UnsupportedFormatError:
-            A newer version wrote it.
-        OpenIOError: A system call failed; the repair can be run again.
+        LockedError: A writer has the queue. NotAQueueError: There is no queue at this path.
+            UnsupportedFormatError: A newer version wrote it.
+        OpenIOError: A system call failed; the caller can run the repair again.
     """
     return _report(
         repair_directory(
@@ -87,7 +90,7 @@ def repair(
 
 
 def examine(directory: str, progress: Progress | None = None) -> RepairReport:
-    """Return what a repair would do. Takes no lock and writes nothing, so it is for who knows that nobody writes."""
+    """Return what a repair would do, without a lock: the caller knows that no writer is there."""
     return _report(repair_directory(directory, accepts_data_loss=False, progress=progress))
 
 
@@ -98,7 +101,7 @@ def _report(found: dict[str, Any]) -> RepairReport:
 
 
 def merged(rows: Iterable[tuple[int, int]]) -> Rows:
-    """Return rows of sequences in order, those that touch or overlap as one."""
+    """Return ranges of sequences in order, with those that touch or overlap joined."""
     done: list[tuple[int, int]] = []
     for first, last in sorted(rows):
         if done and first <= done[-1][1] + 1:
@@ -109,7 +112,7 @@ def merged(rows: Iterable[tuple[int, int]]) -> Rows:
 
 
 def gaps(rows: Rows, first: int, last: int) -> Rows:
-    """Return what rows leave out between two sequences."""
+    """Return what the ranges leave out between two sequences."""
     done: list[tuple[int, int]] = []
     for begin, end in rows:
         if begin > first:

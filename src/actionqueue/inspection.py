@@ -1,4 +1,4 @@
-"""Looking at a queue: its records, its projection, its health. Writes and creates nothing."""
+"""Look at a queue's records, its projection and its health, without writing anything."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ __all__ = [
 MARKER, PAD = 240, 241
 SEGMENT_DATA = 8192
 REPLAYED_MAX = 1_000_000
-"""The statistics of a queue of no more events and rows than that come from a replay."""
+"""The statistics come from a replay if the queue has at most this many events and rows."""
 BATCH_OPEN, BATCH_END = 1, 2
 
 _SEGMENT = re.compile(r"[0-9]{20}-([0-9]{20})\.log")
@@ -75,15 +75,15 @@ class LogRecord(msgspec.Struct, frozen=True):
     offset: int
     """Where the record begins in its segment, in bytes."""
     sequence: int
-    """The event's sequence; for a close marker or pad that of the last event before it."""
+    """The event's sequence; for a close marker or a pad that of the last event before it."""
     kind: int
     """The event kind's code, or that of a close marker or pad."""
     flags: int
     size: int
     """Bytes in the log, header and padding included."""
     watermark: int
-    """Everything up to this sequence was durable when the record was appended; 0 where that is not
-    known."""
+    """Everything up to this sequence was durable when the writer appended the record; 0 where that
+    is not known."""
     payload: bytes
 
     @property
@@ -100,7 +100,7 @@ class LogRecord(msgspec.Struct, frozen=True):
 
     @property
     def batch(self) -> str | None:
-        """``"open"`` where the batch goes on with the next record, ``"end"`` for its last record, else None."""
+        """``"open"`` if the batch goes on behind the record, ``"end"`` for its last, else None."""
         return {BATCH_OPEN: "open", BATCH_END: "end"}.get(self.flags)
 
     def event(self) -> Event:
@@ -111,8 +111,8 @@ class LogRecord(msgspec.Struct, frozen=True):
 def iterate_records(path: str | os.PathLike[str]) -> Iterator[LogRecord]:
     """Yield the records of a log, oldest first. Raises the OpenError family, also on the way.
 
-    Of a log that nobody has open these are the records that the next writer would find, close
-    markers and pads included; of one that a writer has open, the durable events.
+    Without a writer these are the records that the next writer would find, with close markers and
+    pads; while a writer has the queue open, the durable events.
     """
     directory = existing_directory(path)
     last = 0
@@ -127,16 +127,16 @@ def iterate_records(path: str | os.PathLike[str]) -> Iterator[LogRecord]:
                 raise
         else:
             return
-    yield from _iterate_durable(directory, last)  # a writer has it, or has come in the meantime
+    yield from _iterate_durable(directory, last)  # a writer has the queue, or came meanwhile
 
 
 def follow_records(
     path: str | os.PathLike[str], *, after: int | None = None, poll_seconds: float = POLL_SECONDS
 ) -> Iterator[LogRecord]:
-    """Yield the records of durable events for ever, from behind the sequence ``after`` on; None: from the oldest one that there is.
+    """Yield the records of durable events for ever, after the sequence ``after``.
 
-    See :func:`actionqueue.follow`. Raises InvalidFieldError where ``after`` is no sequence, or
-    ``poll_seconds`` no such number; and the OpenError family.
+    None begins at the oldest record. See :func:`actionqueue.follow`. Raises InvalidFieldError if
+    ``after`` is no sequence or ``poll_seconds`` is out of range; and the OpenError family.
     """
     if after is not None:
         after = number_up_to(
@@ -178,7 +178,10 @@ def _iterate_durable(directory: str, last: int) -> Iterator[LogRecord]:
 
 
 def moved_logs(path: str | os.PathLike[str]) -> list[str]:
-    """Return what the names of the files begin with that each repair has moved to ``quarantine/``, ``repair-<id>-``; the oldest first."""
+    """Return the prefix of the files that each repair has moved to ``quarantine/``, oldest first.
+
+    A prefix is ``repair-<id>-``.
+    """
     quarantine = Path(existing_directory(path), "quarantine")
     found: dict[str, int] = {}
     with suppress(FileNotFoundError):
@@ -192,10 +195,10 @@ def moved_logs(path: str | os.PathLike[str]) -> list[str]:
 def salvage(
     path: str | os.PathLike[str], visit: Callable[[LogRecord], object], *, moved: str | None = None
 ) -> None:
-    """Call back with every event whose record verifies, in order of place, whatever is damaged around it.
+    """Call ``visit`` with every event whose record verifies, whatever is damaged around it.
 
-    Takes no lock, and writes nothing. What is found need not be whole: sequences may be missing,
-    and where the log was cut short and went on elsewhere one may come twice.
+    They come in the order of their places. The call takes no lock, and writes nothing. Sequences
+    may be missing, and one may come twice where the log was cut short and went on elsewhere.
 
     Args:
         path: The queue's directory.
@@ -203,7 +206,7 @@ def salvage(
         moved: Read not the log but the files that a repair has moved to ``quarantine/``: one of
             :func:`moved_logs`.
 
-    Raises InvalidFieldTypeError where ``visit`` can't be called, before anything is read; what
+    Raises InvalidFieldTypeError if ``visit`` can't be called, before it reads anything; what
     ``visit`` raises; the OpenError family.
     """
     function("salvage", "visit", visit)
@@ -211,12 +214,12 @@ def salvage(
 
 
 def read_projection(path: str | os.PathLike[str]) -> Projection:
-    """Return the projection: of a queue that nobody has open, what the next writer would recover; else as far as it is durable."""
+    """Return the projection as far as it is durable, or, without a writer, as the next finds it."""
     return ReadOnlyQueue(path).projection
 
 
 def _oldest_reader(directory: str) -> LogReader:
-    """Return a reader of every record that there is, also of those that snapshots cover."""
+    """Return a reader of every record in the log, also of those that snapshots cover."""
     try:
         return LogReader(directory)
     except CorruptLogError as error:
@@ -224,9 +227,8 @@ def _oldest_reader(directory: str) -> LogReader:
         if error.reason != "history_missing" or base is None:
             if base is None:
                 raise
-            return LogReader(
-                directory, base
-            )  # where it is damaged, only what the next writer needs
+            # Of a damaged log read only what the next writer needs.
+            return LogReader(directory, base)
     firsts = [
         int(match[1])
         for file in Path(directory, "wal").iterdir()
@@ -234,13 +236,13 @@ def _oldest_reader(directory: str) -> LogReader:
     ]
     before = min(firsts, default=base[1] + 1) - 1
     if before < base[1]:
-        with suppress(CorruptLogError):  # a gap behind segments that a compaction was dropping
+        with suppress(CorruptLogError):  # a gap after segments that a compaction was dropping
             return LogReader(directory, (base[0], before))
     return LogReader(directory, base)
 
 
 def _oldest_base(directory: str) -> tuple[bytes, int] | None:
-    """Return the oldest snapshot that verifies, which reaches furthest back into the log."""
+    """Return the oldest snapshot that verifies; the log behind it goes back furthest."""
     for sequence in reversed(list_snapshots(directory)):
         try:
             found = read_snapshot(directory, sequence)
@@ -251,7 +253,10 @@ def _oldest_base(directory: str) -> tuple[bytes, int] | None:
 
 
 def ensure_unlocked(path: str | os.PathLike[str]) -> str:
-    """Return the queue's real path, or raise LockedError while a writer holds it, NotAQueueError where there is none."""
+    """Return the queue's real path, or raise LockedError while a writer holds it.
+
+    Raises NotAQueueError where there is no queue.
+    """
     directory = existing_directory(path)
     if has_writer(directory):
         raise locked_error(lock_path(directory))
@@ -259,10 +264,10 @@ def ensure_unlocked(path: str | os.PathLike[str]) -> str:
 
 
 def verify(path: str | os.PathLike[str], progress: Progress | None = None) -> dict[str, Any]:
-    """Read and replay everything there is, and return what was found.
+    """Read and replay the whole queue, and return what was found.
 
-    Every snapshot is verified and loaded, every record from the oldest one that is needed, and
-    every event is applied; and what the log adds up to must be what each snapshot holds.
+    It verifies and loads every snapshot, verifies every record from the oldest needed one on, and
+    applies every event. Then what the log adds up to must be what each snapshot holds.
 
     Args:
         path: The queue's directory.
@@ -271,11 +276,11 @@ def verify(path: str | os.PathLike[str], progress: Progress | None = None) -> di
 
     Raises:
         InvalidFieldTypeError: ``progress`` is no Progress; nothing was read.
-        CorruptLogError: Something is damaged; it has exactly the sequences that can't be read and
-            those that a repair would give up.
-        LockedError: A writer has the queue. NotAQueueError: There is none. OpenIOError: A system
-            call failed.
-        StoppedError: ``progress.cancel()`` was called.
+        CorruptLogError: Something is damaged. The error has exactly the sequences that can't be
+            read and those that a repair would give up.
+        LockedError: A writer has the queue. NotAQueueError: There is no queue at this path.
+            OpenIOError: A system call failed.
+        StoppedError: The caller called ``progress.cancel()``.
     """
     progress = progress_or_none("verify", progress)
     if progress is None:
@@ -283,7 +288,7 @@ def verify(path: str | os.PathLike[str], progress: Progress | None = None) -> di
     directory = ensure_unlocked(path)
 
     def verify_unless_locked() -> dict[str, Any]:
-        ensure_unlocked(directory)  # also where a writer has come while it was read
+        ensure_unlocked(directory)  # again before each try: a writer may have come
         return _verify(directory, progress)
 
     try:
@@ -293,13 +298,13 @@ def verify(path: str | os.PathLike[str], progress: Progress | None = None) -> di
 
 
 def _exact(error: CorruptLogError, directory: str, progress: Progress) -> CorruptLogError:
-    """Return the damage with the sequences that it costs, which only reading on tells."""
+    """Return the damage with the sequences that it costs, which only further reading tells."""
     try:
         found = examine(directory, progress)
-    except (OpenError, MemoryError):  # where it can't be told; the damage is as real without
+    except (OpenError, MemoryError):  # the damage is as real without the sequences
         return error
     if not found.is_damaged:
-        return error  # the queue opens without what is damaged: nothing is at stake
+        return error  # the queue opens without the damaged part: nothing is at stake
     fields = {name: getattr(error, name) for name in error.fields}
     fields |= {"first_sequence": found.lost_first, "last_sequence": found.lost_last}
     return CorruptLogError(**fields | {"unreadable": found.unreadable, "given_up": found.given_up})
@@ -315,7 +320,7 @@ def _verify(directory: str, progress: Progress) -> dict[str, Any]:
         if base is None:
             base, projection = (found["log_uuid"], sequence), loaded
     if base is not None and _begins_at_first(directory):
-        base, projection = None, Projection()  # the whole history is there: replay all of it
+        base, projection = None, Projection()  # the log has the whole history: replay all of it
     reader = LogReader(directory, base)
     progress.expect(_size_of_records(reader))
     counts = {"records": 0, "events": 0, "bytes": 0}
@@ -339,7 +344,7 @@ def _add(counts: dict[str, int], more: dict[str, int]) -> None:
 
 
 def _size_of_records(reader: LogReader) -> int:
-    """Return how many bytes of records a reader will come to."""
+    """Return how many bytes of records a reader will read."""
     ends = [*(segment["link_end"] for segment in reader.segments()[1:]), reader.summary()["end"]]
     return sum(end - SEGMENT_DATA for end in ends)
 
@@ -355,18 +360,19 @@ def _begins_at_first(directory: str) -> bool:
 
 
 def statistics(path: str | os.PathLike[str], *, replays: bool | None = None) -> dict[str, Any]:
-    """Return sizes of the log and counts of the projection, also of a queue that a writer has open, as far as it is durable.
+    """Return sizes of the log and counts of the projection.
 
-    ``"counted_sequence"`` is the last event that the counts take in.
+    While a writer has the queue open, they go as far as the log is durable. ``"counted_sequence"``
+    is the last event in the counts.
 
     Args:
         path: The queue's directory.
-        replays: Replay the queue, for counts of this moment, in the time and the memory that
-            opening it takes. False: give the counts that the newest snapshot begins with, which are
-            not by state; without a snapshot there are none (None). None: replay where no more than
-            REPLAYED_MAX events and rows are to be gone through.
+        replays: True: replay the queue, for counts of this moment, in the time and the memory that
+            opening it takes. False: return the counts that the newest snapshot begins with, which
+            are not by state; without a snapshot the counts are None. None: replay if the queue has
+            at most REPLAYED_MAX events and rows.
 
-    Raises TypeError where ``replays`` is none of the three; the OpenError family.
+    Raises TypeError if ``replays`` is not one of the three; the OpenError family.
     """
     if replays is not None:
         flag("replays", replays)
@@ -416,13 +422,13 @@ def statistics(path: str | os.PathLike[str], *, replays: bool | None = None) -> 
 
 
 class _Outline:
-    """What the newest segment, the ring and the beginnings of snapshots say of a queue."""
+    """What the newest segment, the ring and the start of each snapshot say of a queue."""
 
     def __init__(self, directory: str) -> None:
         self.damage: CorruptLogError | None = None
-        """What is wrong with the newest snapshot, as far as its beginning shows that."""
+        """What is wrong with the newest snapshot, as far as its start shows that."""
         self.counts: dict[str, int] | None = None
-        """How many there are of each kind by the newest snapshot; None without one."""
+        """The number of rows of each kind in the newest snapshot; None without one."""
         self.counted_sequence: int | None = None
         base = self._look_at_snapshots(directory)
         if has_writer(directory):
@@ -454,12 +460,12 @@ class _Outline:
 
     @property
     def size(self) -> int:
-        """How many rows and events a replay goes through."""
+        """The number of rows and events that a replay reads."""
         return sum((self.counts or {}).values()) + self.last_sequence - (self.counted_sequence or 0)
 
 
 def _newest_first_sequence(directory: str) -> int:
-    """Return the sequence that the newest segment begins with, 1 where there is no segment."""
+    """Return the first sequence of the newest segment, 1 where there is no segment."""
     names = [
         match[0]
         for file in Path(directory, "wal").iterdir()
@@ -470,7 +476,7 @@ def _newest_first_sequence(directory: str) -> int:
 
 
 def _sizes(directory: Path) -> list[int]:
-    """Return the sizes of a folder's files, temporary ones left out. Files may come and go meanwhile."""
+    """Return the sizes of a folder's files without temporary ones; files may come and go."""
     found = []
     try:
         entries = [entry for entry in directory.iterdir() if entry.suffix != ".tmp"]

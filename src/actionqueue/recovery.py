@@ -11,49 +11,49 @@ __all__ = ["RecoveryReport"]
 
 
 class RecoveryReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What was replayed and what was dropped when a queue was opened. Sizes in bytes."""
+    """What opening a queue replayed and dropped. Sizes in bytes."""
 
     is_created: bool
-    """There was no queue; it was made."""
+    """There was no queue, and the opening created one."""
     is_clean: bool
-    """The last writer closed the queue, or there was none."""
+    """The last writer closed the queue, or the queue had no writer yet."""
     history: str
-    """Which history the queue goes on with, as 32 hexadecimal digits: another one after each
-    repair, and in each copy. A stored sequence says something only together with it; see
+    """The history with which the queue goes on, as 32 hexadecimal digits: each repair and each copy
+    gets another one. A stored sequence says something only together with its history; see
     :func:`actionqueue.follow`."""
     snapshot_sequence: int
     """Replay began from a snapshot as of this event; 0: from the beginning."""
     snapshots_damaged: int
-    """Newer snapshots that did not verify, and were passed over for an older one or the log."""
+    """Newer snapshots that did not verify; the opening took an older one or the log instead."""
     snapshot_damage: CorruptLogError | None
-    """What is wrong with the newest of those. The next compaction removes it."""
+    """What is wrong with the newest of these. The next compaction removes it."""
     segments: int
-    """Segment files that were read."""
+    """Segment files that the opening read."""
     records: int
-    """Records that were read, those without an event included."""
+    """Records that it read, with those that hold no event."""
     events: int
-    """Events that were replayed, behind the snapshot if there is one."""
+    """Events that it replayed, behind the snapshot if there is one."""
     bytes: int
-    """Size of the records that were read."""
+    """Size of the records that it read."""
     replayed_bytes: int
-    """Size of those behind the snapshot if there is one, pads included."""
+    """Size of the records behind the snapshot if there is one, with pads."""
     last_sequence: int
-    """Sequence of the last event, 0 where there is none."""
+    """Sequence of the last event, 0 where the log has no event."""
     durable_sequence: int
-    """What the log itself proved to be on stable storage before it was opened."""
+    """The last event that the log itself proved to be on stable storage before the opening."""
     ring_events: int
-    """Events that a killed process had only left in the ring; they are kept."""
+    """Events that a killed process had left only in the ring; the queue keeps them."""
     rewritten_events: int
-    """Events above the durable sequence, which were written anew and synced."""
+    """Events above the durable sequence; the opening wrote them again and synced them."""
     dropped_bytes: int
-    """Bytes behind the end of the log that do not count: a torn append. A copy is in
+    """Bytes behind the end of the log that do not count: a torn tail. A copy is in
     ``quarantine/``."""
     dropped_events: int
-    """Whole events among them. None of them had been acknowledged as durable."""
+    """Whole events in the dropped bytes. The queue had acknowledged none of them as durable."""
     drop_reason: str | None
     """``"torn"``, ``"batch"`` for an unfinished batch, or None."""
     dropped_segment: int
-    """Number of the segment that the dropped bytes lay in."""
+    """Number of the segment that had the dropped bytes."""
     dropped_offset: int
     """Where they began in it."""
     seconds: float

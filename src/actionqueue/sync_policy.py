@@ -1,4 +1,4 @@
-"""When a queue syncs by itself what was submitted as Deferred."""
+"""When a queue syncs Deferred commands by itself."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ _BOUNDS = {"records": 2**63 - 1, "bytes": 2**63 - 1, "milliseconds": 86_400_000}
 
 
 class SyncPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """When a queue syncs by itself. None switches a part off; with all of them off only what is said to sync does.
+    """When a queue syncs by itself. None switches a part off; with all parts off it never does.
 
     Deferred commands survive the end of the process in any case. The policy bounds what a power
-    loss may take. A native thread of the queue's own does the syncs, so nobody who submits waits
-    for the disk on its account; each bound says when a sync begins (or, while another one is under
-    way, is ready to begin behind it), and events that are submitted meanwhile wait for the next. An
-    explicit ``sync()``, an Immediate command, a snapshot, a new segment and closing sync as they do
-    without a policy, and count.
+    loss may take. A native thread of the queue's own does the syncs, so no submit waits for the
+    disk on the policy's account. Each bound says when a sync begins (or, while another one is under
+    way, is ready to begin after it); events submitted meanwhile wait for the next sync. An explicit
+    ``sync()``, an Immediate command, a snapshot, a new segment and closing sync as they do without
+    a policy, and count.
 
-    A sync that fails in that thread poisons the handle, as any does; the next call says so,
-    ``close()`` too.
+    A sync that fails in that thread poisons the handle, as any other does; the next call says so,
+    also ``close()``.
 
     Raises:
         InvalidFieldError: A number is out of range. InvalidFieldTypeError: A value is of another
@@ -33,14 +33,12 @@ class SyncPolicy(msgspec.Struct, frozen=True, kw_only=True):
     records: int | None = None
     """A sync begins when this many events wait for one. From 1."""
     bytes: int | None = None
-    """A sync begins when the records of the events that wait for one have this many bytes. From
-    1."""
+    """A sync begins when the records of the waiting events have this many bytes. From 1."""
     milliseconds: int | None = None
-    """A sync begins when the oldest event that waits for one was submitted about so long ago. From
-    1 to a day."""
+    """A sync begins when the oldest waiting event is about this old. From 1 to a day."""
     when_ring_fills: bool = False
-    """A sync follows whenever the ring was full and had to be written to the log's file. What goes
-    past the ring counts as filling it."""
+    """A sync follows when the ring is full and a submit writes it to the log's file. What is too
+    large for the ring counts as filling it."""
 
     def __post_init__(self) -> None:
         for field, most in _BOUNDS.items():
