@@ -1,11 +1,12 @@
-"""Where the command ``actionqueue`` begins: in front of the library, whose import takes some tenths of a second.
+"""The command ``actionqueue`` begins here, before the library's import, which takes a while.
 
-It imports nothing that Python has not imported when it begins, for Ctrl-C may come meanwhile.
+That takes some tenths of a second. This module imports only what Python has imported before it
+begins, because Ctrl-C may come meanwhile.
 """
 
 from __future__ import annotations
 
-import _signal  # type: ignore[import-not-found]  # what is behind `signal`, which makes enumerations first
+import _signal  # type: ignore[import-not-found]  # `signal` would make enumerations first
 import os
 import sys
 
@@ -15,20 +16,20 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 INTERRUPTED = 130
-"""The exit code, as :class:`actionqueue.cli.exit_codes.ExitCode` has it, which is not there yet."""
+"""The exit code of :class:`actionqueue.cli.exit_codes.ExitCode`, which is not imported yet."""
 
 
 def main() -> NoReturn:
     """Run the command line and exit."""
     end_at_interrupts()
     let_warnings_be_told()
-    from actionqueue.cli.entry import main as run  # noqa: PLC0415 -- behind those
+    from actionqueue.cli.entry import main as run  # noqa: PLC0415 -- after those calls
 
     run()
 
 
 def is_running_the_package() -> bool:
-    """Tell whether this is ``python -m actionqueue``, which imports the package before it comes to the command line."""
+    """Tell whether this is ``python -m actionqueue``, which imports the package first."""
     options = sys.orig_argv
     return (
         sys.argv[:1] == ["-m"]
@@ -38,19 +39,18 @@ def is_running_the_package() -> bool:
 
 
 def end_at_interrupts() -> None:
-    """Let Ctrl-C end the process at once: for as long as there is nothing to put away, and no code that knows of interrupts.
+    """Let Ctrl-C end the process at once, while it has nothing to clean up.
 
-    A KeyboardInterrupt in the middle of an import would be told with a traceback, or lost in a
-    callback of the import's.
+    A KeyboardInterrupt in the middle of an import would print a traceback, or get lost in a
+    callback of the import.
     """
-    if (
-        _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler
-    ):  # not where it is ignored, as behind nohup
+    # Not where the process ignores it, as under nohup.
+    if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
         _signal.signal(_signal.SIGINT, _end)
 
 
 def raise_interrupts() -> None:
-    """Let Ctrl-C raise KeyboardInterrupt again, for what has something to put away."""
+    """Let Ctrl-C raise KeyboardInterrupt again, for code that has something to clean up."""
     if _signal.getsignal(_signal.SIGINT) is _end:
         _signal.signal(_signal.SIGINT, _signal.default_int_handler)
 
@@ -60,9 +60,13 @@ def _end(_number: int, _frame: FrameType | None) -> NoReturn:
 
 
 def let_warnings_be_told() -> None:
-    """Take warnings for warnings, where PYTHONWARNINGS makes errors of them, for the sake of other programs: none ends a command."""
+    """Print warnings also where PYTHONWARNINGS makes errors of them, so that none ends a command.
+
+    That setting is meant for other programs.
+    """
     import warnings  # noqa: PLC0415 -- later than the interrupts
 
     warnings.filters = [
-        ("default" if action == "error" else action, *which) for action, *which in warnings.filters
-    ]  # type: ignore[misc]
+        ("default" if action == "error" else action, *which)  # type: ignore[misc]
+        for action, *which in warnings.filters
+    ]

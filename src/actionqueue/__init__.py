@@ -9,7 +9,7 @@ import _actionqueue_start
 if _actionqueue_start.is_running_the_package():
     _actionqueue_start.end_at_interrupts()
 
-# These come first: the native modules raise errors and build values that this package provides.
+# These come first, because the native modules raise errors and build values of this package.
 from actionqueue import errors  # isort: skip
 from actionqueue import provided as _provided  # isort: skip  # noqa: F401 -- for what it does
 

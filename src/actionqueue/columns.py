@@ -1,9 +1,9 @@
 """Columns: many commands of one kind as NumPy arrays in one call, and the projection as arrays.
 
-Submitting goes through :meth:`ActionQueue.submit_transitions` and its three siblings, which say
-what the arrays must be. No Python object is made for a row; the rules are those of single commands,
-and so are the errors. Submitting needs no NumPy, for any contiguous buffer of the right type will
-do; what returns arrays does (``pip install numpy``).
+:meth:`ActionQueue.submit_transitions` and its three siblings submit columns, and say what the
+arrays must be. They make no Python object for a row; the rules and the errors are those of single
+commands. Submitting needs no NumPy, for any contiguous buffer of the right type will do; the calls
+that return arrays do (``pip install numpy``).
 
 Identifiers in arrays have the dtype ``V16``. Never use ``S16``: it drops zero bytes at the end.
 States and results are ``uint8`` codes, in the order of :class:`RunState` and
@@ -71,7 +71,8 @@ __all__ = [
 ]
 
 ROWS_AT_ONCE = 8192
-"""Rows that are applied before other threads and signals get their turn: about a millisecond."""
+"""Rows that a call applies before other threads and signals get their turn: about a
+millisecond."""
 
 _STATES = tuple(RunState)
 _RESULTS = tuple(AttemptResultKind)
@@ -80,7 +81,7 @@ AnyId = TypeVar("AnyId", bound=Identifier)
 
 
 def _numpy() -> Any:
-    """Return the module, imported when it is first needed. Raises ImportError that says what to install."""
+    """Import the module and return it, or raise an ImportError that says what to install."""
     try:
         return importlib.import_module("numpy")
     except ImportError as error:
@@ -91,15 +92,15 @@ def _numpy() -> Any:
 
 
 class ColumnOutcome:
-    """What became of the rows of one call."""
+    """The outcome of one call: which of its rows were accepted."""
 
     __slots__ = ("_refused", "_rows", "count", "first_sequence")
 
     first_sequence: int
     """Sequence of the first accepted row's event; the others follow without a gap, in the order of
-    the rows. 0 where none was accepted."""
+    the rows. 0 if no row was accepted."""
     count: int
-    """How many rows were accepted."""
+    """The number of accepted rows."""
 
     def __init__(
         self, owner: str, row_count: int, first_sequence: int, refused: RefusedRows
@@ -111,19 +112,19 @@ class ColumnOutcome:
 
     @property
     def last_sequence(self) -> int:
-        """Sequence of the last accepted row's event; 0 where none was accepted."""
+        """Sequence of the last accepted row's event; 0 if no row was accepted."""
         return self.first_sequence + self.count - 1 if self.count else 0
 
     @property
     def refused_count(self) -> int:
-        """How many rows were refused."""
+        """The number of refused rows."""
         return len(self._refused)
 
     @property
     def refused(self) -> NDArray[np.uint16] | None:
-        """A status code for each row, 0 where it was accepted; None where every row was. :func:`refusal_name` names the codes.
+        """A status code for each row, 0 where it was accepted; None if every row was.
 
-        A new array each time, of one item a row.
+        :func:`refusal_name` names the codes. Each call makes a new array, of one item a row.
         """
         if not len(self._refused):
             return None
@@ -134,7 +135,10 @@ class ColumnOutcome:
 
     @property
     def sequences(self) -> NDArray[np.uint64]:
-        """The sequence of each row's event; 0 for the refused rows. A new array each time, of one item a row."""
+        """The sequence of each row's event; 0 for a refused row.
+
+        Each call makes a new array, of one item a row.
+        """
         numpy = _numpy()
         codes = self.refused
         accepted = numpy.ones(self._rows[1], bool) if codes is None else codes == 0
@@ -145,10 +149,10 @@ class ColumnOutcome:
         return cast("NDArray[np.uint64]", sequences)
 
     def error(self, row: int) -> ValidationError | None:
-        """Return the error that ``submit`` would have raised for the row's command at its turn; None where it was accepted.
+        """Return the error that ``submit`` would have raised for the row's command at its turn.
 
-        Raises IndexError where there is no such row, InvalidFieldTypeError for what is no whole
-        number.
+        Returns None for an accepted row. Raises IndexError if there is no such row,
+        InvalidFieldTypeError for a value that is no whole number.
         """
         index = whole_number("error", "row", row, "must be the number of a row, from 0")
         if not 0 <= index < self._rows[1]:
@@ -161,7 +165,7 @@ class ColumnOutcome:
         )
 
     def raise_for_refusal(self) -> None:
-        """Raise the error of the first row that was refused, if any was."""
+        """Raise the error of the first refused row, if there is one."""
         if self.refused_count:
             raise cast("ValidationError", self.error(self._refused.row(0)))
 
@@ -173,23 +177,26 @@ class ColumnOutcome:
 
 
 def stops_at_refusal(on_refusal: str) -> bool:
-    """Return whether a call ends with the first refused row. Raises InvalidFieldError for anything but "raise" and "report"."""
+    """Return whether a call ends with the first refused row.
+
+    Raises InvalidFieldError for anything but "raise" and "report".
+    """
     if not isinstance(on_refusal, str) or str.__str__(on_refusal) not in {"raise", "report"}:
         raise InvalidFieldError("submit", "on_refusal", on_refusal, 'must be "raise" or "report"')
     return str.__str__(on_refusal) == "raise"
 
 
 def append_rows(log: Log, rows: Rows, *, stops: bool) -> ColumnOutcome:
-    """Append the rows that the projection allows as one batch; with ``stops``, all of them or none. In the lane.
+    """In the lane, append the rows that the projection allows as one batch.
 
-    Raises what appending a batch does, and with ``stops`` the ValidationError of the first row that
-    is refused.
+    With ``stops``, append all of them or none. Raises what appending a batch does, and with
+    ``stops`` the ValidationError of the first refused row.
     """
     first_sequence = log.table.latest_sequence + 1
     try:
-        log.batch_begin()  # inside, so that an interrupt behind it undoes it
+        log.batch_begin()  # inside, so that an interrupt after it undoes it
         while rows.add_to(log, ROWS_AT_ONCE, stops):
-            pass  # here other threads and signals get their turn
+            pass  # other threads and signals get their turn here
         outcome = ColumnOutcome(rows.owner, len(rows), first_sequence, rows.refused)
         if stops:
             outcome.raise_for_refusal()
@@ -201,7 +208,7 @@ def append_rows(log: Log, rows: Rows, *, stops: bool) -> ColumnOutcome:
 
 
 class _Refused(NamedTuple):
-    """A refused row, and what its run was like: all that the error for it says."""
+    """A refused row and the state of its run: everything that the row's error says."""
 
     status: int
     run_id: RunId
@@ -216,7 +223,7 @@ class _Refused(NamedTuple):
 
 
 class _RunAtItsTurn:
-    """What validation asks of a projection, answered for the run of a refused row as it was at the row's turn."""
+    """Answers validation's queries for the run of a refused row, as it was at the row's turn."""
 
     def __init__(self, row: _Refused) -> None:
         self._row = row
@@ -251,7 +258,10 @@ _OWNER = ""
 
 
 def _command_of(owner: str, row: _Refused) -> MutationCommand:
-    """Return a command that is refused as the row was. What no error tells of (times, owners, outcomes) is left out."""
+    """Return a command that the rules refuse as they did the row.
+
+    It leaves out what no error mentions: times, owners and outcomes.
+    """
     if owner == "submit_transitions":
         return RunStateTransitionCommand(None, row.run_id, row.previous_state, row.new_state, 0)
     if owner == "submit_lease_heartbeats":
@@ -274,10 +284,10 @@ def _error_of(owner: str, row: _Refused) -> ValidationError:
 
 
 def refusal_name(code: int) -> str:
-    """Return the name of a code in :attr:`ColumnOutcome.refused`, such as ``"previous_state"``; ``"ok"`` for 0.
+    """Return the name of a code in :attr:`ColumnOutcome.refused`, such as ``"previous_state"``.
 
-    ``"unknown"`` for a number that is no code. Raises InvalidFieldError for what is not from 0 to
-    65535, InvalidFieldTypeError for what is no whole number.
+    ``"ok"`` for 0, ``"unknown"`` for a number that is no code. Raises InvalidFieldError for a
+    number that is not from 0 to 65535, InvalidFieldTypeError for a value that is no whole number.
     """
     number = number_up_to("refusal_name", "code", code, 2**16 - 1, "must be a code from 0 to 65535")
     return status_name(number).removeprefix("refused_")
@@ -287,25 +297,29 @@ def refusal_name(code: int) -> str:
 
 
 def id_array(ids: Iterable[Identifier]) -> NDArray[np.void]:
-    """Return the identifiers as a V16 array. Raises InvalidFieldTypeError for anything that is no identifier."""
+    """Return the identifiers as a V16 array.
+
+    Raises InvalidFieldTypeError for a value that is no identifier.
+    """
     numpy = _numpy()
     return cast("NDArray[np.void]", numpy.frombuffer(pack_ids(each("id_array", "ids", ids)), "V16"))
 
 
 def ids_from_array(array: Any, id_type: type[AnyId]) -> list[AnyId]:
-    """Return the identifiers in an array (V16, or uint8 of shape (n, 16)) as objects of the type, such as RunId.
+    """Return the identifiers in an array as objects of the type, such as RunId.
 
-    Raises InvalidFieldTypeError for another type of array (S16!), InvalidFieldError for another
-    layout.
+    The array is V16, or uint8 of shape (n, 16). Raises InvalidFieldTypeError for another type of
+    array (S16!), InvalidFieldError for another layout.
     """
     return unpack_ids(array, id_type)
 
 
 def new_ids(id_type: type[Identifier], count: int) -> NDArray[np.void]:
-    """Return so many new random identifiers (version 4 UUIDs) as a V16 array. The type says what they are to be; all look alike.
+    """Return ``count`` new random identifiers (version 4 UUIDs) as a V16 array.
 
-    Raises InvalidFieldError for a count that is not from 0 to ``actionqueue.limits.ROW_COUNT_MAX``,
-    InvalidFieldTypeError for one that is no whole number, MemoryError.
+    ``id_type`` says what they identify; identifiers of all types look alike. Raises
+    InvalidFieldError for a count that is not from 0 to ``actionqueue.limits.ROW_COUNT_MAX``,
+    InvalidFieldTypeError for a count that is no whole number, MemoryError.
     """
     if (
         not isinstance(id_type, type)
@@ -315,7 +329,7 @@ def new_ids(id_type: type[Identifier], count: int) -> NDArray[np.void]:
         raise InvalidFieldTypeError(
             "new_ids", "id_type", id_type, "must be one of the seven identifier types"
         )
-    # An int of Python's: 16 times a small one of NumPy's overflows.
+    # One of Python's integers: 16 times a small one of NumPy's overflows.
     needed = f"must be a whole number from 0 to {ROW_COUNT_MAX}"
     number = number_up_to("new_ids", "count", count, ROW_COUNT_MAX, needed)
     numpy = _numpy()
@@ -326,15 +340,18 @@ def new_ids(id_type: type[Identifier], count: int) -> NDArray[np.void]:
 
 
 def state_codes(states: Iterable[RunState | str]) -> NDArray[np.uint8]:
-    """Return the codes of states, given as members or names. Raises InvalidFieldError for anything else."""
+    """Return the codes of states, which are members or names.
+
+    Raises InvalidFieldError for anything else.
+    """
     return _codes("state_codes", "states", states, _STATES)
 
 
 def states_from_codes(codes: Iterable[int]) -> list[RunState]:
     """Return the states of codes.
 
-    Raises IndexError for a code that is not from 0 to 8, InvalidFieldTypeError for what is no whole
-    number.
+    Raises IndexError for a code that is not from 0 to 8, InvalidFieldTypeError for a value that is
+    no whole number.
     """
     owner, field = "states_from_codes", "codes"
     numbers = [
@@ -348,7 +365,10 @@ def states_from_codes(codes: Iterable[int]) -> list[RunState]:
 
 
 def state_of(owner: str, state: RunState | str | int) -> RunState:
-    """Return the state that a query is given: a member, its name or its code. Raises InvalidFieldError for anything else."""
+    """Return the state that a query's argument says: a member, its name or its code.
+
+    Raises InvalidFieldError for anything else.
+    """
     if isinstance(state, RunState):
         return state
     if isinstance(state, str):
@@ -364,7 +384,10 @@ def state_of(owner: str, state: RunState | str | int) -> RunState:
 
 
 def result_codes(results: Iterable[AttemptResultKind | str]) -> NDArray[np.uint8]:
-    """Return the codes of attempts' results, given as members or names. Raises InvalidFieldError for anything else."""
+    """Return the codes of attempts' results, which are members or names.
+
+    Raises InvalidFieldError for anything else.
+    """
     return _codes("result_codes", "results", results, _RESULTS)
 
 
@@ -383,7 +406,7 @@ def _codes(
 def offsets_and_data(
     values: Iterable[str | bytes | None],
 ) -> tuple[NDArray[np.uint64], NDArray[np.uint8]]:
-    """Return texts or bytes, one a row (None for none), as the pair of arrays that the submits take.
+    """Return texts or bytes, one a row or None, as the pair of arrays that the submits take.
 
     Row i has the bytes of the data from offset i up to offset i + 1; there is one offset more than
     there are rows. Raises InvalidFieldTypeError for a value that is neither, InvalidFieldError for
@@ -415,13 +438,13 @@ def _bytes_of(value: Any) -> Any:
 class ProjectionColumns(msgspec.Struct, frozen=True, eq=False):
     """Tasks, runs and attempts at one moment, as structured arrays in the order of their creation.
 
-    The arrays are read-only and stay as they are while the queue goes on. What is absent is zero,
-    and a flag says so. Of what has no fixed size (payloads, owners, outputs) the projection's other
-    queries tell.
+    The arrays are read-only and stay as they are while the queue goes on. An absent value is zero,
+    and a flag says so. The projection's other queries return what has no fixed size (payloads,
+    owners, outputs).
     """
 
     sequence: int
-    """Sequence of the last event that was applied."""
+    """Sequence of the last applied event."""
     tasks: NDArray[np.void]
     """task_id, created_at, is_canceled, canceled_at, run_count."""
     runs: NDArray[np.void]

@@ -1,7 +1,7 @@
 """The projection: what the events of a log add up to, in memory, and the queries on it.
 
-Times are Unix seconds. A query for one thing answers None where there is no such thing; one for
-several answers a new list, empty where there are none. An argument of the wrong type is a TypeError
+Times are Unix seconds. A query for one thing returns None where there is no such thing; a query for
+several returns a new list, which may be empty. An argument of the wrong type raises a TypeError
 that names it.
 """
 
@@ -55,7 +55,7 @@ __all__ = [
 
 
 class TaskRecord(msgspec.Struct, frozen=True):
-    """A task and what became of it."""
+    """A task and its history."""
 
     task_id: TaskId
     created_at: int
@@ -63,18 +63,17 @@ class TaskRecord(msgspec.Struct, frozen=True):
     encoded_spec: bytes
     """The specification as the log has it."""
     runs_created: int
-    """How many runs were ever created for it, also those that retention forgot. What a policy's
-    ``count`` or ``max_occurrences`` bounds."""
+    """The number of runs that were ever created for the task, also those that retention forgot. A
+    policy's ``count`` or ``max_occurrences`` bounds it."""
     last_run_at: int | None
-    """The latest time that one of its runs was created for, also after retention forgot that run;
+    """The latest time for which one of its runs was created, also after retention forgot that run;
     None before the first.
 
-    Where the next run of a recurring task follows. A run that is created for an earlier time
-    changes nothing here."""
+    The next run of a recurring task follows it. A run for an earlier time changes nothing here."""
 
     @property
     def spec(self) -> TaskSpec:
-        """The specification, decoded anew each time."""
+        """The specification; each call decodes it."""
         return task_spec_from_bytes(self.task_id, self.encoded_spec)
 
     @property
@@ -96,7 +95,7 @@ class HistoryEntry(msgspec.Struct, frozen=True):
 
 
 class AttemptRecord(msgspec.Struct, frozen=True):
-    """An attempt of a run. What is known only at its end is None until then.
+    """An attempt of a run. Its end is None until it ends.
 
     An attempt that was active when its run was canceled stays unfinished.
     """
@@ -110,15 +109,15 @@ class AttemptRecord(msgspec.Struct, frozen=True):
 
 
 class Lease(msgspec.Struct, frozen=True):
-    """Who may work on a run, and until when."""
+    """The right of an owner to work on a run until a time."""
 
     owner: str
     expiry: int
-    """Until when. The lease stays beyond it, until a command drops it:
+    """That time. The lease stays beyond it, until a command drops it:
     docs/guide.md#what-the-queue-refuses-what-is-yours."""
     acquired_at: int
     updated_at: int
-    """When the last heartbeat came; before the first, when the lease was acquired."""
+    """The time of the last heartbeat; before the first, that of the acquisition."""
 
 
 class BudgetRecord(msgspec.Struct, frozen=True):
@@ -127,10 +126,10 @@ class BudgetRecord(msgspec.Struct, frozen=True):
     task_id: TaskId
     dimension: BudgetDimension
     limit: int
-    """What the scheduler is to stop at; consuming past it is taken:
+    """The scheduler should stop here; the queue accepts consumption past it:
     docs/guide.md#what-the-queue-refuses-what-is-yours."""
     consumed: int
-    """Stays at 2**64 - 1 where it would pass it."""
+    """It stays at 2**64 - 1 where it would pass that."""
     allocated_at: int
     is_exhausted: bool
 
@@ -143,7 +142,7 @@ class SubscriptionRecord(msgspec.Struct, frozen=True):
     filter: EventFilter
     created_at: int
     triggered_at: int | None
-    """The last time."""
+    """The time of the last trigger."""
     canceled_at: int | None
 
 
@@ -170,7 +169,7 @@ class TenantRecord(msgspec.Struct, frozen=True):
 
 
 class RoleAssignment(msgspec.Struct, frozen=True):
-    """What an actor is in a tenant."""
+    """The role of an actor in a tenant."""
 
     actor_id: ActorId
     tenant_id: TenantId
@@ -179,7 +178,7 @@ class RoleAssignment(msgspec.Struct, frozen=True):
 
 
 class CapabilityGrant(msgspec.Struct, frozen=True):
-    """What an actor may do in a tenant, or might before it was revoked."""
+    """A capability of an actor in a tenant, also after its revocation."""
 
     actor_id: ActorId
     tenant_id: TenantId
@@ -200,11 +199,11 @@ class LedgerRecord(msgspec.Struct, frozen=True):
 
 
 class Tombstone(msgspec.Struct, frozen=True):
-    """The identifier of a forgotten task, which is refused for a new one."""
+    """The identifier of a forgotten task, which the queue refuses for a new task."""
 
     task_id: TaskId
     until: int
-    """When retention drops it, at the earliest."""
+    """When retention drops the tombstone, at the earliest."""
 
 
 class EngineStatus(msgspec.Struct, frozen=True):
@@ -216,14 +215,14 @@ class EngineStatus(msgspec.Struct, frozen=True):
 
 
 class ProjectionCounts(msgspec.Struct, frozen=True):
-    """How many there are of each kind."""
+    """The number of rows of each kind."""
 
     tasks: int
     runs: int
     history: int
     attempts: int
     leases: int
-    """Held now."""
+    """Leases that are held now."""
     dependencies: int
     budgets: int
     subscriptions: int
@@ -240,16 +239,16 @@ class ProjectionCounts(msgspec.Struct, frozen=True):
 class Projection(StateTable):
     """The state that a log leads to.
 
-    It changes only by :meth:`apply_event`; one that belongs to an open queue is changed by the
-    queue alone. Each query sees whole events only. What it answers is a copy, and stays as it is.
+    It changes only by :meth:`apply_event`; only an open queue changes its own projection. Each
+    query sees whole events only. It returns a copy, which stays as it is.
     """
 
     poisoned_by: BaseException | None = None
-    """The failure after which the queue stopped taking commands: what is here may be ahead of what
-    the disk holds."""
+    """The failure after which the queue stopped taking commands: the projection may be ahead of the
+    disk."""
 
     def __reduce__(self) -> NoReturn:
-        """Refuse to be pickled or copied: the state is in native memory, and may be an open queue's."""
+        """Refuse pickling and copying: the state is in native memory, perhaps an open queue's."""
         raise TypeError(
             "a projection can't be pickled or copied; open the queue with readonly=True where it "
             "is needed"
@@ -278,16 +277,16 @@ class Projection(StateTable):
         return None if attempts is None else [AttemptRecord(*fields) for fields in attempts]
 
     def run_ids(self, state: RunState | str | int | None = None) -> list[RunId]:
-        """Return the runs in a state (a member, its name or its code), or all runs, in the order in which they were created.
+        """Return the identifiers of the runs in a state, or of all runs, oldest first.
 
-        Raises InvalidFieldError for anything else.
+        The state is a member, its name or its code. Raises InvalidFieldError for anything else.
         """
         return self.read_run_ids(None if state is None else state_of("run_ids", state))
 
     def run_id_array(self, state: RunState | str | int | None = None) -> NDArray[np.void]:
-        """Return the same as a read-only V16 array, which costs no Python object a run. Raises ImportError without NumPy.
+        """Return what :meth:`run_ids` does as a read-only V16 array, without a Python object a run.
 
-        It is copied as :meth:`columns` is.
+        The call copies it as :meth:`columns` does. Raises ImportError without NumPy.
         """
         return read_run_id_array(self, None if state is None else state_of("run_id_array", state))
 
@@ -296,7 +295,7 @@ class Projection(StateTable):
         return [RunInstance(*fields) for fields in sorted(self.read_runs_of_task(task_id))]
 
     def counts_by_state(self) -> dict[RunState, int]:
-        """Return the number of runs in each of the states."""
+        """Return the number of runs in each state."""
         return self.read_counts_by_state()
 
     # --- Tasks ------------------------------------------------------------------------------------
@@ -334,7 +333,10 @@ class Projection(StateTable):
         return self.read_parent_pairs()
 
     def budget(self, task_id: TaskId, dimension: BudgetDimension | str) -> BudgetRecord | None:
-        """Return the task's budget in a dimension: a member, or its name. Raises InvalidFieldError for anything else."""
+        """Return the task's budget in a dimension, which is a member or its name.
+
+        Raises InvalidFieldError for anything else.
+        """
         fields = self.read_budget(task_id, dimension)
         return None if fields is None else BudgetRecord(*fields)
 
@@ -348,7 +350,7 @@ class Projection(StateTable):
         return None if fields is None else SubscriptionRecord(*fields)
 
     def subscriptions(self) -> list[SubscriptionRecord]:
-        """Return all subscriptions, the canceled ones too, in the order in which they were created."""
+        """Return all subscriptions, also canceled ones, in the order of their creation."""
         return [SubscriptionRecord(*fields) for fields in self.read_subscriptions()]
 
     # --- Actors and the platform ------------------------------------------------------------------
@@ -383,7 +385,7 @@ class Projection(StateTable):
     def capability_grant(
         self, actor_id: ActorId, tenant_id: TenantId, capability: Capability
     ) -> CapabilityGrant | None:
-        """Return the grant of the capability to the actor in the tenant, also after it was revoked."""
+        """Return the actor's grant of the capability in the tenant, also after its revocation."""
         fields = self.read_capability(actor_id, tenant_id, capability)
         return None if fields is None else CapabilityGrant(*fields)
 
@@ -392,11 +394,11 @@ class Projection(StateTable):
         return [CapabilityGrant(*fields) for fields in self.read_capabilities()]
 
     def ledger(self) -> list[LedgerRecord]:
-        """Return all lines of the ledger that are kept, oldest first."""
+        """Return all lines that the ledger keeps, oldest first."""
         return [LedgerRecord(*fields) for fields in self.read_ledger()]
 
     def tombstones(self) -> list[Tombstone]:
-        """Return the identifiers of forgotten tasks that are refused, in the order in which the tasks were forgotten."""
+        """Return the refused identifiers of forgotten tasks, in the order of the forgetting."""
         return [Tombstone(*fields) for fields in self.read_tombstones()]
 
     # --- The whole --------------------------------------------------------------------------------
@@ -409,16 +411,16 @@ class Projection(StateTable):
     def columns(self) -> ProjectionColumns:
         """Return tasks, runs and attempts at this moment as read-only structured arrays.
 
-        What has a fixed size is copied once, into one block of memory for each of the three,
-        because the table goes on changing; the arrays are that memory, and there is no Python
-        object a row. Of an open queue the copy is made without the interpreter's lock, but in the
-        lane: others run, query and follow meanwhile, and only who submits waits. Raises ImportError
+        The call copies the fields of fixed size once, into one block of memory for each of the
+        three, because the table goes on changing. The arrays are that memory, without a Python
+        object a row. For an open queue it copies without the interpreter's lock, but in the lane:
+        other threads run, query and follow meanwhile, and only submitters wait. Raises ImportError
         without NumPy, MemoryError.
         """
         return read_columns(self)
 
     def counts(self) -> ProjectionCounts:
-        """Return how many there are of each kind."""
+        """Return the number of rows of each kind."""
         return ProjectionCounts(**self.read_counts())
 
 

@@ -1,6 +1,7 @@
-"""What the native modules take from this package besides its errors: they import nothing of it.
+"""Gives the native modules what they need of this package besides its errors.
 
-The package imports this module before any native module that needs one of these.
+They import nothing of the package. It imports this module before any native module that needs one
+of these objects.
 """
 
 from _wal_native.above import provide

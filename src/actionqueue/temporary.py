@@ -1,4 +1,4 @@
-"""Temporary directories of the demo and of benchmarks: they go in the end, also where a signal ends the process."""
+"""Temporary directories of the demo and of benchmarks: they go even when a signal comes."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasat
 def temporary_directory(prefix: str, parent: Path | None = None) -> Iterator[Path]:
     """Make a directory, and remove it in the end.
 
-    While it is there, SIGTERM and SIGHUP raise SystemExit in the main thread, with the exit code
-    128 and the signal's number, as a shell has it. A signal that is ignored or handled already
-    stays so. Elsewhere than in the main thread no signal is looked at.
+    While it exists, SIGTERM and SIGHUP raise SystemExit in the main thread, with 128 plus the
+    signal's number as the exit code, as in a shell. A signal that the process already ignores or
+    handles stays so. In other threads the call changes no signal.
     """
     ending = _Ending()
     try:
@@ -33,7 +33,7 @@ def temporary_directory(prefix: str, parent: Path | None = None) -> Iterator[Pat
                 yield made
             finally:
                 ending.raise_no_more()
-        finally:  # a second one, for a signal that comes just before the line above
+        finally:  # a second time, for a signal that comes just before the line above
             shutil.rmtree(made)
     finally:
         ending.let_go()
@@ -41,7 +41,7 @@ def temporary_directory(prefix: str, parent: Path | None = None) -> Iterator[Pat
 
 
 class _Ending:
-    """The first signal that comes: raised at once, or later where that would leave the directory behind."""
+    """The first signal: it is raised at once, or later if that would leave the directory behind."""
 
     def __init__(self) -> None:
         self._number: int | None = None
@@ -61,12 +61,12 @@ class _Ending:
                 raise SystemExit(128 + number)
 
     def raise_from_now_on(self) -> None:
-        """Let a signal be raised where it comes, also one that has come before."""
+        """Raise a signal where it comes, also one that has come before."""
         self._raises = True
         self.raise_late()
 
     def raise_no_more(self) -> None:
-        """Let signals only be noted."""
+        """Only note signals."""
         self._raises = False
 
     def let_go(self) -> None:
@@ -75,6 +75,6 @@ class _Ending:
             signal.signal(number, signal.SIG_DFL)
 
     def raise_late(self) -> None:
-        """Raise a signal that was noted, unless another exception is on its way."""
+        """Raise a noted signal, unless another exception is under way."""
         if self._number is not None:
             raise SystemExit(128 + self._number)
