@@ -204,6 +204,5 @@ def machine_of_results(results: Mapping[str, Result]) -> str:
     commits = ", ".join(sorted({result.commit for result in results.values()}))
     return (
         f"{machine.processor}, {machine.cores} cores; {machine.system}; {machine.python}; "
-        f"{machine.file_system} on {machine.device}. "
-        f"Commit {commits}, {first.started_at[:10]}."
+        f"{machine.file_system} on {machine.device}. Commit {commits}, {first.started_at[:10]}."
     )

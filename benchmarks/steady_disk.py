@@ -91,9 +91,8 @@ def work(queue: aq.ActionQueue, watcher: Watcher, options: argparse.Namespace) -
             counts, stats = queue.projection.counts(), queue.stats()
             print(
                 f"{instant - began:>7.0f}  {number:>9,}  {counts.runs:>9,}  "
-                f"{counts.memory_bytes / 2**20:>8.1f}  "
-                f"{stats['appended_bytes'] / 2**20:>9.1f}  {stats['snapshot_sequence']:>10,}  "
-                f"{stats['snapshot_bytes'] / 2**20:>8.1f}  "
+                f"{counts.memory_bytes / 2**20:>8.1f}  {stats['appended_bytes'] / 2**20:>9.1f}  "
+                f"{stats['snapshot_sequence']:>10,}  {stats['snapshot_bytes'] / 2**20:>8.1f}  "
                 f"{most[-1] / 2**20:>8.1f}",
                 flush=True,
             )
@@ -154,8 +153,7 @@ def main() -> int:
     first, second = max(most[:half], default=0), max(most[half:], default=0)
     print(
         f"{appended / 2**20:.0f} MiB of records were appended; the disk held at most "
-        f"{first / 2**20:.0f} MiB in the first half "
-        f"and {second / 2**20:.0f} MiB in the second"
+        f"{first / 2**20:.0f} MiB in the first half and {second / 2**20:.0f} MiB in the second"
     )
     return 0
 

@@ -231,9 +231,8 @@ class StorageMutationAuthority(Generic[W, P]):
             error = PoisonedError(self._failure)
             error.add_note(
                 f"The projection ends at event {self._projection.latest_sequence}; the log may "
-                "hold one more. "
-                "Take the authority apart, replay the log into a new projection, and build a new "
-                "authority."
+                "hold one more. Take the authority apart, replay the log into a new projection, "
+                "and build a new authority."
             )
             raise error
         event, _ = cast("tuple[Event, list[object]]", self._slot)

@@ -804,9 +804,9 @@ class CorruptLogError(OpenError):
                 )
             case "directory":
                 return (
-                    "nothing was changed, and a repair leaves this alone: "
-                    "put the directory itself there, moved or copied back from where it is; links "
-                    "are followed to a queue, not inside it"
+                    "nothing was changed, and a repair leaves this alone: put the directory "
+                    "itself there, moved or copied back from where it is; links are followed to "
+                    "a queue, not inside it"
                 )
         return (
             "nothing was changed; copy the directory, then let `actionqueue repair DIR` say what "
@@ -844,10 +844,9 @@ class HistoryChangedError(OpenError):
     sequence: int = 0
     """The position: the last event that was read."""
     message = (
-        "the log in {path} is not the one, or has not the history, that event {sequence} was read "
-        "in: it was replaced, restored or "
-        "repaired, or the position is another queue's; read the projection again and follow from "
-        "there"
+        "the log in {path} is not the one, or has not the history, that event {sequence} was "
+        "read in: it was replaced, restored or repaired, or the position is another queue's; "
+        "read the projection again and follow from there"
     )
 
 
@@ -861,10 +860,10 @@ class NotAQueueError(OpenError):
     def __str__(self) -> str:
         if self.quarantine is not None:
             return (
-                f"there is no queue at {self.path} any more: a repair could keep nothing of it and "
-                f"moved everything to {self.quarantine}; "
-                "`actionqueue log --salvage DIR` prints the events that can be read there; "
-                "opening it for writing begins a new queue at sequence 1"
+                f"there is no queue at {self.path} any more: a repair could keep nothing of it "
+                f"and moved everything to {self.quarantine}; `actionqueue log --salvage DIR` "
+                "prints the events that can be read there; opening it for writing begins a new "
+                "queue at sequence 1"
             )
         return (
             f"there is no queue at {self.path}; look at the path, or open it for writing without "
@@ -996,8 +995,8 @@ class DisplacedError(WriterError):
     path: str
     message = (
         "the directory at {path} is not the one that this queue was opened in, which was moved, "
-        "removed or replaced; "
-        "nothing was written there; close the queue, and open it where its directory is now"
+        "removed or replaced; nothing was written there; close the queue, and open it where its "
+        "directory is now"
     )
 
 

@@ -215,9 +215,8 @@ def _print_tables(report: Report) -> None:
     console.print(table)
     console.print(
         f"disk alone: writing {report.disk.write_bytes} bytes and syncing, without this library. "
-        "at risk: the most events "
-        "seen acknowledged but not yet durable. In every mode what was acknowledged survives the "
-        "end of the process."
+        "at risk: the most events seen acknowledged but not yet durable. In every mode what was "
+        "acknowledged survives the end of the process."
     )
     if machine.is_in_memory:
         console.print(IN_MEMORY)

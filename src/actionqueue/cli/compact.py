@@ -25,8 +25,7 @@ __all__ = ["compact"]
     default=None,
     metavar="N",
     help="Forget what ended at least so long ago: runs, the tasks that they leave without any, "
-    "canceled subscriptions, deregistered actors."
-    " Without it: forget nothing.",
+    "canceled subscriptions, deregistered actors. Without it: forget nothing.",
 )
 @click.option(
     "--ledger-retention-seconds",

@@ -114,8 +114,7 @@ def _told(
             dropped = rows_text(((wanted, min(last, gone)),))
             print(
                 f"actionqueue: the log begins at sequence {gone + 1}: {dropped} were dropped by a "
-                "compaction; "
-                "what they add up to is in the snapshot (see actionqueue dump)",
+                "compaction; what they add up to is in the snapshot (see actionqueue dump)",
                 file=sys.stderr,
             )
     if record is not None:

@@ -27,10 +27,9 @@ __all__ = ["submit"]
     type=click.Choice([policy.value for policy in aq.DurabilityPolicy]),
     default=aq.DurabilityPolicy.DEFERRED.value,
     show_default=True,
-    help="What an accepted command is when its verdict is printed: immediate is on stable storage; "
-    "deferred survives "
-    "the end of the process, and is on stable storage when submit ends. A line's own durability "
-    "comes first.",
+    help="What an accepted command is when its verdict is printed: immediate is on stable "
+    "storage; deferred survives the end of the process, and is on stable storage when "
+    "submit ends. A line's own durability comes first.",
 )
 def submit(directory: Path, durability: str) -> int:
     """Submit commands from standard input.

@@ -44,10 +44,9 @@ def describe(error: BaseException, command: str | None) -> str:  # noqa: C901, P
         case NotAQueueError():
             return (
                 f"there is no queue at {error.path} any more: a repair could keep nothing of it "
-                "and moved everything to "
-                f"{error.quarantine}; `actionqueue log --salvage DIR` prints the events that can "
-                "be read there; "
-                "`actionqueue submit DIR` begins a new queue at sequence 1"
+                f"and moved everything to {error.quarantine}; `actionqueue log --salvage DIR` "
+                "prints the events that can be read there; `actionqueue submit DIR` begins a new "
+                "queue at sequence 1"
             )
         case OpenIOError(operation="resolve", errno=errno.ENOENT):
             return _REMOVED
@@ -72,21 +71,20 @@ def describe(error: BaseException, command: str | None) -> str:  # noqa: C901, P
             first = error.first_sequence
             return (
                 f"the log of {error.path} begins at sequence {first}, what came before is in its "
-                "snapshot; "
-                "`actionqueue dump DIR` prints what all of it adds up to; ask for the log from "
-                f"{first} on"
+                "snapshot; `actionqueue dump DIR` prints what all of it adds up to; ask for the "
+                f"log from {first} on"
             )
         case HistoryChangedError():
             return (
                 f"the log in {error.path} has no event {error.sequence}, or another one than was "
-                "read: it ends before, or was replaced, "
-                "restored or repaired; run the command again, without --from to see what there is"
+                "read: it ends before, or was replaced, restored or repaired; run the command "
+                "again, without --from to see what there is"
             )
         case DisplacedError():
             return (
                 f"the directory at {error.path} is not the one that the command has opened, which "
-                "was moved, removed or replaced; "
-                "nothing was written there; run the command again for the directory where it is now"
+                "was moved, removed or replaced; nothing was written there; run the command "
+                "again for the directory where it is now"
             )
         case LogWriteError():
             return (

@@ -119,8 +119,8 @@ class Screen:
         self.console.print()
         self.console.print(
             f"[bold]{figures}, {worker_count} workers, {seconds:.1f} s.[/] Every decision was on "
-            "disk before anyone acted "
-            "on it. What a kill interrupted was done again; what was done is recorded once."
+            "disk before anyone acted on it. What a kill interrupted was done again; what was "
+            "done is recorded once."
         )
 
 
