@@ -76,8 +76,8 @@ def test_snapshot(tmp_path: Path) -> None:
 
 def test_snapshot_of_nothing(tmp_path: Path) -> None:
     make_queue(tmp_path / "queue", 0)
-    assert run("snapshot", tmp_path / "queue").output == "snapshot  none: there is no event yet\n"
-    assert "none: there is no event yet" in run("compact", tmp_path / "queue").output
+    assert run("snapshot", tmp_path / "queue").output == "snapshot  none: the log has no event yet\n"
+    assert "none: the log has no event yet" in run("compact", tmp_path / "queue").output
 
 
 def test_compact(tmp_path: Path) -> None:
@@ -466,7 +466,7 @@ def test_salvage_reads_past_damage_and_tells_the_gaps(tmp_path: Path) -> None:
     assert ended.code == 0
     assert {entry["sequence"]: entry["event"] for entry in ended.objects} == {number: events[number] for number in events if number != 31}
     assert {entry["moved"] for entry in ended.objects} == {None}
-    assert ended.error == "wal: sequence 31 is not there\nwal: 59 events can be read, up to sequence 60\n"
+    assert ended.error == "wal: sequence 31 is missing\nwal: 59 events can be read, up to sequence 60\n"
     part = run("log", "--salvage", directory, "--from", "30", "--to", "33")
     assert [entry["sequence"] for entry in part.objects] == [30, 32, 33]
 

@@ -1,1 +1,4 @@
-"""The command line, ``actionqueue`` or ``python -m actionqueue``. It needs the ``cli`` extra: click and rich."""
+"""The command line, ``actionqueue`` or ``python -m actionqueue``.
+
+It needs the ``cli`` extra: click and rich.
+"""

@@ -1,4 +1,4 @@
-"""The commands together, and what ``actionqueue --help`` says."""
+"""The group of all commands, with the text of ``actionqueue --help``."""
 
 from __future__ import annotations
 
@@ -30,12 +30,19 @@ _EPILOG = "\b\nExit codes:\n" + "\n".join(
 
 
 class _Commands(click.Group):
-    """A group that imports a command's module, and with it what draws its tables, when it is needed."""
+    """A group that imports a command's module only when that command runs.
+
+    A module's import also loads what draws its tables.
+    """
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 -- click's signature
         return list(_COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+    def get_command(
+        self,
+        ctx: click.Context,  # noqa: ARG002
+        cmd_name: str,
+    ) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
         command: click.Command = getattr(import_module(f"actionqueue.cli.{cmd_name}"), cmd_name)
@@ -45,7 +52,10 @@ class _Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Return the command; from now on, where everything that it takes was imported, it may have something to put away."""
+        """Return the command, and let Ctrl-C raise from now on.
+
+        Everything is imported, and the command may have something to clean up.
+        """
         found = super().resolve_command(ctx, args)
         raise_interrupts()
         return found
@@ -61,7 +71,7 @@ class _Commands(click.Group):
 def application() -> None:
     """Submit commands to a queue, and look at what it holds.
 
-    DIR is the queue's directory. submit creates it where there is none, and holds it until it ends;
-    snapshot, compact and repair hold it too. dump, log and stats write nothing and work while
+    DIR is the queue's directory. submit creates it if it is missing, and holds the queue until it
+    ends; snapshot, compact and repair hold it too. dump, log and stats write nothing and work while
     another process has the queue open; verify writes nothing, and refuses then.
     """

@@ -1,4 +1,4 @@
-"""``actionqueue bench``: what each fsync policy costs on the user's own disk."""
+"""``actionqueue bench``: measure what each fsync policy costs on the user's own disk."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _finite(_context: click.Context, _parameter: click.Parameter, value: float) 
 def _numbers(
     option: str, most: int, text: str
 ) -> Callable[[click.decorators.FC], click.decorators.FC]:
-    """Return an option that can be given several times."""
+    """Return an option that the user may give several times."""
     default = getattr(DEFAULT_CHOICE, option)
     kind = click.IntRange(1, most)
     return click.option(
@@ -67,8 +67,8 @@ def _numbers(
     "--directory",
     type=NamedPath(exists=True, file_okay=False, path_type=Path),
     default=Path(),
-    help="A directory on the disk to measure. Everything is written to a new one within it, and "
-    "removed.  [default: the current one]",
+    help="A directory on the disk to measure. bench writes everything to a new one within it, and "
+    "removes that.  [default: the current one]",
 )
 @click.option(
     "--rounds",
@@ -76,7 +76,7 @@ def _numbers(
     default=3,
     show_default=True,
     metavar="N",
-    help="Rounds of all modes.",
+    help="Measure all modes in N rounds.",
 )
 @click.option(
     "--seconds",
@@ -85,25 +85,25 @@ def _numbers(
     default=1.0,
     show_default=True,
     metavar="S",
-    help="Time of a mode a round.",
+    help="Measure each mode for S seconds a round.",
 )
 @click.option(
     "--commands",
     type=click.IntRange(1),
     default=None,
     metavar="N",
-    help="End that after so many commands of a thread, too.",
+    help="Also end that after N commands of a thread.",
 )
-@_numbers("threads", THREADS_MAX, "Immediate, from so many threads.")
-@_numbers("groups", GROUP_MAX, "So many commands as one, with one sync.")
-@_numbers("records", NUMBER_MAX, "Deferred, with a sync every so many records.")
-@_numbers("bytes", NUMBER_MAX, "Deferred, with a sync every so many bytes of records.")
-@_numbers("milliseconds", MILLISECONDS_MAX, "Deferred, with a sync every so many milliseconds.")
+@_numbers("threads", THREADS_MAX, "Immediate, from N threads.")
+@_numbers("groups", GROUP_MAX, "N commands as one, with one sync.")
+@_numbers("records", NUMBER_MAX, "Deferred, with a sync every N records.")
+@_numbers("bytes", NUMBER_MAX, "Deferred, with a sync every N bytes of records.")
+@_numbers("milliseconds", MILLISECONDS_MAX, "Deferred, with a sync every N milliseconds.")
 @click.option(
     "--only",
     multiple=True,
     metavar="NAME",
-    help="Measure only this mode; may be given again. See the names in the table.",
+    help="Measure only this mode, by its name in the table; give it again for more modes.",
 )
 @json_option
 @click.option("--json-file", type=FILE, help="Also write that JSON to this file.")
@@ -112,7 +112,7 @@ def _numbers(
     "--html",
     "html_file",
     type=FILE,
-    help="Also write a page with charts to this file. It needs no network.",
+    help="Also write a page with charts to this file. The page needs no network.",
 )
 def bench(
     directory: Path,
@@ -129,10 +129,11 @@ def bench(
 ) -> None:
     """Compare fsync policies on this disk.
 
-    How many commands a second, and how long each waits: synced one by one, from several threads, in
-    groups, every so many records, bytes or milliseconds, or left to the system; and what each would
-    lose. Beside them stands the disk's own sync. The modes take turns over several rounds; an
-    option with N may be given several times. Takes about 40 seconds.
+    Measures commands a second and how long each command waits, and says what a power loss would
+    take. The modes sync one by one, from several threads, in groups, every N records, bytes or
+    milliseconds, or leave it to the system; the disk's own sync stands with them. They take turns
+    over several rounds. Give --threads, --groups, --records, --bytes or --milliseconds several
+    times to compare more modes. Takes about 40 seconds.
     """
     modes = _chosen(
         modes_of(Choice(**{name: tuple(dict.fromkeys(given)) for name, given in numbers.items()})),
@@ -156,7 +157,7 @@ def bench(
 
 
 def _ensure_writable(file: Path) -> None:
-    """Raise the OSError that writing the file would end with: before the measurement, not when it is lost."""
+    """Raise the OSError of an unwritable file before the measurement, which would be lost."""
     is_new = not file.exists()
     file.open("ab").close()
     if is_new:
@@ -201,11 +202,8 @@ def _print_tables(report: Report) -> None:
         "load before": f"{machine.load:.2f}",
     }
     console.print(facts_table("Measured on", facts))
-    table = Table(
-        title=f"{report.rounds} round{'s' * (report.rounds > 1)} of {report.seconds_a_round:g} s, in "
-        "turn",
-        **TABLE,
-    )
+    rounds = f"{report.rounds} round{'s' * (report.rounds > 1)}"
+    table = Table(title=f"{rounds} of {report.seconds_a_round:g} s, in turn", **TABLE)
     table.add_column("mode", no_wrap=True)
     for name in ("commands/s", "spread", "p50", "p99", "p99.9", "at risk"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -215,8 +213,8 @@ def _print_tables(report: Report) -> None:
     console.print(table)
     console.print(
         f"disk alone: writing {report.disk.write_bytes} bytes and syncing, without this library. "
-        "at risk: the most events seen acknowledged but not yet durable. In every mode what was "
-        "acknowledged survives the end of the process."
+        "at risk: the most events seen acknowledged but not yet durable. In every mode each "
+        "acknowledged event survives the end of the process."
     )
     if machine.is_in_memory:
         console.print(IN_MEMORY)

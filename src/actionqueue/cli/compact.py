@@ -1,4 +1,4 @@
-"""``actionqueue compact``: drop what snapshots make superfluous."""
+"""``actionqueue compact``: drop the part of the log that snapshots cover."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["compact"]
     type=click.IntRange(0, U64_MAX),
     default=None,
     metavar="N",
-    help="Forget what ended at least so long ago: runs, the tasks that they leave without any, "
+    help="Forget what ended at least N seconds ago: runs, the tasks that they leave without any, "
     "canceled subscriptions, deregistered actors. Without it: forget nothing.",
 )
 @click.option(
@@ -32,7 +32,7 @@ __all__ = ["compact"]
     type=click.IntRange(0, U64_MAX),
     default=None,
     metavar="N",
-    help="Forget the lines that the ledger begins with, as long as they are at least so old. "
+    help="Forget the first lines of the ledger, as long as they are at least N seconds old. "
     "Without it: keep the ledger.",
 )
 @click.option(
@@ -40,8 +40,8 @@ __all__ = ["compact"]
     type=click.IntRange(0, U64_MAX),
     default=None,
     metavar="N",
-    help="Refuse the identifiers of the tasks that are forgotten now for so long. Without it: they "
-    "may be used again at once.",
+    help="For N seconds, refuse new tasks with the identifiers of the tasks forgotten now. Without "
+    "it: accept them at once.",
 )
 def compact(
     directory: Path,
@@ -53,11 +53,11 @@ def compact(
 ) -> None:
     """Write a snapshot and drop the segments that the snapshot before it covers.
 
-    So the log always goes back to the older of two snapshots, and one that is damaged loses
-    nothing. The first time, there is only one, and no segment is dropped. Refused while the queue
-    is open elsewhere: an open queue compacts itself.
+    So the log always goes back to the older of two snapshots, and a damaged one loses nothing. The
+    first time there is only one snapshot, and no segment goes. Refused while the queue is open
+    elsewhere: an open queue compacts itself.
     """
-    # The smallest ring will do, and on a full disk it gives up the room of the larger one.
+    # The smallest ring will do, and on a full disk it frees the room of the larger one.
     with open_with_bar(directory, create=False, compaction=None, ring_size=RING_SIZE_MIN) as queue:
         done = run_with_bar(
             "compacting",
@@ -74,7 +74,7 @@ def compact(
     lines = [
         f"snapshot  sequence {done.sequence}, {size(done.file_bytes)}"
         if done.sequence
-        else "snapshot  none: there is no event yet"
+        else "snapshot  none: the log has no event yet"
     ]
     always = {"runs": done.purged_runs, "tasks": done.purged_tasks}
     others = {

@@ -1,4 +1,4 @@
-"""``actionqueue demo``: see a scheduler lose its workers and its life, and nothing of its work."""
+"""``actionqueue demo``: see a scheduler lose its workers and its process, but none of its work."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ from actionqueue.demo.run import Options, run
 __all__ = ["demo"]
 
 FILES_MIN = 20
-"""With fewer there are too few for all the trouble."""
+"""Fewer files are too few for all the trouble."""
 
 
 @click.command()
 @click.option(
-    "--directory", type=NamedPath(path_type=Path), help="Keep the queue here. Must be new or empty."
+    "--directory",
+    type=NamedPath(path_type=Path),
+    help="Keep the queue here. The directory must be new or empty.",
 )
-@click.option("--files", type=click.IntRange(min=FILES_MIN), help="Take only so many files.")
+@click.option("--files", type=click.IntRange(min=FILES_MIN), help="Take only this many files.")
 @click.option(
     "--workers", type=click.IntRange(1, 64), help="Worker processes. [default: one a core]"
 )

@@ -1,4 +1,4 @@
-"""``actionqueue dump``: what a queue's log adds up to."""
+"""``actionqueue dump``: print what a queue's log adds up to."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ RUNS_SHOWN = 20
 def dump(directory: Path, *, as_json: bool, as_rows: bool) -> None:
     """Print what the log adds up to.
 
-    An overview for people; with --json one object on one line, in the form that other
+    Prints an overview for people; with --json one object on one line, in the form that other
     implementations share; with --jsonl everything, also what that form leaves out (run policies,
     safety levels, hold policies, required capabilities, filters): the queue, tasks, dependencies,
     runs with their history and attempts, budgets, subscriptions, actors, tenants, roles,
@@ -69,7 +69,10 @@ def _print_overview(projection: Projection) -> None:
 
 
 def _print_runs(console: OutputConsole, projection: Projection) -> None:
-    """Print a line for each of the last runs, 80 columns wide, and below it the lease, whose owner may have any length."""
+    """Print a line for each of the last runs, 80 columns wide, and its lease below it.
+
+    The lease's owner may have any length.
+    """
     run_ids = projection.run_ids()
     console.print(
         "Runs"

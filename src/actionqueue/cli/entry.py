@@ -1,4 +1,4 @@
-"""Where the command line begins and ends: every way to end is an exit code and at most one line of error."""
+"""The command line begins and ends here: each end is an exit code and at most one error line."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ __all__ = ["main"]
 SIZE_DIGITS_MAX = 9
 
 COMPLETE_VARIABLE = "_ACTIONQUEUE_COMPLETE"
-"""What a shell sets to ask for its completion."""
+"""The variable that a shell sets to ask for completions."""
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line and exit. The arguments are those of the process unless given."""
+    """Run the command line and exit. By default the arguments are those of the process."""
     end_at_interrupts()
     let_warnings_be_told()
     _complete_standard_streams()
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         sys.stdout.flush()
     except KeyboardInterrupt:
         code = ExitCode.INTERRUPTED
-    except SystemExit as end:  # SIGTERM or SIGHUP, where there was something to put away
+    except SystemExit as end:  # SIGTERM or SIGHUP, where the command had something to clean up
         code = end.code
     except BrokenPipeError:
         _abandon_output()
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def _run(arguments: list[str]) -> int:
-    # The extra's packages are imported here and nowhere before, so that their absence can be told.
+    # Import the extra's packages only here, so that an error can say that they are missing.
     try:
         import click  # noqa: PLC0415
         import rich  # noqa: F401, PLC0415
@@ -68,7 +68,7 @@ def _run(arguments: list[str]) -> int:
     if instruction := os.environ.get(COMPLETE_VARIABLE):
         return _complete(application, instruction)
     try:
-        # Not application.main: that has its own ideas of broken pipes and interrupts.
+        # Not application.main, which treats broken pipes and interrupts in its own way.
         with application.make_context("actionqueue", arguments) as context:
             return int(application.invoke(context) or ExitCode.OK)
     except click.exceptions.Exit as end:  # after --help and --version
@@ -80,7 +80,10 @@ def _run(arguments: list[str]) -> int:
 
 
 def _complete(application: click.Command, instruction: str) -> int:
-    """Answer the shell, which asks for its script, or for what may come next. It does not read standard error."""
+    """Answer the shell, which asks for its script or for completions.
+
+    It does not read standard error.
+    """
     from click.shell_completion import shell_complete  # noqa: PLC0415 -- as above
 
     known = [
@@ -88,7 +91,7 @@ def _complete(application: click.Command, instruction: str) -> int:
     ]
     if instruction not in known:
         return _fail(
-            f"{COMPLETE_VARIABLE} is {instruction!r}, which is none of {', '.join(known)}",
+            f"{COMPLETE_VARIABLE} is {instruction!r}; it must be one of {', '.join(known)}",
             ExitCode.USAGE,
         )
     try:
@@ -96,7 +99,7 @@ def _complete(application: click.Command, instruction: str) -> int:
     except (KeyError, ValueError):  # COMP_WORDS or COMP_CWORD, which only the shell's script sets
         text = (
             f"{COMPLETE_VARIABLE}={instruction} is for the script that "
-            f"{COMPLETE_VARIABLE}=bash_source, and so on, prints for the shell"
+            f"{COMPLETE_VARIABLE}=bash_source (or zsh_source, fish_source) prints for the shell"
         )
         return _fail(text, ExitCode.USAGE)
 
@@ -113,12 +116,12 @@ def _fail(message: str, code: ExitCode) -> ExitCode:
 
 
 def _abandon_output() -> None:
-    """Send to nowhere what is still to be flushed when the interpreter ends."""
+    """Send to nowhere what the interpreter still flushes at its end."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _complete_standard_streams() -> None:
-    """Give streams that were closed to the null device, before a file of the queue gets their number."""
+    """Open closed streams on the null device, before a file of the queue gets their number."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 -- open to the end
@@ -127,7 +130,7 @@ def _complete_standard_streams() -> None:
 
 
 def _in_other_signs(error: UnicodeError) -> tuple[str | bytes, int]:
-    """Stand in for what the locale has no code for."""
+    """Return other signs for a sign that the locale's encoding lacks."""
     if (
         isinstance(error, UnicodeEncodeError)
         and (sign := SIGNS.get(error.object[error.start])) is not None
@@ -137,7 +140,7 @@ def _in_other_signs(error: UnicodeError) -> tuple[str | bytes, int]:
 
 
 def _leave_out_sizes_of_nothing() -> None:
-    """Take a COLUMNS or LINES that is no size of a terminal out of the environment: rich would draw nothing in 0 columns."""
+    """Remove a COLUMNS or LINES that is no size of a terminal: rich draws nothing in 0 columns."""
     for name in ("COLUMNS", "LINES"):
         text = os.environ.get(name, "1")
         if not (

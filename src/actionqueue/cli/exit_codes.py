@@ -1,4 +1,4 @@
-"""How a command ended, for scripts. The same list is at the end of ``actionqueue --help``."""
+"""Exit codes, which tell scripts how a command ended. ``actionqueue --help`` lists them too."""
 
 from __future__ import annotations
 
@@ -47,18 +47,18 @@ MEANINGS = {
     ExitCode.OK: "done; for submit: every line was a command, accepted or refused",
     ExitCode.NOT_PROVED: "demo: the proof failed",
     ExitCode.USAGE: "bad usage",
-    ExitCode.BAD_INPUT: "submit: at least one line was no command; the others were submitted",
+    ExitCode.BAD_INPUT: "submit: at least one line was no command; it submitted the others",
     ExitCode.LOCKED: "another process has the queue open",
     ExitCode.CORRUPT: "the log or a snapshot is damaged; repair wants --accept-data-loss",
     ExitCode.NOT_A_QUEUE: "there is no queue, or a newer version of the library wrote it",
     ExitCode.SYSTEM: "a system call failed: rights, a full disk, an I/O error, no memory",
-    ExitCode.NOT_WRITTEN: "submit: a command was not made durable; what follows was not read",
+    ExitCode.NOT_WRITTEN: "submit: a command did not become durable; it read no further lines",
     ExitCode.NOT_INSTALLED: "the command line's own dependencies are missing",
-    ExitCode.COMPACTED: "log --follow: the log no longer goes back to the event asked for",
+    ExitCode.COMPACTED: "log --follow: the log no longer goes back to the requested event",
     ExitCode.HISTORY_CHANGED: "log --follow: the log ends before the event, or has another history",
-    ExitCode.HUNG_UP: "ended by SIGHUP, as when a terminal is closed",
+    ExitCode.HUNG_UP: "ended by SIGHUP, for instance of a closed terminal",
     ExitCode.INTERRUPTED: "interrupted with Ctrl-C",
-    ExitCode.OUTPUT_CLOSED: "the reader of the output went away",
+    ExitCode.OUTPUT_CLOSED: "the reader of the output has gone",
     ExitCode.TERMINATED: "ended by SIGTERM",
 }
 
@@ -75,5 +75,5 @@ _OF_ERRORS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], ExitCode]
 
 
 def exit_code_of(error: ActionQueueError | OSError | MemoryError) -> ExitCode:
-    """Return the exit code that an error of the library or the system leads to."""
+    """Return the exit code for an error of the library or the system."""
     return next((code for kinds, code in _OF_ERRORS if isinstance(error, kinds)), ExitCode.SYSTEM)

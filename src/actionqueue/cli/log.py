@@ -1,4 +1,4 @@
-"""``actionqueue log``: a queue's records, one a line."""
+"""``actionqueue log``: print a queue's records, one a line."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SEQUENCE = click.IntRange(0, U64_MAX)
 VALUE_WIDTH = 60
 FIELDS_INDENT = " " * 12
 TIMES = frozenset({"timestamp", "expiry", "created_at", "scheduled_at", "last_state_change_at"})
-"""The fields of events that are Unix seconds."""
+"""The fields of events with Unix seconds."""
 
 
 @click.command()
@@ -38,7 +38,7 @@ TIMES = frozenset({"timestamp", "expiry", "created_at", "scheduled_at", "last_st
     type=_SEQUENCE,
     default=None,
     metavar="N",
-    help="Start at this sequence, not at the oldest.",
+    help="Start at this sequence, instead of the oldest.",
 )
 @click.option(
     "--to", "last", type=_SEQUENCE, default=U64_MAX, metavar="N", help="End with this sequence."
@@ -46,7 +46,7 @@ TIMES = frozenset({"timestamp", "expiry", "created_at", "scheduled_at", "last_st
 @click.option(
     "--salvage",
     is_flag=True,
-    help="Of a damaged queue print, as JSON, every event that can still be read.",
+    help="Print every event of a damaged queue that can still be read, as JSON.",
 )
 @click.option(
     "--follow",
@@ -59,18 +59,18 @@ def log(
 ) -> None:
     """Print the log's records, oldest first.
 
-    These are the records that a writer would recover; of a queue that is open elsewhere, and with
-    --follow, those of durable events. A line has sequence, segment:offset, size, batch (an opening
-    bracket where the next record belongs to the same batch, a closing one at its end), kind and
-    fields; on a terminal the fields are folded below it. Times are in UTC; --json has them in Unix
+    These are the records that a writer would recover; while another process has the queue open, and
+    with --follow, those of durable events. A line has sequence, segment:offset, size, batch (an
+    opening bracket if the next record belongs to the same batch, a closing one at its end), kind
+    and fields; on a terminal the fields fold below it. Times are in UTC; --json has them in Unix
     seconds. Close markers and pads have the sequence of the last event before them.
 
-    The log begins where compactions have left it. --from before that prints what there is, says so
-    on standard error, and ends with 0; with --follow it is an error.
+    The log begins where compactions have left it. --from before that prints the rest, says so on
+    standard error, and ends with 0; with --follow it is an error.
 
-    --salvage reads past damage, also what repairs have moved to quarantine/, and tells on standard
-    error what is missing. "moved" says where an event comes from: null for the log, or what the
-    names of the files in quarantine/ begin with. It takes no lock and changes nothing.
+    --salvage reads past damage, also in files that repairs have moved to quarantine/, and reports
+    on standard error what is missing. "moved" says where an event comes from: null for the log, or
+    the prefix of the files in quarantine/. It takes no lock and changes nothing.
     """
     if salvage and follow:
         raise click.UsageError("--salvage and --follow do not go together")
@@ -78,9 +78,8 @@ def log(
         Salvage(directory, first or 0, last).run()
         return
     if last < (max(first or 1, 1) if follow else first or 0):
-        next(
-            inspection.iterate_records(directory), None
-        )  # nothing was asked for, but where there is no queue that is said
+        # The range is empty, but a missing queue is an error all the same.
+        next(inspection.iterate_records(directory), None)
         return
     if follow:
         records = inspection.follow_records(
@@ -100,10 +99,10 @@ def log(
 def _told(
     records: Iterator[inspection.LogRecord], first: int | None, last: int, directory: Path
 ) -> Iterator[inspection.LogRecord]:
-    """Yield the records, and tell on standard error where the log begins, if that is behind what was asked for.
+    """Yield the records, and report on standard error if the log begins after the first one asked.
 
-    A close marker or a pad in front of the first event has the sequence of the last event before
-    it. Where there is no record at all the log begins behind the newest snapshot.
+    A close marker or a pad before the first event has the sequence of the last event before it. If
+    there is no record at all, the log begins behind the newest snapshot.
     """
     record = next(records, None)
     if first is not None:
@@ -113,8 +112,8 @@ def _told(
         if wanted <= gone:
             dropped = rows_text(((wanted, min(last, gone)),))
             print(
-                f"actionqueue: the log begins at sequence {gone + 1}: {dropped} were dropped by a "
-                "compaction; what they add up to is in the snapshot (see actionqueue dump)",
+                f"actionqueue: the log begins at sequence {gone + 1}: a compaction dropped "
+                f"{dropped}; the snapshot has what they add up to (see actionqueue dump)",
                 file=sys.stderr,
             )
     if record is not None:
@@ -123,7 +122,7 @@ def _told(
 
 
 class Salvage:
-    """Prints what can be read of a damaged log, and tells what is missing in between."""
+    """Prints what can be read of a damaged log, and reports what is missing in between."""
 
     def __init__(self, directory: Path, first: int, last: int) -> None:
         self.directory, self.first, self.last = directory, first, last
@@ -132,7 +131,7 @@ class Salvage:
         self.count = 0
 
     def run(self) -> None:
-        """Print the log, then what each repair has moved away."""
+        """Print the log, then the files that each repair has moved away."""
         directory = existing_directory(self.directory)
         if not any(
             Path(directory, name).exists() for name in ("wal", "ring", "snapshots", "quarantine")
@@ -150,9 +149,9 @@ class Salvage:
         if record.sequence > self.previous + 1:
             missing = rows_text(((self.previous + 1, record.sequence - 1),))
             self._tell(
-                f"sequence {missing} is not there"
+                f"sequence {missing} is missing"
                 if missing.isdecimal()
-                else f"sequences {missing} are not there"
+                else f"sequences {missing} are missing"
             )
         elif record.sequence <= self.previous:
             self._tell(
@@ -202,7 +201,7 @@ def _show_as_json(record: inspection.LogRecord) -> None:
 
 
 def _line_printer() -> Callable[[inspection.LogRecord], None]:
-    """Return what prints a record for people: on one line, but on a terminal no wider than that."""
+    """Return what prints a record for people: on one line, or folded to a terminal's width."""
     if not sys.stdout.isatty():
         return lambda record: print(f"{_head(record)} {_details(record)}".rstrip())
     from actionqueue.cli.tables import fold  # noqa: PLC0415 -- it takes rich
@@ -228,7 +227,7 @@ def _head(record: inspection.LogRecord) -> str:
 
 
 def _details(record: inspection.LogRecord) -> str:
-    """Return the event's fields that are there, as name=value."""
+    """Return the event's fields that have a value, as name=value."""
     if not record.is_event:
         return ""
     fields = event_to_json(record.event())

@@ -11,7 +11,10 @@ __all__ = ["NamedPath", "directory_argument", "json_option"]
 
 
 class NamedPath(click.Path):
-    """A path that is not empty: an empty one, of a variable that is not set, would be the current directory."""
+    """A path that is not empty.
+
+    An empty one, from an unset variable, would be the current directory.
+    """
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the path."""
@@ -20,7 +23,7 @@ class NamedPath(click.Path):
         return super().convert(value, param, ctx)
 
 
-# Whether the directory can be read is left to the reading, which says why it cannot.
+# click does not check whether the directory can be read: the reading says why it cannot.
 directory_argument = click.argument(
     "directory", metavar="DIR", type=NamedPath(file_okay=False, readable=False, path_type=Path)
 )

@@ -22,7 +22,7 @@ SIGNS = {
     "✗": "x",
 }
 SIGNS |= dict.fromkeys("▉▊▋▌▍▎▏", "")
-"""What stands in for signs that the locale's encoding lacks."""
+"""What to print for signs that the locale's encoding lacks."""
 
 
 def print_json(value: Any) -> None:
@@ -31,7 +31,7 @@ def print_json(value: Any) -> None:
 
 
 def count(number: int) -> str:
-    """Return a number with its thousands apart."""
+    """Return a number with commas between its thousands."""
     return f"{number:,}"
 
 
@@ -42,7 +42,7 @@ def size(size_bytes: int) -> str:
 
 
 def printable(text: str) -> str:
-    """Return the text with everything escaped that could steer a terminal or break a line."""
+    """Return the text with everything escaped that could control a terminal or break a line."""
     return (
         text
         if text.isprintable()

@@ -1,4 +1,4 @@
-"""Long calls: a bar where somebody looks, and Ctrl-C that ends them."""
+"""Long calls show a bar on a terminal, and end with Ctrl-C."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ Result = TypeVar("Result")
 def run_with_bar(title: str, work: Callable[[Progress], Result]) -> Result:
     """Run the work in a thread of its own, and return what it returns or raise what it raises.
 
-    The work gets something to tell its progress to; Ctrl-C cancels it, waits for its end, and goes
-    on its way.
+    The work reports to a Progress. Ctrl-C cancels the work, waits for its end, and then raises
+    KeyboardInterrupt.
     """
     progress = Progress()
     results: list[Result] = []
@@ -35,7 +35,7 @@ def run_with_bar(title: str, work: Callable[[Progress], Result]) -> Result:
     def run() -> None:
         try:
             results.append(work(progress))
-        except BaseException as error:  # noqa: BLE001 -- it is raised again where the work was asked for
+        except BaseException as error:  # noqa: BLE001 -- the caller's thread raises it again
             errors.append(error)
 
     worker = threading.Thread(target=run, name=title)
@@ -52,7 +52,7 @@ def run_with_bar(title: str, work: Callable[[Progress], Result]) -> Result:
 
 
 def open_with_bar(directory: Path, **options: Any) -> aq.ActionQueue:
-    """Open a queue as :func:`actionqueue.open` does, with a bar where that takes long."""
+    """Open a queue as :func:`actionqueue.open` does, with a bar on a terminal."""
     if not sys.stderr.isatty():
         return _open(directory, options)  # in this thread, which Ctrl-C ends as well
     return run_with_bar(

@@ -1,4 +1,4 @@
-"""``actionqueue repair``: make a damaged queue open again, at the price of what can't be read."""
+"""``actionqueue repair``: make a damaged queue open again, without the events it can't read."""
 
 from __future__ import annotations
 
@@ -22,17 +22,19 @@ __all__ = ["repair"]
 @directory_argument
 @json_option
 @click.option(
-    "--accept-data-loss", is_flag=True, help="Do it. Without this, only say what would be lost."
+    "--accept-data-loss",
+    is_flag=True,
+    help="Repair the queue. Without it, only report what that would lose.",
 )
 def repair(directory: Path, *, as_json: bool, accept_data_loss: bool) -> int:
     """Make a damaged queue open again.
 
-    Everything that verifies up to the first gap is kept, in a snapshot that the log goes on from;
-    the old files are moved to quarantine/, where nothing is deleted. Without --accept-data-loss it
-    only tells what would be kept and lost, changes nothing, and ends with the exit code of a
-    damaged log. Where not even the first event can be read nothing is kept. What is given up can
-    still be printed: log --salvage. A queue that opens as it is is left alone. Refused while the
-    queue is open elsewhere.
+    Keeps everything that verifies up to the first gap, in a snapshot from which the log goes on,
+    and moves the old files to quarantine/, where it deletes nothing. Without --accept-data-loss it
+    only reports what a repair would keep and lose, changes nothing, and ends with the exit code of
+    a damaged log. If not even the first event can be read, it keeps nothing. log --salvage still
+    prints what a repair gives up. Leaves a queue that opens as it is alone. Refused while the queue
+    is open elsewhere.
     """
     report = run_with_bar(
         "repairing" if accept_data_loss else "examining",
@@ -65,7 +67,7 @@ def _text(report: RepairReport, directory: Path, *, accept_data_loss: bool) -> s
     )
     lines.append(f"{kept:<9} " + (f"sequences 1 to {last}" if last else nothing))
     if report.lost_first is None:
-        lines.append(f"{lost:<9} no event that is known of")
+        lines.append(f"{lost:<9} no known event")
     else:
         lines.append(
             f"{lost:<9} sequences "

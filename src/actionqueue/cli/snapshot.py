@@ -1,4 +1,4 @@
-"""``actionqueue snapshot``: write the projection to a file, so that opening need not replay the log."""
+"""``actionqueue snapshot``: write the projection to a file, so that openings replay less."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ __all__ = ["snapshot"]
 def snapshot(directory: Path, *, as_json: bool) -> None:
     """Write a snapshot of everything in the log.
 
-    The next open loads it, and replays only what came after. Two snapshots are kept; the log stays
-    as it is (see compact). Refused while the queue is open elsewhere: an open queue makes its own,
-    by its policy or when the program says so.
+    The next open loads it, and replays only the events after it. The queue keeps two snapshots; the
+    log stays as it is (see compact). Refused while the queue is open elsewhere: an open queue makes
+    its own, by its policy or when the program says so.
     """
     with open_with_bar(directory, create=False, compaction=None) as queue:
         made = run_with_bar(
@@ -39,4 +39,4 @@ def snapshot(directory: Path, *, as_json: bool) -> None:
     elif made.sequence:
         sys.stdout.write(f"snapshot  the one as of sequence {made.sequence} has everything\n")
     else:
-        sys.stdout.write("snapshot  none: there is no event yet\n")
+        sys.stdout.write("snapshot  none: the log has no event yet\n")

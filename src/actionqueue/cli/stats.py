@@ -1,4 +1,4 @@
-"""``actionqueue stats``: sizes of the log and counts of the projection."""
+"""``actionqueue stats``: print sizes of the log and counts of the projection."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ __all__ = ["stats"]
 @click.option(
     "--replay",
     is_flag=True,
-    help="Count what a large queue holds now, for the time and memory that opening it takes.",
+    help="Count what a large queue holds now, in the time and memory that opening it takes.",
 )
 def stats(directory: Path, *, as_json: bool, replay: bool) -> None:
     """Print sizes of the files and counts of what the queue holds.
 
-    The counts of a queue of more than a million events and rows are those of its newest snapshot,
-    unless --replay is given.
+    Without --replay, the counts of a queue of more than a million events and rows are those of its
+    newest snapshot.
     """
     found = inspection.statistics(directory, replays=replay or None)
     if as_json:
@@ -55,13 +55,13 @@ def _print_tables(found: dict[str, Any]) -> None:
     }
     console.print(facts_table("Log", facts))
     if found["projection"] is None:
-        console.print("There is no snapshot to take counts from: --replay counts.")
+        console.print("The queue has no snapshot with counts: use --replay to count.")
     else:
         console.print(counts_table(found["projection"]))
     if found["runs_by_state"] is not None:
         console.print(states_table(found["runs_by_state"]))
     elif found["projection"] is not None:
         console.print(
-            f"So much was there at sequence {found['counted_sequence']}, of a snapshot: --replay "
-            "counts now, by state too."
+            f"These are the counts of a snapshot as of sequence {found['counted_sequence']}: use "
+            "--replay to count now, by state too."
         )

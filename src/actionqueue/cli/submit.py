@@ -1,4 +1,4 @@
-"""``actionqueue submit``: a stream of commands in, a stream of verdicts out."""
+"""``actionqueue submit``: read a stream of commands, and write a stream of verdicts."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ __all__ = ["submit"]
     type=click.Choice([policy.value for policy in aq.DurabilityPolicy]),
     default=aq.DurabilityPolicy.DEFERRED.value,
     show_default=True,
-    help="What an accepted command is when its verdict is printed: immediate is on stable "
+    help="What holds for an accepted command when its verdict comes: immediate is on stable "
     "storage; deferred survives the end of the process, and is on stable storage when "
     "submit ends. A line's own durability comes first.",
 )
 def submit(directory: Path, durability: str) -> int:
     """Submit commands from standard input.
 
-    One JSON object a line, in and out; each verdict is printed before the next line is read. The
-    queue is created where there is none. A line that is no command gets a verdict of stage "input",
-    and the stream goes on. That a command is refused is an answer, not an error. Where a valid
-    command cannot be written or made durable, the stream ends after its verdict.
+    Reads and writes one JSON object a line, and prints each verdict before it reads the next line.
+    Creates the queue if it is missing. A line that is no command gets a verdict of stage "input",
+    and the stream goes on. A refused command is an answer, not an error. If submit cannot write a
+    valid command or make it durable, the stream ends after its verdict.
     """
     with open_with_bar(directory, durability=durability) as queue:
         return _submit_lines(queue)
@@ -63,7 +63,7 @@ def _submit_lines(queue: aq.ActionQueue) -> ExitCode:
 
 
 def _lines() -> Iterator[bytes]:
-    """Yield the lines of standard input as they come; of one that is too long only as much as shows that."""
+    """Yield the lines of standard input as they come; cut a line off once it is too long."""
     source = sys.stdin.buffer
     while line := source.readline(LINE_SIZE_MAX + 2):  # a line end may be two bytes
         yield line

@@ -1,4 +1,4 @@
-"""Tables that several commands show. They take rich, so they are imported where something is drawn."""
+"""Tables of several commands. They need rich, so commands import this only to draw something."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ BAR_WIDTH = 30
 
 
 class OutputConsole(Console):
-    """Standard output, for people. Leaves it to the command line's end what happens when the reader has gone."""
+    """Standard output, for people. When the reader has gone, the command line's end decides."""
 
     def __init__(self) -> None:
         super().__init__(highlight=False)
 
     def on_broken_pipe(self) -> NoReturn:
-        """Send the BrokenPipeError, in whose handler this is called, on its way."""
+        """Raise the BrokenPipeError again: rich calls this in its handler of it."""
         raise BrokenPipeError
 
 
 def fold(text: str, width: int, indent: str) -> list[str]:
-    """Return the text as lines that are no wider than that, each behind the indent."""
+    """Return the text as lines of at most this width, each with the indent."""
     lines = Text(text).wrap(Console(), max(1, width - len(indent)), overflow="fold")
     return [indent + line.plain.rstrip() for line in lines]
 
@@ -44,7 +44,10 @@ def facts_table(title: str, facts: dict[str, str]) -> Table:
 
 
 def counts_table(counts: Mapping[str, int]) -> Table:
-    """Return how many there are of each kind of thing; the keys are those of ProjectionCounts, with or without the memory."""
+    """Return a table of counts, whose keys are those of ProjectionCounts.
+
+    The memory may be missing.
+    """
     facts = {name: count(number) for name, number in counts.items() if name != "memory_bytes"}
     if "memory_bytes" in counts:
         facts["memory"] = size(counts["memory_bytes"])

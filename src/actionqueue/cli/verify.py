@@ -1,4 +1,4 @@
-"""``actionqueue verify``: whether everything in the log is as it was written, and replays."""
+"""``actionqueue verify``: check that everything in the log is as it was written, and replays."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def verify(directory: Path, *, as_json: bool) -> None:
     """Check the whole log and every snapshot.
 
     Reads every record, checks every checksum, and replays every event; what the log adds up to must
-    be what each snapshot holds. A torn tail is what an interrupted write leaves behind: it is
-    reported, but it is no damage. Damage is told on standard error, with segment, offset, reason,
-    the sequences that can't be read, and those that can but that a repair would give up. Refused
-    while the queue is open elsewhere.
+    be what each snapshot holds. An interrupted write leaves a torn tail: verify reports it, but it
+    is no damage. Damage is reported on standard error, with segment, offset, reason, the sequences
+    that can't be read, and those that can but that a repair would give up. Refused while the queue
+    is open elsewhere.
     """
     try:
         found = run_with_bar("verifying", lambda progress: inspection.verify(directory, progress))
@@ -58,7 +58,7 @@ def _report(found: dict[str, Any]) -> str:
     if found["ring_events"]:
         only = count(found["ring_events"])
         lines.append(
-            f"ring      {only} events are only there; the next writer puts them into a segment"
+            f"ring      only it has {only} events; the next writer puts them into a segment"
         )
     lines.append(
         "close     " + ("clean" if found["is_clean"] else "not clean; the next writer recovers")

@@ -1,4 +1,7 @@
-"""How errors and warnings are told in a shell: by commands, where the library's own texts name its calls and options."""
+"""The texts of errors and warnings in a shell.
+
+They name commands where the library's own texts name its calls and options.
+"""
 
 from __future__ import annotations
 
@@ -31,8 +34,8 @@ _REMOVED = "the current directory was removed; go to another one, or give paths 
 RIGHTS = frozenset({errno.EACCES, errno.EPERM})
 
 
-def describe(error: BaseException, command: str | None) -> str:  # noqa: C901, PLR0911, PLR0912 -- one a kind of error
-    """Return what an error says to the user of a command, None where there is none yet."""
+def describe(error: BaseException, command: str | None) -> str:  # noqa: C901, PLR0911, PLR0912
+    """Return what an error says to the user of a command, or of an unknown one (None)."""
     match error:
         case LockedError():
             return _lock(error)
@@ -129,14 +132,14 @@ def _lock(error: LockedError) -> str:
 
 
 def say(kind: str, message: str) -> None:
-    """Print one line on standard error, whatever the message holds, after what was printed so far."""
+    """Print one line on standard error, whatever the message holds."""
     line = printable(" ".join(message.split()))
-    with suppress(OSError):  # there may be no terminal any more
+    with suppress(OSError):  # the terminal may be closed by now
         print(f"actionqueue: {kind}: {line}", file=sys.stderr)
 
 
 def say_warning(message: Warning | str, category: type[Warning]) -> bool:
-    """Print a warning of the library's as one line; return whether it is one."""
+    """Print a warning of the library as one line; return False for any other warning."""
     if not issubclass(category, (TimestampWarning, UnsafeDirectoryWarning)):
         return False
     say("warning", str(message))
