@@ -123,6 +123,7 @@
  *   5. Clean: the last record is a close marker in the segment, its watermark is the last sequence, zeros follow, and the ring
  *      holds no event behind it.
  *   6. The ring may be missing after a clean end, or where there was never an event. Else its absence is damage.
+      What 4 to 6 say of the place where the records end is one table of cases: read/end_cases.c.
  *   7. No segment, but a ring or a snapshot, valid or not, is damage too. Only where there is none of the three may a queue be created.
  *
  * WRITING ON (recovery.c)

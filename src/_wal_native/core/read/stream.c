@@ -197,7 +197,8 @@ aqw_status aqw_stream_load_newest(aqw_stream *stream, aqw_fault *fault) {
     return aqw_stream_failure(stream, fault);
 }
 
-static aqw_status open_all(aqw_stream *stream, const aqw_stream_base *base, aqw_fault *fault) {
+/* All that comes before the decision where the newest segment ends. */
+static aqw_status prepare(aqw_stream *stream, const aqw_stream_base *base, aqw_fault *fault) {
     aqw_status status = aqw_stream_list(stream, fault);
     if (status == AQW_OK) status = aqw_ring_load(&stream->io, stream->directory, &stream->ring, fault);
     if (status != AQW_OK) return status;
@@ -220,9 +221,7 @@ static aqw_status open_all(aqw_stream *stream, const aqw_stream_base *base, aqw_
     if (status == AQW_OK && base != NULL && memcmp(base->log_uuid, stream->segments[0].place.log_uuid, 16) != 0)
         status = aqw_stream_corrupt(stream, 0, AQW_REASON_OTHER_LOG, 16, 0, 0, fault);
     if (status == AQW_OK) status = check_ring(stream, fault);
-    if (status != AQW_OK) return status;
-    status = aqw_stream_load_newest(stream, fault);
-    return status == AQW_OK ? aqw_stream_find_end(stream, fault) : status;
+    return status == AQW_OK ? aqw_stream_load_newest(stream, fault) : status;
 }
 
 aqw_status aqw_stream_new(const aqw_io *io, const char *directory, aqw_stream **out, aqw_fault *fault) {
@@ -237,16 +236,37 @@ aqw_status aqw_stream_new(const aqw_io *io, const char *directory, aqw_stream **
     return AQW_OK;
 }
 
-aqw_status aqw_stream_open(const aqw_io *io, const char *directory, const aqw_stream_base *base, aqw_progress *progress,
-                           aqw_stream **out, aqw_fault *fault) {
+static aqw_status new_prepared(const aqw_io *io, const char *directory, const aqw_stream_base *base,
+                               aqw_progress *progress, aqw_stream **out, aqw_fault *fault) {
     aqw_stream *stream = NULL;
     aqw_status status = aqw_stream_new(io, directory, &stream, fault);
     if (status != AQW_OK) return status;
     stream->progress = progress;
     stream->summary.base_sequence = base == NULL ? 0 : base->sequence;
-    status = open_all(stream, base, fault);
+    status = prepare(stream, base, fault);
     if (status == AQW_OK) *out = stream;
     else aqw_stream_free(stream);
+    return status;
+}
+
+aqw_status aqw_stream_open(const aqw_io *io, const char *directory, const aqw_stream_base *base,
+                           aqw_progress *progress, aqw_stream **out, aqw_fault *fault) {
+    aqw_stream *stream = NULL;
+    aqw_status status = new_prepared(io, directory, base, progress, &stream, fault);
+    if (status != AQW_OK) return status;
+    status = aqw_stream_find_end(stream, fault);
+    if (status == AQW_OK) *out = stream;
+    else aqw_stream_free(stream);
+    return status;
+}
+
+aqw_status aqw_stream_end_facts(const aqw_io *io, const char *directory, const aqw_stream_base *base,
+                                aqw_end_facts *facts, aqw_fault *fault) {
+    aqw_stream *stream = NULL;
+    aqw_status status = new_prepared(io, directory, base, NULL, &stream, fault);
+    if (status != AQW_OK) return status;
+    status = aqw_stream_find_facts(stream, facts, fault);
+    aqw_stream_free(stream);
     return status;
 }
 

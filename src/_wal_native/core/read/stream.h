@@ -12,6 +12,7 @@
 #include "files/window.h"
 #include "os/io.h"
 #include "os/progress.h"
+#include "read/end_cases.h"
 
 typedef struct aqw_stream aqw_stream;
 
@@ -49,6 +50,11 @@ typedef struct aqw_stream_summary {
 aqw_status aqw_stream_open(const aqw_io *io, const char *directory, const aqw_stream_base *base, aqw_progress *progress,
                            aqw_stream **stream, aqw_fault *fault);
 void aqw_stream_free(aqw_stream *stream);
+
+/* The facts on which aqw_stream_open decides, also of a log that it refuses for where it ends. It fails as
+ * aqw_stream_open does, but for that decision. */
+aqw_status aqw_stream_end_facts(const aqw_io *io, const char *directory, const aqw_stream_base *base,
+                                aqw_end_facts *facts, aqw_fault *fault);
 
 const aqw_stream_summary *aqw_stream_summary_of(const aqw_stream *stream);
 /* The newest segment's header. */

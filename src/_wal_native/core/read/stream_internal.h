@@ -71,6 +71,8 @@ aqw_status aqw_stream_failure(const aqw_stream *stream, aqw_fault *fault);
 
 /* Decides W and where the stream ends: fills the summary. */
 aqw_status aqw_stream_find_end(aqw_stream *stream, aqw_fault *fault);
+/* What that decision rests on. */
+aqw_status aqw_stream_find_facts(aqw_stream *stream, aqw_end_facts *facts, aqw_fault *fault);
 
 /* AQW_CORRUPT at a place of segment `index`, with the sequences at stake. */
 aqw_status aqw_stream_corrupt(const aqw_stream *stream, uint64_t index, aqw_reason reason, uint64_t offset,
