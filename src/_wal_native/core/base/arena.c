@@ -1,8 +1,9 @@
-/* Invariant: every chunk is on the list from `newest`; `current` is one of them, or NULL while there is none for small
- * blocks. Chunks are only added at the head, so what came after a mark is the list's head down to the mark's. */
+/* Invariant: every chunk is on the list from `newest`. `current` is one of them, or NULL while no
+ * chunk takes small blocks. Chunks are added at the head only, so the chunks taken after a mark are
+ * the list's head down to the mark's chunk. */
 #include "base/arena.h"
 
-#define LARGE_SHARE 4           /* a block over chunk_size / LARGE_SHARE gets its own chunk */
+#define LARGE_SHARE 4   /* a larger block than chunk_size / LARGE_SHARE gets its own chunk */
 
 _Static_assert(sizeof(aqw_arena_chunk) % 8 == 0, "the bytes after the header are aligned");
 
@@ -23,7 +24,7 @@ static void free_chunk(aqw_arena *arena, aqw_arena_chunk *chunk) {
     aqw_heap_return(arena->heap, chunk, sizeof(aqw_arena_chunk) + chunk->size);
 }
 
-/* Where the next block would start, or SIZE_MAX where the chunk has no room for it. */
+/* Returns where the next block would start, or SIZE_MAX where the chunk has no room for it. */
 static size_t place_in(const aqw_arena_chunk *chunk, size_t size, size_t alignment) {
     if (!chunk) return SIZE_MAX;
     size_t start = (chunk->used + alignment - 1) & ~(alignment - 1);
@@ -65,7 +66,8 @@ uint8_t *aqw_arena_take(aqw_arena *arena, size_t size, size_t alignment) {
 }
 
 aqw_arena_mark aqw_arena_mark_get(const aqw_arena *arena) {
-    aqw_arena_mark mark = {arena->newest, arena->current, arena->current ? arena->current->used : 0};
+    aqw_arena_mark mark = {arena->newest, arena->current,
+                           arena->current ? arena->current->used : 0};
     return mark;
 }
 

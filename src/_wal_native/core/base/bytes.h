@@ -7,12 +7,13 @@
 #include <stdint.h>
 #include <string.h>
 
-/* A number and its little-endian bytes, whichever way round it is turned. Compilers don't see through a loop over the bytes. */
+/* Turns a number into the one whose bytes in memory are little-endian, and back. Compilers don't
+ * see through a loop over the bytes. */
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
 #define AQW_LITTLE_16(value) __builtin_bswap16(value)
 #define AQW_LITTLE_32(value) __builtin_bswap32(value)
 #define AQW_LITTLE_64(value) __builtin_bswap64(value)
-#else /* gcc and clang say what they are; what else there is, is for Windows */
+#else /* gcc and clang define __BYTE_ORDER__; the other compilers build for Windows */
 #define AQW_LITTLE_16(value) (value)
 #define AQW_LITTLE_32(value) (value)
 #define AQW_LITTLE_64(value) (value)
@@ -51,7 +52,7 @@ static inline uint64_t aqw_load_u64(const uint8_t *from) {
     return AQW_LITTLE_64(value);
 }
 
-/* Equality of two 16-byte identifiers, without a call. */
+/* Compares two 16-byte identifiers, without a call. */
 static inline int aqw_id_equal(const uint8_t *a, const uint8_t *b) {
     uint64_t a0, a1, b0, b1;
     memcpy(&a0, a, 8);

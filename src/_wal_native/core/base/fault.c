@@ -34,18 +34,21 @@ const char *aqw_reason_name(int reason) {
 aqw_status aqw_fault_set(aqw_fault *fault, aqw_status status, const char *path) {
     memset(fault, 0, sizeof *fault);
     fault->status = (int)status;
-    if (path != NULL) snprintf(fault->path, sizeof fault->path, "%.*s", (int)sizeof fault->path - 1, path);
+    if (path != NULL)
+        snprintf(fault->path, sizeof fault->path, "%.*s", (int)sizeof fault->path - 1, path);
     return status;
 }
 
-aqw_status aqw_fault_io(aqw_fault *fault, const char *operation, const char *path, int system_error) {
+aqw_status aqw_fault_io(aqw_fault *fault, const char *operation, const char *path,
+                        int system_error) {
     aqw_fault_set(fault, AQW_IO_ERROR, path);
     fault->operation = operation;
     fault->system_error = system_error;
     return AQW_IO_ERROR;
 }
 
-aqw_status aqw_fault_corrupt(aqw_fault *fault, aqw_reason reason, const char *path, uint64_t segment, uint64_t offset) {
+aqw_status aqw_fault_corrupt(aqw_fault *fault, aqw_reason reason, const char *path,
+                             uint64_t segment, uint64_t offset) {
     aqw_fault_set(fault, AQW_CORRUPT, path);
     fault->reason = (int)reason;
     fault->segment = segment;

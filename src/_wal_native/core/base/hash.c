@@ -6,7 +6,9 @@ typedef struct sip_state {
     uint64_t v0, v1, v2, v3;
 } sip_state;
 
-static uint64_t rotate_left(uint64_t value, int bits) { return value << bits | value >> (64 - bits); }
+static uint64_t rotate_left(uint64_t value, int bits) {
+    return value << bits | value >> (64 - bits);
+}
 
 static inline void sip_round(sip_state *s) {
     s->v0 += s->v1;

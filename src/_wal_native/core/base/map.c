@@ -1,9 +1,9 @@
 /* Invariants:
- *  - An entry is in its home bucket (low bits of the hash) or, where that was full, in the first one after it that
- *    was not; every bucket passed on the way counts it in `overflow`. So a lookup stops at a bucket without overflow,
- *    and removing an entry loses no other.
- *  - While the map grows, `old` holds rows 1 to old_rows, `current` rows 1 to moved_rows and those after old_rows. A
- *    lookup looks into both, and a row that is in both is found in `current` first.
+ *  - An entry is in its home bucket (low bits of the hash) or, where that was full, in the first
+ *    bucket after it that was not; every bucket passed on the way counts the entry in `overflow`.
+ *    So a lookup stops at a bucket without overflow, and removing an entry loses no other.
+ *  - While the map grows, `old` holds rows 1 to old_rows, `current` rows 1 to moved_rows and those
+ *    after old_rows. A lookup looks into both, and finds a row that is in both in `current` first.
  *  - `current` has room for all rows. */
 #include "base/map.h"
 
@@ -14,8 +14,8 @@
 #include "base/limits.h"
 
 #define CACHE_LINE 64u
-#define INSERTS_PER_MOVE 8u     /* old rows are entered with every so many inserts, */
-#define MOVED_AT_ONCE 32u       /* so many at once, whose buckets come from memory at the same time */
+#define INSERTS_PER_MOVE 8u     /* one insert in this many also moves old rows, */
+#define MOVED_AT_ONCE 32u       /* this many at once, whose buckets come from memory together */
 
 _Static_assert(sizeof(aqw_map_bucket) == CACHE_LINE, "a bucket is a cache line");
 _Static_assert(MOVED_AT_ONCE > INSERTS_PER_MOVE, "all rows are moved before the next growth");
@@ -28,17 +28,22 @@ static uint8_t tag_of(uint64_t hash) {
     return tag ? tag : 1;
 }
 
-/* Four fifths: few buckets overflow, and an entry costs 7 to 13 bytes. */
-static uint64_t entries_max(uint32_t bucket_count) { return (uint64_t)bucket_count * AQW_MAP_BUCKET_SLOTS * 4 / 5; }
+/* Four fifths of the slots: few buckets overflow, and an entry costs 7 to 13 bytes. */
+static uint64_t entries_max(uint32_t bucket_count) {
+    return (uint64_t)bucket_count * AQW_MAP_BUCKET_SLOTS * 4 / 5;
+}
 
-static size_t block_size(uint32_t bucket_count) { return (size_t)bucket_count * sizeof(aqw_map_bucket) + CACHE_LINE; }
+static size_t block_size(uint32_t bucket_count) {
+    return (size_t)bucket_count * sizeof(aqw_map_bucket) + CACHE_LINE;
+}
 
 static aqw_status store_take(aqw_map_store *store, aqw_heap *heap, uint32_t bucket_count) {
     void *block = aqw_heap_take(heap, block_size(bucket_count));
     if (!block) return AQW_NO_MEMORY;
     uintptr_t misaligned = (uintptr_t)block % CACHE_LINE;
     store->block = block;
-    store->buckets = (aqw_map_bucket *)(void *)((uint8_t *)block + (misaligned ? CACHE_LINE - misaligned : 0));
+    store->buckets = (aqw_map_bucket *)(void *)((uint8_t *)block +
+                                                (misaligned ? CACHE_LINE - misaligned : 0));
     store->bucket_count = bucket_count;
     return AQW_OK;
 }
@@ -48,10 +53,12 @@ static void store_return(aqw_map_store *store, aqw_heap *heap) {
     memset(store, 0, sizeof *store);
 }
 
-/* The high bit of each byte that is zero. */
-static uint64_t zero_bytes(uint64_t bytes) { return ~(((bytes & LOW_BITS) + LOW_BITS) | bytes | LOW_BITS); }
+/* Returns the high bit of each byte that is zero. */
+static uint64_t zero_bytes(uint64_t bytes) {
+    return ~(((bytes & LOW_BITS) + LOW_BITS) | bytes | LOW_BITS);
+}
 
-/* The place of the lowest of these bits' bytes; there is one. */
+/* Returns the place of the lowest of these bits' bytes; at least one bit is set. */
 static int first_byte(uint64_t high_bits) {
 #if defined(__GNUC__)
     return __builtin_ctzll(high_bits) / 8;
@@ -62,7 +69,7 @@ static int first_byte(uint64_t high_bits) {
 #endif
 }
 
-/* The first slot from `from` on with this tag, or -1. */
+/* Returns the first slot from `from` on with this tag, or -1. */
 static int find_slot(const aqw_map_bucket *bucket, uint8_t tag, int from) {
     uint64_t pattern = tag * 0x0101010101010101u;
     if (from < 8) {
@@ -70,7 +77,8 @@ static int find_slot(const aqw_map_bucket *bucket, uint8_t tag, int from) {
         if (found) return from + first_byte(found);
         from = 8;
     }
-    uint64_t rest = (aqw_load_u32(bucket->tags + 8) ^ (pattern & 0xffffffffu)) | 0xffffffff00000000u;
+    uint64_t rest = (aqw_load_u32(bucket->tags + 8) ^ (pattern & 0xffffffffu)) |
+                    0xffffffff00000000u;
     uint64_t found = zero_bytes(rest) >> (8 * (from - 8));
     return found ? from + first_byte(found) : -1;
 }
@@ -114,7 +122,8 @@ static void store_remove(aqw_map_store *store, uint64_t hash, uint32_t row) {
 static void move_some(aqw_map *map) {
     uint64_t hashes[MOVED_AT_ONCE];
     uint32_t left = map->old_rows - map->moved_rows;
-    uint32_t count = left < MOVED_AT_ONCE ? left : MOVED_AT_ONCE, mask = map->current.bucket_count - 1;
+    uint32_t count = left < MOVED_AT_ONCE ? left : MOVED_AT_ONCE,
+             mask = map->current.bucket_count - 1;
     for (uint32_t i = 0; i < count; i++) {
         hashes[i] = map->hash_of(map->context, map->moved_rows + 1 + i);
         fetch(&map->current.buckets[(uint32_t)hashes[i] & mask]);
@@ -176,8 +185,10 @@ static uint32_t next_in_store(const aqw_map_store *store, aqw_map_probe *probe) 
 }
 
 void aqw_map_fetch(const aqw_map *map, uint64_t hash) {
-    if (map->current.bucket_count) fetch(&map->current.buckets[(uint32_t)hash & (map->current.bucket_count - 1)]);
-    if (map->old.bucket_count) fetch(&map->old.buckets[(uint32_t)hash & (map->old.bucket_count - 1)]);
+    if (map->current.bucket_count)
+        fetch(&map->current.buckets[(uint32_t)hash & (map->current.bucket_count - 1)]);
+    if (map->old.bucket_count)
+        fetch(&map->old.buckets[(uint32_t)hash & (map->old.bucket_count - 1)]);
 }
 
 uint32_t aqw_map_next(const aqw_map *map, aqw_map_probe *probe) {

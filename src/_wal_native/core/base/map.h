@@ -1,10 +1,10 @@
-/* An index over rows 1 to `count`, by hash. The map keeps no keys: a lookup yields the rows whose hash may match, and
- * the caller, who owns the rows, compares. Rows are added in the order of their numbers, and removed in the opposite
- * order.
+/* An index over rows 1 to `count`, by hash. The map keeps no keys: a lookup yields the rows whose
+ * hash may match, and the caller, which owns the rows, compares them. Rows are added in the order
+ * of their numbers, and removed in the opposite order.
  *
- * Growth is incremental: a map that grows takes a store of twice the size, and every insert that follows enters a few
- * of the old rows there, so that no single insert pays for all. They are entered in the order of their numbers, which
- * reads the rows as they lie in memory. */
+ * Growth is incremental: a map that grows takes a store of twice the size, and every insert that
+ * follows enters a few of the old rows there, so that no single insert pays for all. It enters them
+ * in the order of their numbers, which reads the rows as they lie in memory. */
 #ifndef AQW_MAP_H
 #define AQW_MAP_H
 
@@ -19,7 +19,7 @@
 /* One cache line. */
 typedef struct aqw_map_bucket {
     uint8_t tags[AQW_MAP_BUCKET_SLOTS];     /* eight bits of the hash, 0 for an empty slot */
-    uint32_t overflow;                      /* entries that found this bucket full and went on to a later one */
+    uint32_t overflow;                      /* entries that found this bucket full and went on */
     uint32_t rows[AQW_MAP_BUCKET_SLOTS];
 } aqw_map_bucket;
 
@@ -37,11 +37,11 @@ typedef struct aqw_map {
     aqw_map_hash hash_of;
     const void *context;
     aqw_map_store current;
-    aqw_map_store old;          /* while not all of its rows are in `current` */
+    aqw_map_store old;          /* until all of its rows are in `current` */
     uint32_t moved_rows;        /* rows 1 to this one are in both */
     uint32_t old_rows;          /* rows 1 to this one are in `old` */
     uint32_t count;
-    uint64_t count_max;         /* rows that `current` takes */
+    uint64_t count_max;         /* rows that `current` has room for */
 } aqw_map;
 
 /* A lookup under way. */
@@ -57,12 +57,13 @@ typedef struct aqw_map_probe {
 void aqw_map_init(aqw_map *map, aqw_heap *heap, aqw_map_hash hash_of, const void *context);
 void aqw_map_free(aqw_map *map);
 
-/* Starts a lookup; then next yields one candidate row after the other, and 0 when there are no more. The map must
- * not change in between. */
+/* Starts a lookup; then next yields one candidate row after the other, and 0 after the last. The
+ * map must not change in between. */
 void aqw_map_find(const aqw_map *map, uint64_t hash, aqw_map_probe *probe);
 uint32_t aqw_map_next(const aqw_map *map, aqw_map_probe *probe);
 
-/* Has the memory that a lookup or an insert of this hash will look at fetched meanwhile. Changes nothing. */
+/* Asks the processor to fetch the memory that a lookup or an insert of this hash will
+ * look at. Changes nothing. */
 void aqw_map_fetch(const aqw_map *map, uint64_t hash);
 
 /* Makes sure that the next `extra` inserts can't fail. */

@@ -12,11 +12,12 @@
 #define HUGE_BLOCK ((size_t)4 << 20)
 #define PAGE ((uintptr_t)4096)
 
-/* An index of millions of rows is looked at all over: with small pages the processor would look up addresses most of the time. The
- * system may decline. */
+/* Lookups hit an index of millions of rows all over: with small pages the processor would spend
+ * most of the time looking up addresses. The system may decline. */
 static void prefer_huge_pages(void *block, size_t size) {
     uintptr_t begin = ((uintptr_t)block + PAGE - 1) & ~(PAGE - 1);
-    if (size >= HUGE_BLOCK) (void)madvise((void *)begin, (size - PAGE) & ~(size_t)(PAGE - 1), MADV_HUGEPAGE);
+    if (size >= HUGE_BLOCK)
+        (void)madvise((void *)begin, (size - PAGE) & ~(size_t)(PAGE - 1), MADV_HUGEPAGE);
 }
 #else
 static void prefer_huge_pages(void *block, size_t size) { (void)block, (void)size; }

@@ -6,13 +6,16 @@
 #include "base/limits.h"
 
 #define FIRST_CHUNK_CAPACITY 8u
-#define SLAB_SHARE 8u                           /* a slab is at most this part of what there is, */
-#define SLAB_SIZE_MAX ((size_t)8 << 20)         /* and at most so large */
+#define SLAB_SHARE 8u   /* a slab has at most this part of the chunks there are, */
+#define SLAB_SIZE_MAX ((size_t)8 << 20)         /* and at most this many bytes */
 
-static size_t chunk_size(const aqw_rows *rows) { return (size_t)rows->row_size * AQW_ROWS_PER_CHUNK; }
+static size_t chunk_size(const aqw_rows *rows) {
+    return (size_t)rows->row_size * AQW_ROWS_PER_CHUNK;
+}
 
-/* How many chunks are taken at once, as one block, where there are so many: memory.c asks for huge pages for large blocks. A function
- * of the number alone, so that freeing finds the blocks again. */
+/* Returns how many chunks the rows take at once, as one block, after `chunk_count` of them:
+ * memory.c asks for huge pages for large blocks. It depends on that number alone, so that freeing
+ * finds the blocks again. */
 static uint32_t slab_chunks(const aqw_rows *rows, uint32_t chunk_count) {
     size_t most = SLAB_SIZE_MAX / chunk_size(rows), chunks = chunk_count / SLAB_SHARE;
     if (chunks > most) chunks = most;
@@ -34,7 +37,8 @@ void aqw_rows_free(aqw_rows *rows) {
     aqw_rows_init(rows, rows->heap, rows->row_size);
 }
 
-/* A slab never has more chunks than there were, so twice the list has room for one. */
+/* A slab never has more chunks than there were before it, so a list of twice the size
+ * has room for it. */
 static aqw_status grow_list(aqw_rows *rows) {
     uint32_t capacity = rows->chunk_capacity ? rows->chunk_capacity * 2 : FIRST_CHUNK_CAPACITY;
     uint8_t **chunks = aqw_heap_take(rows->heap, capacity * sizeof(uint8_t *));
@@ -51,10 +55,12 @@ aqw_status aqw_rows_reserve(aqw_rows *rows, uint32_t extra) {
     uint64_t needed = (uint64_t)rows->count + extra;
     while ((uint64_t)rows->chunk_count * AQW_ROWS_PER_CHUNK < needed) {
         uint32_t slab = slab_chunks(rows, rows->chunk_count);
-        if (rows->chunk_count + slab > rows->chunk_capacity && grow_list(rows) != AQW_OK) return AQW_NO_MEMORY;
+        if (rows->chunk_count + slab > rows->chunk_capacity && grow_list(rows) != AQW_OK)
+            return AQW_NO_MEMORY;
         uint8_t *block = aqw_heap_take(rows->heap, slab * chunk_size(rows));
         if (!block) return AQW_NO_MEMORY;
-        for (uint32_t i = 0; i < slab; i++) rows->chunks[rows->chunk_count++] = block + i * chunk_size(rows);
+        for (uint32_t i = 0; i < slab; i++)
+            rows->chunks[rows->chunk_count++] = block + i * chunk_size(rows);
     }
     return AQW_OK;
 }
@@ -69,7 +75,8 @@ uint32_t aqw_rows_add(aqw_rows *rows) {
 void *aqw_rows_at(const aqw_rows *rows, uint32_t row) {
     assert(row >= 1 && row <= rows->count);
     uint32_t index = row - 1;
-    return rows->chunks[index / AQW_ROWS_PER_CHUNK] + (size_t)(index % AQW_ROWS_PER_CHUNK) * rows->row_size;
+    return rows->chunks[index / AQW_ROWS_PER_CHUNK] +
+           (size_t)(index % AQW_ROWS_PER_CHUNK) * rows->row_size;
 }
 
 void aqw_rows_truncate(aqw_rows *rows, uint32_t count) {

@@ -1,6 +1,6 @@
-/* An array of fixed-size rows, numbered from 1, that grows without moving them: rows lie in chunks of
- * AQW_ROWS_PER_CHUNK, and only the list of chunks is ever copied. Chunks are taken from the heap in slabs, which grow with
- * the array. */
+/* An array of fixed-size rows, numbered from 1, that grows without moving them: rows lie in chunks
+ * of AQW_ROWS_PER_CHUNK, and only the list of chunks is ever copied. Chunks are taken from the heap
+ * in slabs, which grow with the array. */
 #ifndef AQW_ROWS_H
 #define AQW_ROWS_H
 
@@ -23,11 +23,12 @@ typedef struct aqw_rows {
 
 void aqw_rows_init(aqw_rows *rows, aqw_heap *heap, uint32_t row_size);
 void aqw_rows_free(aqw_rows *rows);
-/* Makes sure that the next `extra` adds can't fail. AQW_NO_MEMORY also where AQW_ROW_COUNT_MAX would be passed. */
+/* Makes sure that the next `extra` adds can't fail. Returns AQW_NO_MEMORY also where the rows would
+ * pass AQW_ROW_COUNT_MAX. */
 aqw_status aqw_rows_reserve(aqw_rows *rows, uint32_t extra);
-/* Adds a zeroed row, for which there is room, and returns its number. */
+/* Adds a zeroed row, for which there must be room, and returns its number. */
 uint32_t aqw_rows_add(aqw_rows *rows);
-/* The row of a number from 1 to count. */
+/* Returns the row of a number from 1 to count. */
 void *aqw_rows_at(const aqw_rows *rows, uint32_t row);
 /* Drops the rows above `count`; their chunks stay for later rows. */
 void aqw_rows_truncate(aqw_rows *rows, uint32_t count);

@@ -1,5 +1,5 @@
-/* Status codes: what a core function returns. Each names a different fix for the caller, and
- * the Python side turns each into one exception, in one table (src/_wal_native/status.pyx).
+/* Status codes: what a core function returns. Each names a different fix for the caller, and the
+ * Python side turns each into one exception, in one table (src/_wal_native/status.pyx).
  *
  * The codes from AQW_REFUSED_SEQUENCE on are refusals of the projection: the event breaks a rule
  * and the table is exactly as it was. */
@@ -9,13 +9,13 @@
 typedef enum aqw_status {
     AQW_OK = 0,
     AQW_END = 1,                /* an iteration is over; not an error */
-    AQW_NEEDS_ROOM = 2,         /* an append that has to wait for I/O first: aqw_log_make_room; not an error */
+    AQW_NEEDS_ROOM = 2,         /* I/O has to come first (aqw_log_make_room); not an error */
 
     AQW_INVALID_ARGUMENT = 10,  /* a caller's mistake: an option or size out of range */
     AQW_NO_MEMORY = 11,         /* nothing changed; free memory and try again */
     AQW_TOO_LARGE = 12,         /* over a limit of limits.h; nothing was written */
-    AQW_MALFORMED_EVENT = 13,   /* a payload that does not decode */
-    AQW_MALFORMED_SNAPSHOT = 14,/* items that no table was saved to */
+    AQW_MALFORMED_EVENT = 13,   /* the payload does not decode */
+    AQW_MALFORMED_SNAPSHOT = 14,/* the items are not what saving a table writes */
 
     AQW_CLOSED = 20,            /* the handle was closed; open the queue again */
     AQW_POISONED = 21,          /* an earlier write or sync failed; reopen to recover */
@@ -27,11 +27,11 @@ typedef enum aqw_status {
 
     AQW_LOCKED = 40,            /* another process or handle holds the queue */
     AQW_CORRUPT = 41,           /* the log is damaged where that cannot be a torn tail */
-    AQW_UNSUPPORTED_FORMAT = 42,/* written by a newer library */
+    AQW_UNSUPPORTED_FORMAT = 42,/* a newer library wrote it */
     AQW_NOT_A_QUEUE = 43,       /* there is no queue here */
-    AQW_COMPACTED = 44,         /* the log no longer goes back that far; read the projection instead */
-    AQW_DISPLACED = 45,         /* the directory at the path is no longer the handle's; nothing was written there */
-    AQW_HISTORY_CHANGED = 46,   /* the log is not the one, or not in the history, that a position was taken in */
+    AQW_COMPACTED = 44,   /* the log no longer goes back that far; read the projection instead */
+    AQW_DISPLACED = 45,   /* the path now leads to another directory; nothing was written there */
+    AQW_HISTORY_CHANGED = 46,   /* the position was taken in another log or history */
 
     AQW_REFUSED_SEQUENCE = 60,
     AQW_REFUSED_UNKNOWN_TASK = 61,
@@ -41,8 +41,8 @@ typedef enum aqw_status {
     AQW_REFUSED_RUN_EXISTS = 65,
     AQW_REFUSED_PREVIOUS_STATE = 66,
     AQW_REFUSED_TRANSITION = 67,
-    AQW_REFUSED_ATTEMPT_ACTIVE = 68,      /* running is left while an attempt is active */
-    AQW_REFUSED_ATTEMPT_STATE = 69,       /* an attempt command outside running */
+    AQW_REFUSED_ATTEMPT_ACTIVE = 68,      /* the run leaves running while an attempt is active */
+    AQW_REFUSED_ATTEMPT_STATE = 69,       /* an attempt command for a run that is not running */
     AQW_REFUSED_ATTEMPT_ALREADY_ACTIVE = 70,
     AQW_REFUSED_ATTEMPT_REUSED = 71,
     AQW_REFUSED_ATTEMPT_COUNT = 72,
@@ -62,16 +62,16 @@ typedef enum aqw_status {
     AQW_REFUSED_SUBSCRIPTION_EXISTS = 86,
     AQW_REFUSED_UNKNOWN_SUBSCRIPTION = 87,
     AQW_REFUSED_SUBSCRIPTION_CANCELED = 88,
-    AQW_REFUSED_RUN_NOT_FRESH = 89,       /* a run that is created anywhere but at its start */
-    AQW_REFUSED_NOT_FINISHED = 90,        /* something is purged that is still needed */
-    AQW_REFUSED_UNKNOWN_ACTOR = 91,       /* an actor is purged that there is not */
-    AQW_REFUSED_UNKNOWN_LEDGER_ENTRY = 92,/* more of the ledger is purged than there is */
-    AQW_REFUSED_UNKNOWN_TOMBSTONE = 93,   /* more tombstones are dropped than there are */
-    AQW_REFUSED_TASK_FORGOTTEN = 94,      /* a task is created whose identifier is a tombstone */
+    AQW_REFUSED_RUN_NOT_FRESH = 89,       /* a new run does not stand at its start */
+    AQW_REFUSED_NOT_FINISHED = 90,        /* the queue still needs what the event purges */
+    AQW_REFUSED_UNKNOWN_ACTOR = 91,       /* the event purges an actor that does not exist */
+    AQW_REFUSED_UNKNOWN_LEDGER_ENTRY = 92,/* the event purges more of the ledger than there is */
+    AQW_REFUSED_UNKNOWN_TOMBSTONE = 93,   /* the event drops more tombstones than there are */
+    AQW_REFUSED_TASK_FORGOTTEN = 94,      /* the new task's identifier is a tombstone */
     AQW_REFUSED_LAST = 94
 } aqw_status;
 
-/* The code's name in lower snake case, without the prefix; "unknown" for any other number. */
+/* Returns the code's name in lower snake case, without the prefix; "unknown" for any other number. */
 const char *aqw_status_name(int status);
 
 #endif

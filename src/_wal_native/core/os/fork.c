@@ -1,11 +1,13 @@
-/* The one variable of the core that is not in somebody's struct: a process has one ancestry. */
+/* Holds the one variable of the core that lies in no handle: a process has one ancestry. */
 #include "os/fork.h"
 
 #include <stdatomic.h>
 
 static _Atomic uint64_t generation;
 
-uint64_t aqw_fork_generation(void) { return atomic_load_explicit(&generation, memory_order_relaxed); }
+uint64_t aqw_fork_generation(void) {
+    return atomic_load_explicit(&generation, memory_order_relaxed);
+}
 
 #if defined(_WIN32)
 

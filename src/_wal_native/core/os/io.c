@@ -3,18 +3,20 @@
 #include <errno.h>
 #include <string.h>
 
-/* One large write a call keeps the page cache in large folios; more than this gains nothing. */
+/* One large write per call keeps the page cache in large folios; a larger one gains nothing. */
 static const uint8_t zeros[1 << 16];
 
-/* A call that keeps being interrupted is retried this often at most, so that a broken table can't hang the core. */
+/* An interrupted call is tried again up to 1000 times, so that a broken table can't hang the core. */
 enum { INTERRUPTS_MAX = 1000 };
 
-int aqw_io_read_all(const aqw_io *io, int64_t handle, uint64_t offset, void *to, size_t size, size_t *done) {
+int aqw_io_read_all(const aqw_io *io, int64_t handle, uint64_t offset, void *to, size_t size,
+                    size_t *done) {
     size_t total = 0;
     int interrupts = 0;
     while (total < size) {
         size_t part = 0;
-        int error = io->read(io->context, handle, offset + total, (uint8_t *)to + total, size - total, &part);
+        int error = io->read(io->context, handle, offset + total, (uint8_t *)to + total,
+                             size - total, &part);
         if (error == EINTR && interrupts++ < INTERRUPTS_MAX) continue;
         if (error != 0) return error;
         if (part == 0) break;
@@ -25,12 +27,14 @@ int aqw_io_read_all(const aqw_io *io, int64_t handle, uint64_t offset, void *to,
     return 0;
 }
 
-int aqw_io_write_all(const aqw_io *io, int64_t handle, uint64_t offset, const void *from, size_t size) {
+int aqw_io_write_all(const aqw_io *io, int64_t handle, uint64_t offset, const void *from,
+                     size_t size) {
     size_t total = 0;
     int interrupts = 0;
     while (total < size) {
         size_t part = 0;
-        int error = io->write(io->context, handle, offset + total, (const uint8_t *)from + total, size - total, &part);
+        int error = io->write(io->context, handle, offset + total, (const uint8_t *)from + total,
+                              size - total, &part);
         if (error == EINTR && interrupts++ < INTERRUPTS_MAX) continue;
         if (error != 0) return error;
         if (part == 0 || part > size - total) return EIO;
@@ -39,7 +43,7 @@ int aqw_io_write_all(const aqw_io *io, int64_t handle, uint64_t offset, const vo
     return 0;
 }
 
-/* An interrupted sync has reported nothing yet, so calling again is not retrying a failed one. */
+/* An interrupted sync has reported nothing yet, so calling again does not retry a failed one. */
 int aqw_io_sync(const aqw_io *io, int64_t handle) {
     for (int interrupts = 0;; interrupts++) {
         int error = io->sync(io->context, handle);

@@ -40,7 +40,7 @@
 
 static int result(int returned) { return returned < 0 ? errno : 0; }
 
-/* A directory that is only passed through: needs no permission to read it. */
+/* Opens a directory only to pass through it, which needs no permission to read it. */
 #if defined(O_PATH)
 enum { PASS = O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC };
 #elif defined(O_SEARCH)
@@ -51,15 +51,18 @@ enum { PASS = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC };
 
 enum { COMPONENT_SIZE = 256, CREATE_TRIES = 100, LOCK_TRIES = 100 };
 
-/* What is wrong with a name whose opening failed: a symlink is told as such, whatever the system made of it. */
+/* Returns what is wrong with a name whose opening failed. It reports a symlink as ELOOP, whatever
+ * the system made of it. */
 static int why(int parent, const char *name, int error) {
     struct stat status;
     if (error != ENOTDIR && error != ELOOP && error != EMLINK) return error;
-    return fstatat(parent, name, &status, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(status.st_mode) ? ELOOP : ENOTDIR;
+    return fstatat(parent, name, &status, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(status.st_mode) ?
+           ELOOP : ENOTDIR;
 }
 
-/* Opens the directory that the path's last component lies in, and finds that component. Goes from directory to directory and follows
- * no symlink on the way, so that nobody who swaps one in leads a call out of the queue. */
+/* Opens the directory that the path's last component lies in, and finds that component. It goes
+ * from directory to directory and follows no symlink on the way, so that a process that swaps one
+ * in can't lead a call out of the queue. */
 static int open_parent(const char *path, int *parent, const char **name) {
     int directory = aqw_descriptor_open(AT_FDCWD, *path == '/' ? "/" : ".", PASS);
     if (directory < 0) return errno;
@@ -86,16 +89,19 @@ static int open_parent(const char *path, int *parent, const char **name) {
     return 0;
 }
 
-/* 0 where the name is a regular file's or nobody's. Looked at before opening, because opening a device can do something. */
+/* Returns 0 where the name is a regular file's or free. The caller checks before it opens, because
+ * opening a device can do something. */
 static int check_regular(int parent, const char *name) {
     struct stat status;
-    if (fstatat(parent, name, &status, AT_SYMLINK_NOFOLLOW) != 0) return errno == ENOENT ? 0 : errno;
+    if (fstatat(parent, name, &status, AT_SYMLINK_NOFOLLOW) != 0)
+        return errno == ENOENT ? 0 : errno;
     if (S_ISREG(status.st_mode)) return 0;
     if (S_ISLNK(status.st_mode)) return ELOOP;
     return S_ISDIR(status.st_mode) ? EISDIR : EINVAL;
 }
 
-/* 0 where the open file is one that these flags may be used on. A file with a second name may be somebody else's, and is not written to. */
+/* Returns 0 where the open file is one that these flags may be used on. A file with a second name
+ * may be another program's, so the core does not write to it. */
 static int check_opened(int descriptor, int flags) {
     struct stat status;
     if (fstat(descriptor, &status) != 0) return errno;
@@ -104,18 +110,20 @@ static int check_opened(int descriptor, int flags) {
     return 0;
 }
 
-/* What root makes in another user's directory is that user's: an operator's command must not shut a service out of its own queue. A file
- * system that keeps no owners has none to give it to. */
+/* Gives what root makes in another user's directory to that user: an operator's command
+ * must not shut a service out of its own queue. A file system that keeps no owners
+ * can't do it, which is fine. */
 static void give_to_owner(int parent, int made) {
     struct stat above, status;
     if (geteuid() != 0 || fstat(parent, &above) != 0 || fstat(made, &status) != 0) return;
-    if (above.st_uid != 0 && status.st_uid == 0 && fchown(made, above.st_uid, above.st_gid) != 0) errno = 0;
+    if (above.st_uid != 0 && status.st_uid == 0 && fchown(made, above.st_uid, above.st_gid) != 0)
+        errno = 0;
 }
 
 static int create_at(int parent, const char *name, int how, int *descriptor) {
     *descriptor = aqw_descriptor_open(parent, name, how | O_CREAT | O_EXCL);
     if (*descriptor < 0) return errno;
-    /* A umask may have taken away even the owner's right to open it again. */
+    /* A umask may have taken away even the owner's right to open the file again. */
     struct stat status;
     int error = result(fstat(*descriptor, &status));
     if (error == 0 && (status.st_mode & 0600) != 0600) error = result(fchmod(*descriptor, 0600));
@@ -129,7 +137,8 @@ static int create_at(int parent, const char *name, int how, int *descriptor) {
 }
 
 static int open_at(int parent, const char *name, int flags, int *descriptor) {
-    /* Without O_NONBLOCK, opening a pipe that was put there meanwhile would wait for its other end; regular files ignore it. */
+    /* Without O_NONBLOCK, opening a pipe that was put there since the check would wait for its
+     * other end; regular files ignore the flag. */
     int how = O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | (flags == AQW_OPEN_READ ? O_RDONLY : O_RDWR);
     if (flags & AQW_OPEN_CREATE) return create_at(parent, name, how, descriptor);
     for (int tries = 0;; tries++) {
@@ -139,7 +148,8 @@ static int open_at(int parent, const char *name, int flags, int *descriptor) {
         if (*descriptor >= 0) return 0;
         if (errno != ENOENT || !(flags & AQW_OPEN_EITHER)) return why(parent, name, errno);
         error = create_at(parent, name, how, descriptor);
-        if (error != EEXIST || tries == CREATE_TRIES) return error;     /* somebody else has just created it */
+        /* another process has just created it */
+        if (error != EEXIST || tries == CREATE_TRIES) return error;
     }
 }
 
@@ -158,13 +168,14 @@ static int posix_open(void *context, const char *path, int flags, int64_t *handl
     return error;
 }
 
-/* Not posix_close: musl has a function of that name. */
+/* It is not called posix_close, because musl has a function of that name. */
 static int posix_close_file(void *context, int64_t handle) {
     (void)context;
     return aqw_descriptor_close((int)handle);
 }
 
-static int posix_read(void *context, int64_t handle, uint64_t offset, void *to, size_t size, size_t *done) {
+static int posix_read(void *context, int64_t handle, uint64_t offset, void *to, size_t size,
+                      size_t *done) {
     (void)context;
     ssize_t count = pread((int)handle, to, size, (off_t)offset);
     if (count < 0) return errno;
@@ -172,7 +183,8 @@ static int posix_read(void *context, int64_t handle, uint64_t offset, void *to, 
     return 0;
 }
 
-static int posix_write(void *context, int64_t handle, uint64_t offset, const void *from, size_t size, size_t *done) {
+static int posix_write(void *context, int64_t handle, uint64_t offset, const void *from,
+                       size_t size, size_t *done) {
     (void)context;
     ssize_t count = pwrite((int)handle, from, size, (off_t)offset);
     if (count < 0) return errno;
@@ -181,11 +193,12 @@ static int posix_write(void *context, int64_t handle, uint64_t offset, const voi
 }
 
 #if defined(__APPLE__)
-/* fsync alone stops at the drive's cache there. Where the file system has no more to offer (a network's), that is what there is: no
- * sync has failed then, none was begun. */
+/* fsync alone stops at the drive's cache on macOS. Where the file system has no full sync (a
+ * network's), fsync is all there is: no sync has failed then, because none was begun. */
 static int sync_fully(int descriptor) {
     if (fcntl(descriptor, F_FULLFSYNC) == 0) return 0;
-    return errno == ENOTSUP || errno == EINVAL || errno == ENOTTY ? result(fsync(descriptor)) : errno;
+    return errno == ENOTSUP || errno == EINVAL || errno == ENOTTY ?
+           result(fsync(descriptor)) : errno;
 }
 #endif
 
@@ -263,7 +276,9 @@ static int posix_make_directory(void *context, const char *path) {
     if (error != 0) return error;
     error = result(mkdirat(parent, name, 0700));
     if (error == 0) error = check_mode(parent, name);
-    int made = error == 0 && geteuid() == 0 ? aqw_descriptor_open(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1;
+    int made = error == 0 && geteuid() == 0 ?
+               aqw_descriptor_open(parent, name,
+                                   O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1;
     if (made >= 0) {
         give_to_owner(parent, made);
         (void)aqw_descriptor_close(made);
@@ -290,7 +305,8 @@ static int open_directory(const char *path, int *descriptor) {
     const char *name = NULL;
     int error = open_parent(path, &parent, &name);
     if (error != 0) return error;
-    *descriptor = aqw_descriptor_open(parent, name, O_RDONLY | O_CLOEXEC | O_DIRECTORY | O_NOFOLLOW);
+    *descriptor = aqw_descriptor_open(parent, name,
+                                      O_RDONLY | O_CLOEXEC | O_DIRECTORY | O_NOFOLLOW);
     if (*descriptor < 0) error = why(parent, name, errno);
     (void)aqw_descriptor_close(parent);
     return error;
@@ -328,14 +344,15 @@ static int posix_list(void *context, const char *path, aqw_list_visit visit, voi
             error = errno;
             break;
         }
-        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0) visit(to, entry->d_name);
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+            visit(to, entry->d_name);
     }
     aqw_descriptor_close_stream(directory);
     return error;
 }
 
 #if defined(__linux__)
-/* The number of the call has another type in each C library. */
+/* The request's type differs between C libraries. */
 #if defined(__GLIBC__)
 typedef unsigned long ioctl_request;
 #else
@@ -343,8 +360,8 @@ typedef int ioctl_request;
 #endif
 #endif
 
-/* Mapping is used only where it was tested: elsewhere a mapped store may not survive the process, or may raise
- * SIGBUS when the disk is full. */
+/* The core maps files only where that was tested: elsewhere a mapped store may not survive the
+ * process, or may raise SIGBUS when the disk is full. */
 static int mapping_is_trusted(int descriptor) {
     struct statfs status;
     if (fstatfs(descriptor, &status) != 0) return 0;
@@ -356,7 +373,8 @@ static int mapping_is_trusted(int descriptor) {
         return 1;
     case 0x9123683E: { /* btrfs: only without copy on write */
         int flags = 0;
-        return ioctl(descriptor, (ioctl_request)_IOR('f', 1, long), &flags) == 0 && (flags & 0x00800000) != 0;
+        return ioctl(descriptor, (ioctl_request)_IOR('f', 1, long), &flags) == 0 &&
+               (flags & 0x00800000) != 0;
     }
     default:
         return 0;
@@ -401,8 +419,9 @@ static int posix_unmap(void *context, void *address, size_t size) {
     return result(munmap(address, size));
 }
 
-/* Who only asks whether there is a writer has the lock shared for an instant, and may lose the processor in that instant. So it is a
- * writer's only where it can't be shared either; anybody else is waited for. */
+/* A reader that only asks whether there is a writer holds the lock shared for an instant, and may
+ * lose the processor in that instant. So a lock that can't be shared either is a writer's; for a
+ * shared one, the caller waits. */
 static int posix_lock(void *context, int64_t handle) {
     (void)context;
     const struct timespec pause = {0, 1000000};
@@ -417,7 +436,8 @@ static int posix_lock(void *context, int64_t handle) {
     }
 }
 
-/* NFS locks only what is open for writing, which a directory never is (EBADF); others know no lock at all. */
+/* NFS locks only what is open for writing, which a directory never is (EBADF); other file systems
+ * know no lock at all. */
 static int posix_lock_directory(void *context, const char *path, int64_t *handle) {
     int descriptor = -1;
     int error = open_directory(path, &descriptor);
@@ -425,7 +445,8 @@ static int posix_lock_directory(void *context, const char *path, int64_t *handle
     error = posix_lock(context, descriptor);
     if (error == 0) *handle = descriptor;
     else (void)aqw_descriptor_close(descriptor);
-    return error == EBADF || error == EINVAL || error == ENOLCK || error == ENOSYS || error == EOPNOTSUPP ? ENOTSUP : error;
+    return error == EBADF || error == EINVAL || error == ENOLCK || error == ENOSYS ||
+           error == EOPNOTSUPP ? ENOTSUP : error;
 }
 
 static int posix_unlock(void *context, int64_t handle) {
@@ -460,16 +481,18 @@ static int posix_check_named(void *context, int64_t handle, int64_t folder, cons
     (void)context;
     struct stat mine, named;
     if (fstat((int)handle, &mine) != 0) return errno;
-    if (fstatat((int)folder, name, &named, AT_SYMLINK_NOFOLLOW) != 0) return errno == ENOENT ? ESTALE : errno;
+    if (fstatat((int)folder, name, &named, AT_SYMLINK_NOFOLLOW) != 0)
+        return errno == ENOENT ? ESTALE : errno;
     return mine.st_dev == named.st_dev && mine.st_ino == named.st_ino ? 0 : ESTALE;
 }
 
 #if defined(FS_IOC_GETVERSION)
-/* Where the file system keeps no time of birth (ext4 with inodes of 128 bytes): the number that it gives each use of an inode. The request
- * is named after a long, and file systems write an int. */
+/* Returns the number that the file system gives each use of an inode, where it keeps no
+ * time of birth (ext4 with inodes of 128 bytes). The request is named after a long, and
+ * file systems write an int. */
 static uint64_t generation_of(int handle) {
     unsigned long generation = 0;
-    /* musl's macro makes the number of ints that do not hold it, and its ioctl takes an int. */
+    /* musl's macro computes the number in ints that can't hold it, and its ioctl takes an int. */
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wconversion"
 #pragma GCC diagnostic ignored "-Wsign-conversion"
@@ -487,9 +510,11 @@ static int posix_identity(void *context, int64_t handle, uint32_t *identity) {
     if (fstat((int)handle, &status) != 0) return errno;
     aqw_store_u64(bytes, (uint64_t)status.st_ino);
 #if defined(STATX_BTIME) && defined(SYS_statx)
-    /* By its number: the C libraries that wheels are built for have no function for it. */
+    /* The call goes by its number: the C libraries that wheels are built for have no
+     * function for it. */
     struct statx more;
-    if (syscall(SYS_statx, (int)handle, "", AT_EMPTY_PATH, STATX_BTIME, &more) == 0 && (more.stx_mask & STATX_BTIME) != 0) {
+    if (syscall(SYS_statx, (int)handle, "", AT_EMPTY_PATH, STATX_BTIME, &more) == 0 &&
+        (more.stx_mask & STATX_BTIME) != 0) {
         aqw_store_u64(bytes + 8, (uint64_t)more.stx_btime.tv_sec);
         aqw_store_u32(bytes + 16, more.stx_btime.tv_nsec);
     } else {

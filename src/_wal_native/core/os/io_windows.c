@@ -1,11 +1,14 @@
 /* The I/O table over Windows calls: Windows 10 and later.
  *
- * What a flush means there. FlushFileBuffers writes a file's bytes and metadata and tells the drive to empty its cache; on NTFS it
- * also writes the journal up to and including the file's last change, hence every change of names before it. A rename is done over a
- * handle that writes through, so that it is in the journal when the call returns; flushing a directory's handle comes on top.
+ * What a flush means there: FlushFileBuffers writes a file's bytes and metadata and tells the
+ * drive to empty its cache. On NTFS it also writes the journal up to and including the file's last
+ * change, hence every change of names before it. A rename goes over a handle that writes through,
+ * so that it is in the journal when the call returns; flushing a directory's handle comes on top.
  *
- * Files, but for the lock file, are opened so that others may read, rename and remove them meanwhile, as on POSIX systems. A removed or replaced name is free at
- * once where the file system knows POSIX semantics (NTFS does); elsewhere it is, once the last handle is closed. */
+ * All files except the lock file are opened so that other processes may read, rename and
+ * remove them while they are open, as on POSIX systems. A removed or replaced name is free at
+ * once where the file system knows POSIX semantics (NTFS does); elsewhere it is free when the
+ * last handle is closed. */
 #if defined(_WIN32)
 
 #undef _WIN32_WINNT
@@ -30,15 +33,17 @@
 #include "base/crc32c.h"
 #include "base/limits.h"
 
-/* A path made absolute, with its prefix. */
+/* The size of a path made absolute, with its prefix. */
 enum { WIDE_SIZE = AQW_PATH_SIZE_MAX + 320 };
 
-/* A virus scanner or an indexer that has just seen a new file may hold it for a moment in a way that keeps everybody else out. */
+/* A virus scanner or an indexer that has just seen a new file may hold it for a moment in a way
+ * that keeps every other process out. */
 enum { TRIES_MAX = 20, PAUSE_MS = 10 };
 
 static const DWORD share_all = FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE;
 
-/* The lock is one byte far behind the lock file's text: Windows would not let others read a locked byte. */
+/* The lock is one byte far after the lock file's text: Windows would not let other
+ * processes read a locked byte. */
 static const DWORD lock_offset_low = 0xfffffffe, lock_offset_high = 0x7fffffff;
 
 /* ---- Errors ---- */
@@ -99,16 +104,17 @@ static int last_error(void) { return errno_of(GetLastError()); }
 
 static int result(BOOL succeeded) { return succeeded ? 0 : last_error(); }
 
-/* 1 where a call was refused with the last error because its file system does not know it. */
+/* Returns 1 where the last error says that the file system does not know the call. */
 static int is_unknown_call(void) {
     int error = last_error();
     return error == ENOTSUP || error == EINVAL;
 }
 
-/* 1 where a call that failed with the last error is worth another try; waits a little then. */
+/* Returns 1 where a call that failed with the last error is worth another try, after a short wait. */
 static int is_worth_a_try(int *tries) {
     DWORD error = GetLastError();
-    if ((error != ERROR_SHARING_VIOLATION && error != ERROR_ACCESS_DENIED) || ++*tries >= TRIES_MAX) return 0;
+    if ((error != ERROR_SHARING_VIOLATION && error != ERROR_ACCESS_DENIED) || ++*tries >= TRIES_MAX)
+        return 0;
     Sleep(PAUSE_MS);
     return 1;
 }
@@ -117,12 +123,14 @@ static int is_worth_a_try(int *tries) {
 
 static HANDLE file_of(int64_t handle) { return (HANDLE)(intptr_t)handle; }
 
-/* The absolute path in the form that is neither looked through for short cuts nor limited to 260 characters. */
+/* Makes the path absolute, in the form in which Windows neither looks for short cuts nor limits it
+ * to 260 characters. */
 static int make_absolute(const char *path, WCHAR to[WIDE_SIZE]) {
     WCHAR given[WIDE_SIZE], full[WIDE_SIZE];
     int size = MultiByteToWideChar(CP_UTF8, MB_ERR_INVALID_CHARS, path, -1, given, WIDE_SIZE - 1);
     if (size == 0) return last_error();
-    if (size == 3 && given[1] == L':') wcscpy(given + 2, L"\\");   /* "C:" alone would mean that drive's working directory */
+    /* "C:" alone would mean its working directory */
+    if (size == 3 && given[1] == L':') wcscpy(given + 2, L"\\");
     DWORD length = GetFullPathNameW(given, WIDE_SIZE - 8, full, NULL);
     if (length == 0) return last_error();
     if (length >= WIDE_SIZE - 8) return ENAMETOOLONG;
@@ -137,35 +145,44 @@ static HANDLE open_shared(const WCHAR *path, DWORD access, DWORD share, DWORD ho
     return CreateFileW(path, access, share, NULL, how, flags | FILE_FLAG_OPEN_REPARSE_POINT, NULL);
 }
 
-static HANDLE open_wide(const WCHAR *path, DWORD access, DWORD how, DWORD flags) { return open_shared(path, access, share_all, how, flags); }
-
-/* 1 for a junction or symlink: these lead elsewhere by their names. A volume that an administrator mounted on a folder, or a folder
- * that is kept in step with a cloud, is where it is. */
-static int is_link(const WCHAR *path, const FILE_ATTRIBUTE_TAG_INFO *information) {
-    WCHAR folder[WIDE_SIZE + 1], volume[64];
-    if (!(information->FileAttributes & FILE_ATTRIBUTE_REPARSE_POINT) || !IsReparseTagNameSurrogate(information->ReparseTag)) return 0;
-    wcscpy(folder, path);
-    wcscat(folder, L"\\");
-    return information->ReparseTag != IO_REPARSE_TAG_MOUNT_POINT || !GetVolumeNameForVolumeMountPointW(folder, volume, 64);
+static HANDLE open_wide(const WCHAR *path, DWORD access, DWORD how, DWORD flags) {
+    return open_shared(path, access, share_all, how, flags);
 }
 
-/* 0 for a directory, ELOOP for a link, ENOTDIR for anything else. */
+/* Returns 1 for a junction or symlink: these lead elsewhere by their names. A volume that an
+ * administrator mounted on a folder, or a folder that a cloud keeps in step, is where it is. */
+static int is_link(const WCHAR *path, const FILE_ATTRIBUTE_TAG_INFO *information) {
+    WCHAR folder[WIDE_SIZE + 1], volume[64];
+    if (!(information->FileAttributes & FILE_ATTRIBUTE_REPARSE_POINT) ||
+        !IsReparseTagNameSurrogate(information->ReparseTag))
+        return 0;
+    wcscpy(folder, path);
+    wcscat(folder, L"\\");
+    return information->ReparseTag != IO_REPARSE_TAG_MOUNT_POINT ||
+           !GetVolumeNameForVolumeMountPointW(folder, volume, 64);
+}
+
+/* Returns 0 for a directory, ELOOP for a link, ENOTDIR for anything else. */
 static int check_directory(const WCHAR *path) {
     FILE_ATTRIBUTE_TAG_INFO information;
-    HANDLE handle = open_wide(path, FILE_READ_ATTRIBUTES, OPEN_EXISTING, FILE_FLAG_BACKUP_SEMANTICS);
+    HANDLE handle = open_wide(path, FILE_READ_ATTRIBUTES, OPEN_EXISTING,
+                              FILE_FLAG_BACKUP_SEMANTICS);
     if (handle == INVALID_HANDLE_VALUE) return last_error();
-    int error = result(GetFileInformationByHandleEx(handle, FileAttributeTagInfo, &information, sizeof information));
+    int error = result(GetFileInformationByHandleEx(handle, FileAttributeTagInfo, &information,
+                                                    sizeof information));
     (void)CloseHandle(handle);
     if (error != 0) return error;
     if (is_link(path, &information)) return ELOOP;
     return information.FileAttributes & FILE_ATTRIBUTE_DIRECTORY ? 0 : ENOTDIR;
 }
 
-/* Looks for links among the directories that lead to an absolute path. A directory that may be passed but not looked at is none of
- * this process's, and taken as it is. Somebody with the right to swap a directory at this very moment is not stopped. */
+/* Looks for links among the directories that lead to an absolute path. A directory that this
+ * process may pass but not look at is not its own, so it takes that as it is. The check does not
+ * stop a process that has the right to swap a directory at this very moment. */
 static int check_parents(WCHAR *path) {
     WCHAR *at = path + 4;
-    int in_root = wcsncmp(at, L"UNC\\", 4) == 0 ? 3 : 1;   /* how many separators come before the first directory's name ends */
+    /* separators before the end of the first directory's name */
+    int in_root = wcsncmp(at, L"UNC\\", 4) == 0 ? 3 : 1;
     for (;;) {
         at = wcschr(at, L'\\');
         if (at == NULL) return 0;
@@ -186,12 +203,14 @@ static int widen(const char *path, WCHAR to[WIDE_SIZE]) {
     return error == 0 ? check_parents(to) : error;
 }
 
-static int open_path_shared(const char *path, DWORD access, DWORD share, DWORD how, DWORD flags, HANDLE *handle) {
+static int open_path_shared(const char *path, DWORD access, DWORD share, DWORD how, DWORD flags,
+                            HANDLE *handle) {
     WCHAR wide[WIDE_SIZE];
     int error = widen(path, wide), tries = 0;
     if (error != 0) return error;
     do *handle = open_shared(wide, access, share, how, flags);
-    while (*handle == INVALID_HANDLE_VALUE && GetLastError() == ERROR_SHARING_VIOLATION && is_worth_a_try(&tries));
+    while (*handle == INVALID_HANDLE_VALUE && GetLastError() == ERROR_SHARING_VIOLATION &&
+           is_worth_a_try(&tries));
     return *handle == INVALID_HANDLE_VALUE ? last_error() : 0;
 }
 
@@ -199,8 +218,9 @@ static int open_path(const char *path, DWORD access, DWORD how, DWORD flags, HAN
     return open_path_shared(path, access, share_all, how, flags, handle);
 }
 
-/* 0 where the open file is one that these flags may be used on. A link, or what a driver puts together only when it is opened as such,
- * is none; a file with a second name may be somebody else's, and is not written to. */
+/* Returns 0 where the open file is one that these flags may be used on. A link is not, nor what a
+ * driver puts together only when it is opened as such. A file with a second name may be another
+ * program's, so the core does not write to it. */
 static int check_opened(HANDLE handle, int flags) {
     BY_HANDLE_FILE_INFORMATION information;
     if (GetFileType(handle) != FILE_TYPE_DISK) return EINVAL;
@@ -212,17 +232,22 @@ static int check_opened(HANDLE handle, int flags) {
 
 /* ---- Files ---- */
 
-/* Also opens a directory, to tell that it is one. Whoever put a pipe there must not get to act in this process's name. */
-static const DWORD careful = FILE_FLAG_BACKUP_SEMANTICS | SECURITY_SQOS_PRESENT | SECURITY_ANONYMOUS;
+/* Also opens a directory, to tell that it is one. A process that put a pipe there must not get to
+ * act in this process's name. */
+static const DWORD careful = FILE_FLAG_BACKUP_SEMANTICS | SECURITY_SQOS_PRESENT |
+                             SECURITY_ANONYMOUS;
 
 static int windows_open(void *context, const char *path, int flags, int64_t *handle) {
     (void)context;
     DWORD access = flags == AQW_OPEN_READ ? GENERIC_READ : GENERIC_READ | GENERIC_WRITE;
-    DWORD how = flags & AQW_OPEN_CREATE ? CREATE_NEW : flags & AQW_OPEN_EITHER ? OPEN_ALWAYS : OPEN_EXISTING;
-    /* The lock file's name can't be removed or given away while it is open: who did that would let a second writer in. */
+    DWORD how = flags & AQW_OPEN_CREATE ? CREATE_NEW :
+                flags & AQW_OPEN_EITHER ? OPEN_ALWAYS : OPEN_EXISTING;
+    /* The lock file's name can't be removed or given away while it is open: a process that did that
+     * would let a second writer in. */
     DWORD share = flags & AQW_OPEN_EITHER ? FILE_SHARE_READ | FILE_SHARE_WRITE : share_all;
     HANDLE opened;
-    int error = open_path_shared(path, access, share, how, FILE_ATTRIBUTE_NORMAL | careful, &opened);
+    int error = open_path_shared(path, access, share, how, FILE_ATTRIBUTE_NORMAL | careful,
+                                 &opened);
     if (error != 0) return error;
     error = check_opened(opened, flags);
     if (error != 0) (void)CloseHandle(opened);
@@ -243,10 +268,11 @@ static OVERLAPPED position(uint64_t offset) {
     return at;
 }
 
-/* One call moves at most this much. */
+/* One call moves at most 1 GiB. */
 static DWORD portion(size_t size) { return size < 1u << 30 ? (DWORD)size : 1u << 30; }
 
-static int windows_read(void *context, int64_t handle, uint64_t offset, void *to, size_t size, size_t *done) {
+static int windows_read(void *context, int64_t handle, uint64_t offset, void *to, size_t size,
+                        size_t *done) {
     (void)context;
     OVERLAPPED at = position(offset);
     DWORD count = 0;
@@ -258,7 +284,8 @@ static int windows_read(void *context, int64_t handle, uint64_t offset, void *to
     return 0;
 }
 
-static int windows_write(void *context, int64_t handle, uint64_t offset, const void *from, size_t size, size_t *done) {
+static int windows_write(void *context, int64_t handle, uint64_t offset, const void *from,
+                         size_t size, size_t *done) {
     (void)context;
     OVERLAPPED at = position(offset);
     DWORD count = 0;
@@ -294,27 +321,30 @@ static int windows_size(void *context, int64_t handle, uint64_t *size) {
 
 /* ---- Names ---- */
 
-/* Frees the old file's name at once, even where somebody reads it. */
+/* Frees the old file's name at once, even while another process reads the file. */
 static BOOL rename_handle(HANDLE handle, const WCHAR *to) {
     union {
         FILE_RENAME_INFO information;
         uint8_t room[sizeof(FILE_RENAME_INFO) + WIDE_SIZE * sizeof(WCHAR)];
     } request;
     memset(&request.information, 0, sizeof request.information);
-    request.information.Flags = FILE_RENAME_FLAG_REPLACE_IF_EXISTS | FILE_RENAME_FLAG_POSIX_SEMANTICS;
+    request.information.Flags = FILE_RENAME_FLAG_REPLACE_IF_EXISTS |
+                                FILE_RENAME_FLAG_POSIX_SEMANTICS;
     request.information.FileNameLength = (DWORD)(wcslen(to) * sizeof(WCHAR));
     memcpy(request.information.FileName, to, request.information.FileNameLength + sizeof(WCHAR));
     return SetFileInformationByHandle(handle, FileRenameInfoEx, &request, sizeof request);
 }
 
 static int rename_once(const WCHAR *from, const WCHAR *to) {
-    HANDLE handle = open_wide(from, DELETE | SYNCHRONIZE, OPEN_EXISTING, FILE_FLAG_BACKUP_SEMANTICS | FILE_FLAG_WRITE_THROUGH);
+    HANDLE handle = open_wide(from, DELETE | SYNCHRONIZE, OPEN_EXISTING,
+                              FILE_FLAG_BACKUP_SEMANTICS | FILE_FLAG_WRITE_THROUGH);
     if (handle == INVALID_HANDLE_VALUE) return 0;
     BOOL renamed = rename_handle(handle, to);
     DWORD error = GetLastError();
     (void)CloseHandle(handle);
     SetLastError(error);
-    return renamed || (is_unknown_call() && MoveFileExW(from, to, MOVEFILE_REPLACE_EXISTING | MOVEFILE_WRITE_THROUGH));
+    return renamed || (is_unknown_call() &&
+                       MoveFileExW(from, to, MOVEFILE_REPLACE_EXISTING | MOVEFILE_WRITE_THROUGH));
 }
 
 static int windows_rename(void *context, const char *from, const char *to) {
@@ -333,10 +363,13 @@ static int windows_unlink(void *context, const char *path) {
     HANDLE handle;
     int error = open_path(path, DELETE | SYNCHRONIZE, OPEN_EXISTING, 0, &handle);
     if (error != 0) return error;
-    FILE_DISPOSITION_INFO_EX at_once = {FILE_DISPOSITION_FLAG_DELETE | FILE_DISPOSITION_FLAG_POSIX_SEMANTICS};
+    FILE_DISPOSITION_INFO_EX at_once = {FILE_DISPOSITION_FLAG_DELETE |
+                                        FILE_DISPOSITION_FLAG_POSIX_SEMANTICS};
     FILE_DISPOSITION_INFO at_close = {TRUE};
-    BOOL removed = SetFileInformationByHandle(handle, FileDispositionInfoEx, &at_once, sizeof at_once) ||
-                   (is_unknown_call() && SetFileInformationByHandle(handle, FileDispositionInfo, &at_close, sizeof at_close));
+    BOOL removed =
+        SetFileInformationByHandle(handle, FileDispositionInfoEx, &at_once, sizeof at_once) ||
+        (is_unknown_call() &&
+         SetFileInformationByHandle(handle, FileDispositionInfo, &at_close, sizeof at_close));
     error = result(removed);
     (void)CloseHandle(handle);
     return error;
@@ -344,7 +377,8 @@ static int windows_unlink(void *context, const char *path) {
 
 /* ---- Directories ---- */
 
-/* What mode 0700 says elsewhere: the system, administrators and the owner, here and in what is made below; nothing from above. */
+/* Says what mode 0700 says elsewhere: the system, administrators and the owner have access, here
+ * and in what is made below; nothing is inherited from above. */
 static const WCHAR private_access[] = L"D:P(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)(A;OICI;FA;;;S-1-3-4)";
 
 static int windows_make_directory(void *context, const char *path) {
@@ -353,7 +387,8 @@ static int windows_make_directory(void *context, const char *path) {
     int error = widen(path, wide);
     if (error != 0) return error;
     SECURITY_ATTRIBUTES attributes = {sizeof attributes, NULL, FALSE};
-    if (!ConvertStringSecurityDescriptorToSecurityDescriptorW(private_access, SDDL_REVISION_1, &attributes.lpSecurityDescriptor, NULL))
+    if (!ConvertStringSecurityDescriptorToSecurityDescriptorW(
+            private_access, SDDL_REVISION_1, &attributes.lpSecurityDescriptor, NULL))
         return last_error();
     error = result(CreateDirectoryW(wide, &attributes));
     (void)LocalFree(attributes.lpSecurityDescriptor);
@@ -369,12 +404,14 @@ static int windows_check_directory(void *context, const char *path) {
     return error == ELOOP ? ENOTDIR : error;
 }
 
-/* The least right that both lets a handle be flushed and is held by everybody who could make a directory here. Where the file system
- * has no flush for directories, its journal has to do: see the head of this file. */
+/* Asks for the least right that both lets a handle be flushed and belongs to every process that
+ * could make a directory here. Where the file system has no flush for directories, its journal has
+ * to do: see the head of this file. */
 static int windows_sync_directory(void *context, const char *path) {
     (void)context;
     HANDLE handle;
-    int error = open_path(path, FILE_ADD_SUBDIRECTORY | SYNCHRONIZE, OPEN_EXISTING, FILE_FLAG_BACKUP_SEMANTICS, &handle);
+    int error = open_path(path, FILE_ADD_SUBDIRECTORY | SYNCHRONIZE, OPEN_EXISTING,
+                          FILE_FLAG_BACKUP_SEMANTICS, &handle);
     if (error != 0) return error;
     error = result(FlushFileBuffers(handle));
     (void)CloseHandle(handle);
@@ -393,8 +430,9 @@ static int windows_list(void *context, const char *path, aqw_list_visit visit, v
     HANDLE found = FindFirstFileW(wide, &entry);
     if (found == INVALID_HANDLE_VALUE) return last_error();
     do {
-        /* A name that is no text turns into one that is none of ours. */
-        if (WideCharToMultiByte(CP_UTF8, 0, entry.cFileName, -1, name, sizeof name, NULL, NULL) == 0) error = last_error();
+        /* A name that is no text turns into one that the queue does not use. */
+        if (WideCharToMultiByte(CP_UTF8, 0, entry.cFileName, -1, name, sizeof name,
+                                NULL, NULL) == 0) error = last_error();
         else if (strcmp(name, ".") != 0 && strcmp(name, "..") != 0) visit(to, name);
     } while (error == 0 && FindNextFileW(found, &entry));
     if (error == 0 && GetLastError() != ERROR_NO_MORE_FILES) error = last_error();
@@ -404,15 +442,21 @@ static int windows_list(void *context, const char *path, aqw_list_visit visit, v
 
 /* ---- Mapping ---- */
 
-/* Local NTFS and ReFS only, and only where every byte has its place on the disk: elsewhere a store may fail, or not reach others. */
+/* Trusts local NTFS and ReFS only, and only where every byte has its place on the disk: elsewhere a
+ * store may fail, or not reach other processes. */
 static int mapping_is_trusted(HANDLE handle) {
     WCHAR name[MAX_PATH + 1];
     FILE_REMOTE_PROTOCOL_INFO remote;
     BY_HANDLE_FILE_INFORMATION information;
-    const DWORD without_place = FILE_ATTRIBUTE_COMPRESSED | FILE_ATTRIBUTE_SPARSE_FILE | FILE_ATTRIBUTE_INTEGRITY_STREAM;
-    if (GetFileInformationByHandleEx(handle, FileRemoteProtocolInfo, &remote, sizeof remote)) return 0;
-    if (!GetFileInformationByHandle(handle, &information) || (information.dwFileAttributes & without_place) != 0) return 0;
-    if (!GetVolumeInformationByHandleW(handle, NULL, 0, NULL, NULL, NULL, name, MAX_PATH + 1)) return 0;
+    const DWORD without_place = FILE_ATTRIBUTE_COMPRESSED | FILE_ATTRIBUTE_SPARSE_FILE |
+                                FILE_ATTRIBUTE_INTEGRITY_STREAM;
+    if (GetFileInformationByHandleEx(handle, FileRemoteProtocolInfo, &remote, sizeof remote))
+        return 0;
+    if (!GetFileInformationByHandle(handle, &information) ||
+        (information.dwFileAttributes & without_place) != 0)
+        return 0;
+    if (!GetVolumeInformationByHandleW(handle, NULL, 0, NULL, NULL, NULL, name, MAX_PATH + 1))
+        return 0;
     return wcscmp(name, L"NTFS") == 0 || wcscmp(name, L"ReFS") == 0;
 }
 
@@ -420,7 +464,8 @@ static int windows_map(void *context, int64_t handle, size_t size, void **addres
     (void)context;
     if (!mapping_is_trusted(file_of(handle))) return ENOTSUP;
     uint64_t wide = size;
-    HANDLE mapping = CreateFileMappingW(file_of(handle), NULL, PAGE_READWRITE, (DWORD)(wide >> 32), (DWORD)wide, NULL);
+    HANDLE mapping = CreateFileMappingW(file_of(handle), NULL, PAGE_READWRITE, (DWORD)(wide >> 32),
+                                        (DWORD)wide, NULL);
     if (mapping == NULL) return last_error();
     *address = MapViewOfFile(mapping, FILE_MAP_READ | FILE_MAP_WRITE, 0, 0, size);
     int error = *address == NULL ? last_error() : 0;
@@ -455,7 +500,8 @@ static int windows_unlock(void *context, int64_t handle) {
     return unlock_byte(file_of(handle));
 }
 
-/* A directory's handle takes no lock here. The lock file's name is safe by itself: see windows_open. */
+/* A directory's handle takes no lock here. The lock file's name is safe by itself: see
+ * windows_open. */
 static int windows_lock_directory(void *context, const char *path, int64_t *handle) {
     (void)context, (void)path, (void)handle;
     return ENOTSUP;
@@ -467,7 +513,7 @@ static int windows_probe_lock(void *context, const char *path) {
     int error = open_path(path, GENERIC_READ, OPEN_EXISTING, careful, &handle);
     if (error != 0) return error;
     error = lock_byte(handle, 0);
-    if (error == 0) (void)unlock_byte(handle);   /* a lock that is left to the close ends at some time after it */
+    if (error == 0) (void)unlock_byte(handle);   /* the close alone would end it some time later */
     (void)CloseHandle(handle);
     return error;
 }
@@ -488,17 +534,19 @@ static int windows_check_same(void *context, int64_t handle, const char *path) {
     (void)context;
     FILE_ID_INFO mine, named;
     HANDLE other;
-    int error = open_path(path, FILE_READ_ATTRIBUTES, OPEN_EXISTING, FILE_FLAG_BACKUP_SEMANTICS, &other);
+    int error = open_path(path, FILE_READ_ATTRIBUTES, OPEN_EXISTING, FILE_FLAG_BACKUP_SEMANTICS,
+                          &other);
     if (error != 0) return error == ENOENT ? ESTALE : error;
     error = identify(other, &named);
     (void)CloseHandle(other);
     if (error == 0) error = identify(file_of(handle), &mine);
     if (error != 0) return error;
-    int is_same = mine.VolumeSerialNumber == named.VolumeSerialNumber && memcmp(&mine.FileId, &named.FileId, sizeof mine.FileId) == 0;
+    int is_same = mine.VolumeSerialNumber == named.VolumeSerialNumber &&
+                  memcmp(&mine.FileId, &named.FileId, sizeof mine.FileId) == 0;
     return is_same ? 0 : ESTALE;
 }
 
-/* No directory is ever opened here: lock_directory has said so. */
+/* No directory is ever opened here, because windows_lock_directory never opens one. */
 static int windows_check_named(void *context, int64_t handle, int64_t folder, const char *name) {
     (void)context;
     (void)handle;
@@ -507,8 +555,9 @@ static int windows_check_named(void *context, int64_t handle, int64_t folder, co
     return ENOTSUP;
 }
 
-/* The number of a file on NTFS counts how often its place was used, and on ReFS no number is given twice: it tells a file from a later one.
- * The time of creation does not stay: a file gets that of another which had its new name a moment ago (tunneling). */
+/* The number of a file on NTFS counts how often its place was used, and ReFS gives no number twice:
+ * it tells a file from a later one. The time of creation does not stay: a file gets that of another
+ * file which had its new name a moment ago (tunneling). */
 static int windows_identity(void *context, int64_t handle, uint32_t *identity) {
     (void)context;
     FILE_ID_INFO id;
