@@ -71,7 +71,8 @@ typedef enum aqw_status {
     AQW_REFUSED_LAST = 94
 } aqw_status;
 
-/* Returns the code's name in lower snake case, without the prefix; "unknown" for any other number. */
+/* Returns the code's name in lower snake case, without the prefix; "unknown" for
+ * any other number. */
 const char *aqw_status_name(int status);
 
 #endif

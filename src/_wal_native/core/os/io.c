@@ -6,7 +6,8 @@
 /* One large write per call keeps the page cache in large folios; a larger one gains nothing. */
 static const uint8_t zeros[1 << 16];
 
-/* An interrupted call is tried again up to 1000 times, so that a broken table can't hang the core. */
+/* An interrupted call is tried again up to 1000 times, so that a broken table can't
+ * hang the core. */
 enum { INTERRUPTS_MAX = 1000 };
 
 int aqw_io_read_all(const aqw_io *io, int64_t handle, uint64_t offset, void *to, size_t size,

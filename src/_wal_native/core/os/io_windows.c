@@ -110,7 +110,8 @@ static int is_unknown_call(void) {
     return error == ENOTSUP || error == EINVAL;
 }
 
-/* Returns 1 where a call that failed with the last error is worth another try, after a short wait. */
+/* Returns 1 where a call that failed with the last error is worth another try, after a short
+ * wait. */
 static int is_worth_a_try(int *tries) {
     DWORD error = GetLastError();
     if ((error != ERROR_SHARING_VIOLATION && error != ERROR_ACCESS_DENIED) || ++*tries >= TRIES_MAX)
