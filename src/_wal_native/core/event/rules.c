@@ -4,19 +4,22 @@
 
 #define BIT(state) (1u << (state))
 
-/* Row: the state that is left. Bits: the states that it may become. */
+/* Row: the state that the run leaves. Bits: the states that it may enter. */
 static const uint16_t transitions[AQW_RUN_STATE_LAST + 1] = {
     [AQW_SCHEDULED] = BIT(AQW_READY) | BIT(AQW_CANCELED),
     [AQW_READY] = BIT(AQW_LEASED) | BIT(AQW_CANCELED),
     [AQW_LEASED] = BIT(AQW_RUNNING) | BIT(AQW_READY) | BIT(AQW_CANCELED),
-    [AQW_RUNNING] = BIT(AQW_RETRY_WAIT) | BIT(AQW_SUSPENDED) | BIT(AQW_COMPLETED) | BIT(AQW_FAILED) | BIT(AQW_CANCELED),
+    [AQW_RUNNING] = BIT(AQW_RETRY_WAIT) | BIT(AQW_SUSPENDED) | BIT(AQW_COMPLETED) |
+                    BIT(AQW_FAILED) | BIT(AQW_CANCELED),
     [AQW_RETRY_WAIT] = BIT(AQW_READY) | BIT(AQW_FAILED) | BIT(AQW_CANCELED),
     [AQW_SUSPENDED] = BIT(AQW_READY) | BIT(AQW_CANCELED),
 };
 
 static int is_state(uint8_t state) { return state <= AQW_RUN_STATE_LAST; }
 
-static int is_one_of(uint8_t state, unsigned states) { return is_state(state) && (states >> state & 1u); }
+static int is_one_of(uint8_t state, unsigned states) {
+    return is_state(state) && (states >> state & 1u);
+}
 
 int aqw_rule_transition_is_valid(uint8_t from, uint8_t to) {
     return is_state(from) && is_one_of(to, transitions[from]);
@@ -32,9 +35,13 @@ int aqw_rule_attempt_allowed(uint8_t state) { return state == AQW_RUNNING; }
 
 int aqw_rule_attempt_count_is_full(uint32_t attempt_count) { return attempt_count == UINT32_MAX; }
 
-int aqw_rule_lease_acquire_allowed(uint8_t state) { return is_one_of(state, BIT(AQW_READY) | BIT(AQW_LEASED)); }
+int aqw_rule_lease_acquire_allowed(uint8_t state) {
+    return is_one_of(state, BIT(AQW_READY) | BIT(AQW_LEASED));
+}
 
-int aqw_rule_lease_heartbeat_allowed(uint8_t state) { return is_one_of(state, BIT(AQW_LEASED) | BIT(AQW_RUNNING)); }
+int aqw_rule_lease_heartbeat_allowed(uint8_t state) {
+    return is_one_of(state, BIT(AQW_LEASED) | BIT(AQW_RUNNING));
+}
 
 int aqw_rule_lease_close_allowed(uint8_t state) {
     return is_one_of(state, BIT(AQW_READY) | BIT(AQW_LEASED) | BIT(AQW_RUNNING));
@@ -44,15 +51,20 @@ int aqw_rule_lease_held_allowed(uint8_t state) {
     return is_state(state) && state != AQW_SCHEDULED && !aqw_rule_state_is_terminal(state);
 }
 
-int aqw_rule_lease_expiry_regresses(uint64_t current, uint64_t proposed) { return proposed < current; }
+int aqw_rule_lease_expiry_regresses(uint64_t current, uint64_t proposed) {
+    return proposed < current;
+}
 
 int aqw_rule_lease_close_makes_ready(uint8_t state) { return state == AQW_LEASED; }
 
-int aqw_rule_resume_precedes_pause(uint64_t paused_at, uint64_t resumed_at) { return resumed_at < paused_at; }
+int aqw_rule_resume_precedes_pause(uint64_t paused_at, uint64_t resumed_at) {
+    return resumed_at < paused_at;
+}
 
 int aqw_rule_run_is_fresh(uint8_t state, int has_active_attempt, uint32_t attempt_count,
                           uint64_t created_at, uint64_t last_state_change_at) {
-    return state == AQW_SCHEDULED && !has_active_attempt && attempt_count == 0 && created_at == last_state_change_at;
+    return state == AQW_SCHEDULED && !has_active_attempt && attempt_count == 0 &&
+           created_at == last_state_change_at;
 }
 
 int aqw_rule_sequence_rises(uint64_t latest, uint64_t sequence) { return sequence > latest; }

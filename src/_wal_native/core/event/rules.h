@@ -1,39 +1,42 @@
 /* The rules that validation and replay share, each once, as predicates over plain values.
  *
- * The state table's apply (table/apply.c) and the Python validation (src/actionqueue/validation.py, through
- * rules.pyx) both call these and nothing else, so an accepted command is never refused by replay.
+ * The state table's apply (table/apply.c) and the Python validation (src/actionqueue/validation.py,
+ * through rules.pyx) both call these and nothing else, so replay never refuses an accepted command.
  * States are enum aqw_run_state codes; any other number satisfies no predicate. */
 #ifndef AQW_RULES_H
 #define AQW_RULES_H
 
 #include <stdint.h>
 
-/* 1 where a run may go from one state to the other: the 17 transitions. */
+/* Returns 1 where a run may go from one state to the other: the 17 transitions. */
 int aqw_rule_transition_is_valid(uint8_t from, uint8_t to);
-/* 1 for completed, failed and canceled. */
+/* Returns 1 for completed, failed and canceled. */
 int aqw_rule_state_is_terminal(uint8_t state);
-/* 1 where an active attempt forbids the change: leaving running to anything but canceled. */
+/* Returns 1 where an active attempt forbids the change: leaving running to anything
+ * but canceled. */
 int aqw_rule_attempt_blocks_change(uint8_t from, uint8_t to, int has_active_attempt);
-/* 1 in the one state where attempts start and finish: running. */
+/* Returns 1 in the one state where attempts start and finish: running. */
 int aqw_rule_attempt_allowed(uint8_t state);
-/* 1 where one more attempt would overflow the run's 32-bit count. */
+/* Returns 1 where one more attempt would overflow the run's 32-bit count. */
 int aqw_rule_attempt_count_is_full(uint32_t attempt_count);
-/* The states in which a lease may be acquired, renewed by a heartbeat, or closed (expired or released). */
+/* Return 1 in the states in which a run may acquire a lease, renew it by a heartbeat, or close it
+ * (expire or release). */
 int aqw_rule_lease_acquire_allowed(uint8_t state);
 int aqw_rule_lease_heartbeat_allowed(uint8_t state);
 int aqw_rule_lease_close_allowed(uint8_t state);
-/* 1 in the states in which a lease may be held: once acquired it stays until it is closed or the run is at its end. */
+/* Returns 1 in the states in which a run may hold a lease: it stays from the time it is acquired
+ * until it is closed or the run is at its end. */
 int aqw_rule_lease_held_allowed(uint8_t state);
-/* 1 where a heartbeat would lower the lease's expiry. Equal is fine. */
+/* Returns 1 where a heartbeat would lower the lease's expiry. Equal is fine. */
 int aqw_rule_lease_expiry_regresses(uint64_t current, uint64_t proposed);
-/* 1 where closing a lease also takes the run from leased back to ready. */
+/* Returns 1 where closing a lease also takes the run from leased back to ready. */
 int aqw_rule_lease_close_makes_ready(uint8_t state);
-/* 1 where the engine would be resumed before it was paused. Equal is fine. */
+/* Returns 1 where the engine would resume before it paused. Equal is fine. */
 int aqw_rule_resume_precedes_pause(uint64_t paused_at, uint64_t resumed_at);
-/* 1 for the only shape in which a run may be created. */
+/* Returns 1 for the only shape in which a run may be created. */
 int aqw_rule_run_is_fresh(uint8_t state, int has_active_attempt, uint32_t attempt_count,
                           uint64_t created_at, uint64_t last_state_change_at);
-/* 1 where the projection may take this sequence: strictly above the latest. */
+/* Returns 1 where the projection may take this sequence: strictly above the latest. */
 int aqw_rule_sequence_rises(uint64_t latest, uint64_t sequence);
 
 #endif

@@ -9,22 +9,34 @@
 #include "base/limits.h"
 #include "files/segment.h"
 
-/* A tool that asks who holds the lock takes it shared for an instant; so one refusal is not yet an answer. */
-enum { LOCK_TRIES = 100, COPY_SIZE = 1 << 20, PATH_CAPACITY = AQW_PATH_SIZE_MAX + AQW_NAME_SIZE_MAX };
+/* A tool that asks for the lock's holder takes the lock shared for an instant; so one refusal is
+ * not yet an answer. */
+enum {
+    LOCK_TRIES = 100,
+    COPY_SIZE = 1 << 20,
+    PATH_CAPACITY = AQW_PATH_SIZE_MAX + AQW_NAME_SIZE_MAX
+};
 
-static aqw_status name_path(char path[PATH_CAPACITY], const char *root, const char *name, aqw_fault *fault) {
-    return aqw_path_join(path, PATH_CAPACITY, root, name) == AQW_OK ? AQW_OK : aqw_fault_set(fault, AQW_INVALID_ARGUMENT, root);
+static aqw_status name_path(char path[PATH_CAPACITY], const char *root, const char *name,
+                            aqw_fault *fault) {
+    return aqw_path_join(path, PATH_CAPACITY, root, name) == AQW_OK
+               ? AQW_OK
+               : aqw_fault_set(fault, AQW_INVALID_ARGUMENT, root);
 }
 
-aqw_status aqw_directory_make(const aqw_io *io, const char *root, const char *path, aqw_fault *fault) {
+aqw_status aqw_directory_make(const aqw_io *io, const char *root, const char *path,
+                              aqw_fault *fault) {
     char parent[PATH_CAPACITY];
     int error = io->check_directory(io->context, path);
     if (error == 0) return AQW_OK;
-    /* Inside the queue a file in a directory's place is damage; where the queue should be, it is somebody else's. */
-    if (error == ENOTDIR && strlen(path) > strlen(root)) return aqw_fault_corrupt(fault, AQW_REASON_DIRECTORY, path, 0, 0);
+    /* Inside the queue a file in a directory's place is damage; where the queue should be, it is
+     * another program's. */
+    if (error == ENOTDIR && strlen(path) > strlen(root))
+        return aqw_fault_corrupt(fault, AQW_REASON_DIRECTORY, path, 0, 0);
     if (error != ENOENT) return aqw_fault_io(fault, "open", path, error);
     const char *slash = strrchr(path, '/');
-    if (slash == NULL || strlen(path) >= sizeof parent) return aqw_fault_io(fault, "create directory", path, ENOENT);
+    if (slash == NULL || strlen(path) >= sizeof parent)
+        return aqw_fault_io(fault, "create directory", path, ENOENT);
     size_t size = slash == path ? 1 : (size_t)(slash - path);
     memcpy(parent, path, size);
     parent[size] = '\0';
@@ -37,9 +49,11 @@ aqw_status aqw_directory_make(const aqw_io *io, const char *root, const char *pa
     return error == 0 ? AQW_OK : aqw_fault_io(fault, "sync directory", parent, error);
 }
 
-static int is_taken(int error) { return error == EWOULDBLOCK || error == EAGAIN || error == ESTALE; }
+static int is_taken(int error) {
+    return error == EWOULDBLOCK || error == EAGAIN || error == ESTALE;
+}
 
-/* Locks the file under the name LOCK, and not one that was unlinked under our hands. */
+/* Locks the file under the name LOCK, and not one that was unlinked after it was opened. */
 static aqw_status lock_file(const aqw_io *io, const char *root, aqw_lock *lock, aqw_fault *fault) {
     char path[PATH_CAPACITY];
     aqw_status status = name_path(path, root, "LOCK", fault);
@@ -51,21 +65,26 @@ static aqw_status lock_file(const aqw_io *io, const char *root, aqw_lock *lock, 
     if (error == 0) return AQW_OK;
     (void)io->close(io->context, lock->file);
     lock->file = -1;
-    return is_taken(error) ? aqw_fault_set(fault, AQW_LOCKED, path) : aqw_fault_io(fault, "lock", path, error);
+    return is_taken(error) ? aqw_fault_set(fault, AQW_LOCKED, path)
+                           : aqw_fault_io(fault, "lock", path, error);
 }
 
-aqw_status aqw_directory_lock_folder(const aqw_io *io, const char *root, aqw_lock *lock, aqw_fault *fault) {
+aqw_status aqw_directory_lock_folder(const aqw_io *io, const char *root, aqw_lock *lock,
+                                     aqw_fault *fault) {
     char path[PATH_CAPACITY];
     if (lock->folder >= 0) return AQW_OK;
     aqw_status status = name_path(path, root, "wal", fault);
     if (status != AQW_OK) return status;
     int error = io->lock_directory(io->context, path, &lock->folder);
-    /* What stands there instead of a directory is for those to tell who use it. */
-    if (error == 0 || error == ENOTSUP || error == ENOENT || error == ENOTDIR || error == ELOOP) return AQW_OK;
-    return is_taken(error) ? aqw_fault_set(fault, AQW_LOCKED, path) : aqw_fault_io(fault, "lock", path, error);
+    /* The calls that use the directory report what stands there instead of one. */
+    if (error == 0 || error == ENOTSUP || error == ENOENT || error == ENOTDIR || error == ELOOP)
+        return AQW_OK;
+    return is_taken(error) ? aqw_fault_set(fault, AQW_LOCKED, path)
+                           : aqw_fault_io(fault, "lock", path, error);
 }
 
-aqw_status aqw_directory_lock(const aqw_io *io, const char *root, const char *holder, aqw_lock *lock, aqw_fault *fault) {
+aqw_status aqw_directory_lock(const aqw_io *io, const char *root, const char *holder,
+                              aqw_lock *lock, aqw_fault *fault) {
     aqw_status status = AQW_LOCKED;
     lock->file = lock->folder = -1;
     for (int tries = 0; tries < LOCK_TRIES && status == AQW_LOCKED; tries++) {
@@ -74,8 +93,9 @@ aqw_status aqw_directory_lock(const aqw_io *io, const char *root, const char *ho
         if (status != AQW_OK) aqw_directory_unlock(io, lock);
     }
     if (status != AQW_OK) return status;
-    /* Only information for people: a failure to write it is no reason to refuse. */
-    if (io->truncate(io->context, lock->file, 0) == 0) (void)aqw_io_write_all(io, lock->file, 0, holder, strlen(holder));
+    /* The text is only information for people: a failure to write it is no reason to refuse. */
+    if (io->truncate(io->context, lock->file, 0) == 0)
+        (void)aqw_io_write_all(io, lock->file, 0, holder, strlen(holder));
     return AQW_OK;
 }
 
@@ -92,11 +112,14 @@ void aqw_directory_unlock(const aqw_io *io, aqw_lock *lock) {
     let_go(io, &lock->file);
 }
 
-static int is_elsewhere(int error) { return error == ESTALE || error == ENOENT || error == ENOTDIR || error == ELOOP; }
+static int is_elsewhere(int error) {
+    return error == ESTALE || error == ENOENT || error == ENOTDIR || error == ELOOP;
+}
 
-/* One of the two is enough: while the folder's lock is held, a removed LOCK lets nobody in; and a folder that was swapped is met, and told,
- * by the calls that use it. */
-aqw_status aqw_directory_check_held(const aqw_io *io, const char *root, const aqw_lock *lock, aqw_fault *fault) {
+/* One of the two is enough. While the folder's lock is held, a removed LOCK lets no writer in; and
+ * the calls that use a folder meet and report one that was swapped. */
+aqw_status aqw_directory_check_held(const aqw_io *io, const char *root, const aqw_lock *lock,
+                                    aqw_fault *fault) {
     char path[PATH_CAPACITY];
     aqw_status status = name_path(path, root, "LOCK", fault);
     if (status != AQW_OK) return status;
@@ -107,10 +130,12 @@ aqw_status aqw_directory_check_held(const aqw_io *io, const char *root, const aq
         error = io->check_same(io->context, lock->folder, path);
     }
     if (error == 0) return AQW_OK;
-    return is_elsewhere(error) ? aqw_fault_set(fault, AQW_DISPLACED, root) : aqw_fault_io(fault, "check", path, error);
+    return is_elsewhere(error) ? aqw_fault_set(fault, AQW_DISPLACED, root)
+                               : aqw_fault_io(fault, "check", path, error);
 }
 
-/* The copies of one kind. Their names begin with the segment's number, so the first of them is the oldest. */
+/* The copies of one kind. Their names begin with the segment's number, so the first
+ * name is the oldest copy's. */
 typedef struct copies {
     const char *kind;
     uint64_t count;
@@ -120,27 +145,37 @@ typedef struct copies {
 static void visit_copy(void *to, const char *name) {
     copies *found = to;
     size_t size = strlen(found->kind);
-    if (strncmp(name, found->kind, size) != 0 || name[size] != '-' || strlen(name) >= sizeof found->first) return;
-    if (found->count++ == 0 || strcmp(name, found->first) < 0) memcpy(found->first, name, strlen(name) + 1);
+    if (strncmp(name, found->kind, size) != 0 || name[size] != '-' ||
+        strlen(name) >= sizeof found->first)
+        return;
+    if (found->count++ == 0 || strcmp(name, found->first) < 0)
+        memcpy(found->first, name, strlen(name) + 1);
 }
 
-/* Makes room for one more. What can't be removed stays: that is no reason to refuse a recovery. */
+/* Makes room for one more copy. A copy that can't be removed stays: that is no reason
+ * to refuse a recovery. */
 static void drop_oldest_copies(const aqw_io *io, const char *quarantine, const char *kind) {
     char path[PATH_CAPACITY];
     for (;;) {
         copies found = {.kind = kind};
-        if (io->list(io->context, quarantine, visit_copy, &found) != 0 || found.count < AQW_QUARANTINE_COPIES_MAX) return;
-        if (aqw_path_join(path, sizeof path, quarantine, found.first) != AQW_OK || io->unlink(io->context, path) != 0) return;
+        if (io->list(io->context, quarantine, visit_copy, &found) != 0 ||
+            found.count < AQW_QUARANTINE_COPIES_MAX)
+            return;
+        if (aqw_path_join(path, sizeof path, quarantine, found.first) != AQW_OK ||
+            io->unlink(io->context, path) != 0)
+            return;
     }
 }
 
-/* What was read of a copy's bytes: a running checksum, and a file that gets them where one is open. */
+/* What was read of a copy's bytes: a running checksum. The bytes also go to a file
+ * where one is open. */
 typedef struct copied {
     uint32_t checksum;
     int error;                  /* of writing */
 } copied;
 
-static aqw_status copy_bytes(const aqw_io *io, int64_t handle, aqw_window *bytes, uint64_t begin, uint64_t size, copied *to) {
+static aqw_status copy_bytes(const aqw_io *io, int64_t handle, aqw_window *bytes, uint64_t begin,
+                             uint64_t size, copied *to) {
     uint64_t part = 0;
     *to = (copied){AQW_CRC32C_START, 0};
     for (uint64_t at = 0; at < size && to->error == 0; at += part) {
@@ -153,17 +188,20 @@ static aqw_status copy_bytes(const aqw_io *io, int64_t handle, aqw_window *bytes
     return AQW_OK;
 }
 
-aqw_status aqw_quarantine_copy(const aqw_io *io, const char *root, const char *kind, uint64_t segment, uint64_t offset, aqw_window *bytes,
-                               uint64_t begin, uint64_t size, aqw_fault *fault) {
-    char name[AQW_NAME_SIZE_MAX], quarantine[PATH_CAPACITY], temporary[PATH_CAPACITY], path[PATH_CAPACITY];
+aqw_status aqw_quarantine_copy(const aqw_io *io, const char *root, const char *kind,
+                               uint64_t segment, uint64_t offset, aqw_window *bytes, uint64_t begin,
+                               uint64_t size, aqw_fault *fault) {
+    char name[AQW_NAME_SIZE_MAX], quarantine[PATH_CAPACITY], temporary[PATH_CAPACITY],
+        path[PATH_CAPACITY];
     copied to;
     aqw_status status = copy_bytes(io, -1, bytes, begin, size, &to);
     if (status != AQW_OK) {
         *fault = bytes->fault;
         return status;
     }
-    (void)snprintf(name, sizeof name, "quarantine/%s-%020" PRIu64 "-%020" PRIu64 "-%08" PRIx32 ".bin", kind, segment, offset,
-                   aqw_crc32c_finish(to.checksum));
+    (void)snprintf(name, sizeof name,
+                   "quarantine/%s-%020" PRIu64 "-%020" PRIu64 "-%08" PRIx32 ".bin", kind, segment,
+                   offset, aqw_crc32c_finish(to.checksum));
     status = name_path(quarantine, root, "quarantine", fault);
     if (status == AQW_OK) status = name_path(temporary, root, "quarantine/copy.tmp", fault);
     if (status == AQW_OK) status = name_path(path, root, name, fault);
@@ -192,6 +230,7 @@ aqw_status aqw_quarantine_copy(const aqw_io *io, const char *root, const char *k
     }
     if (error != 0) return aqw_fault_io(fault, operation, path, error);
     error = aqw_io_sync_directory(io, quarantine);
-    if (error == 0) error = aqw_io_sync_directory(io, root);   /* its own name: an attempt that was cut short may have made it */
+    /* Syncs its own name too: an attempt that was cut short may have made it. */
+    if (error == 0) error = aqw_io_sync_directory(io, root);
     return error == 0 ? AQW_OK : aqw_fault_io(fault, "sync directory", quarantine, error);
 }

@@ -1,4 +1,5 @@
-/* Records: the frame around a payload (format.h, "RECORD"). The one place that writes and checks it. */
+/* Records: the frame around a payload (format.h, "RECORD"). This is the one place that
+ * writes and checks it. */
 #ifndef AQW_RECORD_H
 #define AQW_RECORD_H
 
@@ -7,21 +8,21 @@
 
 #include "base/status.h"
 
-/* Where records lie: what a checksum's seed is made of, and what ordinals count from. */
+/* Where records lie: a checksum's seed is made of it, and ordinals count from it. */
 typedef struct aqw_place {
     uint8_t log_uuid[16];
     uint64_t segment_number;
     uint64_t salt;
     uint64_t first_sequence;
-    uint32_t seed;              /* set by aqw_place_seed: the running checksum over the first three */
+    uint32_t seed;   /* set by aqw_place_seed: the running checksum over the first three */
 } aqw_place;
 
 /* A record that was read. `payload` points into the caller's bytes. */
 typedef struct aqw_record {
     uint64_t segment_number;
     uint64_t position;
-    uint64_t sequence;          /* an event's own; for a marker or pad that of the last event before it */
-    uint64_t watermark;         /* 0 where the record does not know it */
+    uint64_t sequence;   /* an event's own; for a marker or pad that of the last event before */
+    uint64_t watermark;         /* 0 where the record does not say it */
     uint32_t ordinal;
     uint32_t payload_size;
     uint32_t size;              /* header, payload and padding */
@@ -33,36 +34,42 @@ typedef struct aqw_record {
 /* Computes place->seed from the other fields. */
 void aqw_place_seed(aqw_place *place);
 
-/* Size of a record with this payload: header and padding included. */
+/* Returns the size of a record with this payload, header and padding included. */
 uint32_t aqw_record_size(uint32_t payload_size);
 
-/* Writes the header of a record whose payload already stands behind it at to + 16, zeroes the padding, and
- * computes the checksum. */
-void aqw_record_seal(uint8_t *to, const aqw_place *place, uint64_t position, uint32_t ordinal, uint32_t lag,
-                     uint8_t kind, uint8_t flags, uint32_t payload_size);
+/* Writes the header of a record whose payload already stands after it at to + 16, zeroes the
+ * padding, and computes the checksum. */
+void aqw_record_seal(uint8_t *to, const aqw_place *place, uint64_t position, uint32_t ordinal,
+                     uint32_t lag, uint8_t kind, uint8_t flags, uint32_t payload_size);
 
 #define AQW_PAD_SIZE_MAX (4096 + AQW_RECORD_HEADER_SIZE)
 
-/* Writes a pad that fills the sector at `position` up, of at most AQW_PAD_SIZE_MAX bytes: so what is written later touches no sector that
- * holds a durable record. Returns its size; 0 where none is needed (sector_size 0: never), or the `room` is too small for a marker behind it. */
-uint32_t aqw_pad_seal(uint8_t *to, const aqw_place *place, uint64_t position, uint32_t ordinal, uint64_t lag, uint32_t sector_size,
-                      uint64_t room);
+/* Writes a pad that fills the sector at `position` up, of at most AQW_PAD_SIZE_MAX bytes: so later
+ * writes touch no sector that holds a durable record. Returns its size; 0 where no pad is needed
+ * (sector_size 0: never), or where the `room` is too small for a marker after it. */
+uint32_t aqw_pad_seal(uint8_t *to, const aqw_place *place, uint64_t position, uint32_t ordinal,
+                      uint64_t lag, uint32_t sector_size, uint64_t room);
 
-/* Reads the record at `from`, of which `available` bytes may be looked at. 1 where it is valid at this position except
- * that its ordinal is any (aqw_record_check compares it); *record is then filled. Looks at the size before anything behind it. */
-int aqw_record_read(const uint8_t *from, size_t available, const aqw_place *place, uint64_t position, aqw_record *record);
+/* Reads the record at `from`, of which `available` bytes may be looked at. Returns 1 where it is
+ * valid at this position, with any ordinal (aqw_record_check compares that), and fills *record.
+ * Looks at the size before anything after it. */
+int aqw_record_read(const uint8_t *from, size_t available, const aqw_place *place,
+                    uint64_t position, aqw_record *record);
 
-/* The same for a header whose kind, flags and checksum were found right: 0 only where its sequence is past the last that there is. */
-int aqw_record_parse(const uint8_t *from, const aqw_place *place, uint64_t position, aqw_record *record);
-
-/* aqw_record_read, and the ordinal must be the given one. */
-int aqw_record_check(const uint8_t *from, size_t available, const aqw_place *place, uint64_t position, uint32_t ordinal,
+/* Does the same for a header whose kind, flags and checksum were found right. Returns 0 only where
+ * its sequence is past the last possible one. */
+int aqw_record_parse(const uint8_t *from, const aqw_place *place, uint64_t position,
                      aqw_record *record);
 
-/* The checksum of the event itself: of sequence, kind and payload. It stays where a recovery writes the event again into another segment. */
+/* Does what aqw_record_read does, and the ordinal must be the given one. */
+int aqw_record_check(const uint8_t *from, size_t available, const aqw_place *place,
+                     uint64_t position, uint32_t ordinal, aqw_record *record);
+
+/* Returns the checksum of the event itself: of sequence, kind and payload. It stays where a
+ * recovery writes the event again into another segment. */
 uint32_t aqw_record_event_checksum(const aqw_record *record);
 
-/* 1 where kind and flags can be a record's, before any checksum: the filter of scans. */
+/* Returns 1 where kind and flags can be a record's, before any checksum. Scans filter with it. */
 int aqw_record_is_plausible(const uint8_t *from, uint32_t ordinal_min, uint32_t ordinal_max);
 
 #endif

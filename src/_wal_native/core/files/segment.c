@@ -16,7 +16,9 @@ enum { NAME_DIGITS = 20, NAME_SIZE = NAME_DIGITS + 1 + NAME_DIGITS + 4 };
 static const uint8_t magic[8] = {'A', 'Q', 'W', 'A', 'L', 'S', 'E', 'G'};
 
 aqw_status aqw_directory_check(const char *directory, aqw_fault *fault) {
-    return strlen(directory) <= AQW_PATH_SIZE_MAX - AQW_NAME_SIZE_MAX ? AQW_OK : aqw_fault_io(fault, "open", directory, ENAMETOOLONG);
+    return strlen(directory) <= AQW_PATH_SIZE_MAX - AQW_NAME_SIZE_MAX
+               ? AQW_OK
+               : aqw_fault_io(fault, "open", directory, ENAMETOOLONG);
 }
 
 aqw_status aqw_path_join(char *to, size_t capacity, const char *directory, const char *name) {
@@ -24,8 +26,10 @@ aqw_status aqw_path_join(char *to, size_t capacity, const char *directory, const
     return size >= 0 && (size_t)size < capacity ? AQW_OK : AQW_INVALID_ARGUMENT;
 }
 
-aqw_status aqw_segment_path(char *to, size_t capacity, const char *directory, uint64_t number, uint64_t first_sequence) {
-    int size = snprintf(to, capacity, "%s/wal/%020" PRIu64 "-%020" PRIu64 ".log", directory, number, first_sequence);
+aqw_status aqw_segment_path(char *to, size_t capacity, const char *directory, uint64_t number,
+                            uint64_t first_sequence) {
+    int size = snprintf(to, capacity, "%s/wal/%020" PRIu64 "-%020" PRIu64 ".log", directory, number,
+                        first_sequence);
     return size >= 0 && (size_t)size < capacity ? AQW_OK : AQW_INVALID_ARGUMENT;
 }
 
@@ -42,8 +46,9 @@ static int parse_digits(const char *from, uint64_t *value) {
 
 int aqw_segment_name_parse(const char *name, uint64_t *number, uint64_t *first_sequence) {
     return strlen(name) == NAME_SIZE && parse_digits(name, number) && name[NAME_DIGITS] == '-' &&
-           parse_digits(name + NAME_DIGITS + 1, first_sequence) && strcmp(name + NAME_SIZE - 4, ".log") == 0 &&
-           *number > 0 && (*first_sequence > 0 || *number > 1);
+           parse_digits(name + NAME_DIGITS + 1, first_sequence) &&
+           strcmp(name + NAME_SIZE - 4, ".log") == 0 && *number > 0 &&
+           (*first_sequence > 0 || *number > 1);
 }
 
 int aqw_segment_name_is_temporary(const char *name) {
@@ -71,7 +76,9 @@ void aqw_segment_header_write(const aqw_segment_header *header, uint8_t to[128])
 }
 
 static int header_parse(const uint8_t *from, aqw_segment_header *header) {
-    if (memcmp(from, magic, sizeof magic) != 0 || aqw_load_u32(from + 12) != AQW_SEGMENT_HEADER_SIZE) return 0;
+    if (memcmp(from, magic, sizeof magic) != 0 ||
+        aqw_load_u32(from + 12) != AQW_SEGMENT_HEADER_SIZE)
+        return 0;
     if (aqw_load_u32(from + 124) != aqw_crc32c(from, 124)) return 0;
     memset(header, 0, sizeof *header);
     header->format_version = aqw_load_u32(from + 8);
@@ -90,16 +97,19 @@ static int header_parse(const uint8_t *from, aqw_segment_header *header) {
     return header->format_version == AQW_FORMAT_VERSION;
 }
 
-/* A version that this code does not know. Magic, version and checksum stand where they do in every version; so a damaged version number
- * is damage, which a repair may pass, and no newer version. */
+/* Returns a version that this code does not know, or 0. Magic, version and checksum stand in
+ * the same place in every version; so a damaged version number is damage, which a repair may
+ * pass, and no newer version. */
 static uint32_t newer_version(const uint8_t *from) {
     uint32_t version = aqw_load_u32(from + 8);
-    if (memcmp(from, magic, sizeof magic) != 0 || aqw_load_u32(from + 124) != aqw_crc32c(from, 124)) return 0;
+    if (memcmp(from, magic, sizeof magic) != 0 || aqw_load_u32(from + 124) != aqw_crc32c(from, 124))
+        return 0;
     return version > AQW_FORMAT_VERSION ? version : 0;
 }
 
-aqw_status aqw_segment_header_load(const aqw_io *io, int64_t handle, const char *path, uint64_t number,
-                                   uint64_t first_sequence, aqw_segment_header *header, aqw_fault *fault) {
+aqw_status aqw_segment_header_load(const aqw_io *io, int64_t handle, const char *path,
+                                   uint64_t number, uint64_t first_sequence,
+                                   aqw_segment_header *header, aqw_fault *fault) {
     uint8_t bytes[AQW_SEGMENT_DATA];
     size_t done = 0;
     uint64_t file_size = 0;
@@ -107,7 +117,8 @@ aqw_status aqw_segment_header_load(const aqw_io *io, int64_t handle, const char 
     if (error != 0) return aqw_fault_io(fault, "read", path, error);
     error = io->size(io->context, handle, &file_size);
     if (error != 0) return aqw_fault_io(fault, "size", path, error);
-    if (done < sizeof bytes) return aqw_fault_corrupt(fault, AQW_REASON_FILE_SIZE, path, number, done);
+    if (done < sizeof bytes)
+        return aqw_fault_corrupt(fault, AQW_REASON_FILE_SIZE, path, number, done);
 
     const uint8_t *first = bytes, *second = bytes + AQW_SEGMENT_HEADER_COPY;
     aqw_segment_header other;
@@ -119,20 +130,24 @@ aqw_status aqw_segment_header_load(const aqw_io *io, int64_t handle, const char 
         fault->format_version = version;
         return AQW_UNSUPPORTED_FORMAT;
     }
-    if (!first_valid && !second_valid) return aqw_fault_corrupt(fault, AQW_REASON_HEADER_INVALID, path, number, 0);
+    if (!first_valid && !second_valid)
+        return aqw_fault_corrupt(fault, AQW_REASON_HEADER_INVALID, path, number, 0);
     if (first_valid && second_valid && memcmp(first, second, AQW_SEGMENT_HEADER_SIZE) != 0)
-        return aqw_fault_corrupt(fault, AQW_REASON_HEADER_COPIES, path, number, AQW_SEGMENT_HEADER_COPY);
+        return aqw_fault_corrupt(fault, AQW_REASON_HEADER_COPIES, path, number,
+                                 AQW_SEGMENT_HEADER_COPY);
     if (header->place.segment_number != number || header->place.first_sequence != first_sequence)
         return aqw_fault_corrupt(fault, AQW_REASON_HEADER_INVALID, path, number, 32);
-    if (header->file_size != file_size || file_size < AQW_SEGMENT_SIZE_MIN || file_size > AQW_SEGMENT_FILE_SIZE_MAX ||
-        file_size % AQW_RECORD_ALIGNMENT != 0)
-        return aqw_fault_corrupt(fault, AQW_REASON_FILE_SIZE, path, number, AQW_SEGMENT_OFFSET_FILE_SIZE);
+    if (header->file_size != file_size || file_size < AQW_SEGMENT_SIZE_MIN ||
+        file_size > AQW_SEGMENT_FILE_SIZE_MAX || file_size % AQW_RECORD_ALIGNMENT != 0)
+        return aqw_fault_corrupt(fault, AQW_REASON_FILE_SIZE, path, number,
+                                 AQW_SEGMENT_OFFSET_FILE_SIZE);
     return AQW_OK;
 }
 
 aqw_status aqw_segment_size_next(uint64_t end, uint64_t needed, uint64_t size_max, uint64_t *size) {
     uint64_t least = AQW_SEGMENT_DATA + needed;
-    if (needed > AQW_SEGMENT_FILE_SIZE_MAX || least > AQW_SEGMENT_FILE_SIZE_MAX) return AQW_TOO_LARGE;
+    if (needed > AQW_SEGMENT_FILE_SIZE_MAX || least > AQW_SEGMENT_FILE_SIZE_MAX)
+        return AQW_TOO_LARGE;
     uint64_t chosen = AQW_SEGMENT_SIZE_FIRST;
     while (chosen < 2 * end && chosen < size_max) chosen *= 2;
     if (chosen > size_max) chosen = size_max;
@@ -146,18 +161,22 @@ uint64_t aqw_segment_size_least(uint64_t needed) {
     return least < AQW_SEGMENT_SIZE_MIN ? AQW_SEGMENT_SIZE_MIN : least;
 }
 
-static aqw_status space_or_io(aqw_fault *fault, const char *operation, const char *path, int error) {
+static aqw_status space_or_io(aqw_fault *fault, const char *operation, const char *path,
+                              int error) {
     aqw_fault_io(fault, operation, path, error);
     if (aqw_error_is_no_space(error)) fault->status = AQW_NO_SPACE;
     return (aqw_status)fault->status;
 }
 
-aqw_status aqw_segment_prepare(const aqw_io *io, const char *directory, uint64_t file_size, aqw_prepared *prepared, aqw_fault *fault) {
+aqw_status aqw_segment_prepare(const aqw_io *io, const char *directory, uint64_t file_size,
+                               aqw_prepared *prepared, aqw_fault *fault) {
     uint8_t random[8];
     int error = io->random(io->context, random, sizeof random);
     if (error != 0) return aqw_fault_io(fault, "random", directory, error);
-    int size = snprintf(prepared->path, sizeof prepared->path, "%s/wal/prepare-%016" PRIx64 ".tmp", directory, aqw_load_u64(random));
-    if (size < 0 || (size_t)size >= sizeof prepared->path) return aqw_fault_set(fault, AQW_INVALID_ARGUMENT, directory);
+    int size = snprintf(prepared->path, sizeof prepared->path, "%s/wal/prepare-%016" PRIx64 ".tmp",
+                        directory, aqw_load_u64(random));
+    if (size < 0 || (size_t)size >= sizeof prepared->path)
+        return aqw_fault_set(fault, AQW_INVALID_ARGUMENT, directory);
     prepared->file_size = file_size;
     prepared->generation = aqw_fork_generation();
     error = aqw_io_open(io, prepared->path, AQW_OPEN_WRITE | AQW_OPEN_CREATE, &prepared->handle);
@@ -175,17 +194,19 @@ aqw_status aqw_segment_prepare(const aqw_io *io, const char *directory, uint64_t
 
 void aqw_segment_discard(const aqw_io *io, aqw_prepared *prepared) {
     (void)io->close(io->context, prepared->handle);
-    /* A leftover is removed by the next writer. */
-    if (prepared->generation == aqw_fork_generation()) (void)io->unlink(io->context, prepared->path);
+    /* The next writer removes a leftover. */
+    if (prepared->generation == aqw_fork_generation())
+        (void)io->unlink(io->context, prepared->path);
     prepared->handle = -1;
 }
 
-aqw_status aqw_segment_publish(const aqw_io *io, const char *directory, aqw_prepared *prepared, const aqw_segment_header *header,
-                               int *is_named, aqw_fault *fault) {
+aqw_status aqw_segment_publish(const aqw_io *io, const char *directory, aqw_prepared *prepared,
+                               const aqw_segment_header *header, int *is_named, aqw_fault *fault) {
     uint8_t bytes[AQW_SEGMENT_HEADER_SIZE];
     char path[AQW_PATH_SIZE_MAX + 64], wal[AQW_PATH_SIZE_MAX + 8];
     *is_named = 0;
-    aqw_status status = aqw_segment_path(path, sizeof path, directory, header->place.segment_number, header->place.first_sequence);
+    aqw_status status = aqw_segment_path(path, sizeof path, directory, header->place.segment_number,
+                                         header->place.first_sequence);
     if (status == AQW_OK) status = aqw_path_join(wal, sizeof wal, directory, "wal");
     if (status != AQW_OK) {
         aqw_segment_discard(io, prepared);
@@ -194,13 +215,16 @@ aqw_status aqw_segment_publish(const aqw_io *io, const char *directory, aqw_prep
     aqw_segment_header_write(header, bytes);
     const char *operation = "write";
     int error = aqw_io_write_all(io, prepared->handle, 0, bytes, sizeof bytes);
-    if (error == 0) error = aqw_io_write_all(io, prepared->handle, AQW_SEGMENT_HEADER_COPY, bytes, sizeof bytes);
+    if (error == 0)
+        error = aqw_io_write_all(io, prepared->handle, AQW_SEGMENT_HEADER_COPY, bytes,
+                                 sizeof bytes);
     if (error == 0) {
         operation = "sync";
         error = aqw_io_sync(io, prepared->handle);
     }
     if (error == 0) {
-        /* Only the file that was written gets the segment's name, not another that somebody put in its place. */
+        /* Only the file that was written gets the segment's name, not another that was
+         * put in its place. */
         operation = "check";
         error = io->check_same(io->context, prepared->handle, prepared->path);
     }

@@ -52,12 +52,13 @@ static void visit_name(void *to, const char *name) {
     list->sequences[at] = sequence;
 }
 
-aqw_status aqw_snapshot_list(const aqw_io *io, const char *directory, uint64_t *sequences, uint32_t capacity, uint32_t *count,
-                             aqw_fault *fault) {
+aqw_status aqw_snapshot_list(const aqw_io *io, const char *directory, uint64_t *sequences,
+                             uint32_t capacity, uint32_t *count, aqw_fault *fault) {
     char path[AQW_PATH_SIZE_MAX + 16];
     listing list = {sequences, capacity, 0};
     *count = 0;
-    if (aqw_path_join(path, sizeof path, directory, "snapshots") != AQW_OK) return aqw_fault_set(fault, AQW_INVALID_ARGUMENT, directory);
+    if (aqw_path_join(path, sizeof path, directory, "snapshots") != AQW_OK)
+        return aqw_fault_set(fault, AQW_INVALID_ARGUMENT, directory);
     int error = io->check_directory(io->context, path);
     if (error == ENOENT) return AQW_OK;
     if (error == ENOTDIR) return aqw_fault_corrupt(fault, AQW_REASON_DIRECTORY, path, 0, 0);
@@ -75,10 +76,12 @@ uint32_t aqw_snapshot_seed(const uint8_t log_uuid[16], uint64_t sequence, uint64
     return aqw_crc32c_update(AQW_CRC32C_START, bytes, sizeof bytes);
 }
 
-uint32_t aqw_snapshot_block_checksum(uint32_t seed, uint64_t offset, const uint8_t *from, size_t size) {
+uint32_t aqw_snapshot_block_checksum(uint32_t seed, uint64_t offset, const uint8_t *from,
+                                     size_t size) {
     uint8_t bytes[8];
     aqw_store_u64(bytes, offset);
-    return aqw_crc32c_finish(aqw_crc32c_update(aqw_crc32c_update(seed, bytes, sizeof bytes), from, size));
+    return aqw_crc32c_finish(
+        aqw_crc32c_update(aqw_crc32c_update(seed, bytes, sizeof bytes), from, size));
 }
 
 void aqw_snapshot_header_write(const aqw_snapshot_info *info, uint64_t salt, uint8_t to[64]) {
@@ -93,13 +96,17 @@ void aqw_snapshot_header_write(const aqw_snapshot_info *info, uint64_t salt, uin
     aqw_store_u32(to + 60, aqw_crc32c(to, 60));
 }
 
-int aqw_snapshot_header_read(const uint8_t from[64], aqw_snapshot_info *info, uint64_t *salt, uint32_t *version) {
+int aqw_snapshot_header_read(const uint8_t from[64], aqw_snapshot_info *info, uint64_t *salt,
+                             uint32_t *version) {
     *version = 0;
-    /* Magic, version and checksum stand where they do in every version; so a damaged version number is damage and no newer version. */
-    if (memcmp(from, magic, sizeof magic) != 0 || aqw_load_u32(from + 60) != aqw_crc32c(from, 60)) return 0;
+    /* Magic, version and checksum stand in the same place in every version; so a damaged version
+     * number is damage and no newer version. */
+    if (memcmp(from, magic, sizeof magic) != 0 || aqw_load_u32(from + 60) != aqw_crc32c(from, 60))
+        return 0;
     uint32_t found = aqw_load_u32(from + 8);
     if (found > AQW_FORMAT_VERSION) *version = found;
-    if (found != AQW_FORMAT_VERSION || aqw_load_u32(from + 12) != AQW_SNAPSHOT_HEADER_SIZE) return 0;
+    if (found != AQW_FORMAT_VERSION || aqw_load_u32(from + 12) != AQW_SNAPSHOT_HEADER_SIZE)
+        return 0;
     memcpy(info->log_uuid, from + 16, 16);
     info->sequence = aqw_load_u64(from + 32);
     info->created_at = aqw_load_u64(from + 48);
@@ -111,14 +118,17 @@ int aqw_snapshot_is_damage(aqw_status status, const aqw_fault *fault) {
     return status == AQW_CORRUPT || (status == AQW_IO_ERROR && fault->system_error == EIO);
 }
 
-aqw_status aqw_snapshot_load_newest(const aqw_io *io, const char *directory, aqw_table *table, aqw_progress *progress,
-                                    aqw_snapshot_choice *choice, aqw_fault *fault) {
+aqw_status aqw_snapshot_load_newest(const aqw_io *io, const char *directory, aqw_table *table,
+                                    aqw_progress *progress, aqw_snapshot_choice *choice,
+                                    aqw_fault *fault) {
     uint64_t sequences[AQW_SNAPSHOT_COUNT_MAX];
     uint32_t count = 0;
     memset(choice, 0, sizeof *choice);
-    aqw_status status = aqw_snapshot_list(io, directory, sequences, AQW_SNAPSHOT_COUNT_MAX, &count, fault);
+    aqw_status status = aqw_snapshot_list(io, directory, sequences, AQW_SNAPSHOT_COUNT_MAX, &count,
+                                          fault);
     for (uint32_t i = 0; status == AQW_OK && i < count; i++) {
-        status = aqw_snapshot_read(io, directory, sequences[i], table, progress, &choice->info, fault);
+        status = aqw_snapshot_read(io, directory, sequences[i], table, progress, &choice->info,
+                                   fault);
         if (status == AQW_OK) {
             choice->is_found = 1;
             return AQW_OK;

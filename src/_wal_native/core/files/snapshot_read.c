@@ -1,4 +1,5 @@
-/* Reading a snapshot: every block is verified before anything in it is believed, every size before memory is taken. */
+/* Reads a snapshot. It verifies every block before it believes anything in it, and every size
+ * before it takes memory. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,7 +9,7 @@
 #include "files/snapshot_internal.h"
 #include "table/image.h"
 
-enum { ITEMS_AHEAD = 16 };     /* memory takes about as long as loading so many */
+enum { ITEMS_AHEAD = 16 };     /* a fetch from memory takes about as long as loading 16 items */
 
 typedef struct reader {
     const aqw_io *io;
@@ -59,7 +60,7 @@ static aqw_status read_header(reader *from, uint64_t sequence, aqw_snapshot_info
     return AQW_OK;
 }
 
-/* The next block, verified; *size and *count are its own. */
+/* Reads and verifies the next block; *size and *count are its own. */
 static aqw_status read_block(reader *from, uint32_t *size, uint32_t *count) {
     uint8_t header[AQW_SNAPSHOT_BLOCK_HEADER_SIZE];
     if (from->file_size - from->offset < sizeof header) return damaged(from, from->offset);
@@ -67,7 +68,8 @@ static aqw_status read_block(reader *from, uint32_t *size, uint32_t *count) {
     if (status != AQW_OK) return status;
     *size = aqw_load_u32(header + 4);
     *count = aqw_load_u32(header + 8);
-    if (*size > AQW_SNAPSHOT_BLOCK_TARGET + AQW_IMAGE_ITEM_SIZE_MAX || *size > from->file_size - from->offset - sizeof header)
+    if (*size > AQW_SNAPSHOT_BLOCK_TARGET + AQW_IMAGE_ITEM_SIZE_MAX ||
+        *size > from->file_size - from->offset - sizeof header)
         return damaged(from, from->offset);
     size_t whole = sizeof header + *size;
     if (whole > from->capacity) {
@@ -79,15 +81,17 @@ static aqw_status read_block(reader *from, uint32_t *size, uint32_t *count) {
     memcpy(from->block, header, sizeof header);
     status = read_at(from, from->offset + sizeof header, from->block + sizeof header, *size);
     if (status != AQW_OK) return status;
-    if (aqw_load_u32(header) != aqw_snapshot_block_checksum(from->seed, from->offset, from->block + 4, whole - 4))
+    if (aqw_load_u32(header) !=
+        aqw_snapshot_block_checksum(from->seed, from->offset, from->block + 4, whole - 4))
         return damaged(from, from->offset);
     return AQW_OK;
 }
 
-/* What a sink's or loader's status means for a file whose checksums are right. */
+/* Says what a sink's or loader's status means for a file whose checksums are right. */
 static aqw_status content_status(const reader *from, aqw_status status) {
     if (status == AQW_OK) return AQW_OK;
-    if (status == AQW_NO_MEMORY || status == AQW_INVALID_ARGUMENT) return aqw_fault_set(from->fault, status, from->path);
+    if (status == AQW_NO_MEMORY || status == AQW_INVALID_ARGUMENT)
+        return aqw_fault_set(from->fault, status, from->path);
     aqw_status corrupt = damaged(from, from->offset);
     from->fault->refusal = (int)status;
     return corrupt;
@@ -97,11 +101,15 @@ static aqw_status content_status(const reader *from, aqw_status status) {
 typedef struct lookahead { const uint8_t *at; uint32_t items; } lookahead;
 
 static void look_ahead(const reader *from, const uint8_t *end, lookahead *ahead) {
-    while (ahead->items < ITEMS_AHEAD && (size_t)(end - ahead->at) >= AQW_SNAPSHOT_ITEM_HEADER_SIZE) {
-        uint32_t word = aqw_load_u32(ahead->at), item_size = word & ((1u << AQW_SNAPSHOT_ITEM_SIZE_BITS) - 1);
+    while (ahead->items < ITEMS_AHEAD &&
+           (size_t)(end - ahead->at) >= AQW_SNAPSHOT_ITEM_HEADER_SIZE) {
+        uint32_t word = aqw_load_u32(ahead->at),
+                 item_size = word & ((1u << AQW_SNAPSHOT_ITEM_SIZE_BITS) - 1);
         const uint8_t *payload = ahead->at + AQW_SNAPSHOT_ITEM_HEADER_SIZE;
-        if (item_size > (size_t)(end - payload)) break;     /* told of when the loader comes here */
-        aqw_table_load_fetch(&from->loader, (uint8_t)(word >> AQW_SNAPSHOT_ITEM_SIZE_BITS), payload, item_size);
+        /* the loader reports it when it comes here */
+        if (item_size > (size_t)(end - payload)) break;
+        aqw_table_load_fetch(&from->loader, (uint8_t)(word >> AQW_SNAPSHOT_ITEM_SIZE_BITS), payload,
+                             item_size);
         ahead->at = payload + item_size;
         ahead->items++;
     }
@@ -114,11 +122,15 @@ static aqw_status take_items(reader *from, uint32_t size, uint32_t count) {
     for (uint32_t i = 0; i < count; i++) {
         if (from->is_loading) look_ahead(from, end, &ahead);
         if ((size_t)(end - at) < AQW_SNAPSHOT_ITEM_HEADER_SIZE) return damaged(from, from->offset);
-        uint32_t word = aqw_load_u32(at), item_size = word & ((1u << AQW_SNAPSHOT_ITEM_SIZE_BITS) - 1);
+        uint32_t word = aqw_load_u32(at),
+                 item_size = word & ((1u << AQW_SNAPSHOT_ITEM_SIZE_BITS) - 1);
         at += AQW_SNAPSHOT_ITEM_HEADER_SIZE;
         if (item_size > (size_t)(end - at)) return damaged(from, from->offset);
         if (from->is_loading) {
-            aqw_status status = content_status(from, aqw_table_load_item(&from->loader, (uint8_t)(word >> AQW_SNAPSHOT_ITEM_SIZE_BITS), at, item_size));
+            aqw_status status = content_status(
+                from,
+                aqw_table_load_item(&from->loader, (uint8_t)(word >> AQW_SNAPSHOT_ITEM_SIZE_BITS),
+                                    at, item_size));
             if (status != AQW_OK) return status;
         }
         at += item_size;
@@ -135,17 +147,21 @@ static aqw_status read_blocks(reader *from) {
         if (status != AQW_OK) return status;
         uint64_t block_size = AQW_SNAPSHOT_BLOCK_HEADER_SIZE + (uint64_t)size;
         aqw_progress_add(from->progress, block_size);
-        if (aqw_progress_must_stop(from->progress)) return aqw_fault_set(from->fault, AQW_STOPPED, from->path);
+        if (aqw_progress_must_stop(from->progress))
+            return aqw_fault_set(from->fault, AQW_STOPPED, from->path);
         if (count == 0) {
-            int is_whole = size == AQW_SNAPSHOT_END_SIZE && aqw_load_u64(from->block + AQW_SNAPSHOT_BLOCK_HEADER_SIZE) == from->items &&
-                           from->offset + block_size == from->file_size;
+            int is_whole =
+                size == AQW_SNAPSHOT_END_SIZE &&
+                aqw_load_u64(from->block + AQW_SNAPSHOT_BLOCK_HEADER_SIZE) == from->items &&
+                from->offset + block_size == from->file_size;
             return is_whole ? AQW_OK : damaged(from, from->offset);
         }
         from->offset += block_size;
     }
 }
 
-static aqw_status read_file(reader *from, uint64_t sequence, aqw_table *table, aqw_snapshot_info *info) {
+static aqw_status read_file(reader *from, uint64_t sequence, aqw_table *table,
+                            aqw_snapshot_info *info) {
     aqw_status status = read_header(from, sequence, info);
     if (status != AQW_OK) return status;
     aqw_progress_expect(from->progress, from->file_size);
@@ -159,7 +175,8 @@ static aqw_status read_file(reader *from, uint64_t sequence, aqw_table *table, a
     info->items = from->items;
     if (status != AQW_OK || table == NULL) return status;
     status = content_status(from, aqw_table_load_end(&from->loader));
-    if (status == AQW_OK && aqw_table_latest_sequence(table) != sequence) status = damaged(from, 32);
+    if (status == AQW_OK && aqw_table_latest_sequence(table) != sequence)
+        status = damaged(from, 32);
     return status;
 }
 
@@ -169,8 +186,8 @@ static aqw_status open_file(reader *from, aqw_snapshot_info *info) {
     return error == 0 ? AQW_OK : aqw_fault_io(from->fault, "open", from->path, error);
 }
 
-static aqw_status read_path(const aqw_io *io, const char *path, uint64_t sequence, aqw_table *table, aqw_progress *progress,
-                            aqw_snapshot_info *info, aqw_fault *fault) {
+static aqw_status read_path(const aqw_io *io, const char *path, uint64_t sequence, aqw_table *table,
+                            aqw_progress *progress, aqw_snapshot_info *info, aqw_fault *fault) {
     reader from = {.io = io, .path = path, .handle = -1, .progress = progress, .fault = fault};
     aqw_status status = open_file(&from, info);
     if (status != AQW_OK) return status;
@@ -180,12 +197,14 @@ static aqw_status read_path(const aqw_io *io, const char *path, uint64_t sequenc
     return status;
 }
 
-aqw_status aqw_snapshot_verify_file(const aqw_io *io, const char *path, uint64_t sequence, aqw_progress *progress, aqw_fault *fault) {
+aqw_status aqw_snapshot_verify_file(const aqw_io *io, const char *path, uint64_t sequence,
+                                    aqw_progress *progress, aqw_fault *fault) {
     aqw_snapshot_info info;
     return read_path(io, path, sequence, NULL, progress, &info, fault);
 }
 
-static aqw_status read_counts(reader *from, uint64_t sequence, aqw_table_counts *counts, aqw_snapshot_info *info) {
+static aqw_status read_counts(reader *from, uint64_t sequence, aqw_table_counts *counts,
+                              aqw_snapshot_info *info) {
     uint32_t size = 0, count = 0;
     aqw_image_head head;
     aqw_status status = read_header(from, sequence, info);
@@ -193,10 +212,13 @@ static aqw_status read_counts(reader *from, uint64_t sequence, aqw_table_counts 
     if (status != AQW_OK) return status;
     if (count == 0 || size < AQW_SNAPSHOT_ITEM_HEADER_SIZE) return damaged(from, from->offset);
     const uint8_t *item = from->block + AQW_SNAPSHOT_BLOCK_HEADER_SIZE;
-    uint32_t word = aqw_load_u32(item), item_size = word & ((1u << AQW_SNAPSHOT_ITEM_SIZE_BITS) - 1);
+    uint32_t word = aqw_load_u32(item),
+             item_size = word & ((1u << AQW_SNAPSHOT_ITEM_SIZE_BITS) - 1);
     if (item_size > size - AQW_SNAPSHOT_ITEM_HEADER_SIZE) return damaged(from, from->offset);
-    status = content_status(from, aqw_image_head_read((uint8_t)(word >> AQW_SNAPSHOT_ITEM_SIZE_BITS), item + AQW_SNAPSHOT_ITEM_HEADER_SIZE,
-                                                      item_size, from->file_size, &head));
+    status = content_status(from,
+                            aqw_image_head_read((uint8_t)(word >> AQW_SNAPSHOT_ITEM_SIZE_BITS),
+                                                item + AQW_SNAPSHOT_ITEM_HEADER_SIZE, item_size,
+                                                from->file_size, &head));
     if (status != AQW_OK) return status;
     if (head.sequence != sequence) return damaged(from, 32);
     *counts = (aqw_table_counts){
@@ -218,8 +240,9 @@ static aqw_status read_counts(reader *from, uint64_t sequence, aqw_table_counts 
     return AQW_OK;
 }
 
-aqw_status aqw_snapshot_read_counts(const aqw_io *io, const char *directory, uint64_t sequence, aqw_table_counts *counts,
-                                    aqw_snapshot_info *info, aqw_fault *fault) {
+aqw_status aqw_snapshot_read_counts(const aqw_io *io, const char *directory, uint64_t sequence,
+                                    aqw_table_counts *counts, aqw_snapshot_info *info,
+                                    aqw_fault *fault) {
     char path[AQW_PATH_SIZE_MAX + 64];
     reader from = {.io = io, .path = path, .handle = -1, .fault = fault};
     aqw_status status = aqw_snapshot_path(path, sizeof path, directory, sequence);
@@ -232,9 +255,11 @@ aqw_status aqw_snapshot_read_counts(const aqw_io *io, const char *directory, uin
     return status;
 }
 
-aqw_status aqw_snapshot_read(const aqw_io *io, const char *directory, uint64_t sequence, aqw_table *table, aqw_progress *progress,
-                             aqw_snapshot_info *info, aqw_fault *fault) {
+aqw_status aqw_snapshot_read(const aqw_io *io, const char *directory, uint64_t sequence,
+                             aqw_table *table, aqw_progress *progress, aqw_snapshot_info *info,
+                             aqw_fault *fault) {
     char path[AQW_PATH_SIZE_MAX + 64];
     aqw_status status = aqw_snapshot_path(path, sizeof path, directory, sequence);
-    return status == AQW_OK ? read_path(io, path, sequence, table, progress, info, fault) : aqw_fault_set(fault, status, directory);
+    return status == AQW_OK ? read_path(io, path, sequence, table, progress, info, fault)
+                            : aqw_fault_set(fault, status, directory);
 }

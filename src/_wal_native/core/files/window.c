@@ -6,17 +6,18 @@
 #include <string.h>
 
 enum {
-    PART_SIZE = 4 << 20,        /* bytes that are read at once */
-    PIECE_SIZE = 4096,          /* around what the medium has lost */
-    ZEROS_SIZE = 4096,          /* zeros of this size are passed: a page of most systems */
-    COMPARED_SIZE = 512         /* bytes that are compared at once where they are not held */
+    PART_SIZE = 4 << 20,        /* bytes that one read takes */
+    PIECE_SIZE = 4096,          /* read at once around what the medium has lost */
+    ZEROS_SIZE = 4096,          /* fill skips zeros of this size: a page of most systems */
+    COMPARED_SIZE = 512         /* bytes compared at once where they are not held */
 };
 
 static _Atomic uint64_t held_max;
 
 void aqw_window_limit(uint64_t held) { atomic_store(&held_max, held); }
 
-aqw_status aqw_window_of_file(aqw_window *window, const aqw_io *io, const char *path, uint64_t segment, uint64_t size, uint64_t held) {
+aqw_status aqw_window_of_file(aqw_window *window, const aqw_io *io, const char *path,
+                              uint64_t segment, uint64_t size, uint64_t held) {
     uint64_t limit = atomic_load(&held_max);
     memset(window, 0, sizeof *window);
     size_t path_size = strlen(path) + 1;
@@ -43,14 +44,16 @@ static void drop(aqw_window *window) {
     window->begin = window->end = window->capacity = 0;
 }
 
-/* 1 where there is memory for `size` bytes: zeros, unless so few are read that they are read into it directly. */
+/* Returns 1 where there is memory for `size` bytes. The memory is all zeros, unless the window
+ * reads into it in one piece. */
 static int has_memory(aqw_window *window, uint64_t size) {
     window->begin = window->end = 0;
     if (size <= window->capacity && size <= PART_SIZE) return 1;
     drop(window);
     window->bytes = calloc((size_t)size, 1);
     window->capacity = window->bytes != NULL ? size : 0;
-    if (window->bytes == NULL) window->status = aqw_fault_set(&window->fault, AQW_NO_MEMORY, window->path);
+    if (window->bytes == NULL)
+        window->status = aqw_fault_set(&window->fault, AQW_NO_MEMORY, window->path);
     return window->bytes != NULL;
 }
 
@@ -68,21 +71,23 @@ static int fail_io(aqw_window *window, const char *operation, int error) {
     return 0;
 }
 
-/* 1 where the file is open. What the medium does not give is asked for twice. */
+/* Returns 1 where the file is open. Asks the medium twice for what it does not give. */
 static int is_open(aqw_window *window) {
     if (window->handle >= 0) return 1;
     int error = aqw_io_open(window->io, window->path, AQW_OPEN_READ, &window->handle);
-    if (error == EIO && window->passes_damage) error = aqw_io_open(window->io, window->path, AQW_OPEN_READ, &window->handle);
+    if (error == EIO && window->passes_damage)
+        error = aqw_io_open(window->io, window->path, AQW_OPEN_READ, &window->handle);
     if (error == 0) return 1;
     window->handle = -1;
     return fail_io(window, "open", error);
 }
 
-/* Reads piece by piece, with zeros for what is lost. */
+/* Reads piece by piece, and puts zeros for what is lost. */
 static int read_pieces(aqw_window *window, uint64_t position, uint8_t *to, size_t size) {
     for (size_t at = 0; at < size; at += PIECE_SIZE) {
         size_t piece = size - at < PIECE_SIZE ? size - at : PIECE_SIZE, done = 0;
-        int error = aqw_io_read_all(window->io, window->handle, position + at, to + at, piece, &done);
+        int error = aqw_io_read_all(window->io, window->handle, position + at, to + at, piece,
+                                    &done);
         if (error != 0 && error != EIO) return fail_io(window, "read", error);
         if (error == EIO) done = 0;
         memset(to + at + done, 0, piece - done);
@@ -98,23 +103,28 @@ static int read_part(aqw_window *window, uint64_t position, uint8_t *to, size_t 
     }
     int error = aqw_io_read_all(window->io, window->handle, position, to, size, &done);
     if (error == 0 && done == size) return 1;
-    if (window->passes_damage && (error == 0 || error == EIO)) return read_pieces(window, position, to, size);
+    if (window->passes_damage && (error == 0 || error == EIO))
+        return read_pieces(window, position, to, size);
     if (error != 0) return fail_io(window, "read", error);
-    window->status = aqw_fault_corrupt(&window->fault, AQW_REASON_FILE_SIZE, window->path, window->segment, position + done);
+    window->status = aqw_fault_corrupt(&window->fault, AQW_REASON_FILE_SIZE, window->path,
+                                       window->segment, position + done);
     return 0;
 }
 
-static int is_zero(const uint8_t *bytes, size_t size) { return bytes[0] == 0 && memcmp(bytes, bytes + 1, size - 1) == 0; }
+static int is_zero(const uint8_t *bytes, size_t size) {
+    return bytes[0] == 0 && memcmp(bytes, bytes + 1, size - 1) == 0;
+}
 
-/* Fills memory that is all zeros by way of `part`. Pages of zeros, the unused space of most segments, are left as they are: the system gives
- * them no memory until something is written there. */
+/* Fills memory that is all zeros by way of `part`. It leaves pages of zeros, the unused space of
+ * most segments, as they are: the system gives them no memory until a write. */
 static int fill_by_parts(aqw_window *window, uint64_t begin, uint64_t size, uint8_t *part) {
     for (uint64_t at = 0; at < size; at += PART_SIZE) {
         size_t of_part = size - at < PART_SIZE ? (size_t)(size - at) : PART_SIZE;
         if (!read_part(window, begin + at, part, of_part)) return 0;
         for (size_t page = 0; page < of_part; page += ZEROS_SIZE) {
             size_t of_page = of_part - page < ZEROS_SIZE ? of_part - page : ZEROS_SIZE;
-            if (!is_zero(part + page, of_page)) memcpy(window->bytes + at + page, part + page, of_page);
+            if (!is_zero(part + page, of_page))
+                memcpy(window->bytes + at + page, part + page, of_page);
         }
     }
     return 1;
@@ -132,10 +142,11 @@ static int fill(aqw_window *window, uint64_t begin, uint64_t size) {
     return is_filled;
 }
 
-/* Holds `size` bytes from the position on, and what follows them as far as the window goes. It begins at a multiple of a page, so that a
- * little in front of the position is held too. */
+/* Holds `size` bytes from the position on, and what follows them as far as the window goes. The
+ * part begins at a multiple of a page, so that it also holds a little before the position. */
 static int move(aqw_window *window, uint64_t position, uint64_t size) {
-    uint64_t held = window->held, begin = window->size <= held ? 0 : position - position % PIECE_SIZE;
+    uint64_t held = window->held,
+             begin = window->size <= held ? 0 : position - position % PIECE_SIZE;
     uint64_t wanted = position - begin + size;
     if (held < wanted) held = wanted;
     if (held > window->size - begin) held = window->size - begin;
@@ -146,20 +157,25 @@ static int move(aqw_window *window, uint64_t position, uint64_t size) {
 }
 
 const uint8_t *aqw_window_at(aqw_window *window, uint64_t position, uint64_t size) {
-    if (window->status != AQW_OK || position >= window->size || size > window->size - position) return NULL;
-    int is_held = position >= window->begin && position <= window->end && size <= window->end - position;
-    return is_held || move(window, position, size) ? window->bytes + (position - window->begin) : NULL;
+    if (window->status != AQW_OK || position >= window->size || size > window->size - position)
+        return NULL;
+    int is_held = position >= window->begin && position <= window->end &&
+                  size <= window->end - position;
+    return is_held || move(window, position, size) ? window->bytes + (position - window->begin)
+                                                   : NULL;
 }
 
 int aqw_window_equals(aqw_window *window, uint64_t position, const uint8_t *bytes, uint64_t size) {
     uint8_t read[COMPARED_SIZE];
-    if (window->status != AQW_OK || position >= window->size || size > window->size - position) return 0;
+    if (window->status != AQW_OK || position >= window->size || size > window->size - position)
+        return 0;
     if (position >= window->begin && position <= window->end && size <= window->end - position)
         return memcmp(bytes, window->bytes + (position - window->begin), (size_t)size) == 0;
     if (!is_open(window)) return 0;
     for (uint64_t at = 0; at < size; at += sizeof read) {
         size_t part = size - at < sizeof read ? (size_t)(size - at) : sizeof read;
-        if (!read_part(window, position + at, read, part) || memcmp(bytes + at, read, part) != 0) return 0;
+        if (!read_part(window, position + at, read, part) || memcmp(bytes + at, read, part) != 0)
+            return 0;
     }
     return 1;
 }

@@ -56,8 +56,9 @@ enum { COMPONENT_SIZE = 256, CREATE_TRIES = 100, LOCK_TRIES = 100 };
 static int why(int parent, const char *name, int error) {
     struct stat status;
     if (error != ENOTDIR && error != ELOOP && error != EMLINK) return error;
-    return fstatat(parent, name, &status, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(status.st_mode) ?
-           ELOOP : ENOTDIR;
+    return fstatat(parent, name, &status, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(status.st_mode)
+               ? ELOOP
+               : ENOTDIR;
 }
 
 /* Opens the directory that the path's last component lies in, and finds that component. It goes
@@ -197,8 +198,8 @@ static int posix_write(void *context, int64_t handle, uint64_t offset, const voi
  * network's), fsync is all there is: no sync has failed then, because none was begun. */
 static int sync_fully(int descriptor) {
     if (fcntl(descriptor, F_FULLFSYNC) == 0) return 0;
-    return errno == ENOTSUP || errno == EINVAL || errno == ENOTTY ?
-           result(fsync(descriptor)) : errno;
+    return errno == ENOTSUP || errno == EINVAL || errno == ENOTTY ? result(fsync(descriptor))
+                                                                  : errno;
 }
 #endif
 
@@ -276,9 +277,10 @@ static int posix_make_directory(void *context, const char *path) {
     if (error != 0) return error;
     error = result(mkdirat(parent, name, 0700));
     if (error == 0) error = check_mode(parent, name);
-    int made = error == 0 && geteuid() == 0 ?
-               aqw_descriptor_open(parent, name,
-                                   O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1;
+    int made = error == 0 && geteuid() == 0
+                   ? aqw_descriptor_open(parent, name,
+                                         O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+                   : -1;
     if (made >= 0) {
         give_to_owner(parent, made);
         (void)aqw_descriptor_close(made);
@@ -446,7 +448,9 @@ static int posix_lock_directory(void *context, const char *path, int64_t *handle
     if (error == 0) *handle = descriptor;
     else (void)aqw_descriptor_close(descriptor);
     return error == EBADF || error == EINVAL || error == ENOLCK || error == ENOSYS ||
-           error == EOPNOTSUPP ? ENOTSUP : error;
+                   error == EOPNOTSUPP
+               ? ENOTSUP
+               : error;
 }
 
 static int posix_unlock(void *context, int64_t handle) {

@@ -241,8 +241,9 @@ static const DWORD careful = FILE_FLAG_BACKUP_SEMANTICS | SECURITY_SQOS_PRESENT 
 static int windows_open(void *context, const char *path, int flags, int64_t *handle) {
     (void)context;
     DWORD access = flags == AQW_OPEN_READ ? GENERIC_READ : GENERIC_READ | GENERIC_WRITE;
-    DWORD how = flags & AQW_OPEN_CREATE ? CREATE_NEW :
-                flags & AQW_OPEN_EITHER ? OPEN_ALWAYS : OPEN_EXISTING;
+    DWORD how = flags & AQW_OPEN_CREATE   ? CREATE_NEW
+                : flags & AQW_OPEN_EITHER ? OPEN_ALWAYS
+                                          : OPEN_EXISTING;
     /* The lock file's name can't be removed or given away while it is open: a process that did that
      * would let a second writer in. */
     DWORD share = flags & AQW_OPEN_EITHER ? FILE_SHARE_READ | FILE_SHARE_WRITE : share_all;
