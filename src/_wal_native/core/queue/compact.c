@@ -10,7 +10,7 @@
 #include "read/follow.h"
 #include "read/replay.h"
 
-/* Progress is told after this many bytes of records. */
+/* Bytes of records between two reports to progress. */
 enum { PROGRESS_SIZE = 1 << 16 };
 
 typedef struct compaction {
@@ -20,21 +20,25 @@ typedef struct compaction {
     aqw_compact_report *report;
     aqw_fault *fault;
     uint8_t log_uuid[16];
-    aqw_fault undropped;        /* of the first file that could not be removed; a status of AQW_OK where all could */
-    uint64_t base_sequence;     /* of the snapshot that was read, and verified, to make the new one; 0: none */
+    /* of the first file that could not be removed; a status of AQW_OK where all could */
+    aqw_fault undropped;
+    /* of the snapshot that the new one is made from, read and verified; or 0 */
+    uint64_t base_sequence;
 } compaction;
 
-/* Before anything is read that the snapshot is made from, and before any name is given or removed. */
+/* Called before compaction reads anything that the snapshot is made from, and before it
+ * gives or removes any name. */
 static aqw_status check_place(compaction *c) {
     return c->options->log == NULL ? AQW_OK : aqw_log_check_place(c->options->log, c->fault);
 }
 
-/* The file in the making lies in a directory that was the log's own after it was made. */
+/* The file in the making lies in a directory that was the log's own after the file was made. */
 static aqw_status may_publish(void *context) { return check_place(context); }
 
-/* --- The snapshot ---------------------------------------------------------------------------------------------------------------- */
+/* --- The snapshot ----------------------------------------------------------------------------- */
 
-/* Up to what is durable when it begins: a writer that is faster would never let it come to an end. */
+/* Replays up to what is durable when it begins: a faster writer would never let it
+ * come to an end. */
 static aqw_status replay_durable(compaction *c, aqw_follower *follower, aqw_table *table) {
     aqw_record record;
     uint64_t bytes = 0, target = 0;
@@ -54,16 +58,19 @@ static aqw_status replay_durable(compaction *c, aqw_follower *follower, aqw_tabl
         if (bytes < PROGRESS_SIZE) continue;
         aqw_progress_add(c->options->progress, bytes);
         bytes = 0;
-        if (aqw_progress_must_stop(c->options->progress)) return aqw_fault_set(c->fault, AQW_STOPPED, c->directory);
+        if (aqw_progress_must_stop(c->options->progress))
+            return aqw_fault_set(c->fault, AQW_STOPPED, c->directory);
     }
 }
 
-/* Applies what is durable behind the snapshot that the table holds, or from the beginning. */
+/* Applies what is durable after the snapshot that the table holds, or from the beginning. */
 static aqw_status follow_log(compaction *c, aqw_table *table, const aqw_snapshot_choice *base) {
     aqw_follower *follower = NULL;
-    aqw_status status = aqw_follower_open(c->io, c->directory, aqw_table_latest_sequence(table), &follower, c->fault);
+    aqw_status status = aqw_follower_open(c->io, c->directory, aqw_table_latest_sequence(table),
+                                          &follower, c->fault);
     if (status == AQW_COMPACTED) {
-        /* Nobody has dropped what no whole snapshot covers. */
+        /* A compaction drops only what a whole snapshot covers, so that snapshot is
+         * missing or damaged. */
         uint64_t first = c->fault->first_sequence;
         if (base->damaged > 0) {
             *c->fault = base->damage;
@@ -92,7 +99,8 @@ static aqw_status extend(compaction *c, aqw_table *table, const aqw_snapshot_cho
     c->report->sequence = before;
     c->report->file_size = base->info.file_size;
     if (aqw_table_latest_sequence(table) == before) return AQW_OK;
-    status = aqw_snapshot_write_if(c->io, c->directory, c->log_uuid, table, c->options->now, may_publish, c, c->options->progress, &made, c->fault);
+    status = aqw_snapshot_write_if(c->io, c->directory, c->log_uuid, table, c->options->now,
+                                   may_publish, c, c->options->progress, &made, c->fault);
     if (status != AQW_OK) return status;
     c->report->is_new = 1;
     c->report->sequence = made.sequence;
@@ -109,16 +117,18 @@ static aqw_status make_snapshot(compaction *c) {
     if (error != 0) return aqw_fault_io(c->fault, "random", c->directory, error);
     aqw_table *table = aqw_table_new(NULL, seed);
     if (table == NULL) return aqw_fault_set(c->fault, AQW_NO_MEMORY, c->directory);
-    aqw_status status = aqw_snapshot_load_newest(c->io, c->directory, table, c->options->progress, &base, c->fault);
+    aqw_status status = aqw_snapshot_load_newest(c->io, c->directory, table, c->options->progress,
+                                                 &base, c->fault);
     if (status == AQW_OK) status = extend(c, table, &base);
     aqw_table_free(table);
     if (base.is_found) c->base_sequence = base.info.sequence;
     return status;
 }
 
-/* --- What is dropped ------------------------------------------------------------------------------------------------------------- */
+/* --- What is dropped -------------------------------------------------------------------------- */
 
-/* Counts the file where it is gone. One that can't be removed keeps none of the others: the failure waits until all were tried. */
+/* Counts the file where it is gone. A file that can't be removed does not keep the others: the
+ * failure waits until all were tried. */
 static aqw_status drop_file(compaction *c, const char *path, uint64_t *count) {
     uint64_t size = 0;
     int64_t handle = -1;
@@ -145,23 +155,27 @@ static aqw_status sync_directory(compaction *c, const char *path) {
 
 static aqw_status sync_folder(compaction *c, const char *name) {
     char path[AQW_PATH_SIZE_MAX + 16];
-    if (aqw_path_join(path, sizeof path, c->directory, name) != AQW_OK) return aqw_fault_set(c->fault, AQW_INVALID_ARGUMENT, c->directory);
+    if (aqw_path_join(path, sizeof path, c->directory, name) != AQW_OK)
+        return aqw_fault_set(c->fault, AQW_INVALID_ARGUMENT, c->directory);
     return sync_directory(c, path);
 }
 
-/* The names that what is dropped relies on. */
+/* Syncs the names that dropping relies on. */
 static aqw_status sync_names(compaction *c) {
     aqw_status status = sync_folder(c, "snapshots");
     return status == AQW_OK ? sync_directory(c, c->directory) : status;
 }
 
-/* The newest snapshot below the newest that verifies, where the making of a new one has not just read it. */
+/* Finds the newest snapshot below the newest that verifies, where making a new one has
+ * not just read it. */
 static aqw_status find_kept(compaction *c, const uint64_t *sequences, uint32_t count) {
     aqw_snapshot_info info;
     for (uint32_t i = 0; i < count && c->report->kept_sequence == 0; i++) {
         if (sequences[i] >= c->report->sequence) continue;
-        aqw_status status = aqw_snapshot_read(c->io, c->directory, sequences[i], NULL, c->options->progress, &info, c->fault);
-        if (status == AQW_OK && memcmp(info.log_uuid, c->log_uuid, sizeof c->log_uuid) == 0) c->report->kept_sequence = sequences[i];
+        aqw_status status = aqw_snapshot_read(c->io, c->directory, sequences[i], NULL,
+                                              c->options->progress, &info, c->fault);
+        if (status == AQW_OK && memcmp(info.log_uuid, c->log_uuid, sizeof c->log_uuid) == 0)
+            c->report->kept_sequence = sequences[i];
         else if (status != AQW_OK && !aqw_snapshot_is_damage(status, c->fault)) return status;
     }
     return AQW_OK;
@@ -171,10 +185,12 @@ static aqw_status drop_snapshots(compaction *c) {
     char path[AQW_PATH_SIZE_MAX + 64];
     uint64_t sequences[AQW_SNAPSHOT_COUNT_MAX];
     uint32_t count = 0;
-    aqw_status status = aqw_snapshot_list(c->io, c->directory, sequences, AQW_SNAPSHOT_COUNT_MAX, &count, c->fault);
+    aqw_status status = aqw_snapshot_list(c->io, c->directory, sequences, AQW_SNAPSHOT_COUNT_MAX,
+                                          &count, c->fault);
     if (status == AQW_OK && !c->report->is_new && c->report->kept_sequence == 0) {
         status = find_kept(c, sequences, count);
-        /* Who made the newest one may not have come to the sync of its name, and what is dropped relies on it. */
+        /* The maker of the newest one may not have come to the sync of its name, and
+         * dropping relies on it. */
         if (status == AQW_OK) status = sync_names(c);
     }
     for (uint32_t i = count; status == AQW_OK && i > 0; i--) {
@@ -200,7 +216,9 @@ static void visit_name(void *to, const char *name) {
     if (list->failed || !aqw_segment_name_parse(name, &number, &first)) return;
     if (list->count == list->capacity) {
         size_t capacity = list->capacity == 0 ? 64 : 2 * list->capacity;
-        uint64_t (*grown)[2] = capacity > 2 * (size_t)AQW_SEGMENT_COUNT_MAX ? NULL : realloc(list->segments, capacity * sizeof *grown);
+        uint64_t (*grown)[2] = capacity > 2 * (size_t)AQW_SEGMENT_COUNT_MAX
+                                   ? NULL
+                                   : realloc(list->segments, capacity * sizeof *grown);
         list->failed = grown == NULL;
         if (list->failed) return;
         list->segments = grown;
@@ -216,7 +234,7 @@ static int by_number(const void *a, const void *b) {
     return (left[0] > right[0]) - (left[0] < right[0]);
 }
 
-/* Oldest first, so that what a crash leaves is the newer end. */
+/* Drops the oldest first, so that a crash leaves the newer end. */
 static aqw_status drop_listed(compaction *c, const names *list) {
     char path[AQW_PATH_SIZE_MAX + 64];
     size_t start = 0;
@@ -225,19 +243,22 @@ static aqw_status drop_listed(compaction *c, const names *list) {
     for (size_t i = 0; i < list->count; i++) {
         if (list->segments[i][1] - 1 <= c->report->kept_sequence) start = i;
     }
-    /* None behind one that stays: the log is to have no gap. */
-    for (size_t i = 0; status == AQW_OK && i < start && c->report->dropped_segments == before + i; i++) {
-        status = aqw_segment_path(path, sizeof path, c->directory, list->segments[i][0], list->segments[i][1]);
+    /* Drops nothing after a segment that stays: the log is to have no gap. */
+    for (size_t i = 0; status == AQW_OK && i < start && c->report->dropped_segments == before + i;
+         i++) {
+        status = aqw_segment_path(path, sizeof path, c->directory, list->segments[i][0],
+                                  list->segments[i][1]);
         if (status == AQW_OK) status = drop_file(c, path, &c->report->dropped_segments);
     }
     return status == AQW_OK && start > 0 ? sync_folder(c, "wal") : status;
 }
 
-/* The segments that no recovery from the older snapshot reads. */
+/* Drops the segments that no recovery from the older snapshot reads. */
 static aqw_status drop_segments(compaction *c) {
     char wal[AQW_PATH_SIZE_MAX + 16];
     names list = {NULL, 0, 0, 0};
-    if (aqw_path_join(wal, sizeof wal, c->directory, "wal") != AQW_OK) return aqw_fault_set(c->fault, AQW_INVALID_ARGUMENT, c->directory);
+    if (aqw_path_join(wal, sizeof wal, c->directory, "wal") != AQW_OK)
+        return aqw_fault_set(c->fault, AQW_INVALID_ARGUMENT, c->directory);
     int error = c->io->list(c->io->context, wal, visit_name, &list);
     aqw_status status = AQW_OK;
     if (error != 0) status = aqw_fault_io(c->fault, "list", wal, error);
@@ -250,7 +271,7 @@ static aqw_status drop_segments(compaction *c) {
     return status;
 }
 
-/* Keeps the newest snapshot alone, which was read back and verified, and the log from behind it. */
+/* Keeps the newest snapshot alone, which was read back and verified, and the log after it. */
 static aqw_status keep_one(compaction *c, uint64_t sequence) {
     c->report->sequence = c->report->kept_sequence = sequence;
     aqw_status status = sync_names(c);
@@ -258,7 +279,8 @@ static aqw_status keep_one(compaction *c, uint64_t sequence) {
     return status == AQW_OK ? drop_segments(c) : status;
 }
 
-/* Without room for the new snapshot: what the one covers that was just read makes room, and there may be enough then. */
+/* Makes room for the new snapshot: drops what the snapshot covers that was just read.
+ * There may be enough then. */
 static aqw_status make_snapshot_in_need(compaction *c) {
     aqw_fault first = *c->fault;
     aqw_status status = keep_one(c, c->base_sequence);
@@ -276,18 +298,23 @@ static aqw_status run(compaction *c) {
     const aqw_compact_options *options = c->options;
     aqw_status status = check_place(c);
     if (status == AQW_OK) status = make_snapshot(c);
-    if (status == AQW_NO_SPACE && options->drops_segments && c->base_sequence > 0) status = make_snapshot_in_need(c);
-    /* On a full disk a second snapshot is more than there is room for: the next compaction after it has room keeps two again. */
-    int is_short = options->log != NULL && options->drops_segments && aqw_log_is_short(options->log);
+    if (status == AQW_NO_SPACE && options->drops_segments && c->base_sequence > 0)
+        status = make_snapshot_in_need(c);
+    /* A full disk has no room for a second snapshot: the next compaction after it has
+     * room keeps two again. */
+    int is_short = options->log != NULL && options->drops_segments &&
+                   aqw_log_is_short(options->log);
     if (status == AQW_OK && is_short && report->sequence > 0) return keep_one(c, report->sequence);
     if (status == AQW_OK && report->sequence > 0) status = drop_snapshots(c);
-    if (status == AQW_OK && options->drops_segments && report->kept_sequence > 0) status = drop_segments(c);
+    if (status == AQW_OK && options->drops_segments && report->kept_sequence > 0)
+        status = drop_segments(c);
     return status;
 }
 
-aqw_status aqw_compact(const aqw_io *io, const char *directory, const aqw_compact_options *options, aqw_compact_report *report,
-                       aqw_fault *fault) {
-    compaction c = {.io = io, .directory = directory, .options = options, .report = report, .fault = fault};
+aqw_status aqw_compact(const aqw_io *io, const char *directory, const aqw_compact_options *options,
+                       aqw_compact_report *report, aqw_fault *fault) {
+    compaction c = {
+        .io = io, .directory = directory, .options = options, .report = report, .fault = fault};
     memset(report, 0, sizeof *report);
     aqw_status status = run(&c);
     if (status != AQW_OK || c.undropped.status == AQW_OK) return status;

@@ -22,8 +22,8 @@ typedef struct recovery {
     aqw_recovery_report *report;
     aqw_fault *fault;
     aqw_log_start start;        /* what the log will take over */
-    uint8_t history[16];        /* zeros where none goes on */
-    char path[AQW_PATH_SIZE_MAX + AQW_NAME_SIZE_MAX];   /* of the file at hand */
+    uint8_t history[16];        /* zeros where no history goes on */
+    char path[AQW_PATH_SIZE_MAX + AQW_NAME_SIZE_MAX];   /* of the current file */
 } recovery;
 
 static aqw_status name_path(recovery *r, const char *name) {
@@ -47,7 +47,7 @@ static void remove_temporary(void *to, const char *name) {
     if (size > 0 && (size_t)size < sizeof path) (void)r->io->unlink(r->io->context, path);
 }
 
-/* The directories, and no remains of a preparation that was cut short. */
+/* Makes the directories, and removes what is left of a preparation that was cut short. */
 static aqw_status make_room(recovery *r) {
     aqw_status status = name_path(r, "wal");
     if (status == AQW_OK) status = aqw_directory_make(r->io, r->directory, r->path, r->fault);
@@ -56,14 +56,17 @@ static aqw_status make_room(recovery *r) {
     if (status != AQW_OK) return status;
     int error = r->io->list(r->io->context, r->path, remove_temporary, r);
     if (error != 0) return aqw_fault_io(r->fault, "list", r->path, error);
-    /* Those of a snapshot and of a copy that were cut short; what keeps them from being removed is met by who makes the next. */
-    if (name_path(r, "snapshots/snapshot.tmp") == AQW_OK) (void)r->io->unlink(r->io->context, r->path);
+    /* Removes the same of a snapshot and of a copy that were cut short. Where one can't be removed,
+     * the writer of the next one meets the error. */
+    if (name_path(r, "snapshots/snapshot.tmp") == AQW_OK)
+        (void)r->io->unlink(r->io->context, r->path);
     if (name_path(r, "quarantine/copy.tmp") == AQW_OK) (void)r->io->unlink(r->io->context, r->path);
     return AQW_OK;
 }
 
 /* Publishes a prepared segment as the one that the log starts in. */
-static aqw_status start_segment(recovery *r, aqw_prepared *prepared, aqw_segment_header *header, uint64_t tail, uint32_t ordinal) {
+static aqw_status start_segment(recovery *r, aqw_prepared *prepared, aqw_segment_header *header,
+                                uint64_t tail, uint32_t ordinal) {
     int is_named = 0;
     header->format_version = AQW_FORMAT_VERSION;
     header->file_size = prepared->file_size;
@@ -86,8 +89,8 @@ static aqw_status start_segment(recovery *r, aqw_prepared *prepared, aqw_segment
     return AQW_OK;
 }
 
-/* Makes the queue's own name durable. An attempt that was cut short may have made the directory and not have come to that. A parent
- * that may not be read was made by somebody else. */
+/* Makes the queue's own name durable. An attempt that was cut short may have made the directory
+ * without this sync. A parent that the process may not read is another user's, which made it. */
 static aqw_status sync_parent(recovery *r) {
     const char *slash = strrchr(r->directory, '/');
     if (slash == NULL) return AQW_OK;
@@ -95,10 +98,11 @@ static aqw_status sync_parent(recovery *r) {
     memcpy(r->path, r->directory, size);
     r->path[size] = '\0';
     int error = aqw_io_sync_directory(r->io, r->path);
-    return error == 0 || error == EACCES ? AQW_OK : aqw_fault_io(r->fault, "sync directory", r->path, error);
+    return error == 0 || error == EACCES ? AQW_OK
+                                         : aqw_fault_io(r->fault, "sync directory", r->path, error);
 }
 
-/* The first segment of a new queue. */
+/* Makes the first segment of a new queue. */
 static aqw_status create_first(recovery *r) {
     aqw_segment_header header;
     aqw_prepared prepared;
@@ -108,12 +112,14 @@ static aqw_status create_first(recovery *r) {
     if (status != AQW_OK) return status;
     int error = r->io->random(r->io->context, header.place.log_uuid, sizeof header.place.log_uuid);
     if (error != 0) return aqw_fault_io(r->fault, "random", r->directory, error);
-    /* A version 4 UUID, as everywhere else. */
+    /* Makes it a version 4 UUID, as everywhere else. */
     header.place.log_uuid[6] = (uint8_t)((header.place.log_uuid[6] & 0x0f) | 0x40);
     header.place.log_uuid[8] = (uint8_t)((header.place.log_uuid[8] & 0x3f) | 0x80);
     status = random_u64(r, &header.place.salt);
-    if (status == AQW_OK) status = aqw_segment_size_next(0, 0, r->options->log.segment_size_max, &file_size);
-    if (status == AQW_OK) status = aqw_segment_prepare(r->io, r->directory, file_size, &prepared, r->fault);
+    if (status == AQW_OK)
+        status = aqw_segment_size_next(0, 0, r->options->log.segment_size_max, &file_size);
+    if (status == AQW_OK)
+        status = aqw_segment_prepare(r->io, r->directory, file_size, &prepared, r->fault);
     if (status != AQW_OK) return status;
     header.place.segment_number = 1;
     header.place.first_sequence = 1;
@@ -133,11 +139,13 @@ static aqw_status quarantine_dropped(recovery *r, aqw_stream *stream) {
     r->report->dropped_segment = segment;
     r->report->dropped_offset = summary->dropped_from;
     if (summary->dropped_bytes > 0)
-        status = aqw_quarantine_copy(r->io, r->directory, "segment", segment, summary->dropped_from, aqw_stream_segment_bytes(stream),
-                                     summary->dropped_from, summary->dropped_bytes, r->fault);
+        status = aqw_quarantine_copy(r->io, r->directory, "segment", segment, summary->dropped_from,
+                                     aqw_stream_segment_bytes(stream), summary->dropped_from,
+                                     summary->dropped_bytes, r->fault);
     aqw_window *ring = aqw_stream_ring_data(stream);
     if (status == AQW_OK && summary->ring_has_dropped)
-        status = aqw_quarantine_copy(r->io, r->directory, "ring", segment, summary->end, ring, 0, ring->size, r->fault);
+        status = aqw_quarantine_copy(r->io, r->directory, "ring", segment, summary->end, ring, 0,
+                                     ring->size, r->fault);
     return status;
 }
 
@@ -156,7 +164,8 @@ typedef struct copy {
 } copy;
 
 static aqw_status copy_flush(copy *to) {
-    int error = aqw_io_write_all(to->r->io, to->handle, to->position - to->buffered, to->buffer, to->buffered);
+    int error = aqw_io_write_all(to->r->io, to->handle, to->position - to->buffered, to->buffer,
+                                 to->buffered);
     to->buffered = 0;
     return error == 0 ? AQW_OK : aqw_fault_io(to->r->fault, "write", to->path, error);
 }
@@ -166,7 +175,8 @@ static aqw_status copy_unit(copy *to) {
     aqw_batch_seal(&to->unit, &to->place, to->position, to->ordinal, to->durable);
     if (to->buffered + to->unit.size > COPY_SIZE) status = copy_flush(to);
     if (status == AQW_OK && to->unit.size > COPY_SIZE) {
-        int error = aqw_io_write_all(to->r->io, to->handle, to->position, to->unit.data, to->unit.size);
+        int error = aqw_io_write_all(to->r->io, to->handle, to->position, to->unit.data,
+                                     to->unit.size);
         if (error != 0) status = aqw_fault_io(to->r->fault, "write", to->path, error);
     } else if (status == AQW_OK) {
         memcpy(to->buffer + to->buffered, to->unit.data, to->unit.size);
@@ -178,11 +188,12 @@ static aqw_status copy_unit(copy *to) {
     return status;
 }
 
-/* What was copied is durable from now on. */
+/* What was copied is durable from now on, so a pad protects it. */
 static aqw_status copy_pad(copy *to) {
     uint8_t pad[AQW_PAD_SIZE_MAX];
     uint64_t last = to->place.first_sequence + to->ordinal - 1;
-    uint32_t size = aqw_pad_seal(pad, &to->place, to->position, to->ordinal, last - to->durable, to->r->options->log.sector_size, UINT64_MAX);
+    uint32_t size = aqw_pad_seal(pad, &to->place, to->position, to->ordinal, last - to->durable,
+                                 to->r->options->log.sector_size, UINT64_MAX);
     aqw_status status = to->buffered + size > COPY_SIZE ? copy_flush(to) : AQW_OK;
     if (status != AQW_OK) return status;
     memcpy(to->buffer + to->buffered, pad, size);
@@ -199,7 +210,8 @@ static aqw_status copy_events(copy *to, aqw_stream *stream) {
         if (status == AQW_END) return copy_pad(to);
         if (status != AQW_OK) return status;
         if (record.kind >= AQW_KIND_MARKER) continue;
-        status = aqw_batch_add_payload(&to->unit, record.sequence, record.kind, record.payload, record.payload_size);
+        status = aqw_batch_add_payload(&to->unit, record.sequence, record.kind, record.payload,
+                                       record.payload_size);
         if (status != AQW_OK) return aqw_fault_set(to->r->fault, status, to->path);
         if (record.flags != AQW_FLAG_BATCH_OPEN) status = copy_unit(to);
         if (status != AQW_OK) return status;
@@ -218,7 +230,8 @@ static aqw_status size_of_events(aqw_stream *stream, uint64_t *size, aqw_fault *
     }
 }
 
-/* After anything but a clean close: a new segment that holds what is above the durable sequence. */
+/* Continues after anything but a clean close: in a new segment that holds what is
+ * above the durable sequence. */
 static aqw_status continue_in_new_segment(recovery *r, aqw_stream *stream) {
     const aqw_stream_summary *summary = aqw_stream_summary_of(stream);
     const aqw_segment_header *newest = aqw_stream_newest(stream);
@@ -228,8 +241,10 @@ static aqw_status continue_in_new_segment(recovery *r, aqw_stream *stream) {
     aqw_status status = size_of_events(stream, &needed, r->fault);
     if (status == AQW_OK) status = random_u64(r, &header.place.salt);
     if (status != AQW_OK) return status;
-    /* Behind the records stays what every segment keeps for a pad and a marker: the limit of a file has room for them. */
-    status = aqw_segment_size_next(summary->durable_end, needed + AQW_SEGMENT_RESERVE_MAX, r->options->log.segment_size_max, &file_size);
+    /* After the records stays what every segment keeps for a pad and a marker: the limit of a file
+     * has room for them. */
+    status = aqw_segment_size_next(summary->durable_end, needed + AQW_SEGMENT_RESERVE_MAX,
+                                   r->options->log.segment_size_max, &file_size);
     if (status != AQW_OK) return aqw_fault_set(r->fault, status, r->directory);
     status = aqw_segment_prepare(r->io, r->directory, file_size, &prepared, r->fault);
     if (status == AQW_NO_SPACE) {
@@ -247,10 +262,16 @@ static aqw_status continue_in_new_segment(recovery *r, aqw_stream *stream) {
     header.link_last_sequence = summary->durable_last_sequence;
     aqw_place_seed(&header.place);
 
-    copy to = {.r = r, .place = header.place, .durable = summary->durable_last_sequence, .position = AQW_SEGMENT_DATA,
-               .handle = prepared.handle, .path = prepared.path, .buffer = malloc(COPY_SIZE)};
+    copy to = {.r = r,
+               .place = header.place,
+               .durable = summary->durable_last_sequence,
+               .position = AQW_SEGMENT_DATA,
+               .handle = prepared.handle,
+               .path = prepared.path,
+               .buffer = malloc(COPY_SIZE)};
     aqw_batch_init(&to.unit);
-    status = to.buffer == NULL ? aqw_fault_set(r->fault, AQW_NO_MEMORY, r->directory) : copy_events(&to, stream);
+    status = to.buffer == NULL ? aqw_fault_set(r->fault, AQW_NO_MEMORY, r->directory)
+                               : copy_events(&to, stream);
     aqw_batch_free(&to.unit);
     free(to.buffer);
     if (status != AQW_OK) {
@@ -261,14 +282,16 @@ static aqw_status continue_in_new_segment(recovery *r, aqw_stream *stream) {
     return start_segment(r, &prepared, &header, to.position, to.ordinal);
 }
 
-/* After a clean close the same segment goes on. The marker's bytes are written again and synced: if their last sync had failed,
- * they would be in the page cache only and look the same. */
+/* Continues after a clean close, in the same segment. It writes the marker's bytes again and syncs
+ * them: if their last sync had failed, they would be in the page cache only and look the same. */
 static aqw_status continue_in_same_segment(recovery *r, const aqw_stream *stream) {
     const aqw_stream_summary *summary = aqw_stream_summary_of(stream);
     const aqw_segment_header *newest = aqw_stream_newest(stream);
     uint8_t marker[AQW_RECORD_HEADER_SIZE] = {0};
     int64_t handle = -1;
-    aqw_status status = aqw_segment_path(r->path, sizeof r->path, r->directory, newest->place.segment_number, newest->place.first_sequence);
+    aqw_status status = aqw_segment_path(r->path, sizeof r->path, r->directory,
+                                         newest->place.segment_number,
+                                         newest->place.first_sequence);
     if (status != AQW_OK) return aqw_fault_set(r->fault, status, r->directory);
     int error = aqw_io_open(r->io, r->path, AQW_OPEN_WRITE, &handle);
     if (error != 0) return aqw_fault_io(r->fault, "open", r->path, error);
@@ -293,20 +316,24 @@ static aqw_status continue_in_same_segment(recovery *r, const aqw_stream *stream
     return AQW_OK;
 }
 
-/* Every byte of the newest segment that is not zero is known to be on stable storage, and the ring has nothing for it. */
+/* Returns 1 where every byte of the newest segment that is not zero is known to be on stable
+ * storage, and the ring has nothing for it. */
 static int newest_is_settled(const aqw_stream_summary *summary) {
-    return summary->end == summary->durable_end && summary->last_sequence == summary->durable_last_sequence &&
+    return summary->end == summary->durable_end &&
+           summary->last_sequence == summary->durable_last_sequence &&
            summary->dropped_bytes == 0 && summary->ring_events == 0 && !summary->ring_has_dropped;
 }
 
-/* After an unclean end that left a settled segment that one goes on: a new one each time would fill the disk where a process is killed and
- * started again and again, and needs room on a disk that may have none. An attempt that was cut short may have left out the sync of its
- * name. */
+/* Continues in the same segment after an unclean end that left it settled. A new segment each time
+ * would fill the disk where a process is killed and started again and again, and needs room on a
+ * disk that may have none. An attempt that was cut short may have left out the sync of its name. */
 static aqw_status continue_in_settled_segment(recovery *r, const aqw_stream *stream) {
     const aqw_stream_summary *summary = aqw_stream_summary_of(stream);
     const aqw_segment_header *newest = aqw_stream_newest(stream);
     int64_t handle = -1;
-    aqw_status status = aqw_segment_path(r->path, sizeof r->path, r->directory, newest->place.segment_number, newest->place.first_sequence);
+    aqw_status status = aqw_segment_path(r->path, sizeof r->path, r->directory,
+                                         newest->place.segment_number,
+                                         newest->place.first_sequence);
     if (status != AQW_OK) return aqw_fault_set(r->fault, status, r->directory);
     int error = aqw_io_open(r->io, r->path, AQW_OPEN_WRITE, &handle);
     if (error != 0) return aqw_fault_io(r->fault, "open", r->path, error);
@@ -329,11 +356,13 @@ static aqw_status continue_in_settled_segment(recovery *r, const aqw_stream *str
     return AQW_OK;
 }
 
-/* Bytes of records in the segments that are read, as the links and the newest one's end tell. */
+/* Returns the bytes of records in the segments to read, as the links and the newest
+ * one's end say. */
 static uint64_t size_of_records(const aqw_stream *stream) {
     const aqw_stream_summary *summary = aqw_stream_summary_of(stream);
     uint64_t size = summary->end - AQW_SEGMENT_DATA;
-    for (uint64_t i = 1; i < summary->segments; i++) size += aqw_stream_segment(stream, i)->link_end - AQW_SEGMENT_DATA;
+    for (uint64_t i = 1; i < summary->segments; i++)
+        size += aqw_stream_segment(stream, i)->link_end - AQW_SEGMENT_DATA;
     return size;
 }
 
@@ -364,14 +393,16 @@ static aqw_status open_segments(recovery *r, aqw_table *table) {
     aqw_stream *stream = NULL;
     aqw_snapshot_choice snapshot;
     aqw_stream_base base;
-    aqw_status status = aqw_snapshot_load_newest(r->io, r->directory, table, r->options->progress, &snapshot, r->fault);
+    aqw_status status = aqw_snapshot_load_newest(r->io, r->directory, table, r->options->progress,
+                                                 &snapshot, r->fault);
     if (status != AQW_OK) return status;
     r->report->snapshot_sequence = snapshot.is_found ? snapshot.info.sequence : 0;
     r->report->snapshots_damaged = snapshot.damaged;
     r->report->snapshot_damage = snapshot.damage;
     memcpy(base.log_uuid, snapshot.info.log_uuid, sizeof base.log_uuid);
     base.sequence = snapshot.info.sequence;
-    status = aqw_stream_open(r->io, r->directory, snapshot.is_found ? &base : NULL, r->options->progress, &stream, r->fault);
+    status = aqw_stream_open(r->io, r->directory, snapshot.is_found ? &base : NULL,
+                             r->options->progress, &stream, r->fault);
     if (status == AQW_NOT_A_QUEUE && r->options->may_create) return create_first(r);
     if (status != AQW_OK) return status;
     status = replay_and_continue(r, stream, table);
@@ -381,16 +412,19 @@ static aqw_status open_segments(recovery *r, aqw_table *table) {
 
 static int is_no_space(const recovery *r) { return aqw_error_is_no_space(r->fault->system_error); }
 
-/* --- A full disk ----------------------------------------------------------------------------------------------------------------- */
+/* --- A full disk ------------------------------------------------------------------------------ */
 
-/* Ends what the log goes on from with a close marker, so that it does without a ring. */
+/* Ends what the log goes on from with a close marker, so that the log does without a ring. */
 static aqw_status mark_end(recovery *r) {
     uint8_t marker[AQW_RECORD_HEADER_SIZE] = {0};
     if (r->start.ends_with_marker) return AQW_OK;
-    if (r->start.tail > r->start.segment.file_size - sizeof marker) return aqw_fault_io(r->fault, "write", r->directory, ENOSPC);
-    aqw_record_seal(marker, &r->start.segment.place, r->start.tail, r->start.ordinal, 0, AQW_KIND_MARKER, 0, 0);
+    if (r->start.tail > r->start.segment.file_size - sizeof marker)
+        return aqw_fault_io(r->fault, "write", r->directory, ENOSPC);
+    aqw_record_seal(marker, &r->start.segment.place, r->start.tail, r->start.ordinal, 0,
+                    AQW_KIND_MARKER, 0, 0);
     const char *operation = "write";
-    int error = aqw_io_write_all(r->io, r->start.segment_handle, r->start.tail, marker, sizeof marker);
+    int error = aqw_io_write_all(r->io, r->start.segment_handle, r->start.tail, marker,
+                                 sizeof marker);
     if (error == 0) {
         operation = "sync";
         error = aqw_io_sync(r->io, r->start.segment_handle);
@@ -401,16 +435,20 @@ static aqw_status mark_end(recovery *r) {
     return AQW_OK;
 }
 
-/* Where there was no room for a second ring: the first one is used again. Nothing rests on it any more but the history, since everything
- * is durable in the segments and they end with a marker; so an end in between leaves a queue that was closed. Where its file can't be written
- * either (a copy shares its blocks), it gives up its room, and a new one, which may be smaller, begins another history. */
+/* Where there is no room for a second ring, uses the first one again. Nothing rests on it any
+ * more except the history, since everything is durable in the segments and they end with a
+ * marker; so a stop in between leaves a queue that was closed. Where its file can't be written
+ * either (a copy shares its blocks), it gives up its room, and a new one, which may be smaller,
+ * begins another history. */
 static aqw_status replace_ring(recovery *r) {
     uint64_t size = r->options->log.ring_size;
     aqw_status status = aqw_directory_check_held(r->io, r->directory, &r->start.lock, r->fault);
     if (status == AQW_OK) status = mark_end(r);
     if (status != AQW_OK) return status;
     status = aqw_ring_reuse(r->io, r->directory, &r->start.ring, r->fault);
-    int is_of_no_use = status == AQW_CORRUPT || (status == AQW_IO_ERROR && r->fault->system_error == ENOENT) || is_no_space(r);
+    int is_of_no_use = status == AQW_CORRUPT ||
+                       (status == AQW_IO_ERROR && r->fault->system_error == ENOENT) ||
+                       is_no_space(r);
     if (status == AQW_OK || !is_of_no_use) return status;
     status = name_path(r, "ring");
     if (status != AQW_OK) return status;
@@ -424,26 +462,32 @@ static aqw_status replace_ring(recovery *r) {
 }
 
 static aqw_status open_log(recovery *r, aqw_table *table, aqw_log **log) {
-    aqw_status status = aqw_directory_lock(r->io, r->directory, r->options->holder, &r->start.lock, r->fault);
+    aqw_status status = aqw_directory_lock(r->io, r->directory, r->options->holder, &r->start.lock,
+                                           r->fault);
     if (status == AQW_OK) status = make_room(r);
-    /* Before a segment is named, so that opening again and again on a full disk leaves nothing behind each time. */
+    /* The ring comes before a segment gets a name, so that repeated opens on a full disk leave
+     * nothing there each time. */
     if (status == AQW_OK) {
-        status = aqw_ring_prepare(r->io, r->directory, r->options->log.ring_size, &r->start.ring, r->fault);
+        status = aqw_ring_prepare(r->io, r->directory, r->options->log.ring_size, &r->start.ring,
+                                  r->fault);
         r->start.is_short = status != AQW_OK && is_no_space(r);
         if (r->start.is_short) status = AQW_OK;
     }
     if (status == AQW_OK) {
         status = open_segments(r, table);
         if (status == AQW_OK && r->start.ring.handle < 0) status = replace_ring(r);
-        if (status == AQW_OK) status = aqw_directory_check_held(r->io, r->directory, &r->start.lock, r->fault);
+        if (status == AQW_OK)
+            status = aqw_directory_check_held(r->io, r->directory, &r->start.lock, r->fault);
         if (status != AQW_OK) aqw_ring_discard(r->io, r->directory, &r->start.ring);
     }
-    /* The last step: only now is anything replaced that was there before. */
+    /* The last step: only now does anything replace what was there before. */
     memcpy(r->start.ring.history, r->history, sizeof r->history);
     if (status == AQW_OK)
-        status = aqw_ring_publish(r->io, r->directory, r->start.segment.place.log_uuid, r->start.last_sequence, &r->start.ring, r->fault);
+        status = aqw_ring_publish(r->io, r->directory, r->start.segment.place.log_uuid,
+                                  r->start.last_sequence, &r->start.ring, r->fault);
     if (status != AQW_OK) {
-        if (r->start.segment_handle >= 0) (void)r->io->close(r->io->context, r->start.segment_handle);
+        if (r->start.segment_handle >= 0)
+            (void)r->io->close(r->io->context, r->start.segment_handle);
         aqw_directory_unlock(r->io, &r->start.lock);
         return status;
     }
@@ -451,8 +495,9 @@ static aqw_status open_log(recovery *r, aqw_table *table, aqw_log **log) {
     return aqw_log_new(r->io, &r->options->log, &r->start, log, r->fault);
 }
 
-aqw_status aqw_recover(const aqw_io *io, const char *directory, const aqw_recovery_options *options, aqw_table *table,
-                       aqw_log **log, aqw_recovery_report *report, aqw_fault *fault) {
+aqw_status aqw_recover(const aqw_io *io, const char *directory, const aqw_recovery_options *options,
+                       aqw_table *table, aqw_log **log, aqw_recovery_report *report,
+                       aqw_fault *fault) {
     memset(report, 0, sizeof *report);
     recovery *r = calloc(1, sizeof *r);
     if (r == NULL) return aqw_fault_set(fault, AQW_NO_MEMORY, directory);
@@ -466,7 +511,8 @@ aqw_status aqw_recover(const aqw_io *io, const char *directory, const aqw_recove
     aqw_status status = aqw_log_options_check(&options->log, fault);
     if (status == AQW_OK) status = aqw_directory_check(directory, fault);
     if (status == AQW_OK) status = name_path(r, "wal");
-    if (status == AQW_OK && !options->may_create && io->check_directory(io->context, r->path) == ENOENT)
+    if (status == AQW_OK && !options->may_create &&
+        io->check_directory(io->context, r->path) == ENOENT)
         status = aqw_fault_set(fault, AQW_NOT_A_QUEUE, directory);
     if (status == AQW_OK) status = aqw_directory_make(io, directory, directory, fault);
     if (status == AQW_OK) status = open_log(r, table, log);

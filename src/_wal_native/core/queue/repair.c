@@ -1,6 +1,8 @@
-/* The order is what makes it safe to fail anywhere: first a snapshot of what is saved, then the ring is moved away, then a segment goes on
- * behind the snapshot, then the rest is moved away, and the new ring is the last. An empty segment that follows no other is refused without a
- * ring; so up to the last step the queue is refused, or it opens with just the events that are kept, and the repair can be run again. */
+/* The order makes it safe to fail anywhere. First the repair writes a snapshot of what is saved,
+ * then it moves the ring away, then a segment goes on after the snapshot, then it moves the rest
+ * away, and makes the new ring last. A reader refuses an empty segment that follows no other
+ * without a ring; so up to the last step the queue is refused, or it opens with just the events
+ * that are kept, and the repair can be run again. */
 #include "queue/repair.h"
 
 #include <errno.h>
@@ -31,13 +33,14 @@ typedef struct repair {
     aqw_table *table;
     aqw_snapshot_choice snapshot;
     aqw_salvage salvage;
-    uint64_t id;                /* random: in the names of all that one repair moves */
-    uint64_t segment_number;    /* of the segment that goes on, 0 where there is none yet */
+    uint64_t id;                /* random: in the names of all files that one repair moves */
+    uint64_t segment_number;    /* of the segment that goes on, 0 until it is there */
 } repair;
 
 static aqw_status join(repair *r, char path[PATH_CAPACITY], const char *name) {
-    return aqw_path_join(path, PATH_CAPACITY, r->directory, name) == AQW_OK ? AQW_OK
-                                                                            : aqw_fault_set(r->fault, AQW_INVALID_ARGUMENT, r->directory);
+    return aqw_path_join(path, PATH_CAPACITY, r->directory, name) == AQW_OK
+               ? AQW_OK
+               : aqw_fault_set(r->fault, AQW_INVALID_ARGUMENT, r->directory);
 }
 
 static aqw_status random_u64(repair *r, uint64_t *value) {
@@ -48,13 +51,15 @@ static aqw_status random_u64(repair *r, uint64_t *value) {
     return AQW_OK;
 }
 
-/* --- What is wrong --------------------------------------------------------------------------------------------------------------- */
+/* --- What is wrong ---------------------------------------------------------------------------- */
 
-/* What the medium does not give is asked for once more. */
+/* Asks the medium once more for what it does not give. */
 static aqw_status load_snapshot(repair *r) {
     aqw_table_clear(r->table);
-    aqw_status status = aqw_snapshot_load_newest(r->io, r->directory, r->table, NULL, &r->snapshot, r->fault);
-    if (status != AQW_OK || r->snapshot.damaged == 0 || r->snapshot.damage.status != AQW_IO_ERROR) return status;
+    aqw_status status = aqw_snapshot_load_newest(r->io, r->directory, r->table, NULL, &r->snapshot,
+                                                 r->fault);
+    if (status != AQW_OK || r->snapshot.damaged == 0 || r->snapshot.damage.status != AQW_IO_ERROR)
+        return status;
     aqw_table_clear(r->table);
     return aqw_snapshot_load_newest(r->io, r->directory, r->table, NULL, &r->snapshot, r->fault);
 }
@@ -68,17 +73,20 @@ static aqw_status try_open_once(repair *r) {
     if (status != AQW_OK) return status;
     memcpy(base.log_uuid, r->snapshot.info.log_uuid, sizeof base.log_uuid);
     base.sequence = r->snapshot.info.sequence;
-    status = aqw_stream_open(r->io, r->directory, r->snapshot.is_found ? &base : NULL, NULL, &stream, r->fault);
-    if (status == AQW_OK) status = aqw_replay_stream(stream, r->table, &counts, r->options->progress, r->fault);
+    status = aqw_stream_open(r->io, r->directory, r->snapshot.is_found ? &base : NULL, NULL,
+                             &stream, r->fault);
+    if (status == AQW_OK)
+        status = aqw_replay_stream(stream, r->table, &counts, r->options->progress, r->fault);
     aqw_stream_free(stream);
     return status;
 }
 
 static int is_unreadable(aqw_status status, const aqw_fault *fault) {
-    return status == AQW_IO_ERROR && fault->system_error == EIO && strcmp(fault->operation, "read") == 0;
+    return status == AQW_IO_ERROR && fault->system_error == EIO &&
+           strcmp(fault->operation, "read") == 0;
 }
 
-/* Bytes that the medium has lost are damage, if they still are when they are asked for again. */
+/* Bytes that the medium has lost are damage, if they are still lost at the second attempt. */
 static aqw_status try_open(repair *r) {
     aqw_status status = try_open_once(r);
     if (is_unreadable(status, r->fault)) status = try_open_once(r);
@@ -97,9 +105,11 @@ static aqw_status save_what_verifies(repair *r) {
     r->salvage.visit_to = r->options->visit_to;
     memcpy(r->salvage.log_uuid, r->snapshot.info.log_uuid, sizeof r->salvage.log_uuid);
     r->salvage.has_log_uuid = r->snapshot.is_found;
-    status = aqw_salvage_events(r->io, r->directory, r->table, &r->salvage, r->options->progress, r->fault);
+    status = aqw_salvage_events(r->io, r->directory, r->table, &r->salvage, r->options->progress,
+                                r->fault);
     if (status != AQW_OK) return status;
-    uint64_t last = r->salvage.last_seen > r->salvage.durable ? r->salvage.last_seen : r->salvage.durable;
+    uint64_t last = r->salvage.last_seen > r->salvage.durable ? r->salvage.last_seen
+                                                              : r->salvage.durable;
     r->report->kept_sequence = aqw_table_latest_sequence(r->table);
     r->report->readable_events = r->salvage.unused_events;
     if (last <= r->report->kept_sequence) return AQW_OK;
@@ -108,7 +118,7 @@ static aqw_status save_what_verifies(repair *r) {
     return AQW_OK;
 }
 
-/* --- Moving away ----------------------------------------------------------------------------------------------------------------- */
+/* --- Moving away ------------------------------------------------------------------------------ */
 
 /* Moves `folder`/`name` (folder may be empty) to quarantine/. What is not there needs no moving. */
 static aqw_status move_away(repair *r, const char *folder, const char *name) {
@@ -141,15 +151,19 @@ typedef struct mover {
 static void move_segment(void *to, const char *name) {
     mover *m = to;
     uint64_t number = 0, first = 0;
-    if (m->status != AQW_OK || !aqw_segment_name_parse(name, &number, &first) || number == m->r->segment_number) return;
+    if (m->status != AQW_OK || !aqw_segment_name_parse(name, &number, &first) ||
+        number == m->r->segment_number)
+        return;
     m->status = move_away(m->r, m->folder, name);
 }
 
-/* All but the one that the log goes on from. */
+/* Moves all but the snapshot that the log goes on from. */
 static void move_snapshot(void *to, const char *name) {
     mover *m = to;
     uint64_t sequence = 0;
-    if (m->status != AQW_OK || !aqw_snapshot_name_parse(name, &sequence) || sequence == m->r->report->kept_sequence) return;
+    if (m->status != AQW_OK || !aqw_snapshot_name_parse(name, &sequence) ||
+        sequence == m->r->report->kept_sequence)
+        return;
     m->status = move_away(m->r, m->folder, name);
 }
 
@@ -166,7 +180,7 @@ static aqw_status sync_moves(repair *r, const char *from) {
     return status == AQW_OK ? sync_directory(r, from) : status;
 }
 
-/* Until a listing shows nothing more: what is moved during one may make it miss others. */
+/* Moves until a listing shows nothing more: what moves during one may make it miss others. */
 static aqw_status move_all(repair *r, const char *folder, aqw_list_visit visit) {
     char path[PATH_CAPACITY], slashed[16];
     mover m = {r, slashed, AQW_OK};
@@ -190,23 +204,26 @@ static aqw_status move_ring(repair *r) {
     return status == AQW_OK ? sync_moves(r, r->directory) : status;
 }
 
-/* --- Going on -------------------------------------------------------------------------------------------------------------------- */
+/* --- Going on --------------------------------------------------------------------------------- */
 
-/* The one that was loaded, if nothing was saved behind it. A damaged one that has the new one's name is moved away first. */
+/* Keeps the loaded snapshot, if nothing was saved after it. Else it first moves a damaged one away
+ * that has the new one's name. */
 static aqw_status write_snapshot(repair *r) {
     aqw_snapshot_info info;
     char path[PATH_CAPACITY], name[32];
     aqw_status status = join(r, path, "snapshots");
     if (status != AQW_OK) return status;
-    if (r->snapshot.is_found && r->snapshot.info.sequence == r->report->kept_sequence) return sync_directory(r, path);
+    if (r->snapshot.is_found && r->snapshot.info.sequence == r->report->kept_sequence)
+        return sync_directory(r, path);
     (void)snprintf(name, sizeof name, "%020" PRIu64 ".snap", r->report->kept_sequence);
     status = move_away(r, "snapshots/", name);
     if (status == AQW_OK && r->report->quarantined_files > 0) status = sync_moves(r, path);
     if (status != AQW_OK) return status;
-    return aqw_snapshot_write(r->io, r->directory, r->salvage.log_uuid, r->table, r->options->now, r->options->progress, &info, r->fault);
+    return aqw_snapshot_write(r->io, r->directory, r->salvage.log_uuid, r->table, r->options->now,
+                              r->options->progress, &info, r->fault);
 }
 
-/* An empty segment that follows no other: what comes before it is in the snapshot. */
+/* Makes an empty segment that follows no other: what comes before it is in the snapshot. */
 static aqw_status begin_segment(repair *r) {
     aqw_segment_header header;
     aqw_prepared prepared;
@@ -214,10 +231,14 @@ static aqw_status begin_segment(repair *r) {
     memset(&header, 0, sizeof header);
     memcpy(header.place.log_uuid, r->salvage.log_uuid, sizeof header.place.log_uuid);
     aqw_status status = random_u64(r, &header.place.salt);
-    if (status == AQW_OK) status = aqw_segment_prepare(r->io, r->directory, AQW_SEGMENT_SIZE_FIRST, &prepared, r->fault);
+    if (status == AQW_OK)
+        status = aqw_segment_prepare(r->io, r->directory, AQW_SEGMENT_SIZE_FIRST, &prepared,
+                                     r->fault);
     if (status != AQW_OK) return status;
     header.format_version = AQW_FORMAT_VERSION;
-    header.place.segment_number = (r->salvage.segment_number_max > 0 ? r->salvage.segment_number_max : 1) + 1;   /* 1 begins at sequence 1 */
+    /* number 1 begins at sequence 1 */
+    header.place.segment_number =
+        (r->salvage.segment_number_max > 0 ? r->salvage.segment_number_max : 1) + 1;
     header.place.first_sequence = r->report->kept_sequence + 1;
     header.file_size = prepared.file_size;
     header.watermark = r->report->kept_sequence;
@@ -231,7 +252,9 @@ static aqw_status begin_segment(repair *r) {
 
 static aqw_status make_ring(repair *r) {
     aqw_ring ring;
-    aqw_status status = aqw_ring_create(r->io, r->directory, r->salvage.log_uuid, AQW_RING_SIZE_DEFAULT, r->report->kept_sequence, &ring, r->fault);
+    aqw_status status = aqw_ring_create(r->io, r->directory, r->salvage.log_uuid,
+                                        AQW_RING_SIZE_DEFAULT, r->report->kept_sequence, &ring,
+                                        r->fault);
     if (status == AQW_OK) aqw_ring_close(r->io, &ring);
     return status;
 }
@@ -247,7 +270,7 @@ static aqw_status mend(repair *r) {
     if (status == AQW_OK) status = make_directory(r, "quarantine");
     if (status == AQW_OK) status = make_directory(r, "wal");
     if (status == AQW_OK) status = sync_directory(r, r->directory);
-    /* Without any event there is nothing to go on from: the next writer begins anew. */
+    /* Without any event there is nothing to go on from: the next writer begins a new log. */
     int goes_on = r->report->kept_sequence > 0;
     if (status == AQW_OK && goes_on) status = write_snapshot(r);
     if (status == AQW_OK) status = move_ring(r);
@@ -257,7 +280,7 @@ static aqw_status mend(repair *r) {
     return status == AQW_OK && goes_on ? make_ring(r) : status;
 }
 
-/* --- The whole ------------------------------------------------------------------------------------------------------------------- */
+/* --- The whole -------------------------------------------------------------------------------- */
 
 static aqw_status look(repair *r) {
     aqw_status status = try_open(r);
@@ -269,10 +292,11 @@ static aqw_status look(repair *r) {
 
 static aqw_status run(repair *r) {
     aqw_status status = look(r);
-    return status == AQW_OK && r->report->is_damaged && r->options->accepts_data_loss ? mend(r) : status;
+    return status == AQW_OK && r->report->is_damaged && r->options->accepts_data_loss ? mend(r)
+                                                                                      : status;
 }
 
-/* With a table to replay into. */
+/* Runs the work with a table to replay into. */
 static aqw_status run_with_table(repair *r, aqw_status (*work)(repair *)) {
     uint8_t seed[16] = {0};
     int error = r->io->random(r->io->context, seed, sizeof seed);
@@ -284,16 +308,19 @@ static aqw_status run_with_table(repair *r, aqw_status (*work)(repair *)) {
     return status;
 }
 
-static aqw_status new_repair(const aqw_io *io, const char *directory, const aqw_repair_options *options, aqw_repair_report *report,
+static aqw_status new_repair(const aqw_io *io, const char *directory,
+                             const aqw_repair_options *options, aqw_repair_report *report,
                              aqw_fault *fault, repair **made) {
     memset(report, 0, sizeof *report);
     *made = calloc(1, sizeof **made);
     if (*made == NULL) return aqw_fault_set(fault, AQW_NO_MEMORY, directory);
-    **made = (repair){.io = io, .directory = directory, .options = options, .report = report, .fault = fault};
+    **made = (repair){
+        .io = io, .directory = directory, .options = options, .report = report, .fault = fault};
     return AQW_OK;
 }
 
-aqw_status aqw_repair_look(const aqw_io *io, const char *directory, const aqw_repair_options *options, aqw_repair_report *report,
+aqw_status aqw_repair_look(const aqw_io *io, const char *directory,
+                           const aqw_repair_options *options, aqw_repair_report *report,
                            aqw_fault *fault) {
     repair *r = NULL;
     aqw_status status = new_repair(io, directory, options, report, fault, &r);
@@ -302,7 +329,7 @@ aqw_status aqw_repair_look(const aqw_io *io, const char *directory, const aqw_re
     return status;
 }
 
-/* The lock makes a file: so it is only taken where something of a queue is there. */
+/* The lock makes a file: so repair takes it only where something of a queue is there. */
 static aqw_status check_there(repair *r) {
     static const char *const names[] = {"wal", "snapshots", "ring"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
@@ -314,8 +341,8 @@ static aqw_status check_there(repair *r) {
     return aqw_fault_set(r->fault, AQW_NOT_A_QUEUE, r->directory);
 }
 
-aqw_status aqw_repair(const aqw_io *io, const char *directory, const aqw_repair_options *options, aqw_repair_report *report,
-                      aqw_fault *fault) {
+aqw_status aqw_repair(const aqw_io *io, const char *directory, const aqw_repair_options *options,
+                      aqw_repair_report *report, aqw_fault *fault) {
     repair *r = NULL;
     aqw_lock lock;
     aqw_status status = new_repair(io, directory, options, report, fault, &r);

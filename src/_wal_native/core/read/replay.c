@@ -7,23 +7,25 @@
 #include "files/format.h"
 
 enum {
-    PROGRESS_SIZE = 1 << 16,    /* progress is told, and asked whether to go on, after this many bytes */
-    RECORDS_AHEAD = 16          /* memory takes about as long as applying so many events */
+    /* bytes between two reports to progress, which may stop the replay */
+    PROGRESS_SIZE = 1 << 16,
+    RECORDS_AHEAD = 16          /* a fetch from memory takes about as long as applying 16 events */
 };
 
 /* What has been fetched ahead of the stream. */
 typedef struct lookahead {
     aqw_stream_ahead place;
     uint32_t records;
-    uint8_t id[16];             /* that the last of them begins with */
+    uint8_t id[16];             /* the identifier that the last of them begins with */
 } lookahead;
 
-/* How much of the payload names places that were not fetched with the record before. Events of a run often follow each other, and a run's
- * creation that of its task. */
+/* Returns how much of the payload names places that were not fetched with the record before. Events
+ * of a run often follow each other, and a run's creation follows that of its task. */
 static uint32_t news(lookahead *ahead, const uint8_t *payload, uint32_t size) {
     if (size < sizeof ahead->id) return size;
     if (aqw_id_equal(ahead->id, payload)) return 0;
-    if (size >= 2 * sizeof ahead->id && aqw_id_equal(ahead->id, payload + sizeof ahead->id)) size = sizeof ahead->id;
+    if (size >= 2 * sizeof ahead->id && aqw_id_equal(ahead->id, payload + sizeof ahead->id))
+        size = sizeof ahead->id;
     memcpy(ahead->id, payload, sizeof ahead->id);
     return size;
 }
@@ -32,7 +34,8 @@ static void look_ahead(const aqw_stream *stream, const aqw_table *table, lookahe
     const uint8_t *payload = NULL;
     uint8_t kind = 0;
     uint32_t size = 0;
-    while (ahead->records < RECORDS_AHEAD && aqw_stream_peek(stream, &ahead->place, &kind, &payload, &size)) {
+    while (ahead->records < RECORDS_AHEAD &&
+           aqw_stream_peek(stream, &ahead->place, &kind, &payload, &size)) {
         size = news(ahead, payload, size);
         if (size > 0) aqw_table_fetch(table, kind, payload, size);
         ahead->records++;
@@ -43,7 +46,8 @@ static void look_ahead(const aqw_stream *stream, const aqw_table *table, lookahe
 aqw_status aqw_replay_record(aqw_table *table, const aqw_record *record, aqw_fault *fault) {
     aqw_event event;
     aqw_reason reason = AQW_REASON_PAYLOAD;
-    aqw_status status = aqw_event_decode(record->kind, record->sequence, record->payload, record->payload_size, &event);
+    aqw_status status = aqw_event_decode(record->kind, record->sequence, record->payload,
+                                         record->payload_size, &event);
     if (status == AQW_OK) {
         reason = AQW_REASON_REFUSED_EVENT;
         status = aqw_table_apply(table, &event);
@@ -56,7 +60,8 @@ aqw_status aqw_replay_record(aqw_table *table, const aqw_record *record, aqw_fau
     return AQW_CORRUPT;
 }
 
-aqw_status aqw_replay_stream(aqw_stream *stream, aqw_table *table, aqw_replay_counts *counts, aqw_progress *progress, aqw_fault *fault) {
+aqw_status aqw_replay_stream(aqw_stream *stream, aqw_table *table, aqw_replay_counts *counts,
+                             aqw_progress *progress, aqw_fault *fault) {
     aqw_record record;
     const uint64_t present = aqw_table_latest_sequence(table);
     uint64_t reported = counts->bytes;

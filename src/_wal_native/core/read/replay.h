@@ -11,17 +11,18 @@
 
 typedef struct aqw_replay_counts {
     uint64_t records;           /* markers and pads included */
-    uint64_t events;            /* that were applied */
+    uint64_t events;            /* applied ones */
     uint64_t bytes;             /* of records */
-    uint64_t replayed_bytes;    /* of those behind what the table had before */
+    uint64_t replayed_bytes;    /* of the records after what the table had before */
 } aqw_replay_counts;
 
-/* Decodes one event record and applies it. AQW_CORRUPT with AQW_REASON_PAYLOAD or AQW_REASON_REFUSED_EVENT where that fails: this
- * library never writes such a record. */
+/* Decodes one event record and applies it. Returns AQW_CORRUPT with AQW_REASON_PAYLOAD or
+ * AQW_REASON_REFUSED_EVENT where that fails: this library never writes such a record. */
 aqw_status aqw_replay_record(aqw_table *table, const aqw_record *record, aqw_fault *fault);
 
-/* Replays a stream from where it stands to its end, but for the events that the table has already (from a snapshot).
- * AQW_STOPPED where `progress` (may be NULL) says so. */
-aqw_status aqw_replay_stream(aqw_stream *stream, aqw_table *table, aqw_replay_counts *counts, aqw_progress *progress, aqw_fault *fault);
+/* Replays a stream from where it stands to its end, except the events that the table has already
+ * (from a snapshot). Returns AQW_STOPPED where `progress` (may be NULL) says so. */
+aqw_status aqw_replay_stream(aqw_stream *stream, aqw_table *table, aqw_replay_counts *counts,
+                             aqw_progress *progress, aqw_fault *fault);
 
 #endif

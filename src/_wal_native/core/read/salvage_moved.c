@@ -9,8 +9,10 @@
 
 enum { PATH_CAPACITY = AQW_PATH_SIZE_MAX + 2 * AQW_NAME_SIZE_MAX };
 
-static int quarantine_path(const aqw_moved_files *files, char path[PATH_CAPACITY], const char *prefix, const char *name) {
-    int size = snprintf(path, PATH_CAPACITY, "%s/quarantine%s%s%s", files->directory, *name == '\0' ? "" : "/", prefix, name);
+static int quarantine_path(const aqw_moved_files *files, char path[PATH_CAPACITY],
+                           const char *prefix, const char *name) {
+    int size = snprintf(path, PATH_CAPACITY, "%s/quarantine%s%s%s", files->directory,
+                        *name == '\0' ? "" : "/", prefix, name);
     return size > 0 && size < PATH_CAPACITY ? 0 : ENAMETOOLONG;
 }
 
@@ -27,7 +29,8 @@ static int close_moved(void *context, int64_t handle) {
     return files->io->close(files->io->context, handle);
 }
 
-static int read_moved(void *context, int64_t handle, uint64_t offset, void *to, size_t size, size_t *done) {
+static int read_moved(void *context, int64_t handle, uint64_t offset, void *to, size_t size,
+                      size_t *done) {
     const aqw_moved_files *files = context;
     return files->io->read(files->io->context, handle, offset, to, size, done);
 }
@@ -42,7 +45,7 @@ static int identity_moved(void *context, int64_t handle, uint32_t *identity) {
     return files->io->identity(files->io->context, handle, identity);
 }
 
-/* wal/ is the only directory that is asked about or listed. */
+/* A reader asks about and lists only one directory, wal/. */
 static int check_moved(void *context, const char *path) {
     const aqw_moved_files *files = context;
     char moved[PATH_CAPACITY];
@@ -72,7 +75,8 @@ static int list_moved(void *context, const char *path, aqw_list_visit visit, voi
     return error != 0 ? error : files->io->list(files->io->context, moved, visit_moved, &list);
 }
 
-void aqw_moved_view(aqw_io *view, aqw_moved_files *files, const aqw_io *io, const char *directory, const char *prefix) {
+void aqw_moved_view(aqw_io *view, aqw_moved_files *files, const aqw_io *io, const char *directory,
+                    const char *prefix) {
     memset(view, 0, sizeof *view);
     files->io = io;
     files->directory = directory;

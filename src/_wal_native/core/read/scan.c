@@ -1,5 +1,6 @@
-/* A running checksum is a polynomial over GF(2) modulo the CRC's, its bits reflected: bit 31 is the coefficient of x^0. Bytes of zeros
- * multiply it by a power of x. x has an inverse, so a running checksum can be taken back over bytes that are known. */
+/* A running checksum is a polynomial over GF(2) modulo the CRC's, its bits reflected: bit 31 is the
+ * coefficient of x^0. Bytes of zeros multiply it by a power of x. x has an inverse, so a running
+ * checksum can be taken back over bytes that are known. */
 #include "read/scan.h"
 
 #include <stdlib.h>
@@ -66,8 +67,9 @@ static aqw_status make_marks(aqw_scan *scan) {
     return AQW_OK;
 }
 
-/* `running` behind the bytes from `from` up to `to`. */
-static aqw_status update(aqw_scan *scan, uint32_t running, uint64_t from, uint64_t to, uint32_t *sum) {
+/* Gives `running` after the bytes from `from` up to `to`. */
+static aqw_status update(aqw_scan *scan, uint32_t running, uint64_t from, uint64_t to,
+                         uint32_t *sum) {
     *sum = running;
     if (from == to) return AQW_OK;
     const uint8_t *bytes = aqw_window_at(scan->bytes, from, to - from);
@@ -95,13 +97,17 @@ uint32_t aqw_scan_join(const aqw_scan *scan, uint32_t sum, uint32_t second, uint
     return move(scan->forward, sum, size) ^ second;
 }
 
-uint32_t aqw_scan_seal_of(const aqw_scan *scan, const aqw_place *place, uint64_t position, uint32_t sum, uint64_t size) {
+uint32_t aqw_scan_seal_of(const aqw_scan *scan, const aqw_place *place, uint64_t position,
+                          uint32_t sum, uint64_t size) {
     uint8_t bytes[8];
     aqw_store_u64(bytes, position);
-    return aqw_crc32c_finish(aqw_scan_join(scan, aqw_crc32c_update(place->seed, bytes, sizeof bytes), sum, size));
+    return aqw_crc32c_finish(
+        aqw_scan_join(scan, aqw_crc32c_update(place->seed, bytes, sizeof bytes), sum, size));
 }
 
-uint64_t aqw_scan_position_of(const aqw_scan *scan, const aqw_place *place, uint32_t stored, uint32_t sum, uint64_t size) {
-    /* The checksum's complement, without the bytes, is the seed with the position in its first four of eight bytes, moved over all of them. */
+uint64_t aqw_scan_position_of(const aqw_scan *scan, const aqw_place *place, uint32_t stored,
+                              uint32_t sum, uint64_t size) {
+    /* The checksum's complement, without the bytes, is the seed with the position in its first four
+     * of eight bytes, moved over all of them. */
     return move(scan->backward, ~stored ^ sum, size + 8) ^ place->seed;
 }
