@@ -28,7 +28,8 @@ typedef enum aqw_reason {
     AQW_REASON_TORN = 16,               /* no damage: an append that was cut short */
     AQW_REASON_SNAPSHOT = 17,           /* a snapshot that does not verify */
     AQW_REASON_SNAPSHOT_AHEAD = 18,     /* a snapshot of events that the log does not have */
-    AQW_REASON_UNREADABLE = 19   /* the medium answers with an error; only repair reports it */
+    /* the medium answers with an error (repair reports this; an open gets the error itself) */
+    AQW_REASON_UNREADABLE = 19
 } aqw_reason;
 
 typedef struct aqw_fault {

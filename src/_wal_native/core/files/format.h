@@ -17,8 +17,8 @@
  *   wal/prepare-*.tmp           segments in preparation; never read, deleted by the next writer
  *   snapshots/<sequence>.snap   the projection as of that event; sequence in 20
  *                               decimal digits, from 1
- *   snapshots/snapshot.tmp      a snapshot in the making; never read, deleted before
- *                               the next one is made
+ *   snapshots/snapshot.tmp      a snapshot in the making; never read, deleted by the
+ *                               maker of the next one
  *   quarantine/                 copies of bytes that a recovery dropped, and files
  *                               that a repair moved away
  *

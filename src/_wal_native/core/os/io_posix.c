@@ -40,7 +40,7 @@
 
 static int result(int returned) { return returned < 0 ? errno : 0; }
 
-/* Opens a directory only to pass through it, which needs no permission to read it. */
+/* These flags open a directory only to pass through it, which needs no permission to read it. */
 #if defined(O_PATH)
 enum { PASS = O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC };
 #elif defined(O_SEARCH)
