@@ -47,7 +47,8 @@ class AtStep:
             return None
         if event == "return" or frame.f_code.co_code[frame.f_lasti] in RETURNS:
             return self._trace
-        if event == "opcode" and not self._counts(frame):
+        frame.f_trace_opcodes = True
+        if not self._counts(frame, event):
             return self._trace
         if self._left == 0:
             sys.settrace(None)
@@ -55,10 +56,9 @@ class AtStep:
             self._call()
             return None
         self._left -= 1
-        frame.f_trace_opcodes = True
         return self._trace
 
-    def _counts(self, frame: FrameType) -> bool:
+    def _counts(self, _frame: FrameType, _event: str) -> bool:
         return True
 
     def __enter__(self) -> Self:
@@ -78,5 +78,5 @@ def offsets_behind_calls(code: CodeType) -> frozenset[int]:
 class BehindCalls(AtStep):
     """The same at those steps alone at which a signal's handler may really run."""
 
-    def _counts(self, frame: FrameType) -> bool:
-        return frame.f_lasti in offsets_behind_calls(frame.f_code)
+    def _counts(self, frame: FrameType, event: str) -> bool:
+        return event == "opcode" and frame.f_lasti in offsets_behind_calls(frame.f_code)

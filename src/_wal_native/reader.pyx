@@ -113,8 +113,7 @@ cdef class LogReader:
                 raise StopIteration
             if status != AQW_OK:
                 raise_open_fault(&fault)
-            self.record = fields_of(&record)
-            return self.record
+            return fields_of(&record)
         finally:
             self.is_busy = False
 
@@ -267,7 +266,8 @@ cdef class LogFollower:
                 return None
             if status != AQW_OK:
                 raise_open_fault(&fault)
-            return fields_of(&record)
+            self.record = fields_of(&record)
+            return self.record
         finally:
             self.is_busy = False
 
