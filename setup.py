@@ -2,9 +2,13 @@
 
 Builds for developers, each switched by an environment variable that is 0 or 1 and nothing else:
 
-ACTIONQUEUE_DEBUG=1 no optimisation, assertions on ACTIONQUEUE_SANITIZE=1 address and
-undefined-behaviour sanitizers ACTIONQUEUE_COVERAGE=1 gcov counters in the C core
-ACTIONQUEUE_WERROR=1 warnings in the C core are errors (CI)
+ACTIONQUEUE_DEBUG=1      no optimisation, assertions on (core/base/assert.h)
+ACTIONQUEUE_SANITIZE=1   address and undefined-behaviour sanitizers
+ACTIONQUEUE_COVERAGE=1   gcov counters in the C core
+ACTIONQUEUE_WERROR=1     warnings in the C core are errors (CI)
+
+What the first three compile is kept in a directory of its own below build/, because an object file
+does not tell how it was compiled.
 """
 
 import os
@@ -32,23 +36,28 @@ def switch(name: str) -> bool:
     return value == "1"
 
 
-def compiler_options() -> tuple[list[str], list[str], list[tuple[str, str | None]]]:
+def build_base() -> str:
+    """Return the directory for what is compiled with the switches that are on."""
+    names = ("DEBUG", "SANITIZE", "COVERAGE")
+    kept_apart = [name for name in names if switch(f"ACTIONQUEUE_{name}")]
+    return "-".join(["build/with", *kept_apart]).lower() if kept_apart else "build"
+
+
+def compiler_options() -> tuple[list[str], list[str], list[tuple[str] | tuple[str, str | None]]]:
     """Return the compiler arguments, linker arguments and macros that the switches ask for."""
     debug, sanitize = switch("ACTIONQUEUE_DEBUG"), switch("ACTIONQUEUE_SANITIZE")
     coverage, werror = switch("ACTIONQUEUE_COVERAGE"), switch("ACTIONQUEUE_WERROR")
+    # One item undefines: Python's own arguments define it.
+    macros: list[tuple[str] | tuple[str, str | None]] = [("NDEBUG",) if debug else ("NDEBUG", None)]
     if sys.platform == "win32":
         if sanitize or coverage:
             sys.exit("the sanitizer and coverage builds need gcc or clang")
         # MSVC has <stdatomic.h> from Visual Studio 2022 17.5 on, behind this switch.
-        return (
-            ["/std:c11", "/experimental:c11atomics", "/O2", *(["/W3", "/WX"] if werror else [])],
-            [],
-            [],
-        )
+        warnings = ["/W3", "/WX"] if werror else []
+        return ["/std:c11", "/experimental:c11atomics", "/O2", *warnings], [], macros
     compile_args = ["-std=c11", "-fvisibility=hidden", "-pthread"]
     link_args = ["-pthread"]
     compile_args += ["-O0", "-g"] if debug else ["-O3", "-g1"]
-    macros: list[tuple[str, str | None]] = [] if debug else [("NDEBUG", None)]
     if sanitize:
         flags = [
             "-fsanitize=address,undefined",
@@ -143,4 +152,9 @@ class BuildExtensions(build_ext):
 
 # What stands here is replaced when it is built; without it there would be nothing to build.
 placeholder = Extension(SHARED_OBJECT, [])
-setup(libraries=[core], ext_modules=[placeholder], cmdclass={"build_ext": BuildExtensions})
+setup(
+    libraries=[core],
+    ext_modules=[placeholder],
+    cmdclass={"build_ext": BuildExtensions},
+    options={"build": {"build_base": build_base()}},
+)

@@ -8,7 +8,8 @@ The core is compiled with warnings as errors and kept in a cache directory under
 that went into it, so a stale build is never used. ``ACTIONQUEUE_TEST_CACHE`` names another directory;
 ``ACTIONQUEUE_TEST_CORE`` names another core to build, a changed copy of this one;
 ``ACTIONQUEUE_SANITIZE=1`` builds with the address and undefined-behaviour sanitizers (run Python with libasan
-preloaded).
+preloaded). Assertions (``base/assert.h``) are on; ``ACTIONQUEUE_DEBUG=0`` builds without them, as
+users' builds are.
 
 A function pointer of a C struct is set from Python with ``ffi.callback``::
 
@@ -47,17 +48,27 @@ long aqw_test_memory_largest(int begins_again);
 """
 
 
-def sanitized() -> bool:
-    value = os.environ.get("ACTIONQUEUE_SANITIZE", "0")
+def switch(name: str, usual: str) -> bool:
+    value = os.environ.get(name, usual)
     if value not in {"0", "1"}:
-        raise ValueError(f"ACTIONQUEUE_SANITIZE must be 0 or 1, not {value!r}")
+        raise ValueError(f"{name} must be 0 or 1, not {value!r}")
     return value == "1"
+
+
+def sanitized() -> bool:
+    return switch("ACTIONQUEUE_SANITIZE", "0")
+
+
+def assertion_flag() -> str:
+    """Return what turns assertions on or off, behind Python's own arguments, which turn them off."""
+    mark = "/" if sys.platform == "win32" else "-"
+    return f"{mark}{'U' if switch('ACTIONQUEUE_DEBUG', '1') else 'D'}NDEBUG"
 
 
 def core_flags() -> list[str]:
     if sys.platform == "win32":
-        return ["/std:c11", "/experimental:c11atomics", "/O2", "/W3", "/WX"]
-    flags = ["-std=c11", "-O1", "-g", "-pthread"]
+        return ["/std:c11", "/experimental:c11atomics", "/O2", "/W3", "/WX", assertion_flag()]
+    flags = ["-std=c11", "-O1", "-g", "-pthread", assertion_flag()]
     if not os.environ.get("ACTIONQUEUE_TEST_CORE"):  # a changed copy may leave something unused
         flags += ["-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wconversion", "-Werror"]
     return flags + sanitizer_flags()

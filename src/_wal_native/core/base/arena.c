@@ -3,6 +3,8 @@
  * the list's head down to the mark's chunk. */
 #include "base/arena.h"
 
+#include "base/assert.h"
+
 #define LARGE_SHARE 4   /* a larger block than chunk_size / LARGE_SHARE gets its own chunk */
 
 _Static_assert(sizeof(aqw_arena_chunk) % 8 == 0, "the bytes after the header are aligned");
@@ -48,6 +50,7 @@ aqw_status aqw_arena_reserve(aqw_arena *arena, size_t size) {
     aqw_arena_chunk *chunk = add_chunk(arena, size > arena->chunk_size ? size : arena->chunk_size);
     if (!chunk) return AQW_NO_MEMORY;
     arena->current = chunk;
+    AQW_ASSERT(place_in(arena->current, size, 8) != SIZE_MAX);
     return AQW_OK;
 }
 
@@ -61,6 +64,7 @@ uint8_t *aqw_arena_take(aqw_arena *arena, size_t size, size_t alignment) {
         if (!is_large) arena->current = chunk;
         start = 0;
     }
+    AQW_ASSERT(start <= chunk->size && size <= chunk->size - start);
     chunk->used = start + size;
     return chunk_bytes(chunk) + start;
 }
@@ -73,6 +77,7 @@ aqw_arena_mark aqw_arena_mark_get(const aqw_arena *arena) {
 
 void aqw_arena_release(aqw_arena *arena, aqw_arena_mark mark) {
     while (arena->newest != mark.newest) {
+        AQW_ASSERT(arena->newest != NULL);
         aqw_arena_chunk *chunk = arena->newest;
         arena->newest = chunk->previous;
         free_chunk(arena, chunk);

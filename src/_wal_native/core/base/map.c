@@ -7,10 +7,10 @@
  *  - `current` has room for all rows. */
 #include "base/map.h"
 
-#include <assert.h>
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/check.h"
 #include "base/limits.h"
 
 #define CACHE_LINE 64u
@@ -114,7 +114,7 @@ static void store_remove(aqw_map_store *store, uint64_t hash, uint32_t row) {
             bucket->tags[slot] = 0;
             return;
         }
-        assert(bucket->overflow > 0);
+        AQW_ASSERT(bucket->overflow > 0);
         bucket->overflow--;
     }
 }
@@ -216,16 +216,18 @@ aqw_status aqw_map_reserve(aqw_map *map, uint32_t extra) {
     map->moved_rows = 0;
     map->current = grown;
     map->count_max = entries_max(bucket_count);
+    AQW_ASSERT(map->count + (uint64_t)extra <= map->count_max);
     return AQW_OK;
 }
 
 void aqw_map_insert(aqw_map *map, uint64_t hash) {
-    assert(map->count < map->count_max);
+    AQW_ASSERT(map->count < map->count_max);
     if (map->old.bucket_count && map->count % INSERTS_PER_MOVE == 0) move_some(map);
     store_insert(&map->current, hash, ++map->count);
 }
 
 void aqw_map_remove(aqw_map *map, uint64_t hash) {
+    AQW_ASSERT(map->count > 0);
     uint32_t row = map->count--;
     if (row <= map->moved_rows || row > map->old_rows) store_remove(&map->current, hash, row);
     if (row > map->old_rows) return;
@@ -233,3 +235,55 @@ void aqw_map_remove(aqw_map *map, uint64_t hash) {
     map->old_rows = row - 1;
     if (map->moved_rows > map->old_rows) map->moved_rows = map->old_rows;
 }
+
+#if !defined(NDEBUG)
+
+/* What a store holds, and what it should: how many rows, and the sum of their numbers. The two
+ * together tell a row that is missing or there twice. */
+typedef struct tally {
+    uint64_t count, sum;
+} tally;
+
+static void add_range(tally *to, uint32_t first, uint32_t last) {
+    if (last < first) return;
+    to->count += (uint64_t)last - first + 1;
+    to->sum += ((uint64_t)first + last) * ((uint64_t)last - first + 1) / 2;
+}
+
+/* Every passed bucket counts the entry that went on: so there are as many steps as overflows. */
+static void check_store(const aqw_map *map, const aqw_map_store *store, const tally *expected) {
+    tally found = {0, 0};
+    uint64_t steps = 0, overflows = 0;
+    for (uint32_t at = 0; at < store->bucket_count; at++) {
+        const aqw_map_bucket *bucket = &store->buckets[at];
+        overflows += bucket->overflow;
+        for (int slot = 0; slot < AQW_MAP_BUCKET_SLOTS; slot++) {
+            if (bucket->tags[slot] == 0) continue;
+            AQW_ASSERT(bucket->rows[slot] >= 1 && bucket->rows[slot] <= map->count);
+            uint64_t hash = map->hash_of(map->context, bucket->rows[slot]);
+            AQW_ASSERT(bucket->tags[slot] == tag_of(hash));
+            steps += (at - (uint32_t)hash) & (store->bucket_count - 1);
+            add_range(&found, bucket->rows[slot], bucket->rows[slot]);
+        }
+    }
+    AQW_ASSERT(steps == overflows);
+    AQW_ASSERT(found.count == expected->count && found.sum == expected->sum);
+}
+
+int aqw_map_check(const aqw_map *map) {
+    tally in_current = {0, 0}, in_old = {0, 0};
+    AQW_ASSERT(map->count <= map->count_max);
+    if (map->old.bucket_count) {
+        AQW_ASSERT(map->moved_rows <= map->old_rows && map->old_rows <= map->count);
+        add_range(&in_old, 1, map->old_rows);
+        add_range(&in_current, 1, map->moved_rows);
+        add_range(&in_current, map->old_rows + 1, map->count);
+    } else {
+        add_range(&in_current, 1, map->count);
+    }
+    check_store(map, &map->current, &in_current);
+    check_store(map, &map->old, &in_old);
+    return 1;
+}
+
+#endif

@@ -1,13 +1,17 @@
 #include "base/rows.h"
 
-#include <assert.h>
 #include <string.h>
 
+#include "base/assert.h"
 #include "base/limits.h"
 
 #define FIRST_CHUNK_CAPACITY 8u
 #define SLAB_SHARE 8u   /* a slab has at most this part of the chunks there are, */
 #define SLAB_SIZE_MAX ((size_t)8 << 20)         /* and at most this many bytes */
+
+static uint64_t capacity_of(const aqw_rows *rows) {
+    return (uint64_t)rows->chunk_count * AQW_ROWS_PER_CHUNK;
+}
 
 static size_t chunk_size(const aqw_rows *rows) {
     return (size_t)rows->row_size * AQW_ROWS_PER_CHUNK;
@@ -53,7 +57,7 @@ static aqw_status grow_list(aqw_rows *rows) {
 aqw_status aqw_rows_reserve(aqw_rows *rows, uint32_t extra) {
     if (extra > AQW_ROW_COUNT_MAX - rows->count) return AQW_NO_MEMORY;
     uint64_t needed = (uint64_t)rows->count + extra;
-    while ((uint64_t)rows->chunk_count * AQW_ROWS_PER_CHUNK < needed) {
+    while (capacity_of(rows) < needed) {
         uint32_t slab = slab_chunks(rows, rows->chunk_count);
         if (rows->chunk_count + slab > rows->chunk_capacity && grow_list(rows) != AQW_OK)
             return AQW_NO_MEMORY;
@@ -62,24 +66,26 @@ aqw_status aqw_rows_reserve(aqw_rows *rows, uint32_t extra) {
         for (uint32_t i = 0; i < slab; i++)
             rows->chunks[rows->chunk_count++] = block + i * chunk_size(rows);
     }
+    AQW_ASSERT(capacity_of(rows) - rows->count >= extra);
+    AQW_ASSERT(rows->chunk_count <= rows->chunk_capacity);
     return AQW_OK;
 }
 
 uint32_t aqw_rows_add(aqw_rows *rows) {
     uint32_t row = ++rows->count;
-    assert((uint64_t)rows->chunk_count * AQW_ROWS_PER_CHUNK >= row);
+    AQW_ASSERT(capacity_of(rows) >= row);
     memset(aqw_rows_at(rows, row), 0, rows->row_size);
     return row;
 }
 
 void *aqw_rows_at(const aqw_rows *rows, uint32_t row) {
-    assert(row >= 1 && row <= rows->count);
+    AQW_ASSERT(row >= 1 && row <= rows->count);
     uint32_t index = row - 1;
     return rows->chunks[index / AQW_ROWS_PER_CHUNK] +
            (size_t)(index % AQW_ROWS_PER_CHUNK) * rows->row_size;
 }
 
 void aqw_rows_truncate(aqw_rows *rows, uint32_t count) {
-    assert(count <= rows->count);
+    AQW_ASSERT(count <= rows->count);
     rows->count = count;
 }

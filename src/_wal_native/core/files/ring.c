@@ -7,6 +7,7 @@
 #include "base/bytes.h"
 #include "base/crc32c.h"
 #include "base/limits.h"
+#include "files/check.h"
 #include "files/format.h"
 #include "files/segment.h"
 #include "os/fork.h"
@@ -150,7 +151,10 @@ aqw_status aqw_ring_publish(const aqw_io *io, const char *directory, const uint8
         operation = "sync directory";
         error = aqw_io_sync_directory(io, directory);
     }
-    if (status == AQW_OK && error == 0) return AQW_OK;
+    if (status == AQW_OK && error == 0) {
+        AQW_ASSERT(aqw_ring_check(ring));
+        return AQW_OK;
+    }
     aqw_ring_discard(io, directory, ring);
     return error == 0 ? status : aqw_fault_io(fault, operation, names.temporary, error);
 }
@@ -189,6 +193,7 @@ static void touch(uint8_t *at) {
 }
 
 void aqw_ring_touch(aqw_ring *ring, uint64_t position, uint64_t size) {
+    AQW_ASSERT(aqw_ring_check(ring) && size <= ring->size);
     if (!ring->is_mapped || size == 0) return;
     uint64_t first = position % ring->size, last = (position + size - 1) % ring->size;
     for (uint64_t at = 0; at < size; at += PAGE) touch(ring->data + (first + at < ring->size ? first + at : first + at - ring->size));
@@ -196,6 +201,7 @@ void aqw_ring_touch(aqw_ring *ring, uint64_t position, uint64_t size) {
 }
 
 void aqw_ring_put(aqw_ring *ring, uint64_t position, const uint8_t *from, uint64_t size) {
+    AQW_ASSERT(aqw_ring_check(ring) && size <= ring->size);
     uint64_t at = position % ring->size;
     uint64_t first = size < ring->size - at ? size : ring->size - at;
     memcpy(ring->data + at, from, (size_t)first);
@@ -203,6 +209,7 @@ void aqw_ring_put(aqw_ring *ring, uint64_t position, const uint8_t *from, uint64
 }
 
 void aqw_ring_get(const aqw_ring *ring, uint64_t position, uint8_t *to, uint64_t size) {
+    AQW_ASSERT(aqw_ring_check(ring) && size <= ring->size);
     uint64_t at = position % ring->size;
     uint64_t first = size < ring->size - at ? size : ring->size - at;
     memcpy(to, ring->data + at, (size_t)first);
@@ -211,6 +218,7 @@ void aqw_ring_get(const aqw_ring *ring, uint64_t position, uint8_t *to, uint64_t
 
 void aqw_ring_set_durable(const aqw_io *io, aqw_ring *ring, uint64_t sequence) {
     uint8_t slot[16];
+    AQW_ASSERT(aqw_ring_check(ring));
     uint64_t at = ring->slot == 0 ? AQW_RING_SLOT_FIRST : AQW_RING_SLOT_SECOND;
     slot_write(slot, ring->log_uuid, sequence);
     if (ring->is_mapped) memcpy((uint8_t *)ring->mapping + at, slot, sizeof slot);
@@ -296,3 +304,18 @@ void aqw_ring_image_free(aqw_ring_image *image) {
     image->data = NULL;
     image->is_present = 0;
 }
+
+#if !defined(NDEBUG)
+
+int aqw_ring_check(const aqw_ring *ring) {
+    AQW_ASSERT(ring->size >= AQW_RING_SIZE_MIN && ring->size <= AQW_RING_SIZE_MAX);
+    AQW_ASSERT(ring->size % AQW_RING_SIZE_MIN == 0);
+    AQW_ASSERT(ring->data != NULL && ring->handle >= 0);
+    AQW_ASSERT(!ring->is_mapped == (ring->mapping == NULL));
+    AQW_ASSERT(!ring->is_mapped || ring->data == (uint8_t *)ring->mapping + AQW_RING_DATA);
+    AQW_ASSERT(ring->slot == 0 || ring->slot == 1);
+    AQW_ASSERT(has_history(ring));
+    return 1;
+}
+
+#endif

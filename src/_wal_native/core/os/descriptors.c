@@ -14,21 +14,24 @@
 #include <stdint.h>
 #include <unistd.h>
 
+#include "os/thread.h"
+
 enum { COUNT_MAX = 1 << 20, WORD_BITS = 64, STANDARD_COUNT = 3 };
 
 static pthread_once_t watching = PTHREAD_ONCE_INIT;
 static int watch_error;
 
 /* The members below are under the mutex. */
-static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static aqw_mutex mutex = AQW_MUTEX_INITIALIZER;
 static uint64_t known[COUNT_MAX / WORD_BITS];   /* one bit a descriptor */
 static size_t words_used;
 
-static void lock(void) { (void)pthread_mutex_lock(&mutex); }
+static void lock(void) { aqw_mutex_lock(&mutex); }
 
-static void unlock(void) { (void)pthread_mutex_unlock(&mutex); }
+static void unlock(void) { aqw_mutex_unlock(&mutex); }
 
 static void close_all(void) {
+    AQW_ASSERT(aqw_mutex_is_held(&mutex));
     for (size_t word = 0; word < words_used; word++) {
         for (int bit = 0; known[word] != 0; bit++) {
             if ((known[word] >> bit & 1) == 0) continue;
@@ -47,10 +50,22 @@ static void in_child(void) {
 static void watch(void) { watch_error = pthread_atfork(lock, unlock, in_child); }
 
 static int is_known(int descriptor) {
+    AQW_ASSERT(aqw_mutex_is_held(&mutex));
     return descriptor >= 0 && descriptor < COUNT_MAX && (known[descriptor / WORD_BITS] >> (descriptor % WORD_BITS) & 1) != 0;
 }
 
-static void forget(int descriptor) { known[descriptor / WORD_BITS] &= ~((uint64_t)1 << (descriptor % WORD_BITS)); }
+static void forget(int descriptor) {
+    AQW_ASSERT(is_known(descriptor));
+    known[descriptor / WORD_BITS] &= ~((uint64_t)1 << (descriptor % WORD_BITS));
+}
+
+static void note(int descriptor) {
+    AQW_ASSERT(descriptor >= 0 && descriptor < COUNT_MAX);
+    AQW_ASSERT(aqw_mutex_is_held(&mutex));
+    size_t word = (size_t)descriptor / WORD_BITS;
+    known[word] |= (uint64_t)1 << (descriptor % WORD_BITS);
+    if (word >= words_used) words_used = word + 1;
+}
 
 /* Opens a file under a number that is none of the standard streams'. Where a process was started with one of those closed, its number
  * is held by a directory meanwhile, which nothing can be written to; so what goes to standard error never lands in a file of the queue. */
@@ -91,9 +106,7 @@ int aqw_descriptor_open(int parent, const char *name, int how) {
         descriptor = -1;
         error = EMFILE;
     } else if (descriptor >= 0) {
-        size_t word = (size_t)descriptor / WORD_BITS;
-        known[word] |= (uint64_t)1 << (descriptor % WORD_BITS);
-        if (word >= words_used) words_used = word + 1;
+        note(descriptor);
     }
     unlock();
     errno = error;

@@ -9,13 +9,13 @@
 #if !defined(_WIN32)
 
 #include <errno.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <sys/mman.h>
 
 #include "base/limits.h"
+#include "os/thread.h"
 
 typedef struct mapping {
     _Atomic uintptr_t start;    /* 0: free. Set last and cleared first, because the handler reads it at any moment */
@@ -25,7 +25,8 @@ typedef struct mapping {
 
 static mapping mappings[AQW_MAPPING_COUNT_MAX];
 static _Atomic int any_lost;
-static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;   /* for who registers */
+/* Over every change of the list, and over the two members behind it. */
+static aqw_mutex mutex = AQW_MUTEX_INITIALIZER;
 static struct sigaction previous;   /* written before the handler is installed */
 static int was_installed;
 
@@ -66,6 +67,7 @@ static void handle(int number, siginfo_t *info, void *context) {
 /* Installed once, and again only where nothing is in its place: a handler that came later leads to this one, and a circle of the two
  * would never end. Under the mutex. */
 static int install(void) {
+    AQW_ASSERT(aqw_mutex_is_held(&mutex));
     struct sigaction current, ours = {0};
     if (sigaction(SIGBUS, NULL, &current) != 0) return errno;
     int is_empty = ((unsigned long)current.sa_flags & (unsigned long)SA_SIGINFO) == 0 && (current.sa_handler == SIG_DFL || current.sa_handler == SIG_IGN);
@@ -80,7 +82,7 @@ static int install(void) {
 }
 
 int aqw_mapping_register(void *address, size_t size) {
-    (void)pthread_mutex_lock(&mutex);
+    aqw_mutex_lock(&mutex);
     int error = install();
     int place = 0;
     /* What lay here before was taken away without a word. */
@@ -95,13 +97,13 @@ int aqw_mapping_register(void *address, size_t size) {
         atomic_store(&mappings[place].size, size);
         atomic_store(&mappings[place].start, (uintptr_t)address);
     }
-    (void)pthread_mutex_unlock(&mutex);
+    aqw_mutex_unlock(&mutex);
     return error;
 }
 
 void aqw_mappings_forget_parents(void) {
     for (int i = 0; i < AQW_MAPPING_COUNT_MAX; i++) atomic_store(&mappings[i].start, 0);
-    (void)pthread_mutex_init(&mutex, NULL);     /* a thread that does not exist here may have held it */
+    (void)aqw_mutex_init(&mutex);       /* a thread that does not exist here may have held it */
 }
 
 static mapping *find(const void *address) {
@@ -112,10 +114,10 @@ static mapping *find(const void *address) {
 }
 
 void aqw_mapping_forget(const void *address) {
-    (void)pthread_mutex_lock(&mutex);
+    aqw_mutex_lock(&mutex);
     mapping *found = address != NULL ? find(address) : NULL;
     if (found != NULL) atomic_store(&found->start, 0);
-    (void)pthread_mutex_unlock(&mutex);
+    aqw_mutex_unlock(&mutex);
 }
 
 int aqw_mapping_is_lost(const void *address) {

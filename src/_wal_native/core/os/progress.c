@@ -35,24 +35,35 @@ int aqw_progress_is_canceled(const aqw_progress *progress) {
     return progress != NULL && atomic_load_explicit(&progress->is_canceled, memory_order_relaxed);
 }
 
+/* 1 in the thread that is asked, which alone reads and changes what is its own. */
+static int is_asked(const aqw_progress *progress) {
+    return atomic_load_explicit(&progress->thread, memory_order_relaxed) == aqw_thread_number();
+}
+
 void aqw_progress_ask(aqw_progress *progress, aqw_progress_question must_stop, void *context) {
-    if (progress == NULL || (must_stop == NULL && atomic_load(&progress->thread) != aqw_thread_number())) return;
+    if (progress == NULL || (must_stop == NULL && !is_asked(progress))) return;
     atomic_store(&progress->thread, must_stop != NULL ? aqw_thread_number() : 0);
     progress->must_stop = must_stop;
     progress->context = context;
     progress->asked_at = aqw_monotonic_ns();
 }
 
-int aqw_progress_must_stop(aqw_progress *progress) {
-    if (aqw_progress_is_canceled(progress)) return 1;
-    /* Another thread may have been given the same progress. */
-    if (progress == NULL || atomic_load_explicit(&progress->thread, memory_order_relaxed) != aqw_thread_number() || progress->must_stop == NULL) return 0;
+/* Asks, where that was not done just now. */
+static int ask_again(aqw_progress *progress) {
+    AQW_ASSERT(is_asked(progress) && progress->must_stop != NULL);
     uint64_t now = aqw_monotonic_ns();
     if (now - progress->asked_at < AQW_PROGRESS_ASK_NS) return 0;
     progress->asked_at = now;
     if (!progress->must_stop(progress->context)) return 0;
     aqw_progress_cancel(progress);
     return 1;
+}
+
+int aqw_progress_must_stop(aqw_progress *progress) {
+    if (aqw_progress_is_canceled(progress)) return 1;
+    /* Another thread may have been given the same progress. */
+    if (progress == NULL || !is_asked(progress) || progress->must_stop == NULL) return 0;
+    return ask_again(progress);
 }
 
 uint64_t aqw_progress_done(const aqw_progress *progress) {

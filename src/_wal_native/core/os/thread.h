@@ -1,7 +1,13 @@
 /* Mutexes, condition variables and threads over the system's, and a clock, for the core's own use (not part of its surface;
- * the including file defines _POSIX_C_SOURCE). */
+ * the including file defines _POSIX_C_SOURCE).
+ *
+ * In builds with assertions a mutex knows the thread that holds it. A function that needs a mutex
+ * held says so in its first line, AQW_ASSERT(aqw_mutex_is_held(...)); one that takes it says
+ * nothing, because locking asserts that it is not held. */
 #ifndef AQW_THREAD_H
 #define AQW_THREAD_H
+
+#include "base/assert.h"
 
 #if defined(_WIN32)
 
@@ -17,24 +23,32 @@
 #include <stdlib.h>
 #include <windows.h>
 
-typedef SRWLOCK aqw_mutex;
+typedef SRWLOCK aqw_system_mutex;
 typedef CONDITION_VARIABLE aqw_condition;
 typedef HANDLE aqw_thread;
 
-static inline int aqw_mutex_init(aqw_mutex *mutex) {
+#define AQW_SYSTEM_MUTEX_INITIALIZER SRWLOCK_INIT
+
+static inline int aqw_system_mutex_init(aqw_system_mutex *mutex) {
     InitializeSRWLock(mutex);
     return 0;
 }
-static inline void aqw_mutex_destroy(aqw_mutex *mutex) { (void)mutex; }
-static inline void aqw_mutex_lock(aqw_mutex *mutex) { AcquireSRWLockExclusive(mutex); }
-static inline int aqw_mutex_try_lock(aqw_mutex *mutex) { return TryAcquireSRWLockExclusive(mutex) != 0; }
-static inline void aqw_mutex_unlock(aqw_mutex *mutex) { ReleaseSRWLockExclusive(mutex); }
+static inline void aqw_system_mutex_destroy(aqw_system_mutex *mutex) { (void)mutex; }
+static inline void aqw_system_mutex_lock(aqw_system_mutex *mutex) {
+    AcquireSRWLockExclusive(mutex);
+}
+static inline int aqw_system_mutex_try_lock(aqw_system_mutex *mutex) {
+    return TryAcquireSRWLockExclusive(mutex) != 0;
+}
+static inline void aqw_system_mutex_unlock(aqw_system_mutex *mutex) {
+    ReleaseSRWLockExclusive(mutex);
+}
 static inline int aqw_condition_init(aqw_condition *condition) {
     InitializeConditionVariable(condition);
     return 0;
 }
 static inline void aqw_condition_destroy(aqw_condition *condition) { (void)condition; }
-static inline void aqw_condition_wait(aqw_condition *condition, aqw_mutex *mutex) {
+static inline void aqw_system_wait(aqw_condition *condition, aqw_system_mutex *mutex) {
     (void)SleepConditionVariableSRW(condition, mutex, INFINITE, 0);
 }
 static inline void aqw_condition_wake_all(aqw_condition *condition) { WakeAllConditionVariable(condition); }
@@ -53,8 +67,9 @@ static inline uint64_t aqw_monotonic_ns(void) {
 
 /* For conditions that are waited for with a time limit; the others serve as well. */
 static inline int aqw_condition_init_timed(aqw_condition *condition) { return aqw_condition_init(condition); }
-/* Waits until the condition is woken or the monotonic clock is there, or for no reason; at most some hours. */
-static inline void aqw_condition_wait_until(aqw_condition *condition, aqw_mutex *mutex, uint64_t deadline_ns) {
+/* At most some hours. */
+static inline void aqw_system_wait_until(aqw_condition *condition, aqw_system_mutex *mutex,
+                                        uint64_t deadline_ns) {
     uint64_t now = aqw_monotonic_ns();
     if (now >= deadline_ns) return;
     uint64_t left_ms = (deadline_ns - now - 1) / 1000000u + 1;
@@ -99,18 +114,32 @@ static inline void aqw_thread_join(aqw_thread thread) {
 #include <stdint.h>
 #include <time.h>
 
-typedef pthread_mutex_t aqw_mutex;
+typedef pthread_mutex_t aqw_system_mutex;
 typedef pthread_cond_t aqw_condition;
 typedef pthread_t aqw_thread;
 
-static inline int aqw_mutex_init(aqw_mutex *mutex) { return pthread_mutex_init(mutex, NULL); }
-static inline void aqw_mutex_destroy(aqw_mutex *mutex) { (void)pthread_mutex_destroy(mutex); }
-static inline void aqw_mutex_lock(aqw_mutex *mutex) { (void)pthread_mutex_lock(mutex); }
-static inline int aqw_mutex_try_lock(aqw_mutex *mutex) { return pthread_mutex_trylock(mutex) == 0; }
-static inline void aqw_mutex_unlock(aqw_mutex *mutex) { (void)pthread_mutex_unlock(mutex); }
+#define AQW_SYSTEM_MUTEX_INITIALIZER PTHREAD_MUTEX_INITIALIZER
+
+static inline int aqw_system_mutex_init(aqw_system_mutex *mutex) {
+    return pthread_mutex_init(mutex, NULL);
+}
+static inline void aqw_system_mutex_destroy(aqw_system_mutex *mutex) {
+    (void)pthread_mutex_destroy(mutex);
+}
+static inline void aqw_system_mutex_lock(aqw_system_mutex *mutex) {
+    (void)pthread_mutex_lock(mutex);
+}
+static inline int aqw_system_mutex_try_lock(aqw_system_mutex *mutex) {
+    return pthread_mutex_trylock(mutex) == 0;
+}
+static inline void aqw_system_mutex_unlock(aqw_system_mutex *mutex) {
+    (void)pthread_mutex_unlock(mutex);
+}
 static inline int aqw_condition_init(aqw_condition *condition) { return pthread_cond_init(condition, NULL); }
 static inline void aqw_condition_destroy(aqw_condition *condition) { (void)pthread_cond_destroy(condition); }
-static inline void aqw_condition_wait(aqw_condition *condition, aqw_mutex *mutex) { (void)pthread_cond_wait(condition, mutex); }
+static inline void aqw_system_wait(aqw_condition *condition, aqw_system_mutex *mutex) {
+    (void)pthread_cond_wait(condition, mutex);
+}
 static inline void aqw_condition_wake_all(aqw_condition *condition) { (void)pthread_cond_broadcast(condition); }
 static inline void aqw_condition_wake_one(aqw_condition *condition) { (void)pthread_cond_signal(condition); }
 
@@ -138,8 +167,8 @@ int pthread_cond_timedwait_relative_np(pthread_cond_t *, pthread_mutex_t *, cons
 
 /* For conditions that are waited for with a time limit. */
 static inline int aqw_condition_init_timed(aqw_condition *condition) { return aqw_condition_init(condition); }
-/* Waits until the condition is woken or the monotonic clock is there, or for no reason. */
-static inline void aqw_condition_wait_until(aqw_condition *condition, aqw_mutex *mutex, uint64_t deadline_ns) {
+static inline void aqw_system_wait_until(aqw_condition *condition, aqw_system_mutex *mutex,
+                                        uint64_t deadline_ns) {
     uint64_t now = aqw_monotonic_ns();
     if (now >= deadline_ns) return;
     struct timespec left = aqw_timespec_of(deadline_ns - now);
@@ -158,8 +187,8 @@ static inline int aqw_condition_init_timed(aqw_condition *condition) {
     (void)pthread_condattr_destroy(&attributes);
     return error;
 }
-/* Waits until the condition is woken or the monotonic clock is there, or for no reason. */
-static inline void aqw_condition_wait_until(aqw_condition *condition, aqw_mutex *mutex, uint64_t deadline_ns) {
+static inline void aqw_system_wait_until(aqw_condition *condition, aqw_system_mutex *mutex,
+                                        uint64_t deadline_ns) {
     struct timespec deadline = aqw_timespec_of(deadline_ns);
     (void)pthread_cond_timedwait(condition, mutex, &deadline);
 }
@@ -178,4 +207,75 @@ static inline int aqw_thread_start(aqw_thread *thread, void *(*run)(void *), voi
 static inline void aqw_thread_join(aqw_thread thread) { (void)pthread_join(thread, NULL); }
 
 #endif
+
+#if !defined(NDEBUG)
+#include <stdatomic.h>
+#endif
+
+typedef struct aqw_mutex {
+    aqw_system_mutex system;
+#if !defined(NDEBUG)
+    _Atomic uint64_t holder;    /* the number of the thread that holds it; 0 while no thread does */
+#endif
+} aqw_mutex;
+
+#define AQW_MUTEX_INITIALIZER {.system = AQW_SYSTEM_MUTEX_INITIALIZER}
+
+#if defined(NDEBUG)
+int aqw_mutex_is_held(aqw_mutex *mutex);    /* only for AQW_ASSERT, which does not call it here */
+#else
+/* 1 where the calling thread holds it. Only that thread ever notes its own number, so no order of
+ * memory is needed. */
+static inline int aqw_mutex_is_held(aqw_mutex *mutex) {
+    return atomic_load_explicit(&mutex->holder, memory_order_relaxed) == aqw_thread_number();
+}
+static inline void aqw_mutex_note(aqw_mutex *mutex, uint64_t holder) {
+    atomic_store_explicit(&mutex->holder, holder, memory_order_relaxed);
+}
+#endif
+
+/* 0 or an errno value. Also over a mutex that a thread of the parent held when this process was
+ * forked. */
+static inline int aqw_mutex_init(aqw_mutex *mutex) {
+    AQW_DEBUG(aqw_mutex_note(mutex, 0));
+    return aqw_system_mutex_init(&mutex->system);
+}
+static inline void aqw_mutex_destroy(aqw_mutex *mutex) {
+    AQW_ASSERT(!aqw_mutex_is_held(mutex));
+    aqw_system_mutex_destroy(&mutex->system);
+}
+static inline void aqw_mutex_lock(aqw_mutex *mutex) {
+    AQW_ASSERT(!aqw_mutex_is_held(mutex));
+    aqw_system_mutex_lock(&mutex->system);
+    AQW_DEBUG(aqw_mutex_note(mutex, aqw_thread_number()));
+}
+/* 1 where it is taken now. */
+static inline int aqw_mutex_try_lock(aqw_mutex *mutex) {
+    AQW_ASSERT(!aqw_mutex_is_held(mutex));
+    int is_taken = aqw_system_mutex_try_lock(&mutex->system);
+    if (is_taken) AQW_DEBUG(aqw_mutex_note(mutex, aqw_thread_number()));
+    return is_taken;
+}
+static inline void aqw_mutex_unlock(aqw_mutex *mutex) {
+    AQW_ASSERT(aqw_mutex_is_held(mutex));
+    AQW_DEBUG(aqw_mutex_note(mutex, 0));
+    aqw_system_mutex_unlock(&mutex->system);
+}
+
+/* Waits until the condition is woken, or for no reason; gives the mutex up meanwhile. */
+static inline void aqw_condition_wait(aqw_condition *condition, aqw_mutex *mutex) {
+    AQW_ASSERT(aqw_mutex_is_held(mutex));
+    AQW_DEBUG(aqw_mutex_note(mutex, 0));
+    aqw_system_wait(condition, &mutex->system);
+    AQW_DEBUG(aqw_mutex_note(mutex, aqw_thread_number()));
+}
+/* The same, or until the monotonic clock is there. */
+static inline void aqw_condition_wait_until(aqw_condition *condition, aqw_mutex *mutex,
+                                            uint64_t deadline_ns) {
+    AQW_ASSERT(aqw_mutex_is_held(mutex));
+    AQW_DEBUG(aqw_mutex_note(mutex, 0));
+    aqw_system_wait_until(condition, &mutex->system, deadline_ns);
+    AQW_DEBUG(aqw_mutex_note(mutex, aqw_thread_number()));
+}
+
 #endif

@@ -4,6 +4,12 @@
 #include "event/rules.h"
 #include "table/internal.h"
 
+/* aqw_row_add for the kinds of which there are fewer. */
+static uint32_t add_row(aqw_table *table, int kind) {
+    AQW_DEBUG(aqw_check_added(table, kind));
+    return aqw_rows_add(&table->rows[kind]);
+}
+
 const uint8_t *aqw_bytes_copy(aqw_table *table, aqw_bytes bytes) {
     uint8_t *copy = aqw_arena_take(&table->arena, bytes.size, 1);
     if (copy && bytes.size) memcpy(copy, bytes.data, bytes.size);
@@ -53,7 +59,7 @@ aqw_status aqw_child_reserve(aqw_table *table, const uint8_t parent_task_id[16])
 }
 
 static uint32_t add_parent(aqw_table *table, const uint8_t parent_task_id[16]) {
-    uint32_t row = aqw_rows_add(&table->rows[AQW_ROW_PARENT]);
+    uint32_t row = add_row(table, AQW_ROW_PARENT);
     aqw_parent_row *parent = aqw_row_at(table, AQW_ROW_PARENT, row);
     memcpy(parent->parent_task_id, parent_task_id, 16);
     aqw_index_insert(table, AQW_ROW_PARENT, row);
@@ -64,7 +70,7 @@ void aqw_child_add(aqw_table *table, const uint8_t parent_task_id[16], uint32_t 
     uint32_t parent_row = aqw_index_find_parent(table, parent_task_id);
     int is_new = parent_row == 0;
     if (is_new) parent_row = add_parent(table, parent_task_id);
-    uint32_t child_row = aqw_rows_add(&table->rows[AQW_ROW_CHILD]);
+    uint32_t child_row = add_row(table, AQW_ROW_CHILD);
     aqw_child_row *child = aqw_row_at(table, AQW_ROW_CHILD, child_row);
     child->task = task;
     child->parent = parent_row;
@@ -170,7 +176,7 @@ void aqw_attempt_end(aqw_table *table, aqw_run_row *run, uint64_t finished_at, c
 
 void aqw_dependency_add(aqw_table *table, uint32_t task_row, uint32_t depends_on_row) {
     aqw_task_row *task = aqw_task_at(table, task_row);
-    uint32_t row = aqw_rows_add(&table->rows[AQW_ROW_DEPENDENCY]);
+    uint32_t row = add_row(table, AQW_ROW_DEPENDENCY);
     aqw_dependency_row *dependency = aqw_row_at(table, AQW_ROW_DEPENDENCY, row);
     dependency->task = task_row;
     dependency->depends_on = depends_on_row;
@@ -184,7 +190,7 @@ void aqw_dependency_add(aqw_table *table, uint32_t task_row, uint32_t depends_on
 }
 
 aqw_budget_row *aqw_budget_add(aqw_table *table, uint32_t task, uint8_t dimension) {
-    uint32_t row = aqw_rows_add(&table->rows[AQW_ROW_BUDGET]);
+    uint32_t row = add_row(table, AQW_ROW_BUDGET);
     aqw_budget_row *budget = aqw_row_at(table, AQW_ROW_BUDGET, row);
     budget->task = task;
     budget->dimension = dimension;
@@ -202,7 +208,7 @@ aqw_status aqw_subscription_reserve(aqw_table *table, uint32_t task) {
 static void count_subscription(aqw_table *table, uint32_t task) {
     uint32_t row = aqw_index_find_subscriber(table, task);
     if (!row) {
-        row = aqw_rows_add(&table->rows[AQW_ROW_SUBSCRIBER]);
+        row = add_row(table, AQW_ROW_SUBSCRIBER);
         ((aqw_subscriber_row *)aqw_row_at(table, AQW_ROW_SUBSCRIBER, row))->task = task;
         aqw_index_insert(table, AQW_ROW_SUBSCRIBER, row);
     }
@@ -210,7 +216,7 @@ static void count_subscription(aqw_table *table, uint32_t task) {
 }
 
 aqw_subscription_row *aqw_subscription_add(aqw_table *table, const uint8_t subscription_id[16], uint32_t task) {
-    uint32_t row = aqw_rows_add(&table->rows[AQW_ROW_SUBSCRIPTION]);
+    uint32_t row = add_row(table, AQW_ROW_SUBSCRIPTION);
     aqw_subscription_row *subscription = aqw_row_at(table, AQW_ROW_SUBSCRIPTION, row);
     memcpy(subscription->subscription_id, subscription_id, 16);
     subscription->task = task;
@@ -221,7 +227,7 @@ aqw_subscription_row *aqw_subscription_add(aqw_table *table, const uint8_t subsc
 
 /* Adds a row whose key is one identifier, its first bytes. */
 static void *add_keyed(aqw_table *table, int kind, const uint8_t id[16]) {
-    uint32_t row = aqw_rows_add(&table->rows[kind]);
+    uint32_t row = add_row(table, kind);
     uint8_t *added = aqw_row_at(table, kind, row);
     memcpy(added, id, 16);
     aqw_index_insert(table, kind, row);
@@ -257,7 +263,7 @@ static aqw_holder_row *holder_of(aqw_table *table, const uint8_t actor_id[16]) {
 
 aqw_role_row *aqw_role_add(aqw_table *table, const uint8_t actor_id[16], const uint8_t tenant_id[16]) {
     aqw_holder_row *holder = holder_of(table, actor_id);
-    uint32_t row = aqw_rows_add(&table->rows[AQW_ROW_ROLE]);
+    uint32_t row = add_row(table, AQW_ROW_ROLE);
     aqw_role_row *role = aqw_row_at(table, AQW_ROW_ROLE, row);
     memcpy(role->actor_id, actor_id, 16);
     memcpy(role->tenant_id, tenant_id, 16);
@@ -270,7 +276,7 @@ aqw_role_row *aqw_role_add(aqw_table *table, const uint8_t actor_id[16], const u
 uint32_t aqw_capability_add(aqw_table *table, const uint8_t actor_id[16], const uint8_t tenant_id[16],
                             const uint8_t *capability, uint32_t size) {
     aqw_holder_row *holder = holder_of(table, actor_id);
-    uint32_t row = aqw_rows_add(&table->rows[AQW_ROW_CAPABILITY]);
+    uint32_t row = add_row(table, AQW_ROW_CAPABILITY);
     aqw_capability_row *grant = aqw_row_at(table, AQW_ROW_CAPABILITY, row);
     memcpy(grant->actor_id, actor_id, 16);
     memcpy(grant->tenant_id, tenant_id, 16);
@@ -287,7 +293,7 @@ void aqw_tombstone_add(aqw_table *table, const uint8_t task_id[16], uint64_t unt
 }
 
 aqw_ledger_row *aqw_ledger_add(aqw_table *table, const uint8_t *bytes, uint32_t key_size, uint32_t payload_size) {
-    aqw_ledger_row *entry = aqw_row_at(table, AQW_ROW_LEDGER, aqw_rows_add(&table->rows[AQW_ROW_LEDGER]));
+    aqw_ledger_row *entry = aqw_row_at(table, AQW_ROW_LEDGER, add_row(table, AQW_ROW_LEDGER));
     entry->bytes = bytes;
     entry->key_size = key_size;
     entry->payload_size = payload_size;

@@ -6,6 +6,7 @@
 
 #include "base/limits.h"
 #include "event/rules.h"
+#include "table/check.h"
 #include "table/internal.h"
 
 /* Tasks */
@@ -277,7 +278,10 @@ static aqw_status apply(aqw_table *table, const aqw_event *event) {
 
 aqw_status aqw_table_apply(aqw_table *table, const aqw_event *event) {
     if (!aqw_rule_sequence_rises(table->head.latest_sequence, event->sequence)) return AQW_REFUSED_SEQUENCE;
+    AQW_DEBUG(aqw_check_event(table));
     aqw_status status = apply(table, event);
     if (status == AQW_OK) table->head.latest_sequence = event->sequence;
+    AQW_ASSERT(aqw_table_check(table, event->kind == AQW_RUNS_PURGED ? AQW_CHECK_PURGE
+                                                                     : AQW_CHECK_EVENT));
     return status;
 }

@@ -10,12 +10,12 @@
 #ifndef AQW_TABLE_INTERNAL_H
 #define AQW_TABLE_INTERNAL_H
 
-#include <assert.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
 #include "base/arena.h"
+#include "base/assert.h"
 #include "base/bytes.h"
 #include "base/hash.h"
 #include "base/map.h"
@@ -265,6 +265,11 @@ typedef struct aqw_undo {
     aqw_table_head head;        /* from here on: as it was at begin */
     uint32_t row_counts[AQW_ROW_KIND_COUNT];
     aqw_arena_mark arena_mark;
+#if !defined(NDEBUG)
+    uint32_t blocks_reserved;   /* by this event: entries of `taken` and `replaced` */
+    int has_digest;
+    uint64_t digest;            /* of all rows at begin, which a rollback brings back */
+#endif
 } aqw_undo;
 
 struct aqw_table {
@@ -276,17 +281,27 @@ struct aqw_table {
     aqw_arena arena;
     aqw_undo undo;
     uint32_t expected_run;      /* the row that is likely asked for next: the last one, or what was fetched (table/prefetch.h); or 0 */
+#if !defined(NDEBUG)
+    uint64_t check_credit;      /* see table/check.h */
+    uint32_t reserved[AQW_ROW_KIND_COUNT];      /* rows are only added up to this number */
+#endif
 };
+
+/* table/check.c, in builds with assertions only: room for `extra` more rows was promised; a row is
+ * about to be added, for which room was promised. */
+void aqw_check_reserved(aqw_table *table, int kind, uint32_t extra);
+void aqw_check_added(const aqw_table *table, int kind);
 
 /* aqw_rows_at and aqw_rows_add without a call: every event looks at several rows. */
 static inline void *aqw_row_at(const aqw_table *table, int kind, uint32_t row) {
     const aqw_rows *rows = &table->rows[kind];
-    assert(row >= 1 && row <= rows->count);
+    AQW_ASSERT(row >= 1 && row <= rows->count);
     return rows->chunks[(row - 1) / AQW_ROWS_PER_CHUNK] + (size_t)((row - 1) % AQW_ROWS_PER_CHUNK) * rows->row_size;
 }
 static inline uint32_t aqw_row_add(aqw_table *table, int kind, size_t row_size) {
+    AQW_ASSERT(table->rows[kind].row_size == row_size);
+    AQW_DEBUG(aqw_check_added(table, kind));
     uint32_t row = ++table->rows[kind].count;
-    assert((uint64_t)table->rows[kind].chunk_count * AQW_ROWS_PER_CHUNK >= row && table->rows[kind].row_size == row_size);
     memset(aqw_row_at(table, kind, row), 0, row_size);
     return row;
 }
@@ -321,7 +336,9 @@ static inline aqw_status aqw_index_reserve(aqw_table *table, int kind, uint32_t 
     const aqw_map *map = &table->maps[kind];
     int has_room = (uint64_t)rows->chunk_count * AQW_ROWS_PER_CHUNK >= (uint64_t)rows->count + extra &&
                    (!map->hash_of || (uint64_t)map->count + extra <= map->count_max);
-    return has_room ? AQW_OK : aqw_index_grow(table, kind, extra);
+    aqw_status status = has_room ? AQW_OK : aqw_index_grow(table, kind, extra);
+    if (status == AQW_OK) AQW_DEBUG(aqw_check_reserved(table, kind, extra));
+    return status;
 }
 /* Has fetched what a look-up of this identifier will read first. */
 void aqw_index_fetch_id(const aqw_table *table, int kind, const uint8_t *id);

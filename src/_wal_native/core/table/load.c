@@ -7,6 +7,7 @@
 #include "base/limits.h"
 #include "event/cursor.h"
 #include "event/rules.h"
+#include "table/check.h"
 #include "table/internal.h"
 
 /* The least payload bytes that one of each takes, and its rows. A lease has no row, and is not reserved for. */
@@ -517,5 +518,6 @@ aqw_status aqw_table_load_end(aqw_table_loader *loader) {
     if (loader->status == AQW_OK) loader->status = end_run(loader);
     int is_whole = loader->type && !loader->awaited_tasks && memcmp(loader->loaded, loader->expected, sizeof loader->loaded) == 0;
     if (loader->status == AQW_OK && !is_whole) loader->status = AQW_MALFORMED_SNAPSHOT;
+    AQW_ASSERT(loader->status != AQW_OK || aqw_table_check(loader->table, AQW_CHECK_LOAD));
     return loader->status;
 }

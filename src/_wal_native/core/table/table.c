@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "table/check.h"
 #include "table/internal.h"
 
 #define ARENA_CHUNK_SIZE 65536u
@@ -83,6 +84,7 @@ void aqw_table_clear(aqw_table *table) {
     aqw_arena_free(&table->arena);
     aqw_arena_free(&table->undo.arena);
     memset(&table->head, 0, sizeof table->head);
+    AQW_DEBUG(aqw_check_event(table));
 }
 
 void aqw_table_free(aqw_table *table) {

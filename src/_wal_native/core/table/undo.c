@@ -3,6 +3,7 @@
  * because rows never move and replaced blocks are not freed before the batch ends. */
 #include <string.h>
 
+#include "table/check.h"
 #include "table/internal.h"
 
 /* Room in the undo arena for a header and its alignment. */
@@ -22,11 +23,16 @@ aqw_status aqw_undo_keep(aqw_table *table, void *address, size_t size) {
 }
 
 aqw_status aqw_undo_reserve_blocks(aqw_table *table) {
-    return table->undo.is_open ? aqw_arena_reserve(&table->undo.arena, 2 * BLOCK_ENTRY_SIZE) : AQW_OK;
+    if (!table->undo.is_open) return AQW_OK;
+    if (aqw_arena_reserve(&table->undo.arena, 2 * BLOCK_ENTRY_SIZE) != AQW_OK) return AQW_NO_MEMORY;
+    AQW_DEBUG(table->undo.blocks_reserved = 2);
+    return AQW_OK;
 }
 
 static void push(aqw_undo *undo, aqw_undo_block **list, void *block, size_t size) {
+    AQW_DEBUG(aqw_check_block(undo));
     aqw_undo_block *entry = (aqw_undo_block *)(void *)aqw_arena_take(&undo->arena, sizeof *entry, 8);
+    AQW_ASSERT(entry != NULL);
     entry->previous = *list;
     entry->block = block;
     entry->size = size;
@@ -65,6 +71,7 @@ aqw_status aqw_table_begin(aqw_table *table) {
     undo->head = table->head;
     for (int kind = 0; kind < AQW_ROW_KIND_COUNT; kind++) undo->row_counts[kind] = table->rows[kind].count;
     undo->arena_mark = aqw_arena_mark_get(&table->arena);
+    AQW_DEBUG(aqw_check_begin(table));
     return AQW_OK;
 }
 
@@ -72,6 +79,7 @@ void aqw_table_commit(aqw_table *table) {
     if (!table->undo.is_open) return;
     free_blocks(table, table->undo.replaced);
     close_undo(&table->undo);
+    AQW_ASSERT(aqw_table_check(table, AQW_CHECK_BATCH));
 }
 
 void aqw_table_rollback(aqw_table *table) {
@@ -90,4 +98,5 @@ void aqw_table_rollback(aqw_table *table) {
     table->head = undo->head;
     free_blocks(table, undo->taken);
     close_undo(undo);
+    AQW_DEBUG(aqw_check_rollback(table));
 }

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/assert.h"
 #include "base/bytes.h"
 #include "base/limits.h"
 #include "files/format.h"
@@ -30,6 +31,7 @@ static aqw_status make_space(aqw_batch *batch, size_t more) {
     if (data == NULL) return AQW_NO_MEMORY;
     batch->data = data;
     batch->capacity = capacity;
+    AQW_ASSERT(batch->capacity - batch->size >= more);
     return AQW_OK;
 }
 
@@ -37,6 +39,7 @@ static aqw_status make_space(aqw_batch *batch, size_t more) {
 static aqw_status finish(aqw_batch *batch, uint64_t sequence, uint8_t kind, size_t payload_size) {
     uint32_t size = aqw_record_size((uint32_t)payload_size);
     if (batch->count >= AQW_BATCH_COUNT_MAX || batch->size + size > AQW_BATCH_SIZE_MAX) return AQW_TOO_LARGE;
+    AQW_ASSERT(batch->size <= batch->capacity && size <= batch->capacity - batch->size);
     aqw_store_u32(batch->data + batch->size + 4, (uint32_t)payload_size | (uint32_t)kind << 24);
     if (batch->count == 0) batch->first_sequence = sequence;
     batch->size += size;
@@ -69,6 +72,7 @@ aqw_status aqw_batch_add(aqw_batch *batch, const aqw_event *event) {
 }
 
 void aqw_batch_take_back(aqw_batch *batch, size_t size) {
+    AQW_ASSERT(batch->count > 0 && size < batch->size);
     batch->size = size;
     batch->count--;
 }
@@ -96,4 +100,5 @@ void aqw_batch_seal(aqw_batch *batch, const aqw_place *place, uint64_t position,
                         payload_size);
         at += aqw_record_size(payload_size);
     }
+    AQW_ASSERT(at == batch->size);
 }

@@ -9,6 +9,7 @@
 
 #include "base/limits.h"
 #include "files/format.h"
+#include "write/check.h"
 
 _Static_assert(AQW_SEGMENT_SIZE_FIRST >= AQW_SEGMENT_SIZE_MIN, "first segments must be legal");
 
@@ -139,18 +140,26 @@ uint64_t aqw_log_reserve(const aqw_log *log) {
 
 int aqw_log_is_direct(const aqw_log *log, uint64_t size) { return !log->ring_is_mapped || size > log->options.ring_size; }
 
-static int fits_segment(const aqw_log *log, uint64_t size) {
+/* Under the append lock, as the next two. */
+static int fits_segment(aqw_log *log, uint64_t size) {
+    AQW_ASSERT(aqw_mutex_is_held(&log->append_mutex));
     uint64_t end = log->segment.file_size - aqw_log_reserve(log), end_max = AQW_SEGMENT_SIZE_MAX - AQW_RECORD_HEADER_SIZE;
     if (end > end_max) end = end_max;
     return log->tail <= end && size <= end - log->tail;
 }
 
-static uint64_t ring_used(const aqw_log *log) { return log->tail - atomic_load(&log->drained); }
+static uint64_t ring_used(aqw_log *log) {
+    AQW_ASSERT(aqw_mutex_is_held(&log->append_mutex));
+    return log->tail - atomic_load(&log->drained);
+}
 
-static int fits_ring(const aqw_log *log, uint64_t size) { return ring_used(log) + size <= log->ring.size; }
+static int fits_ring(aqw_log *log, uint64_t size) {
+    return ring_used(log) + size <= log->ring.size;
+}
 
 /* The checks that every append makes first. Under the append lock. */
 static aqw_status append_check(aqw_log *log, const aqw_batch *batch, aqw_fault *fault) {
+    AQW_ASSERT(aqw_mutex_is_held(&log->append_mutex));
     aqw_status status = aqw_log_state(log, fault);
     if (status != AQW_OK) return status;
     if (batch->count == 0) return aqw_fault_set(fault, AQW_INVALID_ARGUMENT, NULL);
@@ -160,19 +169,21 @@ static aqw_status append_check(aqw_log *log, const aqw_batch *batch, aqw_fault *
     return AQW_OK;
 }
 
-void aqw_log_count(_Atomic uint64_t *counter, uint64_t more) {
+void aqw_log_count(aqw_log *log, _Atomic uint64_t *counter, uint64_t more) {
+    AQW_ASSERT(aqw_mutex_is_held(&log->append_mutex));
     atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + more, memory_order_relaxed);
 }
 
 /* The records are where they belong: counts them. Under the append lock. */
 static void append_finish(aqw_log *log, const aqw_batch *batch) {
+    AQW_ASSERT(fits_segment(log, batch->size));
     log->tail += batch->size;
     log->ordinal += batch->count;
     log->last_sequence += batch->count;
     log->ends_with_marker = 0;
-    aqw_log_count(&log->appended_records, batch->count);
-    aqw_log_count(&log->appended_bytes, batch->size);
-    aqw_log_count(&log->taken_bytes, batch->size);
+    aqw_log_count(log, &log->appended_records, batch->count);
+    aqw_log_count(log, &log->appended_bytes, batch->size);
+    aqw_log_count(log, &log->taken_bytes, batch->size);
     if (!log->prepare_is_requested && log->tail > log->segment.file_size / 2) aqw_log_prepare_request(log);
     if (log->last_sequence >= log->wake_sequence || log->tail >= log->wake_tail) aqw_log_policy_wake(log);
 }
@@ -195,6 +206,7 @@ aqw_status aqw_log_try_append(aqw_log *log, aqw_batch *batch, aqw_before_append 
     }
     if (status == AQW_OK) {
         aqw_batch_seal(batch, &log->segment.place, log->tail, log->ordinal, atomic_load(&log->durable));
+        AQW_ASSERT(fits_ring(log, batch->size));
         aqw_ring_put(&log->ring, log->tail, batch->data, batch->size);
         /* The store itself may have met the end of the file, or a disk without room for a page of its own: then it went to memory that belongs to no file. */
         if (aqw_ring_has_faulted(&log->ring)) {
@@ -203,6 +215,7 @@ aqw_status aqw_log_try_append(aqw_log *log, aqw_batch *batch, aqw_before_append 
             return status;
         }
         append_finish(log, batch);
+        AQW_ASSERT(aqw_log_check(log));
         uint64_t used = ring_used(log);
         if (used > log->ring_used_max) log->ring_used_max = used;
         if (used > log->ring.size / 2 && !log->drain_is_requested && log->ring.size >= AQW_LOG_DRAIN_AHEAD_RING_SIZE_MIN)
@@ -229,6 +242,7 @@ aqw_status aqw_log_write_out(aqw_log *log, uint64_t *sequence, aqw_fault *fault)
 }
 
 static aqw_status make_room(aqw_log *log, uint64_t size, aqw_fault *fault) {
+    AQW_ASSERT(aqw_log_is_unlocked(log));
     for (;;) {
         aqw_status status = aqw_log_state(log, fault);
         if (status != AQW_OK) return status;
@@ -275,6 +289,7 @@ static aqw_status append_direct(aqw_log *log, aqw_batch *batch, aqw_fault *fault
             append_finish(log, batch);
             atomic_store(&log->drained, log->tail);
             atomic_fetch_add_explicit(&log->drained_bytes, batch->size, memory_order_relaxed);
+            AQW_ASSERT(aqw_log_check(log));
         }
     }
     aqw_mutex_unlock(&log->append_mutex);
@@ -332,8 +347,10 @@ void aqw_log_stats_get(aqw_log *log, aqw_log_stats *stats) {
     stats->rotations = atomic_load(&log->rotations);
 }
 
-/* The marker goes straight to the segment: it must never be found in the ring. */
+/* The marker goes straight to the segment: it must never be found in the ring. With all three
+ * locks. */
 static aqw_status write_marker(aqw_log *log, aqw_fault *fault) {
+    AQW_ASSERT(aqw_log_is_held_whole(log));
     uint8_t marker[AQW_RECORD_HEADER_SIZE] = {0};
     aqw_record_seal(marker, &log->segment.place, log->tail, log->ordinal, 0, AQW_KIND_MARKER, 0, 0);
     int error = aqw_io_write_all(&log->io, log->segment_handle, log->tail, marker, sizeof marker);
@@ -344,8 +361,9 @@ static aqw_status write_marker(aqw_log *log, aqw_fault *fault) {
 
 static int is_open(const aqw_log *log) { return atomic_load(&log->state) == LOG_OPEN; }
 
-/* Under the drain and append locks. */
-static int needs_sync(const aqw_log *log) {
+int aqw_log_needs_sync(aqw_log *log) {
+    AQW_ASSERT(aqw_mutex_is_held(&log->drain_mutex));
+    AQW_ASSERT(aqw_mutex_is_held(&log->append_mutex));
     return atomic_load(&log->drained) != log->tail || atomic_load(&log->durable) != log->last_sequence;
 }
 
@@ -358,7 +376,7 @@ aqw_status aqw_log_close(aqw_log *log, aqw_fault *fault) {
     aqw_mutex_lock(&log->drain_mutex);
     aqw_mutex_lock(&log->append_mutex);
     /* No append may come between the last sync and the marker that vouches for it. */
-    while (status == AQW_OK && is_open(log) && needs_sync(log)) {
+    while (status == AQW_OK && is_open(log) && aqw_log_needs_sync(log)) {
         aqw_mutex_unlock(&log->append_mutex);
         aqw_mutex_unlock(&log->drain_mutex);
         status = aqw_log_sync_once(log, fault);
@@ -368,6 +386,7 @@ aqw_status aqw_log_close(aqw_log *log, aqw_fault *fault) {
     if (status == AQW_OK && is_open(log) && !log->ends_with_marker) status = write_marker(log, fault);
     int is_untold = atomic_exchange(&log->failure_is_untold, 0) | atomic_exchange(&log->drain_failure_is_untold, 0);
     if (status == AQW_OK && is_untold) status = aqw_log_state(log, fault);
+    AQW_ASSERT(aqw_log_is_held_whole(log));
     if (atomic_load(&log->state) != LOG_CLOSED) close_files(log);
     atomic_store(&log->state, LOG_CLOSED);
     aqw_mutex_unlock(&log->append_mutex);

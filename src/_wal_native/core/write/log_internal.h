@@ -53,6 +53,9 @@ struct aqw_log {
     struct aqw_sync_waiter *first_waiter, *last_waiter;
     aqw_condition sync_ended;   /* for the few who wait in no row */
     uint32_t others_waiting;
+#if !defined(NDEBUG)
+    _Atomic uint64_t syncing_thread;    /* the number of the thread that has that right, or 0 */
+#endif
     aqw_condition gathered;     /* whoever leads waits for it, for those who are expected back */
     uint32_t expected_back;     /* those whom the last sync covered, */
     uint32_t came_back;         /* and how many have come since */
@@ -92,10 +95,15 @@ uint64_t aqw_log_reserve(const aqw_log *log);
 /* Stores the first failure and closes the log to everything but aqw_log_close. Returns AQW_POISONED. */
 aqw_status aqw_log_poison(aqw_log *log, const aqw_fault *fault);
 
-/* AQW_OK, or poisons the log where its ring was cut short by somebody else. */
+/* AQW_OK, or poisons the log where another process has cut its ring short. Under one of the three
+ * locks, as the next. */
 aqw_status aqw_log_check_ring(aqw_log *log, int has_append_lock, aqw_fault *fault);
 /* Poisons the log because its ring was cut. */
 aqw_status aqw_log_lose_ring(aqw_log *log, aqw_fault *fault);
+
+/* 1 where something is not in the segment's file yet, or not durable. Under the drain and append
+ * locks. */
+int aqw_log_needs_sync(aqw_log *log);
 
 /* Writes the ring's bytes up to `tail` into the segment. Under the drain lock. */
 aqw_status aqw_log_drain(aqw_log *log, uint64_t tail, aqw_fault *fault);
@@ -103,7 +111,7 @@ aqw_status aqw_log_drain(aqw_log *log, uint64_t tail, aqw_fault *fault);
 /* The same of a log that is known to be open, by who is not to be told of a failure of others. */
 aqw_status aqw_log_drain_open(aqw_log *log, uint64_t tail, aqw_fault *fault);
 
-/* The right to sync: waits for a sync in flight to end. */
+/* The right to sync: waits for a sync in flight to end, under no lock. */
 void aqw_log_sync_acquire(aqw_log *log);
 void aqw_log_sync_release(aqw_log *log);
 /* One sync of everything appended so far. With the right to sync, under no lock. */
@@ -121,7 +129,7 @@ void aqw_log_policy_wake(aqw_log *log);
 void aqw_log_policy_begun(aqw_log *log);
 
 /* Adds to a counter that others only read; without the cost of an atomic addition. Under the append lock. */
-void aqw_log_count(_Atomic uint64_t *counter, uint64_t more);
+void aqw_log_count(aqw_log *log, _Atomic uint64_t *counter, uint64_t more);
 /* Raises a counter that holds a greatest value. */
 void aqw_log_raise(_Atomic uint64_t *greatest, uint64_t value);
 
@@ -134,7 +142,7 @@ aqw_status aqw_log_rotate(aqw_log *log, uint64_t needed, aqw_fault *fault);
 void aqw_log_prepare_request(aqw_log *log);
 /* Asks for the ring to be drained. Under the append lock. */
 void aqw_log_drain_request(aqw_log *log);
-/* Stops the preparing thread and removes what it prepared. */
+/* Stops the preparing thread and removes what it prepared. Under no lock. */
 void aqw_log_prepare_stop(aqw_log *log);
 
 #endif

@@ -7,6 +7,7 @@
 #define _POSIX_C_SOURCE 200809L
 #endif
 
+#include "write/check.h"
 #include "write/log_internal.h"
 
 static uint64_t add_to_limit(uint64_t a, uint64_t b) { return a > UINT64_MAX - b ? UINT64_MAX : a + b; }
@@ -30,6 +31,7 @@ uint64_t aqw_sync_policy_due(const aqw_sync_policy *policy, const aqw_sync_backl
 
 /* Says which append has to wake the thread. Under the append lock. */
 static void arm(aqw_log *log) {
+    AQW_ASSERT(aqw_mutex_is_held(&log->append_mutex));
     const aqw_sync_policy *policy = &log->options.sync;
     uint64_t records = policy->records != 0 ? policy->records : UINT64_MAX;
     /* Without anything to look forward to, the thread must hear of the first event, whose time it takes. */
@@ -39,6 +41,7 @@ static void arm(aqw_log *log) {
 }
 
 void aqw_log_policy_begun(aqw_log *log) {
+    AQW_ASSERT(aqw_mutex_is_held(&log->append_mutex));
     if (!log->policy_thread_runs) return;
     log->begun_sequence = log->last_sequence;
     log->begun_tail = log->tail;
@@ -47,12 +50,15 @@ void aqw_log_policy_begun(aqw_log *log) {
 }
 
 void aqw_log_policy_wake(aqw_log *log) {
+    AQW_ASSERT(aqw_mutex_is_held(&log->append_mutex));
     log->wake_sequence = log->wake_tail = UINT64_MAX;
     aqw_condition_wake_one(&log->policy_changed);
 }
 
-static aqw_sync_backlog backlog_of(const aqw_log *log) {
+/* Under the append lock, as the next. */
+static aqw_sync_backlog backlog_of(aqw_log *log) {
     aqw_sync_backlog backlog;
+    AQW_ASSERT(aqw_mutex_is_held(&log->append_mutex));
     backlog.records = log->last_sequence - log->begun_sequence;
     backlog.bytes = log->tail - log->begun_tail;
     backlog.since_ns = log->backlog_since_ns;
@@ -62,6 +68,7 @@ static aqw_sync_backlog backlog_of(const aqw_log *log) {
 
 /* Waits for the next sync to be due, or for the end. Under the append lock. */
 static void wait_until_due(aqw_log *log) {
+    AQW_ASSERT(aqw_mutex_is_held(&log->append_mutex));
     while (!log->policy_stop) {
         aqw_sync_backlog backlog = backlog_of(log);
         uint64_t due = aqw_sync_policy_due(&log->options.sync, &backlog);
@@ -79,6 +86,7 @@ static void wait_until_due(aqw_log *log) {
 /* Whether it went well. A failure that nobody has been told of is told by the next call, at the latest by the one that closes. */
 static int sync_backlog(aqw_log *log) {
     aqw_fault fault;
+    AQW_ASSERT(aqw_log_is_unlocked(log));
     atomic_store(&log->failure_is_untold, 1);
     aqw_status status = aqw_log_sync(log, UINT64_MAX, &fault);
     /* The failure of somebody else's sync was told to them, and the look at the state that found it has noted that. */
@@ -115,6 +123,7 @@ int aqw_log_policy_start(aqw_log *log) {
 }
 
 void aqw_log_policy_stop(aqw_log *log) {
+    AQW_ASSERT(aqw_log_is_unlocked(log));
     aqw_mutex_lock(&log->append_mutex);
     int joins = log->policy_thread_runs && !log->policy_stop;
     log->policy_stop = 1;

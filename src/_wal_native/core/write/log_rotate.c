@@ -9,6 +9,7 @@
 
 #include "base/bytes.h"
 #include "files/format.h"
+#include "write/check.h"
 #include "write/log_internal.h"
 
 /* Writes what the ring has to the segment. */
@@ -35,9 +36,11 @@ aqw_status aqw_log_check_place(aqw_log *log, aqw_fault *fault) {
     return status;
 }
 
-/* Another directory in the place of wal/ would get the next segment. What else stands there can't. */
-static aqw_status check_folder(const aqw_log *log, aqw_fault *fault) {
+/* Another directory in the place of wal/ would get the next segment. What else stands there can't.
+ * Under the drain lock. */
+static aqw_status check_folder(aqw_log *log, aqw_fault *fault) {
     char wal[AQW_PATH_SIZE_MAX + 8];
+    AQW_ASSERT(aqw_mutex_is_held(&log->drain_mutex));
     if (log->lock.folder < 0 || aqw_path_join(wal, sizeof wal, log->directory, "wal") != AQW_OK) return AQW_OK;
     int error = log->io.check_same(log->io.context, log->lock.folder, wal);
     if (error == 0 || error == ENOENT || error == ENOTDIR || error == ELOOP) return AQW_OK;
@@ -88,12 +91,14 @@ static void *prepare_run(void *argument) {
 
 /* Has the thread look what is to be done. Under the prepare lock. Without a thread whoever needs it does it. */
 static void wake_thread(aqw_log *log) {
+    AQW_ASSERT(aqw_mutex_is_held(&log->prepare_mutex));
     if (!log->prepare_thread_runs) log->prepare_thread_runs = aqw_thread_start(&log->prepare_thread, prepare_run, log) == 0;
     aqw_condition_wake_all(&log->prepare_changed);
 }
 
 void aqw_log_prepare_request(aqw_log *log) {
     uint64_t file_size = 0;
+    AQW_ASSERT(aqw_mutex_is_held(&log->append_mutex));
     log->prepare_is_requested = 1;
     if (aqw_segment_size_next(log->segment.file_size, 0, log->options.segment_size_max, &file_size) != AQW_OK) return;
     aqw_mutex_lock(&log->prepare_mutex);
@@ -105,6 +110,7 @@ void aqw_log_prepare_request(aqw_log *log) {
 }
 
 void aqw_log_drain_request(aqw_log *log) {
+    AQW_ASSERT(aqw_mutex_is_held(&log->append_mutex));
     log->drain_is_requested = 1;
     aqw_mutex_lock(&log->prepare_mutex);
     if (!log->prepare_stop) {
@@ -115,6 +121,7 @@ void aqw_log_drain_request(aqw_log *log) {
 }
 
 void aqw_log_prepare_stop(aqw_log *log) {
+    AQW_ASSERT(aqw_log_is_unlocked(log));
     aqw_mutex_lock(&log->prepare_mutex);
     int joins = log->prepare_thread_runs && !log->prepare_stop;
     log->prepare_stop = 1;
@@ -129,6 +136,7 @@ void aqw_log_prepare_stop(aqw_log *log) {
 
 /* A prepared file of at least this size: the one made in the background if it fits, else a new one. */
 static aqw_status prepare_take(aqw_log *log, uint64_t file_size, aqw_prepared *prepared, aqw_fault *fault) {
+    AQW_ASSERT(aqw_log_is_unlocked(log));
     aqw_mutex_lock(&log->prepare_mutex);
     while (log->prepare_is_busy) aqw_condition_wait(&log->prepare_changed, &log->prepare_mutex);
     log->prepare_wanted = 0;
@@ -141,9 +149,12 @@ static aqw_status prepare_take(aqw_log *log, uint64_t file_size, aqw_prepared *p
     return prepare(log, file_size, prepared, fault);
 }
 
-/* Publishes the prepared file as the successor and goes on in it. With every lock. */
+/* Publishes the prepared file as the successor and goes on in it. With all three locks, where
+ * everything is durable. */
 static aqw_status switch_segment(aqw_log *log, aqw_prepared *prepared, uint64_t salt, aqw_fault *fault) {
     int is_named = 0;
+    AQW_ASSERT(aqw_log_is_held_whole(log));
+    AQW_ASSERT(!aqw_log_needs_sync(log));
     aqw_segment_header next = log->segment;
     next.place.segment_number++;
     next.place.salt = salt;
@@ -170,7 +181,7 @@ static aqw_status switch_segment(aqw_log *log, aqw_prepared *prepared, uint64_t 
         return aqw_log_poison(log, fault);
     }
     (void)log->io.close(log->io.context, log->segment_handle);
-    aqw_log_count(&log->taken_bytes, log->segment.file_size - log->tail + AQW_SEGMENT_DATA);
+    aqw_log_count(log, &log->taken_bytes, log->segment.file_size - log->tail + AQW_SEGMENT_DATA);
     log->segment = next;
     log->segment_handle = prepared->handle;
     (void)aqw_segment_path(log->segment_path, sizeof log->segment_path, log->directory, next.place.segment_number,
@@ -182,15 +193,17 @@ static aqw_status switch_segment(aqw_log *log, aqw_prepared *prepared, uint64_t 
     aqw_log_policy_begun(log);
     atomic_store(&log->drained, AQW_SEGMENT_DATA);
     atomic_fetch_add_explicit(&log->rotations, 1, memory_order_relaxed);
+    AQW_ASSERT(aqw_log_check(log));
     return AQW_OK;
 }
 
 /* Under the right to sync, so that the sync and the switch see the same end. */
 static aqw_status rotate_synced(aqw_log *log, aqw_prepared *prepared, uint64_t salt, aqw_fault *fault) {
+    AQW_ASSERT(aqw_log_may_sync(log));
     aqw_status status = aqw_log_sync_once(log, fault);
     aqw_mutex_lock(&log->drain_mutex);
     aqw_mutex_lock(&log->append_mutex);
-    while (status == AQW_OK && (atomic_load(&log->drained) != log->tail || atomic_load(&log->durable) != log->last_sequence)) {
+    while (status == AQW_OK && aqw_log_needs_sync(log)) {
         /* Somebody appended in between. */
         aqw_mutex_unlock(&log->append_mutex);
         aqw_mutex_unlock(&log->drain_mutex);
@@ -242,6 +255,7 @@ static aqw_status rotate(aqw_log *log, uint64_t needed, aqw_fault *fault) {
 
 /* What this log could still acknowledge would lie where nobody looks for it, so it is over with a directory that is not its own any more. */
 aqw_status aqw_log_rotate(aqw_log *log, uint64_t needed, aqw_fault *fault) {
+    AQW_ASSERT(aqw_log_is_unlocked(log));
     aqw_status status = rotate(log, needed, fault);
     return status == AQW_DISPLACED ? aqw_log_poison(log, fault) : status;
 }

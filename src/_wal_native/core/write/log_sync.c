@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "files/format.h"
+#include "write/check.h"
 #include "write/log_internal.h"
 
 /* Chunks from this size on are handed to writeback early, so that a later sync finds little to do. */
@@ -24,8 +25,9 @@ enum { WAKES = 1 };
 enum { GATHER_NS_MAX = 2000000, GATHER_REST_MAX = 255 };
 
 /* 1 where the chunk is a row of valid records that ends at its end. Memory under a mapped file can change under our hands: a page
- * whose writeback failed may come back as zeros. */
-static int chunk_is_whole(const aqw_log *log, const uint8_t *chunk, uint64_t position, uint64_t size) {
+ * whose writeback failed may come back as zeros. Under the drain lock. */
+static int chunk_is_whole(aqw_log *log, const uint8_t *chunk, uint64_t position, uint64_t size) {
+    AQW_ASSERT(aqw_mutex_is_held(&log->drain_mutex));
     aqw_record record;
     uint64_t at = 0;
     while (at < size && aqw_record_read(chunk + at, (size_t)(size - at), &log->segment.place, position + at, &record)) at += record.size;
@@ -33,24 +35,30 @@ static int chunk_is_whole(const aqw_log *log, const uint8_t *chunk, uint64_t pos
 }
 
 aqw_status aqw_log_check_ring(aqw_log *log, int has_append_lock, aqw_fault *fault) {
+    AQW_ASSERT(!has_append_lock || aqw_mutex_is_held(&log->append_mutex));
+    AQW_ASSERT(aqw_log_segment_is_held(log));
     return aqw_ring_is_lost(&log->ring, has_append_lock) ? aqw_log_lose_ring(log, fault) : AQW_OK;
 }
 
 aqw_status aqw_log_lose_ring(aqw_log *log, aqw_fault *fault) {
+    AQW_ASSERT(aqw_log_segment_is_held(log));
     aqw_fault_corrupt(fault, AQW_REASON_FILE_SIZE, log->directory, log->segment.place.segment_number, atomic_load(&log->drained));
     fault->operation = "verify the ring";
     return aqw_log_poison(log, fault);
 }
 
 aqw_status aqw_log_drain(aqw_log *log, uint64_t tail, aqw_fault *fault) {
+    AQW_ASSERT(aqw_mutex_is_held(&log->drain_mutex));
     aqw_status status = aqw_log_state(log, fault);
     return status == AQW_OK ? aqw_log_drain_open(log, tail, fault) : status;
 }
 
 aqw_status aqw_log_drain_open(aqw_log *log, uint64_t tail, aqw_fault *fault) {
+    AQW_ASSERT(aqw_mutex_is_held(&log->drain_mutex));
     uint64_t from = atomic_load(&log->drained);
     if (from >= tail) return AQW_OK;
     uint64_t size = tail - from;
+    AQW_ASSERT(size <= log->ring.size && tail <= log->segment.file_size);
     aqw_ring_get(&log->ring, from, log->chunk, size);
     aqw_status status = aqw_log_check_ring(log, 0, fault);
     if (status != AQW_OK) return status;
@@ -79,7 +87,20 @@ typedef struct aqw_sync_waiter {
     aqw_condition woken;
 } aqw_sync_waiter;
 
+#if !defined(NDEBUG)
+/* The row is in order, and its links lead back the way that they came. Under the sync lock. */
+static void check_row(aqw_log *log) {
+    const aqw_sync_waiter *before = NULL;
+    AQW_ASSERT(aqw_mutex_is_held(&log->sync_mutex));
+    for (const aqw_sync_waiter *at = log->first_waiter; at != NULL; before = at, at = at->next)
+        AQW_ASSERT(at->previous == before && (before == NULL || before->sequence <= at->sequence));
+    AQW_ASSERT(log->last_waiter == before);
+}
+#endif
+
+/* Under the sync lock, as the next. */
 static void enter_row(aqw_log *log, aqw_sync_waiter *waiter) {
+    AQW_DEBUG(check_row(log));
     aqw_sync_waiter *before = log->last_waiter;
     while (before != NULL && before->sequence > waiter->sequence) before = before->previous;
     aqw_sync_waiter *behind = before != NULL ? before->next : log->first_waiter;
@@ -87,15 +108,18 @@ static void enter_row(aqw_log *log, aqw_sync_waiter *waiter) {
     waiter->next = behind;
     *(before != NULL ? &before->next : &log->first_waiter) = waiter;
     *(behind != NULL ? &behind->previous : &log->last_waiter) = waiter;
+    AQW_DEBUG(check_row(log));
 }
 
 static void leave_row(aqw_log *log, aqw_sync_waiter *waiter) {
+    AQW_DEBUG(check_row(log));
     *(waiter->previous != NULL ? &waiter->previous->next : &log->first_waiter) = waiter->next;
     *(waiter->next != NULL ? &waiter->next->previous : &log->last_waiter) = waiter->previous;
 }
 
 /* Under the sync lock, so that the waiter cannot be gone. */
-static void wake(aqw_sync_waiter *waiter) {
+static void wake(aqw_log *log, aqw_sync_waiter *waiter) {
+    AQW_ASSERT(aqw_mutex_is_held(&log->sync_mutex));
     waiter->is_woken = 1;
     aqw_condition_wake_one(&waiter->woken);
 }
@@ -107,10 +131,11 @@ static int is_over_for(const aqw_log *log, const aqw_sync_waiter *waiter) {
 /* Wakes the next of those who have nothing more to wait for; each of them does the same when it goes, before it does anything
  * else. All at once they would only meet again in front of one lock: this one, and then the interpreter's. Under the sync lock. */
 static void wake_some(aqw_log *log) {
+    AQW_ASSERT(aqw_mutex_is_held(&log->sync_mutex));
     int count = 0;
     for (aqw_sync_waiter *waiter = log->first_waiter; waiter != NULL && count < WAKES && is_over_for(log, waiter); waiter = waiter->next) {
         if (waiter->is_woken) continue;
-        wake(waiter);
+        wake(log, waiter);
         count++;
     }
 }
@@ -118,13 +143,15 @@ static void wake_some(aqw_log *log) {
 /* Wakes the first who still waits: it leads the next sync, unless somebody comes before it, whose sync then serves it too. Under the
  * sync lock. */
 static void wake_leader(aqw_log *log) {
+    AQW_ASSERT(aqw_mutex_is_held(&log->sync_mutex));
     aqw_sync_waiter *waiter = log->first_waiter;
     while (waiter != NULL && is_over_for(log, waiter)) waiter = waiter->next;
-    if (waiter != NULL && !waiter->is_woken) wake(waiter);
+    if (waiter != NULL && !waiter->is_woken) wake(log, waiter);
 }
 
 /* Waits in the row until it is this waiter's turn. Under the sync lock. */
 static void wait_in_row(aqw_log *log, uint64_t sequence) {
+    AQW_ASSERT(aqw_mutex_is_held(&log->sync_mutex));
     aqw_sync_waiter waiter;
     waiter.sequence = sequence;
     waiter.is_woken = 0;
@@ -145,6 +172,8 @@ static void wait_in_row(aqw_log *log, uint64_t sequence) {
  * come: else half of all callers would always just miss a sync and wait for two. Not longer than a sync takes, and not at all for some
  * time where they did not come: then they have something else to do. Under the sync lock, with the right to sync. */
 static void gather(aqw_log *log) {
+    AQW_ASSERT(aqw_mutex_is_held(&log->sync_mutex));
+    AQW_ASSERT(aqw_log_may_sync(log));
     if (log->came_back >= log->expected_back) return;
     if (log->gather_rests > 0) {
         log->gather_rests--;
@@ -164,27 +193,32 @@ static void gather(aqw_log *log) {
 
 /* Somebody waits for a sync. Under the sync lock. */
 static void come_back(aqw_log *log) {
+    AQW_ASSERT(aqw_mutex_is_held(&log->sync_mutex));
     if (++log->came_back == log->expected_back) aqw_condition_wake_one(&log->gathered);
 }
 
 /* Counts those who have nothing more to wait for. Under the sync lock. */
-static uint32_t count_covered(const aqw_log *log) {
+static uint32_t count_covered(aqw_log *log) {
+    AQW_ASSERT(aqw_mutex_is_held(&log->sync_mutex));
     uint32_t count = 0;
     for (const aqw_sync_waiter *waiter = log->first_waiter; waiter != NULL && is_over_for(log, waiter); waiter = waiter->next) count++;
     return count;
 }
 
 void aqw_log_sync_acquire(aqw_log *log) {
+    AQW_ASSERT(aqw_log_is_unlocked(log));
     aqw_mutex_lock(&log->sync_mutex);
     log->others_waiting++;
     while (log->sync_in_flight) aqw_condition_wait(&log->sync_ended, &log->sync_mutex);
     log->others_waiting--;
     log->sync_in_flight = 1;
+    AQW_DEBUG(aqw_log_note_sync(log, 1));
     aqw_mutex_unlock(&log->sync_mutex);
 }
 
 void aqw_log_sync_release(aqw_log *log) {
     aqw_mutex_lock(&log->sync_mutex);
+    AQW_DEBUG(aqw_log_note_sync(log, 0));
     log->sync_in_flight = 0;
     log->expected_back = count_covered(log) + 1;    /* and who has led it */
     log->came_back = 0;
@@ -196,6 +230,7 @@ void aqw_log_sync_release(aqw_log *log) {
 }
 
 void aqw_log_note_durable(aqw_log *log, uint64_t sequence) {
+    AQW_ASSERT(aqw_log_may_sync(log));
     if (sequence <= atomic_load(&log->durable)) return;
     /* The ring first: a reader of the ring may lag behind what callers were told, never the other way round. */
     aqw_ring_set_durable(&log->io, &log->ring, sequence);
@@ -205,6 +240,8 @@ void aqw_log_note_durable(aqw_log *log, uint64_t sequence) {
 /* Appends a pad up to the next sector's end. The segment has room for it behind every event. Under the drain and append locks. */
 static aqw_status append_pad(aqw_log *log, aqw_fault *fault) {
     uint8_t pad[AQW_PAD_SIZE_MAX];
+    AQW_ASSERT(aqw_mutex_is_held(&log->drain_mutex));
+    AQW_ASSERT(aqw_mutex_is_held(&log->append_mutex));
     uint32_t size = aqw_pad_seal(pad, &log->segment.place, log->tail, log->ordinal, log->last_sequence - atomic_load(&log->durable),
                                  log->options.sector_size, log->segment.file_size - log->tail);
     if (size == 0) return AQW_OK;
@@ -212,10 +249,12 @@ static aqw_status append_pad(aqw_log *log, aqw_fault *fault) {
         aqw_status status = aqw_log_drain(log, log->tail, fault);
         if (status != AQW_OK) return status;
     }
+    AQW_ASSERT(log->tail + size - atomic_load(&log->drained) <= log->ring.size);
     aqw_ring_put(&log->ring, log->tail, pad, size);
     log->tail += size;
     log->ends_with_marker = 0;
-    aqw_log_count(&log->taken_bytes, size);
+    aqw_log_count(log, &log->taken_bytes, size);
+    AQW_ASSERT(aqw_log_check(log));
     return AQW_OK;
 }
 
@@ -241,6 +280,7 @@ static void count_sync(aqw_log *log, uint64_t taken_ns, uint64_t events) {
 /* 0 where the newest segment still has its name in the folder that is held. What keeps a name from being looked at (rights given up since)
  * says nothing about the file. Windows lets no process remove, rename or replace a file that is open here. */
 static int is_segment_named(const aqw_log *log) {
+    AQW_ASSERT(aqw_log_may_sync(log));
 #if defined(_WIN32)
     (void)log;
     return 1;
@@ -255,6 +295,7 @@ static int is_segment_named(const aqw_log *log) {
 
 /* The same of the ring, which lies beside that folder, unless that was moved: then its path says. */
 static int is_ring_named(const aqw_log *log, const char *path) {
+    AQW_ASSERT(aqw_log_may_sync(log));
 #if defined(_WIN32)
     (void)log, (void)path;
     return 1;
@@ -266,6 +307,7 @@ static int is_ring_named(const aqw_log *log, const char *path) {
 }
 
 static aqw_status missing(const aqw_log *log, aqw_reason reason, const char *path, const char *operation, aqw_fault *fault) {
+    AQW_ASSERT(aqw_log_may_sync(log));
     if (aqw_directory_check_held(&log->io, log->directory, &log->lock, fault) == AQW_DISPLACED) return AQW_DISPLACED;
     aqw_fault_corrupt(fault, reason, path, log->segment.place.segment_number, 0);
     fault->operation = operation;
@@ -277,6 +319,7 @@ static aqw_status missing(const aqw_log *log, aqw_reason reason, const char *pat
  * of its bytes unwritten; so a file that was cut is shorter, also where it was written to since. With the right to sync. */
 static aqw_status check_segment(aqw_log *log, aqw_fault *fault) {
     uint64_t size = 0;
+    AQW_ASSERT(aqw_log_may_sync(log));
     int error = log->io.size(log->io.context, log->segment_handle, &size);
     if (error != 0) return aqw_fault_io(fault, "size", log->segment_path, error);
     if (size < log->segment.file_size) {
@@ -292,6 +335,8 @@ static aqw_status check_segment(aqw_log *log, aqw_fault *fault) {
 }
 
 aqw_status aqw_log_sync_once(aqw_log *log, aqw_fault *fault) {
+    AQW_ASSERT(aqw_log_may_sync(log));
+    AQW_ASSERT(aqw_log_is_unlocked(log));
     aqw_mutex_lock(&log->drain_mutex);
     aqw_mutex_lock(&log->append_mutex);
     aqw_status status = aqw_log_state(log, fault);
@@ -343,6 +388,7 @@ aqw_status aqw_log_sync(aqw_log *log, uint64_t sequence, aqw_fault *fault) {
         wait_in_row(log, sequence);
     }
     log->sync_in_flight = 1;
+    AQW_DEBUG(aqw_log_note_sync(log, 1));
     gather(log);
     aqw_mutex_unlock(&log->sync_mutex);
     aqw_status status = aqw_log_sync_once(log, fault);
