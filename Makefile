@@ -6,11 +6,12 @@ PYTEST_FLAGS ?= -n 2
 
 SOURCES := pyproject.toml setup.py MANIFEST.in README.md $(shell find src -name '*.py' -o -name '*.pyi' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.pxi' -o -name '*.c' -o -name '*.h')
 
-.PHONY: help demo test test-system test-faults faults-docs test-ports lint sanitize fuzz fuzz-corpus valgrind system-packages install-check bench bench-all bench-large bench-figures bench-check bench-rust bench-peers clean
+.PHONY: help demo test test-debug test-system test-faults faults-docs test-ports lint sanitize fuzz fuzz-corpus valgrind system-packages install-check bench bench-all bench-large bench-figures bench-check bench-rust bench-peers clean
 
 help:
 	@echo "make demo           build, then run a real scheduler over the standard library, kill it, and prove nothing was lost"
 	@echo "make test           build, then run the tests, as any user (minutes)"
+	@echo "make test-debug     the core and the queue over a build with assertions (minutes)"
 	@echo "make test-system    the tests that need root, strace or file systems of their own (make system-packages installs the programs)"
 	@echo "make test-faults    the long forms of the tests of the fault model, and a table of what they tried; make faults-docs puts it into docs/"
 	@echo "make test-ports     the C core for other systems and processors: compiled for all, run under wine and qemu"
@@ -76,6 +77,12 @@ demo: $(VENV)/installed
 
 test: $(VENV)/installed $(VENV)/test-tools
 	$(BIN)/python -m pytest $(PYTEST_FLAGS)
+
+# In an environment of its own, so that the one of the other targets keeps the build that users get.
+DEBUG_TESTS ?= tests/core tests/queue
+test-debug:
+	ACTIONQUEUE_DEBUG=1 $(MAKE) VENV=$(VENV)-debug $(VENV)-debug/installed $(VENV)-debug/test-tools
+	ACTIONQUEUE_DEBUG=1 $(VENV)-debug/bin/python -m pytest $(PYTEST_FLAGS) $(DEBUG_TESTS)
 
 test-system: $(VENV)/installed $(VENV)/test-tools
 	$(BIN)/python -m pytest $(PYTEST_FLAGS) --system
@@ -166,5 +173,5 @@ install-check:
 	sh tests/package/install_check.sh $(PYTHON)
 
 clean:
-	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-debug build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find src -name '*.so' -delete
