@@ -48,7 +48,7 @@ $(BIN)/python:
 # The package is installed, not linked: tests and demo run what a user gets. Files that an earlier build has collected, and that are
 # no longer there, would be installed with it.
 $(VENV)/installed: $(BIN)/python $(SOURCES)
-	@rm -rf build/lib*
+	@rm -rf build/lib* build/*/lib*
 	$(BIN)/python -m pip install --quiet '.[cli]'
 	@touch $@
 
