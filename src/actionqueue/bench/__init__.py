@@ -1,6 +1,6 @@
-"""What ``actionqueue bench`` is made of: which fsync policy costs what on a certain disk, and what each survives.
+"""``actionqueue bench``: what each fsync policy costs on a certain disk, and what it survives.
 
-``modes`` says what is compared, ``rounds`` measures one mode once, ``comparison`` measures all of
-them in turn, ``report`` is what was found, as JSON and CSV, and ``page`` draws it. ``workload``,
+``modes`` lists the policies, ``rounds`` measures one once, ``comparison`` measures all of them in
+turn, ``report`` writes the findings as JSON and CSV, and ``page`` draws them. ``workload``,
 ``disk``, ``machine`` and ``spread`` also serve the programs in ``benchmarks/``.
 """

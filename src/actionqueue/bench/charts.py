@@ -1,4 +1,7 @@
-"""The page's charts, as SVG that fits any width: positions are percentages, and only lines are stretched, never text."""
+"""The page's charts, as SVG that fits any width.
+
+Positions are percentages; a width stretches lines, but never text.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ ONE_DIGIT_BELOW = 100
 
 
 def _short(value: float) -> str:
-    """Return a number with three digits, or as many as it has before its point."""
+    """Return a number with three digits, or with all digits before its point if these are more."""
     digits = 2 if value < TWO_DIGITS_BELOW else 1 if value < ONE_DIGIT_BELOW else 0
     text = f"{value:,.{digits}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
@@ -47,7 +50,7 @@ def duration(nanoseconds: float) -> str:
 
 
 def percentile_texts(latency: Latency) -> list[str]:
-    """Return p50, p99 and p99.9; a dash where there are too few times for one."""
+    """Return p50, p99 and p99.9; a dash for p99.9 if there are too few times for it."""
     return [
         duration(latency.p50_ns),
         duration(latency.p99_ns),
@@ -95,9 +98,12 @@ class Bar(msgspec.Struct, frozen=True):
 
 
 def bars(rows: Sequence[Bar]) -> str:
-    """Return bars to the medians, with lines from the smallest to the largest value, on one logarithmic axis."""
+    """Return bars to the medians, and lines from the smallest to the largest value.
+
+    They have one logarithmic axis.
+    """
     axis = LogAxis.over(value for row in rows for value in (row.rate.minimum, row.rate.maximum))
-    axis = LogAxis(axis.first - 1, axis.last)  # so that the smallest one has a bar, too
+    axis = LogAxis(axis.first - 1, axis.last)  # so that the smallest one has a bar too
     grid = "".join(
         f'<line class="grid" x1="{axis.place(at):.2f}%" x2="{axis.place(at):.2f}%" y1="0" '
         'y2="100%"/>'
@@ -136,7 +142,8 @@ def _bar_axis(axis: LogAxis) -> str:
 
 
 def _tick(text: str, place: float, y: str = "13") -> str:
-    anchor = "start" if place < 1 else "end" if place > 99 else "middle"  # noqa: PLR2004 -- the edges of 0 to 100
+    # The edges of 0 to 100.
+    anchor = "start" if place < 1 else "end" if place > 99 else "middle"  # noqa: PLR2004
     return f'<text x="{place:.2f}%" y="{y}" text-anchor="{anchor}">{escape(text)}</text>'
 
 
@@ -146,11 +153,14 @@ class Curve(msgspec.Struct, frozen=True):
     title: str
     style: str
     points: list[tuple[float, int]]
-    """Fractions, and the nanoseconds that they reach."""
+    """Fractions of the calls, and the nanoseconds that each fraction did not exceed."""
 
 
 def curves(lines: Sequence[Curve], axis: LogAxis, nines: int) -> str:
-    """Return time over percentile: the time is logarithmic, and so is what is left to 100 %, up to so many nines."""
+    """Return time over percentile, up to the number of nines.
+
+    The time is logarithmic, and so is the rest up to 100 %.
+    """
     grid = [
         f'<line class="grid" x1="0" x2="100%" y1="{_height(axis, at):.1f}" '
         f'y2="{_height(axis, at):.1f}"/>'

@@ -1,4 +1,4 @@
-"""All modes in turn, round by round, with the disk's own sync beside them."""
+"""Measure all modes in turn, round by round, and the disk's own sync with them."""
 
 from __future__ import annotations
 
@@ -20,18 +20,17 @@ from actionqueue.temporary import temporary_directory
 __all__ = ["compare"]
 
 Tell = Callable[[int, int, str], None]
-"""Called before each part: parts done, parts in all, and what comes."""
+"""compare() calls it before each part: parts done, parts in all, and the next part's title."""
 
 
 def compare(modes: list[Mode], directory: Path, *, rounds: int, limit: Limit, tell: Tell) -> Report:
-    """Measure every mode in every round, and return what that came to.
+    """Measure every mode in every round, and return the report.
 
-    The modes take turns, and each round begins with another one, so that what else the machine does
-    meets all of them. Everything is written to a directory of its own within the given one, and
-    removed in the end, also after Ctrl-C, SIGTERM and SIGHUP.
+    The modes take turns, and each round begins with another one, so that other work of the machine
+    meets all of them. The call writes everything to a new directory within the given one, and
+    removes it in the end, also after Ctrl-C, SIGTERM and SIGHUP.
 
-    Raises what opening a queue and submitting raise; OSError where the directory cannot be written
-    to.
+    Raises what opening a queue and submitting raise; OSError if it cannot write to the directory.
     """
     started_at = datetime.now(UTC).isoformat(timespec="seconds")
     with temporary_directory("actionqueue-bench-", directory) as base:

@@ -1,4 +1,4 @@
-"""What a sync costs on a disk with nothing of this library in the way: the floor that a durable commit stands on."""
+"""What a sync costs on a disk without this library: no durable commit can take less."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from time import perf_counter_ns
 __all__ = ["FLOOR_BYTES", "Floor", "floor_in"]
 
 FLOOR_BYTES = 61
-"""What a record of the lifecycle workload takes in the log, about."""
+"""About the size of a record of the lifecycle workload in the log."""
 
 FILE_BYTES = 1 << 23
 
@@ -32,7 +32,10 @@ def _flush(descriptor: int) -> None:
 
 
 class Floor:
-    """A file of zeros that is written to from its beginning, a few bytes and a sync at a time: as a segment of the log is."""
+    """A file of zeros, written from its beginning, a few bytes and a sync at a time.
+
+    The log writes a segment in the same way.
+    """
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -41,7 +44,7 @@ class Floor:
         os.fsync(descriptor)
 
     def commit(self, data: bytes) -> int:
-        """Write the data behind what was written before, sync, and return how long that took, in nanoseconds."""
+        """Write the next data, sync, and return how long that took, in nanoseconds."""
         if self._offset + len(data) > FILE_BYTES:
             self._offset = 0
         began = perf_counter_ns()
@@ -63,7 +66,7 @@ class Floor:
         count_max: int = sys.maxsize,
         size_bytes: int = FLOOR_BYTES,
     ) -> None:
-        """Commit for so many seconds or so many times, whichever is less, but at least once; note each time."""
+        """Commit at least once, until the seconds or the count are used up; note each time."""
         data = b"\xa5" * size_bytes
         ends = perf_counter_ns() + int(seconds * 1e9)
         for _ in range(max(1, count_max)):

@@ -1,4 +1,4 @@
-"""What a measurement was made on, as far as the system says."""
+"""The machine of a measurement, as far as the system describes it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ IN_MEMORY = (
     "This file system is in memory: no sync reaches a disk, and a power loss takes everything. "
     "Measure on the queue's disk."
 )
-"""What a report says of such a file system."""
+"""A report's warning on such a file system."""
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,19 +29,19 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     cores: int
     """Cores that this process may use."""
     memory_bytes: int
-    """0 where the system does not say."""
+    """0 if the system does not say."""
     system: str
     python: str
     actionqueue: str
     file_system: str
     """Type and mount options."""
     device: str
-    """The block device and what is known of it."""
+    """The block device, with what the system says of it."""
     is_in_memory: bool = False
     """Whether the directory's file system is in memory, so that a power loss takes all of it."""
     load: float
-    """Processes that were running or waiting to, over the last minute before the measurement; 0
-    where the system does not say."""
+    """The mean number of processes that ran or waited to run in the minute before the measurement;
+    0 if the system does not say."""
 
 
 def machine_of(directory: Path) -> Machine:
@@ -65,7 +65,7 @@ def machine_of(directory: Path) -> Machine:
 
 
 def _text(path: str | Path) -> str:
-    """Return a small file's text, empty where it can't be read: each fact is one that a system may keep to itself."""
+    """Return a small file's text, empty if it can't be read: a system need not tell any fact."""
     try:
         return Path(path).read_text("utf-8", "replace").strip()
     except OSError:
@@ -104,7 +104,7 @@ def _mount(directory: Path) -> tuple[str, str]:
 
 
 def _device(name: str, source: str) -> str:
-    """Return what a block device is called, and what its queue says of itself."""
+    """Return a block device's name, with what its queue says of itself."""
     block = Path("/sys/dev/block") / name
     queue = next(
         (path / "queue" for path in (block, block.resolve().parent) if (path / "queue").is_dir()),

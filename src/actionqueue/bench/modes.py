@@ -1,4 +1,4 @@
-"""The fsync policies that are compared: how each is used, and what it survives."""
+"""The fsync policies that bench compares: how each is used, and what it survives."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ __all__ = ["DEFAULT_CHOICE", "NOTHING_IN_MEMORY", "Choice", "Mode", "modes_of"]
 
 ALL = "everything"
 NOTHING_IN_MEMORY = "nothing: this file system is in memory, whatever is synced"
-"""What any mode leaves after a power loss where there is no disk."""
+"""What every mode leaves after a power loss without a disk."""
 
 
 class Mode(msgspec.Struct, frozen=True, kw_only=True):
-    """A way to submit commands and to have them made durable."""
+    """A way to submit commands and to make them durable."""
 
     name: str
     """For options and files."""
@@ -24,21 +24,21 @@ class Mode(msgspec.Struct, frozen=True, kw_only=True):
     """immediate, group or deferred."""
     threads: int = 1
     group: int = 1
-    """Commands that are submitted and synced as one."""
+    """Commands in one submit and one sync."""
     sync: SyncPolicy = SyncPolicy()
     """When the queue syncs by itself."""
     survives_kill: str = ALL
-    """What of the acknowledged commands is there after the process was killed."""
+    """Which acknowledged commands are there after a kill of the process."""
     survives_power_loss: str
 
     @property
     def durability(self) -> str:
-        """What the commands are submitted as."""
+        """The durability of the commands."""
         return "deferred" if self.family == "deferred" else "immediate"
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True):
-    """The numbers behind the modes."""
+    """The numbers of the modes."""
 
     threads: tuple[int, ...] = (1, 8)
     groups: tuple[int, ...] = (64, 1024)
@@ -87,8 +87,8 @@ def modes_of(choice: Choice) -> list[Mode]:
                 title=f"Deferred, sync every {_plural(records, 'record')}",
                 family="deferred",
                 sync=SyncPolicy(records=records),
-                survives_power_loss=f"all but about the last {_plural(records, 'record')}, and what came during "
-                "the last sync",
+                survives_power_loss=f"all but about the last {_plural(records, 'record')}, and "
+                "what came during the last sync",
             )
             for records in choice.records
         ),
@@ -98,8 +98,8 @@ def modes_of(choice: Choice) -> list[Mode]:
                 title=f"Deferred, sync every {_size(size)}",
                 family="deferred",
                 sync=SyncPolicy(bytes=size),
-                survives_power_loss=f"all but about the last {_size(size)} of records, and what came during the "
-                "last sync",
+                survives_power_loss=f"all but about the last {_size(size)} of records, and what "
+                "came during the last sync",
             )
             for size in choice.bytes
         ),
@@ -109,8 +109,8 @@ def modes_of(choice: Choice) -> list[Mode]:
                 title=f"Deferred, sync every {_plural(time, 'millisecond')}",
                 family="deferred",
                 sync=SyncPolicy(milliseconds=time),
-                survives_power_loss=f"all but about the last {_plural(time, 'millisecond')}, and what came during "
-                "the last sync",
+                survives_power_loss=f"all but about the last {_plural(time, 'millisecond')}, and "
+                "what came during the last sync",
             )
             for time in choice.milliseconds
         ),
@@ -119,13 +119,14 @@ def modes_of(choice: Choice) -> list[Mode]:
             title="Deferred, sync as the ring fills",
             family="deferred",
             sync=SyncPolicy(when_ring_fills=True),
-            survives_power_loss="all but about the last ring of records, and what came during the last sync",
+            survives_power_loss="all but about the last ring of records, and what came during the "
+            "last sync",
         ),
         Mode(
             name="system",
             title="Deferred, left to the system",
             family="deferred",
-            survives_power_loss="what the system happened to have written: at worst nothing since the last "
-            "rotation or explicit sync",
+            survives_power_loss="what the system happened to have written: at worst nothing since "
+            "the last rotation or explicit sync",
         ),
     ]

@@ -1,4 +1,4 @@
-"""The report as one HTML file that needs nothing else: no network, no script, light or dark as the reader likes."""
+"""The report as one HTML file without network or script, light or dark as the reader likes."""
 
 from __future__ import annotations
 
@@ -28,26 +28,26 @@ FAMILIES = {
     "immediate": (
         "Immediate",
         (
-            "Returns when its record is on stable storage. Threads that wait at the same time share a "
-            "sync."
+            "Returns when its record is on stable storage. Threads that wait at the same time "
+            "share a sync."
         ),
     ),
     "group": (
         "Groups",
         (
-            "Many commands in one append and one sync, all or nothing. The time is that of the whole "
-            "group."
+            "Many commands in one append and one sync, all or nothing. The time is that of the "
+            "whole group."
         ),
     ),
     "deferred": (
         "Deferred",
         (
-            "Returns when the record would survive the end of the process. What syncs, and when, is "
-            "the policy."
+            "Returns when the record would survive the end of the process. The policy says what "
+            "syncs, and when."
         ),
     ),
 }
-"""Of each family of modes the title, and what it is."""
+"""The title and the description of each family of modes."""
 
 DISK = "the disk alone"
 COLOURS = {
@@ -55,24 +55,26 @@ COLOURS = {
     "group": ("g0", "g1", "g2"),
     "deferred": ("d0", "d1", "d2", "d3", "d4", "d5"),
 }
-"""CSS variables: a hue a family for those that keep everything, and hues far apart where there are
+"""CSS variables: one hue for a family that keeps everything, and distant hues for the family of
 many modes."""
 HUES = {"immediate": 215, "group": 165, "deferred": 20}
 GOLDEN_ANGLE = 137.5
-"""Where a family has more modes than that, the hues of the others: each far from those before
-it."""
+"""The step between the hues of further modes in a family: each is far from those before it."""
 DASHES = ("none", "10 4", "5 3", "12 3 3 3", "7 2 2 2 2 2", "3 2", "16 4", "1 3 6 3")
-"""So that a curve can be told from the others without its colour."""
+"""The dashes that distinguish curves without their colours."""
 
 STYLE = """
-:root { color-scheme: light dark; --ground: #fcfcfb; --ink: #1d2126; --soft: #5c6570; --line: #dfe3e7;
-  --disk: #7d868f; --i0: #1f5fbf; --i1: #4a9be8; --i2: #173f7d; --g0: #0f7058; --g1: #3fb08c; --g2: #0a4a3b;
+:root { color-scheme: light dark;
+  --ground: #fcfcfb; --ink: #1d2126; --soft: #5c6570; --line: #dfe3e7; --disk: #7d868f;
+  --i0: #1f5fbf; --i1: #4a9be8; --i2: #173f7d; --g0: #0f7058; --g1: #3fb08c; --g2: #0a4a3b;
   --d0: #c4501b; --d1: #8a46b5; --d2: #a2740a; --d3: #b3315f; --d4: #5d6168; --d5: #e08a3c; }
-@media (prefers-color-scheme: dark) { :root { --ground: #14171a; --ink: #e6e9ec; --soft: #9aa4ae; --line: #30363c;
-  --disk: #8f99a3; --i0: #5f9ff0; --i1: #a3ccfb; --i2: #3f78c4; --g0: #3fb590; --g1: #9be0c6; --g2: #2a8a6b;
+@media (prefers-color-scheme: dark) { :root {
+  --ground: #14171a; --ink: #e6e9ec; --soft: #9aa4ae; --line: #30363c; --disk: #8f99a3;
+  --i0: #5f9ff0; --i1: #a3ccfb; --i2: #3f78c4; --g0: #3fb590; --g1: #9be0c6; --g2: #2a8a6b;
   --d0: #f08a54; --d1: #c48df0; --d2: #dfb143; --d3: #f07aa2; --d4: #c2c8ce; --d5: #b8692a; } }
 * { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 72rem; padding: 1.5rem 1rem 3rem; background: var(--ground); color: var(--ink);
+body { margin: 0 auto; max-width: 72rem; padding: 1.5rem 1rem 3rem;
+  background: var(--ground); color: var(--ink);
   font: 16px/1.5 system-ui, -apple-system, "Segoe UI", "Noto Sans", sans-serif; }
 h1 { font-size: 1.6rem; line-height: 1.25; margin: 0 0 .3rem; }
 h2 { font-size: 1.2rem; margin: 2.4rem 0 .3rem; }
@@ -82,24 +84,30 @@ p.soft, small, .legend, dt { color: var(--soft); }
 svg { display: block; overflow: visible; }
 svg text { fill: var(--soft); font-size: 11.5px; letter-spacing: -.02em; }
 .grid { stroke: var(--line); stroke-width: 1; }
-.bar { display: grid; grid-template-columns: minmax(0, 19rem) minmax(0, 1fr) 12rem; gap: 0 1rem; align-items: center; padding: .22rem 0; }
+.bar { display: grid; grid-template-columns: minmax(0, 19rem) minmax(0, 1fr) 12rem; gap: 0 1rem;
+  align-items: center; padding: .22rem 0; }
 .bar svg { grid-column: 2; grid-row: 1; }
-.bar .value { grid-column: 3; text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+.bar .value { grid-column: 3; text-align: right; font-variant-numeric: tabular-nums;
+  white-space: nowrap; }
 .fill { opacity: .85; }
 .whisker { stroke: var(--ink); stroke-width: 1.5; }
-.panels { display: grid; grid-template-columns: repeat(auto-fit, minmax(20rem, 1fr)); gap: 1.6rem; margin-top: 1rem; }
+.panels { display: grid; grid-template-columns: repeat(auto-fit, minmax(20rem, 1fr)); gap: 1.6rem;
+  margin-top: 1rem; }
 .panels > section > svg { width: calc(100% - 3rem); margin-left: 3rem; }
 .panels p { min-height: 4.5em; font-size: .9rem; margin: 0 0 .8rem; }
 .curve { fill: none; stroke-width: 2; vector-effect: non-scaling-stroke; stroke-linejoin: round; }
 .legend { list-style: none; margin: .4rem 0 0; padding: 0; font-size: .9rem; }
 .legend li { display: flex; align-items: center; gap: .5rem; }
-table { border-collapse: collapse; width: 100%; font-size: .9rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .45rem .6rem; text-align: right; vertical-align: top; border-bottom: 1px solid var(--line); }
+table { border-collapse: collapse; width: 100%; font-size: .9rem;
+  font-variant-numeric: tabular-nums; }
+th, td { padding: .45rem .6rem; text-align: right; vertical-align: top;
+  border-bottom: 1px solid var(--line); }
 th { color: var(--soft); font-weight: 600; }
 th:first-child, td:first-child, td.text, th.text { text-align: left; }
 td { white-space: nowrap; } td.text { white-space: normal; min-width: 9rem; }
 td:first-child { font-weight: 600; white-space: normal; }
-dl { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: .2rem 1.2rem; margin: .6rem 0; font-size: .9rem; }
+dl { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: .2rem 1.2rem;
+  margin: .6rem 0; font-size: .9rem; }
 dd { margin: 0; overflow-wrap: anywhere; }
 .curve.s-disk { stroke-dasharray: 1.5 5; stroke-linecap: round; }
 @media (max-width: 46rem) {
@@ -154,29 +162,34 @@ def page_of(report: Report) -> str:
     rows += [Bar(done.mode.title, _style(report, done), done.rate) for done in report.modes]
     rounds = "1 round" if report.rounds == 1 else f"{report.rounds} rounds"
     return f"""<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"/><meta name="viewport" content="width=device-width, initial-scale=1"/>
-<title>actionqueue: fsync policies on this disk</title><style>{STYLE}{_mode_rules(report)}</style></head><body>
+<html lang="en"><head><meta charset="utf-8"/>
+<meta name="viewport" content="width=device-width, initial-scale=1"/>
+<title>actionqueue: fsync policies on this disk</title>
+<style>{STYLE}{_mode_rules(report)}</style></head><body>
 <h1>What durability costs on this disk</h1>
-<p class="soft">actionqueue {escape(machine.actionqueue)} · {escape(_moment(report.started_at))} · {rounds} of {report.seconds_a_round:g} s
-a mode, in turn · one sync of the disk alone: median {duration(disk.latency.p50_ns)}, 99th percentile {duration(disk.latency.p99_ns)}</p>
+<p class="soft">actionqueue {escape(machine.actionqueue)} · {escape(_moment(report.started_at))} ·
+{rounds} of {report.seconds_a_round:g} s a mode, in turn · one sync of the disk alone: median
+{duration(disk.latency.p50_ns)}, 99th percentile {duration(disk.latency.p99_ns)}</p>
 {_warning(machine)}<h2>Throughput</h2>
-<p>Commands a second: the bar is the median of the rounds, the line goes from the slowest to the fastest. The axis is logarithmic: each
-line of the grid is ten times the one before. {escape(DISK.capitalize())}: writing {disk.write_bytes} bytes and syncing, with nothing of the
-library in the way.</p>
+<p>Commands a second: the bar is the median of the rounds, the line goes from the slowest to the
+fastest. The axis is logarithmic: each line of the grid is ten times the one before.
+{escape(DISK.capitalize())}: writing {disk.write_bytes} bytes and syncing, without this library.</p>
 {bars(rows)}
 <h2>Latency</h2>
-<p>How long a call took, by percentile: at 99, one call in a hundred took longer. Both axes are logarithmic, so that the slowest calls
-are seen. The dashed line is {DISK}.</p>
+<p>How long a call took, by percentile: at 99, one call in a hundred took longer. Both axes are
+logarithmic, to show the slowest calls. The dashed line is {DISK}.</p>
 <div class="panels">{_panels(report)}</div>
 <h2>What each survives</h2>
-<p>“At risk” is the most events that were seen acknowledged but not yet durable: what a power loss at that moment would have taken.
-An acknowledged command survives the end of the process in every mode, SIGKILL included.</p>
+<p>“At risk” is the most events that were seen acknowledged but not yet durable: a power loss at
+that moment would have taken them. An acknowledged command survives the end of the process in every
+mode, also after SIGKILL.</p>
 {_table(report.modes)}
 <h2>Measured on</h2>
 {_facts(machine)}
-<p class="soft">The workload takes tasks and their runs through their whole life, ten commands each, built as they are submitted. Each mode
-starts on an empty queue in each round. Figures of a shared or virtual machine spread; look at the ratios, and at the lines in the bars,
-before the figures themselves.</p>
+<p class="soft">The workload takes tasks and their runs through their whole life, ten commands each,
+built as they are submitted. Each mode starts on an empty queue in each round. Figures of a shared
+or virtual machine spread; look at the ratios, and at the lines in the bars, before the figures
+themselves.</p>
 </body></html>
 """
 
@@ -190,7 +203,7 @@ def _moment(started_at: str) -> str:
 
 
 def _style(report: Report, result: ModeResult) -> str:
-    """Return the CSS class of a mode: each has a colour and a dash of its own within its family."""
+    """Return the CSS class of a mode, which has its own colour and dash within its family."""
     family = [other.mode.name for other in report.modes if other.mode.family == result.mode.family]
     return f"s-{result.mode.family[0]}{family.index(result.mode.name)}"
 
@@ -202,7 +215,7 @@ def _panels(report: Report) -> str:
         for latency in latencies
         for value in (max(1, latency.curve[0][1]), max(1, latency.curve[-1][1]))
     )
-    # A curve ends where one call in so many is one call, so that many nines have room.
+    # A curve ends at the last single call, so the chart needs nines up to there.
     nines = max(1, min(NINES, max(math.ceil(math.log10(latency.count)) for latency in latencies)))
     shown = (
         (family, [done for done in report.modes if done.mode.family == family])
@@ -234,7 +247,8 @@ def _table(results: Sequence[ModeResult]) -> str:
     head = "".join(f"<th>{name}</th>" for name in ("mode", *COLUMNS)) + "".join(
         f'<th class="text">{name}</th>' for name in TEXT_COLUMNS
     )
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(_row(done) for done in results)}</tbody></table>"
+    rows = "".join(_row(done) for done in results)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
 
 
 def _row(result: ModeResult) -> str:

@@ -1,4 +1,4 @@
-"""What a comparison found, as it is kept: JSON with everything, CSV with a line a mode."""
+"""The findings of a comparison: JSON with everything, CSV with a line a mode."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["CSV_COLUMNS", "Disk", "ModeResult", "Report", "Round", "csv_of", "js
 
 
 class Round(msgspec.Struct, frozen=True, kw_only=True):
-    """What one round of one mode came to."""
+    """The figures of one round of one mode."""
 
     commands: int
     seconds: float
@@ -33,18 +33,18 @@ class Disk(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModeResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What a mode came to over all rounds."""
+    """The figures of a mode over all rounds."""
 
     mode: Mode
     rate: Spread
     """Commands a second, of each round."""
     latency: Latency
-    """Of one call of submit; with groups, of submit_many."""
+    """The times of one call of submit; with groups, of submit_many."""
     commands_a_sync: float | None
-    """None where nothing was synced."""
+    """None if the mode synced nothing."""
     bytes_a_command: float
     at_risk_max: int
-    """The most events that were seen acknowledged but not durable at one time."""
+    """The most events that the benchmark saw acknowledged but not durable at one time."""
     rounds: list[Round]
 
 
@@ -53,7 +53,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     kind: str = "actionqueue fsync policies"
     format: int = 1
-    """Goes up when a field changes its meaning or goes away."""
+    """It goes up when a field changes its meaning or goes away."""
     started_at: str
     """ISO 8601, in UTC."""
     machine: Machine

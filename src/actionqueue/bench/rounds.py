@@ -1,4 +1,4 @@
-"""One round of one mode: a new queue, the lifecycle workload for some time, and what that took."""
+"""One round of one mode: a new queue, the lifecycle workload for some time, and its figures."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from actionqueue.store import open as open_queue
 __all__ = ["Limit", "Measured", "measure_round"]
 
 WARM_UP = 0.1
-"""Part of a round's time that the queue is used for before it is measured."""
+"""The part of a round's time for which the queue works before the measurement."""
 
 TIMED_EVERY = {"immediate": 1, "group": 1, "deferred": 16}
-"""Which runs have their submits timed one by one: reading the clock twice is a good part of a
-Deferred submit, and nothing of a sync."""
+"""Every how many runs a worker times each submit: reading the clock twice takes a good part of a
+Deferred submit's time, but next to nothing of a sync's."""
 
 
 class Limit(msgspec.Struct, frozen=True):
@@ -36,19 +36,19 @@ class Limit(msgspec.Struct, frozen=True):
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
-    """What one round came to."""
+    """The figures of one round."""
 
     commands: int
     seconds: float
     syncs: int
     """Syncs of the log in that time, as the queue counts them."""
     record_bytes: int
-    """Bytes of records that were appended."""
+    """Bytes of the appended records."""
     at_risk_max: int
-    """The most events that were seen acknowledged but not durable at one time: what a power loss
-    would have taken then."""
+    """The most events that the workers saw acknowledged but not durable at one time: a power loss
+    would have taken them then."""
     latencies_ns: list[int]
-    """How long submits took, in Deferred modes every so many only."""
+    """How long submits took; in Deferred modes only those of each run that TIMED_EVERY selects."""
 
     @property
     def rate(self) -> float:
@@ -57,7 +57,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def measure_round(mode: Mode, directory: Path, limit: Limit) -> Measured:
-    """Measure a mode once, in a new queue in the directory, which is removed in the end.
+    """Measure a mode once, in a new queue in the directory; remove the queue in the end.
 
     Raises what opening a queue and submitting raise.
     """
@@ -91,7 +91,7 @@ def _measure(mode: Mode, queue: ActionQueue, limit: Limit) -> Measured:
 
 
 def _run_all(workers: list[_Worker]) -> None:
-    """Run the workers, each in a thread of its own unless there is one only; raise the first error of any of them."""
+    """Run the workers, each in a thread of its own if there are several; raise the first error."""
     if len(workers) == 1:
         workers[0].work()
         return
@@ -101,7 +101,7 @@ def _run_all(workers: list[_Worker]) -> None:
             thread.start()
         for thread in threads:
             thread.join()
-    except BaseException:  # Ctrl-C, or a signal that ends the process: the round's time may be long
+    except BaseException:  # Ctrl-C or an ending signal: the rest of the round may be long
         for worker in workers:
             worker.stop()
         for thread in threads:
@@ -126,14 +126,14 @@ class _Worker:
         self._limit = limit
 
     def work_in_a_thread(self) -> None:
-        """Work, and keep the error that ended it for who started the thread."""
+        """Work, and keep the error that ends it for the thread that started this one."""
         try:
             self.work()
-        except BaseException as error:  # noqa: BLE001 -- raised again where the threads are joined
+        except BaseException as error:  # noqa: BLE001 -- the joining thread raises it again
             self.error = error
 
     def stop(self) -> None:
-        """End the work in another thread before its time."""
+        """End another thread's work early."""
         self._is_stopped = True
 
     def work(self) -> None:
@@ -169,5 +169,8 @@ class _Worker:
                 return
 
     def _look(self, acknowledged: int) -> None:
-        """Note how far what was acknowledged to this thread is ahead of what is durable. What others still wait for is nobody's loss."""
+        """Note how far this thread's acknowledged events are ahead of the durable ones.
+
+        Commands for which other threads still wait are not at risk.
+        """
         self.at_risk_max = max(self.at_risk_max, acknowledged - self._queue.durable_sequence)

@@ -1,4 +1,4 @@
-"""What many measurements come to: a median with its spread, and the percentiles of times."""
+"""Statistics of measurements: a median with its spread, and the percentiles of times."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ P999_COUNT_MIN = 1000
 """Of fewer times the 99.9th percentile is only the longest."""
 
 NINES = 5
-"""A curve of percentiles goes up to five nines, as far as there are measurements for it."""
+"""A curve of percentiles goes up to five nines, if there are enough measurements."""
 
 POINTS_A_NINE = 9
 
 
 def percentile(ordered: Sequence[float], fraction: float) -> float:
-    """Return the smallest of some sorted values that at least this fraction of them do not exceed."""
+    """Return the smallest of some sorted values that at least this fraction does not exceed."""
     if not ordered:
         raise ValueError("there is no percentile of nothing")
     return ordered[min(len(ordered) - 1, max(0, -int(-fraction * len(ordered) // 1) - 1))]
 
 
 class Spread(msgspec.Struct, frozen=True):
-    """The middle and the edges of what several rounds measured, in the unit of the values."""
+    """The middle and the edges of several rounds' values, in their unit."""
 
     median: float
     lower_quartile: float
@@ -38,7 +38,7 @@ class Spread(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, values: Iterable[float]) -> Self:
-        """Return the spread of at least one value. Between two values quartiles and median are interpolated."""
+        """Return the spread of at least one value, with interpolation between two values."""
         ordered = sorted(values)
         if not ordered:
             raise ValueError("there is no spread of nothing")
@@ -62,12 +62,11 @@ class Latency(msgspec.Struct, frozen=True):
     p999_ns: int
     max_ns: int
     curve: list[tuple[float, int]]
-    """Fractions of the times, rising towards 1, and the time that such a fraction of them did not
-    exceed."""
+    """Fractions of the times, rising towards 1, and the time that each fraction did not exceed."""
 
     @property
     def has_p999(self) -> bool:
-        """Whether there are times enough for the 99.9th percentile to be more than the longest of them."""
+        """Whether the times are enough for a 99.9th percentile that is not just the longest."""
         return self.count >= P999_COUNT_MIN
 
     @classmethod
@@ -87,7 +86,7 @@ class Latency(msgspec.Struct, frozen=True):
 
 
 def curve_fractions(count: int) -> list[float]:
-    """Return the fractions at which a curve of so many times is drawn: equally apart within each nine."""
+    """Return the fractions for a curve of ``count`` times, equally apart within each nine."""
     fractions = [0.0]
     for nine in range(NINES):
         base, width = 1 - 10.0**-nine, 0.9 * 10.0**-nine

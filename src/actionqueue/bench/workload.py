@@ -1,7 +1,7 @@
 """The lifecycle workload: a task and its run, from its creation to its end, in ten commands.
 
-The commands are built where they are submitted, identifiers included: so that is part of what is
-measured.
+The workload builds each command with its identifiers just before it submits it, so that the
+measurement includes this.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _RUNNING, _COMPLETED = RunState.RUNNING, RunState.COMPLETED
 
 
 def submit_a_run(submit: Callable[[MutationCommand], Any]) -> Any:
-    """Take a new task's run through its life, one command at a time; return what the last submit returned."""
+    """Take a new task's run through its life, one command at a time; return the last outcome."""
     task = TaskSpec(payload=PAYLOAD)
     submit(TaskCreateCommand(None, task, MOMENT))
     run = RunInstance.scheduled(task.id, scheduled_at=MOMENT, created_at=MOMENT)
@@ -84,7 +84,7 @@ class Stream:
         self._commands: list[MutationCommand] = []
 
     def take(self, count: int) -> list[MutationCommand]:
-        """Build and return the next so many commands."""
+        """Build and return the next ``count`` commands."""
         commands = self._commands
         while len(commands) < count:
             commands += commands_of_a_run()

@@ -1,4 +1,4 @@
-"""The scheduler's side of its workers: who is idle, what they say, and a new one for each that dies."""
+"""The scheduler's side of its workers: idle ones, their messages, and new ones for the dead."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _processes = multiprocessing.get_context("spawn")
 
 
 class Worker:
-    """A worker process. Its name tells it from every other one, before and after a restart of the scheduler."""
+    """A worker process. No other has its name, also not after a restart of the scheduler."""
 
     def __init__(self, number: int, trouble: Trouble) -> None:
         self.assignment: Assignment | None = None
@@ -33,7 +33,7 @@ class Worker:
         self.name = f"worker-{number}/{os.getpid()}"
 
     def assign(self, assignment: Assignment) -> None:
-        """Hand over a run. If the worker has died in the meantime, its lease will tell."""
+        """Hand over a run. If the worker has died meanwhile, its lease will expire."""
         self.assignment = assignment
         try:
             self.connection.send(assignment)
@@ -42,7 +42,7 @@ class Worker:
 
 
 class Crew:
-    """A number of workers, as many at the end as at the beginning."""
+    """A constant number of workers."""
 
     def __init__(self, size: int, trouble: Trouble) -> None:
         self._numbers = itertools.count(1)
@@ -53,18 +53,18 @@ class Crew:
         return Worker(next(self._numbers), self._trouble)
 
     def idle(self) -> list[Worker]:
-        """Return the workers that have nothing to do."""
+        """Return the workers without a run."""
         return [worker for worker in self._workers if worker.assignment is None]
 
     @property
     def is_idle(self) -> bool:
-        """Whether nobody has anything to do."""
+        """Whether no worker has a run."""
         return len(self.idle()) == len(self._workers)
 
     def receive(
         self, others: Sequence[Connection], seconds: float
     ) -> Iterator[tuple[Worker, Heartbeat | Result]]:
-        """Wait until a worker or one of the others says something, or so many seconds; yield what workers say."""
+        """Wait up to ``seconds`` for a message of a worker or of the others; yield the workers'."""
         heard = wait([*others, *(worker.connection for worker in self._workers)], seconds)
         for index, worker in enumerate(self._workers):
             if worker.connection in heard:

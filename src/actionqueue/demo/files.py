@@ -1,4 +1,4 @@
-"""The files of the running Python's standard library, and the choice of those that make trouble."""
+"""The files of the running Python's standard library, and the choice of the troublesome ones."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from actionqueue.demo.messages import Trouble
 __all__ = ["choose_trouble", "library_root", "standard_library"]
 
 FAILING_SHARE = 25
-"""One file in so many fails at its first attempt."""
+"""One file in this many fails at its first attempt."""
 
 
 def library_root() -> Path:
@@ -20,7 +20,7 @@ def library_root() -> Path:
 
 
 def standard_library(limit: int | None, seed: int) -> list[str]:
-    """Return the paths of its .py files, sorted; with a limit, that many of them, the same ones for the same seed."""
+    """Return the sorted paths of its .py files; with a limit, that many of them by the seed."""
     root = library_root()
     installed = {"site-packages", "dist-packages", "__pycache__"}
     paths = [
@@ -35,7 +35,10 @@ def standard_library(limit: int | None, seed: int) -> list[str]:
 
 
 def choose_trouble(paths: list[str], seed: int) -> Trouble:
-    """Choose the files that fail once, fail always and hang. The last comes early: its lease takes time to expire."""
+    """Choose the files that fail once, fail always and hang.
+
+    The one that hangs comes early, because its lease takes time to expire.
+    """
     hangs = paths[len(paths) // 8]
     others = [path for path in paths if path != hangs]
     chosen = Random(seed).sample(others, 1 + max(2, len(paths) // FAILING_SHARE))  # noqa: S311

@@ -1,4 +1,4 @@
-"""What the processes of the demo tell each other. They are pickled, and sent through pipes."""
+"""The messages between the processes of the demo. Pipes carry them, pickled."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__ = [
 
 
 class Trouble(msgspec.Struct, frozen=True):
-    """Which files make trouble. All of it is over at the second attempt, but for the one that always fails."""
+    """Which files make trouble: at the first attempt only, except the one that always fails."""
 
     hangs: str
     fails_always: str
@@ -48,7 +48,7 @@ class Counts(msgspec.Struct, frozen=True):
 
 
 class Assignment(msgspec.Struct, frozen=True):
-    """A run that a worker has the lease of."""
+    """A run for a worker, which has its lease."""
 
     run_id: RunId
     attempt_id: AttemptId
@@ -59,23 +59,23 @@ class Assignment(msgspec.Struct, frozen=True):
 
 
 class Heartbeat(msgspec.Struct, frozen=True):
-    """The worker is alive, and at work on what it has."""
+    """The worker is alive, and works on its run."""
 
 
 class Result(msgspec.Struct, frozen=True):
-    """How the attempt went: an output or an error."""
+    """The result of the attempt: an output or an error."""
 
     output: bytes | None
     error: str | None
     size: int
-    """Bytes of source that were read."""
+    """Bytes of source that the worker read."""
 
 
 # --- From supervisor to scheduler -----------------------------------------------------------------
 
 
 class Order(Enum):
-    """What an operator may want; and that a run's end was heard of, behind what is wanted then."""
+    """An operator's orders; and GO_ON, which confirms a run's end after the orders it caused."""
 
     PAUSE = "pause"
     RESUME = "resume"
@@ -91,7 +91,7 @@ class Recovered(msgspec.Struct, frozen=True):
 
     report: str
     finished: int
-    """Runs that ended before."""
+    """Runs that had ended before."""
 
 
 class Acknowledged(msgspec.Struct, frozen=True):
@@ -113,7 +113,7 @@ class Finished(msgspec.Struct, frozen=True):
 
     path: str
     error: str | None
-    """Why it failed for good; None where it was completed."""
+    """Why it failed for good; None if it completed."""
 
 
 class Retried(msgspec.Struct, frozen=True):
@@ -130,17 +130,17 @@ class Expired(msgspec.Struct, frozen=True):
 
 
 class Quiet(msgspec.Struct, frozen=True):
-    """The engine is paused and nobody is at work any more."""
+    """The engine is paused and no worker works any more."""
 
 
 class OutOfBudget(msgspec.Struct, frozen=True):
-    """Nothing is leased until there is a new budget."""
+    """The scheduler leases nothing until it gets a new budget."""
 
 
 class Done(msgspec.Struct, frozen=True):
     """Every run has come to its end."""
 
     fingerprint: str
-    """Of the scheduler's own projection."""
+    """The fingerprint of the scheduler's own projection."""
     commits: int
     """Syncs of the last session."""

@@ -1,4 +1,4 @@
-"""The scheduler's process: a loop around the scheduler, its workers, and the line to the supervisor."""
+"""The scheduler's process: a loop over the scheduler, its workers, and the supervisor's line."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ PATIENCE_SECONDS = 0.2
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What the supervisor wants to be done."""
+    """What the supervisor wants the scheduler to do."""
 
     directory: str
-    """Of the queue."""
+    """The queue's directory."""
     paths: Sequence[str]
     trouble: Trouble
     worker_count: int
@@ -47,10 +47,9 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 def schedule(line: Connection, plan: Plan) -> None:
-    """Run the scheduler until every run came to its end."""
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C is the supervisor's; and the workers inherit this
+    """Run the scheduler until every run has ended."""
+    # Ctrl-C is the supervisor's; the workers inherit this.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     let_warnings_be_told()
     try:
         with aq.open(plan.directory) as queue:
@@ -99,7 +98,7 @@ class _Loop:
 
     def _lease(self, crew: Crew) -> None:
         if self._unheard:
-            return  # else a slow supervisor would come too late with all its trouble
+            return  # else a slow supervisor would make its trouble too late
         for worker in crew.idle():
             assignment = self._scheduler.lease(worker.name)
             if assignment is None:

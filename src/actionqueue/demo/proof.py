@@ -1,8 +1,8 @@
-"""What the log proves, and what a record proves that another process kept.
+"""What the log proves, and what another process's own record proves.
 
-"Completed exactly once" is a statement about the log, and the log is what counts: a file may be
-parsed twice, when the worker or the scheduler dies before the result is recorded, but of its
-attempts exactly one is recorded as a success, and its run enters the state completed exactly once.
+"Completed exactly once" is a statement about the log, and only the log counts. Workers may parse a
+file twice, if the worker or the scheduler dies before it records the result; but the log records
+exactly one attempt as a success, and the run enters the state completed exactly once.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = ["Claim", "Journal", "fingerprint", "prove", "record_line", "survival"
 
 
 class Claim(NamedTuple):
-    """A statement, and whether the log bears it out."""
+    """A statement, and whether the log proves it."""
 
     text: str
     holds: bool
@@ -52,12 +52,12 @@ def fingerprint(projection: Projection) -> str:
 
 
 def record_line(sequence: int, command: MutationCommand) -> bytes:
-    """Return the line that the record has for an acknowledged command."""
+    """Return the record's line for an acknowledged command."""
     return msgspec.json.encode({"sequence": sequence, "command": command_to_json(command)}) + b"\n"
 
 
 def _recorded(record: Path) -> Iterator[e.Event]:
-    """Yield the events that the acknowledged commands must have become."""
+    """Yield the events of the acknowledged commands."""
     with record.open("rb") as lines:
         for line in lines:
             entry = json.loads(line)
@@ -92,7 +92,7 @@ class RunStory(msgspec.Struct):
 
 
 class Journal:
-    """The log, read once from the beginning to the end."""
+    """Reads the log once from the beginning to the end, and keeps what the claims need."""
 
     def __init__(self, directory: Path) -> None:
         self.paths: dict[TaskId, str] = {}
@@ -146,7 +146,7 @@ class Journal:
 def prove(
     directory: Path, record: Path, paths: Sequence[str], trouble: Trouble, live: str
 ) -> list[Claim]:
-    """Return the claims. ``live`` is the fingerprint of the scheduler's own projection at its end."""
+    """Return the claims. ``live`` is the fingerprint of the scheduler's projection at its end."""
     journal = Journal(directory)
     return [
         _planned_once(journal, paths),
@@ -156,11 +156,17 @@ def prove(
         _without_gap(journal),
         _replay(journal, directory, live),
         _expired_lease(journal, trouble),
-        Claim("Nothing was leased while paused", _held(journal.pauses, journal.leases_while_paused),
-              f"{_times(journal.pauses)} paused"),
-        Claim("Nothing was leased without budget", _held(len(journal.budgets) - 1, journal.leases_without_budget),
-              f"{_times(len(journal.budgets) - 1)} used up and replenished"),
-    ]  # fmt: skip
+        Claim(
+            "Nothing was leased while paused",
+            _held(journal.pauses, journal.leases_while_paused),
+            f"{_times(journal.pauses)} paused",
+        ),
+        Claim(
+            "Nothing was leased without budget",
+            _held(len(journal.budgets) - 1, journal.leases_without_budget),
+            f"{_times(len(journal.budgets) - 1)} used up and replenished",
+        ),
+    ]
 
 
 def _held(times: int, breaches: int) -> bool:
@@ -194,7 +200,7 @@ def _completed_once(journal: Journal) -> Claim:
 
 
 def _failures_accounted_for(journal: Journal, trouble: Trouble) -> Claim:
-    """Claim that a run failed if and only if its file cannot be done, and after all its attempts."""
+    """Claim that a run failed only if its file could not succeed, and after all its attempts."""
     failed = journal.in_state(RunState.FAILED)
     exhausted = all(
         run.results.count(AttemptResultKind.FAILURE) == ATTEMPTS_MAX
@@ -220,7 +226,7 @@ def _cannot_be_parsed(path: str) -> bool:
         warnings.simplefilter("ignore")
         try:
             measure(Path(path).read_bytes())
-        except Exception:  # noqa: BLE001 -- the same judgement as the worker's
+        except Exception:  # noqa: BLE001 -- the worker judges alike
             return True
     return False
 
@@ -241,10 +247,10 @@ def _replay(journal: Journal, directory: Path, live: str) -> Claim:
 
 
 def _expired_lease(journal: Journal, trouble: Trouble) -> Claim:
-    """Claim that another worker finished what the killed one hung in, and that every run whose lease expired came to one end.
+    """Claim that another worker finished the killed one's run, and each expired run ended once.
 
-    On a busy machine leases of workers expire that are only slow, and these may take the same run
-    again.
+    On a busy machine also leases of workers that are only slow expire, and these may take the same
+    run again.
     """
     hung = next(run for run in journal.runs.values() if journal.paths[run.task_id] == trouble.hangs)
     expired = [run for run in journal.runs.values() if run.expired]

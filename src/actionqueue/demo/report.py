@@ -1,4 +1,4 @@
-"""What a person sees of the demo: the bar, the story as it happens, and the tables at the end."""
+"""What the user sees of the demo: the bar, the story as it happens, and the tables at the end."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Screen:
         self._progress.console.print(line)
 
     def move_bar(self, finished: int, retries: int) -> None:
-        """Show how far the work is."""
+        """Show the progress of the work."""
         self._progress.update(
             self._bar, completed=finished, description=f"parsing, {retries} retries"
         )
@@ -92,7 +92,7 @@ class Screen:
         self.console.print(_library_table(_outputs(projection)))
 
     def show_proof(self, claims: Sequence[Claim]) -> None:
-        """Show what was proved."""
+        """Show the proved claims."""
         table = Table(
             title="The proof, from the log alone",
             title_justify="left",
@@ -112,15 +112,15 @@ class Screen:
         self.console.print(table)
 
     def show_end(self, projection: Projection, seconds: float, worker_count: int) -> None:
-        """Show what it came to."""
+        """Show the final figures."""
         figures = (
             f"{projection.latest_sequence:,} events, {projection.counts().attempts:,} attempts"
         )
         self.console.print()
         self.console.print(
             f"[bold]{figures}, {worker_count} workers, {seconds:.1f} s.[/] Every decision was on "
-            "disk before anyone acted on it. What a kill interrupted was done again; what was "
-            "done is recorded once."
+            "disk before a process acted on it. Work that a kill interrupted was done again; "
+            "finished work is recorded once."
         )
 
 
@@ -187,6 +187,6 @@ def _cells(counts: Counts) -> tuple[str, str, str]:
 
 
 def _bar(share: float) -> str:
-    """Return a bar that is fine to an eighth of a character."""
+    """Return a bar in steps of an eighth of a character."""
     eighths = round(share * BAR_WIDTH * 8)
     return "█" * (eighths // 8) + (" ▏▎▍▌▋▊▉"[eighths % 8]).strip()

@@ -1,7 +1,7 @@
-"""The supervisor: starts the scheduler, makes its life hard, and has the log prove in the end that nothing was lost.
+"""The supervisor: starts the scheduler, makes its life hard, and proves that nothing was lost.
 
-It stands outside: it keeps what the scheduler acknowledged in a file of its own, and it is never
-killed itself.
+The log proves it. The supervisor stands outside: it keeps what the scheduler acknowledged in a file
+of its own, and no kill hits it.
 """
 
 from __future__ import annotations
@@ -46,10 +46,9 @@ __all__ = ["Options", "plan_of", "run"]
 PAUSE_AT = 0.3
 KILL_AT = 0.5
 BUDGET_SHARE = 0.7
-"""Of all bytes, at most; what goes beyond needs a new budget."""
+"""The first budget's share of all bytes, at most; the rest needs a new budget."""
 FILES_PER_WORKER = 4
-"""At least so many, so that there is work left when a trouble comes, however many workers there
-are."""
+"""The fewest files a worker, so that some work is left when a trouble comes."""
 SILENCE_SECONDS_MAX = 300
 END_SECONDS_MAX = 10
 WORKERS_MAX = 8
@@ -58,11 +57,11 @@ _processes = multiprocessing.get_context("spawn")
 
 
 class DemoError(Exception):
-    """The demo could not come to its end."""
+    """The demo cannot go on to its end."""
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """What a person may choose; None leaves it to the demo."""
+    """The user's choices; None leaves one to the demo."""
 
     directory: Path | None = None
     file_count: int | None = None
@@ -71,7 +70,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def run(options: Options) -> bool:
-    """Run the demo and return whether everything was proved."""
+    """Run the demo and return whether every claim holds."""
     paths = standard_library(options.file_count, options.seed)
     if not paths:
         raise FileNotFoundError(
@@ -102,11 +101,11 @@ def _home(directory: Path | None) -> Iterator[Path]:
 
 
 def plan_of(home: Path, paths: Sequence[str], options: Options) -> Plan:
-    """Return what is to be done with these files, such that all of the trouble comes while there is work left, in whatever order."""
+    """Return the plan for these files: all trouble comes while work is left, in whatever order."""
     sizes = sorted(Path(path).stat().st_size for path in paths)
     worker_count = options.worker_count or max(2, min(os.cpu_count() or 1, WORKERS_MAX))
     worker_count = max(1, min(worker_count, len(paths) // FILES_PER_WORKER))
-    # In whatever order they are done, it is used up while there is a file that no worker has.
+    # In whatever order the workers take the files, they use it up while a file is left.
     first_budget = min(int(sum(sizes) * BUDGET_SHARE), sum(sizes[: -worker_count - 1]))
     return Plan(
         directory=str(home / "queue"),
@@ -172,20 +171,20 @@ class _Supervisor:
         self._theirs.close()
 
     def end(self) -> None:
-        """Let the scheduler end with its workers, which it may just be starting; kill it where that takes long."""
+        """Let the scheduler end with its workers, even new ones; kill it if that takes long."""
         self._line.close()
         if self._scheduler.pid is not None:
             self._scheduler.join(END_SECONDS_MAX)
             self.kill()
 
     def kill(self) -> None:
-        """End the scheduler, if it was started, as hard as the system can; its workers notice."""
+        """Kill the scheduler, if it was started; its workers notice."""
         if self._scheduler.pid is not None:
             self._scheduler.kill()
             self._scheduler.join()
 
     def supervise(self) -> Done:
-        """Start the scheduler; return when it says that it is done, and has ended."""
+        """Start the scheduler; return when it has said that it is done and has ended."""
         self._start()
         while True:
             message = self._hear()
@@ -206,7 +205,7 @@ class _Supervisor:
         try:
             return self._line.recv()
         except (EOFError, OSError):
-            raise DemoError("the scheduler ended, and nobody had killed it") from None
+            raise DemoError("the scheduler ended without a kill") from None
 
     def _react(self, message: object) -> None:
         match message:
@@ -228,7 +227,7 @@ class _Supervisor:
                     "yellow",
                 )
             case Quiet():
-                self._screen.say("▶", "paused, and everybody has finished; resume", "green")
+                self._screen.say("▶", "paused, and every worker has finished; resume", "green")
                 self._order(Order.RESUME)
                 self._has_resumed = True
             case OutOfBudget():
@@ -270,7 +269,7 @@ class _Supervisor:
         os.kill(pid, getattr(signal, "SIGKILL", signal.SIGTERM))
 
     def _kill_scheduler(self) -> None:
-        """Kill the scheduler in the middle of whatever it does, look at what is in its log, and start it again."""
+        """Kill the scheduler in the middle of its work, check its log, and start it again."""
         self._screen.say("☠", f"kill -9 {self._scheduler.pid}: the scheduler itself", "bold red")
         self.kill()
         self._hear_the_rest()
@@ -287,20 +286,20 @@ class _Supervisor:
                 message = self._line.recv()
                 if isinstance(message, Acknowledged):
                     self._note(message)
-        except (EOFError, OSError):  # the last message may be half a one
+        except (EOFError, OSError):  # the last message may be cut off
             self._line.close()
 
 
 @contextmanager
 def _without_interrupts() -> Iterator[None]:
-    """Have what is started here begin deaf to Ctrl-C, which is the supervisor's, and have that hear it afterwards.
+    """Start processes with Ctrl-C blocked; the supervisor, whose it is, gets it afterwards.
 
-    A new process would tell of one with a traceback while it imports what it needs to ignore it.
+    A new process would print a traceback on Ctrl-C while it imports what it needs to ignore it.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    # with the first process; in between it would take the mask away
+    # It starts with the first process, and would remove the mask if it started in between.
     resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:

@@ -1,18 +1,18 @@
 """A small scheduler on an embedded queue: what a scheduler that uses the library looks like.
 
-The queue is the scheduler's only memory. Every decision is a batch of commands: it is in the log as
-a whole or not at all, it is durable before anybody acts on it, and the next decision is read from
-the projection. So there is nothing to save and nothing to repair: a scheduler that was killed opens
-its queue again and goes on.
+The queue is the scheduler's only memory. Every decision is a batch of commands: the log has all of
+it or nothing, it is durable before a process acts on it, and the scheduler reads the next decision
+from the projection. So it has nothing to save and nothing to repair: a scheduler that was killed
+opens its queue again and goes on.
 
 Three habits make that work:
 
-- **Identifiers are derived, not drawn, where work is planned.** Planning the same file again finds
-  the task.
+- **Planning derives identifiers from the work.** It does not draw them at random, so planning the
+  same file again finds the task.
 - **A lease is the only claim to a run.** The scheduler never concludes from a silent worker that
-  its work is free; the lease says when. A result that comes after that is dropped: it is not the
-  result of the run's active attempt.
-- **Times are the queue's**: whole Unix seconds. What is due is asked once a second.
+  its work is free; the lease says when. It drops a result that comes after that, because it is not
+  the result of the run's active attempt.
+- **Times are the queue's**: whole Unix seconds. The scheduler looks once a second for what is due.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ __all__ = ["ATTEMPTS_MAX", "SWEEP", "Scheduler", "task_id_of"]
 ATTEMPTS_MAX = 3
 LEASE_SECS = 3
 PLAN_SIZE = 100
-"""Tasks that are planned in one batch."""
+"""Tasks in one batch of the planning."""
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "actionqueue:demo")
 SWEEP = aq.TaskId(uuid.uuid5(NAMESPACE, "the sweep"))
-"""The task that all others have as their parent, and whose budget they use: bytes of source."""
+"""The parent of all other tasks, which use its budget: bytes of source."""
 
 Acknowledge = Callable[[Sequence[tuple[int, aq.MutationCommand]]], None]
 
@@ -49,7 +49,7 @@ class Scheduler:
     """Plans runs, leases them to workers, and takes their results. For one thread."""
 
     def __init__(self, queue: aq.ActionQueue, acknowledge: Acknowledge) -> None:
-        """Take over an open queue. ``acknowledge`` is told of every command, once it is durable."""
+        """Take over an open queue. ``acknowledge`` gets every command once it is durable."""
         self._queue = queue
         self._projection = queue.projection
         self._acknowledge = acknowledge
@@ -57,7 +57,7 @@ class Scheduler:
         self._last_look = 0
 
     def _commit(self, commands: Iterable[aq.MutationCommand]) -> None:
-        """Submit commands as one decision: durable when this returns, all or nothing whatever happens."""
+        """Submit commands as one decision, all or nothing, which is durable when this returns."""
         commands = list(commands)
         outcomes = self._queue.submit_many(commands)
         self._acknowledge(
@@ -87,7 +87,10 @@ class Scheduler:
             )
 
     def look_at_the_clock(self) -> list[tuple[str, str]]:
-        """Make ready what is due, and take back what has expired. Returns paths and owners of the expired leases."""
+        """Make due runs ready, and take back runs with expired leases.
+
+        Returns the paths and owners of the expired leases.
+        """
         time = aq.now()
         if time == self._last_look:
             return []
@@ -104,7 +107,7 @@ class Scheduler:
 
     def _is_due(self, run_id: aq.RunId, time: int) -> bool:
         run = self._run(run_id)
-        # A second of patience before a retry; a real scheduler would back off further with each.
+        # It waits a second before a retry; a real scheduler would wait longer with each.
         return (
             run.scheduled_at <= time
             if run.state is RunState.SCHEDULED
@@ -114,7 +117,7 @@ class Scheduler:
     # --- Leases -----------------------------------------------------------------------------------
 
     def lease(self, owner: str) -> Assignment | None:
-        """Give the next ready run to a worker, or None where there is none, or none may be given."""
+        """Give the next ready run to a worker; return None if no run is ready or may be leased."""
         if self.is_paused or self.is_out_of_budget:
             return None
         run_id = self._next_ready()
@@ -133,7 +136,7 @@ class Scheduler:
         return Assignment(run_id, attempt_id, run.attempt_count, self._path_of(run), owner)
 
     def _next_ready(self) -> aq.RunId | None:
-        """Return a ready run, oldest first. The list is only a copy, made anew when it is used up."""
+        """Return the oldest ready run of a copied list; copy the list again when it is used up."""
         if not self._ready:
             self._ready.extend(self._projection.run_ids(RunState.READY))
         while self._ready:
@@ -185,7 +188,7 @@ class Scheduler:
     # --- Results ----------------------------------------------------------------------------------
 
     def take(self, assignment: Assignment, result: Result) -> RunState | None:
-        """Record a worker's result, and return the run's new state; None where the result came too late to count."""
+        """Record a worker's result, and return the run's new state; None if it came too late."""
         lease = self._projection.lease(assignment.run_id)
         if lease is None or not self._is_current(assignment):
             return None
@@ -210,7 +213,7 @@ class Scheduler:
         return state
 
     def _failures(self, run_id: aq.RunId) -> int:
-        """Count the attempts that failed. One whose lease expired is not the file's fault, and does not count."""
+        """Count the failed attempts. An expired lease does not count: the file has no fault in it."""
         attempts = self._projection.attempts(run_id) or []
         return sum(attempt.result is AttemptResultKind.FAILURE for attempt in attempts)
 
@@ -220,7 +223,7 @@ class Scheduler:
     # --- The operator's wishes --------------------------------------------------------------------
 
     def pause(self) -> None:
-        """Lease nothing more. What is running goes on."""
+        """Lease nothing more. Running runs go on."""
         if not self.is_paused:
             self._commit([aq.EnginePauseCommand(None, aq.now())])
 
@@ -249,14 +252,14 @@ class Scheduler:
 
     @property
     def finished_count(self) -> int:
-        """How many runs came to their end."""
+        """The number of ended runs."""
         return sum(
             runs for state, runs in self._projection.counts_by_state().items() if state.is_terminal
         )
 
     @property
     def is_finished(self) -> bool:
-        """Whether all of them did."""
+        """Whether every run has ended."""
         return self.finished_count == self._projection.counts().runs
 
     # --- Reading ----------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""A worker process: takes one assignment after the other from its pipe, and says meanwhile that it is alive."""
+"""A worker process: takes assignments from its pipe, and sends heartbeats while it works."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ HEARTBEAT_SECONDS = 0.5
 
 
 def work(connection: Connection, trouble: Trouble) -> None:
-    """Work until the scheduler goes away, which is when its end of the pipe closes."""
+    """Work until the scheduler goes away: then its end of the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's
-    warnings.simplefilter("ignore")  # those that the parsed files cause
+    warnings.simplefilter("ignore")  # the parsed files cause some
     pulse = Pulse(connection)
     try:
         while True:
@@ -37,9 +37,9 @@ def work(connection: Connection, trouble: Trouble) -> None:
 
 
 def perform(assignment: Assignment, trouble: Trouble) -> Result:
-    """Parse the file, or make the trouble that is planned for it."""
+    """Parse the file, or make the trouble planned for it."""
     if assignment.path == trouble.hangs and assignment.attempt == 1:
-        threading.Event().wait()  # until somebody kills this process
+        threading.Event().wait()  # until the supervisor kills this process
     try:
         source = Path(assignment.path).read_bytes()
     except OSError as error:
@@ -50,20 +50,20 @@ def perform(assignment: Assignment, trouble: Trouble) -> Result:
         return Result(None, "failed on purpose", len(source))
     try:
         counts = measure(source)
-    except Exception as error:  # noqa: BLE001 -- whatever a file does to the parser is the file's failure
+    except Exception as error:  # noqa: BLE001 -- whatever the parser raises, the file has failed
         return Result(None, type(error).__name__, len(source))
     return Result(msgspec.json.encode(counts), None, len(source))
 
 
 def measure(source: bytes) -> Counts:
-    """Return what a file consists of. Raises what the parser raises, mostly SyntaxError."""
+    """Return the counts of a file. Raises what the parser raises, mostly SyntaxError."""
     kinds = [type(node) for node in ast.walk(ast.parse(source))]
     functions = kinds.count(ast.FunctionDef) + kinds.count(ast.AsyncFunctionDef)
     return Counts(len(source.splitlines()), functions, kinds.count(ast.ClassDef))
 
 
 class Pulse:
-    """The worker's end of the pipe, with a thread that sends heartbeats while there is work."""
+    """The worker's end of the pipe, with a thread that sends heartbeats during work."""
 
     def __init__(self, connection: Connection) -> None:
         self.is_working = threading.Event()
@@ -83,6 +83,5 @@ class Pulse:
             try:
                 self.send(Heartbeat())
             except OSError:
-                os._exit(
-                    0
-                )  # the other thread may hang, or be deep in a file that nobody wants any more
+                # The other thread may hang, or be deep in a file that no scheduler wants any more.
+                os._exit(0)
