@@ -1,29 +1,44 @@
-# Everything a developer runs. Each target makes what it needs; the first run downloads from PyPI.
+# Everything that a developer runs. Each target makes what it needs; the first run downloads from
+# PyPI.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PYTEST_FLAGS ?= -n 2
 
-SOURCES := pyproject.toml setup.py MANIFEST.in README.md $(shell find src -name '*.py' -o -name '*.pyi' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.pxi' -o -name '*.c' -o -name '*.h')
+SOURCES := pyproject.toml setup.py MANIFEST.in README.md \
+	$(shell find src -name '*.py' -o -name '*.pyi' -o -name '*.pyx' -o -name '*.pxd' \
+	-o -name '*.pxi' -o -name '*.c' -o -name '*.h')
 
-.PHONY: help demo test test-debug test-system test-faults faults-docs test-ports lint sanitize fuzz fuzz-corpus valgrind system-packages install-check bench bench-all bench-large bench-figures bench-check bench-rust bench-peers clean
+.PHONY: help demo test test-debug test-system test-faults faults-docs test-ports lint sanitize fuzz \
+	fuzz-corpus valgrind system-packages install-check bench bench-all bench-large \
+	bench-figures bench-check bench-rust bench-peers clean
 
 help:
-	@echo "make demo           build, then run a real scheduler over the standard library, kill it, and prove nothing was lost"
+	@echo "make demo           build; run a real scheduler, kill it, and prove nothing was lost"
 	@echo "make test           build, then run the tests, as any user (minutes)"
 	@echo "make test-debug     the core and the queue over a build with assertions (minutes)"
-	@echo "make test-system    the tests that need root, strace or file systems of their own (make system-packages installs the programs)"
-	@echo "make test-faults    the long forms of the tests of the fault model, and a table of what they tried; make faults-docs puts it into docs/"
-	@echo "make test-ports     the C core for other systems and processors: compiled for all, run under wine and qemu"
+	@echo "make test-system    the tests that need root, strace or file systems of their own;"
+	@echo "                    make system-packages installs the programs"
+	@echo "make test-faults    the long tests of the fault model, and a table of their trials;"
+	@echo "                    make faults-docs writes the table into docs/"
+	@echo "make test-ports     the C core for other systems and processors: compiled for all, run"
+	@echo "                    under wine and qemu"
 	@echo "make lint           ruff, mypy, the type stubs against the modules, C warnings as errors"
-	@echo "make sanitize       the C core's tests under the address and undefined-behaviour sanitizers, its threads and self-test under the thread sanitizer"
-	@echo "make fuzz           each fuzz target for FUZZ_SECONDS (default 60), and a table; make fuzz-corpus keeps what was found"
-	@echo "make valgrind       the fuzz corpora, the core's self-test and the threads' stress programs under memcheck"
-	@echo "make bench          the quick benchmarks (minutes); make bench-peers and bench-rust compare with other stores and the Rust crates"
-	@echo "make bench-all      all benchmarks, as long series (half an hour); make bench-large replays 100 M events; make bench-figures draws"
-	@echo "make bench-check    instructions a command, against those that are kept in benchmarks/instructions.json"
-	@echo "make system-packages  what the targets need besides Python, make and a C compiler (Debian, as root)"
-	@echo "make install-check  wheel, sdist and editable install in new environments, with PYTHON=... (default python3)"
+	@echo "make sanitize       the C core's tests under the address and undefined-behaviour"
+	@echo "                    sanitizers, its threads and self-test under the thread sanitizer"
+	@echo "make fuzz           each fuzz target for FUZZ_SECONDS (default 60), and a table;"
+	@echo "                    make fuzz-corpus keeps the findings"
+	@echo "make valgrind       the fuzz corpora, the core's self-test and the threads' stress"
+	@echo "                    programs under memcheck"
+	@echo "make bench          the quick benchmarks (minutes); make bench-peers and bench-rust"
+	@echo "                    compare with other stores and the Rust crates"
+	@echo "make bench-all      all benchmarks, as long series (half an hour); make bench-large"
+	@echo "                    replays 100 M events; make bench-figures draws"
+	@echo "make bench-check    instructions a command, against benchmarks/instructions.json"
+	@echo "make system-packages  what the targets need besides Python, make and a C compiler"
+	@echo "                    (Debian, as root)"
+	@echo "make install-check  wheel, sdist and editable install in new environments, with"
+	@echo "                    PYTHON=... (default python3)"
 	@echo "make clean          remove what was built"
 
 # Debian's names. make demo and make test need none of them.
@@ -31,15 +46,17 @@ TEST_PACKAGES := strace e2fsprogs xfsprogs mount util-linux
 FUZZ_PACKAGES := clang-14 libclang-rt-14-dev llvm-14 valgrind
 PORTS_PACKAGES := wine wine64 qemu-user
 SYSTEM_PACKAGES ?= $(TEST_PACKAGES) $(FUZZ_PACKAGES) $(PORTS_PACKAGES)
-# For bench-rust only, and so not among those. Rust 1.89 or newer: where Debian's is older, it has to come from elsewhere.
+# For bench-rust only, so SYSTEM_PACKAGES lacks them. It needs Rust 1.89 or newer, which has to come
+# from elsewhere if Debian's is older.
 RUST_PACKAGES := cargo rustc
 CARGO ?= cargo
 
-# Where benchmarks write, which should be on the disk that is asked about; and what else they are told: all of them, and each by its name
-# (BENCH_FLAGS_scale='--runs 1000 10000').
+# BENCH_DIRECTORY, where benchmarks write, should be on the disk to measure. BENCH_FLAGS are further
+# options of all benchmarks, BENCH_FLAGS_name of one (BENCH_FLAGS_scale='--runs 1000 10000').
 BENCH_DIRECTORY ?= build
 BENCH_FLAGS ?=
-BENCH = $(BIN)/python benchmarks/$(1).py --directory $(BENCH_DIRECTORY) --json build/bench/$(or $(2),$(1)).json $(BENCH_FLAGS) $(BENCH_FLAGS_$(1))
+BENCH = $(BIN)/python benchmarks/$(1).py --directory $(BENCH_DIRECTORY) \
+	--json build/bench/$(or $(2),$(1)).json $(BENCH_FLAGS) $(BENCH_FLAGS_$(1))
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -87,14 +104,16 @@ test-debug:
 test-system: $(VENV)/installed $(VENV)/test-tools
 	$(BIN)/python -m pytest $(PYTEST_FLAGS) --system
 
-# The table is printed, and written to build/faults.md, in any case; the target fails where a test does or a row has no figure.
+# It prints the table, and writes it to build/faults.md, in any case; it fails if a test fails or a
+# row has no figure.
 test-faults: $(VENV)/installed $(VENV)/test-tools
 	@mkdir -p build && rm -f build/faults.jsonl build/faults.md
 	@status=0; ACTIONQUEUE_FAULTS_LOG="$(CURDIR)/build/faults.jsonl" \
 		$(BIN)/python -m pytest --dist worksteal $(PYTEST_FLAGS) --long -m faults || status=$$?; \
-		$(BIN)/python tests/crash/report.py build/faults.jsonl --markdown build/faults.md || status=1; exit $$status
+		$(BIN)/python tests/crash/report.py build/faults.jsonl --markdown build/faults.md || \
+		status=1; exit $$status
 
-# The table of the last test-faults into docs/reliability.md.
+# Write the table of the last test-faults into docs/reliability.md.
 faults-docs:
 	$(BIN)/python tests/crash/report.py build/faults.jsonl --docs docs/reliability.md
 
@@ -104,11 +123,14 @@ test-ports: $(VENV)/ports-tools
 lint: $(VENV)/installed $(VENV)/test-tools $(VENV)/lint-tools
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/stubtest --concise --ignore-disjoint-bases --ignore-unused-allowlist --allowlist tests/stubtest-allowlist.txt _wal_native
-	$(CC) -std=c11 -O2 -fsyntax-only -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Werror -Isrc/_wal_native/core src/_wal_native/core/*/*.c
+	$(BIN)/stubtest --concise --ignore-disjoint-bases --ignore-unused-allowlist \
+		--allowlist tests/stubtest-allowlist.txt _wal_native
+	$(CC) -std=c11 -O2 -fsyntax-only -Wall -Wextra -Wpedantic -Wshadow -Wconversion \
+		-Wsign-conversion -Werror -Isrc/_wal_native/core src/_wal_native/core/*/*.c
 
 sanitize: $(VENV)/installed $(VENV)/test-tools
-	ACTIONQUEUE_SANITIZE=1 ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD="$$($(CC) -print-file-name=libasan.so)" \
+	ACTIONQUEUE_SANITIZE=1 ASAN_OPTIONS=detect_leaks=0 \
+		LD_PRELOAD="$$($(CC) -print-file-name=libasan.so)" \
 		$(BIN)/python -m pytest -p no:xdist tests/core
 
 fuzz: $(VENV)/installed $(VENV)/test-tools $(VENV)/fuzz-tools
@@ -123,17 +145,20 @@ valgrind:
 
 bench: $(VENV)/installed $(VENV)/bench-tools
 	@mkdir -p build/bench $(BENCH_DIRECTORY)
-	$(BIN)/python -m pytest benchmarks/parts -q -p no:xdist --benchmark-columns=median,iqr,min,rounds --benchmark-sort=name \
+	$(BIN)/python -m pytest benchmarks/parts -q -p no:xdist \
+		--benchmark-columns=median,iqr,min,rounds --benchmark-sort=name \
 		--benchmark-json=build/bench/parts.json
 	$(call BENCH,lifecycle)
 	$(call BENCH,groups)
 	$(call BENCH,replay)
 	$(call BENCH,scale)
-	$(BIN)/actionqueue bench --directory $(BENCH_DIRECTORY) --json-file build/bench/fsync-policies.json \
-		--html build/bench/fsync-policies.html --csv build/bench/fsync-policies.csv $(BENCH_FLAGS_bench)
+	$(BIN)/actionqueue bench --directory $(BENCH_DIRECTORY) \
+		--json-file build/bench/fsync-policies.json \
+		--html build/bench/fsync-policies.html \
+		--csv build/bench/fsync-policies.csv $(BENCH_FLAGS_bench)
 
-# All that docs/performance.md shows, on a machine with nothing else to do: half an hour, 24 GiB of memory and 20 of disk. What is said
-# here of sizes, the command line may say otherwise.
+# All figures of docs/performance.md, on a machine with nothing else to do: half an hour, 24 GiB of
+# memory and 20 of disk. The command line may set other sizes than these.
 bench-all: BENCH_FLAGS_scale = --runs 10000 100000 1000000 10000000 --rounds 3
 bench-all: BENCH_FLAGS_replay = --runs 10000 100000 1000000
 bench-all: bench bench-peers bench-rust
@@ -142,7 +167,7 @@ bench-all: bench bench-peers bench-rust
 	$(call BENCH,asyncio_tasks)
 	$(MAKE) bench-figures
 
-# 100 M events, of 10 M completed runs: some ten minutes, 24 GiB of memory and 20 of disk.
+# Replay 100 M events, of 10 M completed runs: ten minutes, 24 GiB of memory and 20 of disk.
 bench-large: BENCH_FLAGS_replay = --runs 10000000 --rounds 3
 bench-large: $(VENV)/installed
 	@mkdir -p build/bench $(BENCH_DIRECTORY)
@@ -160,7 +185,8 @@ bench-peers: $(VENV)/installed
 	$(call BENCH,peers) --install
 
 bench-rust: $(VENV)/installed
-	@command -v $(CARGO) >/dev/null || { echo "cargo is missing: make system-packages SYSTEM_PACKAGES='$(RUST_PACKAGES)'" >&2; exit 1; }
+	@command -v $(CARGO) >/dev/null || { echo "cargo is missing: make system-packages" \
+		"SYSTEM_PACKAGES='$(RUST_PACKAGES)'" >&2; exit 1; }
 	@mkdir -p build/bench $(BENCH_DIRECTORY)
 	cd benchmarks/peers/rust && $(CARGO) build --quiet --release
 	$(call BENCH,against_rust)

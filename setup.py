@@ -1,6 +1,6 @@
-"""The native modules; everything else about the package is in pyproject.toml.
+"""Builds the native modules; everything else about the package is in pyproject.toml.
 
-Builds for developers, each switched by an environment variable that is 0 or 1 and nothing else:
+An environment variable, which must be 0 or 1, switches each of the builds for developers:
 
 ACTIONQUEUE_DEBUG=1      no optimisation, assertions on (core/base/assert.h)
 ACTIONQUEUE_SANITIZE=1   address and undefined-behaviour sanitizers
@@ -24,12 +24,11 @@ from setuptools.command.build_ext import build_ext
 NATIVE = Path("src/_wal_native")
 CORE = NATIVE / "core"
 SHARED_OBJECT = "_wal_native.native"
-"""All native modules are in this one, so that there is one core with one of each of its global
-states."""
+"""All native modules are in this object, so that they share one core and its global state."""
 
 
 def switch(name: str) -> bool:
-    """Read a build switch strictly: a misspelt value must not quietly mean yes or no."""
+    """Read a build switch strictly: a misspelt value must not silently mean yes or no."""
     value = os.environ.get(name, "0")
     if value not in {"0", "1"}:
         sys.exit(f"{name} must be 0 or 1, not {value!r}")
@@ -92,7 +91,7 @@ core = (
     },
 )
 
-# Where core/os/io_windows.c has random numbers and the access lists of directories from.
+# core/os/io_windows.c takes random numbers and the access lists of directories from these.
 LIBRARIES = ["bcrypt", "advapi32"] if sys.platform == "win32" else []
 
 OPTIONS: dict[str, Any] = {
@@ -110,7 +109,7 @@ class BuildExtensions(build_ext):
     """Makes one shared object of all native modules."""
 
     def finalize_options(self) -> None:
-        """Run Cython, which happens when extensions are built, and not when only metadata is read."""
+        """Run Cython when extensions are built, and not when only metadata is read."""
         translated = cythonize(
             [
                 Extension(f"_wal_native.{name}", [str(NATIVE / f"{name}.pyx")], **OPTIONS)
@@ -131,11 +130,14 @@ class BuildExtensions(build_ext):
         super().finalize_options()
 
     def get_export_symbols(self, _extension: Extension) -> list[str]:
-        """Name what Python looks for when it imports each of the modules; there is none of the object's own name."""
+        """Name the functions that Python looks for when it imports each of the modules.
+
+        The object itself has no such function.
+        """
         return [f"PyInit_{name}" for name in MODULES]
 
     def build_extension(self, extension: Extension) -> None:
-        """Compile the files beside each other, as many at a time as there are processors."""
+        """Compile as many files at a time as there are processors."""
         compile_in_a_row = self.compiler.compile
 
         def compile_beside_each_other(sources: list[str], **options: Any) -> list[str]:
@@ -150,7 +152,7 @@ class BuildExtensions(build_ext):
             self.compiler.compile = compile_in_a_row
 
 
-# What stands here is replaced when it is built; without it there would be nothing to build.
+# The build replaces this extension; without one there would be nothing to build.
 placeholder = Extension(SHARED_OBJECT, [])
 setup(
     libraries=[core],

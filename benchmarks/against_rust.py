@@ -1,10 +1,10 @@
-"""How this project compares with the published Rust crates that its commands and events come from, on the same workload.
+"""Compare this project with the published Rust crates of its commands and events.
 
-The lifecycle workload, Deferred and Immediate, one thread, one submit a command, and replay of the
-log that it leaves; this project in a process of its own and the Rust driver in another, in turn.
-The crates write to the file on every command, so their Deferred survives the end of the process,
-too; they have no batches. The ratios are this project's figure divided by the crates', round by
-round.
+Both run the lifecycle workload, Deferred and Immediate, in one thread with one submit a command,
+and replay the log that it leaves. This project runs in a process of its own and the Rust driver in
+another, in turn. The crates write to the file on every command, so their Deferred survives the end
+of the process too; they have no batches. The ratios are this project's figure divided by the
+crates', round by round.
 
     make bench-rust    # builds the driver with cargo, and runs this
 """
@@ -56,7 +56,7 @@ def ours(mode: str, path: Path, runs: int) -> dict[str, Any]:
 
 
 def our_replay(path: Path) -> dict[str, Any]:
-    """Open what `ours` left."""
+    """Open the queue that `ours` left."""
     before = own_rss()
     with aq.open(path, create=False, compaction=None) as queue:
         recovery, runs = queue.recovery, queue.projection.counts().runs
@@ -77,7 +77,7 @@ def theirs(*arguments: object) -> dict[str, Any]:
 
 
 class Round:
-    """The directories that one round writes, and what is measured in each: new ones each time."""
+    """Writes new directories for each measurement of a round."""
 
     def __init__(self, directory: Path, options: argparse.Namespace) -> None:
         self._directory = directory
@@ -85,7 +85,7 @@ class Round:
         self._number = 0
 
     def lifecycle(self, mode: str, *, is_ours: bool) -> dict[str, Any]:
-        """Run the workload once; a Deferred log is also replayed."""
+        """Run the workload once, and replay a Deferred log."""
         self._number += 1
         path = self._directory / str(self._number)
         runs = self._options.immediate_runs if mode == "immediate" else self._options.runs
@@ -123,7 +123,7 @@ FIGURES: dict[str, list[tuple[str, str, Figure]]] = {
 
 
 def rows_of(mode: str, found: dict[str, list[dict[str, Any]]]) -> list[Row]:
-    """Return each figure of a mode: the crates', and this project's beside it."""
+    """Return each figure of a mode: the crates', and then this project's."""
     rows = []
     for name, unit, figure in FIGURES[mode]:
         other = [figure(done) for done in found["the Rust crates"]]

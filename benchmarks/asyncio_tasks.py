@@ -1,9 +1,9 @@
-"""What tasks of an event loop gain that wait for the disk together.
+"""What tasks of an event loop gain when they wait for the disk together.
 
-So many tasks submit the lifecycle workload, one Immediate command after the other, to one queue of
-`actionqueue.aio`. For comparison, tasks do the same with `asyncio.to_thread(queue.submit,
-command)`, in as many threads as the loop's executor has; and one thread calls `queue.submit` with
-no loop at all, beside the disk's floor: what a lone task takes beyond that is what it pays for not
+A number of tasks submit the lifecycle workload, one Immediate command after the other, to one queue
+of `actionqueue.aio`. For comparison, tasks do the same with `asyncio.to_thread(queue.submit,
+command)`, in as many threads as the loop's executor has; and one thread calls `queue.submit`
+without a loop, next to the disk's floor: what a lone task takes beyond that is the price of not
 blocking its loop.
 
     python benchmarks/asyncio_tasks.py --seconds 2 --rounds 7
@@ -37,7 +37,7 @@ Submit = Callable[[aq.MutationCommand], Awaitable[Any]]
 
 
 async def work(submit: Submit, ends: float, times: array[int]) -> None:
-    """Submit until the time is up, but a whole life at least: then each task has had its turn."""
+    """Submit until the time is up, but at least a whole life, so that each task has its turn."""
     is_over = False
     while not is_over:
         for command in commands_of_a_run():
@@ -48,7 +48,7 @@ async def work(submit: Submit, ends: float, times: array[int]) -> None:
 
 
 async def all_work(queue: aq.ActionQueue, submit: Submit, tasks: int, seconds: float) -> Shared:
-    """Let so many tasks submit."""
+    """Let a number of tasks submit."""
     found: list[Shared] = []
     times = [array("Q") for _ in range(tasks)]
     with measured(queue, times, found.append):
@@ -58,7 +58,7 @@ async def all_work(queue: aq.ActionQueue, submit: Submit, tasks: int, seconds: f
 
 
 def share(directory: Path, tasks: int, seconds: float) -> Shared:
-    """Submit from so many tasks for some time."""
+    """Submit from a number of tasks for some time."""
     with aq.open(queue_in(directory), compaction=None) as queue:
         return asyncio.run(_share(queue, tasks, seconds))
 
@@ -93,7 +93,7 @@ def directly(directory: Path, seconds: float) -> Shared:
 
 
 def floor_of(directory: Path, seconds: float) -> Latency:
-    """Write and sync as many bytes as a record has, with nothing of the library."""
+    """Write and sync as many bytes as a record has, without the library."""
     times: array[int] = array("Q")
     with floor_in(directory) as floor:
         floor.commit_many(times, seconds=seconds)
@@ -101,7 +101,7 @@ def floor_of(directory: Path, seconds: float) -> Latency:
 
 
 def lone_rows(found: Mapping[str, Sequence[Shared]], floors: Sequence[Latency]) -> list[Row]:
-    """Return what a lone caller waits for, each compared with the disk alone."""
+    """Return how long lone callers wait, compared with the disk alone."""
     disk = "disk alone: p50", [one.p50_ns / 1000 for one in floors]
     medians = {
         name: [one.latency.p50_ns / 1000 for one in found[name]]
@@ -118,7 +118,7 @@ def lone_rows(found: Mapping[str, Sequence[Shared]], floors: Sequence[Latency]) 
 
 
 def name_of(tasks: int) -> str:
-    """Return how the table calls so many tasks."""
+    """Return the table's name for a number of tasks."""
     return "1 task" if tasks == 1 else f"{tasks:,} tasks"
 
 

@@ -1,8 +1,8 @@
-"""What a row costs: as an array's row, as a command of submit_many, as a single submit; and what it costs to read the projection as arrays.
+"""What a row costs: in arrays, in submit_many and in submit; and what reading arrays costs.
 
 Each round measures every way once, in an order of its own, on queues with the same runs. A row is a
-state transition, a lease heartbeat, an attempt start or an attempt finish; ids, arrays and commands
-are made before the clock runs.
+state transition, a lease heartbeat, an attempt start or an attempt finish. The benchmark makes ids,
+arrays and commands before the clock runs. It also reads the projection as arrays and as objects.
 
     python benchmarks/columns.py --rows 100000 --rounds 7
 """
@@ -30,14 +30,13 @@ COMPARED = {
     "read objects": None,
     "read columns": "read objects",
 }
-"""Each way, and the one that it is compared with."""
+"""Each way, and the way that the table compares it with."""
 BATCH = 1000
 ROWS_BY_COMMAND_MAX = 50_000
-"""Rows that are submitted as commands in a round: enough for a median, without waiting for the slow
-ways."""
+"""Rows that a round submits as commands: enough for a median, without waiting for the slow ways."""
 
 Work = Callable[[aq.ActionQueue], int]
-"""Something to measure; it returns how many rows it was."""
+"""A call to measure; it returns the number of its rows."""
 
 
 class Rows:
@@ -56,7 +55,7 @@ class Rows:
 
 
 def fill(path: Path, runs: int, *, until: str) -> aq.ActionQueue:
-    """Make a queue with so many runs: scheduled, or running with a lease."""
+    """Make a queue with a number of runs: scheduled, or running with a lease."""
     queue = aq.open(path, durability="deferred", compaction=None)
     for begin in range(0, runs, BATCH):
         commands: list[aq.MutationCommand] = []
@@ -167,7 +166,7 @@ def by_columns(
 
 
 def by_batches(commands: list[aq.MutationCommand]) -> Work:
-    """Submit commands that were made before, in batches."""
+    """Submit ready-made commands, in batches."""
 
     def work(queue: aq.ActionQueue) -> int:
         for begin in range(0, len(commands), BATCH):
@@ -178,7 +177,7 @@ def by_batches(commands: list[aq.MutationCommand]) -> Work:
 
 
 def one_by_one(commands: list[aq.MutationCommand]) -> Work:
-    """Submit commands that were made before, one a call."""
+    """Submit ready-made commands, one a call."""
 
     def work(queue: aq.ActionQueue) -> int:
         for command in commands:
@@ -241,7 +240,7 @@ def one_round(
 
 
 def rows_of(kind: str, rounds: list[dict[str, float]]) -> list[Row]:
-    """Return the rows of one kind: rates, each compared with another way's of the same rounds."""
+    """Return the rows of one kind: rates, and their ratios to another way's in the same rounds."""
     rates = {way: [1e9 / measured[way] for measured in rounds] for way in rounds[0]}
     made = []
     for way, base in COMPARED.items():
@@ -279,8 +278,8 @@ def main() -> int:
         made,
         [
             (
-                "Deferred: a row survives a killed process; the sync that would take it to the disk is "
-                "not timed"
+                "Deferred: a row survives a killed process; the sync that would take it to the "
+                "disk is not timed"
             )
         ],
     )

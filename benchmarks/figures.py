@@ -1,6 +1,6 @@
-"""Draws the plots of docs/performance.md, and prints its tables, from what the other benchmarks wrote with `--json`.
+"""Draws the plots and prints the tables of docs/performance.md, from the benchmarks' JSON files.
 
-`make bench-figures` does it for what lies in build/bench:
+`make bench-figures` does so for the files in build/bench:
 
     python benchmarks/figures.py build/bench --plots docs/plots --docs docs
 """
@@ -29,7 +29,7 @@ COUNTED = re.compile(r"(?P<count>[\d,]+|1) (?P<unit>runs?|threads?|tasks?): (?P<
 CURVES_A_FIGURE = 2
 
 Series = dict[str, list[tuple[int, Row]]]
-"""For each thing that was measured, its rows by size."""
+"""For each measured thing, its rows by size."""
 
 
 def series_of(rows: Sequence[Row], unit: str) -> Series:
@@ -49,8 +49,14 @@ def draw(axes: Axes, series: Series, names: dict[str, str], title: str, scale: f
             continue  # too few times for a 99.9th percentile
         points = sorted(series[name], key=lambda point: point[0])
         sizes = [size for size, _ in points]
-        axes.fill_between(sizes, [row.spread.minimum / scale for _, row in points], [row.spread.maximum / scale for _, row in points],
-                          color=colour, alpha=0.18, linewidth=0)  # fmt: skip
+        axes.fill_between(
+            sizes,
+            [row.spread.minimum / scale for _, row in points],
+            [row.spread.maximum / scale for _, row in points],
+            color=colour,
+            alpha=0.18,
+            linewidth=0,
+        )
         axes.plot(
             sizes,
             [row.spread.median / scale for _, row in points],
@@ -95,7 +101,7 @@ def scale_figure(result: Result) -> Figure:
 
 
 def replay_figure(result: Result) -> Figure:
-    """Draw how fast a log is replayed, opening, snapshots and memory over the number of completed runs."""
+    """Draw replay, opening, snapshots and memory over the number of completed runs."""
     series = series_of(result.rows, "run")
     figure = Figure(figsize=(9, 6), layout="constrained")
     panels = figure.subplots(2, 2).flat
@@ -199,7 +205,10 @@ def table_of(result: Result) -> str:
 
 
 def results_of(directory: Path) -> dict[str, Result]:
-    """Return what the benchmarks have left in a directory, by their names; what was measured on larger queues is put behind the rest."""
+    """Return the benchmarks' results in a directory, by their names.
+
+    Figures of larger queues go behind the others.
+    """
     found: dict[str, Result] = {}
     for path in sorted(
         directory.glob("*.json"), key=lambda path: (path.stem.endswith("-large"), path.stem)
@@ -207,7 +216,7 @@ def results_of(directory: Path) -> dict[str, Result]:
         try:
             result = msgspec.json.decode(path.read_bytes(), type=Result)
         except msgspec.ValidationError:
-            continue  # of another form: pytest-benchmark's, or the fsync policies'
+            continue  # another form: pytest-benchmark's, or the fsync policies'
         name = path.stem.removesuffix("-large")
         smaller = found.get(name)
         if smaller is not None:
@@ -253,7 +262,7 @@ def main() -> int:
         "--docs",
         type=Path,
         metavar="DIRECTORY",
-        help="the directory with performance.md, to write the tables there, too",
+        help="the directory with performance.md, to write the tables there too",
     )
     options = made.parse_args()
     mpl.rcParams["svg.fonttype"] = "none"

@@ -1,4 +1,4 @@
-"""What docs/performance.md sets as goals, where each figure is found, and the table of both."""
+"""The goals of docs/performance.md, where to find each figure, and the table of both."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from measure import Result, Row
 
 
 class Goal(NamedTuple):
-    """A line of the table: what is measured, what is wanted, and the rows of a benchmark that say it."""
+    """A line of the table: the figure, its goal, and the rows of a benchmark that have it."""
 
     what: str
     goal: str
@@ -160,8 +160,8 @@ GOALS = (
 
 
 def number(value: float) -> str:
-    """Return three digits, or as many as stand before the point."""
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"  # noqa: PLR2004 -- three digits
+    """Return three digits, or all that stand before the point if these are more."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"  # noqa: PLR2004
 
 
 def spread_of(row: Row, *, shows_ratio: bool) -> str:
@@ -177,7 +177,7 @@ def spread_of(row: Row, *, shows_ratio: bool) -> str:
 
 
 def table_of_goals(results: Mapping[str, Result]) -> str:
-    """Return the table in Markdown; a figure that no result has is said to be missing."""
+    """Return the table in Markdown, which says so where no result has a figure."""
     lines = ["| figure | goal | measured: median (spread) | command |", "|---|---|---|---|"]
     for goal in GOALS:
         rows = (
@@ -198,7 +198,7 @@ def table_of_goals(results: Mapping[str, Result]) -> str:
 
 
 def machine_of_results(results: Mapping[str, Result]) -> str:
-    """Return a sentence on what was measured where."""
+    """Return a text about the machine and the commits of the measurements."""
     first = results[min(results)]
     machine = first.machine
     commits = ", ".join(sorted({result.commit for result in results.values()}))

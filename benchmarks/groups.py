@@ -51,8 +51,8 @@ def main() -> int:
         rows,
         [
             (
-                "a group is one submit_many: one append, one sync, all or nothing, on stable storage "
-                "when it returns"
+                "a group is one submit_many: one append, one sync, all or nothing, on stable "
+                "storage when it returns"
             )
         ],
     )

@@ -1,11 +1,11 @@
-"""Whether a change made the hot paths longer: instructions a command, which repeat where seconds do not.
+"""Check whether a change made the hot paths longer: count the instructions of a command.
 
-Fixed workloads run under valgrind, each once of a size and once of twice that; the difference is
-what the commands themselves take, without the interpreter's start. The counts are compared with
-those in instructions.json, which are kept for each processor architecture and Python version; more
-than 5 % above them is a failure. They depend on the compiler, too: after another compiler, or a
-wanted change of the code, --update writes new ones, and the diff of the file shows what became of
-each.
+Instructions repeat where seconds do not. Fixed workloads run under valgrind, each once at a size
+and once at twice that size; the difference is what the commands themselves take, without the
+interpreter's start. The program compares the counts with those in instructions.json, which has them
+for each processor architecture and Python version; more than 5 % above them is a failure. They
+depend on the compiler too: after a change of the compiler, or a wanted change of the code, --update
+writes new ones, and the diff of the file shows the change of each.
 
     python benchmarks/instructions.py             # as make bench-check does
     python benchmarks/instructions.py --update    # write the counts of this machine
@@ -40,7 +40,7 @@ GROWTH_MAX = 0.05
 BATCH_RUNS = 10
 SEGMENT_SIZE = 65536
 ROWS = 100
-"""Of a call with arrays."""
+"""Rows of a call with arrays."""
 OWNER = "worker-0001"
 
 
@@ -50,7 +50,7 @@ class Workload(NamedTuple):
     runs: int
     work: Callable[[Path, int], None]
     prepare: Callable[[Path, int], None] | None = None
-    """Done before, and not counted."""
+    """Runs before the work, and does not count."""
 
 
 def deferred(directory: Path, runs: int) -> None:
@@ -61,7 +61,7 @@ def deferred(directory: Path, runs: int) -> None:
 
 
 def immediate(directory: Path, runs: int) -> None:
-    """Submit one command after the other, each with a sync: the system's part is not counted."""
+    """Submit one command after the other, each with a sync; the system's part does not count."""
     with aq.open(directory, durability="immediate", compaction=None) as queue:
         for _ in range(runs):
             submit_a_run(queue.submit)
@@ -83,7 +83,7 @@ def build(_: Path, runs: int) -> None:
 
 
 def log(directory: Path, runs: int) -> None:
-    """Leave a log to open, of small segments: how far the last one is filled must not matter."""
+    """Leave a log of small segments to open: how full the last one is must not matter."""
     with aq.open(
         directory, durability="deferred", compaction=None, segment_size=SEGMENT_SIZE
     ) as queue:
@@ -92,7 +92,7 @@ def log(directory: Path, runs: int) -> None:
 
 
 def replay(directory: Path, _: int) -> None:
-    """Open what was left."""
+    """Open the log that `log` left."""
     aq.open(directory, create=False, compaction=None).close()
 
 
@@ -104,7 +104,7 @@ def log_and_snapshot(directory: Path, runs: int) -> None:
 
 
 def leased(directory: Path, _: int) -> None:
-    """Leave so many leased runs as a call with arrays has rows."""
+    """Leave as many leased runs as a call with arrays has rows."""
     with aq.open(directory, durability="deferred", compaction=None) as queue:
         for _number in range(ROWS):
             task = aq.TaskSpec(payload=PAYLOAD)
@@ -117,9 +117,9 @@ def leased(directory: Path, _: int) -> None:
 
 
 def columns(directory: Path, runs: int) -> None:
-    """Submit heartbeats as arrays, as many as a number of runs have commands."""
+    """Submit heartbeats as arrays, as many as the commands of a number of runs."""
     with aq.open(directory, durability="deferred", compaction=None) as queue:
-        # Without NumPy, whose import takes as much as many rows, and not always the same.
+        # Without NumPy, whose import takes as much as many rows do, and not always the same.
         run_ids = memoryview(b"".join(run_id.bytes for run_id in queue.projection.run_ids())).cast(
             "B", (ROWS, 16)
         )
@@ -139,7 +139,7 @@ WORKLOADS = {
 
 
 def count(name: str, runs: int) -> int:
-    """Return the instructions of a process that does so many runs of a workload."""
+    """Return the instructions of a process that does a number of runs of a workload."""
     workload = WORKLOADS[name]
     with tempfile.TemporaryDirectory(prefix="actionqueue-") as base:
         if workload.prepare is not None:
@@ -161,7 +161,9 @@ def count(name: str, runs: int) -> int:
             f"{base}/queue",
         ]
         environment = {**os.environ, "PYTHONHASHSEED": "0", "PYTHONMALLOC": "pymalloc"}
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603 -- a fixed command
+        done = subprocess.run(  # noqa: S603 -- a fixed command
+            command, env=environment, capture_output=True, text=True, check=False
+        )
     found = re.search(r"I\s+refs:\s+([\d,]+)", done.stderr)
     if done.returncode or found is None:
         sys.exit(f"valgrind ended with {done.returncode}:\n{done.stderr}")
@@ -179,7 +181,7 @@ def measure() -> dict[str, int]:
 
 
 def kind() -> str:
-    """Return what the counts depend on most."""
+    """Return the architecture and the Python, on which the counts depend most."""
     return (
         f"{platform.machine()} {platform.python_implementation()} "
         f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -187,23 +189,23 @@ def kind() -> str:
 
 
 def compare(found: dict[str, int], kept: dict[str, Any]) -> int:
-    """Print what changed since the counts were kept; return 1 where something grew too much."""
+    """Print the changes since the kept counts; return 1 if one grew too much."""
     code = 0
     for name, instructions in found.items():
         before = kept["instructions_a_command"].get(name)
         if before is None:
-            print(f"{name}: there is no count to compare with; --update writes one")
+            print(f"{name}: the file has no count to compare with; --update writes one")
             code = 1
             continue
         growth = instructions / before - 1
         if growth > GROWTH_MAX:
             print(
-                f"{name}: {growth:+.1%}: {instructions:,} instructions a command, where there were "
+                f"{name}: {growth:+.1%}: {instructions:,} instructions a command, up from "
                 f"{before:,}"
             )
             code = 1
         elif growth < -GROWTH_MAX:
-            print(f"{name}: {growth:+.1%}: --update keeps what was gained")
+            print(f"{name}: {growth:+.1%}: --update keeps the gain")
     if code and kept["compiler"] != platform.python_compiler():
         print(
             f"the counts were made with {kept['compiler']}, and this is "
@@ -230,7 +232,7 @@ def main() -> int:
         WORKLOADS[options.child].work(options.directory, options.runs)
         return 0
     if shutil.which("valgrind") is None:
-        sys.exit("this counts with valgrind, which is not installed: make system-packages")
+        sys.exit("valgrind, which counts, is not installed: make system-packages")
     kept = json.loads(COUNTS.read_text("utf-8")) if COUNTS.exists() else {}
     if not options.update and kind() not in kept:
         sys.exit(f"{COUNTS.name} has no counts for {kind()}; --update writes them")

@@ -1,10 +1,10 @@
-"""How many commands a second one thread gets through, and what a durable one waits for beyond the disk.
+"""How many commands a second one thread submits, and how long a durable one waits beyond the disk.
 
-The lifecycle workload takes a task and its run from creation to completion in ten commands, which
-are built, identifiers included, inside the timing. It is submitted Deferred one by one, Deferred in
-batches, and Immediate one by one. Beside the Immediate commits, in turns of a few, as many bytes
-are written to a preallocated file and synced with nothing of the library in the way: that is the
-disk's floor, and the ratio of the medians is the figure to look at.
+The lifecycle workload takes a task and its run from creation to completion in ten commands; the
+timing includes building them and their identifiers. The benchmark submits it Deferred one by one,
+Deferred in batches, and Immediate one by one. In turn with a few Immediate commits it writes as
+many bytes to a preallocated file and syncs them, without the library: that is the disk's floor, and
+the ratio of the medians is the figure to look at.
 
     python benchmarks/lifecycle.py --runs 50000 --rounds 7
 """
@@ -33,7 +33,7 @@ RUNS_A_TURN = 10
 
 
 def queue_in(directory: Path) -> aq.ActionQueue:
-    """Open a new queue that was used a little."""
+    """Open a new queue, and use it a little."""
     queue = aq.open(tempfile.mkdtemp(dir=directory), durability="deferred", compaction=None)
     for _ in range(WARM_UP_RUNS):
         submit_a_run(queue.submit)
@@ -42,7 +42,7 @@ def queue_in(directory: Path) -> aq.ActionQueue:
 
 
 def one_by_one(directory: Path, runs: int) -> tuple[float, float]:
-    """Return commands a second, and the bytes that a record took."""
+    """Return commands a second, and the bytes of a record."""
     with queue_in(directory) as queue:
         before = queue.stats()
         began = perf_counter_ns()
@@ -57,7 +57,7 @@ def one_by_one(directory: Path, runs: int) -> tuple[float, float]:
 
 
 def in_batches(directory: Path, runs: int, size: int) -> tuple[float, float]:
-    """Return commands a second, in batches of so many; and 0."""
+    """Return commands a second, in batches of a size; and 0."""
     with queue_in(directory) as queue:
         batches = max(1, runs * COMMANDS_A_RUN // size)
         began = perf_counter_ns()
@@ -70,7 +70,7 @@ def in_batches(directory: Path, runs: int, size: int) -> tuple[float, float]:
 
 
 def beside_the_floor(directory: Path, runs: int) -> tuple[Latency, Latency]:
-    """Return the times of Immediate submits, and those of the floor's commits, measured in turns."""
+    """Return the times of Immediate submits and of the floor's commits, in turns."""
     ours: array[int] = array("Q")
     floors: array[int] = array("Q")
     with queue_in(directory) as queue, floor_in(directory) as floor:
@@ -114,7 +114,7 @@ def immediate_rows(directory: Path, options: argparse.Namespace) -> list[Row]:
     rows = []
     for name, attribute in (("p50", "p50_ns"), ("p99", "p99_ns"), ("p99.9", "p999_ns")):
         if name == "p99.9" and not all(latency.has_p999 for pair in pairs for latency in pair):
-            continue  # it would be the longest only
+            continue  # it would only be the longest
         floor = [getattr(floor, attribute) / 1000 for _, floor in pairs]
         rows.append(row(f"disk alone, {name}", "us", floor))
         ours = [getattr(ours, attribute) / 1000 for ours, _ in pairs]

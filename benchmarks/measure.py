@@ -1,4 +1,4 @@
-"""What the benchmarks share: candidates that take turns, spreads and ratios, one table and one form of JSON."""
+"""The benchmarks' common parts: turns of candidates, spreads and ratios, a table and JSON."""
 
 from __future__ import annotations
 
@@ -44,21 +44,21 @@ T = TypeVar("T")
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """One figure: what its rounds measured, and how that compares with another row."""
+    """One figure: the values of its rounds, and their ratio to another row's."""
 
     name: str
     unit: str
     values: list[float]
-    """One of each round, in order."""
+    """One value of each round, in order."""
     spread: Spread
     ratio: Spread | None
-    """Round by round, this row's value divided by that of the row it is compared with."""
+    """Round by round, this row's value divided by the value of the row `ratio_to`."""
     ratio_to: str
     note: str
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """All that a benchmark found."""
+    """Everything that a benchmark found."""
 
     benchmark: str
     started_at: str
@@ -70,7 +70,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def parser(text: str, *, rounds: int = 5) -> argparse.ArgumentParser:
-    """Return a parser with the options that every benchmark has. The text is the module's; its first line is shown."""
+    """Return a parser with the options of every benchmark. The text is the module's docstring."""
     made = argparse.ArgumentParser(
         description=text, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -91,7 +91,7 @@ def parser(text: str, *, rounds: int = 5) -> argparse.ArgumentParser:
         "--json",
         type=Path,
         metavar="FILE",
-        help="also write everything that was measured to this file",
+        help="also write all measured values to this file",
     )
     return made
 
@@ -105,7 +105,7 @@ def _positive(text: str) -> int:
 
 @contextmanager
 def scratch(directory: Path) -> Iterator[Path]:
-    """Make a directory of our own within the given one, and remove it in the end."""
+    """Make a new directory within the given one, and remove it in the end."""
     made = Path(tempfile.mkdtemp(prefix="actionqueue-bench-", dir=directory))
     try:
         yield made
@@ -114,10 +114,10 @@ def scratch(directory: Path) -> Iterator[Path]:
 
 
 def interleave(rounds: int, candidates: Mapping[str, Callable[[], T]]) -> dict[str, list[T]]:
-    """Call every candidate once a round, each round beginning with another one, and return what they returned by name.
+    """Call every candidate once a round, and return what they returned by name.
 
-    What else the machine does then meets all candidates, and values of one round can be compared
-    with each other.
+    Each round begins with another candidate. Then other work of the machine meets all of them, and
+    the values of one round are comparable.
     """
     names = list(candidates)
     found: dict[str, list[T]] = {name: [] for name in names}
@@ -143,7 +143,7 @@ def row(
     to: tuple[str, Sequence[float]] | None = None,
     note: str = "",
 ) -> Row:
-    """Return a figure; `to` names another row and its values, of the same rounds, that it is compared with."""
+    """Return a figure, compared with `to`: another row's name and values of the same rounds."""
     ratio = (
         None
         if to is None
@@ -162,19 +162,19 @@ def row(
 
 
 def in_a_child(work: Callable[..., T], *arguments: Any) -> T:
-    """Call a function of a module in a new process, whose memory is its own, and return what it returns."""
+    """Call a function of a module in a new process with its own memory; return its result."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         return pool.submit(work, *arguments).result()
 
 
 def own_rss() -> int:
-    """Return the bytes of memory that this process has now. Linux only."""
+    """Return the bytes of memory that this process has now. It works on Linux only."""
     pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def finish(options: argparse.Namespace, rows: Sequence[Row], notes: Sequence[str] = ()) -> int:
-    """Print the table, write the file that was asked for, and return the exit code."""
+    """Print the table, write the file if there is one, and return the exit code."""
     settings = {
         name: str(value) if isinstance(value, Path) else value
         for name, value in vars(options).items()
@@ -196,7 +196,7 @@ def finish(options: argparse.Namespace, rows: Sequence[Row], notes: Sequence[str
 
 
 def _commit() -> str:
-    """Return the commit that the sources are at, with a mark where they were changed since."""
+    """Return the commit of the sources, with a mark if they were changed since."""
     command = [
         "git",
         "-C",
@@ -207,8 +207,8 @@ def _commit() -> str:
         "--abbrev=12",
     ]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 -- a fixed command
-    except OSError:  # git is not needed for anything else
+        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    except OSError:  # nothing else needs git
         return "unknown"
     return done.stdout.strip() or "unknown"
 

@@ -1,11 +1,11 @@
-"""How fast other embedded stores that a Python program might use take records of 128 bytes, beside this project.
+"""How fast this project and other embedded stores for Python take records of 128 bytes.
 
-Three modes: one thread without a sync (what is acknowledged survives the end of the process in all
-of them, but maybe not a power loss), one thread with every record synced, and eight threads with
-every record synced. Each store is used as its documentation shows, with the settings that give
-these promises. This project's record is a new task with a payload of 128 bytes: it is also
-validated, and applied to the projection, which the others have no counterpart of. The ratios are
-the peer's rate divided by this project's, round by round.
+There are three modes: one thread without a sync (acknowledged records survive the end of the
+process in all stores, but maybe not a power loss), one thread that syncs every record, and eight
+threads that sync every record. The benchmark uses each store as its documentation shows, with the
+settings that give these promises. This project's record is a new task with a payload of 128 bytes,
+which the queue also validates and applies to the projection; the others have no counterpart of
+that. The ratios are the peer's rate divided by this project's, round by round.
 
     python benchmarks/peers.py --install    # pip installs the peers first, one by one
     python benchmarks/peers.py --seconds 1 --rounds 5
@@ -31,7 +31,7 @@ THREADS = 8
 RECORDS_A_LOOK = 4
 """Records between two looks at the clock."""
 WARM_UP = 0.2
-"""Part of the time that a store is used for before it is measured."""
+"""The part of the time for which a store works before the measurement."""
 
 MODES = (
     ("no sync, 1 thread", False, 1),
@@ -41,7 +41,7 @@ MODES = (
 
 
 def install(peers: list[Peer]) -> dict[str, str]:
-    """Install what the peers need, each by itself; return what pip said of those that it could not install."""
+    """Install what each peer needs, one by one; return pip's messages on those that failed."""
     failed = {}
     for peer in peers:
         if peer.requirement:
@@ -54,7 +54,9 @@ def install(peers: list[Peer]) -> dict[str, str]:
                 "--disable-pip-version-check",
                 peer.requirement,
             ]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 -- a fixed command
+            done = subprocess.run(  # noqa: S603 -- a fixed command
+                command, capture_output=True, text=True, check=False
+            )
             if done.returncode:
                 said = [line for line in done.stderr.splitlines() if line.strip()]
                 failed[peer.name] = " ".join(said[-2:]) or f"pip ended with {done.returncode}"
@@ -75,7 +77,7 @@ def missing(peers: list[Peer], failed: dict[str, str]) -> dict[str, str]:
 
 
 def puts_for(put: Callable[[bytes], object], seconds: float) -> int:
-    """Put records for so long, and return how many."""
+    """Put records until the time is up, and return their number."""
     ends, count = perf_counter() + seconds, 0
     while perf_counter() < ends:
         for _ in range(RECORDS_A_LOOK):
@@ -85,7 +87,7 @@ def puts_for(put: Callable[[bytes], object], seconds: float) -> int:
 
 
 def rate(peer: Peer, directory: Path, seconds: float, *, is_synced: bool, threads: int) -> float:
-    """Return the records a second that a new store took."""
+    """Return the records a second that a new store takes."""
     store = peer.open(Path(tempfile.mkdtemp(dir=directory)), is_synced)
     counts: list[int] = []
     errors: list[BaseException] = []
@@ -96,7 +98,7 @@ def rate(peer: Peer, directory: Path, seconds: float, *, is_synced: bool, thread
             puts_for(put, seconds * WARM_UP)
             start.wait()
             counts.append(puts_for(put, seconds))
-        except BaseException as error:  # noqa: BLE001 -- raised again where the threads are joined
+        except BaseException as error:  # noqa: BLE001 -- the joining thread raises it again
             errors.append(error)
             start.abort()
 

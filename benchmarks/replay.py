@@ -1,8 +1,9 @@
-"""How fast a log is replayed, how fast a snapshot is loaded, and what a completed run takes in memory, over several sizes.
+"""How fast a log replays and a snapshot loads, and the memory of a completed run, over sizes.
 
-For each size a queue is filled with runs that went through their whole life, ten events each. It is
-opened, each time in a new process, from the log alone; then a snapshot is made, and it is opened
-from that. The files are in the page cache: what is measured is the work, not a cold disk.
+For each size the benchmark fills a queue with runs that went through their whole life, ten events
+each. It opens the queue, each time in a new process, from the log alone; then it makes a snapshot,
+and opens the queue from that. The files are in the page cache: the figures are those of the work,
+not of a cold disk.
 
     python benchmarks/replay.py --runs 10000 100000 1000000
 """
@@ -22,7 +23,7 @@ RUNS_A_BATCH = 100
 
 
 class Opened(msgspec.Struct, frozen=True, kw_only=True):
-    """What one opening came to."""
+    """The figures of one opening."""
 
     seconds: float
     events: int
@@ -32,7 +33,7 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def fill(path: Path, runs: int) -> None:
-    """Make a queue with so many completed runs."""
+    """Make a queue with a number of completed runs."""
     with aq.open(path, durability="deferred", compaction=None) as queue:
         for begin in range(0, runs, RUNS_A_BATCH):
             batch: list[aq.MutationCommand] = []
@@ -42,7 +43,7 @@ def fill(path: Path, runs: int) -> None:
 
 
 def opened(path: Path) -> Opened:
-    """Open a queue in this process, and say what that took."""
+    """Open a queue in this process, and return the figures."""
     before = own_rss()
     with aq.open(path, create=False, compaction=None) as queue:
         counts, recovery = queue.projection.counts(), queue.recovery
@@ -56,7 +57,7 @@ def opened(path: Path) -> Opened:
 
 
 def expect(openings: list[Opened], runs: int, events: int) -> None:
-    """Make sure that what was measured was what it was meant to be."""
+    """Make sure that the openings replayed what they should."""
     for done in openings:
         if (done.runs, done.events) != (runs, events):
             raise ValueError(f"expected {runs} runs after {events} events, not {done}")

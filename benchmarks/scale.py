@@ -1,10 +1,10 @@
-"""Whether anything gets slower as a queue grows: the cost of a command, memory, opening and snapshots over several sizes.
+"""Whether commands, memory, opening or snapshots cost more as a queue grows, over several sizes.
 
-Queues of all sizes are open at the same time, so that they can take turns: in each round each takes
-some of its waiting runs, chosen at random all over the queue, from scheduled to ready (what is
-measured then is a cold look-up), and some new tasks and runs through their whole life. The ratios
-are to the smallest queue, round by round. Then each queue is closed, and opened from its log and
-from a snapshot, in new processes.
+Queues of all sizes are open at the same time, so that they can take turns. In each round each queue
+takes some of its waiting runs, at random places, from scheduled to ready (that measures a cold
+look-up), and some new tasks and runs through their whole life. The ratios are to the smallest
+queue, round by round. Then the benchmark closes each queue, and opens it from its log and from a
+snapshot, in new processes.
 
     python benchmarks/scale.py --runs 10000 100000 1000000 10000000
 """
@@ -26,7 +26,7 @@ RUNS_A_BATCH = 500
 
 
 class Sized:
-    """An open queue with a number of runs that wait, some of which are kept to be used."""
+    """An open queue with a number of waiting runs, which keeps some of them for later rounds."""
 
     def __init__(self, path: Path, runs: int, options: argparse.Namespace) -> None:
         self.path = path
@@ -37,7 +37,7 @@ class Sized:
         self._waiting = self._fill(self._transitions * options.rounds)
 
     def _fill(self, kept: int) -> list[aq.RunId]:
-        """Create the runs; return some from all over, in no order."""
+        """Create the runs; return some from random places, in random order."""
         chosen = random.Random(1)  # noqa: S311 -- the same ones each time
         places = set(chosen.sample(range(self.runs), kept))
         waiting: list[aq.RunId] = []
@@ -54,7 +54,7 @@ class Sized:
         return waiting
 
     def turn(self) -> tuple[float, float]:
-        """Return nanoseconds a command: of transitions of runs from all over, and of whole lives of new ones."""
+        """Return nanoseconds a command, of transitions of old runs and of lives of new runs."""
         submit = self._queue.submit
         chosen, self._waiting = (
             self._waiting[: self._transitions],
@@ -76,7 +76,7 @@ class Sized:
         """Close the queue; return the table's bytes a run, and the events in the log."""
         counts, events = self._queue.projection.counts(), self._queue.sequence
         self._queue.close()
-        del self._queue, self._waiting  # its memory is for those who open it now
+        del self._queue, self._waiting  # the processes that open it next need the memory
         return counts.memory_bytes / counts.runs, events
 
 

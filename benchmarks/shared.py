@@ -1,4 +1,4 @@
-"""What the benchmarks of shared syncs share: who submitted together, what that came to, and the table of it."""
+"""The common parts of the benchmarks of shared syncs: the queue, the measurement and the table."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WARM_UP_RUNS = 100
 
 
 class Shared(msgspec.Struct, frozen=True):
-    """What one round came to."""
+    """The figures of one round."""
 
     rate: float
     """Commands a second, all callers together."""
@@ -32,16 +32,16 @@ class Shared(msgspec.Struct, frozen=True):
     group: float
     """Events a sync, on average."""
     switches: float
-    """How often a thread of the process went to sleep, a command; the thread that runs the tasks or
-    waits for the threads included."""
+    """How often a thread of the process went to sleep, for each command; that includes the thread
+    that runs the tasks or waits for the threads."""
     cpu_us: float
-    """CPU time of the process a command, the system's part included."""
+    """CPU time of the process for each command, with the system's part."""
     fairness: float
-    """Commands of the caller with the fewest, by those of the one with the most."""
+    """Commands of the caller with the fewest, divided by those of the caller with the most."""
 
 
 def queue_in(directory: Path) -> str:
-    """Make a queue that was used a little, and return its path."""
+    """Make a queue, use it a little, and return its path."""
     path = tempfile.mkdtemp(prefix="queue-", dir=directory)
     with aq.open(path, durability="deferred", compaction=None) as queue:
         for _ in range(WARM_UP_RUNS):
@@ -53,7 +53,7 @@ def queue_in(directory: Path) -> str:
 def measured(
     queue: aq.ActionQueue, times: Sequence[array[int]], to: Callable[[Shared], Any]
 ) -> Iterator[None]:
-    """Measure the block, in which callers submit to the queue and note how long each of their calls took, in nanoseconds."""
+    """Measure the block, in which callers submit and note each call's time in nanoseconds."""
     before, used, began = queue.stats(), resource.getrusage(resource.RUSAGE_SELF), perf_counter_ns()
     yield
     ended, used_more, after = (
@@ -78,7 +78,7 @@ def measured(
 
 
 def rows_of(found: Mapping[str, Sequence[Shared]], first: str) -> list[Row]:
-    """Return the rates, compared with those of the first, the latencies, and how callers shared."""
+    """Return rates and their ratios to the first, latencies, and how the callers shared."""
     base = [one.rate for one in found[first]]
     rows = [
         row(name, "commands/s", [one.rate for one in those], to=(first, base))
@@ -88,7 +88,7 @@ def rows_of(found: Mapping[str, Sequence[Shared]], first: str) -> list[Row]:
         for what in ("p50", "p99", "p999", "max"):
             label = "p99.9" if what == "p999" else what
             if what == "p999" and not all(one.latency.has_p999 for one in those):
-                continue  # it would be the longest only
+                continue  # it would only be the longest
             rows.append(
                 row(
                     f"{name}: {label}",

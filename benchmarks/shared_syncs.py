@@ -1,7 +1,8 @@
-"""What threads gain that wait for the disk together, and whether each of them is served.
+"""What threads gain when they wait for the disk together, and whether each gets its share.
 
-So many threads submit the lifecycle workload, one Immediate command after the other, to one queue.
-Each waits until its command is on stable storage; those who wait at the same time share a sync.
+A number of threads submit the lifecycle workload, one Immediate command after the other, to one
+queue. Each waits until its command is on stable storage; threads that wait at the same time share a
+sync.
 
     python benchmarks/shared_syncs.py --seconds 2 --rounds 7
 """
@@ -24,12 +25,12 @@ THREADS = (1, 2, 4, 8, 16, 32, 64)
 
 
 def name_of(threads: int) -> str:
-    """Return how the table calls so many threads."""
+    """Return the table's name for a number of threads."""
     return "1 thread" if threads == 1 else f"{threads} threads"
 
 
 def share(directory: Path, threads: int, seconds: float) -> Shared:
-    """Submit from so many threads for some time."""
+    """Submit from a number of threads for some time."""
     found: list[Shared] = []
     failures: list[BaseException] = []
     times = [array("Q") for _ in range(threads)]
@@ -39,10 +40,10 @@ def share(directory: Path, threads: int, seconds: float) -> Shared:
         def work(mine: array[int]) -> None:
             submit = timed(queue.submit, mine)
             try:
-                submit_a_run(submit)  # each at least one, however late it begins
+                submit_a_run(submit)  # at least one, however late the thread begins
                 while perf_counter() < ends:
                     submit_a_run(submit)
-            except BaseException as failure:  # noqa: BLE001 -- raised where the threads are joined
+            except BaseException as failure:  # noqa: BLE001 -- the joining thread raises it
                 failures.append(failure)
 
         with measured(queue, times, found.append):

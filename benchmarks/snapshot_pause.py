@@ -1,10 +1,10 @@
-"""How long a submitter waits while a snapshot is made, and while a compaction forgets runs.
+"""How long a submitter waits during a snapshot, and while a compaction forgets runs.
 
 One thread submits, without a pause, while another makes snapshots of a queue that holds a number of
-runs; then the same without snapshots. Then six in ten of the runs are finished, and one compaction
-forgets them, makes a snapshot of what is left, and goes on with a projection that is loaded from
-that. Printed are the longest submit and the 99.9th percentile of each, in microseconds, for
-Deferred and for Immediate submits.
+runs; then the same without snapshots. Then six in ten of the runs finish, and one compaction
+forgets them, makes a snapshot of the rest, and goes on with a projection loaded from that. The
+table has the longest submit and the 99.9th percentile of each, in microseconds, for Deferred and
+for Immediate submits.
 
     python benchmarks/snapshot_pause.py --runs 10000 100000 1000000
 """
@@ -23,12 +23,12 @@ import actionqueue as aq
 
 BATCH = 1000
 FINISHED_OF_TEN = 6
-"""So many that a compaction that forgets them renews the projection."""
+"""Enough that a compaction that forgets them renews the projection."""
 SUBMITS_MIN = 1000
 
 
 def fill(path: Path, runs: int) -> None:
-    """Make a queue with so many runs, each of a task of its own."""
+    """Make a queue with a number of runs, each of a task of its own."""
     with aq.open(path, durability="deferred", compaction=None) as queue:
         for begin in range(0, runs, BATCH):
             commands: list[aq.MutationCommand] = []
@@ -61,7 +61,7 @@ def finish(path: Path) -> None:
 
 
 class Submitter(threading.Thread):
-    """Submits until it is told to stop, and keeps how long each submit took, in nanoseconds."""
+    """Submits until another thread stops it, and keeps each submit's time in nanoseconds."""
 
     def __init__(self, queue: aq.ActionQueue, durability: str) -> None:
         super().__init__()
@@ -106,7 +106,7 @@ def measure(
 
 
 def measure_retention(path: Path, durability: str) -> tuple[list[int], str]:
-    """Return the times of the submits while one compaction forgets what is finished, and what that did."""
+    """Return the times of submits during a compaction that forgets runs, and its results."""
     with aq.open(path, compaction=None) as queue:
         before = queue.projection.counts().memory_bytes
         submitter = Submitter(queue, durability)
@@ -136,9 +136,7 @@ def row(runs: int, durability: str, times: list[int], what: str) -> str:
 
 def main() -> int:
     """Measure, and print a table."""
-    parser = argparse.ArgumentParser(
-        description="How long a submitter waits while a snapshot is made."
-    )
+    parser = argparse.ArgumentParser(description="How long a submitter waits during a snapshot.")
     parser.add_argument(
         "--runs",
         type=int,
@@ -147,7 +145,7 @@ def main() -> int:
         help="sizes of the queue, in runs",
     )
     parser.add_argument(
-        "--seconds", type=float, default=5, help="shortest time that each row is measured for"
+        "--seconds", type=float, default=5, help="shortest time of the measurement of a row"
     )
     parser.add_argument(
         "--directory",

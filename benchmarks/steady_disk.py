@@ -1,7 +1,7 @@
-"""Whether the disk that a queue takes stays bounded under a steady load, with retention and automatic compaction.
+"""Whether a queue's disk use stays bounded under a steady load, with retention and compaction.
 
-One thread makes tasks with a run each and takes the runs through their lifecycle, for as long as
-told. Every so often a line says how much the queue's directory takes, and what the queue has done;
+One thread makes tasks with a run each and takes the runs through their lifecycle, for --minutes.
+Every --every seconds a line says how much the queue's directory takes, and what the queue has done;
 a last line says how much it took at most in each half of the time.
 
     python benchmarks/steady_disk.py --minutes 10
@@ -52,7 +52,7 @@ def disk_use(path: Path) -> int:
 
 
 class Watcher(threading.Thread):
-    """Looks at the disk many times a second, so that what is there only for a while is seen too."""
+    """Looks at the disk many times a second, to see also what is there only for a while."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(daemon=True)
@@ -61,7 +61,7 @@ class Watcher(threading.Thread):
         self.most = 0
 
     def run(self) -> None:
-        """Keep the most that was seen."""
+        """Keep the largest use."""
         while not self._is_stopped.wait(0.05):
             self.most = max(self.most, disk_use(self._path))
 
@@ -72,7 +72,7 @@ class Watcher(threading.Thread):
 
 
 def work(queue: aq.ActionQueue, watcher: Watcher, options: argparse.Namespace) -> list[int]:
-    """Submit at the rate asked for, print a line every so often, and return the most that the disk took in each interval."""
+    """Submit at the requested rate, print lines, and return the disk's peak in each interval."""
     began = next_line = time.monotonic()
     ends = began + options.minutes * 60
     most: list[int] = []
@@ -100,7 +100,7 @@ def work(queue: aq.ActionQueue, watcher: Watcher, options: argparse.Namespace) -
 
 
 def main() -> int:
-    """Work, print a curve, and tell whether it stayed bounded."""
+    """Work, print the disk's use, and say whether it stayed bounded."""
     parser = argparse.ArgumentParser(
         description="Whether the disk that a queue takes stays bounded under a steady load."
     )
@@ -113,7 +113,7 @@ def main() -> int:
         type=int,
         default=20,
         metavar="SECONDS",
-        help="how long finished runs are kept",
+        help="how long the queue keeps finished runs",
     )
     parser.add_argument(
         "--log-bytes", type=int, default=32 * 2**20, help="bytes of records between two compactions"

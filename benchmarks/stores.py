@@ -23,24 +23,24 @@ class Store(NamedTuple):
     """An open store."""
 
     connect: Callable[[], Callable[[bytes], object]]
-    """Returns what a thread puts records with; each returns when its record is as safe as the mode
-    says."""
+    """Returns a thread's function for putting a record, which returns when the record is as safe as
+    the mode says."""
     close: Callable[[], object]
 
 
 class Peer(NamedTuple):
-    """A store, and what it takes to use it."""
+    """A store, and what a program needs to use it."""
 
     name: str
     requirement: str
-    """For pip; empty where nothing is needed."""
+    """For pip; empty if the store needs nothing."""
     module: str
     open: Callable[[Path, bool], Store]
-    """Called with a new directory, and whether every record is synced."""
+    """Takes a new directory, and whether to sync every record."""
 
 
 def _numbered(put: Callable[[bytes, bytes], object]) -> Callable[[], Callable[[bytes], object]]:
-    """Turn a put with a key into one that numbers the records. `next` of a count is atomic."""
+    """Turn a put with a key into one that numbers the records; `next` of a count is atomic."""
     numbers = count()
     return lambda: lambda record: put(next(numbers).to_bytes(8, "big"), record)
 
@@ -50,7 +50,8 @@ def _close_all(connections: list[sqlite3.Connection]) -> None:
         connection.close()
 
 
-def actionqueue_store(directory: Path, is_synced: bool) -> Store:  # noqa: FBT001 -- the signature of all stores
+# FBT001: all stores have this signature.
+def actionqueue_store(directory: Path, is_synced: bool) -> Store:  # noqa: FBT001
     """Create tasks with the record as their payload."""
     queue = aq.open(directory, durability="immediate" if is_synced else "deferred", compaction=None)
     submit = queue.submit
@@ -107,7 +108,7 @@ def lmdb_store(directory: Path, is_synced: bool) -> Store:  # noqa: FBT001
 
 
 def rocksdict_store(directory: Path, is_synced: bool) -> Store:  # noqa: FBT001
-    """Put bytes, with the write-ahead log on, as it is unless told otherwise."""
+    """Put bytes, with the write-ahead log on, which is the default."""
     module: Any = import_module("rocksdict")
     database = module.Rdict(str(directory / "records"), module.Options(raw_mode=True))
     how = module.WriteOptions()
@@ -139,7 +140,10 @@ def litequeue_store(directory: Path, is_synced: bool) -> Store:  # noqa: FBT001
 
 
 def persist_queue_store(directory: Path, is_synced: bool) -> Store:  # noqa: FBT001
-    """Put objects: into its queue of files, which syncs at the end of a file only, or into its queue over SQLite, which syncs each."""
+    """Put objects into its queue of files, or for syncs into its queue over SQLite.
+
+    The former syncs only at the end of a file, the latter each object.
+    """
     module: Any = import_module("persistqueue")
     if is_synced:
         queue = module.FIFOSQLiteQueue(str(directory), multithreading=True, auto_commit=True)

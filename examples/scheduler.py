@@ -2,9 +2,9 @@
 
     python examples/scheduler.py [DIRECTORY]
 
-Ten jobs, of which one fails at first and one always. With a directory the queue is kept: stop the
-program whenever you like, with Ctrl-C or kill -9, and start it again; it goes on where it was, and
-what was recorded as done stays done.
+It runs ten jobs, of which one fails at first and one always. With a directory it keeps the queue:
+stop the program whenever you like, with Ctrl-C or kill -9, and start it again; it goes on where it
+was, and recorded work stays done.
 """
 
 from __future__ import annotations
@@ -31,7 +31,10 @@ def do(job: str, attempt: int) -> bytes:
 
 
 def plan(queue: aq.ActionQueue, jobs: list[str]) -> None:
-    """Create a task with one run for each job that has none. The identifier comes from the job: there is one only."""
+    """Create a task with one run for each job without one.
+
+    The task's identifier comes from the job, so a job never gets a second task.
+    """
     for job in jobs:
         task_id = aq.TaskId(uuid.uuid5(uuid.NAMESPACE_OID, job))
         if queue.projection.task(task_id) is None:
@@ -51,7 +54,10 @@ def transition(run_id: aq.RunId, previous: RunState, new: RunState) -> aq.RunSta
 
 
 def take_back(queue: aq.ActionQueue) -> None:
-    """Make ready what an earlier process left running. It is dead, for a queue has one owner and that is us."""
+    """Make the runs ready that an earlier process left running.
+
+    That process is dead: a queue has one owner, and this process owns it now.
+    """
     for run_id in queue.projection.run_ids(RunState.RUNNING):
         run, lease = queue.projection.run(run_id), queue.projection.lease(run_id)
         assert run is not None
@@ -68,7 +74,7 @@ def take_back(queue: aq.ActionQueue) -> None:
 
 
 def run_one(queue: aq.ActionQueue, run_id: aq.RunId) -> None:
-    """Lease a ready run, do its job, and record how it went."""
+    """Lease a ready run, do its job, and record the result."""
     expiry, attempt_id = aq.now() + LEASE_SECS, aq.AttemptId()
     with queue.batch() as batch:  # on disk before the work begins
         batch.submit(transition(run_id, RunState.READY, RunState.LEASED))

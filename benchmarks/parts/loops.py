@@ -1,4 +1,4 @@
-"""Builds loops.c with the C core, as setup.py does, and gives its functions as ``lib``."""
+"""Builds loops.c with the C core, as setup.py does, and offers its functions as ``lib``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the parts of the C core cost. A call does a part TIMES times: divide."""
+"""What the parts of the C core cost. A call does a part TIMES times: divide by that."""
 
 from __future__ import annotations
 
@@ -27,9 +27,8 @@ def test_frame_a_record(benchmark: BenchmarkFixture) -> None:
 
 def test_put_into_the_ring(benchmark: BenchmarkFixture) -> None:
     data = ffi.from_buffer(bytes(64))
-    assert (
-        benchmark(lib.loop_ring_put, data, 64, TIMES * 20) == 0
-    )  # so many more that making the ring does not count
+    # Enough times that the cost of making the ring does not count.
+    assert benchmark(lib.loop_ring_put, data, 64, TIMES * 20) == 0
 
 
 def test_encode_an_event(benchmark: BenchmarkFixture) -> None:
@@ -57,7 +56,8 @@ def test_find_a_run(benchmark: BenchmarkFixture, table: Any) -> None:
 
 
 def test_create_a_run(benchmark: BenchmarkFixture, table: Any) -> None:
-    """The hash insert, a row, and now and then a larger table: the last of these tests, since it leaves the runs behind."""
+    # The hash insert, a row, and now and then a larger table. It leaves the runs behind, so it is
+    # the last of these tests.
     assert (
         benchmark.pedantic(lib.loop_table_create, (table, TIMES), rounds=200, warmup_rounds=5) == 0
     )

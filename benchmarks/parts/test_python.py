@@ -1,4 +1,4 @@
-"""What the parts that are called from Python cost. A round is many calls, and its figures are those of one call."""
+"""What the parts cost that Python calls. A round is many calls; its figures are those of one."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def queue(tmp_path: Path) -> Iterator[aq.ActionQueue]:
 
 OWNER = "worker-0001"
 READY, LEASED, RUNNING, STARTED = (aq.RunId() for _ in range(4))
-"""A run in each of these states; the last has an active attempt."""
+"""A run in each of these states; the last is running too, with an active attempt."""
 VALID: dict[str, aq.MutationCommand] = {
     "a task": aq.TaskCreateCommand(None, aq.TaskSpec(payload=PAYLOAD), MOMENT),
     "a run": aq.RunCreateCommand(

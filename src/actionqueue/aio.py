@@ -347,7 +347,7 @@ class AsyncQueue:
 
     @property
     def sequence(self) -> int:
-        """Sequence of the last event that was appended and applied, 0 where there is none."""
+        """Sequence of the last event that was appended and applied, 0 without one."""
         return self._queue.sequence
 
     @property
@@ -407,7 +407,7 @@ class AsyncQueue:
 
 
 class AsyncBatch:
-    """Commands that are submitted as one. See :meth:`AsyncQueue.batch`."""
+    """Collects commands and submits them as one. See :meth:`AsyncQueue.batch`."""
 
     def __init__(self, batch: Batch, wait: Callable[[int], asyncio.Future[None]] | None) -> None:
         self._batch = batch

@@ -222,7 +222,7 @@ class ProjectionCounts(msgspec.Struct, frozen=True):
     history: int
     attempts: int
     leases: int
-    """Leases that are held now."""
+    """Leases held now."""
     dependencies: int
     budgets: int
     subscriptions: int

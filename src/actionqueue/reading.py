@@ -166,7 +166,7 @@ def _oldest_history(directory: str, error: CompactedError) -> str | None:
 
 
 def next_event(follower: LogFollower, after: int) -> Event | None:
-    """Return the next durable event after the one with this sequence, or None if there is none yet.
+    """Return the next durable event after the one with this sequence, or None.
 
     If a signal's handler raised before the caller had the event that the follower read last, it is
     that one.
@@ -289,7 +289,7 @@ class ReadOnlyQueue:
 
     @property
     def sequence(self) -> int:
-        """Sequence of the last event in the projection, 0 where there is none."""
+        """Sequence of the last event in the projection, 0 without one."""
         return self._projection.latest_sequence
 
     @property

@@ -878,7 +878,7 @@ class ActionQueue(Lane):
 
     @property
     def sequence(self) -> int:
-        """Sequence of the last event that was appended and applied, 0 where there is none."""
+        """Sequence of the last event that was appended and applied, 0 without one."""
         return self._projection.latest_sequence
 
     @property
@@ -909,7 +909,7 @@ class ActionQueue(Lane):
         these, with pads and with the ends of segments that no record fitted into, as ``log_bytes``
         of the :class:`CompactionPolicy` counts them.
 
-        **The ring.** ``ring_size``; ``ring_used``, the bytes that are in the ring alone now, and
+        **The ring.** ``ring_size``; ``ring_used``, the bytes in the ring alone now, and
         ``ring_used_max``, the most so far; ``is_ring_mapped``: where it is not, the queue writes
         every append to the segment before it returns. ``drains`` and ``drained_bytes``: writes
         of the ring's bytes to the segment, for any reason. ``stalls``: appends that had to
@@ -1010,7 +1010,7 @@ class ActionQueue(Lane):
 
 
 class Batch:
-    """Commands that are submitted as one. See :meth:`ActionQueue.batch`."""
+    """Collects commands and submits them as one. See :meth:`ActionQueue.batch`."""
 
     def __init__(self, queue: ActionQueue, durability: DurabilityPolicy | str | None) -> None:
         self._queue = queue

@@ -315,7 +315,7 @@ def test_a_scheduler_that_dies_by_itself_fails_the_demo(tmp_path: Path) -> None:
     )
     ended = run(home, program=[sys.executable, str(script)])
     assert ended.code == 1
-    assert ended.error.endswith("The demo failed: the scheduler ended, and nobody had killed it.\n")
+    assert ended.error.endswith("The demo failed: the scheduler ended without a kill.\n")
 
 
 # --- The example ------------------------------------------------------------------------------------------------------

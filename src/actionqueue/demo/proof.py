@@ -249,8 +249,8 @@ def _replay(journal: Journal, directory: Path, live: str) -> Claim:
 def _expired_lease(journal: Journal, trouble: Trouble) -> Claim:
     """Claim that another worker finished the killed one's run, and each expired run ended once.
 
-    On a busy machine also leases of workers that are only slow expire, and these may take the same
-    run again.
+    On a busy machine leases of merely slow workers expire too, and these may take the same run
+    again.
     """
     hung = next(run for run in journal.runs.values() if journal.paths[run.task_id] == trouble.hangs)
     expired = [run for run in journal.runs.values() if run.expired]

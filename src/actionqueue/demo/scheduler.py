@@ -213,7 +213,7 @@ class Scheduler:
         return state
 
     def _failures(self, run_id: aq.RunId) -> int:
-        """Count the failed attempts. An expired lease does not count: the file has no fault in it."""
+        """Count the failed attempts: an expired lease is not the file's fault."""
         attempts = self._projection.attempts(run_id) or []
         return sum(attempt.result is AttemptResultKind.FAILURE for attempt in attempts)
 
