@@ -31,10 +31,7 @@ def do(job: str, attempt: int) -> bytes:
 
 
 def plan(queue: aq.ActionQueue, jobs: list[str]) -> None:
-    """Create a task with one run for each job without one.
-
-    The task's identifier comes from the job, so a job never gets a second task.
-    """
+    """Create a task with one run for each job without one, under an identifier of the job."""
     for job in jobs:
         task_id = aq.TaskId(uuid.uuid5(uuid.NAMESPACE_OID, job))
         if queue.projection.task(task_id) is None:
