@@ -13,30 +13,42 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from actionqueue import events as e
+from actionqueue.ids import SubscriptionId
 from actionqueue.run import RunInstance
+from actionqueue.subscription import EventFilter
 from actionqueue.task import TaskSpec
 from door import CORE
 from log_driver import Log
-from memory_io import MemoryIo
+from memory_io import Disk, MemoryIo
 from table_driver import Table
 
 
 def write_out() -> None:
-    log = Log(MemoryIo())
+    log = Log(MemoryIo(Disk()))
     log.append(b"one")
     log.write_out()
+    log.close()
 
 
 def fill_the_ring() -> None:
-    log = Log(MemoryIo(), ring_size=65_536, segment_size=1 << 20)
+    log = Log(MemoryIo(Disk()), ring_size=65_536, segment_size=1 << 20)
     for _ in range(3):
         log.append(bytes(40_000))
+    log.close()
+
+
+def rotate() -> None:
+    log = Log(MemoryIo(Disk()))
+    for _ in range(10):
+        log.append(bytes(40_000))
+    log.close()
 
 
 def sync_twice() -> None:
-    log = Log(MemoryIo())
+    log = Log(MemoryIo(Disk()))
     log.commit(b"one")
     log.commit(b"two")
+    log.close()
 
 
 def cancel_a_run() -> None:
@@ -46,9 +58,11 @@ def cancel_a_run() -> None:
         table.must_apply(e.TaskCreated(1, task, 1), e.RunCreated(2, run), e.RunCanceled(3, run.id, 3))
 
 
-def create_a_task() -> None:
+def subscribe() -> None:
+    task = TaskSpec(payload=b"")
+    created = e.SubscriptionCreated(2, SubscriptionId(), task.id, EventFilter.custom("key"), 2)
     with Table() as table:
-        table.must_apply(e.TaskCreated(1, TaskSpec(payload=b""), 1))
+        table.must_apply(e.TaskCreated(1, task, 1), created)
 
 
 def roll_back() -> None:
@@ -79,6 +93,13 @@ FAULTS = {
         "uint64_t *sequence, aqw_fault *fault) {\n",
         "aqw_mutex_is_held(&log->drain_mutex)",
     ),
+    "the right to sync is not taken": Fault(
+        rotate,
+        "write/log_rotate.c",
+        "    aqw_log_sync_acquire(log);\n    status = aqw_log_state",
+        "    status = aqw_log_state",
+        "aqw_log_may_sync(log)",
+    ),
     "the ring has no room": Fault(
         fill_the_ring,
         "write/log.c",
@@ -94,11 +115,10 @@ FAULTS = {
         "atomic_load(&log->durable) <= log->last_sequence",
     ),
     "a row was not reserved": Fault(
-        create_a_task,
-        "table/apply.c",
-        "    if (aqw_index_reserve(table, AQW_ROW_TASK, 1) != AQW_OK) return AQW_NO_MEMORY;\n",
-        "    if (table->rows[AQW_ROW_TASK].count == 0 && aqw_rows_reserve(&table->rows[AQW_ROW_TASK], 1) != AQW_OK)\n"
-        "        return AQW_NO_MEMORY;\n",
+        subscribe,
+        "table/add.c",
+        "    if (aqw_index_reserve(table, AQW_ROW_SUBSCRIPTION, 1) != AQW_OK) return AQW_NO_MEMORY;\n",
+        "",
         "table->rows[kind].count < table->reserved[kind]",
     ),
     "a count is not kept": Fault(
@@ -113,7 +133,7 @@ FAULTS = {
         "table/apply.c",
         "    if (aqw_undo_keep_row(table, AQW_ROW_TASK, row) != AQW_OK) return AQW_NO_MEMORY;\n\n",
         "\n",
-        "table->undo.digest == digest_of(table)",
+        "!table->undo.has_digest || table->undo.digest == digest_of(table)",
     ),
 }
 

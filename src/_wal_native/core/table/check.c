@@ -52,7 +52,8 @@ static void check_history(const aqw_table *table, const aqw_run_row *run) {
         last = row;
         row = entry->next;
     }
-    AQW_ASSERT(count == run->history_count && last == run->last_history);
+    AQW_ASSERT(count == run->history_count);
+    AQW_ASSERT(last == run->last_history);
     AQW_ASSERT(may_have_become(state, run->state));
     AQW_ASSERT(run->last_state_change_at == changed_at);
 }
@@ -70,7 +71,8 @@ static void check_attempts(const aqw_table *table, const aqw_run_row *run, uint3
         last = row;
         row = attempt->next;
     }
-    AQW_ASSERT(count == run->attempt_count && last == run->last_attempt);
+    AQW_ASSERT(count == run->attempt_count);
+    AQW_ASSERT(last == run->last_attempt);
     AQW_ASSERT(!run->has_active_attempt || aqw_rule_attempt_allowed(run->state));
     AQW_ASSERT(is_unfinished || !run->has_active_attempt);
     AQW_ASSERT(!is_unfinished || run->has_active_attempt || run->state == AQW_CANCELED);
@@ -112,7 +114,8 @@ static void check_runs_of(const aqw_table *table, uint32_t task_row, tally *to) 
         last = row;
         row = run->next_in_task;
     }
-    AQW_ASSERT(count == task->run_count && open == task->open_runs);
+    AQW_ASSERT(count == task->run_count);
+    AQW_ASSERT(open == task->open_runs);
     AQW_ASSERT(last == 0 || last == task->last_run);
     AQW_ASSERT(count > 0 || !task->last_run || aqw_run_at(table, task->last_run)->is_purged);
     AQW_ASSERT(count > 0 || task->last_end == 0);
