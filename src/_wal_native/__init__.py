@@ -40,5 +40,5 @@ def _imports_of_the_extensions() -> None:
     import _wal_native.status
     import _wal_native.table
     import _wal_native.turn
-    import actionqueue.mapping
+    import actionqueue.model.base
     import actionqueue.weak_list

@@ -22,20 +22,15 @@ from _wal_native.ids cimport (
 )
 from _wal_native.rules cimport state_code, state_member
 
-from actionqueue.actor import ActorRegistration, DepartmentId
-from actionqueue.budget import BudgetDimension
 from actionqueue.errors import InvalidFieldError, MalformedEventError, RecordTooLarge
-from actionqueue.events import (
-    ActorDeregistered, ActorHeartbeat, ActorRegistered, AttemptFinished, AttemptStarted, BudgetAllocated,
-    BudgetConsumed, BudgetExhausted, BudgetReplenished, CapabilityGranted, CapabilityRevoked, DependencyDeclared,
-    EnginePaused, EngineResumed, Event, LeaseAcquired, LeaseExpired, LeaseHeartbeat, LeaseReleased, LedgerEntryAppended,
-    RoleAssigned, RunCanceled, RunCreated, RunResumed, RunStateChanged, RunSuspended, RunsPurged, SubscriptionCanceled,
-    SubscriptionCreated, SubscriptionTriggered, TaskCanceled, TaskCreated, TenantCreated,
-)
-from actionqueue.platform import Capability, Role
-from actionqueue.states import AttemptResultKind, RunState
-from actionqueue.subscription import (
-    BudgetThresholdFilter, CustomFilter, RunStateChangedFilter, TaskCompletedFilter,
+from actionqueue.model import (
+    ActorDeregistered, ActorHeartbeat, ActorRegistered, ActorRegistration, AttemptFinished, AttemptResultKind,
+    AttemptStarted, BudgetAllocated, BudgetConsumed, BudgetDimension, BudgetExhausted, BudgetReplenished,
+    BudgetThresholdFilter, Capability, CapabilityGranted, CapabilityRevoked, CustomFilter, DepartmentId,
+    DependencyDeclared, EnginePaused, EngineResumed, Event, LeaseAcquired, LeaseExpired, LeaseHeartbeat, LeaseReleased,
+    LedgerEntryAppended, Role, RoleAssigned, RunCanceled, RunCreated, RunResumed, RunState, RunStateChanged,
+    RunStateChangedFilter, RunSuspended, RunsPurged, SubscriptionCanceled, SubscriptionCreated, SubscriptionTriggered,
+    TaskCanceled, TaskCompletedFilter, TaskCreated, TenantCreated,
 )
 
 cdef extern from *:
@@ -58,20 +53,11 @@ cdef object LeaseHeartbeatCommand, LeaseReleaseCommand, Once, RunCreateCommand, 
 cdef object RunStateTransitionCommand, RunSuspendCommand, TaskConstraints, TaskCreateCommand, TaskMetadata, TaskPayload
 cdef object TaskSpec
 
-from actionqueue.commands import (
-    AttemptFinishCommand, AttemptStartCommand, LeaseAcquireCommand, LeaseExpireCommand, LeaseHeartbeatCommand,
-    LeaseReleaseCommand, RunCreateCommand, RunResumeCommand, RunStateTransitionCommand, RunSuspendCommand,
-    TaskCreateCommand,
-)
-from actionqueue.run import AttemptOutcome, RunInstance
-from actionqueue.run_policy import Cron, Once, Repeat
-from actionqueue.task import (
-    ConcurrencyKeyHoldPolicy,
-    SafetyLevel,
-    TaskConstraints,
-    TaskMetadata,
-    TaskPayload,
-    TaskSpec,
+from actionqueue.model import (
+    AttemptFinishCommand, AttemptOutcome, AttemptStartCommand, ConcurrencyKeyHoldPolicy, Cron, LeaseAcquireCommand,
+    LeaseExpireCommand, LeaseHeartbeatCommand, LeaseReleaseCommand, Once, Repeat, RunCreateCommand, RunInstance,
+    RunResumeCommand, RunStateTransitionCommand, RunSuspendCommand, SafetyLevel, TaskConstraints, TaskCreateCommand,
+    TaskMetadata, TaskPayload, TaskSpec,
 )
 
 

@@ -20,7 +20,7 @@ import operator
 import sys
 
 from actionqueue.errors import InvalidFieldError, InvalidFieldTypeError, RecordTooLarge
-from actionqueue.states import AttemptResultKind, RunState
+from actionqueue.model import AttemptResultKind, RunState
 
 cdef enum:
     REFUSED_FIRST = 1024        # how many refused rows there is room for at first

@@ -6,15 +6,15 @@ from libc.stdint cimport uint64_t
 from actionqueue.errors import InvalidFieldTypeError
 
 
-cdef object applied_of = None       # actionqueue.mapping.applied_of; it and the next need this module first
-cdef object APPLIED = None          # actionqueue.outcomes.AppliedMutation
+cdef object applied_of = None       # actionqueue.model.base.applied_of; it and the next need this module first
+cdef object APPLIED = None          # actionqueue.model.base.AppliedMutation
 
 
 cdef object describe(object command):
     """What the command changed, as a new object."""
     global applied_of
     if applied_of is None:
-        from actionqueue.mapping import applied_of as found
+        from actionqueue.model.base import applied_of as found
         applied_of = found
     return applied_of(command)
 
@@ -23,7 +23,7 @@ cdef int check_applied(object applied) except -1:
     """Outcomes are not the collector's, so nothing may be put into them that could hold one: a long chain of them would end the process."""
     global APPLIED
     if APPLIED is None:
-        from actionqueue.outcomes import AppliedMutation
+        from actionqueue.model.base import AppliedMutation
         APPLIED = AppliedMutation
     if not isinstance(applied, APPLIED):
         raise InvalidFieldTypeError("MutationOutcome", "applied", applied, "must be what a command changes, an Applied… object")

@@ -8,7 +8,7 @@ from libc.stdint cimport uint32_t, uint64_t
 
 from _wal_native.core cimport *
 
-from actionqueue.states import RunState
+from actionqueue.model.runs import RunState
 from actionqueue.texts import shown
 
 

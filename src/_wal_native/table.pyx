@@ -32,11 +32,9 @@ from os import urandom
 from time import sleep as pause
 
 from _wal_native.codec import capability_to_bytes
-from actionqueue.budget import BudgetDimension
-from actionqueue.cron import has_ended
 from actionqueue.errors import ForkedError, InvalidFieldError, InvalidFieldTypeError, ReentrantCallError, RefusedEventError
-from actionqueue.events import RunCreated, RunsPurged
-from actionqueue.states import AttemptResultKind
+from actionqueue.model import AttemptResultKind, BudgetDimension, RunCreated, RunsPurged
+from actionqueue.model.cron import has_ended
 
 if aqw_fork_watch() != 0:   # each of the doors has a core of its own
     raise ImportError("the system does not let the library watch for forks")

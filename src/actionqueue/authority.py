@@ -11,7 +11,6 @@ from typing import Any, Generic, Protocol, TypeVar, cast
 
 from _wal_native.table import StateTable
 from _wal_native.turn import Turn
-from actionqueue.commands import MutationCommand
 from actionqueue.errors import (
     AppendError,
     ApplyError,
@@ -22,11 +21,10 @@ from actionqueue.errors import (
     ValidationError,
     Written,
 )
-from actionqueue.events import Event
-from actionqueue.mapping import applied_of, event_of
-from actionqueue.outcomes import MutationOutcome
+from actionqueue.model import Event, MutationCommand, MutationOutcome
+from actionqueue.model.base import applied_of, event_of
 from actionqueue.policy_fields import object_with
-from actionqueue.states import DurabilityPolicy
+from actionqueue.sync_policy import DurabilityPolicy
 from actionqueue.validation import ProjectionQueries, RequiredQueries, validate
 
 __all__ = ["MutationProjection", "StorageMutationAuthority", "WalWriter"]

@@ -16,9 +16,7 @@ from actionqueue.texts import Rows, moment, rows_text, shown, told
 from actionqueue.vocabulary import vocabulary
 
 if TYPE_CHECKING:
-    from actionqueue.budget import BudgetDimension
-    from actionqueue.ids import AttemptId, RunId, SubscriptionId, TaskId
-    from actionqueue.states import RunState
+    from actionqueue.model import AttemptId, BudgetDimension, RunId, RunState, SubscriptionId, TaskId
 
 __all__ = [
     "ActionQueueError",
@@ -228,7 +226,7 @@ class ValidationError(MutationError):
 def _ways_on(state: RunState) -> str:
     """Return where a run may go from a state, as the rules that validation and replay share say."""
     from _wal_native.rules import transition_is_valid  # noqa: PLC0415 -- it imports the errors
-    from actionqueue.states import RunState  # noqa: PLC0415
+    from actionqueue.model import RunState  # noqa: PLC0415
 
     states = [other.value for other in RunState if transition_is_valid(state, other)]
     return f"it may go to {', '.join(states)}" if states else "it goes nowhere: the run has ended"
@@ -237,7 +235,7 @@ def _ways_on(state: RunState) -> str:
 def _states_for_lease(event: LeaseValidationEvent) -> str:
     """Return the states in which the rules allow a lease command."""
     from _wal_native import rules  # noqa: PLC0415 -- it imports the errors
-    from actionqueue.states import RunState  # noqa: PLC0415
+    from actionqueue.model import RunState  # noqa: PLC0415
 
     allowed = {
         LeaseValidationEvent.ACQUIRE: rules.lease_acquire_allowed,

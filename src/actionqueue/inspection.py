@@ -22,8 +22,8 @@ from _wal_native.snapshot import image_digest, list_snapshots, read_snapshot, sn
 from actionqueue.damage import examine
 from actionqueue.directory import disk_bytes, existing_directory, has_writer, lock_path, read_undisturbed
 from actionqueue.errors import CompactedError, CorruptLogError, NotAQueueError, OpenError, OpenIOError
-from actionqueue.events import Event, EventKind
 from actionqueue.limits import U64_MAX
+from actionqueue.model import Event, EventKind
 from actionqueue.policy_fields import flag, function, number_up_to, progress_or_none, seconds_between_looks
 from actionqueue.projection import Projection
 from actionqueue.reading import POLL_SECONDS, ReadOnlyQueue

@@ -16,8 +16,8 @@ from _wal_native.reader import LogFollower, LogReader
 from _wal_native.snapshot import load_newest_snapshot
 from actionqueue.directory import existing_directory, has_writer, read_undisturbed
 from actionqueue.errors import ClosedError, CompactedError, HistoryChangedError, InvalidFieldError, InvalidFieldTypeError
-from actionqueue.events import Event
 from actionqueue.limits import U64_MAX
+from actionqueue.model import Event
 from actionqueue.policy_fields import number_up_to, seconds_between_looks, seconds_from_0
 from actionqueue.projection import Projection
 

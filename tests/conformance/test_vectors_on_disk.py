@@ -16,7 +16,7 @@ from actionqueue.errors import ValidationError
 from actionqueue.inspection import read_projection
 from actionqueue.jsonform.commands import command_from_json
 from actionqueue.jsonform.projection import projection_to_json
-from actionqueue.mapping import event_of
+from actionqueue.model.base import event_of
 from actionqueue.validation import validate
 from command_source import CommandSource
 from model import Model

@@ -19,7 +19,7 @@ import pytest
 
 import actionqueue as aq
 import ledger
-from actionqueue.events import RunCreated
+from actionqueue import RunCreated
 from actionqueue.inspection import iterate_records, read_projection
 from actionqueue.jsonform.projection import projection_to_json
 from children import Child, Line

@@ -20,10 +20,10 @@ import pytest
 
 import actionqueue as aq
 import ledger
+from actionqueue import Event
 from actionqueue.errors import ValidationError
-from actionqueue.events import Event
 from actionqueue.inspection import iterate_records
-from actionqueue.mapping import event_of
+from actionqueue.model.base import event_of
 from actionqueue.validation import validate
 from command_source import CommandSource
 from model import Model

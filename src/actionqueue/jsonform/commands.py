@@ -25,43 +25,46 @@ from binascii import unhexlify
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from actionqueue import commands as c
-from actionqueue.actor import ActorRegistration
+from actionqueue import model
 from actionqueue.errors import InvalidFieldError, InvalidFieldTypeError
-from actionqueue.ids import (
+from actionqueue.model import (
     ActorId,
+    ActorRegistration,
     AttemptId,
-    Identifier,
-    LedgerEntryId,
-    RunId,
-    SubscriptionId,
-    TaskId,
-    TenantId,
-)
-from actionqueue.platform import Capability, LedgerEntry, Role, TenantRegistration
-from actionqueue.run import AttemptOutcome, RunInstance
-from actionqueue.run_policy import Cron, Once, Repeat, RunPolicy
-from actionqueue.states import RunState
-from actionqueue.subscription import (
+    AttemptOutcome,
     BudgetThresholdFilter,
+    Capability,
+    ConcurrencyKeyHoldPolicy,
+    Cron,
     CustomFilter,
     EventFilter,
+    Identifier,
+    LedgerEntry,
+    LedgerEntryId,
+    Once,
+    Repeat,
+    Role,
+    RunId,
+    RunInstance,
+    RunPolicy,
+    RunState,
     RunStateChangedFilter,
-    TaskCompletedFilter,
-)
-from actionqueue.task import (
-    ConcurrencyKeyHoldPolicy,
     SafetyLevel,
+    SubscriptionId,
+    TaskCompletedFilter,
     TaskConstraints,
+    TaskId,
     TaskMetadata,
     TaskPayload,
     TaskSpec,
+    TenantId,
+    TenantRegistration,
 )
 
 __all__ = ["command_from_json", "command_to_json"]
 
 
-def command_from_json(data: Mapping[str, Any]) -> c.MutationCommand:
+def command_from_json(data: Mapping[str, Any]) -> model.MutationCommand:
     """Return the command that a decoded JSON object describes.
 
     Raises InvalidFieldError, which names the key or field, for unknown types, missing or unknown keys and values that a
@@ -74,12 +77,12 @@ def command_from_json(data: Mapping[str, Any]) -> c.MutationCommand:
         raise InvalidFieldError("command", "type", name, "must be the name of a command")
     reader.where = name
     reader.take("durability", None)
-    command: c.MutationCommand = form.read(reader)
+    command: model.MutationCommand = form.read(reader)
     reader.finish()
     return command
 
 
-def command_to_json(command: c.MutationCommand) -> dict[str, Any]:
+def command_to_json(command: model.MutationCommand) -> dict[str, Any]:
     """Return the command as an object that JSON can encode; :func:`command_from_json` gives an equal command.
 
     Raises InvalidFieldError for a run that is to be created with a past: it has no JSON form.
@@ -326,9 +329,9 @@ _READY_RUN = _Fields(RunInstance.ready, **_RUN, effective_priority=_PLAIN.or_els
 class _RunCreate:
     """The one command without a timestamp."""
 
-    cls = c.RunCreateCommand
+    cls = model.RunCreateCommand
 
-    def read(self, reader: _Reader) -> c.RunCreateCommand:
+    def read(self, reader: _Reader) -> model.RunCreateCommand:
         reader.take("timestamp", None)
         sequence = reader.take("sequence", None)
         run = _Reader(f"{reader.where}.run", reader.take("run"))
@@ -341,9 +344,9 @@ class _RunCreate:
         else:
             raise InvalidFieldError(run.where, "state", state, "must be scheduled or ready")
         run.finish()
-        return c.RunCreateCommand(sequence, instance)
+        return model.RunCreateCommand(sequence, instance)
 
-    def write(self, command: c.RunCreateCommand) -> dict[str, Any]:
+    def write(self, command: model.RunCreateCommand) -> dict[str, Any]:
         run = command.run_instance
         _refuse_past(run)
         return {
@@ -419,7 +422,7 @@ class _Flat:
 class _LedgerAppend:
     """The one command with two timestamps, of which the log keeps the command's."""
 
-    cls = c.LedgerAppendCommand
+    cls = model.LedgerAppendCommand
     entry = _Fields(
         LedgerEntry,
         entry_id=_id(LedgerEntryId),
@@ -429,12 +432,12 @@ class _LedgerAppend:
         payload=_HEX,
     )
 
-    def read(self, reader: _Reader) -> c.LedgerAppendCommand:
+    def read(self, reader: _Reader) -> model.LedgerAppendCommand:
         sequence, timestamp = reader.take("sequence", None), reader.take("timestamp")
         entry = self.entry.read(reader, timestamp=reader.take("entry_timestamp", timestamp))
-        return c.LedgerAppendCommand(sequence, entry, timestamp)
+        return model.LedgerAppendCommand(sequence, entry, timestamp)
 
-    def write(self, command: c.LedgerAppendCommand) -> dict[str, Any]:
+    def write(self, command: model.LedgerAppendCommand) -> dict[str, Any]:
         written = {"sequence": command.sequence, **self.entry.write(command.entry), "timestamp": command.timestamp}
         if command.entry.timestamp != command.timestamp:
             written["entry_timestamp"] = command.entry.timestamp
@@ -444,7 +447,7 @@ class _LedgerAppend:
 # --- The commands ----------------------------------------------------------------------------------------------------
 
 
-def _command(cls: type[c.MutationCommand], **codecs: _Codec) -> _Fields:
+def _command(cls: type[model.MutationCommand], **codecs: _Codec) -> _Fields:
     return _Fields(cls, sequence=_PLAIN.or_else(None), **codecs, timestamp=_PLAIN)
 
 
@@ -468,43 +471,43 @@ _REGISTRATION = _Fields(
 )
 
 _COMMANDS: dict[str, _Fields | _Flat | _RunCreate | _LedgerAppend] = {
-    "task_create": _command(c.TaskCreateCommand, task_spec=_Codec(_read_task_spec, _write_task_spec)),
+    "task_create": _command(model.TaskCreateCommand, task_spec=_Codec(_read_task_spec, _write_task_spec)),
     "run_create": _RunCreate(),
     "run_state_transition": _command(
-        c.RunStateTransitionCommand, run_id=_RUN_ID, previous_state=_STATE, new_state=_STATE
+        model.RunStateTransitionCommand, run_id=_RUN_ID, previous_state=_STATE, new_state=_STATE
     ),
-    "attempt_start": _command(c.AttemptStartCommand, run_id=_RUN_ID, attempt_id=_ATTEMPT_ID),
-    "attempt_finish": _command(c.AttemptFinishCommand, run_id=_RUN_ID, attempt_id=_ATTEMPT_ID, outcome=_OUTCOME),
-    "lease_acquire": _command(c.LeaseAcquireCommand, **_LEASE),
-    "lease_heartbeat": _command(c.LeaseHeartbeatCommand, **_LEASE),
-    "lease_expire": _command(c.LeaseExpireCommand, **_LEASE),
-    "lease_release": _command(c.LeaseReleaseCommand, **_LEASE),
-    "engine_pause": _command(c.EnginePauseCommand),
-    "engine_resume": _command(c.EngineResumeCommand),
-    "task_cancel": _command(c.TaskCancelCommand, task_id=_TASK_ID),
-    "dependency_declare": _command(c.DependencyDeclareCommand, task_id=_TASK_ID, depends_on=_ids(TaskId)),
-    "run_suspend": _command(c.RunSuspendCommand, run_id=_RUN_ID, reason=_PLAIN.or_else(None)),
-    "run_resume": _command(c.RunResumeCommand, run_id=_RUN_ID),
-    "budget_allocate": _command(c.BudgetAllocateCommand, **_BUDGET, limit=_PLAIN),
-    "budget_consume": _command(c.BudgetConsumeCommand, **_BUDGET, amount=_PLAIN),
-    "budget_replenish": _command(c.BudgetReplenishCommand, **_BUDGET, new_limit=_PLAIN),
+    "attempt_start": _command(model.AttemptStartCommand, run_id=_RUN_ID, attempt_id=_ATTEMPT_ID),
+    "attempt_finish": _command(model.AttemptFinishCommand, run_id=_RUN_ID, attempt_id=_ATTEMPT_ID, outcome=_OUTCOME),
+    "lease_acquire": _command(model.LeaseAcquireCommand, **_LEASE),
+    "lease_heartbeat": _command(model.LeaseHeartbeatCommand, **_LEASE),
+    "lease_expire": _command(model.LeaseExpireCommand, **_LEASE),
+    "lease_release": _command(model.LeaseReleaseCommand, **_LEASE),
+    "engine_pause": _command(model.EnginePauseCommand),
+    "engine_resume": _command(model.EngineResumeCommand),
+    "task_cancel": _command(model.TaskCancelCommand, task_id=_TASK_ID),
+    "dependency_declare": _command(model.DependencyDeclareCommand, task_id=_TASK_ID, depends_on=_ids(TaskId)),
+    "run_suspend": _command(model.RunSuspendCommand, run_id=_RUN_ID, reason=_PLAIN.or_else(None)),
+    "run_resume": _command(model.RunResumeCommand, run_id=_RUN_ID),
+    "budget_allocate": _command(model.BudgetAllocateCommand, **_BUDGET, limit=_PLAIN),
+    "budget_consume": _command(model.BudgetConsumeCommand, **_BUDGET, amount=_PLAIN),
+    "budget_replenish": _command(model.BudgetReplenishCommand, **_BUDGET, new_limit=_PLAIN),
     "subscription_create": _command(
-        c.SubscriptionCreateCommand,
+        model.SubscriptionCreateCommand,
         subscription_id=_SUBSCRIPTION_ID,
         task_id=_TASK_ID,
         filter=_Codec(_read_filter, _write_filter),
     ),
-    "subscription_cancel": _command(c.SubscriptionCancelCommand, subscription_id=_SUBSCRIPTION_ID),
-    "subscription_trigger": _command(c.SubscriptionTriggerCommand, subscription_id=_SUBSCRIPTION_ID),
-    "actor_register": _Flat(c.ActorRegisterCommand, "registration", _REGISTRATION),
-    "actor_deregister": _command(c.ActorDeregisterCommand, actor_id=_ACTOR_ID),
-    "actor_heartbeat": _command(c.ActorHeartbeatCommand, actor_id=_ACTOR_ID),
+    "subscription_cancel": _command(model.SubscriptionCancelCommand, subscription_id=_SUBSCRIPTION_ID),
+    "subscription_trigger": _command(model.SubscriptionTriggerCommand, subscription_id=_SUBSCRIPTION_ID),
+    "actor_register": _Flat(model.ActorRegisterCommand, "registration", _REGISTRATION),
+    "actor_deregister": _command(model.ActorDeregisterCommand, actor_id=_ACTOR_ID),
+    "actor_heartbeat": _command(model.ActorHeartbeatCommand, actor_id=_ACTOR_ID),
     "tenant_create": _Flat(
-        c.TenantCreateCommand, "registration", _Fields(TenantRegistration, tenant_id=_TENANT_ID, name=_PLAIN)
+        model.TenantCreateCommand, "registration", _Fields(TenantRegistration, tenant_id=_TENANT_ID, name=_PLAIN)
     ),
-    "role_assign": _command(c.RoleAssignCommand, actor_id=_ACTOR_ID, role=_named(Role), tenant_id=_TENANT_ID),
-    "capability_grant": _command(c.CapabilityGrantCommand, **_GRANT),
-    "capability_revoke": _command(c.CapabilityRevokeCommand, **_GRANT),
+    "role_assign": _command(model.RoleAssignCommand, actor_id=_ACTOR_ID, role=_named(Role), tenant_id=_TENANT_ID),
+    "capability_grant": _command(model.CapabilityGrantCommand, **_GRANT),
+    "capability_revoke": _command(model.CapabilityRevokeCommand, **_GRANT),
     "ledger_append": _LedgerAppend(),
 }
 _NAMES: dict[Any, str] = {form.cls: name for name, form in _COMMANDS.items()}

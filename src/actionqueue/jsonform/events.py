@@ -11,13 +11,19 @@ from typing import Any
 
 import msgspec
 
-from actionqueue.commands import SubscriptionCreateCommand, TaskCreateCommand
-from actionqueue.events import Event
-from actionqueue.ids import Identifier, SubscriptionId, TaskId
 from actionqueue.jsonform.commands import command_to_json
-from actionqueue.platform import Capability, Role
-from actionqueue.subscription import EventFilter
-from actionqueue.task import TaskSpec
+from actionqueue.model import (
+    Capability,
+    Event,
+    EventFilter,
+    Identifier,
+    Role,
+    SubscriptionCreateCommand,
+    SubscriptionId,
+    TaskCreateCommand,
+    TaskId,
+    TaskSpec,
+)
 
 __all__ = ["event_to_json", "fields_to_json", "value_to_json"]
 

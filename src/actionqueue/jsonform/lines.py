@@ -12,10 +12,10 @@ import json
 import reprlib
 from typing import Any, NamedTuple
 
-from actionqueue.commands import MutationCommand
 from actionqueue.errors import ActionQueueError, InvalidFieldError
 from actionqueue.jsonform.commands import command_from_json
-from actionqueue.states import DurabilityPolicy
+from actionqueue.model import MutationCommand
+from actionqueue.sync_policy import DurabilityPolicy
 
 __all__ = ["LINE_SIZE_MAX", "InvalidLineError", "Submission", "submission_from_line"]
 

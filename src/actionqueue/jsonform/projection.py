@@ -34,9 +34,8 @@ from typing import Any
 import msgspec
 
 from actionqueue.jsonform.events import fields_to_json, value_to_json
-from actionqueue.platform import Capability, Role
+from actionqueue.model import Capability, Role, RunInstance
 from actionqueue.projection import ActorRecord, Projection, TaskRecord
-from actionqueue.run import RunInstance
 
 __all__ = ["projection_rows", "projection_to_json", "projection_to_text"]
 

@@ -1,6 +1,6 @@
 /* The rules that validation and replay share, each once, as predicates over plain values.
  *
- * The state table's apply (table/apply.c) and the Python validation (src/actionqueue/validation.py, through
+ * The state table's apply (table/apply.c) and the Python checks (src/actionqueue/model/, through
  * rules.pyx) both call these and nothing else, so an accepted command is never refused by replay.
  * States are enum aqw_run_state codes; any other number satisfies no predicate. */
 #ifndef AQW_RULES_H

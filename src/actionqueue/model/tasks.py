@@ -6,18 +6,34 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 
 from _wal_native.fields import ConvertRule, NotNilRule
-from actionqueue.fields import I32, Blob, Checked, NonEmptyText, NonEmptyTexts, PositiveU32, PositiveU64, Text, Texts
-from actionqueue.ids import TaskId, TenantId
-from actionqueue.run_policy import Once, RunPolicy
+from actionqueue.model.base import (
+    AppliedMutation,
+    Event,
+    EventKind,
+    MutationCommand,
+    registered,
+)
+from actionqueue.model.fields import I32, U64, Blob, Checked, NonEmptyText, NonEmptyTexts, PositiveU32, PositiveU64, Text, Texts, Timestamp
+from actionqueue.model.ids import TaskId, TenantId
+from actionqueue.model.run_policies import Once, RunPolicy
 from actionqueue.vocabulary import vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = [
+    "AppliedDependencyDeclare",
+    "AppliedTaskCancel",
+    "AppliedTaskCreate",
     "ConcurrencyKeyHoldPolicy",
+    "DependencyDeclareCommand",
+    "DependencyDeclared",
     "SafetyLevel",
+    "TaskCancelCommand",
+    "TaskCanceled",
     "TaskConstraints",
+    "TaskCreateCommand",
+    "TaskCreated",
     "TaskMetadata",
     "TaskPayload",
     "TaskSpec",
@@ -134,4 +150,100 @@ class TaskSpec(Checked, frozen=True, gc=False):
             metadata: TaskMetadata = ...,
             parent_task_id: TaskId | None = None,
             tenant_id: TenantId | None = None,
+        ) -> None: ...
+
+
+class TaskCreated(Event, frozen=True):
+    """A task was created."""
+
+    kind = EventKind.TASK_CREATED
+    task_spec: TaskSpec
+    timestamp: int
+
+
+class AppliedTaskCreate(AppliedMutation, frozen=True):
+    """A task was created."""
+
+    name = "task_create"
+    task_id: TaskId
+
+
+@registered
+class TaskCreateCommand(MutationCommand, frozen=True, gc=False):
+    """Create a task."""
+
+    becomes = TaskCreated
+    tells = AppliedTaskCreate
+
+    sequence: U64 | None
+    task_spec: TaskSpec
+    timestamp: Timestamp
+
+    def _applied(self) -> AppliedTaskCreate:
+        return AppliedTaskCreate(self.task_spec.id)
+
+
+class TaskCanceled(Event, frozen=True):
+    """A task was canceled."""
+
+    kind = EventKind.TASK_CANCELED
+    task_id: TaskId
+    timestamp: int
+
+
+class AppliedTaskCancel(AppliedMutation, frozen=True):
+    """A task was canceled."""
+
+    name = "task_cancel"
+    task_id: TaskId
+
+
+@registered
+class TaskCancelCommand(MutationCommand, frozen=True, gc=False):
+    """Cancel a task. Its runs are left alone, and new ones taken: docs/guide.md#what-the-queue-refuses-what-is-yours."""
+
+    becomes = TaskCanceled
+    tells = AppliedTaskCancel
+
+    sequence: U64 | None
+    task_id: TaskId
+    timestamp: Timestamp
+
+
+class DependencyDeclared(Event, frozen=True):
+    """A task got prerequisites."""
+
+    kind = EventKind.DEPENDENCY_DECLARED
+    task_id: TaskId
+    depends_on: tuple[TaskId, ...]
+    timestamp: int
+
+
+class AppliedDependencyDeclare(AppliedMutation, frozen=True):
+    """A task got prerequisites."""
+
+    name = "dependency_declare"
+    task_id: TaskId
+    depends_on: tuple[TaskId, ...]
+
+
+@registered
+class DependencyDeclareCommand(MutationCommand, frozen=True, gc=False):
+    """Add prerequisites to a task, for which the scheduler is to wait: docs/guide.md#what-the-queue-refuses-what-is-yours.
+
+    All tasks must exist.
+    """
+
+    becomes = DependencyDeclared
+    tells = AppliedDependencyDeclare
+
+    sequence: U64 | None
+    task_id: TaskId
+    depends_on: tuple[TaskId, ...]
+    timestamp: Timestamp
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self, sequence: int | None, task_id: TaskId, depends_on: Sequence[TaskId], timestamp: int
         ) -> None: ...

@@ -1,12 +1,18 @@
 """How often a task runs: once, a number of times at an interval, or by a cron expression."""
 
-from actionqueue import cron
 from actionqueue.errors import InvalidFieldError
-from actionqueue.fields import Abstract, NonEmptyText, PositiveU32, PositiveU64
 from actionqueue.limits import CALENDAR_SECONDS_MAX, U32_MAX
+from actionqueue.model import cron
+from actionqueue.model.fields import Abstract, NonEmptyText, PositiveU32, PositiveU64
 from actionqueue.policy_fields import number_up_to
 
-__all__ = ["Cron", "Once", "Repeat", "RunPolicy"]
+__all__ = [
+    "Cron",
+    "Once",
+    "Repeat",
+    "RunPolicy",
+]
+
 
 _TIMES = f"must be Unix seconds, a whole number from 0 to {CALENDAR_SECONDS_MAX} (the end of the year 9999)"
 
