@@ -45,8 +45,7 @@ from actionqueue import (
     TenantRegistration,
 )
 from actionqueue.errors import ValidationError
-from actionqueue.model.base import event_of
-from actionqueue.validation import validate
+from actionqueue.model.base import event_of, validate
 from command_source import CommandSource
 from model import Model
 

@@ -9,8 +9,9 @@ import _actionqueue_start
 if _actionqueue_start.is_running_the_package():
     _actionqueue_start.end_at_interrupts()
 
-# The errors come first: the native modules raise them, and import this package for that.
+# The native modules take the errors from here, and most of them the model's classes.
 from actionqueue import errors  # isort: skip
+from actionqueue import model  # isort: skip
 
 from actionqueue import (
     authority,
@@ -18,7 +19,6 @@ from actionqueue import (
     columns,
     compaction,
     damage,
-    model,
     projection,
     reading,
     recovery,

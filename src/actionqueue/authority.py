@@ -22,10 +22,10 @@ from actionqueue.errors import (
     Written,
 )
 from actionqueue.model import Event, MutationCommand, MutationOutcome
-from actionqueue.model.base import applied_of, event_of
+from actionqueue.model.base import applied_of, event_of, validate
+from actionqueue.model.queries import ProjectionQueries, RequiredQueries
 from actionqueue.policy_fields import object_with
 from actionqueue.sync_policy import DurabilityPolicy
-from actionqueue.validation import ProjectionQueries, RequiredQueries, validate
 
 __all__ = ["MutationProjection", "StorageMutationAuthority", "WalWriter"]
 
@@ -64,7 +64,7 @@ class WalWriter(Protocol):
 class MutationProjection(RequiredQueries, Protocol):
     """What the authority needs of a projection.
 
-    The further queries of :class:`~actionqueue.validation.ProjectionQueries` are optional.
+    The further queries of :class:`~actionqueue.model.queries.ProjectionQueries` are optional.
     """
 
     def apply_event(self, event: Event, /) -> object:

@@ -37,9 +37,10 @@ from actionqueue.model import (
     RunState,
     RunStateTransitionCommand,
 )
+from actionqueue.model.base import validate
+from actionqueue.model.queries import ProjectionQueries
 from actionqueue.policy_fields import each, number_up_to, whole_number
 from actionqueue.texts import shown
-from actionqueue.validation import ProjectionQueries, validate
 
 if TYPE_CHECKING:
     import numpy as np

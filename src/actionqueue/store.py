@@ -46,14 +46,13 @@ from actionqueue.errors import (
 )
 from actionqueue.limits import RING_SIZE_MAX, RING_SIZE_MIN, SEGMENT_SIZE_MAX, SEGMENT_SIZE_MIN
 from actionqueue.model import MutationCommand, MutationOutcome
-from actionqueue.model.base import applied_of, event_of
+from actionqueue.model.base import applied_of, event_of, validate
 from actionqueue.policy_fields import each, flag, number_from_0, progress_or_none, whole_number
 from actionqueue.projection import Projection
 from actionqueue.reading import POLL_SECONDS, EventStream, ReadOnlyQueue, follow
 from actionqueue.recovery import RecoveryReport
 from actionqueue.sync_policy import DurabilityPolicy, SyncPolicy
 from actionqueue.texts import shown
-from actionqueue.validation import validate
 from actionqueue.weak_list import WeakList
 
 __all__ = ["ActionQueue", "Batch", "open"]

@@ -28,9 +28,8 @@ from actionqueue.jsonform.commands import command_from_json, command_to_json
 from actionqueue.jsonform.lines import InvalidLineError, submission_from_line
 from actionqueue.jsonform.verdict import refused
 from actionqueue.model import cron
-from actionqueue.model.base import event_of
+from actionqueue.model.base import event_of, validate
 from actionqueue.projection import Projection
-from actionqueue.validation import validate
 
 
 def is_one_line(error: Exception) -> bool:

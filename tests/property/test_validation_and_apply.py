@@ -21,9 +21,8 @@ from actionqueue.errors import (
     ValidationError,
 )
 from actionqueue.jsonform.projection import projection_to_json
-from actionqueue.model.base import event_of
+from actionqueue.model.base import event_of, validate
 from actionqueue.projection import Projection
-from actionqueue.validation import validate
 from command_source import CommandSource
 from model import Model
 from strategies import build_stream, command_sources, commands, events

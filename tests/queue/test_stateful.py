@@ -19,8 +19,7 @@ from actionqueue import MutationOutcome, RunsPurged, compaction
 from actionqueue.errors import CompactedError, NonMonotonicSequence, ValidationError
 from actionqueue.inspection import verify
 from actionqueue.jsonform.projection import projection_to_json
-from actionqueue.model.base import applied_of, event_of
-from actionqueue.validation import validate
+from actionqueue.model.base import applied_of, event_of, validate
 from command_source import CommandSource
 from model import Model
 from queue_tools import IN_MEMORY, REFUSED, apply, copy_of, log_bytes, replayed, state_of, task_create

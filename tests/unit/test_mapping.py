@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import actionqueue as aq
-from actionqueue.model.base import applied_of, event_of
-from actionqueue.validation import validate
+from actionqueue.model.base import applied_of, event_of, validate
 from model import Model
 from strategies import COMMANDS
 

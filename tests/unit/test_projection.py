@@ -36,7 +36,7 @@ from actionqueue import (
 from actionqueue.errors import InvalidFieldError, RecordTooLarge, RefusedEventError, ValidationError
 from actionqueue.jsonform.projection import projection_to_json
 from actionqueue.limits import PAYLOAD_SIZE_MAX
-from actionqueue.model.base import event_of
+from actionqueue.model.base import event_of, validate
 from actionqueue.projection import (
     ActorRecord,
     AttemptRecord,
@@ -52,7 +52,6 @@ from actionqueue.projection import (
     TaskRecord,
     TenantRecord,
 )
-from actionqueue.validation import validate
 from strategies import build_stream
 
 S = RunState

@@ -1,11 +1,12 @@
 """The model: what a queue holds, what may be submitted to it, and when that is refused.
 
 One file a family. Each has the family's value types, and for each of its commands the event that
-the command becomes and the outcome that the caller gets.
+the command becomes, the outcome that the caller gets, and the checks that may refuse it.
 
 ==================  ===============================================================================
 ``base``            what commands, events and outcomes have in common; the codes of the events
 ``fields``          what the fields of commands and value types accept
+``queries``         what the checks of commands ask of a projection
 ``ids``             the identifiers
 ``tasks``           tasks, and what they wait for
 ``run_policies``    when a task is to run; ``cron`` reads the expressions
@@ -21,6 +22,9 @@ the command becomes and the outcome that the caller gets.
 ==================  ===============================================================================
 """
 
+# The states of runs come first: the rules take them from there, and most families import the rules.
+from actionqueue.model import runs  # isort: skip
+
 from actionqueue.model import (
     actors,
     attempts,
@@ -32,7 +36,6 @@ from actionqueue.model import (
     platform,
     retention,
     run_policies,
-    runs,
     subscriptions,
     tasks,
 )

@@ -6,7 +6,19 @@ from typing import ClassVar, Self
 from msgspec.structs import force_setattr
 
 from _wal_native.fields import PresenceRule
-from actionqueue.errors import InvalidFieldError
+from _wal_native.rules import attempt_allowed, attempt_count_is_full
+from actionqueue.errors import (
+    AttemptCountOverflow,
+    AttemptFinishAttemptMismatch,
+    AttemptFinishMissingActive,
+    AttemptFinishRequiresRunning,
+    AttemptFinishUnknownRun,
+    AttemptIdReused,
+    AttemptStartAlreadyActive,
+    AttemptStartRequiresRunning,
+    AttemptStartUnknownRun,
+    InvalidFieldError,
+)
 from actionqueue.model.base import (
     AppliedMutation,
     Event,
@@ -16,6 +28,7 @@ from actionqueue.model.base import (
 )
 from actionqueue.model.fields import U64, Blob, Checked, Text, Timestamp
 from actionqueue.model.ids import AttemptId, RunId
+from actionqueue.model.queries import ProjectionQueries
 from actionqueue.vocabulary import vocabulary
 
 __all__ = [
@@ -123,6 +136,21 @@ class AttemptStartCommand(MutationCommand, frozen=True, gc=False):
     attempt_id: AttemptId
     timestamp: Timestamp
 
+    def _check(self, projection: ProjectionQueries) -> None:
+        run_id = self.run_id
+        state = projection.run_state(run_id)
+        if state is None:
+            raise AttemptStartUnknownRun(run_id=run_id)
+        if not attempt_allowed(state):
+            raise AttemptStartRequiresRunning(run_id=run_id, state=state)
+        active = projection.active_attempt_id(run_id)
+        if active is not None:
+            raise AttemptStartAlreadyActive(run_id=run_id, active_attempt_id=active)
+        if projection.attempt_was_used(run_id, self.attempt_id):
+            raise AttemptIdReused(run_id=run_id, attempt_id=self.attempt_id)
+        if attempt_count_is_full(projection.attempt_count(run_id)):
+            raise AttemptCountOverflow(run_id=run_id)
+
 
 class AttemptFinished(Event, frozen=True):
     """The active attempt of a run finished."""
@@ -157,6 +185,21 @@ class AttemptFinishCommand(MutationCommand, frozen=True, gc=False):
     attempt_id: AttemptId
     outcome: AttemptOutcome
     timestamp: Timestamp
+
+    def _check(self, projection: ProjectionQueries) -> None:
+        run_id = self.run_id
+        state = projection.run_state(run_id)
+        if state is None:
+            raise AttemptFinishUnknownRun(run_id=run_id)
+        if not attempt_allowed(state):
+            raise AttemptFinishRequiresRunning(run_id=run_id, state=state)
+        active = projection.active_attempt_id(run_id)
+        if active is None:
+            raise AttemptFinishMissingActive(run_id=run_id)
+        if active != self.attempt_id:
+            raise AttemptFinishAttemptMismatch(
+                run_id=run_id, expected_attempt_id=active, provided_attempt_id=self.attempt_id
+            )
 
     def _event(self, sequence: int) -> AttemptFinished:
         outcome = self.outcome

@@ -8,7 +8,10 @@ import msgspec
 
 from _wal_native.fields import complete_class
 from _wal_native.outcome import MutationOutcome
+from actionqueue.errors import InvalidFieldTypeError, NonMonotonicSequence, SequenceOverflow
+from actionqueue.limits import SEQUENCE_MAX
 from actionqueue.model.fields import Abstract
+from actionqueue.model.queries import ProjectionQueries
 from actionqueue.vocabulary import vocabulary
 
 __all__ = ["AppliedMutation", "Event", "EventKind", "MutationCommand", "MutationOutcome"]
@@ -82,6 +85,13 @@ class MutationCommand(Abstract, frozen=True, gc=False):
     A class names the event that it ``becomes`` and the outcome that it ``tells``. Both take over
     the fields that the command has under the same name; where their fields are others, the class
     defines ``_event(self, sequence)`` or ``_applied(self)``.
+
+    What the projection has to say against a command is raised by ``_check(self, projection)``; a
+    class without it is always accepted. The first check that fails decides the error. A rule that
+    replay has too is asked of :mod:`_wal_native.rules`, over the C functions that the state table
+    itself asks, so that replay never refuses what passed here. Refusals that exist only for that
+    reason come after the others. This is the hot path: a check is one query of the projection and
+    one comparison or rule, and success builds nothing.
     """
 
     becomes: ClassVar[type[Event]]
@@ -106,7 +116,38 @@ def registered(cls: CommandClass) -> CommandClass:
     """Make a class known as one of the commands."""
     complete_class(cls)
     COMMANDS[cls.tells.name] = cls
+    _CHECKS[cls] = getattr(cls, "_check", None)
     return cls
+
+
+# --- Whether a command is accepted ---------------------------------------------------------------
+
+_CHECKS: dict[type[MutationCommand], Callable[[Any, ProjectionQueries], None] | None] = {}
+
+
+def validate(command: MutationCommand, projection: ProjectionQueries) -> int:
+    """Return the sequence that the command's event gets; raise what forbids the command.
+
+    An explicit sequence must be the one after the projection's latest; None stands for that one.
+
+    Raises:
+        ValidationError: The subclass says why the projection does not allow the command.
+        InvalidFieldTypeError: This is no command.
+    """
+    try:
+        check = _CHECKS[type(command)]
+    except KeyError:
+        reason = f"one of the {len(COMMANDS)} commands is needed"
+        raise InvalidFieldTypeError("MutationCommand", "command", command, reason) from None
+    sequence = projection.latest_sequence + 1
+    if sequence > SEQUENCE_MAX:
+        raise SequenceOverflow
+    provided = command.sequence
+    if provided is not None and provided != sequence:
+        raise NonMonotonicSequence(expected=sequence, provided=provided)
+    if check is not None:
+        check(command, projection)
+    return sequence
 
 
 # --- What a command becomes ----------------------------------------------------------------------
@@ -116,7 +157,7 @@ def event_of(command: MutationCommand, sequence: int) -> Event:
     """Return the event that the command becomes.
 
     Args:
-        command: One that :func:`actionqueue.validation.validate` accepted.
+        command: One that :func:`validate` accepted.
         sequence: What that returned; the command's own may be None.
     """
     event: Event = _EVENTS[type(command)](command, sequence)
@@ -140,7 +181,7 @@ class _Makers(dict[type[MutationCommand], Callable[..., Any]]):
         self._make = make
 
     def __missing__(self, cls: type[MutationCommand]) -> Callable[..., Any]:
-        if cls not in COMMANDS.values():
+        if cls not in _CHECKS:
             raise KeyError(cls)
         function = self[cls] = self._make(cls)
         return function

@@ -3,6 +3,7 @@
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from actionqueue.errors import BudgetNotAllocated, UnknownTask
 from actionqueue.model.base import (
     AppliedMutation,
     Event,
@@ -12,6 +13,7 @@ from actionqueue.model.base import (
 )
 from actionqueue.model.fields import U64, Timestamp
 from actionqueue.model.ids import TaskId
+from actionqueue.model.queries import ProjectionQueries
 from actionqueue.vocabulary import vocabulary
 
 __all__ = [
@@ -76,6 +78,10 @@ class BudgetAllocateCommand(MutationCommand, frozen=True, gc=False):
             self, sequence: int | None, task_id: TaskId, dimension: BudgetDimension | str, limit: int, timestamp: int
         ) -> None: ...
 
+    def _check(self, projection: ProjectionQueries) -> None:
+        if not projection.task_exists(self.task_id):
+            raise UnknownTask(task_id=self.task_id)
+
 
 class BudgetConsumed(Event, frozen=True):
     """A task used some of its budget."""
@@ -114,6 +120,10 @@ class BudgetConsumeCommand(MutationCommand, frozen=True, gc=False):
         def __init__(
             self, sequence: int | None, task_id: TaskId, dimension: BudgetDimension | str, amount: int, timestamp: int
         ) -> None: ...
+
+    def _check(self, projection: ProjectionQueries) -> None:
+        if not projection.task_exists(self.task_id):
+            raise UnknownTask(task_id=self.task_id)
 
 
 class BudgetReplenished(Event, frozen=True):
@@ -158,6 +168,13 @@ class BudgetReplenishCommand(MutationCommand, frozen=True, gc=False):
             new_limit: int,
             timestamp: int,
         ) -> None: ...
+
+    def _check(self, projection: ProjectionQueries) -> None:
+        task_id, dimension = self.task_id, self.dimension
+        if not projection.task_exists(task_id):
+            raise UnknownTask(task_id=task_id)
+        if not projection.budget_allocation_exists(task_id, dimension):
+            raise BudgetNotAllocated(task_id=task_id, dimension=dimension)
 
 
 class BudgetExhausted(Event, frozen=True):

@@ -1,5 +1,7 @@
 """The engine, which a scheduler may pause."""
 
+from _wal_native.rules import resume_precedes_pause
+from actionqueue.errors import EngineAlreadyPaused, EngineNotPaused, EngineResumeBeforePause
 from actionqueue.model.base import (
     AppliedMutation,
     Event,
@@ -8,6 +10,7 @@ from actionqueue.model.base import (
     registered,
 )
 from actionqueue.model.fields import U64, Timestamp
+from actionqueue.model.queries import ProjectionQueries
 
 __all__ = [
     "AppliedEnginePause",
@@ -42,6 +45,10 @@ class EnginePauseCommand(MutationCommand, frozen=True, gc=False):
     sequence: U64 | None
     timestamp: Timestamp
 
+    def _check(self, projection: ProjectionQueries) -> None:
+        if projection.is_engine_paused():
+            raise EngineAlreadyPaused
+
 
 class EngineResumed(Event, frozen=True):
     """The engine was resumed."""
@@ -65,3 +72,10 @@ class EngineResumeCommand(MutationCommand, frozen=True, gc=False):
 
     sequence: U64 | None
     timestamp: Timestamp
+
+    def _check(self, projection: ProjectionQueries) -> None:
+        if not projection.is_engine_paused():
+            raise EngineNotPaused
+        paused_at = projection.engine_paused_at()
+        if paused_at is not None and resume_precedes_pause(paused_at, self.timestamp):
+            raise EngineResumeBeforePause(paused_at=paused_at, resumed_at=self.timestamp)

@@ -1,5 +1,21 @@
 """Leases: who may work on a run, and until when."""
 
+from _wal_native.rules import (
+    lease_acquire_allowed,
+    lease_close_allowed,
+    lease_expiry_regresses,
+    lease_heartbeat_allowed,
+)
+from actionqueue.errors import (
+    LeaseAlreadyActive,
+    LeaseExpiryMismatch,
+    LeaseHeartbeatExpiryRegression,
+    LeaseInvalidRunState,
+    LeaseMissingActive,
+    LeaseOwnerMismatch,
+    LeaseUnknownRun,
+    LeaseValidationEvent,
+)
 from actionqueue.model.base import (
     AppliedMutation,
     Event,
@@ -9,6 +25,7 @@ from actionqueue.model.base import (
 )
 from actionqueue.model.fields import U64, Text, Timestamp
 from actionqueue.model.ids import RunId
+from actionqueue.model.queries import ProjectionQueries
 
 __all__ = [
     "AppliedLeaseAcquire",
@@ -24,6 +41,13 @@ __all__ = [
     "LeaseReleaseCommand",
     "LeaseReleased",
 ]
+
+
+# Members of an enumeration are looked up slowly on Python 3.11, module constants quickly.
+_ACQUIRE = LeaseValidationEvent.ACQUIRE
+_HEARTBEAT = LeaseValidationEvent.HEARTBEAT
+_EXPIRE = LeaseValidationEvent.EXPIRE
+_RELEASE = LeaseValidationEvent.RELEASE
 
 
 class LeaseAcquired(Event, frozen=True):
@@ -61,6 +85,16 @@ class LeaseAcquireCommand(MutationCommand, frozen=True, gc=False):
     expiry: Timestamp
     timestamp: Timestamp
 
+    def _check(self, projection: ProjectionQueries) -> None:
+        run_id = self.run_id
+        state = projection.run_state(run_id)
+        if state is None:
+            raise LeaseUnknownRun(run_id=run_id, event=_ACQUIRE)
+        if not lease_acquire_allowed(state):
+            raise LeaseInvalidRunState(run_id=run_id, event=_ACQUIRE, state=state)
+        if projection.active_lease(run_id) is not None:
+            raise LeaseAlreadyActive(run_id=run_id)
+
 
 class LeaseHeartbeat(Event, frozen=True):
     """A lease was extended."""
@@ -93,6 +127,24 @@ class LeaseHeartbeatCommand(MutationCommand, frozen=True, gc=False):
     owner: Text
     expiry: Timestamp
     timestamp: Timestamp
+
+    def _check(self, projection: ProjectionQueries) -> None:
+        run_id = self.run_id
+        state = projection.run_state(run_id)
+        if state is None:
+            raise LeaseUnknownRun(run_id=run_id, event=_HEARTBEAT)
+        if not lease_heartbeat_allowed(state):
+            raise LeaseInvalidRunState(run_id=run_id, event=_HEARTBEAT, state=state)
+        lease = projection.active_lease(run_id)
+        if lease is None:
+            raise LeaseMissingActive(run_id=run_id, event=_HEARTBEAT)
+        owner, expiry = lease
+        if owner != self.owner:
+            raise LeaseOwnerMismatch(run_id=run_id, event=_HEARTBEAT)
+        if lease_expiry_regresses(expiry, self.expiry):
+            raise LeaseHeartbeatExpiryRegression(
+                run_id=run_id, previous_expiry=expiry, proposed_expiry=self.expiry
+            )
 
 
 class LeaseExpired(Event, frozen=True):
@@ -130,6 +182,9 @@ class LeaseExpireCommand(MutationCommand, frozen=True, gc=False):
     expiry: Timestamp
     timestamp: Timestamp
 
+    def _check(self, projection: ProjectionQueries) -> None:
+        _check_close(self, projection, _EXPIRE)
+
 
 class LeaseReleased(Event, frozen=True):
     """A lease was given back."""
@@ -162,3 +217,29 @@ class LeaseReleaseCommand(MutationCommand, frozen=True, gc=False):
     owner: Text
     expiry: Timestamp
     timestamp: Timestamp
+
+    def _check(self, projection: ProjectionQueries) -> None:
+        _check_close(self, projection, _RELEASE)
+
+
+def _check_close(
+    command: LeaseExpireCommand | LeaseReleaseCommand,
+    projection: ProjectionQueries,
+    event: LeaseValidationEvent,
+) -> None:
+    run_id = command.run_id
+    state = projection.run_state(run_id)
+    if state is None:
+        raise LeaseUnknownRun(run_id=run_id, event=event)
+    if not lease_close_allowed(state):
+        raise LeaseInvalidRunState(run_id=run_id, event=event, state=state)
+    lease = projection.active_lease(run_id)
+    if lease is None:
+        raise LeaseMissingActive(run_id=run_id, event=event)
+    owner, expiry = lease
+    if owner != command.owner:
+        raise LeaseOwnerMismatch(run_id=run_id, event=event)
+    if expiry != command.expiry:
+        raise LeaseExpiryMismatch(
+            run_id=run_id, event=event, expected_expiry=expiry, provided_expiry=command.expiry
+        )

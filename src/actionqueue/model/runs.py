@@ -4,7 +4,20 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Self
 
 from _wal_native.fields import NotNilRule
-from actionqueue.errors import InvalidFieldError
+from actionqueue.errors import (
+    ActiveAttemptBlocksTransition,
+    InvalidFieldError,
+    InvalidTransition,
+    PreviousStateMismatch,
+    RunAlreadyExists,
+    RunCreateNotFresh,
+    RunCreateRequiresScheduled,
+    RunResumeRequiresSuspended,
+    RunSuspendRequiresRunning,
+    UnknownRun,
+    UnknownTask,
+    ValidationError,
+)
 from actionqueue.model.base import (
     AppliedMutation,
     Event,
@@ -14,6 +27,7 @@ from actionqueue.model.base import (
 )
 from actionqueue.model.fields import I32, U32, U64, Checked, Text, Timestamp
 from actionqueue.model.ids import AttemptId, RunId, TaskId
+from actionqueue.model.queries import ProjectionQueries
 from actionqueue.vocabulary import vocabulary
 
 __all__ = [
@@ -60,6 +74,19 @@ _TERMINAL = frozenset({RunState.COMPLETED, RunState.FAILED, RunState.CANCELED})
 # Looking a member up on its class costs as much as building the rest of a run.
 _SCHEDULED = RunState.SCHEDULED
 _READY = RunState.READY
+_RUNNING = RunState.RUNNING
+_SUSPENDED = RunState.SUSPENDED
+
+# What the rules are told about the run's active attempt.
+_ACTIVE = True
+_NOT_ACTIVE = False
+
+# The rules take the states from here, so they can be imported only now.
+from _wal_native.rules import (  # noqa: E402
+    attempt_blocks_change,
+    run_is_fresh,
+    transition_is_valid,
+)
 
 
 class RunInstance(Checked, frozen=True, gc=False):
@@ -156,8 +183,37 @@ class RunCreateCommand(MutationCommand, frozen=True, gc=False):
     sequence: U64 | None
     run_instance: RunInstance
 
+    def _check(self, projection: ProjectionQueries) -> None:
+        run = self.run_instance
+        if not projection.task_exists(run.task_id):
+            raise UnknownTask(task_id=run.task_id)
+        if projection.run_state(run.id) is not None:
+            raise RunAlreadyExists(run_id=run.id)
+        if not run_is_fresh(
+            run.state,
+            run.current_attempt_id is not None,
+            run.attempt_count,
+            run.created_at,
+            run.last_state_change_at,
+        ):
+            raise _why_not_fresh(run)
+
     def _applied(self) -> AppliedRunCreate:
         return AppliedRunCreate(self.run_instance.id, self.run_instance.task_id)
+
+
+def _why_not_fresh(run: RunInstance) -> ValidationError:
+    """Find the field that makes the run no new one, by asking the rule about one after the other."""
+    created_at = run.created_at
+    if not run_is_fresh(run.state, _NOT_ACTIVE, 0, created_at, created_at):
+        return RunCreateRequiresScheduled(run_id=run.id, state=run.state)
+    attempt_id = run.current_attempt_id
+    if not run_is_fresh(run.state, attempt_id is not None, 0, created_at, created_at):
+        return RunCreateNotFresh(run_id=run.id, field="current_attempt_id", value=attempt_id)
+    if not run_is_fresh(run.state, _NOT_ACTIVE, run.attempt_count, created_at, created_at):
+        return RunCreateNotFresh(run_id=run.id, field="attempt_count", value=run.attempt_count)
+    changed_at = run.last_state_change_at
+    return RunCreateNotFresh(run_id=run.id, field="last_state_change_at", value=changed_at)
 
 
 class RunStateChanged(Event, frozen=True):
@@ -203,6 +259,22 @@ class RunStateTransitionCommand(MutationCommand, frozen=True, gc=False):
             timestamp: int,
         ) -> None: ...
 
+    def _check(self, projection: ProjectionQueries) -> None:
+        run_id = self.run_id
+        previous, new = self.previous_state, self.new_state
+        state = projection.run_state(run_id)
+        if state is None:
+            raise UnknownRun(run_id=run_id)
+        if state is not previous:
+            raise PreviousStateMismatch(run_id=run_id, expected=previous, actual=state)
+        if not transition_is_valid(previous, new):
+            raise InvalidTransition(run_id=run_id, from_=previous, to=new)
+        active = projection.active_attempt_id(run_id)
+        if active is not None and attempt_blocks_change(previous, new, _ACTIVE):
+            raise ActiveAttemptBlocksTransition(
+                run_id=run_id, from_=previous, to=new, active_attempt_id=active
+            )
+
 
 class RunSuspended(Event, frozen=True):
     """A running run was suspended."""
@@ -232,6 +304,19 @@ class RunSuspendCommand(MutationCommand, frozen=True, gc=False):
     reason: Text | None
     timestamp: Timestamp
 
+    def _check(self, projection: ProjectionQueries) -> None:
+        run_id = self.run_id
+        state = projection.run_state(run_id)
+        if state is None:
+            raise UnknownRun(run_id=run_id)
+        if state is not _RUNNING:
+            raise RunSuspendRequiresRunning(run_id=run_id, state=state)
+        active = projection.active_attempt_id(run_id)
+        if active is not None and attempt_blocks_change(state, _SUSPENDED, _ACTIVE):
+            raise ActiveAttemptBlocksTransition(
+                run_id=run_id, from_=state, to=_SUSPENDED, active_attempt_id=active
+            )
+
 
 class RunResumed(Event, frozen=True):
     """A suspended run became ready."""
@@ -258,6 +343,14 @@ class RunResumeCommand(MutationCommand, frozen=True, gc=False):
     sequence: U64 | None
     run_id: RunId
     timestamp: Timestamp
+
+    def _check(self, projection: ProjectionQueries) -> None:
+        run_id = self.run_id
+        state = projection.run_state(run_id)
+        if state is None:
+            raise UnknownRun(run_id=run_id)
+        if state is not _SUSPENDED:
+            raise RunResumeRequiresSuspended(run_id=run_id, state=state)
 
 
 class RunCanceled(Event, frozen=True):

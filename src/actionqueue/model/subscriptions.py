@@ -3,6 +3,12 @@
 from typing import TYPE_CHECKING, Annotated
 
 from _wal_native.fields import IntegerRule
+from actionqueue.errors import (
+    SubscriptionAlreadyCanceled,
+    SubscriptionAlreadyExists,
+    UnknownSubscription,
+    UnknownTask,
+)
 from actionqueue.model.base import (
     AppliedMutation,
     Event,
@@ -13,6 +19,7 @@ from actionqueue.model.base import (
 from actionqueue.model.budgets import BudgetDimension
 from actionqueue.model.fields import U64, Abstract, Text, Timestamp
 from actionqueue.model.ids import SubscriptionId, TaskId
+from actionqueue.model.queries import ProjectionQueries
 from actionqueue.model.runs import RunState
 
 __all__ = [
@@ -125,6 +132,12 @@ class SubscriptionCreateCommand(MutationCommand, frozen=True, gc=False):
     filter: EventFilter
     timestamp: Timestamp
 
+    def _check(self, projection: ProjectionQueries) -> None:
+        if not projection.task_exists(self.task_id):
+            raise UnknownTask(task_id=self.task_id)
+        if projection.subscription_exists(self.subscription_id):
+            raise SubscriptionAlreadyExists(subscription_id=self.subscription_id)
+
 
 class SubscriptionCanceled(Event, frozen=True):
     """A subscription was canceled."""
@@ -151,6 +164,13 @@ class SubscriptionCancelCommand(MutationCommand, frozen=True, gc=False):
     sequence: U64 | None
     subscription_id: SubscriptionId
     timestamp: Timestamp
+
+    def _check(self, projection: ProjectionQueries) -> None:
+        subscription_id = self.subscription_id
+        if not projection.subscription_exists(subscription_id):
+            raise UnknownSubscription(subscription_id=subscription_id)
+        if projection.is_subscription_canceled(subscription_id):
+            raise SubscriptionAlreadyCanceled(subscription_id=subscription_id)
 
 
 class SubscriptionTriggered(Event, frozen=True):

@@ -6,6 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 
 from _wal_native.fields import ConvertRule, NotNilRule
+from actionqueue.errors import (
+    EmptyDependencyList,
+    TaskAlreadyCanceled,
+    TaskAlreadyExists,
+    TaskForgotten,
+    UnknownTask,
+)
 from actionqueue.model.base import (
     AppliedMutation,
     Event,
@@ -15,6 +22,7 @@ from actionqueue.model.base import (
 )
 from actionqueue.model.fields import I32, U64, Blob, Checked, NonEmptyText, NonEmptyTexts, PositiveU32, PositiveU64, Text, Texts, Timestamp
 from actionqueue.model.ids import TaskId, TenantId
+from actionqueue.model.queries import ProjectionQueries
 from actionqueue.model.run_policies import Once, RunPolicy
 from actionqueue.vocabulary import vocabulary
 
@@ -179,6 +187,14 @@ class TaskCreateCommand(MutationCommand, frozen=True, gc=False):
     task_spec: TaskSpec
     timestamp: Timestamp
 
+    def _check(self, projection: ProjectionQueries) -> None:
+        task_id = self.task_spec.id
+        if projection.task_exists(task_id):
+            raise TaskAlreadyExists(task_id=task_id)
+        until = projection.forgotten_until(task_id)
+        if until is not None:
+            raise TaskForgotten(task_id=task_id, until=until)
+
     def _applied(self) -> AppliedTaskCreate:
         return AppliedTaskCreate(self.task_spec.id)
 
@@ -208,6 +224,13 @@ class TaskCancelCommand(MutationCommand, frozen=True, gc=False):
     sequence: U64 | None
     task_id: TaskId
     timestamp: Timestamp
+
+    def _check(self, projection: ProjectionQueries) -> None:
+        task_id = self.task_id
+        if not projection.task_exists(task_id):
+            raise UnknownTask(task_id=task_id)
+        if projection.is_task_canceled(task_id):
+            raise TaskAlreadyCanceled(task_id=task_id)
 
 
 class DependencyDeclared(Event, frozen=True):
@@ -247,3 +270,13 @@ class DependencyDeclareCommand(MutationCommand, frozen=True, gc=False):
         def __init__(
             self, sequence: int | None, task_id: TaskId, depends_on: Sequence[TaskId], timestamp: int
         ) -> None: ...
+
+    def _check(self, projection: ProjectionQueries) -> None:
+        task_id = self.task_id
+        if not self.depends_on:
+            raise EmptyDependencyList(task_id=task_id)
+        if not projection.task_exists(task_id):
+            raise UnknownTask(task_id=task_id)
+        for prerequisite in self.depends_on:
+            if not projection.task_exists(prerequisite):
+                raise UnknownTask(task_id=prerequisite)
