@@ -12,7 +12,7 @@ from _wal_native.codec import encode_event
 from _wal_native.log import open_log
 from actionqueue import DurabilityPolicy, Event, MutationCommand, MutationOutcome
 from actionqueue.authority import MutationProjection, StorageMutationAuthority
-from actionqueue.jsonform.projection import projection_to_json
+from actionqueue.json.projection import projection_to_json
 from actionqueue.projection import Projection
 from model import Model
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import actionqueue as aq
 from actionqueue.inspection import iterate_records
-from actionqueue.jsonform.projection import projection_to_json
+from actionqueue.json.projection import projection_to_json
 from actionqueue.model.base import event_of, validate
 from log_model import crc
 from model import Model

@@ -24,9 +24,9 @@ from _wal_native.codec import (
 )
 from actionqueue import ActorId, Cron, TaskId, TaskSpec
 from actionqueue.errors import InvalidFieldError, MalformedEventError, ValidationError
-from actionqueue.jsonform.commands import command_from_json, command_to_json
-from actionqueue.jsonform.lines import InvalidLineError, submission_from_line
-from actionqueue.jsonform.verdict import refused
+from actionqueue.json.commands import command_from_json, command_to_json
+from actionqueue.json.lines import InvalidLineError, submission_from_line
+from actionqueue.json.verdict import refused
 from actionqueue.model import cron
 from actionqueue.model.base import event_of, validate
 from actionqueue.projection import Projection

@@ -20,7 +20,7 @@ from actionqueue.errors import (
     RunCreateRequiresScheduled,
     ValidationError,
 )
-from actionqueue.jsonform.projection import projection_to_json
+from actionqueue.json.projection import projection_to_json
 from actionqueue.model.base import event_of, validate
 from actionqueue.projection import Projection
 from command_source import CommandSource

@@ -10,7 +10,7 @@ import pytest
 import actionqueue as aq
 from actionqueue import compaction
 from actionqueue.inspection import verify
-from actionqueue.jsonform.projection import projection_to_json
+from actionqueue.json.projection import projection_to_json
 from compaction_tools import open_small, wait_for
 from queue_tools import replayed, state_of
 

@@ -18,7 +18,7 @@ import actionqueue as aq
 from actionqueue import MutationOutcome, RunsPurged, compaction
 from actionqueue.errors import CompactedError, NonMonotonicSequence, ValidationError
 from actionqueue.inspection import verify
-from actionqueue.jsonform.projection import projection_to_json
+from actionqueue.json.projection import projection_to_json
 from actionqueue.model.base import applied_of, event_of, validate
 from command_source import CommandSource
 from model import Model

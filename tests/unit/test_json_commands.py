@@ -35,7 +35,7 @@ from actionqueue import (
     TenantRegistration,
 )
 from actionqueue.errors import InvalidFieldError, InvalidFieldTypeError
-from actionqueue.jsonform.commands import command_from_json, command_to_json
+from actionqueue.json.commands import command_from_json, command_to_json
 from strategies import COMMANDS as COMMAND_STRATEGIES
 
 VECTORS = sorted((Path(__file__).parents[1] / "data/vectors").glob("*.jsonl"))

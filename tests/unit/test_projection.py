@@ -34,7 +34,7 @@ from actionqueue import (
     TenantId,
 )
 from actionqueue.errors import InvalidFieldError, RecordTooLarge, RefusedEventError, ValidationError
-from actionqueue.jsonform.projection import projection_to_json
+from actionqueue.json.projection import projection_to_json
 from actionqueue.limits import PAYLOAD_SIZE_MAX
 from actionqueue.model.base import event_of, validate
 from actionqueue.projection import (

@@ -22,8 +22,8 @@ from actionqueue.demo.messages import Trouble
 from actionqueue.demo.scheduler import ATTEMPTS_MAX, SWEEP
 from actionqueue.demo.worker import measure
 from actionqueue.inspection import iterate_records, read_projection
-from actionqueue.jsonform.commands import command_from_json, command_to_json
-from actionqueue.jsonform.projection import projection_to_json
+from actionqueue.json.commands import command_from_json, command_to_json
+from actionqueue.json.projection import projection_to_json
 from actionqueue.model import AttemptResultKind, MutationCommand, RunId, RunState, TaskId
 from actionqueue.model.base import event_of
 from actionqueue.projection import Projection

@@ -6,6 +6,7 @@ the command becomes, the outcome that the caller gets, and the checks that may r
 ==================  ===============================================================================
 ``base``            what commands, events and outcomes have in common; the codes of the events
 ``fields``          what the fields of commands and value types accept
+``forms``           the JSON form of commands and values, from the types of their fields
 ``queries``         what the checks of commands ask of a projection
 ``ids``             the identifiers
 ``tasks``           tasks, and what they wait for

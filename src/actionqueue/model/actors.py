@@ -1,6 +1,6 @@
 """Actors: who executes runs, and what they are capable of."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from _wal_native.fields import ConvertRule, SizeRule
 from actionqueue.limits import DEPARTMENT_SIZE_MAX
@@ -12,6 +12,7 @@ from actionqueue.model.base import (
     registered,
 )
 from actionqueue.model.fields import U64, Checked, NonEmptyText, NonEmptyTexts, PositiveU64, Timestamp
+from actionqueue.model.forms import Keys, fields_to_json
 from actionqueue.model.ids import ActorId, TenantId
 
 if TYPE_CHECKING:
@@ -66,6 +67,17 @@ class ActorRegistration(Checked, frozen=True, gc=False):
         ) -> None: ...
 
 
+_KEYS = (
+    "actor_id",
+    "identity",
+    "capabilities",
+    "department",
+    "heartbeat_interval_secs",
+    "tenant_id",
+)
+"""The fields of a registration as they lie in the command's JSON object."""
+
+
 class ActorRegistered(Event, frozen=True):
     """An actor was registered."""
 
@@ -113,6 +125,18 @@ class ActorRegisterCommand(MutationCommand, frozen=True, gc=False):
 
     def _applied(self) -> AppliedActorRegister:
         return AppliedActorRegister(self.registration.actor_id)
+
+    @classmethod
+    def _from_keys(cls, keys: Keys) -> Self:
+        sequence, timestamp = keys.take("sequence", None), keys.take("timestamp")
+        fields = keys.fields(ActorRegistration, *_KEYS)
+        return cls(sequence, ActorRegistration(**fields), timestamp)
+
+    def _to_keys(self) -> dict[str, Any]:
+        written = fields_to_json(self.registration, *_KEYS)
+        department = self.registration.department
+        written["department"] = None if department is None else department.value
+        return {"sequence": self.sequence, **written, "timestamp": self.timestamp}
 
 
 class ActorDeregistered(Event, frozen=True):

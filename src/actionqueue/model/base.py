@@ -90,7 +90,11 @@ class MutationCommand(Abstract, frozen=True, gc=False):
     class without it is always accepted. The first check that fails decides the error. A rule that
     replay has too is asked of :mod:`_wal_native.rules`, over the C functions that the state table
     itself asks, so that replay never refuses what passed here. Refusals that exist only for that
-    reason come after the others. This is the hot path: a check is one query of the projection and
+    reason come after the others.
+
+    A class whose JSON form is not simply its fields says so: see :mod:`actionqueue.model.forms`.
+
+    This is the hot path: a check is one query of the projection and
     one comparison or rule, and success builds nothing.
     """
 

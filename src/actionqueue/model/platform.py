@@ -1,6 +1,6 @@
 """Tenants, roles, capabilities and the ledger."""
 
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from actionqueue.errors import InvalidFieldError
 from actionqueue.model.base import (
@@ -11,6 +11,7 @@ from actionqueue.model.base import (
     registered,
 )
 from actionqueue.model.fields import U64, Blob, Checked, NonEmptyText, Text, Timestamp
+from actionqueue.model.forms import Keys, fields_to_json
 from actionqueue.model.ids import ActorId, LedgerEntryId, TenantId
 
 __all__ = [
@@ -79,6 +80,16 @@ class TenantCreateCommand(MutationCommand, frozen=True, gc=False):
     def _applied(self) -> AppliedTenantCreate:
         return AppliedTenantCreate(self.registration.tenant_id)
 
+    @classmethod
+    def _from_keys(cls, keys: Keys) -> Self:
+        sequence, timestamp = keys.take("sequence", None), keys.take("timestamp")
+        registration = TenantRegistration(**keys.fields(TenantRegistration))
+        return cls(sequence, registration, timestamp)
+
+    def _to_keys(self) -> dict[str, Any]:
+        written = fields_to_json(self.registration)
+        return {"sequence": self.sequence, **written, "timestamp": self.timestamp}
+
 
 class _Named(Checked, frozen=True, gc=False):
     """Base of roles and capabilities: one of a few fixed names, or a text of the application's own."""
@@ -103,6 +114,18 @@ class _Named(Checked, frozen=True, gc=False):
     def custom(cls, text: str) -> Self:
         """Return one of the application's own. Raises InvalidFieldError where the text is empty."""
         return cls("custom", text)
+
+    @classmethod
+    def _from_json(cls, where: str, key: str, value: Any) -> Self:
+        if isinstance(value, str) and value != "custom":
+            return cls(value)
+        keys = Keys(f"{where}.{key}", value)
+        made = cls.custom(keys.take("custom"))
+        keys.finish()
+        return made
+
+    def _to_json(self) -> str | dict[str, str]:
+        return self.name if self.text is None else {"custom": self.text}
 
 
 class Role(_Named, frozen=True, gc=False):
@@ -260,6 +283,10 @@ class LedgerEntry(Checked, frozen=True, gc=False):
         ) -> None: ...
 
 
+_KEYS = ("entry_id", "tenant_id", "ledger_key", "actor_id", "payload")
+"""The fields of an entry as they lie in the command's JSON object."""
+
+
 class LedgerEntryAppended(Event, frozen=True):
     """An entry was appended to a tenant's ledger."""
 
@@ -306,3 +333,17 @@ class LedgerAppendCommand(MutationCommand, frozen=True, gc=False):
 
     def _applied(self) -> AppliedLedgerAppend:
         return AppliedLedgerAppend(self.entry.entry_id, self.entry.tenant_id)
+
+    @classmethod
+    def _from_keys(cls, keys: Keys) -> Self:
+        sequence, timestamp = keys.take("sequence", None), keys.take("timestamp")
+        entry_timestamp = keys.take("entry_timestamp", timestamp)
+        entry = LedgerEntry(**keys.fields(LedgerEntry, *_KEYS), timestamp=entry_timestamp)
+        return cls(sequence, entry, timestamp)
+
+    def _to_keys(self) -> dict[str, Any]:
+        written = fields_to_json(self.entry, *_KEYS)
+        keys = {"sequence": self.sequence, **written, "timestamp": self.timestamp}
+        if self.entry.timestamp != self.timestamp:
+            keys["entry_timestamp"] = self.entry.timestamp
+        return keys

@@ -1,7 +1,7 @@
 """Runs, the scheduled occurrences of a task."""
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from _wal_native.fields import NotNilRule
 from actionqueue.errors import (
@@ -26,6 +26,7 @@ from actionqueue.model.base import (
     registered,
 )
 from actionqueue.model.fields import I32, U32, U64, Checked, Text, Timestamp
+from actionqueue.model.forms import Keys, fields_to_json
 from actionqueue.model.ids import AttemptId, RunId, TaskId
 from actionqueue.model.queries import ProjectionQueries
 from actionqueue.vocabulary import vocabulary
@@ -201,6 +202,30 @@ class RunCreateCommand(MutationCommand, frozen=True, gc=False):
     def _applied(self) -> AppliedRunCreate:
         return AppliedRunCreate(self.run_instance.id, self.run_instance.task_id)
 
+    @classmethod
+    def _from_keys(cls, keys: Keys) -> Self:
+        keys.take("timestamp", None)  # the run has its own, so this one counts for nothing
+        sequence = keys.take("sequence", None)
+        run = Keys(f"{keys.where}.run", keys.take("run"))
+        state = run.take("state")
+        if state == _SCHEDULED:
+            run.take("effective_priority", None)
+            instance = RunInstance.scheduled(**run.fields(RunInstance, *_KEYS))
+        elif state == _READY:
+            fields = run.fields(RunInstance, *_KEYS)
+            priority = run.take("effective_priority", 0)
+            instance = RunInstance.ready(**fields, effective_priority=priority)
+        else:
+            raise InvalidFieldError(run.where, "state", state, "must be scheduled or ready")
+        run.finish()
+        return cls(sequence, instance)
+
+    def _to_keys(self) -> dict[str, Any]:
+        run = self.run_instance
+        _refuse_past(run)
+        written = fields_to_json(run, *_KEYS, "effective_priority", "state")
+        return {"sequence": self.sequence, "run": written}
+
 
 def _why_not_fresh(run: RunInstance) -> ValidationError:
     """Find the field that makes the run no new one, by asking the rule about one after the other."""
@@ -214,6 +239,32 @@ def _why_not_fresh(run: RunInstance) -> ValidationError:
         return RunCreateNotFresh(run_id=run.id, field="attempt_count", value=run.attempt_count)
     changed_at = run.last_state_change_at
     return RunCreateNotFresh(run_id=run.id, field="last_state_change_at", value=changed_at)
+
+
+_KEYS = ("id", "task_id", "scheduled_at", "created_at")
+"""What a new run has in JSON, besides its state and its priority."""
+
+
+def _refuse_past(run: RunInstance) -> None:
+    """Refuse a run that neither of the two constructors could have made: it has no JSON form."""
+    if run.state is _SCHEDULED:
+        fresh: dict[str, int | None] = {"effective_priority": 0}
+    elif run.state is _READY:
+        fresh = {"scheduled_at": min(run.scheduled_at, run.created_at)}
+    else:
+        raise InvalidFieldError(
+            "run_create.run", "state", run.state, "must be scheduled or ready"
+        )
+    fresh |= {
+        "current_attempt_id": None,
+        "attempt_count": 0,
+        "last_state_change_at": run.created_at,
+    }
+    for field, expected in fresh.items():
+        value = getattr(run, field)
+        if value != expected:
+            reason = f"must be {expected} in a new run"
+            raise InvalidFieldError("run_create.run", field, value, reason)
 
 
 class RunStateChanged(Event, frozen=True):

@@ -1,9 +1,10 @@
 """Subscriptions: what a task waits for."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from _wal_native.fields import IntegerRule
 from actionqueue.errors import (
+    InvalidFieldError,
     SubscriptionAlreadyCanceled,
     SubscriptionAlreadyExists,
     UnknownSubscription,
@@ -18,6 +19,7 @@ from actionqueue.model.base import (
 )
 from actionqueue.model.budgets import BudgetDimension
 from actionqueue.model.fields import U64, Abstract, Text, Timestamp
+from actionqueue.model.forms import Keys, fields_to_json
 from actionqueue.model.ids import SubscriptionId, TaskId
 from actionqueue.model.queries import ProjectionQueries
 from actionqueue.model.runs import RunState
@@ -65,6 +67,19 @@ class EventFilter(Abstract, frozen=True, gc=False):
         """Return a filter for events that the application names by a key."""
         return CustomFilter(key)
 
+    @classmethod
+    def _from_keys(cls, keys: Keys) -> "EventFilter":
+        name = keys.take("type")
+        kind = _FILTERS.get(str.__str__(name)) if isinstance(name, str) else None
+        if kind is None:
+            reason = f"must be one of {', '.join(_FILTERS)}"
+            raise InvalidFieldError(keys.where, "type", name, reason)
+        return kind(**keys.fields(kind))
+
+    def _to_keys(self) -> dict[str, Any]:
+        [name] = [name for name, kind in _FILTERS.items() if kind is type(self)]
+        return {"type": name, **fields_to_json(self)}
+
 
 class TaskCompletedFilter(EventFilter, frozen=True, gc=False):
     """A task is completed."""
@@ -99,6 +114,15 @@ class CustomFilter(EventFilter, frozen=True, gc=False):
     """An event that the application names by a key, which may be empty."""
 
     key: Text
+
+
+_FILTERS: dict[str, type[EventFilter]] = {
+    "task_completed": TaskCompletedFilter,
+    "run_state_changed": RunStateChangedFilter,
+    "budget_threshold": BudgetThresholdFilter,
+    "custom": CustomFilter,
+}
+"""The filters by their names in JSON."""
 
 
 class SubscriptionCreated(Event, frozen=True):

@@ -1,7 +1,7 @@
 """Tasks: what a user wants to be run, under which constraints."""
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import msgspec
 
@@ -21,9 +21,15 @@ from actionqueue.model.base import (
     registered,
 )
 from actionqueue.model.fields import I32, U64, Blob, Checked, NonEmptyText, NonEmptyTexts, PositiveU32, PositiveU64, Text, Texts, Timestamp
+from actionqueue.model.forms import Keys, bytes_from_hex, fields_to_json
 from actionqueue.model.ids import TaskId, TenantId
 from actionqueue.model.queries import ProjectionQueries
-from actionqueue.model.run_policies import Once, RunPolicy
+from actionqueue.model.run_policies import (
+    Once,
+    RunPolicy,
+    run_policy_from_keys,
+    run_policy_to_keys,
+)
 from actionqueue.vocabulary import vocabulary
 
 if TYPE_CHECKING:
@@ -131,6 +137,8 @@ _PayloadField = Annotated[TaskPayload, ConvertRule((bytes, bytearray, memoryview
 class TaskSpec(Checked, frozen=True, gc=False):
     """A task as its creator wants it.
 
+    In JSON the fields of payload, constraints and metadata lie flat.
+
     Only the payload is required: ``TaskSpec(payload=b"...")`` makes a task with a new identifier that runs once. Bytes
     stand for a :class:`TaskPayload` without a content type.
     """
@@ -159,6 +167,41 @@ class TaskSpec(Checked, frozen=True, gc=False):
             parent_task_id: TaskId | None = None,
             tenant_id: TenantId | None = None,
         ) -> None: ...
+
+    @classmethod
+    def _from_keys(cls, keys: Keys) -> Self:
+        data = bytes_from_hex(keys.where, "payload", keys.take("payload"))
+        payload = TaskPayload(data, keys.take("content_type", None))
+        run_policy = run_policy_from_keys(keys)
+        constraints = TaskConstraints(**keys.fields(TaskConstraints))
+        metadata = TaskMetadata(**keys.fields(TaskMetadata))
+        return cls(
+            **keys.fields(cls, "id", "parent_task_id", "tenant_id"),
+            payload=payload,
+            run_policy=run_policy,
+            constraints=constraints,
+            metadata=metadata,
+        )
+
+    def _to_keys(self) -> dict[str, Any]:
+        constraints = fields_to_json(self.constraints)
+        for key, default in _LEFT_OUT.items():
+            if constraints[key] == default:
+                del constraints[key]
+        return {
+            **fields_to_json(self, "id", "parent_task_id", "tenant_id"),
+            "payload": self.payload.data.hex(),
+            "content_type": self.payload.content_type,
+            **constraints,
+            **fields_to_json(self.metadata, "priority", "tags", "description"),
+            **run_policy_to_keys(self.run_policy),
+        }
+
+
+_LEFT_OUT = fields_to_json(
+    TaskConstraints(), "concurrency_key_hold_policy", "safety_level", "required_capabilities"
+)
+"""What JSON leaves out where it is the default: other implementations do not have it."""
 
 
 class TaskCreated(Event, frozen=True):
