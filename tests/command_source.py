@@ -9,22 +9,35 @@ from collections.abc import Iterable, Sequence
 from random import Random
 from typing import Any
 
-from actionqueue import commands as c
-from actionqueue.actor import ActorRegistration, DepartmentId
-from actionqueue.budget import BudgetDimension
-from actionqueue.ids import ActorId, AttemptId, LedgerEntryId, RunId, SubscriptionId, TaskId, TenantId
-from actionqueue.platform import Capability, LedgerEntry, Role, TenantRegistration
-from actionqueue.run import AttemptOutcome, RunInstance
-from actionqueue.run_policy import Cron, Once, Repeat
-from actionqueue.states import RunState
-from actionqueue.subscription import EventFilter
-from actionqueue.task import (
+import actionqueue as aq
+from actionqueue import (
+    ActorId,
+    ActorRegistration,
+    AttemptId,
+    AttemptOutcome,
+    BudgetDimension,
+    Capability,
     ConcurrencyKeyHoldPolicy,
+    Cron,
+    DepartmentId,
+    EventFilter,
+    LedgerEntry,
+    LedgerEntryId,
+    Once,
+    Repeat,
+    Role,
+    RunId,
+    RunInstance,
+    RunState,
     SafetyLevel,
+    SubscriptionId,
     TaskConstraints,
+    TaskId,
     TaskMetadata,
     TaskPayload,
     TaskSpec,
+    TenantId,
+    TenantRegistration,
 )
 from model import TRANSITIONS, Model
 
@@ -57,7 +70,7 @@ class CommandSource:
         for _ in range(length):
             submit(self.next(model))
 
-    def next(self, model: Model) -> c.MutationCommand:
+    def next(self, model: Model) -> aq.MutationCommand:
         """Build the next command."""
         random = self.random
         if not model.tasks or random.random() < 0.08:
@@ -72,7 +85,7 @@ class CommandSource:
         sequence = self._sequence(model)
         if kind == "run":
             return self._run_command(model, sequence)
-        command: c.MutationCommand = getattr(self, f"_{kind}")(model, sequence)
+        command: aq.MutationCommand = getattr(self, f"_{kind}")(model, sequence)
         return command
 
     # --- Parts -------------------------------------------------------------------------------------------------------
@@ -109,7 +122,7 @@ class CommandSource:
 
     # --- Tasks and runs ----------------------------------------------------------------------------------------------
 
-    def _task_create(self, model: Model, sequence: int | None) -> c.MutationCommand:
+    def _task_create(self, model: Model, sequence: int | None) -> aq.MutationCommand:
         random = self.random
         spec = TaskSpec(
             id=self._known(model.tasks, TaskId, unknown=0.9),
@@ -127,9 +140,9 @@ class CommandSource:
             parent_task_id=self._maybe(self._known(model.tasks, TaskId)),
             tenant_id=self._maybe(self._known(model.tenants, TenantId)),
         )
-        return c.TaskCreateCommand(sequence, spec, self.clock)
+        return aq.TaskCreateCommand(sequence, spec, self.clock)
 
-    def _run_create(self, model: Model, sequence: int | None) -> c.MutationCommand:
+    def _run_create(self, model: Model, sequence: int | None) -> aq.MutationCommand:
         random = self.random
         run_id, task_id = self._known(model.runs, RunId, unknown=0.93), self._known(model.tasks, TaskId)
         if random.random() < 0.03:
@@ -138,7 +151,7 @@ class CommandSource:
             run = random.choice(self._runs_with_a_past(run_id, task_id))
         else:
             run = RunInstance.scheduled(task_id, id=run_id, scheduled_at=self.clock + random.randrange(9), created_at=self.clock)
-        return c.RunCreateCommand(sequence, run)
+        return aq.RunCreateCommand(sequence, run)
 
     def _runs_with_a_past(self, run_id: RunId, task_id: TaskId) -> list[RunInstance]:
         clock, attempt_id = self.clock, self._id(AttemptId)
@@ -148,14 +161,14 @@ class CommandSource:
             RunInstance(run_id, task_id, RunState.SCHEDULED, None, 0, clock, clock, 0, clock + 1),
         ]
 
-    def _task_cancel(self, model: Model, sequence: int | None) -> c.MutationCommand:
-        return c.TaskCancelCommand(sequence, self._known(model.tasks, TaskId), self.clock)
+    def _task_cancel(self, model: Model, sequence: int | None) -> aq.MutationCommand:
+        return aq.TaskCancelCommand(sequence, self._known(model.tasks, TaskId), self.clock)
 
-    def _dependency_declare(self, model: Model, sequence: int | None) -> c.MutationCommand:
+    def _dependency_declare(self, model: Model, sequence: int | None) -> aq.MutationCommand:
         prerequisites = tuple(self._known(model.tasks, TaskId) for _ in range(self.random.randrange(4)))
-        return c.DependencyDeclareCommand(sequence, self._known(model.tasks, TaskId), prerequisites, self.clock)
+        return aq.DependencyDeclareCommand(sequence, self._known(model.tasks, TaskId), prerequisites, self.clock)
 
-    def _run_command(self, model: Model, sequence: int | None) -> c.MutationCommand:
+    def _run_command(self, model: Model, sequence: int | None) -> aq.MutationCommand:
         """A command about a run: mostly a run that is not finished, mostly a command that fits its state."""
         random = self.random
         live = [run_id for run_id, run in model.runs.items() if TRANSITIONS[run["state"]]]
@@ -164,7 +177,7 @@ class CommandSource:
         kind = random.choice(RUN_KINDS)
         if run is not None and random.random() < 0.85:
             kind = random.choice(self._fitting_kinds(run))
-        command: c.MutationCommand = getattr(self, f"_{kind}")(run_id, run, sequence)
+        command: aq.MutationCommand = getattr(self, f"_{kind}")(run_id, run, sequence)
         return command
 
     def _fitting_kinds(self, run: dict[str, Any]) -> tuple[str, ...]:
@@ -178,32 +191,32 @@ class CommandSource:
             return ("run_state_transition", "run_state_transition", *lease_kinds)
         return ("run_resume", "run_state_transition") if run["state"] == "suspended" else ("run_state_transition",)
 
-    def _run_state_transition(self, run_id: RunId, run: Any, sequence: int | None) -> c.MutationCommand:
+    def _run_state_transition(self, run_id: RunId, run: Any, sequence: int | None) -> aq.MutationCommand:
         random = self.random
         previous = run["state"] if run is not None and random.random() < 0.95 else random.choice(list(TRANSITIONS))
         onward = [state for state in TRANSITIONS[previous] if state != "canceled" or random.random() < 0.15]
         new = random.choice(onward) if onward and random.random() < 0.95 else random.choice(list(TRANSITIONS))
         if not self.poison and run is not None and run["current_attempt_id"] is not None:
             new = "canceled"
-        return c.RunStateTransitionCommand(sequence, run_id, RunState(previous), RunState(new), self.clock)
+        return aq.RunStateTransitionCommand(sequence, run_id, RunState(previous), RunState(new), self.clock)
 
-    def _run_suspend(self, run_id: RunId, run: Any, sequence: int | None) -> c.MutationCommand:
+    def _run_suspend(self, run_id: RunId, run: Any, sequence: int | None) -> aq.MutationCommand:
         if not self.poison and run is not None and run["current_attempt_id"] is not None:
             return self._attempt_finish(run_id, run, sequence)
-        return c.RunSuspendCommand(sequence, run_id, self._maybe(self._text()), self.clock)
+        return aq.RunSuspendCommand(sequence, run_id, self._maybe(self._text()), self.clock)
 
-    def _run_resume(self, run_id: RunId, _run: Any, sequence: int | None) -> c.MutationCommand:
-        return c.RunResumeCommand(sequence, run_id, self.clock)
+    def _run_resume(self, run_id: RunId, _run: Any, sequence: int | None) -> aq.MutationCommand:
+        return aq.RunResumeCommand(sequence, run_id, self.clock)
 
     # --- Attempts and leases -----------------------------------------------------------------------------------------
 
-    def _attempt_start(self, run_id: RunId, run: Any, sequence: int | None) -> c.MutationCommand:
+    def _attempt_start(self, run_id: RunId, run: Any, sequence: int | None) -> aq.MutationCommand:
         used = [attempt["id"] for attempt in run["attempts"]] if run is not None else []
         is_reused = self.poison and used and self.random.random() < 0.2
         attempt_id = self.random.choice(used) if is_reused else self._id(AttemptId)
-        return c.AttemptStartCommand(sequence, run_id, attempt_id, self.clock)
+        return aq.AttemptStartCommand(sequence, run_id, attempt_id, self.clock)
 
-    def _attempt_finish(self, run_id: RunId, run: Any, sequence: int | None) -> c.MutationCommand:
+    def _attempt_finish(self, run_id: RunId, run: Any, sequence: int | None) -> aq.MutationCommand:
         active = run["current_attempt_id"] if run is not None else None
         attempt_id = self._id(AttemptId) if active is None or self.random.random() < 0.05 else active
         outcome = self.random.choice(
@@ -216,7 +229,7 @@ class CommandSource:
                 AttemptOutcome.suspended(b"so far"),
             )
         )
-        return c.AttemptFinishCommand(sequence, run_id, attempt_id, outcome, self.clock)
+        return aq.AttemptFinishCommand(sequence, run_id, attempt_id, outcome, self.clock)
 
     def _lease(self, run: Any) -> tuple[str, int]:
         lease = None if run is None else run["lease"]
@@ -224,31 +237,31 @@ class CommandSource:
             return self._text(), self.clock + self.random.randrange(50)
         return lease["owner"], lease["expiry"]
 
-    def _lease_acquire(self, run_id: RunId, run: Any, sequence: int | None) -> c.MutationCommand:
-        return c.LeaseAcquireCommand(sequence, run_id, *self._lease(run), self.clock)
+    def _lease_acquire(self, run_id: RunId, run: Any, sequence: int | None) -> aq.MutationCommand:
+        return aq.LeaseAcquireCommand(sequence, run_id, *self._lease(run), self.clock)
 
-    def _lease_heartbeat(self, run_id: RunId, run: Any, sequence: int | None) -> c.MutationCommand:
+    def _lease_heartbeat(self, run_id: RunId, run: Any, sequence: int | None) -> aq.MutationCommand:
         owner, expiry = self._lease(run)
         expiry = max(0, min(LARGE, expiry + self.random.choice((-1, 0, 5, 20))))
-        return c.LeaseHeartbeatCommand(sequence, run_id, owner, expiry, self.clock)
+        return aq.LeaseHeartbeatCommand(sequence, run_id, owner, expiry, self.clock)
 
-    def _lease_expire(self, run_id: RunId, run: Any, sequence: int | None) -> c.MutationCommand:
-        return c.LeaseExpireCommand(sequence, run_id, *self._lease(run), self.clock)
+    def _lease_expire(self, run_id: RunId, run: Any, sequence: int | None) -> aq.MutationCommand:
+        return aq.LeaseExpireCommand(sequence, run_id, *self._lease(run), self.clock)
 
-    def _lease_release(self, run_id: RunId, run: Any, sequence: int | None) -> c.MutationCommand:
-        return c.LeaseReleaseCommand(sequence, run_id, *self._lease(run), self.clock)
+    def _lease_release(self, run_id: RunId, run: Any, sequence: int | None) -> aq.MutationCommand:
+        return aq.LeaseReleaseCommand(sequence, run_id, *self._lease(run), self.clock)
 
     # --- Engine, budgets, subscriptions ------------------------------------------------------------------------------
 
-    def _engine_pause(self, _model: Model, sequence: int | None) -> c.MutationCommand:
-        return c.EnginePauseCommand(sequence, self.clock)
+    def _engine_pause(self, _model: Model, sequence: int | None) -> aq.MutationCommand:
+        return aq.EnginePauseCommand(sequence, self.clock)
 
-    def _engine_resume(self, model: Model, sequence: int | None) -> c.MutationCommand:
+    def _engine_resume(self, model: Model, sequence: int | None) -> aq.MutationCommand:
         paused_at = model.engine["paused_at"] or 0
         timestamp = max(paused_at, self.clock)
         if self.poison and self.random.random() < 0.4:
             timestamp = max(0, paused_at - 1)
-        return c.EngineResumeCommand(sequence, timestamp)
+        return aq.EngineResumeCommand(sequence, timestamp)
 
     def _budget(self, model: Model) -> tuple[TaskId, BudgetDimension]:
         if model.budgets and self.random.random() < 0.8:
@@ -256,16 +269,16 @@ class CommandSource:
             return task_id, dimension
         return self._known(model.tasks, TaskId), self.random.choice(list(BudgetDimension))
 
-    def _budget_allocate(self, model: Model, sequence: int | None) -> c.MutationCommand:
-        return c.BudgetAllocateCommand(sequence, *self._budget(model), self._number(), self.clock)
+    def _budget_allocate(self, model: Model, sequence: int | None) -> aq.MutationCommand:
+        return aq.BudgetAllocateCommand(sequence, *self._budget(model), self._number(), self.clock)
 
-    def _budget_consume(self, model: Model, sequence: int | None) -> c.MutationCommand:
-        return c.BudgetConsumeCommand(sequence, *self._budget(model), self._number(), self.clock)
+    def _budget_consume(self, model: Model, sequence: int | None) -> aq.MutationCommand:
+        return aq.BudgetConsumeCommand(sequence, *self._budget(model), self._number(), self.clock)
 
-    def _budget_replenish(self, model: Model, sequence: int | None) -> c.MutationCommand:
-        return c.BudgetReplenishCommand(sequence, *self._budget(model), self._number(), self.clock)
+    def _budget_replenish(self, model: Model, sequence: int | None) -> aq.MutationCommand:
+        return aq.BudgetReplenishCommand(sequence, *self._budget(model), self._number(), self.clock)
 
-    def _subscription_create(self, model: Model, sequence: int | None) -> c.MutationCommand:
+    def _subscription_create(self, model: Model, sequence: int | None) -> aq.MutationCommand:
         task_id = self._known(model.tasks, TaskId)
         event_filter = self.random.choice(
             (
@@ -276,17 +289,17 @@ class CommandSource:
             )
         )
         subscription_id = self._known(model.subscriptions, SubscriptionId, unknown=0.8)
-        return c.SubscriptionCreateCommand(sequence, subscription_id, task_id, event_filter, self.clock)
+        return aq.SubscriptionCreateCommand(sequence, subscription_id, task_id, event_filter, self.clock)
 
-    def _subscription_cancel(self, model: Model, sequence: int | None) -> c.MutationCommand:
-        return c.SubscriptionCancelCommand(sequence, self._known(model.subscriptions, SubscriptionId), self.clock)
+    def _subscription_cancel(self, model: Model, sequence: int | None) -> aq.MutationCommand:
+        return aq.SubscriptionCancelCommand(sequence, self._known(model.subscriptions, SubscriptionId), self.clock)
 
-    def _subscription_trigger(self, model: Model, sequence: int | None) -> c.MutationCommand:
-        return c.SubscriptionTriggerCommand(sequence, self._known(model.subscriptions, SubscriptionId), self.clock)
+    def _subscription_trigger(self, model: Model, sequence: int | None) -> aq.MutationCommand:
+        return aq.SubscriptionTriggerCommand(sequence, self._known(model.subscriptions, SubscriptionId), self.clock)
 
     # --- Actors, tenants, the ledger ---------------------------------------------------------------------------------
 
-    def _actor_register(self, model: Model, sequence: int | None) -> c.MutationCommand:
+    def _actor_register(self, model: Model, sequence: int | None) -> aq.MutationCommand:
         registration = ActorRegistration(
             self._known(model.actors, ActorId, unknown=0.6),
             self._text(empty=False),
@@ -295,22 +308,22 @@ class CommandSource:
             self._maybe(DepartmentId("ops")),
             self._maybe(self._known(model.tenants, TenantId)),
         )
-        return c.ActorRegisterCommand(sequence, registration, self.clock)
+        return aq.ActorRegisterCommand(sequence, registration, self.clock)
 
-    def _actor_deregister(self, model: Model, sequence: int | None) -> c.MutationCommand:
-        return c.ActorDeregisterCommand(sequence, self._known(model.actors, ActorId), self.clock)
+    def _actor_deregister(self, model: Model, sequence: int | None) -> aq.MutationCommand:
+        return aq.ActorDeregisterCommand(sequence, self._known(model.actors, ActorId), self.clock)
 
-    def _actor_heartbeat(self, model: Model, sequence: int | None) -> c.MutationCommand:
-        return c.ActorHeartbeatCommand(sequence, self._known(model.actors, ActorId), self.clock)
+    def _actor_heartbeat(self, model: Model, sequence: int | None) -> aq.MutationCommand:
+        return aq.ActorHeartbeatCommand(sequence, self._known(model.actors, ActorId), self.clock)
 
-    def _tenant_create(self, model: Model, sequence: int | None) -> c.MutationCommand:
+    def _tenant_create(self, model: Model, sequence: int | None) -> aq.MutationCommand:
         registration = TenantRegistration(self._known(model.tenants, TenantId, unknown=0.7), self._text(empty=False))
-        return c.TenantCreateCommand(sequence, registration, self.clock)
+        return aq.TenantCreateCommand(sequence, registration, self.clock)
 
-    def _role_assign(self, model: Model, sequence: int | None) -> c.MutationCommand:
+    def _role_assign(self, model: Model, sequence: int | None) -> aq.MutationCommand:
         role = self.random.choice((Role.OPERATOR, Role.AUDITOR, Role.GATEKEEPER, Role.custom("x")))
         actor_id, tenant_id = self._known(model.actors, ActorId), self._known(model.tenants, TenantId)
-        return c.RoleAssignCommand(sequence, actor_id, role, tenant_id, self.clock)
+        return aq.RoleAssignCommand(sequence, actor_id, role, tenant_id, self.clock)
 
     def _capability(self, model: Model) -> tuple[ActorId, Capability, TenantId]:
         if model.capabilities and self.random.random() < 0.5:
@@ -319,13 +332,13 @@ class CommandSource:
         capability = self.random.choice((Capability.CAN_SUBMIT, Capability.CAN_CANCEL, Capability.custom("y")))
         return self._known(model.actors, ActorId), capability, self._known(model.tenants, TenantId)
 
-    def _capability_grant(self, model: Model, sequence: int | None) -> c.MutationCommand:
-        return c.CapabilityGrantCommand(sequence, *self._capability(model), self.clock)
+    def _capability_grant(self, model: Model, sequence: int | None) -> aq.MutationCommand:
+        return aq.CapabilityGrantCommand(sequence, *self._capability(model), self.clock)
 
-    def _capability_revoke(self, model: Model, sequence: int | None) -> c.MutationCommand:
-        return c.CapabilityRevokeCommand(sequence, *self._capability(model), self.clock)
+    def _capability_revoke(self, model: Model, sequence: int | None) -> aq.MutationCommand:
+        return aq.CapabilityRevokeCommand(sequence, *self._capability(model), self.clock)
 
-    def _ledger_append(self, model: Model, sequence: int | None) -> c.MutationCommand:
+    def _ledger_append(self, model: Model, sequence: int | None) -> aq.MutationCommand:
         entry = LedgerEntry(
             self._id(LedgerEntryId),
             self._known(model.tenants, TenantId),
@@ -334,4 +347,4 @@ class CommandSource:
             self._blob(),
             self._number(),
         )
-        return c.LedgerAppendCommand(sequence, entry, self.clock)
+        return aq.LedgerAppendCommand(sequence, entry, self.clock)

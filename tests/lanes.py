@@ -10,13 +10,10 @@ from typing import Any
 import actionqueue as aq
 from _wal_native.codec import encode_event
 from _wal_native.log import open_log
+from actionqueue import DurabilityPolicy, Event, MutationCommand, MutationOutcome
 from actionqueue.authority import MutationProjection, StorageMutationAuthority
-from actionqueue.commands import MutationCommand
-from actionqueue.events import Event
-from actionqueue.jsonform.projection import projection_to_json
-from actionqueue.outcomes import MutationOutcome
+from actionqueue.json.projection import projection_to_json
 from actionqueue.projection import Projection
-from actionqueue.states import DurabilityPolicy
 from model import Model
 
 

@@ -8,12 +8,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from actionqueue import events as e
-from actionqueue.budget import BudgetDimension
+import actionqueue as aq
+from actionqueue import AttemptId, BudgetDimension, Cron, RunId, RunState, SubscriptionId, TaskId
 from actionqueue.errors import RefusedEventError
-from actionqueue.ids import AttemptId, RunId, SubscriptionId, TaskId
-from actionqueue.run_policy import Cron
-from actionqueue.states import RunState
 
 # Every state, and the states that a run may go to from there.
 TRANSITIONS = {
@@ -117,7 +114,7 @@ class Model:
 
     # --- Events ------------------------------------------------------------------------------------------------------
 
-    def apply_event(self, event: e.Event) -> None:
+    def apply_event(self, event: aq.Event) -> None:
         """Apply one event, or raise RefusedEventError and change nothing: every method checks first, then changes."""
 
         def refuse_if(broken: bool, rule: str) -> None:
@@ -129,7 +126,7 @@ class Model:
         handler(event, refuse_if)
         self.latest_sequence = event.sequence
 
-    def _task_created(self, event: e.TaskCreated, refuse_if: Any) -> None:
+    def _task_created(self, event: aq.TaskCreated, refuse_if: Any) -> None:
         refuse_if(event.task_spec.id in self.tasks, "task_exists")
         refuse_if(event.task_spec.id in self.tombstones, "task_forgotten")
         self.tasks[event.task_spec.id] = {
@@ -140,12 +137,12 @@ class Model:
             "last_run_at": None,
         }
 
-    def _task_canceled(self, event: e.TaskCanceled, refuse_if: Any) -> None:
+    def _task_canceled(self, event: aq.TaskCanceled, refuse_if: Any) -> None:
         refuse_if(event.task_id not in self.tasks, "unknown_task")
         refuse_if(self.tasks[event.task_id]["canceled_at"] is not None, "task_canceled")
         self.tasks[event.task_id]["canceled_at"] = event.timestamp
 
-    def _dependency_declared(self, event: e.DependencyDeclared, refuse_if: Any) -> None:
+    def _dependency_declared(self, event: aq.DependencyDeclared, refuse_if: Any) -> None:
         refuse_if(len(event.depends_on) == 0, "no_dependencies")
         refuse_if(event.task_id not in self.tasks, "unknown_task")
         for prerequisite in event.depends_on:
@@ -155,7 +152,7 @@ class Model:
             if prerequisite not in known:
                 known.append(prerequisite)
 
-    def _run_created(self, event: e.RunCreated, refuse_if: Any) -> None:
+    def _run_created(self, event: aq.RunCreated, refuse_if: Any) -> None:
         run = event.run_instance
         refuse_if(run.task_id not in self.tasks, "unknown_task")
         refuse_if(run.id in self.runs, "run_exists")
@@ -188,7 +185,7 @@ class Model:
         if new in ("completed", "failed", "canceled"):
             run["lease"] = None
 
-    def _run_state_changed(self, event: e.RunStateChanged, refuse_if: Any) -> None:
+    def _run_state_changed(self, event: aq.RunStateChanged, refuse_if: Any) -> None:
         previous, new = str(event.previous_state), str(event.new_state)
         refuse_if(event.run_id not in self.runs, "unknown_run")
         run = self.runs[event.run_id]
@@ -198,26 +195,26 @@ class Model:
         refuse_if(previous == "running" and new != "canceled" and has_active_attempt, "attempt_active")
         self._change_state(run, new, event.timestamp)
 
-    def _run_canceled(self, event: e.RunCanceled, refuse_if: Any) -> None:
+    def _run_canceled(self, event: aq.RunCanceled, refuse_if: Any) -> None:
         refuse_if(event.run_id not in self.runs, "unknown_run")
         run = self.runs[event.run_id]
         refuse_if("canceled" not in TRANSITIONS[run["state"]], "transition")
         self._change_state(run, "canceled", event.timestamp)
 
-    def _run_suspended(self, event: e.RunSuspended, refuse_if: Any) -> None:
+    def _run_suspended(self, event: aq.RunSuspended, refuse_if: Any) -> None:
         refuse_if(event.run_id not in self.runs, "unknown_run")
         run = self.runs[event.run_id]
         refuse_if(run["state"] != "running", "previous_state")
         refuse_if(run["current_attempt_id"] is not None, "attempt_active")
         self._change_state(run, "suspended", event.timestamp)
 
-    def _run_resumed(self, event: e.RunResumed, refuse_if: Any) -> None:
+    def _run_resumed(self, event: aq.RunResumed, refuse_if: Any) -> None:
         refuse_if(event.run_id not in self.runs, "unknown_run")
         run = self.runs[event.run_id]
         refuse_if(run["state"] != "suspended", "previous_state")
         self._change_state(run, "ready", event.timestamp)
 
-    def _attempt_started(self, event: e.AttemptStarted, refuse_if: Any) -> None:
+    def _attempt_started(self, event: aq.AttemptStarted, refuse_if: Any) -> None:
         refuse_if(event.run_id not in self.runs, "unknown_run")
         run = self.runs[event.run_id]
         refuse_if(run["state"] != "running", "attempt_state")
@@ -237,7 +234,7 @@ class Model:
             }
         )
 
-    def _attempt_finished(self, event: e.AttemptFinished, refuse_if: Any) -> None:
+    def _attempt_finished(self, event: aq.AttemptFinished, refuse_if: Any) -> None:
         refuse_if(event.run_id not in self.runs, "unknown_run")
         run = self.runs[event.run_id]
         refuse_if(run["state"] != "running", "attempt_state")
@@ -250,7 +247,7 @@ class Model:
         attempt["error"] = event.error
         attempt["output"] = event.output or None
 
-    def _lease_acquired(self, event: e.LeaseAcquired, refuse_if: Any) -> None:
+    def _lease_acquired(self, event: aq.LeaseAcquired, refuse_if: Any) -> None:
         refuse_if(event.run_id not in self.runs, "unknown_run")
         run = self.runs[event.run_id]
         refuse_if(run["state"] not in ("ready", "leased"), "lease_state")
@@ -262,7 +259,7 @@ class Model:
             "updated_at": event.timestamp,
         }
 
-    def _lease_heartbeat(self, event: e.LeaseHeartbeat, refuse_if: Any) -> None:
+    def _lease_heartbeat(self, event: aq.LeaseHeartbeat, refuse_if: Any) -> None:
         refuse_if(event.run_id not in self.runs, "unknown_run")
         run = self.runs[event.run_id]
         refuse_if(run["state"] not in ("leased", "running"), "lease_state")
@@ -272,7 +269,7 @@ class Model:
         run["lease"]["expiry"] = event.expiry
         run["lease"]["updated_at"] = event.timestamp
 
-    def _lease_closed(self, event: e.LeaseExpired | e.LeaseReleased, refuse_if: Any) -> None:
+    def _lease_closed(self, event: aq.LeaseExpired | aq.LeaseReleased, refuse_if: Any) -> None:
         refuse_if(event.run_id not in self.runs, "unknown_run")
         run = self.runs[event.run_id]
         refuse_if(run["state"] not in ("ready", "leased", "running"), "lease_state")
@@ -286,17 +283,17 @@ class Model:
     _lease_expired = _lease_closed
     _lease_released = _lease_closed
 
-    def _engine_paused(self, event: e.EnginePaused, refuse_if: Any) -> None:
+    def _engine_paused(self, event: aq.EnginePaused, refuse_if: Any) -> None:
         refuse_if(self.engine["paused"], "engine_paused")
         self.engine = {"paused": True, "paused_at": event.timestamp, "resumed_at": None}
 
-    def _engine_resumed(self, event: e.EngineResumed, refuse_if: Any) -> None:
+    def _engine_resumed(self, event: aq.EngineResumed, refuse_if: Any) -> None:
         refuse_if(not self.engine["paused"], "engine_not_paused")
         refuse_if(event.timestamp < self.engine["paused_at"], "resume_before_pause")
         self.engine["paused"] = False
         self.engine["resumed_at"] = event.timestamp
 
-    def _budget_allocated(self, event: e.BudgetAllocated, refuse_if: Any) -> None:
+    def _budget_allocated(self, event: aq.BudgetAllocated, refuse_if: Any) -> None:
         refuse_if(event.task_id not in self.tasks, "unknown_task")
         self.budgets[event.task_id, event.dimension] = {
             "limit": event.limit,
@@ -305,7 +302,7 @@ class Model:
             "exhausted": False,
         }
 
-    def _budget_consumed(self, event: e.BudgetConsumed, refuse_if: Any) -> None:
+    def _budget_consumed(self, event: aq.BudgetConsumed, refuse_if: Any) -> None:
         refuse_if(event.task_id not in self.tasks, "unknown_task")
         budget = self.budgets.get((event.task_id, event.dimension))
         if budget is not None:
@@ -313,12 +310,12 @@ class Model:
             if budget["consumed"] >= budget["limit"]:
                 budget["exhausted"] = True
 
-    def _budget_exhausted(self, event: e.BudgetExhausted, _refuse_if: Any) -> None:
+    def _budget_exhausted(self, event: aq.BudgetExhausted, _refuse_if: Any) -> None:
         budget = self.budgets.get((event.task_id, event.dimension))
         if budget is not None:
             budget["exhausted"] = True
 
-    def _budget_replenished(self, event: e.BudgetReplenished, refuse_if: Any) -> None:
+    def _budget_replenished(self, event: aq.BudgetReplenished, refuse_if: Any) -> None:
         refuse_if(event.task_id not in self.tasks, "unknown_task")
         refuse_if((event.task_id, event.dimension) not in self.budgets, "budget_not_allocated")
         budget = self.budgets[event.task_id, event.dimension]
@@ -326,7 +323,7 @@ class Model:
         budget["consumed"] = 0
         budget["exhausted"] = False
 
-    def _subscription_created(self, event: e.SubscriptionCreated, refuse_if: Any) -> None:
+    def _subscription_created(self, event: aq.SubscriptionCreated, refuse_if: Any) -> None:
         refuse_if(event.task_id not in self.tasks, "unknown_task")
         refuse_if(event.subscription_id in self.subscriptions, "subscription_exists")
         self.subscriptions[event.subscription_id] = {
@@ -337,16 +334,16 @@ class Model:
             "canceled_at": None,
         }
 
-    def _subscription_triggered(self, event: e.SubscriptionTriggered, _refuse_if: Any) -> None:
+    def _subscription_triggered(self, event: aq.SubscriptionTriggered, _refuse_if: Any) -> None:
         if event.subscription_id in self.subscriptions:
             self.subscriptions[event.subscription_id]["triggered_at"] = event.timestamp
 
-    def _subscription_canceled(self, event: e.SubscriptionCanceled, refuse_if: Any) -> None:
+    def _subscription_canceled(self, event: aq.SubscriptionCanceled, refuse_if: Any) -> None:
         refuse_if(event.subscription_id not in self.subscriptions, "unknown_subscription")
         refuse_if(self.subscriptions[event.subscription_id]["canceled_at"] is not None, "subscription_canceled")
         self.subscriptions[event.subscription_id]["canceled_at"] = event.timestamp
 
-    def _actor_registered(self, event: e.ActorRegistered, _refuse_if: Any) -> None:
+    def _actor_registered(self, event: aq.ActorRegistered, _refuse_if: Any) -> None:
         self.actors[event.actor_id] = {
             "identity": event.identity,
             "capabilities": event.capabilities,
@@ -358,32 +355,32 @@ class Model:
             "deregistered_at": None,
         }
 
-    def _actor_deregistered(self, event: e.ActorDeregistered, _refuse_if: Any) -> None:
+    def _actor_deregistered(self, event: aq.ActorDeregistered, _refuse_if: Any) -> None:
         if event.actor_id in self.actors:
             self.actors[event.actor_id]["deregistered_at"] = event.timestamp
 
-    def _actor_heartbeat(self, event: e.ActorHeartbeat, _refuse_if: Any) -> None:
+    def _actor_heartbeat(self, event: aq.ActorHeartbeat, _refuse_if: Any) -> None:
         if event.actor_id in self.actors:
             self.actors[event.actor_id]["last_heartbeat_at"] = event.timestamp
 
-    def _tenant_created(self, event: e.TenantCreated, _refuse_if: Any) -> None:
+    def _tenant_created(self, event: aq.TenantCreated, _refuse_if: Any) -> None:
         self.tenants[event.tenant_id] = {"name": event.name, "created_at": event.timestamp}
 
-    def _role_assigned(self, event: e.RoleAssigned, _refuse_if: Any) -> None:
+    def _role_assigned(self, event: aq.RoleAssigned, _refuse_if: Any) -> None:
         self.roles[event.actor_id, event.tenant_id] = {"role": event.role, "assigned_at": event.timestamp}
 
-    def _capability_granted(self, event: e.CapabilityGranted, _refuse_if: Any) -> None:
+    def _capability_granted(self, event: aq.CapabilityGranted, _refuse_if: Any) -> None:
         self.capabilities[event.actor_id, event.tenant_id, event.capability] = {
             "granted_at": event.timestamp,
             "revoked_at": None,
         }
 
-    def _capability_revoked(self, event: e.CapabilityRevoked, _refuse_if: Any) -> None:
+    def _capability_revoked(self, event: aq.CapabilityRevoked, _refuse_if: Any) -> None:
         grant = self.capabilities.get((event.actor_id, event.tenant_id, event.capability))
         if grant is not None:
             grant["revoked_at"] = event.timestamp
 
-    def _ledger_entry_appended(self, event: e.LedgerEntryAppended, _refuse_if: Any) -> None:
+    def _ledger_entry_appended(self, event: aq.LedgerEntryAppended, _refuse_if: Any) -> None:
         self.ledger.append([event.entry_id, event.tenant_id, event.ledger_key, event.actor_id, event.payload, event.timestamp])
 
     def _is_waiting(self, task_id: TaskId) -> bool:
@@ -395,7 +392,7 @@ class Model:
             return False
         return not isinstance(task["spec"].run_policy, Cron)
 
-    def _runs_purged(self, event: e.RunsPurged, refuse_if: Any) -> None:
+    def _runs_purged(self, event: aq.RunsPurged, refuse_if: Any) -> None:
         over = ((self.subscriptions, event.subscription_ids, "canceled_at"), (self.actors, event.actor_ids, "deregistered_at"))
         for run_id in event.run_ids:
             refuse_if(run_id not in self.runs, "unknown_run")

@@ -18,9 +18,8 @@ from typing import Any
 
 import actionqueue as aq
 from actionqueue.inspection import iterate_records
-from actionqueue.jsonform.projection import projection_to_json
-from actionqueue.mapping import event_of
-from actionqueue.validation import validate
+from actionqueue.json.projection import projection_to_json
+from actionqueue.model.base import event_of, validate
 from log_model import crc
 from model import Model
 

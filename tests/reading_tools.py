@@ -25,6 +25,6 @@ def fill(queue: aq.ActionQueue, count: int = 20, size: int = 9000) -> None:
 
 
 def state(reader: aq.ReadOnlyQueue) -> dict[str, Any]:
-    from actionqueue.jsonform.projection import projection_to_json
+    from actionqueue.json.projection import projection_to_json
 
     return projection_to_json(reader.projection)

@@ -11,36 +11,41 @@ from typing import Any, TypeVar
 
 from hypothesis import strategies as st
 
-from actionqueue import commands as c
-from actionqueue import events as e
-from actionqueue.actor import ActorRegistration, DepartmentId
-from actionqueue.budget import BudgetDimension
-from actionqueue.errors import ValidationError
-from actionqueue.ids import (
+import actionqueue as aq
+from actionqueue import (
     ActorId,
+    ActorRegistration,
     AttemptId,
-    Identifier,
-    LedgerEntryId,
-    RunId,
-    SubscriptionId,
-    TaskId,
-    TenantId,
-)
-from actionqueue.mapping import event_of
-from actionqueue.platform import Capability, LedgerEntry, Role, TenantRegistration
-from actionqueue.run import AttemptOutcome, RunInstance
-from actionqueue.run_policy import Cron, Once, Repeat, RunPolicy
-from actionqueue.states import AttemptResultKind, RunState
-from actionqueue.subscription import EventFilter
-from actionqueue.task import (
+    AttemptOutcome,
+    AttemptResultKind,
+    BudgetDimension,
+    Capability,
     ConcurrencyKeyHoldPolicy,
+    Cron,
+    DepartmentId,
+    EventFilter,
+    Identifier,
+    LedgerEntry,
+    LedgerEntryId,
+    Once,
+    Repeat,
+    Role,
+    RunId,
+    RunInstance,
+    RunPolicy,
+    RunState,
     SafetyLevel,
+    SubscriptionId,
     TaskConstraints,
+    TaskId,
     TaskMetadata,
     TaskPayload,
     TaskSpec,
+    TenantId,
+    TenantRegistration,
 )
-from actionqueue.validation import validate
+from actionqueue.errors import ValidationError
+from actionqueue.model.base import event_of, validate
 from command_source import CommandSource
 from model import Model
 
@@ -170,38 +175,38 @@ def _command(command_type: Any, *fields: st.SearchStrategy[Any]) -> st.SearchStr
     return st.builds(command_type, optional_sequences, *fields, timestamps)
 
 
-COMMANDS: dict[type[c.MutationCommand], st.SearchStrategy[Any]] = {
-    c.TaskCreateCommand: _command(c.TaskCreateCommand, task_specs),
-    c.RunCreateCommand: st.builds(c.RunCreateCommand, optional_sequences, new_runs | any_runs),
-    c.RunStateTransitionCommand: _command(c.RunStateTransitionCommand, run_ids, run_states, run_states),
-    c.AttemptStartCommand: _command(c.AttemptStartCommand, run_ids, attempt_ids),
-    c.AttemptFinishCommand: _command(c.AttemptFinishCommand, run_ids, attempt_ids, attempt_outcomes),
-    c.LeaseAcquireCommand: _command(c.LeaseAcquireCommand, run_ids, texts, timestamps),
-    c.LeaseHeartbeatCommand: _command(c.LeaseHeartbeatCommand, run_ids, texts, timestamps),
-    c.LeaseExpireCommand: _command(c.LeaseExpireCommand, run_ids, texts, timestamps),
-    c.LeaseReleaseCommand: _command(c.LeaseReleaseCommand, run_ids, texts, timestamps),
-    c.EnginePauseCommand: _command(c.EnginePauseCommand),
-    c.EngineResumeCommand: _command(c.EngineResumeCommand),
-    c.TaskCancelCommand: _command(c.TaskCancelCommand, task_ids),
-    c.DependencyDeclareCommand: _command(c.DependencyDeclareCommand, task_ids, tuples_of(task_ids)),
-    c.RunSuspendCommand: _command(c.RunSuspendCommand, run_ids, optional(texts)),
-    c.RunResumeCommand: _command(c.RunResumeCommand, run_ids),
-    c.BudgetAllocateCommand: _command(c.BudgetAllocateCommand, task_ids, dimensions, u64s),
-    c.BudgetConsumeCommand: _command(c.BudgetConsumeCommand, task_ids, dimensions, u64s),
-    c.BudgetReplenishCommand: _command(c.BudgetReplenishCommand, task_ids, dimensions, u64s),
-    c.SubscriptionCreateCommand: _command(c.SubscriptionCreateCommand, subscription_ids, task_ids, event_filters),
-    c.SubscriptionCancelCommand: _command(c.SubscriptionCancelCommand, subscription_ids),
-    c.SubscriptionTriggerCommand: _command(c.SubscriptionTriggerCommand, subscription_ids),
-    c.ActorRegisterCommand: _command(c.ActorRegisterCommand, registrations),
-    c.ActorDeregisterCommand: _command(c.ActorDeregisterCommand, actor_ids),
-    c.ActorHeartbeatCommand: _command(c.ActorHeartbeatCommand, actor_ids),
-    c.TenantCreateCommand: _command(c.TenantCreateCommand, tenant_registrations),
-    c.RoleAssignCommand: _command(c.RoleAssignCommand, actor_ids, roles, tenant_ids),
-    c.CapabilityGrantCommand: _command(c.CapabilityGrantCommand, actor_ids, capabilities, tenant_ids),
-    c.CapabilityRevokeCommand: _command(c.CapabilityRevokeCommand, actor_ids, capabilities, tenant_ids),
-    c.LedgerAppendCommand: _command(c.LedgerAppendCommand, ledger_entries),
+COMMANDS: dict[type[aq.MutationCommand], st.SearchStrategy[Any]] = {
+    aq.TaskCreateCommand: _command(aq.TaskCreateCommand, task_specs),
+    aq.RunCreateCommand: st.builds(aq.RunCreateCommand, optional_sequences, new_runs | any_runs),
+    aq.RunStateTransitionCommand: _command(aq.RunStateTransitionCommand, run_ids, run_states, run_states),
+    aq.AttemptStartCommand: _command(aq.AttemptStartCommand, run_ids, attempt_ids),
+    aq.AttemptFinishCommand: _command(aq.AttemptFinishCommand, run_ids, attempt_ids, attempt_outcomes),
+    aq.LeaseAcquireCommand: _command(aq.LeaseAcquireCommand, run_ids, texts, timestamps),
+    aq.LeaseHeartbeatCommand: _command(aq.LeaseHeartbeatCommand, run_ids, texts, timestamps),
+    aq.LeaseExpireCommand: _command(aq.LeaseExpireCommand, run_ids, texts, timestamps),
+    aq.LeaseReleaseCommand: _command(aq.LeaseReleaseCommand, run_ids, texts, timestamps),
+    aq.EnginePauseCommand: _command(aq.EnginePauseCommand),
+    aq.EngineResumeCommand: _command(aq.EngineResumeCommand),
+    aq.TaskCancelCommand: _command(aq.TaskCancelCommand, task_ids),
+    aq.DependencyDeclareCommand: _command(aq.DependencyDeclareCommand, task_ids, tuples_of(task_ids)),
+    aq.RunSuspendCommand: _command(aq.RunSuspendCommand, run_ids, optional(texts)),
+    aq.RunResumeCommand: _command(aq.RunResumeCommand, run_ids),
+    aq.BudgetAllocateCommand: _command(aq.BudgetAllocateCommand, task_ids, dimensions, u64s),
+    aq.BudgetConsumeCommand: _command(aq.BudgetConsumeCommand, task_ids, dimensions, u64s),
+    aq.BudgetReplenishCommand: _command(aq.BudgetReplenishCommand, task_ids, dimensions, u64s),
+    aq.SubscriptionCreateCommand: _command(aq.SubscriptionCreateCommand, subscription_ids, task_ids, event_filters),
+    aq.SubscriptionCancelCommand: _command(aq.SubscriptionCancelCommand, subscription_ids),
+    aq.SubscriptionTriggerCommand: _command(aq.SubscriptionTriggerCommand, subscription_ids),
+    aq.ActorRegisterCommand: _command(aq.ActorRegisterCommand, registrations),
+    aq.ActorDeregisterCommand: _command(aq.ActorDeregisterCommand, actor_ids),
+    aq.ActorHeartbeatCommand: _command(aq.ActorHeartbeatCommand, actor_ids),
+    aq.TenantCreateCommand: _command(aq.TenantCreateCommand, tenant_registrations),
+    aq.RoleAssignCommand: _command(aq.RoleAssignCommand, actor_ids, roles, tenant_ids),
+    aq.CapabilityGrantCommand: _command(aq.CapabilityGrantCommand, actor_ids, capabilities, tenant_ids),
+    aq.CapabilityRevokeCommand: _command(aq.CapabilityRevokeCommand, actor_ids, capabilities, tenant_ids),
+    aq.LedgerAppendCommand: _command(aq.LedgerAppendCommand, ledger_entries),
 }
-commands: st.SearchStrategy[c.MutationCommand] = st.one_of(list(COMMANDS.values()))
+commands: st.SearchStrategy[aq.MutationCommand] = st.one_of(list(COMMANDS.values()))
 
 # --- Events ----------------------------------------------------------------------------------------------------------
 
@@ -216,35 +221,35 @@ _results_with_output = st.sampled_from([AttemptResultKind.SUCCESS, AttemptResult
 _results_with_error = st.sampled_from([AttemptResultKind.FAILURE, AttemptResultKind.TIMEOUT])
 _outputs = optional(st.binary(min_size=1, max_size=60))
 
-EVENTS: dict[type[e.Event], st.SearchStrategy[Any]] = {
-    e.TaskCreated: _event(e.TaskCreated, task_specs),
-    e.RunCreated: st.builds(e.RunCreated, sequences, new_runs),
-    e.RunStateChanged: _event(e.RunStateChanged, run_ids, run_states, run_states),
-    e.AttemptStarted: _event(e.AttemptStarted, run_ids, attempt_ids),
-    e.AttemptFinished: st.one_of(
-        _event(e.AttemptFinished, run_ids, attempt_ids, _results_with_output, st.none(), _outputs),
-        _event(e.AttemptFinished, run_ids, attempt_ids, _results_with_error, texts, st.none()),
+EVENTS: dict[type[aq.Event], st.SearchStrategy[Any]] = {
+    aq.TaskCreated: _event(aq.TaskCreated, task_specs),
+    aq.RunCreated: st.builds(aq.RunCreated, sequences, new_runs),
+    aq.RunStateChanged: _event(aq.RunStateChanged, run_ids, run_states, run_states),
+    aq.AttemptStarted: _event(aq.AttemptStarted, run_ids, attempt_ids),
+    aq.AttemptFinished: st.one_of(
+        _event(aq.AttemptFinished, run_ids, attempt_ids, _results_with_output, st.none(), _outputs),
+        _event(aq.AttemptFinished, run_ids, attempt_ids, _results_with_error, texts, st.none()),
     ),
-    e.TaskCanceled: _event(e.TaskCanceled, task_ids),
-    e.RunCanceled: _event(e.RunCanceled, run_ids),
-    e.LeaseAcquired: _event(e.LeaseAcquired, *_lease),
-    e.LeaseHeartbeat: _event(e.LeaseHeartbeat, *_lease),
-    e.LeaseExpired: _event(e.LeaseExpired, *_lease),
-    e.LeaseReleased: _event(e.LeaseReleased, *_lease),
-    e.EnginePaused: _event(e.EnginePaused),
-    e.EngineResumed: _event(e.EngineResumed),
-    e.DependencyDeclared: _event(e.DependencyDeclared, task_ids, tuples_of(task_ids)),
-    e.RunSuspended: _event(e.RunSuspended, run_ids, optional(texts)),
-    e.RunResumed: _event(e.RunResumed, run_ids),
-    e.BudgetAllocated: _event(e.BudgetAllocated, *_budget),
-    e.BudgetConsumed: _event(e.BudgetConsumed, *_budget),
-    e.BudgetExhausted: _event(e.BudgetExhausted, task_ids, dimensions),
-    e.BudgetReplenished: _event(e.BudgetReplenished, *_budget),
-    e.SubscriptionCreated: _event(e.SubscriptionCreated, subscription_ids, task_ids, event_filters),
-    e.SubscriptionTriggered: _event(e.SubscriptionTriggered, subscription_ids),
-    e.SubscriptionCanceled: _event(e.SubscriptionCanceled, subscription_ids),
-    e.ActorRegistered: _event(
-        e.ActorRegistered,
+    aq.TaskCanceled: _event(aq.TaskCanceled, task_ids),
+    aq.RunCanceled: _event(aq.RunCanceled, run_ids),
+    aq.LeaseAcquired: _event(aq.LeaseAcquired, *_lease),
+    aq.LeaseHeartbeat: _event(aq.LeaseHeartbeat, *_lease),
+    aq.LeaseExpired: _event(aq.LeaseExpired, *_lease),
+    aq.LeaseReleased: _event(aq.LeaseReleased, *_lease),
+    aq.EnginePaused: _event(aq.EnginePaused),
+    aq.EngineResumed: _event(aq.EngineResumed),
+    aq.DependencyDeclared: _event(aq.DependencyDeclared, task_ids, tuples_of(task_ids)),
+    aq.RunSuspended: _event(aq.RunSuspended, run_ids, optional(texts)),
+    aq.RunResumed: _event(aq.RunResumed, run_ids),
+    aq.BudgetAllocated: _event(aq.BudgetAllocated, *_budget),
+    aq.BudgetConsumed: _event(aq.BudgetConsumed, *_budget),
+    aq.BudgetExhausted: _event(aq.BudgetExhausted, task_ids, dimensions),
+    aq.BudgetReplenished: _event(aq.BudgetReplenished, *_budget),
+    aq.SubscriptionCreated: _event(aq.SubscriptionCreated, subscription_ids, task_ids, event_filters),
+    aq.SubscriptionTriggered: _event(aq.SubscriptionTriggered, subscription_ids),
+    aq.SubscriptionCanceled: _event(aq.SubscriptionCanceled, subscription_ids),
+    aq.ActorRegistered: _event(
+        aq.ActorRegistered,
         actor_ids,
         non_empty_texts,
         tuples_of(non_empty_texts, min_size=1),
@@ -252,14 +257,14 @@ EVENTS: dict[type[e.Event], st.SearchStrategy[Any]] = {
         positive_u64s,
         optional(tenant_ids),
     ),
-    e.ActorDeregistered: _event(e.ActorDeregistered, actor_ids),
-    e.ActorHeartbeat: _event(e.ActorHeartbeat, actor_ids),
-    e.TenantCreated: _event(e.TenantCreated, tenant_ids, non_empty_texts),
-    e.RoleAssigned: _event(e.RoleAssigned, actor_ids, roles, tenant_ids),
-    e.CapabilityGranted: _event(e.CapabilityGranted, actor_ids, capabilities, tenant_ids),
-    e.CapabilityRevoked: _event(e.CapabilityRevoked, actor_ids, capabilities, tenant_ids),
-    e.RunsPurged: st.builds(
-        e.RunsPurged,
+    aq.ActorDeregistered: _event(aq.ActorDeregistered, actor_ids),
+    aq.ActorHeartbeat: _event(aq.ActorHeartbeat, actor_ids),
+    aq.TenantCreated: _event(aq.TenantCreated, tenant_ids, non_empty_texts),
+    aq.RoleAssigned: _event(aq.RoleAssigned, actor_ids, roles, tenant_ids),
+    aq.CapabilityGranted: _event(aq.CapabilityGranted, actor_ids, capabilities, tenant_ids),
+    aq.CapabilityRevoked: _event(aq.CapabilityRevoked, actor_ids, capabilities, tenant_ids),
+    aq.RunsPurged: st.builds(
+        aq.RunsPurged,
         sequences,
         tuples_of(run_ids),
         tuples_of(task_ids, min_size=1),
@@ -270,9 +275,9 @@ EVENTS: dict[type[e.Event], st.SearchStrategy[Any]] = {
         st.integers(0, 2**32 - 1),
         optional(u64s),
     ),
-    e.LedgerEntryAppended: _event(e.LedgerEntryAppended, ledger_entry_ids, tenant_ids, non_empty_texts, optional(actor_ids), blobs),
+    aq.LedgerEntryAppended: _event(aq.LedgerEntryAppended, ledger_entry_ids, tenant_ids, non_empty_texts, optional(actor_ids), blobs),
 }
-events: st.SearchStrategy[e.Event] = st.one_of(list(EVENTS.values()))
+events: st.SearchStrategy[aq.Event] = st.one_of(list(EVENTS.values()))
 
 # --- Streams ---------------------------------------------------------------------------------------------------------
 
@@ -282,10 +287,10 @@ def command_sources(*, poison: bool = True) -> st.SearchStrategy[CommandSource]:
     return st.randoms(use_true_random=False).map(lambda random: CommandSource(random, poison=poison))
 
 
-def build_stream(random: Random, length: int, *, poison: bool = True) -> tuple[list[c.MutationCommand], Model]:
+def build_stream(random: Random, length: int, *, poison: bool = True) -> tuple[list[aq.MutationCommand], Model]:
     """Return plausible commands, most of them acceptable, and the model after the acceptable ones."""
     model = Model()
-    stream: list[c.MutationCommand] = []
+    stream: list[aq.MutationCommand] = []
     source = CommandSource(random, poison=poison)
     for _ in range(length):
         command = source.next(model)
@@ -298,7 +303,7 @@ def build_stream(random: Random, length: int, *, poison: bool = True) -> tuple[l
     return stream, model
 
 
-def command_streams(*, max_size: int = 40, poison: bool = True) -> st.SearchStrategy[list[c.MutationCommand]]:
+def command_streams(*, max_size: int = 40, poison: bool = True) -> st.SearchStrategy[list[aq.MutationCommand]]:
     """Return streams of plausible commands, most of which are acceptable at their place."""
     return st.builds(
         lambda random, length: build_stream(random, length, poison=poison)[0],

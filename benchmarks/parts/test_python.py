@@ -13,8 +13,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 import actionqueue as aq
 from _wal_native.codec import decode_event, encode_event
 from actionqueue.bench.workload import MOMENT, PAYLOAD
-from actionqueue.mapping import applied_of, event_of
-from actionqueue.validation import validate
+from actionqueue.model.base import applied_of, event_of, validate
 
 pytestmark = pytest.mark.benchmark(group="called from Python")
 

@@ -3,8 +3,7 @@
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
-from actionqueue.ids import Identifier
-from actionqueue.states import RunState
+from actionqueue.model import Identifier, RunState
 
 from .table import StateTable
 

@@ -1,11 +1,6 @@
 from typing import final
 
-from actionqueue.actor import ActorRegistration
-from actionqueue.events import Event
-from actionqueue.ids import ActorId, TaskId
-from actionqueue.platform import Capability, Role
-from actionqueue.subscription import EventFilter
-from actionqueue.task import TaskSpec
+from actionqueue.model import ActorId, ActorRegistration, Capability, Event, EventFilter, Role, TaskId, TaskSpec
 
 @final
 class Scratch: ...

@@ -2,8 +2,7 @@
 
 from typing import Any, TypeAlias, final
 
-from actionqueue.ids import AttemptId, RunId
-from actionqueue.states import RunState
+from actionqueue.model import AttemptId, RunId, RunState
 
 from .log import Log
 

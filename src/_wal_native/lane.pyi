@@ -1,6 +1,6 @@
-from actionqueue.commands import MutationCommand
 from actionqueue.errors import ActionQueueError
-from actionqueue.states import DurabilityPolicy
+from actionqueue.model import MutationCommand
+from actionqueue.sync_policy import DurabilityPolicy
 
 from .log import Log
 from .outcome import MutationOutcome

@@ -1,7 +1,7 @@
 """The front of the lane: a submit that needs neither Python code nor I/O is done here, in one piece.
 
 The core's rules decide, the same that replay asks. Where they refuse a command, or where it takes anything more than memory, the command
-goes through the lane in Python (:mod:`actionqueue.store`), which validates it by :mod:`actionqueue.validation` and raises what
+goes through the lane in Python (:mod:`actionqueue.store`), which validates it by the model's checks and raises what
 that says. So this is only ever a shorter way to an acceptance.
 """
 

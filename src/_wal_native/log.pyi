@@ -1,7 +1,6 @@
 from typing import Any, final
 
-from actionqueue.commands import MutationCommand
-from actionqueue.events import Event
+from actionqueue.model import Event, MutationCommand
 from actionqueue.sync_policy import SyncPolicy
 
 from .outcome import MutationOutcome

@@ -1,6 +1,6 @@
 from typing import final
 
-from actionqueue.outcomes import AppliedMutation
+from actionqueue.model import AppliedMutation
 
 @final
 class MutationOutcome:

@@ -3,7 +3,7 @@
 A state that is no ``RunState`` is a TypeError, a number out of range an OverflowError.
 """
 
-from actionqueue.states import RunState
+from actionqueue.model import RunState
 
 def transition_is_valid(from_state: RunState, to_state: RunState, /) -> bool: ...
 def state_is_terminal(state: RunState, /) -> bool: ...

@@ -6,13 +6,24 @@ the wrong type is a TypeError that names it.
 
 from typing import TypeAlias
 
-from actionqueue.actor import ActorRegistration
-from actionqueue.budget import BudgetDimension
-from actionqueue.events import Event, RunsPurged
-from actionqueue.ids import ActorId, AttemptId, LedgerEntryId, RunId, SubscriptionId, TaskId, TenantId
-from actionqueue.platform import Capability, Role
-from actionqueue.states import AttemptResultKind, RunState
-from actionqueue.subscription import EventFilter
+from actionqueue.model import (
+    ActorId,
+    ActorRegistration,
+    AttemptId,
+    AttemptResultKind,
+    BudgetDimension,
+    Capability,
+    Event,
+    EventFilter,
+    LedgerEntryId,
+    Role,
+    RunId,
+    RunsPurged,
+    RunState,
+    SubscriptionId,
+    TaskId,
+    TenantId,
+)
 
 _Run: TypeAlias = tuple[RunId, TaskId, RunState, AttemptId | None, int, int, int, int, int]
 _Task: TypeAlias = tuple[TaskId, int, int | None, bytes, int, int | None]

@@ -47,17 +47,15 @@ from typing import Any, NoReturn, Self, TypedDict, Unpack
 
 from actionqueue import store
 from actionqueue.async_stream import AsyncEventStream
-from actionqueue.commands import MutationCommand
 from actionqueue.compaction import CompactionPolicy, CompactionReport, Progress, SnapshotReport
 from actionqueue.errors import ActionQueueError, InvalidFieldTypeError, OpenIOError
-from actionqueue.outcomes import MutationOutcome
+from actionqueue.model import MutationCommand, MutationOutcome
 from actionqueue.policy_fields import progress_or_none, seconds_between_looks
 from actionqueue.projection import Projection
 from actionqueue.reading import POLL_SECONDS, Position
 from actionqueue.recovery import RecoveryReport
-from actionqueue.states import DurabilityPolicy
 from actionqueue.store import ActionQueue, Batch
-from actionqueue.sync_policy import SyncPolicy
+from actionqueue.sync_policy import DurabilityPolicy, SyncPolicy
 
 __all__ = ["AsyncBatch", "AsyncEventStream", "AsyncQueue", "open_async"]
 

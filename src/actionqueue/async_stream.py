@@ -13,7 +13,7 @@ from actionqueue.reading import Position, follower_at, next_event
 
 if TYPE_CHECKING:
     from _wal_native.reader import LogFollower
-    from actionqueue.events import Event
+    from actionqueue.model import Event
     from actionqueue.store import ActionQueue
 
 __all__ = ["AsyncEventStream"]

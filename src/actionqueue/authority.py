@@ -12,7 +12,6 @@ from typing import Any, Generic, Protocol, TypeVar, cast
 
 from _wal_native.table import StateTable
 from _wal_native.turn import Turn
-from actionqueue.commands import MutationCommand
 from actionqueue.errors import (
     AppendError,
     ApplyError,
@@ -23,12 +22,11 @@ from actionqueue.errors import (
     ValidationError,
     Written,
 )
-from actionqueue.events import Event
-from actionqueue.mapping import applied_of, event_of
-from actionqueue.outcomes import MutationOutcome
+from actionqueue.model import Event, MutationCommand, MutationOutcome
+from actionqueue.model.base import applied_of, event_of, validate
+from actionqueue.model.queries import ProjectionQueries, RequiredQueries
 from actionqueue.policy_fields import object_with
-from actionqueue.states import DurabilityPolicy
-from actionqueue.validation import ProjectionQueries, RequiredQueries, validate
+from actionqueue.sync_policy import DurabilityPolicy
 
 __all__ = ["MutationProjection", "StorageMutationAuthority", "WalWriter"]
 
@@ -71,7 +69,7 @@ class WalWriter(Protocol):
 class MutationProjection(RequiredQueries, Protocol):
     """What the authority needs of a projection.
 
-    The further queries of :class:`~actionqueue.validation.ProjectionQueries` are optional.
+    The further queries of :class:`~actionqueue.model.queries.ProjectionQueries` are optional.
     """
 
     def apply_event(self, event: Event, /) -> object:

@@ -32,26 +32,30 @@ from _wal_native.columns import RefusedRows, Rows
 from _wal_native.log import Log
 from _wal_native.status import status_name
 from _wal_native.table import StateTable
-from actionqueue.commands import (
-    AttemptFinishCommand,
-    AttemptStartCommand,
-    LeaseHeartbeatCommand,
-    MutationCommand,
-    RunStateTransitionCommand,
-)
 from actionqueue.errors import (
     InvalidFieldError,
     InvalidFieldTypeError,
     RecordTooLarge,
     ValidationError,
 )
-from actionqueue.ids import AttemptId, Identifier, RunId
 from actionqueue.limits import PAYLOAD_SIZE_MAX, ROW_COUNT_MAX, SEQUENCE_MAX, U32_MAX
+from actionqueue.model import (
+    AttemptFinishCommand,
+    AttemptId,
+    AttemptOutcome,
+    AttemptResultKind,
+    AttemptStartCommand,
+    Identifier,
+    LeaseHeartbeatCommand,
+    MutationCommand,
+    RunId,
+    RunState,
+    RunStateTransitionCommand,
+)
+from actionqueue.model.base import validate
+from actionqueue.model.queries import ProjectionQueries
 from actionqueue.policy_fields import each, number_up_to, whole_number
-from actionqueue.run import AttemptOutcome
-from actionqueue.states import AttemptResultKind, RunState
 from actionqueue.texts import shown
-from actionqueue.validation import ProjectionQueries, validate
 
 if TYPE_CHECKING:
     import numpy as np

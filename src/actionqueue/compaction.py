@@ -34,8 +34,8 @@ from actionqueue.errors import (
     StoppedError,
     TimestampWarning,
 )
-from actionqueue.events import RunsPurged
 from actionqueue.limits import U64_MAX
+from actionqueue.model import RunsPurged
 from actionqueue.policy_fields import number_from_0
 from actionqueue.recovery import RecoveryReport
 from actionqueue.texts import told

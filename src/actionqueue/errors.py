@@ -14,13 +14,11 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Self, dataclass_transform
 
 from _wal_native.above import provide
-from actionqueue.texts import Rows, moment, rows_text, shown, told
+from actionqueue.texts import Rows, host_name, moment, rows_text, shown, told
 from actionqueue.vocabulary import vocabulary
 
 if TYPE_CHECKING:
-    from actionqueue.budget import BudgetDimension
-    from actionqueue.ids import AttemptId, RunId, SubscriptionId, TaskId
-    from actionqueue.states import RunState
+    from actionqueue.model import AttemptId, BudgetDimension, RunId, RunState, SubscriptionId, TaskId
 
 __all__ = [
     "ActionQueueError",
@@ -246,7 +244,7 @@ class ValidationError(MutationError):
 def _ways_on(state: RunState) -> str:
     """Return where a run may go from a state, by the rules that validation and replay share."""
     from _wal_native.rules import transition_is_valid  # noqa: PLC0415 -- it imports the errors
-    from actionqueue.states import RunState  # noqa: PLC0415
+    from actionqueue.model import RunState  # noqa: PLC0415
 
     states = [other.value for other in RunState if transition_is_valid(state, other)]
     return f"it may go to {', '.join(states)}" if states else "it goes nowhere: the run has ended"
@@ -255,7 +253,7 @@ def _ways_on(state: RunState) -> str:
 def _states_for_lease(event: LeaseValidationEvent) -> str:
     """Return the states in which the rules allow a lease command."""
     from _wal_native import rules  # noqa: PLC0415 -- it imports the errors
-    from actionqueue.states import RunState  # noqa: PLC0415
+    from actionqueue.model import RunState  # noqa: PLC0415
 
     allowed = {
         LeaseValidationEvent.ACQUIRE: rules.lease_acquire_allowed,
@@ -1080,4 +1078,6 @@ class UnsafeDirectoryWarning(UserWarning):
     """
 
 
-provide({name: globals()[name] for name in __all__})  # native modules raise them
+# Native modules raise these errors, and name values in them.
+provide({name: globals()[name] for name in __all__})
+provide({"host_name": host_name, "shown": shown})

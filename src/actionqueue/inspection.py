@@ -34,8 +34,8 @@ from actionqueue.errors import (
     OpenError,
     OpenIOError,
 )
-from actionqueue.events import Event, EventKind
 from actionqueue.limits import U64_MAX
+from actionqueue.model import Event, EventKind
 from actionqueue.policy_fields import (
     flag,
     function,

@@ -13,23 +13,25 @@ import msgspec
 
 from _wal_native.codec import task_spec_from_bytes
 from _wal_native.table import StateTable
-from actionqueue.actor import ActorRegistration
-from actionqueue.budget import BudgetDimension
 from actionqueue.columns import ProjectionColumns, read_columns, read_run_id_array, state_of
-from actionqueue.ids import (
+from actionqueue.model import (
     ActorId,
+    ActorRegistration,
     AttemptId,
+    AttemptResultKind,
+    BudgetDimension,
+    Capability,
+    EventFilter,
     LedgerEntryId,
+    Role,
     RunId,
+    RunInstance,
+    RunState,
     SubscriptionId,
     TaskId,
+    TaskSpec,
     TenantId,
 )
-from actionqueue.platform import Capability, Role
-from actionqueue.run import RunInstance
-from actionqueue.states import AttemptResultKind, RunState
-from actionqueue.subscription import EventFilter
-from actionqueue.task import TaskSpec
 
 if TYPE_CHECKING:
     import numpy as np

@@ -1,46 +1,18 @@
-"""Gives the native modules what they need of this package besides its errors.
+"""What the native modules take from this package besides its errors: they import nothing of it.
 
-They import nothing of the package. It imports this module before any native module that needs one
-of these objects.
+The package imports this module before any native module that needs one of these. The states of
+runs, which the rules need, come even before that, in :mod:`actionqueue.model.runs`.
 """
 
 from _wal_native.above import provide
-from actionqueue import (
-    actor,
-    budget,
-    commands,
-    cron,
-    events,
-    mapping,
-    outcomes,
-    platform,
-    run,
-    run_policy,
-    states,
-    subscription,
-    task,
-    texts,
-)
+from actionqueue import model, sync_policy
+from actionqueue.model import base, cron
 
-for _module in (
-    states,
-    budget,
-    run_policy,
-    run,
-    task,
-    subscription,
-    actor,
-    platform,
-    commands,
-    events,
-    outcomes,
-):
-    provide({name: getattr(_module, name) for name in _module.__all__})
+provide({name: getattr(model, name) for name in vars(model)["__all__"]})
 provide(
     {
-        "applied_of": mapping.applied_of,
+        "DurabilityPolicy": sync_policy.DurabilityPolicy,
+        "applied_of": base.applied_of,
         "has_ended": cron.has_ended,
-        "host_name": texts.host_name,
-        "shown": texts.shown,
     }
 )

@@ -22,8 +22,8 @@ from actionqueue.errors import (
     InvalidFieldError,
     InvalidFieldTypeError,
 )
-from actionqueue.events import Event
 from actionqueue.limits import U64_MAX
+from actionqueue.model import Event
 from actionqueue.policy_fields import number_up_to, seconds_between_looks, seconds_from_0
 from actionqueue.projection import Projection
 

@@ -27,7 +27,6 @@ from _wal_native.snapshot import read_snapshot
 from _wal_native.weak_list import WeakList
 from actionqueue.clock import now
 from actionqueue.columns import ColumnOutcome, append_rows, stops_at_refusal
-from actionqueue.commands import MutationCommand
 from actionqueue.compaction import (
     CompactionPolicy,
     CompactionReport,
@@ -53,16 +52,14 @@ from actionqueue.errors import (
     WriterError,
 )
 from actionqueue.limits import RING_SIZE_MAX, RING_SIZE_MIN, SEGMENT_SIZE_MAX, SEGMENT_SIZE_MIN
-from actionqueue.mapping import applied_of, event_of
-from actionqueue.outcomes import MutationOutcome
+from actionqueue.model import MutationCommand, MutationOutcome
+from actionqueue.model.base import applied_of, event_of, validate
 from actionqueue.policy_fields import each, flag, number_from_0, progress_or_none, whole_number
 from actionqueue.projection import Projection
 from actionqueue.reading import POLL_SECONDS, EventStream, ReadOnlyQueue, follow
 from actionqueue.recovery import RecoveryReport
-from actionqueue.states import DurabilityPolicy
-from actionqueue.sync_policy import SyncPolicy
+from actionqueue.sync_policy import DurabilityPolicy, SyncPolicy
 from actionqueue.texts import shown
-from actionqueue.validation import validate
 
 __all__ = ["ActionQueue", "Batch", "open"]
 

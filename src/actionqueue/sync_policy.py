@@ -1,15 +1,28 @@
-"""When a queue syncs Deferred commands by itself."""
+"""When a queue syncs what was submitted: a command's durability, and syncs by a policy."""
 
 from __future__ import annotations
+
+from enum import StrEnum
 
 import msgspec
 
 from actionqueue.errors import InvalidFieldError, InvalidFieldTypeError
 from actionqueue.policy_fields import whole_number
+from actionqueue.vocabulary import vocabulary
 
-__all__ = ["SyncPolicy"]
+__all__ = ["DurabilityPolicy", "SyncPolicy"]
 
 _BOUNDS = {"records": 2**63 - 1, "bytes": 2**63 - 1, "milliseconds": 86_400_000}
+
+
+@vocabulary("durability")
+class DurabilityPolicy(StrEnum):
+    """When a submitted command is on stable storage."""
+
+    IMMEDIATE = "immediate"
+    """Before ``submit`` returns: it survives a killed process and a power loss."""
+    DEFERRED = "deferred"
+    """At the next sync: until then it survives a killed process, but not a power loss."""
 
 
 class SyncPolicy(msgspec.Struct, frozen=True, kw_only=True):

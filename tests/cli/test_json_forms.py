@@ -11,11 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import actionqueue as aq
-from actionqueue.events import Event, TaskCreated
-from actionqueue.jsonform.commands import command_from_json, command_to_json
-from actionqueue.jsonform.events import event_to_json
-from actionqueue.jsonform.lines import LINE_SIZE_MAX, InvalidLineError, submission_from_line
-from actionqueue.jsonform.verdict import accepted, refused
+from actionqueue import Event, TaskCreated
+from actionqueue.json.commands import command_from_json, command_to_json, event_to_json
+from actionqueue.json.lines import LINE_SIZE_MAX, InvalidLineError, submission_from_line
+from actionqueue.json.verdict import accepted, refused
 from strategies import EVENTS
 
 CAUSE = aq.LogWriteError("fdatasync", "log", 5)

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 import actionqueue as aq
-from actionqueue.jsonform.projection import projection_to_json
+from actionqueue.json.projection import projection_to_json
 from cli_tools import PROGRAM, SECONDS_MAX, assert_fails, fill, fill_more, kill_a_writer, make_queue, newest_segment, patched, run, tree
 from queue_tools import SMALL
 

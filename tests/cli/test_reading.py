@@ -10,7 +10,7 @@ import pytest
 
 import actionqueue as aq
 from actionqueue.inspection import iterate_records
-from actionqueue.jsonform.projection import projection_to_json
+from actionqueue.json.projection import projection_to_json
 from cli_tools import (
     PROGRAM,
     READING,

@@ -151,7 +151,7 @@ def test_a_verdict_is_there_before_the_next_command_is_sent(tmp_path: Path) -> N
 )
 def test_durability(tmp_path: Path, option: str | None, key: str | None, expected: str) -> None:
     """An immediate command is durable when its verdict is printed; a deferred one is not."""
-    told = "import sys, actionqueue.jsonform.verdict as v, actionqueue.store as s\n"
+    told = "import sys, actionqueue.json.verdict as v, actionqueue.store as s\n"
     told += "old = s.ActionQueue.close\n"
     told += "def close(self): sys.stderr.write(str(self.durable_sequence)); old(self)\n"
     told += "s.ActionQueue.close = close\n"

@@ -8,8 +8,8 @@ from pathlib import Path
 import msgspec
 
 import actionqueue as aq
-from actionqueue.jsonform.commands import command_from_json
-from actionqueue.jsonform.projection import projection_to_json, projection_to_text
+from actionqueue.json.commands import command_from_json
+from actionqueue.json.projection import projection_to_json, projection_to_text
 from cli_tools import run
 
 SEGMENT = 65536

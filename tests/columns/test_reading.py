@@ -15,7 +15,7 @@ import pytest
 
 import actionqueue as aq
 from actionqueue.errors import InvalidFieldError, InvalidFieldTypeError, ValidationError
-from actionqueue.mapping import event_of
+from actionqueue.model.base import event_of
 from column_tools import OPTIONS, RESULTS, STATES, RowSource, add_run, add_runs, small_queue, submit_columns
 from command_source import CommandSource
 from model import Model

@@ -7,41 +7,46 @@ from itertools import pairwise
 
 import pytest
 
-from actionqueue import errors
-from actionqueue.budget import BudgetDimension
-from actionqueue.commands import (
+from actionqueue import (
     AttemptFinishCommand,
+    AttemptId,
+    AttemptOutcome,
     AttemptStartCommand,
     BudgetAllocateCommand,
     BudgetConsumeCommand,
+    BudgetDimension,
     BudgetReplenishCommand,
     DependencyDeclareCommand,
     EnginePauseCommand,
+    EnginePaused,
     EngineResumeCommand,
+    EventFilter,
     LeaseAcquireCommand,
     LeaseExpireCommand,
     LeaseHeartbeatCommand,
     LeaseReleaseCommand,
     MutationCommand,
     RunCreateCommand,
+    RunId,
+    RunInstance,
     RunResumeCommand,
+    RunsPurged,
+    RunState,
     RunStateTransitionCommand,
     RunSuspendCommand,
     SubscriptionCancelCommand,
     SubscriptionCreateCommand,
+    SubscriptionId,
     SubscriptionTriggerCommand,
     TaskCancelCommand,
     TaskCreateCommand,
+    TaskId,
+    TaskSpec,
+    errors,
 )
 from actionqueue.errors import LeaseValidationEvent, ValidationError, Written
-from actionqueue.events import EnginePaused, RunsPurged
-from actionqueue.ids import AttemptId, RunId, SubscriptionId, TaskId
 from actionqueue.limits import PAYLOAD_SIZE_MAX, SEQUENCE_MAX
 from actionqueue.projection import Projection
-from actionqueue.run import AttemptOutcome, RunInstance
-from actionqueue.states import RunState
-from actionqueue.subscription import EventFilter
-from actionqueue.task import TaskSpec
 from lanes import LANES, Lane, lane_over
 from model import Model
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from actionqueue.commands import MutationCommand
+from actionqueue import MutationCommand
 from actionqueue.errors import ValidationError
-from actionqueue.jsonform.commands import command_from_json, command_to_json
-from actionqueue.jsonform.verdict import accepted
+from actionqueue.json.commands import command_from_json, command_to_json
+from actionqueue.json.verdict import accepted
 
 if TYPE_CHECKING:
     from lanes import Lane

@@ -14,10 +14,9 @@ import pytest
 import actionqueue as aq
 from actionqueue.errors import ValidationError
 from actionqueue.inspection import read_projection
-from actionqueue.jsonform.commands import command_from_json
-from actionqueue.jsonform.projection import projection_to_json
-from actionqueue.mapping import event_of
-from actionqueue.validation import validate
+from actionqueue.json.commands import command_from_json
+from actionqueue.json.projection import projection_to_json
+from actionqueue.model.base import event_of, validate
 from command_source import CommandSource
 from model import Model
 from queue_tools import SMALL, copy_of, replayed, state_of

@@ -12,11 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from actionqueue import events as e
-from actionqueue.ids import SubscriptionId
-from actionqueue.run import RunInstance
-from actionqueue.subscription import EventFilter
-from actionqueue.task import TaskSpec
+import actionqueue as aq
+from actionqueue import EventFilter, RunInstance, SubscriptionId, TaskSpec
 from door import CORE
 from log_driver import Log
 from memory_io import Disk, MemoryIo
@@ -55,22 +52,22 @@ def cancel_a_run() -> None:
     task = TaskSpec(payload=b"")
     run = RunInstance.scheduled(task.id, scheduled_at=1, created_at=1)
     with Table() as table:
-        table.must_apply(e.TaskCreated(1, task, 1), e.RunCreated(2, run), e.RunCanceled(3, run.id, 3))
+        table.must_apply(aq.TaskCreated(1, task, 1), aq.RunCreated(2, run), aq.RunCanceled(3, run.id, 3))
 
 
 def subscribe() -> None:
     task = TaskSpec(payload=b"")
-    created = e.SubscriptionCreated(2, SubscriptionId(), task.id, EventFilter.custom("key"), 2)
+    created = aq.SubscriptionCreated(2, SubscriptionId(), task.id, EventFilter.custom("key"), 2)
     with Table() as table:
-        table.must_apply(e.TaskCreated(1, task, 1), created)
+        table.must_apply(aq.TaskCreated(1, task, 1), created)
 
 
 def roll_back() -> None:
     task = TaskSpec(payload=b"")
     with Table() as table:
-        table.must_apply(e.TaskCreated(1, task, 1))
+        table.must_apply(aq.TaskCreated(1, task, 1))
         assert table.begin() == "ok"
-        table.must_apply(e.TaskCanceled(2, task.id, 2))
+        table.must_apply(aq.TaskCanceled(2, task.id, 2))
         table.rollback()
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from random import Random
 from typing import Any, Self
 
+import actionqueue as aq
 from _wal_native.codec import (
     capability_from_bytes,
     encode_event,
@@ -14,17 +15,26 @@ from _wal_native.codec import (
     role_from_bytes,
     task_spec_from_bytes,
 )
-from actionqueue import events as e
-from actionqueue.actor import ActorRegistration
-from actionqueue.budget import BudgetDimension
+from actionqueue import (
+    ActorId,
+    ActorRegistration,
+    AttemptId,
+    AttemptResultKind,
+    BudgetDimension,
+    Capability,
+    EventFilter,
+    LedgerEntryId,
+    Role,
+    RunId,
+    RunInstance,
+    RunState,
+    SubscriptionId,
+    TaskId,
+    TaskSpec,
+    TenantId,
+)
 from actionqueue.errors import MalformedEventError
-from actionqueue.ids import ActorId, AttemptId, LedgerEntryId, RunId, SubscriptionId, TaskId, TenantId
-from actionqueue.mapping import event_of
-from actionqueue.platform import Capability, Role
-from actionqueue.run import RunInstance
-from actionqueue.states import AttemptResultKind, RunState
-from actionqueue.subscription import EventFilter
-from actionqueue.task import TaskSpec
+from actionqueue.model.base import event_of
 from command_source import CommandSource
 from door import ffi, lib
 from model import TRANSITIONS, Model
@@ -79,7 +89,7 @@ def id_of(id_type: Any, data: Any) -> Any:
     return id_type.from_bytes(bytes(data))
 
 
-def as_c(event: e.Event) -> tuple[Any, Any]:
+def as_c(event: aq.Event) -> tuple[Any, Any]:
     """Return the C event and the payload that it points into."""
     encoded = encode_event(event)
     payload = ffi.new("uint8_t[]", encoded or b"\0")
@@ -107,12 +117,12 @@ class Table:
     def __exit__(self, *_exception: object) -> None:
         self.close()
 
-    def apply(self, event: e.Event) -> str:
+    def apply(self, event: aq.Event) -> str:
         """Return the status's name."""
         c_event, _payload = as_c(event)
         return status_name(lib.aqw_table_apply(self.table, c_event))
 
-    def must_apply(self, *events: e.Event) -> None:
+    def must_apply(self, *events: aq.Event) -> None:
         for event in events:
             assert self.apply(event) == "ok", event
 
@@ -397,7 +407,7 @@ class EventSource:
         self.purged: list[RunId | TaskId | SubscriptionId | ActorId] = []
         """What may have been purged, to be used again."""
 
-    def next(self, model: Model) -> e.Event:
+    def next(self, model: Model) -> aq.Event:
         while True:
             event = self._next(model)
             try:
@@ -406,14 +416,14 @@ class EventSource:
                 continue
             return event
 
-    def _next(self, model: Model) -> e.Event:
+    def _next(self, model: Model) -> aq.Event:
         sequence = model.latest_sequence + self.random.choice((1,) * 30 + (2, 9, 0))
         choice = self.random.random()
         if model.runs and choice < 0.02:
-            return e.RunCanceled(sequence, self.random.choice(list(model.runs)), self.commands.clock)
+            return aq.RunCanceled(sequence, self.random.choice(list(model.runs)), self.commands.clock)
         if model.budgets and choice < 0.04:
             task_id, dimension = self.random.choice(list(model.budgets))
-            return e.BudgetExhausted(sequence, task_id, dimension, self.commands.clock)
+            return aq.BudgetExhausted(sequence, task_id, dimension, self.commands.clock)
         if choice > 0.97 and model.tasks:
             return self._again(model, sequence) if self.purged and choice > 0.985 else self._purge(model, sequence)
         return event_of(self.commands.next(model), sequence)
@@ -421,7 +431,7 @@ class EventSource:
     def _few(self, values: Iterable[Any]) -> list[Any]:
         return [value for value in values if self.random.random() < 0.5]
 
-    def _purge(self, model: Model, sequence: int) -> e.Event:
+    def _purge(self, model: Model, sequence: int) -> aq.Event:
         """Return a purge of ended runs, of tasks without others, and of what is over; mostly of nothing that is still needed."""
         runs = self._few(run_id for run_id, run in model.runs.items() if not TRANSITIONS[run["state"]])
         kept = {run["task_id"] for run_id, run in model.runs.items() if run_id not in runs}
@@ -443,25 +453,25 @@ class EventSource:
             runs = [self.commands._id(RunId)]
         self.random.shuffle(runs)
         self.purged += [*runs, *tasks, *over[0], *over[1]]
-        return e.RunsPurged(sequence, tuple(runs), tuple(tasks), self.commands.clock, *map(tuple, over), lines, tombstones, until)
+        return aq.RunsPurged(sequence, tuple(runs), tuple(tasks), self.commands.clock, *map(tuple, over), lines, tombstones, until)
 
     def _ends(self, model: Model) -> tuple[tuple[dict[Any, Any], str], ...]:
         return ((model.subscriptions, "canceled_at"), (model.actors, "deregistered_at"))
 
-    def _again(self, model: Model, sequence: int) -> e.Event:
+    def _again(self, model: Model, sequence: int) -> aq.Event:
         """Return the creation of something that was purged once."""
         used, clock, task_id = self.random.choice(self.purged), self.commands.clock, self.random.choice(list(model.tasks))
         if isinstance(used, RunId):
-            return e.RunCreated(sequence, RunInstance.scheduled(task_id, id=used, scheduled_at=clock, created_at=clock))
+            return aq.RunCreated(sequence, RunInstance.scheduled(task_id, id=used, scheduled_at=clock, created_at=clock))
         if isinstance(used, SubscriptionId):
-            return e.SubscriptionCreated(sequence, used, task_id, EventFilter.custom("again"), clock)
+            return aq.SubscriptionCreated(sequence, used, task_id, EventFilter.custom("again"), clock)
         if isinstance(used, ActorId):
             tenant_id = TenantId.from_bytes(used.bytes)
             return self.random.choice(
                 (
-                    e.ActorRegistered(sequence, used, "again", ("a",), None, 1, None, clock),
-                    e.RoleAssigned(sequence, used, Role.OPERATOR, tenant_id, clock),
-                    e.CapabilityGranted(sequence, used, Capability.CAN_SUBMIT, tenant_id, clock),
+                    aq.ActorRegistered(sequence, used, "again", ("a",), None, 1, None, clock),
+                    aq.RoleAssigned(sequence, used, Role.OPERATOR, tenant_id, clock),
+                    aq.CapabilityGranted(sequence, used, Capability.CAN_SUBMIT, tenant_id, clock),
                 )
             )
-        return e.TaskCreated(sequence, TaskSpec(used, payload=b"again", parent_task_id=task_id), clock)
+        return aq.TaskCreated(sequence, TaskSpec(used, payload=b"again", parent_task_id=task_id), clock)

@@ -8,17 +8,14 @@ from typing import Any
 
 import pytest
 
-from actionqueue import events as e
-from actionqueue.ids import AttemptId, RunId
-from actionqueue.run import RunInstance
-from actionqueue.states import AttemptResultKind, RunState
-from actionqueue.task import TaskSpec
+import actionqueue as aq
+from actionqueue import AttemptId, AttemptResultKind, RunId, RunInstance, RunState, TaskSpec
 from door import ffi, lib
 from table_driver import Memory, Table, as_c, id_of, status_name
 
 S = RunState
 SEQUENCE_MAX = 2**64 - 1
-KINDS = (e.EventKind.RUN_STATE_CHANGED, e.EventKind.LEASE_HEARTBEAT, e.EventKind.ATTEMPT_STARTED, e.EventKind.ATTEMPT_FINISHED)
+KINDS = (aq.EventKind.RUN_STATE_CHANGED, aq.EventKind.LEASE_HEARTBEAT, aq.EventKind.ATTEMPT_STARTED, aq.EventKind.ATTEMPT_FINISHED)
 STATES = tuple(RunState)
 RESULTS = tuple(AttemptResultKind)
 
@@ -29,25 +26,25 @@ def no_failures_left() -> Iterator[None]:
     lib.aqw_test_memory_fail(-1, 0)
 
 
-def runs_in_every_state(count: int) -> list[e.Event]:
+def runs_in_every_state(count: int) -> list[aq.Event]:
     """Events that make runs, some leased and with an attempt."""
-    events: list[e.Event] = []
+    events: list[aq.Event] = []
     paths = [[], [S.READY], [S.READY, S.LEASED], [S.READY, S.LEASED, S.RUNNING], [S.READY, S.LEASED, S.RUNNING, S.COMPLETED]]
     for number in range(count):
         task, run_id = TaskSpec(payload=b""), run_of(number)
-        events.append(e.TaskCreated(0, task, 1))
-        events.append(e.RunCreated(0, RunInstance.scheduled(task.id, scheduled_at=1, created_at=1, id=run_id)))
+        events.append(aq.TaskCreated(0, task, 1))
+        events.append(aq.RunCreated(0, RunInstance.scheduled(task.id, scheduled_at=1, created_at=1, id=run_id)))
         state = S.SCHEDULED
         for new in paths[number % len(paths)]:
-            events.append(e.RunStateChanged(0, run_id, state, new, 1))
+            events.append(aq.RunStateChanged(0, run_id, state, new, 1))
             state = new
             if new is S.READY:
-                events.append(e.LeaseAcquired(0, run_id, "owner", 10, 1))
+                events.append(aq.LeaseAcquired(0, run_id, "owner", 10, 1))
             if new is S.RUNNING and number % 10 == 8:
-                events.append(e.AttemptStarted(0, run_id, AttemptId(bytes(15) + b"\1"), 1))
+                events.append(aq.AttemptStarted(0, run_id, AttemptId(bytes(15) + b"\1"), 1))
             elif new is S.RUNNING and number % 2:
-                events.append(e.AttemptStarted(0, run_id, AttemptId(bytes(15) + b"\7"), 1))
-                events.append(e.AttemptFinished(0, run_id, AttemptId(bytes(15) + b"\7"), RESULTS[0], None, None, 1))
+                events.append(aq.AttemptStarted(0, run_id, AttemptId(bytes(15) + b"\7"), 1))
+                events.append(aq.AttemptFinished(0, run_id, AttemptId(bytes(15) + b"\7"), RESULTS[0], None, None, 1))
     return events
 
 
@@ -55,7 +52,7 @@ def run_of(number: int) -> RunId:
     return RunId((number + 1).to_bytes(8, "little") + bytes(8))
 
 
-def filled(events: Sequence[e.Event], memory: Memory | None = None, *, first: int = 1) -> Table:
+def filled(events: Sequence[aq.Event], memory: Memory | None = None, *, first: int = 1) -> Table:
     table = Table(memory)
     for sequence, event in enumerate(events, first):
         fields = {name: getattr(event, name) for name in event.__struct_fields__}
@@ -66,7 +63,7 @@ def filled(events: Sequence[e.Event], memory: Memory | None = None, *, first: in
 class Rows:
     """Random rows of one kind: as columns for the core, and one by one as events."""
 
-    def __init__(self, random: Random, kind: e.EventKind, count: int, run_count: int) -> None:
+    def __init__(self, random: Random, kind: aq.EventKind, count: int, run_count: int) -> None:
         self.kind, self.count = kind, count
         numbers = random.choices(range(run_count + 1), k=count)
         states = [(0, 1, 2, 3, 6)[number % 5] for number in numbers]
@@ -113,19 +110,19 @@ class Rows:
         column.data, column.size, column.offset_size = self._keep(b"".join(values)), offsets[-1], 4
         column.offsets = self._keep(b"".join(ffi.buffer(ffi.new("uint32_t *", offset))[:] for offset in offsets))
 
-    def event(self, row: int, sequence: int) -> e.Event:
+    def event(self, row: int, sequence: int) -> aq.Event:
         value = {name: values[row] for name, values in self.values.items()}
         run_id, time = RunId(value["run_ids"]), value["timestamps"]
-        if self.kind == e.EventKind.RUN_STATE_CHANGED:
-            return e.RunStateChanged(sequence, run_id, STATES[value["previous_states"]], STATES[value["new_states"]], time)
-        if self.kind == e.EventKind.LEASE_HEARTBEAT:
-            return e.LeaseHeartbeat(sequence, run_id, value["owners"].decode(), value["expiries"], time)
+        if self.kind == aq.EventKind.RUN_STATE_CHANGED:
+            return aq.RunStateChanged(sequence, run_id, STATES[value["previous_states"]], STATES[value["new_states"]], time)
+        if self.kind == aq.EventKind.LEASE_HEARTBEAT:
+            return aq.LeaseHeartbeat(sequence, run_id, value["owners"].decode(), value["expiries"], time)
         attempt_id = AttemptId(value["attempt_ids"])
-        if self.kind == e.EventKind.ATTEMPT_STARTED:
-            return e.AttemptStarted(sequence, run_id, attempt_id, time)
+        if self.kind == aq.EventKind.ATTEMPT_STARTED:
+            return aq.AttemptStarted(sequence, run_id, attempt_id, time)
         detail = self.detail(row)
         error = None if detail is None or not self.has_error(row) else detail.decode()
-        return e.AttemptFinished(
+        return aq.AttemptFinished(
             sequence, run_id, attempt_id, RESULTS[value["results"]], error, None if self.has_error(row) else detail, time
         )
 
@@ -183,7 +180,7 @@ PIECES = ([1], [7], [24], [16, 8], [1000])
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 @pytest.mark.parametrize("seed", range(len(PIECES)))
-def test_rows_are_single_events_in_whatever_pieces(kind: e.EventKind, seed: int) -> None:
+def test_rows_are_single_events_in_whatever_pieces(kind: aq.EventKind, seed: int) -> None:
     random = Random(seed)
     past = runs_in_every_state(40)
     rows = Rows(random, kind, 300, 40)
@@ -203,7 +200,7 @@ def test_rows_are_single_events_in_whatever_pieces(kind: e.EventKind, seed: int)
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
-def test_a_walk_that_stops_ends_behind_the_first_refusal(kind: e.EventKind) -> None:
+def test_a_walk_that_stops_ends_behind_the_first_refusal(kind: aq.EventKind) -> None:
     past = runs_in_every_state(40)
     rows = Rows(Random(1), kind, 300, 40)
     with filled(past) as one_by_one, filled(past) as table:
@@ -220,7 +217,7 @@ def test_a_walk_that_stops_ends_behind_the_first_refusal(kind: e.EventKind) -> N
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
-def test_memory_that_runs_out_undoes_the_call(kind: e.EventKind) -> None:
+def test_memory_that_runs_out_undoes_the_call(kind: aq.EventKind) -> None:
     """Each allocation of the table fails in its turn, and each of the batch."""
     past = runs_in_every_state(500)
     rows = Rows(Random(2), kind, 2000, 500)
@@ -257,7 +254,7 @@ def test_memory_that_runs_out_undoes_the_call(kind: e.EventKind) -> None:
 
 def test_there_is_a_last_sequence() -> None:
     past = runs_in_every_state(5)
-    rows = Rows(Random(3), e.EventKind.LEASE_HEARTBEAT, 3, 5)
+    rows = Rows(Random(3), aq.EventKind.LEASE_HEARTBEAT, 3, 5)
     with filled(past, first=SEQUENCE_MAX - len(past)) as table:
         rows._set("run_ids", run_of(2).bytes * 3, 16)
         rows._set_bytes("owners", [b"owner"] * 3)
@@ -273,8 +270,8 @@ def test_there_is_a_last_sequence() -> None:
 def test_a_refused_row_says_what_its_run_was_like() -> None:
     past = runs_in_every_state(4)
     active = AttemptId(bytes(15) + b"\1")
-    rows = Rows(Random(4), e.EventKind.ATTEMPT_STARTED, 2, 4)
-    with filled([*past, e.AttemptStarted(0, run_of(3), active, 1)]) as table:
+    rows = Rows(Random(4), aq.EventKind.ATTEMPT_STARTED, 2, 4)
+    with filled([*past, aq.AttemptStarted(0, run_of(3), active, 1)]) as table:
         rows._set("run_ids", run_of(3).bytes + run_of(99).bytes, 16)
         rows._set("attempt_ids", bytes(16) + active.bytes, 16)
         walk = Walk(rows, table)

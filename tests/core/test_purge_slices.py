@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from itertools import count as count_from
 
-from actionqueue import events as e
-from actionqueue.run import RunInstance
-from actionqueue.run_policy import Repeat
-from actionqueue.states import RunState
-from actionqueue.task import TaskSpec
+import actionqueue as aq
+from actionqueue import Repeat, RunInstance, RunState, TaskSpec
 from door import ffi
 from table_driver import Table
 from test_table import numbered
@@ -25,9 +22,9 @@ def test_a_slice_ends_behind_a_task_that_depends_on_very_many() -> None:
     with Table() as table:
         table.must_apply(
             *numbered(
-                *(e.TaskCreated(0, spec, 1) for spec in (needed, *others, *over)),
-                *(e.DependencyDeclared(0, spec.id, tuple(other.id for other in others), 1) for spec in over),
-                *(e.TaskCanceled(0, spec.id, 1) for spec in over),
+                *(aq.TaskCreated(0, spec, 1) for spec in (needed, *others, *over)),
+                *(aq.DependencyDeclared(0, spec.id, tuple(other.id for other in others), 1) for spec in over),
+                *(aq.TaskCanceled(0, spec.id, 1) for spec in over),
             )
         )
         finished, found = ffi.new("aqw_finished *"), []
@@ -47,11 +44,11 @@ def test_the_runs_of_a_task_with_many_dependents_go_many_at_a_time() -> None:
     with Table() as table:
         table.must_apply(
             *numbered(
-                *(e.TaskCreated(0, spec, 1) for spec in (task, *dependents)),
-                *(e.DependencyDeclared(0, spec.id, (task.id,), 1) for spec in dependents),
-                *(e.TaskCanceled(0, spec.id, 1) for spec in dependents),
-                *(e.RunCreated(0, run) for run in runs),
-                *(e.RunStateChanged(0, run.id, RunState.SCHEDULED, RunState.CANCELED, 2) for run in runs),
+                *(aq.TaskCreated(0, spec, 1) for spec in (task, *dependents)),
+                *(aq.DependencyDeclared(0, spec.id, (task.id,), 1) for spec in dependents),
+                *(aq.TaskCanceled(0, spec.id, 1) for spec in dependents),
+                *(aq.RunCreated(0, run) for run in runs),
+                *(aq.RunStateChanged(0, run.id, RunState.SCHEDULED, RunState.CANCELED, 2) for run in runs),
             )
         )
         finished, sequences = ffi.new("aqw_finished *"), count_from(PURGED)
@@ -59,5 +56,5 @@ def test_the_runs_of_a_task_with_many_dependents_go_many_at_a_time() -> None:
         while table.counts.runs:
             slices += 1
             runs_found, _tasks = find(table, 10, 200, finished)
-            table.must_apply(e.RunsPurged(next(sequences), tuple(runs_found), (), 20))
+            table.must_apply(aq.RunsPurged(next(sequences), tuple(runs_found), (), 20))
         assert slices <= 2 * count // 100

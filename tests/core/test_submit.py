@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from actionqueue import events as e
-from actionqueue.ids import TaskId
-from actionqueue.task import TaskSpec
+import actionqueue as aq
+from actionqueue import TaskId, TaskSpec
 from door import lib
 from log_driver import DIRECTORY, Batch, Log, status_name
 from memory_io import MemoryIo
@@ -14,15 +13,15 @@ from table_driver import Table, as_c
 from test_log import home, new_log
 
 
-def submit(log: Log, table: Table, batch: Batch, event: e.Event) -> str:
+def submit(log: Log, table: Table, batch: Batch, event: aq.Event) -> str:
     encoded, _kept = as_c(event)
     status = status_name(lib.aqw_submit(log.log, table.table, batch.batch, encoded, log.fault))
     assert (batch.batch.count, batch.batch.size) == (0, 0)
     return str(status)
 
 
-def created(sequence: int, payload: bytes = b"x") -> e.TaskCreated:
-    return e.TaskCreated(sequence, TaskSpec(payload=payload), 1)
+def created(sequence: int, payload: bytes = b"x") -> aq.TaskCreated:
+    return aq.TaskCreated(sequence, TaskSpec(payload=payload), 1)
 
 
 def states(log: Log, table: Table) -> Any:
@@ -36,7 +35,7 @@ def test_an_event_is_in_both_or_in_neither() -> None:
         assert submit(log, table, batch, created(1)) == "ok"
         assert (log.last_sequence, table.counts.tasks) == (1, 1)
         before = states(log, table)
-        for event in (created(1), created(3), e.TaskCanceled(2, TaskId(), 1)):
+        for event in (created(1), created(3), aq.TaskCanceled(2, TaskId(), 1)):
             assert submit(log, table, batch, event).startswith("refused_")
             assert states(log, table) == before
     log.close()

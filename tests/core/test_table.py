@@ -10,15 +10,24 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from actionqueue import events as e
-from actionqueue.budget import BudgetDimension
+import actionqueue as aq
+from actionqueue import (
+    ActorId,
+    AttemptId,
+    AttemptResultKind,
+    BudgetDimension,
+    Capability,
+    EventFilter,
+    LedgerEntryId,
+    Role,
+    RunId,
+    RunInstance,
+    RunState,
+    SubscriptionId,
+    TaskSpec,
+    TenantId,
+)
 from actionqueue.errors import RefusedEventError
-from actionqueue.ids import ActorId, AttemptId, LedgerEntryId, RunId, SubscriptionId, TenantId
-from actionqueue.platform import Capability, Role
-from actionqueue.run import RunInstance
-from actionqueue.states import AttemptResultKind, RunState
-from actionqueue.subscription import EventFilter
-from actionqueue.task import TaskSpec
 from door import ffi, lib
 from model import Model
 from table_driver import SEED, EventSource, Memory, Table, as_c, dump_of, status_name
@@ -29,7 +38,7 @@ randoms = st.randoms(use_true_random=False)
 S = RunState
 
 
-def apply_to(model: Model, event: e.Event) -> str:
+def apply_to(model: Model, event: aq.Event) -> str:
     """Return what the table must answer."""
     try:
         model.apply_event(event)
@@ -38,17 +47,17 @@ def apply_to(model: Model, event: e.Event) -> str:
     return "ok"
 
 
-def path_to(run: RunInstance, *states: RunState) -> list[e.Event]:
+def path_to(run: RunInstance, *states: RunState) -> list[aq.Event]:
     """Return the changes of a new run through the states; sequences are filled in by `numbered`."""
     path = [S.SCHEDULED, *states]
-    return [e.RunStateChanged(0, run.id, before, after, 10) for before, after in pairwise(path)]
+    return [aq.RunStateChanged(0, run.id, before, after, 10) for before, after in pairwise(path)]
 
 
-def numbered(*events: e.Event, first: int = 1) -> list[e.Event]:
+def numbered(*events: aq.Event, first: int = 1) -> list[aq.Event]:
     return [_with_sequence(event, first + i) for i, event in enumerate(events)]
 
 
-def _with_sequence(event: e.Event, sequence: int) -> e.Event:
+def _with_sequence(event: aq.Event, sequence: int) -> aq.Event:
     fields = {name: getattr(event, name) for name in event.__struct_fields__}
     return type(event)(**{**fields, "sequence": sequence})
 
@@ -113,18 +122,18 @@ def test_many_rows_of_every_kind_stay_found(table: Table) -> None:
         task = TaskSpec(payload=b"x", parent_task_id=previous.id)
         run = RunInstance.scheduled(task.id, scheduled_at=i, created_at=i)
         actor = ActorId()
-        events: list[e.Event] = [
-            e.TaskCreated(0, task, i),
-            e.RunCreated(0, run),
-            e.BudgetAllocated(0, task.id, BudgetDimension.TOKEN, i, i),
-            e.SubscriptionCreated(0, SubscriptionId(), task.id, EventFilter.custom("key"), i),
-            e.ActorRegistered(0, actor, "identity", ("a",), None, 1, None, i),
-            e.TenantCreated(0, TenantId(), "name", i),
-            e.RoleAssigned(0, actor, Role.OPERATOR, tenant, i),
-            e.CapabilityGranted(0, actor, Capability.custom("x"), tenant, i),
+        events: list[aq.Event] = [
+            aq.TaskCreated(0, task, i),
+            aq.RunCreated(0, run),
+            aq.BudgetAllocated(0, task.id, BudgetDimension.TOKEN, i, i),
+            aq.SubscriptionCreated(0, SubscriptionId(), task.id, EventFilter.custom("key"), i),
+            aq.ActorRegistered(0, actor, "identity", ("a",), None, 1, None, i),
+            aq.TenantCreated(0, TenantId(), "name", i),
+            aq.RoleAssigned(0, actor, Role.OPERATOR, tenant, i),
+            aq.CapabilityGranted(0, actor, Capability.custom("x"), tenant, i),
         ]
         if i:
-            events.append(e.DependencyDeclared(0, task.id, (previous.id, task.id, previous.id), i))
+            events.append(aq.DependencyDeclared(0, task.id, (previous.id, task.id, previous.id), i))
         for event in numbered(*events, first=sequence + 1):
             sequence = event.sequence
             assert table.apply(event) == "ok"
@@ -137,26 +146,26 @@ def test_many_rows_of_every_kind_stay_found(table: Table) -> None:
 
 
 def test_a_gap_in_the_sequence_is_legal(table: Table, task: TaskSpec) -> None:
-    table.must_apply(e.TaskCreated(7, task, 1))
-    assert table.apply(e.TaskCanceled(7, task.id, 2)) == "refused_sequence"
-    assert table.apply(e.TaskCanceled(3, task.id, 2)) == "refused_sequence"
-    table.must_apply(e.TaskCanceled(2**64 - 1, task.id, 2))
-    assert table.apply(e.EnginePaused(2**64 - 1, 2)) == "refused_sequence"
+    table.must_apply(aq.TaskCreated(7, task, 1))
+    assert table.apply(aq.TaskCanceled(7, task.id, 2)) == "refused_sequence"
+    assert table.apply(aq.TaskCanceled(3, task.id, 2)) == "refused_sequence"
+    table.must_apply(aq.TaskCanceled(2**64 - 1, task.id, 2))
+    assert table.apply(aq.EnginePaused(2**64 - 1, 2)) == "refused_sequence"
 
 
 def test_sequence_zero_is_refused(table: Table) -> None:
-    assert table.apply(e.EnginePaused(0, 1)) == "refused_sequence"
+    assert table.apply(aq.EnginePaused(0, 1)) == "refused_sequence"
 
 
 def test_closing_the_lease_of_a_leased_run_makes_it_ready_without_a_trace(table: Table, task: TaskSpec, run: RunInstance) -> None:
     table.must_apply(
         *numbered(
-            e.TaskCreated(0, task, 1),
-            e.RunCreated(0, run),
+            aq.TaskCreated(0, task, 1),
+            aq.RunCreated(0, run),
             *path_to(run, S.READY),
-            e.LeaseAcquired(0, run.id, "", 50, 11),
-            e.RunStateChanged(0, run.id, S.READY, S.LEASED, 12),
-            e.LeaseReleased(0, run.id, "", 50, 13),
+            aq.LeaseAcquired(0, run.id, "", 50, 11),
+            aq.RunStateChanged(0, run.id, S.READY, S.LEASED, 12),
+            aq.LeaseReleased(0, run.id, "", 50, 13),
         )
     )
     view = table.view("run", 1)
@@ -164,17 +173,17 @@ def test_closing_the_lease_of_a_leased_run_makes_it_ready_without_a_trace(table:
     assert view.last_state_change_at == 12
     assert not view.has_lease
     assert [entry.to_state for entry in table.chain("history", view.first_history)] == [lib.AQW_READY, lib.AQW_LEASED]
-    table.must_apply(e.RunStateChanged(9, run.id, S.READY, S.LEASED, 14))
+    table.must_apply(aq.RunStateChanged(9, run.id, S.READY, S.LEASED, 14))
 
 
 def test_a_canceled_run_leaves_its_attempt_unfinished(table: Table, task: TaskSpec, run: RunInstance) -> None:
     events = numbered(
-        e.TaskCreated(0, task, 1),
-        e.RunCreated(0, run),
+        aq.TaskCreated(0, task, 1),
+        aq.RunCreated(0, run),
         *path_to(run, S.READY, S.LEASED, S.RUNNING),
-        e.AttemptStarted(0, run.id, AttemptId(), 20),
+        aq.AttemptStarted(0, run.id, AttemptId(), 20),
     )
-    table.must_apply(*events, e.RunCanceled(50, run.id, 21))
+    table.must_apply(*events, aq.RunCanceled(50, run.id, 21))
     view = table.view("run", 1)
     assert (view.has_active_attempt, view.attempt_count) == (0, 1)
     assert not table.view("attempt", view.first_attempt).is_finished
@@ -184,14 +193,14 @@ def test_consumption_saturates(table: Table, task: TaskSpec) -> None:
     token = BudgetDimension.TOKEN
     table.must_apply(
         *numbered(
-            e.TaskCreated(0, task, 1),
-            e.BudgetConsumed(0, task.id, token, 5, 1),  # without an allocation: recorded, changes nothing
-            e.BudgetAllocated(0, task.id, token, 2**64 - 1, 3),
-            e.BudgetConsumed(0, task.id, token, 2**64 - 2, 4),
+            aq.TaskCreated(0, task, 1),
+            aq.BudgetConsumed(0, task.id, token, 5, 1),  # without an allocation: recorded, changes nothing
+            aq.BudgetAllocated(0, task.id, token, 2**64 - 1, 3),
+            aq.BudgetConsumed(0, task.id, token, 2**64 - 2, 4),
         )
     )
     assert not table.view("budget", 1).is_exhausted
-    table.must_apply(e.BudgetConsumed(9, task.id, token, 2**64 - 1, 5))
+    table.must_apply(aq.BudgetConsumed(9, task.id, token, 2**64 - 1, 5))
     assert (table.view("budget", 1).consumed, table.view("budget", 1).is_exhausted) == (2**64 - 1, 1)
 
 
@@ -199,9 +208,9 @@ def test_a_limit_of_zero_is_exhausted_by_consuming_nothing(table: Table, task: T
     time = BudgetDimension.TIME_SECS
     table.must_apply(
         *numbered(
-            e.TaskCreated(0, task, 1),
-            e.BudgetAllocated(0, task.id, time, 0, 2),
-            e.BudgetConsumed(0, task.id, time, 0, 3),
+            aq.TaskCreated(0, task, 1),
+            aq.BudgetAllocated(0, task.id, time, 0, 2),
+            aq.BudgetConsumed(0, task.id, time, 0, 3),
         )
     )
     assert table.view("budget", 1).is_exhausted
@@ -211,27 +220,27 @@ def test_what_is_unknown_is_ignored_or_refused(table: Table, task: TaskSpec) -> 
     cost = BudgetDimension.COST_CENTS
     table.must_apply(
         *numbered(
-            e.BudgetExhausted(0, task.id, cost, 1),
-            e.SubscriptionTriggered(0, SubscriptionId(), 1),
-            e.ActorHeartbeat(0, ActorId(), 1),
-            e.ActorDeregistered(0, ActorId(), 1),
-            e.CapabilityRevoked(0, ActorId(), Capability.CAN_SUBMIT, TenantId(), 1),
+            aq.BudgetExhausted(0, task.id, cost, 1),
+            aq.SubscriptionTriggered(0, SubscriptionId(), 1),
+            aq.ActorHeartbeat(0, ActorId(), 1),
+            aq.ActorDeregistered(0, ActorId(), 1),
+            aq.CapabilityRevoked(0, ActorId(), Capability.CAN_SUBMIT, TenantId(), 1),
         )
     )
-    refused: list[tuple[e.Event, str]] = [
-        (e.BudgetConsumed(9, task.id, cost, 1, 1), "unknown_task"),
-        (e.RunCreated(9, RunInstance.scheduled(task.id, scheduled_at=1, created_at=1)), "unknown_task"),
-        (e.DependencyDeclared(9, task.id, (), 1), "no_dependencies"),
-        (e.DependencyDeclared(9, task.id, (task.id,), 1), "unknown_task"),
-        (e.TaskCanceled(9, task.id, 1), "unknown_task"),
-        (e.RunResumed(9, RunId(), 1), "unknown_run"),
-        (e.SubscriptionCanceled(9, SubscriptionId(), 1), "unknown_subscription"),
+    refused: list[tuple[aq.Event, str]] = [
+        (aq.BudgetConsumed(9, task.id, cost, 1, 1), "unknown_task"),
+        (aq.RunCreated(9, RunInstance.scheduled(task.id, scheduled_at=1, created_at=1)), "unknown_task"),
+        (aq.DependencyDeclared(9, task.id, (), 1), "no_dependencies"),
+        (aq.DependencyDeclared(9, task.id, (task.id,), 1), "unknown_task"),
+        (aq.TaskCanceled(9, task.id, 1), "unknown_task"),
+        (aq.RunResumed(9, RunId(), 1), "unknown_run"),
+        (aq.SubscriptionCanceled(9, SubscriptionId(), 1), "unknown_subscription"),
     ]
     for event, rule in refused:
         assert table.apply(event) == f"refused_{rule}"
-    table.must_apply(e.TaskCreated(9, task, 1), e.TaskCanceled(10, task.id, 1))
-    assert table.apply(e.TaskCanceled(11, task.id, 1)) == "refused_task_canceled"
-    assert table.apply(e.BudgetReplenished(11, task.id, cost, 1, 1)) == "refused_budget_not_allocated"
+    table.must_apply(aq.TaskCreated(9, task, 1), aq.TaskCanceled(10, task.id, 1))
+    assert table.apply(aq.TaskCanceled(11, task.id, 1)) == "refused_task_canceled"
+    assert table.apply(aq.BudgetReplenished(11, task.id, cost, 1, 1)) == "refused_budget_not_allocated"
 
 
 def test_an_unknown_kind_is_an_invalid_argument(table: Table) -> None:
@@ -244,7 +253,7 @@ def test_an_unknown_kind_is_an_invalid_argument(table: Table) -> None:
 # --- All or nothing, memory ------------------------------------------------------------------------------------------
 
 
-def every_kind() -> list[e.Event]:
+def every_kind() -> list[aq.Event]:
     """Return events of all 32 kinds that can be applied one after the other."""
     task, other = TaskSpec(payload=b"x" * 70_000), TaskSpec(payload=b"y")
     child = TaskSpec(payload=b"z", parent_task_id=task.id)
@@ -257,70 +266,70 @@ def every_kind() -> list[e.Event]:
     grant = (actor, Capability.custom("deploy"), tenant)
     lease = (run.id, "owner")
     return numbered(
-        e.TaskCreated(0, task, 1),
-        e.TaskCreated(0, other, 1),
-        e.TaskCreated(0, child, 1),
-        e.TaskCreated(0, sibling, 1),
-        e.RunCreated(0, run),
-        e.RunCreated(0, second),
+        aq.TaskCreated(0, task, 1),
+        aq.TaskCreated(0, other, 1),
+        aq.TaskCreated(0, child, 1),
+        aq.TaskCreated(0, sibling, 1),
+        aq.RunCreated(0, run),
+        aq.RunCreated(0, second),
         *path_to(run, S.READY),
-        e.LeaseAcquired(0, *lease, 90, 1),
-        e.RunStateChanged(0, run.id, S.READY, S.LEASED, 1),
-        e.LeaseHeartbeat(0, *lease, 95, 2),
-        e.RunStateChanged(0, run.id, S.LEASED, S.RUNNING, 2),
-        e.AttemptStarted(0, run.id, attempts[0], 3),
-        e.AttemptFinished(0, run.id, attempts[0], AttemptResultKind.FAILURE, "error", None, 4),
-        e.RunSuspended(0, run.id, "reason", 5),
-        e.RunResumed(0, run.id, 6),
-        e.LeaseReleased(0, *lease, 95, 6),
-        e.LeaseAcquired(0, *lease, 96, 6),
-        e.LeaseExpired(0, *lease, 96, 6),
-        e.LeaseAcquired(0, *lease, 97, 6),
-        e.RunStateChanged(0, run.id, S.READY, S.LEASED, 7),
-        e.RunStateChanged(0, run.id, S.LEASED, S.RUNNING, 7),
-        e.AttemptStarted(0, run.id, attempts[1], 8),
-        e.AttemptFinished(0, run.id, attempts[1], AttemptResultKind.SUCCESS, None, b"output", 9),
-        e.RunStateChanged(0, run.id, S.RUNNING, S.COMPLETED, 9),
-        e.RunCanceled(0, second.id, 9),
-        e.TaskCanceled(0, task.id, 9),
-        e.DependencyDeclared(0, task.id, (other.id, other.id), 9),
-        e.DependencyDeclared(0, task.id, (other.id, child.id), 9),
-        e.BudgetAllocated(0, task.id, token, 5, 9),
-        e.BudgetConsumed(0, task.id, token, 2, 9),
-        e.BudgetExhausted(0, task.id, token, 9),
-        e.BudgetReplenished(0, task.id, token, 6, 9),
-        e.BudgetAllocated(0, task.id, token, 7, 9),
-        e.SubscriptionCreated(0, subscription, task.id, EventFilter.task_completed(other.id), 9),
-        e.SubscriptionTriggered(0, subscription, 9),
-        e.SubscriptionCanceled(0, subscription, 9),
-        e.ActorRegistered(0, actor, "one", ("a",), None, 1, None, 9),
-        e.ActorHeartbeat(0, actor, 9),
-        e.ActorDeregistered(0, actor, 9),
-        e.ActorRegistered(0, actor, "another", ("a", "b"), "department", 2, tenant, 10),
-        e.TenantCreated(0, tenant, "name", 10),
-        e.TenantCreated(0, tenant, "a longer name", 11),
-        e.RoleAssigned(0, actor, Role.OPERATOR, tenant, 11),
-        e.RoleAssigned(0, actor, Role.custom("captain"), tenant, 12),
-        e.CapabilityGranted(0, *grant, 12),
-        e.CapabilityRevoked(0, *grant, 13),
-        e.CapabilityGranted(0, *grant, 14),
-        e.LedgerEntryAppended(0, LedgerEntryId(), tenant, "key", actor, b"payload", 14),
-        e.ActorRegistered(0, gone, "gone", ("a",), None, 1, None, 14),
-        e.RoleAssigned(0, gone, Role.OPERATOR, tenant, 14),
-        e.RoleAssigned(0, gone, Role.OPERATOR, TenantId(), 14),
-        e.CapabilityGranted(0, gone, *grant[1:], 14),
-        e.ActorDeregistered(0, gone, 14),
-        e.SubscriptionCreated(0, unsubscribed, other.id, EventFilter.task_completed(other.id), 14),
-        e.SubscriptionCanceled(0, unsubscribed, 14),
-        e.RunsPurged(0, (second.id, run.id), (sibling.id, task.id), 14, (unsubscribed, subscription), (gone,), 1, 0, 50),
-        e.RunsPurged(0, (), (), 15, tombstones=1),
-        e.EnginePaused(0, 15),
-        e.EngineResumed(0, 16),
+        aq.LeaseAcquired(0, *lease, 90, 1),
+        aq.RunStateChanged(0, run.id, S.READY, S.LEASED, 1),
+        aq.LeaseHeartbeat(0, *lease, 95, 2),
+        aq.RunStateChanged(0, run.id, S.LEASED, S.RUNNING, 2),
+        aq.AttemptStarted(0, run.id, attempts[0], 3),
+        aq.AttemptFinished(0, run.id, attempts[0], AttemptResultKind.FAILURE, "error", None, 4),
+        aq.RunSuspended(0, run.id, "reason", 5),
+        aq.RunResumed(0, run.id, 6),
+        aq.LeaseReleased(0, *lease, 95, 6),
+        aq.LeaseAcquired(0, *lease, 96, 6),
+        aq.LeaseExpired(0, *lease, 96, 6),
+        aq.LeaseAcquired(0, *lease, 97, 6),
+        aq.RunStateChanged(0, run.id, S.READY, S.LEASED, 7),
+        aq.RunStateChanged(0, run.id, S.LEASED, S.RUNNING, 7),
+        aq.AttemptStarted(0, run.id, attempts[1], 8),
+        aq.AttemptFinished(0, run.id, attempts[1], AttemptResultKind.SUCCESS, None, b"output", 9),
+        aq.RunStateChanged(0, run.id, S.RUNNING, S.COMPLETED, 9),
+        aq.RunCanceled(0, second.id, 9),
+        aq.TaskCanceled(0, task.id, 9),
+        aq.DependencyDeclared(0, task.id, (other.id, other.id), 9),
+        aq.DependencyDeclared(0, task.id, (other.id, child.id), 9),
+        aq.BudgetAllocated(0, task.id, token, 5, 9),
+        aq.BudgetConsumed(0, task.id, token, 2, 9),
+        aq.BudgetExhausted(0, task.id, token, 9),
+        aq.BudgetReplenished(0, task.id, token, 6, 9),
+        aq.BudgetAllocated(0, task.id, token, 7, 9),
+        aq.SubscriptionCreated(0, subscription, task.id, EventFilter.task_completed(other.id), 9),
+        aq.SubscriptionTriggered(0, subscription, 9),
+        aq.SubscriptionCanceled(0, subscription, 9),
+        aq.ActorRegistered(0, actor, "one", ("a",), None, 1, None, 9),
+        aq.ActorHeartbeat(0, actor, 9),
+        aq.ActorDeregistered(0, actor, 9),
+        aq.ActorRegistered(0, actor, "another", ("a", "b"), "department", 2, tenant, 10),
+        aq.TenantCreated(0, tenant, "name", 10),
+        aq.TenantCreated(0, tenant, "a longer name", 11),
+        aq.RoleAssigned(0, actor, Role.OPERATOR, tenant, 11),
+        aq.RoleAssigned(0, actor, Role.custom("captain"), tenant, 12),
+        aq.CapabilityGranted(0, *grant, 12),
+        aq.CapabilityRevoked(0, *grant, 13),
+        aq.CapabilityGranted(0, *grant, 14),
+        aq.LedgerEntryAppended(0, LedgerEntryId(), tenant, "key", actor, b"payload", 14),
+        aq.ActorRegistered(0, gone, "gone", ("a",), None, 1, None, 14),
+        aq.RoleAssigned(0, gone, Role.OPERATOR, tenant, 14),
+        aq.RoleAssigned(0, gone, Role.OPERATOR, TenantId(), 14),
+        aq.CapabilityGranted(0, gone, *grant[1:], 14),
+        aq.ActorDeregistered(0, gone, 14),
+        aq.SubscriptionCreated(0, unsubscribed, other.id, EventFilter.task_completed(other.id), 14),
+        aq.SubscriptionCanceled(0, unsubscribed, 14),
+        aq.RunsPurged(0, (second.id, run.id), (sibling.id, task.id), 14, (unsubscribed, subscription), (gone,), 1, 0, 50),
+        aq.RunsPurged(0, (), (), 15, tombstones=1),
+        aq.EnginePaused(0, 15),
+        aq.EngineResumed(0, 16),
     )
 
 
 def test_the_events_of_this_file_are_of_every_kind() -> None:
-    assert {event.kind for event in every_kind()} == set(e.EventKind)
+    assert {event.kind for event in every_kind()} == set(aq.EventKind)
 
 
 @pytest.mark.parametrize("in_batch", [False, True], ids=["single", "batch"])
@@ -391,13 +400,13 @@ def test_a_finished_run_takes_less_than_500_bytes(table: Table) -> None:
     events = [
         as_c(event)
         for event in (
-            e.TaskCreated(1, task, 1),
-            e.RunCreated(1, run),
+            aq.TaskCreated(1, task, 1),
+            aq.RunCreated(1, run),
             *path_to(run, S.READY, S.LEASED, S.RUNNING),
-            e.AttemptStarted(1, run.id, attempt, 1),
-            e.AttemptFinished(1, run.id, attempt, AttemptResultKind.SUCCESS, None, b"x" * 32, 1),
-            e.RunStateChanged(1, run.id, S.RUNNING, S.RETRY_WAIT, 1),
-            e.RunStateChanged(1, run.id, S.RETRY_WAIT, S.FAILED, 1),
+            aq.AttemptStarted(1, run.id, attempt, 1),
+            aq.AttemptFinished(1, run.id, attempt, AttemptResultKind.SUCCESS, None, b"x" * 32, 1),
+            aq.RunStateChanged(1, run.id, S.RUNNING, S.RETRY_WAIT, 1),
+            aq.RunStateChanged(1, run.id, S.RETRY_WAIT, S.FAILED, 1),
         )
     ]
     sequence = 0
@@ -417,18 +426,18 @@ def test_memory_does_not_grow_with_what_is_replaced(task: TaskSpec, run: RunInst
     """Leases come and go, actors, tenants and roles are replaced, for as long as a queue lives."""
     actor, tenant = ActorId(), TenantId()
     with Table() as table:
-        table.must_apply(*numbered(e.TaskCreated(0, task, 1), e.RunCreated(0, run), *path_to(run, S.READY)))
+        table.must_apply(*numbered(aq.TaskCreated(0, task, 1), aq.RunCreated(0, run), *path_to(run, S.READY)))
         sizes = []
         for turn in range(300):
             if turn % 3 == 0:
                 table.begin()
             table.must_apply(
                 *numbered(
-                    e.LeaseAcquired(0, run.id, "owner" * 100, 9, 1),
-                    e.TenantCreated(0, tenant, "name" * 50, 1),
-                    e.LeaseReleased(0, run.id, "owner" * 100, 9, 1),
-                    e.ActorRegistered(0, actor, "identity" * 50, ("capability",), None, 5, None, 1),
-                    e.RoleAssigned(0, actor, Role.custom("role" * 50), tenant, 1),
+                    aq.LeaseAcquired(0, run.id, "owner" * 100, 9, 1),
+                    aq.TenantCreated(0, tenant, "name" * 50, 1),
+                    aq.LeaseReleased(0, run.id, "owner" * 100, 9, 1),
+                    aq.ActorRegistered(0, actor, "identity" * 50, ("capability",), None, 5, None, 1),
+                    aq.RoleAssigned(0, actor, Role.custom("role" * 50), tenant, 1),
                     first=100 + turn * 10,
                 )
             )
@@ -484,25 +493,25 @@ def test_rollback_of_every_kind_on_top_of_every_kind() -> None:
 
 def test_rollback_past_growing_indexes(table: Table) -> None:
     tasks = [TaskSpec(payload=b"x") for _ in range(3000)]
-    table.must_apply(*numbered(*(e.TaskCreated(0, task, 1) for task in tasks[:100])))
+    table.must_apply(*numbered(*(aq.TaskCreated(0, task, 1) for task in tasks[:100])))
     before = table.dump()
     for _ in range(2):
         table.begin()
-        table.must_apply(*numbered(*(e.TaskCreated(0, task, 1) for task in tasks[100:]), first=101))
+        table.must_apply(*numbered(*(aq.TaskCreated(0, task, 1) for task in tasks[100:]), first=101))
         table.rollback()
         assert table.dump() == before
         assert not any(table.find("task", task.id.bytes) for task in tasks[100:])
 
 
 def test_batches_do_not_nest_and_ends_without_a_batch_do_nothing(table: Table, task: TaskSpec) -> None:
-    table.must_apply(e.TaskCreated(1, task, 1))
+    table.must_apply(aq.TaskCreated(1, task, 1))
     before = table.dump()
     table.rollback()
     table.commit()
     assert table.dump() == before
     assert table.begin() == "ok"
     assert table.begin() == "invalid_argument"
-    table.must_apply(e.TaskCanceled(2, task.id, 1))
+    table.must_apply(aq.TaskCanceled(2, task.id, 1))
     table.rollback()
     assert table.dump() == before
 
@@ -513,19 +522,19 @@ def test_batches_do_not_nest_and_ends_without_a_batch_do_nothing(table: Table, t
 def test_an_attempt_id_is_used_once_in_a_run_but_may_be_used_by_another(table: Table, task: TaskSpec) -> None:
     attempt = AttemptId()
     sequence = 1
-    table.must_apply(e.TaskCreated(sequence, task, 1))
+    table.must_apply(aq.TaskCreated(sequence, task, 1))
     for row in (1, 2):
         run = RunInstance.scheduled(task.id, scheduled_at=1, created_at=1)
         events = numbered(
-            e.RunCreated(0, run),
+            aq.RunCreated(0, run),
             *path_to(run, S.READY, S.LEASED, S.RUNNING),
-            e.AttemptStarted(0, run.id, attempt, 2),
-            e.AttemptFinished(0, run.id, attempt, AttemptResultKind.TIMEOUT, "", None, 3),
+            aq.AttemptStarted(0, run.id, attempt, 2),
+            aq.AttemptFinished(0, run.id, attempt, AttemptResultKind.TIMEOUT, "", None, 3),
             first=sequence + 1,
         )
         table.must_apply(*events)
         sequence = events[-1].sequence
-        assert table.apply(e.AttemptStarted(sequence + 1, run.id, attempt, 4)) == "refused_attempt_reused"
+        assert table.apply(aq.AttemptStarted(sequence + 1, run.id, attempt, 4)) == "refused_attempt_reused"
         assert lib.aqw_table_run_had_attempt(table.table, row, attempt.bytes)
         assert not lib.aqw_table_run_had_attempt(table.table, row, AttemptId().bytes)
     view = table.view("attempt", 1)  # an empty error is an error, unlike an empty output
@@ -534,12 +543,12 @@ def test_an_attempt_id_is_used_once_in_a_run_but_may_be_used_by_another(table: T
 
 def test_an_attempt_id_that_many_runs_share(table: Table, task: TaskSpec) -> None:
     attempt, sequence = AttemptId(), 1
-    table.must_apply(e.TaskCreated(sequence, task, 1))
+    table.must_apply(aq.TaskCreated(sequence, task, 1))
     for number in range(400):
         run = RunInstance.scheduled(task.id, scheduled_at=1, created_at=1)
-        events: list[e.Event] = [e.RunCreated(0, run)]
+        events: list[aq.Event] = [aq.RunCreated(0, run)]
         if number % 2:
-            events += [*path_to(run, S.READY, S.LEASED, S.RUNNING), e.AttemptStarted(0, run.id, attempt, 2)]
+            events += [*path_to(run, S.READY, S.LEASED, S.RUNNING), aq.AttemptStarted(0, run.id, attempt, 2)]
         table.must_apply(*numbered(*events, first=sequence + 1))
         sequence += len(events)
     had = [lib.aqw_table_run_had_attempt(table.table, row, attempt.bytes) for row in range(1, 401)]
@@ -547,7 +556,7 @@ def test_an_attempt_id_that_many_runs_share(table: Table, task: TaskSpec) -> Non
 
 
 def test_statuses_of_c_events_that_no_decoder_yields(table: Table, task: TaskSpec) -> None:
-    event, payload = as_c(e.TaskCreated(1, task, 1))
+    event, payload = as_c(aq.TaskCreated(1, task, 1))
     created = getattr(event, "as").task_created
     event.spec_is_valid = 0
     created.spec.size = lib.AQW_PAYLOAD_SIZE_MAX + 1

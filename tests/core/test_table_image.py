@@ -12,14 +12,24 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from actionqueue import events as e
-from actionqueue.budget import BudgetDimension
-from actionqueue.ids import ActorId, AttemptId, LedgerEntryId, RunId, SubscriptionId, TaskId, TenantId
-from actionqueue.platform import Capability, Role
-from actionqueue.run import RunInstance
-from actionqueue.states import AttemptResultKind, RunState
-from actionqueue.subscription import EventFilter
-from actionqueue.task import TaskSpec
+import actionqueue as aq
+from actionqueue import (
+    ActorId,
+    AttemptId,
+    AttemptResultKind,
+    BudgetDimension,
+    Capability,
+    EventFilter,
+    LedgerEntryId,
+    Role,
+    RunId,
+    RunInstance,
+    RunState,
+    SubscriptionId,
+    TaskId,
+    TaskSpec,
+    TenantId,
+)
 from door import ffi, lib
 from model import Model
 from table_driver import EventSource, Memory, Table, dump_of, status_name
@@ -47,7 +57,7 @@ def fixed(id_type: Any, value: int) -> Any:
     return id_type.from_bytes(bytes([value]) * 16)
 
 
-def events_of_every_item() -> list[e.Event]:
+def events_of_every_item() -> list[aq.Event]:
     """Return events, with fixed identifiers, that leave a table with every type of item and every flag."""
     tasks = [
         TaskSpec(fixed(TaskId, n), payload=b"p" * n, parent_task_id=None if n == 1 else fixed(TaskId, 1)) for n in (1, 2, 3, 4)
@@ -59,72 +69,72 @@ def events_of_every_item() -> list[e.Event]:
     ]
     lease = (runs[0].id, "owner")
     actor, other, tenant, token = fixed(ActorId, 1), fixed(ActorId, 2), fixed(TenantId, 1), BudgetDimension.TOKEN
-    turns: list[e.Event] = []
+    turns: list[aq.Event] = []
     for _ in range(33):  # more steps than one item takes; each closed lease is a step of its own
         turns += [
-            e.LeaseAcquired(0, runs[4].id, "w", 5, 5),
-            e.RunStateChanged(0, runs[4].id, S.READY, S.LEASED, 300),
-            e.LeaseReleased(0, runs[4].id, "w", 5, 5),
+            aq.LeaseAcquired(0, runs[4].id, "w", 5, 5),
+            aq.RunStateChanged(0, runs[4].id, S.READY, S.LEASED, 300),
+            aq.LeaseReleased(0, runs[4].id, "w", 5, 5),
         ]
     return numbered(
-        e.TaskCreated(0, purged_task, 99),
-        *(e.TaskCreated(0, task, 99) for task in tasks),
-        e.TaskCanceled(0, tasks[1].id, 98),
-        e.RunCreated(0, purged_run),
-        e.RunCanceled(0, purged_run.id, 99),
-        *(e.RunCreated(0, run) for run in runs),
+        aq.TaskCreated(0, purged_task, 99),
+        *(aq.TaskCreated(0, task, 99) for task in tasks),
+        aq.TaskCanceled(0, tasks[1].id, 98),
+        aq.RunCreated(0, purged_run),
+        aq.RunCanceled(0, purged_run.id, 99),
+        *(aq.RunCreated(0, run) for run in runs),
         *path_to(runs[0], S.READY),
-        e.LeaseAcquired(0, *lease, 500, 101),
-        e.RunStateChanged(0, runs[0].id, S.READY, S.LEASED, 102),
-        e.RunStateChanged(0, runs[0].id, S.LEASED, S.RUNNING, 103),
-        e.LeaseHeartbeat(0, *lease, 600, 104),
-        e.AttemptStarted(0, runs[0].id, fixed(AttemptId, 1), 105),
-        e.AttemptFinished(0, runs[0].id, fixed(AttemptId, 1), AttemptResultKind.FAILURE, "why", None, 106),
-        e.AttemptStarted(0, runs[0].id, fixed(AttemptId, 2), 107),
-        e.AttemptFinished(0, runs[0].id, fixed(AttemptId, 2), AttemptResultKind.SUCCESS, None, b"output", 106),
-        e.AttemptStarted(0, runs[0].id, fixed(AttemptId, 3), 108),
+        aq.LeaseAcquired(0, *lease, 500, 101),
+        aq.RunStateChanged(0, runs[0].id, S.READY, S.LEASED, 102),
+        aq.RunStateChanged(0, runs[0].id, S.LEASED, S.RUNNING, 103),
+        aq.LeaseHeartbeat(0, *lease, 600, 104),
+        aq.AttemptStarted(0, runs[0].id, fixed(AttemptId, 1), 105),
+        aq.AttemptFinished(0, runs[0].id, fixed(AttemptId, 1), AttemptResultKind.FAILURE, "why", None, 106),
+        aq.AttemptStarted(0, runs[0].id, fixed(AttemptId, 2), 107),
+        aq.AttemptFinished(0, runs[0].id, fixed(AttemptId, 2), AttemptResultKind.SUCCESS, None, b"output", 106),
+        aq.AttemptStarted(0, runs[0].id, fixed(AttemptId, 3), 108),
         *path_to(runs[1], S.READY, S.LEASED, S.RUNNING),
-        e.AttemptStarted(0, runs[1].id, fixed(AttemptId, 1), 105),
-        e.RunCanceled(0, runs[1].id, 109),
+        aq.AttemptStarted(0, runs[1].id, fixed(AttemptId, 1), 105),
+        aq.RunCanceled(0, runs[1].id, 109),
         *path_to(runs[2], S.READY, S.LEASED, S.READY, S.CANCELED),
         *path_to(runs[4], S.READY),
         *turns,
-        e.DependencyDeclared(0, tasks[1].id, (tasks[0].id, tasks[1].id), 110),
-        e.DependencyDeclared(0, tasks[0].id, (tasks[2].id,), 110),
-        e.BudgetAllocated(0, tasks[2].id, token, 2**64 - 1, 111),
-        e.BudgetConsumed(0, tasks[2].id, token, 300, 111),
-        e.BudgetAllocated(0, tasks[0].id, BudgetDimension.TIME_SECS, 0, 111),
-        e.BudgetConsumed(0, tasks[0].id, BudgetDimension.TIME_SECS, 0, 111),
-        e.SubscriptionCreated(0, fixed(SubscriptionId, 1), tasks[0].id, EventFilter.custom("key"), 112),
-        e.SubscriptionCreated(0, fixed(SubscriptionId, 2), tasks[2].id, EventFilter.task_completed(tasks[0].id), 112),
-        e.SubscriptionTriggered(0, fixed(SubscriptionId, 2), 111),
-        e.SubscriptionCanceled(0, fixed(SubscriptionId, 2), 2**64 - 1),
-        e.ActorRegistered(0, actor, "one", ("a", "b"), "department", 2, tenant, 113),
-        e.ActorRegistered(0, other, "two", ("a",), None, 2, None, 113),
-        e.ActorHeartbeat(0, other, 114),
-        e.ActorDeregistered(0, other, 115),
-        e.TenantCreated(0, tenant, "name", 116),
-        e.RoleAssigned(0, actor, Role.OPERATOR, tenant, 117),
-        e.RoleAssigned(0, other, Role.custom("captain"), tenant, 117),
-        e.CapabilityGranted(0, actor, Capability.CAN_SUBMIT, tenant, 118),
-        e.CapabilityGranted(0, actor, Capability.custom("deploy"), tenant, 118),
-        e.CapabilityRevoked(0, actor, Capability.custom("deploy"), tenant, 119),
-        e.LedgerEntryAppended(0, fixed(LedgerEntryId, 9), tenant, "purged", actor, b"payload", 120),
-        e.LedgerEntryAppended(0, fixed(LedgerEntryId, 1), tenant, "key", actor, b"payload", 120),
-        e.LedgerEntryAppended(0, fixed(LedgerEntryId, 1), tenant, "key", None, b"", 120),
-        e.EnginePaused(0, 121),
-        e.EngineResumed(0, 122),
-        e.SubscriptionCreated(0, fixed(SubscriptionId, 9), tasks[0].id, EventFilter.custom("key"), 112),
-        e.SubscriptionCanceled(0, fixed(SubscriptionId, 9), 113),
-        e.ActorRegistered(0, fixed(ActorId, 9), "purged", ("a",), None, 2, None, 113),
-        e.RoleAssigned(0, fixed(ActorId, 9), Role.OPERATOR, tenant, 113),
-        e.CapabilityGranted(0, fixed(ActorId, 9), Capability.CAN_SUBMIT, tenant, 113),
-        e.ActorDeregistered(0, fixed(ActorId, 9), 114),
-        e.RunsPurged(0, (purged_run.id,), (purged_task.id,), 123, (fixed(SubscriptionId, 9),), (fixed(ActorId, 9),), 1, 0, 500),
+        aq.DependencyDeclared(0, tasks[1].id, (tasks[0].id, tasks[1].id), 110),
+        aq.DependencyDeclared(0, tasks[0].id, (tasks[2].id,), 110),
+        aq.BudgetAllocated(0, tasks[2].id, token, 2**64 - 1, 111),
+        aq.BudgetConsumed(0, tasks[2].id, token, 300, 111),
+        aq.BudgetAllocated(0, tasks[0].id, BudgetDimension.TIME_SECS, 0, 111),
+        aq.BudgetConsumed(0, tasks[0].id, BudgetDimension.TIME_SECS, 0, 111),
+        aq.SubscriptionCreated(0, fixed(SubscriptionId, 1), tasks[0].id, EventFilter.custom("key"), 112),
+        aq.SubscriptionCreated(0, fixed(SubscriptionId, 2), tasks[2].id, EventFilter.task_completed(tasks[0].id), 112),
+        aq.SubscriptionTriggered(0, fixed(SubscriptionId, 2), 111),
+        aq.SubscriptionCanceled(0, fixed(SubscriptionId, 2), 2**64 - 1),
+        aq.ActorRegistered(0, actor, "one", ("a", "b"), "department", 2, tenant, 113),
+        aq.ActorRegistered(0, other, "two", ("a",), None, 2, None, 113),
+        aq.ActorHeartbeat(0, other, 114),
+        aq.ActorDeregistered(0, other, 115),
+        aq.TenantCreated(0, tenant, "name", 116),
+        aq.RoleAssigned(0, actor, Role.OPERATOR, tenant, 117),
+        aq.RoleAssigned(0, other, Role.custom("captain"), tenant, 117),
+        aq.CapabilityGranted(0, actor, Capability.CAN_SUBMIT, tenant, 118),
+        aq.CapabilityGranted(0, actor, Capability.custom("deploy"), tenant, 118),
+        aq.CapabilityRevoked(0, actor, Capability.custom("deploy"), tenant, 119),
+        aq.LedgerEntryAppended(0, fixed(LedgerEntryId, 9), tenant, "purged", actor, b"payload", 120),
+        aq.LedgerEntryAppended(0, fixed(LedgerEntryId, 1), tenant, "key", actor, b"payload", 120),
+        aq.LedgerEntryAppended(0, fixed(LedgerEntryId, 1), tenant, "key", None, b"", 120),
+        aq.EnginePaused(0, 121),
+        aq.EngineResumed(0, 122),
+        aq.SubscriptionCreated(0, fixed(SubscriptionId, 9), tasks[0].id, EventFilter.custom("key"), 112),
+        aq.SubscriptionCanceled(0, fixed(SubscriptionId, 9), 113),
+        aq.ActorRegistered(0, fixed(ActorId, 9), "purged", ("a",), None, 2, None, 113),
+        aq.RoleAssigned(0, fixed(ActorId, 9), Role.OPERATOR, tenant, 113),
+        aq.CapabilityGranted(0, fixed(ActorId, 9), Capability.CAN_SUBMIT, tenant, 113),
+        aq.ActorDeregistered(0, fixed(ActorId, 9), 114),
+        aq.RunsPurged(0, (purged_run.id,), (purged_task.id,), 123, (fixed(SubscriptionId, 9),), (fixed(ActorId, 9),), 1, 0, 500),
     )
 
 
-def image_of(events: Iterable[e.Event]) -> list[Item]:
+def image_of(events: Iterable[aq.Event]) -> list[Item]:
     with Table() as table:
         table.must_apply(*events)
         return save(table)
@@ -197,18 +207,18 @@ def test_a_loaded_table_rolls_back_exactly() -> None:
 def test_many_steps_attempts_and_dependencies_are_many_items() -> None:
     tasks = [TaskSpec(payload=b"x") for _ in range(200)]
     run = RunInstance.scheduled(tasks[0].id, scheduled_at=1, created_at=1)
-    events: list[e.Event] = [*(e.TaskCreated(0, task, 1) for task in tasks), e.RunCreated(0, run), *path_to(run, S.READY)]
+    events: list[aq.Event] = [*(aq.TaskCreated(0, task, 1) for task in tasks), aq.RunCreated(0, run), *path_to(run, S.READY)]
     for turn in range(100):
         events += [
-            e.RunStateChanged(0, run.id, S.READY, S.LEASED, turn),
-            e.RunStateChanged(0, run.id, S.LEASED, S.RUNNING, 2**64 - 1 - turn),
-            e.AttemptStarted(0, run.id, AttemptId(), turn),
-            e.AttemptFinished(0, run.id, AttemptId(), AttemptResultKind.FAILURE, "e", None, turn),
-            e.RunStateChanged(0, run.id, S.RUNNING, S.RETRY_WAIT, turn),
-            e.RunStateChanged(0, run.id, S.RETRY_WAIT, S.READY, turn),
+            aq.RunStateChanged(0, run.id, S.READY, S.LEASED, turn),
+            aq.RunStateChanged(0, run.id, S.LEASED, S.RUNNING, 2**64 - 1 - turn),
+            aq.AttemptStarted(0, run.id, AttemptId(), turn),
+            aq.AttemptFinished(0, run.id, AttemptId(), AttemptResultKind.FAILURE, "e", None, turn),
+            aq.RunStateChanged(0, run.id, S.RUNNING, S.RETRY_WAIT, turn),
+            aq.RunStateChanged(0, run.id, S.RETRY_WAIT, S.READY, turn),
         ]
-        events[-3] = e.AttemptFinished(0, run.id, events[-4].attempt_id, AttemptResultKind.FAILURE, "e", None, turn)  # type: ignore[attr-defined]
-    events += [e.DependencyDeclared(0, tasks[i].id, (tasks[i - 1].id, tasks[0].id), 1) for i in range(1, 200)]
+        events[-3] = aq.AttemptFinished(0, run.id, events[-4].attempt_id, AttemptResultKind.FAILURE, "e", None, turn)  # type: ignore[attr-defined]
+    events += [aq.DependencyDeclared(0, tasks[i].id, (tasks[i - 1].id, tasks[0].id), 1) for i in range(1, 200)]
     with Table() as table:
         table.must_apply(*numbered(*events))
         items = save(table)
@@ -227,11 +237,11 @@ def test_groups_at_their_bounds(steps: int, ends_closed: bool) -> None:
     task = TaskSpec(payload=b"x")
     run = RunInstance.scheduled(task.id, scheduled_at=1, created_at=1)
     path = [S.READY, *[S.LEASED, S.READY] * steps][:steps]
-    events: list[e.Event] = [e.TaskCreated(0, task, 1), e.RunCreated(0, run), *path_to(run, *path)]
+    events: list[aq.Event] = [aq.TaskCreated(0, task, 1), aq.RunCreated(0, run), *path_to(run, *path)]
     if ends_closed:
-        events.insert(3, e.LeaseAcquired(0, run.id, "w", 5, 5))
+        events.insert(3, aq.LeaseAcquired(0, run.id, "w", 5, 5))
         if path[-1] is S.LEASED:
-            events.append(e.LeaseExpired(0, run.id, "w", 5, 5))
+            events.append(aq.LeaseExpired(0, run.id, "w", 5, 5))
     items = image_of(numbered(*events))
     with loaded(items) as table:
         assert save(table) == items
@@ -241,8 +251,8 @@ def test_an_item_of_the_largest_size() -> None:
     task, tenant = TaskSpec(payload=b"x" * (lib.AQW_PAYLOAD_SIZE_MAX - 64)), TenantId()
     items = image_of(
         numbered(
-            e.TaskCreated(0, task, 1),
-            e.LedgerEntryAppended(0, LedgerEntryId(), tenant, "k" * 2**20, ActorId(), b"x" * (lib.AQW_PAYLOAD_SIZE_MAX - 2**20 - 80), 1),
+            aq.TaskCreated(0, task, 1),
+            aq.LedgerEntryAppended(0, LedgerEntryId(), tenant, "k" * 2**20, ActorId(), b"x" * (lib.AQW_PAYLOAD_SIZE_MAX - 2**20 - 80), 1),
         )
     )
     assert max(len(payload) for _type, payload in items) <= lib.AQW_IMAGE_ITEM_SIZE_MAX
@@ -288,7 +298,7 @@ def test_a_table_with_an_open_batch_is_neither_saved_nor_loaded_into() -> None:
 
 def test_only_a_new_table_is_loaded_into() -> None:
     loader = ffi.new("aqw_table_loader *")
-    for events in (numbered(e.EnginePaused(0, 1)), every_kind()[:1]):
+    for events in (numbered(aq.EnginePaused(0, 1)), every_kind()[:1]):
         with Table() as table:
             table.must_apply(*events)
             assert status_name(lib.aqw_table_load_begin(loader, table.table, 100)) == "invalid_argument"

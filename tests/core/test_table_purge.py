@@ -13,19 +13,32 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
+import actionqueue as aq
 from _wal_native.table import StateTable
-from actionqueue import events as e
-from actionqueue.budget import BudgetDimension
-from actionqueue.cron import has_ended
+from actionqueue import (
+    ActorId,
+    AttemptId,
+    AttemptResultKind,
+    BudgetDimension,
+    Capability,
+    Cron,
+    EventFilter,
+    LedgerEntryId,
+    Once,
+    Repeat,
+    Role,
+    RunId,
+    RunInstance,
+    RunPolicy,
+    RunState,
+    SubscriptionId,
+    TaskId,
+    TaskSpec,
+    TenantId,
+)
 from actionqueue.errors import RefusedEventError
-from actionqueue.ids import ActorId, AttemptId, LedgerEntryId, RunId, SubscriptionId, TaskId, TenantId
-from actionqueue.platform import Capability, Role
+from actionqueue.model.cron import has_ended
 from actionqueue.projection import Projection
-from actionqueue.run import RunInstance
-from actionqueue.run_policy import Cron, Once, Repeat, RunPolicy
-from actionqueue.states import AttemptResultKind, RunState
-from actionqueue.subscription import EventFilter
-from actionqueue.task import TaskSpec
 from door import ffi, lib
 from model import TRANSITIONS, Model
 from table_driver import EventSource, Memory, Table, as_c, data_of, dump_of, status_name
@@ -46,32 +59,32 @@ def table() -> Iterator[Table]:
         yield made
 
 
-def task_with_run(*, policy: RunPolicy | None = None, parent: TaskId | None = None) -> tuple[TaskSpec, RunInstance, list[e.Event]]:
+def task_with_run(*, policy: RunPolicy | None = None, parent: TaskId | None = None) -> tuple[TaskSpec, RunInstance, list[aq.Event]]:
     """Return a task, a run of it, and the events up to the run's end at time 10."""
     task = TaskSpec(payload=b"x", run_policy=policy or Once(), parent_task_id=parent)
     run = RunInstance.scheduled(task.id, scheduled_at=1, created_at=1)
     attempt = AttemptId()
     events = [
-        e.TaskCreated(0, task, 1),
-        e.RunCreated(0, run),
+        aq.TaskCreated(0, task, 1),
+        aq.RunCreated(0, run),
         *path_to(run, S.READY, S.LEASED, S.RUNNING),
-        e.AttemptStarted(0, run.id, attempt, 2),
-        e.AttemptFinished(0, run.id, attempt, AttemptResultKind.SUCCESS, None, b"out", 3),
-        e.RunStateChanged(0, run.id, S.RUNNING, S.COMPLETED, 10),
+        aq.AttemptStarted(0, run.id, attempt, 2),
+        aq.AttemptFinished(0, run.id, attempt, AttemptResultKind.SUCCESS, None, b"out", 3),
+        aq.RunStateChanged(0, run.id, S.RUNNING, S.COMPLETED, 10),
     ]
     return task, run, events
 
 
-def purge(runs: list[Any], tasks: list[Any], sequence: int = PURGED) -> e.RunsPurged:
-    return e.RunsPurged(sequence, tuple(run.id for run in runs), tuple(task.id for task in tasks), 20)
+def purge(runs: list[Any], tasks: list[Any], sequence: int = PURGED) -> aq.RunsPurged:
+    return aq.RunsPurged(sequence, tuple(run.id for run in runs), tuple(task.id for task in tasks), 20)
 
 
-def purge_over(subscriptions: list[SubscriptionId], actors: list[ActorId], sequence: int = PURGED) -> e.RunsPurged:
-    return e.RunsPurged(sequence, (), (), 20, tuple(subscriptions), tuple(actors))
+def purge_over(subscriptions: list[SubscriptionId], actors: list[ActorId], sequence: int = PURGED) -> aq.RunsPurged:
+    return aq.RunsPurged(sequence, (), (), 20, tuple(subscriptions), tuple(actors))
 
 
-def registered(actor: ActorId, time: int = 1) -> e.ActorRegistered:
-    return e.ActorRegistered(0, actor, "one", ("a",), None, 1, None, time)
+def registered(actor: ActorId, time: int = 1) -> aq.ActorRegistered:
+    return aq.ActorRegistered(0, actor, "one", ("a",), None, 1, None, time)
 
 
 def without_sequence(dump: dict[str, Any]) -> dict[str, Any]:
@@ -101,10 +114,10 @@ def test_all_of_a_task_goes_and_its_identifiers_may_be_used_again(table: Table) 
     other, other_run, others = task_with_run()
     subscription, dimension = SubscriptionId(), BudgetDimension.COST_CENTS
     attached = [
-        e.DependencyDeclared(0, task.id, (other.id, task.id), 3),
-        *(e.BudgetAllocated(0, task.id, each, 5, 4) for each in BudgetDimension),
-        e.SubscriptionCreated(0, subscription, task.id, EventFilter.custom("k"), 5),
-        e.SubscriptionCreated(0, SubscriptionId(), task.id, EventFilter.custom("k"), 5),
+        aq.DependencyDeclared(0, task.id, (other.id, task.id), 3),
+        *(aq.BudgetAllocated(0, task.id, each, 5, 4) for each in BudgetDimension),
+        aq.SubscriptionCreated(0, subscription, task.id, EventFilter.custom("k"), 5),
+        aq.SubscriptionCreated(0, SubscriptionId(), task.id, EventFilter.custom("k"), 5),
     ]
     table.must_apply(*numbered(*others))
     before = without_sequence(table.dump())
@@ -130,8 +143,8 @@ def test_all_of_a_task_goes_and_its_identifiers_may_be_used_again(table: Table) 
 def test_runs_of_a_task_that_stays(table: Table) -> None:
     task = TaskSpec(payload=b"x", run_policy=Repeat(9, 60))
     runs = [RunInstance.scheduled(task.id, scheduled_at=1, created_at=1) for _ in range(5)]
-    table.must_apply(*numbered(e.TaskCreated(0, task, 1), *(e.RunCreated(0, run) for run in runs)))
-    table.must_apply(*numbered(*(e.RunCanceled(0, run.id, 5) for run in runs), first=100))
+    table.must_apply(*numbered(aq.TaskCreated(0, task, 1), *(aq.RunCreated(0, run) for run in runs)))
+    table.must_apply(*numbered(*(aq.RunCanceled(0, run.id, 5) for run in runs), first=100))
 
     def left() -> list[Any]:
         view = table.view("task", 1)
@@ -144,14 +157,14 @@ def test_runs_of_a_task_that_stays(table: Table) -> None:
         gone_ids = {runs[i].id for group in [[1], [0], [4], [2, 3]][: sequence - PURGED + 1] for i in group}
         assert left() == [run.id for run in runs if run.id not in gone_ids]
     again = RunInstance.scheduled(task.id, id=runs[1].id, scheduled_at=2, created_at=2)
-    table.must_apply(e.RunCreated(2 * PURGED, again))
+    table.must_apply(aq.RunCreated(2 * PURGED, again))
     assert left() == [again.id]
 
 
 def test_parents_are_in_the_order_of_the_children_that_are_left(table: Table) -> None:
     first, second = TaskId(), TaskId()
     tasks = [TaskSpec(payload=b"x", parent_task_id=parent) for parent in (first, second, first, second)]
-    table.must_apply(*numbered(*(e.TaskCreated(0, task, 1) for task in tasks)))
+    table.must_apply(*numbered(*(aq.TaskCreated(0, task, 1) for task in tasks)))
 
     def parents() -> list[Any]:
         return [[parent, children] for parent, children in table.dump()["parents"]]
@@ -162,7 +175,7 @@ def test_parents_are_in_the_order_of_the_children_that_are_left(table: Table) ->
     assert parents() == [[second, [tasks[1].id, tasks[3].id]]]
     assert not table.find("parent", first.bytes)
     again = TaskSpec(payload=b"x", parent_task_id=first)
-    table.must_apply(e.TaskCreated(PURGED + 2, again, 1), purge([], [tasks[1]], PURGED + 3))
+    table.must_apply(aq.TaskCreated(PURGED + 2, again, 1), purge([], [tasks[1]], PURGED + 3))
     assert parents() == [[second, [tasks[3].id]], [first, [again.id]]]
     with loaded(save(table)) as other:
         assert other.dump() == table.dump()
@@ -175,17 +188,17 @@ def test_an_actor_goes_with_all_that_it_was_given_and_may_register_again(table: 
         for tenant in tenants
         for each in (actor, other)
         for given in (
-            e.RoleAssigned(0, each, Role.custom("r"), tenant, 2),
-            e.CapabilityGranted(0, each, Capability.CAN_SUBMIT, tenant, 2),
-            e.CapabilityGranted(0, each, Capability.custom("c"), tenant, 2),
+            aq.RoleAssigned(0, each, Role.custom("r"), tenant, 2),
+            aq.CapabilityGranted(0, each, Capability.CAN_SUBMIT, tenant, 2),
+            aq.CapabilityGranted(0, each, Capability.custom("c"), tenant, 2),
         )
     ]
     of_actor = [registered(actor), *(given for given in for_both if given.actor_id == actor)]
     of_other = [registered(other), *(given for given in for_both if given.actor_id == other)]
     mixed = [registered(actor), registered(other), *for_both]
-    table.must_apply(*numbered(*mixed), e.CapabilityRevoked(90, actor, Capability.CAN_SUBMIT, tenants[0], 3))
+    table.must_apply(*numbered(*mixed), aq.CapabilityRevoked(90, actor, Capability.CAN_SUBMIT, tenants[0], 3))
     assert refusal(table, purge_over([], [actor])) == "refused_not_finished"
-    table.must_apply(e.ActorDeregistered(100, actor, 5))
+    table.must_apply(aq.ActorDeregistered(100, actor, 5))
     table.must_apply(purge_over([], [actor]))
     with Table() as fresh:
         fresh.must_apply(*numbered(*of_other))
@@ -193,7 +206,7 @@ def test_an_actor_goes_with_all_that_it_was_given_and_may_register_again(table: 
         table.must_apply(*numbered(*of_actor, first=2 * PURGED))
         fresh.must_apply(*numbered(*of_actor, first=2 * PURGED))
         assert save(table) == save(fresh)
-    table.must_apply(e.ActorDeregistered(3 * PURGED, actor, 5), purge_over([], [actor], 3 * PURGED + 1))
+    table.must_apply(aq.ActorDeregistered(3 * PURGED, actor, 5), purge_over([], [actor], 3 * PURGED + 1))
     assert (table.counts.actors, table.counts.roles, table.counts.capabilities) == (1, 3, 6)
 
 
@@ -204,43 +217,44 @@ def test_what_names_a_purged_actor_goes_on_without_it(table: Table) -> None:
     table.must_apply(
         *numbered(
             registered(actor),
-            e.TaskCreated(0, task, 1),
-            e.RunCreated(0, run),
+            aq.TaskCreated(0, task, 1),
+            aq.RunCreated(0, run),
             *path_to(run, S.READY),
-            e.LeaseAcquired(0, run.id, str(actor), 50, 2),
-            e.LedgerEntryAppended(0, LedgerEntryId(), TenantId(), "k", actor, b"", 2),
-            e.ActorDeregistered(0, actor, 3),
+            aq.LeaseAcquired(0, run.id, str(actor), 50, 2),
+            aq.LedgerEntryAppended(0, LedgerEntryId(), TenantId(), "k", actor, b"", 2),
+            aq.ActorDeregistered(0, actor, 3),
         )
     )
     table.must_apply(purge_over([], [actor]))
     assert table.dump()["runs"][0][9][0] == str(actor).encode()
     assert table.dump()["ledger"][0][3] == actor
-    table.must_apply(e.ActorHeartbeat(PURGED + 1, actor, 4), e.ActorDeregistered(PURGED + 2, actor, 4))  # as of any unknown actor: nothing
-    table.must_apply(e.RoleAssigned(PURGED + 3, actor, Role.OPERATOR, TenantId(), 4))
+    # as of any unknown actor: nothing
+    table.must_apply(aq.ActorHeartbeat(PURGED + 1, actor, 4), aq.ActorDeregistered(PURGED + 2, actor, 4))
+    table.must_apply(aq.RoleAssigned(PURGED + 3, actor, Role.OPERATOR, TenantId(), 4))
     assert (table.counts.actors, table.counts.roles) == (0, 1)
-    table.must_apply(e.RunStateChanged(PURGED + 4, run.id, S.READY, S.LEASED, 5))
-    table.must_apply(e.LeaseHeartbeat(PURGED + 5, run.id, str(actor), 60, 5), e.LeaseReleased(PURGED + 6, run.id, str(actor), 60, 6))
+    table.must_apply(aq.RunStateChanged(PURGED + 4, run.id, S.READY, S.LEASED, 5))
+    table.must_apply(aq.LeaseHeartbeat(PURGED + 5, run.id, str(actor), 60, 5), aq.LeaseReleased(PURGED + 6, run.id, str(actor), 60, 6))
 
 
 def test_canceled_subscriptions_go_by_themselves_or_with_their_task(table: Table) -> None:
     task, run, events = task_with_run()
     first, second, third = (SubscriptionId() for _ in range(3))
-    created = [e.SubscriptionCreated(0, each, task.id, EventFilter.custom("k"), 5) for each in (first, second, third)]
+    created = [aq.SubscriptionCreated(0, each, task.id, EventFilter.custom("k"), 5) for each in (first, second, third)]
     table.must_apply(*numbered(*events, *created))
     assert refusal(table, purge_over([first], [])) == "refused_not_finished"
-    table.must_apply(e.SubscriptionCanceled(100, first, 6), e.SubscriptionCanceled(101, second, 6))
+    table.must_apply(aq.SubscriptionCanceled(100, first, 6), aq.SubscriptionCanceled(101, second, 6))
     assert refusal(table, purge_over([first, second, third], [])) == "refused_not_finished"
     assert refusal(table, purge_over([first, first], [])) == "refused_unknown_subscription"
     table.must_apply(purge_over([first], []))
     assert refusal(table, purge_over([first], [], PURGED + 1)) == "refused_unknown_subscription"
     assert [row[0] for row in table.dump()["subscriptions"]] == [second, third]
-    again = e.SubscriptionCreated(PURGED + 1, first, task.id, EventFilter.custom("again"), 7)
+    again = aq.SubscriptionCreated(PURGED + 1, first, task.id, EventFilter.custom("again"), 7)
     table.must_apply(again)
     assert [row[0] for row in table.dump()["subscriptions"]] == [second, third, first]
     with loaded(save(table)) as other:
         assert other.dump() == table.dump()
-    together = e.RunsPurged(PURGED + 2, (run.id,), (task.id,), 20, (second,))
-    assert refusal(table, e.RunsPurged(PURGED + 2, (run.id,), (task.id, task.id), 20, (second,))) == "refused_unknown_task"
+    together = aq.RunsPurged(PURGED + 2, (run.id,), (task.id,), 20, (second,))
+    assert refusal(table, aq.RunsPurged(PURGED + 2, (run.id,), (task.id, task.id), 20, (second,))) == "refused_unknown_task"
     table.must_apply(together)
     with Table() as empty:
         assert without_sequence(table.dump()) == without_sequence(empty.dump())
@@ -249,7 +263,7 @@ def test_canceled_subscriptions_go_by_themselves_or_with_their_task(table: Table
 # --- What is still needed --------------------------------------------------------------------------------------------
 
 
-def refusal(table: Table, event: e.RunsPurged) -> str:
+def refusal(table: Table, event: aq.RunsPurged) -> str:
     before = table.dump()
     status = table.apply(event)
     assert table.dump() == before
@@ -265,7 +279,7 @@ def test_what_is_still_needed_is_refused_and_leaves_no_trace(table: Table) -> No
     task, run, events = task_with_run()
     dependent, dependent_run, more = task_with_run()
     live = RunInstance.scheduled(dependent.id, scheduled_at=1, created_at=1)
-    table.must_apply(*numbered(*events, *more, e.RunCreated(0, live), e.DependencyDeclared(0, dependent.id, (task.id,), 1)))
+    table.must_apply(*numbered(*events, *more, aq.RunCreated(0, live), aq.DependencyDeclared(0, dependent.id, (task.id,), 1)))
     assert refusal(table, purge([live], [])) == "refused_not_finished"
     assert refusal(table, purge([run, dependent_run, live], [task])) == "refused_not_finished"
     assert refusal(table, purge([], [dependent])) == "refused_not_finished"
@@ -279,7 +293,7 @@ def test_what_is_still_needed_is_refused_and_leaves_no_trace(table: Table) -> No
     assert refusal(table, purge_over([SubscriptionId()], [])) == "refused_unknown_subscription"
     assert refusal(table, purge_over([], [ActorId()])) == "refused_unknown_actor"
     assert refusal(table, purge([run], [], sequence=1)) == "refused_sequence"
-    table.must_apply(e.RunCanceled(500, live.id, 5))
+    table.must_apply(aq.RunCanceled(500, live.id, 5))
     table.must_apply(purge([run, dependent_run, live], [task, dependent]))  # both at once, the prerequisite first
     assert table.counts.tasks == 0
 
@@ -288,9 +302,9 @@ def test_a_circle_of_tasks_that_are_over_keeps_none_of_them(table: Table) -> Non
     """Together or one after the other, and what a task depended on is gone from its prerequisites."""
     (one, run, events), (two, other_run, more), (three, third_run, others) = (task_with_run() for _ in range(3))
     circle = [
-        e.DependencyDeclared(0, one.id, (two.id, one.id, three.id), 1),
-        e.DependencyDeclared(0, two.id, (one.id, three.id), 1),
-        e.DependencyDeclared(0, three.id, (one.id,), 1),
+        aq.DependencyDeclared(0, one.id, (two.id, one.id, three.id), 1),
+        aq.DependencyDeclared(0, two.id, (one.id, three.id), 1),
+        aq.DependencyDeclared(0, three.id, (one.id,), 1),
     ]
     last = others.pop()
     table.must_apply(*numbered(*events, *more, *others, *circle))
@@ -321,7 +335,7 @@ def test_a_circle_of_tasks_that_are_over_keeps_none_of_them(table: Table) -> Non
             assert each.counts.dependencies == 1
             with loaded(save(each)) as again:
                 assert again.dump() == each.dump()
-            each.must_apply(e.DependencyDeclared(PURGED + 1, three.id, (two.id,), 1), purge([other_run], [two], PURGED + 2))
+            each.must_apply(aq.DependencyDeclared(PURGED + 1, three.id, (two.id,), 1), purge([other_run], [two], PURGED + 2))
             each.must_apply(purge([third_run], [three], PURGED + 3))
             assert without_sequence(each.dump()) == without_sequence(empty.dump())
 
@@ -334,21 +348,21 @@ def test_a_circle_of_tasks_with_many_runs_keeps_none_of_them(table: Table) -> No
     last = runs.pop()
     table.must_apply(
         *numbered(
-            *(e.TaskCreated(0, task, 1) for task in tasks),
-            e.DependencyDeclared(0, tasks[0].id, (tasks[1].id,), 1),
-            e.DependencyDeclared(0, tasks[1].id, (tasks[0].id,), 1),
-            *(e.RunCreated(0, run) for run in [*runs, last]),
-            *(e.RunCanceled(0, run.id, 5) for run in runs),
+            *(aq.TaskCreated(0, task, 1) for task in tasks),
+            aq.DependencyDeclared(0, tasks[0].id, (tasks[1].id,), 1),
+            aq.DependencyDeclared(0, tasks[1].id, (tasks[0].id,), 1),
+            *(aq.RunCreated(0, run) for run in [*runs, last]),
+            *(aq.RunCanceled(0, run.id, 5) for run in runs),
         )
     )
     ended, rows_max = 7, 10 * count
     finished = ffi.new("aqw_finished *")
     # The second task, whose run is left, waits for nothing; the first one stays for it.
     table.begin()
-    table.must_apply(e.RunCanceled(PURGED, last.id, ended))
+    table.must_apply(aq.RunCanceled(PURGED, last.id, ended))
     table.rollback()
     assert not set(find(table, ended, rows_max, finished)[0]) & {run.id for run in runs[:count]}
-    table.must_apply(e.RunCanceled(PURGED, last.id, ended))
+    table.must_apply(aq.RunCanceled(PURGED, last.id, ended))
     with loaded(save(table)) as again:
         for each in (table, again):
             ffi.memmove(finished, bytes(12), 12)
@@ -364,8 +378,8 @@ def test_of_purged_runs_only_the_others_ends_count(table: Table) -> None:
     """What ended last was purged out of turn: what it leaves is over as soon as it ended itself."""
     (one, _run, events), (two, *_, more) = task_with_run(policy=Repeat(2, 60)), task_with_run()
     late = RunInstance.scheduled(one.id, scheduled_at=1, created_at=1)
-    circle = [e.DependencyDeclared(0, one.id, (two.id,), 1), e.DependencyDeclared(0, two.id, (one.id,), 1)]
-    table.must_apply(*numbered(*events, *more, *circle, e.RunCreated(0, late), e.RunCanceled(0, late.id, 99)))
+    circle = [aq.DependencyDeclared(0, one.id, (two.id,), 1), aq.DependencyDeclared(0, two.id, (one.id,), 1)]
+    table.must_apply(*numbered(*events, *more, *circle, aq.RunCreated(0, late), aq.RunCanceled(0, late.id, 99)))
     finished = ffi.new("aqw_finished *")
     assert two.id not in find(table, 10, 100, finished)[1]
     table.must_apply(purge([late], []))
@@ -380,11 +394,11 @@ def test_the_newest_change_of_a_run(table: Table) -> None:
     assert newest(table.table) == 10
     other = RunInstance.scheduled(task.id, scheduled_at=1, created_at=30)
     table.begin()
-    table.must_apply(e.RunCreated(100, other))
+    table.must_apply(aq.RunCreated(100, other))
     assert newest(table.table) == 30
     table.rollback()
     assert newest(table.table) == 10
-    table.must_apply(e.RunCreated(100, other), e.RunCanceled(101, other.id, 20))  # its clock was set right
+    table.must_apply(aq.RunCreated(100, other), aq.RunCanceled(101, other.id, 20))  # its clock was set right
     with loaded(save(table)) as again:
         assert newest(again.table) == newest(table.table) == 30
         again.must_apply(purge([run, other], [task]))
@@ -400,20 +414,20 @@ def test_a_task_stays_for_one_that_is_to_get_its_first_run(table: Table) -> None
     table.must_apply(
         *numbered(
             *events,
-            e.TaskCreated(0, pending, 1),
-            e.TaskCreated(0, recurring, 1),
-            e.RunCreated(0, of_recurring),
-            e.RunCanceled(0, of_recurring.id, 2),
-            e.DependencyDeclared(0, pending.id, (task.id,), 1),
-            e.DependencyDeclared(0, recurring.id, (task.id,), 1),
+            aq.TaskCreated(0, pending, 1),
+            aq.TaskCreated(0, recurring, 1),
+            aq.RunCreated(0, of_recurring),
+            aq.RunCanceled(0, of_recurring.id, 2),
+            aq.DependencyDeclared(0, pending.id, (task.id,), 1),
+            aq.DependencyDeclared(0, recurring.id, (task.id,), 1),
         )
     )
     finished = ffi.new("aqw_finished *")
     assert refusal(table, purge([run], [task])) == "refused_not_finished"
     assert find(table, 10, 100, finished) == ([of_recurring.id], [])
-    table.must_apply(e.TaskCanceled(100, pending.id, 10))
+    table.must_apply(aq.TaskCanceled(100, pending.id, 10))
     assert find(table, 10, 100, finished) == ([of_recurring.id], [pending.id])  # the other one has a run to come
-    table.must_apply(e.TaskCanceled(101, recurring.id, 11))
+    table.must_apply(aq.TaskCanceled(101, recurring.id, 11))
     assert find(table, 10, 100, finished) == ([of_recurring.id], [pending.id])
     assert find(table, 11, 100, finished) == ([run.id, of_recurring.id], [task.id, pending.id, recurring.id])
 
@@ -423,9 +437,9 @@ def test_more_dependents_than_are_looked_at_keep_a_task_until_there_are_fewer(ta
     count = 5000
     task, _run, events = task_with_run()
     dependents = [TaskSpec(payload=b"x") for _ in range(count)]
-    declared = [e.DependencyDeclared(0, dependent.id, (task.id,), 1) for dependent in dependents]
-    canceled = [e.TaskCanceled(0, dependent.id, 1) for dependent in dependents]
-    created = [e.TaskCreated(0, dependent, 1) for dependent in dependents]
+    declared = [aq.DependencyDeclared(0, dependent.id, (task.id,), 1) for dependent in dependents]
+    canceled = [aq.TaskCanceled(0, dependent.id, 1) for dependent in dependents]
+    created = [aq.TaskCreated(0, dependent, 1) for dependent in dependents]
     table.must_apply(*numbered(*events, *created, *declared, *canceled))
     finished = ffi.new("aqw_finished *")
     for rows_max in (2, 10):
@@ -445,10 +459,10 @@ def depended_on(table: Table, count: int, *, kept: list[int]) -> tuple[TaskSpec,
     needed = tuple(dependents[i].id for i in kept)
     table.must_apply(
         *numbered(
-            *(e.TaskCreated(0, spec, 1) for spec in (task, waiting, *dependents)),
-            *(e.DependencyDeclared(0, dependent.id, (task.id,), 1) for dependent in dependents),
-            e.DependencyDeclared(0, waiting.id, needed, 1),
-            *(e.TaskCanceled(0, spec.id, 1) for spec in (task, *dependents)),
+            *(aq.TaskCreated(0, spec, 1) for spec in (task, waiting, *dependents)),
+            *(aq.DependencyDeclared(0, dependent.id, (task.id,), 1) for dependent in dependents),
+            aq.DependencyDeclared(0, waiting.id, needed, 1),
+            *(aq.TaskCanceled(0, spec.id, 1) for spec in (task, *dependents)),
         )
     )
     return task, dependents, waiting
@@ -462,7 +476,7 @@ def test_as_many_dependents_as_are_looked_at_do_not_keep_a_task(table: Table, be
     finished = ffi.new("aqw_finished *")
     assert find(table, 10, 10**6, finished) == ([], [] if beyond else [task.id])
     assert (finished.has_put_off, place_of(finished)) == (beyond, (0, 0, 0))
-    table.must_apply(e.TaskCanceled(PURGED, waiting.id, 1))
+    table.must_apply(aq.TaskCanceled(PURGED, waiting.id, 1))
     sequences = count_from(PURGED + 1)
     while any((found := find_all(table, 10, 10**6, finished)).values()):
         table.must_apply(found_event(found, next(sequences)))
@@ -475,7 +489,7 @@ def test_dependents_that_were_forgotten_keep_no_task(table: Table, kept: list[in
     """Nor do they count among those that are looked at."""
     task, dependents, waiting = depended_on(table, 6000, kept=kept or [0])
     if not kept:
-        table.must_apply(e.TaskCanceled(PURGED - 1, waiting.id, 1))
+        table.must_apply(aq.TaskCanceled(PURGED - 1, waiting.id, 1))
     left = {dependents[i].id for i in kept}
     gone = [dependent for i, dependent in enumerate(dependents) if i not in kept]
     Random(len(kept)).shuffle(gone)
@@ -501,17 +515,17 @@ def over_dependents(table: Table) -> tuple[TaskSpec, list[TaskSpec]]:
     specs = [task, *dependents]
     table.must_apply(
         *numbered(
-            *(e.TaskCreated(0, spec, 1) for spec in specs),
-            *(e.DependencyDeclared(0, dependent.id, (task.id,), 1) for dependent in dependents),
-            *(e.TaskCanceled(0, spec.id, 1) for spec in specs),
+            *(aq.TaskCreated(0, spec, 1) for spec in specs),
+            *(aq.DependencyDeclared(0, dependent.id, (task.id,), 1) for dependent in dependents),
+            *(aq.TaskCanceled(0, spec.id, 1) for spec in specs),
         )
     )
     return task, dependents
 
 
-def begun(task: TaskSpec, sequence: int) -> e.Event:
+def begun(task: TaskSpec, sequence: int) -> aq.Event:
     """Let a task have a run that has not ended, and so wait."""
-    return e.RunCreated(sequence, RunInstance.scheduled(task.id, scheduled_at=1, created_at=1))
+    return aq.RunCreated(sequence, RunInstance.scheduled(task.id, scheduled_at=1, created_at=1))
 
 
 @pytest.mark.parametrize("purged", [[0], [1], [2], [0, 1], [1, 2], [0, 2], [2, 1, 0]], ids=str)
@@ -529,11 +543,11 @@ def test_a_rollback_brings_back_the_dependents_of_a_task(table: Table, purged: l
 def test_a_rollback_of_a_new_dependency_leaves_the_others_alone(table: Table) -> None:
     task, dependents = over_dependents(table)
     other, late = (TaskSpec(payload=b"x") for _ in range(2))
-    table.must_apply(*(e.TaskCreated(100 + i, spec, 1) for i, spec in enumerate((other, late))), e.TaskCanceled(102, late.id, 1))
+    table.must_apply(*(aq.TaskCreated(100 + i, spec, 1) for i, spec in enumerate((other, late))), aq.TaskCanceled(102, late.id, 1))
     table.begin()
-    table.must_apply(e.DependencyDeclared(103, late.id, (task.id,), 1))
+    table.must_apply(aq.DependencyDeclared(103, late.id, (task.id,), 1))
     table.rollback()
-    table.must_apply(e.DependencyDeclared(103, late.id, (other.id,), 1), purge([], [dependents[2]]), begun(dependents[1], PURGED + 1))
+    table.must_apply(aq.DependencyDeclared(103, late.id, (other.id,), 1), purge([], [dependents[2]]), begun(dependents[1], PURGED + 1))
     assert refusal(table, purge([], [task], PURGED + 2)) == "refused_not_finished"
     table.must_apply(purge([], [other], PURGED + 2))
 
@@ -542,11 +556,11 @@ def test_a_rollback_brings_back_also_what_no_query_shows(table: Table) -> None:
     """Who depends on a task, how many subscriptions it has, which child is a parent's first."""
     parent = TaskId()
     (task, run, events), (dependent, other_run, more) = task_with_run(parent=parent), task_with_run(parent=parent)
-    declared, subscription = e.DependencyDeclared(500, dependent.id, (task.id,), 1), SubscriptionId()
-    table.must_apply(*numbered(*events, *more, e.SubscriptionCreated(0, SubscriptionId(), task.id, EventFilter.custom("k"), 1)))
+    declared, subscription = aq.DependencyDeclared(500, dependent.id, (task.id,), 1), SubscriptionId()
+    table.must_apply(*numbered(*events, *more, aq.SubscriptionCreated(0, SubscriptionId(), task.id, EventFilter.custom("k"), 1)))
     before = table.dump()
     table.begin()
-    table.must_apply(declared, e.SubscriptionCreated(501, subscription, task.id, EventFilter.custom("k"), 1))
+    table.must_apply(declared, aq.SubscriptionCreated(501, subscription, task.id, EventFilter.custom("k"), 1))
     table.rollback()
     table.begin()
     table.must_apply(purge([run], [task]))  # nothing depends on it any more
@@ -566,7 +580,7 @@ def test_a_rollback_brings_back_also_what_no_query_shows(table: Table) -> None:
 
 
 def test_statuses_of_c_events_that_no_decoder_yields(table: Table) -> None:
-    event, _payload = as_c(e.RunsPurged(1, (RunId(),), (), 1))
+    event, _payload = as_c(aq.RunsPurged(1, (RunId(),), (), 1))
     purged = getattr(event, "as").runs_purged
     purged.ledger_count = 1
     assert status_name(lib.aqw_table_apply(table.table, event)) == "refused_unknown_run"
@@ -584,7 +598,7 @@ def test_as_many_as_fit_into_one_event() -> None:
     memory = Memory()
     tasks = [TaskSpec(payload=b"x") for _ in range(lib.AQW_PURGE_COUNT_MAX)]
     with Table(memory) as table:
-        table.must_apply(*numbered(*(e.TaskCreated(0, task, 1) for task in tasks)))
+        table.must_apply(*numbered(*(aq.TaskCreated(0, task, 1) for task in tasks)))
         before = table.dump()
         table.begin()
         table.must_apply(purge([], tasks))
@@ -627,9 +641,9 @@ def place_of(finished: Any) -> tuple[int, int, int]:
     return finished.next_part, finished.next_row, finished.next_run
 
 
-def found_event(found: dict[str, list[Any]], sequence: int, kept_until: int | None = None) -> e.RunsPurged:
+def found_event(found: dict[str, list[Any]], sequence: int, kept_until: int | None = None) -> aq.RunsPurged:
     lists = [tuple(found[name]) for name in ("run", "task", "subscription", "actor")]
-    return e.RunsPurged(sequence, *lists[:2], 1, *lists[2:], len(found["line"]), len(found["tombstone"]), kept_until)
+    return aq.RunsPurged(sequence, *lists[:2], 1, *lists[2:], len(found["line"]), len(found["tombstone"]), kept_until)
 
 
 def purge_all(table: Table, model: Model, cutoff: int, rows_max: int) -> None:
@@ -679,8 +693,8 @@ def test_finds_all_that_may_go_and_nothing_else(random: Random, length: int, row
     table = Table()
     for _ in range(length):
         event = source.next(model)
-        if isinstance(event, e.TaskCreated):
-            event = e.TaskCreated(event.sequence, structs.replace(event.task_spec, run_policy=random.choice(POLICIES)), event.timestamp)
+        if isinstance(event, aq.TaskCreated):
+            event = aq.TaskCreated(event.sequence, structs.replace(event.task_spec, run_policy=random.choice(POLICIES)), event.timestamp)
         assert table.apply(event) == apply_to(model, event)
     if is_reloaded:  # how many runs a task had is still known
         items = save(table)
@@ -706,13 +720,13 @@ def test_a_slice_is_full_at_the_limit_of_an_event(table: Table) -> None:
     limit = lib.AQW_PURGE_COUNT_MAX
     task = TaskSpec(payload=b"x")
     runs = [RunInstance.scheduled(task.id, scheduled_at=1, created_at=1) for _ in range(limit)]
-    table.must_apply(*numbered(e.TaskCreated(0, task, 1), *(e.RunCreated(0, run) for run in runs)))
-    table.must_apply(*numbered(*(e.RunCanceled(0, run.id, 5) for run in runs), first=limit + 2))
+    table.must_apply(*numbered(aq.TaskCreated(0, task, 1), *(aq.RunCreated(0, run) for run in runs)))
+    table.must_apply(*numbered(*(aq.RunCanceled(0, run.id, 5) for run in runs), first=limit + 2))
     finished = ffi.new("aqw_finished *")
     found, tasks = find(table, 5, 10 * limit, finished)
     assert (found, tasks) == ([run.id for run in runs], [])
     assert place_of(finished)[:2] == (0, 1)
-    event = e.RunsPurged(PURGED, tuple(found), (), 1)
+    event = aq.RunsPurged(PURGED, tuple(found), (), 1)
     table.must_apply(event)
     assert find(table, 5, 10 * limit, finished) == ([], [task.id])
     assert place_of(finished) == (0, 0, 0)
@@ -726,7 +740,7 @@ def test_one_look_takes_few_large_expressions(table: Table) -> None:
     """The text alone takes long to go through."""
     expression = "0 0 0 1 1 * " + ",".join(["1970"] * 30_000)
     tasks = [TaskSpec(payload=b"x", run_policy=Cron(expression, None)) for _ in range(3)]
-    table.must_apply(*numbered(*(e.TaskCreated(0, task, 1) for task in tasks)))
+    table.must_apply(*numbered(*(aq.TaskCreated(0, task, 1) for task in tasks)))
     finished = ffi.new("aqw_finished *")
     for row in (2, 3):
         assert find(table, YEAR_1972, 2000, finished) == ([], [])
@@ -740,12 +754,12 @@ def test_a_recurring_task_goes_once_it_had_all_its_runs(table: Table, policy: Ru
     table.must_apply(*numbered(*events), purge([run], [], 100))
     assert find(table, YEAR_1972, 100, finished) == ([], [])
     second = RunInstance.scheduled(task.id, scheduled_at=70, created_at=1)
-    table.must_apply(e.RunCreated(101, second))
+    table.must_apply(aq.RunCreated(101, second))
     with loaded(save(table)) as other:  # the first one still counts
         for one in (table, other):
             assert one.dump()["tasks"][0][-2:] == [2, 70]
             assert find(one, 100, 100, finished) == ([], [])
-            one.must_apply(e.RunCanceled(102, second.id, 71))
+            one.must_apply(aq.RunCanceled(102, second.id, 71))
             assert find(one, 70, 100, finished) == ([], [])
             assert find(one, 71, 100, finished) == ([second.id], [task.id])
             one.must_apply(purge([second], [], 103))
@@ -758,8 +772,8 @@ def test_a_cron_task_goes_a_day_after_its_last_year(table: Table) -> None:
     bare = TaskSpec(payload=b"never had a run", run_policy=Cron("0 0 0 1 1 * 1971", None))
     young = TaskSpec(payload=b"may be about to", run_policy=Cron("0 0 0 1 1 * 1971", None))
     endless, broken = (TaskSpec(payload=b"x", run_policy=Cron(text, None)) for text in ("@hourly", "0 0 0 30 2 *"))
-    created = [e.TaskCreated(0, each, 1) for each in (bare, endless, broken)]
-    table.must_apply(*numbered(*events, *created, e.TaskCreated(0, young, YEAR_1972 + 86401)), purge([run], [], 100))
+    created = [aq.TaskCreated(0, each, 1) for each in (bare, endless, broken)]
+    table.must_apply(*numbered(*events, *created, aq.TaskCreated(0, young, YEAR_1972 + 86401)), purge([run], [], 100))
     finished = ffi.new("aqw_finished *")
     assert find(table, YEAR_1972 + 86399, 1000, finished) == ([], [])
     assert find(table, YEAR_1972 + 86400, 1000, finished) == ([], [task.id, bare.id])
@@ -777,7 +791,7 @@ def test_a_recurring_task_goes_once_it_is_canceled(table: Table, policy: RunPoli
     finished = ffi.new("aqw_finished *")
     assert find(table, 9, 100, finished) == ([], [])
     assert find(table, 10, 100, finished) == ([run.id], [])
-    table.must_apply(e.TaskCanceled(100, task.id, 11))
+    table.must_apply(aq.TaskCanceled(100, task.id, 11))
     assert find(table, 10, 100, finished) == ([run.id], [])
     assert find(table, 11, 100, finished) == ([run.id], [task.id])
 
@@ -785,8 +799,8 @@ def test_a_recurring_task_goes_once_it_is_canceled(table: Table, policy: RunPoli
 def test_a_task_stays_for_those_that_depend_on_it(table: Table) -> None:
     (task, run, events), (dependent, other_run, more) = task_with_run(), task_with_run()
     last = more.pop()
-    needs = e.DependencyDeclared(0, dependent.id, (task.id,), 1)
-    table.must_apply(*numbered(*events, *more, needs, e.DependencyDeclared(0, task.id, (task.id,), 1)))
+    needs = aq.DependencyDeclared(0, dependent.id, (task.id,), 1)
+    table.must_apply(*numbered(*events, *more, needs, aq.DependencyDeclared(0, task.id, (task.id,), 1)))
     finished = ffi.new("aqw_finished *")
     assert find(table, 10, 100, finished) == ([], [])  # its run too: how it ended is what they wait for
     table.must_apply(*numbered(last, first=100))
@@ -812,12 +826,12 @@ def test_finds_subscriptions_and_actors_in_slices_that_count_what_goes_with_them
     subscriptions, actors, tenants = [SubscriptionId() for _ in range(6)], [ActorId() for _ in range(6)], [TenantId() for _ in range(9)]
     table.must_apply(
         *numbered(
-            e.TaskCreated(0, task, 1),
-            *(e.SubscriptionCreated(0, each, task.id, EventFilter.custom("k"), 1) for each in subscriptions),
-            *(e.SubscriptionCanceled(0, each, time) for time, each in enumerate(subscriptions[:5])),
+            aq.TaskCreated(0, task, 1),
+            *(aq.SubscriptionCreated(0, each, task.id, EventFilter.custom("k"), 1) for each in subscriptions),
+            *(aq.SubscriptionCanceled(0, each, time) for time, each in enumerate(subscriptions[:5])),
             *(registered(each) for each in actors),
-            *(e.RoleAssigned(0, actors[1], Role.OPERATOR, tenant, 1) for tenant in tenants),
-            *(e.ActorDeregistered(0, each, time) for time, each in enumerate(actors[:5])),
+            *(aq.RoleAssigned(0, actors[1], Role.OPERATOR, tenant, 1) for tenant in tenants),
+            *(aq.ActorDeregistered(0, each, time) for time, each in enumerate(actors[:5])),
             registered(actors[0]),
         )
     )
@@ -835,7 +849,7 @@ def test_finds_subscriptions_and_actors_in_slices_that_count_what_goes_with_them
 def test_the_ledger_goes_from_its_beginning(table: Table) -> None:
     entry, tenant = LedgerEntryId(), TenantId()  # identifiers need not differ: what goes is counted
     times = (5, 3, 6, 1, 9, 2)
-    table.must_apply(*numbered(*(e.LedgerEntryAppended(0, entry, tenant, f"k{time}", None, b"p" * time, time) for time in times)))
+    table.must_apply(*numbered(*(aq.LedgerEntryAppended(0, entry, tenant, f"k{time}", None, b"p" * time, time) for time in times)))
     finished = ffi.new("aqw_finished *")
 
     def found(cutoff: int, rows_max: int = 100) -> int:
@@ -849,19 +863,19 @@ def test_the_ledger_goes_from_its_beginning(table: Table) -> None:
     assert finished.ledger_count == 0
     before = table.dump()
     table.begin()
-    table.must_apply(e.RunsPurged(PURGED, (), (), 1, ledger_entries=6))
+    table.must_apply(aq.RunsPurged(PURGED, (), (), 1, ledger_entries=6))
     assert table.dump()["ledger"] == []
     table.rollback()
     assert table.dump() == before
-    table.must_apply(e.RunsPurged(PURGED, (), (), 1, ledger_entries=2))
+    table.must_apply(aq.RunsPurged(PURGED, (), (), 1, ledger_entries=2))
     assert [line[-1] for line in table.dump()["ledger"]] == [6, 1, 9, 2]
-    assert refusal(table, e.RunsPurged(PURGED + 1, (), (), 1, ledger_entries=5)) == "refused_unknown_ledger_entry"
-    table.must_apply(e.LedgerEntryAppended(PURGED + 1, entry, tenant, "k", None, b"", 7))
+    assert refusal(table, aq.RunsPurged(PURGED + 1, (), (), 1, ledger_entries=5)) == "refused_unknown_ledger_entry"
+    table.must_apply(aq.LedgerEntryAppended(PURGED + 1, entry, tenant, "k", None, b"", 7))
     with loaded(save(table)) as other:
         assert other.dump() == table.dump()
         assert other.counts.ledger == 5
     assert found(6) == 2
-    table.must_apply(e.RunsPurged(PURGED + 2, (), (), 1, ledger_entries=5))
+    table.must_apply(aq.RunsPurged(PURGED + 2, (), (), 1, ledger_entries=5))
     with Table() as empty:
         assert without_sequence(table.dump()) == without_sequence(empty.dump())
 
@@ -871,32 +885,32 @@ def test_a_tombstone_refuses_the_identifier_until_it_is_dropped(table: Table) ->
     table.must_apply(*numbered(*events, *others))
     before = table.dump()
     table.begin()
-    table.must_apply(e.RunsPurged(PURGED, (run.id,), (task.id,), 20, kept_until=25))
+    table.must_apply(aq.RunsPurged(PURGED, (run.id,), (task.id,), 20, kept_until=25))
     table.rollback()
     assert table.dump() == before
     assert not table.find("tombstone", task.id.bytes)
-    table.must_apply(e.RunsPurged(PURGED, (run.id,), (task.id,), 20, kept_until=25))
-    again = e.TaskCreated(PURGED + 1, task, 21)
+    table.must_apply(aq.RunsPurged(PURGED, (run.id,), (task.id,), 20, kept_until=25))
+    again = aq.TaskCreated(PURGED + 1, task, 21)
     with loaded(save(table)) as reloaded:
         for each in (table, reloaded):
             assert each.apply(again) == "refused_task_forgotten"
             assert each.dump()["tombstones"] == [[task.id, 25]]
-            assert refusal(each, e.RunsPurged(PURGED + 1, (), (), 20, tombstones=2)) == "refused_unknown_tombstone"
+            assert refusal(each, aq.RunsPurged(PURGED + 1, (), (), 20, tombstones=2)) == "refused_unknown_tombstone"
             # Dropped and made in one event; the run's identifier was never refused.
-            each.must_apply(e.RunsPurged(PURGED + 1, (other_run.id,), (other.id,), 20, tombstones=1, kept_until=30))
+            each.must_apply(aq.RunsPurged(PURGED + 1, (other_run.id,), (other.id,), 20, tombstones=1, kept_until=30))
             assert each.dump()["tombstones"] == [[other.id, 30]]
-            each.must_apply(e.TaskCreated(PURGED + 2, task, 21), e.RunCreated(PURGED + 3, run))
-            assert each.apply(e.TaskCreated(PURGED + 4, other, 21)) == "refused_task_forgotten"
+            each.must_apply(aq.TaskCreated(PURGED + 2, task, 21), aq.RunCreated(PURGED + 3, run))
+            assert each.apply(aq.TaskCreated(PURGED + 4, other, 21)) == "refused_task_forgotten"
             with loaded(save(each)) as copy:
                 assert copy.dump() == each.dump()
-            each.must_apply(e.RunsPurged(PURGED + 4, (), (), 30, tombstones=1), e.TaskCreated(PURGED + 5, other, 31))
+            each.must_apply(aq.RunsPurged(PURGED + 4, (), (), 30, tombstones=1), aq.TaskCreated(PURGED + 5, other, 31))
 
 
 def test_tombstones_are_dropped_in_their_order_once_their_time_has_come(table: Table) -> None:
     tasks = [TaskSpec(payload=b"x") for _ in range(5)]
-    table.must_apply(*numbered(*(e.TaskCreated(0, task, 1) for task in tasks)))
+    table.must_apply(*numbered(*(aq.TaskCreated(0, task, 1) for task in tasks)))
     for sequence, (task, until) in enumerate(zip(tasks, (5, 3, 9, 1, 2), strict=True), PURGED):
-        table.must_apply(e.RunsPurged(sequence, (), (task.id,), 1, kept_until=until))
+        table.must_apply(aq.RunsPurged(sequence, (), (task.id,), 1, kept_until=until))
     finished = ffi.new("aqw_finished *")
     found = [len(find_all(table, cutoff, 100, finished)["tombstone"]) for cutoff in (2, 4, 5, 8, 9)]
     assert found == [0, 0, 2, 2, 5]
@@ -912,13 +926,13 @@ def test_there_are_never_more_tombstones_than_the_limit() -> None:
     items += [(lib.AQW_IMAGE_TOMBSTONE, number.to_bytes(16, "big") + b"\5") for number in range(1, count + 1)]
     tasks = [TaskSpec(payload=b"x") for _ in range(3)]
     with loaded(items) as table:
-        table.must_apply(*numbered(*(e.TaskCreated(0, task, 1) for task in tasks), first=2))
+        table.must_apply(*numbered(*(aq.TaskCreated(0, task, 1) for task in tasks), first=2))
         assert table.counts.tombstones == count
-        table.must_apply(e.RunsPurged(PURGED, (), tuple(task.id for task in tasks[:2]), 1, kept_until=9))
+        table.must_apply(aq.RunsPurged(PURGED, (), tuple(task.id for task in tasks[:2]), 1, kept_until=9))
         assert table.counts.tombstones == count
         assert [bool(table.find("tombstone", number.to_bytes(16, "big"))) for number in (1, 2, 3)] == [False, False, True]
         assert table.find("tombstone", tasks[1].id.bytes)
-        table.must_apply(e.RunsPurged(PURGED + 1, (), (tasks[2].id,), 1, tombstones=count, kept_until=9))
+        table.must_apply(aq.RunsPurged(PURGED + 1, (), (tasks[2].id,), 1, tombstones=count, kept_until=9))
         assert table.dump()["tombstones"] == [[tasks[2].id, 9]]
 
 
@@ -929,19 +943,19 @@ def test_the_projection_finds_and_forgets() -> None:
     projection = Projection()
     task, run, events = task_with_run(parent=TaskId())
     kept, _kept_run, others = task_with_run(policy=Repeat(2, 60))
-    for event in numbered(*others, *events, e.BudgetAllocated(0, task.id, BudgetDimension.TOKEN, 1, 1)):
+    for event in numbered(*others, *events, aq.BudgetAllocated(0, task.id, BudgetDimension.TOKEN, 1, 1)):
         projection.apply_event(event)
     first, latest = (0, 0, 0), projection.latest_sequence
     assert projection.find_finished(9, 100) == (None, first, False)
     event, place, _ = projection.find_finished(10, 2)
-    assert (event, place[:2]) == (e.RunsPurged(latest + 1, (_kept_run.id,), (), 0), (0, 2))
+    assert (event, place[:2]) == (aq.RunsPurged(latest + 1, (_kept_run.id,), (), 0), (0, 2))
     assert projection.find_finished(None, 100) == projection.find_finished(None, 100, ledger_cutoff=10) == (None, first, False)
     event, place, _ = projection.find_finished(10, 100, place, timestamp=7)
-    assert (event, place) == (e.RunsPurged(latest + 1, (run.id,), (task.id,), 7), first)
+    assert (event, place) == (aq.RunsPurged(latest + 1, (run.id,), (task.id,), 7), first)
     with pytest.raises(RefusedEventError) as refused:
-        projection.apply_event(e.RunsPurged(PURGED, (), (task.id,), 5))
+        projection.apply_event(aq.RunsPurged(PURGED, (), (task.id,), 5))
     assert refused.value.rule == "not_finished"
-    projection.apply_event(e.RunsPurged(PURGED, (run.id,), (task.id,), 5))
+    projection.apply_event(aq.RunsPurged(PURGED, (run.id,), (task.id,), 5))
     assert projection.task_ids() == [kept.id] == [record.task_id for record in projection.tasks()]
     assert projection.run_ids() == projection.run_ids(S.COMPLETED) == [_kept_run.id]
     assert (projection.task(task.id), projection.run(run.id), projection.history(run.id)) == (None, None, None)

@@ -24,7 +24,7 @@ from actionqueue.errors import (
     Written,
 )
 from actionqueue.inspection import read_projection
-from actionqueue.jsonform.projection import projection_to_json
+from actionqueue.json.projection import projection_to_json
 from children import Line
 from model import Model
 from plans import Plan, Step

@@ -19,9 +19,9 @@ import pytest
 
 import actionqueue as aq
 import ledger
-from actionqueue.events import RunCreated
+from actionqueue import RunCreated
 from actionqueue.inspection import iterate_records, read_projection
-from actionqueue.jsonform.projection import projection_to_json
+from actionqueue.json.projection import projection_to_json
 from children import Child, Line
 from model import Model
 from queue_tools import SMALL, state_of

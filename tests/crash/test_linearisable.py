@@ -20,11 +20,10 @@ import pytest
 
 import actionqueue as aq
 import ledger
+from actionqueue import Event
 from actionqueue.errors import ValidationError
-from actionqueue.events import Event
 from actionqueue.inspection import iterate_records
-from actionqueue.mapping import event_of
-from actionqueue.validation import validate
+from actionqueue.model.base import event_of, validate
 from command_source import CommandSource
 from model import Model
 from queue_tools import IN_MEMORY, state_of

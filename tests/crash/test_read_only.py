@@ -14,7 +14,7 @@ import actionqueue as aq
 import ledger
 from actionqueue.errors import LockedError, OpenIOError
 from actionqueue.inspection import read_projection, statistics, verify
-from actionqueue.jsonform.projection import projection_to_json
+from actionqueue.json.projection import projection_to_json
 from careful import check_kept
 from children import Child, Line
 from kernel import Disk, mount, with_own_mounts

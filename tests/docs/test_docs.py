@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from _wal_native.rules import transition_is_valid
-from actionqueue.states import RunState
+from actionqueue import RunState
 
 TOP = Path(__file__).parents[2]
 DOCUMENTS = sorted([*TOP.glob("*.md"), *TOP.glob("docs/*.md"), *TOP.glob("examples/*.md"), *TOP.glob("benchmarks/*.md")])
@@ -96,7 +96,7 @@ PROMISES = {
 def docstrings() -> dict[str, str]:
     """Return the docstrings of every class of the library, and of its fields, by name."""
     found = {}
-    for path in (TOP / "src" / "actionqueue").glob("*.py"):
+    for path in (TOP / "src" / "actionqueue").rglob("*.py"):
         for cls in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(cls, ast.ClassDef):
                 found[cls.name] = ast.get_docstring(cls) or ""

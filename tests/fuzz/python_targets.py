@@ -22,17 +22,14 @@ from _wal_native.codec import (
     role_from_bytes,
     task_spec_from_bytes,
 )
-from actionqueue import cron
+from actionqueue import ActorId, Cron, TaskId, TaskSpec
 from actionqueue.errors import InvalidFieldError, MalformedEventError, ValidationError
-from actionqueue.ids import ActorId, TaskId
-from actionqueue.jsonform.commands import command_from_json, command_to_json
-from actionqueue.jsonform.lines import InvalidLineError, submission_from_line
-from actionqueue.jsonform.verdict import refused
-from actionqueue.mapping import event_of
+from actionqueue.json.commands import command_from_json, command_to_json
+from actionqueue.json.lines import InvalidLineError, submission_from_line
+from actionqueue.json.verdict import refused
+from actionqueue.model import cron
+from actionqueue.model.base import event_of, validate
 from actionqueue.projection import Projection
-from actionqueue.run_policy import Cron
-from actionqueue.task import TaskSpec
-from actionqueue.validation import validate
 
 
 def is_one_line(error: Exception) -> bool:

@@ -24,8 +24,9 @@ TOP = Path(__file__).resolve().parent.parent.parent
 NATIVE = Path(str(_wal_native.__file__)).parent
 NATIVE_MODULES = ("codec", "fault", "fields", "ids", "log", "reader", "rules", "status", "table")
 PUBLIC_MODULES = (
-    "actor", "authority", "budget", "clock", "commands", "errors", "events", "ids", "outcomes", "platform", "projection", "recovery",
-    "run", "run_policy", "states", "store", "subscription", "task",
+    "authority", "clock", "errors", "model", "model.actors", "model.attempts", "model.base", "model.budgets", "model.engine", "model.ids",
+    "model.leases", "model.platform", "model.retention", "model.run_policies", "model.runs", "model.subscriptions", "model.tasks",
+    "projection", "recovery", "store", "sync_policy",
 )  # fmt: skip
 SECONDS = 300
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from actionqueue.commands import MutationCommand
+from actionqueue import Event, MutationCommand
 from actionqueue.errors import (
     ActionQueueError,
     ActiveAttemptBlocksTransition,
@@ -20,11 +20,9 @@ from actionqueue.errors import (
     RunCreateRequiresScheduled,
     ValidationError,
 )
-from actionqueue.events import Event
-from actionqueue.jsonform.projection import projection_to_json
-from actionqueue.mapping import event_of
+from actionqueue.json.projection import projection_to_json
+from actionqueue.model.base import event_of, validate
 from actionqueue.projection import Projection
-from actionqueue.validation import validate
 from command_source import CommandSource
 from model import Model
 from strategies import build_stream, command_sources, commands, events

@@ -11,7 +11,7 @@ import pytest
 import actionqueue as aq
 from actionqueue.errors import RecordTooLarge
 from actionqueue.inspection import verify
-from actionqueue.jsonform.projection import projection_to_json
+from actionqueue.json.projection import projection_to_json
 from actionqueue.limits import LIST_COUNT_MAX, TEXT_SIZE_MAX
 from queue_tools import task_create
 

@@ -16,7 +16,7 @@ import ledger
 from _wal_native.codec import encode_event
 from actionqueue import limits
 from actionqueue.errors import InvalidFieldError, OpenIOError, RecordTooLarge, ValidationError, Written
-from actionqueue.mapping import event_of
+from actionqueue.model.base import event_of
 from queue_tools import IN_MEMORY, SMALL, replayed, state_of
 
 ROW = "record at the limit -1, limit, +1"

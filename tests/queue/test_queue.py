@@ -28,7 +28,7 @@ from actionqueue.errors import (
     Written,
 )
 from actionqueue.inspection import iterate_records
-from actionqueue.mapping import event_of
+from actionqueue.model.base import event_of
 from queue_tools import REFUSED, SMALL, log_bytes, replayed, state_of, task_create
 
 # --- The example of the design ---------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import pytest
 import actionqueue as aq
 from actionqueue import compaction
 from actionqueue.inspection import verify
-from actionqueue.jsonform.projection import projection_to_json
+from actionqueue.json.projection import projection_to_json
 from compaction_tools import open_small, wait_for
 from queue_tools import replayed, state_of
 
@@ -206,7 +206,7 @@ def test_a_failure_while_a_schedule_is_asked_forgets_nothing(path: Path, monkeyp
     with open_small(path) as queue:
         task_of(queue, aq.Cron("0 0 0 1 1 * 2020"))
         before = queue.sequence
-        monkeypatch.setattr("actionqueue.cron.parse", lambda _text: 1 // 0)
+        monkeypatch.setattr("actionqueue.model.cron.parse", lambda _text: 1 // 0)
         with pytest.raises(ZeroDivisionError):
             queue.compact(retention_seconds=0)
         assert queue.sequence == before

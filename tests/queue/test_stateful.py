@@ -15,14 +15,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 import actionqueue as aq
-from actionqueue import compaction
+from actionqueue import MutationOutcome, RunsPurged, compaction
 from actionqueue.errors import CompactedError, NonMonotonicSequence, ValidationError
-from actionqueue.events import RunsPurged
 from actionqueue.inspection import verify
-from actionqueue.jsonform.projection import projection_to_json
-from actionqueue.mapping import applied_of, event_of
-from actionqueue.outcomes import MutationOutcome
-from actionqueue.validation import validate
+from actionqueue.json.projection import projection_to_json
+from actionqueue.model.base import applied_of, event_of, validate
 from command_source import CommandSource
 from model import Model
 from queue_tools import IN_MEMORY, REFUSED, apply, copy_of, log_bytes, replayed, state_of, task_create

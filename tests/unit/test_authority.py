@@ -12,20 +12,41 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actionqueue.authority import StorageMutationAuthority
-from actionqueue.budget import BudgetDimension
-from actionqueue.commands import (
+from actionqueue import (
+    AppliedRunCreate,
+    AppliedTaskCancel,
+    AppliedTaskCreate,
+    AttemptId,
     AttemptStartCommand,
+    AttemptStarted,
+    BudgetDimension,
     BudgetReplenishCommand,
+    DurabilityPolicy,
     EnginePauseCommand,
+    EnginePaused,
     EngineResumeCommand,
+    EngineResumed,
+    Event,
+    EventFilter,
+    MutationOutcome,
     RunCreateCommand,
+    RunCreated,
+    RunId,
+    RunInstance,
+    RunState,
+    RunStateChanged,
     RunStateTransitionCommand,
     SubscriptionCancelCommand,
     SubscriptionCreateCommand,
+    SubscriptionId,
     TaskCancelCommand,
+    TaskCanceled,
     TaskCreateCommand,
+    TaskCreated,
+    TaskId,
+    TaskSpec,
 )
+from actionqueue.authority import StorageMutationAuthority
 from actionqueue.errors import (
     AppendError,
     ApplyError,
@@ -46,23 +67,7 @@ from actionqueue.errors import (
     UnknownTask,
     Written,
 )
-from actionqueue.events import (
-    AttemptStarted,
-    EnginePaused,
-    EngineResumed,
-    Event,
-    RunCreated,
-    RunStateChanged,
-    TaskCanceled,
-    TaskCreated,
-)
-from actionqueue.ids import AttemptId, RunId, SubscriptionId, TaskId
-from actionqueue.outcomes import AppliedRunCreate, AppliedTaskCancel, AppliedTaskCreate, MutationOutcome
 from actionqueue.projection import Projection
-from actionqueue.run import RunInstance
-from actionqueue.states import DurabilityPolicy, RunState
-from actionqueue.subscription import EventFilter
-from actionqueue.task import TaskSpec
 
 TASK = TaskSpec(payload=b"payload")
 CREATE = TaskCreateCommand(None, TASK, 10)

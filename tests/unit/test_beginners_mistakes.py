@@ -15,8 +15,7 @@ import numpy as np
 import pytest
 
 import actionqueue as aq
-from actionqueue import aio, inspection
-from actionqueue.commands import MutationCommand
+from actionqueue import MutationCommand, aio, inspection
 
 COMMANDS = MutationCommand.__subclasses__()
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import actionqueue as aq
 import payload_model as model
 from _wal_native.codec import (
     capability_from_bytes,
@@ -22,18 +23,33 @@ from _wal_native.codec import (
     role_from_bytes,
     task_spec_from_bytes,
 )
-from actionqueue import events as e
-from actionqueue.actor import ActorRegistration, DepartmentId
-from actionqueue.budget import BudgetDimension
+from actionqueue import (
+    ActorId,
+    ActorRegistration,
+    AttemptId,
+    AttemptResultKind,
+    BudgetDimension,
+    Capability,
+    Cron,
+    DepartmentId,
+    EventFilter,
+    LedgerEntryId,
+    Once,
+    Repeat,
+    Role,
+    RunId,
+    RunInstance,
+    RunState,
+    SubscriptionId,
+    TaskConstraints,
+    TaskId,
+    TaskMetadata,
+    TaskPayload,
+    TaskSpec,
+    TenantId,
+)
 from actionqueue.errors import MalformedEventError, RecordTooLarge
-from actionqueue.ids import ActorId, AttemptId, LedgerEntryId, RunId, SubscriptionId, TaskId, TenantId
 from actionqueue.limits import LIST_COUNT_MAX, PAYLOAD_SIZE_MAX, TEXT_SIZE_MAX
-from actionqueue.platform import Capability, Role
-from actionqueue.run import RunInstance
-from actionqueue.run_policy import Cron, Once, Repeat
-from actionqueue.states import AttemptResultKind, RunState
-from actionqueue.subscription import EventFilter
-from actionqueue.task import TaskConstraints, TaskMetadata, TaskPayload, TaskSpec
 from strategies import EVENTS, capabilities, event_filters, registrations, roles, task_specs
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "data" / "golden-payloads.json").read_text())
@@ -87,7 +103,7 @@ def named_of(cls: type[Role | Capability], source: dict[str, Any]) -> Any:
     return cls.custom(source["text"]) if source["name"] == "custom" else getattr(cls, source["name"].upper())
 
 
-def event_of(source: dict[str, Any], sequence: int) -> e.Event:
+def event_of(source: dict[str, Any], sequence: int) -> aq.Event:
     """Build the Python event for an event of the model."""
     fields: dict[str, Any] = {"sequence": sequence}
     for name, value in source.items():
@@ -152,7 +168,7 @@ def test_golden_bytes_are_the_events_that_they_say(entry: dict[str, Any]) -> Non
 
 @pytest.mark.parametrize("kind", EVENTS, ids=lambda kind: kind.__name__)
 @given(st.data())
-def test_every_event_comes_back(kind: type[e.Event], data: st.DataObject) -> None:
+def test_every_event_comes_back(kind: type[aq.Event], data: st.DataObject) -> None:
     event = data.draw(EVENTS[kind])
     decoded = decode_event(event.kind, event.sequence, encode_event(event))
     assert type(decoded) is kind
@@ -160,7 +176,7 @@ def test_every_event_comes_back(kind: type[e.Event], data: st.DataObject) -> Non
 
 
 def test_every_kind_has_a_strategy() -> None:
-    assert {kind.kind for kind in EVENTS} == set(e.EventKind)
+    assert {kind.kind for kind in EVENTS} == set(aq.EventKind)
 
 
 @given(task_specs, event_filters, registrations, roles, capabilities)
@@ -169,11 +185,11 @@ def test_the_parts_that_the_table_keeps_come_back(
 ) -> None:
     actor_id, tenant_id, task_id = registration.actor_id, TenantId(), TaskId()
     fixed = 16 + 1  # an identifier and the time 0
-    assert task_spec_from_bytes(spec.id, encode_event(e.TaskCreated(1, spec, 0))[fixed:]) == spec
-    created = encode_event(e.SubscriptionCreated(1, SubscriptionId(), task_id, event_filter, 0))
+    assert task_spec_from_bytes(spec.id, encode_event(aq.TaskCreated(1, spec, 0))[fixed:]) == spec
+    created = encode_event(aq.SubscriptionCreated(1, SubscriptionId(), task_id, event_filter, 0))
     assert filter_from_bytes(created[16 + fixed :]) == event_filter
     department = None if registration.department is None else registration.department.value
-    registered = e.ActorRegistered(
+    registered = aq.ActorRegistered(
         1,
         actor_id,
         registration.identity,
@@ -184,9 +200,9 @@ def test_the_parts_that_the_table_keeps_come_back(
         0,
     )
     assert registration_from_bytes(actor_id, encode_event(registered)[fixed:]) == registration
-    assert role_from_bytes(encode_event(e.RoleAssigned(1, actor_id, role, tenant_id, 0))[16 + fixed :]) == role
+    assert role_from_bytes(encode_event(aq.RoleAssigned(1, actor_id, role, tenant_id, 0))[16 + fixed :]) == role
     assert capability_from_bytes(capability_to_bytes(capability)) == capability
-    granted = encode_event(e.CapabilityGranted(1, actor_id, capability, tenant_id, 0))
+    granted = encode_event(aq.CapabilityGranted(1, actor_id, capability, tenant_id, 0))
     assert capability_to_bytes(capability) == granted[16 + fixed :]
 
 
@@ -203,9 +219,9 @@ def test_a_department_is_a_department_again() -> None:
 
 
 def test_empty_output_is_none() -> None:
-    event = e.AttemptFinished(1, RunId(), AttemptId(), AttemptResultKind.SUCCESS, None, b"", 0)
+    event = aq.AttemptFinished(1, RunId(), AttemptId(), AttemptResultKind.SUCCESS, None, b"", 0)
     decoded = decode_event(event.kind, 1, encode_event(event))
-    assert isinstance(decoded, e.AttemptFinished)
+    assert isinstance(decoded, aq.AttemptFinished)
     assert decoded.output is None
 
 
@@ -248,7 +264,7 @@ def test_an_invalid_cron_expression_in_the_log_is_malformed() -> None:
     source = next(entry["event"] for entry in GOLDEN if entry["event"].get("spec", {}).get("policy", [""])[0] == "cron")
     source = source | {"spec": source["spec"] | {"policy": ["cron", "every now and then", None]}}
     with pytest.raises(MalformedEventError) as refused:
-        decode_event(e.EventKind.TASK_CREATED, 3, model.encode(source))
+        decode_event(aq.EventKind.TASK_CREATED, 3, model.encode(source))
     assert (refused.value.kind, refused.value.sequence) == (1, 3)
     with pytest.raises(MalformedEventError):
         task_spec_from_bytes(TaskId(), model.task_spec(source["spec"]))
@@ -257,8 +273,8 @@ def test_an_invalid_cron_expression_in_the_log_is_malformed() -> None:
 # --- Events that no payload can hold ---------------------------------------------------------------------------------
 
 
-def task_created(**spec: Any) -> e.TaskCreated:
-    return e.TaskCreated(1, TaskSpec(**{"payload": b""} | spec), 0)
+def task_created(**spec: Any) -> aq.TaskCreated:
+    return aq.TaskCreated(1, TaskSpec(**{"payload": b""} | spec), 0)
 
 
 def test_a_payload_may_be_as_large_as_its_limit_and_no_larger() -> None:
@@ -272,10 +288,10 @@ def test_a_payload_may_be_as_large_as_its_limit_and_no_larger() -> None:
 
 def test_every_kind_with_bytes_of_any_size_is_bounded() -> None:
     too_large = bytes(PAYLOAD_SIZE_MAX - 10)
-    finished = e.AttemptFinished(1, RunId(), AttemptId(), AttemptResultKind.SUSPENDED, None, too_large, 0)
-    entry = e.LedgerEntryAppended(1, LedgerEntryId(), TenantId(), "key", None, too_large, 0)
+    finished = aq.AttemptFinished(1, RunId(), AttemptId(), AttemptResultKind.SUSPENDED, None, too_large, 0)
+    entry = aq.LedgerEntryAppended(1, LedgerEntryId(), TenantId(), "key", None, too_large, 0)
     texts = ("x" * TEXT_SIZE_MAX,) * 17
-    registered = e.ActorRegistered(1, ActorId(), "a", texts, None, 1, None, 0)
+    registered = aq.ActorRegistered(1, ActorId(), "a", texts, None, 1, None, 0)
     largest = task_created(payload=bytes(PAYLOAD_SIZE_MAX))
     tagged = task_created(metadata=TaskMetadata(tags=texts))
     for event in (finished, entry, registered, largest, tagged):
@@ -286,15 +302,15 @@ def test_every_kind_with_bytes_of_any_size_is_bounded() -> None:
 
 def test_a_text_over_its_limit_is_too_large() -> None:
     with pytest.raises(RecordTooLarge) as refused:
-        encode_event(e.LeaseAcquired(1, RunId(), "ö" * (TEXT_SIZE_MAX // 2) + "x", 0, 0))
+        encode_event(aq.LeaseAcquired(1, RunId(), "ö" * (TEXT_SIZE_MAX // 2) + "x", 0, 0))
     assert (refused.value.size, refused.value.limit) == (TEXT_SIZE_MAX + 1, TEXT_SIZE_MAX)
-    fits = e.LeaseAcquired(1, RunId(), "ö" * (TEXT_SIZE_MAX // 2), 0, 0)
+    fits = aq.LeaseAcquired(1, RunId(), "ö" * (TEXT_SIZE_MAX // 2), 0, 0)
     assert decode_event(fits.kind, 1, encode_event(fits)) == fits
 
 
 def test_prerequisites_over_the_limit_are_too_large() -> None:
     with pytest.raises(RecordTooLarge):
-        encode_event(e.DependencyDeclared(1, TaskId(), (TaskId(),) * (LIST_COUNT_MAX + 1), 0))
+        encode_event(aq.DependencyDeclared(1, TaskId(), (TaskId(),) * (LIST_COUNT_MAX + 1), 0))
 
 
 def run(**changes: Any) -> RunInstance:
@@ -314,7 +330,7 @@ def run(**changes: Any) -> RunInstance:
 )
 def test_a_run_that_is_not_fresh_is_not_created(changes: dict[str, Any]) -> None:
     with pytest.raises(MalformedEventError):
-        encode_event(e.RunCreated(1, run(**changes)))
+        encode_event(aq.RunCreated(1, run(**changes)))
 
 
 @pytest.mark.parametrize(
@@ -328,7 +344,7 @@ def test_a_run_that_is_not_fresh_is_not_created(changes: dict[str, Any]) -> None
 )
 def test_an_outcome_with_both_is_no_outcome(result: AttemptResultKind, error: str, output: bytes | None) -> None:
     with pytest.raises(MalformedEventError):
-        encode_event(e.AttemptFinished(1, RunId(), AttemptId(), result, error, output, 0))
+        encode_event(aq.AttemptFinished(1, RunId(), AttemptId(), result, error, output, 0))
 
 
 @pytest.mark.parametrize(
@@ -336,17 +352,17 @@ def test_an_outcome_with_both_is_no_outcome(result: AttemptResultKind, error: st
     [
         None,
         object(),
-        e.EventKind.TASK_CREATED,
-        e.RunStateChanged(1, TaskId(), RunState.READY, RunState.LEASED, 0),  # type: ignore[arg-type]
-        e.RunStateChanged(1, RunId(), "ready", RunState.LEASED, 0),  # type: ignore[arg-type]
-        e.RunStateChanged(None, RunId(), RunState.READY, RunState.LEASED, 0),  # type: ignore[arg-type]
-        e.AttemptFinished(1, RunId(), AttemptId(), AttemptResultKind.FAILURE, None, None, 0),
-        e.LeaseAcquired(1, RunId(), b"owner", 0, 0),  # type: ignore[arg-type]
-        e.RunCreated(1, None),  # type: ignore[arg-type]
-        e.TaskCreated(1, "task", 0),  # type: ignore[arg-type]
-        e.BudgetAllocated(1, TaskId(), RunState.READY, 0, 0),  # type: ignore[arg-type]
-        e.SubscriptionCreated(1, SubscriptionId(), TaskId(), "filter", 0),  # type: ignore[arg-type]
-        e.RoleAssigned(1, ActorId(), Capability.CAN_SUBMIT, TenantId(), 0),  # type: ignore[arg-type]
+        aq.EventKind.TASK_CREATED,
+        aq.RunStateChanged(1, TaskId(), RunState.READY, RunState.LEASED, 0),  # type: ignore[arg-type]
+        aq.RunStateChanged(1, RunId(), "ready", RunState.LEASED, 0),  # type: ignore[arg-type]
+        aq.RunStateChanged(None, RunId(), RunState.READY, RunState.LEASED, 0),  # type: ignore[arg-type]
+        aq.AttemptFinished(1, RunId(), AttemptId(), AttemptResultKind.FAILURE, None, None, 0),
+        aq.LeaseAcquired(1, RunId(), b"owner", 0, 0),  # type: ignore[arg-type]
+        aq.RunCreated(1, None),  # type: ignore[arg-type]
+        aq.TaskCreated(1, "task", 0),  # type: ignore[arg-type]
+        aq.BudgetAllocated(1, TaskId(), RunState.READY, 0, 0),  # type: ignore[arg-type]
+        aq.SubscriptionCreated(1, SubscriptionId(), TaskId(), "filter", 0),  # type: ignore[arg-type]
+        aq.RoleAssigned(1, ActorId(), Capability.CAN_SUBMIT, TenantId(), 0),  # type: ignore[arg-type]
     ],
 )
 def test_what_is_no_event_or_has_fields_of_other_types_is_refused(event: Any) -> None:
@@ -356,9 +372,9 @@ def test_what_is_no_event_or_has_fields_of_other_types_is_refused(event: Any) ->
 
 def test_an_object_that_only_claims_to_be_an_event_is_refused() -> None:
     class Impostor:
-        kind = e.EventKind.RUN_STATE_CHANGED
+        kind = aq.EventKind.RUN_STATE_CHANGED
 
-    class Descendant(e.EnginePaused, frozen=True):
+    class Descendant(aq.EnginePaused, frozen=True):
         pass
 
     for impostor in (Impostor(), Descendant(1, 0)):
@@ -369,4 +385,4 @@ def test_an_object_that_only_claims_to_be_an_event_is_refused() -> None:
 @pytest.mark.parametrize("timestamp", [-1, 2**64])
 def test_a_number_out_of_range_is_refused(timestamp: int) -> None:
     with pytest.raises(OverflowError):
-        encode_event(e.EnginePaused(1, timestamp))
+        encode_event(aq.EnginePaused(1, timestamp))

@@ -9,17 +9,29 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from actionqueue import commands, events, outcomes
-from actionqueue.actor import ActorRegistration
-from actionqueue.budget import BudgetDimension
+import actionqueue as aq
+from actionqueue import (
+    ActorId,
+    ActorRegistration,
+    AttemptId,
+    AttemptOutcome,
+    BudgetDimension,
+    Capability,
+    EventFilter,
+    EventKind,
+    LedgerEntry,
+    LedgerEntryId,
+    Role,
+    RunId,
+    RunInstance,
+    RunState,
+    SubscriptionId,
+    TaskId,
+    TaskSpec,
+    TenantId,
+    TenantRegistration,
+)
 from actionqueue.errors import InvalidFieldError, InvalidFieldTypeError
-from actionqueue.events import EventKind
-from actionqueue.ids import ActorId, AttemptId, LedgerEntryId, RunId, SubscriptionId, TaskId, TenantId
-from actionqueue.platform import Capability, LedgerEntry, Role, TenantRegistration
-from actionqueue.run import AttemptOutcome, RunInstance
-from actionqueue.states import RunState
-from actionqueue.subscription import EventFilter
-from actionqueue.task import TaskSpec
 
 TASK, RUN, ATTEMPT, ACTOR, TENANT = TaskId(), RunId(), AttemptId(), ActorId(), TenantId()
 SUBSCRIPTION = SubscriptionId()
@@ -79,14 +91,18 @@ BAD = {
     "entry": (None, b"x"),
     "timestamp": (None, -1, 2**64, 1.5, True),
 }
-COMMANDS = [getattr(commands, name) for name in commands.__all__ if name != "MutationCommand"]
-EVENTS = [getattr(events, name) for name in events.__all__ if name not in ("Event", "EventKind")]
-APPLIED = [getattr(outcomes, name) for name in outcomes.__all__ if name not in ("AppliedMutation", "MutationOutcome")]
+
+
+def exported(base):
+    return [cls for cls in (getattr(aq, name) for name in aq.__all__) if inspect.isclass(cls) and issubclass(cls, base) and cls is not base]
+
+
+COMMANDS, EVENTS, APPLIED = exported(aq.MutationCommand), exported(aq.Event), exported(aq.AppliedMutation)
 every_command = pytest.mark.parametrize("cls", COMMANDS, ids=lambda cls: cls.__name__)
 
 
 def good(cls, field):
-    if cls is commands.TenantCreateCommand and field == "registration":
+    if cls is aq.TenantCreateCommand and field == "registration":
         return TenantRegistration(TENANT, "acme")
     return GOOD[field]
 
@@ -98,15 +114,15 @@ def make(cls, **changes):
 def test_there_are_29_commands():
     assert len(COMMANDS) == 29
     for cls in COMMANDS:
-        assert issubclass(cls, commands.MutationCommand)
+        assert issubclass(cls, aq.MutationCommand)
     with pytest.raises(TypeError, match="abstract"):
-        commands.MutationCommand()
+        aq.MutationCommand()
 
 
 @every_command
 def test_the_sequence_is_first_and_the_timestamp_last(cls):
     assert cls.__struct_fields__[0] == "sequence"
-    if cls is not commands.RunCreateCommand:
+    if cls is not aq.RunCreateCommand:
         assert cls.__struct_fields__[-1] == "timestamp"
 
 
@@ -156,27 +172,27 @@ def test_commands_are_values(cls):
 
 
 def test_commands_of_different_types_differ():
-    acquire = make(commands.LeaseAcquireCommand)
-    release = make(commands.LeaseReleaseCommand)
+    acquire = make(aq.LeaseAcquireCommand)
+    release = make(aq.LeaseReleaseCommand)
     assert acquire != release
 
 
 def test_conversions():
-    transition = commands.RunStateTransitionCommand(None, RUN, "scheduled", "ready", 1)
+    transition = aq.RunStateTransitionCommand(None, RUN, "scheduled", "ready", 1)
     assert (transition.previous_state, transition.new_state) == (RunState.SCHEDULED, RunState.READY)
     assert type(transition.new_state) is RunState
-    consume = commands.BudgetConsumeCommand(None, TASK, "time_secs", 1, 1)
+    consume = aq.BudgetConsumeCommand(None, TASK, "time_secs", 1, 1)
     assert consume.dimension is BudgetDimension.TIME_SECS
     wanted = [TaskId(), TaskId()]
-    declare = commands.DependencyDeclareCommand(None, TASK, wanted, 1)
+    declare = aq.DependencyDeclareCommand(None, TASK, wanted, 1)
     assert declare.depends_on == tuple(wanted)
     wanted.clear()
     assert len(declare.depends_on) == 2
-    assert commands.DependencyDeclareCommand(None, TASK, [], 1).depends_on == ()
+    assert aq.DependencyDeclareCommand(None, TASK, [], 1).depends_on == ()
 
 
 def test_the_outcome_of_an_attempt_shows_through():
-    command = commands.AttemptFinishCommand(1, RUN, ATTEMPT, AttemptOutcome.failure("why"), 5)
+    command = aq.AttemptFinishCommand(1, RUN, ATTEMPT, AttemptOutcome.failure("why"), 5)
     assert (command.result, command.error, command.output) == ("failure", "why", None)
 
 
@@ -199,9 +215,9 @@ def test_the_codes_are_those_of_the_core():
 
 def test_the_fields_of_events():
     for cls in EVENTS:
-        assert issubclass(cls, events.Event)
+        assert issubclass(cls, aq.Event)
         assert cls.__struct_fields__[0] == "sequence"
-        if cls is not events.RunCreated:
+        if cls is not aq.RunCreated:
             required = len(cls.__struct_fields__) - len(cls.__struct_defaults__)
             assert cls.__struct_fields__[required - 1] == "timestamp"  # what may be left out is behind it
 
@@ -225,16 +241,10 @@ def test_outcomes_are_named_after_their_commands():
     assert {f"applied_{name}" for name in names} == {snake(cls) for cls in APPLIED}
     of_commands = {snake(cls).removesuffix("_command") for cls in COMMANDS}
     assert names == of_commands
-    outcome = outcomes.MutationOutcome(3, outcomes.AppliedEnginePause())
+    outcome = aq.MutationOutcome(3, aq.AppliedEnginePause())
     assert (outcome.sequence, outcome.applied.name) == (3, "engine_pause")
 
 
 def test_every_class_is_exported():
-    for module, base in (
-        (commands, commands.MutationCommand),
-        (events, events.Event),
-        (outcomes, outcomes.AppliedMutation),
-    ):
-        for name, cls in inspect.getmembers(module, inspect.isclass):
-            if issubclass(cls, base) and cls.__module__ == module.__name__:
-                assert name in module.__all__
+    for exported_classes, base in ((COMMANDS, aq.MutationCommand), (EVENTS, aq.Event), (APPLIED, aq.AppliedMutation)):
+        assert set(exported_classes) == {cls for cls in base.__subclasses__() if cls.__module__.startswith("actionqueue.")}

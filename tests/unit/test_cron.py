@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actionqueue import cron
-from actionqueue.cron import CronSyntaxError, parse
+from actionqueue import Cron
 from actionqueue.errors import InvalidFieldError, InvalidFieldTypeError
 from actionqueue.limits import CALENDAR_SECONDS_MAX
-from actionqueue.run_policy import Cron
+from actionqueue.model import cron
+from actionqueue.model.cron import CronSyntaxError, parse
 
 EVERY = parse("* * * * * *")
 

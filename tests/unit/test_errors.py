@@ -7,13 +7,8 @@ import pickle
 
 import pytest
 
-from actionqueue import errors
-from actionqueue.budget import BudgetDimension
-from actionqueue.commands import TaskCreateCommand
+from actionqueue import AttemptId, BudgetDimension, RunId, RunState, SubscriptionId, TaskCreateCommand, TaskId, TaskSpec, errors
 from actionqueue.errors import ActionQueueError, LeaseValidationEvent, Written
-from actionqueue.ids import AttemptId, RunId, SubscriptionId, TaskId
-from actionqueue.states import RunState
-from actionqueue.task import TaskSpec
 
 VALUES = {
     "until": 1_700_000_000,

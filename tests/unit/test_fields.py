@@ -15,11 +15,10 @@ from hypothesis import strategies as st
 import actionqueue as aq
 from _wal_native import fields as native
 from _wal_native.fields import ConvertRule, IntegerRule, NotNilRule, SizeRule
-from actionqueue import fields, limits
+from actionqueue import AttemptResultKind, RunId, RunState, TaskId, limits
 from actionqueue.errors import InvalidFieldError, InvalidFieldTypeError
-from actionqueue.fields import I32, U32, U64, Abstract, Blob, Checked, NonEmptyTexts, PositiveU32, Text, Texts
-from actionqueue.ids import RunId, TaskId
-from actionqueue.states import AttemptResultKind, RunState
+from actionqueue.model import fields
+from actionqueue.model.fields import I32, U32, U64, Abstract, Blob, Checked, NonEmptyTexts, PositiveU32, Text, Texts
 
 
 class Numbers(Checked, frozen=True, gc=False):

@@ -13,17 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actionqueue import ActorId, AttemptId, Identifier, LedgerEntryId, RunId, SubscriptionId, TaskId, TenantId
 from actionqueue.errors import InvalidFieldError, InvalidFieldTypeError
-from actionqueue.ids import (
-    ActorId,
-    AttemptId,
-    Identifier,
-    LedgerEntryId,
-    RunId,
-    SubscriptionId,
-    TaskId,
-    TenantId,
-)
 
 TYPES = (TaskId, RunId, AttemptId, ActorId, TenantId, LedgerEntryId, SubscriptionId)
 sixteen_bytes = st.binary(min_size=16, max_size=16)

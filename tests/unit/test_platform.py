@@ -4,19 +4,26 @@ import pickle
 
 import pytest
 
-from actionqueue.actor import ActorRegistration, DepartmentId
-from actionqueue.budget import BudgetDimension
-from actionqueue.errors import InvalidFieldError
-from actionqueue.ids import ActorId, LedgerEntryId, TaskId, TenantId
-from actionqueue.platform import Capability, LedgerEntry, Role, TenantRegistration
-from actionqueue.states import RunState
-from actionqueue.subscription import (
+from actionqueue import (
+    ActorId,
+    ActorRegistration,
+    BudgetDimension,
     BudgetThresholdFilter,
+    Capability,
     CustomFilter,
+    DepartmentId,
     EventFilter,
+    LedgerEntry,
+    LedgerEntryId,
+    Role,
+    RunState,
     RunStateChangedFilter,
     TaskCompletedFilter,
+    TaskId,
+    TenantId,
+    TenantRegistration,
 )
+from actionqueue.errors import InvalidFieldError
 
 TASK, ACTOR, TENANT, ENTRY = TaskId(), ActorId(), TenantId(), LedgerEntryId()
 

@@ -12,17 +12,31 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import actionqueue as aq
 from _wal_native.table import StateTable
-from actionqueue import events as e
-from actionqueue.actor import ActorRegistration
-from actionqueue.budget import BudgetDimension
-from actionqueue.commands import BudgetConsumeCommand
+from actionqueue import (
+    ActorId,
+    ActorRegistration,
+    AttemptId,
+    AttemptResultKind,
+    BudgetConsumeCommand,
+    BudgetDimension,
+    Capability,
+    EventFilter,
+    LedgerEntryId,
+    Role,
+    RunId,
+    RunInstance,
+    RunState,
+    SubscriptionId,
+    TaskId,
+    TaskSpec,
+    TenantId,
+)
 from actionqueue.errors import InvalidFieldError, RecordTooLarge, RefusedEventError, ValidationError
-from actionqueue.ids import ActorId, AttemptId, LedgerEntryId, RunId, SubscriptionId, TaskId, TenantId
-from actionqueue.jsonform.projection import projection_to_json
+from actionqueue.json.projection import projection_to_json
 from actionqueue.limits import PAYLOAD_SIZE_MAX
-from actionqueue.mapping import event_of
-from actionqueue.platform import Capability, Role
+from actionqueue.model.base import event_of, validate
 from actionqueue.projection import (
     ActorRecord,
     AttemptRecord,
@@ -38,11 +52,6 @@ from actionqueue.projection import (
     TaskRecord,
     TenantRecord,
 )
-from actionqueue.run import RunInstance
-from actionqueue.states import AttemptResultKind, RunState
-from actionqueue.subscription import EventFilter
-from actionqueue.task import TaskSpec
-from actionqueue.validation import validate
 from strategies import build_stream
 
 S = RunState
@@ -55,20 +64,20 @@ class Log:
     def __init__(self) -> None:
         self.projection = Projection()
 
-    def apply(self, event_type: Callable[..., e.Event], *fields: Any) -> None:
+    def apply(self, event_type: Callable[..., aq.Event], *fields: Any) -> None:
         self.projection.apply_event(event_type(self.projection.latest_sequence + 1, *fields))
 
     def task(self, **fields: Any) -> TaskSpec:
         spec = TaskSpec(payload=b"payload", **fields)
-        self.apply(e.TaskCreated, spec, 10)
+        self.apply(aq.TaskCreated, spec, 10)
         return spec
 
     def run(self, task: TaskSpec, *states: RunState) -> RunInstance:
         run = RunInstance.scheduled(task.id, scheduled_at=20, created_at=10)
-        self.apply(e.RunCreated, run)
+        self.apply(aq.RunCreated, run)
         before = S.SCHEDULED
         for after in states:
-            self.apply(e.RunStateChanged, run.id, before, after, 30)
+            self.apply(aq.RunStateChanged, run.id, before, after, 30)
             before = after
         return run
 
@@ -83,7 +92,7 @@ def projection(log: Log) -> Projection:
     return log.projection
 
 
-def rule_of(projection: Projection, event: e.Event) -> str:
+def rule_of(projection: Projection, event: aq.Event) -> str:
     """Return the rule by which the event is refused; the projection must be as it was."""
     before = projection_to_json(projection)
     with pytest.raises(RefusedEventError) as raised:
@@ -158,7 +167,7 @@ def test_a_task(log: Log, projection: Projection) -> None:
     assert record == TaskRecord(spec.id, 10, None, record.encoded_spec if record else b"", 0, None)
     assert record.spec == spec
     assert not record.is_canceled
-    log.apply(e.TaskCanceled, spec.id, 40)
+    log.apply(aq.TaskCanceled, spec.id, 40)
     canceled = projection.task(spec.id)
     assert canceled is not None
     assert (canceled.canceled_at, canceled.is_canceled) == (40, True)
@@ -172,23 +181,23 @@ def test_a_run_through_its_life(log: Log, projection: Projection) -> None:
     task = log.task()
     run = log.run(task)
     assert projection.run(run.id) == run
-    log.apply(e.RunStateChanged, run.id, S.SCHEDULED, S.READY, 31)
-    log.apply(e.LeaseAcquired, run.id, "wörker", 90, 32)
-    log.apply(e.RunStateChanged, run.id, S.READY, S.LEASED, 33)
-    log.apply(e.LeaseHeartbeat, run.id, "wörker", 95, 34)
+    log.apply(aq.RunStateChanged, run.id, S.SCHEDULED, S.READY, 31)
+    log.apply(aq.LeaseAcquired, run.id, "wörker", 90, 32)
+    log.apply(aq.RunStateChanged, run.id, S.READY, S.LEASED, 33)
+    log.apply(aq.LeaseHeartbeat, run.id, "wörker", 95, 34)
     assert projection.lease(run.id) == Lease("wörker", 95, 32, 34)
     assert projection.active_lease(run.id) == ("wörker", 95)
-    log.apply(e.RunStateChanged, run.id, S.LEASED, S.RUNNING, 35)
+    log.apply(aq.RunStateChanged, run.id, S.LEASED, S.RUNNING, 35)
     attempt = AttemptId()
-    log.apply(e.AttemptStarted, run.id, attempt, 36)
+    log.apply(aq.AttemptStarted, run.id, attempt, 36)
     assert projection.active_attempt_id(run.id) == attempt
     assert projection.attempts(run.id) == [AttemptRecord(attempt, 36, None, None, None, None)]
-    assert rule_of(projection, e.RunStateChanged(99, run.id, S.RUNNING, S.COMPLETED, 37)) == "attempt_active"
-    log.apply(e.AttemptFinished, run.id, attempt, AttemptResultKind.SUCCESS, None, b"output", 37)
+    assert rule_of(projection, aq.RunStateChanged(99, run.id, S.RUNNING, S.COMPLETED, 37)) == "attempt_active"
+    log.apply(aq.AttemptFinished, run.id, attempt, AttemptResultKind.SUCCESS, None, b"output", 37)
     assert projection.attempts(run.id) == [AttemptRecord(attempt, 36, 37, AttemptResultKind.SUCCESS, None, b"output")]
     assert projection.attempt_was_used(run.id, attempt)
-    assert rule_of(projection, e.AttemptStarted(99, run.id, attempt, 38)) == "attempt_reused"
-    log.apply(e.RunStateChanged, run.id, S.RUNNING, S.COMPLETED, 38)
+    assert rule_of(projection, aq.AttemptStarted(99, run.id, attempt, 38)) == "attempt_reused"
+    log.apply(aq.RunStateChanged, run.id, S.RUNNING, S.COMPLETED, 38)
     assert projection.lease(run.id) is None
     assert projection.run(run.id) == RunInstance(run.id, task.id, S.COMPLETED, None, 1, 10, 20, 0, 38)
     path = [None, S.SCHEDULED, S.READY, S.LEASED, S.RUNNING, S.COMPLETED]
@@ -203,8 +212,8 @@ def test_a_failed_attempt_keeps_its_error_even_an_empty_one(log: Log, projection
     run = log.run(log.task(), S.READY, S.LEASED, S.RUNNING)
     for error in ("broken", ""):
         attempt = AttemptId()
-        log.apply(e.AttemptStarted, run.id, attempt, 1)
-        log.apply(e.AttemptFinished, run.id, attempt, AttemptResultKind.FAILURE, error, None, 2)
+        log.apply(aq.AttemptStarted, run.id, attempt, 1)
+        log.apply(aq.AttemptFinished, run.id, attempt, AttemptResultKind.FAILURE, error, None, 2)
         attempts = projection.attempts(run.id)
         assert attempts is not None
         assert attempts[-1] == AttemptRecord(attempt, 1, 2, AttemptResultKind.FAILURE, error, None)
@@ -222,9 +231,9 @@ def test_runs_of_a_task_come_in_the_order_of_their_identifiers(log: Log, project
 
 def test_closing_a_lease_makes_a_leased_run_ready(log: Log, projection: Projection) -> None:
     run = log.run(log.task(), S.READY)
-    log.apply(e.LeaseAcquired, run.id, "a", 90, 40)
-    log.apply(e.RunStateChanged, run.id, S.READY, S.LEASED, 41)
-    log.apply(e.LeaseExpired, run.id, "a", 90, 42)
+    log.apply(aq.LeaseAcquired, run.id, "a", 90, 40)
+    log.apply(aq.RunStateChanged, run.id, S.READY, S.LEASED, 41)
+    log.apply(aq.LeaseExpired, run.id, "a", 90, 42)
     assert projection.run_state(run.id) is S.READY
     history = projection.history(run.id)
     assert history is not None
@@ -236,21 +245,21 @@ def test_what_only_replay_knows(log: Log, projection: Projection) -> None:
     task = log.task()
     run = log.run(task, S.READY, S.LEASED, S.RUNNING)
     attempt = AttemptId()
-    log.apply(e.AttemptStarted, run.id, attempt, 40)
-    log.apply(e.RunCanceled, run.id, 41)
+    log.apply(aq.AttemptStarted, run.id, attempt, 40)
+    log.apply(aq.RunCanceled, run.id, 41)
     assert projection.run_state(run.id) is S.CANCELED
     assert projection.active_attempt_id(run.id) is None
     assert projection.attempts(run.id) == [AttemptRecord(attempt, 40, None, None, None, None)]
-    assert rule_of(projection, e.RunCanceled(99, run.id, 42)) == "transition"
-    log.apply(e.BudgetAllocated, task.id, TOKEN, 100, 43)
-    log.apply(e.BudgetExhausted, task.id, TOKEN, 44)
+    assert rule_of(projection, aq.RunCanceled(99, run.id, 42)) == "transition"
+    log.apply(aq.BudgetAllocated, task.id, TOKEN, 100, 43)
+    log.apply(aq.BudgetExhausted, task.id, TOKEN, 44)
     assert projection.budget(task.id, TOKEN) == BudgetRecord(task.id, TOKEN, 100, 0, 43, True)
 
 
 def test_dependencies(log: Log, projection: Projection) -> None:
     task, first, second = log.task(), log.task(), log.task()
-    log.apply(e.DependencyDeclared, task.id, (second.id, first.id), 40)
-    log.apply(e.DependencyDeclared, task.id, (first.id, task.id), 41)
+    log.apply(aq.DependencyDeclared, task.id, (second.id, first.id), 40)
+    log.apply(aq.DependencyDeclared, task.id, (first.id, task.id), 41)
     assert projection.dependencies(task.id) == sorted([first.id, second.id, task.id], key=str)
     assert projection.dependency_pairs() == [(task.id, second.id), (task.id, first.id), (task.id, task.id)]
     assert projection.dependencies(first.id) == []
@@ -261,19 +270,19 @@ def test_dependencies(log: Log, projection: Projection) -> None:
 
 def test_budgets_and_subscriptions(log: Log, projection: Projection) -> None:
     task = log.task()
-    log.apply(e.BudgetAllocated, task.id, TOKEN, 5, 40)
-    log.apply(e.BudgetConsumed, task.id, TOKEN, 5, 41)
+    log.apply(aq.BudgetAllocated, task.id, TOKEN, 5, 40)
+    log.apply(aq.BudgetConsumed, task.id, TOKEN, 5, 41)
     assert projection.budgets() == [BudgetRecord(task.id, TOKEN, 5, 5, 40, True)]
     assert projection.budget_allocation_exists(task.id, TOKEN)
     assert not projection.budget_allocation_exists(task.id, BudgetDimension.TIME_SECS)
-    log.apply(e.BudgetReplenished, task.id, TOKEN, 7, 42)
+    log.apply(aq.BudgetReplenished, task.id, TOKEN, 7, 42)
     assert projection.budget(task.id, TOKEN) == BudgetRecord(task.id, TOKEN, 7, 0, 40, False)
 
     subscription, event_filter = SubscriptionId(), EventFilter.budget_threshold(task.id, TOKEN, 80)
-    log.apply(e.SubscriptionCreated, subscription, task.id, event_filter, 43)
+    log.apply(aq.SubscriptionCreated, subscription, task.id, event_filter, 43)
     assert projection.subscription_exists(subscription)
-    log.apply(e.SubscriptionCanceled, subscription, 44)
-    log.apply(e.SubscriptionTriggered, subscription, 45)
+    log.apply(aq.SubscriptionCanceled, subscription, 44)
+    log.apply(aq.SubscriptionTriggered, subscription, 45)
     expected = SubscriptionRecord(subscription, task.id, event_filter, 43, 45, 44)
     assert projection.subscription(subscription) == expected
     assert projection.subscriptions() == [expected]
@@ -282,32 +291,32 @@ def test_budgets_and_subscriptions(log: Log, projection: Projection) -> None:
 
 def test_actors_and_the_platform(log: Log, projection: Projection) -> None:
     actor, tenant, entry = ActorId(), TenantId(), LedgerEntryId()
-    log.apply(e.ActorRegistered, actor, "vessel", ("compute", "ü"), "deck", 30, tenant, 50)
-    log.apply(e.ActorHeartbeat, actor, 51)
-    log.apply(e.ActorDeregistered, actor, 52)
+    log.apply(aq.ActorRegistered, actor, "vessel", ("compute", "ü"), "deck", 30, tenant, 50)
+    log.apply(aq.ActorHeartbeat, actor, 51)
+    log.apply(aq.ActorDeregistered, actor, 52)
     registration = ActorRegistration(actor, "vessel", ("compute", "ü"), 30, "deck", tenant)
     assert projection.actor(actor) == ActorRecord(registration, 50, 51, 52)
     assert projection.actors()[0].actor_id == actor
-    log.apply(e.ActorRegistered, actor, "vessel", ("compute",), None, 30, None, 53)
+    log.apply(aq.ActorRegistered, actor, "vessel", ("compute",), None, 30, None, 53)
     again = projection.actor(actor)
     assert again is not None
     assert (again.last_heartbeat_at, again.deregistered_at) == (None, None)
 
-    log.apply(e.TenantCreated, tenant, "acme", 54)
+    log.apply(aq.TenantCreated, tenant, "acme", 54)
     assert projection.tenant(tenant) == TenantRecord(tenant, "acme", 54)
     assert projection.tenants() == [TenantRecord(tenant, "acme", 54)]
-    log.apply(e.RoleAssigned, actor, Role.AUDITOR, tenant, 55)
-    log.apply(e.RoleAssigned, actor, Role.custom("pilot"), tenant, 56)
+    log.apply(aq.RoleAssigned, actor, Role.AUDITOR, tenant, 55)
+    log.apply(aq.RoleAssigned, actor, Role.custom("pilot"), tenant, 56)
     assert projection.role(actor, tenant) == RoleAssignment(actor, tenant, Role.custom("pilot"), 56)
     assert len(projection.roles()) == 1
-    log.apply(e.CapabilityGranted, actor, Capability.CAN_REVIEW, tenant, 57)
-    log.apply(e.CapabilityGranted, actor, Capability.custom("can_review"), tenant, 58)
-    log.apply(e.CapabilityRevoked, actor, Capability.CAN_REVIEW, tenant, 59)
+    log.apply(aq.CapabilityGranted, actor, Capability.CAN_REVIEW, tenant, 57)
+    log.apply(aq.CapabilityGranted, actor, Capability.custom("can_review"), tenant, 58)
+    log.apply(aq.CapabilityRevoked, actor, Capability.CAN_REVIEW, tenant, 59)
     revoked = CapabilityGrant(actor, tenant, Capability.CAN_REVIEW, 57, 59)
     assert projection.capability_grant(actor, tenant, Capability.CAN_REVIEW) == revoked
     assert [grant.revoked_at for grant in projection.capability_grants()] == [59, None]
-    log.apply(e.LedgerEntryAppended, entry, tenant, "audit", None, b"\x00", 60)
-    log.apply(e.LedgerEntryAppended, entry, tenant, "audit", actor, b"", 61)
+    log.apply(aq.LedgerEntryAppended, entry, tenant, "audit", None, b"\x00", 60)
+    log.apply(aq.LedgerEntryAppended, entry, tenant, "audit", actor, b"", 61)
     assert projection.ledger() == [
         LedgerRecord(entry, tenant, "audit", None, b"\x00", 60),
         LedgerRecord(entry, tenant, "audit", actor, b"", 61),
@@ -315,12 +324,12 @@ def test_actors_and_the_platform(log: Log, projection: Projection) -> None:
 
 
 def test_the_engine(log: Log, projection: Projection) -> None:
-    log.apply(e.EnginePaused, 50)
+    log.apply(aq.EnginePaused, 50)
     assert projection.engine == EngineStatus(True, 50, None)
-    assert rule_of(projection, e.EngineResumed(9, 49)) == "resume_before_pause"
-    log.apply(e.EngineResumed, 50)
+    assert rule_of(projection, aq.EngineResumed(9, 49)) == "resume_before_pause"
+    log.apply(aq.EngineResumed, 50)
     assert projection.engine == EngineStatus(False, 50, 50)
-    log.apply(e.EnginePaused, 20)
+    log.apply(aq.EnginePaused, 20)
     assert projection.engine == EngineStatus(True, 20, None)
     assert projection.engine_paused_at() == 20
     assert projection.is_engine_paused()
@@ -329,7 +338,7 @@ def test_the_engine(log: Log, projection: Projection) -> None:
 def test_counts(log: Log, projection: Projection) -> None:
     task = log.task()
     run = log.run(task, S.READY)
-    log.apply(e.LeaseAcquired, run.id, "a", 90, 40)
+    log.apply(aq.LeaseAcquired, run.id, "a", 90, 40)
     counts = projection.counts()
     assert (counts.tasks, counts.runs, counts.history, counts.attempts, counts.leases) == (1, 1, 2, 0, 1)
     assert counts.memory_bytes > 0
@@ -356,15 +365,15 @@ def test_only_fresh_runs_are_created_and_the_other_rules_come_first(log: Log, pr
         ) -> RunInstance:
             return RunInstance(run_id, task_id, *shape)
 
-        assert rule_of(projection, e.RunCreated(99, run(RunId(), task.id))) == "run_not_fresh"
-        assert rule_of(projection, e.RunCreated(99, run(known.id, task.id))) == "run_exists"
-        assert rule_of(projection, e.RunCreated(99, run(RunId(), TaskId()))) == "unknown_task"
-        assert rule_of(projection, e.RunCreated(1, run(RunId(), task.id))) == "sequence"
+        assert rule_of(projection, aq.RunCreated(99, run(RunId(), task.id))) == "run_not_fresh"
+        assert rule_of(projection, aq.RunCreated(99, run(known.id, task.id))) == "run_exists"
+        assert rule_of(projection, aq.RunCreated(99, run(RunId(), TaskId()))) == "unknown_task"
+        assert rule_of(projection, aq.RunCreated(1, run(RunId(), task.id))) == "sequence"
 
 
 def test_too_large_an_event(projection: Projection) -> None:
     tenant = TenantId()
-    event = e.LedgerEntryAppended(1, LedgerEntryId(), tenant, "key", None, bytes(PAYLOAD_SIZE_MAX), 1)
+    event = aq.LedgerEntryAppended(1, LedgerEntryId(), tenant, "key", None, bytes(PAYLOAD_SIZE_MAX), 1)
     with pytest.raises(RecordTooLarge):
         projection.apply_event(event)
     assert projection.ledger() == []
@@ -388,7 +397,7 @@ def test_an_argument_of_the_wrong_type_is_named(projection: Projection, query: s
 def test_a_dimension_may_be_named(log: Log, projection: Projection, dimension: BudgetDimension) -> None:
     """As in commands."""
     task = log.task()
-    log.apply(e.BudgetAllocated, task.id, dimension, 5, 40)
+    log.apply(aq.BudgetAllocated, task.id, dimension, 5, 40)
     for other in BudgetDimension:
         for named in (other, other.value):
             budget = projection.budget(task.id, named)

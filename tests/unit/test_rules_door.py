@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from _wal_native import rules, status
+from actionqueue import RunState as S
 from actionqueue.errors import ActionQueueError, PoisonedError, RefusedEventError
-from actionqueue.states import RunState as S
 
 ON_ONE_STATE = {
     rules.state_is_terminal: {S.COMPLETED, S.FAILED, S.CANCELED},

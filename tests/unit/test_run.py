@@ -4,11 +4,8 @@ import pickle
 
 import pytest
 
-from actionqueue import clock
+from actionqueue import AttemptId, AttemptOutcome, AttemptResultKind, RunId, RunInstance, RunState, TaskId, clock
 from actionqueue.errors import InvalidFieldError
-from actionqueue.ids import AttemptId, RunId, TaskId
-from actionqueue.run import AttemptOutcome, RunInstance
-from actionqueue.states import AttemptResultKind, RunState
 
 TASK = TaskId()
 NIL = bytes(16)

@@ -4,17 +4,22 @@ import pickle
 
 import pytest
 
-from actionqueue.errors import InvalidFieldError, InvalidFieldTypeError
-from actionqueue.ids import RunId, TaskId, TenantId
-from actionqueue.run_policy import Cron, Once, Repeat, RunPolicy
-from actionqueue.task import (
+from actionqueue import (
     ConcurrencyKeyHoldPolicy,
+    Cron,
+    Once,
+    Repeat,
+    RunId,
+    RunPolicy,
     SafetyLevel,
     TaskConstraints,
+    TaskId,
     TaskMetadata,
     TaskPayload,
     TaskSpec,
+    TenantId,
 )
+from actionqueue.errors import InvalidFieldError, InvalidFieldTypeError
 
 
 def refused(make, type_name, field):

@@ -14,7 +14,7 @@ import pytest
 
 import actionqueue as aq
 from _wal_native import rules
-from actionqueue.jsonform.commands import command_from_json
+from actionqueue.json.commands import command_from_json
 
 VOCABULARIES: list[Any] = [cls for _, cls in inspect.getmembers(aq, inspect.isclass) if issubclass(cls, enum.Enum)]
 every_vocabulary = pytest.mark.parametrize("vocabulary", VOCABULARIES, ids=lambda cls: cls.__name__)

@@ -11,20 +11,21 @@ from collections.abc import Callable
 from time import perf_counter_ns
 from typing import Any
 
-from actionqueue.commands import (
+from actionqueue.model import (
     AttemptFinishCommand,
+    AttemptId,
+    AttemptOutcome,
     AttemptStartCommand,
     LeaseAcquireCommand,
     LeaseHeartbeatCommand,
     MutationCommand,
     RunCreateCommand,
+    RunInstance,
+    RunState,
     RunStateTransitionCommand,
     TaskCreateCommand,
+    TaskSpec,
 )
-from actionqueue.ids import AttemptId
-from actionqueue.run import AttemptOutcome, RunInstance
-from actionqueue.states import RunState
-from actionqueue.task import TaskSpec
 
 __all__ = ["COMMANDS_A_RUN", "MOMENT", "Stream", "commands_of_a_run", "submit_a_run", "timed"]
 

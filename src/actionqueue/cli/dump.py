@@ -14,7 +14,7 @@ from actionqueue import inspection
 from actionqueue.cli.options import directory_argument, json_option
 from actionqueue.cli.output import count, print_json, printable
 from actionqueue.cli.tables import OutputConsole, counts_table, states_table
-from actionqueue.jsonform.projection import projection_rows, projection_to_text
+from actionqueue.json.projection import projection_rows, projection_to_text
 from actionqueue.projection import Projection
 from actionqueue.texts import moment
 

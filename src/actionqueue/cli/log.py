@@ -16,7 +16,7 @@ from actionqueue.cli.options import directory_argument, json_option
 from actionqueue.cli.output import print_json, printable
 from actionqueue.directory import existing_directory
 from actionqueue.errors import MalformedEventError, NotAQueueError
-from actionqueue.jsonform.events import event_to_json
+from actionqueue.json.commands import event_to_json
 from actionqueue.limits import U64_MAX
 from actionqueue.texts import moment, rows_text
 

@@ -14,8 +14,8 @@ import actionqueue as aq
 from actionqueue.cli.exit_codes import ExitCode
 from actionqueue.cli.options import directory_argument
 from actionqueue.cli.progress import open_with_bar
-from actionqueue.jsonform.lines import LINE_SIZE_MAX, InvalidLineError, submission_from_line
-from actionqueue.jsonform.verdict import accepted, refused
+from actionqueue.json.lines import LINE_SIZE_MAX, InvalidLineError, submission_from_line
+from actionqueue.json.verdict import accepted, refused
 
 __all__ = ["submit"]
 

@@ -6,8 +6,7 @@ from enum import Enum
 
 import msgspec
 
-from actionqueue.commands import MutationCommand
-from actionqueue.ids import AttemptId, RunId
+from actionqueue.model import AttemptId, MutationCommand, RunId
 
 __all__ = [
     "Acknowledged",

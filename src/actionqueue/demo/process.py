@@ -27,7 +27,7 @@ from actionqueue.demo.messages import (
 )
 from actionqueue.demo.proof import fingerprint
 from actionqueue.demo.scheduler import Scheduler
-from actionqueue.states import RunState
+from actionqueue.model import RunState
 
 __all__ = ["Plan", "schedule"]
 

@@ -17,18 +17,16 @@ from typing import NamedTuple
 
 import msgspec
 
-from actionqueue import events as e
-from actionqueue.commands import MutationCommand
+from actionqueue import model
 from actionqueue.demo.messages import Trouble
 from actionqueue.demo.scheduler import ATTEMPTS_MAX, SWEEP
 from actionqueue.demo.worker import measure
-from actionqueue.ids import RunId, TaskId
 from actionqueue.inspection import iterate_records, read_projection
-from actionqueue.jsonform.commands import command_from_json, command_to_json
-from actionqueue.jsonform.projection import projection_to_json
-from actionqueue.mapping import event_of
+from actionqueue.json.commands import command_from_json, command_to_json
+from actionqueue.json.projection import projection_to_json
+from actionqueue.model import AttemptResultKind, MutationCommand, RunId, RunState, TaskId
+from actionqueue.model.base import event_of
 from actionqueue.projection import Projection
-from actionqueue.states import AttemptResultKind, RunState
 
 __all__ = ["Claim", "Journal", "fingerprint", "prove", "record_line", "survival"]
 
@@ -56,7 +54,7 @@ def record_line(sequence: int, command: MutationCommand) -> bytes:
     return msgspec.json.encode({"sequence": sequence, "command": command_to_json(command)}) + b"\n"
 
 
-def _recorded(record: Path) -> Iterator[e.Event]:
+def _recorded(record: Path) -> Iterator[model.Event]:
     """Yield the events of the acknowledged commands."""
     with record.open("rb") as lines:
         for line in lines:
@@ -73,7 +71,7 @@ def survival(directory: Path, record: Path) -> Claim:
     return Claim("Every acknowledged command is in the log", 0 < len(expected) == found, evidence)
 
 
-def _events(directory: Path) -> Iterator[e.Event]:
+def _events(directory: Path) -> Iterator[model.Event]:
     return (record.event() for record in iterate_records(directory) if record.is_event)
 
 
@@ -110,29 +108,29 @@ class Journal:
             self.replayed.apply_event(event)
             self._read(event)
 
-    def _read(self, event: e.Event) -> None:
+    def _read(self, event: model.Event) -> None:
         match event:
-            case e.TaskCreated(task_spec=spec) if spec.id != SWEEP:
+            case model.TaskCreated(task_spec=spec) if spec.id != SWEEP:
                 self.paths[spec.id] = os.fsdecode(spec.payload.data)
-            case e.RunCreated(run_instance=run):
+            case model.RunCreated(run_instance=run):
                 self.runs[run.id] = RunStory(run.task_id, [], [], [], [])
-            case e.RunStateChanged(run_id=run_id, new_state=state) if state.is_terminal:
+            case model.RunStateChanged(run_id=run_id, new_state=state) if state.is_terminal:
                 self.runs[run_id].ends.append(state)
-            case e.AttemptFinished(run_id=run_id, result=result):
+            case model.AttemptFinished(run_id=run_id, result=result):
                 self.runs[run_id].results.append(result)
-            case e.LeaseAcquired(run_id=run_id, owner=owner):
+            case model.LeaseAcquired(run_id=run_id, owner=owner):
                 self.runs[run_id].owners.append(owner)
                 self.leases_while_paused += self._is_paused
                 self.leases_without_budget += self._spent >= self.budgets[-1]
-            case e.LeaseExpired(run_id=run_id, owner=owner):
+            case model.LeaseExpired(run_id=run_id, owner=owner):
                 self.runs[run_id].expired.append(owner)
-            case e.EnginePaused() | e.EngineResumed():
-                self._is_paused = isinstance(event, e.EnginePaused)
+            case model.EnginePaused() | model.EngineResumed():
+                self._is_paused = isinstance(event, model.EnginePaused)
                 self.pauses += self._is_paused
-            case e.BudgetAllocated(limit=limit) | e.BudgetReplenished(new_limit=limit):
+            case model.BudgetAllocated(limit=limit) | model.BudgetReplenished(new_limit=limit):
                 self.budgets.append(limit)
                 self._spent = 0
-            case e.BudgetConsumed(amount=amount):
+            case model.BudgetConsumed(amount=amount):
                 self._spent += amount
 
     def in_state(self, state: RunState) -> list[RunStory]:

@@ -27,8 +27,8 @@ from actionqueue.demo.files import library_root
 from actionqueue.demo.messages import Counts
 from actionqueue.demo.proof import Claim
 from actionqueue.demo.scheduler import SWEEP
+from actionqueue.model import AttemptResultKind
 from actionqueue.projection import Projection
-from actionqueue.states import AttemptResultKind
 
 __all__ = ["Screen"]
 

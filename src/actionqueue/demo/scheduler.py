@@ -23,9 +23,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
 import actionqueue as aq
-from actionqueue.budget import BudgetDimension
 from actionqueue.demo.messages import Assignment, Result
-from actionqueue.states import AttemptResultKind, RunState
+from actionqueue.model import AttemptResultKind, BudgetDimension, RunState
 
 __all__ = ["ATTEMPTS_MAX", "SWEEP", "Scheduler", "task_id_of"]
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from itertools import cycle
 
 import actionqueue as aq
-from actionqueue.jsonform.projection import projection_to_json
+from actionqueue.json.projection import projection_to_json
 
 SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGALRM}
 # Without the thread that watches for compactions: what a handler raises in a finalizer, Python drops, and the count would be wrong.

@@ -1,7 +1,7 @@
 /* The rules that validation and replay share, each once, as predicates over plain values.
  *
- * The state table's apply (table/apply.c) and the Python validation (src/actionqueue/validation.py,
- * through rules.pyx) both call these and nothing else, so replay never refuses an accepted command.
+ * The state table's apply (table/apply.c) and the Python checks (src/actionqueue/model/, through
+ * rules.pyx) both call these and nothing else, so replay never refuses an accepted command.
  * States are enum aqw_run_state codes; any other number satisfies no predicate. */
 #ifndef AQW_RULES_H
 #define AQW_RULES_H

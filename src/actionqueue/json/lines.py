@@ -1,4 +1,4 @@
-"""Commands as lines of text: one JSON object a line, in the form of :mod:`actionqueue.jsonform.commands`.
+"""Commands as lines of text: one JSON object a line, in the form of :mod:`actionqueue.json.commands`.
 
 A line is UTF-8 without a byte order mark, at most :data:`LINE_SIZE_MAX` bytes long; whitespace around the object is
 ignored. An object may also have ``durability``, ``"immediate"`` or ``"deferred"``. What is no such object is refused, a
@@ -12,10 +12,10 @@ import json
 import reprlib
 from typing import Any, NamedTuple
 
-from actionqueue.commands import MutationCommand
 from actionqueue.errors import ActionQueueError, InvalidFieldError
-from actionqueue.jsonform.commands import command_from_json
-from actionqueue.states import DurabilityPolicy
+from actionqueue.json.commands import command_from_json
+from actionqueue.model import MutationCommand
+from actionqueue.sync_policy import DurabilityPolicy
 
 __all__ = ["LINE_SIZE_MAX", "InvalidLineError", "Submission", "submission_from_line"]
 

@@ -1,12 +1,21 @@
 """How often a task runs: once, a number of times at an interval, or by a cron expression."""
 
-from actionqueue import cron
-from actionqueue.errors import InvalidFieldError
-from actionqueue.fields import Abstract, NonEmptyText, PositiveU32, PositiveU64
+from typing import Any
+
+from actionqueue.errors import InvalidFieldError, InvalidFieldTypeError
 from actionqueue.limits import CALENDAR_SECONDS_MAX, U32_MAX
+from actionqueue.model import cron
+from actionqueue.model.fields import Abstract, NonEmptyText, PositiveU32, PositiveU64
+from actionqueue.model.forms import Keys
 from actionqueue.policy_fields import number_up_to
 
-__all__ = ["Cron", "Once", "Repeat", "RunPolicy"]
+__all__ = [
+    "Cron",
+    "Once",
+    "Repeat",
+    "RunPolicy",
+]
+
 
 _TIMES = f"must be Unix seconds, a whole number from 0 to {CALENDAR_SECONDS_MAX} (the end of the year 9999)"
 
@@ -34,7 +43,7 @@ class Cron(RunPolicy, frozen=True, gc=False):
     The expression has seven fields (second, minute, hour, day of the month, month, weekday, year), or six with the year
     left out, or is one of ``@yearly @monthly @weekly @daily @hourly``. Weekdays are 1 (Sunday) to 7 (Saturday) or
     names. A time must match every field, day of the month and weekday both. The grammar is that of
-    :mod:`actionqueue.cron`. What is no such expression is refused; the runs are the scheduler's to create:
+    :mod:`actionqueue.model.cron`. What is no such expression is refused; the runs are the scheduler's to create:
     docs/guide.md#what-the-queue-refuses-what-is-yours.
     """
 
@@ -65,3 +74,38 @@ class Cron(RunPolicy, frozen=True, gc=False):
         after = number_up_to("next_occurrences_after", "timestamp", timestamp, CALENDAR_SECONDS_MAX, _TIMES)
         most = number_up_to("next_occurrences_after", "count", count, U32_MAX, f"must be a whole number from 0 to {U32_MAX}")
         return cron.parse(self.expression).next_after(after, most)
+
+
+# --- In JSON, where they lie flat in the task's object -------------------------------------------
+
+
+def run_policy_from_keys(keys: Keys) -> RunPolicy:
+    """Return the policy that the keys of a task's object describe."""
+    repeat = keys.take("repeat", None)
+    cron = keys.take("cron", None)
+    if repeat is not None and cron is not None:
+        raise InvalidFieldError(keys.where, "cron", cron, "must not be given together with repeat")
+    if repeat is not None:
+        return Repeat(*_pair(keys, "repeat", repeat, "[count, interval_secs]"))
+    if cron is not None:
+        return Cron(*_pair(keys, "cron", cron, "[expression, max_occurrences]"))
+    return Once()
+
+
+def _pair(keys: Keys, key: str, value: Any, form: str) -> tuple[Any, Any]:
+    if not isinstance(value, list | tuple):
+        raise InvalidFieldTypeError(keys.where, key, value, f"must be {form}")
+    try:
+        first, second = value
+    except ValueError:
+        raise InvalidFieldError(keys.where, key, value, f"must be {form}") from None
+    return first, second
+
+
+def run_policy_to_keys(policy: RunPolicy) -> dict[str, Any]:
+    """Return the keys of a task's object that describe the policy."""
+    if isinstance(policy, Repeat):
+        return {"repeat": [policy.count, policy.interval_secs]}
+    if isinstance(policy, Cron):
+        return {"repeat": None, "cron": [policy.expression, policy.max_occurrences]}
+    return {"repeat": None}

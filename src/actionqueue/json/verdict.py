@@ -19,7 +19,7 @@ from __future__ import annotations
 from typing import Any
 
 from actionqueue.errors import ActionQueueError, AppendError, ApplyError, PartialDurabilityError, ValidationError
-from actionqueue.outcomes import (
+from actionqueue.model import (
     AppliedActorDeregister,
     AppliedActorHeartbeat,
     AppliedActorRegister,

@@ -33,10 +33,9 @@ from typing import Any
 
 import msgspec
 
-from actionqueue.jsonform.events import fields_to_json, value_to_json
-from actionqueue.platform import Capability, Role
+from actionqueue.model import RunInstance
+from actionqueue.model.forms import fields_to_json, value_to_json
 from actionqueue.projection import ActorRecord, Projection, TaskRecord
-from actionqueue.run import RunInstance
 
 __all__ = ["projection_rows", "projection_to_json", "projection_to_text"]
 
@@ -71,7 +70,7 @@ def projection_to_json(projection: Projection, *, is_small: bool = False) -> dic
         "actors": {str(actor.actor_id): _actor(actor) for actor in projection.actors()},
         "tenants": {str(tenant.tenant_id): [tenant.name, tenant.created_at] for tenant in projection.tenants()},
         "roles": {
-            f"{assignment.actor_id}/{assignment.tenant_id}": [_named(assignment.role), assignment.assigned_at]
+            f"{assignment.actor_id}/{assignment.tenant_id}": [value_to_json(assignment.role), assignment.assigned_at]
             for assignment in projection.roles()
         },
         "capabilities": sorted(
@@ -79,7 +78,7 @@ def projection_to_json(projection: Projection, *, is_small: bool = False) -> dic
                 [
                     str(grant.actor_id),
                     str(grant.tenant_id),
-                    _named(grant.capability),
+                    value_to_json(grant.capability),
                     grant.granted_at,
                     grant.revoked_at,
                 ]
@@ -173,10 +172,6 @@ def projection_rows(projection: Projection) -> Iterator[dict[str, Any]]:
 
 def _text(value: object) -> str | None:
     return None if value is None else str(value)
-
-
-def _named(named: Role | Capability) -> str | dict[str, str]:
-    return named.name if named.text is None else {"custom": named.text}
 
 
 def _task(task: TaskRecord) -> dict[str, Any]:

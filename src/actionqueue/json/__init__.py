@@ -1,0 +1,1 @@
+"""The JSON forms of commands, events, verdicts and projections, as the command line has them."""

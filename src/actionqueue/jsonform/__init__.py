@@ -1,1 +1,0 @@
-"""The JSON forms of commands, verdicts and projections, as the command line reads and prints them."""

@@ -1,0 +1,219 @@
+"""What commands, events and outcomes have in common, and how a command leads to the other two."""
+
+from collections.abc import Callable, Sequence
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+import msgspec
+
+from _wal_native.fields import complete_class
+from _wal_native.outcome import MutationOutcome
+from actionqueue.errors import InvalidFieldTypeError, NonMonotonicSequence, SequenceOverflow
+from actionqueue.limits import SEQUENCE_MAX
+from actionqueue.model.fields import Abstract
+from actionqueue.model.queries import ProjectionQueries
+from actionqueue.vocabulary import vocabulary
+
+__all__ = ["AppliedMutation", "Event", "EventKind", "MutationCommand", "MutationOutcome"]
+
+
+@vocabulary("kind")
+class EventKind(IntEnum):
+    """The permanent codes of the kinds in the log."""
+
+    TASK_CREATED = 1
+    RUN_CREATED = 2
+    RUN_STATE_CHANGED = 3
+    ATTEMPT_STARTED = 4
+    ATTEMPT_FINISHED = 5
+    TASK_CANCELED = 6
+    RUN_CANCELED = 7
+    LEASE_ACQUIRED = 8
+    LEASE_HEARTBEAT = 9
+    LEASE_EXPIRED = 10
+    LEASE_RELEASED = 11
+    ENGINE_PAUSED = 12
+    ENGINE_RESUMED = 13
+    DEPENDENCY_DECLARED = 14
+    RUN_SUSPENDED = 15
+    RUN_RESUMED = 16
+    BUDGET_ALLOCATED = 17
+    BUDGET_CONSUMED = 18
+    BUDGET_EXHAUSTED = 19
+    BUDGET_REPLENISHED = 20
+    SUBSCRIPTION_CREATED = 21
+    SUBSCRIPTION_TRIGGERED = 22
+    SUBSCRIPTION_CANCELED = 23
+    ACTOR_REGISTERED = 24
+    ACTOR_DEREGISTERED = 25
+    ACTOR_HEARTBEAT = 26
+    TENANT_CREATED = 27
+    ROLE_ASSIGNED = 28
+    CAPABILITY_GRANTED = 29
+    CAPABILITY_REVOKED = 30
+    LEDGER_ENTRY_APPENDED = 31
+    RUNS_PURGED = 32
+
+
+class Event(msgspec.Struct, frozen=True):
+    """Base of the events: what the log holds and the projection applies.
+
+    Events are made from commands that were checked, or from records that were decoded, so their
+    constructors check nothing. The ``sequence`` comes first, the ``timestamp`` (Unix seconds)
+    last; :class:`RunCreated` has none, because its run has the time.
+    """
+
+    kind: ClassVar[EventKind]
+    sequence: int
+
+
+class AppliedMutation(msgspec.Struct, frozen=True):
+    """Base of what commands change."""
+
+    name: ClassVar[str]
+    """The command's name in lower snake case."""
+
+
+class MutationCommand(Abstract, frozen=True, gc=False):
+    """Base of the commands: what a scheduler proposes, and the queue accepts or refuses.
+
+    Every command has the ``sequence`` that its event is to take first; None leaves it to the
+    queue. The ``timestamp``, in Unix seconds, comes last. Constructors check every field, and
+    convert the names of states and dimensions, lists and bytes-like objects: see
+    :mod:`actionqueue.model.fields`.
+
+    A class names the event that it ``becomes`` and the outcome that it ``tells``. Both take over
+    the fields that the command has under the same name; where their fields are others, the class
+    defines ``_event(self, sequence)`` or ``_applied(self)``.
+
+    What the projection has to say against a command is raised by ``_check(self, projection)``; a
+    class without it is always accepted. The first check that fails decides the error. A rule that
+    replay has too is asked of :mod:`_wal_native.rules`, over the C functions that the state table
+    itself asks, so that replay never refuses what passed here. Refusals that exist only for that
+    reason come after the others.
+
+    A class whose JSON form is not simply its fields says so: see :mod:`actionqueue.model.forms`.
+
+    This is the hot path: a check is one query of the projection and
+    one comparison or rule, and success builds nothing.
+    """
+
+    becomes: ClassVar[type[Event]]
+    """The event that the log keeps of the command."""
+    tells: ClassVar[type[AppliedMutation]]
+    """The outcome that tells the caller what the command changed."""
+
+    if TYPE_CHECKING:
+
+        @property
+        def sequence(self) -> int | None:
+            """The sequence that the command's event must take; None takes the next one."""
+
+
+CommandClass = TypeVar("CommandClass", bound=type[MutationCommand])
+
+COMMANDS: dict[str, type[MutationCommand]] = {}
+"""The classes of commands, by the names of their outcomes."""
+
+
+def registered(cls: CommandClass) -> CommandClass:
+    """Make a class known as one of the commands."""
+    complete_class(cls)
+    COMMANDS[cls.tells.name] = cls
+    _CHECKS[cls] = getattr(cls, "_check", None)
+    return cls
+
+
+# --- Whether a command is accepted ---------------------------------------------------------------
+
+_CHECKS: dict[type[MutationCommand], Callable[[Any, ProjectionQueries], None] | None] = {}
+
+
+def validate(command: MutationCommand, projection: ProjectionQueries) -> int:
+    """Return the sequence that the command's event gets; raise what forbids the command.
+
+    An explicit sequence must be the one after the projection's latest; None stands for that one.
+
+    Raises:
+        ValidationError: The subclass says why the projection does not allow the command.
+        InvalidFieldTypeError: This is no command.
+    """
+    try:
+        check = _CHECKS[type(command)]
+    except KeyError:
+        reason = f"one of the {len(COMMANDS)} commands is needed"
+        raise InvalidFieldTypeError("MutationCommand", "command", command, reason) from None
+    sequence = projection.latest_sequence + 1
+    if sequence > SEQUENCE_MAX:
+        raise SequenceOverflow
+    provided = command.sequence
+    if provided is not None and provided != sequence:
+        raise NonMonotonicSequence(expected=sequence, provided=provided)
+    if check is not None:
+        check(command, projection)
+    return sequence
+
+
+# --- What a command becomes ----------------------------------------------------------------------
+
+
+def event_of(command: MutationCommand, sequence: int) -> Event:
+    """Return the event that the command becomes.
+
+    Args:
+        command: One that :func:`validate` accepted.
+        sequence: What that returned; the command's own may be None.
+    """
+    event: Event = _EVENTS[type(command)](command, sequence)
+    return event
+
+
+def applied_of(command: MutationCommand) -> AppliedMutation:
+    """Return what the command changes, as its outcome tells it."""
+    applied: AppliedMutation = _APPLIED[type(command)](command)
+    return applied
+
+
+class _Makers(dict[type[MutationCommand], Callable[..., Any]]):
+    """The function of each class of commands that makes an event or an outcome of one.
+
+    A function is made at its first use, since most programs use few of them.
+    """
+
+    def __init__(self, make: Callable[[type[MutationCommand]], Callable[..., Any]]) -> None:
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, cls: type[MutationCommand]) -> Callable[..., Any]:
+        if cls not in _CHECKS:
+            raise KeyError(cls)
+        function = self[cls] = self._make(cls)
+        return function
+
+
+def _event_maker(cls: type[MutationCommand]) -> Callable[..., Any]:
+    own: Callable[..., Any] | None = getattr(cls, "_event", None)
+    _, *names = cls.becomes.__struct_fields__
+    return own or _handing_on("command, sequence", cls.becomes, ["sequence"], names)
+
+
+def _applied_maker(cls: type[MutationCommand]) -> Callable[..., Any]:
+    own: Callable[..., Any] | None = getattr(cls, "_applied", None)
+    return own or _handing_on("command", cls.tells, [], cls.tells.__struct_fields__)
+
+
+def _handing_on(
+    parameters: str, made: type, arguments: Sequence[str], names: Sequence[str]
+) -> Callable[..., Any]:
+    """Return a function that makes an object of fields of the command.
+
+    It is compiled, as those of named tuples are, because asking for each field by its name would
+    double what a submit takes here.
+    """
+    values = ", ".join([*arguments, *(f"command.{name}" for name in names)])
+    function: Callable[..., Any] = eval(f"lambda {parameters}: made({values})", {"made": made})  # noqa: S307 -- names of fields only
+    return function
+
+
+_EVENTS = _Makers(_event_maker)
+_APPLIED = _Makers(_applied_maker)
