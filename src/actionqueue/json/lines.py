@@ -1,9 +1,10 @@
-"""Commands as lines of text: one JSON object a line, in the form of :mod:`actionqueue.json.commands`.
+"""Commands as lines of text: one JSON object a line.
 
-A line is UTF-8 without a byte order mark, at most :data:`LINE_SIZE_MAX` bytes long; whitespace around the object is
-ignored. An object may also have ``durability``, ``"immediate"`` or ``"deferred"``. What is no such object is refused, a
-blank line too, and an object that gives a key twice: nobody can tell which value was meant. Integers are exact at any
-size, so 2**64 - 1 is that and nothing near it.
+The objects are in the form of :mod:`actionqueue.json.commands`, and may also have ``durability``,
+``"immediate"`` or ``"deferred"``. A line is UTF-8 without a byte order mark, at most
+:data:`LINE_SIZE_MAX` bytes long; whitespace around the object is ignored. What is no such object is
+refused, a blank line too, and an object that gives a key twice: which value was meant cannot be
+told. Integers are exact at any size, so 2**64 - 1 is that and nothing near it.
 """
 
 from __future__ import annotations
@@ -39,7 +40,10 @@ class Submission(NamedTuple):
 
 
 def submission_from_line(line: bytes) -> Submission:
-    """Return what the line asks for. Raises InvalidLineError, or InvalidFieldError for an object that is no command."""
+    """Return what the line asks for.
+
+    Raises InvalidLineError, or InvalidFieldError for an object that is no command.
+    """
     if len(line) > LINE_SIZE_MAX:
         raise InvalidLineError(f"the line is longer than {LINE_SIZE_MAX} bytes")
     data = _decode(line)
@@ -52,7 +56,9 @@ def _durability(value: Any) -> DurabilityPolicy | None:
     try:
         return None if value is None else DurabilityPolicy(value)
     except ValueError:
-        raise InvalidFieldError("command", "durability", value, "must be immediate or deferred") from None
+        raise InvalidFieldError(
+            "command", "durability", value, "must be immediate or deferred"
+        ) from None
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -1,29 +1,33 @@
 """A projection as JSON, for the command line and for comparing.
 
-Enum values are lower snake case, bytes hexadecimal, identifiers hyphenated, what is absent null. Times are Unix seconds.
+Enum values are lower snake case, bytes hexadecimal, identifiers hyphenated, what is absent null.
+Times are Unix seconds.
 
-==================  ===================================================================================================
+===================  =============================================================================
 ``latest_sequence``  a number
-``engine``          ``{"paused", "paused_at", "resumed_at"}``
-``tasks``           by id: an object
-``runs``            by id: an object; ``history`` rows are ``[from, to, timestamp]``, ``attempts``
-                    ``[id, started_at, finished_at, result, error, output]``, the ``lease``
-                    ``[owner, expiry, acquired_at, updated_at]`` or null
-``dependencies``    by task: the prerequisites, sorted
-``budgets``         by "task/dimension": ``[limit, consumed, allocated_at, exhausted]``
-``subscriptions``   by id: ``[task, created_at, triggered_at, canceled_at]``
-``actors``          by id: ``[identity, capabilities, department, heartbeat_interval_secs, tenant, registered_at,
-                    last_heartbeat_at, deregistered_at]``
-``tenants``         by id: ``[name, created_at]``
-``roles``           by "actor/tenant": ``[role, assigned_at]``
-``capabilities``    rows ``[actor, tenant, capability, granted_at, revoked_at]``, sorted by their compact JSON text
-``ledger``          rows ``[entry, tenant, key, actor, payload, timestamp]``, in the order of the log
-==================  ===================================================================================================
+``engine``           ``{"paused", "paused_at", "resumed_at"}``
+``tasks``            by id: an object
+``runs``             by id: an object; ``history`` rows are ``[from, to, timestamp]``, ``attempts``
+                     ``[id, started_at, finished_at, result, error, output]``, the ``lease``
+                     ``[owner, expiry, acquired_at, updated_at]`` or null
+``dependencies``     by task: the prerequisites, sorted
+``budgets``          by "task/dimension": ``[limit, consumed, allocated_at, exhausted]``
+``subscriptions``    by id: ``[task, created_at, triggered_at, canceled_at]``
+``actors``           by id: ``[identity, capabilities, department, heartbeat_interval_secs,
+                     tenant, registered_at, last_heartbeat_at, deregistered_at]``
+``tenants``          by id: ``[name, created_at]``
+``roles``            by "actor/tenant": ``[role, assigned_at]``
+``capabilities``     rows ``[actor, tenant, capability, granted_at, revoked_at]``, sorted by their
+                     compact JSON text
+``ledger``           rows ``[entry, tenant, key, actor, payload, timestamp]``, in the order of the
+                     log
+===================  =============================================================================
 
 A role or capability of the application's own is ``{"custom": text}``.
 
-This form, which other implementations have too, leaves out a task's run policy, hold policy, safety level and required
-capabilities, the filters of subscriptions, and lets go of nothing else; :func:`projection_rows` has everything.
+This form, which other implementations have too, leaves out a task's run policy, hold policy, safety
+level and required capabilities, the filters of subscriptions, and lets go of nothing else;
+:func:`projection_rows` has everything.
 """
 
 from __future__ import annotations
@@ -41,13 +45,25 @@ __all__ = ["projection_rows", "projection_to_json", "projection_to_text"]
 
 
 def projection_to_json(projection: Projection, *, is_small: bool = False) -> dict[str, Any]:
-    """Return the projection in the module's form, the small one without its tasks and runs. It must not change meanwhile."""
+    """Return the projection in the module's form, the small one without its tasks and runs.
+
+    It must not change meanwhile.
+    """
     engine = projection.engine
     return {
         "latest_sequence": projection.latest_sequence,
-        "engine": {"paused": engine.is_paused, "paused_at": engine.paused_at, "resumed_at": engine.resumed_at},
-        "tasks": {str(task.task_id): _task(task) for task in (() if is_small else projection.tasks())},
-        "runs": {str(run_id): _run(projection, projection.run(run_id)) for run_id in (() if is_small else projection.run_ids())},
+        "engine": {
+            "paused": engine.is_paused,
+            "paused_at": engine.paused_at,
+            "resumed_at": engine.resumed_at,
+        },
+        "tasks": {
+            str(task.task_id): _task(task) for task in (() if is_small else projection.tasks())
+        },
+        "runs": {
+            str(run_id): _run(projection, projection.run(run_id))
+            for run_id in (() if is_small else projection.run_ids())
+        },
         "dependencies": _dependencies(projection),
         "budgets": {
             f"{budget.task_id}/{budget.dimension}": [
@@ -68,9 +84,15 @@ def projection_to_json(projection: Projection, *, is_small: bool = False) -> dic
             for subscription in projection.subscriptions()
         },
         "actors": {str(actor.actor_id): _actor(actor) for actor in projection.actors()},
-        "tenants": {str(tenant.tenant_id): [tenant.name, tenant.created_at] for tenant in projection.tenants()},
+        "tenants": {
+            str(tenant.tenant_id): [tenant.name, tenant.created_at]
+            for tenant in projection.tenants()
+        },
         "roles": {
-            f"{assignment.actor_id}/{assignment.tenant_id}": [value_to_json(assignment.role), assignment.assigned_at]
+            f"{assignment.actor_id}/{assignment.tenant_id}": [
+                value_to_json(assignment.role),
+                assignment.assigned_at,
+            ]
             for assignment in projection.roles()
         },
         "capabilities": sorted(
@@ -101,7 +123,10 @@ def projection_to_json(projection: Projection, *, is_small: bool = False) -> dic
 
 
 def projection_to_text(projection: Projection) -> Iterator[bytes]:
-    """Yield the same as pieces of JSON text: tasks and runs are read one by one, so their number costs no memory."""
+    """Yield the same as pieces of JSON text.
+
+    Tasks and runs are read one by one, so their number costs no memory.
+    """
     whole = projection_to_json(projection, is_small=True)
     mark = b"{"
     for name, value in whole.items():
@@ -109,9 +134,14 @@ def projection_to_text(projection: Projection) -> Iterator[bytes]:
         mark = b","
         if name == "tasks":
             tasks = (projection.task(task_id) for task_id in projection.task_ids())
-            yield from _members((str(task.task_id), _task(task)) for task in tasks if task is not None)
+            yield from _members(
+                (str(task.task_id), _task(task)) for task in tasks if task is not None
+            )
         elif name == "runs":
-            yield from _members((str(run_id), _run(projection, projection.run(run_id))) for run_id in projection.run_ids())
+            yield from _members(
+                (str(run_id), _run(projection, projection.run(run_id)))
+                for run_id in projection.run_ids()
+            )
         else:
             yield msgspec.json.encode(value)
     yield b"}"
@@ -126,12 +156,19 @@ def _members(pairs: Iterable[tuple[str, dict[str, Any]]]) -> Iterator[bytes]:
 
 
 def projection_rows(projection: Projection) -> Iterator[dict[str, Any]]:
-    """Yield everything that the projection holds, one row after the other, each with its ``kind`` and every field of its record.
+    """Yield everything that the projection holds, one row after the other.
 
-    The first row is the ``queue``. Fields are named as those of the records in :mod:`actionqueue.projection`, and a task's
-    specification is that of its command, so that it can be submitted again. It must not change meanwhile.
+    Each row has its ``kind`` and every field of its record.
+
+    The first row is the ``queue``. Fields are named as those of the records in
+    :mod:`actionqueue.projection`, and a task's specification is that of its command, so that it can
+    be submitted again. It must not change meanwhile.
     """
-    yield {"kind": "queue", "latest_sequence": projection.latest_sequence, **fields_to_json(projection.engine)}
+    yield {
+        "kind": "queue",
+        "latest_sequence": projection.latest_sequence,
+        **fields_to_json(projection.engine),
+    }
     for task_id in projection.task_ids():
         if (task := projection.task(task_id)) is not None:
             yield {
@@ -205,7 +242,10 @@ def _run(projection: Projection, run: RunInstance | None) -> dict[str, Any]:
         "scheduled_at": run.scheduled_at,
         "effective_priority": run.effective_priority,
         "last_state_change_at": run.last_state_change_at,
-        "history": [[_text(entry.from_state), entry.to_state.value, entry.timestamp] for entry in projection.history(run.id) or ()],
+        "history": [
+            [_text(entry.from_state), entry.to_state.value, entry.timestamp]
+            for entry in projection.history(run.id) or ()
+        ],
         "attempts": [
             [
                 str(attempt.attempt_id),
@@ -217,7 +257,9 @@ def _run(projection: Projection, run: RunInstance | None) -> dict[str, Any]:
             ]
             for attempt in projection.attempts(run.id) or ()
         ],
-        "lease": None if lease is None else [lease.owner, lease.expiry, lease.acquired_at, lease.updated_at],
+        "lease": None
+        if lease is None
+        else [lease.owner, lease.expiry, lease.acquired_at, lease.updated_at],
     }
 
 

@@ -1,24 +1,32 @@
 """The JSON form of what came of a submitted command.
 
-==============  ==================================================================================================
-accepted        ``{"ok": true, "sequence", "applied", "latest"}``; ``applied`` is the command's name or ``no_op`` (below)
+==============  ================================================================================
+accepted        ``{"ok": true, "sequence", "applied", "latest"}``; ``applied`` is the command's
+                name or ``no_op`` (below)
 not accepted    ``{"ok": false, "stage", "error", "message", "latest"}``
-==============  ==================================================================================================
+==============  ================================================================================
 
-``stage`` is ``input`` (the text was no command), ``validation``, ``append``, ``partial_durability`` or ``apply``.
-``error`` is the exception's class name, for ``append`` that of its cause; ``message`` is for people and may change. The
-two last stages also have the ``sequence`` of the event that they are about. ``latest`` is the sequence of the
-projection's last event after all that.
+``stage`` is ``input`` (the text was no command), ``validation``, ``append``, ``partial_durability``
+or ``apply``. ``error`` is the exception's class name, for ``append`` that of its cause; ``message``
+is for people and may change. The two last stages also have the ``sequence`` of the event that they
+are about. ``latest`` is the sequence of the projection's last event after all that.
 
-``applied`` is ``no_op`` for the commands on actors, tenants, roles, capabilities and the ledger, whatever they changed: the
-implementations share this form. In Python their outcomes say what changed.
+``applied`` is ``no_op`` for the commands on actors, tenants, roles, capabilities and the ledger,
+whatever they changed: the implementations share this form. In Python their outcomes say what
+changed.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from actionqueue.errors import ActionQueueError, AppendError, ApplyError, PartialDurabilityError, ValidationError
+from actionqueue.errors import (
+    ActionQueueError,
+    AppendError,
+    ApplyError,
+    PartialDurabilityError,
+    ValidationError,
+)
 from actionqueue.model import (
     AppliedActorDeregister,
     AppliedActorHeartbeat,
@@ -34,16 +42,18 @@ from actionqueue.model import (
 
 __all__ = ["accepted", "refused"]
 
-_NO_OP: frozenset[type[AppliedMutation]] = frozenset({
-    AppliedActorRegister,
-    AppliedActorDeregister,
-    AppliedActorHeartbeat,
-    AppliedTenantCreate,
-    AppliedRoleAssign,
-    AppliedCapabilityGrant,
-    AppliedCapabilityRevoke,
-    AppliedLedgerAppend,
-})
+_NO_OP: frozenset[type[AppliedMutation]] = frozenset(
+    {
+        AppliedActorRegister,
+        AppliedActorDeregister,
+        AppliedActorHeartbeat,
+        AppliedTenantCreate,
+        AppliedRoleAssign,
+        AppliedCapabilityGrant,
+        AppliedCapabilityRevoke,
+        AppliedLedgerAppend,
+    }
+)
 
 
 def accepted(outcome: MutationOutcome, latest: int) -> dict[str, Any]:
@@ -67,7 +77,11 @@ def refused(error: ActionQueueError, latest: int) -> dict[str, Any]:
         verdict |= {"stage": "apply", "sequence": error.sequence}
     else:
         verdict["stage"] = "input"
-    return verdict | {"error": type(named).__name__, "message": _encodable(str(error)), "latest": latest}
+    return verdict | {
+        "error": type(named).__name__,
+        "message": _encodable(str(error)),
+        "latest": latest,
+    }
 
 
 def _encodable(text: str) -> str:

@@ -13,11 +13,11 @@ the command becomes, the outcome that the caller gets, and the checks that may r
 ``run_policies``    when a task is to run; ``cron`` reads the expressions
 ``runs``            runs and their states
 ``attempts``        attempts, and how they end
-``leases``          who may work on a run
+``leases``          which owner may work on a run, and until when
 ``engine``          pausing and resuming everything
 ``budgets``         what a task may use
 ``subscriptions``   what a task waits for
-``actors``          who executes runs
+``actors``          what executes runs
 ``platform``        tenants, roles, capabilities and the ledger
 ``retention``       what is forgotten
 ==================  ===============================================================================

@@ -1,4 +1,4 @@
-"""Actors: who executes runs, and what they are capable of."""
+"""Actors, which execute runs, and what they are capable of."""
 
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
@@ -11,7 +11,14 @@ from actionqueue.model.base import (
     MutationCommand,
     registered,
 )
-from actionqueue.model.fields import U64, Checked, NonEmptyText, NonEmptyTexts, PositiveU64, Timestamp
+from actionqueue.model.fields import (
+    U64,
+    Checked,
+    NonEmptyText,
+    NonEmptyTexts,
+    PositiveU64,
+    Timestamp,
+)
 from actionqueue.model.forms import Keys, fields_to_json
 from actionqueue.model.ids import ActorId, TenantId
 
@@ -48,9 +55,11 @@ class ActorRegistration(Checked, frozen=True, gc=False):
     actor_id: ActorId
     identity: NonEmptyText
     capabilities: NonEmptyTexts
-    """What the scheduler is to compare with a task's required capabilities: docs/guide.md#what-the-queue-refuses-what-is-yours."""
+    """What the scheduler is to compare with a task's required capabilities:
+    docs/guide.md#what-the-queue-refuses-what-is-yours."""
     heartbeat_interval_secs: PositiveU64
-    """Seconds between the heartbeats that the actor promises, at least 1: docs/guide.md#what-the-queue-refuses-what-is-yours."""
+    """Seconds between the heartbeats that the actor promises, at least 1:
+    docs/guide.md#what-the-queue-refuses-what-is-yours."""
     department: Annotated[DepartmentId, ConvertRule((str,), DepartmentId)] | None = None
     tenant_id: TenantId | None = None
 

@@ -63,8 +63,8 @@ _SUSPENDED = AttemptResultKind.SUSPENDED
 class AttemptOutcome(Checked, frozen=True, gc=False):
     """How an attempt ended.
 
-    Success and suspended may carry output bytes (no bytes are no output) and never an error; failure and timeout carry
-    an error, which may be empty, and never output.
+    Success and suspended may carry output bytes (no bytes are no output) and never an error;
+    failure and timeout carry an error, which may be empty, and never output.
     """
 
     result: AttemptResultKind
@@ -72,19 +72,27 @@ class AttemptOutcome(Checked, frozen=True, gc=False):
     output: Blob | None = None
 
     _together: ClassVar[PresenceRule] = PresenceRule(
-        "result", {"error": (_FAILURE, _TIMEOUT), "output": (_SUCCESS, _SUSPENDED)}, required=("error",)
+        "result",
+        {"error": (_FAILURE, _TIMEOUT), "output": (_SUCCESS, _SUSPENDED)},
+        required=("error",),
     )
 
     def _check_together(self) -> None:
         if self.result is _SUCCESS or self.result is _SUSPENDED:
             if self.error is not None:
-                raise InvalidFieldError("AttemptOutcome", "error", self.error, f"{self.result} carries no error")
+                raise InvalidFieldError(
+                    "AttemptOutcome", "error", self.error, f"{self.result} carries no error"
+                )
             if self.output is not None and not self.output:
                 force_setattr(self, "output", None)
         elif self.error is None:
-            raise InvalidFieldError("AttemptOutcome", "error", None, f"{self.result} needs an error")
+            raise InvalidFieldError(
+                "AttemptOutcome", "error", None, f"{self.result} needs an error"
+            )
         elif self.output is not None:
-            raise InvalidFieldError("AttemptOutcome", "output", self.output, f"{self.result} carries no output")
+            raise InvalidFieldError(
+                "AttemptOutcome", "output", self.output, f"{self.result} carries no output"
+            )
 
     @classmethod
     def success(cls, output: bytes | None = None) -> Self:

@@ -61,7 +61,10 @@ class AppliedBudgetAllocate(AppliedMutation, frozen=True):
 
 @registered
 class BudgetAllocateCommand(MutationCommand, frozen=True, gc=False):
-    """Give a task a budget, with nothing consumed. The scheduler is to stop at it: docs/guide.md#what-the-queue-refuses-what-is-yours."""
+    """Give a task a budget, with nothing consumed.
+
+    The scheduler is to stop at it: docs/guide.md#what-the-queue-refuses-what-is-yours.
+    """
 
     becomes = BudgetAllocated
     tells = AppliedBudgetAllocate
@@ -75,7 +78,12 @@ class BudgetAllocateCommand(MutationCommand, frozen=True, gc=False):
     if TYPE_CHECKING:
 
         def __init__(
-            self, sequence: int | None, task_id: TaskId, dimension: BudgetDimension | str, limit: int, timestamp: int
+            self,
+            sequence: int | None,
+            task_id: TaskId,
+            dimension: BudgetDimension | str,
+            limit: int,
+            timestamp: int,
         ) -> None: ...
 
     def _check(self, projection: ProjectionQueries) -> None:
@@ -118,7 +126,12 @@ class BudgetConsumeCommand(MutationCommand, frozen=True, gc=False):
     if TYPE_CHECKING:
 
         def __init__(
-            self, sequence: int | None, task_id: TaskId, dimension: BudgetDimension | str, amount: int, timestamp: int
+            self,
+            sequence: int | None,
+            task_id: TaskId,
+            dimension: BudgetDimension | str,
+            amount: int,
+            timestamp: int,
         ) -> None: ...
 
     def _check(self, projection: ProjectionQueries) -> None:

@@ -7,14 +7,15 @@
     item       = base ["/" number] | name
     base       = "*" | "?" | number ["-" number] | name "-" name
 
-The fields are second, minute, hour, day of the month, month, weekday and, if not left out, year (1970 to 2100).
-Weekdays are 1 (Sunday) to 7 (Saturday). Months and weekdays have names, in any case, short or in full; ``?`` is another
-``*`` for the two kinds of days. A range never wraps around; ``5/10`` means from 5 to the end in steps of 10. Spaces may
-stand around numbers and names, and separate fields where that is needed. A time matches where all fields do: also where
-both kinds of days are given, other than with most cron programs.
+The fields are second, minute, hour, day of the month, month, weekday and, if not left out, year
+(1970 to 2100). Weekdays are 1 (Sunday) to 7 (Saturday). Months and weekdays have names, in any
+case, short or in full; ``?`` is another ``*`` for the two kinds of days. A range never wraps
+around; ``5/10`` means from 5 to the end in steps of 10. Spaces may stand around numbers and names,
+and separate fields where that is needed. A time matches where all fields do: also where both kinds
+of days are given, other than with most cron programs.
 
-croniter has another order of fields, counts weekdays from 0, ends with 2099 and accepts much more. So it only ever gets
-lists of numbers, without the year.
+croniter has another order of fields, counts weekdays from 0, ends with 2099 and accepts much more.
+So it only ever gets lists of numbers, without the year.
 """
 
 from __future__ import annotations
@@ -96,12 +97,14 @@ _MACROS = {
     "@hourly": "0 0 * * * *",
 }
 _SPACE = " \t\r\n"
-# Runs of digits, letters and spaces are possessive, so that a field never gives back what it took: "12" is twelve, and not the
-# fields 1 and 2. Groups are not: CPython before 3.11.5 loses track of a possessive group with a captured group in it, and
-# accepts "*/" then. They need not be, because nothing that could fail follows them.
+# Runs of digits, letters and spaces are possessive, so that a field never gives back what it took:
+# "12" is twelve, and not the fields 1 and 2. Groups are not: CPython before 3.11.5 loses track of a
+# possessive group with a captured group in it, and accepts "*/" then. They need not be, because
+# nothing that could fail follows them.
 _ITEM = re.compile(
     r"""(?: (?P<all> [*?] )
-          | [ \t\r\n]*+ (?P<first> [0-9]++ ) [ \t\r\n]*+ (?: - [ \t\r\n]*+ (?P<last> [0-9]++ ) [ \t\r\n]*+ )?
+          | [ \t\r\n]*+ (?P<first> [0-9]++ ) [ \t\r\n]*+
+            (?: - [ \t\r\n]*+ (?P<last> [0-9]++ ) [ \t\r\n]*+ )?
           | [ \t\r\n]*+ (?P<first_name> [A-Za-z]++ ) [ \t\r\n]*+
             (?: - [ \t\r\n]*+ (?P<last_name> [A-Za-z]++ ) [ \t\r\n]*+ )?
         )
@@ -127,16 +130,24 @@ class Schedule(NamedTuple):
     year: frozenset[int]
 
     def next_after(self, timestamp: int, count: int) -> list[int]:
-        """Return the next times strictly after one, in Unix seconds, UTC: ``count`` of them, or all there are."""
+        """Return the next times strictly after one, in Unix seconds, UTC.
+
+        There are ``count`` of them, or fewer where there are no more.
+        """
         # Late, because it is slow to import and few queues have cron tasks.
-        from croniter import CroniterBadDateError, croniter  # type: ignore[import-untyped]  # noqa: PLC0415
+        from croniter import (  # type: ignore[import-untyped]  # noqa: PLC0415
+            CroniterBadDateError,
+            croniter,
+        )
 
         last_year = max(self.year)
         if count < 1 or timestamp >= timegm((last_year + 1, 1, 1, 0, 0, 0)):
             return []
         found: list[int] = []
         expression = " ".join(self._croniter_fields())
-        times = croniter(expression, timestamp, day_or=False, max_years_between_matches=last_year - 1970 + 1)
+        times = croniter(
+            expression, timestamp, day_or=False, max_years_between_matches=last_year - 1970 + 1
+        )
         while len(found) < count:
             try:
                 time = int(times.get_next(float))
@@ -163,19 +174,26 @@ class Schedule(NamedTuple):
             (weekday, 7),
             (self.second, 60),
         )
-        return ["*" if len(values) == size else ",".join(map(str, sorted(values))) for values, size in ordered]
+        return [
+            "*" if len(values) == size else ",".join(map(str, sorted(values)))
+            for values, size in ordered
+        ]
 
 
 def parse(expression: str) -> Schedule:
-    """Return what the expression means. Raises CronSyntaxError; expressions parsed lately are remembered."""
+    """Return what the expression means.
+
+    Raises CronSyntaxError; expressions parsed lately are remembered.
+    """
     return _parse_cached(expression) if len(expression) <= _CACHED_LENGTH else _parse(expression)
 
 
 def has_ended(expression: str, time: int) -> bool:
-    """Tell whether the last year that the expression names was over a day before this time (Unix seconds).
+    """Tell whether the last year that the expression names was over a day before this time.
 
-    The day is for a scheduler that makes the last run a little late. What is no expression never ends, nor does one of more than 256
-    characters: retention asks about every expression again and again while submitters wait, and longer ones are not remembered.
+    The time is in Unix seconds. The day is for a scheduler that makes the last run a little late.
+    What is no expression never ends, nor does one of more than 256 characters: retention asks about
+    every expression again and again while submitters wait, and longer ones are not remembered.
     """
     if len(expression) > _CACHED_LENGTH:
         return False
@@ -198,14 +216,18 @@ def _parse(expression: str) -> Schedule:
     position = 0
     while position < len(text):
         if len(fields) == len(_UNITS):
-            raise CronSyntaxError(f"there is more after the field of the year: {_shown(text[position:])!r}")
+            raise CronSyntaxError(
+                f"there is more after the field of the year: {_shown(text[position:])!r}"
+            )
         values, position = _parse_field(_UNITS[len(fields)], text, position)
         fields.append(values)
     if len(fields) == len(_UNITS) - 1:
         year = _UNITS[-1]
         fields.append(frozenset(range(year.minimum, year.maximum + 1)))
     if len(fields) != len(_UNITS):
-        raise CronSyntaxError(f"there are {len(fields)} fields, not 6 or 7 (the first is the second)")
+        raise CronSyntaxError(
+            f"there are {len(fields)} fields, not 6 or 7 (the first is the second)"
+        )
     return Schedule(*fields)
 
 
@@ -238,7 +260,8 @@ def _item_values(unit: _Unit, item: re.Match[str]) -> range:
     elif item["first"]:
         first = _number(unit, item["first"])
         # A number before a step starts a range that goes to the end.
-        last = _number(unit, item["last"]) if item["last"] else unit.maximum if item["slash"] else first
+        otherwise = unit.maximum if item["slash"] else first
+        last = _number(unit, item["last"]) if item["last"] else otherwise
     else:
         if item["slash"] and not item["last_name"]:
             _refuse(unit, item[0], "has a step after a name; steps go with numbers and ranges")

@@ -37,7 +37,10 @@ class AppliedEnginePause(AppliedMutation, frozen=True):
 
 @registered
 class EnginePauseCommand(MutationCommand, frozen=True, gc=False):
-    """Pause the engine. Commands are taken as before: docs/guide.md#what-the-queue-refuses-what-is-yours."""
+    """Pause the engine.
+
+    Commands are taken as before: docs/guide.md#what-the-queue-refuses-what-is-yours.
+    """
 
     becomes = EnginePaused
     tells = AppliedEnginePause

@@ -1,12 +1,14 @@
 """The types of fields: what the constructors of commands and domain types accept.
 
-An annotation that is one of these aliases, an identifier type, an enumeration, another checked type, a tuple of one of
-them, or one of them ``| None``, is all that a field needs. Checks and conversions follow from it: the name of an
-enumeration's member becomes the member, a list becomes a tuple, a bytearray or memoryview becomes bytes. Everything
-else is refused with :class:`~actionqueue.errors.InvalidFieldError`, wrong types with
+An annotation that is one of these aliases, an identifier type, an enumeration, another checked
+type, a tuple of one of them, or one of them ``| None``, is all that a field needs. Checks and
+conversions follow from it: the name of an enumeration's member becomes the member, a list becomes a
+tuple, a bytearray or memoryview becomes bytes. Everything else is refused with
+:class:`~actionqueue.errors.InvalidFieldError`, wrong types with
 :class:`~actionqueue.errors.InvalidFieldTypeError`.
 
-Modules that define checked types do not postpone the evaluation of annotations: the checker needs them at once.
+Modules that define checked types do not postpone the evaluation of annotations: the checker needs
+them at once.
 """
 
 from typing import Annotated
@@ -58,14 +60,16 @@ NonEmptyTexts = Annotated[tuple[NonEmptyText, ...], SizeRule(1, LIST_COUNT_MAX)]
 class Checked(msgspec.Struct, frozen=True, gc=False):
     """Base of the immutable types whose constructors check their fields.
 
-    Also decoding, unpickling and ``msgspec.structs.replace`` go through the constructor. A subclass may define
-    ``_check_together``, which is called when each field is valid in itself. (No cycle collection: the fields of these
-    types are plain values and other such types, so there can be no cycle.)
+    Also decoding, unpickling and ``msgspec.structs.replace`` go through the constructor. A subclass
+    may define ``_check_together``, which is called when each field is valid in itself. (No cycle
+    collection: the fields of these types are plain values and other such types, so there can be no
+    cycle.)
     """
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        cls.__post_init__ = field_checker(cls)  # type: ignore[attr-defined]  # msgspec calls it with the instance
+        # msgspec calls it with the instance.
+        cls.__post_init__ = field_checker(cls)  # type: ignore[attr-defined]
 
 
 class Abstract(Checked, frozen=True, gc=False):

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from enum import Enum, StrEnum
 from functools import cache
 from types import UnionType
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import msgspec
 
@@ -87,12 +87,15 @@ def bytes_from_hex(where: str, key: str, value: Any) -> bytes:
         raise InvalidFieldError(where, key, value, "must be pairs of hexadecimal digits") from None
 
 
-class _Form(NamedTuple):
-    """How the value of a field is read, and what stands for it where it is absent."""
+class _Form:
+    """How the value of a field is read, and what stands for it where it is absent.
 
-    read: Callable[[str, str, Any], Any]
-    """Takes where the value is, its key and the value; raises InvalidFieldError with both."""
-    default: Any = _REQUIRED
+    ``read`` takes where the value is, its key and the value; it raises InvalidFieldError with both.
+    """
+
+    def __init__(self, read: Callable[[str, str, Any], Any], default: Any = _REQUIRED) -> None:
+        self.read = read
+        self.default = default
 
 
 @cache
@@ -102,7 +105,7 @@ def _forms(cls: type[msgspec.Struct]) -> dict[str, _Form]:
 
 def _form_of_field(field: msgspec.structs.FieldInfo) -> _Form:
     form = _form_of(field.type)
-    return form if field.default is msgspec.NODEFAULT else form._replace(default=field.default)
+    return form if field.default is msgspec.NODEFAULT else _Form(form.read, field.default)
 
 
 def _form_of(annotation: Any) -> _Form:
@@ -113,7 +116,7 @@ def _form_of(annotation: Any) -> _Form:
         return _Form(_read_plain) if is_text else _form_of(kind)
     if origin in (typing.Union, UnionType):
         [kind] = [part for part in parts if part is not type(None)]
-        return _form_of(kind)._replace(default=None)
+        return _Form(_form_of(kind).read, None)
     if origin is tuple:
         return _Form(_reader_of_list(parts[0]))
     return _Form(_reader_of_class(annotation))

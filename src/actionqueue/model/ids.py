@@ -11,4 +11,13 @@ from _wal_native.ids import (
     TenantId,
 )
 
-__all__ = ["ActorId", "AttemptId", "Identifier", "LedgerEntryId", "RunId", "SubscriptionId", "TaskId", "TenantId"]
+__all__ = [
+    "ActorId",
+    "AttemptId",
+    "Identifier",
+    "LedgerEntryId",
+    "RunId",
+    "SubscriptionId",
+    "TaskId",
+    "TenantId",
+]

@@ -1,4 +1,4 @@
-"""Leases: who may work on a run, and until when."""
+"""Leases: which owner may work on a run, and until when."""
 
 from _wal_native.rules import (
     lease_acquire_allowed,
@@ -170,7 +170,8 @@ class AppliedLeaseExpire(AppliedMutation, frozen=True):
 class LeaseExpireCommand(MutationCommand, frozen=True, gc=False):
     """Drop a lease, named by its exact owner and expiry.
 
-    Whether it has run out is for the scheduler to know: docs/guide.md#what-the-queue-refuses-what-is-yours.
+    Whether it has run out is for the scheduler to know:
+    docs/guide.md#what-the-queue-refuses-what-is-yours.
     """
 
     becomes = LeaseExpired

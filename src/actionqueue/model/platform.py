@@ -73,9 +73,7 @@ class TenantCreateCommand(MutationCommand, frozen=True, gc=False):
 
     def _event(self, sequence: int) -> TenantCreated:
         registration = self.registration
-        return TenantCreated(
-            sequence, registration.tenant_id, registration.name, self.timestamp
-        )
+        return TenantCreated(sequence, registration.tenant_id, registration.name, self.timestamp)
 
     def _applied(self) -> AppliedTenantCreate:
         return AppliedTenantCreate(self.registration.tenant_id)
@@ -92,10 +90,11 @@ class TenantCreateCommand(MutationCommand, frozen=True, gc=False):
 
 
 class _Named(Checked, frozen=True, gc=False):
-    """Base of roles and capabilities: one of a few fixed names, or a text of the application's own."""
+    """Base of roles and capabilities: one of a few names, or a text of the application's own."""
 
     NAMES: ClassVar[tuple[str, ...]] = ()
-    """The names that ``name`` may have, in the order of their codes in the log; the last is ``"custom"``."""
+    """The names that ``name`` may have, in the order of their codes in the log; the last is
+    ``"custom"``."""
 
     name: Text
     text: NonEmptyText | None = None
@@ -104,7 +103,9 @@ class _Named(Checked, frozen=True, gc=False):
     def _check_together(self) -> None:
         cls = type(self)
         if self.name not in cls.NAMES:
-            raise InvalidFieldError(cls.__name__, "name", self.name, f"must be one of {', '.join(cls.NAMES)}")
+            raise InvalidFieldError(
+                cls.__name__, "name", self.name, f"must be one of {', '.join(cls.NAMES)}"
+            )
         if (self.name == "custom") != (self.text is not None):
             raise InvalidFieldError(
                 cls.__name__, "text", self.text, "must be given with the name custom, and only then"
@@ -129,9 +130,10 @@ class _Named(Checked, frozen=True, gc=False):
 
 
 class Role(_Named, frozen=True, gc=False):
-    """What an actor is in a tenant: ``Role.OPERATOR``, ``AUDITOR``, ``GATEKEEPER`` or ``Role.custom(text)``.
+    """What an actor is in a tenant.
 
-    No command asks for it: docs/guide.md#what-the-queue-refuses-what-is-yours.
+    It is ``Role.OPERATOR``, ``Role.AUDITOR``, ``Role.GATEKEEPER`` or ``Role.custom(text)``. No
+    command asks for it: docs/guide.md#what-the-queue-refuses-what-is-yours.
     """
 
     NAMES = ("operator", "auditor", "gatekeeper", "custom")
@@ -142,9 +144,10 @@ class Role(_Named, frozen=True, gc=False):
 
 
 class Capability(_Named, frozen=True, gc=False):
-    """What an actor may do in a tenant: ``Capability.CAN_SUBMIT``, ... or ``Capability.custom(text)``.
+    """What an actor may do in a tenant.
 
-    No command asks for it: docs/guide.md#what-the-queue-refuses-what-is-yours.
+    It is ``Capability.CAN_SUBMIT`` or another of the members, or ``Capability.custom(text)``. No
+    command asks for it: docs/guide.md#what-the-queue-refuses-what-is-yours.
     """
 
     NAMES = ("can_submit", "can_execute", "can_review", "can_approve", "can_cancel", "custom")
@@ -238,7 +241,10 @@ class CapabilityRevoked(Event, frozen=True):
 
 
 class AppliedCapabilityRevoke(AppliedMutation, frozen=True):
-    """An actor lost a capability in a tenant. Of one that was never granted only the log keeps that."""
+    """An actor lost a capability in a tenant.
+
+    Of one that was never granted only the log keeps that.
+    """
 
     name = "capability_revoke"
     actor_id: ActorId
@@ -309,7 +315,10 @@ class AppliedLedgerAppend(AppliedMutation, frozen=True):
 
 @registered
 class LedgerAppendCommand(MutationCommand, frozen=True, gc=False):
-    """Append an entry to a tenant's ledger. The log keeps this command's timestamp, not the entry's."""
+    """Append an entry to a tenant's ledger.
+
+    The log keeps this command's timestamp, not the entry's.
+    """
 
     becomes = LedgerEntryAppended
     tells = AppliedLedgerAppend

@@ -49,8 +49,9 @@ class RequiredQueries(Protocol):
 class ProjectionQueries(RequiredQueries, Protocol):
     """All that is asked of a projection.
 
-    For a projection that lacks the queries declared here, :class:`~actionqueue.authority.StorageMutationAuthority`
-    answers as the default in each docstring says.
+    For a projection that lacks the queries declared here,
+    :class:`~actionqueue.authority.StorageMutationAuthority` answers as the default in each
+    docstring says.
     """
 
     def forgotten_until(self, task_id: TaskId, /) -> int | None:

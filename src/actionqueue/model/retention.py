@@ -9,12 +9,14 @@ __all__ = [
 
 
 class RunsPurged(Event, frozen=True):
-    """What was over, or old, was dropped from the projection: runs, tasks without runs, subscriptions, actors, lines of the ledger.
+    """What was over, or old, was dropped from the projection.
 
-    No command makes this event.
+    These are runs, tasks without runs, subscriptions, actors and lines of the ledger. No command
+    makes this event.
 
-    From then on it is as if they had never been there: a purged task takes its prerequisites, budgets and subscriptions along, an
-    actor its roles and capabilities, and identifiers may be used again, unless ``kept_until`` says otherwise of the tasks'.
+    From then on it is as if they had never been there: a purged task takes its prerequisites,
+    budgets and subscriptions along, an actor its roles and capabilities, and identifiers may be
+    used again, unless ``kept_until`` says otherwise of the tasks'.
     """
 
     kind = EventKind.RUNS_PURGED
@@ -26,6 +28,8 @@ class RunsPurged(Event, frozen=True):
     ledger_entries: int = 0
     """How many lines of the ledger, the oldest."""
     tombstones: int = 0
-    """How many tombstones, the oldest: identifiers of tasks that were forgotten before, which may be used again now."""
+    """How many tombstones, the oldest: identifiers of tasks that were forgotten before, which may
+    be used again now."""
     kept_until: int | None = None
-    """Where the identifiers of ``task_ids`` become tombstones, which are refused until they are dropped: that time, at the earliest."""
+    """Where the identifiers of ``task_ids`` become tombstones, which are refused until they are
+    dropped: that time, at the earliest."""

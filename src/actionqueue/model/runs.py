@@ -102,13 +102,17 @@ class RunInstance(Checked, frozen=True, gc=False):
     attempt_count: U32
     created_at: Timestamp
     scheduled_at: Timestamp
-    """When the scheduler is to make it ready; before is taken too: docs/guide.md#what-the-queue-refuses-what-is-yours."""
+    """When the scheduler is to make it ready; before is taken too:
+    docs/guide.md#what-the-queue-refuses-what-is-yours."""
     effective_priority: I32
-    """The scheduler is to run higher ones first; no query orders by it: docs/guide.md#what-the-queue-refuses-what-is-yours."""
+    """The scheduler is to run higher ones first; no query orders by it:
+    docs/guide.md#what-the-queue-refuses-what-is-yours."""
     last_state_change_at: Timestamp
 
     @classmethod
-    def scheduled(cls, task_id: TaskId, *, scheduled_at: int, created_at: int, id: RunId | None = None) -> Self:
+    def scheduled(
+        cls, task_id: TaskId, *, scheduled_at: int, created_at: int, id: RunId | None = None
+    ) -> Self:
         """Return a new run in the state scheduled, with a new identifier unless one is given.
 
         Times are Unix seconds. Raises InvalidFieldError for nil identifiers.
@@ -135,9 +139,12 @@ class RunInstance(Checked, frozen=True, gc=False):
         effective_priority: int,
         id: RunId | None = None,
     ) -> Self:
-        """Return a new run in the state ready, which no queue accepts: it takes new runs as scheduled only.
+        """Return a new run in the state ready.
 
-        Raises InvalidFieldError for nil identifiers, and where the run is scheduled for after its creation.
+        No queue accepts it, because a queue takes new runs as scheduled only.
+
+        Raises InvalidFieldError for nil identifiers, and where the run is scheduled for after its
+        creation.
         """
         run = cls(
             RunId() if id is None else id,
@@ -151,7 +158,9 @@ class RunInstance(Checked, frozen=True, gc=False):
             created_at,
         )
         if scheduled_at > created_at:
-            reason = f"a run that is ready cannot be scheduled for after its creation at {created_at}"
+            reason = (
+                f"a run that is ready cannot be scheduled for after its creation at {created_at}"
+            )
             raise InvalidFieldError("RunInstance", "scheduled_at", scheduled_at, reason)
         return run
 
@@ -230,7 +239,7 @@ class RunCreateCommand(MutationCommand, frozen=True, gc=False):
 
 
 def _why_not_fresh(run: RunInstance) -> ValidationError:
-    """Find the field that makes the run no new one, by asking the rule about one after the other."""
+    """Find the field that makes the run no new one: the rule is asked about one after the other."""
     created_at = run.created_at
     if not run_is_fresh(run.state, _NOT_ACTIVE, 0, created_at, created_at):
         return RunCreateRequiresScheduled(run_id=run.id, state=run.state)
@@ -254,9 +263,7 @@ def _refuse_past(run: RunInstance) -> None:
     elif run.state is _READY:
         fresh = {"scheduled_at": min(run.scheduled_at, run.created_at)}
     else:
-        raise InvalidFieldError(
-            "run_create.run", "state", run.state, "must be scheduled or ready"
-        )
+        raise InvalidFieldError("run_create.run", "state", run.state, "must be scheduled or ready")
     fresh |= {
         "current_attempt_id": None,
         "attempt_count": 0,

@@ -43,7 +43,10 @@ __all__ = [
 
 
 class EventFilter(Abstract, frozen=True, gc=False):
-    """Base of the four filters. The scheduler compares events with them: docs/guide.md#what-the-queue-refuses-what-is-yours."""
+    """Base of the four filters.
+
+    The scheduler compares events with them: docs/guide.md#what-the-queue-refuses-what-is-yours.
+    """
 
     @staticmethod
     def task_completed(task_id: TaskId) -> "TaskCompletedFilter":
@@ -59,7 +62,7 @@ class EventFilter(Abstract, frozen=True, gc=False):
     def budget_threshold(
         task_id: TaskId, dimension: BudgetDimension | str, threshold_pct: int
     ) -> "BudgetThresholdFilter":
-        """Return a filter for the use of a budget reaching a share of its limit, 0 to 100 percent."""
+        """Return a filter for a budget whose use reaches a share of its limit, in percent."""
         return BudgetThresholdFilter(task_id, dimension, threshold_pct)
 
     @staticmethod
@@ -107,7 +110,9 @@ class BudgetThresholdFilter(EventFilter, frozen=True, gc=False):
 
     if TYPE_CHECKING:
 
-        def __init__(self, task_id: TaskId, dimension: BudgetDimension | str, threshold_pct: int) -> None: ...
+        def __init__(
+            self, task_id: TaskId, dimension: BudgetDimension | str, threshold_pct: int
+        ) -> None: ...
 
 
 class CustomFilter(EventFilter, frozen=True, gc=False):

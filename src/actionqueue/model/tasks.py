@@ -20,16 +20,29 @@ from actionqueue.model.base import (
     MutationCommand,
     registered,
 )
-from actionqueue.model.fields import I32, U64, Blob, Checked, NonEmptyText, NonEmptyTexts, PositiveU32, PositiveU64, Text, Texts, Timestamp
-from actionqueue.model.forms import Keys, bytes_from_hex, fields_to_json
+from actionqueue.model.fields import (
+    I32,
+    U64,
+    Blob,
+    Checked,
+    NonEmptyText,
+    NonEmptyTexts,
+    PositiveU32,
+    PositiveU64,
+    Text,
+    Texts,
+    Timestamp,
+)
+from actionqueue.model.forms import (
+    Keys,
+    bytes_from_hex,
+    fields_to_json,
+    object_from_keys,
+    value_to_json,
+)
 from actionqueue.model.ids import TaskId, TenantId
 from actionqueue.model.queries import ProjectionQueries
-from actionqueue.model.run_policies import (
-    Once,
-    RunPolicy,
-    run_policy_from_keys,
-    run_policy_to_keys,
-)
+from actionqueue.model.run_policies import Once, RunPolicy
 from actionqueue.vocabulary import vocabulary
 
 if TYPE_CHECKING:
@@ -56,7 +69,10 @@ __all__ = [
 
 @vocabulary("concurrency_key_hold_policy")
 class ConcurrencyKeyHoldPolicy(StrEnum):
-    """Whether a run in retry wait keeps its concurrency key, for the scheduler: docs/guide.md#what-the-queue-refuses-what-is-yours."""
+    """Whether a run in retry wait keeps its concurrency key.
+
+    That is for the scheduler to act on: docs/guide.md#what-the-queue-refuses-what-is-yours.
+    """
 
     HOLD_DURING_RETRY = "hold_during_retry"
     RELEASE_ON_RETRY = "release_on_retry"
@@ -64,7 +80,10 @@ class ConcurrencyKeyHoldPolicy(StrEnum):
 
 @vocabulary("safety_level")
 class SafetyLevel(StrEnum):
-    """What side effects a task has, so whether the scheduler may run it again: docs/guide.md#what-the-queue-refuses-what-is-yours."""
+    """What side effects a task has, so whether the scheduler may run it again.
+
+    See docs/guide.md#what-the-queue-refuses-what-is-yours.
+    """
 
     PURE = "pure"
     """None."""
@@ -75,34 +94,45 @@ class SafetyLevel(StrEnum):
 
 
 class TaskPayload(Checked, frozen=True, gc=False):
-    """What a task hands to whoever runs it: opaque bytes, and a hint at what they are."""
+    """What a task hands to the actor that runs it: opaque bytes, and a hint at what they are."""
 
     data: Blob
     content_type: Text | None = None
 
     if TYPE_CHECKING:
 
-        def __init__(self, data: bytes | bytearray | memoryview, content_type: str | None = None) -> None: ...
+        def __init__(
+            self, data: bytes | bytearray | memoryview, content_type: str | None = None
+        ) -> None: ...
 
 
 class TaskConstraints(Checked, frozen=True, gc=False):
     """How the scheduler is to execute a task's runs.
 
-    The queue keeps all of this and enforces none of it: docs/guide.md#what-the-queue-refuses-what-is-yours.
+    The queue keeps all of this and enforces none of it:
+    docs/guide.md#what-the-queue-refuses-what-is-yours.
     """
 
     max_attempts: PositiveU32 = 1
-    """Attempts that the scheduler is to give a run, at least 1: docs/guide.md#what-the-queue-refuses-what-is-yours."""
+    """Attempts that the scheduler is to give a run, at least 1:
+    docs/guide.md#what-the-queue-refuses-what-is-yours."""
     timeout_secs: PositiveU64 | None = None
-    """Seconds that the scheduler is to give an attempt, at least 1, or None: docs/guide.md#what-the-queue-refuses-what-is-yours."""
+    """Seconds that the scheduler is to give an attempt, at least 1, or None:
+    docs/guide.md#what-the-queue-refuses-what-is-yours."""
     concurrency_key: NonEmptyText | None = None
-    """The scheduler is to run only one run with the same key at a time: docs/guide.md#what-the-queue-refuses-what-is-yours."""
-    concurrency_key_hold_policy: ConcurrencyKeyHoldPolicy = ConcurrencyKeyHoldPolicy.HOLD_DURING_RETRY
-    """Whether the scheduler is to count a run in retry wait there: docs/guide.md#what-the-queue-refuses-what-is-yours."""
+    """The scheduler is to run only one run with the same key at a time:
+    docs/guide.md#what-the-queue-refuses-what-is-yours."""
+    concurrency_key_hold_policy: ConcurrencyKeyHoldPolicy = (
+        ConcurrencyKeyHoldPolicy.HOLD_DURING_RETRY
+    )
+    """Whether the scheduler is to count a run in retry wait there:
+    docs/guide.md#what-the-queue-refuses-what-is-yours."""
     safety_level: SafetyLevel = SafetyLevel.PURE
-    """What the scheduler may know before it tries a run again: docs/guide.md#what-the-queue-refuses-what-is-yours."""
+    """What the scheduler may know before it tries a run again:
+    docs/guide.md#what-the-queue-refuses-what-is-yours."""
     required_capabilities: NonEmptyTexts | None = None
-    """What the scheduler is to ask of an actor that runs the task; None for nothing: docs/guide.md#what-the-queue-refuses-what-is-yours."""
+    """What the scheduler is to ask of an actor that runs the task; None for nothing:
+    docs/guide.md#what-the-queue-refuses-what-is-yours."""
 
     if TYPE_CHECKING:
 
@@ -123,12 +153,15 @@ class TaskMetadata(Checked, frozen=True, gc=False):
     tags: Texts = ()
     """No query selects by them: docs/guide.md#what-the-queue-refuses-what-is-yours."""
     priority: I32 = 0
-    """The scheduler is to run higher ones first; no query orders by it: docs/guide.md#what-the-queue-refuses-what-is-yours."""
+    """The scheduler is to run higher ones first; no query orders by it:
+    docs/guide.md#what-the-queue-refuses-what-is-yours."""
     description: Text | None = None
 
     if TYPE_CHECKING:
 
-        def __init__(self, tags: Sequence[str] = (), priority: int = 0, description: str | None = None) -> None: ...
+        def __init__(
+            self, tags: Sequence[str] = (), priority: int = 0, description: str | None = None
+        ) -> None: ...
 
 
 _PayloadField = Annotated[TaskPayload, ConvertRule((bytes, bytearray, memoryview), TaskPayload)]
@@ -137,17 +170,16 @@ _PayloadField = Annotated[TaskPayload, ConvertRule((bytes, bytearray, memoryview
 class TaskSpec(Checked, frozen=True, gc=False):
     """A task as its creator wants it.
 
-    In JSON the fields of payload, constraints and metadata lie flat.
-
-    Only the payload is required: ``TaskSpec(payload=b"...")`` makes a task with a new identifier that runs once. Bytes
-    stand for a :class:`TaskPayload` without a content type.
+    Only the payload is required: ``TaskSpec(payload=b"...")`` makes a task with a new identifier
+    that runs once. Bytes stand for a :class:`TaskPayload` without a content type.
     """
 
     id: Annotated[TaskId, NotNilRule()] = msgspec.field(default_factory=TaskId)
     # Required, although it follows a field that is not: the default is refused.
     payload: _PayloadField = None  # type: ignore[assignment]
     run_policy: RunPolicy = Once()
-    """When the scheduler is to create runs; more of them are taken: docs/guide.md#what-the-queue-refuses-what-is-yours."""
+    """When the scheduler is to create runs; more of them are taken:
+    docs/guide.md#what-the-queue-refuses-what-is-yours."""
     constraints: TaskConstraints = TaskConstraints()
     metadata: TaskMetadata = TaskMetadata()
     parent_task_id: TaskId | None = None
@@ -172,7 +204,7 @@ class TaskSpec(Checked, frozen=True, gc=False):
     def _from_keys(cls, keys: Keys) -> Self:
         data = bytes_from_hex(keys.where, "payload", keys.take("payload"))
         payload = TaskPayload(data, keys.take("content_type", None))
-        run_policy = run_policy_from_keys(keys)
+        run_policy = object_from_keys(RunPolicy, keys)
         constraints = TaskConstraints(**keys.fields(TaskConstraints))
         metadata = TaskMetadata(**keys.fields(TaskMetadata))
         return cls(
@@ -194,7 +226,7 @@ class TaskSpec(Checked, frozen=True, gc=False):
             "content_type": self.payload.content_type,
             **constraints,
             **fields_to_json(self.metadata, "priority", "tags", "description"),
-            **run_policy_to_keys(self.run_policy),
+            **value_to_json(self.run_policy),
         }
 
 
@@ -259,7 +291,10 @@ class AppliedTaskCancel(AppliedMutation, frozen=True):
 
 @registered
 class TaskCancelCommand(MutationCommand, frozen=True, gc=False):
-    """Cancel a task. Its runs are left alone, and new ones taken: docs/guide.md#what-the-queue-refuses-what-is-yours."""
+    """Cancel a task.
+
+    Its runs are left alone, and new ones taken: docs/guide.md#what-the-queue-refuses-what-is-yours.
+    """
 
     becomes = TaskCanceled
     tells = AppliedTaskCancel
@@ -295,9 +330,9 @@ class AppliedDependencyDeclare(AppliedMutation, frozen=True):
 
 @registered
 class DependencyDeclareCommand(MutationCommand, frozen=True, gc=False):
-    """Add prerequisites to a task, for which the scheduler is to wait: docs/guide.md#what-the-queue-refuses-what-is-yours.
+    """Add prerequisites to a task, for which the scheduler is to wait.
 
-    All tasks must exist.
+    All tasks must exist. See docs/guide.md#what-the-queue-refuses-what-is-yours.
     """
 
     becomes = DependencyDeclared
@@ -311,7 +346,11 @@ class DependencyDeclareCommand(MutationCommand, frozen=True, gc=False):
     if TYPE_CHECKING:
 
         def __init__(
-            self, sequence: int | None, task_id: TaskId, depends_on: Sequence[TaskId], timestamp: int
+            self,
+            sequence: int | None,
+            task_id: TaskId,
+            depends_on: Sequence[TaskId],
+            timestamp: int,
         ) -> None: ...
 
     def _check(self, projection: ProjectionQueries) -> None:
