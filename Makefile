@@ -7,7 +7,7 @@ PYTEST_FLAGS ?= -n 2
 
 SOURCES := pyproject.toml setup.py MANIFEST.in README.md \
 	$(shell find src -name '*.py' -o -name '*.pyi' -o -name '*.pyx' -o -name '*.pxd' \
-	-o -name '*.pxi' -o -name '*.c' -o -name '*.h')
+	-o -name '*.pxi' -o -name '*.c' -o -name '*.h' -o -name '*.def')
 
 .PHONY: help demo test test-debug test-system test-faults faults-docs test-ports lint sanitize fuzz \
 	fuzz-corpus valgrind system-packages install-check bench bench-all bench-large \

@@ -87,7 +87,7 @@ core = (
         "include_dirs": [str(CORE)],
         "macros": MACROS,
         "cflags": COMPILE_ARGS + WARNINGS,
-        "obj_deps": {"": sorted(str(path) for path in CORE.rglob("*.h"))},
+        "obj_deps": {"": sorted(str(path) for path in [*CORE.rglob("*.h"), *CORE.rglob("*.def")])},
     },
 )
 
@@ -100,7 +100,7 @@ OPTIONS: dict[str, Any] = {
     "extra_compile_args": COMPILE_ARGS,
     "extra_link_args": LINK_ARGS,
     "libraries": LIBRARIES,
-    "depends": sorted(str(path) for path in [*CORE.rglob("*.[ch]"), *NATIVE.glob("*.p?[dxi]")]),
+    "depends": sorted(str(path) for path in [*CORE.rglob("*.*"), *NATIVE.glob("*.p?[dxi]")]),
 }
 MODULES = sorted(path.stem for path in NATIVE.glob("*.pyx"))
 

@@ -1,7 +1,7 @@
 """The second door onto the C core: ``lib`` and ``ffi``, made by cffi from the core's own sources and headers.
 
-The declarations are read from the headers, so there is no copy of a prototype to keep in step. Every header is taken
-but those that are private to a few C files: the ones named so (``*internal.h``), the ones with code in them
+The declarations are read from the headers, so there is no copy of a prototype to keep in step; where a header includes a
+table (``*.def``), the compiler's preprocessor writes that out. Every header is taken but those that are private to a few C files: the ones named so (``*internal.h``), the ones with code in them
 (``base/bytes.h`` apart), the ones that include more of the system than integer types, and those that include one of these.
 
 The core is compiled with warnings as errors and kept in a cache directory under a name that is a digest of everything
@@ -26,6 +26,7 @@ import importlib.machinery
 import importlib.util
 import os
 import re
+import subprocess
 import sys
 import tempfile
 from distutils.ccompiler import new_compiler
@@ -91,7 +92,7 @@ def public_headers() -> dict[str, str]:
     """Return the text of every public header by name, each after those that it includes."""
     headers = {path.relative_to(CORE).as_posix(): path for path in sorted(CORE.rglob("*.h"))}
     texts = {name: without_comments(path.read_text(encoding="utf-8")) for name, path in headers.items()}
-    includes = {name: set(re.findall(r'#include\s+"([^"]+)"', text)) for name, text in texts.items()}
+    includes = {name: set(re.findall(r'#include\s+"([^"]+\.h)"', text)) for name, text in texts.items()}
     private = {
         name
         for name, text in texts.items()
@@ -118,8 +119,30 @@ def declarations(text: str) -> str:
     """Return what cffi is to read of a header: integer constants, types and prototypes."""
     text = re.sub(r"static inline .*", "", text, flags=re.DOTALL)  # only base/bytes.h has any, at its end
     constants = re.findall(r"^#define\s+(AQW_\w+)\s+(-?\d+|0x[0-9A-Fa-f]+)u?\s*$", text, flags=re.MULTILINE)
-    code = re.sub(r"^\s*#.*$", "", text, flags=re.MULTILINE)
+    code = re.sub(r"^\s*#.*$", "", with_tables(text), flags=re.MULTILINE)
     return "\n".join([*(f"#define {name} {value}" for name, value in constants), code])
+
+
+def with_tables(text: str) -> str:
+    """Return a header with the tables that it includes written out; nothing else that it includes is looked at."""
+    if not re.search(r'#include\s+"[^"]+\.def"', text):
+        return text
+    own = re.sub(r'^\s*#\s*include\s+(?!"[^"]+\.def").*$', "", text, flags=re.MULTILINE)
+    with tempfile.TemporaryDirectory() as directory:
+        header = Path(directory) / "header.c"
+        header.write_text(own, encoding="utf-8")
+        command = [*preprocessor(), f"-I{CORE}", str(header)]
+        return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
+def preprocessor() -> list[str]:
+    """Return the command that prints a file without directives."""
+    compiler = new_compiler()
+    if sys.platform == "win32":
+        compiler.initialize()
+        return [compiler.cc, "/nologo", "/std:c11", "/EP"]
+    customize_compiler(compiler)
+    return [*compiler.preprocessor, "-P"]
 
 
 # --- Building --------------------------------------------------------------------------------------------------------
@@ -135,7 +158,7 @@ def digest_of_sources() -> str:
     digest = hashlib.sha256()
     for part in (sys.version, sys.platform, cffi.__version__, *core_flags()):
         digest.update(part.encode() + b"\0")
-    for path in (Path(__file__), COUNTED_MEMORY, *sorted(CORE.rglob("*.[ch]"))):
+    for path in (Path(__file__), COUNTED_MEMORY, *sorted(CORE.rglob("*.*"))):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:24]
 

@@ -256,7 +256,7 @@ def stress_program(name: str, sanitizer: str) -> Path:
     sources = sorted(CORE.rglob("*.c"))
     driver = Path(__file__).with_name(f"{name}.c")
     digest = hashlib.sha256(" ".join(flags).encode())
-    for path in (driver, *sources, *sorted(CORE.rglob("*.h"))):
+    for path in (driver, *sorted(CORE.rglob("*.*"))):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     cache = cache_directory()
     cache.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -45,7 +45,7 @@ def test_the_architecture_names_every_file_of_the_core() -> None:
     text = (TOP / "docs" / "architecture.md").read_text("utf-8")
     patterns = [re.escape(name).replace(r"\*", ".*") for name in re.findall(r"`core/([\w*./]+)`", text)]
     core = TOP / "src" / "_wal_native" / "core"
-    for path in core.rglob("*.[ch]"):
+    for path in core.rglob("*.*"):
         name = path.relative_to(core).as_posix()
         assert any(re.fullmatch(pattern, name) for pattern in patterns), name
 

@@ -63,7 +63,7 @@ def plain_environment() -> dict[str, str]:
 
 def digest_of_sources(kind: str) -> str:
     digest = hashlib.sha256(" ".join([compiler(kind), *COMMON, *COUNTED, *FLAGS[kind]]).encode())
-    for path in [*sorted(CORE.rglob("*.[ch]")), *sorted(FUZZ.rglob("*.[ch]"))]:
+    for path in [*sorted(CORE.rglob("*.*")), *sorted(FUZZ.rglob("*.[ch]"))]:
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:24]
 

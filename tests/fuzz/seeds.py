@@ -14,7 +14,7 @@ from pathlib import Path
 FUZZ = Path(__file__).parent
 DATA = FUZZ.parent / "data"
 SEGMENT = re.compile(r"wal/(\d{20})-(\d{20})\.log")
-KINDS = FUZZ.parents[1] / "src" / "_wal_native" / "core" / "event" / "event.h"
+KINDS = FUZZ.parents[1] / "src" / "_wal_native" / "core" / "event" / "events.def"
 
 # Choices of image.c and of targets/log.c, snapshot.c and headers.c, as their code reads them.
 PUT_BYTES = 240
@@ -136,7 +136,8 @@ def header_seeds() -> Iterator[tuple[str, bytes]]:
 
 
 def event_seeds() -> Iterator[tuple[str, bytes]]:
-    codes = {name.lower(): int(code) for name, code in re.findall(r"AQW_(\w+) = (\d+)", KINDS.read_text("utf-8"))}
+    lines = re.findall(r"^(?:EVENT|ALSO)\((\d+), (\w+),", KINDS.read_text("utf-8"), re.MULTILINE)
+    codes = {name.lower(): int(code) for code, name in lines}
     for golden in json.loads((DATA / "golden-payloads.json").read_text("utf-8")):
         yield golden["name"], bytes([codes[golden["event"]["kind"]]]) + bytes.fromhex(golden["payload"])
 

@@ -206,11 +206,9 @@ def test_every_kind_has_one_event():
 
 
 def test_the_codes_are_those_of_the_core():
-    header = (Path(__file__).parents[2] / "src/_wal_native/core/event/event.h").read_text()
-    enumeration = re.search(r"enum aqw_event_kind \{(.*?)\};", header, re.DOTALL)[1]
-    codes = dict(re.findall(r"AQW_(\w+) = (\d+)", enumeration))
-    del codes["EVENT_KIND_LAST"]
-    assert {name: int(code) for name, code in codes.items()} == {kind.name: kind.value for kind in EventKind}
+    table = (Path(__file__).parents[2] / "src/_wal_native/core/event/events.def").read_text()
+    lines = re.findall(r"^(?:EVENT|ALSO)\((\d+), (\w+),", table, re.MULTILINE)
+    assert {name: int(code) for code, name in lines} == {kind.name: kind.value for kind in EventKind}
 
 
 def test_the_fields_of_events():

@@ -1,11 +1,12 @@
-/* The cursor that payloads are read with, and the writer that they are written with; private to event.c, event/parts.c,
- * table/save.c and table/load.c, which use every layout's basic forms (payload.h) through these functions and nothing else.
+/* The cursor that payloads are read with, and the writer that they are written with; private to
+ * event.c, event/parts.c, table/save.c and table/load.c, which use every layout's basic forms
+ * (payload.h) through these functions and nothing else.
  *
  * Invariants:
- *  - A cursor goes forward once and fails for good at the first thing that is wrong: after a failure every read
- *    yields nothing, so callers check once, at the end (finish).
- *  - A writer without a destination only counts, so a layout's size and its bytes come from the same function. It
- *    keeps its first failure.
+ *  - A cursor goes forward once and fails for good at the first thing that is wrong: after a failure
+ *    every read yields nothing, so callers check once, at the end (finish).
+ *  - A writer without a destination only counts, so a layout's size and its bytes come from the same
+ *    function. It keeps its first failure.
  *  - Nothing is read or written out of bounds, whatever the bytes are. */
 #ifndef AQW_CURSOR_H
 #define AQW_CURSOR_H
@@ -168,11 +169,12 @@ typedef struct writer {
     size_t capacity;
     size_t size;
     aqw_status status;      /* the first failure */
+    int is_to_be_read;      /* 1 where a form was written that only its reader checks in full */
 } writer;
 
 static inline writer open_writer(uint8_t *to, size_t capacity) {
     int is_bounded = to != NULL && capacity < AQW_PAYLOAD_SIZE_MAX;
-    return (writer){to, is_bounded ? capacity : AQW_PAYLOAD_SIZE_MAX, 0, AQW_OK};
+    return (writer){to, is_bounded ? capacity : AQW_PAYLOAD_SIZE_MAX, 0, AQW_OK, 0};
 }
 
 static inline void refuse(writer *out, aqw_status status) {

@@ -1,9 +1,9 @@
-/* Events: the 32 kinds, their fields in memory, and their payload bytes in the log.
+/* Events: the kinds, their fields in memory, and their payload bytes in the log.
  *
  * An aqw_event is a decoded event. Its variable-length fields point into memory that the caller
- * owns: into the record it was decoded from, or into whatever it was built from; an event never
- * owns memory. The payload layouts are specified in payload.h, and event.c with event/parts.c is the only
- * code that reads or writes them.
+ * owns: into the record it was decoded from, or into what it was built from; an event never owns
+ * memory. The table of the kinds is events.def. The payload layouts are specified in payload.h, and
+ * event.c with event/parts.c is the only code that reads or writes them.
  *
  * The table stores what replay never looks into (a task's spec, a filter, a registration, a
  * role, a capability) as the encoded bytes; the functions at the end of this file turn those
@@ -16,41 +16,12 @@
 
 #include "base/status.h"
 
-/* Permanent codes, never reused. 0 is never an event, so zeros never parse. */
+/* The kinds' codes, from the table; what each kind holds is below. */
 enum aqw_event_kind {
-    AQW_TASK_CREATED = 1,
-    AQW_RUN_CREATED = 2,
-    AQW_RUN_STATE_CHANGED = 3,
-    AQW_ATTEMPT_STARTED = 4,
-    AQW_ATTEMPT_FINISHED = 5,
-    AQW_TASK_CANCELED = 6,
-    AQW_RUN_CANCELED = 7,
-    AQW_LEASE_ACQUIRED = 8,
-    AQW_LEASE_HEARTBEAT = 9,
-    AQW_LEASE_EXPIRED = 10,
-    AQW_LEASE_RELEASED = 11,
-    AQW_ENGINE_PAUSED = 12,
-    AQW_ENGINE_RESUMED = 13,
-    AQW_DEPENDENCY_DECLARED = 14,
-    AQW_RUN_SUSPENDED = 15,
-    AQW_RUN_RESUMED = 16,
-    AQW_BUDGET_ALLOCATED = 17,
-    AQW_BUDGET_CONSUMED = 18,
-    AQW_BUDGET_EXHAUSTED = 19,
-    AQW_BUDGET_REPLENISHED = 20,
-    AQW_SUBSCRIPTION_CREATED = 21,
-    AQW_SUBSCRIPTION_TRIGGERED = 22,
-    AQW_SUBSCRIPTION_CANCELED = 23,
-    AQW_ACTOR_REGISTERED = 24,
-    AQW_ACTOR_DEREGISTERED = 25,
-    AQW_ACTOR_HEARTBEAT = 26,
-    AQW_TENANT_CREATED = 27,
-    AQW_ROLE_ASSIGNED = 28,
-    AQW_CAPABILITY_GRANTED = 29,
-    AQW_CAPABILITY_REVOKED = 30,
-    AQW_LEDGER_ENTRY_APPENDED = 31,
-    AQW_RUNS_PURGED = 32,
-    AQW_EVENT_KIND_LAST = 32
+#define EVENT(code, name, member, fields) AQW_##name = code,
+#include "event/events.def"
+    AQW_EVENT_KIND_END,
+    AQW_EVENT_KIND_LAST = AQW_EVENT_KIND_END - 1
 };
 
 /* Run states, in the order of the specification. AQW_STATE_NONE is the "from" of a run's first
@@ -100,69 +71,66 @@ enum aqw_role_code { AQW_ROLE_CUSTOM = 3 };
 /* can_submit 0, can_execute 1, can_review 2, can_approve 3, can_cancel 4, custom 5 */
 enum aqw_capability_code { AQW_CAPABILITY_CUSTOM = 5 };
 
-/* Bytes that somebody else owns. data NULL means absent; an empty value has data and size 0. */
+/* Bytes that the event does not own. data NULL means absent; an empty value has data and size 0. */
 typedef struct aqw_bytes {
     const uint8_t *data;
     uint32_t size;
 } aqw_bytes;
 
+/* How a field of each form of the table is held in memory. */
+#define AQW_MEMBER_ID(member) uint8_t member[16];
+#define AQW_MEMBER_REAL_ID(member) uint8_t member[16];
+#define AQW_MEMBER_MAYBE_ID(has, member) uint8_t has; uint8_t member[16];
+#define AQW_MEMBER_IDS(member, count, limit) const uint8_t *member; uint32_t count;
+#define AQW_MEMBER_TIME(member)
+#define AQW_MEMBER_NO_TIME(member)
+#define AQW_MEMBER_NUMBER(member) uint64_t member;
+#define AQW_MEMBER_NUMBER_AS(member, name) uint64_t member;
+#define AQW_MEMBER_NUMBER32(member) uint32_t member;
+#define AQW_MEMBER_NUMBER32_AS(member, name) uint32_t member;
+#define AQW_MEMBER_ZERO(member) uint64_t member;
+#define AQW_MEMBER_OFFSET(member, base) uint64_t member;
+#define AQW_MEMBER_MAYBE_OFFSET(has, member, base) uint8_t has; uint64_t member;
+#define AQW_MEMBER_ZIGZAG(member) int32_t member;
+#define AQW_MEMBER_CODE(member, last) uint8_t member;
+#define AQW_MEMBER_STATES(first, second) uint8_t first; uint8_t second;
+#define AQW_MEMBER_ENDING(result, detail) uint8_t result; aqw_bytes detail;
+#define AQW_MEMBER_TEXT(member) aqw_bytes member;
+#define AQW_MEMBER_FILLED_TEXT(member) aqw_bytes member;
+#define AQW_MEMBER_MAYBE_TEXT(member) aqw_bytes member;
+#define AQW_MEMBER_BYTES(member) aqw_bytes member;
+#define AQW_MEMBER_SPEC(member) aqw_bytes member;
+#define AQW_MEMBER_FILTER(member) aqw_bytes member;
+#define AQW_MEMBER_REGISTRATION(member) aqw_bytes member;
+#define AQW_MEMBER_ROLE(member) aqw_bytes member;
+#define AQW_MEMBER_CAPABILITY(member) aqw_bytes member;
+#define AQW_MEMBER_MUST(condition)
+
+/* What the kinds hold that have nothing but a time: C wants a member. */
+typedef struct aqw_event_nothing { uint8_t unused; } aqw_event_nothing;
+
+#define FIELD(form, ...) AQW_MEMBER_##form(__VA_ARGS__)
+#define EVENT(code, name, member, fields) typedef struct aqw_event_##member { fields } aqw_event_##member;
+#define ALSO(code, name, member, fields)
+#include "event/events.def"
+
+/* What is absent has data NULL, but for these:
+ *  - attempt_finished: the detail of a failure or a timeout is the error; of a success or a
+ *    suspended attempt it is the output, absent where there is none;
+ *  - budget: the value of an exhausted budget is 0;
+ *  - runs_purged: the entries of the ledger and the tombstones are the oldest ones. Where keeps_ids
+ *    is 1 the tasks' identifiers become tombstones, which may be dropped at kept_until at the
+ *    earliest. */
 typedef struct aqw_event {
     uint64_t sequence;
     uint64_t timestamp;         /* Unix seconds; 0 for run_created, which has none */
     uint8_t kind;               /* enum aqw_event_kind; says which member of `as` holds */
-    uint8_t spec_is_valid;      /* task_created: 1 where the spec is known to be valid, since it was decoded, or encoded, whole */
+    uint8_t spec_is_valid;      /* task_created: 1 where the spec was decoded or encoded as a whole */
     union {
-        struct { uint8_t task_id[16]; aqw_bytes spec; } task_created;
-        struct { uint8_t task_id[16]; } task_canceled;
-        struct {
-            uint8_t run_id[16];
-            uint8_t task_id[16];
-            uint64_t scheduled_at;
-            uint64_t created_at;
-            int32_t effective_priority;
-        } run_created;
-        struct { uint8_t run_id[16]; uint8_t previous_state; uint8_t new_state; } run_state_changed;
-        struct { uint8_t run_id[16]; } run;                        /* run_canceled, run_resumed */
-        struct { uint8_t run_id[16]; aqw_bytes reason; } run_suspended;
-        struct { uint8_t run_id[16]; uint8_t attempt_id[16]; } attempt_started;
-        struct {
-            uint8_t run_id[16];
-            uint8_t attempt_id[16];
-            uint8_t result;
-            aqw_bytes detail;   /* failure, timeout: the error; success, suspended: the output, absent if none */
-        } attempt_finished;
-        struct { uint8_t run_id[16]; aqw_bytes owner; uint64_t expiry; } lease;   /* the four lease kinds */
-        struct { uint8_t task_id[16]; const uint8_t *depends_on; uint32_t count; } dependency_declared;
-        struct { uint8_t task_id[16]; uint8_t dimension; uint64_t value; } budget; /* the four budget kinds; exhausted: value 0 */
-        struct { uint8_t subscription_id[16]; uint8_t task_id[16]; aqw_bytes filter; } subscription_created;
-        struct { uint8_t subscription_id[16]; } subscription;      /* triggered, canceled */
-        struct { uint8_t actor_id[16]; aqw_bytes registration; } actor_registered;
-        struct { uint8_t actor_id[16]; } actor;                    /* deregistered, heartbeat */
-        struct { uint8_t tenant_id[16]; aqw_bytes name; } tenant_created;
-        struct { uint8_t actor_id[16]; uint8_t tenant_id[16]; aqw_bytes role; } role_assigned;
-        struct { uint8_t actor_id[16]; uint8_t tenant_id[16]; aqw_bytes capability; } capability; /* granted, revoked */
-        struct {
-            uint8_t entry_id[16];
-            uint8_t tenant_id[16];
-            uint8_t has_actor;
-            uint8_t actor_id[16];
-            aqw_bytes ledger_key;
-            aqw_bytes payload;
-        } ledger_entry_appended;
-        struct {
-            const uint8_t *run_ids;
-            const uint8_t *task_ids;
-            const uint8_t *subscription_ids;
-            const uint8_t *actor_ids;
-            uint32_t run_count;
-            uint32_t task_count;
-            uint32_t subscription_count;
-            uint32_t actor_count;
-            uint32_t ledger_count;      /* entries of the ledger, the oldest */
-            uint32_t tombstone_count;   /* tombstones that are dropped, the oldest */
-            uint8_t keeps_ids;          /* 1: the tasks' identifiers become tombstones */
-            uint64_t kept_until;        /* when these may be dropped, at the earliest */
-        } runs_purged;
+        aqw_event_nothing nothing;
+#define EVENT(code, name, member, fields) aqw_event_##member member;
+#define ALSO(code, name, member, fields)
+#include "event/events.def"
     } as;
 } aqw_event;
 

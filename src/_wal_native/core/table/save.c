@@ -20,7 +20,7 @@ typedef struct saver {
 } saver;
 
 static writer *start(saver *save) {
-    save->out = (writer){save->fields, sizeof save->fields, 0, AQW_OK};
+    save->out = open_writer(save->fields, sizeof save->fields);
     return &save->out;
 }
 
