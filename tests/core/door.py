@@ -1,8 +1,10 @@
 """The second door onto the C core: ``lib`` and ``ffi``, made by cffi from the core's own sources and headers.
 
-The declarations are read from the headers, so there is no copy of a prototype to keep in step; where a header includes a
-table (``*.def``), the compiler's preprocessor writes that out. Every header is taken but those that are private to a few C files: the ones named so (``*internal.h``), the ones with code in them
-(``base/bytes.h`` apart), the ones that include more of the system than integer types, and those that include one of these.
+The declarations are read from the headers, so there is no copy of a prototype to keep in step;
+where a header includes a table (``*.def``), the compiler's preprocessor writes that out. The door
+takes every header but those that are private to a few C files: the ones with such a name
+(``*internal.h``), the ones with code in them (``base/bytes.h`` apart), the ones that include more
+of the system than integer types, and those that include one of these.
 
 The core is compiled with warnings as errors and kept in a cache directory under a name that is a digest of everything
 that went into it, so a stale build is never used. ``ACTIONQUEUE_TEST_CACHE`` names another directory;
