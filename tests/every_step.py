@@ -45,7 +45,7 @@ class AtStep:
     def _trace(self, frame: FrameType, event: str, _argument: object) -> Any:
         if not frame.f_code.co_filename.startswith(PACKAGE):
             return None
-        if event == "return" or frame.f_code.co_code[frame.f_lasti] in RETURNS:
+        if event == "return" or frame.f_lasti in offsets_of_returns(frame.f_code):
             return self._trace
         frame.f_trace_opcodes = True
         if not self._counts(frame, event):
@@ -67,6 +67,15 @@ class AtStep:
 
     def __exit__(self, *_error: object) -> None:
         sys.settrace(None)
+
+
+@lru_cache
+def offsets_of_returns(code: CodeType) -> frozenset[int]:
+    """Where a function only returns: a constant, too, which Python loads for that alone."""
+    instructions = [each for each in dis.get_instructions(code) if each.opname != "CACHE"]
+    found = {each.offset for each in instructions if each.opcode in RETURNS}
+    pairs = pairwise(instructions)
+    return frozenset(found | {each.offset for each, after in pairs if each.opname == "LOAD_CONST" and after.opcode in RETURNS})
 
 
 @lru_cache

@@ -151,4 +151,5 @@ def test_programs_that_freeze_others_are_told_of_every_extension() -> None:
     package = Path(_wal_native.__file__).parent
     extensions = {file.name.partition(".")[0] for suffix in (".so", ".pyd") for file in package.glob(f"*{suffix}")}
     named = set(re.findall(r"import _wal_native\.(\w+)", (package / "__init__.py").read_text()))
-    assert named == extensions
+    assert named >= extensions
+    assert len(extensions) == 1
