@@ -209,7 +209,7 @@ void aqw_ring_put(aqw_ring *ring, uint64_t position, const uint8_t *from, uint64
 }
 
 void aqw_ring_get(const aqw_ring *ring, uint64_t position, uint8_t *to, uint64_t size) {
-    AQW_ASSERT(aqw_ring_check(ring) && size <= ring->size);
+    AQW_ASSERT(ring->data != NULL && size <= ring->size);   /* a reader's ring has no more */
     uint64_t at = position % ring->size;
     uint64_t first = size < ring->size - at ? size : ring->size - at;
     memcpy(to, ring->data + at, (size_t)first);

@@ -23,10 +23,8 @@ aqw_status aqw_undo_keep(aqw_table *table, void *address, size_t size) {
 }
 
 aqw_status aqw_undo_reserve_blocks(aqw_table *table) {
-    if (!table->undo.is_open) return AQW_OK;
-    if (aqw_arena_reserve(&table->undo.arena, 2 * BLOCK_ENTRY_SIZE) != AQW_OK) return AQW_NO_MEMORY;
     AQW_DEBUG(table->undo.blocks_reserved = 2);
-    return AQW_OK;
+    return table->undo.is_open ? aqw_arena_reserve(&table->undo.arena, 2 * BLOCK_ENTRY_SIZE) : AQW_OK;
 }
 
 static void push(aqw_undo *undo, aqw_undo_block **list, void *block, size_t size) {
