@@ -155,9 +155,8 @@ class ActionQueueError(Exception):
                 raise TypeError(f"{cls.__name__} lacks the field {name!r}") from None
         if named:
             raise TypeError(f"{cls.__name__} has no further field {', '.join(named)}")
-        super().__init__(
-            *values
-        )  # args hold every field, so pickling and copying need nothing else
+        # args hold every field, so pickling and copying need nothing else
+        super().__init__(*values)
         for name, value in zip(names, values, strict=True):
             setattr(self, name, value)
             if name == "cause" and isinstance(value, BaseException):
