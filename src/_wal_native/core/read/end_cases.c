@@ -44,7 +44,7 @@ static const aqw_end_case cases[] = {
      {AQW_BOUND_HELD, AQW_STOP_NO_RECORD, AQW_LAST_IN_BATCH, ANY,
       AQW_RING_NOT_MADE | AQW_RING_NO_MORE | AQW_RING_MORE}},
 
-    /* An append that a crash cut short. Behind a close marker it is one of the next writer, which
+    /* An append that a crash cut short. After a close marker it is one of the next writer, which
      * goes on in the same segment. */
     {"torn", AQW_VERDICT_UNCLEAN, AQW_REASON_TORN,
      {AQW_BOUND_HELD, AQW_STOP_NO_RECORD, AQW_LAST_WHOLE | AQW_LAST_CLOSE, AQW_TAIL_BYTES,

@@ -9,12 +9,12 @@
 
 /* The last whole event of the newest segment, against what was durable. */
 enum {
-    AQW_BOUND_HELD = 1,             /* everything that was durable is there: it is at or above W */
+    AQW_BOUND_HELD = 1,             /* the log has all that was durable: it is at or above W */
     AQW_BOUND_LOST = 2,             /* below what a header, the ring or a record says was durable */
     AQW_BOUND_AHEAD = 4             /* below the snapshot's last event only */
 };
 
-/* What stands at the position behind the last record. */
+/* What stands at the position after the last record. */
 enum {
     AQW_STOP_NO_RECORD = 1,         /* nothing that verifies and counts there */
     AQW_STOP_CONTRADICTION = 2      /* a record that verifies, with flags that don't fit */
@@ -22,18 +22,18 @@ enum {
 
 /* The last record. */
 enum {
-    AQW_LAST_WHOLE = 1,             /* no batch is open behind it; also where there is no record */
+    AQW_LAST_WHOLE = 1,             /* no batch is open after it; also where there is no record */
     AQW_LAST_IN_BATCH = 2,          /* it belongs to a batch whose end is missing */
     AQW_LAST_CLOSE = 4              /* a close marker in the segment, up to which W reaches */
 };
 
-/* The segment behind the last whole record or batch. */
+/* The segment after the last whole record or batch. */
 enum {
     AQW_TAIL_ZEROS = 1,
     AQW_TAIL_BYTES = 2              /* at least one byte is not zero */
 };
 
-/* The ring, behind the last whole record or batch. */
+/* The ring, after the last whole record or batch. */
 enum {
     AQW_RING_NOT_MADE = 1,          /* there is no ring, and the log never had an event */
     AQW_RING_MISSING = 2,           /* there is no ring, and the log had an event */
@@ -54,7 +54,7 @@ typedef struct aqw_end_facts {
 
 typedef enum aqw_end_verdict {
     AQW_VERDICT_CLEAN = 1,          /* the log ends here, and the last writer closed it */
-    AQW_VERDICT_UNCLEAN = 2,        /* the log ends here; what is behind it is copied */
+    AQW_VERDICT_UNCLEAN = 2,        /* the log ends here; the caller copies what is after it */
     AQW_VERDICT_REFUSED = 3         /* the log is damaged */
 } aqw_end_verdict;
 

@@ -18,9 +18,9 @@ const uint8_t *aqw_stream_ring_bytes(aqw_stream *stream, uint64_t position, uint
     return stream->scratch;
 }
 
-/* Size of the record that the 16 bytes at `position` announce, as far as the segment and the ring
- * have room; 0 where it can't be one with such an ordinal. Asked before anything is copied: most
- * bytes are no record's. */
+/* Returns the size of the record that the 16 bytes at `position` announce, as far as the segment
+ * and the ring have room; 0 where it can't be one with such an ordinal. The caller asks before it
+ * copies anything: most bytes are no record's. */
 static uint32_t ring_record_size(aqw_stream *stream, uint64_t position, uint32_t ordinal_min,
                                  uint32_t ordinal_max) {
     const aqw_segment_header *segment = aqw_stream_newest(stream);
@@ -39,7 +39,7 @@ static int ring_check(aqw_stream *stream, uint64_t position, uint32_t ordinal,
                                              position, ordinal, record);
 }
 
-/* The whole record is held most of the time: one look then, without a call. */
+/* The window mostly holds the whole record: one look then, without a call. */
 static int segment_check(aqw_stream *stream, uint64_t position, uint32_t ordinal,
                          aqw_record *record) {
     const aqw_window *held = &stream->newest;
@@ -80,14 +80,14 @@ typedef struct walk {
     uint64_t whole_ring_events;
 } walk;
 
-/* All that the facts are made from. */
+/* All that the facts come from. */
 typedef struct findings {
     walk at;
     aqw_remains behind;         /* in the segment */
     aqw_remains ring_behind;
     uint64_t durable_by_log;    /* W without the base */
     uint64_t last_sequence;     /* of the last whole event */
-    uint64_t used;              /* behind the segment's last byte that is not zero, or its end */
+    uint64_t used;              /* after the segment's last byte that is not zero, or its end */
 } findings;
 
 /* W: the highest sequence that anything in the log says was durable; the caller adds the base.
@@ -203,8 +203,8 @@ static aqw_end_facts facts_of(const aqw_stream *stream, const findings *found) {
     return facts;
 }
 
-/* The sequences at stake begin behind the last whole event where the log as a whole stops too
- * early, else at the record that is wrong. How many events a missing ring held is not known. */
+/* The sequences at stake begin after the last whole event where the log as a whole stops too early,
+ * else at the record that is wrong. How many events a missing ring held is not known. */
 static aqw_status refuse(const aqw_stream *stream, const findings *found, aqw_reason reason,
                          aqw_fault *fault) {
     uint64_t first = aqw_stream_newest(stream)->place.first_sequence + found->at.ordinal;
@@ -215,7 +215,7 @@ static aqw_status refuse(const aqw_stream *stream, const findings *found, aqw_re
                               last, fault);
 }
 
-/* All that stands behind the end is dropped: the caller copies and reports it. */
+/* Drops all that stands after the end: the caller copies and reports it. */
 static void accept(aqw_stream *stream, const findings *found, const aqw_end_facts *facts,
                    const aqw_end_case *met) {
     aqw_stream_summary *summary = &stream->summary;

@@ -1,4 +1,5 @@
-/* Retention: the event that drops what is over, and the search for it. See table/internal.h for what a purged row is. */
+/* Retention: the event that drops what is over, and the search for it. table/internal.h
+ * says what a purged row is. */
 #include <string.h>
 
 #include "base/limits.h"
@@ -10,13 +11,15 @@
 /* The kinds that an event names, in the order of its lists. */
 enum part { PART_RUN, PART_TASK, PART_SUBSCRIPTION, PART_ACTOR, PART_COUNT };
 
-static const int kinds[PART_COUNT] = {AQW_ROW_RUN, AQW_ROW_TASK, AQW_ROW_SUBSCRIPTION, AQW_ROW_ACTOR};
+static const int kinds[PART_COUNT] = {AQW_ROW_RUN, AQW_ROW_TASK, AQW_ROW_SUBSCRIPTION,
+                                      AQW_ROW_ACTOR};
 
 /* The rows that an event names. */
 typedef struct purge {
     const uint8_t *ids[PART_COUNT];
     uint32_t counts[PART_COUNT];
-    uint32_t firsts[PART_COUNT + 1];        /* where each part begins in `rows`, and where the last one ends */
+    /* where each part begins in `rows`, and where the last one ends */
+    uint32_t firsts[PART_COUNT + 1];
     uint32_t rows[AQW_PURGE_COUNT_MAX];
     uint32_t ledger_count;
     uint32_t tombstone_count;
@@ -38,10 +41,13 @@ static aqw_status open_purge(purge *of, const aqw_event *event) {
     }
     of->ledger_count = event->as.runs_purged.ledger_count;
     of->tombstone_count = event->as.runs_purged.tombstone_count;
-    return of->firsts[PART_COUNT] || of->ledger_count || of->tombstone_count ? AQW_OK : AQW_INVALID_ARGUMENT;
+    return of->firsts[PART_COUNT] || of->ledger_count || of->tombstone_count
+               ? AQW_OK : AQW_INVALID_ARGUMENT;
 }
 
-static uint32_t purged_row(const purge *of, int part, uint32_t i) { return of->rows[of->firsts[part] + i]; }
+static uint32_t purged_row(const purge *of, int part, uint32_t i) {
+    return of->rows[of->firsts[part] + i];
+}
 
 static uint32_t find_row(const aqw_table *table, int part, const uint8_t *id) {
     switch (part) {
@@ -61,17 +67,20 @@ static aqw_status unknown(int part) {
     }
 }
 
-/* 1 where the row is at its end. What a task needs can be told only once the rows are marked. */
+/* Returns 1 where the row is at its end. What a task needs shows only once the rows are marked. */
 static int is_over(const aqw_table *table, int part, uint32_t row) {
     switch (part) {
     case PART_RUN: return aqw_rule_state_is_terminal(aqw_run_at(table, row)->state);
     case PART_SUBSCRIPTION: return aqw_table_subscription_is_canceled(table, row);
-    case PART_ACTOR: return ((const aqw_actor_row *)aqw_row_at(table, AQW_ROW_ACTOR, row))->is_deregistered;
+    case PART_ACTOR:
+        return ((const aqw_actor_row *)aqw_row_at(table, AQW_ROW_ACTOR, row))->is_deregistered;
     default: return 1;
     }
 }
 
-static uint32_t count_left(const aqw_table *table, int kind) { return table->rows[kind].count - table->head.purged[kind]; }
+static uint32_t count_left(const aqw_table *table, int kind) {
+    return table->rows[kind].count - table->head.purged[kind];
+}
 
 static aqw_status find_rows(const aqw_table *table, purge *found) {
     for (int part = 0; part < PART_COUNT; part++) {
@@ -82,26 +91,32 @@ static aqw_status find_rows(const aqw_table *table, purge *found) {
             found->rows[found->firsts[part] + i] = row;
         }
     }
-    if (found->ledger_count > count_left(table, AQW_ROW_LEDGER)) return AQW_REFUSED_UNKNOWN_LEDGER_ENTRY;
-    return found->tombstone_count <= count_left(table, AQW_ROW_TOMBSTONE) ? AQW_OK : AQW_REFUSED_UNKNOWN_TOMBSTONE;
+    if (found->ledger_count > count_left(table, AQW_ROW_LEDGER))
+        return AQW_REFUSED_UNKNOWN_LEDGER_ENTRY;
+    return found->tombstone_count <= count_left(table, AQW_ROW_TOMBSTONE)
+               ? AQW_OK : AQW_REFUSED_UNKNOWN_TOMBSTONE;
 }
 
-/* The parent's row, or 0. */
+/* Returns the parent's row, or 0. */
 static uint32_t parent_of(const aqw_table *table, const aqw_task_row *task) {
     aqw_task_spec fields;
-    int has_parent = aqw_task_spec_decode(task->spec, task->spec_size, &fields) == AQW_OK && fields.has_parent;
+    int has_parent = aqw_task_spec_decode(task->spec, task->spec_size, &fields) == AQW_OK &&
+                     fields.has_parent;
     return has_parent ? aqw_index_find_parent(table, fields.parent_task_id) : 0;
 }
 
-static aqw_role_row *role_at(const aqw_table *table, uint32_t row) { return aqw_row_at(table, AQW_ROW_ROLE, row); }
+static aqw_role_row *role_at(const aqw_table *table, uint32_t row) {
+    return aqw_row_at(table, AQW_ROW_ROLE, row);
+}
 
 static aqw_capability_row *capability_at(const aqw_table *table, uint32_t row) {
     return aqw_row_at(table, AQW_ROW_CAPABILITY, row);
 }
 
-/* What the actor was given, or NULL. */
+/* Returns what the actor was given, or NULL. */
 static aqw_holder_row *holder_of(const aqw_table *table, uint32_t actor) {
-    uint32_t row = aqw_index_find_holder(table, ((const aqw_actor_row *)aqw_row_at(table, AQW_ROW_ACTOR, actor))->actor_id);
+    uint32_t row = aqw_index_find_holder(
+        table, ((const aqw_actor_row *)aqw_row_at(table, AQW_ROW_ACTOR, actor))->actor_id);
     return row ? aqw_row_at(table, AQW_ROW_HOLDER, row) : NULL;
 }
 
@@ -115,7 +130,8 @@ static aqw_status keep_dependency(aqw_table *table, uint32_t row) {
     if (dependency->is_purged) return AQW_OK;
     const uint32_t changed[] = {row, dependency->next_on_same, dependency->previous_on_same};
     for (size_t i = 0; i < sizeof changed / sizeof *changed; i++) {
-        if (changed[i] && aqw_undo_keep_row(table, AQW_ROW_DEPENDENCY, changed[i]) != AQW_OK) return AQW_NO_MEMORY;
+        if (changed[i] && aqw_undo_keep_row(table, AQW_ROW_DEPENDENCY, changed[i]) != AQW_OK)
+            return AQW_NO_MEMORY;
     }
     if (aqw_undo_keep_row(table, AQW_ROW_TASK, dependency->task) != AQW_OK) return AQW_NO_MEMORY;
     return aqw_undo_keep_row(table, AQW_ROW_TASK, dependency->depends_on);
@@ -123,7 +139,8 @@ static aqw_status keep_dependency(aqw_table *table, uint32_t row) {
 
 static aqw_status keep_task(aqw_table *table, uint32_t row) {
     const aqw_task_row *task = aqw_task_at(table, row);
-    for (uint32_t at = task->first_dependency; at; at = aqw_dependency_at(table, at)->next_in_task) {
+    for (uint32_t at = task->first_dependency; at;
+         at = aqw_dependency_at(table, at)->next_in_task) {
         if (keep_dependency(table, at) != AQW_OK) return AQW_NO_MEMORY;
     }
     for (uint32_t at = task->first_dependent; at; at = aqw_dependency_at(table, at)->next_on_same) {
@@ -139,18 +156,20 @@ static aqw_status keep_actor(aqw_table *table, uint32_t row) {
     for (uint32_t at = holder->first_role; at; at = role_at(table, at)->next_of_holder) {
         if (aqw_undo_keep_row(table, AQW_ROW_ROLE, at) != AQW_OK) return AQW_NO_MEMORY;
     }
-    for (uint32_t at = holder->first_capability; at; at = capability_at(table, at)->next_of_holder) {
+    for (uint32_t at = holder->first_capability; at;
+         at = capability_at(table, at)->next_of_holder) {
         if (aqw_undo_keep_row(table, AQW_ROW_CAPABILITY, at) != AQW_OK) return AQW_NO_MEMORY;
     }
     return aqw_undo_keep(table, holder, sizeof *holder);
 }
 
-/* What changes with the purge of a row, besides itself. */
+/* Keeps what the purge of a row changes besides the row. */
 static aqw_status keep_beside(aqw_table *table, int part, uint32_t row) {
     switch (part) {
     case PART_RUN: return aqw_undo_keep_row(table, AQW_ROW_TASK, aqw_run_at(table, row)->task);
     case PART_TASK: return keep_task(table, row);
-    case PART_SUBSCRIPTION: return aqw_undo_keep(table, subscriber_of(table, row), sizeof(aqw_subscriber_row));
+    case PART_SUBSCRIPTION:
+        return aqw_undo_keep(table, subscriber_of(table, row), sizeof(aqw_subscriber_row));
     default: return keep_actor(table, row);
     }
 }
@@ -177,12 +196,18 @@ static void mark(aqw_table *table, int part, uint32_t row, int is_purged) {
     switch (part) {
     case PART_RUN: mark_run(table, aqw_run_at(table, row), is_purged); break;
     case PART_TASK: aqw_task_at(table, row)->is_purged = is_purged != 0; break;
-    case PART_SUBSCRIPTION: ((aqw_subscription_row *)aqw_row_at(table, AQW_ROW_SUBSCRIPTION, row))->is_purged = is_purged != 0; break;
-    default: ((aqw_actor_row *)aqw_row_at(table, AQW_ROW_ACTOR, row))->is_purged = is_purged != 0; break;
+    case PART_SUBSCRIPTION:
+        ((aqw_subscription_row *)aqw_row_at(table, AQW_ROW_SUBSCRIPTION, row))->is_purged =
+            is_purged != 0;
+        break;
+    default:
+        ((aqw_actor_row *)aqw_row_at(table, AQW_ROW_ACTOR, row))->is_purged = is_purged != 0;
+        break;
     }
 }
 
-/* 1 where the row itself is marked: a subscription may be named beside its task. */
+/* Returns 1 where the row itself is marked: an event may name a subscription as
+ * well as its task. */
 static int is_marked(const aqw_table *table, int part, uint32_t row) {
     if (part != PART_SUBSCRIPTION) return aqw_index_is_purged(table, kinds[part], row);
     return ((const aqw_subscription_row *)aqw_row_at(table, AQW_ROW_SUBSCRIPTION, row))->is_purged;
@@ -194,15 +219,18 @@ static void unmark_rows(aqw_table *table, const purge *of, uint32_t marked) {
     }
 }
 
-/* 1 where a task may still wait for what it depends on: one with a run that has not ended, and one that is to get its first. */
+/* Returns 1 where a task may still wait for what it depends on: it has a run that has not ended, or
+ * is to get its first one. */
 static int is_waiting(const aqw_task_row *task) {
     if (task->open_runs) return 1;
     aqw_task_spec spec;
     if (task->is_canceled || task->had_runs) return 0;
-    return aqw_task_spec_decode(task->spec, task->spec_size, &spec) != AQW_OK || spec.policy != AQW_POLICY_CRON;
+    return aqw_task_spec_decode(task->spec, task->spec_size, &spec) != AQW_OK ||
+           spec.policy != AQW_POLICY_CRON;
 }
 
-/* 1 where a marked task is still needed: it has a run, or another that waits depends on it. */
+/* Returns 1 where a marked task is still needed: it has a run, or another task that
+ * waits depends on it. */
 static int is_needed(const aqw_table *table, const aqw_task_row *task) {
     if (task->run_count) return 1;
     for (uint32_t at = task->first_dependent; at; at = aqw_dependency_at(table, at)->next_on_same) {
@@ -213,7 +241,8 @@ static int is_needed(const aqw_table *table, const aqw_task_row *task) {
     return 0;
 }
 
-/* Marks each row once, in their order. What is named twice is unknown the second time. The marks are taken back where a rule is broken. */
+/* Marks each row once, in their order: a row that is named twice is unknown the second time. Takes
+ * the marks back where a rule is broken. */
 static aqw_status mark_rows(aqw_table *table, const purge *of) {
     for (int part = 0; part < PART_COUNT; part++) {
         for (uint32_t i = 0; i < of->counts[part]; i++) {
@@ -250,16 +279,19 @@ static void drop_run(aqw_table *table, const aqw_run_row *run) {
 static void drop_child(aqw_table *table, uint32_t parent_row) {
     aqw_parent_row *parent = aqw_row_at(table, AQW_ROW_PARENT, parent_row);
     if (!parent->first_child) return;
-    while (parent->first_child && aqw_task_at(table, aqw_child_at(table, parent->first_child)->task)->is_purged) {
+    while (parent->first_child &&
+           aqw_task_at(table, aqw_child_at(table, parent->first_child)->task)->is_purged) {
         parent->first_child = aqw_child_at(table, parent->first_child)->next;
     }
     if (!parent->first_child) table->head.purged[AQW_ROW_PARENT]++;
 }
 
-/* Takes a dependency of a marked task, or on one, out of the counts, out of the head of its task's chain, and out of the other one. It keeps
- * its own links: the chain may be on its way. */
+/* Takes a dependency that a marked task has, or that others have on it, out of the counts, out of
+ * the head of its task's chain, and out of the other chain. The dependency keeps its own links,
+ * because the caller may be walking the chain. */
 static void drop_dependency(aqw_table *table, aqw_dependency_row *dependency) {
-    aqw_task_row *task = aqw_task_at(table, dependency->task), *depends_on = aqw_task_at(table, dependency->depends_on);
+    aqw_task_row *task = aqw_task_at(table, dependency->task),
+                 *depends_on = aqw_task_at(table, dependency->depends_on);
     if (dependency->is_purged) return;
     dependency->is_purged = 1;
     table->head.purged[AQW_ROW_DEPENDENCY]++;
@@ -275,14 +307,16 @@ static void drop_dependency(aqw_table *table, aqw_dependency_row *dependency) {
     }
 }
 
-/* Takes a marked task out of the counts, with what is its own and not dropped yet. */
+/* Takes a marked task out of the counts, with what belongs to it alone and was not
+ * dropped before. */
 static void drop_task(aqw_table *table, uint32_t row) {
     aqw_table_head *head = &table->head;
     const aqw_task_row *task = aqw_task_at(table, row);
     uint32_t subscriber = aqw_index_find_subscriber(table, row);
     uint32_t parent = parent_of(table, task);
     head->purged[AQW_ROW_TASK]++;
-    for (uint32_t at = task->first_dependency; at; at = aqw_dependency_at(table, at)->next_in_task) {
+    for (uint32_t at = task->first_dependency; at;
+         at = aqw_dependency_at(table, at)->next_in_task) {
         drop_dependency(table, aqw_dependency_at(table, at));
     }
     for (uint32_t at = task->first_dependent; at; at = aqw_dependency_at(table, at)->next_on_same) {
@@ -292,7 +326,8 @@ static void drop_task(aqw_table *table, uint32_t row) {
         if (aqw_index_find_budget(table, row, dimension)) head->purged[AQW_ROW_BUDGET]++;
     }
     if (subscriber) {
-        head->purged[AQW_ROW_SUBSCRIPTION] += ((aqw_subscriber_row *)aqw_row_at(table, AQW_ROW_SUBSCRIBER, subscriber))->count;
+        head->purged[AQW_ROW_SUBSCRIPTION] +=
+            ((aqw_subscriber_row *)aqw_row_at(table, AQW_ROW_SUBSCRIBER, subscriber))->count;
     }
     if (parent) drop_child(table, parent);
 }
@@ -312,7 +347,8 @@ static void drop_actor(aqw_table *table, uint32_t row) {
         role_at(table, at)->is_purged = 1;
         head->purged[AQW_ROW_ROLE]++;
     }
-    for (uint32_t at = holder->first_capability; at; at = capability_at(table, at)->next_of_holder) {
+    for (uint32_t at = holder->first_capability; at;
+         at = capability_at(table, at)->next_of_holder) {
         capability_at(table, at)->is_purged = 1;
         head->purged[AQW_ROW_CAPABILITY]++;
     }
@@ -321,13 +357,14 @@ static void drop_actor(aqw_table *table, uint32_t row) {
     holder->count = 0;
 }
 
-/* Makes tombstones of the tasks, of which there are never more than the limit. */
+/* Makes tombstones of the tasks, and drops the oldest where there are more than the limit. */
 static void bury(aqw_table *table, const purge *of, uint64_t until) {
     for (uint32_t i = 0; i < of->counts[PART_TASK]; i++) {
         aqw_tombstone_add(table, aqw_task_at(table, purged_row(of, PART_TASK, i))->task_id, until);
     }
     uint32_t count = count_left(table, AQW_ROW_TOMBSTONE);
-    if (count > AQW_TOMBSTONE_COUNT_MAX) table->head.purged[AQW_ROW_TOMBSTONE] += count - AQW_TOMBSTONE_COUNT_MAX;
+    if (count > AQW_TOMBSTONE_COUNT_MAX)
+        table->head.purged[AQW_ROW_TOMBSTONE] += count - AQW_TOMBSTONE_COUNT_MAX;
 }
 
 aqw_status aqw_apply_purge(aqw_table *table, const aqw_event *event) {
@@ -335,14 +372,19 @@ aqw_status aqw_apply_purge(aqw_table *table, const aqw_event *event) {
     aqw_status status = open_purge(&of, event);
     int keeps_ids = event->as.runs_purged.keeps_ids;
     if (status == AQW_OK) status = find_rows(table, &of);
-    if (status == AQW_OK && keeps_ids) status = aqw_index_reserve(table, AQW_ROW_TOMBSTONE, of.counts[PART_TASK]);
+    if (status == AQW_OK && keeps_ids)
+        status = aqw_index_reserve(table, AQW_ROW_TOMBSTONE, of.counts[PART_TASK]);
     if (status == AQW_OK) status = keep_rows(table, &of);
     if (status == AQW_OK) status = mark_rows(table, &of);
     if (status != AQW_OK) return status;
-    for (uint32_t i = 0; i < of.counts[PART_RUN]; i++) drop_run(table, aqw_run_at(table, purged_row(&of, PART_RUN, i)));
-    for (uint32_t i = 0; i < of.counts[PART_SUBSCRIPTION]; i++) drop_subscription(table, purged_row(&of, PART_SUBSCRIPTION, i));
-    for (uint32_t i = 0; i < of.counts[PART_TASK]; i++) drop_task(table, purged_row(&of, PART_TASK, i));
-    for (uint32_t i = 0; i < of.counts[PART_ACTOR]; i++) drop_actor(table, purged_row(&of, PART_ACTOR, i));
+    for (uint32_t i = 0; i < of.counts[PART_RUN]; i++)
+        drop_run(table, aqw_run_at(table, purged_row(&of, PART_RUN, i)));
+    for (uint32_t i = 0; i < of.counts[PART_SUBSCRIPTION]; i++)
+        drop_subscription(table, purged_row(&of, PART_SUBSCRIPTION, i));
+    for (uint32_t i = 0; i < of.counts[PART_TASK]; i++)
+        drop_task(table, purged_row(&of, PART_TASK, i));
+    for (uint32_t i = 0; i < of.counts[PART_ACTOR]; i++)
+        drop_actor(table, purged_row(&of, PART_ACTOR, i));
     table->head.purged[AQW_ROW_LEDGER] += of.ledger_count;
     table->head.purged[AQW_ROW_TOMBSTONE] += of.tombstone_count;
     if (keeps_ids) bury(table, &of, event->as.runs_purged.kept_until);
@@ -351,12 +393,13 @@ aqw_status aqw_apply_purge(aqw_table *table, const aqw_event *event) {
 
 /* ---- The search ---- */
 
-/* How many rows could be looked at in the time that a question about a cron expression takes, and in the time that each so many bytes of
- * it take more. */
+/* How many rows the search could look at in the time that a question about a cron expression takes,
+ * and how many bytes of the expression add the time of one more row. */
 #define ROWS_FOR_AN_EXPRESSION 32
 #define BYTES_FOR_A_ROW 2
-/* The dependents of a task, and where the latest end does not tell enough their runs, are looked at in one go, up to this number of rows.
- * Where there are more the task waits until there are fewer: an event that purges it goes through all of them in one go, too. */
+/* The search looks at a task's dependents in one go, and at their runs where the latest end does
+ * not tell enough, up to this number of rows. A task with more waits until there are fewer: an
+ * event that purges it goes through all of them in one go, too. */
 #define ROWS_FOR_DEPENDENTS 4096u
 
 /* One search under way. */
@@ -364,18 +407,23 @@ typedef struct search {
     const aqw_table *table;
     const aqw_retention *what;
     uint32_t rows_left;
-    uint32_t rows_spared;       /* for the runs of the first task whose dependents take all rows that are left */
+    /* for the runs of the first task whose dependents take all rows that are left */
+    uint32_t rows_spared;
     aqw_finished *finished;
 } search;
 
 static int is_full(const aqw_finished *finished) {
-    return finished->run_count + finished->task_count + finished->subscription_count + finished->actor_count == AQW_PURGE_COUNT_MAX;
+    return finished->run_count + finished->task_count + finished->subscription_count +
+           finished->actor_count == AQW_PURGE_COUNT_MAX;
 }
 
-/* Takes these from the rows that may be looked at; the last look may take more than there are. */
-static void look_at(search *of, uint32_t rows) { of->rows_left = rows < of->rows_left ? of->rows_left - rows : 0; }
+/* Takes these from the rows that the search may look at; the last look may take more
+ * than there are. */
+static void look_at(search *of, uint32_t rows) {
+    of->rows_left = rows < of->rows_left ? of->rows_left - rows : 0;
+}
 
-/* How many runs a task has by its policy, in all; 0 where that has no bound. */
+/* Returns how many runs a task has by its policy, in all; 0 where they have no bound. */
 static uint32_t runs_wanted(const aqw_task_spec *spec) {
     switch (spec->policy) {
     case AQW_POLICY_ONCE: return 1;
@@ -384,15 +432,18 @@ static uint32_t runs_wanted(const aqw_task_spec *spec) {
     }
 }
 
-/* 1 where the task's cron expression, if that is its policy, has ended. A task that is younger than the cutoff may only be about to
- * get its first run. */
+/* Returns 1 where the task has a cron expression and that has ended. A task that is younger than
+ * the cutoff may only be about to get its first run. */
 static int schedule_ended(search *of, const aqw_task_row *task, const aqw_task_spec *spec) {
-    if (spec->policy != AQW_POLICY_CRON || !of->what->schedule_ended || task->created_at > of->what->cutoff) return 0;
+    if (spec->policy != AQW_POLICY_CRON || !of->what->schedule_ended ||
+        task->created_at > of->what->cutoff)
+        return 0;
     look_at(of, ROWS_FOR_AN_EXPRESSION + spec->cron_expression.size / BYTES_FOR_A_ROW);
     return of->what->schedule_ended(of->what->context, spec->cron_expression, of->what->cutoff);
 }
 
-/* 1 where the task will have no more runs: it may go once it has none and nothing needs it. */
+/* Returns 1 where the task will have no more runs: it may go once it has none and
+ * nothing needs it. */
 static int is_finished(search *of, const aqw_task_row *task) {
     aqw_task_spec spec;
     if (task->is_canceled) return task->canceled_at <= of->what->cutoff;
@@ -401,35 +452,42 @@ static int is_finished(search *of, const aqw_task_row *task) {
     return (wanted && task->runs_created >= wanted) || schedule_ended(of, task, &spec);
 }
 
-/* 1 where another row may be looked at, and found. */
+/* Returns 1 where the search may look at another row, and has room for what it finds. */
 static int may_go_on(const search *of) { return of->rows_left > 0 && !is_full(of->finished); }
 
-/* 1 where each run that is left ended at or before the cutoff. The latest end tells that, but where it may be the end of a run that was
- * purged: then the runs are looked at, as far as there are rows left for that. Beyond them the answer is 0, which only puts off what is
- * asked for until the cutoff has come to the latest end. */
+/* Returns 1 where each run that is left ended at or before the cutoff. The latest end tells that,
+ * unless it may be the end of a run that was purged: then the search looks at the runs, as far as
+ * there are rows left for that. Beyond them it answers 0, which only puts off the task until the
+ * cutoff has come to the latest end. */
 static int is_ended(search *of, const aqw_task_row *task) {
     if (task->open_runs) return 0;
     if (task->last_end <= of->what->cutoff) return 1;
     if (task->run_count == task->runs_created) return 0;
     for (uint32_t at = task->first_run; at; at = aqw_run_at(of->table, at)->next_in_task) {
         const aqw_run_row *run = aqw_run_at(of->table, at);
-        if (!of->rows_left || (!run->is_purged && run->last_state_change_at > of->what->cutoff)) return 0;
+        if (!of->rows_left || (!run->is_purged && run->last_state_change_at > of->what->cutoff))
+            return 0;
         look_at(of, 1);
     }
     return 1;
 }
 
-/* 1 where the task is over: it will have no more runs, and those that it has ended at or before the cutoff. */
-static int is_task_over(search *of, const aqw_task_row *task) { return is_ended(of, task) && is_finished(of, task); }
+/* Returns 1 where the task is over: it will have no more runs, and those that it has ended at or
+ * before the cutoff. */
+static int is_task_over(search *of, const aqw_task_row *task) {
+    return is_ended(of, task) && is_finished(of, task);
+}
 
-/* 1 where a task that is not over depends on this one: how its runs ended is then still of interest. A circle of tasks that are over keeps
- * none of them. The rows looked at are taken from those that are left, but for one, so that the search goes on: for the first task that
- * takes all of them, but for half of a search's, so that its runs do not go one by one. */
+/* Returns 1 where a task that is not over depends on this one: how its runs ended still matters
+ * then. A circle of tasks that are over keeps none of them. Takes the rows that it looked at from
+ * those that are left, except one, so that the search goes on; for the first task that takes all of
+ * them, except half of a search's rows, so that its runs do not go one by one. */
 static int has_dependents(search *of, const aqw_task_row *task) {
     search own = *of;
     int is_needed = 0;
     own.rows_left = ROWS_FOR_DEPENDENTS + 1;
-    for (uint32_t at = task->first_dependent; at && !is_needed; at = aqw_dependency_at(of->table, at)->next_on_same) {
+    for (uint32_t at = task->first_dependent; at && !is_needed;
+         at = aqw_dependency_at(of->table, at)->next_on_same) {
         const aqw_dependency_row *dependency = aqw_dependency_at(of->table, at);
         const aqw_task_row *dependent = aqw_task_at(of->table, dependency->task);
         look_at(&own, 1);
@@ -448,9 +506,11 @@ static int has_dependents(search *of, const aqw_task_row *task) {
     return is_needed;
 }
 
-/* What a task that is found depends on goes with it, and takes its time. */
+/* What a task depends on goes with the task, and takes time. */
 static void look_at_dependencies(search *of, const aqw_task_row *task) {
-    for (uint32_t at = task->first_dependency; at; at = aqw_dependency_at(of->table, at)->next_in_task) look_at(of, 1);
+    for (uint32_t at = task->first_dependency; at;
+         at = aqw_dependency_at(of->table, at)->next_in_task)
+        look_at(of, 1);
 }
 
 /* Looks at a task's runs from `next_run` on. Returns 0 where it had to stop before the last. */
@@ -460,7 +520,8 @@ static int find_in_runs(search *of) {
         const aqw_run_row *run = aqw_run_at(of->table, finished->next_run);
         if (!may_go_on(of)) return 0;
         look_at(of, 1);
-        if (!run->is_purged && aqw_rule_state_is_terminal(run->state) && run->last_state_change_at <= of->what->cutoff) {
+        if (!run->is_purged && aqw_rule_state_is_terminal(run->state) &&
+            run->last_state_change_at <= of->what->cutoff) {
             memcpy(finished->run_ids[finished->run_count++], run->run_id, 16);
         }
         finished->next_run = run->next_in_task;
@@ -468,7 +529,8 @@ static int find_in_runs(search *of) {
     return 1;
 }
 
-/* The struct's place as one that is there: rows may have gone in a rollback since. 0 after the last row of the kind. */
+/* Makes the place in the struct one that exists: rows may have gone in a rollback since. Returns 0
+ * after the last row of the kind. */
 static int enter_row(const search *of, int kind) {
     aqw_finished *finished = of->finished;
     if (finished->next_row == 0) finished->next_row = 1;
@@ -479,7 +541,8 @@ static int enter_task(const search *of) {
     aqw_finished *finished = of->finished;
     if (!enter_row(of, AQW_ROW_TASK)) return 0;
     uint32_t run = finished->next_run, run_count = of->table->rows[AQW_ROW_RUN].count;
-    int is_there = run && run <= run_count && aqw_run_at(of->table, run)->task == finished->next_row;
+    int is_there = run && run <= run_count &&
+                   aqw_run_at(of->table, run)->task == finished->next_row;
     if (!is_there) finished->next_run = aqw_task_at(of->table, finished->next_row)->first_run;
     return 1;
 }
@@ -511,12 +574,14 @@ static int find_in_tasks(search *of) {
 static int find_in_subscriptions(search *of) {
     aqw_finished *finished = of->finished;
     for (; enter_row(of, AQW_ROW_SUBSCRIPTION); finished->next_row++) {
-        const aqw_subscription_row *subscription = aqw_row_at(of->table, AQW_ROW_SUBSCRIPTION, finished->next_row);
+        const aqw_subscription_row *subscription = aqw_row_at(of->table, AQW_ROW_SUBSCRIPTION,
+                                                              finished->next_row);
         if (!may_go_on(of)) return 0;
         look_at(of, 1);
         if (aqw_index_is_purged(of->table, AQW_ROW_SUBSCRIPTION, finished->next_row)) continue;
         if (!subscription->is_canceled || subscription->canceled_at > of->what->cutoff) continue;
-        memcpy(finished->subscription_ids[finished->subscription_count++], subscription->subscription_id, 16);
+        memcpy(finished->subscription_ids[finished->subscription_count++],
+               subscription->subscription_id, 16);
     }
     return 1;
 }
@@ -527,7 +592,9 @@ static int find_in_actors(search *of) {
         const aqw_actor_row *actor = aqw_row_at(of->table, AQW_ROW_ACTOR, finished->next_row);
         if (!may_go_on(of)) return 0;
         look_at(of, 1);
-        if (actor->is_purged || !actor->is_deregistered || actor->deregistered_at > of->what->cutoff) continue;
+        if (actor->is_purged || !actor->is_deregistered ||
+            actor->deregistered_at > of->what->cutoff)
+            continue;
         memcpy(finished->actor_ids[finished->actor_count++], actor->actor_id, 16);
         const aqw_holder_row *holder = holder_of(of->table, finished->next_row);
         if (holder) look_at(of, holder->count);
@@ -535,12 +602,14 @@ static int find_in_actors(search *of) {
     return 1;
 }
 
-/* Ledger and tombstones are purged from their beginning: what is found here is gone at the next look. */
+/* The ledger and the tombstones are purged from their beginning: what is found here is
+ * gone at the next look. */
 
 static int find_in_ledger(search *of) {
     uint32_t *found = &of->finished->ledger_count;
     for (; *found < count_left(of->table, AQW_ROW_LEDGER); ++*found) {
-        const aqw_ledger_row *entry = aqw_row_at(of->table, AQW_ROW_LEDGER, of->table->head.purged[AQW_ROW_LEDGER] + 1 + *found);
+        const aqw_ledger_row *entry = aqw_row_at(
+            of->table, AQW_ROW_LEDGER, of->table->head.purged[AQW_ROW_LEDGER] + 1 + *found);
         if (entry->timestamp > of->what->ledger_cutoff) return 1;
         if (of->rows_left == 0) return 0;
         look_at(of, 1);
@@ -551,7 +620,8 @@ static int find_in_ledger(search *of) {
 static int find_in_tombstones(search *of) {
     uint32_t *found = &of->finished->tombstone_count;
     for (; *found < count_left(of->table, AQW_ROW_TOMBSTONE); ++*found) {
-        const aqw_tombstone_row *tombstone = aqw_row_at(of->table, AQW_ROW_TOMBSTONE, of->table->head.purged[AQW_ROW_TOMBSTONE] + 1 + *found);
+        const aqw_tombstone_row *tombstone = aqw_row_at(
+            of->table, AQW_ROW_TOMBSTONE, of->table->head.purged[AQW_ROW_TOMBSTONE] + 1 + *found);
         if (tombstone->until > of->what->today) return 1;
         if (of->rows_left == 0) return 0;
         look_at(of, 1);
@@ -559,9 +629,12 @@ static int find_in_tombstones(search *of) {
     return 1;
 }
 
-void aqw_table_find_finished(const aqw_table *table, const aqw_retention *what, uint32_t rows_max, aqw_finished *finished) {
-    static int (*const finders[])(search *) = {find_in_tasks, find_in_subscriptions, find_in_actors, find_in_ledger, find_in_tombstones};
-    const int is_wanted[] = {what->has_cutoff, what->has_cutoff, what->has_cutoff, what->has_ledger_cutoff, 1};
+void aqw_table_find_finished(const aqw_table *table, const aqw_retention *what, uint32_t rows_max,
+                             aqw_finished *finished) {
+    static int (*const finders[])(search *) = {find_in_tasks, find_in_subscriptions, find_in_actors,
+                                               find_in_ledger, find_in_tombstones};
+    const int is_wanted[] = {what->has_cutoff, what->has_cutoff, what->has_cutoff,
+                             what->has_ledger_cutoff, 1};
     search of = {table, what, rows_max, rows_max / 2, finished};
     finished->run_count = 0;
     finished->task_count = 0;

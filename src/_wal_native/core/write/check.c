@@ -51,7 +51,7 @@ static void check_positions(aqw_log *log) {
 }
 
 /* What is durable was appended, and the segment's events are those since its first. The first
- * sequence of a segment behind the last possible event is 0, so the differences are modulo 2^64. */
+ * sequence of a segment after the last possible event is 0, so the differences are modulo 2^64. */
 static void check_sequences(aqw_log *log) {
     AQW_ASSERT(atomic_load(&log->durable) <= log->last_sequence);
     AQW_ASSERT(log->last_sequence - log->segment.place.first_sequence + 1 == log->ordinal);

@@ -17,12 +17,15 @@ static int is_power_of_two(uint64_t value) { return value != 0 && (value & (valu
 
 aqw_status aqw_log_options_check(const aqw_log_options *options, aqw_fault *fault) {
     const char *wrong = NULL;
-    if (!is_power_of_two(options->segment_size_max) || options->segment_size_max < AQW_SEGMENT_SIZE_MIN ||
+    if (!is_power_of_two(options->segment_size_max) ||
+        options->segment_size_max < AQW_SEGMENT_SIZE_MIN ||
         options->segment_size_max > AQW_SEGMENT_SIZE_MAX)
         wrong = "segment_size";
-    if (options->ring_size < AQW_RING_SIZE_MIN || options->ring_size > AQW_RING_SIZE_MAX || options->ring_size % AQW_RING_SIZE_MIN != 0)
+    if (options->ring_size < AQW_RING_SIZE_MIN || options->ring_size > AQW_RING_SIZE_MAX ||
+        options->ring_size % AQW_RING_SIZE_MIN != 0)
         wrong = "ring_size";
-    if (options->sector_size != 0 && options->sector_size != 512 && options->sector_size != 4096) wrong = "sector_size";
+    if (options->sector_size != 0 && options->sector_size != 512 && options->sector_size != 4096)
+        wrong = "sector_size";
     if (options->sync.delay_ns > AQW_SYNC_DELAY_NS_MAX) wrong = "sync";
     if (wrong == NULL) return AQW_OK;
     aqw_fault_set(fault, AQW_INVALID_ARGUMENT, NULL);
@@ -34,15 +37,17 @@ static void close_files(aqw_log *log) {
     aqw_ring_close(&log->io, &log->ring);
     if (log->segment_handle >= 0) (void)log->io.close(log->io.context, log->segment_handle);
     log->segment_handle = -1;
-    /* Nobody is to be told of a holder who has gone. */
+    /* The lock file must not name a holder that has gone. */
     if (log->lock.file >= 0) (void)log->io.truncate(log->io.context, log->lock.file, 0);
     aqw_directory_unlock(&log->io, &log->lock);
 }
 
 static int init_locks(aqw_log *log) {
-    int error = aqw_mutex_init(&log->append_mutex) | aqw_mutex_init(&log->drain_mutex) | aqw_mutex_init(&log->sync_mutex) |
-                aqw_mutex_init(&log->prepare_mutex) | aqw_mutex_init(&log->poison_mutex);
-    return error | aqw_condition_init_timed(&log->gathered) | aqw_condition_init(&log->sync_ended) | aqw_condition_init(&log->prepare_changed) |
+    int error = aqw_mutex_init(&log->append_mutex) | aqw_mutex_init(&log->drain_mutex) |
+                aqw_mutex_init(&log->sync_mutex) | aqw_mutex_init(&log->prepare_mutex) |
+                aqw_mutex_init(&log->poison_mutex);
+    return error | aqw_condition_init_timed(&log->gathered) | aqw_condition_init(&log->sync_ended) |
+           aqw_condition_init(&log->prepare_changed) |
            aqw_condition_init_timed(&log->policy_changed);
 }
 
@@ -58,11 +63,13 @@ static void destroy_locks(aqw_log *log) {
     aqw_condition_destroy(&log->policy_changed);
 }
 
-aqw_status aqw_log_new(const aqw_io *io, const aqw_log_options *options, const aqw_log_start *start, aqw_log **out, aqw_fault *fault) {
+aqw_status aqw_log_new(const aqw_io *io, const aqw_log_options *options, const aqw_log_start *start,
+                       aqw_log **out, aqw_fault *fault) {
     aqw_log *log = calloc(1, sizeof *log);
     uint8_t *chunk = malloc((size_t)start->ring.size);
     size_t directory_size = strlen(start->directory) + 1;
-    if (log == NULL || chunk == NULL || directory_size > sizeof log->directory || init_locks(log) != 0) {
+    if (log == NULL || chunk == NULL || directory_size > sizeof log->directory ||
+        init_locks(log) != 0) {
         aqw_ring ring = start->ring;
         aqw_lock lock = start->lock;
         aqw_ring_close(io, &ring);
@@ -84,8 +91,8 @@ aqw_status aqw_log_new(const aqw_io *io, const aqw_log_options *options, const a
     log->chunk = chunk;
     log->segment = start->segment;
     log->segment_handle = start->segment_handle;
-    (void)aqw_segment_path(log->segment_path, sizeof log->segment_path, log->directory, log->segment.place.segment_number,
-                           log->segment.place.first_sequence);
+    (void)aqw_segment_path(log->segment_path, sizeof log->segment_path, log->directory,
+                           log->segment.place.segment_number, log->segment.place.first_sequence);
     log->tail = start->tail;
     log->ordinal = start->ordinal;
     log->last_sequence = start->last_sequence;
@@ -135,15 +142,19 @@ aqw_status aqw_log_poison(aqw_log *log, const aqw_fault *fault) {
 }
 
 uint64_t aqw_log_reserve(const aqw_log *log) {
-    return AQW_RECORD_HEADER_SIZE + (log->options.sector_size != 0 ? log->options.sector_size + AQW_RECORD_HEADER_SIZE : 0);
+    return AQW_RECORD_HEADER_SIZE +
+           (log->options.sector_size != 0 ? log->options.sector_size + AQW_RECORD_HEADER_SIZE : 0);
 }
 
-int aqw_log_is_direct(const aqw_log *log, uint64_t size) { return !log->ring_is_mapped || size > log->options.ring_size; }
+int aqw_log_is_direct(const aqw_log *log, uint64_t size) {
+    return !log->ring_is_mapped || size > log->options.ring_size;
+}
 
 /* Under the append lock, as the next two. */
 static int fits_segment(aqw_log *log, uint64_t size) {
     AQW_ASSERT(aqw_mutex_is_held(&log->append_mutex));
-    uint64_t end = log->segment.file_size - aqw_log_reserve(log), end_max = AQW_SEGMENT_SIZE_MAX - AQW_RECORD_HEADER_SIZE;
+    uint64_t end = log->segment.file_size - aqw_log_reserve(log),
+             end_max = AQW_SEGMENT_SIZE_MAX - AQW_RECORD_HEADER_SIZE;
     if (end > end_max) end = end_max;
     return log->tail <= end && size <= end - log->tail;
 }
@@ -157,7 +168,7 @@ static int fits_ring(aqw_log *log, uint64_t size) {
     return ring_used(log) + size <= log->ring.size;
 }
 
-/* The checks that every append makes first. Under the append lock. */
+/* Makes the checks that every append begins with. Under the append lock. */
 static aqw_status append_check(aqw_log *log, const aqw_batch *batch, aqw_fault *fault) {
     AQW_ASSERT(aqw_mutex_is_held(&log->append_mutex));
     aqw_status status = aqw_log_state(log, fault);
@@ -171,7 +182,8 @@ static aqw_status append_check(aqw_log *log, const aqw_batch *batch, aqw_fault *
 
 void aqw_log_count(aqw_log *log, _Atomic uint64_t *counter, uint64_t more) {
     AQW_ASSERT(aqw_mutex_is_held(&log->append_mutex));
-    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + more, memory_order_relaxed);
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + more,
+                          memory_order_relaxed);
 }
 
 /* The records are where they belong: counts them. Under the append lock. */
@@ -184,15 +196,19 @@ static void append_finish(aqw_log *log, const aqw_batch *batch) {
     aqw_log_count(log, &log->appended_records, batch->count);
     aqw_log_count(log, &log->appended_bytes, batch->size);
     aqw_log_count(log, &log->taken_bytes, batch->size);
-    if (!log->prepare_is_requested && log->tail > log->segment.file_size / 2) aqw_log_prepare_request(log);
-    if (log->last_sequence >= log->wake_sequence || log->tail >= log->wake_tail) aqw_log_policy_wake(log);
+    if (!log->prepare_is_requested && log->tail > log->segment.file_size / 2)
+        aqw_log_prepare_request(log);
+    if (log->last_sequence >= log->wake_sequence || log->tail >= log->wake_tail)
+        aqw_log_policy_wake(log);
 }
 
-aqw_status aqw_log_try_append(aqw_log *log, aqw_batch *batch, aqw_before_append before, void *context, aqw_fault *fault) {
+aqw_status aqw_log_try_append(aqw_log *log, aqw_batch *batch, aqw_before_append before,
+                              void *context, aqw_fault *fault) {
     /* The caller holds the interpreter's lock, and this one may be held over I/O. */
     if (!aqw_mutex_try_lock(&log->append_mutex)) return AQW_NEEDS_ROOM;
     aqw_status status = append_check(log, batch, fault);
-    if (status == AQW_OK && (aqw_log_is_direct(log, batch->size) || !fits_segment(log, batch->size) || !fits_ring(log, batch->size)))
+    if (status == AQW_OK && (aqw_log_is_direct(log, batch->size) ||
+                             !fits_segment(log, batch->size) || !fits_ring(log, batch->size)))
         status = AQW_NEEDS_ROOM;
     /* Before the caller's table takes the event, which nothing undoes. */
     if (status == AQW_OK) status = aqw_log_check_ring(log, 1, fault);
@@ -205,10 +221,12 @@ aqw_status aqw_log_try_append(aqw_log *log, aqw_batch *batch, aqw_before_append 
         if (status != AQW_OK) aqw_fault_set(fault, status, NULL);
     }
     if (status == AQW_OK) {
-        aqw_batch_seal(batch, &log->segment.place, log->tail, log->ordinal, atomic_load(&log->durable));
+        aqw_batch_seal(batch, &log->segment.place, log->tail, log->ordinal,
+                       atomic_load(&log->durable));
         AQW_ASSERT(fits_ring(log, batch->size));
         aqw_ring_put(&log->ring, log->tail, batch->data, batch->size);
-        /* The store itself may have met the end of the file, or a disk without room for a page of its own: then it went to memory that belongs to no file. */
+        /* The store itself may have met the end of the file, or a disk without room for a page of
+         * its own: then it went to memory that belongs to no file. */
         if (aqw_ring_has_faulted(&log->ring)) {
             status = aqw_log_lose_ring(log, fault);
             aqw_mutex_unlock(&log->append_mutex);
@@ -218,7 +236,8 @@ aqw_status aqw_log_try_append(aqw_log *log, aqw_batch *batch, aqw_before_append 
         AQW_ASSERT(aqw_log_check(log));
         uint64_t used = ring_used(log);
         if (used > log->ring_used_max) log->ring_used_max = used;
-        if (used > log->ring.size / 2 && !log->drain_is_requested && log->ring.size >= AQW_LOG_DRAIN_AHEAD_RING_SIZE_MIN)
+        if (used > log->ring.size / 2 && !log->drain_is_requested &&
+            log->ring.size >= AQW_LOG_DRAIN_AHEAD_RING_SIZE_MIN)
             aqw_log_drain_request(log);
     }
     aqw_mutex_unlock(&log->append_mutex);
@@ -227,7 +246,9 @@ aqw_status aqw_log_try_append(aqw_log *log, aqw_batch *batch, aqw_before_append 
 
 void aqw_log_raise(_Atomic uint64_t *greatest, uint64_t value) {
     uint64_t known = atomic_load_explicit(greatest, memory_order_relaxed);
-    while (value > known && !atomic_compare_exchange_weak_explicit(greatest, &known, value, memory_order_relaxed, memory_order_relaxed)) {}
+    while (value > known &&
+           !atomic_compare_exchange_weak_explicit(greatest, &known, value, memory_order_relaxed,
+                                                  memory_order_relaxed)) {}
 }
 
 aqw_status aqw_log_write_out(aqw_log *log, uint64_t *sequence, aqw_fault *fault) {
@@ -272,7 +293,8 @@ aqw_status aqw_log_make_room(aqw_log *log, uint64_t size, aqw_fault *fault) {
     return status;
 }
 
-/* Writes the batch into the segment itself. AQW_NEEDS_ROOM where it does not fit, with nothing changed. */
+/* Writes the batch into the segment itself. Returns AQW_NEEDS_ROOM where it does not fit, and has
+ * changed nothing then. */
 static aqw_status append_direct(aqw_log *log, aqw_batch *batch, aqw_fault *fault) {
     aqw_mutex_lock(&log->drain_mutex);
     aqw_mutex_lock(&log->append_mutex);
@@ -280,8 +302,10 @@ static aqw_status append_direct(aqw_log *log, aqw_batch *batch, aqw_fault *fault
     if (status == AQW_OK && !fits_segment(log, batch->size)) status = AQW_NEEDS_ROOM;
     if (status == AQW_OK) status = aqw_log_drain(log, log->tail, fault);
     if (status == AQW_OK) {
-        aqw_batch_seal(batch, &log->segment.place, log->tail, log->ordinal, atomic_load(&log->durable));
-        int error = aqw_io_write_all(&log->io, log->segment_handle, log->tail, batch->data, batch->size);
+        aqw_batch_seal(batch, &log->segment.place, log->tail, log->ordinal,
+                       atomic_load(&log->durable));
+        int error = aqw_io_write_all(&log->io, log->segment_handle, log->tail, batch->data,
+                                     batch->size);
         if (error != 0) {
             aqw_fault_io(fault, "write", log->segment_path, error);
             status = aqw_log_poison(log, fault);
@@ -299,8 +323,9 @@ static aqw_status append_direct(aqw_log *log, aqw_batch *batch, aqw_fault *fault
 
 aqw_status aqw_log_append(aqw_log *log, aqw_batch *batch, aqw_fault *fault) {
     for (;;) {
-        aqw_status status = aqw_log_is_direct(log, batch->size) ? append_direct(log, batch, fault)
-                                                                : aqw_log_try_append(log, batch, NULL, NULL, fault);
+        aqw_status status = aqw_log_is_direct(log, batch->size)
+                                ? append_direct(log, batch, fault)
+                                : aqw_log_try_append(log, batch, NULL, NULL, fault);
         if (status != AQW_NEEDS_ROOM) return status;
         status = aqw_log_make_room(log, batch->size, fault);
         if (status != AQW_OK) return status;
@@ -334,11 +359,13 @@ void aqw_log_stats_get(aqw_log *log, aqw_log_stats *stats) {
     stats->syncs = atomic_load(&log->syncs);
     stats->sync_ns_total = atomic_load(&log->sync_ns_total);
     stats->sync_ns_max = atomic_load(&log->sync_ns_max);
-    for (int i = 0; i < AQW_SYNC_HISTOGRAM_SIZE; i++) stats->sync_ns_histogram[i] = atomic_load(&log->sync_ns_histogram[i]);
+    for (int i = 0; i < AQW_SYNC_HISTOGRAM_SIZE; i++)
+        stats->sync_ns_histogram[i] = atomic_load(&log->sync_ns_histogram[i]);
     stats->sync_groups = atomic_load(&log->sync_groups);
     stats->sync_events_total = atomic_load(&log->sync_events_total);
     stats->sync_events_max = atomic_load(&log->sync_events_max);
-    for (int i = 0; i < AQW_GROUP_HISTOGRAM_SIZE; i++) stats->sync_events_histogram[i] = atomic_load(&log->sync_events_histogram[i]);
+    for (int i = 0; i < AQW_GROUP_HISTOGRAM_SIZE; i++)
+        stats->sync_events_histogram[i] = atomic_load(&log->sync_events_histogram[i]);
     stats->stalls = atomic_load(&log->stalls);
     stats->stall_ns_total = atomic_load(&log->stall_ns_total);
     stats->stall_ns_max = atomic_load(&log->stall_ns_max);
@@ -347,8 +374,8 @@ void aqw_log_stats_get(aqw_log *log, aqw_log_stats *stats) {
     stats->rotations = atomic_load(&log->rotations);
 }
 
-/* The marker goes straight to the segment: it must never be found in the ring. With all three
- * locks. */
+/* Writes the marker straight to the segment: it must never be found in the ring. With
+ * all three locks. */
 static aqw_status write_marker(aqw_log *log, aqw_fault *fault) {
     AQW_ASSERT(aqw_log_is_held_whole(log));
     uint8_t marker[AQW_RECORD_HEADER_SIZE] = {0};
@@ -364,7 +391,8 @@ static int is_open(const aqw_log *log) { return atomic_load(&log->state) == LOG_
 int aqw_log_needs_sync(aqw_log *log) {
     AQW_ASSERT(aqw_mutex_is_held(&log->drain_mutex));
     AQW_ASSERT(aqw_mutex_is_held(&log->append_mutex));
-    return atomic_load(&log->drained) != log->tail || atomic_load(&log->durable) != log->last_sequence;
+    return atomic_load(&log->drained) != log->tail ||
+           atomic_load(&log->durable) != log->last_sequence;
 }
 
 aqw_status aqw_log_close(aqw_log *log, aqw_fault *fault) {
@@ -383,8 +411,10 @@ aqw_status aqw_log_close(aqw_log *log, aqw_fault *fault) {
         aqw_mutex_lock(&log->drain_mutex);
         aqw_mutex_lock(&log->append_mutex);
     }
-    if (status == AQW_OK && is_open(log) && !log->ends_with_marker) status = write_marker(log, fault);
-    int is_untold = atomic_exchange(&log->failure_is_untold, 0) | atomic_exchange(&log->drain_failure_is_untold, 0);
+    if (status == AQW_OK && is_open(log) && !log->ends_with_marker)
+        status = write_marker(log, fault);
+    int is_untold = atomic_exchange(&log->failure_is_untold, 0) |
+                    atomic_exchange(&log->drain_failure_is_untold, 0);
     if (status == AQW_OK && is_untold) status = aqw_log_state(log, fault);
     AQW_ASSERT(aqw_log_is_held_whole(log));
     if (atomic_load(&log->state) != LOG_CLOSED) close_files(log);
@@ -399,14 +429,15 @@ void aqw_log_abandon(aqw_log *log) {
     if (atomic_load(&log->state) == LOG_CLOSED) return;
     atomic_store(&log->state, LOG_CLOSED);
     log->is_abandoned = 1;
-    /* The mapping was not inherited, and the preparing thread does not exist here. */
+    /* The child has not inherited the mapping, and the preparing thread does not exist here. */
     if (log->ring.is_mapped) log->ring.mapping = NULL;
     log->ring.handle = log->segment_handle = log->lock.file = log->lock.folder = -1;
 }
 
 void aqw_log_free(aqw_log *log) {
     if (log == NULL) return;
-    /* In a forked child the parent's threads hold locks and wait for conditions forever: destroying those would wait with them. */
+    /* In a forked child the parent's threads hold locks and wait for conditions forever: destroying
+     * those would wait with them. */
     if (!log->is_abandoned) destroy_locks(log);
     free(log->chunk);
     free(log);

@@ -13,10 +13,11 @@ enum { LOG_OPEN, LOG_POISONED, LOG_CLOSED };
 struct aqw_log {
     aqw_io io;
     aqw_log_options options;
-    uint64_t opened_ns;         /* on the monotonic clock: options.now is what the wall clock said then */
+    uint64_t opened_ns;         /* on the monotonic clock: the moment of options.now */
     char directory[AQW_PATH_SIZE_MAX];
     aqw_lock lock;              /* let go under the drain and append locks */
-    aqw_ring ring;              /* data: written under the append lock; the slots: by who syncs */
+    /* data: written under the append lock; slots: by the syncing thread */
+    aqw_ring ring;
     int ring_is_mapped;         /* never changes */
     uint8_t *chunk;             /* ring.size bytes, for draining; under the drain lock */
 
@@ -32,37 +33,41 @@ struct aqw_log {
     int drain_is_requested;
     uint64_t ring_used_max;
 
-    aqw_condition policy_changed;   /* waited for with the append lock, under which is all that follows, but for the last */
+    /* waited for with the append lock, which covers what follows, except the last */
+    aqw_condition policy_changed;
     aqw_thread policy_thread;
     int policy_thread_runs;
     int policy_stop;
     int policy_has_deadline;    /* the thread waits for a time */
     uint64_t begun_sequence;    /* a sync has begun that covers the events up to this one, */
     uint64_t begun_tail;        /* which end here */
-    uint64_t backlog_since_ns;  /* the events behind it are no older */
+    uint64_t backlog_since_ns;  /* the events after it are no older */
     uint64_t wake_sequence;     /* the append that reaches one of these wakes the thread */
     uint64_t wake_tail;
-    _Atomic int drain_failure_is_untold;    /* the same of a drain ahead */
-    _Atomic int failure_is_untold;  /* the thread's sync failed, or is under way, and nobody has been told of a failure */
+    _Atomic int drain_failure_is_untold;    /* as below, of a drain ahead */
+    /* the thread's sync failed, or is under way, and no call has returned a failure */
+    _Atomic int failure_is_untold;
 
     aqw_mutex drain_mutex;
-    _Atomic uint64_t drained;   /* the segment file holds every byte below; raised under the drain lock */
+    /* the segment file holds every byte below; raised under the drain lock */
+    _Atomic uint64_t drained;
 
     aqw_mutex sync_mutex;
-    int sync_in_flight;         /* under the sync lock, as are those up to `durable`; the right to sync */
+    /* under the sync lock, as are those up to `durable`; the right to sync */
+    int sync_in_flight;
     struct aqw_sync_waiter *first_waiter, *last_waiter;
-    aqw_condition sync_ended;   /* for the few who wait in no row */
+    aqw_condition sync_ended;   /* for the few that wait in no row */
     uint32_t others_waiting;
 #if !defined(NDEBUG)
-    _Atomic uint64_t syncing_thread;    /* the number of the thread that has that right, or 0 */
+    _Atomic uint64_t syncing_thread;    /* the number of the thread with that right, or 0 */
 #endif
-    aqw_condition gathered;     /* whoever leads waits for it, for those who are expected back */
-    uint32_t expected_back;     /* those whom the last sync covered, */
+    aqw_condition gathered;     /* the leader waits for it, for callers expected back */
+    uint32_t expected_back;     /* callers that the last sync covered, */
     uint32_t came_back;         /* and how many have come since */
-    uint32_t gather_rests;      /* so many syncs gather nobody, since it was in vain; */
-    uint32_t gather_rest;       /* the next time it is, so many */
+    uint32_t gather_rests;      /* this number of syncs gather no callers, after it was in vain; */
+    uint32_t gather_rest;       /* the next time that it is in vain, this number */
     uint64_t last_sync_ns;
-    _Atomic uint64_t durable;   /* raised by who has that right */
+    _Atomic uint64_t durable;   /* raised with that right */
 
     aqw_mutex prepare_mutex;
     aqw_condition prepare_changed;
@@ -70,7 +75,7 @@ struct aqw_log {
     int prepare_thread_runs;
     int prepare_stop;
     int drain_is_wanted;
-    uint64_t prepare_wanted;    /* file size to prepare, 0 = none */
+    uint64_t prepare_wanted;    /* file size to prepare, 0: none */
     int prepare_is_busy;
     int prepare_is_ready;
     aqw_prepared prepared;
@@ -78,62 +83,69 @@ struct aqw_log {
     _Atomic int is_frugal;
     _Atomic int is_short;
     _Atomic int state;
-    int is_abandoned;           /* set in a forked child only, where there is one thread */
+    int is_abandoned;           /* set in a forked child only, which has one thread */
     aqw_mutex poison_mutex;
     aqw_fault poison;
 
-    _Atomic uint64_t appended_records, appended_bytes, taken_bytes, drains, drained_bytes, rotations;
-    _Atomic uint64_t syncs, sync_ns_total, sync_ns_max, sync_groups, sync_events_total, sync_events_max;
+    _Atomic uint64_t appended_records, appended_bytes, taken_bytes, drains, drained_bytes,
+        rotations;
+    _Atomic uint64_t syncs, sync_ns_total, sync_ns_max, sync_groups, sync_events_total,
+        sync_events_max;
     _Atomic uint64_t sync_ns_histogram[AQW_SYNC_HISTOGRAM_SIZE];
     _Atomic uint64_t sync_events_histogram[AQW_GROUP_HISTOGRAM_SIZE];
     _Atomic uint64_t stalls, stall_ns_total, stall_ns_max;
 };
 
-/* Bytes that every segment keeps free behind its records: a pad and the close marker. */
+/* Bytes that every segment keeps free after its records: a pad and the close marker. */
 uint64_t aqw_log_reserve(const aqw_log *log);
 
-/* Stores the first failure and closes the log to everything but aqw_log_close. Returns AQW_POISONED. */
+/* Stores the first failure and closes the log to everything but aqw_log_close. Returns
+ * AQW_POISONED. */
 aqw_status aqw_log_poison(aqw_log *log, const aqw_fault *fault);
 
-/* AQW_OK, or poisons the log where another process has cut its ring short. Under one of the three
- * locks, as the next. */
+/* Returns AQW_OK, or poisons the log where another process has cut its ring short. Under one of the
+ * three locks, as the next. */
 aqw_status aqw_log_check_ring(aqw_log *log, int has_append_lock, aqw_fault *fault);
 /* Poisons the log because its ring was cut. */
 aqw_status aqw_log_lose_ring(aqw_log *log, aqw_fault *fault);
 
-/* 1 where something is not in the segment's file yet, or not durable. Under the drain and append
- * locks. */
+/* Returns 1 where something is not in the segment's file yet, or not durable. Under the
+ * drain and append locks. */
 int aqw_log_needs_sync(aqw_log *log);
 
 /* Writes the ring's bytes up to `tail` into the segment. Under the drain lock. */
 aqw_status aqw_log_drain(aqw_log *log, uint64_t tail, aqw_fault *fault);
 
-/* The same of a log that is known to be open, by who is not to be told of a failure of others. */
+/* The same for a log that the caller knows to be open, and which must not return
+ * another call's failure. */
 aqw_status aqw_log_drain_open(aqw_log *log, uint64_t tail, aqw_fault *fault);
 
-/* The right to sync: waits for a sync in flight to end, under no lock. */
+/* Takes the right to sync: waits for a sync in flight to end. Under no lock. */
 void aqw_log_sync_acquire(aqw_log *log);
 void aqw_log_sync_release(aqw_log *log);
-/* One sync of everything appended so far. With the right to sync, under no lock. */
+/* Makes one sync of everything appended so far. With the right to sync, under no lock. */
 aqw_status aqw_log_sync_once(aqw_log *log, aqw_fault *fault);
-/* The segment is durable up to this sequence: raises the durable sequence and the ring's slot. With the right to sync. */
+/* The segment is durable up to this sequence: raises the durable sequence and the ring's slot. With
+ * the right to sync. */
 void aqw_log_note_durable(aqw_log *log, uint64_t sequence);
 
 /* Starts the policy's thread, if there is a policy; 0 or an errno value. */
 int aqw_log_policy_start(aqw_log *log);
 /* Ends and joins it. Under no lock. */
 void aqw_log_policy_stop(aqw_log *log);
-/* Has the thread look what is to be done. Under the append lock, as the next. */
+/* Has the thread look for work. Under the append lock, as the next. */
 void aqw_log_policy_wake(aqw_log *log);
 /* A sync begins that covers everything appended so far. */
 void aqw_log_policy_begun(aqw_log *log);
 
-/* Adds to a counter that others only read; without the cost of an atomic addition. Under the append lock. */
+/* Adds to a counter that other threads only read, without the cost of an atomic addition.
+ * Under the append lock. */
 void aqw_log_count(aqw_log *log, _Atomic uint64_t *counter, uint64_t more);
 /* Raises a counter that holds a greatest value. */
 void aqw_log_raise(_Atomic uint64_t *greatest, uint64_t value);
 
-/* A ring of at least this size is drained by the log's thread when it is half full. A smaller one is full again before the thread runs. */
+/* The log's thread drains a ring of at least this size when it is half full. A smaller one is full
+ * again before the thread runs. */
 #define AQW_LOG_DRAIN_AHEAD_RING_SIZE_MIN (512u * 1024u)
 
 /* Goes on in a new segment with room for `needed` bytes. Under no lock. */

@@ -1,8 +1,9 @@
 /* The thread that syncs by the policy.
  *
- * It waits with the append lock, under which everything lies that it looks at, and holds no lock while it syncs. So that an append costs no
- * more than two comparisons, the log keeps the sequence and the position whose append has to wake the thread; the one that
- * does puts them out of reach, and the next look, or the next sync that begins, sets them anew. */
+ * It waits with the append lock, which covers all that it looks at, and holds no lock while it
+ * syncs. So that an append costs no more than two comparisons, the log keeps the sequence and the
+ * position whose append has to wake the thread. That append puts them out of reach, and the next
+ * look, or the next sync that begins, sets them again. */
 #if !defined(_WIN32)
 #define _POSIX_C_SOURCE 200809L
 #endif
@@ -10,23 +11,28 @@
 #include "write/check.h"
 #include "write/log_internal.h"
 
-static uint64_t add_to_limit(uint64_t a, uint64_t b) { return a > UINT64_MAX - b ? UINT64_MAX : a + b; }
+static uint64_t add_to_limit(uint64_t a, uint64_t b) {
+    return a > UINT64_MAX - b ? UINT64_MAX : a + b;
+}
 
 static uint64_t byte_bound(const aqw_sync_policy *policy, uint64_t ring_size) {
     uint64_t bound = policy->bytes != 0 ? policy->bytes : UINT64_MAX;
-    /* Every sync empties the ring. So the event that finds it full is the one that reaches this, and what goes past it counts too. */
+    /* Every sync empties the ring. So the event that finds it full is the one that reaches this,
+     * and what goes past it counts too. */
     return policy->when_ring_fills && ring_size < bound ? ring_size : bound;
 }
 
 int aqw_sync_policy_acts(const aqw_sync_policy *policy) {
-    return policy->records != 0 || policy->bytes != 0 || policy->delay_ns != 0 || policy->when_ring_fills;
+    return policy->records != 0 || policy->bytes != 0 || policy->delay_ns != 0 ||
+           policy->when_ring_fills;
 }
 
 uint64_t aqw_sync_policy_due(const aqw_sync_policy *policy, const aqw_sync_backlog *backlog) {
     if (backlog->records == 0) return AQW_SYNC_NEVER;
     if (policy->records != 0 && backlog->records >= policy->records) return 0;
     if (backlog->bytes >= byte_bound(policy, backlog->ring_size)) return 0;
-    return policy->delay_ns == 0 ? AQW_SYNC_NEVER : add_to_limit(backlog->since_ns, policy->delay_ns);
+    return policy->delay_ns == 0 ? AQW_SYNC_NEVER
+                                 : add_to_limit(backlog->since_ns, policy->delay_ns);
 }
 
 /* Says which append has to wake the thread. Under the append lock. */
@@ -34,7 +40,7 @@ static void arm(aqw_log *log) {
     AQW_ASSERT(aqw_mutex_is_held(&log->append_mutex));
     const aqw_sync_policy *policy = &log->options.sync;
     uint64_t records = policy->records != 0 ? policy->records : UINT64_MAX;
-    /* Without anything to look forward to, the thread must hear of the first event, whose time it takes. */
+    /* While it waits for no time, the thread must hear of the first event, whose time it takes. */
     if (policy->delay_ns != 0 && !log->policy_has_deadline) records = 1;
     log->wake_sequence = add_to_limit(log->begun_sequence, records);
     log->wake_tail = add_to_limit(log->begun_tail, byte_bound(policy, log->ring.size));
@@ -75,7 +81,8 @@ static void wait_until_due(aqw_log *log) {
         if (due == 0 || (due != AQW_SYNC_NEVER && due <= aqw_monotonic_ns())) break;
         log->policy_has_deadline = due != AQW_SYNC_NEVER;
         arm(log);
-        if (log->policy_has_deadline) aqw_condition_wait_until(&log->policy_changed, &log->append_mutex, due);
+        if (log->policy_has_deadline)
+            aqw_condition_wait_until(&log->policy_changed, &log->append_mutex, due);
         else aqw_condition_wait(&log->policy_changed, &log->append_mutex);
         /* Nothing was there before; what came has just come. */
         if (backlog.records == 0) log->backlog_since_ns = aqw_monotonic_ns();
@@ -83,13 +90,15 @@ static void wait_until_due(aqw_log *log) {
     log->policy_has_deadline = 0;
 }
 
-/* Whether it went well. A failure that nobody has been told of is told by the next call, at the latest by the one that closes. */
+/* Returns 1 where the sync succeeded. The next call returns a failure that no call has returned
+ * yet, at the latest the one that closes. */
 static int sync_backlog(aqw_log *log) {
     aqw_fault fault;
     AQW_ASSERT(aqw_log_is_unlocked(log));
     atomic_store(&log->failure_is_untold, 1);
     aqw_status status = aqw_log_sync(log, UINT64_MAX, &fault);
-    /* The failure of somebody else's sync was told to them, and the look at the state that found it has noted that. */
+    /* The failure was another caller's sync, which has returned it; the look at the state that
+     * found it has noted that. */
     if (status == AQW_OK) atomic_store(&log->failure_is_untold, 0);
     return status == AQW_OK;
 }

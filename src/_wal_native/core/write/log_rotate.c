@@ -1,5 +1,5 @@
-/* Preparing segments and going on in the next one; and the thread that prepares them, which also drains a ring that fills, so that
- * appends need not wait for either. */
+/* Prepares segments and goes on in the next one; and the thread that prepares them, which also
+ * drains a ring that fills, so that appends need not wait for either. */
 #if !defined(_WIN32)
 #define _POSIX_C_SOURCE 200809L
 #endif
@@ -20,18 +20,21 @@ static void drain_ahead(aqw_log *log) {
     uint64_t tail = log->tail;
     log->drain_is_requested = 0;
     aqw_mutex_unlock(&log->append_mutex);
-    /* First the note, as of a sync by the policy: whoever hears of the failure takes it away. */
+    /* First the note, as of a sync by the policy: the call that returns the failure
+     * takes it away. */
     if (atomic_load(&log->state) == LOG_OPEN) {
         atomic_store(&log->drain_failure_is_untold, 1);
-        if (aqw_log_drain_open(log, tail, &fault) == AQW_OK) atomic_store(&log->drain_failure_is_untold, 0);
+        if (aqw_log_drain_open(log, tail, &fault) == AQW_OK)
+            atomic_store(&log->drain_failure_is_untold, 0);
     }
     aqw_mutex_unlock(&log->drain_mutex);
 }
 
 aqw_status aqw_log_check_place(aqw_log *log, aqw_fault *fault) {
-    aqw_mutex_lock(&log->drain_mutex);      /* nobody lets go of the lock meanwhile */
-    aqw_status status = log->lock.file < 0 ? aqw_fault_set(fault, AQW_CLOSED, log->directory)
-                                           : aqw_directory_check_held(&log->io, log->directory, &log->lock, fault);
+    aqw_mutex_lock(&log->drain_mutex);      /* keeps the lock from being let go meanwhile */
+    aqw_status status = log->lock.file < 0
+                            ? aqw_fault_set(fault, AQW_CLOSED, log->directory)
+                            : aqw_directory_check_held(&log->io, log->directory, &log->lock, fault);
     aqw_mutex_unlock(&log->drain_mutex);
     return status;
 }
@@ -41,17 +44,23 @@ aqw_status aqw_log_check_place(aqw_log *log, aqw_fault *fault) {
 static aqw_status check_folder(aqw_log *log, aqw_fault *fault) {
     char wal[AQW_PATH_SIZE_MAX + 8];
     AQW_ASSERT(aqw_mutex_is_held(&log->drain_mutex));
-    if (log->lock.folder < 0 || aqw_path_join(wal, sizeof wal, log->directory, "wal") != AQW_OK) return AQW_OK;
+    if (log->lock.folder < 0 || aqw_path_join(wal, sizeof wal, log->directory, "wal") != AQW_OK)
+        return AQW_OK;
     int error = log->io.check_same(log->io.context, log->lock.folder, wal);
     if (error == 0 || error == ENOENT || error == ENOTDIR || error == ELOOP) return AQW_OK;
     if (error != ESTALE) return aqw_fault_io(fault, "check", wal, error);
-    return log->io.check_directory(log->io.context, wal) == 0 ? aqw_fault_set(fault, AQW_DISPLACED, log->directory) : AQW_OK;
+    return log->io.check_directory(log->io.context, wal) == 0
+               ? aqw_fault_set(fault, AQW_DISPLACED, log->directory)
+               : AQW_OK;
 }
 
-/* In the log's own directory, and not in one that somebody has put in its place. */
-static aqw_status prepare(aqw_log *log, uint64_t file_size, aqw_prepared *prepared, aqw_fault *fault) {
+/* In the log's own directory, and not in one that has taken its place. */
+static aqw_status prepare(aqw_log *log, uint64_t file_size, aqw_prepared *prepared,
+                          aqw_fault *fault) {
     aqw_status status = aqw_log_check_place(log, fault);
-    return status == AQW_OK ? aqw_segment_prepare(&log->io, log->directory, file_size, prepared, fault) : status;
+    return status == AQW_OK
+               ? aqw_segment_prepare(&log->io, log->directory, file_size, prepared, fault)
+               : status;
 }
 
 static void *prepare_run(void *argument) {
@@ -78,7 +87,7 @@ static void *prepare_run(void *argument) {
         aqw_status status = prepare(log, file_size, &prepared, &fault);
         aqw_mutex_lock(&log->prepare_mutex);
         log->prepare_is_busy = 0;
-        /* A failure is met again, and then reported, by the append that needs the segment. */
+        /* The append that needs the segment meets a failure again, and reports it. */
         if (status == AQW_OK) {
             log->prepared = prepared;
             log->prepare_is_ready = 1;
@@ -89,10 +98,12 @@ static void *prepare_run(void *argument) {
     return NULL;
 }
 
-/* Has the thread look what is to be done. Under the prepare lock. Without a thread whoever needs it does it. */
+/* Has the thread look for work. Under the prepare lock. Without a thread the append that
+ * needs the work does it. */
 static void wake_thread(aqw_log *log) {
     AQW_ASSERT(aqw_mutex_is_held(&log->prepare_mutex));
-    if (!log->prepare_thread_runs) log->prepare_thread_runs = aqw_thread_start(&log->prepare_thread, prepare_run, log) == 0;
+    if (!log->prepare_thread_runs)
+        log->prepare_thread_runs = aqw_thread_start(&log->prepare_thread, prepare_run, log) == 0;
     aqw_condition_wake_all(&log->prepare_changed);
 }
 
@@ -100,7 +111,9 @@ void aqw_log_prepare_request(aqw_log *log) {
     uint64_t file_size = 0;
     AQW_ASSERT(aqw_mutex_is_held(&log->append_mutex));
     log->prepare_is_requested = 1;
-    if (aqw_segment_size_next(log->segment.file_size, 0, log->options.segment_size_max, &file_size) != AQW_OK) return;
+    if (aqw_segment_size_next(log->segment.file_size, 0, log->options.segment_size_max,
+                              &file_size) != AQW_OK)
+        return;
     aqw_mutex_lock(&log->prepare_mutex);
     if (!log->prepare_stop) {
         log->prepare_wanted = file_size;
@@ -134,8 +147,10 @@ void aqw_log_prepare_stop(aqw_log *log) {
     aqw_mutex_unlock(&log->prepare_mutex);
 }
 
-/* A prepared file of at least this size: the one made in the background if it fits, else a new one. */
-static aqw_status prepare_take(aqw_log *log, uint64_t file_size, aqw_prepared *prepared, aqw_fault *fault) {
+/* Takes a prepared file of at least this size: the one made in the background if it
+ * fits, else a new one. */
+static aqw_status prepare_take(aqw_log *log, uint64_t file_size, aqw_prepared *prepared,
+                               aqw_fault *fault) {
     AQW_ASSERT(aqw_log_is_unlocked(log));
     aqw_mutex_lock(&log->prepare_mutex);
     while (log->prepare_is_busy) aqw_condition_wait(&log->prepare_changed, &log->prepare_mutex);
@@ -151,7 +166,8 @@ static aqw_status prepare_take(aqw_log *log, uint64_t file_size, aqw_prepared *p
 
 /* Publishes the prepared file as the successor and goes on in it. With all three locks, where
  * everything is durable. */
-static aqw_status switch_segment(aqw_log *log, aqw_prepared *prepared, uint64_t salt, aqw_fault *fault) {
+static aqw_status switch_segment(aqw_log *log, aqw_prepared *prepared, uint64_t salt,
+                                 aqw_fault *fault) {
     int is_named = 0;
     AQW_ASSERT(aqw_log_is_held_whole(log));
     AQW_ASSERT(!aqw_log_needs_sync(log));
@@ -176,7 +192,8 @@ static aqw_status switch_segment(aqw_log *log, aqw_prepared *prepared, uint64_t 
     status = aqw_segment_publish(&log->io, log->directory, prepared, &next, &is_named, fault);
     if (status != AQW_OK && !is_named) return status;
     if (status != AQW_OK) {
-        /* With the name out, the old segment's end is said; only a reopening can tell whether the name lasts. */
+        /* With the name out, the old segment's end is said; only a reopening can tell
+         * whether the name lasts. */
         (void)log->io.close(log->io.context, prepared->handle);
         return aqw_log_poison(log, fault);
     }
@@ -184,8 +201,8 @@ static aqw_status switch_segment(aqw_log *log, aqw_prepared *prepared, uint64_t 
     aqw_log_count(log, &log->taken_bytes, log->segment.file_size - log->tail + AQW_SEGMENT_DATA);
     log->segment = next;
     log->segment_handle = prepared->handle;
-    (void)aqw_segment_path(log->segment_path, sizeof log->segment_path, log->directory, next.place.segment_number,
-                           next.place.first_sequence);
+    (void)aqw_segment_path(log->segment_path, sizeof log->segment_path, log->directory,
+                           next.place.segment_number, next.place.first_sequence);
     log->tail = AQW_SEGMENT_DATA;
     log->ordinal = 0;
     log->ends_with_marker = 0;
@@ -198,13 +215,14 @@ static aqw_status switch_segment(aqw_log *log, aqw_prepared *prepared, uint64_t 
 }
 
 /* Under the right to sync, so that the sync and the switch see the same end. */
-static aqw_status rotate_synced(aqw_log *log, aqw_prepared *prepared, uint64_t salt, aqw_fault *fault) {
+static aqw_status rotate_synced(aqw_log *log, aqw_prepared *prepared, uint64_t salt,
+                                aqw_fault *fault) {
     AQW_ASSERT(aqw_log_may_sync(log));
     aqw_status status = aqw_log_sync_once(log, fault);
     aqw_mutex_lock(&log->drain_mutex);
     aqw_mutex_lock(&log->append_mutex);
     while (status == AQW_OK && aqw_log_needs_sync(log)) {
-        /* Somebody appended in between. */
+        /* Another thread appended in between. */
         aqw_mutex_unlock(&log->append_mutex);
         aqw_mutex_unlock(&log->drain_mutex);
         status = aqw_log_sync_once(log, fault);
@@ -229,7 +247,8 @@ static aqw_status rotate(aqw_log *log, uint64_t needed, aqw_fault *fault) {
     aqw_mutex_lock(&log->append_mutex);
     uint64_t end = log->segment.file_size, number = log->segment.place.segment_number;
     aqw_mutex_unlock(&log->append_mutex);
-    if (aqw_segment_size_next(end, needed + aqw_log_reserve(log), log->options.segment_size_max, &file_size) != AQW_OK)
+    if (aqw_segment_size_next(end, needed + aqw_log_reserve(log), log->options.segment_size_max,
+                              &file_size) != AQW_OK)
         return aqw_fault_set(fault, AQW_TOO_LARGE, log->directory);
     int error = log->io.random(log->io.context, salt, sizeof salt);
     if (error != 0) return aqw_fault_io(fault, "random", log->directory, error);
@@ -238,7 +257,8 @@ static aqw_status rotate(aqw_log *log, uint64_t needed, aqw_fault *fault) {
     if (status == AQW_NO_SPACE) atomic_store(&log->is_short, 1);
     else if (status == AQW_OK && !is_frugal) atomic_store(&log->is_short, 0);
     if (status == AQW_NO_SPACE && is_frugal)
-        status = prepare(log, aqw_segment_size_least(needed + aqw_log_reserve(log)), &prepared, fault);
+        status = prepare(log, aqw_segment_size_least(needed + aqw_log_reserve(log)), &prepared,
+                         fault);
     if (status != AQW_OK) return status;
 
     aqw_log_sync_acquire(log);
@@ -253,7 +273,8 @@ static aqw_status rotate(aqw_log *log, uint64_t needed, aqw_fault *fault) {
     return status;
 }
 
-/* What this log could still acknowledge would lie where nobody looks for it, so it is over with a directory that is not its own any more. */
+/* A log ends with a directory that is not its own any more: what it could still acknowledge would
+ * lie where no reader looks for it. */
 aqw_status aqw_log_rotate(aqw_log *log, uint64_t needed, aqw_fault *fault) {
     AQW_ASSERT(aqw_log_is_unlocked(log));
     aqw_status status = rotate(log, needed, fault);

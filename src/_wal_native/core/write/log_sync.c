@@ -1,9 +1,11 @@
 /* Draining and syncing.
  *
- * Whoever wants an event durable and finds no sync under way leads one, which covers everything appended so far; the others wait in a
- * row. When a sync ends, the first whom it has not covered is woken to lead the next, then those whom it has covered, one by the other.
- * Nobody is handed the right to sync: whoever runs takes it, for its sync serves the whole row. Before it begins, it lets those come who
- * are about to (gather). */
+ * A caller that wants an event durable and finds no sync under way leads one, which covers
+ * everything appended so far; the others wait in a row. When a sync ends, it wakes the first
+ * waiter that it has not covered, to lead the next, and then the waiters that it has covered,
+ * each of which wakes another. The right to sync is not handed on: the first thread that runs
+ * takes it, because its sync serves the whole row. Before it begins, it waits for callers that
+ * are about to come (gather). */
 #if !defined(_WIN32)
 #define _POSIX_C_SOURCE 200809L
 #endif
@@ -15,22 +17,27 @@
 #include "write/check.h"
 #include "write/log_internal.h"
 
-/* Chunks from this size on are handed to writeback early, so that a later sync finds little to do. */
+/* Chunks from this size on go to writeback early, so that a later sync finds little to do. */
 enum { WRITEBACK_SIZE_MIN = 65536 };
 
-/* How many waiters one thread wakes when it goes. More would be awake sooner, and then sleep again in front of the interpreter's lock. */
+/* How many waiters one thread wakes when it goes. With more, each would be awake sooner, and then
+ * sleep again in front of the interpreter's lock. */
 enum { WAKES = 1 };
 
-/* How long who leads a sync waits for those whom the last one covered, and how many syncs at most go without that where it was in vain. */
+/* How long the leader of a sync waits for the callers that the last one covered, and how many syncs
+ * at most go without that wait after it was in vain. */
 enum { GATHER_NS_MAX = 2000000, GATHER_REST_MAX = 255 };
 
-/* 1 where the chunk is a row of valid records that ends at its end. Memory under a mapped file can change under our hands: a page
- * whose writeback failed may come back as zeros. Under the drain lock. */
+/* Returns 1 where the chunk is a row of valid records that ends at its end. Memory under a mapped
+ * file can change while the log uses it: a page whose writeback failed may come back as zeros.
+ * Under the drain lock. */
 static int chunk_is_whole(aqw_log *log, const uint8_t *chunk, uint64_t position, uint64_t size) {
     AQW_ASSERT(aqw_mutex_is_held(&log->drain_mutex));
     aqw_record record;
     uint64_t at = 0;
-    while (at < size && aqw_record_read(chunk + at, (size_t)(size - at), &log->segment.place, position + at, &record)) at += record.size;
+    while (at < size && aqw_record_read(chunk + at, (size_t)(size - at), &log->segment.place,
+                                        position + at, &record))
+        at += record.size;
     return at == size;
 }
 
@@ -42,7 +49,8 @@ aqw_status aqw_log_check_ring(aqw_log *log, int has_append_lock, aqw_fault *faul
 
 aqw_status aqw_log_lose_ring(aqw_log *log, aqw_fault *fault) {
     AQW_ASSERT(aqw_log_segment_is_held(log));
-    aqw_fault_corrupt(fault, AQW_REASON_FILE_SIZE, log->directory, log->segment.place.segment_number, atomic_load(&log->drained));
+    aqw_fault_corrupt(fault, AQW_REASON_FILE_SIZE, log->directory,
+                      log->segment.place.segment_number, atomic_load(&log->drained));
     fault->operation = "verify the ring";
     return aqw_log_poison(log, fault);
 }
@@ -63,7 +71,8 @@ aqw_status aqw_log_drain_open(aqw_log *log, uint64_t tail, aqw_fault *fault) {
     aqw_status status = aqw_log_check_ring(log, 0, fault);
     if (status != AQW_OK) return status;
     if (!chunk_is_whole(log, log->chunk, from, size)) {
-        aqw_fault_corrupt(fault, AQW_REASON_RECORD_INVALID, log->directory, log->segment.place.segment_number, from);
+        aqw_fault_corrupt(fault, AQW_REASON_RECORD_INVALID, log->directory,
+                          log->segment.place.segment_number, from);
         fault->operation = "verify the ring";
         return aqw_log_poison(log, fault);
     }
@@ -72,14 +81,16 @@ aqw_status aqw_log_drain_open(aqw_log *log, uint64_t tail, aqw_fault *fault) {
         aqw_fault_io(fault, "write", log->segment_path, error);
         return aqw_log_poison(log, fault);
     }
-    if (size >= WRITEBACK_SIZE_MIN) (void)log->io.writeback(log->io.context, log->segment_handle, from, size);
+    if (size >= WRITEBACK_SIZE_MIN)
+        (void)log->io.writeback(log->io.context, log->segment_handle, from, size);
     atomic_store(&log->drained, tail);
     atomic_fetch_add_explicit(&log->drains, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&log->drained_bytes, size, memory_order_relaxed);
     return AQW_OK;
 }
 
-/* A thread that waits for its event to be durable, on that thread's stack; linked in the order of the sequences. */
+/* A thread that waits for its event to be durable, on that thread's stack; linked in the
+ * order of the sequences. */
 typedef struct aqw_sync_waiter {
     struct aqw_sync_waiter *previous, *next;
     uint64_t sequence;
@@ -88,7 +99,8 @@ typedef struct aqw_sync_waiter {
 } aqw_sync_waiter;
 
 #if !defined(NDEBUG)
-/* The row is in order, and its links lead back the way that they came. Under the sync lock. */
+/* Checks that the row is in order, and that its links lead back the way they came.
+ * Under the sync lock. */
 static void check_row(aqw_log *log) {
     const aqw_sync_waiter *before = NULL;
     AQW_ASSERT(aqw_mutex_is_held(&log->sync_mutex));
@@ -117,7 +129,7 @@ static void leave_row(aqw_log *log, aqw_sync_waiter *waiter) {
     *(waiter->next != NULL ? &waiter->next->previous : &log->last_waiter) = waiter->previous;
 }
 
-/* Under the sync lock, so that the waiter cannot be gone. */
+/* Under the sync lock, so that the waiter still exists. */
 static void wake(aqw_log *log, aqw_sync_waiter *waiter) {
     AQW_ASSERT(aqw_mutex_is_held(&log->sync_mutex));
     waiter->is_woken = 1;
@@ -128,20 +140,22 @@ static int is_over_for(const aqw_log *log, const aqw_sync_waiter *waiter) {
     return waiter->sequence <= atomic_load(&log->durable) || atomic_load(&log->state) != LOG_OPEN;
 }
 
-/* Wakes the next of those who have nothing more to wait for; each of them does the same when it goes, before it does anything
- * else. All at once they would only meet again in front of one lock: this one, and then the interpreter's. Under the sync lock. */
+/* Wakes the next of the waiters that have nothing more to wait for; each of them does the same when
+ * it goes, before it does anything else. All at once they would only meet again in front of one
+ * lock: this one, and then the interpreter's. Under the sync lock. */
 static void wake_some(aqw_log *log) {
     AQW_ASSERT(aqw_mutex_is_held(&log->sync_mutex));
     int count = 0;
-    for (aqw_sync_waiter *waiter = log->first_waiter; waiter != NULL && count < WAKES && is_over_for(log, waiter); waiter = waiter->next) {
+    for (aqw_sync_waiter *waiter = log->first_waiter;
+         waiter != NULL && count < WAKES && is_over_for(log, waiter); waiter = waiter->next) {
         if (waiter->is_woken) continue;
         wake(log, waiter);
         count++;
     }
 }
 
-/* Wakes the first who still waits: it leads the next sync, unless somebody comes before it, whose sync then serves it too. Under the
- * sync lock. */
+/* Wakes the first waiter whose event is not durable yet: it leads the next sync, unless another
+ * caller comes before it, whose sync then serves it too. Under the sync lock. */
 static void wake_leader(aqw_log *log) {
     AQW_ASSERT(aqw_mutex_is_held(&log->sync_mutex));
     aqw_sync_waiter *waiter = log->first_waiter;
@@ -168,9 +182,11 @@ static void wait_in_row(aqw_log *log, uint64_t sequence) {
     wake_some(log);
 }
 
-/* Those whom the last sync has covered are about to come back with more, a few microseconds each. Whoever leads the next one lets them
- * come: else half of all callers would always just miss a sync and wait for two. Not longer than a sync takes, and not at all for some
- * time where they did not come: then they have something else to do. Under the sync lock, with the right to sync. */
+/* The callers that the last sync covered are about to come back with more, a few microseconds
+ * each. The leader of the next sync waits for them: else half of all callers would always
+ * just miss a sync and wait for two. It waits no longer than a sync takes, and not at all for
+ * some time after they did not come: then they have something else to do. Under the sync
+ * lock, with the right to sync. */
 static void gather(aqw_log *log) {
     AQW_ASSERT(aqw_mutex_is_held(&log->sync_mutex));
     AQW_ASSERT(aqw_log_may_sync(log));
@@ -186,22 +202,25 @@ static void gather(aqw_log *log) {
     if (log->came_back * 2 >= log->expected_back) {
         log->gather_rest = 0;
     } else {
-        log->gather_rest = log->gather_rest < GATHER_REST_MAX ? log->gather_rest * 2 + 1 : log->gather_rest;
+        log->gather_rest = log->gather_rest < GATHER_REST_MAX ? log->gather_rest * 2 + 1
+                                                              : log->gather_rest;
         log->gather_rests = log->gather_rest;
     }
 }
 
-/* Somebody waits for a sync. Under the sync lock. */
+/* Counts a caller that waits for a sync. Under the sync lock. */
 static void come_back(aqw_log *log) {
     AQW_ASSERT(aqw_mutex_is_held(&log->sync_mutex));
     if (++log->came_back == log->expected_back) aqw_condition_wake_one(&log->gathered);
 }
 
-/* Counts those who have nothing more to wait for. Under the sync lock. */
+/* Counts the waiters that have nothing more to wait for. Under the sync lock. */
 static uint32_t count_covered(aqw_log *log) {
     AQW_ASSERT(aqw_mutex_is_held(&log->sync_mutex));
     uint32_t count = 0;
-    for (const aqw_sync_waiter *waiter = log->first_waiter; waiter != NULL && is_over_for(log, waiter); waiter = waiter->next) count++;
+    for (const aqw_sync_waiter *waiter = log->first_waiter;
+         waiter != NULL && is_over_for(log, waiter); waiter = waiter->next)
+        count++;
     return count;
 }
 
@@ -220,9 +239,9 @@ void aqw_log_sync_release(aqw_log *log) {
     aqw_mutex_lock(&log->sync_mutex);
     AQW_DEBUG(aqw_log_note_sync(log, 0));
     log->sync_in_flight = 0;
-    log->expected_back = count_covered(log) + 1;    /* and who has led it */
+    log->expected_back = count_covered(log) + 1;    /* and its leader */
     log->came_back = 0;
-    /* First whoever has the next sync to do: the disk is to wait for nobody. */
+    /* First the leader of the next sync, so that the disk does not wait. */
     wake_leader(log);
     if (log->others_waiting > 0) aqw_condition_wake_all(&log->sync_ended);
     wake_some(log);
@@ -232,17 +251,20 @@ void aqw_log_sync_release(aqw_log *log) {
 void aqw_log_note_durable(aqw_log *log, uint64_t sequence) {
     AQW_ASSERT(aqw_log_may_sync(log));
     if (sequence <= atomic_load(&log->durable)) return;
-    /* The ring first: a reader of the ring may lag behind what callers were told, never the other way round. */
+    /* The ring first: a reader of the ring may lag behind what callers know, never the
+     * other way round. */
     aqw_ring_set_durable(&log->io, &log->ring, sequence);
     atomic_store(&log->durable, sequence);
 }
 
-/* Appends a pad up to the next sector's end. The segment has room for it behind every event. Under the drain and append locks. */
+/* Appends a pad up to the next sector's end. The segment has room for it after every event. Under
+ * the drain and append locks. */
 static aqw_status append_pad(aqw_log *log, aqw_fault *fault) {
     uint8_t pad[AQW_PAD_SIZE_MAX];
     AQW_ASSERT(aqw_mutex_is_held(&log->drain_mutex));
     AQW_ASSERT(aqw_mutex_is_held(&log->append_mutex));
-    uint32_t size = aqw_pad_seal(pad, &log->segment.place, log->tail, log->ordinal, log->last_sequence - atomic_load(&log->durable),
+    uint32_t size = aqw_pad_seal(pad, &log->segment.place, log->tail, log->ordinal,
+                                 log->last_sequence - atomic_load(&log->durable),
                                  log->options.sector_size, log->segment.file_size - log->tail);
     if (size == 0) return AQW_OK;
     if (log->tail + size - atomic_load(&log->drained) > log->ring.size) {
@@ -258,7 +280,7 @@ static aqw_status append_pad(aqw_log *log, aqw_fault *fault) {
     return AQW_OK;
 }
 
-/* Counts a value in a histogram by powers of two, whose last place takes all that is larger, too. */
+/* Counts a value in a histogram by powers of two, whose last place also takes all larger values. */
 static void count_by_size(_Atomic uint64_t *histogram, int size, uint64_t value) {
     int bits = 0;
     while (bits < size - 1 && value >> bits != 0) bits++;
@@ -277,8 +299,9 @@ static void count_sync(aqw_log *log, uint64_t taken_ns, uint64_t events) {
     count_by_size(log->sync_events_histogram, AQW_GROUP_HISTOGRAM_SIZE, events);
 }
 
-/* 0 where the newest segment still has its name in the folder that is held. What keeps a name from being looked at (rights given up since)
- * says nothing about the file. Windows lets no process remove, rename or replace a file that is open here. */
+/* Returns 0 where the newest segment has lost its name in the folder that the lock holds. What
+ * keeps a name from being looked at (rights given up since) says nothing about the file. Windows
+ * lets no process remove, rename or replace a file that is open here. */
 static int is_segment_named(const aqw_log *log) {
     AQW_ASSERT(aqw_log_may_sync(log));
 #if defined(_WIN32)
@@ -286,51 +309,65 @@ static int is_segment_named(const aqw_log *log) {
     return 1;
 #else
     const char *slash = strrchr(log->segment_path, '/');
-    int error = log->lock.folder < 0 ? log->io.check_same(log->io.context, log->segment_handle, log->segment_path)
-                                     : log->io.check_named(log->io.context, log->segment_handle, log->lock.folder,
-                                                           slash == NULL ? log->segment_path : slash + 1);
+    int error = log->lock.folder < 0
+                    ? log->io.check_same(log->io.context, log->segment_handle, log->segment_path)
+                    : log->io.check_named(log->io.context, log->segment_handle, log->lock.folder,
+                                          slash == NULL ? log->segment_path : slash + 1);
     return error != ESTALE && error != ENOENT;
 #endif
 }
 
-/* The same of the ring, which lies beside that folder, unless that was moved: then its path says. */
+/* Does the same for the ring, which lies beside that folder, unless that was moved:
+ * then its path says. */
 static int is_ring_named(const aqw_log *log, const char *path) {
     AQW_ASSERT(aqw_log_may_sync(log));
 #if defined(_WIN32)
     (void)log, (void)path;
     return 1;
 #else
-    int error = log->lock.folder < 0 ? ESTALE : log->io.check_named(log->io.context, log->ring.handle, log->lock.folder, "../ring");
-    if (error == ESTALE || error == ENOENT) error = log->io.check_same(log->io.context, log->ring.handle, path);
+    int error = log->lock.folder < 0 ? ESTALE
+                                     : log->io.check_named(log->io.context, log->ring.handle,
+                                                           log->lock.folder, "../ring");
+    if (error == ESTALE || error == ENOENT)
+        error = log->io.check_same(log->io.context, log->ring.handle, path);
     return error != ESTALE && error != ENOENT;
 #endif
 }
 
-static aqw_status missing(const aqw_log *log, aqw_reason reason, const char *path, const char *operation, aqw_fault *fault) {
+static aqw_status missing(const aqw_log *log, aqw_reason reason, const char *path,
+                          const char *operation, aqw_fault *fault) {
     AQW_ASSERT(aqw_log_may_sync(log));
-    if (aqw_directory_check_held(&log->io, log->directory, &log->lock, fault) == AQW_DISPLACED) return AQW_DISPLACED;
+    if (aqw_directory_check_held(&log->io, log->directory, &log->lock, fault) == AQW_DISPLACED)
+        return AQW_DISPLACED;
     aqw_fault_corrupt(fault, reason, path, log->segment.place.segment_number, 0);
     fault->operation = operation;
     return AQW_CORRUPT;
 }
 
-/* The segment that was just synced is whole and has its name. What a clean-up or a restore has cut short, removed or replaced meanwhile
- * does not hold what is to be acknowledged. Its file is as large as it ever gets from the beginning, and a segment's reserve keeps the last
- * of its bytes unwritten; so a file that was cut is shorter, also where it was written to since. With the right to sync. */
+/* Checks that the segment just synced is whole and has its name. A segment that a clean-up or a
+ * restore has cut short, removed or replaced meanwhile does not hold what the log is about to
+ * acknowledge. Its file has its full size from the beginning, and a segment's reserve keeps the
+ * last of its bytes unwritten; so a file that was cut is shorter, even if it was written to since.
+ * With the right to sync. */
 static aqw_status check_segment(aqw_log *log, aqw_fault *fault) {
     uint64_t size = 0;
     AQW_ASSERT(aqw_log_may_sync(log));
     int error = log->io.size(log->io.context, log->segment_handle, &size);
     if (error != 0) return aqw_fault_io(fault, "size", log->segment_path, error);
     if (size < log->segment.file_size) {
-        aqw_fault_corrupt(fault, AQW_REASON_FILE_SIZE, log->segment_path, log->segment.place.segment_number, size);
+        aqw_fault_corrupt(fault, AQW_REASON_FILE_SIZE, log->segment_path,
+                          log->segment.place.segment_number, size);
         fault->operation = "verify the size of the segment";
         return AQW_CORRUPT;
     }
-    if (!is_segment_named(log)) return missing(log, AQW_REASON_SEGMENT_MISSING, log->segment_path, "find the segment", fault);
-    /* What the next recovery, readers and snapshots go by is in the ring that has the name. */
+    if (!is_segment_named(log))
+        return missing(log, AQW_REASON_SEGMENT_MISSING, log->segment_path, "find the segment",
+                       fault);
+    /* The next recovery, readers and snapshots go by what is in the ring that has the name. */
     char ring[AQW_PATH_SIZE_MAX + 16];
-    if (aqw_path_join(ring, sizeof ring, log->directory, "ring") != AQW_OK || is_ring_named(log, ring)) return AQW_OK;
+    if (aqw_path_join(ring, sizeof ring, log->directory, "ring") != AQW_OK ||
+        is_ring_named(log, ring))
+        return AQW_OK;
     return missing(log, AQW_REASON_RING_MISSING, ring, "find the ring", fault);
 }
 
@@ -369,7 +406,7 @@ aqw_status aqw_log_sync_once(aqw_log *log, aqw_fault *fault) {
 aqw_status aqw_log_sync(aqw_log *log, uint64_t sequence, aqw_fault *fault) {
     uint64_t last = aqw_log_last_sequence(log);
     if (sequence > last) {
-        /* Not about one event that may long be durable, but about the log. */
+        /* The question is not about one event, which may long be durable, but about the log. */
         aqw_status state = aqw_log_state(log, fault);
         if (state != AQW_OK) return state;
         sequence = last;
