@@ -4,7 +4,7 @@
 #include "event/rules.h"
 #include "table/internal.h"
 
-/* aqw_row_add for the kinds of which there are fewer. */
+/* aqw_row_add for the rarer kinds. */
 static uint32_t add_row(aqw_table *table, int kind) {
     AQW_DEBUG(aqw_check_added(table, kind));
     return aqw_rows_add(&table->rows[kind]);
@@ -33,7 +33,8 @@ aqw_lease *aqw_lease_take(aqw_table *table, aqw_bytes owner) {
 }
 
 const uint8_t *aqw_ending_take(aqw_table *table, uint8_t result, aqw_bytes detail) {
-    uint8_t *ending = aqw_arena_take(&table->arena, AQW_ENDING_HEADER_SIZE + (size_t)detail.size, 1);
+    uint8_t *ending =
+        aqw_arena_take(&table->arena, AQW_ENDING_HEADER_SIZE + (size_t)detail.size, 1);
     if (!ending) return NULL;
     aqw_store_u32(ending, detail.size << 8 | result);
     if (detail.size) memcpy(ending + AQW_ENDING_HEADER_SIZE, detail.data, detail.size);
@@ -76,7 +77,8 @@ void aqw_child_add(aqw_table *table, const uint8_t parent_task_id[16], uint32_t 
     child->parent = parent_row;
 
     aqw_parent_row *parent = aqw_row_at(table, AQW_ROW_PARENT, parent_row);
-    if (parent->last_child) ((aqw_child_row *)aqw_row_at(table, AQW_ROW_CHILD, parent->last_child))->next = child_row;
+    if (parent->last_child)
+        ((aqw_child_row *)aqw_row_at(table, AQW_ROW_CHILD, parent->last_child))->next = child_row;
     if (!parent->first_child) {
         parent->first_child = child_row;
         if (!is_new) table->head.purged[AQW_ROW_PARENT]--;
@@ -90,7 +92,8 @@ static void note_change(aqw_table *table, uint64_t timestamp) {
     if (timestamp > table->head.newest_change) table->head.newest_change = timestamp;
 }
 
-uint32_t aqw_run_add(aqw_table *table, uint32_t task_row, const uint8_t run_id[16], uint64_t created_at) {
+uint32_t aqw_run_add(aqw_table *table, uint32_t task_row, const uint8_t run_id[16],
+                     uint64_t created_at) {
     uint32_t row = aqw_row_add(table, AQW_ROW_RUN, sizeof(aqw_run_row));
     aqw_run_row *run = aqw_run_at(table, row);
     memcpy(run->run_id, run_id, 16);
@@ -145,7 +148,8 @@ void aqw_run_change_state(aqw_table *table, aqw_run_row *run, uint8_t state, uin
     if (aqw_rule_state_is_terminal(state)) note_end(table, run);
 }
 
-uint32_t aqw_attempt_add(aqw_table *table, uint32_t run_row, const uint8_t attempt_id[16], uint64_t started_at) {
+uint32_t aqw_attempt_add(aqw_table *table, uint32_t run_row, const uint8_t attempt_id[16],
+                         uint64_t started_at) {
     uint32_t row = aqw_row_add(table, AQW_ROW_ATTEMPT, sizeof(aqw_attempt_row));
     aqw_attempt_row *attempt = aqw_attempt_at(table, row);
     memcpy(attempt->attempt_id, attempt_id, 16);
@@ -165,7 +169,8 @@ uint32_t aqw_attempt_add(aqw_table *table, uint32_t run_row, const uint8_t attem
     return row;
 }
 
-void aqw_attempt_end(aqw_table *table, aqw_run_row *run, uint64_t finished_at, const uint8_t *ending) {
+void aqw_attempt_end(aqw_table *table, aqw_run_row *run, uint64_t finished_at,
+                     const uint8_t *ending) {
     aqw_attempt_row *attempt = aqw_attempt_at(table, run->last_attempt);
     attempt->finished_at = finished_at;
     attempt->ending = ending;
@@ -184,7 +189,8 @@ void aqw_dependency_add(aqw_table *table, uint32_t task_row, uint32_t depends_on
     task->first_dependency = row;
     aqw_task_row *depends_on = aqw_task_at(table, depends_on_row);
     dependency->next_on_same = depends_on->first_dependent;
-    if (depends_on->first_dependent) aqw_dependency_at(table, depends_on->first_dependent)->previous_on_same = row;
+    if (depends_on->first_dependent)
+        aqw_dependency_at(table, depends_on->first_dependent)->previous_on_same = row;
     depends_on->first_dependent = row;
     aqw_index_insert(table, AQW_ROW_DEPENDENCY, row);
 }
@@ -215,7 +221,8 @@ static void count_subscription(aqw_table *table, uint32_t task) {
     ((aqw_subscriber_row *)aqw_row_at(table, AQW_ROW_SUBSCRIBER, row))->count++;
 }
 
-aqw_subscription_row *aqw_subscription_add(aqw_table *table, const uint8_t subscription_id[16], uint32_t task) {
+aqw_subscription_row *aqw_subscription_add(aqw_table *table, const uint8_t subscription_id[16],
+                                           uint32_t task) {
     uint32_t row = add_row(table, AQW_ROW_SUBSCRIPTION);
     aqw_subscription_row *subscription = aqw_row_at(table, AQW_ROW_SUBSCRIPTION, row);
     memcpy(subscription->subscription_id, subscription_id, 16);
@@ -234,34 +241,44 @@ static void *add_keyed(aqw_table *table, int kind, const uint8_t id[16]) {
     return added;
 }
 
-_Static_assert(offsetof(aqw_actor_row, actor_id) == 0 && offsetof(aqw_tenant_row, tenant_id) == 0, "the key comes first");
+_Static_assert(offsetof(aqw_actor_row, actor_id) == 0 && offsetof(aqw_tenant_row, tenant_id) == 0,
+               "the key comes first");
 _Static_assert(offsetof(aqw_holder_row, actor_id) == 0, "the key comes first");
 
-aqw_actor_row *aqw_actor_add(aqw_table *table, const uint8_t actor_id[16]) { return add_keyed(table, AQW_ROW_ACTOR, actor_id); }
+aqw_actor_row *aqw_actor_add(aqw_table *table, const uint8_t actor_id[16]) {
+    return add_keyed(table, AQW_ROW_ACTOR, actor_id);
+}
 
-aqw_tenant_row *aqw_tenant_add(aqw_table *table, const uint8_t tenant_id[16]) { return add_keyed(table, AQW_ROW_TENANT, tenant_id); }
+aqw_tenant_row *aqw_tenant_add(aqw_table *table, const uint8_t tenant_id[16]) {
+    return add_keyed(table, AQW_ROW_TENANT, tenant_id);
+}
 
 static aqw_status reserve_held(aqw_table *table, int kind, const uint8_t actor_id[16]) {
     uint32_t holder = aqw_index_find_holder(table, actor_id);
     if (aqw_index_reserve(table, kind, 1) != AQW_OK) return AQW_NO_MEMORY;
-    return holder ? aqw_undo_keep_row(table, AQW_ROW_HOLDER, holder) : aqw_index_reserve(table, AQW_ROW_HOLDER, 1);
+    return holder ? aqw_undo_keep_row(table, AQW_ROW_HOLDER, holder)
+                  : aqw_index_reserve(table, AQW_ROW_HOLDER, 1);
 }
 
-aqw_status aqw_role_reserve(aqw_table *table, const uint8_t actor_id[16]) { return reserve_held(table, AQW_ROW_ROLE, actor_id); }
+aqw_status aqw_role_reserve(aqw_table *table, const uint8_t actor_id[16]) {
+    return reserve_held(table, AQW_ROW_ROLE, actor_id);
+}
 
 aqw_status aqw_capability_reserve(aqw_table *table, const uint8_t actor_id[16]) {
     return reserve_held(table, AQW_ROW_CAPABILITY, actor_id);
 }
 
-/* The actor's holder, which has one more from now on. */
+/* Returns the actor's holder, which has one more from now on. */
 static aqw_holder_row *holder_of(aqw_table *table, const uint8_t actor_id[16]) {
     uint32_t row = aqw_index_find_holder(table, actor_id);
-    aqw_holder_row *holder = row ? aqw_row_at(table, AQW_ROW_HOLDER, row) : add_keyed(table, AQW_ROW_HOLDER, actor_id);
+    aqw_holder_row *holder = row ? aqw_row_at(table, AQW_ROW_HOLDER, row)
+                                 : add_keyed(table, AQW_ROW_HOLDER, actor_id);
     holder->count++;
     return holder;
 }
 
-aqw_role_row *aqw_role_add(aqw_table *table, const uint8_t actor_id[16], const uint8_t tenant_id[16]) {
+aqw_role_row *aqw_role_add(aqw_table *table, const uint8_t actor_id[16],
+                           const uint8_t tenant_id[16]) {
     aqw_holder_row *holder = holder_of(table, actor_id);
     uint32_t row = add_row(table, AQW_ROW_ROLE);
     aqw_role_row *role = aqw_row_at(table, AQW_ROW_ROLE, row);
@@ -273,8 +290,8 @@ aqw_role_row *aqw_role_add(aqw_table *table, const uint8_t actor_id[16], const u
     return role;
 }
 
-uint32_t aqw_capability_add(aqw_table *table, const uint8_t actor_id[16], const uint8_t tenant_id[16],
-                            const uint8_t *capability, uint32_t size) {
+uint32_t aqw_capability_add(aqw_table *table, const uint8_t actor_id[16],
+                            const uint8_t tenant_id[16], const uint8_t *capability, uint32_t size) {
     aqw_holder_row *holder = holder_of(table, actor_id);
     uint32_t row = add_row(table, AQW_ROW_CAPABILITY);
     aqw_capability_row *grant = aqw_row_at(table, AQW_ROW_CAPABILITY, row);
@@ -292,7 +309,8 @@ void aqw_tombstone_add(aqw_table *table, const uint8_t task_id[16], uint64_t unt
     ((aqw_tombstone_row *)add_keyed(table, AQW_ROW_TOMBSTONE, task_id))->until = until;
 }
 
-aqw_ledger_row *aqw_ledger_add(aqw_table *table, const uint8_t *bytes, uint32_t key_size, uint32_t payload_size) {
+aqw_ledger_row *aqw_ledger_add(aqw_table *table, const uint8_t *bytes, uint32_t key_size,
+                               uint32_t payload_size) {
     aqw_ledger_row *entry = aqw_row_at(table, AQW_ROW_LEDGER, add_row(table, AQW_ROW_LEDGER));
     entry->bytes = bytes;
     entry->key_size = key_size;

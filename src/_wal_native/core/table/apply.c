@@ -1,7 +1,9 @@
-/* What an event does to the table. Every function goes in the same order: the rules (rules.h, in the order in which a
- * command is validated), then all the memory that the change needs, then the change, which can't fail.
+/* What an event does to the table. Every function goes in the same order: the rules (rules.h, in
+ * the order in which a command is validated), then all the memory that the change needs, then the
+ * change, which can't fail.
  *
- * This file has the dispatch and the events of tasks, runs, leases and the engine; table/apply_records.c the rest. */
+ * This file has the dispatch and the events of tasks, runs, leases and the engine;
+ * table/apply_records.c has the rest. */
 #include <string.h>
 
 #include "base/limits.h"
@@ -19,10 +21,13 @@ static aqw_status task_created(aqw_table *table, const aqw_event *event) {
     if (aqw_table_find_task(table, task_id)) return AQW_REFUSED_TASK_EXISTS;
     if (aqw_table_find_tombstone(table, task_id)) return AQW_REFUSED_TASK_FORGOTTEN;
     if (spec.size > AQW_PAYLOAD_SIZE_MAX) return AQW_TOO_LARGE;
-    if ((has_parent || !event->spec_is_valid) && aqw_task_spec_decode(spec.data, spec.size, &fields) != AQW_OK) return AQW_MALFORMED_EVENT;
+    if ((has_parent || !event->spec_is_valid) &&
+        aqw_task_spec_decode(spec.data, spec.size, &fields) != AQW_OK)
+        return AQW_MALFORMED_EVENT;
 
     if (aqw_index_reserve(table, AQW_ROW_TASK, 1) != AQW_OK) return AQW_NO_MEMORY;
-    if (has_parent && aqw_child_reserve(table, fields.parent_task_id) != AQW_OK) return AQW_NO_MEMORY;
+    if (has_parent && aqw_child_reserve(table, fields.parent_task_id) != AQW_OK)
+        return AQW_NO_MEMORY;
     const uint8_t *spec_copy = aqw_bytes_copy(table, spec);
     if (!spec_copy) return AQW_NO_MEMORY;
 
@@ -63,7 +68,8 @@ static aqw_status run_created(aqw_table *table, const aqw_event *event) {
     aqw_task_row *task = aqw_task_at(table, task_row);
     if (aqw_index_reserve(table, AQW_ROW_RUN, 1) != AQW_OK) return AQW_NO_MEMORY;
     if (aqw_undo_keep_row(table, AQW_ROW_TASK, task_row) != AQW_OK) return AQW_NO_MEMORY;
-    if (task->last_run && aqw_undo_keep_row(table, AQW_ROW_RUN, task->last_run) != AQW_OK) return AQW_NO_MEMORY;
+    if (task->last_run && aqw_undo_keep_row(table, AQW_ROW_RUN, task->last_run) != AQW_OK)
+        return AQW_NO_MEMORY;
 
     table->expected_run = aqw_run_add(table, task_row, run_id, created_at);
     aqw_run_row *run = aqw_run_at(table, table->expected_run);
@@ -81,8 +87,9 @@ static void drop_lease(aqw_table *table, aqw_run_row *run) {
     aqw_undo_replaced(table, lease, sizeof *lease + lease->owner_size);
 }
 
-/* A change of state from what the run is in; `row` is the run's. */
-static aqw_status change_state(aqw_table *table, uint32_t row, uint8_t to_state, uint64_t timestamp) {
+/* Changes the state from what the run is in; `row` is the run's. */
+static aqw_status change_state(aqw_table *table, uint32_t row, uint8_t to_state,
+                               uint64_t timestamp) {
     aqw_run_row *run = aqw_run_at(table, row);
     if (!aqw_rule_transition_is_valid(run->state, to_state)) return AQW_REFUSED_TRANSITION;
     if (aqw_rule_attempt_blocks_change(run->state, to_state, run->has_active_attempt)) {
@@ -91,7 +98,8 @@ static aqw_status change_state(aqw_table *table, uint32_t row, uint8_t to_state,
 
     if (aqw_index_reserve(table, AQW_ROW_HISTORY, 1) != AQW_OK) return AQW_NO_MEMORY;
     if (aqw_undo_keep_row(table, AQW_ROW_RUN, row) != AQW_OK) return AQW_NO_MEMORY;
-    if (run->last_history && aqw_undo_keep_row(table, AQW_ROW_HISTORY, run->last_history) != AQW_OK) {
+    if (run->last_history &&
+        aqw_undo_keep_row(table, AQW_ROW_HISTORY, run->last_history) != AQW_OK) {
         return AQW_NO_MEMORY;
     }
     int ends = aqw_rule_state_is_terminal(to_state);
@@ -105,9 +113,9 @@ static aqw_status change_state(aqw_table *table, uint32_t row, uint8_t to_state,
     return AQW_OK;
 }
 
-/* A change of state that also says what the run was in. */
-static aqw_status change_state_from(aqw_table *table, const uint8_t run_id[16], uint8_t from_state, uint8_t to_state,
-                                    uint64_t timestamp) {
+/* Changes the state where the event also says what the run was in. */
+static aqw_status change_state_from(aqw_table *table, const uint8_t run_id[16], uint8_t from_state,
+                                    uint8_t to_state, uint64_t timestamp) {
     uint32_t row = find_run(table, run_id);
     if (!row) return AQW_REFUSED_UNKNOWN_RUN;
     if (aqw_run_at(table, row)->state != from_state) return AQW_REFUSED_PREVIOUS_STATE;
@@ -133,7 +141,8 @@ static aqw_status attempt_started(aqw_table *table, const aqw_event *event) {
 
     if (aqw_index_reserve(table, AQW_ROW_ATTEMPT, 1) != AQW_OK) return AQW_NO_MEMORY;
     if (aqw_undo_keep_row(table, AQW_ROW_RUN, row) != AQW_OK) return AQW_NO_MEMORY;
-    if (run->last_attempt && aqw_undo_keep_row(table, AQW_ROW_ATTEMPT, run->last_attempt) != AQW_OK) {
+    if (run->last_attempt &&
+        aqw_undo_keep_row(table, AQW_ROW_ATTEMPT, run->last_attempt) != AQW_OK) {
         return AQW_NO_MEMORY;
     }
 
@@ -150,12 +159,14 @@ static aqw_status attempt_finished(aqw_table *table, const aqw_event *event) {
     if (!aqw_rule_attempt_allowed(run->state)) return AQW_REFUSED_ATTEMPT_STATE;
     const uint8_t *active_id = aqw_table_run_active_attempt(table, row);
     if (!active_id) return AQW_REFUSED_ATTEMPT_MISSING;
-    if (!aqw_id_equal(active_id, event->as.attempt_finished.attempt_id)) return AQW_REFUSED_ATTEMPT_MISMATCH;
+    if (!aqw_id_equal(active_id, event->as.attempt_finished.attempt_id))
+        return AQW_REFUSED_ATTEMPT_MISMATCH;
     if (result > AQW_ATTEMPT_RESULT_LAST) return AQW_INVALID_ARGUMENT;
     if (detail.size > AQW_PAYLOAD_SIZE_MAX) return AQW_TOO_LARGE;
 
     if (aqw_undo_keep_row(table, AQW_ROW_RUN, row) != AQW_OK) return AQW_NO_MEMORY;
-    if (aqw_undo_keep_row(table, AQW_ROW_ATTEMPT, run->last_attempt) != AQW_OK) return AQW_NO_MEMORY;
+    if (aqw_undo_keep_row(table, AQW_ROW_ATTEMPT, run->last_attempt) != AQW_OK)
+        return AQW_NO_MEMORY;
     const uint8_t *ending = aqw_ending_take(table, result, detail);
     if (!ending) return AQW_NO_MEMORY;
 
@@ -166,7 +177,8 @@ static aqw_status attempt_finished(aqw_table *table, const aqw_event *event) {
 /* Leases */
 
 static int owner_matches(const aqw_lease *lease, aqw_bytes owner) {
-    return lease->owner_size == owner.size && (owner.size == 0 || memcmp(lease->owner, owner.data, owner.size) == 0);
+    return lease->owner_size == owner.size &&
+           (owner.size == 0 || memcmp(lease->owner, owner.data, owner.size) == 0);
 }
 
 static aqw_status lease_acquired(aqw_table *table, const aqw_event *event) {
@@ -243,7 +255,8 @@ static aqw_status engine_paused(aqw_table *table, const aqw_event *event) {
 static aqw_status engine_resumed(aqw_table *table, const aqw_event *event) {
     aqw_engine_view *engine = &table->head.engine;
     if (!engine->is_paused) return AQW_REFUSED_ENGINE_NOT_PAUSED;
-    if (aqw_rule_resume_precedes_pause(engine->paused_at, event->timestamp)) return AQW_REFUSED_RESUME_BEFORE_PAUSE;
+    if (aqw_rule_resume_precedes_pause(engine->paused_at, event->timestamp))
+        return AQW_REFUSED_RESUME_BEFORE_PAUSE;
     engine->is_paused = 0;
     engine->has_resumed_at = 1;
     engine->resumed_at = event->timestamp;
@@ -255,7 +268,8 @@ static aqw_status apply(aqw_table *table, const aqw_event *event) {
     case AQW_TASK_CREATED: return task_created(table, event);
     case AQW_RUN_CREATED: return run_created(table, event);
     case AQW_RUN_STATE_CHANGED:
-        return change_state_from(table, event->as.run_state_changed.run_id, event->as.run_state_changed.previous_state,
+        return change_state_from(table, event->as.run_state_changed.run_id,
+                                 event->as.run_state_changed.previous_state,
                                  event->as.run_state_changed.new_state, event->timestamp);
     case AQW_ATTEMPT_STARTED: return attempt_started(table, event);
     case AQW_ATTEMPT_FINISHED: return attempt_finished(table, event);
@@ -268,16 +282,19 @@ static aqw_status apply(aqw_table *table, const aqw_event *event) {
     case AQW_ENGINE_PAUSED: return engine_paused(table, event);
     case AQW_ENGINE_RESUMED: return engine_resumed(table, event);
     case AQW_RUN_SUSPENDED:
-        return change_state_from(table, event->as.run_suspended.run_id, AQW_RUNNING, AQW_SUSPENDED, event->timestamp);
+        return change_state_from(table, event->as.run_suspended.run_id, AQW_RUNNING, AQW_SUSPENDED,
+                                 event->timestamp);
     case AQW_RUN_RESUMED:
-        return change_state_from(table, event->as.run.run_id, AQW_SUSPENDED, AQW_READY, event->timestamp);
+        return change_state_from(table, event->as.run.run_id, AQW_SUSPENDED, AQW_READY,
+                                 event->timestamp);
     case AQW_RUNS_PURGED: return aqw_apply_purge(table, event);
     default: return aqw_apply_record(table, event);
     }
 }
 
 aqw_status aqw_table_apply(aqw_table *table, const aqw_event *event) {
-    if (!aqw_rule_sequence_rises(table->head.latest_sequence, event->sequence)) return AQW_REFUSED_SEQUENCE;
+    if (!aqw_rule_sequence_rises(table->head.latest_sequence, event->sequence))
+        return AQW_REFUSED_SEQUENCE;
     AQW_DEBUG(aqw_check_event(table));
     aqw_status status = apply(table, event);
     if (status == AQW_OK) table->head.latest_sequence = event->sequence;

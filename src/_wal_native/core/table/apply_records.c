@@ -1,14 +1,17 @@
-/* Dependencies, budgets, subscriptions, actors and the platform's records. See table/apply.c for the order that every
- * function keeps: rules, memory, change. */
+/* Dependencies, budgets, subscriptions, actors and the platform's records. Every function keeps the
+ * order that table/apply.c describes: rules, memory, change. */
 #include <string.h>
 
 #include "base/limits.h"
 #include "table/internal.h"
 
-/* The memory for setting an owned block in a row, which is the one given or, where that is 0, a new one. */
-static aqw_status reserve_owned(aqw_table *table, int kind, uint32_t row, aqw_bytes bytes, aqw_owned **owned) {
+/* Takes the memory for setting an owned block in a row, which is the one given or,
+ * where that is 0, a new one. */
+static aqw_status reserve_owned(aqw_table *table, int kind, uint32_t row, aqw_bytes bytes,
+                                aqw_owned **owned) {
     if (bytes.size > AQW_PAYLOAD_SIZE_MAX) return AQW_TOO_LARGE;
-    aqw_status status = row ? aqw_undo_keep_row(table, kind, row) : aqw_index_reserve(table, kind, 1);
+    aqw_status status = row ? aqw_undo_keep_row(table, kind, row)
+                            : aqw_index_reserve(table, kind, 1);
     if (status != AQW_OK) return status;
     if (aqw_undo_reserve_blocks(table) != AQW_OK) return AQW_NO_MEMORY;
     *owned = aqw_owned_copy(table, bytes);
@@ -25,7 +28,8 @@ static void set_owned(aqw_table *table, aqw_owned **place, aqw_owned *owned) {
 /* Dependencies */
 
 static void add_dependency(aqw_table *table, uint32_t task, uint32_t depends_on) {
-    if (!aqw_index_find_dependency(table, task, depends_on)) aqw_dependency_add(table, task, depends_on);
+    if (!aqw_index_find_dependency(table, task, depends_on))
+        aqw_dependency_add(table, task, depends_on);
 }
 
 static aqw_status dependency_declared(aqw_table *table, const aqw_event *event) {
@@ -42,7 +46,8 @@ static aqw_status dependency_declared(aqw_table *table, const aqw_event *event) 
         added_max++;
         if (aqw_undo_keep_row(table, AQW_ROW_TASK, depends_on_row) != AQW_OK) return AQW_NO_MEMORY;
         uint32_t newest = aqw_task_at(table, depends_on_row)->first_dependent;
-        if (newest && aqw_undo_keep_row(table, AQW_ROW_DEPENDENCY, newest) != AQW_OK) return AQW_NO_MEMORY;
+        if (newest && aqw_undo_keep_row(table, AQW_ROW_DEPENDENCY, newest) != AQW_OK)
+            return AQW_NO_MEMORY;
     }
     if (aqw_index_reserve(table, AQW_ROW_DEPENDENCY, added_max) != AQW_OK) return AQW_NO_MEMORY;
     if (aqw_undo_keep_row(table, AQW_ROW_TASK, task_row) != AQW_OK) return AQW_NO_MEMORY;
@@ -58,11 +63,15 @@ static aqw_status dependency_declared(aqw_table *table, const aqw_event *event) 
 static aqw_status budget_allocated(aqw_table *table, const aqw_event *event, uint32_t row) {
     uint8_t dimension = event->as.budget.dimension;
     if (dimension > AQW_BUDGET_DIMENSION_LAST) return AQW_INVALID_ARGUMENT;
-    aqw_status status = row ? aqw_undo_keep_row(table, AQW_ROW_BUDGET, row) : aqw_index_reserve(table, AQW_ROW_BUDGET, 1);
+    aqw_status status = row ? aqw_undo_keep_row(table, AQW_ROW_BUDGET, row)
+                            : aqw_index_reserve(table, AQW_ROW_BUDGET, 1);
     if (status != AQW_OK) return status;
 
     aqw_budget_row *budget = row ? aqw_row_at(table, AQW_ROW_BUDGET, row)
-                                 : aqw_budget_add(table, aqw_table_find_task(table, event->as.budget.task_id), dimension);
+                                 : aqw_budget_add(table,
+                                                  aqw_table_find_task(table,
+                                                                      event->as.budget.task_id),
+                                                  dimension);
     budget->limit = event->as.budget.value;
     budget->consumed = 0;
     budget->allocated_at = event->timestamp;
@@ -71,16 +80,19 @@ static aqw_status budget_allocated(aqw_table *table, const aqw_event *event, uin
 }
 
 static void consume(aqw_budget_row *budget, uint64_t amount) {
-    budget->consumed = amount > UINT64_MAX - budget->consumed ? UINT64_MAX : budget->consumed + amount;
+    budget->consumed = amount > UINT64_MAX - budget->consumed ? UINT64_MAX
+                                                              : budget->consumed + amount;
     if (budget->consumed >= budget->limit) budget->is_exhausted = 1;
 }
 
 static aqw_status budget_changed(aqw_table *table, const aqw_event *event) {
     const uint8_t *task_id = event->as.budget.task_id;
-    if (event->kind != AQW_BUDGET_EXHAUSTED && !aqw_table_find_task(table, task_id)) return AQW_REFUSED_UNKNOWN_TASK;
+    if (event->kind != AQW_BUDGET_EXHAUSTED && !aqw_table_find_task(table, task_id))
+        return AQW_REFUSED_UNKNOWN_TASK;
     uint32_t row = aqw_table_find_budget(table, task_id, event->as.budget.dimension);
     if (event->kind == AQW_BUDGET_ALLOCATED) return budget_allocated(table, event, row);
-    if (!row) return event->kind == AQW_BUDGET_REPLENISHED ? AQW_REFUSED_BUDGET_NOT_ALLOCATED : AQW_OK;
+    if (!row)
+        return event->kind == AQW_BUDGET_REPLENISHED ? AQW_REFUSED_BUDGET_NOT_ALLOCATED : AQW_OK;
     if (aqw_undo_keep_row(table, AQW_ROW_BUDGET, row) != AQW_OK) return AQW_NO_MEMORY;
 
     aqw_budget_row *budget = aqw_row_at(table, AQW_ROW_BUDGET, row);
@@ -144,7 +156,8 @@ static aqw_status actor_registered(aqw_table *table, const aqw_event *event) {
     aqw_status status = reserve_owned(table, AQW_ROW_ACTOR, row, bytes, &registration);
     if (status != AQW_OK) return status;
 
-    aqw_actor_row *actor = row ? aqw_row_at(table, AQW_ROW_ACTOR, row) : aqw_actor_add(table, actor_id);
+    aqw_actor_row *actor = row ? aqw_row_at(table, AQW_ROW_ACTOR, row)
+                               : aqw_actor_add(table, actor_id);
     set_owned(table, &actor->registration, registration);
     actor->registered_at = event->timestamp;
     actor->has_heartbeat = 0;
@@ -176,10 +189,12 @@ static aqw_status tenant_created(aqw_table *table, const aqw_event *event) {
     const uint8_t *tenant_id = event->as.tenant_created.tenant_id;
     uint32_t row = aqw_table_find_tenant(table, tenant_id);
     aqw_owned *name;
-    aqw_status status = reserve_owned(table, AQW_ROW_TENANT, row, event->as.tenant_created.name, &name);
+    aqw_status status = reserve_owned(table, AQW_ROW_TENANT, row, event->as.tenant_created.name,
+                                      &name);
     if (status != AQW_OK) return status;
 
-    aqw_tenant_row *tenant = row ? aqw_row_at(table, AQW_ROW_TENANT, row) : aqw_tenant_add(table, tenant_id);
+    aqw_tenant_row *tenant = row ? aqw_row_at(table, AQW_ROW_TENANT, row)
+                                 : aqw_tenant_add(table, tenant_id);
     set_owned(table, &tenant->name, name);
     tenant->created_at = event->timestamp;
     return AQW_OK;
@@ -191,10 +206,12 @@ static aqw_status role_assigned(aqw_table *table, const aqw_event *event) {
     uint32_t row = aqw_table_find_role(table, actor_id, tenant_id);
     aqw_owned *role_bytes;
     if (!row && aqw_role_reserve(table, actor_id) != AQW_OK) return AQW_NO_MEMORY;
-    aqw_status status = reserve_owned(table, AQW_ROW_ROLE, row, event->as.role_assigned.role, &role_bytes);
+    aqw_status status = reserve_owned(table, AQW_ROW_ROLE, row, event->as.role_assigned.role,
+                                      &role_bytes);
     if (status != AQW_OK) return status;
 
-    aqw_role_row *role = row ? aqw_row_at(table, AQW_ROW_ROLE, row) : aqw_role_add(table, actor_id, tenant_id);
+    aqw_role_row *role = row ? aqw_row_at(table, AQW_ROW_ROLE, row)
+                             : aqw_role_add(table, actor_id, tenant_id);
     set_owned(table, &role->role, role_bytes);
     role->assigned_at = event->timestamp;
     return AQW_OK;
@@ -203,21 +220,24 @@ static aqw_status role_assigned(aqw_table *table, const aqw_event *event) {
 static aqw_status add_capability(aqw_table *table, const aqw_event *event, uint32_t *row) {
     aqw_bytes capability = event->as.capability.capability;
     if (capability.size > AQW_PAYLOAD_SIZE_MAX) return AQW_TOO_LARGE;
-    if (aqw_capability_reserve(table, event->as.capability.actor_id) != AQW_OK) return AQW_NO_MEMORY;
+    if (aqw_capability_reserve(table, event->as.capability.actor_id) != AQW_OK)
+        return AQW_NO_MEMORY;
     const uint8_t *capability_copy = aqw_bytes_copy(table, capability);
     if (!capability_copy) return AQW_NO_MEMORY;
 
-    *row = aqw_capability_add(table, event->as.capability.actor_id, event->as.capability.tenant_id, capability_copy,
-                              capability.size);
+    *row = aqw_capability_add(table, event->as.capability.actor_id, event->as.capability.tenant_id,
+                              capability_copy, capability.size);
     return AQW_OK;
 }
 
 static aqw_status capability_changed(aqw_table *table, const aqw_event *event) {
-    uint32_t row = aqw_table_find_capability(table, event->as.capability.actor_id, event->as.capability.tenant_id,
+    uint32_t row = aqw_table_find_capability(table, event->as.capability.actor_id,
+                                             event->as.capability.tenant_id,
                                              event->as.capability.capability);
     int is_grant = event->kind == AQW_CAPABILITY_GRANTED;
     if (!row && !is_grant) return AQW_OK;
-    aqw_status status = row ? aqw_undo_keep_row(table, AQW_ROW_CAPABILITY, row) : add_capability(table, event, &row);
+    aqw_status status = row ? aqw_undo_keep_row(table, AQW_ROW_CAPABILITY, row)
+                            : add_capability(table, event, &row);
     if (status != AQW_OK) return status;
 
     aqw_capability_row *grant = aqw_row_at(table, AQW_ROW_CAPABILITY, row);
@@ -230,7 +250,8 @@ static aqw_status capability_changed(aqw_table *table, const aqw_event *event) {
 static aqw_status ledger_entry_appended(aqw_table *table, const aqw_event *event) {
     aqw_bytes key = event->as.ledger_entry_appended.ledger_key;
     aqw_bytes payload = event->as.ledger_entry_appended.payload;
-    if (key.size > AQW_PAYLOAD_SIZE_MAX || payload.size > AQW_PAYLOAD_SIZE_MAX) return AQW_TOO_LARGE;
+    if (key.size > AQW_PAYLOAD_SIZE_MAX || payload.size > AQW_PAYLOAD_SIZE_MAX)
+        return AQW_TOO_LARGE;
     if (aqw_index_reserve(table, AQW_ROW_LEDGER, 1) != AQW_OK) return AQW_NO_MEMORY;
     uint8_t *bytes = aqw_arena_take(&table->arena, (size_t)key.size + payload.size, 1);
     if (!bytes) return AQW_NO_MEMORY;

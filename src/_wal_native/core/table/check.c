@@ -14,13 +14,13 @@ typedef int aqw_table_check_is_empty;
 
 #else
 
-/* What the rows add up to, to be compared with what the table keeps of that. */
+/* What the rows add up to; the checks compare it with what the table keeps of that. */
 typedef struct tally {
     uint32_t runs_by_state[AQW_RUN_STATE_LAST + 1];
     uint32_t leases;
     uint32_t purged[AQW_ROW_KIND_COUNT];
     uint64_t history, attempts;         /* that runs lead to */
-    /* That the chains of tasks, parents and holders lead to, and that are not purged. */
+    /* rows that the chains of tasks, parents and holders lead to, without purged ones */
     uint64_t runs, dependencies, dependents, children, held;
     uint64_t subscribed;                /* subscriptions that are not purged by themselves */
 } tally;
@@ -31,8 +31,8 @@ static uint64_t count_left(const aqw_table *table, int kind) {
 
 /* ---- Runs, with their history and attempts ---- */
 
-/* 1 where a run that went to the first state may be in the second by its lease's end, which has no
- * row of history. */
+/* Returns 1 where a run that went to the first state may be in the second by its lease's end, which
+ * has no row of history. */
 static int may_have_become(uint8_t state, uint8_t later) {
     return later == state || (aqw_rule_lease_close_makes_ready(state) && later == AQW_READY);
 }
@@ -305,7 +305,7 @@ static void check_undo(const aqw_table *table) {
     }
 }
 
-/* Rows to look at: those of the table, and the places of its indexes. */
+/* Returns how many rows there are to look at: those of the table, and the places of its indexes. */
 static uint64_t size_of(const aqw_table *table) {
     uint64_t size = 0;
     for (int kind = 0; kind < AQW_ROW_KIND_COUNT; kind++) {
@@ -316,7 +316,7 @@ static uint64_t size_of(const aqw_table *table) {
     return size;
 }
 
-/* 1 where what was paid, this included, covers the table; it is spent then. */
+/* Returns 1 where what was paid, this included, covers the table; it is spent then. */
 static int is_due(aqw_table *table, uint64_t paid) {
     if (paid < size_of(table) && (table->check_credit += paid) < size_of(table)) return 0;
     table->check_credit = 0;

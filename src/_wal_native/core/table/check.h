@@ -1,11 +1,11 @@
-/* What the state table checks of itself in builds with assertions: the invariants of its rows,
- * chains and counts (table/internal.h), what was reserved, and that a rollback brings everything
- * back.
+/* What the state table checks of itself in builds with assertions: the invariants of its
+ * rows, chains and counts (table/internal.h), what was reserved, and that a rollback
+ * brings everything back.
  *
- * A check looks at every row. So that tests stay usable, rows are paid for: an event, a batch, a
- * purge pays for a number of rows, and a check is made as soon as what was paid covers the table. A
- * small table is checked after every event, a large one every now and then, and an event costs the
- * same in both. */
+ * A check looks at every row. So that tests stay usable, rows are paid for: an event, a batch,
+ * a purge pays for a number of rows, and a check runs as soon as what was paid covers the
+ * table. A small table is checked after every event, a large one every now and then, and an
+ * event costs the same in both. */
 #ifndef AQW_TABLE_CHECK_H
 #define AQW_TABLE_CHECK_H
 
@@ -24,8 +24,8 @@ int aqw_table_check(aqw_table *table, uint64_t paid);
 
 /* An event begins: nothing that an earlier one reserved is its own. */
 void aqw_check_event(aqw_table *table);
-/* An entry of the undo record's lists of blocks is about to be made, for which room was
- * promised. */
+/* An entry of the undo record's lists of blocks is about to be made, for which there
+ * must be promised room. */
 void aqw_check_block(aqw_undo *undo);
 /* A batch begins, and a rollback has ended one. */
 void aqw_check_begin(aqw_table *table);

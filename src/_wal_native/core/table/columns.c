@@ -12,7 +12,8 @@ static void copy_run(const aqw_table *table, const aqw_run_row *run, aqw_run_rec
     memset(to, 0, sizeof *to);
     memcpy(to->run_id, run->run_id, 16);
     memcpy(to->task_id, aqw_task_at(table, run->task)->task_id, 16);
-    if (run->has_active_attempt) memcpy(to->active_attempt_id, aqw_attempt_at(table, run->last_attempt)->attempt_id, 16);
+    if (run->has_active_attempt)
+        memcpy(to->active_attempt_id, aqw_attempt_at(table, run->last_attempt)->attempt_id, 16);
     to->created_at = run->created_at;
     to->scheduled_at = run->scheduled_at;
     to->last_state_change_at = run->last_state_change_at;
@@ -53,7 +54,8 @@ uint32_t aqw_table_copy_tasks(const aqw_table *table, aqw_task_record *to, uint3
     return copied;
 }
 
-static void copy_attempt(const aqw_run_row *run, const aqw_attempt_row *attempt, aqw_attempt_record *to) {
+static void copy_attempt(const aqw_run_row *run, const aqw_attempt_row *attempt,
+                         aqw_attempt_record *to) {
     memset(to, 0, sizeof *to);
     memcpy(to->attempt_id, attempt->attempt_id, 16);
     memcpy(to->run_id, run->run_id, 16);
@@ -67,7 +69,8 @@ static void copy_attempt(const aqw_run_row *run, const aqw_attempt_row *attempt,
     to->detail_size = header >> 8;
 }
 
-uint32_t aqw_table_copy_attempts(const aqw_table *table, aqw_attempt_record *to, uint32_t capacity) {
+uint32_t aqw_table_copy_attempts(const aqw_table *table, aqw_attempt_record *to,
+                                 uint32_t capacity) {
     uint32_t copied = 0;
     for (uint32_t row = 1; row <= table->rows[AQW_ROW_ATTEMPT].count && copied < capacity; row++) {
         const aqw_attempt_row *attempt = aqw_attempt_at(table, row);
@@ -77,7 +80,8 @@ uint32_t aqw_table_copy_attempts(const aqw_table *table, aqw_attempt_record *to,
     return copied;
 }
 
-uint32_t aqw_table_copy_run_ids(const aqw_table *table, uint8_t state, uint8_t *to, uint32_t capacity) {
+uint32_t aqw_table_copy_run_ids(const aqw_table *table, uint8_t state, uint8_t *to,
+                                uint32_t capacity) {
     uint32_t copied = 0;
     for (uint32_t row = 1; row <= table->rows[AQW_ROW_RUN].count && copied < capacity; row++) {
         const aqw_run_row *run = aqw_run_at(table, row);

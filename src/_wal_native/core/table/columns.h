@@ -1,5 +1,5 @@
-/* The table's tasks, runs and attempts as arrays of records: what of them has a fixed size, copied in one pass. Purged ones are
- * left out. The order is that of creation. */
+/* The table's tasks, runs and attempts as arrays of records: what of them has a fixed size, copied
+ * in one pass, without purged ones. The order is that of creation. */
 #ifndef AQW_TABLE_COLUMNS_H
 #define AQW_TABLE_COLUMNS_H
 
@@ -45,11 +45,14 @@ typedef struct aqw_attempt_record {
     uint8_t padding[2];
 } aqw_attempt_record;
 
-/* Each fills `to` with at most `capacity` records, and returns how many that are; counts (table.h) tell how many there are. */
+/* Each fills `to` with at most `capacity` records, and returns their number; counts (table.h) tell
+ * how many records the table has. */
 uint32_t aqw_table_copy_runs(const aqw_table *table, aqw_run_record *to, uint32_t capacity);
 uint32_t aqw_table_copy_tasks(const aqw_table *table, aqw_task_record *to, uint32_t capacity);
 uint32_t aqw_table_copy_attempts(const aqw_table *table, aqw_attempt_record *to, uint32_t capacity);
-/* The same for identifiers, 16 bytes each, of the runs in a state; AQW_STATE_NONE for all runs. */
-uint32_t aqw_table_copy_run_ids(const aqw_table *table, uint8_t state, uint8_t *to, uint32_t capacity);
+/* Does the same for identifiers, 16 bytes each, of the runs in a state; AQW_STATE_NONE
+ * for all runs. */
+uint32_t aqw_table_copy_run_ids(const aqw_table *table, uint8_t state, uint8_t *to,
+                                uint32_t capacity);
 
 #endif

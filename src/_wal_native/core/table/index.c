@@ -12,7 +12,8 @@ static uint64_t hash_numbers(const aqw_table *table, uint32_t first, uint32_t se
     return aqw_hash_bytes(&table->hash_key, key, sizeof key);
 }
 
-static uint64_t hash_pair(const aqw_table *table, const uint8_t *first_id, const uint8_t *second_id) {
+static uint64_t hash_pair(const aqw_table *table, const uint8_t *first_id,
+                          const uint8_t *second_id) {
     uint8_t key[PAIR_SIZE];
     memcpy(key, first_id, 16);
     memcpy(key + 16, second_id, 16);
@@ -26,8 +27,9 @@ static uint64_t hash_attempt(const aqw_table *table, uint32_t run, const uint8_t
     return aqw_hash_bytes(&table->hash_key, key, sizeof key);
 }
 
-static uint64_t hash_capability(const aqw_table *table, const uint8_t *actor_id, const uint8_t *tenant_id,
-                                const uint8_t *capability, uint32_t size) {
+static uint64_t hash_capability(const aqw_table *table, const uint8_t *actor_id,
+                                const uint8_t *tenant_id, const uint8_t *capability,
+                                uint32_t size) {
     uint8_t key[PAIR_SIZE + 8];
     memcpy(key, actor_id, 16);
     memcpy(key + 16, tenant_id, 16);
@@ -50,13 +52,27 @@ static uint64_t hash_id_row(const aqw_table *table, int kind, uint32_t row) {
     return aqw_hash_id(&table->hash_key, aqw_row_at(table, kind, row));
 }
 
-static uint64_t task_hash(const void *context, uint32_t row) { return hash_id_row(context, AQW_ROW_TASK, row); }
-static uint64_t run_hash(const void *context, uint32_t row) { return hash_id_row(context, AQW_ROW_RUN, row); }
-static uint64_t parent_hash(const void *context, uint32_t row) { return hash_id_row(context, AQW_ROW_PARENT, row); }
-static uint64_t actor_hash(const void *context, uint32_t row) { return hash_id_row(context, AQW_ROW_ACTOR, row); }
-static uint64_t tenant_hash(const void *context, uint32_t row) { return hash_id_row(context, AQW_ROW_TENANT, row); }
-static uint64_t holder_hash(const void *context, uint32_t row) { return hash_id_row(context, AQW_ROW_HOLDER, row); }
-static uint64_t tombstone_hash(const void *context, uint32_t row) { return hash_id_row(context, AQW_ROW_TOMBSTONE, row); }
+static uint64_t task_hash(const void *context, uint32_t row) {
+    return hash_id_row(context, AQW_ROW_TASK, row);
+}
+static uint64_t run_hash(const void *context, uint32_t row) {
+    return hash_id_row(context, AQW_ROW_RUN, row);
+}
+static uint64_t parent_hash(const void *context, uint32_t row) {
+    return hash_id_row(context, AQW_ROW_PARENT, row);
+}
+static uint64_t actor_hash(const void *context, uint32_t row) {
+    return hash_id_row(context, AQW_ROW_ACTOR, row);
+}
+static uint64_t tenant_hash(const void *context, uint32_t row) {
+    return hash_id_row(context, AQW_ROW_TENANT, row);
+}
+static uint64_t holder_hash(const void *context, uint32_t row) {
+    return hash_id_row(context, AQW_ROW_HOLDER, row);
+}
+static uint64_t tombstone_hash(const void *context, uint32_t row) {
+    return hash_id_row(context, AQW_ROW_TOMBSTONE, row);
+}
 static uint64_t subscription_hash(const void *context, uint32_t row) {
     return hash_id_row(context, AQW_ROW_SUBSCRIPTION, row);
 }
@@ -94,7 +110,8 @@ static uint64_t role_hash(const void *context, uint32_t row) {
 static uint64_t capability_hash(const void *context, uint32_t row) {
     const aqw_table *table = context;
     const aqw_capability_row *grant = aqw_row_at(table, AQW_ROW_CAPABILITY, row);
-    return hash_capability(table, grant->actor_id, grant->tenant_id, grant->capability, grant->capability_size);
+    return hash_capability(table, grant->actor_id, grant->tenant_id, grant->capability,
+                           grant->capability_size);
 }
 
 aqw_map_hash aqw_index_hash_of(int kind) {
@@ -150,7 +167,8 @@ int aqw_index_is_purged(const aqw_table *table, int kind, uint32_t row) {
     case AQW_ROW_TOMBSTONE: return row <= table->head.purged[kind];
     case AQW_ROW_ACTOR: return ((const aqw_actor_row *)aqw_row_at(table, kind, row))->is_purged;
     case AQW_ROW_ROLE: return ((const aqw_role_row *)aqw_row_at(table, kind, row))->is_purged;
-    case AQW_ROW_CAPABILITY: return ((const aqw_capability_row *)aqw_row_at(table, kind, row))->is_purged;
+    case AQW_ROW_CAPABILITY:
+        return ((const aqw_capability_row *)aqw_row_at(table, kind, row))->is_purged;
     default: return 0;
     }
 }
@@ -167,7 +185,9 @@ static uint32_t find_id(const aqw_table *table, int kind, const uint8_t *id) {
     aqw_map_probe probe;
     aqw_map_find(map, aqw_hash_id(&table->hash_key, id), &probe);
     for (uint32_t row = aqw_map_next(map, &probe); row; row = aqw_map_next(map, &probe)) {
-        if (aqw_id_equal(aqw_row_at(table, kind, row), id) && !aqw_index_is_purged(table, kind, row)) return row;
+        if (aqw_id_equal(aqw_row_at(table, kind, row), id) &&
+            !aqw_index_is_purged(table, kind, row))
+            return row;
     }
     return 0;
 }
@@ -199,18 +219,21 @@ void aqw_table_fetch(const aqw_table *table, uint8_t kind, const uint8_t *payloa
     }
 }
 
-/* Runs are mostly created for the task that was created last: it is looked at first. */
+/* Runs are mostly created for the task that was created last: the lookup tries it first. */
 uint32_t aqw_table_find_task(const aqw_table *table, const uint8_t task_id[16]) {
     uint32_t newest = table->rows[AQW_ROW_TASK].count;
-    if (newest && aqw_id_equal(aqw_task_at(table, newest)->task_id, task_id) && !aqw_task_at(table, newest)->is_purged) return newest;
+    if (newest && aqw_id_equal(aqw_task_at(table, newest)->task_id, task_id) &&
+        !aqw_task_at(table, newest)->is_purged)
+        return newest;
     return find_id(table, AQW_ROW_TASK, task_id);
 }
 
-/* 1 where the expected run is this one; it may have been dropped or purged since. */
+/* Returns 1 where the expected run is this one; it may have been dropped or purged since. */
 static int is_expected_run(const aqw_table *table, const uint8_t run_id[16]) {
     uint32_t row = table->expected_run;
     if (!row || row > table->rows[AQW_ROW_RUN].count) return 0;
-    return aqw_id_equal(aqw_run_at(table, row)->run_id, run_id) && !aqw_run_at(table, row)->is_purged;
+    return aqw_id_equal(aqw_run_at(table, row)->run_id, run_id) &&
+           !aqw_run_at(table, row)->is_purged;
 }
 
 uint32_t aqw_table_find_run(const aqw_table *table, const uint8_t run_id[16]) {
@@ -224,7 +247,9 @@ uint32_t aqw_index_find_parent(const aqw_table *table, const uint8_t parent_task
 
 uint32_t aqw_table_find_parent(const aqw_table *table, const uint8_t parent_task_id[16]) {
     uint32_t row = aqw_index_find_parent(table, parent_task_id);
-    return row && ((const aqw_parent_row *)aqw_row_at(table, AQW_ROW_PARENT, row))->first_child ? row : 0;
+    return row && ((const aqw_parent_row *)aqw_row_at(table, AQW_ROW_PARENT, row))->first_child
+               ? row
+               : 0;
 }
 
 uint32_t aqw_table_find_subscription(const aqw_table *table, const uint8_t subscription_id[16]) {
@@ -247,7 +272,8 @@ uint32_t aqw_index_find_holder(const aqw_table *table, const uint8_t actor_id[16
     return find_id(table, AQW_ROW_HOLDER, actor_id);
 }
 
-uint32_t aqw_index_find_attempt(const aqw_table *table, uint32_t run, const uint8_t attempt_id[16]) {
+uint32_t aqw_index_find_attempt(const aqw_table *table, uint32_t run,
+                                const uint8_t attempt_id[16]) {
     const aqw_map *map = &table->maps[AQW_ROW_ATTEMPT];
     aqw_map_probe probe;
     aqw_map_find(map, hash_attempt(table, run, attempt_id), &probe);
@@ -274,7 +300,8 @@ uint32_t aqw_index_find_subscriber(const aqw_table *table, uint32_t task) {
     aqw_map_probe probe;
     aqw_map_find(map, hash_numbers(table, task, 0), &probe);
     for (uint32_t row = aqw_map_next(map, &probe); row; row = aqw_map_next(map, &probe)) {
-        if (((const aqw_subscriber_row *)aqw_row_at(table, AQW_ROW_SUBSCRIBER, row))->task == task) return row;
+        if (((const aqw_subscriber_row *)aqw_row_at(table, AQW_ROW_SUBSCRIBER, row))->task == task)
+            return row;
     }
     return 0;
 }
@@ -290,32 +317,39 @@ uint32_t aqw_index_find_budget(const aqw_table *table, uint32_t task, uint8_t di
     return 0;
 }
 
-uint32_t aqw_table_find_budget(const aqw_table *table, const uint8_t task_id[16], uint8_t dimension) {
+uint32_t aqw_table_find_budget(const aqw_table *table, const uint8_t task_id[16],
+                               uint8_t dimension) {
     uint32_t task = aqw_table_find_task(table, task_id);
     return task ? aqw_index_find_budget(table, task, dimension) : 0;
 }
 
-uint32_t aqw_table_find_role(const aqw_table *table, const uint8_t actor_id[16], const uint8_t tenant_id[16]) {
+uint32_t aqw_table_find_role(const aqw_table *table, const uint8_t actor_id[16],
+                             const uint8_t tenant_id[16]) {
     const aqw_map *map = &table->maps[AQW_ROW_ROLE];
     aqw_map_probe probe;
     aqw_map_find(map, hash_pair(table, actor_id, tenant_id), &probe);
     for (uint32_t row = aqw_map_next(map, &probe); row; row = aqw_map_next(map, &probe)) {
         const aqw_role_row *role = aqw_row_at(table, AQW_ROW_ROLE, row);
-        if (!role->is_purged && aqw_id_equal(role->actor_id, actor_id) && aqw_id_equal(role->tenant_id, tenant_id)) return row;
+        if (!role->is_purged && aqw_id_equal(role->actor_id, actor_id) &&
+            aqw_id_equal(role->tenant_id, tenant_id))
+            return row;
     }
     return 0;
 }
 
-uint32_t aqw_table_find_capability(const aqw_table *table, const uint8_t actor_id[16], const uint8_t tenant_id[16],
-                                   aqw_bytes capability) {
+uint32_t aqw_table_find_capability(const aqw_table *table, const uint8_t actor_id[16],
+                                   const uint8_t tenant_id[16], aqw_bytes capability) {
     const aqw_map *map = &table->maps[AQW_ROW_CAPABILITY];
     aqw_map_probe probe;
-    aqw_map_find(map, hash_capability(table, actor_id, tenant_id, capability.data, capability.size), &probe);
+    aqw_map_find(map, hash_capability(table, actor_id, tenant_id, capability.data, capability.size),
+                 &probe);
     for (uint32_t row = aqw_map_next(map, &probe); row; row = aqw_map_next(map, &probe)) {
         const aqw_capability_row *grant = aqw_row_at(table, AQW_ROW_CAPABILITY, row);
-        if (!grant->is_purged && aqw_id_equal(grant->actor_id, actor_id) && aqw_id_equal(grant->tenant_id, tenant_id) &&
+        if (!grant->is_purged && aqw_id_equal(grant->actor_id, actor_id) &&
+            aqw_id_equal(grant->tenant_id, tenant_id) &&
             grant->capability_size == capability.size &&
-            (capability.size == 0 || memcmp(grant->capability, capability.data, capability.size) == 0)) {
+            (capability.size == 0 ||
+             memcmp(grant->capability, capability.data, capability.size) == 0)) {
             return row;
         }
     }

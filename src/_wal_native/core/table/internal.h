@@ -1,12 +1,14 @@
-/* The state table's rows, and the table itself. Private to table*.c.
+/* The state table's rows, and the table itself. Private to table/.
  *
- * What is purged stays where it is, with a flag; so do other rows, which are skipped for its sake: history and attempts with a run;
- * budgets, subscriptions and the child row with a task. Lookups and walks go past
- * them, counts leave them out (head.purged), and an image has nothing of them: their memory is given back when a table is made anew.
- * No row that is not purged names a purged one, but for `next` in the chains of a task's runs, a parent's children and dependencies.
+ * What is purged stays where it is, with a flag; so do the rows that go with it: history and
+ * attempts with a run; budgets, subscriptions and the child row with a task. Lookups and walks go
+ * past all of them, counts leave them out (head.purged), and an image has nothing of them: making
+ * the table again gives their memory back. No row that is not purged names a purged one, except by
+ * `next` in the chains of a task's runs, a parent's children and dependencies.
  *
- * Sizes matter: a completed run with its task, history and attempt is to take less than 500 bytes in all, so
- * rows name each other by row number (4 bytes), history's first entry is implied, and sizes share a word with flags. */
+ * Sizes matter: a completed run with its task, history and attempt is to take less than 500 bytes
+ * in all, so rows name each other by row number (4 bytes), history's first entry is implied, and
+ * sizes share a word with flags. */
 #ifndef AQW_TABLE_INTERNAL_H
 #define AQW_TABLE_INTERNAL_H
 
@@ -51,18 +53,18 @@ typedef struct aqw_task_row {
     uint64_t canceled_at;
     uint64_t runs_created;      /* ever, purged or not */
     uint64_t last_run_at;       /* the latest time that a run was scheduled for */
-    uint64_t last_end;          /* the latest time at which one of the runs ended: purged ones too, as long as any is left; 0 without */
+    uint64_t last_end;          /* the latest end of a run, purged or not; 0 once none is left */
     const uint8_t *spec;        /* in the arena */
     uint32_t spec_size : 24;
     uint32_t is_canceled : 1;
     uint32_t is_purged : 1;
-    uint32_t had_runs : 1;      /* there is a last_run_at */
-    uint32_t run_count;         /* that are not purged */
-    uint32_t open_runs;         /* that have not ended; none of them is purged */
-    uint32_t first_run;         /* that is not purged */
+    uint32_t had_runs : 1;      /* it has a last_run_at */
+    uint32_t run_count;         /* of runs that are not purged */
+    uint32_t open_runs;         /* of runs that have not ended, none of them purged */
+    uint32_t first_run;         /* not a purged one */
     uint32_t last_run;          /* purged or not */
-    uint32_t first_dependency;  /* on another, or on itself, that is not purged */
-    uint32_t first_dependent;   /* dependency on this task, its own included, the newest; none in this chain is purged */
+    uint32_t first_dependency;  /* on another task or on itself, and not purged */
+    uint32_t first_dependent;   /* the newest on this task, its own too; none is purged */
 } aqw_task_row;
 
 /* A lease comes and goes, so it has a block of its own, freed with it. */
@@ -105,7 +107,7 @@ typedef struct aqw_attempt_row {
     uint8_t attempt_id[16];
     uint64_t started_at;
     uint64_t finished_at;
-    const uint8_t *ending;      /* in the arena: AQW_ENDING_HEADER_SIZE bytes, then the detail; NULL until finished */
+    const uint8_t *ending;      /* in the arena: header, then detail; NULL until finished */
     uint32_t run;
     uint32_t next;
 } aqw_attempt_row;
@@ -117,7 +119,7 @@ typedef struct aqw_dependency_row {
     uint32_t task;
     uint32_t depends_on;        /* a task's row */
     uint32_t next_in_task;      /* purged or not */
-    uint32_t next_on_same;      /* that depends on the same task, and is not purged */
+    uint32_t next_on_same;      /* dependency on the same task, not a purged one */
     uint32_t previous_on_same;
     uint8_t is_purged;
 } aqw_dependency_row;
@@ -125,7 +127,7 @@ typedef struct aqw_dependency_row {
 /* A task that others name as their parent; it may itself be unknown. */
 typedef struct aqw_parent_row {
     uint8_t parent_task_id[16];
-    uint32_t first_child;       /* that is not purged; 0 where none is left, and then the parent is as if it were not there */
+    uint32_t first_child;       /* not a purged one; 0: as if the parent were not there */
     uint32_t last_child;        /* purged or not */
 } aqw_parent_row;
 
@@ -163,7 +165,7 @@ typedef struct aqw_subscriber_row {
     uint32_t count;
 } aqw_subscriber_row;
 
-/* Bytes that are replaced while the table lives, so not in the arena. */
+/* Bytes that change while the table lives, and so are not in the arena. */
 typedef struct aqw_owned {
     uint32_t size;
     uint8_t data[];
@@ -207,7 +209,8 @@ typedef struct aqw_capability_row {
     uint8_t is_purged;
 } aqw_capability_row;
 
-/* What an actor, registered or not, was given: its roles and capabilities, the newest first, none of them purged. */
+/* What an actor, registered or not, was given: its roles and capabilities, the newest first,
+ * without purged ones. */
 typedef struct aqw_holder_row {
     uint8_t actor_id[16];
     uint32_t first_role;
@@ -226,20 +229,22 @@ typedef struct aqw_ledger_row {
     uint8_t has_actor;
 } aqw_ledger_row;
 
-/* The identifier of a purged task, which no task may be created with. */
+/* The identifier of a purged task. No new task may have it. */
 typedef struct aqw_tombstone_row {
     uint8_t task_id[16];
-    uint64_t until;             /* when it may be dropped, at the earliest */
+    uint64_t until;             /* the earliest time at which it may be dropped */
 } aqw_tombstone_row;
 
 /* What is not in rows; a batch keeps a copy of it. */
 typedef struct aqw_table_head {
     uint64_t latest_sequence;
-    uint64_t newest_change;     /* the latest time at which a run was created or changed its state, purged or not */
+    /* the latest time at which a run was created or changed its state, purged or not */
+    uint64_t newest_change;
     aqw_engine_view engine;
     uint32_t runs_by_state[AQW_RUN_STATE_LAST + 1];
     uint32_t lease_count;
-    uint32_t purged[AQW_ROW_KIND_COUNT];    /* rows that are as if they were not there; of ledger and tombstones, the first ones */
+    /* rows that are as if they were not there; of ledger and tombstones, the first ones */
+    uint32_t purged[AQW_ROW_KIND_COUNT];
 } aqw_table_head;
 
 /* Undo: bytes to put back at an address. The bytes follow the header. */
@@ -280,23 +285,26 @@ struct aqw_table {
     aqw_map maps[AQW_ROW_KIND_COUNT];       /* unused for kinds without a key */
     aqw_arena arena;
     aqw_undo undo;
-    uint32_t expected_run;      /* the row that is likely asked for next: the last one, or what was fetched (table/prefetch.h); or 0 */
+    /* the row that the next event likely needs: the last one, or what was fetched
+     * (table/prefetch.h); or 0 */
+    uint32_t expected_run;
 #if !defined(NDEBUG)
     uint64_t check_credit;      /* see table/check.h */
-    uint32_t reserved[AQW_ROW_KIND_COUNT];      /* rows are only added up to this number */
+    uint32_t reserved[AQW_ROW_KIND_COUNT];      /* no row is added beyond this number */
 #endif
 };
 
-/* table/check.c, in builds with assertions only: room for `extra` more rows was promised; a row is
- * about to be added, for which room was promised. */
+/* table/check.c, in builds with assertions only. The table has promised room for `extra` more rows;
+ * a row is about to be added, which must have such room. */
 void aqw_check_reserved(aqw_table *table, int kind, uint32_t extra);
 void aqw_check_added(const aqw_table *table, int kind);
 
-/* aqw_rows_at and aqw_rows_add without a call: every event looks at several rows. */
+/* aqw_rows_at and aqw_rows_add without a call, because every event looks at several rows. */
 static inline void *aqw_row_at(const aqw_table *table, int kind, uint32_t row) {
     const aqw_rows *rows = &table->rows[kind];
     AQW_ASSERT(row >= 1 && row <= rows->count);
-    return rows->chunks[(row - 1) / AQW_ROWS_PER_CHUNK] + (size_t)((row - 1) % AQW_ROWS_PER_CHUNK) * rows->row_size;
+    return rows->chunks[(row - 1) / AQW_ROWS_PER_CHUNK] +
+           (size_t)((row - 1) % AQW_ROWS_PER_CHUNK) * rows->row_size;
 }
 static inline uint32_t aqw_row_add(aqw_table *table, int kind, size_t row_size) {
     AQW_ASSERT(table->rows[kind].row_size == row_size);
@@ -305,8 +313,12 @@ static inline uint32_t aqw_row_add(aqw_table *table, int kind, size_t row_size) 
     memset(aqw_row_at(table, kind, row), 0, row_size);
     return row;
 }
-static inline aqw_task_row *aqw_task_at(const aqw_table *table, uint32_t row) { return aqw_row_at(table, AQW_ROW_TASK, row); }
-static inline aqw_run_row *aqw_run_at(const aqw_table *table, uint32_t row) { return aqw_row_at(table, AQW_ROW_RUN, row); }
+static inline aqw_task_row *aqw_task_at(const aqw_table *table, uint32_t row) {
+    return aqw_row_at(table, AQW_ROW_TASK, row);
+}
+static inline aqw_run_row *aqw_run_at(const aqw_table *table, uint32_t row) {
+    return aqw_row_at(table, AQW_ROW_RUN, row);
+}
 static inline const aqw_child_row *aqw_child_at(const aqw_table *table, uint32_t row) {
     return aqw_row_at(table, AQW_ROW_CHILD, row);
 }
@@ -317,82 +329,94 @@ static inline aqw_attempt_row *aqw_attempt_at(const aqw_table *table, uint32_t r
     return aqw_row_at(table, AQW_ROW_ATTEMPT, row);
 }
 
-/* table/index.c: the hash of a row of a kind, or NULL for kinds without a key; and lookups by key. */
+/* table/index.c: the hash of a row of a kind, or NULL for kinds without a key; and lookups by key.
+ * aqw_index_find_parent also finds a parent without children. */
 aqw_map_hash aqw_index_hash_of(int kind);
-uint32_t aqw_index_find_parent(const aqw_table *table, const uint8_t parent_task_id[16]);    /* also one without children */
+uint32_t aqw_index_find_parent(const aqw_table *table, const uint8_t parent_task_id[16]);
 uint32_t aqw_index_find_subscriber(const aqw_table *table, uint32_t task);
 uint32_t aqw_index_find_dependency(const aqw_table *table, uint32_t task, uint32_t depends_on);
 uint32_t aqw_index_find_budget(const aqw_table *table, uint32_t task, uint8_t dimension);
 uint32_t aqw_index_find_attempt(const aqw_table *table, uint32_t run, const uint8_t attempt_id[16]);
 uint32_t aqw_index_find_holder(const aqw_table *table, const uint8_t actor_id[16]);
-/* 1 where a row is as if it were not there. */
+/* Returns 1 where a row is as if it were not there. */
 int aqw_index_is_purged(const aqw_table *table, int kind, uint32_t row);
-/* The first row of a kind after this one (0: the first of all) that is not purged; 0 after the last. */
+/* Returns the first row of a kind after this one (0: the first of all) that is not
+ * purged; 0 after the last. */
 uint32_t aqw_index_next(const aqw_table *table, int kind, uint32_t row);
-/* Room for `extra` more rows of a kind, in the rows and in the index; mostly there is. */
+/* Makes room for `extra` more rows of a kind, in the rows and in the index; mostly it is there. */
 aqw_status aqw_index_grow(aqw_table *table, int kind, uint32_t extra);
 static inline aqw_status aqw_index_reserve(aqw_table *table, int kind, uint32_t extra) {
     const aqw_rows *rows = &table->rows[kind];
     const aqw_map *map = &table->maps[kind];
-    int has_room = (uint64_t)rows->chunk_count * AQW_ROWS_PER_CHUNK >= (uint64_t)rows->count + extra &&
+    int has_room = (uint64_t)rows->chunk_count * AQW_ROWS_PER_CHUNK >=
+                       (uint64_t)rows->count + extra &&
                    (!map->hash_of || (uint64_t)map->count + extra <= map->count_max);
     aqw_status status = has_room ? AQW_OK : aqw_index_grow(table, kind, extra);
     if (status == AQW_OK) AQW_DEBUG(aqw_check_reserved(table, kind, extra));
     return status;
 }
-/* Has fetched what a look-up of this identifier will read first. */
+/* Has fetched what a lookup of this identifier will read first. */
 void aqw_index_fetch_id(const aqw_table *table, int kind, const uint8_t *id);
 /* Puts a row, whose key is filled in, into its index. */
 void aqw_index_insert(aqw_table *table, int kind, uint32_t row);
 void aqw_index_remove(aqw_table *table, int kind, uint32_t row);
 
-/* table/undo.c. All of these do nothing where no batch is open, except that a replaced block is then freed at once. */
-/* Notes what is at an address, before it is changed. Harmless where the change is then not made. */
+/* table/undo.c. All of these do nothing while no batch is open, except that a replaced block is
+ * then freed at once. */
+/* Notes what is at an address, before it changes. Harmless where the change is then not made. */
 aqw_status aqw_undo_keep(aqw_table *table, void *address, size_t size);
-/* The same of a row. One that the batch has added needs no image: a rollback drops it. */
+/* Does the same for a row. A row that the batch has added needs no image: a rollback drops it. */
 static inline aqw_status aqw_undo_keep_row(aqw_table *table, int kind, uint32_t row) {
     if (!table->undo.is_open || row > table->undo.row_counts[kind]) return AQW_OK;
     return aqw_undo_keep(table, aqw_row_at(table, kind, row), table->rows[kind].row_size);
 }
-/* Makes sure that one aqw_undo_taken and one aqw_undo_replaced can't fail. To be called after the last keep. */
+/* Makes sure that one aqw_undo_taken and one aqw_undo_replaced can't fail. The caller calls it
+ * after the last keep. */
 aqw_status aqw_undo_reserve_blocks(aqw_table *table);
 void aqw_undo_taken(aqw_table *table, void *block, size_t size);
 void aqw_undo_replaced(aqw_table *table, void *block, size_t size);
 
-/* table/add.c. Copies of bytes; NULL without memory. */
+/* table/add.c. Copies of bytes; NULL without memory. The caller sets a lease's times. */
 const uint8_t *aqw_bytes_copy(aqw_table *table, aqw_bytes bytes);          /* in the arena */
 aqw_owned *aqw_owned_copy(aqw_table *table, aqw_bytes bytes);
-aqw_lease *aqw_lease_take(aqw_table *table, aqw_bytes owner);              /* its times are left to be set */
+aqw_lease *aqw_lease_take(aqw_table *table, aqw_bytes owner);
 const uint8_t *aqw_ending_take(aqw_table *table, uint8_t result, aqw_bytes detail);
-/* Room for a child of this parent: in the rows, in the index, and in the undo record. */
+/* Makes room for a child of this parent: in the rows, in the index, and in the undo record. */
 aqw_status aqw_child_reserve(aqw_table *table, const uint8_t parent_task_id[16]);
-/* Room for a subscription of this task, likewise. */
+/* Makes room for a subscription of this task, likewise. */
 aqw_status aqw_subscription_reserve(aqw_table *table, uint32_t task);
-/* Room for a role or a capability of this actor, likewise. */
+/* Makes room for a role or a capability of this actor, likewise. */
 aqw_status aqw_role_reserve(aqw_table *table, const uint8_t actor_id[16]);
 aqw_status aqw_capability_reserve(aqw_table *table, const uint8_t actor_id[16]);
-/* A new row, linked and entered into its index, for which there is room (aqw_index_reserve), and whose key is new. What is not an
- * argument is left to be set. */
+/* Adds a row, links it and enters it into its index. The caller has made room (aqw_index_reserve),
+ * the key is new, and the caller sets what is not an argument. */
 uint32_t aqw_task_add(aqw_table *table, const uint8_t task_id[16]);
 void aqw_child_add(aqw_table *table, const uint8_t parent_task_id[16], uint32_t task);
-uint32_t aqw_run_add(aqw_table *table, uint32_t task, const uint8_t run_id[16], uint64_t created_at);
-/* The run's state without, and with, a new history row. */
+uint32_t aqw_run_add(aqw_table *table, uint32_t task, const uint8_t run_id[16],
+                     uint64_t created_at);
+/* Sets the run's state without, and with, a new history row. Where the second ends the run, its
+ * task's row changes too. */
 void aqw_run_set_state(aqw_table *table, aqw_run_row *run, uint8_t state);
-void aqw_run_change_state(aqw_table *table, aqw_run_row *run, uint8_t state, uint64_t timestamp);   /* to its end: its task's row changes too */
-/* The new attempt is the run's active one; its end ends that. */
-uint32_t aqw_attempt_add(aqw_table *table, uint32_t run, const uint8_t attempt_id[16], uint64_t started_at);
-void aqw_attempt_end(aqw_table *table, aqw_run_row *run, uint64_t finished_at, const uint8_t *ending);
+void aqw_run_change_state(aqw_table *table, aqw_run_row *run, uint8_t state, uint64_t timestamp);
+/* The new attempt is the run's active one until it ends. */
+uint32_t aqw_attempt_add(aqw_table *table, uint32_t run, const uint8_t attempt_id[16],
+                         uint64_t started_at);
+void aqw_attempt_end(aqw_table *table, aqw_run_row *run, uint64_t finished_at,
+                     const uint8_t *ending);
 void aqw_dependency_add(aqw_table *table, uint32_t task, uint32_t depends_on);
 aqw_budget_row *aqw_budget_add(aqw_table *table, uint32_t task, uint8_t dimension);
-aqw_subscription_row *aqw_subscription_add(aqw_table *table, const uint8_t subscription_id[16], uint32_t task);
+aqw_subscription_row *aqw_subscription_add(aqw_table *table, const uint8_t subscription_id[16],
+                                           uint32_t task);
 aqw_actor_row *aqw_actor_add(aqw_table *table, const uint8_t actor_id[16]);
 aqw_tenant_row *aqw_tenant_add(aqw_table *table, const uint8_t tenant_id[16]);
-aqw_role_row *aqw_role_add(aqw_table *table, const uint8_t actor_id[16], const uint8_t tenant_id[16]);
+aqw_role_row *aqw_role_add(aqw_table *table, const uint8_t actor_id[16],
+                           const uint8_t tenant_id[16]);
 /* `capability` and the ledger's `bytes` are copies in the arena. */
-uint32_t aqw_capability_add(aqw_table *table, const uint8_t actor_id[16], const uint8_t tenant_id[16],
-                            const uint8_t *capability, uint32_t size);
+uint32_t aqw_capability_add(aqw_table *table, const uint8_t actor_id[16],
+                            const uint8_t tenant_id[16], const uint8_t *capability, uint32_t size);
 void aqw_tombstone_add(aqw_table *table, const uint8_t task_id[16], uint64_t until);
-aqw_ledger_row *aqw_ledger_add(aqw_table *table, const uint8_t *bytes, uint32_t key_size, uint32_t payload_size);
+aqw_ledger_row *aqw_ledger_add(aqw_table *table, const uint8_t *bytes, uint32_t key_size,
+                               uint32_t payload_size);
 
 /* table/purge.c: the event that drops what is over. */
 aqw_status aqw_apply_purge(aqw_table *table, const aqw_event *event);

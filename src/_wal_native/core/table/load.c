@@ -1,5 +1,6 @@
-/* A table's image, read; table/image.h specifies it. Every function goes in the same order: the bytes, the rules, the memory, the
- * row. Only what has passed the rules is put into the table, through the functions that events are applied with. */
+/* Reads a table's image; table/image.h specifies it. Every function goes in the same order: the
+ * bytes, the rules, the memory, the row. Only what has passed the rules goes into the table,
+ * through the functions that apply events. */
 #include "table/image.h"
 
 #include <string.h>
@@ -10,7 +11,8 @@
 #include "table/check.h"
 #include "table/internal.h"
 
-/* The least payload bytes that one of each takes, and its rows. A lease has no row, and is not reserved for. */
+/* The least payload bytes that one of each takes, and its rows. A lease has no row and
+ * reserves none. */
 static const struct { uint8_t size_min; uint8_t kind; } parts[AQW_IMAGE_TYPE_COUNT] = {
     [AQW_IMAGE_TASK] = {21, AQW_ROW_TASK},
     [AQW_IMAGE_RUN] = {20, AQW_ROW_RUN},
@@ -43,11 +45,12 @@ static aqw_bytes read_rest(cursor *from) {
 
 static aqw_bytes read_rest_as_text(cursor *from, uint32_t size_min) {
     aqw_bytes text = read_rest(from);
-    require(from, text.size >= size_min && text.size <= AQW_TEXT_SIZE_MAX && aqw_utf8_is_valid(text.data, text.size));
+    require(from, text.size >= size_min && text.size <= AQW_TEXT_SIZE_MAX &&
+                      aqw_utf8_is_valid(text.data, text.size));
     return text;
 }
 
-/* The row of a task's number: rows are in the order of their items. */
+/* Returns the row of a task's number: rows are in the order of their items. */
 static uint32_t read_task(const aqw_table_loader *load, cursor *from) {
     uint32_t row = read_positive32(from);
     require(from, row <= load->loaded[AQW_IMAGE_TASK]);
@@ -75,7 +78,8 @@ static void read_engine(cursor *from, aqw_engine_view *engine) {
     engine->has_resumed_at = state == 2;
     if (engine->has_paused_at) engine->paused_at = read_varint(from);
     if (engine->has_resumed_at) engine->resumed_at = read_difference(from, engine->paused_at);
-    require(from, !engine->has_resumed_at || !aqw_rule_resume_precedes_pause(engine->paused_at, engine->resumed_at));
+    require(from, !engine->has_resumed_at ||
+                      !aqw_rule_resume_precedes_pause(engine->paused_at, engine->resumed_at));
 }
 
 /* `size_max` is the size of all items. */
@@ -89,11 +93,13 @@ static aqw_status read_head(cursor *from, uint64_t size_max, aqw_image_head *hea
         require(from, head->counts[type] <= AQW_ROW_COUNT_MAX);
         size_min += (uint64_t)head->counts[type] * parts[type].size_min;
     }
-    require(from, size_min <= size_max && head->counts[AQW_IMAGE_TOMBSTONE] <= AQW_TOMBSTONE_COUNT_MAX);
+    require(from,
+            size_min <= size_max && head->counts[AQW_IMAGE_TOMBSTONE] <= AQW_TOMBSTONE_COUNT_MAX);
     return finish(from) == AQW_OK ? AQW_OK : AQW_MALFORMED_SNAPSHOT;
 }
 
-aqw_status aqw_image_head_read(uint8_t type, const uint8_t *payload, size_t size, uint64_t size_max, aqw_image_head *head) {
+aqw_status aqw_image_head_read(uint8_t type, const uint8_t *payload, size_t size, uint64_t size_max,
+                               aqw_image_head *head) {
     if (type != AQW_IMAGE_HEAD) return AQW_MALFORMED_SNAPSHOT;
     cursor from = {payload, payload + size, 0};
     return read_head(&from, size_max, head);
@@ -107,7 +113,8 @@ static aqw_status load_head(aqw_table_loader *load, cursor *from) {
     memcpy(load->expected, head.counts, sizeof load->expected);
     for (int type = AQW_IMAGE_TASK; type < AQW_IMAGE_TYPE_COUNT; type++) {
         if (parts[type].kind == AQW_ROW_KIND_COUNT) continue;
-        if (aqw_index_reserve(load->table, parts[type].kind, load->expected[type]) != AQW_OK) return AQW_NO_MEMORY;
+        if (aqw_index_reserve(load->table, parts[type].kind, load->expected[type]) != AQW_OK)
+            return AQW_NO_MEMORY;
     }
     return AQW_OK;
 }
@@ -121,7 +128,8 @@ static aqw_status load_task(aqw_table_loader *load, cursor *from) {
     count_one(load, from, AQW_IMAGE_TASK);
     read_real_id(from, task_id);
     uint64_t created_at = read_varint(from);
-    uint8_t flags = read_code(from, AQW_IMAGE_HAS_FIRST | AQW_IMAGE_HAD_RUNS | AQW_IMAGE_RUNS_PURGED);
+    uint8_t flags = read_code(from,
+                              AQW_IMAGE_HAS_FIRST | AQW_IMAGE_HAD_RUNS | AQW_IMAGE_RUNS_PURGED);
     uint64_t canceled_at = flags & AQW_IMAGE_HAS_FIRST ? read_difference(from, created_at) : 0;
     uint64_t last_run_at = flags & AQW_IMAGE_HAD_RUNS ? read_difference(from, created_at) : 0;
     uint64_t runs_purged = flags & AQW_IMAGE_RUNS_PURGED ? read_positive(from) : 0;
@@ -131,7 +139,8 @@ static aqw_status load_task(aqw_table_loader *load, cursor *from) {
         aqw_table_find_task(table, task_id)) {
         return AQW_MALFORMED_SNAPSHOT;
     }
-    if (fields.has_parent && aqw_child_reserve(table, fields.parent_task_id) != AQW_OK) return AQW_NO_MEMORY;
+    if (fields.has_parent && aqw_child_reserve(table, fields.parent_task_id) != AQW_OK)
+        return AQW_NO_MEMORY;
     const uint8_t *spec_copy = aqw_bytes_copy(table, spec);
     if (!spec_copy) return AQW_NO_MEMORY;
 
@@ -197,7 +206,8 @@ static aqw_status load_run(aqw_table_loader *load, cursor *from) {
 
 /* Goes on only where the group before was full, and left something to say. */
 static aqw_status load_history(aqw_table_loader *load, cursor *from) {
-    require(from, left(from) > 0 && load->steps > 0 && load->steps % AQW_IMAGE_GROUP_COUNT_MAX == 0);
+    require(from,
+            left(from) > 0 && load->steps > 0 && load->steps % AQW_IMAGE_GROUP_COUNT_MAX == 0);
     return from->failed ? AQW_MALFORMED_SNAPSHOT : load_steps(load, from);
 }
 
@@ -214,15 +224,18 @@ static aqw_status load_attempt(aqw_table_loader *load, cursor *from) {
     if (result != AQW_IMAGE_UNFINISHED) {
         require(from, result <= AQW_ATTEMPT_RESULT_LAST);
         finished_at = read_difference(from, started_at);
-        detail = result == AQW_FAILURE || result == AQW_TIMEOUT ? read_rest_as_text(from, 0) : read_rest(from);
+        detail = result == AQW_FAILURE || result == AQW_TIMEOUT ? read_rest_as_text(from, 0)
+                                                                : read_rest(from);
     }
     /* An attempt that is not finished is active until end_run looks at it. */
     if (finish(from) != AQW_OK || !load->was_running || run->has_active_attempt ||
-        aqw_rule_attempt_count_is_full(run->attempt_count) || aqw_table_run_had_attempt(table, load->run, attempt_id)) {
+        aqw_rule_attempt_count_is_full(run->attempt_count) ||
+        aqw_table_run_had_attempt(table, load->run, attempt_id)) {
         return AQW_MALFORMED_SNAPSHOT;
     }
     const uint8_t *ending = NULL;
-    if (result != AQW_IMAGE_UNFINISHED && !(ending = aqw_ending_take(table, result, detail))) return AQW_NO_MEMORY;
+    if (result != AQW_IMAGE_UNFINISHED && !(ending = aqw_ending_take(table, result, detail)))
+        return AQW_NO_MEMORY;
 
     aqw_attempt_add(table, load->run, attempt_id, started_at);
     if (ending) aqw_attempt_end(table, run, finished_at, ending);
@@ -237,7 +250,8 @@ static aqw_status load_lease(aqw_table_loader *load, cursor *from) {
     uint64_t updated_at = read_difference(from, acquired_at);
     uint64_t expiry = read_difference(from, acquired_at);
     aqw_bytes owner = read_rest_as_text(from, 0);
-    if (finish(from) != AQW_OK || run->lease || !aqw_rule_lease_held_allowed(run->state)) return AQW_MALFORMED_SNAPSHOT;
+    if (finish(from) != AQW_OK || run->lease || !aqw_rule_lease_held_allowed(run->state))
+        return AQW_MALFORMED_SNAPSHOT;
     aqw_lease *lease = aqw_lease_take(table, owner);
     if (!lease) return AQW_NO_MEMORY;
 
@@ -257,7 +271,8 @@ static aqw_status end_run(aqw_table_loader *load) {
     if (!run->has_active_attempt || aqw_rule_attempt_allowed(run->state)) return AQW_OK;
     const aqw_history_row *last = aqw_row_at(load->table, AQW_ROW_HISTORY, run->last_history);
     run->has_active_attempt = 0;
-    int was_active = aqw_rule_attempt_allowed(last->from_state) && !aqw_rule_attempt_blocks_change(last->from_state, run->state, 1);
+    int was_active = aqw_rule_attempt_allowed(last->from_state) &&
+                     !aqw_rule_attempt_blocks_change(last->from_state, run->state, 1);
     return was_active ? AQW_OK : AQW_MALFORMED_SNAPSHOT;
 }
 
@@ -273,8 +288,10 @@ static void load_dependency(aqw_table_loader *load, cursor *from) {
 }
 
 static aqw_status load_dependencies(aqw_table_loader *load, cursor *from) {
-    require(from, left(from) > 0 && load->loaded[AQW_IMAGE_DEPENDENCIES] % AQW_IMAGE_GROUP_COUNT_MAX == 0);
-    for (int i = 0; i < AQW_IMAGE_GROUP_COUNT_MAX && left(from) > 0; i++) load_dependency(load, from);
+    require(from, left(from) > 0 &&
+                      load->loaded[AQW_IMAGE_DEPENDENCIES] % AQW_IMAGE_GROUP_COUNT_MAX == 0);
+    for (int i = 0; i < AQW_IMAGE_GROUP_COUNT_MAX && left(from) > 0; i++)
+        load_dependency(load, from);
     return finish(from) == AQW_OK ? AQW_OK : AQW_MALFORMED_SNAPSHOT;
 }
 
@@ -287,8 +304,10 @@ static aqw_status load_budget(aqw_table_loader *load, cursor *from) {
     uint64_t limit = read_varint(from);
     uint64_t consumed = read_varint(from);
     uint64_t allocated_at = read_varint(from);
-    require(from, dimension <= AQW_BUDGET_DIMENSION_LAST && (is_exhausted || consumed < limit || consumed == 0));
-    if (finish(from) != AQW_OK || aqw_index_find_budget(load->table, task, dimension)) return AQW_MALFORMED_SNAPSHOT;
+    require(from, dimension <= AQW_BUDGET_DIMENSION_LAST &&
+                      (is_exhausted || consumed < limit || consumed == 0));
+    if (finish(from) != AQW_OK || aqw_index_find_budget(load->table, task, dimension))
+        return AQW_MALFORMED_SNAPSHOT;
 
     aqw_budget_row *budget = aqw_budget_add(load->table, task, dimension);
     budget->limit = limit;
@@ -335,7 +354,8 @@ static aqw_status load_actor(aqw_table_loader *load, cursor *from) {
     uint64_t registered_at = read_varint(from);
     times happened = read_times(from, registered_at, AQW_IMAGE_HAS_FIRST | AQW_IMAGE_HAS_SECOND);
     aqw_bytes bytes = read_rest(from);
-    if (finish(from) != AQW_OK || aqw_registration_decode(bytes.data, bytes.size, &fields) != AQW_OK ||
+    if (finish(from) != AQW_OK ||
+        aqw_registration_decode(bytes.data, bytes.size, &fields) != AQW_OK ||
         aqw_table_find_actor(load->table, actor_id)) {
         return AQW_MALFORMED_SNAPSHOT;
     }
@@ -358,7 +378,8 @@ static aqw_status load_tenant(aqw_table_loader *load, cursor *from) {
     read_id(from, tenant_id);
     uint64_t created_at = read_varint(from);
     aqw_bytes text = read_rest_as_text(from, 1);
-    if (finish(from) != AQW_OK || aqw_table_find_tenant(load->table, tenant_id)) return AQW_MALFORMED_SNAPSHOT;
+    if (finish(from) != AQW_OK || aqw_table_find_tenant(load->table, tenant_id))
+        return AQW_MALFORMED_SNAPSHOT;
     aqw_owned *name = aqw_owned_copy(load->table, text);
     if (!name) return AQW_NO_MEMORY;
 
@@ -376,7 +397,8 @@ static aqw_status load_role(aqw_table_loader *load, cursor *from) {
     read_id(from, tenant_id);
     uint64_t assigned_at = read_varint(from);
     aqw_bytes bytes = read_rest(from);
-    if (finish(from) != AQW_OK || aqw_named_decode(bytes.data, bytes.size, AQW_ROLE_CUSTOM, &fields) != AQW_OK ||
+    if (finish(from) != AQW_OK ||
+        aqw_named_decode(bytes.data, bytes.size, AQW_ROLE_CUSTOM, &fields) != AQW_OK ||
         aqw_table_find_role(load->table, actor_id, tenant_id)) {
         return AQW_MALFORMED_SNAPSHOT;
     }
@@ -399,7 +421,8 @@ static aqw_status load_capability(aqw_table_loader *load, cursor *from) {
     uint64_t granted_at = read_varint(from);
     times revoked = read_times(from, granted_at, AQW_IMAGE_HAS_FIRST);
     aqw_bytes bytes = read_rest(from);
-    if (finish(from) != AQW_OK || aqw_named_decode(bytes.data, bytes.size, AQW_CAPABILITY_CUSTOM, &fields) != AQW_OK ||
+    if (finish(from) != AQW_OK ||
+        aqw_named_decode(bytes.data, bytes.size, AQW_CAPABILITY_CUSTOM, &fields) != AQW_OK ||
         aqw_table_find_capability(load->table, actor_id, tenant_id, bytes)) {
         return AQW_MALFORMED_SNAPSHOT;
     }
@@ -446,7 +469,8 @@ static aqw_status load_tombstone(aqw_table_loader *load, cursor *from) {
     count_one(load, from, AQW_IMAGE_TOMBSTONE);
     read_real_id(from, task_id);
     uint64_t until = read_varint(from);
-    if (finish(from) != AQW_OK || aqw_table_find_task(load->table, task_id) || aqw_table_find_tombstone(load->table, task_id)) {
+    if (finish(from) != AQW_OK || aqw_table_find_task(load->table, task_id) ||
+        aqw_table_find_tombstone(load->table, task_id)) {
         return AQW_MALFORMED_SNAPSHOT;
     }
     aqw_tombstone_add(load->table, task_id, until);
@@ -478,7 +502,8 @@ static aqw_status load_item(aqw_table_loader *load, uint8_t type, cursor *from) 
 
 static int is_of_run(uint8_t type) { return type >= AQW_IMAGE_HISTORY && type <= AQW_IMAGE_LEASE; }
 
-/* One head first; types rise, but a run may follow what belongs to the run before, and what belongs to a run follows one. */
+/* The one head comes first; types rise, except that a run may follow what belongs to the run
+ * before; and what belongs to a run follows one. */
 static int may_follow(uint8_t last, uint8_t type) {
     if (last == 0 || type == AQW_IMAGE_HEAD) return last == 0 && type == AQW_IMAGE_HEAD;
     if (is_of_run(type)) return last <= type && (last == AQW_IMAGE_RUN || is_of_run(last));
@@ -496,13 +521,15 @@ aqw_status aqw_table_load_begin(aqw_table_loader *loader, aqw_table *table, uint
     return loader->status;
 }
 
-void aqw_table_load_fetch(const aqw_table_loader *loader, uint8_t type, const uint8_t *payload, size_t size) {
+void aqw_table_load_fetch(const aqw_table_loader *loader, uint8_t type, const uint8_t *payload,
+                          size_t size) {
     if (loader->status != AQW_OK || size < 16) return;
     if (type == AQW_IMAGE_TASK) aqw_index_fetch_id(loader->table, AQW_ROW_TASK, payload);
     if (type == AQW_IMAGE_RUN) aqw_index_fetch_id(loader->table, AQW_ROW_RUN, payload);
 }
 
-aqw_status aqw_table_load_item(aqw_table_loader *loader, uint8_t type, const uint8_t *payload, size_t size) {
+aqw_status aqw_table_load_item(aqw_table_loader *loader, uint8_t type, const uint8_t *payload,
+                               size_t size) {
     if (loader->status != AQW_OK) return loader->status;
     if (!payload || size > AQW_IMAGE_ITEM_SIZE_MAX || !may_follow(loader->type, type)) {
         return loader->status = AQW_MALFORMED_SNAPSHOT;
@@ -516,7 +543,8 @@ aqw_status aqw_table_load_item(aqw_table_loader *loader, uint8_t type, const uin
 
 aqw_status aqw_table_load_end(aqw_table_loader *loader) {
     if (loader->status == AQW_OK) loader->status = end_run(loader);
-    int is_whole = loader->type && !loader->awaited_tasks && memcmp(loader->loaded, loader->expected, sizeof loader->loaded) == 0;
+    int is_whole = loader->type && !loader->awaited_tasks &&
+                   memcmp(loader->loaded, loader->expected, sizeof loader->loaded) == 0;
     if (loader->status == AQW_OK && !is_whole) loader->status = AQW_MALFORMED_SNAPSHOT;
     AQW_ASSERT(loader->status != AQW_OK || aqw_table_check(loader->table, AQW_CHECK_LOAD));
     return loader->status;

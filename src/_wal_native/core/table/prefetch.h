@@ -1,6 +1,7 @@
-/* Hints that runs are soon to be changed, for callers who know the next ones: most of the time of a change in a large table is waiting
- * for the run's index entry, then its row, then what the row leads to. Three steps, each of use only some runs behind the one before.
- * They change nothing, and whatever they are given is only a hint. */
+/* Hints that runs will soon change, for callers that know the next ones: in a large table most of
+ * the time of a change goes into waiting for the run's index entry, then its row, then what the row
+ * leads to. Three steps, each of use only some runs after the one before. They change nothing, and
+ * whatever they are given is only a hint. */
 #ifndef AQW_TABLE_PREFETCH_H
 #define AQW_TABLE_PREFETCH_H
 
@@ -12,9 +13,11 @@
 uint64_t aqw_table_prefetch_entry(const aqw_table *table, const uint8_t run_id[16]);
 /* Fetches the row that is likely the run's; returns its number, or 0. */
 uint32_t aqw_table_prefetch_run(const aqw_table *table, uint64_t hash);
-/* Fetches what an event of this kind changes besides the row. `row` is what the step before returned. */
+/* Fetches what an event of this kind changes besides the row. `row` is what the step
+ * before returned. */
 void aqw_table_prefetch_links(const aqw_table *table, uint32_t row, uint8_t event_kind);
-/* At the run's turn: lets lookups try this row before the index. 0: none, which is how a walk must leave the table. */
+/* At the run's turn: lets lookups try this row before the index. 0: no row. A walk
+ * must end with 0. */
 void aqw_table_expect_run(aqw_table *table, uint32_t row);
 
 #endif

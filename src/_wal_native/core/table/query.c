@@ -1,4 +1,4 @@
-/* Views: rows as the contract shows them, with row numbers turned into identifiers. */
+/* Views: rows as the contract shows them, with identifiers in place of row numbers. */
 #include <string.h>
 
 #include "table/internal.h"
@@ -23,7 +23,9 @@ uint64_t aqw_table_newest_change(const aqw_table *table) { return table->head.ne
 
 void aqw_table_engine(const aqw_table *table, aqw_engine_view *view) { *view = table->head.engine; }
 
-static uint32_t count_of(const aqw_table *table, int kind) { return table->rows[kind].count - table->head.purged[kind]; }
+static uint32_t count_of(const aqw_table *table, int kind) {
+    return table->rows[kind].count - table->head.purged[kind];
+}
 
 void aqw_table_counts_get(const aqw_table *table, aqw_table_counts *counts) {
     counts->tasks = count_of(table, AQW_ROW_TASK);
@@ -45,38 +47,55 @@ void aqw_table_counts_get(const aqw_table *table, aqw_table_counts *counts) {
     counts->memory_bytes = table->heap.taken_bytes;
 }
 
-uint32_t aqw_table_next_task(const aqw_table *table, uint32_t row) { return aqw_index_next(table, AQW_ROW_TASK, row); }
+uint32_t aqw_table_next_task(const aqw_table *table, uint32_t row) {
+    return aqw_index_next(table, AQW_ROW_TASK, row);
+}
 
-uint32_t aqw_table_next_run(const aqw_table *table, uint32_t row) { return aqw_index_next(table, AQW_ROW_RUN, row); }
+uint32_t aqw_table_next_run(const aqw_table *table, uint32_t row) {
+    return aqw_index_next(table, AQW_ROW_RUN, row);
+}
 
 uint32_t aqw_table_next_dependency(const aqw_table *table, uint32_t row) {
     return aqw_index_next(table, AQW_ROW_DEPENDENCY, row);
 }
 
-uint32_t aqw_table_next_budget(const aqw_table *table, uint32_t row) { return aqw_index_next(table, AQW_ROW_BUDGET, row); }
+uint32_t aqw_table_next_budget(const aqw_table *table, uint32_t row) {
+    return aqw_index_next(table, AQW_ROW_BUDGET, row);
+}
 
 uint32_t aqw_table_next_subscription(const aqw_table *table, uint32_t row) {
     return aqw_index_next(table, AQW_ROW_SUBSCRIPTION, row);
 }
 
-uint32_t aqw_table_next_actor(const aqw_table *table, uint32_t row) { return aqw_index_next(table, AQW_ROW_ACTOR, row); }
+uint32_t aqw_table_next_actor(const aqw_table *table, uint32_t row) {
+    return aqw_index_next(table, AQW_ROW_ACTOR, row);
+}
 
-uint32_t aqw_table_next_role(const aqw_table *table, uint32_t row) { return aqw_index_next(table, AQW_ROW_ROLE, row); }
+uint32_t aqw_table_next_role(const aqw_table *table, uint32_t row) {
+    return aqw_index_next(table, AQW_ROW_ROLE, row);
+}
 
-uint32_t aqw_table_next_ledger(const aqw_table *table, uint32_t row) { return aqw_index_next(table, AQW_ROW_LEDGER, row); }
+uint32_t aqw_table_next_ledger(const aqw_table *table, uint32_t row) {
+    return aqw_index_next(table, AQW_ROW_LEDGER, row);
+}
 
-uint32_t aqw_table_next_tombstone(const aqw_table *table, uint32_t row) { return aqw_index_next(table, AQW_ROW_TOMBSTONE, row); }
+uint32_t aqw_table_next_tombstone(const aqw_table *table, uint32_t row) {
+    return aqw_index_next(table, AQW_ROW_TOMBSTONE, row);
+}
 
 uint32_t aqw_table_next_capability(const aqw_table *table, uint32_t row) {
     return aqw_index_next(table, AQW_ROW_CAPABILITY, row);
 }
 
-/* Parents are in the order of their first children, which may change when children are purged. */
+/* Parents are in the order of their first children, which may change with a purge of children. */
 uint32_t aqw_table_next_parent(const aqw_table *table, uint32_t row) {
-    uint32_t child = row ? ((const aqw_parent_row *)aqw_row_at(table, AQW_ROW_PARENT, row))->first_child : 0;
+    uint32_t child =
+        row ? ((const aqw_parent_row *)aqw_row_at(table, AQW_ROW_PARENT, row))->first_child : 0;
     while (child < table->rows[AQW_ROW_CHILD].count) {
         uint32_t parent_row = aqw_child_at(table, ++child)->parent;
-        if (((const aqw_parent_row *)aqw_row_at(table, AQW_ROW_PARENT, parent_row))->first_child == child) return parent_row;
+        if (((const aqw_parent_row *)aqw_row_at(table, AQW_ROW_PARENT, parent_row))->first_child ==
+            child)
+            return parent_row;
     }
     return 0;
 }
@@ -110,7 +129,8 @@ void aqw_table_run(const aqw_table *table, uint32_t row, aqw_run_view *view) {
     copy_task_id(table, view->task_id, run->task);
     view->state = run->state;
     view->has_active_attempt = run->has_active_attempt;
-    if (run->has_active_attempt) copy_id(view->active_attempt_id, aqw_table_run_active_attempt(table, row));
+    if (run->has_active_attempt)
+        copy_id(view->active_attempt_id, aqw_table_run_active_attempt(table, row));
     view->has_lease = run->lease != NULL;
     if (run->lease) fill_lease(run->lease, &view->lease);
     view->effective_priority = run->effective_priority;
@@ -261,11 +281,13 @@ uint8_t aqw_table_run_state(const aqw_table *table, uint32_t row) {
 const uint8_t *aqw_table_run_active_attempt(const aqw_table *table, uint32_t row) {
     const aqw_run_row *run = aqw_row_at(table, AQW_ROW_RUN, row);
     if (!run->has_active_attempt) return NULL;
-    return ((const aqw_attempt_row *)aqw_row_at(table, AQW_ROW_ATTEMPT, run->last_attempt))->attempt_id;
+    return ((const aqw_attempt_row *)aqw_row_at(table, AQW_ROW_ATTEMPT, run->last_attempt))
+        ->attempt_id;
 }
 
 int aqw_table_run_had_attempt(const aqw_table *table, uint32_t row, const uint8_t attempt_id[16]) {
-    return aqw_table_run_attempt_count(table, row) && aqw_index_find_attempt(table, row, attempt_id);
+    return aqw_table_run_attempt_count(table, row) &&
+           aqw_index_find_attempt(table, row, attempt_id);
 }
 
 uint32_t aqw_table_run_attempt_count(const aqw_table *table, uint32_t row) {
@@ -283,5 +305,6 @@ int aqw_table_task_is_canceled(const aqw_table *table, uint32_t row) {
 }
 
 int aqw_table_subscription_is_canceled(const aqw_table *table, uint32_t row) {
-    return ((const aqw_subscription_row *)aqw_row_at(table, AQW_ROW_SUBSCRIPTION, row))->is_canceled;
+    return ((const aqw_subscription_row *)aqw_row_at(table, AQW_ROW_SUBSCRIPTION, row))
+        ->is_canceled;
 }

@@ -1,21 +1,26 @@
-/* A table's image, written; table/image.h specifies it. */
+/* Writes a table's image; table/image.h specifies it. */
 #include "table/image.h"
 
 #include "base/limits.h"
 #include "event/cursor.h"
 #include "table/internal.h"
 
-/* The largest fields: those of a run with a full group of steps, or of a full group of dependencies. */
-_Static_assert(16 + 5 + 10 + 10 + 5 + AQW_IMAGE_GROUP_COUNT_MAX * (1 + VARINT_SIZE_MAX) <= AQW_IMAGE_FIELDS_SIZE_MAX, "a run fits");
+/* The largest fields: those of a run with a full group of steps, or of a full group of
+ * dependencies. */
+_Static_assert(16 + 5 + 10 + 10 + 5 + AQW_IMAGE_GROUP_COUNT_MAX * (1 + VARINT_SIZE_MAX) <=
+                   AQW_IMAGE_FIELDS_SIZE_MAX,
+               "a run fits");
 _Static_assert(AQW_IMAGE_GROUP_COUNT_MAX * 2 * 5 <= AQW_IMAGE_FIELDS_SIZE_MAX, "dependencies fit");
-_Static_assert(AQW_IMAGE_ITEM_SIZE_MAX == AQW_PAYLOAD_SIZE_MAX + AQW_IMAGE_FIELDS_SIZE_MAX, "an item's limit");
+_Static_assert(AQW_IMAGE_ITEM_SIZE_MAX == AQW_PAYLOAD_SIZE_MAX + AQW_IMAGE_FIELDS_SIZE_MAX,
+               "an item's limit");
 
 typedef struct saver {
     const aqw_table *table;
     aqw_image_sink sink;
     void *to;
-    uint32_t *numbers;          /* of the tasks in the image, by row; NULL where a row's number is its own */
-    writer out;                 /* the fields of the item that is being made */
+    /* of the tasks in the image, by row; NULL where a row's number is its own */
+    uint32_t *numbers;
+    writer out;                 /* the fields of the item in the making */
     uint8_t fields[AQW_IMAGE_FIELDS_SIZE_MAX];
 } saver;
 
@@ -27,15 +32,19 @@ static writer *start(saver *save) {
 static aqw_status emit_with(saver *save, uint8_t type, const uint8_t *data, uint32_t size) {
     if (save->out.status != AQW_OK) return save->out.status;
     if (size > AQW_PAYLOAD_SIZE_MAX) return AQW_TOO_LARGE;
-    return save->sink(save->to, type, (aqw_bytes){save->fields, (uint32_t)save->out.size}, (aqw_bytes){data, size});
+    return save->sink(save->to, type, (aqw_bytes){save->fields, (uint32_t)save->out.size},
+                      (aqw_bytes){data, size});
 }
 
 static aqw_status emit(saver *save, uint8_t type) { return emit_with(save, type, save->fields, 0); }
 
-static void put_task(saver *save, uint32_t task) { put_varint(&save->out, save->numbers ? save->numbers[task - 1] : task); }
+static void put_task(saver *save, uint32_t task) {
+    put_varint(&save->out, save->numbers ? save->numbers[task - 1] : task);
+}
 
-/* Up to two times that may be there, and the flags that say so. */
-static void put_times(writer *out, uint64_t base, int has_first, uint64_t first, int has_second, uint64_t second) {
+/* Puts up to two optional times, and the flags that say which are there. */
+static void put_times(writer *out, uint64_t base, int has_first, uint64_t first, int has_second,
+                      uint64_t second) {
     put_u8(out, (has_first ? AQW_IMAGE_HAS_FIRST : 0u) | (has_second ? AQW_IMAGE_HAS_SECOND : 0u));
     if (has_first) put_difference(out, first, base);
     if (has_second) put_difference(out, second, base);
@@ -46,10 +55,10 @@ static aqw_status save_head(saver *save) {
     const aqw_engine_view *engine = &head->engine;
     aqw_table_counts counts;
     aqw_table_counts_get(save->table, &counts);
-    const uint32_t numbers[] = {counts.tasks,        counts.runs,    counts.history, counts.attempts,
-                                counts.leases,       counts.dependencies, counts.budgets, counts.subscriptions,
-                                counts.actors,       counts.tenants, counts.roles,   counts.capabilities,
-                                counts.ledger,       counts.tombstones};
+    const uint32_t numbers[] = {
+        counts.tasks, counts.runs, counts.history, counts.attempts, counts.leases,
+        counts.dependencies, counts.budgets, counts.subscriptions, counts.actors, counts.tenants,
+        counts.roles, counts.capabilities, counts.ledger, counts.tombstones};
     writer *out = start(save);
     put_varint(out, head->latest_sequence);
     put_u8(out, engine->is_paused ? 1 : engine->has_paused_at ? 2 : 0);
@@ -65,7 +74,8 @@ static aqw_status save_task(saver *save, uint32_t row) {
     writer *out = start(save);
     put_id(out, task->task_id);
     put_varint(out, task->created_at);
-    put_u8(out, (task->is_canceled ? AQW_IMAGE_HAS_FIRST : 0u) | (task->had_runs ? AQW_IMAGE_HAD_RUNS : 0u) |
+    put_u8(out, (task->is_canceled ? AQW_IMAGE_HAS_FIRST : 0u) |
+                    (task->had_runs ? AQW_IMAGE_HAD_RUNS : 0u) |
                     (purged ? AQW_IMAGE_RUNS_PURGED : 0u));
     if (task->is_canceled) put_difference(out, task->canceled_at, task->created_at);
     if (task->had_runs) put_difference(out, task->last_run_at, task->created_at);
@@ -75,7 +85,7 @@ static aqw_status save_task(saver *save, uint32_t row) {
 
 /* ---- Runs ---- */
 
-/* The group of steps that is being made: in the run's own item, or in one of its history. */
+/* The group of steps in the making: in the run's own item, or in one of its history. */
 typedef struct step_group {
     uint8_t type;
     uint32_t count;
@@ -96,7 +106,8 @@ static aqw_status next_step(saver *save, step_group *group) {
     return status;
 }
 
-/* The step that leaves no row: a lease was closed where the run's state says that it came another way. */
+/* Saves the step that leaves no row: a lease was closed where the run's state says
+ * that it came another way. */
 static aqw_status save_way_to(saver *save, step_group *group, uint8_t state) {
     if (group->state == state) return AQW_OK;
     aqw_status status = next_step(save, group);
@@ -128,7 +139,8 @@ static aqw_status save_steps(saver *save, const aqw_run_row *run) {
     return status == AQW_OK ? emit(save, group.type) : status;
 }
 
-static aqw_status save_attempt(saver *save, const aqw_run_row *run, const aqw_attempt_row *attempt) {
+static aqw_status save_attempt(saver *save, const aqw_run_row *run,
+                               const aqw_attempt_row *attempt) {
     writer *out = start(save);
     put_id(out, attempt->attempt_id);
     put_difference(out, attempt->started_at, run->created_at);
@@ -139,7 +151,8 @@ static aqw_status save_attempt(saver *save, const aqw_run_row *run, const aqw_at
     uint32_t ending = aqw_load_u32(attempt->ending);
     put_u8(out, ending & 0xFF);
     put_difference(out, attempt->finished_at, attempt->started_at);
-    return emit_with(save, AQW_IMAGE_ATTEMPT, attempt->ending + AQW_ENDING_HEADER_SIZE, ending >> 8);
+    return emit_with(save, AQW_IMAGE_ATTEMPT, attempt->ending + AQW_ENDING_HEADER_SIZE,
+                     ending >> 8);
 }
 
 static aqw_status save_lease(saver *save, const aqw_run_row *run) {
@@ -160,7 +173,8 @@ static aqw_status save_run(saver *save, uint32_t row) {
     put_difference(out, run->scheduled_at, run->created_at);
     put_zigzag(out, run->effective_priority);
     aqw_status status = save_steps(save, run);
-    for (uint32_t at = run->first_attempt; at && status == AQW_OK; at = aqw_attempt_at(save->table, at)->next) {
+    for (uint32_t at = run->first_attempt; at && status == AQW_OK;
+         at = aqw_attempt_at(save->table, at)->next) {
         status = save_attempt(save, run, aqw_attempt_at(save->table, at));
     }
     return status == AQW_OK && run->lease ? save_lease(save, run) : status;
@@ -213,8 +227,8 @@ static aqw_status save_actor(saver *save, uint32_t row) {
     writer *out = start(save);
     put_id(out, actor->actor_id);
     put_varint(out, actor->registered_at);
-    put_times(out, actor->registered_at, actor->has_heartbeat, actor->last_heartbeat_at, actor->is_deregistered,
-              actor->deregistered_at);
+    put_times(out, actor->registered_at, actor->has_heartbeat, actor->last_heartbeat_at,
+              actor->is_deregistered, actor->deregistered_at);
     return emit_with(save, AQW_IMAGE_ACTOR, actor->registration->data, actor->registration->size);
 }
 
@@ -255,7 +269,8 @@ static aqw_status save_ledger_entry(saver *save, uint32_t row) {
     put_u8(out, entry->has_actor ? AQW_IMAGE_HAS_FIRST : 0);
     if (entry->has_actor) put_id(out, entry->actor_id);
     put_varint(out, entry->key_size);
-    return emit_with(save, AQW_IMAGE_LEDGER_ENTRY, entry->bytes, entry->key_size + entry->payload_size);
+    return emit_with(save, AQW_IMAGE_LEDGER_ENTRY, entry->bytes,
+                     entry->key_size + entry->payload_size);
 }
 
 static aqw_status save_tombstone(saver *save, uint32_t row) {
@@ -270,7 +285,8 @@ typedef aqw_status (*row_saver)(saver *save, uint32_t row);
 
 static aqw_status save_rows(saver *save, int kind, row_saver save_row) {
     aqw_status status = AQW_OK;
-    for (uint32_t row = 0; status == AQW_OK && (row = aqw_index_next(save->table, kind, row)) != 0;) {
+    for (uint32_t row = 0;
+         status == AQW_OK && (row = aqw_index_next(save->table, kind, row)) != 0;) {
         status = save_row(save, row);
     }
     return status;
@@ -281,9 +297,11 @@ static aqw_status number_tasks(saver *save, aqw_heap *heap) {
     const aqw_table *table = save->table;
     uint32_t number = 0;
     if (!table->head.purged[AQW_ROW_TASK]) return AQW_OK;
-    save->numbers = aqw_heap_take(heap, sizeof *save->numbers * (size_t)table->rows[AQW_ROW_TASK].count);
+    save->numbers =
+        aqw_heap_take(heap, sizeof *save->numbers * (size_t)table->rows[AQW_ROW_TASK].count);
     if (!save->numbers) return AQW_NO_MEMORY;
-    for (uint32_t row = 0; (row = aqw_index_next(table, AQW_ROW_TASK, row)) != 0;) save->numbers[row - 1] = ++number;
+    for (uint32_t row = 0; (row = aqw_index_next(table, AQW_ROW_TASK, row)) != 0;)
+        save->numbers[row - 1] = ++number;
     return AQW_OK;
 }
 
@@ -303,13 +321,15 @@ aqw_status aqw_table_save(const aqw_table *table, aqw_image_sink sink, void *to)
     };
     if (table->undo.is_open) return AQW_INVALID_ARGUMENT;
     saver save = {.table = table, .sink = sink, .to = to};
-    aqw_heap heap;              /* not the table's own, which is not to change */
+    aqw_heap heap;              /* not the table's own, which must not change */
     aqw_heap_init(&heap, &table->heap.memory);
     aqw_status status = number_tasks(&save, &heap);
     if (status == AQW_OK) status = save_head(&save);
     for (size_t i = 0; i < sizeof sections / sizeof *sections && status == AQW_OK; i++) {
-        status = sections[i].save_row ? save_rows(&save, sections[i].kind, sections[i].save_row) : save_dependencies(&save);
+        status = sections[i].save_row ? save_rows(&save, sections[i].kind, sections[i].save_row)
+                                      : save_dependencies(&save);
     }
-    aqw_heap_return(&heap, save.numbers, sizeof *save.numbers * (size_t)table->rows[AQW_ROW_TASK].count);
+    aqw_heap_return(&heap, save.numbers,
+                    sizeof *save.numbers * (size_t)table->rows[AQW_ROW_TASK].count);
     return status;
 }

@@ -1,5 +1,6 @@
-/* The state table: its making and its end. The rest is in table_apply*.c and table/purge.c (events), table/add.c (rows),
- * table/undo.c (batches), table/index.c (keys), table/query.c (views), table/save.c and table/load.c (images). */
+/* The state table: its making and its end. The rest is in table/apply*.c and table/purge.c
+ * (events), table/add.c (rows), table/undo.c (batches), table/index.c (keys), table/query.c
+ * (views), table/save.c and table/load.c (images). */
 #include "table/table.h"
 
 #include <string.h>
@@ -64,7 +65,8 @@ static void free_blocks(aqw_table *table) {
         if (lease) aqw_heap_return(&table->heap, lease, sizeof *lease + lease->owner_size);
     }
     for (uint32_t row = 1; row <= table->rows[AQW_ROW_ACTOR].count; row++) {
-        free_owned(table, ((aqw_actor_row *)aqw_rows_at(&table->rows[AQW_ROW_ACTOR], row))->registration);
+        free_owned(table,
+                   ((aqw_actor_row *)aqw_rows_at(&table->rows[AQW_ROW_ACTOR], row))->registration);
     }
     for (uint32_t row = 1; row <= table->rows[AQW_ROW_TENANT].count; row++) {
         free_owned(table, ((aqw_tenant_row *)aqw_rows_at(&table->rows[AQW_ROW_TENANT], row))->name);

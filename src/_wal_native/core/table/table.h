@@ -1,12 +1,14 @@
-/* The state table: the projection of the log, in memory, indexed by run id and by the other identifiers.
+/* The state table: the projection of the log, in memory, indexed by run id and by the
+ * other identifiers.
  *
  * Invariants:
  *  - An event is applied wholly or not at all: apply checks every rule and takes all the memory it
  *    needs before it changes anything.
- *  - Rows and bytes never move while the table lives, so a pointer from a query stays valid until the table is
- *    changed (rows may be updated in place) or freed. Row numbers start at 1; 0 means none.
- *  - Between aqw_table_begin and aqw_table_commit or aqw_table_rollback, changes are recorded so that rollback
- *    restores the table exactly.
+ *  - Rows and bytes never move while the table lives, so a pointer from a query stays
+ *    valid until the table changes (it may update rows in place) or is freed. Row
+ *    numbers start at 1; 0 means no row.
+ *  - Between aqw_table_begin and aqw_table_commit or aqw_table_rollback, the table records changes
+ *    so that a rollback restores it exactly.
  *
  * The table knows nothing of threads: callers hold a lock of their own around every call. */
 #ifndef AQW_TABLE_H
@@ -22,24 +24,27 @@
 
 typedef struct aqw_table aqw_table;
 
-/* A new, empty table; NULL without memory. `memory` is where the table takes all its memory, NULL for the C
- * library's. `seed` keys the indexes: random bytes, secret from whoever chooses identifiers. It affects speed only. */
+/* Makes a new, empty table; NULL without memory. The table takes all its memory from `memory`, NULL
+ * for the C library's. `seed` keys the indexes: random bytes, secret from those that choose
+ * identifiers. It affects speed only. */
 aqw_table *aqw_table_new(const aqw_memory *memory, const uint8_t seed[16]);
 /* Also frees a table with an open batch; NULL is fine. */
 void aqw_table_free(aqw_table *table);
-/* Empties it, also where a load or an apply failed half way: as good as new. */
+/* Empties the table, also where a load or an apply failed half way: it is as good as new. */
 void aqw_table_clear(aqw_table *table);
 
-/* Applies one event. AQW_OK, AQW_NO_MEMORY or an AQW_REFUSED_ code; for an event that no decoder yields also
- * AQW_INVALID_ARGUMENT (a code out of range), AQW_TOO_LARGE (bytes over AQW_PAYLOAD_SIZE_MAX) or AQW_MALFORMED_EVENT
- * (a spec that does not decode). Unless AQW_OK the table is unchanged. The event's bytes are copied. */
+/* Applies one event, and copies its bytes. Returns AQW_OK, AQW_NO_MEMORY or an AQW_REFUSED_ code;
+ * for an event that no decoder yields also AQW_INVALID_ARGUMENT (a code out of range),
+ * AQW_TOO_LARGE (bytes over AQW_PAYLOAD_SIZE_MAX) or AQW_MALFORMED_EVENT (a spec that does not
+ * decode). Unless it returns AQW_OK the table is unchanged. */
 aqw_status aqw_table_apply(aqw_table *table, const aqw_event *event);
-/* Has the memory that applying an event of this kind will look at fetched meanwhile. `payload` is the event's, and need not be valid.
- * Changes nothing. */
+/* Has the memory that applying an event of this kind will look at fetched meanwhile. `payload` is
+ * the event's, and need not be valid. Changes nothing. */
 void aqw_table_fetch(const aqw_table *table, uint8_t kind, const uint8_t *payload, uint32_t size);
 
-/* The undo record of a batch. begin while one is open is AQW_INVALID_ARGUMENT. commit and rollback can't fail, and do
- * nothing where none is open. Freeing the memory of what a batch replaced waits for its commit. */
+/* The undo record of a batch. begin returns AQW_INVALID_ARGUMENT while one is open. commit and
+ * rollback can't fail, and do nothing while none is open. The memory of what a batch replaced stays
+ * taken until its commit. */
 aqw_status aqw_table_begin(aqw_table *table);
 void aqw_table_commit(aqw_table *table);
 void aqw_table_rollback(aqw_table *table);
@@ -51,10 +56,10 @@ typedef struct aqw_task_view {
     uint8_t is_canceled;
     aqw_bytes spec;             /* for aqw_task_spec_decode */
     uint64_t runs_created;      /* ever, also those that were purged */
-    uint8_t has_last_run;       /* where one was created, ever */
-    uint64_t last_run_at;       /* the latest time that a run was scheduled for, also after it was purged */
+    uint8_t has_last_run;       /* 1 where a run was ever created */
+    uint64_t last_run_at;       /* the latest that a run was scheduled for, purged or not */
     uint32_t run_count;
-    uint32_t first_run;         /* row of the first run created for the task; then aqw_run_view.next_in_task */
+    uint32_t first_run;         /* row of the task's first run; then aqw_run_view.next_in_task */
     uint32_t first_dependency;  /* row; then aqw_dependency_view.next_in_task */
 } aqw_task_view;
 
@@ -78,7 +83,7 @@ typedef struct aqw_run_view {
     uint64_t created_at;
     uint64_t scheduled_at;
     uint64_t last_state_change_at;
-    uint32_t first_history;     /* row of the second history entry on; the first is (none, scheduled, created_at) */
+    uint32_t first_history;     /* the second; the first is (none, scheduled, created_at) */
     uint32_t first_attempt;
     uint32_t next_in_task;
 } aqw_run_view;
@@ -188,13 +193,13 @@ typedef struct aqw_ledger_view {
     uint64_t timestamp;
 } aqw_ledger_view;
 
-/* The identifier of a purged task, which no task may be created with. */
+/* The identifier of a purged task. No new task may have it. */
 typedef struct aqw_tombstone_view {
     uint8_t task_id[16];
-    uint64_t until;             /* when it may be dropped, at the earliest */
+    uint64_t until;             /* the earliest time at which it may be dropped */
 } aqw_tombstone_view;
 
-/* How many there are of each kind. What was purged does not count. */
+/* How many of each kind the table has. What was purged does not count. */
 typedef struct aqw_table_counts {
     uint32_t tasks;
     uint32_t runs;
@@ -216,27 +221,30 @@ typedef struct aqw_table_counts {
 } aqw_table_counts;
 
 uint64_t aqw_table_latest_sequence(const aqw_table *table);
-/* The latest time at which a run was created or changed its state, by the events: of the runs that are there, and of those that were purged
- * since the table was made or loaded. 0 where there was none. */
+/* Returns the latest time at which a run was created or changed its state, by the events: of
+ * the runs in the table, and of those that were purged since the table was made or loaded. 0
+ * where there was no run. */
 uint64_t aqw_table_newest_change(const aqw_table *table);
 void aqw_table_engine(const aqw_table *table, aqw_engine_view *view);
 void aqw_table_counts_get(const aqw_table *table, aqw_table_counts *counts);
 
-/* Find a row by key: its number, or 0. */
+/* Find a row by key: return its number, or 0. */
 uint32_t aqw_table_find_task(const aqw_table *table, const uint8_t task_id[16]);
 uint32_t aqw_table_find_run(const aqw_table *table, const uint8_t run_id[16]);
 uint32_t aqw_table_find_parent(const aqw_table *table, const uint8_t parent_task_id[16]);
-uint32_t aqw_table_find_budget(const aqw_table *table, const uint8_t task_id[16], uint8_t dimension);
+uint32_t aqw_table_find_budget(const aqw_table *table, const uint8_t task_id[16],
+                               uint8_t dimension);
 uint32_t aqw_table_find_subscription(const aqw_table *table, const uint8_t subscription_id[16]);
 uint32_t aqw_table_find_actor(const aqw_table *table, const uint8_t actor_id[16]);
 uint32_t aqw_table_find_tombstone(const aqw_table *table, const uint8_t task_id[16]);
 uint32_t aqw_table_find_tenant(const aqw_table *table, const uint8_t tenant_id[16]);
-uint32_t aqw_table_find_role(const aqw_table *table, const uint8_t actor_id[16], const uint8_t tenant_id[16]);
-uint32_t aqw_table_find_capability(const aqw_table *table, const uint8_t actor_id[16], const uint8_t tenant_id[16],
-                                   aqw_bytes capability);
+uint32_t aqw_table_find_role(const aqw_table *table, const uint8_t actor_id[16],
+                             const uint8_t tenant_id[16]);
+uint32_t aqw_table_find_capability(const aqw_table *table, const uint8_t actor_id[16],
+                                   const uint8_t tenant_id[16], aqw_bytes capability);
 
-/* Walk the rows of a kind in their order: the one after a row, the first after 0, and 0 after the last. Tenants are
- * 1 to their count. */
+/* Walk the rows of a kind in their order: return the one after a row, the first after 0, and 0
+ * after the last. Tenants are 1 to their count. */
 uint32_t aqw_table_next_task(const aqw_table *table, uint32_t row);
 uint32_t aqw_table_next_run(const aqw_table *table, uint32_t row);
 uint32_t aqw_table_next_dependency(const aqw_table *table, uint32_t row);
@@ -266,57 +274,62 @@ void aqw_table_capability(const aqw_table *table, uint32_t row, aqw_capability_v
 void aqw_table_ledger(const aqw_table *table, uint32_t row, aqw_ledger_view *view);
 void aqw_table_tombstone(const aqw_table *table, uint32_t row, aqw_tombstone_view *view);
 
-/* What may be purged: runs that ended up to a time, tasks of which then nothing is left, and subscriptions and actors that are over. */
+/* What may be purged: runs that ended up to a time, tasks of which then nothing is left, and
+ * subscriptions and actors that are over. */
 typedef struct aqw_finished {
-    uint32_t next_part;         /* where the search goes on: zeros to begin with, and again at its end */
+    uint32_t next_part;         /* where the search goes on: zeros at first, and again at its end */
     uint32_t next_row;
     uint32_t next_run;
     uint32_t run_count;
     uint32_t task_count;
     uint32_t subscription_count;
-    uint32_t actor_count;       /* all together are at most AQW_PURGE_COUNT_MAX */
+    uint32_t actor_count;       /* all four counts together are at most AQW_PURGE_COUNT_MAX */
     uint32_t ledger_count;      /* entries of the ledger, the oldest */
     uint32_t tombstone_count;   /* tombstones, the oldest */
-    uint8_t has_put_off;        /* 1 where a task has so many dependents that whether one needs it was not told */
+    /* 1 where a task has too many dependents to tell whether one needs it */
+    uint8_t has_put_off;
     uint8_t run_ids[AQW_PURGE_COUNT_MAX][16];
     uint8_t task_ids[AQW_PURGE_COUNT_MAX][16];
     uint8_t subscription_ids[AQW_PURGE_COUNT_MAX][16];
     uint8_t actor_ids[AQW_PURGE_COUNT_MAX][16];
 } aqw_finished;
 
-/* Answers 1 where a cron expression has no time left behind this one, and nothing is late either. */
+/* Returns 1 where a cron expression has no time left after this one, and nothing is late either. */
 typedef int (*aqw_schedule_ended)(void *context, aqw_bytes expression, uint64_t time);
 
-/* What is to be purged. */
+/* What a purge may take. */
 typedef struct aqw_retention {
     uint8_t has_cutoff;
     uint64_t cutoff;                    /* what ended at or before this time */
     uint8_t has_ledger_cutoff;
-    uint64_t ledger_cutoff;             /* what the ledger begins with, as long as it was appended at or before this time */
-    uint64_t today;                     /* the oldest tombstones, as long as they were to be kept until this time or one before */
+    uint64_t ledger_cutoff;             /* the ledger's first entries, appended up to this time */
+    uint64_t today;                     /* the oldest tombstones, kept until this time or earlier */
     aqw_schedule_ended schedule_ended;  /* NULL: no cron expression ever ends */
     void *context;
 } aqw_retention;
 
-/* Looks at about `rows_max` (at least 2) more rows, first of tasks and runs, then of subscriptions, actors, the ledger and tombstones, from where the struct
- * says, and fills in what it finds; an event runs_purged of just that is accepted as long as nothing else was applied. That are
- *   - runs in a terminal state, whose last change was at or before the cutoff, of tasks that no other task depends on but such that
- *     are over, as follows;
- *   - of these tasks those that are over: without other runs, and canceled at or before the cutoff, or not canceled and without runs to
- *     come: as many were created as the policy wants (one; repeat's count; cron's max_occurrences), or a cron expression has ended;
+/* Looks at about `rows_max` (at least 2) more rows, first of tasks and runs, then of subscriptions,
+ * actors, the ledger and tombstones, from where the struct says, and fills in what it finds. The
+ * table accepts an event runs_purged of just that as long as nothing else was applied. It finds
+ *   - runs in a terminal state, whose last change was at or before the cutoff, of tasks on which no
+ *     other tasks depend except tasks that are over, as follows;
+ *   - of these tasks those that are over: without other runs, and canceled at or before the cutoff,
+ *     or not canceled and without runs to come: as many were created as the policy wants (one;
+ *     repeat's count; cron's max_occurrences), or a cron expression has ended;
  *   - subscriptions that were canceled, and actors that were deregistered, at or before the cutoff.
- * A task with more than 4,096 dependents that are not purged is put off until there are fewer: those that are over and not needed
- * themselves go first. */
-void aqw_table_find_finished(const aqw_table *table, const aqw_retention *what, uint32_t rows_max, aqw_finished *finished);
+ * A task with more than 4,096 dependents that are not purged waits until there are fewer: those
+ * that are over and not needed themselves go first. */
+void aqw_table_find_finished(const aqw_table *table, const aqw_retention *what, uint32_t rows_max,
+                             aqw_finished *finished);
 
 /* The hot questions of validation, without filling a view. `row` is a run's row. */
 uint32_t aqw_table_run_attempt_count(const aqw_table *table, uint32_t row);
-/* 1 where the run has a lease; the view is filled only then. */
+/* Returns 1 where the run has a lease; fills the view only then. */
 int aqw_table_run_lease(const aqw_table *table, uint32_t row, aqw_lease_view *view);
 uint8_t aqw_table_run_state(const aqw_table *table, uint32_t row);
-/* The active attempt's 16 bytes, or NULL. */
+/* Returns the active attempt's 16 bytes, or NULL. */
 const uint8_t *aqw_table_run_active_attempt(const aqw_table *table, uint32_t row);
-/* 1 where the run already had this attempt. Constant time. */
+/* Returns 1 where the run already had this attempt. Constant time. */
 int aqw_table_run_had_attempt(const aqw_table *table, uint32_t row, const uint8_t attempt_id[16]);
 /* `row` is a task's row, or a subscription's. */
 int aqw_table_task_is_canceled(const aqw_table *table, uint32_t row);

@@ -1,6 +1,7 @@
-/* Batches. What a batch changes in place is kept as images, put back newest first; rows it adds lie
- * above the counts noted at begin; bytes it adds lie after the arena's mark. Images go by address, which is sound
- * because rows never move and replaced blocks are not freed before the batch ends. */
+/* Batches. The undo record keeps what a batch changes in place as images, which a rollback puts
+ * back newest first; rows that the batch adds lie above the counts noted at begin, bytes that it
+ * adds after the arena's mark. Images go by address, which is sound because rows never move and
+ * replaced blocks are not freed before the batch ends. */
 #include <string.h>
 
 #include "table/check.h"
@@ -12,7 +13,8 @@
 aqw_status aqw_undo_keep(aqw_table *table, void *address, size_t size) {
     aqw_undo *undo = &table->undo;
     if (!undo->is_open) return AQW_OK;
-    aqw_undo_image *image = (aqw_undo_image *)(void *)aqw_arena_take(&undo->arena, sizeof *image + size, 8);
+    aqw_undo_image *image =
+        (aqw_undo_image *)(void *)aqw_arena_take(&undo->arena, sizeof *image + size, 8);
     if (!image) return AQW_NO_MEMORY;
     image->previous = undo->images;
     image->address = address;
@@ -29,7 +31,8 @@ aqw_status aqw_undo_reserve_blocks(aqw_table *table) {
 
 static void push(aqw_undo *undo, aqw_undo_block **list, void *block, size_t size) {
     AQW_DEBUG(aqw_check_block(undo));
-    aqw_undo_block *entry = (aqw_undo_block *)(void *)aqw_arena_take(&undo->arena, sizeof *entry, 8);
+    aqw_undo_block *entry =
+        (aqw_undo_block *)(void *)aqw_arena_take(&undo->arena, sizeof *entry, 8);
     AQW_ASSERT(entry != NULL);
     entry->previous = *list;
     entry->block = block;
@@ -67,7 +70,8 @@ aqw_status aqw_table_begin(aqw_table *table) {
     if (undo->is_open) return AQW_INVALID_ARGUMENT;
     undo->is_open = 1;
     undo->head = table->head;
-    for (int kind = 0; kind < AQW_ROW_KIND_COUNT; kind++) undo->row_counts[kind] = table->rows[kind].count;
+    for (int kind = 0; kind < AQW_ROW_KIND_COUNT; kind++)
+        undo->row_counts[kind] = table->rows[kind].count;
     undo->arena_mark = aqw_arena_mark_get(&table->arena);
     AQW_DEBUG(aqw_check_begin(table));
     return AQW_OK;
@@ -91,7 +95,8 @@ void aqw_table_rollback(aqw_table *table) {
     for (const aqw_undo_image *image = undo->images; image; image = image->previous) {
         memcpy(image->address, image + 1, image->size);
     }
-    for (int kind = 0; kind < AQW_ROW_KIND_COUNT; kind++) aqw_rows_truncate(&table->rows[kind], undo->row_counts[kind]);
+    for (int kind = 0; kind < AQW_ROW_KIND_COUNT; kind++)
+        aqw_rows_truncate(&table->rows[kind], undo->row_counts[kind]);
     aqw_arena_release(&table->arena, undo->arena_mark);
     table->head = undo->head;
     free_blocks(table, undo->taken);
