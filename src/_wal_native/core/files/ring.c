@@ -44,10 +44,12 @@ static int has_history(const aqw_ring *ring) {
     return bits != 0;
 }
 
-static int write_header(const aqw_io *io, aqw_ring *ring, const uint8_t log_uuid[16], uint64_t durable_sequence) {
+static int write_header(const aqw_io *io, aqw_ring *ring, const uint8_t log_uuid[16],
+                        uint64_t durable_sequence) {
     int64_t handle = ring->handle;
     uint32_t identity = 0;
-    int error = has_history(ring) ? 0 : io->random(io->context, ring->history, sizeof ring->history);
+    int error = has_history(ring) ? 0
+                                  : io->random(io->context, ring->history, sizeof ring->history);
     if (error == 0) error = io->identity(io->context, handle, &identity);
     if (error != 0) return error;
     uint8_t header[AQW_RING_HEADER_SIZE] = {0}, slot[16];
@@ -72,7 +74,8 @@ static aqw_status name_files(const char *directory, ring_names *names, aqw_fault
     return aqw_fault_set(fault, AQW_INVALID_ARGUMENT, directory);
 }
 
-aqw_status aqw_ring_prepare(const aqw_io *io, const char *directory, uint64_t size, aqw_ring *ring, aqw_fault *fault) {
+aqw_status aqw_ring_prepare(const aqw_io *io, const char *directory, uint64_t size, aqw_ring *ring,
+                            aqw_fault *fault) {
     ring_names names;
     memset(ring, 0, sizeof *ring);
     ring->handle = -1;
@@ -95,10 +98,12 @@ void aqw_ring_discard(const aqw_io *io, const char *directory, aqw_ring *ring) {
     aqw_fault unused;
     aqw_ring_close(io, ring);
     if (ring->is_named || ring->generation != aqw_fork_generation()) return;
-    if (name_files(directory, &names, &unused) == AQW_OK) (void)io->unlink(io->context, names.temporary);
+    if (name_files(directory, &names, &unused) == AQW_OK)
+        (void)io->unlink(io->context, names.temporary);
 }
 
-aqw_status aqw_ring_reuse(const aqw_io *io, const char *directory, aqw_ring *ring, aqw_fault *fault) {
+aqw_status aqw_ring_reuse(const aqw_io *io, const char *directory, aqw_ring *ring,
+                          aqw_fault *fault) {
     ring_names names;
     aqw_ring_image image;
     memset(ring, 0, sizeof *ring);
@@ -113,15 +118,17 @@ aqw_status aqw_ring_reuse(const aqw_io *io, const char *directory, aqw_ring *rin
     ring->size = image.size;
     ring->is_named = 1;
     /* The slots too: what they said of what was durable is in the segments. */
-    error = aqw_io_write_zeros(io, ring->handle, AQW_RING_HEADER_SIZE, AQW_RING_DATA - AQW_RING_HEADER_SIZE + ring->size);
+    error = aqw_io_write_zeros(io, ring->handle, AQW_RING_HEADER_SIZE,
+                               AQW_RING_DATA - AQW_RING_HEADER_SIZE + ring->size);
     if (error == 0) return AQW_OK;
     aqw_ring_discard(io, directory, ring);
     return aqw_fault_io(fault, "write", names.path, error);
 }
 
-/* Private memory where the file can't be mapped. */
+/* Uses private memory where the file can't be mapped. */
 static aqw_status map_data(const aqw_io *io, aqw_ring *ring, const char *path, aqw_fault *fault) {
-    if (io->map(io->context, ring->handle, (size_t)(AQW_RING_DATA + ring->size), &ring->mapping) == 0) {
+    if (io->map(io->context, ring->handle, (size_t)(AQW_RING_DATA + ring->size),
+                &ring->mapping) == 0) {
         ring->is_mapped = 1;
         ring->data = (uint8_t *)ring->mapping + AQW_RING_DATA;
         return AQW_OK;
@@ -130,8 +137,8 @@ static aqw_status map_data(const aqw_io *io, aqw_ring *ring, const char *path, a
     return ring->data != NULL ? AQW_OK : aqw_fault_set(fault, AQW_NO_MEMORY, path);
 }
 
-aqw_status aqw_ring_publish(const aqw_io *io, const char *directory, const uint8_t log_uuid[16], uint64_t durable_sequence,
-                            aqw_ring *ring, aqw_fault *fault) {
+aqw_status aqw_ring_publish(const aqw_io *io, const char *directory, const uint8_t log_uuid[16],
+                            uint64_t durable_sequence, aqw_ring *ring, aqw_fault *fault) {
     ring_names names;
     aqw_status status = name_files(directory, &names, fault);
     const char *operation = "write";
@@ -140,7 +147,8 @@ aqw_status aqw_ring_publish(const aqw_io *io, const char *directory, const uint8
     if (status == AQW_OK && error == 0) {
         memcpy(ring->log_uuid, log_uuid, 16);
         ring->slot = 1;
-        /* Before it gets its name, so that nothing is left half done where there is no memory either. */
+        /* Before it gets its name, so that a failure for lack of memory leaves
+         * nothing half done. */
         status = map_data(io, ring, names.temporary, fault);
     }
     if (status == AQW_OK && error == 0 && !ring->is_named) {
@@ -159,14 +167,18 @@ aqw_status aqw_ring_publish(const aqw_io *io, const char *directory, const uint8
     return error == 0 ? status : aqw_fault_io(fault, operation, names.temporary, error);
 }
 
-aqw_status aqw_ring_create(const aqw_io *io, const char *directory, const uint8_t log_uuid[16], uint64_t size,
-                           uint64_t durable_sequence, aqw_ring *ring, aqw_fault *fault) {
+aqw_status aqw_ring_create(const aqw_io *io, const char *directory, const uint8_t log_uuid[16],
+                           uint64_t size, uint64_t durable_sequence, aqw_ring *ring,
+                           aqw_fault *fault) {
     aqw_status status = aqw_ring_prepare(io, directory, size, ring, fault);
-    return status == AQW_OK ? aqw_ring_publish(io, directory, log_uuid, durable_sequence, ring, fault) : status;
+    return status == AQW_OK
+               ? aqw_ring_publish(io, directory, log_uuid, durable_sequence, ring, fault)
+               : status;
 }
 
 void aqw_ring_close(const aqw_io *io, aqw_ring *ring) {
-    if (ring->is_mapped) (void)io->unmap(io->context, ring->mapping, (size_t)(AQW_RING_DATA + ring->size));
+    if (ring->is_mapped)
+        (void)io->unmap(io->context, ring->mapping, (size_t)(AQW_RING_DATA + ring->size));
     else free(ring->data);
     if (ring->handle >= 0) (void)io->close(io->context, ring->handle);
     ring->data = NULL;
@@ -177,12 +189,16 @@ void aqw_ring_close(const aqw_io *io, aqw_ring *ring) {
 
 int aqw_ring_is_lost(const aqw_ring *ring, int has_append_lock) {
     if (!ring->is_mapped || ring->mapping == NULL) return 0;
-    /* The header area's last byte is never written; the data's last one only under the append lock. */
-    (void)*(const volatile uint8_t *)(has_append_lock ? ring->data + ring->size - 1 : ring->data - 1);
+    /* The header area's last byte is never written; the data's last one only under
+     * the append lock. */
+    (void)*(const volatile uint8_t *)(has_append_lock ? ring->data + ring->size - 1
+                                                      : ring->data - 1);
     return aqw_mapping_is_lost(ring->mapping);
 }
 
-int aqw_ring_has_faulted(const aqw_ring *ring) { return ring->is_mapped && aqw_mapping_is_lost(ring->mapping); }
+int aqw_ring_has_faulted(const aqw_ring *ring) {
+    return ring->is_mapped && aqw_mapping_is_lost(ring->mapping);
+}
 
 /* The smallest of any system. */
 enum { PAGE = 4096 };
@@ -196,7 +212,8 @@ void aqw_ring_touch(aqw_ring *ring, uint64_t position, uint64_t size) {
     AQW_ASSERT(aqw_ring_check(ring) && size <= ring->size);
     if (!ring->is_mapped || size == 0) return;
     uint64_t first = position % ring->size, last = (position + size - 1) % ring->size;
-    for (uint64_t at = 0; at < size; at += PAGE) touch(ring->data + (first + at < ring->size ? first + at : first + at - ring->size));
+    for (uint64_t at = 0; at < size; at += PAGE)
+        touch(ring->data + (first + at < ring->size ? first + at : first + at - ring->size));
     touch(ring->data + last);
 }
 
@@ -227,33 +244,41 @@ void aqw_ring_set_durable(const aqw_io *io, aqw_ring *ring, uint64_t sequence) {
     ring->slot = !ring->slot;
 }
 
-static aqw_status load_header(const aqw_io *io, int64_t handle, const char *path, aqw_ring_image *image, aqw_fault *fault) {
+static aqw_status load_header(const aqw_io *io, int64_t handle, const char *path,
+                              aqw_ring_image *image, aqw_fault *fault) {
     uint8_t header[AQW_RING_HEADER_SIZE], slots[2][16];
     size_t done = 0, first = 0, second = 0;
     uint64_t file_size = 0;
     int error = io->size(io->context, handle, &file_size);
     if (error != 0) return aqw_fault_io(fault, "size", path, error);
-    if (file_size < AQW_RING_DATA) return aqw_fault_corrupt(fault, AQW_REASON_FILE_SIZE, path, 0, file_size);
+    if (file_size < AQW_RING_DATA)
+        return aqw_fault_corrupt(fault, AQW_REASON_FILE_SIZE, path, 0, file_size);
     error = aqw_io_read_all(io, handle, 0, header, sizeof header, &done);
-    if (error == 0) error = aqw_io_read_all(io, handle, AQW_RING_SLOT_FIRST, slots[0], sizeof slots[0], &first);
-    if (error == 0) error = aqw_io_read_all(io, handle, AQW_RING_SLOT_SECOND, slots[1], sizeof slots[1], &second);
+    if (error == 0)
+        error = aqw_io_read_all(io, handle, AQW_RING_SLOT_FIRST, slots[0], sizeof slots[0], &first);
+    if (error == 0)
+        error = aqw_io_read_all(io, handle, AQW_RING_SLOT_SECOND, slots[1], sizeof slots[1],
+                                &second);
     if (error != 0) return aqw_fault_io(fault, "read", path, error);
     /* The file had that size a moment ago. */
     if (done != sizeof header || first != sizeof slots[0] || second != sizeof slots[1])
         return aqw_fault_corrupt(fault, AQW_REASON_FILE_SIZE, path, 0, 0);
-    /* Magic, version and checksum stand where they do in every version; so a damaged version number is damage and no newer version. */
-    if (memcmp(header, magic, sizeof magic) != 0 || aqw_load_u32(header + 60) != aqw_crc32c(header, 60))
+    /* Magic, version and checksum have the same place in every version; so a damaged version number
+     * is damage and no newer version. */
+    if (memcmp(header, magic, sizeof magic) != 0 ||
+        aqw_load_u32(header + 60) != aqw_crc32c(header, 60))
         return aqw_fault_corrupt(fault, AQW_REASON_HEADER_INVALID, path, 0, 0);
     if (aqw_load_u32(header + 8) > AQW_FORMAT_VERSION) {
         aqw_fault_set(fault, AQW_UNSUPPORTED_FORMAT, path);
         fault->format_version = aqw_load_u32(header + 8);
         return AQW_UNSUPPORTED_FORMAT;
     }
-    if (aqw_load_u32(header + 8) != AQW_FORMAT_VERSION || aqw_load_u32(header + 12) != AQW_RING_DATA)
+    if (aqw_load_u32(header + 8) != AQW_FORMAT_VERSION ||
+        aqw_load_u32(header + 12) != AQW_RING_DATA)
         return aqw_fault_corrupt(fault, AQW_REASON_HEADER_INVALID, path, 0, 0);
     image->size = aqw_load_u64(header + 32);
-    if (image->size < AQW_RING_SIZE_MIN || image->size > AQW_RING_SIZE_MAX || image->size % AQW_RING_SIZE_MIN != 0 ||
-        file_size != AQW_RING_DATA + image->size)
+    if (image->size < AQW_RING_SIZE_MIN || image->size > AQW_RING_SIZE_MAX ||
+        image->size % AQW_RING_SIZE_MIN != 0 || file_size != AQW_RING_DATA + image->size)
         return aqw_fault_corrupt(fault, AQW_REASON_FILE_SIZE, path, 0, 32);
     memcpy(image->log_uuid, header + 16, 16);
     memcpy(image->history, header + 40, 16);
@@ -266,20 +291,24 @@ static aqw_status load_header(const aqw_io *io, int64_t handle, const char *path
     return AQW_OK;
 }
 
-static aqw_status load_data(const aqw_io *io, int64_t handle, const char *path, aqw_ring_image *image, aqw_fault *fault) {
+static aqw_status load_data(const aqw_io *io, int64_t handle, const char *path,
+                            aqw_ring_image *image, aqw_fault *fault) {
     size_t done = 0;
     image->data = malloc((size_t)image->size);
     if (image->data == NULL) return aqw_fault_set(fault, AQW_NO_MEMORY, path);
     int error = aqw_io_read_all(io, handle, AQW_RING_DATA, image->data, (size_t)image->size, &done);
     if (error != 0) return aqw_fault_io(fault, "read", path, error);
-    return done == image->size ? AQW_OK : aqw_fault_corrupt(fault, AQW_REASON_FILE_SIZE, path, 0, done);
+    return done == image->size ? AQW_OK
+                               : aqw_fault_corrupt(fault, AQW_REASON_FILE_SIZE, path, 0, done);
 }
 
-static aqw_status load(const aqw_io *io, const char *directory, int with_data, aqw_ring_image *image, aqw_fault *fault) {
+static aqw_status load(const aqw_io *io, const char *directory, int with_data,
+                       aqw_ring_image *image, aqw_fault *fault) {
     char path[AQW_PATH_SIZE_MAX + 16];
     int64_t handle = -1;
     memset(image, 0, sizeof *image);
-    if (aqw_path_join(path, sizeof path, directory, "ring") != AQW_OK) return aqw_fault_set(fault, AQW_INVALID_ARGUMENT, directory);
+    if (aqw_path_join(path, sizeof path, directory, "ring") != AQW_OK)
+        return aqw_fault_set(fault, AQW_INVALID_ARGUMENT, directory);
     int error = aqw_io_open(io, path, AQW_OPEN_READ, &handle);
     if (error == ENOENT) return AQW_OK;
     if (error != 0) return aqw_fault_io(fault, "open", path, error);
@@ -291,11 +320,13 @@ static aqw_status load(const aqw_io *io, const char *directory, int with_data, a
     return status;
 }
 
-aqw_status aqw_ring_look(const aqw_io *io, const char *directory, aqw_ring_image *image, aqw_fault *fault) {
+aqw_status aqw_ring_look(const aqw_io *io, const char *directory, aqw_ring_image *image,
+                         aqw_fault *fault) {
     return load(io, directory, 0, image, fault);
 }
 
-aqw_status aqw_ring_load(const aqw_io *io, const char *directory, aqw_ring_image *image, aqw_fault *fault) {
+aqw_status aqw_ring_load(const aqw_io *io, const char *directory, aqw_ring_image *image,
+                         aqw_fault *fault) {
     return load(io, directory, 1, image, fault);
 }
 

@@ -23,7 +23,7 @@ static int watch_error;
 
 /* The members below are under the mutex. */
 static aqw_mutex mutex = AQW_MUTEX_INITIALIZER;
-static uint64_t known[COUNT_MAX / WORD_BITS];   /* one bit a descriptor */
+static uint64_t known[COUNT_MAX / WORD_BITS];   /* one bit for each descriptor */
 static size_t words_used;
 
 static void lock(void) { aqw_mutex_lock(&mutex); }
@@ -51,7 +51,8 @@ static void watch(void) { watch_error = pthread_atfork(lock, unlock, in_child); 
 
 static int is_known(int descriptor) {
     AQW_ASSERT(aqw_mutex_is_held(&mutex));
-    return descriptor >= 0 && descriptor < COUNT_MAX && (known[descriptor / WORD_BITS] >> (descriptor % WORD_BITS) & 1) != 0;
+    return descriptor >= 0 && descriptor < COUNT_MAX &&
+           (known[descriptor / WORD_BITS] >> (descriptor % WORD_BITS) & 1) != 0;
 }
 
 static void forget(int descriptor) {
@@ -67,8 +68,9 @@ static void note(int descriptor) {
     if (word >= words_used) words_used = word + 1;
 }
 
-/* Opens a file under a number that is none of the standard streams'. Where a process was started with one of those closed, its number
- * is held by a directory meanwhile, which nothing can be written to; so what goes to standard error never lands in a file of the queue. */
+/* Opens a file under a number that belongs to no standard stream. Where a process was started with
+ * a stream closed, a directory holds its number meanwhile, which takes no writes; so what goes to
+ * standard error never lands in a file of the queue. */
 static int open_above(int parent, const char *name, int how) {
     int held[STANDARD_COUNT], count = 0;
     for (int standard = 0; standard < STANDARD_COUNT; standard++) {
@@ -80,7 +82,8 @@ static int open_above(int parent, const char *name, int how) {
     }
     int descriptor = openat(parent, name, how, 0600);
     int error = errno;
-    if (descriptor >= 0 && descriptor < STANDARD_COUNT) {   /* another thread has closed a stream just now */
+    /* another thread has closed a stream just now */
+    if (descriptor >= 0 && descriptor < STANDARD_COUNT) {
         int above = fcntl(descriptor, F_DUPFD_CLOEXEC, STANDARD_COUNT);
         error = errno;
         (void)close(descriptor);

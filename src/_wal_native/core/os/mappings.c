@@ -18,19 +18,21 @@
 #include "os/thread.h"
 
 typedef struct mapping {
-    _Atomic uintptr_t start;    /* 0: free. Set last and cleared first, because the handler reads it at any moment */
+    /* 0: free. Set last and cleared first, because the handler reads it at any moment */
+    _Atomic uintptr_t start;
     _Atomic size_t size;
     _Atomic int is_lost;
 } mapping;
 
 static mapping mappings[AQW_MAPPING_COUNT_MAX];
 static _Atomic int any_lost;
-/* Over every change of the list, and over the two members behind it. */
+/* Over every change of the list, and over the two members after it. */
 static aqw_mutex mutex = AQW_MUTEX_INITIALIZER;
 static struct sigaction previous;   /* written before the handler is installed */
 static int was_installed;
 
-/* Gives a fault that is none of ours to the handler that was there before; without one the process ends as it would have. */
+/* Gives a fault that is not ours to the handler that was there before; without one the process
+ * ends as it would have. */
 static void pass_on(int number, siginfo_t *info, void *context) {
     if (((unsigned long)previous.sa_flags & (unsigned long)SA_SIGINFO) != 0) {
         previous.sa_sigaction(number, info, context);
@@ -54,7 +56,9 @@ static void handle(int number, siginfo_t *info, void *context) {
         if (start == 0 || at < start || at - start >= size) continue;
         void *wanted = info->si_addr;
         wanted = (char *)wanted - (at - start);
-        if (mmap(wanted, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED) break;
+        if (mmap(wanted, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
+                 -1, 0) == MAP_FAILED)
+            break;
         atomic_store(&mappings[i].is_lost, 1);
         atomic_store(&any_lost, 1);
         errno = error;
@@ -64,13 +68,14 @@ static void handle(int number, siginfo_t *info, void *context) {
     errno = error;
 }
 
-/* Installed once, and again only where nothing is in its place: a handler that came later leads to this one, and a circle of the two
- * would never end. Under the mutex. */
+/* Installs the handler once, and again only where nothing is in its place: a handler that came
+ * later leads to this one, and a circle of the two would never end. Under the mutex. */
 static int install(void) {
     AQW_ASSERT(aqw_mutex_is_held(&mutex));
     struct sigaction current, ours = {0};
     if (sigaction(SIGBUS, NULL, &current) != 0) return errno;
-    int is_empty = ((unsigned long)current.sa_flags & (unsigned long)SA_SIGINFO) == 0 && (current.sa_handler == SIG_DFL || current.sa_handler == SIG_IGN);
+    int is_empty = ((unsigned long)current.sa_flags & (unsigned long)SA_SIGINFO) == 0 &&
+                   (current.sa_handler == SIG_DFL || current.sa_handler == SIG_IGN);
     if (was_installed && !is_empty) return 0;
     previous = current;
     ours.sa_sigaction = handle;
@@ -85,10 +90,12 @@ int aqw_mapping_register(void *address, size_t size) {
     aqw_mutex_lock(&mutex);
     int error = install();
     int place = 0;
-    /* What lay here before was taken away without a word. */
+    /* A mapping that lay here before went without a word. */
     for (int i = 0; i < AQW_MAPPING_COUNT_MAX; i++) {
         uintptr_t start = atomic_load(&mappings[i].start);
-        if (start < (uintptr_t)address + size && (uintptr_t)address < start + atomic_load(&mappings[i].size)) atomic_store(&mappings[i].start, 0);
+        if (start < (uintptr_t)address + size &&
+            (uintptr_t)address < start + atomic_load(&mappings[i].size))
+            atomic_store(&mappings[i].start, 0);
     }
     while (place < AQW_MAPPING_COUNT_MAX && atomic_load(&mappings[place].start) != 0) place++;
     if (error == 0 && place == AQW_MAPPING_COUNT_MAX) error = ENOTSUP;

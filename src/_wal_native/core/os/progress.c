@@ -13,7 +13,8 @@ struct aqw_progress {
     _Atomic uint64_t done;
     _Atomic uint64_t total;
     _Atomic int is_canceled;
-    _Atomic uint64_t thread;            /* that is asked, 0: none; what follows is its own */
+    /* the thread to ask, 0: no thread; what follows is its own */
+    _Atomic uint64_t thread;
     aqw_progress_question must_stop;
     void *context;
     uint64_t asked_at;
@@ -35,7 +36,7 @@ int aqw_progress_is_canceled(const aqw_progress *progress) {
     return progress != NULL && atomic_load_explicit(&progress->is_canceled, memory_order_relaxed);
 }
 
-/* 1 in the thread that is asked, which alone reads and changes what is its own. */
+/* Returns 1 in the thread to ask, which alone reads and changes what is its own. */
 static int is_asked(const aqw_progress *progress) {
     return atomic_load_explicit(&progress->thread, memory_order_relaxed) == aqw_thread_number();
 }
@@ -48,7 +49,7 @@ void aqw_progress_ask(aqw_progress *progress, aqw_progress_question must_stop, v
     progress->asked_at = aqw_monotonic_ns();
 }
 
-/* Asks, where that was not done just now. */
+/* Asks, unless it asked a moment ago. */
 static int ask_again(aqw_progress *progress) {
     AQW_ASSERT(is_asked(progress) && progress->must_stop != NULL);
     uint64_t now = aqw_monotonic_ns();
@@ -61,7 +62,7 @@ static int ask_again(aqw_progress *progress) {
 
 int aqw_progress_must_stop(aqw_progress *progress) {
     if (aqw_progress_is_canceled(progress)) return 1;
-    /* Another thread may have been given the same progress. */
+    /* Another thread may work with the same progress. */
     if (progress == NULL || !is_asked(progress) || progress->must_stop == NULL) return 0;
     return ask_again(progress);
 }

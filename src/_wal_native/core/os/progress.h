@@ -1,4 +1,5 @@
-/* How far a long call has come, and a way to stop it, for another thread. Every function takes NULL for "nobody looks". */
+/* How far a long call has come, and a way to stop it, for another thread. Every function takes NULL
+ * for a call that no thread watches. */
 #ifndef AQW_PROGRESS_H
 #define AQW_PROGRESS_H
 
@@ -10,20 +11,22 @@ typedef struct aqw_progress aqw_progress;
 aqw_progress *aqw_progress_new(void);
 void aqw_progress_free(aqw_progress *progress);
 
-/* Who works: bytes dealt with since the last call. */
+/* For the working thread: bytes dealt with since the last call. */
 void aqw_progress_add(aqw_progress *progress, uint64_t bytes);
-/* Who works: how many bytes there will be, as far as is known. */
+/* For the working thread: how many bytes there will be, as far as it knows. */
 void aqw_progress_expect(aqw_progress *progress, uint64_t bytes);
-/* 1 where the call is to end with AQW_STOPPED: it was canceled, or the question below is answered so. */
+/* Returns 1 where the call must end with AQW_STOPPED: it was canceled, or the question
+ * below was answered so. */
 int aqw_progress_must_stop(aqw_progress *progress);
 
-/* Who makes the call, before it, and with NULL after it: what is to be asked now and then in the thread that works, about every
- * AQW_PROGRESS_ASK_NS. Once it has answered 1 it is not asked again. */
+/* For the caller, before the call, and with NULL after it: the question that the
+ * working thread asks now and then, about every AQW_PROGRESS_ASK_NS. It does not ask
+ * again after an answer of 1. */
 #define AQW_PROGRESS_ASK_NS 50000000u
 typedef int (*aqw_progress_question)(void *context);
 void aqw_progress_ask(aqw_progress *progress, aqw_progress_question must_stop, void *context);
 
-/* Who looks. */
+/* For the watching thread. */
 int aqw_progress_is_canceled(const aqw_progress *progress);
 uint64_t aqw_progress_done(const aqw_progress *progress);
 uint64_t aqw_progress_total(const aqw_progress *progress);

@@ -1,5 +1,5 @@
-/* Mutexes, condition variables and threads over the system's, and a clock, for the core's own use (not part of its surface;
- * the including file defines _POSIX_C_SOURCE).
+/* Mutexes, condition variables and threads over the system's, and a clock, for the core's own use
+ * (not part of its surface; the including file defines _POSIX_C_SOURCE).
  *
  * In builds with assertions a mutex knows the thread that holds it. A function that needs a mutex
  * held says so in its first line, AQW_ASSERT(aqw_mutex_is_held(...)); one that takes it says
@@ -51,13 +51,17 @@ static inline void aqw_condition_destroy(aqw_condition *condition) { (void)condi
 static inline void aqw_system_wait(aqw_condition *condition, aqw_system_mutex *mutex) {
     (void)SleepConditionVariableSRW(condition, mutex, INFINITE, 0);
 }
-static inline void aqw_condition_wake_all(aqw_condition *condition) { WakeAllConditionVariable(condition); }
-static inline void aqw_condition_wake_one(aqw_condition *condition) { WakeConditionVariable(condition); }
+static inline void aqw_condition_wake_all(aqw_condition *condition) {
+    WakeAllConditionVariable(condition);
+}
+static inline void aqw_condition_wake_one(aqw_condition *condition) {
+    WakeConditionVariable(condition);
+}
 
-/* Tells the calling thread from the others that there are. */
+/* Tells the calling thread from all other live ones. */
 static inline uint64_t aqw_thread_number(void) { return GetCurrentThreadId(); }
 
-/* Nanoseconds of a clock that nobody sets. */
+/* Nanoseconds of a clock that no user or program sets. */
 static inline uint64_t aqw_monotonic_ns(void) {
     LARGE_INTEGER ticks, each_second;
     if (!QueryPerformanceCounter(&ticks) || !QueryPerformanceFrequency(&each_second)) return 0;
@@ -65,18 +69,22 @@ static inline uint64_t aqw_monotonic_ns(void) {
     return count / frequency * 1000000000u + count % frequency * 1000000000u / frequency;
 }
 
-/* For conditions that are waited for with a time limit; the others serve as well. */
-static inline int aqw_condition_init_timed(aqw_condition *condition) { return aqw_condition_init(condition); }
+/* For conditions whose waits have a time limit; the others serve as well. */
+static inline int aqw_condition_init_timed(aqw_condition *condition) {
+    return aqw_condition_init(condition);
+}
 /* At most some hours. */
 static inline void aqw_system_wait_until(aqw_condition *condition, aqw_system_mutex *mutex,
                                         uint64_t deadline_ns) {
     uint64_t now = aqw_monotonic_ns();
     if (now >= deadline_ns) return;
     uint64_t left_ms = (deadline_ns - now - 1) / 1000000u + 1;
-    (void)SleepConditionVariableSRW(condition, mutex, left_ms < 10000000u ? (DWORD)left_ms : 10000000u, 0);
+    (void)SleepConditionVariableSRW(condition, mutex,
+                                    left_ms < 10000000u ? (DWORD)left_ms : 10000000u, 0);
 }
 
-/* What the new thread is to do, in memory that the thread frees: its entry has another type than ours. */
+/* What the new thread is to do, in memory that the thread frees: the system's entry has
+ * another type than ours. */
 typedef struct aqw_thread_entry {
     void *(*run)(void *);
     void *argument;
@@ -135,18 +143,26 @@ static inline int aqw_system_mutex_try_lock(aqw_system_mutex *mutex) {
 static inline void aqw_system_mutex_unlock(aqw_system_mutex *mutex) {
     (void)pthread_mutex_unlock(mutex);
 }
-static inline int aqw_condition_init(aqw_condition *condition) { return pthread_cond_init(condition, NULL); }
-static inline void aqw_condition_destroy(aqw_condition *condition) { (void)pthread_cond_destroy(condition); }
+static inline int aqw_condition_init(aqw_condition *condition) {
+    return pthread_cond_init(condition, NULL);
+}
+static inline void aqw_condition_destroy(aqw_condition *condition) {
+    (void)pthread_cond_destroy(condition);
+}
 static inline void aqw_system_wait(aqw_condition *condition, aqw_system_mutex *mutex) {
     (void)pthread_cond_wait(condition, mutex);
 }
-static inline void aqw_condition_wake_all(aqw_condition *condition) { (void)pthread_cond_broadcast(condition); }
-static inline void aqw_condition_wake_one(aqw_condition *condition) { (void)pthread_cond_signal(condition); }
+static inline void aqw_condition_wake_all(aqw_condition *condition) {
+    (void)pthread_cond_broadcast(condition);
+}
+static inline void aqw_condition_wake_one(aqw_condition *condition) {
+    (void)pthread_cond_signal(condition);
+}
 
-/* Tells the calling thread from the others that there are. A number or a pointer, by the system. */
+/* Tells the calling thread from all other live ones. A number or a pointer, by the system. */
 static inline uint64_t aqw_thread_number(void) { return (uint64_t)(uintptr_t)pthread_self(); }
 
-/* Nanoseconds of a clock that nobody sets. */
+/* Nanoseconds of a clock that no user or program sets. */
 static inline uint64_t aqw_monotonic_ns(void) {
     struct timespec now;
     if (clock_gettime(CLOCK_MONOTONIC, &now) != 0) return 0;
@@ -162,11 +178,14 @@ static inline struct timespec aqw_timespec_of(uint64_t ns) {
 
 #if defined(__APPLE__)
 
-/* The system's own; its headers hide it where only POSIX is asked for. */
-int pthread_cond_timedwait_relative_np(pthread_cond_t *, pthread_mutex_t *, const struct timespec *);
+/* The system's own; its headers hide it from code that asks for POSIX only. */
+int pthread_cond_timedwait_relative_np(pthread_cond_t *, pthread_mutex_t *,
+                                       const struct timespec *);
 
-/* For conditions that are waited for with a time limit. */
-static inline int aqw_condition_init_timed(aqw_condition *condition) { return aqw_condition_init(condition); }
+/* For conditions whose waits have a time limit. */
+static inline int aqw_condition_init_timed(aqw_condition *condition) {
+    return aqw_condition_init(condition);
+}
 static inline void aqw_system_wait_until(aqw_condition *condition, aqw_system_mutex *mutex,
                                         uint64_t deadline_ns) {
     uint64_t now = aqw_monotonic_ns();
@@ -177,7 +196,7 @@ static inline void aqw_system_wait_until(aqw_condition *condition, aqw_system_mu
 
 #else
 
-/* For conditions that are waited for with a time limit: by the clock that nobody sets. */
+/* For conditions whose waits have a time limit: by the clock that no user or program sets. */
 static inline int aqw_condition_init_timed(aqw_condition *condition) {
     pthread_condattr_t attributes;
     int error = pthread_condattr_init(&attributes);
@@ -195,7 +214,8 @@ static inline void aqw_system_wait_until(aqw_condition *condition, aqw_system_mu
 
 #endif
 
-/* The new thread has every signal blocked: signals belong to the threads of the embedding program. */
+/* The new thread has every signal blocked: signals belong to the threads of the
+ * embedding program. */
 static inline int aqw_thread_start(aqw_thread *thread, void *(*run)(void *), void *argument) {
     sigset_t all, before;
     sigfillset(&all);
@@ -224,8 +244,8 @@ typedef struct aqw_mutex {
 #if defined(NDEBUG)
 int aqw_mutex_is_held(aqw_mutex *mutex);    /* only for AQW_ASSERT, which does not call it here */
 #else
-/* 1 where the calling thread holds it. Only that thread ever notes its own number, so no order of
- * memory is needed. */
+/* Returns 1 where the calling thread holds it. Only that thread ever notes its own number, so no
+ * order of memory is needed. */
 static inline int aqw_mutex_is_held(aqw_mutex *mutex) {
     return atomic_load_explicit(&mutex->holder, memory_order_relaxed) == aqw_thread_number();
 }
@@ -234,8 +254,8 @@ static inline void aqw_mutex_note(aqw_mutex *mutex, uint64_t holder) {
 }
 #endif
 
-/* 0 or an errno value. Also over a mutex that a thread of the parent held when this process was
- * forked. */
+/* Returns 0 or an errno value. Also works over a mutex that a thread of the parent held when this
+ * process was forked. */
 static inline int aqw_mutex_init(aqw_mutex *mutex) {
     AQW_DEBUG(aqw_mutex_note(mutex, 0));
     return aqw_system_mutex_init(&mutex->system);
@@ -249,7 +269,7 @@ static inline void aqw_mutex_lock(aqw_mutex *mutex) {
     aqw_system_mutex_lock(&mutex->system);
     AQW_DEBUG(aqw_mutex_note(mutex, aqw_thread_number()));
 }
-/* 1 where it is taken now. */
+/* Returns 1 where the caller holds it now. */
 static inline int aqw_mutex_try_lock(aqw_mutex *mutex) {
     AQW_ASSERT(!aqw_mutex_is_held(mutex));
     int is_taken = aqw_system_mutex_try_lock(&mutex->system);
@@ -269,7 +289,7 @@ static inline void aqw_condition_wait(aqw_condition *condition, aqw_mutex *mutex
     aqw_system_wait(condition, &mutex->system);
     AQW_DEBUG(aqw_mutex_note(mutex, aqw_thread_number()));
 }
-/* The same, or until the monotonic clock is there. */
+/* Does the same, but no longer than until the monotonic clock reaches the deadline. */
 static inline void aqw_condition_wait_until(aqw_condition *condition, aqw_mutex *mutex,
                                             uint64_t deadline_ns) {
     AQW_ASSERT(aqw_mutex_is_held(mutex));
