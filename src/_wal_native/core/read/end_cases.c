@@ -26,7 +26,7 @@ static const aqw_end_case cases[] = {
      {AQW_BOUND_HELD, AQW_STOP_NO_RECORD, AQW_LAST_CLOSE, AQW_TAIL_ZEROS,
       AQW_RING_NOT_MADE | AQW_RING_MISSING | AQW_RING_NO_MORE}},
 
-    /* The writer did not close the log, and nothing stands behind its last record. A creation that
+    /* The writer did not close the log, and nothing stands after its last record. A creation that
      * was cut short, even more than once, has no ring yet; but it has no event either. */
     {"unclosed", AQW_VERDICT_UNCLEAN, AQW_REASON_NONE,
      {AQW_BOUND_HELD, AQW_STOP_NO_RECORD, AQW_LAST_WHOLE, AQW_TAIL_ZEROS,

@@ -1,4 +1,4 @@
-/* A table's image: the whole table as a row of items, for snapshots. Only table/save.c and
+/* A table's image: the whole table as a series of items, for snapshots. Only table/save.c and
  * table/load.c write or read these bytes. The code that stores them keeps each item's type and
  * size, and protects all of them against damage.
  *

@@ -28,8 +28,8 @@ enum { WAKES = 1 };
  * at most go without that wait after it was in vain. */
 enum { GATHER_NS_MAX = 2000000, GATHER_REST_MAX = 255 };
 
-/* Returns 1 where the chunk is a row of valid records that ends at its end. Memory under a mapped
- * file can change while the log uses it: a page whose writeback failed may come back as zeros.
+/* Returns 1 where the chunk holds valid records only, up to its end. Memory under a mapped file
+ * can change while the log uses it: a page whose writeback failed may come back as zeros.
  * Under the drain lock. */
 static int chunk_is_whole(aqw_log *log, const uint8_t *chunk, uint64_t position, uint64_t size) {
     AQW_ASSERT(aqw_mutex_is_held(&log->drain_mutex));
