@@ -180,7 +180,7 @@ def test_more_instructions_than_allowed_are_a_failure(found: int, code: int, cap
 
 def test_a_workload_without_a_count_is_a_failure(capsys: pytest.CaptureFixture[str]) -> None:
     assert instructions.compare({"new": 1}, {"compiler": "GCC 1", "instructions_a_command": {}}) == 1
-    assert "new: there is no count" in capsys.readouterr().out
+    assert "new: the file has no count" in capsys.readouterr().out
 
 
 def test_every_workload_has_a_count() -> None:
