@@ -264,7 +264,7 @@ def _states_for_lease(event: LeaseValidationEvent) -> str:
 class SequenceOverflow(ValidationError):
     """The log is at the last sequence there is (``actionqueue.limits.SEQUENCE_MAX``, 2**64 - 1)."""
 
-    message = "the log is at sequence 2**64 - 2, the last that an event can have; start a new queue"
+    message = "the log is at sequence 2**64 - 1, the last that an event can have; start a new queue"
 
 
 class NonMonotonicSequence(ValidationError):
