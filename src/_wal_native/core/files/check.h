@@ -5,7 +5,7 @@
 #include "base/assert.h"
 #include "files/ring.h"
 
-/* Checks a published ring's members against each other; what the file holds is not looked at,
+/* Checks the members of a published ring that never change; what the file holds is not looked at,
  * because other processes can change it. Returns 1: where something is wrong, an assertion inside
  * says what. */
 int aqw_ring_check(const aqw_ring *ring);

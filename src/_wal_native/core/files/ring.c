@@ -235,7 +235,7 @@ void aqw_ring_get(const aqw_ring *ring, uint64_t position, uint8_t *to, uint64_t
 
 void aqw_ring_set_durable(const aqw_io *io, aqw_ring *ring, uint64_t sequence) {
     uint8_t slot[16];
-    AQW_ASSERT(aqw_ring_check(ring));
+    AQW_ASSERT(aqw_ring_check(ring) && (ring->slot == 0 || ring->slot == 1));
     uint64_t at = ring->slot == 0 ? AQW_RING_SLOT_FIRST : AQW_RING_SLOT_SECOND;
     slot_write(slot, ring->log_uuid, sequence);
     if (ring->is_mapped) memcpy((uint8_t *)ring->mapping + at, slot, sizeof slot);
@@ -344,7 +344,6 @@ int aqw_ring_check(const aqw_ring *ring) {
     AQW_ASSERT(ring->data != NULL && ring->handle >= 0);
     AQW_ASSERT(!ring->is_mapped == (ring->mapping == NULL));
     AQW_ASSERT(!ring->is_mapped || ring->data == (uint8_t *)ring->mapping + AQW_RING_DATA);
-    AQW_ASSERT(ring->slot == 0 || ring->slot == 1);
     AQW_ASSERT(has_history(ring));
     return 1;
 }
