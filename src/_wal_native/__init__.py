@@ -13,6 +13,8 @@ from importlib.machinery import ExtensionFileLoader, ModuleSpec, PathFinder
 from importlib.util import spec_from_file_location
 from types import ModuleType
 
+from _wal_native import above
+
 MODULES = frozenset(
     {
         "arrays",
@@ -34,6 +36,8 @@ MODULES = frozenset(
         "turn",
     }
 )
+NAMED_BY_PICKLES = frozenset({"ids", "outcome"})
+"""They can be imported before the package above, because they need nothing of it for that."""
 SHARED_OBJECT = "native"
 
 
@@ -47,6 +51,8 @@ class _Finder:
         package, _, module = name.rpartition(".")
         if package != __name__ or module not in MODULES:
             return None
+        if not above.is_provided and module not in NAMED_BY_PICKLES:
+            raise ImportError(f"import actionqueue, not {name}")
         found = PathFinder.find_spec(f"{package}.{SHARED_OBJECT}", path)
         if found is None or found.origin is None:
             return None
@@ -58,7 +64,10 @@ sys.meta_path.insert(0, _Finder)  # before files of these names that an older bu
 
 
 def _imports_of_the_extensions() -> None:
-    """Name what the extensions import, for programs that freeze others: they read Python code only. Nothing calls this."""
+    """Name what the extensions import, for programs that freeze others. Nothing calls this.
+
+    Those programs read Python code only.
+    """
     import datetime  # noqa: ICN001 -- as the extensions do
     import decimal
     import enum
@@ -74,5 +83,5 @@ def _imports_of_the_extensions() -> None:
     import msgspec.structs
 
     import _wal_native.above
-    import _wal_native.native  # type: ignore[import-not-found]  # the shared object, which is no module
+    import _wal_native.native  # type: ignore[import-not-found]  # the shared object, no module
     import _wal_native.weak_list

@@ -9,13 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+is_provided = False
+"""Whether the package above was imported: it provides its errors before all else."""
+
 
 def provide(names: Mapping[str, Any]) -> None:
     """Have native modules find these names here."""
-    globals().update(names)
-
-
-def __getattr__(name: str) -> Any:
-    if name.startswith("__"):
-        raise AttributeError(name)
-    raise ImportError(f"{name} was not provided: import actionqueue, not _wal_native")
+    globals().update(names, is_provided=True)

@@ -44,7 +44,7 @@ def test_what_a_compaction_has_dropped_is_told_when_it_is_asked_for(tmp_path: Pa
     asked = run("log", tmp_path / "queue", "--json", "--from", 1)
     assert asked.code == 0
     assert asked.output == whole.output
-    assert f"the log begins at sequence {first}: 1 to {first - 1}" in asked.error
+    assert f"the log begins at sequence {first}: a compaction dropped 1 to {first - 1};" in asked.error
 
 
 def test_a_log_whose_first_record_is_no_event_begins_behind_it(tmp_path: Path) -> None:
@@ -54,13 +54,13 @@ def test_a_log_whose_first_record_is_no_event_begins_behind_it(tmp_path: Path) -
     restored = tmp_path / "restored"
     shutil.copytree(tmp_path / "queue" / "snapshots", restored / "snapshots")
     assert run("repair", restored, "--accept-data-loss").code == 0
-    text = f"the log begins at sequence {last + 1}: "
+    text = f"the log begins at sequence {last + 1}: a compaction dropped "
     for _ in range(2):  # without a record, and with a close marker
         asked = run("log", restored, "--json", "--from", 1)
         assert asked.code == 0
-        assert f"{text}1 to {last} were" in asked.error
-        assert f"{text}{last} were" in run("log", restored, "--from", last).error
-        assert f"{text}2 to 3 were" in run("log", restored, "--from", 2, "--to", 3).error
+        assert f"{text}1 to {last};" in asked.error
+        assert f"{text}{last};" in run("log", restored, "--from", last).error
+        assert f"{text}2 to 3;" in run("log", restored, "--from", 2, "--to", 3).error
         assert run("log", restored, "--from", last + 1).error == run("log", restored).error == ""
         assert run("submit", restored).code == 0
     assert asked.objects[0]["kind"] == "close_marker" or not asked.output

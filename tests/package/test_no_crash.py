@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import pkgutil
 import subprocess
 import sys
 from pathlib import Path
@@ -23,8 +22,8 @@ faulthandler.enable()
 warnings.simplefilter("ignore")
 module, name, directory = sys.argv[1:]
 os.chdir(directory)
-cls = getattr(importlib.import_module(module), name)
 import actionqueue as aq
+cls = getattr(importlib.import_module(module), name)
 task = aq.TaskSpec(payload=b"x")
 command = aq.TaskCreateCommand(None, task, 1)
 values = [None, 0, -1, 2**64, 1.5, "", "ready", b"", b"x" * 16, [], [1], {}, object(), int]
@@ -104,8 +103,8 @@ def classes() -> list[tuple[str, str]]:
     public = [cls for name, cls in vars(aq).items() if inspect.isclass(cls) and not name.startswith("_")]
     # Errors are Python's own exceptions all through.
     found = {(cls.__module__, cls.__name__) for cls in public if not issubclass(cls, BaseException)}
-    for module in pkgutil.iter_modules(_wal_native.__path__):
-        imported = importlib.import_module(f"_wal_native.{module.name}")
+    for name in _wal_native.MODULES:
+        imported = importlib.import_module(f"_wal_native.{name}")
         own = [name for name, cls in vars(imported).items() if inspect.isclass(cls) and cls.__module__ == imported.__name__]
         found |= {(imported.__name__, name) for name in own}
     return sorted(found)
