@@ -81,6 +81,7 @@ def test_a_read_that_fails_is_an_error_of_its_segment(written: tuple[Disk, list[
 
 MEASURE = """
 import resource, sys
+import actionqueue
 from _wal_native.reader import LogReader
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 reader = LogReader(sys.argv[1])

@@ -12,6 +12,7 @@ from time import gmtime
 
 import msgspec
 
+import actionqueue  # noqa: F401 -- native modules take names from it
 from _wal_native.codec import (
     capability_from_bytes,
     capability_to_bytes,
