@@ -27,6 +27,12 @@ def test_every_file_of_the_core_is_on_a_floor() -> None:
     assert all(path.is_file() for folder in CORE.iterdir() for path in folder.iterdir())
 
 
+def test_every_source_of_the_core_has_a_name_of_its_own() -> None:
+    """Compilers and archives name objects after them, whatever the folder."""
+    names = [path.name for path in CORE.rglob("*.c")]
+    assert len(set(names)) == len(names)
+
+
 @pytest.mark.parametrize("floor", FLOORS)
 def test_includes_go_down_only(floor: str) -> None:
     """By path from the core's root, so that a header is found in one place only, whatever stands in the file's own folder."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from enum import IntEnum
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import msgspec
@@ -192,26 +193,25 @@ class _Makers(dict[type[MutationCommand], Callable[..., Any]]):
 def _event_maker(cls: type[MutationCommand]) -> Callable[..., Any]:
     own: Callable[..., Any] | None = getattr(cls, "_event", None)
     _, *names = cls.becomes.__struct_fields__
-    return own or _handing_on("command, sequence", cls.becomes, ["sequence"], names)
+    return own or _handing_on(cls.becomes, names)
 
 
 def _applied_maker(cls: type[MutationCommand]) -> Callable[..., Any]:
     own: Callable[..., Any] | None = getattr(cls, "_applied", None)
-    return own or _handing_on("command", cls.tells, [], cls.tells.__struct_fields__)
+    return own or _handing_on(cls.tells, cls.tells.__struct_fields__)
 
 
-def _handing_on(
-    parameters: str, made: type, arguments: Sequence[str], names: Sequence[str]
-) -> Callable[..., Any]:
-    """Return a function that makes an object of fields of the command.
+def _handing_on(made: type, names: Sequence[str]) -> Callable[..., Any]:
+    """Return a function that makes an object of these fields of a command, after what it is given.
 
-    It is compiled, as constructors of data classes are, because an interpreted loop over the names
-    would take twice as long, and every command of a batch comes here.
+    It takes the command, and then values that come before the fields.
     """
-    values = ", ".join([*arguments, *(f"command.{name}" for name in names)])
-    source = f"lambda {parameters}: made({values})"
-    function: Callable[..., Any] = eval(source, {"made": made})  # noqa: S307 -- names of fields
-    return function
+    if not names:
+        return lambda _command, *before: made(*before)
+    values = attrgetter(*names)
+    if len(names) == 1:
+        return lambda command, *before: made(*before, values(command))
+    return lambda command, *before: made(*before, *values(command))
 
 
 _EVENTS = _Makers(_event_maker)

@@ -9,7 +9,7 @@
 
 #include "base/limits.h"
 #include "files/format.h"
-#include "write/check.h"
+#include "write/log_check.h"
 
 _Static_assert(AQW_SEGMENT_SIZE_FIRST >= AQW_SEGMENT_SIZE_MIN, "first segments must be legal");
 

@@ -8,7 +8,7 @@
 #define _POSIX_C_SOURCE 200809L
 #endif
 
-#include "write/check.h"
+#include "write/log_check.h"
 #include "write/log_internal.h"
 
 static uint64_t add_to_limit(uint64_t a, uint64_t b) {

@@ -9,7 +9,7 @@
 
 #include "base/bytes.h"
 #include "files/format.h"
-#include "write/check.h"
+#include "write/log_check.h"
 #include "write/log_internal.h"
 
 /* Writes what the ring has to the segment. */

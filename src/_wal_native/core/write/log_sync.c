@@ -14,7 +14,7 @@
 #include <string.h>
 
 #include "files/format.h"
-#include "write/check.h"
+#include "write/log_check.h"
 #include "write/log_internal.h"
 
 /* Chunks from this size on go to writeback early, so that a later sync finds little to do. */

@@ -1,6 +1,6 @@
 /* What write/ checks of itself in builds with assertions. */
-#ifndef AQW_WRITE_CHECK_H
-#define AQW_WRITE_CHECK_H
+#ifndef AQW_LOG_CHECK_H
+#define AQW_LOG_CHECK_H
 
 #include "write/log_internal.h"
 

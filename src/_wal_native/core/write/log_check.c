@@ -3,7 +3,7 @@
 #define _POSIX_C_SOURCE 200809L
 #endif
 
-#include "write/check.h"
+#include "write/log_check.h"
 
 #include "files/check.h"
 #include "files/format.h"
