@@ -124,7 +124,8 @@ test-ports: $(VENV)/ports-tools
 lint: $(VENV)/installed $(VENV)/test-tools $(VENV)/lint-tools
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/stubtest --concise --ignore-disjoint-bases --ignore-unused-allowlist \
+	$(BIN)/python -c 'import sys, actionqueue, mypy.stubtest; sys.exit(mypy.stubtest.main())' \
+		--concise --ignore-disjoint-bases --ignore-unused-allowlist \
 		--allowlist tests/stubtest-allowlist.txt _wal_native
 	$(CC) -std=c11 -O2 -fsyntax-only -Wall -Wextra -Wpedantic -Wshadow -Wconversion \
 		-Wsign-conversion -Werror -Isrc/_wal_native/core src/_wal_native/core/*/*.c
