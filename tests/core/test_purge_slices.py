@@ -58,3 +58,18 @@ def test_the_runs_of_a_task_with_many_dependents_go_many_at_a_time() -> None:
             runs_found, _tasks = find(table, 10, 200, finished)
             table.must_apply(aq.RunsPurged(next(sequences), tuple(runs_found), (), 20))
         assert slices <= 2 * count // 100
+
+
+def test_a_slice_takes_few_long_cron_expressions() -> None:
+    """A long one may take a millisecond to parse, and only parsing tells whether its last year is over."""
+    text = "0 0 0 1 1 * " + ",".join(["1970-1971"] * 24)
+    tasks = [aq.TaskSpec(payload=b"x", run_policy=aq.Cron(text)) for _ in range(30)]
+    with Table() as table:
+        table.must_apply(*numbered(*(aq.TaskCreated(0, spec, 1) for spec in tasks)))
+        finished, found = ffi.new("aqw_finished *"), []
+        while True:
+            found.append(find(table, 10**9, 600, finished)[1])
+            if place_of(finished) == (0, 0, 0):
+                break
+        assert [task for slice_ in found for task in slice_] == [spec.id for spec in tasks]
+        assert max(map(len, found)) <= 4
