@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import actionqueue as aq
-from _wal_native.codec import encode_event
+from _wal_native.events import encode_event
 from _wal_native.log import open_log
 from actionqueue import DurabilityPolicy, Event, MutationCommand, MutationOutcome
 from actionqueue.authority import MutationProjection, StorageMutationAuthority

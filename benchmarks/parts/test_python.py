@@ -11,7 +11,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 import actionqueue as aq
-from _wal_native.codec import decode_event, encode_event
+from _wal_native.events import decode_event, encode_event
 from actionqueue.bench.workload import MOMENT, PAYLOAD
 from actionqueue.model.base import applied_of, event_of, validate
 

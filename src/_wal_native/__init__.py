@@ -19,8 +19,8 @@ MODULES = frozenset(
     {
         "arrays",
         "buffers",
-        "codec",
         "columns",
+        "events",
         "fault",
         "fields",
         "ids",

@@ -82,33 +82,12 @@ cdef extern from "event/event.h" nogil:
         AQW_RUN_STATE_CHANGED
         AQW_ATTEMPT_STARTED
         AQW_ATTEMPT_FINISHED
-        AQW_TASK_CANCELED
-        AQW_RUN_CANCELED
         AQW_LEASE_ACQUIRED
         AQW_LEASE_HEARTBEAT
         AQW_LEASE_EXPIRED
         AQW_LEASE_RELEASED
-        AQW_ENGINE_PAUSED
-        AQW_ENGINE_RESUMED
-        AQW_DEPENDENCY_DECLARED
         AQW_RUN_SUSPENDED
         AQW_RUN_RESUMED
-        AQW_BUDGET_ALLOCATED
-        AQW_BUDGET_CONSUMED
-        AQW_BUDGET_EXHAUSTED
-        AQW_BUDGET_REPLENISHED
-        AQW_SUBSCRIPTION_CREATED
-        AQW_SUBSCRIPTION_TRIGGERED
-        AQW_SUBSCRIPTION_CANCELED
-        AQW_ACTOR_REGISTERED
-        AQW_ACTOR_DEREGISTERED
-        AQW_ACTOR_HEARTBEAT
-        AQW_TENANT_CREATED
-        AQW_ROLE_ASSIGNED
-        AQW_CAPABILITY_GRANTED
-        AQW_CAPABILITY_REVOKED
-        AQW_LEDGER_ENTRY_APPENDED
-        AQW_RUNS_PURGED
         AQW_EVENT_KIND_LAST
         AQW_SCHEDULED
         AQW_RUN_STATE_LAST
@@ -134,130 +113,16 @@ cdef extern from "event/event.h" nogil:
         const uint8_t *data
         uint32_t size
 
-    # The members of aqw_event.as: their types have no names in C, and these here are never written out.
-    ctypedef struct aqw_task_created_fields:
-        uint8_t task_id[16]
-        aqw_bytes spec
-
-    ctypedef struct aqw_task_canceled_fields:
-        uint8_t task_id[16]
-
-    ctypedef struct aqw_run_created_fields:
+    # Of the members of aqw_event.as, those that are read by name. Their types follow from events.def.
+    ctypedef struct aqw_event_run_created:
         uint8_t run_id[16]
         uint8_t task_id[16]
-        uint64_t scheduled_at
         uint64_t created_at
+        uint64_t scheduled_at
         int32_t effective_priority
 
-    ctypedef struct aqw_run_state_changed_fields:
-        uint8_t run_id[16]
-        uint8_t previous_state
-        uint8_t new_state
-
-    ctypedef struct aqw_run_fields:
-        uint8_t run_id[16]
-
-    ctypedef struct aqw_run_suspended_fields:
-        uint8_t run_id[16]
-        aqw_bytes reason
-
-    ctypedef struct aqw_attempt_started_fields:
-        uint8_t run_id[16]
-        uint8_t attempt_id[16]
-
-    ctypedef struct aqw_attempt_finished_fields:
-        uint8_t run_id[16]
-        uint8_t attempt_id[16]
-        uint8_t result
-        aqw_bytes detail
-
-    ctypedef struct aqw_lease_fields:
-        uint8_t run_id[16]
-        aqw_bytes owner
-        uint64_t expiry
-
-    ctypedef struct aqw_dependency_declared_fields:
-        uint8_t task_id[16]
-        const uint8_t *depends_on
-        uint32_t count
-
-    ctypedef struct aqw_budget_fields:
-        uint8_t task_id[16]
-        uint8_t dimension
-        uint64_t value
-
-    ctypedef struct aqw_subscription_created_fields:
-        uint8_t subscription_id[16]
-        uint8_t task_id[16]
-        aqw_bytes filter
-
-    ctypedef struct aqw_subscription_fields:
-        uint8_t subscription_id[16]
-
-    ctypedef struct aqw_actor_registered_fields:
-        uint8_t actor_id[16]
-        aqw_bytes registration
-
-    ctypedef struct aqw_actor_fields:
-        uint8_t actor_id[16]
-
-    ctypedef struct aqw_tenant_created_fields:
-        uint8_t tenant_id[16]
-        aqw_bytes name
-
-    ctypedef struct aqw_role_assigned_fields:
-        uint8_t actor_id[16]
-        uint8_t tenant_id[16]
-        aqw_bytes role
-
-    ctypedef struct aqw_capability_fields:
-        uint8_t actor_id[16]
-        uint8_t tenant_id[16]
-        aqw_bytes capability
-
-    ctypedef struct aqw_ledger_entry_appended_fields:
-        uint8_t entry_id[16]
-        uint8_t tenant_id[16]
-        uint8_t has_actor
-        uint8_t actor_id[16]
-        aqw_bytes ledger_key
-        aqw_bytes payload
-
-    ctypedef struct aqw_runs_purged_fields:
-        const uint8_t *run_ids
-        const uint8_t *task_ids
-        const uint8_t *subscription_ids
-        const uint8_t *actor_ids
-        uint32_t run_count
-        uint32_t task_count
-        uint32_t subscription_count
-        uint32_t actor_count
-        uint32_t ledger_count
-        uint32_t tombstone_count
-        uint8_t keeps_ids
-        uint64_t kept_until
-
     ctypedef union aqw_event_fields:
-        aqw_task_created_fields task_created
-        aqw_task_canceled_fields task_canceled
-        aqw_run_created_fields run_created
-        aqw_run_state_changed_fields run_state_changed
-        aqw_run_fields run
-        aqw_run_suspended_fields run_suspended
-        aqw_attempt_started_fields attempt_started
-        aqw_attempt_finished_fields attempt_finished
-        aqw_lease_fields lease
-        aqw_dependency_declared_fields dependency_declared
-        aqw_budget_fields budget
-        aqw_subscription_created_fields subscription_created
-        aqw_subscription_fields subscription
-        aqw_actor_registered_fields actor_registered
-        aqw_actor_fields actor
-        aqw_tenant_created_fields tenant_created
-        aqw_role_assigned_fields role_assigned
-        aqw_capability_fields capability
-        aqw_ledger_entry_appended_fields ledger_entry_appended
-        aqw_runs_purged_fields runs_purged
+        aqw_event_run_created run_created
 
     ctypedef struct aqw_event:
         uint64_t sequence
@@ -327,6 +192,43 @@ cdef extern from "event/event.h" nogil:
     aqw_status aqw_named_decode(const uint8_t *data, size_t size, uint8_t custom_code, aqw_named *named)
     aqw_status aqw_list_next(const aqw_list *list, uint32_t *offset, aqw_bytes *entry)
     aqw_status aqw_list_put(uint8_t *to, size_t capacity, size_t *size, const uint8_t *entry, uint32_t entry_size)
+
+
+cdef extern from "event/layout.h" nogil:
+    enum:
+        AQW_FIELD_ID
+        AQW_FIELD_MAYBE_ID
+        AQW_FIELD_IDS
+        AQW_FIELD_NUMBER
+        AQW_FIELD_MAYBE_NUMBER
+        AQW_FIELD_NUMBER32
+        AQW_FIELD_SIGNED32
+        AQW_FIELD_CODE
+        AQW_FIELD_STATE
+        AQW_FIELD_TEXT
+        AQW_FIELD_MAYBE_TEXT
+        AQW_FIELD_BYTES
+        AQW_FIELD_DETAIL
+        AQW_FIELD_ZERO
+        AQW_FIELD_SPEC
+        AQW_FIELD_FILTER
+        AQW_FIELD_REGISTRATION
+        AQW_FIELD_ROLE
+        AQW_FIELD_CAPABILITY
+        AQW_FIELD_FORM_LAST
+
+    ctypedef struct aqw_event_field:
+        const char *name
+        uint16_t form
+        uint16_t offset
+        uint16_t second
+        uint32_t limit
+
+    ctypedef struct aqw_event_layout:
+        uint32_t field_count
+        const aqw_event_field *fields
+
+    const aqw_event_layout *aqw_event_layout_of(uint8_t kind)
 
 
 cdef extern from "event/rules.h" nogil:

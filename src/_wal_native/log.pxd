@@ -2,7 +2,7 @@
 
 from libc.stdint cimport uint64_t
 
-from _wal_native.codec cimport EventEncoder
+from _wal_native.events cimport EventEncoder
 from _wal_native.core cimport aqw_batch, aqw_event, aqw_fault, aqw_log
 from _wal_native.table cimport StateTable
 

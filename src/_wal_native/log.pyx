@@ -8,7 +8,7 @@ cimport cython
 from libc.stdint cimport uint64_t
 from libc.string cimport memset
 
-from _wal_native.codec cimport EventEncoder
+from _wal_native.events cimport EventEncoder
 from _wal_native.core cimport *
 from _wal_native.fault cimport damage_of, raise_close_fault, raise_log_fault, raise_open_fault
 from _wal_native.outcome cimport outcome_of

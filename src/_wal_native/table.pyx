@@ -18,7 +18,7 @@ from cpython.pythread cimport PyThread_get_thread_ident
 from cpython.unicode cimport PyUnicode_CheckExact
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
-from _wal_native.codec cimport (
+from _wal_native.events cimport (
     EventEncoder, capability_from_c, filter_from_c, registration_from_c, role_from_c,
 )
 from _wal_native.core cimport *
@@ -31,7 +31,7 @@ from _wal_native.status cimport raise_status
 from os import urandom
 from time import sleep as pause
 
-from _wal_native.codec import capability_to_bytes
+from _wal_native.events import capability_to_bytes
 from _wal_native.above import (
     AttemptResultKind,
     BudgetDimension,

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from _wal_native.codec import decode_event
+from _wal_native.events import decode_event
 from _wal_native.fault import locked_error
 from _wal_native.progress import Progress
 from _wal_native.reader import LogFollower, LogReader

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import msgspec
 
-from _wal_native.codec import task_spec_from_bytes
+from _wal_native.events import task_spec_from_bytes
 from _wal_native.table import StateTable
 from actionqueue.columns import ProjectionColumns, read_columns, read_run_id_array, state_of
 from actionqueue.model import (

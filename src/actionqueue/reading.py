@@ -11,7 +11,7 @@ import time
 from types import TracebackType
 from typing import NamedTuple, NoReturn, Self
 
-from _wal_native.codec import decode_event
+from _wal_native.events import decode_event
 from _wal_native.reader import LogFollower, LogReader
 from _wal_native.snapshot import load_newest_snapshot
 from actionqueue.directory import existing_directory, has_writer, read_undisturbed

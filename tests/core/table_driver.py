@@ -7,7 +7,7 @@ from random import Random
 from typing import Any, Self
 
 import actionqueue as aq
-from _wal_native.codec import (
+from _wal_native.events import (
     capability_from_bytes,
     encode_event,
     filter_from_bytes,

@@ -13,7 +13,7 @@ from time import gmtime
 import msgspec
 
 import actionqueue  # noqa: F401 -- native modules take names from it
-from _wal_native.codec import (
+from _wal_native.events import (
     capability_from_bytes,
     capability_to_bytes,
     decode_event,

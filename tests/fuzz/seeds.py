@@ -136,7 +136,7 @@ def header_seeds() -> Iterator[tuple[str, bytes]]:
 
 
 def event_seeds() -> Iterator[tuple[str, bytes]]:
-    lines = re.findall(r"^(?:EVENT|ALSO)\((\d+), (\w+),", KINDS.read_text("utf-8"), re.MULTILINE)
+    lines = re.findall(r"^(?:EVENT|ALSO|AGAIN)\((\d+), (\w+),", KINDS.read_text("utf-8"), re.MULTILINE)
     codes = {name.lower(): int(code) for code, name in lines}
     for golden in json.loads((DATA / "golden-payloads.json").read_text("utf-8")):
         yield golden["name"], bytes([codes[golden["event"]["kind"]]]) + bytes.fromhex(golden["payload"])

@@ -13,7 +13,7 @@ import pytest
 
 import actionqueue as aq
 import ledger
-from _wal_native.codec import encode_event
+from _wal_native.events import encode_event
 from actionqueue import limits
 from actionqueue.errors import InvalidFieldError, OpenIOError, RecordTooLarge, ValidationError, Written
 from actionqueue.model.base import event_of

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import actionqueue as aq
-from _wal_native.codec import encode_event
+from _wal_native.events import encode_event
 from _wal_native.log import open_log
 from actionqueue import limits
 from actionqueue.errors import (

@@ -7,6 +7,13 @@
 #include "event/cursor.h"
 #include "event/payload.h"
 
+/* For each kind the one whose fields it has: mostly itself; 0 for what is no kind. */
+static const uint8_t like[256] = {
+#define EVENT(code, name, member, fields) [AQW_##name] = AQW_##name,
+#define AGAIN(code, name, other) [AQW_##name] = AQW_##other,
+#include "event/events.def"
+};
+
 /* ---- Reading ---- */
 
 static void read_states(cursor *from, uint8_t *previous_state, uint8_t *new_state) {
@@ -117,7 +124,7 @@ static aqw_bytes read_part(cursor *from, part_form form) {
 #include "event/events.def"
 
 static void read_event(cursor *from, aqw_event *event) {
-    switch (event->kind) {
+    switch (like[event->kind]) {
 #define EVENT(code, name, member, fields) \
     case AQW_##name: read_##name(from, event); break;
 #include "event/events.def"
@@ -236,7 +243,7 @@ static void put_unread_part(writer *out, aqw_bytes part) {
 #include "event/events.def"
 
 static void put_event(writer *out, const aqw_event *event) {
-    switch (event->kind) {
+    switch (like[event->kind]) {
 #define EVENT(code, name, member, fields) \
     case AQW_##name: put_##name(out, event); break;
 #include "event/events.def"

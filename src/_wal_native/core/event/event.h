@@ -19,6 +19,7 @@
 /* The kinds' codes, from the table; what each kind holds is below. */
 enum aqw_event_kind {
 #define EVENT(code, name, member, fields) AQW_##name = code,
+#define AGAIN(code, name, like) AQW_##name = code,
 #include "event/events.def"
     AQW_EVENT_KIND_END,
     AQW_EVENT_KIND_LAST = AQW_EVENT_KIND_END - 1

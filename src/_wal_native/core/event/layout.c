@@ -44,7 +44,7 @@
     static const aqw_event_layout *layout_of_##kind(void) { \
         typedef aqw_event_##member held; \
         static const aqw_event_field fields[] = {all}; \
-        static const aqw_event_layout layout = {#kind, sizeof fields / sizeof fields[0], fields}; \
+        static const aqw_event_layout layout = {sizeof fields / sizeof fields[0], fields}; \
         (void)sizeof(held); \
         return &layout; \
     }
@@ -54,6 +54,8 @@ const aqw_event_layout *aqw_event_layout_of(uint8_t kind) {
     switch (kind) {
 #define EVENT(code, name, member, fields) \
     case AQW_##name: return layout_of_##name();
+#define AGAIN(code, name, like) \
+    case AQW_##name: return layout_of_##like();
 #include "event/events.def"
     default: return NULL;
     }

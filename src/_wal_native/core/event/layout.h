@@ -41,7 +41,6 @@ typedef struct aqw_event_field {
 } aqw_event_field;
 
 typedef struct aqw_event_layout {
-    const char *name;       /* the kind's, as in the table: LEASE_ACQUIRED */
     uint32_t field_count;
     const aqw_event_field *fields;  /* in the order of their bytes */
 } aqw_event_layout;

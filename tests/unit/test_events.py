@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import actionqueue as aq
 import payload_model as model
-from _wal_native.codec import (
+from _wal_native.events import (
     capability_from_bytes,
     capability_to_bytes,
     decode_event,

@@ -15,23 +15,26 @@ cdef class Scratch:
 cdef class EventEncoder:
     cdef aqw_event event
     cdef object source          # keeps alive what the event's pointers lead to
-    cdef Scratch part           # the encoded nested part, or the prerequisites
+    cdef Scratch part           # the encoded nested part
     cdef Scratch capabilities   # encoded lists
     cdef Scratch tags
+    cdef Scratch ids            # lists of identifiers
 
-    # The event as C sees it, valid until the next call. What it points to belongs to `event` and to this encoder.
-    # Raises RecordTooLarge where the payload or one of its fields is over a limit, TypeError or OverflowError where a
-    # field has the wrong type. One thread at a time.
+    # The event as C sees it, valid until the next call. What it points to belongs to `event` and to
+    # this encoder. Raises RecordTooLarge where the payload or one of its fields is over a limit,
+    # TypeError or OverflowError where a field has the wrong type. One thread at a time.
     cdef aqw_event *fill(self, object event) except NULL
 
-    # Fills `event` with what a command becomes, without a Python event in between. False where it is not one of the kinds that this is
-    # done for, or names another sequence. Raises as `fill`. Runs no Python code where it succeeds; what the event points to belongs to
-    # the command and to this encoder.
+    # Fills `event` with what a command becomes, without a Python event in between. False where the
+    # command is not of a class that this is done for, or names another sequence. Raises as `fill`.
+    # Runs no Python code where it succeeds. What the event points to belongs to the command and to
+    # this encoder.
     cdef bint fill_command(self, object command, uint64_t sequence) except -1
     cdef int trim(self) except -1
 
 
-# The Python event for a C event that aqw_event_decode has accepted. Nothing of it points to the C event's memory.
+# The Python event for a C event that aqw_event_decode has accepted. Nothing of it points to the C
+# event's memory.
 # MalformedEventError where the domain types refuse what C cannot judge (a cron expression).
 cdef object event_from_c(const aqw_event *event)
 

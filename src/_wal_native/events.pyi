@@ -1,6 +1,15 @@
 from typing import final
 
-from actionqueue.model import ActorId, ActorRegistration, Capability, Event, EventFilter, Role, TaskId, TaskSpec
+from actionqueue.model import (
+    ActorId,
+    ActorRegistration,
+    Capability,
+    Event,
+    EventFilter,
+    Role,
+    TaskId,
+    TaskSpec,
+)
 
 @final
 class Scratch: ...
