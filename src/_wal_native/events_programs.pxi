@@ -260,30 +260,13 @@ cdef int check_values(const Program *program) except -1:
     return 0
 
 
-# The commands that become C events without a Python event in between, and without their checks in
-# Python: those that a scheduler writes all day. A command may stand here only if the table's own
-# rules (core/table/apply.c) refuse all that its check in Python refuses.
-cdef tuple SHORT_WAY = (
-    TaskCreateCommand,
-    RunCreateCommand,
-    RunStateTransitionCommand,
-    RunSuspendCommand,
-    RunResumeCommand,
-    AttemptStartCommand,
-    AttemptFinishCommand,
-    LeaseAcquireCommand,
-    LeaseHeartbeatCommand,
-    LeaseExpireCommand,
-    LeaseReleaseCommand,
-)
-
-
 cdef int add_programs() except -1:
     cdef int kind
     for cls in Event.__subclasses__():
         add_program(cls, cls.kind, False)
-    for cls in SHORT_WAY:
-        add_program(cls, cls.becomes.kind, True)
+    for cls in COMMANDS.values():
+        if cls.takes_short_way:
+            add_program(cls, cls.becomes.kind, True)
     for kind in range(1, AQW_EVENT_KIND_LAST + 1):
         if programs_by_kind[kind] is NULL and aqw_event_layout_of(<uint8_t>kind) is not NULL:
             raise ImportError(f"no class of events has the kind {kind}")

@@ -53,29 +53,14 @@ def attempt_blocks_change(from_state, to_state, bint has_active_attempt, /):
         <uint8_t>state_code(from_state), <uint8_t>state_code(to_state), has_active_attempt) != 0
 
 
-def attempt_allowed(state, /):
-    """Whether attempts start and finish in this state: running only."""
-    return aqw_rule_attempt_allowed(<uint8_t>state_code(state)) != 0
+def state_allows(uint8_t kind, state, /):
+    """Whether a run in this state takes an event of this kind, where its state alone decides."""
+    return aqw_rule_state_allows(kind, <uint8_t>state_code(state)) != 0
 
 
 def attempt_count_is_full(uint32_t attempt_count, /):
     """Whether one more attempt would overflow the run's 32-bit count."""
     return aqw_rule_attempt_count_is_full(attempt_count) != 0
-
-
-def lease_acquire_allowed(state, /):
-    """Whether a lease may be acquired in this state."""
-    return aqw_rule_lease_acquire_allowed(<uint8_t>state_code(state)) != 0
-
-
-def lease_heartbeat_allowed(state, /):
-    """Whether a lease may be renewed by a heartbeat in this state."""
-    return aqw_rule_lease_heartbeat_allowed(<uint8_t>state_code(state)) != 0
-
-
-def lease_close_allowed(state, /):
-    """Whether a lease may be expired or released in this state."""
-    return aqw_rule_lease_close_allowed(<uint8_t>state_code(state)) != 0
 
 
 def lease_expiry_regresses(uint64_t current, uint64_t proposed, /):

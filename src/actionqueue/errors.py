@@ -251,14 +251,14 @@ def _ways_on(state: RunState) -> str:
 
 def _states_for_lease(event: LeaseValidationEvent) -> str:
     """Return the states in which the rules allow a lease command."""
-    from _wal_native import rules  # noqa: PLC0415 -- it imports the errors
-    from actionqueue.model import RunState  # noqa: PLC0415
+    from _wal_native.rules import state_allows  # noqa: PLC0415 -- it imports the errors
+    from actionqueue.model import EventKind, RunState  # noqa: PLC0415
 
-    allowed = {
-        LeaseValidationEvent.ACQUIRE: rules.lease_acquire_allowed,
-        LeaseValidationEvent.HEARTBEAT: rules.lease_heartbeat_allowed,
-    }.get(event, rules.lease_close_allowed)
-    return ", ".join(state.value for state in RunState if allowed(state))
+    kind = {
+        LeaseValidationEvent.ACQUIRE: EventKind.LEASE_ACQUIRED,
+        LeaseValidationEvent.HEARTBEAT: EventKind.LEASE_HEARTBEAT,
+    }.get(event, EventKind.LEASE_RELEASED)
+    return ", ".join(state.value for state in RunState if state_allows(kind, state))
 
 
 class SequenceOverflow(ValidationError):

@@ -11,6 +11,7 @@ from actionqueue.model import base, cron
 provide({name: getattr(model, name) for name in vars(model)["__all__"]})
 provide(
     {
+        "COMMANDS": base.COMMANDS,
         "DurabilityPolicy": sync_policy.DurabilityPolicy,
         "applied_of": base.applied_of,
         "has_ended": cron.has_ended,

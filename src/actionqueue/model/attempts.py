@@ -6,7 +6,7 @@ from typing import ClassVar, Self
 from msgspec.structs import force_setattr
 
 from _wal_native.fields import PresenceRule
-from _wal_native.rules import attempt_allowed, attempt_count_is_full
+from _wal_native.rules import attempt_count_is_full, state_allows
 from actionqueue.errors import (
     AttemptCountOverflow,
     AttemptFinishAttemptMismatch,
@@ -138,6 +138,7 @@ class AttemptStartCommand(MutationCommand, frozen=True, gc=False):
 
     becomes = AttemptStarted
     tells = AppliedAttemptStart
+    takes_short_way = True
 
     sequence: U64 | None
     run_id: RunId
@@ -149,7 +150,7 @@ class AttemptStartCommand(MutationCommand, frozen=True, gc=False):
         state = projection.run_state(run_id)
         if state is None:
             raise AttemptStartUnknownRun(run_id=run_id)
-        if not attempt_allowed(state):
+        if not state_allows(AttemptStarted.kind, state):
             raise AttemptStartRequiresRunning(run_id=run_id, state=state)
         active = projection.active_attempt_id(run_id)
         if active is not None:
@@ -187,6 +188,7 @@ class AttemptFinishCommand(MutationCommand, frozen=True, gc=False):
 
     becomes = AttemptFinished
     tells = AppliedAttemptFinish
+    takes_short_way = True
 
     sequence: U64 | None
     run_id: RunId
@@ -199,7 +201,7 @@ class AttemptFinishCommand(MutationCommand, frozen=True, gc=False):
         state = projection.run_state(run_id)
         if state is None:
             raise AttemptFinishUnknownRun(run_id=run_id)
-        if not attempt_allowed(state):
+        if not state_allows(AttemptFinished.kind, state):
             raise AttemptFinishRequiresRunning(run_id=run_id, state=state)
         active = projection.active_attempt_id(run_id)
         if active is None:

@@ -101,6 +101,13 @@ class MutationCommand(Abstract, frozen=True, gc=False):
     """The event that the log keeps of the command."""
     tells: ClassVar[type[AppliedMutation]]
     """The outcome that tells the caller what the command changed."""
+    takes_short_way: ClassVar[bool] = False
+    """Whether a queue makes the log's event of the command without running Python code.
+
+    So do the commands that a scheduler writes all day. The class may say so only if the rules of
+    the state table (``core/table/apply.c``) refuse all that its ``_check`` refuses: that is asked
+    only where they do, for the error.
+    """
 
     if TYPE_CHECKING:
 

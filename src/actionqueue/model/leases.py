@@ -1,11 +1,6 @@
 """Leases: which owner may work on a run, and until when."""
 
-from _wal_native.rules import (
-    lease_acquire_allowed,
-    lease_close_allowed,
-    lease_expiry_regresses,
-    lease_heartbeat_allowed,
-)
+from _wal_native.rules import lease_expiry_regresses, state_allows
 from actionqueue.errors import (
     LeaseAlreadyActive,
     LeaseExpiryMismatch,
@@ -78,6 +73,7 @@ class LeaseAcquireCommand(MutationCommand, frozen=True, gc=False):
 
     becomes = LeaseAcquired
     tells = AppliedLeaseAcquire
+    takes_short_way = True
 
     sequence: U64 | None
     run_id: RunId
@@ -90,7 +86,7 @@ class LeaseAcquireCommand(MutationCommand, frozen=True, gc=False):
         state = projection.run_state(run_id)
         if state is None:
             raise LeaseUnknownRun(run_id=run_id, event=_ACQUIRE)
-        if not lease_acquire_allowed(state):
+        if not state_allows(LeaseAcquired.kind, state):
             raise LeaseInvalidRunState(run_id=run_id, event=_ACQUIRE, state=state)
         if projection.active_lease(run_id) is not None:
             raise LeaseAlreadyActive(run_id=run_id)
@@ -121,6 +117,7 @@ class LeaseHeartbeatCommand(MutationCommand, frozen=True, gc=False):
 
     becomes = LeaseHeartbeat
     tells = AppliedLeaseHeartbeat
+    takes_short_way = True
 
     sequence: U64 | None
     run_id: RunId
@@ -133,7 +130,7 @@ class LeaseHeartbeatCommand(MutationCommand, frozen=True, gc=False):
         state = projection.run_state(run_id)
         if state is None:
             raise LeaseUnknownRun(run_id=run_id, event=_HEARTBEAT)
-        if not lease_heartbeat_allowed(state):
+        if not state_allows(LeaseHeartbeat.kind, state):
             raise LeaseInvalidRunState(run_id=run_id, event=_HEARTBEAT, state=state)
         lease = projection.active_lease(run_id)
         if lease is None:
@@ -176,6 +173,7 @@ class LeaseExpireCommand(MutationCommand, frozen=True, gc=False):
 
     becomes = LeaseExpired
     tells = AppliedLeaseExpire
+    takes_short_way = True
 
     sequence: U64 | None
     run_id: RunId
@@ -212,6 +210,7 @@ class LeaseReleaseCommand(MutationCommand, frozen=True, gc=False):
 
     becomes = LeaseReleased
     tells = AppliedLeaseRelease
+    takes_short_way = True
 
     sequence: U64 | None
     run_id: RunId
@@ -232,7 +231,7 @@ def _check_close(
     state = projection.run_state(run_id)
     if state is None:
         raise LeaseUnknownRun(run_id=run_id, event=event)
-    if not lease_close_allowed(state):
+    if not state_allows(command.becomes.kind, state):
         raise LeaseInvalidRunState(run_id=run_id, event=event, state=state)
     lease = projection.active_lease(run_id)
     if lease is None:

@@ -191,6 +191,7 @@ class RunCreateCommand(MutationCommand, frozen=True, gc=False):
 
     becomes = RunCreated
     tells = AppliedRunCreate
+    takes_short_way = True
 
     sequence: U64 | None
     run_instance: RunInstance
@@ -301,6 +302,7 @@ class RunStateTransitionCommand(MutationCommand, frozen=True, gc=False):
 
     becomes = RunStateChanged
     tells = AppliedRunStateTransition
+    takes_short_way = True
 
     sequence: U64 | None
     run_id: RunId
@@ -358,6 +360,7 @@ class RunSuspendCommand(MutationCommand, frozen=True, gc=False):
 
     becomes = RunSuspended
     tells = AppliedRunSuspend
+    takes_short_way = True
 
     sequence: U64 | None
     run_id: RunId
@@ -399,6 +402,7 @@ class RunResumeCommand(MutationCommand, frozen=True, gc=False):
 
     becomes = RunResumed
     tells = AppliedRunResume
+    takes_short_way = True
 
     sequence: U64 | None
     run_id: RunId

@@ -257,6 +257,7 @@ class TaskCreateCommand(MutationCommand, frozen=True, gc=False):
 
     becomes = TaskCreated
     tells = AppliedTaskCreate
+    takes_short_way = True
 
     sequence: U64 | None
     task_spec: TaskSpec

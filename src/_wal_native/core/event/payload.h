@@ -1,4 +1,5 @@
-/* Event payloads: the bytes between a record's header and its end, for each of the 32 kinds.
+/* Event payloads: the bytes between a record's header and its end. events.def has
+ * the kinds and their fields.
  *
  * BASIC FORMS
  *
@@ -19,42 +20,28 @@
  *
  * EVENTS
  *
- *   task_created            task id, time, task spec
- *   run_created             run id, task id, created_at time, scheduled_at offset to that, effective_priority zigzag
- *   run_state_changed       run id, time, u8: previous state << 4 | new state
- *   attempt_started         run id, attempt id, time
- *   attempt_finished        run id, attempt id, time, u8: result | AQW_FINISH_HAS_DETAIL, [detail]
- *                             success, suspended: the detail is the output, bytes, present unless empty
- *                             failure, timeout: the detail is the error, text, always present
- *   task_canceled           task id, time
- *   run_canceled            run id, time
- *   lease_acquired          run id, time, expiry offset to that, owner text
- *   lease_heartbeat         as lease_acquired
- *   lease_expired           as lease_acquired
- *   lease_released          as lease_acquired
- *   engine_paused           time
- *   engine_resumed          time
- *   dependency_declared     task id, time, varint32 count (at most AQW_LIST_COUNT_MAX), that many task ids
- *   run_suspended           run id, time, u8: AQW_SUSPEND_HAS_REASON, [reason text]
- *   run_resumed             run id, time
- *   budget_allocated        task id, time, u8 dimension, limit varint
- *   budget_consumed         task id, time, u8 dimension, amount varint
- *   budget_exhausted        task id, time, u8 dimension
- *   budget_replenished      task id, time, u8 dimension, new limit varint
- *   subscription_created    subscription id, task id, time, filter
- *   subscription_triggered  subscription id, time
- *   subscription_canceled   subscription id, time
- *   actor_registered        actor id, time, registration
- *   actor_deregistered      actor id, time
- *   actor_heartbeat         actor id, time
- *   tenant_created          tenant id, time, name text
- *   role_assigned           actor id, tenant id, time, named (custom code 3)
- *   capability_granted      actor id, tenant id, time, named (custom code 5)
- *   capability_revoked      as capability_granted
- *   ledger_entry_appended   entry id, tenant id, time, u8: AQW_LEDGER_HAS_ACTOR, [actor id], key text, payload bytes
- *   runs_purged             time, and four times varint32 count and that many ids: of runs, tasks, subscriptions, actors, at most
- *                           AQW_PURGE_COUNT_MAX ids in all; varint32 entries of the ledger, varint32 tombstones, the oldest of
- *                           each; not nothing of all these; u8: AQW_PURGE_KEEPS_IDS, only with tasks, [kept until offset to time]
+ * A payload is the kind's fields, one behind the other, in the order of events.def. A field takes what
+ * its form says:
+ *
+ *   ID, REAL_ID             id; a REAL_ID is not nil
+ *   MAYBE_ID                u8: 1 where there is one, [id]
+ *   IDS                     varint32 count, that many ids
+ *   TIME                    time; NO_TIME and ZERO take nothing
+ *   NUMBER, NUMBER32        varint; varint32
+ *   OFFSET                  offset to the number that events.def names
+ *   MAYBE_OFFSET            u8: 1 where there is one, [offset]
+ *   ZIGZAG                  zigzag
+ *   CODE                    u8
+ *   STATES                  u8: the first state << 4 | the second
+ *   ENDING                  u8: result | AQW_FINISH_HAS_DETAIL, [detail]
+ *                             success, suspended: the detail is the output, bytes, there unless empty
+ *                             failure, timeout: the detail is the error, text, always there
+ *   TEXT, FILLED_TEXT       text; a FILLED_TEXT is not empty
+ *   MAYBE_TEXT              u8: 1 where there is one, [text]
+ *   BYTES                   bytes
+ *   SPEC, FILTER, REGISTRATION
+ *                           the nested part
+ *   ROLE, CAPABILITY        the nested part "named", with the custom code 3 or 5
  *
  * NESTED PARTS, each the last part of its event, up to the payload's end
  *
@@ -102,9 +89,6 @@
 #define AQW_PAYLOAD_H
 
 #define AQW_FINISH_HAS_DETAIL 16
-#define AQW_SUSPEND_HAS_REASON 1
-#define AQW_LEDGER_HAS_ACTOR 1
-#define AQW_PURGE_KEEPS_IDS 1
 
 /* The task spec's presence flags. */
 #define AQW_SPEC_HAS_CONTENT_TYPE 1

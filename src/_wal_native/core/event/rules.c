@@ -15,6 +15,14 @@ static const uint16_t transitions[AQW_RUN_STATE_LAST + 1] = {
     [AQW_SUSPENDED] = BIT(AQW_READY) | BIT(AQW_CANCELED),
 };
 
+/* By kind, the states in which a run takes such an event. */
+static const uint16_t legal[AQW_EVENT_KIND_LAST + 1] = {
+#define STATE(name) BIT(AQW_##name)
+#define LEGAL_IN(kind, states) [AQW_##kind] = states,
+#define EVENT(code, name, member, fields)
+#include "event/events.def"
+};
+
 static int is_state(uint8_t state) { return state <= AQW_RUN_STATE_LAST; }
 
 static int is_one_of(uint8_t state, unsigned states) {
@@ -31,21 +39,15 @@ int aqw_rule_attempt_blocks_change(uint8_t from, uint8_t to, int has_active_atte
     return has_active_attempt && from == AQW_RUNNING && to != AQW_CANCELED;
 }
 
-int aqw_rule_attempt_allowed(uint8_t state) { return state == AQW_RUNNING; }
+int aqw_rule_state_allows(uint8_t kind, uint8_t state) {
+    return kind <= AQW_EVENT_KIND_LAST && is_one_of(state, legal[kind]);
+}
+
+int aqw_rule_attempt_allowed(uint8_t state) {
+    return aqw_rule_state_allows(AQW_ATTEMPT_STARTED, state);
+}
 
 int aqw_rule_attempt_count_is_full(uint32_t attempt_count) { return attempt_count == UINT32_MAX; }
-
-int aqw_rule_lease_acquire_allowed(uint8_t state) {
-    return is_one_of(state, BIT(AQW_READY) | BIT(AQW_LEASED));
-}
-
-int aqw_rule_lease_heartbeat_allowed(uint8_t state) {
-    return is_one_of(state, BIT(AQW_LEASED) | BIT(AQW_RUNNING));
-}
-
-int aqw_rule_lease_close_allowed(uint8_t state) {
-    return is_one_of(state, BIT(AQW_READY) | BIT(AQW_LEASED) | BIT(AQW_RUNNING));
-}
 
 int aqw_rule_lease_held_allowed(uint8_t state) {
     return is_state(state) && state != AQW_SCHEDULED && !aqw_rule_state_is_terminal(state);

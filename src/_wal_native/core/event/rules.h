@@ -15,15 +15,13 @@ int aqw_rule_state_is_terminal(uint8_t state);
 /* Returns 1 where an active attempt forbids the change: leaving running to anything
  * but canceled. */
 int aqw_rule_attempt_blocks_change(uint8_t from, uint8_t to, int has_active_attempt);
-/* Returns 1 in the one state where attempts start and finish: running. */
+/* Returns 1 where a run in this state takes an event of this kind: LEGAL_IN of events.def. For
+ * kinds that have no such line it returns 0. */
+int aqw_rule_state_allows(uint8_t kind, uint8_t state);
+/* Returns 1 in the one state where attempts start and finish, and are active: running. */
 int aqw_rule_attempt_allowed(uint8_t state);
 /* Returns 1 where one more attempt would overflow the run's 32-bit count. */
 int aqw_rule_attempt_count_is_full(uint32_t attempt_count);
-/* Return 1 in the states in which a run may acquire a lease, renew it by a heartbeat, or close it
- * (expire or release). */
-int aqw_rule_lease_acquire_allowed(uint8_t state);
-int aqw_rule_lease_heartbeat_allowed(uint8_t state);
-int aqw_rule_lease_close_allowed(uint8_t state);
 /* Returns 1 in the states in which a run may hold a lease: it stays from the time it is acquired
  * until it is closed or the run is at its end. */
 int aqw_rule_lease_held_allowed(uint8_t state);

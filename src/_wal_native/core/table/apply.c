@@ -134,7 +134,7 @@ static aqw_status attempt_started(aqw_table *table, const aqw_event *event) {
     uint32_t row = find_run(table, event->as.attempt_started.run_id);
     if (!row) return AQW_REFUSED_UNKNOWN_RUN;
     aqw_run_row *run = aqw_run_at(table, row);
-    if (!aqw_rule_attempt_allowed(run->state)) return AQW_REFUSED_ATTEMPT_STATE;
+    if (!aqw_rule_state_allows(event->kind, run->state)) return AQW_REFUSED_ATTEMPT_STATE;
     if (run->has_active_attempt) return AQW_REFUSED_ATTEMPT_ALREADY_ACTIVE;
     if (aqw_table_run_had_attempt(table, row, attempt_id)) return AQW_REFUSED_ATTEMPT_REUSED;
     if (aqw_rule_attempt_count_is_full(run->attempt_count)) return AQW_REFUSED_ATTEMPT_COUNT;
@@ -156,7 +156,7 @@ static aqw_status attempt_finished(aqw_table *table, const aqw_event *event) {
     uint32_t row = find_run(table, event->as.attempt_finished.run_id);
     if (!row) return AQW_REFUSED_UNKNOWN_RUN;
     aqw_run_row *run = aqw_run_at(table, row);
-    if (!aqw_rule_attempt_allowed(run->state)) return AQW_REFUSED_ATTEMPT_STATE;
+    if (!aqw_rule_state_allows(event->kind, run->state)) return AQW_REFUSED_ATTEMPT_STATE;
     const uint8_t *active_id = aqw_table_run_active_attempt(table, row);
     if (!active_id) return AQW_REFUSED_ATTEMPT_MISSING;
     if (!aqw_id_equal(active_id, event->as.attempt_finished.attempt_id))
@@ -186,7 +186,7 @@ static aqw_status lease_acquired(aqw_table *table, const aqw_event *event) {
     uint32_t row = find_run(table, event->as.lease.run_id);
     if (!row) return AQW_REFUSED_UNKNOWN_RUN;
     aqw_run_row *run = aqw_run_at(table, row);
-    if (!aqw_rule_lease_acquire_allowed(run->state)) return AQW_REFUSED_LEASE_STATE;
+    if (!aqw_rule_state_allows(event->kind, run->state)) return AQW_REFUSED_LEASE_STATE;
     if (run->lease) return AQW_REFUSED_LEASE_ACTIVE;
     if (owner.size > AQW_PAYLOAD_SIZE_MAX) return AQW_TOO_LARGE;
 
@@ -208,7 +208,7 @@ static aqw_status lease_heartbeat(aqw_table *table, const aqw_event *event) {
     uint32_t row = find_run(table, event->as.lease.run_id);
     if (!row) return AQW_REFUSED_UNKNOWN_RUN;
     aqw_run_row *run = aqw_run_at(table, row);
-    if (!aqw_rule_lease_heartbeat_allowed(run->state)) return AQW_REFUSED_LEASE_STATE;
+    if (!aqw_rule_state_allows(event->kind, run->state)) return AQW_REFUSED_LEASE_STATE;
     if (!run->lease) return AQW_REFUSED_LEASE_MISSING;
     if (!owner_matches(run->lease, event->as.lease.owner)) return AQW_REFUSED_LEASE_OWNER;
     if (aqw_rule_lease_expiry_regresses(run->lease->expiry, event->as.lease.expiry)) {
@@ -227,7 +227,7 @@ static aqw_status lease_closed(aqw_table *table, const aqw_event *event) {
     uint32_t row = find_run(table, event->as.lease.run_id);
     if (!row) return AQW_REFUSED_UNKNOWN_RUN;
     aqw_run_row *run = aqw_run_at(table, row);
-    if (!aqw_rule_lease_close_allowed(run->state)) return AQW_REFUSED_LEASE_STATE;
+    if (!aqw_rule_state_allows(event->kind, run->state)) return AQW_REFUSED_LEASE_STATE;
     if (!run->lease) return AQW_REFUSED_LEASE_MISSING;
     if (!owner_matches(run->lease, event->as.lease.owner)) return AQW_REFUSED_LEASE_OWNER;
     if (run->lease->expiry != event->as.lease.expiry) return AQW_REFUSED_LEASE_EXPIRY;

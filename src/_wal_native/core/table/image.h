@@ -53,7 +53,7 @@
  *           leased, and closing the lease made it ready.
  *
  * What was purged is not in the image, and tasks are numbered without it. A task that ever had a
- * run has AQW_IMAGE_HAD_RUNS, with the latest time that one was scheduled for; a task that lost
+ * run has AQW_IMAGE_HAD_RUNS, with the latest time that one was created for; a task that lost
  * runs to purges has AQW_IMAGE_RUNS_PURGED, with their number.
  *
  * Within a type the order is that of the table's rows: of creation, of first declaration, of first

@@ -52,7 +52,7 @@ typedef struct aqw_task_row {
     uint64_t created_at;
     uint64_t canceled_at;
     uint64_t runs_created;      /* ever, purged or not */
-    uint64_t last_run_at;       /* the latest time that a run was scheduled for */
+    uint64_t last_run_at;       /* the latest time that a run was created for */
     uint64_t last_end;          /* the latest end of a run, purged or not; 0 once none is left */
     const uint8_t *spec;        /* in the arena */
     uint32_t spec_size : 24;
