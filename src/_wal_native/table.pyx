@@ -25,7 +25,7 @@ from _wal_native.core cimport *
 from _wal_native.ids cimport (
     ActorId, AttemptId, LedgerEntryId, RunId, SubscriptionId, TaskId, TenantId, id_from_data,
 )
-from _wal_native.rules cimport state_code, state_member
+from _wal_native.rules cimport state_code
 from _wal_native.status cimport raise_status
 
 from os import urandom
@@ -41,11 +41,43 @@ from _wal_native.above import (
     ReentrantCallError,
     RefusedEventError,
     RunCreated,
+    RunInstance,
     RunsPurged,
+    RunState,
     has_ended,
 )
 
 cdef extern from *:
+    """
+    #include <structmember.h>
+    /* The offset of a struct's slot, or -1 where the descriptor is not that of an object slot. */
+    static Py_ssize_t aqw_table_slot_offset(PyObject *descriptor) {
+        if (!Py_IS_TYPE(descriptor, &PyMemberDescr_Type)) return -1;
+        PyMemberDef *member = ((PyMemberDescrObject *)descriptor)->d_member;
+        return member->type == T_OBJECT_EX ? member->offset : -1;
+    }
+    /* Whether instances of the class are nothing but slots, for which the collector does not look. */
+    static int aqw_table_is_slots(PyObject *cls, Py_ssize_t count) {
+        PyTypeObject *type = (PyTypeObject *)cls;
+        return !PyType_IS_GC(type) && type->tp_weaklistoffset == 0 && type->tp_dictoffset == 0 &&
+               type->tp_itemsize == 0 &&
+               type->tp_basicsize ==
+                   (Py_ssize_t)(sizeof(PyObject) + (size_t)count * sizeof(PyObject *));
+    }
+    /* A new instance of such a class. Its slots take references of their own. */
+    static PyObject *aqw_table_instance(PyObject *cls, const Py_ssize_t *offsets,
+                                        PyObject *values) {
+        PyObject *made = PyType_GenericAlloc((PyTypeObject *)cls, 0);
+        if (made == NULL) return NULL;
+        for (Py_ssize_t index = 0; index < PyTuple_GET_SIZE(values); index++)
+            *(PyObject **)((char *)made + offsets[index]) =
+                Py_NewRef(PyTuple_GET_ITEM(values, index));
+        return made;
+    }
+    """
+    Py_ssize_t aqw_table_slot_offset(object descriptor) noexcept
+    bint aqw_table_is_slots(object cls, Py_ssize_t count) noexcept
+    object aqw_table_instance(object cls, const Py_ssize_t *offsets, tuple values)
     object PyUnicode_DecodeUTF8(const char *data, Py_ssize_t size, const char *errors)
 
 
@@ -54,6 +86,19 @@ cdef double PAUSE_SECONDS = 0.00005
 
 cdef tuple DIMENSIONS = tuple(BudgetDimension)      # the order of the members is the order of the codes
 cdef tuple RESULTS = tuple(AttemptResultKind)
+cdef tuple STATES = tuple(RunState)                 # the rules have compared them with the core's
+
+cdef enum:
+    RUN_FIELDS = 9
+
+cdef Py_ssize_t run_offsets[RUN_FIELDS]
+cdef bint runs_are_slots = (len(RunInstance.__struct_fields__) == RUN_FIELDS
+                            and aqw_table_is_slots(RunInstance, RUN_FIELDS))
+for index, name in enumerate(RunInstance.__struct_fields__):
+    if runs_are_slots:
+        run_offsets[index] = aqw_table_slot_offset(getattr(RunInstance, name))
+        runs_are_slots = run_offsets[index] >= 0
+del index, name
 
 if len(DIMENSIONS) != AQW_BUDGET_DIMENSION_LAST + 1 or len(RESULTS) != AQW_ATTEMPT_RESULT_LAST + 1:
     raise ImportError("the vocabularies of Python and of the core differ")
@@ -126,13 +171,13 @@ cdef tuple ids_tuple(type cls, const uint8_t *ids, uint32_t count):
     return tuple([id_from_data(cls, ids + 16 * i) for i in range(count)])
 
 
-cdef object run_tuple(const aqw_table *table, uint32_t row):
+cdef tuple run_tuple(const aqw_table *table, uint32_t row):
     cdef aqw_run_view run
     aqw_table_run(table, row, &run)
     return (
         id_from_data(RunId, run.run_id),
         id_from_data(TaskId, run.task_id),
-        state_member(run.state),
+        STATES[run.state],
         id_from_data(AttemptId, run.active_attempt_id) if run.has_active_attempt else None,
         run.attempt_count,
         run.created_at,
@@ -140,6 +185,12 @@ cdef object run_tuple(const aqw_table *table, uint32_t row):
         run.effective_priority,
         run.last_state_change_at,
     )
+
+
+cdef object run_instance(const aqw_table *table, uint32_t row):
+    """The run in the row. The core checked its values when it took them, so its constructor does not check them again."""
+    fields = run_tuple(table, row)
+    return aqw_table_instance(RunInstance, run_offsets, fields) if runs_are_slots else RunInstance(*fields)
 
 
 cdef object task_tuple(const aqw_table *table, uint32_t row):
@@ -491,7 +542,7 @@ cdef class StateTable:
         self.hold()
         try:
             row = aqw_table_find_run(self.settled(), run_id.data)
-            return state_member(aqw_table_run_state(self.settled(), row)) if row else None
+            return STATES[aqw_table_run_state(self.settled(), row)] if row else None
         finally:
             self.let_go()
 
@@ -633,13 +684,13 @@ cdef class StateTable:
     # --- What records are built from: plain tuples, or None for what is not there -----------------------------------
 
     @cython.critical_section
-    def read_run(self, RunId run_id not None, /):
-        """The fields of the run's RunInstance, in order."""
+    def run(self, RunId run_id not None):
+        """Return the run as it is now; None where there is no such run."""
         cdef uint32_t row
         self.hold()
         try:
             row = aqw_table_find_run(self.settled(), run_id.data)
-            return run_tuple(self.settled(), row) if row else None
+            return run_instance(self.settled(), row) if row else None
         finally:
             self.let_go()
 
@@ -669,11 +720,11 @@ cdef class StateTable:
             if row == 0:
                 return None
             aqw_table_run(self.settled(), row, &run)
-            entries = [(None, state_member(AQW_SCHEDULED), run.created_at)]
+            entries = [(None, STATES[AQW_SCHEDULED], run.created_at)]
             row = run.first_history
             while row:
                 aqw_table_history(self.settled(), row, &entry)
-                entries.append((state_member(entry.from_state), state_member(entry.to_state), entry.timestamp))
+                entries.append((STATES[entry.from_state], STATES[entry.to_state], entry.timestamp))
                 row = entry.next
             return entries
         finally:
@@ -733,7 +784,7 @@ cdef class StateTable:
 
     @cython.critical_section
     def read_runs_of_task(self, TaskId task_id not None, /):
-        """The fields of each run of the task, in the order in which they were created."""
+        """Each run of the task, in the order in which they were created."""
         cdef aqw_task_view task
         cdef aqw_run_view run
         cdef uint32_t row
@@ -745,7 +796,7 @@ cdef class StateTable:
                 aqw_table_task(self.settled(), row, &task)
                 row = task.first_run
             while row:
-                runs.append(run_tuple(self.settled(), row))
+                runs.append(run_instance(self.settled(), row))
                 aqw_table_run(self.settled(), row, &run)
                 row = run.next_in_task
             return runs
@@ -1008,7 +1059,7 @@ cdef class StateTable:
         self.hold()
         try:
             counts = counts_of(self.settled())
-            return {state_member(code): counts.runs_by_state[code] for code in range(AQW_RUN_STATE_LAST + 1)}
+            return {STATES[code]: counts.runs_by_state[code] for code in range(AQW_RUN_STATE_LAST + 1)}
         finally:
             self.let_go()
 

@@ -258,11 +258,6 @@ class Projection(StateTable):
 
     # --- Runs -------------------------------------------------------------------------------------
 
-    def run(self, run_id: RunId) -> RunInstance | None:
-        """Return the run as it is now."""
-        fields = self.read_run(run_id)
-        return None if fields is None else RunInstance(*fields)
-
     def lease(self, run_id: RunId) -> Lease | None:
         """Return the run's lease."""
         fields = self.read_lease(run_id)
@@ -294,7 +289,7 @@ class Projection(StateTable):
 
     def runs_of_task(self, task_id: TaskId) -> list[RunInstance]:
         """Return the task's runs in the order of their identifiers."""
-        return [RunInstance(*fields) for fields in sorted(self.read_runs_of_task(task_id))]
+        return sorted(self.read_runs_of_task(task_id), key=_run_order)
 
     def counts_by_state(self) -> dict[RunState, int]:
         """Return the number of runs in each state."""
@@ -424,6 +419,10 @@ class Projection(StateTable):
     def counts(self) -> ProjectionCounts:
         """Return the number of rows of each kind."""
         return ProjectionCounts(**self.read_counts())
+
+
+def _run_order(run: RunInstance) -> RunId:
+    return run.id
 
 
 def _identifier_order(task_id: TaskId) -> bytes:
