@@ -20,10 +20,11 @@ from actionqueue import (
     columns,
     compaction,
     damage,
+    opening,
     projection,
+    queue,
     reading,
     recovery,
-    store,
     sync_policy,
 )
 from actionqueue.authority import *
@@ -33,10 +34,11 @@ from actionqueue.compaction import *
 from actionqueue.damage import *
 from actionqueue.errors import *
 from actionqueue.model import *
+from actionqueue.opening import *
 from actionqueue.projection import *
+from actionqueue.queue import *
 from actionqueue.reading import *
 from actionqueue.recovery import *
-from actionqueue.store import *
 from actionqueue.sync_policy import *
 
 __version__ = "0.1.0"
@@ -49,8 +51,9 @@ __all__ += compaction.__all__
 __all__ += damage.__all__
 __all__ += errors.__all__
 __all__ += model.__all__  # type: ignore[attr-defined]  # it hides its list from mypy
+__all__ += opening.__all__
 __all__ += projection.__all__
+__all__ += queue.__all__
 __all__ += reading.__all__
 __all__ += recovery.__all__
-__all__ += store.__all__
 __all__ += sync_policy.__all__

@@ -34,41 +34,29 @@ and a command then costs less than by any other way.
 from __future__ import annotations
 
 import asyncio
-import errno
 import os
-import threading
-import time
 import weakref
 from collections.abc import Callable, Generator, Iterable
 from contextlib import suppress
-from queue import Empty, SimpleQueue
-from types import TracebackType
 from typing import Any, NoReturn, Self, TypedDict, Unpack
 
-from actionqueue import store
+from actionqueue import opening
 from actionqueue.async_stream import AsyncEventStream
+from actionqueue.async_syncer import Syncer
 from actionqueue.compaction import CompactionPolicy, CompactionReport, Progress, SnapshotReport
-from actionqueue.errors import ActionQueueError, InvalidFieldTypeError, OpenIOError
+from actionqueue.errors import ActionQueueError, InvalidFieldTypeError
 from actionqueue.model import MutationCommand, MutationOutcome
 from actionqueue.policy_fields import progress_or_none, seconds_between_looks
 from actionqueue.projection import Projection
+from actionqueue.queue import ActionQueue, Batch
 from actionqueue.reading import POLL_SECONDS, Position
 from actionqueue.recovery import RecoveryReport
-from actionqueue.store import ActionQueue, Batch
 from actionqueue.sync_policy import DurabilityPolicy, SyncPolicy
 
 __all__ = ["AsyncBatch", "AsyncEventStream", "AsyncQueue", "open_async"]
 
 IMMEDIATE = DurabilityPolicy.IMMEDIATE
 DEFERRED = DurabilityPolicy.DEFERRED
-
-TRIES = 100
-RETRY_SECONDS = 0.01
-"""How often, and after how long, the thread tries again to serve a task, where memory is short for
-instance."""
-
-Request = tuple[int, asyncio.Future[None]]
-Answer = tuple[asyncio.Future[None], BaseException | None]
 
 
 class WriterOptions(TypedDict, total=False):
@@ -132,7 +120,7 @@ class Opening:
 
     def _open(self, progress: Progress, handover: Handover) -> AsyncQueue:
         options: WriterOptions = {**self._options, "progress": progress}
-        queue = store.open(self._path, **options)
+        queue = opening.open(self._path, **options)
         try:
             opened = AsyncQueue(queue)
         except BaseException:
@@ -145,12 +133,7 @@ class Opening:
         self._opened.append(await self)
         return self._opened[-1]
 
-    async def __aexit__(
-        self,
-        exception_type: type[BaseException] | None,
-        exception: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_exception: object) -> None:
         await self._opened.pop().close()
 
 
@@ -389,12 +372,7 @@ class AsyncQueue:
         self._queue._ensure_usable()  # noqa: SLF001 -- as a with block does
         return self
 
-    async def __aexit__(
-        self,
-        exception_type: type[BaseException] | None,
-        exception: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_exception: object) -> None:
         await self.close()
 
     def __reduce__(self) -> NoReturn:
@@ -428,115 +406,8 @@ class AsyncBatch:
         return self
 
     async def __aexit__(
-        self,
-        exception_type: type[BaseException] | None,
-        exception: BaseException | None,
-        traceback: TracebackType | None,
+        self, exception_type: type[BaseException] | None, *exception: object
     ) -> None:
-        self._batch.__exit__(exception_type, exception, traceback)
+        self._batch.__exit__(exception_type, *exception)
         if exception_type is None and self._wait is not None and self._batch.outcomes:
             await self._wait(self._batch.outcomes[-1].sequence)
-
-
-class Syncer:
-    """The thread that syncs for all tasks, while one waits.
-
-    Each sync serves every task that came before the sync began.
-    """
-
-    def __init__(self, wait_durable: Callable[[int], None], path: str) -> None:
-        self._wait_durable = wait_durable
-        self._requests: SimpleQueue[Request | None] = SimpleQueue()
-        self._has_ended = False
-        # A daemon, so that an unclosed queue does not keep the process from ending.
-        self._thread = threading.Thread(target=self._run, name="actionqueue-aio", daemon=True)
-        try:
-            self._thread.start()
-        except RuntimeError as error:
-            # A signal's handler raised while the thread was starting; the RuntimeError hides it.
-            if error.__context__ is not None:
-                raise error.__context__ from None
-            raise OpenIOError("start a thread", path, errno.EAGAIN) from error
-
-    def wait(self, sequence: int) -> asyncio.Future[None]:
-        """Return a future of the running loop, which is done when the event is durable.
-
-        It fails with PartialDurabilityError if the event will not be.
-        """
-        future = asyncio.get_running_loop().create_future()
-        self._requests.put((sequence, future))
-        if self._has_ended:
-            # The queue is closed, so this does not wait for the disk.
-            self._serve(self._take())
-        return future
-
-    def end(self) -> None:
-        """Let the thread serve the waiting tasks, and end."""
-        self._requests.put(None)
-
-    def join(self) -> None:
-        """Wait for the thread's end."""
-        self._thread.join()
-
-    def _run(self) -> None:
-        taken: list[Request | None] = []
-        while None not in taken:
-            taken = []
-            try:
-                taken.append(self._requests.get())
-                taken += self._take()
-                self._serve(taken)
-            except BaseException:  # noqa: BLE001 -- whatever it is, no task must wait for ever
-                self._serve_each(taken)
-        self._has_ended = True
-        # A task that came before that line may have seen a thread that still served.
-        self._serve_each(self._take())
-
-    def _take(self) -> list[Request | None]:
-        taken: list[Request | None] = []
-        with suppress(Empty):
-            while True:
-                taken.append(self._requests.get_nowait())
-        return taken
-
-    def _serve_each(self, taken: list[Request | None]) -> None:
-        """Serve one by one, again and again, after serving them together failed on the way."""
-        for request in taken:
-            for _ in range(TRIES):
-                try:
-                    self._serve([request])
-                    break
-                except BaseException:  # noqa: BLE001 -- as above
-                    time.sleep(RETRY_SECONDS)
-
-    def _serve(self, taken: list[Request | None]) -> None:
-        requests = [request for request in taken if request is not None]
-        if not requests:
-            return
-        answers: dict[asyncio.AbstractEventLoop, list[Answer]] = {}
-        error = self._failure_of(max(sequence for sequence, _ in requests))
-        for sequence, future in requests:
-            # An event that an earlier sync covered is durable, although this sync failed.
-            own = None if error is None else self._failure_of(sequence)
-            answers.setdefault(future.get_loop(), []).append((future, own))
-        for loop, those in answers.items():
-            with suppress(RuntimeError):  # the loop was closed, so no task waits there any more
-                loop.call_soon_threadsafe(_answer, those)
-
-    def _failure_of(self, sequence: int) -> BaseException | None:
-        """Wait until an event is durable; return the error if it will not be."""
-        try:
-            self._wait_durable(sequence)
-        except BaseException as error:  # noqa: BLE001 -- whatever it is, the waiting task gets it
-            return error
-        return None
-
-
-def _answer(answers: list[Answer]) -> None:
-    for future, error in answers:
-        if future.done():  # its task was cancelled
-            continue
-        if error is None:
-            future.set_result(None)
-        else:
-            future.set_exception(error)

@@ -14,7 +14,7 @@ from actionqueue.reading import Position, follower_at, next_event
 if TYPE_CHECKING:
     from _wal_native.reader import LogFollower
     from actionqueue.model import Event
-    from actionqueue.store import ActionQueue
+    from actionqueue.queue import ActionQueue
 
 __all__ = ["AsyncEventStream"]
 

@@ -2,7 +2,7 @@
 
 :class:`StorageMutationAuthority` keeps the strict order: it applies nothing that is not durable
 yet. The lane that users open, with shared syncs and recovery, is
-:class:`actionqueue.store.ActionQueue`.
+:class:`actionqueue.queue.ActionQueue`.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 import time
 import warnings
@@ -25,17 +26,23 @@ from actionqueue.texts import host_name, shown
 __all__ = [
     "directory_to_open",
     "existing_directory",
+    "first_sequences",
     "has_writer",
     "holder_text",
     "lock_path",
     "read_undisturbed",
     "real_directory",
+    "size_of_snapshot",
+    "sizes_of_segments",
+    "snapshot_path",
 ]
 
 READ_TRIES = 10
 PAUSE_SECONDS_MAX = 0.1
 CALLERS_OF_OPEN = 5
 """Frames from a warning here up to the caller of :func:`actionqueue.open`."""
+
+_SEGMENT = re.compile(r"[0-9]{20}-([0-9]{20})\.log")
 
 Result = TypeVar("Result")
 
@@ -215,6 +222,36 @@ def disk_bytes(directory: str) -> int:
             if stat.S_ISREG(status.st_mode):
                 total += status.st_blocks * 512 if hasattr(status, "st_blocks") else status.st_size
     return total
+
+
+def snapshot_path(directory: str, sequence: int) -> str:
+    """Return the path of the snapshot as of this event."""
+    return str(Path(directory, "snapshots", f"{sequence:020d}.snap"))
+
+
+def size_of_snapshot(directory: str, sequence: int) -> int:
+    """Return the size of the snapshot as of this event; 0 without one, or if the look fails."""
+    try:
+        return Path(snapshot_path(directory, sequence)).stat().st_size if sequence else 0
+    except OSError:
+        return 0
+
+
+def sizes_of_segments(directory: str, count: int) -> list[int]:
+    """Return the sizes of the newest segments, oldest first; an empty list if a look fails."""
+    wal = Path(directory, "wal")
+    newest = sorted(name for name in names_in(str(wal)) if name.endswith(".log"))[-count:]
+    try:
+        return [(wal / name).lstat().st_size for name in newest]
+    except OSError:
+        return []
+
+
+def first_sequences(directory: str) -> list[int]:
+    """Return the sequence with which each segment of the log begins, in the segments' order."""
+    names = sorted(file.name for file in Path(directory, "wal").iterdir())
+    matches = (_SEGMENT.fullmatch(name) for name in names)
+    return [int(match[1]) for match in matches if match is not None]
 
 
 def _traces(directory: str) -> list[tuple[str, int, int, int]]:

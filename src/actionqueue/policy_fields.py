@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from numbers import Real
 from typing import Any, TypeVar
 
 from _wal_native.progress import Progress
 from actionqueue.errors import InvalidFieldError, InvalidFieldTypeError
-from actionqueue.limits import POLL_SECONDS_MAX, U64_MAX
+from actionqueue.limits import (
+    POLL_SECONDS_MAX,
+    RING_SIZE_MAX,
+    RING_SIZE_MIN,
+    SEGMENT_SIZE_MAX,
+    SEGMENT_SIZE_MIN,
+    U64_MAX,
+)
 from actionqueue.texts import shown
 
 Value = TypeVar("Value")
 
 
-def whole_number(owner: str, field: str, value: Any, reason: str = "must be a whole number or None") -> int:
+def whole_number(
+    owner: str, field: str, value: Any, reason: str = "must be a whole number or None"
+) -> int:
     """Return it as an int, whatever kind of whole number it is, NumPy's included. The owner is a policy or a call.
 
     Raises:
@@ -50,7 +59,9 @@ def number_from_0(owner: str, field: str, value: Any) -> int | None:
     """
     if value is None:
         return None
-    return number_up_to(owner, field, value, U64_MAX, f"must be a whole number from 0 to {U64_MAX}, or None")
+    return number_up_to(
+        owner, field, value, U64_MAX, f"must be a whole number from 0 to {U64_MAX}, or None"
+    )
 
 
 def seconds_from_0(owner: str, field: str, value: Any, most: float | None = None) -> float:
@@ -61,7 +72,9 @@ def seconds_from_0(owner: str, field: str, value: Any, most: float | None = None
     Raises:
         InvalidFieldError: It is below 0, NaN, infinite or too large. InvalidFieldTypeError: It is no number.
     """
-    reason = "must be a number of seconds, finite and from 0" + ("" if most is None else f" to {most}")
+    reason = "must be a number of seconds, finite and from 0" + (
+        "" if most is None else f" to {most}"
+    )
     if isinstance(value, bool) or not isinstance(value, Real):
         raise InvalidFieldTypeError(owner, field, value, reason)
     try:
@@ -118,3 +131,28 @@ def flag(option: str, value: object) -> bool:
     if isinstance(value, bool):
         return value
     raise TypeError(f"{option} must be True or False, got {shown(value)}")
+
+
+_SIZES: dict[str, tuple[Callable[[int], bool], str]] = {
+    "segment_size": (
+        lambda size: SEGMENT_SIZE_MIN <= size <= SEGMENT_SIZE_MAX and size & (size - 1) == 0,
+        f"a power of two from {SEGMENT_SIZE_MIN} to {SEGMENT_SIZE_MAX} bytes",
+    ),
+    "ring_size": (
+        lambda size: RING_SIZE_MIN <= size <= RING_SIZE_MAX and size % RING_SIZE_MIN == 0,
+        f"a multiple of {RING_SIZE_MIN} up to {RING_SIZE_MAX} bytes",
+    ),
+    "sector_size": (lambda size: size in {0, 512, 4096}, "0, 512 or 4096"),
+}
+
+
+def file_size(option: str, value: int) -> int:
+    """Return a size of a queue's files that fits, or raise an error that names the sizes that do."""
+    fits, text = _SIZES[option]
+    try:
+        size = whole_number("open", option, value)
+    except TypeError:
+        raise TypeError(f"{option} must be {text}, got {shown(value)}") from None
+    if not fits(size):
+        raise ValueError(f"{option} must be {text}, got {shown(value)}")
+    return size

@@ -13,7 +13,8 @@ import msgspec
 
 from _wal_native.events import task_spec_from_bytes
 from _wal_native.table import StateTable
-from actionqueue.columns import ProjectionColumns, read_columns, read_run_id_array, state_of
+from actionqueue.arrays import state_of
+from actionqueue.columns import ProjectionColumns, read_columns, read_run_id_array
 from actionqueue.model import (
     ActorId,
     ActorRegistration,

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import re
 import time
-from types import TracebackType
 from typing import NamedTuple, NoReturn, Self
 
 from _wal_native.events import decode_event
@@ -395,12 +394,7 @@ class ReadOnlyQueue:
             raise ClosedError
         return self
 
-    def __exit__(
-        self,
-        exception_type: type[BaseException] | None,
-        exception: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_exception: object) -> None:
         self.close()
 
     def __reduce__(self) -> NoReturn:

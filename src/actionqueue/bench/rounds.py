@@ -15,8 +15,8 @@ import msgspec
 
 from actionqueue.bench.modes import Mode
 from actionqueue.bench.workload import COMMANDS_A_RUN, Stream, submit_a_run, timed
-from actionqueue.store import ActionQueue
-from actionqueue.store import open as open_queue
+from actionqueue.opening import open as open_queue
+from actionqueue.queue import ActionQueue
 
 __all__ = ["Limit", "Measured", "measure_round"]
 

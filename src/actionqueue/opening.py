@@ -1,0 +1,151 @@
+"""Opening a queue: for writing, or only for reading."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Literal, overload
+
+from _wal_native.log import DEFAULT_RING_SIZE, DEFAULT_SEGMENT_SIZE
+from actionqueue.compaction import CompactionPolicy, Progress
+from actionqueue.errors import LockedError
+from actionqueue.lane import IMMEDIATE
+from actionqueue.policy_fields import flag
+from actionqueue.queue import ActionQueue, compactors
+from actionqueue.reading import ReadOnlyQueue
+from actionqueue.sync_policy import DurabilityPolicy, SyncPolicy
+
+__all__ = ["open"]
+
+DEFAULT_COMPACTION = CompactionPolicy()
+DEFAULT_SYNC = SyncPolicy()
+
+WRITER_DEFAULTS: dict[str, Any] = {
+    "durability": IMMEDIATE,
+    "create": True,
+    "segment_size": DEFAULT_SEGMENT_SIZE,
+    "ring_size": DEFAULT_RING_SIZE,
+    "sector_size": 0,
+    "compaction": DEFAULT_COMPACTION,
+    "sync": DEFAULT_SYNC,
+    "progress": None,
+}
+
+
+@overload
+def open(  # noqa: A001 -- as below
+    path: str | os.PathLike[str],
+    *,
+    durability: DurabilityPolicy | str = ...,
+    readonly: Literal[False] = False,
+    create: bool = ...,
+    segment_size: int = ...,
+    ring_size: int = ...,
+    sector_size: int = ...,
+    compaction: CompactionPolicy | None = ...,
+    sync: SyncPolicy = ...,
+    progress: Progress | None = ...,
+) -> ActionQueue: ...
+
+
+@overload
+def open(  # noqa: A001 -- as below
+    path: str | os.PathLike[str], *, readonly: Literal[True]
+) -> ReadOnlyQueue: ...
+
+
+def open(  # noqa: A001 -- the package's own open, as in gzip.open
+    path: str | os.PathLike[str],
+    *,
+    durability: DurabilityPolicy | str = IMMEDIATE,
+    readonly: bool = False,
+    create: bool = True,
+    segment_size: int = DEFAULT_SEGMENT_SIZE,
+    ring_size: int = DEFAULT_RING_SIZE,
+    sector_size: int = 0,
+    compaction: CompactionPolicy | None = DEFAULT_COMPACTION,
+    sync: SyncPolicy = DEFAULT_SYNC,
+    progress: Progress | None = None,
+) -> ActionQueue | ReadOnlyQueue:
+    """Open the queue in a directory, or create it, and replay its log.
+
+    The caller holds the queue exclusively until it closes it; a reader holds nothing. An exception
+    that a signal's handler raises in the main thread (Ctrl-C) ends a recovery within a tenth of a
+    second, and leaves the queue as it was.
+
+    The queue also closes when its last reference goes or when its process ends, and then issues a
+    ResourceWarning that names its path.
+
+    Args:
+        path: The queue's directory. The call creates it, with missing parents, unless ``create`` is
+            false. It follows symbolic links on the way once, now, and refuses one that leads
+            nowhere. For a directory that other users may write to it issues UnsafeDirectoryWarning.
+        readonly: Return a :class:`ReadOnlyQueue`, which takes no lock, creates nothing, and can
+            look at a queue that is open elsewhere. The call then refuses the other options, which
+            are the writer's.
+        durability: What :meth:`ActionQueue.submit` does unless a call says otherwise: IMMEDIATE
+            returns when the event is on stable storage; DEFERRED when it would survive the end of
+            the process, but maybe not a power loss.
+        create: Whether the call creates a missing queue.
+        segment_size: Bytes that segment files grow to: a power of two from 64 KiB to 1 GiB.
+        ring_size: Bytes of the ring: a multiple of 64 KiB.
+        sector_size: 512 or 4096 pads every synced write to whole sectors, for storage that may
+            damage a sector's old bytes when it adds new ones; 0 trusts that it does not.
+        compaction: When the queue makes snapshots and drops old segments by itself, in a thread of
+            its own; None: only when a caller asks for it.
+        sync: When the queue syncs Deferred commands by itself, in a native thread of its own; by
+            default never: then they become durable with the next Immediate command,
+            :meth:`ActionQueue.sync`, a new segment, a snapshot, or closing.
+        progress: Tells another thread how many bytes of snapshot and log the opening has read and
+            how many there are, and lets it cancel. If the opening compacts, what that reads and
+            writes counts too.
+
+    Raises:
+        LockedError: Another handle, here or elsewhere, holds the queue; the error names it.
+        CorruptLogError: The log is damaged, and a torn append cannot have done it. Nothing was
+            changed.
+        UnsupportedFormatError: A newer version of the library wrote the queue.
+        NotAQueueError: The directory holds no queue, and ``create`` is false.
+        OpenIOError: A system call failed.
+        StoppedError: The caller called ``progress.cancel()``.
+        ValueError: An option is out of range. TypeError: It is of another type. Nothing was
+            created.
+    """
+    options: dict[str, Any] = {
+        "durability": durability,
+        "create": create,
+        "segment_size": segment_size,
+        "ring_size": ring_size,
+        "sector_size": sector_size,
+        "compaction": compaction,
+        "sync": sync,
+        "progress": progress,
+    }
+    flag("readonly", readonly)
+    if not readonly:
+        try:
+            return ActionQueue(path, **options)
+        except LockedError as error:
+            if error.pid not in (None, os.getpid()):
+                raise
+            compactor = compactors.get(str(Path(error.path).parent))
+        # A dropped queue closes a moment later where its background thread still refers to it.
+        if compactor is not None:
+            compactor.wait_for_references()
+        return ActionQueue(path, **options)
+    # A reader creates nothing, so create=False is true as well.
+    given = [name for name, value in options.items() if not _is_left_out(name, value)]
+    if given:
+        raise ValueError(
+            f"readonly=True takes no {', '.join(given)}: these are options of a writer only; "
+            "leave them out"
+        )
+    return ReadOnlyQueue(path)
+
+
+def _is_left_out(name: str, value: object) -> bool:
+    default = WRITER_DEFAULTS[name]
+    if name == "create" and value is False:
+        return True
+    # The types are compared first, so that no other object's comparison runs.
+    return value is default or (type(value) is type(default) and value == default)
