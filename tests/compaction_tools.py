@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import actionqueue as aq
-from actionqueue import compaction
+from actionqueue import compactor
 from queue_tools import SMALL, task_create
 
 if TYPE_CHECKING:
@@ -66,8 +66,8 @@ class Gate:
         self.began = threading.Event()
         self.may_go = threading.Event()
         self.threads: list[int] = []
-        self._compact = compaction.compact
-        monkeypatch.setattr(compaction, "compact", self._compact_when_let_go)
+        self._compact = compactor.compact
+        monkeypatch.setattr(compactor, "compact", self._compact_when_let_go)
 
     def _compact_when_let_go(self, *arguments: Any, progress: aq.Progress, **options: Any) -> dict[str, Any]:
         self.threads.append(threading.get_ident())

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import actionqueue as aq
-from actionqueue import aio
+from actionqueue import async_syncer
 from actionqueue.aio import AsyncQueue, Handover, open_async
 from actionqueue.errors import (
     ClosedError,
@@ -257,17 +257,17 @@ def test_a_cancelled_task_leaves_its_command_and_the_others_alone(tmp_path: Path
 
 
 def test_a_task_that_is_cancelled_while_it_opens_leaves_nothing_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from actionqueue import store
+    from actionqueue import opening
 
     begun, may_go = threading.Event(), threading.Event()
-    through = store.open
+    through = opening.open
 
     def slowly(*arguments: Any, **options: Any) -> Any:
         begun.set()
         assert may_go.wait(PATIENCE_S)
         return through(*arguments, **options)
 
-    monkeypatch.setattr(store, "open", slowly)
+    monkeypatch.setattr(opening, "open", slowly)
 
     async def work() -> None:
         opening = asyncio.ensure_future(open_once(tmp_path))
@@ -480,7 +480,7 @@ def test_who_cannot_be_told_is_told_later(tmp_path: Path, failures: int, monkeyp
             through, met = loop.call_soon_threadsafe, itertools.count(1)
 
             def out_of_memory(callback: Any, *arguments: Any, **options: Any) -> asyncio.Handle:
-                if callback is aio._answer and next(met) <= failures:
+                if callback is async_syncer._answer and next(met) <= failures:
                     raise MemoryError
                 return through(callback, *arguments, **options)
 
@@ -495,7 +495,7 @@ def test_who_cannot_be_told_is_told_later(tmp_path: Path, failures: int, monkeyp
 
 
 def test_a_loop_that_can_never_be_told_holds_up_nobody_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(aio, "RETRY_SECONDS", 0)
+    monkeypatch.setattr(async_syncer, "RETRY_SECONDS", 0)
 
     async def work() -> None:
         queue = await open_async(tmp_path / "queue")
@@ -503,7 +503,7 @@ def test_a_loop_that_can_never_be_told_holds_up_nobody_else(tmp_path: Path, monk
         through = loop.call_soon_threadsafe
 
         def never(callback: Any, *arguments: Any, **options: Any) -> asyncio.Handle:
-            if callback is aio._answer:
+            if callback is async_syncer._answer:
                 raise MemoryError
             return through(callback, *arguments, **options)
 

@@ -152,7 +152,7 @@ def test_errors_speak_to_the_users_of_a_shell(error: BaseException, command: str
 def test_every_reason_not_to_open_has_its_words() -> None:
     """And what a write can fail with. What else there is are refusals of commands, which verdicts tell."""
     kinds = {cls for _, cls in inspect.getmembers(errors, inspect.isclass) if issubclass(cls, (errors.OpenError, errors.WriterError))}
-    assert kinds - {type(error) for error in ERRORS} == {errors.OpenError, errors.WriterError, errors._SystemCallError}
+    assert kinds - {type(error) for error in ERRORS} == {errors.OpenError, errors.WriterError, errors.writing._SystemCallError}
 
 
 @pytest.mark.parametrize(("command", "needed"), [*((name, "read") for name in READING), *((name, "write") for name in WRITING)])

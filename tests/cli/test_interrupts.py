@@ -64,7 +64,7 @@ def as_on_a_terminal() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.mark.parametrize("module", ["actionqueue.errors", "msgspec", "actionqueue.store", "click", "actionqueue.cli.stats", "rich.table"])
+@pytest.mark.parametrize("module", ["actionqueue.errors", "msgspec", "actionqueue.queue", "click", "actionqueue.cli.stats", "rich.table"])
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_an_interrupt_while_it_imports(name: str, module: str, tmp_path: Path, begun_with: Callable[[str], dict[str, str]]) -> None:
     ended = interrupted_at(module, name, tmp_path / "queue", begun_with(WITH_THE_FIRST_LOOK))

@@ -26,7 +26,7 @@ NATIVE_MODULES = ("events", "fault", "fields", "ids", "log", "reader", "rules", 
 PUBLIC_MODULES = (
     "authority", "clock", "errors", "model", "model.actors", "model.attempts", "model.budgets", "model.engine", "model.ids",
     "model.leases", "model.platform", "model.retention", "model.run_policies", "model.runs", "model.subscriptions", "model.tasks",
-    "projection", "recovery", "store", "sync_policy",
+    "opening", "projection", "queue", "recovery", "sync_policy",
 )  # fmt: skip
 SECONDS = 300
 

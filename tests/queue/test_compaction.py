@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import actionqueue as aq
-from actionqueue import compaction
+from actionqueue import retention
 from actionqueue.errors import InvalidFieldError, InvalidFieldTypeError
 from actionqueue.inspection import iterate_records, verify
 from compaction_tools import Worker, fill, first_sequences, names, open_small, run_to_the_end, snapshots, wait_for
@@ -162,7 +162,7 @@ def test_what_is_wrong_on_the_disk_is_found_and_harms_nobody(path: Path) -> None
 
 
 def test_retention_forgets_what_ended_long_enough_ago(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compaction, "now", lambda: 1000)
+    monkeypatch.setattr(aq.clock, "now", lambda: 1000)
     with open_small(path) as queue:
         old = [run_to_the_end(queue, time) for time in (10, 500, 900)]
         young = [run_to_the_end(queue, time) for time in (901, 1000, 2000)]
@@ -219,9 +219,9 @@ def test_what_is_forgotten_gives_its_memory_back(path: Path) -> None:
 
 def test_a_renewal_waits_for_no_sync_and_loses_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was submitted meanwhile is in the log's files or in the ring only, and is in the new projection all the same."""
-    from actionqueue import store
+    from actionqueue import maintenance
 
-    load = store.read_snapshot
+    load = maintenance.read_snapshot
 
     def load_then_submit(*args: Any) -> None:
         load(*args)
@@ -233,12 +233,12 @@ def test_a_renewal_waits_for_no_sync_and_loses_nothing(path: Path, monkeypatch: 
 
     durable: list[int] = []
     submitted: list[int] = []
-    monkeypatch.setattr(compaction, "now", lambda: 1000)
+    monkeypatch.setattr(aq.clock, "now", lambda: 1000)
     with open_small(path) as queue:
         for _ in range(5000):
             run_to_the_end(queue, 1)
         before = queue.projection.counts().memory_bytes
-        monkeypatch.setattr(store, "read_snapshot", load_then_submit)
+        monkeypatch.setattr(maintenance, "read_snapshot", load_then_submit)
         assert queue.compact(retention_seconds=1).purged_runs == 5000
         assert [queue.durable_sequence] == durable < submitted == [queue.sequence]
         assert queue.projection.counts().memory_bytes < before / 2
@@ -249,9 +249,9 @@ def test_a_renewal_waits_for_no_sync_and_loses_nothing(path: Path, monkeypatch: 
 
 def test_a_renewal_gives_up_where_it_is_outrun(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And the next compaction tries again."""
-    from actionqueue import store
+    from actionqueue import maintenance
 
-    monkeypatch.setattr(store, "RENEWAL_EVENTS_MAX", -1)
+    monkeypatch.setattr(maintenance, "RENEWAL_EVENTS_MAX", -1)
     with open_small(path) as queue:
         for _ in range(5000):
             run_to_the_end(queue, 1)
@@ -265,10 +265,10 @@ def test_a_renewal_gives_up_where_it_is_outrun(path: Path, monkeypatch: pytest.M
 
 
 def test_retention_gives_submitters_their_turns(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from actionqueue import store
+    from actionqueue import maintenance
 
-    monkeypatch.setattr(compaction, "now", lambda: 1000)
-    monkeypatch.setattr(store, "PURGE_ROWS", 2)
+    monkeypatch.setattr(aq.clock, "now", lambda: 1000)
+    monkeypatch.setattr(maintenance, "PURGE_ROWS", 2)
     with open_small(path) as queue:
         for _ in range(10):
             run_to_the_end(queue, 1)
@@ -280,7 +280,7 @@ def test_retention_gives_submitters_their_turns(path: Path, monkeypatch: pytest.
             thread.join()
 
         clocks = {"monotonic": time.monotonic, "perf_counter": time.perf_counter}
-        monkeypatch.setattr(compaction, "time", SimpleNamespace(**clocks, sleep=submit_meanwhile))
+        monkeypatch.setattr(retention, "time", SimpleNamespace(**clocks, sleep=submit_meanwhile))
         assert queue.compact(retention_seconds=1).purged_runs == 10
         assert len(turns) >= 5
         assert queue.projection.counts().tasks == len(turns)

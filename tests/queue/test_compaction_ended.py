@@ -15,7 +15,7 @@ import pytest
 
 import actionqueue as aq
 import every_step
-from actionqueue import compaction
+from actionqueue import compactor, growth
 from actionqueue.inspection import verify
 from compaction_tools import WAIT_SECONDS, Gate, Worker, fill, open_small, snapshots, wait_for
 from queue_tools import dropping, in_child, task_create
@@ -44,7 +44,7 @@ def test_closing_cancels_what_is_under_way(path: Path, gate: Gate, call: str) ->
 
 
 def test_closing_cancels_the_thread_that_compacts_by_itself(path: Path, gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compaction, "CHECK_SECONDS", 0.01)
+    monkeypatch.setattr(growth, "CHECK_SECONDS", 0.01)
     queue = open_small(path, aq.CompactionPolicy(log_bytes=1))
     fill(queue, 20)
     gate.began.wait(WAIT_SECONDS)
@@ -115,7 +115,7 @@ def test_a_queue_that_nobody_refers_to_any_more_does_not_compact_on(
     path: Path, gate: Gate, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
     """Else two processes could write snapshots into one directory."""
-    monkeypatch.setattr(compaction, "CHECK_SECONDS", 0.01)
+    monkeypatch.setattr(growth, "CHECK_SECONDS", 0.01)
     queue = open_small(path, aq.CompactionPolicy(log_bytes=1))
     compactor = queue._compactor
     reached, may_go = threading.Event(), threading.Event()
@@ -151,7 +151,7 @@ def test_a_queue_that_nobody_refers_to_any_more_does_not_compact_on(
 
 def test_the_last_reference_may_be_the_threads_own(path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """The queue is then closed in the middle of a compaction, by the thread that compacts."""
-    monkeypatch.setattr(compaction, "CHECK_SECONDS", 0.01)
+    monkeypatch.setattr(growth, "CHECK_SECONDS", 0.01)
     queue = open_small(path, aq.CompactionPolicy(log_bytes=1))
     compactor = queue._compactor
     held, may_go = threading.Event(), threading.Event()
@@ -162,9 +162,9 @@ def test_the_last_reference_may_be_the_threads_own(path: Path, monkeypatch: pyte
         held.set()
         may_go.wait(WAIT_SECONDS)
 
-    from actionqueue import store
+    from actionqueue.queue import _method
 
-    compactor._sync = store._method(queue, hold)
+    compactor._sync = _method(queue, hold)
     queue.submit(task_create())
     assert held.wait(WAIT_SECONDS)
     with dropping(path):
@@ -181,9 +181,9 @@ def test_a_process_that_ends_in_the_middle_ends(path: Path) -> None:
     code = """
 import sys, threading
 import actionqueue as aq
-from actionqueue import compaction
+from actionqueue import compactor, growth
 
-compact, began = compaction.compact, threading.Event()
+compact, began = compactor.compact, threading.Event()
 
 def wait(*arguments, progress, **options):
     began.set()
@@ -191,8 +191,8 @@ def wait(*arguments, progress, **options):
         pass
     return compact(*arguments, progress=progress, **options)
 
-compaction.compact = wait
-compaction.CHECK_SECONDS = 0.01
+compactor.compact = wait
+growth.CHECK_SECONDS = 0.01
 queue = aq.open(sys.argv[1], compaction=aq.CompactionPolicy(log_bytes=1))
 queue.submit(aq.TaskCreateCommand(None, aq.TaskSpec(payload=b"x" * 200_000), 1))
 began.wait()
@@ -217,13 +217,13 @@ def on_signal() -> Iterator[Callable[[Callable[[], Any]], None]]:
 
 @pytest.mark.parametrize("call", ["close", "snapshot", "compact"])
 def test_a_call_from_a_handler_inside_a_snapshot_is_refused(path: Path, on_signal: Any, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
-    compact = compaction.compact
+    compact = compactor.compact
 
     def compact_with_a_signal(*arguments: Any, **options: Any) -> Any:
         signal.raise_signal(signal.SIGUSR1)
         return compact(*arguments, **options)
 
-    monkeypatch.setattr(compaction, "compact", compact_with_a_signal)
+    monkeypatch.setattr(compactor, "compact", compact_with_a_signal)
     refusals: list[type[BaseException]] = []
 
     def handle() -> None:

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import actionqueue as aq
-from actionqueue import compaction
+from actionqueue import compactor, growth, retention, retry
 from compaction_tools import fill, first_sequences, open_small, run_to_the_end, snapshots, wait_for
 from queue_tools import state_of, task_create
 
@@ -65,18 +65,19 @@ def test_a_policy_of_a_wrong_type_makes_no_queue(path: Path) -> None:
 
 
 class Clock:
-    """A clock that is set by hand, for the module of compaction."""
+    """A clock that is set by hand, for the modules of compaction."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.seconds = 1000.0
         clocks = {"monotonic": lambda: self.seconds, "perf_counter": lambda: self.seconds}
-        monkeypatch.setattr(compaction, "time", SimpleNamespace(**clocks, sleep=time.sleep))
+        for module in (compactor, growth, retention, retry):
+            monkeypatch.setattr(module, "time", SimpleNamespace(**clocks, sleep=time.sleep))
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    monkeypatch.setattr(compaction.Compactor, "begin", lambda *_: None)
-    monkeypatch.setattr(compaction.Compactor, "start", lambda _self: None)
+    monkeypatch.setattr(compactor.Compactor, "begin", lambda *_: None)
+    monkeypatch.setattr(compactor.Compactor, "start", lambda _self: None)
     return Clock(monkeypatch)
 
 
@@ -138,7 +139,7 @@ def of_a_life_before(path: Path, tasks: int) -> None:
 
 
 def test_an_opening_compacts_where_earlier_lives_did_not_come_to_it(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compaction.Compactor, "_watch", lambda _self: None)
+    monkeypatch.setattr(compactor.Compactor, "_watch", lambda _self: None)
     policy = aq.CompactionPolicy(log_bytes=100_000, retention_seconds=500)
     of_a_life_before(path, 30)
     with open_small(path, policy) as queue:
@@ -153,7 +154,7 @@ def test_an_opening_compacts_where_earlier_lives_did_not_come_to_it(path: Path, 
 
 
 def test_the_policy_is_looked_at_as_soon_as_the_queue_is_open(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compaction, "CHECK_SECONDS", 3600)
+    monkeypatch.setattr(growth, "CHECK_SECONDS", 3600)
     of_a_life_before(path, 15)
     with open_small(path, aq.CompactionPolicy(log_bytes=100_000, retention_seconds=500)) as queue:
         wait_for(lambda: queue.projection.counts().runs == 1)
@@ -174,24 +175,24 @@ def test_of_the_segment_that_a_snapshot_ends_in_only_what_is_behind_it_counts(pa
         queue.submit(task_create())
         queue._compactor.run_if_due()
         assert snapshots(path) == made
-        assert not queue._compactor._log_is_due(policy)
+        assert not queue._compactor._growth.is_too_large()
 
 
 def test_a_log_that_grows_fast_is_looked_at_sooner(path: Path, clock: Clock) -> None:
     with open_small(path, aq.CompactionPolicy(log_bytes=1_000_000)) as queue:
-        patience = queue._compactor._seconds_to_the_next_look
-        assert patience() == compaction.CHECK_SECONDS
+        patience = queue._compactor._growth.seconds_to_the_next_look
+        assert patience() == growth.CHECK_SECONDS
         clock.seconds += 1
         fill(queue, 2)
-        assert patience() == compaction.CHECK_SECONDS
+        assert patience() == growth.CHECK_SECONDS
         clock.seconds += 0.1
         fill(queue, 20)
         assert 0.2 < patience() < 0.6
         clock.seconds += 0.001
         fill(queue, 20)
-        assert patience() == compaction.CHECK_SECONDS_MIN
+        assert patience() == growth.CHECK_SECONDS_MIN
         clock.seconds += 1
-        assert patience() == compaction.CHECK_SECONDS
+        assert patience() == growth.CHECK_SECONDS
 
 
 def test_a_compaction_is_due_after_so_many_seconds(path: Path, clock: Clock) -> None:
@@ -216,11 +217,11 @@ def test_a_compaction_is_due_after_so_many_seconds(path: Path, clock: Clock) -> 
 
 @pytest.mark.usefixtures("clock")
 def test_the_policys_retention(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compaction, "now", lambda: 1000)
+    monkeypatch.setattr(aq.clock, "now", lambda: 1000)
     with open_small(path, aq.CompactionPolicy(log_bytes=1, retention_seconds=500)) as queue:
         for time in (499, 500, 501):
             run_to_the_end(queue, time)
-        queue._compactor._retention_clock = compaction.RetentionClock(newest_change=0)
+        queue._compactor._retention_clock = retention.RetentionClock(newest_change=0)
         queue._compactor.forget_if_due()
         queue._compactor.run_if_due()
         assert queue.projection.counts().runs == 1
@@ -248,13 +249,13 @@ def test_a_failure_is_told_and_tried_again_after_a_while_that_grows(
     with open_small(path, aq.CompactionPolicy(log_bytes=None, age_seconds=100)) as queue:
         queue.submit(task_create())
         with monkeypatch.context() as patch, caplog.at_level(logging.WARNING, logger="actionqueue"):
-            patch.setattr(compaction, "compact", fail)
+            patch.setattr(compactor, "compact", fail)
             for _ in range(20_000):
                 clock.seconds += 1
                 queue._compactor.run_if_due()
         waits = [int(after - before) for before, after in pairwise(tries)]
         assert waits[:5] == [1, 2, 4, 8, 16]
-        assert max(waits) == compaction.RETRY_SECONDS_MAX
+        assert max(waits) == retry.RETRY_SECONDS_MAX
         assert len(caplog.records) == len(tries)
         message = caplog.records[0].getMessage()
         for part in (str(path), "No space left on device", "next try in 1 s"):
@@ -272,7 +273,7 @@ def test_a_failure_is_told_and_tried_again_after_a_while_that_grows(
 
 
 def test_the_thread_compacts_by_itself(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compaction, "CHECK_SECONDS", 0.01)
+    monkeypatch.setattr(growth, "CHECK_SECONDS", 0.01)
     with open_small(path, aq.CompactionPolicy(log_bytes=1)) as queue:
         for count in (10, 20, 40):  # a snapshot must be outgrown by the log before the next one
             before = queue.stats()["snapshot_sequence"]
@@ -318,13 +319,13 @@ def test_an_exception_of_the_applications_logging_fails_no_opening(path: Path, e
 
 def test_an_opening_that_compacts_can_be_canceled(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     overdue(path)
-    progress, compact = aq.Progress(), compaction.compact
+    progress, compact = aq.Progress(), compactor.compact
 
     def canceled(*arguments: Any, **options: Any) -> Any:
         progress.cancel()
         return compact(*arguments, **options)
 
-    monkeypatch.setattr(compaction, "compact", canceled)
+    monkeypatch.setattr(compactor, "compact", canceled)
     with pytest.raises(aq.StoppedError):
         open_small(path, OVERDUE, progress=progress)
     assert snapshots(path) == []
@@ -344,13 +345,13 @@ def test_what_a_handler_raises_ends_an_opening_that_compacts(
         raise error
 
     overdue(path)
-    compact = compaction.compact
+    compact = compactor.compact
 
     def interrupted(*arguments: Any, **options: Any) -> Any:
         signal.raise_signal(signal.SIGUSR1)
         return compact(*arguments, **options)
 
-    monkeypatch.setattr(compaction, "compact", interrupted)
+    monkeypatch.setattr(compactor, "compact", interrupted)
     before = signal.signal(signal.SIGUSR1, handler)
     try:
         with pytest.raises(error):

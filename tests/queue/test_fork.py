@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 
 import actionqueue as aq
-from actionqueue import store
+from actionqueue import lane
 from actionqueue.errors import ForkedError, LockedError, Written
 from queue_tools import CHILD_SECONDS, IN_MEMORY, SMALL, in_child, leave_with, log_bytes, replayed, state_of, task_create
 
@@ -214,8 +214,8 @@ class Blocker:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.reached, self.go = threading.Event(), threading.Event()
-        self.validate = store.validate
-        monkeypatch.setattr(store, "validate", self)
+        self.validate = lane.validate
+        monkeypatch.setattr(lane, "validate", self)
 
     def __call__(self, *arguments: Any) -> int:
         self.reached.set()

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import pytest
 
 import actionqueue as aq
-from actionqueue import store
+from actionqueue import lane
 from queue_tools import task_create
 
 
@@ -49,7 +49,7 @@ def no_python_lane(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*arguments: Any) -> NoReturn:
         raise AssertionError(f"the lane in Python was asked for {arguments}")
 
-    monkeypatch.setattr(store, "validate", refuse)
+    monkeypatch.setattr(lane, "validate", refuse)
 
 
 @pytest.mark.usefixtures("no_python_lane")

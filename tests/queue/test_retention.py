@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import actionqueue as aq
-from actionqueue import compaction
+from actionqueue import retention
 from actionqueue.inspection import verify
 from actionqueue.json.projection import projection_to_json
 from compaction_tools import open_small, wait_for
@@ -20,7 +20,7 @@ S = aq.RunState
 
 @pytest.fixture(autouse=True)
 def _the_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compaction, "now", lambda: NOW)
+    monkeypatch.setattr(aq.clock, "now", lambda: NOW)
 
 
 def run_of(queue: aq.ActionQueue, task: aq.TaskSpec, *, scheduled_at: int = 1, ended_at: int | None = 2) -> aq.RunId:
@@ -211,7 +211,7 @@ def test_a_failure_while_a_schedule_is_asked_forgets_nothing(path: Path, monkeyp
             queue.compact(retention_seconds=0)
         assert queue.sequence == before
         monkeypatch.undo()
-        monkeypatch.setattr(compaction, "now", lambda: NOW)
+        monkeypatch.setattr(aq.clock, "now", lambda: NOW)
         assert queue.compact(retention_seconds=0).purged_tasks == 1
 
 
@@ -282,7 +282,7 @@ def test_searches_in_a_row_come_to_an_end(path: Path, monkeypatch: pytest.Monkey
     with open_small(path) as queue:
         purge, calls = queue._compactor._purge, list[None]()
 
-        def purge_beside_others(what: compaction.Retention, place: compaction.Place) -> compaction.Forgotten:
+        def purge_beside_others(what: retention.Retention, place: retention.Place) -> retention.Forgotten:
             calls.append(None)
             task = task_of(queue)
             queue.submit(aq.TaskCancelCommand(None, task.id, 1))
@@ -290,7 +290,7 @@ def test_searches_in_a_row_come_to_an_end(path: Path, monkeypatch: pytest.Monkey
             return event, place, True
 
         monkeypatch.setattr(queue._compactor, "_purge", purge_beside_others)
-        assert queue.compact(retention_seconds=0).purged_tasks == compaction.SEARCHES_MAX == len(calls)
+        assert queue.compact(retention_seconds=0).purged_tasks == retention.SEARCHES_MAX == len(calls)
 
 
 # --- The ledger ------------------------------------------------------------------------------------------------------
@@ -328,7 +328,7 @@ def test_the_policys_retention_of_the_ledger(path: Path) -> None:
         append(queue, "young", NOW)
         run_of(queue, task_of(queue))
         queue._compactor._retention_at = 0.0
-        queue._compactor._retention_clock = compaction.RetentionClock(newest_change=0)
+        queue._compactor._retention_clock = retention.RetentionClock(newest_change=0)
         wait_for(lambda: [line.ledger_key for line in queue.projection.ledger()] == ["young"])
         assert queue.projection.counts().runs == 1
 
@@ -380,10 +380,10 @@ def test_a_tombstone_refuses_the_identifier_for_its_time(path: Path, monkeypatch
     check_everywhere(path, make)
     with open_small(path) as queue:
         check_refused(queue)
-        monkeypatch.setattr(compaction, "now", lambda: NOW + 499)
+        monkeypatch.setattr(aq.clock, "now", lambda: NOW + 499)
         queue.compact(retention_seconds=0)
         check_refused(queue)
-        monkeypatch.setattr(compaction, "now", lambda: NOW + 500)
+        monkeypatch.setattr(aq.clock, "now", lambda: NOW + 500)
         queue.compact()  # forgets nothing, and so drops none either
         check_refused(queue)
         queue.compact(retention_seconds=0)
@@ -405,7 +405,7 @@ def test_the_policys_tombstones_are_also_made_by_hand(path: Path) -> None:
         third = task_of(queue)
         run_of(queue, third)
         queue._compactor._retention_at = 0.0
-        queue._compactor._retention_clock = compaction.RetentionClock(newest_change=0)
+        queue._compactor._retention_clock = retention.RetentionClock(newest_change=0)
         wait_for(lambda: queue.projection.task(third.id) is None)
         assert queue.projection.tombstones()[-1] == aq.Tombstone(third.id, 2**64 - 1)
 
@@ -417,7 +417,7 @@ def test_dropped_tombstones_give_their_memory_back(path: Path, monkeypatch: pyte
         queue.compact(retention_seconds=0, tombstone_seconds=5)
         counts = queue.projection.counts()
         assert (counts.tasks, counts.tombstones) == (0, 3000)
-        monkeypatch.setattr(compaction, "now", lambda: NOW + 5)
+        monkeypatch.setattr(aq.clock, "now", lambda: NOW + 5)
         queue.compact(retention_seconds=0)
         assert queue.projection.counts().tombstones == 0
         assert queue.projection.counts().memory_bytes < counts.memory_bytes / 3

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import actionqueue as aq
-from actionqueue import compaction
+from actionqueue import compactor, retention, retry
 from actionqueue.errors import LogSpaceError, LogWriteError, TimestampWarning
 
 SECONDS_MAX = 60
@@ -48,8 +48,8 @@ class Clocks:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, wall: int) -> None:
         self.wall, self.instant = wall, 0.0
-        monkeypatch.setattr(compaction, "now", lambda: self.wall)
-        monkeypatch.setattr(compaction.time, "monotonic", lambda: self.instant)
+        monkeypatch.setattr(aq.clock, "now", lambda: self.wall)
+        monkeypatch.setattr(retention.time, "monotonic", lambda: self.instant)
 
     def go_on(self, seconds: int) -> None:
         self.wall += seconds
@@ -59,7 +59,7 @@ class Clocks:
 def test_the_clock_of_retention(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         clocks = Clocks(patch, 1_000_000_000)
-        clock = compaction.RetentionClock(newest_change=0)
+        clock = retention.RetentionClock(newest_change=0)
         assert clock.now() == clocks.wall
         clocks.go_on(100)
         assert clock.now() == clocks.wall
@@ -78,7 +78,7 @@ def test_the_clock_of_retention(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_start_with_a_clock_that_is_far_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         clocks = Clocks(patch, 1_000_000_000 + 366 * DAY)
-        clock = compaction.RetentionClock(newest_change=1_000_000_000)
+        clock = retention.RetentionClock(newest_change=1_000_000_000)
         clocks.go_on(3600)
         assert clock.now() <= 1_000_000_000 + 2 * DAY
         clocks.go_on(30 * DAY)  # it was right after all: the queue had been closed for a year
@@ -211,7 +211,7 @@ def test_a_failure_to_forget_is_over_with_the_next_success(tmp_path: Path, monke
         return purge(queue, *arguments)
 
     monkeypatch.setattr(aq.ActionQueue, "_purge", failing)
-    monkeypatch.setattr(compaction, "RETRY_SECONDS_MAX", 0)
+    monkeypatch.setattr(retry, "RETRY_SECONDS_MAX", 0)
     with aq.open(tmp_path / "queue", compaction=aq.CompactionPolicy(retention_seconds=1)) as queue:
         queue.submit_many(finished(aq.now()))
         wait_until(lambda: queue.stats()["snapshot_error"] is not None)
@@ -237,7 +237,7 @@ def test_what_logging_a_failure_raises_does_not_hide_the_failure(
         raise failure
 
     logger, broken = logging.getLogger("actionqueue"), Filter()
-    monkeypatch.setattr(compaction, "compact", fail)
+    monkeypatch.setattr(compactor, "compact", fail)
     logger.addFilter(broken)
     try:
         with aq.open(tmp_path / "queue", compaction=aq.CompactionPolicy(log_bytes=1)) as queue:
@@ -256,7 +256,7 @@ def test_an_exception_without_any_text_is_told_by_its_name(tmp_path: Path, monke
     with aq.open(tmp_path / "queue", compaction=None) as queue:
         queue.submit_many(finished(1))
         with monkeypatch.context() as patch:
-            patch.setattr(compaction, "compact", fail)
+            patch.setattr(compactor, "compact", fail)
             with pytest.raises(MemoryError):
                 queue.compact()
         assert queue.stats()["snapshot_error"] == "MemoryError"

@@ -217,7 +217,7 @@ def test_a_call_from_a_handler_inside_a_call_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, work: str
 ) -> None:
     """The signal is raised where a command is validated that the core does not take by itself, which is in the middle of the call."""
-    from actionqueue import store
+    from actionqueue import lane
 
     refusals: list[ReentrantCallError] = []
 
@@ -230,12 +230,12 @@ def test_a_call_from_a_handler_inside_a_call_is_refused(
         signal.raise_signal(signal.SIGUSR1)
         return validate(*arguments)
 
-    validate = store.validate
+    validate = lane.validate
     before = signal.signal(signal.SIGUSR1, handler)
     try:
         with aq.open(tmp_path) as queue:
             with monkeypatch.context() as patch:
-                patch.setattr(store, "validate", validate_with_a_signal)
+                patch.setattr(lane, "validate", validate_with_a_signal)
                 pause = aq.EnginePauseCommand(None, 1)
                 outcome = queue.submit(pause) if work == "submit" else queue.submit_many([pause])[0]
             assert outcome == aq.MutationOutcome(1, aq.AppliedEnginePause())

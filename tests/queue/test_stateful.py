@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 import actionqueue as aq
-from actionqueue import MutationOutcome, RunsPurged, compaction
+from actionqueue import MutationOutcome, RunsPurged
 from actionqueue.errors import CompactedError, NonMonotonicSequence, ValidationError
 from actionqueue.inspection import verify
 from actionqueue.json.projection import projection_to_json
@@ -234,7 +234,7 @@ class QueueMachine(RuleBasedStateMachine):
     def compact(self, age: int | None) -> None:
         """With retention too: what ended before some moment is forgotten by events, which the model takes as well."""
         before = self.model.latest_sequence
-        with patch.object(compaction, "now", return_value=1_000_000):
+        with patch.object(aq.clock, "now", return_value=1_000_000):
             retention = None if age is None else 1_000_000 - max(0, self.source.clock - age)
             report = self.queue.compact(retention_seconds=retention)
         purges = list(aq.follow(self.path, after=before, timeout=0)) if age is not None else []

@@ -11,7 +11,6 @@ import msgspec
 import pytest
 
 import actionqueue as aq
-from actionqueue import inspection
 from actionqueue.inspection import statistics
 from queue_tools import task_create
 
@@ -109,7 +108,7 @@ def test_counts_are_those_of_the_newest_snapshot_or_of_now(tmp_path: Path, monke
         submit(queue, 3)
     now = statistics(path)
     assert (now["projection"]["runs"], now["runs_by_state"]["scheduled"], now["counted_sequence"]) == (23, 23, counted + 6)
-    monkeypatch.setattr(inspection, "REPLAYED_MAX", 0)
+    monkeypatch.setattr("actionqueue.statistics.REPLAYED_MAX", 0)
     assert statistics(path, replays=True) == now
     found = statistics(path)
     assert (found["projection"], found["runs_by_state"], found["counted_sequence"]) == (snapshot, None, counted)

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import actionqueue as aq
-from actionqueue import compaction
+from actionqueue import compactor
 from compaction_tools import Worker
 from queue_tools import CHILD_SECONDS, SMALL, file_size_limit, in_child, task_create
 
@@ -257,7 +257,7 @@ def test_tracemalloc_tells_where_the_queue_was_opened(tmp_path: Path) -> None:
 def test_a_queue_that_is_dropped_in_a_call_of_its_compaction_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The call has the last reference then: the queue is closed when it ends, which the next opening of this process waits for."""
     called, waited = threading.Event(), threading.Event()
-    sync, wait = aq.ActionQueue.sync, compaction.Compactor.wait_for_references
+    sync, wait = aq.ActionQueue.sync, compactor.Compactor.wait_for_references
 
     def slow(queue: aq.ActionQueue) -> None:
         if threading.current_thread().name == "actionqueue-compaction" and not called.is_set():
@@ -265,12 +265,12 @@ def test_a_queue_that_is_dropped_in_a_call_of_its_compaction_is_waited_for(tmp_p
             assert waited.wait(CHILD_SECONDS)
         sync(queue)
 
-    def noted(compactor: compaction.Compactor) -> None:
+    def noted(compactor: compactor.Compactor) -> None:
         waited.set()
         wait(compactor)
 
     monkeypatch.setattr(aq.ActionQueue, "sync", slow)
-    monkeypatch.setattr(compaction.Compactor, "wait_for_references", noted)
+    monkeypatch.setattr(compactor.Compactor, "wait_for_references", noted)
 
     def leave() -> None:
         queue = aq.open(tmp_path, compaction=aq.CompactionPolicy(log_bytes=1))
