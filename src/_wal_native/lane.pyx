@@ -1,7 +1,7 @@
 """The front of the lane: a submit that needs neither Python code nor I/O is done here, in one piece.
 
 The core's rules decide, the same that replay asks. Where they refuse a command, or where it takes anything more than memory, the command
-goes through the lane in Python (:mod:`actionqueue.store`), which validates it by the model's checks and raises what
+goes through the lane in Python (:mod:`actionqueue.lane`), which validates it by the model's checks and raises what
 that says. So this is only ever a shorter way to an acceptance.
 """
 
@@ -27,7 +27,7 @@ cdef object policy_of(object durability):
 
 
 cdef class Lane:
-    """Base of :class:`actionqueue.store.ActionQueue`.
+    """Base of :class:`actionqueue.lane.QueueLane`.
 
     `_lane` is taken while a thread is in the lane's Python part. What is done here does not take it: it runs no Python code and keeps the
     GIL, or on free-threaded builds the projection's critical section, from its look at `_lane` to its end. There the thread that has

@@ -56,7 +56,7 @@ cdef extern from *:
         PyMemberDef *member = ((PyMemberDescrObject *)descriptor)->d_member;
         return member->type == T_OBJECT_EX ? member->offset : -1;
     }
-    /* Whether instances of the class are nothing but slots, for which the collector does not look. */
+    /* Whether instances of the class are nothing but slots, which the collector leaves alone. */
     static int aqw_table_is_slots(PyObject *cls, Py_ssize_t count) {
         PyTypeObject *type = (PyTypeObject *)cls;
         return !PyType_IS_GC(type) && type->tp_weaklistoffset == 0 && type->tp_dictoffset == 0 &&
@@ -188,9 +188,11 @@ cdef tuple run_tuple(const aqw_table *table, uint32_t row):
 
 
 cdef object run_instance(const aqw_table *table, uint32_t row):
-    """The run in the row. The core checked its values when it took them, so its constructor does not check them again."""
+    """The run in the row, without its constructor's checks: the core checked the values before."""
     fields = run_tuple(table, row)
-    return aqw_table_instance(RunInstance, run_offsets, fields) if runs_are_slots else RunInstance(*fields)
+    if runs_are_slots:
+        return aqw_table_instance(RunInstance, run_offsets, fields)
+    return RunInstance(*fields)
 
 
 cdef object task_tuple(const aqw_table *table, uint32_t row):
@@ -1059,7 +1061,7 @@ cdef class StateTable:
         self.hold()
         try:
             counts = counts_of(self.settled())
-            return {STATES[code]: counts.runs_by_state[code] for code in range(AQW_RUN_STATE_LAST + 1)}
+            return {state: counts.runs_by_state[code] for code, state in enumerate(STATES)}
         finally:
             self.let_go()
 

@@ -1,6 +1,7 @@
 """Every limit of the library. Sizes are in bytes, and those of text count UTF-8.
 
-The numbers come from the native core, which holds writer and reader to the same ones; those that no C code needs stand here.
+The numbers come from the native core, which holds writer and reader to the same ones. Those that no
+C code needs stand here.
 """
 
 from _wal_native.fields import (
@@ -73,6 +74,8 @@ I32_MIN = -(2**31)
 I32_MAX = 2**31 - 1
 
 CALENDAR_SECONDS_MAX = 253402300799
-"""The last second of the year 9999, in Unix seconds: the last time that calls which go by the calendar take."""
+"""The last second of the year 9999, in Unix seconds.
+
+Calls that go by the calendar take no later time."""
 POLL_SECONDS_MAX = 86400
 """The longest time between two looks at a log that is followed: a day."""

@@ -1,4 +1,4 @@
-"""What the fields of a queue's policies accept, and the arguments of its calls that are like them."""
+"""What fields of a queue's policies accept, and arguments of its calls that are like them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ Value = TypeVar("Value")
 def whole_number(
     owner: str, field: str, value: Any, reason: str = "must be a whole number or None"
 ) -> int:
-    """Return it as an int, whatever kind of whole number it is, NumPy's included. The owner is a policy or a call.
+    """Return it as an int, whatever kind of whole number it is, NumPy's included.
+
+    The owner is a policy or a call.
 
     Raises:
         InvalidFieldTypeError: It is none.
@@ -70,7 +72,8 @@ def seconds_from_0(owner: str, field: str, value: Any, most: float | None = None
     It must be finite, from 0, and at most as large as ``most`` says.
 
     Raises:
-        InvalidFieldError: It is below 0, NaN, infinite or too large. InvalidFieldTypeError: It is no number.
+        InvalidFieldError: It is below 0, NaN, infinite or too large.
+        InvalidFieldTypeError: It is no number.
     """
     reason = "must be a number of seconds, finite and from 0" + (
         "" if most is None else f" to {most}"
@@ -89,12 +92,18 @@ def seconds_from_0(owner: str, field: str, value: Any, most: float | None = None
 
 
 def seconds_between_looks(owner: str, value: Any) -> float:
-    """Return ``poll_seconds`` of the call that is the owner. Raises what :func:`seconds_from_0` raises."""
+    """Return ``poll_seconds`` of the call that is the owner.
+
+    Raises what :func:`seconds_from_0` raises.
+    """
     return seconds_from_0(owner, "poll_seconds", value, POLL_SECONDS_MAX)
 
 
 def progress_or_none(owner: str, value: Any) -> Progress | None:
-    """Return what a long call is given to tell its progress to. Raises InvalidFieldTypeError for anything else."""
+    """Return what a long call tells its progress to.
+
+    Raises InvalidFieldTypeError for anything else.
+    """
     if value is None or isinstance(value, Progress):
         return value
     raise InvalidFieldTypeError(owner, "progress", value, "must be a Progress or None")
@@ -108,7 +117,10 @@ def function(owner: str, field: str, value: Value) -> Value:
 
 
 def each(owner: str, field: str, values: Iterable[Value]) -> Iterator[Value]:
-    """Return an iterator over what a call is given. Raises InvalidFieldTypeError for what has none."""
+    """Return an iterator over what a call is given.
+
+    Raises InvalidFieldTypeError for what has none.
+    """
     try:
         return iter(values)
     except TypeError:
@@ -147,7 +159,10 @@ _SIZES: dict[str, tuple[Callable[[int], bool], str]] = {
 
 
 def file_size(option: str, value: int) -> int:
-    """Return a size of a queue's files that fits, or raise an error that names the sizes that do."""
+    """Return a size of a queue's files that fits.
+
+    Raises an error that names the sizes that do.
+    """
     fits, text = _SIZES[option]
     try:
         size = whole_number("open", option, value)

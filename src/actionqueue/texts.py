@@ -1,4 +1,4 @@
-"""How values, numbers and the system's texts are told to people, in errors and on the command line."""
+"""How errors and the command line tell people values, numbers and the system's texts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Rows = tuple[tuple[int, int], ...]
 
 class _Shown(reprlib.Repr):
     def repr_int(self, x: int, level: int) -> str:
-        """Return a number, or how long it is: Python refuses to write one of thousands of digits, and inside of containers too."""
+        """Return a number, or how long it is: Python writes none of thousands of digits."""
         try:
             return super().repr_int(x, level)
         except ValueError:
@@ -25,7 +25,10 @@ class _Shown(reprlib.Repr):
 _shown = _Shown()
 
 NESTED_MAX = 3
-"""How deep errors are shown inside of each other: the value of one may lead back to it, by more than one way."""
+"""How deep errors are shown inside of each other.
+
+The value of one may lead back to it, by more than one way.
+"""
 
 
 class _Nesting(threading.local):
@@ -36,7 +39,10 @@ _nesting = _Nesting()
 
 
 def shown(value: object) -> str:
-    """Return what a message says of a user's value: its beginning and its end. It says something of any value, and raises nothing."""
+    """Return what a message says of a user's value: its beginning and its end.
+
+    It says something of any value, and raises nothing.
+    """
     if _nesting.depth == NESTED_MAX:
         return f"<{type(value).__name__}>"
     _nesting.depth += 1
@@ -58,7 +64,10 @@ def told(value: object) -> str:
 
 
 def moment(seconds: int) -> str:
-    """Return Unix seconds as text for people: ISO 8601, in UTC. Behind the year 9999, as of times in another unit, the number."""
+    """Return Unix seconds as text for people: ISO 8601, in UTC.
+
+    Behind the year 9999, where times in another unit lie, it is the number.
+    """
     try:
         return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     except (OverflowError, ValueError, OSError):
@@ -80,7 +89,7 @@ def dropped_text(reason: str, size: int, events: int) -> str:
 
 
 def host_name() -> str:
-    """Return this machine's name as one line that has a UTF-8 form, whatever bytes it is made of and whatever the locale."""
+    """Return this machine's name as one line of UTF-8, whatever its bytes and the locale."""
     try:
         name = os.uname().nodename if hasattr(os, "uname") else socket.gethostname()
     except (OSError, UnicodeError):
