@@ -30,91 +30,12 @@ Where a failure is one of a system call, ``system_calls.py`` says what it means 
 from __future__ import annotations
 
 from _wal_native.above import provide
-from actionqueue.errors.base import (
-    ActionQueueError,
-    MutationError,
-    Written,
-)
-from actionqueue.errors.handle import (
-    ClosedError,
-    ForkedError,
-    PoisonedError,
-    ReentrantCallError,
-    StoppedError,
-    TimestampWarning,
-    UnsafeDirectoryWarning,
-)
-from actionqueue.errors.opening import (
-    CompactedError,
-    CorruptLogError,
-    HistoryChangedError,
-    LockedError,
-    NotAQueueError,
-    OpenError,
-    OpenIOError,
-    UnsupportedFormatError,
-)
-from actionqueue.errors.refusals import (
-    ActiveAttemptBlocksTransition,
-    AttemptCountOverflow,
-    AttemptFinishAttemptMismatch,
-    AttemptFinishMissingActive,
-    AttemptFinishRequiresRunning,
-    AttemptFinishUnknownRun,
-    AttemptIdReused,
-    AttemptStartAlreadyActive,
-    AttemptStartRequiresRunning,
-    AttemptStartUnknownRun,
-    BudgetNotAllocated,
-    EmptyDependencyList,
-    EngineAlreadyPaused,
-    EngineNotPaused,
-    EngineResumeBeforePause,
-    InvalidTransition,
-    LeaseAlreadyActive,
-    LeaseExpiryMismatch,
-    LeaseHeartbeatExpiryRegression,
-    LeaseInvalidRunState,
-    LeaseMissingActive,
-    LeaseOwnerMismatch,
-    LeaseUnknownRun,
-    LeaseValidationEvent,
-    NonMonotonicSequence,
-    PreviousStateMismatch,
-    RecordTooLarge,
-    RunAlreadyExists,
-    RunCreateNotFresh,
-    RunCreateRequiresScheduled,
-    RunResumeRequiresSuspended,
-    RunSuspendRequiresRunning,
-    SequenceOverflow,
-    SubscriptionAlreadyCanceled,
-    SubscriptionAlreadyExists,
-    TaskAlreadyCanceled,
-    TaskAlreadyExists,
-    TaskForgotten,
-    UnknownRun,
-    UnknownSubscription,
-    UnknownTask,
-    ValidationError,
-)
-from actionqueue.errors.values import (
-    InvalidFieldError,
-    InvalidFieldTypeError,
-    MalformedEventError,
-    RefusedEventError,
-)
-from actionqueue.errors.writing import (
-    AppendError,
-    ApplyError,
-    DisplacedError,
-    LogCloseError,
-    LogSpaceError,
-    LogWriteError,
-    PartialDurabilityError,
-    SnapshotError,
-    WriterError,
-)
+from actionqueue.errors.base import *
+from actionqueue.errors.handle import *
+from actionqueue.errors.opening import *
+from actionqueue.errors.refusals import *
+from actionqueue.errors.values import *
+from actionqueue.errors.writing import *
 from actionqueue.texts import host_name, shown
 
 __all__ = [
