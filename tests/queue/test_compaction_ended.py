@@ -120,7 +120,8 @@ def test_a_queue_that_nobody_refers_to_any_more_does_not_compact_on(
     compactor = queue._compactor
     reached, may_go = threading.Event(), threading.Event()
     if place != "compact":
-        real = getattr(compactor, f"_{place}")
+        part, name = (compactor._growth, place) if place == "taken_bytes" else (compactor, f"_{place}")
+        real = getattr(part, name)
 
         def pause() -> Any:
             found = real()
@@ -129,7 +130,7 @@ def test_a_queue_that_nobody_refers_to_any_more_does_not_compact_on(
                 may_go.wait(WAIT_SECONDS)
             return found
 
-        monkeypatch.setattr(compactor, f"_{place}", pause)
+        monkeypatch.setattr(part, name, pause)
     else:
         reached = gate.began
     fill(queue, 20)
