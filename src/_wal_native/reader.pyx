@@ -73,11 +73,25 @@ cdef class LogReader:
     def summary(self):
         """What is known of the log as a whole, as a dict."""
         cdef const aqw_stream_summary *summary = aqw_stream_summary_of(self.stream)
-        fields = dict(summary[0])
-        fields["is_clean"] = bool(summary.is_clean)
-        fields["ring_has_dropped"] = bool(summary.ring_has_dropped)
-        fields["drop_reason"] = (<bytes>aqw_reason_name(summary.drop_reason)).decode("ascii") if summary.drop_reason else None
-        return fields
+        cdef object reason = None
+        if summary.drop_reason:
+            reason = (<bytes>aqw_reason_name(summary.drop_reason)).decode("ascii")
+        return {    # one by one: users see them, and C has more members than these
+            "segments": summary.segments,
+            "ignored_segments": summary.ignored_segments,
+            "base_sequence": summary.base_sequence,
+            "first_sequence": summary.first_sequence,
+            "last_sequence": summary.last_sequence,
+            "durable_sequence": summary.durable_sequence,
+            "is_clean": bool(summary.is_clean),
+            "end": summary.end,
+            "ring_events": summary.ring_events,
+            "dropped_from": summary.dropped_from,
+            "dropped_bytes": summary.dropped_bytes,
+            "dropped_events": summary.dropped_events,
+            "ring_has_dropped": bool(summary.ring_has_dropped),
+            "drop_reason": reason,
+        }
 
     def segments(self):
         """The segments' headers as a list of dicts, oldest first."""
@@ -134,7 +148,7 @@ cdef class LogReader:
         end_the_watch(progress, raised)
         if status != AQW_OK:
             raise_open_fault(&fault)
-        return dict(counts)
+        return replayed(&counts)
 
     def replay_to(self, StateTable table not None, uint64_t sequence, Progress progress=None):
         """The same up to the event with this sequence, if there is one."""
@@ -153,7 +167,12 @@ cdef class LogReader:
         end_the_watch(progress, raised)
         if status != AQW_OK and status != AQW_END:
             raise_open_fault(&fault)
-        return dict(counts)
+        return replayed(&counts)
+
+
+cdef dict replayed(const aqw_replay_counts *counts):
+    """What a replay tells of itself."""
+    return {"records": counts.records, "events": counts.events, "bytes": counts.bytes}
 
 
 cdef uint64_t PROGRESS_RECORDS = 1024
