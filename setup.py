@@ -21,8 +21,13 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
+sys.path.insert(0, "src")  # builds don't look for modules in the project
+from _wal_native_declarations import write_pxd
+
 NATIVE = Path("src/_wal_native")
 CORE = NATIVE / "core"
+DECLARATIONS = Path("build/declarations")
+"""Cython finds ``_wal_native.core`` there: what the headers of the core declare."""
 SHARED_OBJECT = "_wal_native.native"
 """All native modules are in this object, so that they share one core and its global state."""
 
@@ -109,13 +114,17 @@ class BuildExtensions(build_ext):
     """Makes one shared object of all native modules."""
 
     def finalize_options(self) -> None:
-        """Run Cython when extensions are built, and not when only metadata is read."""
+        """Run Cython when extensions are built, and not when only metadata is read.
+
+        It translates again what depends on a declaration that has changed in a header.
+        """
+        write_pxd(CORE, DECLARATIONS / "_wal_native" / "core.pxd")
         translated = cythonize(
             [
                 Extension(f"_wal_native.{name}", [str(NATIVE / f"{name}.pyx")], **OPTIONS)
                 for name in MODULES
             ],
-            include_path=["src"],
+            include_path=["src", str(DECLARATIONS)],
             compiler_directives={
                 "language_level": 3,
                 "nonecheck": True,
