@@ -1,10 +1,7 @@
 """The second door onto the C core: ``lib`` and ``ffi``, made by cffi from the core's own sources and headers.
 
-The declarations are read from the headers, so there is no copy of a prototype to keep in step;
-where a header includes a table (``*.def``), the compiler's preprocessor writes that out. The door
-takes every header but those that are private to a few C files: the ones with such a name
-(``*internal.h``), the ones with code in them (``base/bytes.h`` apart), the ones that include more
-of the system than integer types, and those that include one of these.
+The declarations are those that Cython gets: ``src/_wal_native_declarations.py`` reads them from the
+headers, and says from which, so there is no copy of a prototype to keep in step.
 
 The core is compiled with warnings as errors and kept in a cache directory under a name that is a digest of everything
 that went into it, so a stale build is never used. ``ACTIONQUEUE_TEST_CACHE`` names another directory;
@@ -27,8 +24,6 @@ import hashlib
 import importlib.machinery
 import importlib.util
 import os
-import re
-import subprocess
 import sys
 import tempfile
 from distutils.ccompiler import new_compiler
@@ -39,8 +34,9 @@ from typing import Any
 import cffi
 import setuptools  # noqa: F401  (provides distutils)
 
-CORE = Path(os.environ.get("ACTIONQUEUE_TEST_CORE") or Path(__file__).parents[2] / "src" / "_wal_native" / "core")
-HEADERS_OF_INTEGERS = {"stddef.h", "stdint.h", "string.h"}
+SOURCES = Path(__file__).parents[2] / "src"
+CORE = Path(os.environ.get("ACTIONQUEUE_TEST_CORE") or SOURCES / "_wal_native" / "core")
+DECLARATIONS = SOURCES / "_wal_native_declarations.py"
 C_LIBRARY = "void *calloc(size_t count, size_t size);\nvoid free(void *block);\n"  # for tests that stand in as allocators
 COUNTED_MEMORY = Path(__file__).parent / "counted_memory.c"
 COUNTED_MEMORY_SURFACE = """
@@ -83,70 +79,6 @@ def sanitizer_flags() -> list[str]:
     return ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer"]
 
 
-# --- Declarations ----------------------------------------------------------------------------------------------------
-
-
-def without_comments(text: str) -> str:
-    return re.sub(r"/\*.*?\*/", " ", text, flags=re.DOTALL)
-
-
-def public_headers() -> dict[str, str]:
-    """Return the text of every public header by name, each after those that it includes."""
-    headers = {path.relative_to(CORE).as_posix(): path for path in sorted(CORE.rglob("*.h"))}
-    texts = {name: without_comments(path.read_text(encoding="utf-8")) for name, path in headers.items()}
-    includes = {name: set(re.findall(r'#include\s+"([^"]+\.h)"', text)) for name, text in texts.items()}
-    private = {
-        name
-        for name, text in texts.items()
-        if name.endswith("internal.h")
-        or (name != "base/bytes.h" and "static inline" in text)
-        or (set(re.findall(r"#include\s+<([^>]+)>", text)) - HEADERS_OF_INTEGERS)
-    }
-    ordered: dict[str, str] = {}
-
-    def add(name: str) -> bool:
-        """Add the header after what it includes; return False where it is private."""
-        if name in private or not all(add(included) for included in sorted(includes[name])):
-            private.add(name)
-            return False
-        ordered.setdefault(name, texts[name])
-        return True
-
-    for name in texts:
-        add(name)
-    return ordered
-
-
-def declarations(text: str) -> str:
-    """Return what cffi is to read of a header: integer constants, types and prototypes."""
-    text = re.sub(r"static inline .*", "", text, flags=re.DOTALL)  # only base/bytes.h has any, at its end
-    constants = re.findall(r"^#define\s+(AQW_\w+)\s+(-?\d+|0x[0-9A-Fa-f]+)u?\s*$", text, flags=re.MULTILINE)
-    code = re.sub(r"^\s*#.*$", "", with_tables(text), flags=re.MULTILINE)
-    return "\n".join([*(f"#define {name} {value}" for name, value in constants), code])
-
-
-def with_tables(text: str) -> str:
-    """Return a header with the tables that it includes written out; nothing else that it includes is looked at."""
-    if not re.search(r'#include\s+"[^"]+\.def"', text):
-        return text
-    own = re.sub(r'^\s*#\s*include\s+(?!"[^"]+\.def").*$', "", text, flags=re.MULTILINE)
-    with tempfile.TemporaryDirectory() as directory:
-        header = Path(directory) / "header.c"
-        header.write_text(own, encoding="utf-8")
-        command = [*preprocessor(), f"-I{CORE}", str(header)]
-        return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
-
-
-def preprocessor() -> list[str]:
-    """Return the command that prints a file without directives."""
-    compiler = new_compiler()
-    if sys.platform == "win32":
-        compiler.initialize()
-        return [compiler.cc, "/nologo", "/std:c11", "/EP"]
-    customize_compiler(compiler)
-    return [*compiler.preprocessor, "-P"]
-
-
 # --- Building --------------------------------------------------------------------------------------------------------
 
 
@@ -160,7 +92,7 @@ def digest_of_sources() -> str:
     digest = hashlib.sha256()
     for part in (sys.version, sys.platform, cffi.__version__, *core_flags()):
         digest.update(part.encode() + b"\0")
-    for path in (Path(__file__), COUNTED_MEMORY, *sorted(CORE.rglob("*.*"))):
+    for path in (Path(__file__), DECLARATIONS, COUNTED_MEMORY, *sorted(CORE.rglob("*.*"))):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:24]
 
@@ -183,18 +115,30 @@ def pic() -> list[str]:
 
 
 def build(name: str, directory: Path) -> Path:
-    headers = public_headers()
+    reader = module_at(DECLARATIONS, "_wal_native_declarations")
+    headers = reader.public_headers(CORE)
     builder = cffi.FFI()
-    builder.cdef(C_LIBRARY + COUNTED_MEMORY_SURFACE + "\n".join(declarations(text) for text in headers.values()), packed=False)
+    builder.cdef(C_LIBRARY + COUNTED_MEMORY_SURFACE + "\n".join(reader.in_c(header) for header in headers), packed=False)
     builder.set_source(
         name,
-        "#include <stdlib.h>\n" + COUNTED_MEMORY_SURFACE + "\n".join(f'#include "{header}"' for header in headers),
+        "#include <stdlib.h>\n" + COUNTED_MEMORY_SURFACE + "\n".join(f'#include "{header.name}"' for header in headers),
         include_dirs=[str(CORE)],
         extra_objects=compile_core(directory),
         libraries=["bcrypt", "advapi32"] if sys.platform == "win32" else [],
         extra_link_args=[] if sys.platform == "win32" else ["-pthread", *sanitizer_flags()],
     )
     return Path(builder.compile(tmpdir=str(directory)))
+
+
+def module_at(path: Path, name: str) -> Any:
+    """Import a module from a file that Python would not find, or not in this version."""
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
 
 
 def load() -> Any:
@@ -207,13 +151,7 @@ def load() -> Any:
     if not target.exists():
         with tempfile.TemporaryDirectory(dir=cache) as directory:
             build(name, Path(directory)).replace(target)  # at once, so that another process finds it whole or not at all
-    spec = importlib.util.spec_from_file_location(name, target)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
+    return module_at(target, name)
 
 
 _module = load()
