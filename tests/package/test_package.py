@@ -238,6 +238,7 @@ def test_a_source_distribution_is_complete_and_installs_in_a_new_environment(tmp
     for file in ("_wal_native/py.typed", "actionqueue/py.typed", *(f"_wal_native/{name}.pyi" for name in NATIVE_MODULES)):
         assert (site_packages / file).is_file()
     assert not list(site_packages.rglob("_wal_native/*.pyx"))
+    assert not list(site_packages.rglob("_wal_native_declarations*"))  # only the build reads headers
     smoke = tmp_path / "smoke.py"
     smoke.write_bytes((TOP / "tests" / "package" / "smoke.py").read_bytes())
     assert "passed" in run(python, str(smoke), cwd=tmp_path, env=environment)
