@@ -55,7 +55,7 @@ CARGO ?= cargo
 # options of all benchmarks, BENCH_FLAGS_name of one (BENCH_FLAGS_scale='--runs 1000 10000').
 BENCH_DIRECTORY ?= build
 BENCH_FLAGS ?=
-BENCH = $(BIN)/python benchmarks/$(1).py --directory $(BENCH_DIRECTORY) \
+BENCH = $(BIN)/python -m benchmarks.$(1) --directory $(BENCH_DIRECTORY) \
 	--json build/bench/$(or $(2),$(1)).json $(BENCH_FLAGS) $(BENCH_FLAGS_$(1))
 
 $(BIN)/python:
@@ -111,12 +111,12 @@ test-faults: $(VENV)/installed $(VENV)/test-tools
 	@mkdir -p build && rm -f build/faults.jsonl build/faults.md
 	@status=0; ACTIONQUEUE_FAULTS_LOG="$(CURDIR)/build/faults.jsonl" \
 		$(BIN)/python -m pytest --dist worksteal $(PYTEST_FLAGS) --long -m faults || status=$$?; \
-		$(BIN)/python tests/crash/report.py build/faults.jsonl --markdown build/faults.md || \
+		$(BIN)/python -m tests.support.crash.report build/faults.jsonl --markdown build/faults.md || \
 		status=1; exit $$status
 
 # Write the table of the last test-faults into docs/reliability.md.
 faults-docs:
-	$(BIN)/python tests/crash/report.py build/faults.jsonl --docs docs/reliability.md
+	$(BIN)/python -m tests.support.crash.report build/faults.jsonl --docs docs/reliability.md
 
 test-ports: $(VENV)/ports-tools
 	$(BIN)/python tests/core/selftest/ports.py
@@ -136,14 +136,14 @@ sanitize: $(VENV)/installed $(VENV)/test-tools
 		$(BIN)/python -m pytest -p no:xdist tests/core
 
 fuzz: $(VENV)/installed $(VENV)/test-tools $(VENV)/fuzz-tools
-	@status=0; $(PYTHON) tests/fuzz/run.py fuzz $(FUZZ_TARGETS) || status=1; \
-		$(BIN)/python tests/fuzz/run_python.py || status=1; exit $$status
+	@status=0; $(PYTHON) -m tests.support.fuzz.run fuzz $(FUZZ_TARGETS) || status=1; \
+		$(BIN)/python -m tests.support.fuzz.run_python || status=1; exit $$status
 
 fuzz-corpus:
-	$(PYTHON) tests/fuzz/run.py merge $(FUZZ_TARGETS)
+	$(PYTHON) -m tests.support.fuzz.run merge $(FUZZ_TARGETS)
 
 valgrind:
-	$(PYTHON) tests/fuzz/run.py valgrind $(FUZZ_TARGETS)
+	$(PYTHON) -m tests.support.fuzz.run valgrind $(FUZZ_TARGETS)
 
 bench: $(VENV)/installed $(VENV)/bench-tools
 	@mkdir -p build/bench $(BENCH_DIRECTORY)
@@ -177,10 +177,10 @@ bench-large: $(VENV)/installed
 
 bench-figures: $(VENV)/bench-tools
 	@mkdir -p docs/plots
-	$(BIN)/python benchmarks/figures.py build/bench --plots docs/plots --docs docs
+	$(BIN)/python -m benchmarks.figures build/bench --plots docs/plots --docs docs
 
 bench-check: $(VENV)/installed
-	$(BIN)/python benchmarks/instructions.py
+	$(BIN)/python -m benchmarks.instructions
 
 bench-peers: $(VENV)/installed
 	@mkdir -p build/bench $(BENCH_DIRECTORY)

@@ -25,7 +25,7 @@ from typing import Any
 import actionqueue as aq
 from actionqueue.bench.spread import Latency
 from actionqueue.bench.workload import COMMANDS_A_RUN, submit_a_run, timed
-from measure import Row, finish, in_a_child, interleave, own_rss, parser, row, scratch
+from benchmarks.measure import Row, finish, in_a_child, interleave, own_rss, parser, row, scratch
 
 DRIVER = Path(__file__).parent / "peers" / "rust" / "target" / "release" / "actionqueue-rust-driver"
 WARM_UP_RUNS = 200

@@ -6,7 +6,7 @@ command)`, in as many threads as the loop's executor has; and one thread calls `
 without a loop, next to the disk's floor: what a lone task takes beyond that is the price of not
 blocking its loop.
 
-    python benchmarks/asyncio_tasks.py --seconds 2 --rounds 7
+    python -m benchmarks.asyncio_tasks --seconds 2 --rounds 7
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from actionqueue.aio import AsyncQueue
 from actionqueue.bench.disk import floor_in
 from actionqueue.bench.spread import Latency
 from actionqueue.bench.workload import commands_of_a_run, submit_a_run, timed
-from measure import Row, finish, interleave, parser, row, scratch
-from shared import Shared, measured, queue_in, rows_of
+from benchmarks.measure import Row, finish, interleave, parser, row, scratch
+from benchmarks.shared import Shared, measured, queue_in, rows_of
 
 TASKS = (1, 10, 100, 1000, 10_000)
 TASKS_IN_THREADS = 100

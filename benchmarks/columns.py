@@ -4,7 +4,7 @@ Each round measures every way once, in an order of its own, on queues with the s
 state transition, a lease heartbeat, an attempt start or an attempt finish. The benchmark makes ids,
 arrays and commands before the clock runs. It also reads the projection as arrays and as objects.
 
-    python benchmarks/columns.py --rows 100000 --rounds 7
+    python -m benchmarks.columns --rows 100000 --rounds 7
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 
 import actionqueue as aq
-from measure import Row, parser, row, scratch
-from measure import finish as finish_with
+from benchmarks.measure import Row, parser, row, scratch
+from benchmarks.measure import finish as finish_with
 
 COMPARED = {
     "submit": None,

@@ -2,7 +2,7 @@
 
 `make bench-figures` does so for the files in build/bench:
 
-    python benchmarks/figures.py build/bench --plots docs/plots --docs docs
+    python -m benchmarks.figures build/bench --plots docs/plots --docs docs
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import matplotlib as mpl
 import msgspec
 from matplotlib.figure import Figure
 
-from goals import machine_of_results, number, table_of_goals
-from measure import Result, Row
+from benchmarks.goals import machine_of_results, number, table_of_goals
+from benchmarks.measure import Result, Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from measure import Result, Row
+from benchmarks.measure import Result, Row
 
 
 class Goal(NamedTuple):
@@ -26,7 +26,7 @@ GOALS = (
         "1.5 M commands/s",
         "lifecycle",
         ("Deferred, one by one",),
-        "python benchmarks/lifecycle.py --runs 50000",
+        "python -m benchmarks.lifecycle --runs 50000",
     ),
     Goal(
         "the same, by the Rust crates in the same run",
@@ -41,21 +41,21 @@ GOALS = (
         "2.5 M commands/s",
         "lifecycle",
         ("Deferred, batches of 1,000",),
-        "python benchmarks/lifecycle.py --runs 50000",
+        "python -m benchmarks.lifecycle --runs 50000",
     ),
     Goal(
         "transitions as columns",
         "8 M rows/s",
         "columns",
         ("transition: columns",),
-        "python benchmarks/columns.py --rows 200000",
+        "python -m benchmarks.columns --rows 200000",
     ),
     Goal(
         "Immediate, one thread, median, by the disk's floor in the same run",
         "at most 1.1 times",
         "lifecycle",
         ("Immediate, one thread, p50",),
-        "python benchmarks/lifecycle.py --immediate-runs 100",
+        "python -m benchmarks.lifecycle --immediate-runs 100",
         shows_ratio=True,
     ),
     Goal(
@@ -71,49 +71,49 @@ GOALS = (
         "40 k commands/s",
         "shared_syncs",
         ("8 threads",),
-        "python benchmarks/shared_syncs.py",
+        "python -m benchmarks.shared_syncs",
     ),
     Goal(
         "Immediate, 32 threads",
         "60 k commands/s",
         "shared_syncs",
         ("32 threads",),
-        "python benchmarks/shared_syncs.py",
+        "python -m benchmarks.shared_syncs",
     ),
     Goal(
         "Immediate, 64 threads, p99.9 of a command",
         "",
         "shared_syncs",
         ("64 threads: p99.9",),
-        "python benchmarks/shared_syncs.py",
+        "python -m benchmarks.shared_syncs",
     ),
     Goal(
         "Immediate, 1,000 asyncio tasks",
         "100 k commands/s",
         "asyncio_tasks",
         ("1,000 tasks",),
-        "python benchmarks/asyncio_tasks.py",
+        "python -m benchmarks.asyncio_tasks",
     ),
     Goal(
         "groups of 64",
         "400 k commands/s",
         "groups",
         ("groups of 64",),
-        "python benchmarks/groups.py",
+        "python -m benchmarks.groups",
     ),
     Goal(
         "groups of 1,024",
         "1.7 M commands/s",
         "groups",
         ("groups of 1,024",),
-        "python benchmarks/groups.py",
+        "python -m benchmarks.groups",
     ),
     Goal(
         "replay into the projection",
         "6 M events/s",
         "replay",
         ("1,000,000 runs: replay",),
-        "python benchmarks/replay.py --runs 1000000",
+        "python -m benchmarks.replay --runs 1000000",
     ),
     Goal(
         "the same, by the Rust crates in the same run",
@@ -128,24 +128,24 @@ GOALS = (
         "500 bytes",
         "replay",
         ("1,000,000 runs: the table's memory a run", "1,000,000 runs: the process's memory a run"),
-        "python benchmarks/replay.py --runs 1000000",
+        "python -m benchmarks.replay --runs 1000000",
     ),
     Goal(
-        "bytes a record", "61", "lifecycle", ("bytes a record",), "python benchmarks/lifecycle.py"
+        "bytes a record", "61", "lifecycle", ("bytes a record",), "python -m benchmarks.lifecycle"
     ),
     Goal(
         "opening a log of 10 M events with a snapshot",
         "1 s",
         "replay",
         ("1,000,000 runs: open from a snapshot",),
-        "python benchmarks/replay.py --runs 1000000",
+        "python -m benchmarks.replay --runs 1000000",
     ),
     Goal(
         "cost of a command of a new run at 10 M runs, by that at 10 k",
         "1.5 times",
         "scale",
         ("10,000,000 runs: a command of a new run",),
-        "python benchmarks/scale.py --runs 10000 100000 1000000 10000000",
+        "python -m benchmarks.scale --runs 10000 100000 1000000 10000000",
         shows_ratio=True,
     ),
     Goal(
@@ -153,7 +153,7 @@ GOALS = (
         "1.5 times",
         "scale",
         ("10,000,000 runs: a transition of any run",),
-        "python benchmarks/scale.py --runs 10000 100000 1000000 10000000",
+        "python -m benchmarks.scale --runs 10000 100000 1000000 10000000",
         shows_ratio=True,
     ),
 )

@@ -2,7 +2,7 @@
 
 Groups go from 1 to 1,024 commands.
 
-    python benchmarks/groups.py --seconds 2
+    python -m benchmarks.groups --seconds 2
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from actionqueue.bench.modes import Choice, Mode, modes_of
 from actionqueue.bench.rounds import Limit, Measured, measure_round
-from measure import finish, interleave, parser, row, scratch
+from benchmarks.measure import finish, interleave, parser, row, scratch
 
 GROUPS = (1, 4, 16, 64, 256, 1024)
 

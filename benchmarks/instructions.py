@@ -7,8 +7,8 @@ for each processor architecture and Python version; more than 5 % above them is 
 depend on the compiler too: after a change of the compiler, or a wanted change of the code, --update
 writes new ones, and the diff of the file shows the change of each.
 
-    python benchmarks/instructions.py             # as make bench-check does
-    python benchmarks/instructions.py --update    # write the counts of this machine
+    python -m benchmarks.instructions             # as make bench-check does
+    python -m benchmarks.instructions --update    # write the counts of this machine
 """
 
 from __future__ import annotations
@@ -152,7 +152,8 @@ def count(name: str, runs: int) -> int:
         ]
         command += [
             sys.executable,
-            __file__,
+            "-m",
+            "benchmarks.instructions",
             "--child",
             name,
             "--runs",

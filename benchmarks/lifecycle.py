@@ -6,7 +6,7 @@ Deferred in batches, and Immediate one by one. In turn with a few Immediate comm
 many bytes to a preallocated file and syncs them, without the library: that is the disk's floor, and
 the ratio of the medians is the figure to look at.
 
-    python benchmarks/lifecycle.py --runs 50000 --rounds 7
+    python -m benchmarks.lifecycle --runs 50000 --rounds 7
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import actionqueue as aq
 from actionqueue.bench.disk import FLOOR_BYTES, floor_in
 from actionqueue.bench.spread import Latency
 from actionqueue.bench.workload import COMMANDS_A_RUN, commands_of_a_run, submit_a_run, timed
-from measure import Row, finish, interleave, parser, row, scratch
+from benchmarks.measure import Row, finish, interleave, parser, row, scratch
 
 BATCHES = (10, 100, 1000)
 WARM_UP_RUNS = 200

@@ -7,8 +7,8 @@ settings that give these promises. This project's record is a new task with a pa
 which the queue also validates and applies to the projection; the others have no counterpart of
 that. The ratios are the peer's rate divided by this project's, round by round.
 
-    python benchmarks/peers.py --install    # pip installs the peers first, one by one
-    python benchmarks/peers.py --seconds 1 --rounds 5
+    python -m benchmarks.peers --install    # pip installs the peers first, one by one
+    python -m benchmarks.peers --seconds 1 --rounds 5
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from importlib import import_module
 from pathlib import Path
 from time import perf_counter
 
-from measure import Row, finish, interleave, parser, row, scratch
-from stores import PEERS, RECORD, Peer
+from benchmarks.measure import Row, finish, interleave, parser, row, scratch
+from benchmarks.stores import PEERS, RECORD, Peer
 
 THREADS = 8
 RECORDS_A_LOOK = 4
@@ -71,7 +71,7 @@ def missing(peers: list[Peer], failed: dict[str, str]) -> dict[str, str]:
             import_module(peer.module)
         except ImportError as error:
             found[peer.name] = (
-                failed.get(peer.name) or f"{error}; python benchmarks/peers.py --install tells more"
+                failed.get(peer.name) or f"{error}; python -m benchmarks.peers --install tells more"
             )
     return found
 

@@ -5,7 +5,7 @@ each. It opens the queue, each time in a new process, from the log alone; then i
 and opens the queue from that. The files are in the page cache: the figures are those of the work,
 not of a cold disk.
 
-    python benchmarks/replay.py --runs 10000 100000 1000000
+    python -m benchmarks.replay --runs 10000 100000 1000000
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import msgspec
 
 import actionqueue as aq
 from actionqueue.bench.workload import COMMANDS_A_RUN, commands_of_a_run
-from measure import Row, finish, in_a_child, interleave, own_rss, parser, row, scratch
+from benchmarks.measure import Row, finish, in_a_child, interleave, own_rss, parser, row, scratch
 
 RUNS_A_BATCH = 100
 

@@ -6,7 +6,7 @@ look-up), and some new tasks and runs through their whole life. The ratios are t
 queue, round by round. Then the benchmark closes each queue, and opens it from its log and from a
 snapshot, in new processes.
 
-    python benchmarks/scale.py --runs 10000 100000 1000000 10000000
+    python -m benchmarks.scale --runs 10000 100000 1000000 10000000
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from time import perf_counter_ns
 
 import actionqueue as aq
 from actionqueue.bench.workload import COMMANDS_A_RUN, MOMENT, PAYLOAD, submit_a_run
-from measure import Row, finish, in_a_child, interleave, parser, row, scratch
-from replay import opened, snapshot
+from benchmarks.measure import Row, finish, in_a_child, interleave, parser, row, scratch
+from benchmarks.replay import opened, snapshot
 
 RUNS_A_BATCH = 500
 

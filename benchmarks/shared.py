@@ -16,7 +16,7 @@ import msgspec
 import actionqueue as aq
 from actionqueue.bench.spread import Latency
 from actionqueue.bench.workload import submit_a_run
-from measure import Row, row
+from benchmarks.measure import Row, row
 
 __all__ = ["Shared", "measured", "queue_in", "rows_of"]
 

@@ -4,7 +4,7 @@ A number of threads submit the lifecycle workload, one Immediate command after t
 queue. Each waits until its command is on stable storage; threads that wait at the same time share a
 sync.
 
-    python benchmarks/shared_syncs.py --seconds 2 --rounds 7
+    python -m benchmarks.shared_syncs --seconds 2 --rounds 7
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from time import perf_counter
 
 import actionqueue as aq
 from actionqueue.bench.workload import submit_a_run, timed
-from measure import finish, interleave, parser, scratch
-from shared import Shared, measured, queue_in, rows_of
+from benchmarks.measure import finish, interleave, parser, scratch
+from benchmarks.shared import Shared, measured, queue_in, rows_of
 
 THREADS = (1, 2, 4, 8, 16, 32, 64)
 

@@ -6,7 +6,7 @@ forgets them, makes a snapshot of the rest, and goes on with a projection loaded
 table has the longest submit and the 99.9th percentile of each, in microseconds, for Deferred and
 for Immediate submits.
 
-    python benchmarks/snapshot_pause.py --runs 10000 100000 1000000
+    python -m benchmarks.snapshot_pause --runs 10000 100000 1000000
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ One thread makes tasks with a run each and takes the runs through their lifecycl
 Every --every seconds a line says how much the queue's directory takes, and what the queue has done;
 a last line says how much it took at most in each half of the time.
 
-    python benchmarks/steady_disk.py --minutes 10
+    python -m benchmarks.steady_disk --minutes 10
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""The long forms of the tests, and those that need more of the system than Python and a C compiler (:mod:`system_needs`).
+"""The long forms of the tests, and those that need more of the system than Python and a C compiler (:mod:`tests.support.system_needs`).
 
 ``pytest --long`` runs a test's long form where it has one: such a test takes the fixture :func:`long_form`. The marker ``faults``
 is set on every test that takes it, on every test below ``tests/crash``, and on those elsewhere that prove a part of the fault
-model (:mod:`ledger`). ``make test-faults`` runs ``pytest --long -m faults`` and prints what the tests noted with
+model (:mod:`tests.support.crash.ledger`). ``make test-faults`` runs ``pytest --long -m faults`` and prints what the tests noted with
 :func:`ledger.record`, and which of them failed.
 """
 
@@ -19,8 +19,8 @@ import pytest
 from hypothesis import settings
 
 import actionqueue  # noqa: F401 -- native modules take names from it, and tests import some of them first
-import ledger
-import system_needs
+from tests.support import system_needs
+from tests.support.crash import ledger
 
 CRASH = Path(__file__).parent / "crash"
 LONG_TIMEOUT_S = 7200

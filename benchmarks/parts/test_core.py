@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from loops import ffi, lib
 from pytest_benchmark.fixture import BenchmarkFixture
+
+from benchmarks.parts.loops import ffi, lib
 
 TIMES = 1000
 RUNS = 1_000_000

@@ -26,7 +26,7 @@ from actionqueue.errors import (
     PoisonedError,
     ValidationError,
 )
-from queue_tools import REFUSED, dropping, file_size_limit, in_child, replayed, task_create
+from tests.support.queues import REFUSED, dropping, file_size_limit, in_child, replayed, task_create
 
 PATIENCE_S = 60.0
 

@@ -17,12 +17,12 @@ from typing import Any
 import pytest
 
 import actionqueue as aq
-import every_step
 from actionqueue import async_stream
 from actionqueue.aio import AsyncEventStream, AsyncQueue, open_async
 from actionqueue.errors import CompactedError, ForkedError, HistoryChangedError, PoisonedError
 from actionqueue.reading import next_event
-from queue_tools import task_create
+from tests.support import every_step
+from tests.support.queues import task_create
 
 
 def sync_positions(path: Path) -> list[str]:
@@ -298,7 +298,7 @@ EVERY_STEP = """
 import asyncio, sys
 import actionqueue as aq
 from actionqueue.aio import AsyncQueue
-from every_step import BehindCalls
+from tests.support.every_step import BehindCalls
 
 class Raised(Exception): pass
 

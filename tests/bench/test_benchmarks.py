@@ -14,19 +14,20 @@ from typing import Any
 
 import pytest
 
-import instructions
-from measure import interleave, row
-from queue_tools import knows_mount_of
+from benchmarks import instructions
+from benchmarks.measure import interleave, row
+from tests.support import places
+from tests.support.queues import knows_mount_of
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 SECONDS_MAX = 120
 
 
 def run(program: list[str], directory: Path, *options: object, path: Path | None = None) -> tuple[dict[str, Any], str]:
     """Run a benchmark once, and return its JSON and what it printed; nothing else may be left in the directory."""
     found = directory / "found.json"
-    paths = [str(path)] if path else []
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([*paths, *filter(None, [os.environ.get("PYTHONPATH")])])}
+    environment = places.environment()
+    if path:
+        environment["PYTHONPATH"] = os.pathsep.join([str(path), environment["PYTHONPATH"]])
     command = [sys.executable, *program, "--rounds", "2", "--directory", str(directory), "--json", str(found), *map(str, options)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=SECONDS_MAX, env=environment)
     assert done.returncode == 0, done.stderr
@@ -41,8 +42,8 @@ def run(program: list[str], directory: Path, *options: object, path: Path | None
     return result, done.stdout
 
 
-def script(name: str) -> list[str]:
-    return [str(BENCHMARKS / name)]
+def program(name: str) -> list[str]:
+    return ["-m", f"benchmarks.{name}"]
 
 
 def rows(result: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -56,7 +57,7 @@ def names(result: dict[str, Any]) -> list[str]:
 
 
 def test_lifecycle(tmp_path: Path) -> None:
-    result, _ = run(script("lifecycle.py"), tmp_path, "--runs", 100, "--immediate-runs", 2)
+    result, _ = run(program("lifecycle"), tmp_path, "--runs", 100, "--immediate-runs", 2)
     assert {"Deferred, one by one", *(f"Deferred, batches of {size}" for size in ("10", "100", "1,000"))} < set(names(result))
     by_name = {entry["name"]: entry for entry in rows(result)}
     assert 50 < by_name["bytes a record"]["spread"]["median"] < 80
@@ -64,12 +65,12 @@ def test_lifecycle(tmp_path: Path) -> None:
 
 
 def test_groups(tmp_path: Path) -> None:
-    result, _ = run(script("groups.py"), tmp_path, "--seconds", 0.001)
+    result, _ = run(program("groups"), tmp_path, "--seconds", 0.001)
     assert names(result) == [f"groups of {size:,}" for size in (1, 4, 16, 64, 256, 1024)]
 
 
 def test_shared_syncs_tell_what_sharing_costs_and_whether_it_is_fair(tmp_path: Path) -> None:
-    result, _ = run(script("shared_syncs.py"), tmp_path, "--seconds", 0.01, "--threads", 1, 3)
+    result, _ = run(program("shared_syncs"), tmp_path, "--seconds", 0.01, "--threads", 1, 3)
     by_name = {entry["name"]: entry for entry in rows(result)}
     for what in ("p99", "events a sync", "sleeps a command", "CPU time a command"):
         assert f"3 threads: {what}" in by_name
@@ -78,7 +79,7 @@ def test_shared_syncs_tell_what_sharing_costs_and_whether_it_is_fair(tmp_path: P
 
 
 def test_a_lone_task_stands_beside_a_lone_thread_and_the_disk(tmp_path: Path) -> None:
-    result, _ = run(script("asyncio_tasks.py"), tmp_path, "--seconds", 0.01, "--tasks", 1, 5)
+    result, _ = run(program("asyncio_tasks"), tmp_path, "--seconds", 0.01, "--tasks", 1, 5)
     by_name = {entry["name"]: entry for entry in rows(result)}
     assert by_name["1 task, by the disk: p50"]["ratio_to"] == "disk alone: p50"
     assert by_name["1 thread without a loop, by the disk: p50"]["ratio_to"] == "disk alone: p50"
@@ -87,17 +88,17 @@ def test_a_lone_task_stands_beside_a_lone_thread_and_the_disk(tmp_path: Path) ->
 
 
 def test_columns(tmp_path: Path) -> None:
-    result, _ = run(script("columns.py"), tmp_path, "--rows", 50, "--rows-a-call", 20)
+    result, _ = run(program("columns"), tmp_path, "--rows", 50, "--rows-a-call", 20)
     assert {"transition: columns", "transition: read columns", "attempt finish: submit"} < set(names(result))
 
 
 def test_replay_and_scale(tmp_path: Path) -> None:
-    replayed, _ = run(script("replay.py"), tmp_path, "--runs", 20)
+    replayed, _ = run(program("replay"), tmp_path, "--runs", 20)
     assert "20 runs: replay" in names(replayed)
     written = next(entry for entry in rows(replayed) if entry["name"] == "20 runs: write a snapshot")
     assert len(written["values"]) == 2
     assert written["note"].endswith("bytes, from the log alone")
-    scaled, _ = run(script("scale.py"), tmp_path, "--runs", 20, 40, "--transitions", 5, "--lifecycles", 2)
+    scaled, _ = run(program("scale"), tmp_path, "--runs", 20, 40, "--transitions", 5, "--lifecycles", 2)
     by_name = {entry["name"]: entry for entry in rows(scaled)}
     assert by_name["40 runs: a transition of any run"]["ratio_to"] == "20 runs"
     # Two a run to make it, ten transitions, and two rounds of two whole lives.
@@ -109,7 +110,7 @@ def test_peers_that_are_missing_are_named(tmp_path: Path) -> None:
     for module in ("lmdb", "rocksdict", "plyvel", "litequeue", "persistqueue", "diskcache"):
         (tmp_path / "absent" / f"{module}.py").write_text("raise ImportError('not here')\n")
     (tmp_path / "disk").mkdir()
-    result, shown = run(script("peers.py"), tmp_path / "disk", "--seconds", 0.01, path=tmp_path / "absent")
+    result, shown = run(program("peers"), tmp_path / "disk", "--seconds", 0.01, path=tmp_path / "absent")
     assert set(result["settings"]["missing"]) == {"lmdb", "rocksdict", "plyvel", "litequeue", "persist-queue", "diskcache"}
     assert "missing: persist-queue: not here" in shown
     modes = ("no sync, 1 thread", "sync each, 1 thread", "sync each, 8 threads")
@@ -125,7 +126,7 @@ esac
 
 
 def against_rust(driver: Path) -> list[str]:
-    code = f"import sys; sys.path.insert(0, {str(BENCHMARKS)!r}); import against_rust; from pathlib import Path\n"
+    code = "import sys; from benchmarks import against_rust; from pathlib import Path\n"
     return ["-c", code + f"against_rust.DRIVER = Path({str(driver)!r}); sys.argv[0] = 'against_rust'; sys.exit(against_rust.main())"]
 
 
@@ -143,7 +144,7 @@ def test_against_a_driver(tmp_path: Path) -> None:
 
 
 def test_a_driver_that_was_not_built(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, *against_rust(tmp_path / "none")], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, *against_rust(tmp_path / "none")], env=places.environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "make bench-rust" in done.stderr
 

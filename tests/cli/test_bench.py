@@ -17,8 +17,8 @@ import pytest
 from actionqueue.bench.modes import DEFAULT_CHOICE, modes_of
 from actionqueue.bench.page import page_of
 from actionqueue.bench.report import CSV_COLUMNS, Report
-from cli_tools import assert_fails, patched, run
-from queue_tools import IN_MEMORY, knows_mount_of
+from tests.support.command_line import assert_fails, patched, run
+from tests.support.queues import IN_MEMORY, knows_mount_of
 
 QUICK = ("bench", "--rounds", 2, "--seconds", 60, "--commands", 20)
 TITLES = [mode.title for mode in modes_of(DEFAULT_CHOICE)]

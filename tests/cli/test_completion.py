@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cli_tools import PROGRAM, Ended, assert_fails, make_queue, run
+from tests.support.command_line import PROGRAM, Ended, assert_fails, make_queue, run
 
 SHELLS = ("bash", "zsh", "fish")
 VARIABLE = "_ACTIONQUEUE_COMPLETE"

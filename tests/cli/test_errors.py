@@ -18,7 +18,7 @@ import actionqueue as aq
 from actionqueue import errors
 from actionqueue.cli.exit_codes import exit_code_of
 from actionqueue.cli.wording import describe
-from cli_tools import PROGRAM, SECONDS_MAX, assert_fails, make_queue, patched, run, tree
+from tests.support.command_line import PROGRAM, SECONDS_MAX, assert_fails, make_queue, patched, run, tree
 
 WRITING = ("submit", "snapshot", "compact", "repair")
 READING = ("dump", "log", "verify", "stats")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cli_tools import Ended, make_queue, run
+from tests.support.command_line import Ended, make_queue, run
 
 (COMMAND,) = entry_points(group="console_scripts", name="actionqueue")
 PROGRAMS = {

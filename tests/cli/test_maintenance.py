@@ -20,8 +20,20 @@ import pytest
 
 import actionqueue as aq
 from actionqueue.json.projection import projection_to_json
-from cli_tools import PROGRAM, SECONDS_MAX, assert_fails, fill, fill_more, kill_a_writer, make_queue, newest_segment, patched, run, tree
-from queue_tools import SMALL
+from tests.support.command_line import (
+    PROGRAM,
+    SECONDS_MAX,
+    assert_fails,
+    fill,
+    fill_more,
+    kill_a_writer,
+    make_queue,
+    newest_segment,
+    patched,
+    run,
+    tree,
+)
+from tests.support.queues import SMALL
 
 
 def make_large(directory: Path, events: int = 60) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import pytest
 import actionqueue as aq
 from actionqueue.inspection import iterate_records
 from actionqueue.json.projection import projection_to_json
-from cli_tools import (
+from tests.support.command_line import (
     PROGRAM,
     READING,
     SECONDS_MAX,

@@ -10,7 +10,7 @@ import pytest
 
 import actionqueue as aq
 from actionqueue.inspection import read_projection
-from cli_tools import (
+from tests.support.command_line import (
     PROGRAM,
     SECONDS_MAX,
     STREAMS,

@@ -16,7 +16,7 @@ import pytest
 
 from actionqueue import temporary
 from actionqueue.temporary import temporary_directory
-from cli_tools import PROGRAM, SECONDS_MAX
+from tests.support.command_line import PROGRAM, SECONDS_MAX
 
 SIGNALS = [signal.SIGTERM, signal.SIGHUP]
 HOURS = "100000"

@@ -10,7 +10,7 @@ import pytest
 
 import actionqueue as aq
 from actionqueue.cli.exit_codes import MEANINGS, ExitCode, exit_code_of
-from cli_tools import READING, assert_fails, lines, make_queue, patched, pause_and_resume, run
+from tests.support.command_line import READING, assert_fails, lines, make_queue, patched, pause_and_resume, run
 
 WRITING = ("submit", "snapshot", "compact", "repair")
 COMMANDS = ("bench", "demo", *WRITING, *READING)

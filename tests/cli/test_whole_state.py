@@ -10,7 +10,7 @@ import msgspec
 import actionqueue as aq
 from actionqueue.json.commands import command_from_json
 from actionqueue.json.projection import projection_to_json, projection_to_text
-from cli_tools import run
+from tests.support.command_line import run
 
 SEGMENT = 65536
 

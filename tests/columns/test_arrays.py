@@ -14,8 +14,8 @@ import pytest
 import actionqueue as aq
 from actionqueue.errors import InvalidFieldError, InvalidFieldTypeError
 from actionqueue.limits import BATCH_COUNT_MAX, TEXT_SIZE_MAX
-from column_tools import add_run, small_queue
-from queue_tools import state_of
+from tests.support.columns import add_run, small_queue
+from tests.support.queues import state_of
 
 COUNT = 3
 OTHER_ORDER = ">" if sys.byteorder == "little" else "<"

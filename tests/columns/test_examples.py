@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 import actionqueue as aq
-from column_tools import add_run, add_runs, small_queue
+from tests.support.columns import add_run, add_runs, small_queue
 
 TOP = Path(__file__).parents[2]
 

@@ -16,8 +16,8 @@ import actionqueue as aq
 from _wal_native.columns import attempt_finishes, attempt_starts, lease_heartbeats, transitions
 from actionqueue.errors import AppendError, InvalidFieldError, LogWriteError, PoisonedError, RecordTooLarge, ReentrantCallError
 from actionqueue.limits import BATCH_SIZE_MAX
-from column_tools import OPTIONS, add_run, add_runs, small_queue
-from queue_tools import copy_of, file_size_limit, in_child, replayed, state_of, wait_until
+from tests.support.columns import OPTIONS, add_run, add_runs, small_queue
+from tests.support.queues import copy_of, file_size_limit, in_child, replayed, state_of, wait_until
 
 COUNT = 400
 

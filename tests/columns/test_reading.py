@@ -16,10 +16,10 @@ import pytest
 import actionqueue as aq
 from actionqueue.errors import InvalidFieldError, InvalidFieldTypeError, ValidationError
 from actionqueue.model.base import event_of
-from column_tools import OPTIONS, RESULTS, STATES, RowSource, add_run, add_runs, small_queue, submit_columns
-from command_source import CommandSource
-from model import Model
-from queue_tools import in_child
+from tests.support.columns import OPTIONS, RESULTS, STATES, RowSource, add_run, add_runs, small_queue, submit_columns
+from tests.support.command_source import CommandSource
+from tests.support.model import Model
+from tests.support.queues import in_child
 
 
 def id_text(id_type: Any, value: Any) -> Any:

@@ -11,8 +11,8 @@ import actionqueue as aq
 from _wal_native.status import status_name
 from actionqueue.columns import _error_of, _Refused
 from actionqueue.limits import PAYLOAD_SIZE_MAX
-from column_tools import add_run, small_queue, submit_columns
-from queue_tools import state_of
+from tests.support.columns import add_run, small_queue, submit_columns
+from tests.support.queues import state_of
 
 ATTEMPT = aq.AttemptId(bytes(15) + b"\1")
 OTHER = aq.AttemptId(bytes(16))  # ends with zero bytes

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 import actionqueue as aq
 from actionqueue.errors import ValidationError
-from column_tools import OPTIONS, RESULTS, STATES, RowSource, add_run, small_queue, submit_columns, temporary_directory, way_to
-from queue_tools import replayed, state_of
+from tests.support.columns import OPTIONS, RESULTS, STATES, RowSource, add_run, small_queue, submit_columns, temporary_directory, way_to
+from tests.support.queues import replayed, state_of
 
 
 def single(queue: aq.ActionQueue, command: aq.MutationCommand) -> int | ValidationError:

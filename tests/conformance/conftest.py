@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lanes import LANES, LANES_ON_DISK, Lane
+from tests.support.lanes import LANES, LANES_ON_DISK, Lane
 
 
 @pytest.fixture(params=[*LANES, *LANES_ON_DISK])

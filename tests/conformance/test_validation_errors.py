@@ -47,8 +47,8 @@ from actionqueue import (
 from actionqueue.errors import LeaseValidationEvent, ValidationError, Written
 from actionqueue.limits import PAYLOAD_SIZE_MAX, SEQUENCE_MAX
 from actionqueue.projection import Projection
-from lanes import LANES, Lane, lane_over
-from model import Model
+from tests.support.lanes import LANES, Lane, lane_over
+from tests.support.model import Model
 
 S = RunState
 SPEC = TaskSpec(payload=b"payload")

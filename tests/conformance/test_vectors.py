@@ -14,7 +14,7 @@ from actionqueue.json.commands import command_from_json, command_to_json
 from actionqueue.json.verdict import accepted
 
 if TYPE_CHECKING:
-    from lanes import Lane
+    from tests.support.lanes import Lane
 
 VECTORS = Path(__file__).parent.parent / "data" / "vectors"
 STREAMS = ("stream-1", "stream-2", "stream-3")

@@ -17,9 +17,9 @@ from actionqueue.inspection import read_projection
 from actionqueue.json.commands import command_from_json
 from actionqueue.json.projection import projection_to_json
 from actionqueue.model.base import event_of, validate
-from command_source import CommandSource
-from model import Model
-from queue_tools import SMALL, copy_of, replayed, state_of
+from tests.support.command_source import CommandSource
+from tests.support.model import Model
+from tests.support.queues import SMALL, copy_of, replayed, state_of
 
 VECTORS = Path(__file__).parent.parent / "data" / "vectors"
 STREAMS = ("stream-1", "stream-2", "stream-3")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from door import lib
+from tests.support.core.door import lib
 
 
 @pytest.fixture(scope="module", params=["whole", "in part"])

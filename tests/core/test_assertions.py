@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from broken_core import FAULTS, broken_copy
+from tests.support import places
+from tests.support.core.broken_core import FAULTS, broken_copy
 
 pytestmark = [
     pytest.mark.timeout(900),  # the whole core is compiled
     pytest.mark.skipif(sys.platform == "win32", reason="the door is not built there"),
 ]
 
-HERE = Path(__file__).parent
 ABORTED = -6
 
 
 def run_program(name: str, core: Path | None = None) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE.parent), str(HERE)]), "ACTIONQUEUE_DEBUG": "1"}
+    environment = places.environment(ACTIONQUEUE_DEBUG="1")
     if core is not None:
         environment["ACTIONQUEUE_TEST_CORE"] = str(core)
-    command = [sys.executable, str(HERE / "broken_core.py"), name]
+    command = [sys.executable, "-m", "tests.support.core.broken_core", name]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 

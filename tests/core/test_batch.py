@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import log_model as model
-from door import ffi, lib
-from log_driver import KIND, Batch, entry, status_name
+from tests.support.core import log_model as model
+from tests.support.core.door import ffi, lib
+from tests.support.core.log_driver import KIND, Batch, entry, status_name
 
 UUID = bytes(range(16))
 SEGMENT = model.Header(UUID, number=4, salt=99, first_sequence=100, file_size=2**30, watermark=99)

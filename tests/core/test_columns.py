@@ -10,8 +10,8 @@ import pytest
 
 import actionqueue as aq
 from actionqueue import AttemptId, AttemptResultKind, RunId, RunInstance, RunState, TaskSpec
-from door import ffi, lib
-from table_driver import Memory, Table, as_c, id_of, status_name
+from tests.support.core.door import ffi, lib
+from tests.support.core.table_driver import Memory, Table, as_c, id_of, status_name
 
 S = RunState
 SEQUENCE_MAX = 2**64 - 1

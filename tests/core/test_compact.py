@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from crash_images import Session, check_recovered, crash_images, numbered, sampled_losses
-from damage_tools import flip
-from log_driver import DIRECTORY, CoreError, FaultText, Log
-from memory_io import RETRIED, Call, Disk, Fault, Loss, MemoryIo
-from snapshot_driver import (
+from tests.support.core.crash_images import Session, check_recovered, crash_images, numbered, sampled_losses
+from tests.support.core.damaged_queues import flip
+from tests.support.core.log_driver import DIRECTORY, CoreError, FaultText, Log
+from tests.support.core.memory_io import RETRIED, Call, Disk, Fault, Loss, MemoryIo
+from tests.support.core.snapshot_driver import (
     Progress,
     compact,
     data_up_to,

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import log_model
-from door import ffi, lib
+from tests.support.core import log_model
+from tests.support.core.door import ffi, lib
 
 CPUINFO = Path("/proc/cpuinfo")
 START = lib.AQW_CRC32C_START

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from door import CORE, DECLARATIONS, module_at
+from tests.support.core.door import CORE, DECLARATIONS, module_at
 
 reader = module_at(DECLARATIONS, "_wal_native_declarations")
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from door import lib
-from log_driver import DIRECTORY, CoreError, Log, status_name
-from memory_io import Call, Disk, File, MemoryIo
+from tests.support.core.door import lib
+from tests.support.core.log_driver import DIRECTORY, CoreError, Log, status_name
+from tests.support.core.memory_io import Call, Disk, File, MemoryIo
 
 ASIDE = DIRECTORY + ".old"
 TEMPORARY = ("prepare-", "snapshot.tmp")

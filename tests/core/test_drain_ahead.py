@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from door import ffi
-from log_driver import CoreError, Log
-from memory_io import Disk, MemoryIo
+from tests.support.core.door import ffi
+from tests.support.core.log_driver import CoreError, Log
+from tests.support.core.memory_io import Disk, MemoryIo
 
 PATIENCE_S = 60.0
 RING = 2**19

@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-import log_model as model
-from any_logs import made_logs
-from crash_images import Session, crash_images, long_run, sampled_losses
-from door import ffi, lib
-from log_driver import DIRECTORY, OK, check, fault_text, reason_name
-from log_images import FIRST, LOGS, Image, changed, closed_log, disk_of, records, same_as_model
-from memory_io import Disk, MemoryIo
+from tests.support.core import log_model as model
+from tests.support.core.any_logs import made_logs
+from tests.support.core.crash_images import Session, crash_images, long_run, sampled_losses
+from tests.support.core.door import ffi, lib
+from tests.support.core.log_driver import DIRECTORY, OK, check, fault_text, reason_name
+from tests.support.core.log_images import FIRST, LOGS, Image, changed, closed_log, disk_of, records, same_as_model
+from tests.support.core.memory_io import Disk, MemoryIo
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "format.md"
 UUID, SIZE = bytes(range(16)), 65536

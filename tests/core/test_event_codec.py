@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import payload_model as model
-from c_events import END, MALFORMED, NIL, OK, TOO_LARGE, Builder, Decoded, Refused, encode, read
-from door import ffi, lib
+from tests.support import payload_model as model
+from tests.support.core.c_events import END, MALFORMED, NIL, OK, TOO_LARGE, Builder, Decoded, Refused, encode, read
+from tests.support.core.door import ffi, lib
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "data" / "golden-payloads.json").read_text())
 KINDS = list(model.LAYOUTS)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from door import CORE, ffi, lib
+from tests.support.core.door import CORE, ffi, lib
 
 KIND = """
 EVENT(33, PARCEL_SENT, parcel_sent,
@@ -19,7 +19,7 @@ EVENT(33, PARCEL_SENT, parcel_sent,
 """
 
 PROGRAM = '''
-from door import ffi, lib
+from tests.support.core.door import ffi, lib
 
 def encoded(event):
     to, size = ffi.new("uint8_t[]", 256), ffi.new("size_t *")

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from crash_images import Session, check_recovered, numbered
-from door import lib
-from log_driver import DIRECTORY, CoreError, Log, check, entry, read_stream
-from memory_io import RETRIED, Call, Disk, Fault, Loss, MemoryIo, NoLoss, RandomLoss
+from tests.support.core.crash_images import Session, check_recovered, numbered
+from tests.support.core.door import lib
+from tests.support.core.log_driver import DIRECTORY, CoreError, Log, check, entry, read_stream
+from tests.support.core.memory_io import RETRIED, Call, Disk, Fault, Loss, MemoryIo, NoLoss, RandomLoss
 
 IGNORED = frozenset({"close", "truncate", "unlock", "writeback", "unmap", "map"})
 """Calls whose failure changes nothing, or costs speed only."""

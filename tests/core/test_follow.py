@@ -9,12 +9,12 @@ from random import Random
 
 import pytest
 
-import log_model as model
-from crash_images import Session, numbered
-from door import ffi
-from log_driver import DIRECTORY, CoreError, FaultText, Log
-from memory_io import RETRIED, Call, Disk, Fault, MemoryIo
-from snapshot_driver import Follower, compact, data_up_to, opened_log, segments_of
+from tests.support.core import log_model as model
+from tests.support.core.crash_images import Session, numbered
+from tests.support.core.door import ffi
+from tests.support.core.log_driver import DIRECTORY, CoreError, FaultText, Log
+from tests.support.core.memory_io import RETRIED, Call, Disk, Fault, MemoryIo
+from tests.support.core.snapshot_driver import Follower, compact, data_up_to, opened_log, segments_of
 
 RING = f"{DIRECTORY}/ring"
 READING = {"open", "close", "read", "size", "list", "check_directory", "check_same", "identity"}

@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import pytest
 
-import log_model as model
-from crash_images import numbered
-from log_driver import CoreError, Log
-from memory_io import Call, Disk, MemoryIo
-from snapshot_driver import Follower, compact, opened_log, repair, segments_of
-from test_follow import RING, events, flip, home, patch, refusal, segment_path
+from tests.core.test_follow import RING, events, flip, home, patch, refusal, segment_path
+from tests.support.core import log_model as model
+from tests.support.core.crash_images import numbered
+from tests.support.core.log_driver import CoreError, Log
+from tests.support.core.memory_io import Call, Disk, MemoryIo
+from tests.support.core.snapshot_driver import Follower, compact, opened_log, repair, segments_of
 
 # --- Compaction ------------------------------------------------------------------------------------------------------
 

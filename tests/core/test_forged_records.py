@@ -6,12 +6,12 @@ from random import Random
 
 import pytest
 
-import log_model as model
-from crash_images import numbered
-from damage_tools import header_of, segment_paths
-from log_driver import Log, data_of, entry, read_stream
-from memory_io import Disk, MemoryIo
-from snapshot_driver import salvage
+from tests.support.core import log_model as model
+from tests.support.core.crash_images import numbered
+from tests.support.core.damaged_queues import header_of, segment_paths
+from tests.support.core.log_driver import Log, data_of, entry, read_stream
+from tests.support.core.memory_io import Disk, MemoryIo
+from tests.support.core.snapshot_driver import salvage
 
 pytestmark = pytest.mark.usefixtures("segment_held")
 RING = 65536

@@ -2,7 +2,7 @@
 
 Each history below is run with fixed random bytes and a fixed clock; tests/data/golden-format has what it left on disk, as the
 hex of the parts that are not zero. A difference means that older logs would no longer be read, or read differently: it needs a
-new format version. ``python tests/core/test_format_golden.py`` writes the files anew.
+new format version. ``python -m tests.core.test_format_golden`` writes the files anew.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-import log_model as model
-from crash_images import Session
-from log_driver import DIRECTORY, NOW, Log, entry, entry_of_size
-from memory_io import Disk, MemoryIo
-from snapshot_driver import compact, parse_snapshot, snapshot_name
+from tests.support import places
+from tests.support.core import log_model as model
+from tests.support.core.crash_images import Session
+from tests.support.core.log_driver import DIRECTORY, NOW, Log, entry, entry_of_size
+from tests.support.core.memory_io import Disk, MemoryIo
+from tests.support.core.snapshot_driver import compact, parse_snapshot, snapshot_name
 
-GOLDEN = Path(__file__).parents[1] / "data" / "golden-format"
+GOLDEN = places.DATA / "golden-format"
 PART = re.compile(rb"[^\0](?:[^\0]|\0{1,15}(?=[^\0]))*")
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from crash_images import numbered
-from log_driver import Log
-from memory_io import Disk, MemoryIo
+from tests.support.core.crash_images import numbered
+from tests.support.core.log_driver import Log
+from tests.support.core.memory_io import Disk, MemoryIo
 
 pytestmark = pytest.mark.usefixtures("segment_held")
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
-from door import ffi, lib
-from log_driver import DIRECTORY, KIND, Log, entry, varint
-from memory_io import Disk, MemoryIo
-from snapshot_driver import Follower, compact, opened_log, repair, salvage, snapshots_of, table_with, write_snapshot
+from tests.support.core.door import ffi, lib
+from tests.support.core.log_driver import DIRECTORY, KIND, Log, entry, varint
+from tests.support.core.memory_io import Disk, MemoryIo
+from tests.support.core.snapshot_driver import Follower, compact, opened_log, repair, salvage, snapshots_of, table_with, write_snapshot
 
 LAST = 2**64 - 1
 PAUSED = 12

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-import log_model as model
-from door import ffi, lib
-from log_driver import (
+from tests.support.core import log_model as model
+from tests.support.core.door import ffi, lib
+from tests.support.core.log_driver import (
     DIRECTORY,
     NOW,
     Batch,
@@ -24,7 +24,7 @@ from log_driver import (
     options,
     status_name,
 )
-from memory_io import OPERATIONS, Call, Disk, Loss, MemoryIo
+from tests.support.core.memory_io import OPERATIONS, Call, Disk, Loss, MemoryIo
 
 RING = 65536
 

@@ -15,8 +15,9 @@ from random import Random
 
 import pytest
 
-from door import CORE, cache_directory, ffi, lib
-from log_driver import Batch, Log, check, entry
+from tests.support.core.door import CORE, ffi, lib
+from tests.support.core.log_driver import Batch, Log, check, entry
+from tests.support.places import cache_directory, plain_environment
 
 STRESS = {"stress": "400", "stress_readers": "300"}
 """The stress programs, and how many events each is to deal with."""
@@ -245,11 +246,6 @@ def test_a_pipe_in_the_place_of_a_file_is_refused_at_once(directory: str, name: 
 # --- Sanitizers ------------------------------------------------------------------------------------------------------
 
 
-def plain_environment() -> dict[str, str]:
-    """Without the library of another sanitizer, under which these tests themselves may run."""
-    return {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
-
-
 def stress_program(name: str, sanitizer: str) -> Path:
     """Return a stress driver, compiled with the core; kept under a name that is a digest of all that went into it."""
     flags = ["-std=c11", "-O1", "-g", "-pthread", "-fno-omit-frame-pointer", *SANITIZERS[sanitizer]]
@@ -259,7 +255,6 @@ def stress_program(name: str, sanitizer: str) -> Path:
     for path in (driver, *sorted(CORE.rglob("*.*"))):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     cache = cache_directory()
-    cache.mkdir(mode=0o700, parents=True, exist_ok=True)
     program = cache / f"{name}-{sanitizer}-{digest.hexdigest()[:24]}"
     if not program.exists():
         compiler = os.environ.get("CC", "cc")

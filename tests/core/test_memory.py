@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from door import ffi, lib
-from table_driver import Memory
+from tests.support.core.door import ffi, lib
+from tests.support.core.table_driver import Memory
 
 CHUNK = 256
 OK, NO_MEMORY = lib.AQW_OK, lib.AQW_NO_MEMORY

@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-import ledger
-from crash_images import numbered
-from damage_tools import RING, SIZE, check_nothing_destroyed, flip, lose, replace_file, segment_paths
-from door import ffi, lib
-from log_driver import DIRECTORY, CoreError, Log, Table, check, entry_of_size, read_stream
-from memory_io import Disk, MemoryIo
-from snapshot_driver import compact, data_up_to, opened_log, reopened, repair, salvage, snapshot_path
+from tests.support.core.crash_images import numbered
+from tests.support.core.damaged_queues import RING, SIZE, check_nothing_destroyed, flip, lose, replace_file, segment_paths
+from tests.support.core.door import ffi, lib
+from tests.support.core.log_driver import DIRECTORY, CoreError, Log, Table, check, entry_of_size, read_stream
+from tests.support.core.memory_io import Disk, MemoryIo
+from tests.support.core.snapshot_driver import compact, data_up_to, opened_log, reopened, repair, salvage, snapshot_path
+from tests.support.crash import ledger
 
 ROW = "memory exhaustion"
 LARGE = entry_of_size(70_000)

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-import log_model as model
-from crash_images import Session, check_recovered, crash_images, long_run, numbered, sampled_losses
-from log_driver import DIRECTORY, CoreError, Log, entry_of_size, read_stream
-from memory_io import Call, Disk, Fault, Loss, MemoryIo, NoLoss, RandomLoss
+from tests.support.core import log_model as model
+from tests.support.core.crash_images import Session, check_recovered, crash_images, long_run, numbered, sampled_losses
+from tests.support.core.log_driver import DIRECTORY, CoreError, Log, entry_of_size, read_stream
+from tests.support.core.memory_io import Call, Disk, Fault, Loss, MemoryIo, NoLoss, RandomLoss
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "mapped": {},

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import log_model as model
-from door import ffi, lib
+from tests.support.core import log_model as model
+from tests.support.core.door import ffi, lib
 
 UUID = bytes.fromhex("00112233445546778899aabbccddeeff")
 SEGMENT = model.Header(UUID, number=7, salt=0x1122334455667788, first_sequence=1000, file_size=2**30, watermark=999)

@@ -8,10 +8,10 @@ from random import Random
 
 import pytest
 
-import log_model as model
-from crash_images import Session, numbered
-from log_driver import DIRECTORY, CoreError, Log, Seen, data_of, entry
-from log_images import (
+from tests.support.core import log_model as model
+from tests.support.core.crash_images import Session, numbered
+from tests.support.core.log_driver import DIRECTORY, CoreError, Log, Seen, data_of, entry
+from tests.support.core.log_images import (
     FIRST,
     LOGS,
     Image,
@@ -31,7 +31,7 @@ from log_images import (
     same_as_model,
     session,
 )
-from memory_io import Call, Disk, Fault, File, Loss, MemoryIo, NoLoss
+from tests.support.core.memory_io import Call, Disk, Fault, File, Loss, MemoryIo, NoLoss
 
 pytestmark = pytest.mark.usefixtures("segment_held")
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-import log_model as model
-from crash_images import numbered
-from damage_tools import (
+from tests.support.core import log_model as model
+from tests.support.core.crash_images import numbered
+from tests.support.core.damaged_queues import (
     RING,
     SIZE,
     check_nothing_destroyed,
@@ -28,9 +28,9 @@ from damage_tools import (
     segment_paths,
     singles,
 )
-from log_driver import DIRECTORY, CoreError, Log
-from memory_io import Disk, Fault, MemoryIo
-from snapshot_driver import (
+from tests.support.core.log_driver import DIRECTORY, CoreError, Log
+from tests.support.core.memory_io import Disk, Fault, MemoryIo
+from tests.support.core.snapshot_driver import (
     Progress,
     Repair,
     compact,

@@ -9,8 +9,8 @@ from random import Random
 
 import pytest
 
-from crash_images import numbered
-from damage_tools import (
+from tests.support.core.crash_images import numbered
+from tests.support.core.damaged_queues import (
     RING,
     SIZE,
     check_nothing_destroyed,
@@ -22,9 +22,9 @@ from damage_tools import (
     segment_paths,
     singles,
 )
-from log_driver import DIRECTORY, CoreError
-from memory_io import RETRIED, Disk, Fault, Loss, MemoryIo, NoLoss, RandomLoss
-from snapshot_driver import data_up_to, opened_log, reopened, repair, snapshot_path
+from tests.support.core.log_driver import DIRECTORY, CoreError
+from tests.support.core.memory_io import RETRIED, Disk, Fault, Loss, MemoryIo, NoLoss, RandomLoss
+from tests.support.core.snapshot_driver import data_up_to, opened_log, reopened, repair, snapshot_path
 
 
 @dataclass(frozen=True)

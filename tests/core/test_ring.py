@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import log_model as model
-from door import ffi, lib
-from log_driver import CoreError, check
-from memory_io import Disk, Fault, MemoryIo
+from tests.support.core import log_model as model
+from tests.support.core.door import ffi, lib
+from tests.support.core.log_driver import CoreError, check
+from tests.support.core.memory_io import Disk, Fault, MemoryIo
 
 UUID = bytes(range(200, 216))
 SIZE = 65536

@@ -6,7 +6,7 @@ from itertools import product
 
 import pytest
 
-from door import lib
+from tests.support.core.door import lib
 
 STATES = ("scheduled", "ready", "leased", "running", "retry_wait", "suspended", "completed", "failed", "canceled")
 TRANSITIONS = {

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import log_model as model
-from door import ffi, lib
-from log_driver import CoreError, check, status_name
-from memory_io import Disk, Fault, MemoryIo
+from tests.support.core import log_model as model
+from tests.support.core.door import ffi, lib
+from tests.support.core.log_driver import CoreError, check, status_name
+from tests.support.core.memory_io import Disk, Fault, MemoryIo
 
 UUID = bytes(range(100, 116))
 HEADER = model.Header(

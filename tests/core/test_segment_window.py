@@ -9,12 +9,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from crash_images import numbered
-from damage_tools import put, segment_paths
-from door import ffi, lib
-from log_driver import DIRECTORY, OK, CoreError, Log, Seen, check, data_of, read_stream
-from memory_io import Disk, Fault, MemoryIo
-from snapshot_driver import salvage
+from tests.support.core.crash_images import numbered
+from tests.support.core.damaged_queues import put, segment_paths
+from tests.support.core.door import ffi, lib
+from tests.support.core.log_driver import DIRECTORY, OK, CoreError, Log, Seen, check, data_of, read_stream
+from tests.support.core.memory_io import Disk, Fault, MemoryIo
+from tests.support.core.snapshot_driver import salvage
 
 HELD = 2**16
 SEGMENT = 2**23

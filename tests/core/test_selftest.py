@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from door import CORE, core_flags, sanitizer_flags
+from tests.support.core.door import CORE, core_flags, sanitizer_flags
 
 pytestmark = pytest.mark.timeout(900)  # the whole core is compiled
 

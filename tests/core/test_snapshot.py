@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from crash_images import numbered
-from door import ffi, lib
-from log_driver import DIRECTORY, KIND, CoreError, FaultText, check, entry, reason_name
-from log_model import RING_SLOTS
-from memory_io import Disk, MemoryIo
-from snapshot_driver import (
+from tests.support.core.crash_images import numbered
+from tests.support.core.door import ffi, lib
+from tests.support.core.log_driver import DIRECTORY, KIND, CoreError, FaultText, check, entry, reason_name
+from tests.support.core.log_model import RING_SLOTS
+from tests.support.core.memory_io import Disk, MemoryIo
+from tests.support.core.snapshot_driver import (
     BLOCK_TARGET,
     SnapshotFile,
     compact,

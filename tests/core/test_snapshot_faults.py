@@ -9,10 +9,11 @@ from random import Random
 
 import pytest
 
-from crash_images import Session, check_recovered, crash_images, numbered, sampled_losses
-from log_driver import DIRECTORY, KIND, CoreError, Log, entry
-from memory_io import RETRIED, Call, Disk, Fault, MemoryIo
-from snapshot_driver import (
+from tests.core.test_snapshot import TEMPORARY, UUID, queue, with_bytes
+from tests.support.core.crash_images import Session, check_recovered, crash_images, numbered, sampled_losses
+from tests.support.core.log_driver import DIRECTORY, KIND, CoreError, Log, entry
+from tests.support.core.memory_io import RETRIED, Call, Disk, Fault, MemoryIo
+from tests.support.core.snapshot_driver import (
     Progress,
     compact,
     data_up_to,
@@ -27,7 +28,6 @@ from snapshot_driver import (
     table_with,
     write_snapshot,
 )
-from test_snapshot import TEMPORARY, UUID, queue, with_bytes
 
 # --- I/O faults ------------------------------------------------------------------------------------------------------
 

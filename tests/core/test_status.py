@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from _wal_native import status
 from actionqueue.errors import CorruptLogError
-from door import ffi, lib
+from tests.support.core.door import ffi, lib
 
 NO_FAILURE = {lib.AQW_OK, lib.AQW_END, lib.AQW_NEEDS_ROOM}
 CODES = {name.removeprefix("AQW_").lower(): code for code, name in ffi.typeof("aqw_status").elements.items() if not name.endswith("_LAST")}

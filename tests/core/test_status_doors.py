@@ -8,7 +8,7 @@ import pytest
 
 from _wal_native.fault import raise_through
 from actionqueue.errors import ActionQueueError
-from door import ffi, lib
+from tests.support.core.door import ffi, lib
 
 NO_FAILURE = {lib.AQW_OK, lib.AQW_END, lib.AQW_NEEDS_ROOM}
 FAILURES = sorted(code for code in ffi.typeof("aqw_status").elements if code not in NO_FAILURE)

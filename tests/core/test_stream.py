@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import log_model as model
-from any_logs import made_logs
-from log_driver import Seen
-from log_images import FIRST, LOGS, Image, changed, core_reads, same_as_model
+from tests.support.core import log_model as model
+from tests.support.core.any_logs import made_logs
+from tests.support.core.log_driver import Seen
+from tests.support.core.log_images import FIRST, LOGS, Image, changed, core_reads, same_as_model
 
 pytestmark = pytest.mark.usefixtures("segment_held")
 IMAGES = {name: make() for name, make in LOGS.items() if name != "chained"}

@@ -6,11 +6,11 @@ from typing import Any
 
 import actionqueue as aq
 from actionqueue import TaskId, TaskSpec
-from door import lib
-from log_driver import DIRECTORY, Batch, Log, status_name
-from memory_io import MemoryIo
-from table_driver import Table, as_c
-from test_log import home, new_log
+from tests.core.test_log import home, new_log
+from tests.support.core.door import lib
+from tests.support.core.log_driver import DIRECTORY, Batch, Log, status_name
+from tests.support.core.memory_io import MemoryIo
+from tests.support.core.table_driver import Table, as_c
 
 
 def submit(log: Log, table: Table, batch: Batch, event: aq.Event) -> str:

@@ -28,9 +28,9 @@ from actionqueue import (
     TenantId,
 )
 from actionqueue.errors import RefusedEventError
-from door import ffi, lib
-from model import Model
-from table_driver import SEED, EventSource, Memory, Table, as_c, dump_of, status_name
+from tests.support.core.door import ffi, lib
+from tests.support.core.table_driver import SEED, EventSource, Memory, Table, as_c, dump_of, status_name
+from tests.support.model import Model
 
 PATIENT = settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=60)
 randoms = st.randoms(use_true_random=False)

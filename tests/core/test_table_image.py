@@ -30,11 +30,11 @@ from actionqueue import (
     TaskSpec,
     TenantId,
 )
-from door import ffi, lib
-from model import Model
-from table_driver import EventSource, Memory, Table, dump_of, status_name
-from table_image import Item, load_into, loaded, save
-from test_table import apply_to, every_kind, numbered, path_to
+from tests.core.test_table import apply_to, every_kind, numbered, path_to
+from tests.support.core.door import ffi, lib
+from tests.support.core.table_driver import EventSource, Memory, Table, dump_of, status_name
+from tests.support.core.table_image import Item, load_into, loaded, save
+from tests.support.model import Model
 
 PATIENT = settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=60)
 randoms = st.randoms(use_true_random=False)

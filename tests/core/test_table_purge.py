@@ -39,11 +39,11 @@ from actionqueue import (
 from actionqueue.errors import RefusedEventError
 from actionqueue.model.cron import has_ended
 from actionqueue.projection import Projection
-from door import ffi, lib
-from model import TRANSITIONS, Model
-from table_driver import EventSource, Memory, Table, as_c, data_of, dump_of, status_name
-from table_image import loaded, save
-from test_table import apply_to, numbered, path_to
+from tests.core.test_table import apply_to, numbered, path_to
+from tests.support.core.door import ffi, lib
+from tests.support.core.table_driver import EventSource, Memory, Table, as_c, data_of, dump_of, status_name
+from tests.support.core.table_image import loaded, save
+from tests.support.model import TRANSITIONS, Model
 
 PATIENT = settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=60)
 randoms = st.randoms(use_true_random=False)

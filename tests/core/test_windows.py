@@ -10,10 +10,10 @@ from random import Random
 
 import pytest
 
-import log_model as model
-from crash_images import numbered
-from log_driver import CoreError, Log, data_of, read_stream
-from memory_io import Call, Disk, MemoryIo
+from tests.support.core import log_model as model
+from tests.support.core.crash_images import numbered
+from tests.support.core.log_driver import CoreError, Log, data_of, read_stream
+from tests.support.core.memory_io import Call, Disk, MemoryIo
 
 WINDOW = 4 << 20
 SIZES = (300, 3_000_000, 2_000_000, 8, 1_048_576, 6_000_000, *[40_000] * 60, 4_194_304, 9, 5_000_000)

@@ -11,8 +11,8 @@ from random import Random
 import pytest
 
 import actionqueue as aq
-import ledger
-from queue_tools import IN_MEMORY, SMALL, copy_of, replayed, state_of, task_create
+from tests.support.crash import ledger
+from tests.support.queues import IN_MEMORY, SMALL, copy_of, replayed, state_of, task_create
 
 TIMES = (0.0, -1e9, 1.0, 1e9, 1.7e9, 4e9, 2.0**40, 2.0**62)
 """Seconds since 1970: before it, at it, about now, years ahead, absurd."""

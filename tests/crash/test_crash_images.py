@@ -1,14 +1,16 @@
-"""Every crash of every session, on a simulated disk: see :mod:`enumerator`."""
+"""Every crash of every session, on a simulated disk: see :mod:`tests.support.crash.enumerator`."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import ledger
-import sessions_snapshots  # noqa: F401  (adds its sessions)
-import sessions_threads  # noqa: F401  (adds its sessions)
-from enumerator import LONG, SHORT, Enumeration
-from sessions import MODES, SCENARIOS
+from tests.support.crash import (
+    ledger,
+    sessions_snapshots,  # noqa: F401  (adds its sessions)
+    sessions_threads,  # noqa: F401  (adds its sessions)
+)
+from tests.support.crash.enumerator import LONG, SHORT, Enumeration
+from tests.support.crash.sessions import MODES, SCENARIOS
 
 if TYPE_CHECKING:
     import pytest

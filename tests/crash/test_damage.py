@@ -1,4 +1,4 @@
-"""Damage to small logs, everywhere: see :mod:`damage`. It is refused or costs an unacknowledged tail; nothing wrong
+"""Damage to small logs, everywhere: see :mod:`tests.support.crash.damage`. It is refused or costs an unacknowledged tail; nothing wrong
 ever comes back.
 
 The short forms try samples; what the long forms try is said at each.
@@ -11,10 +11,9 @@ from random import Random
 
 import pytest
 
-import damage
-import ledger
-from log_images import newest
-from sessions import SCENARIOS
+from tests.support.core.log_images import newest
+from tests.support.crash import damage, ledger
+from tests.support.crash.sessions import SCENARIOS
 
 PARTS = 8
 """The bytes of a log are shared out among so many tests, which run side by side."""

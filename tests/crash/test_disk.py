@@ -20,15 +20,15 @@ from typing import Any, NamedTuple
 import pytest
 
 import actionqueue as aq
-import ledger
 from actionqueue.errors import OpenIOError
-from careful import CarefulUser, check_kept, failures, last_acknowledged
-from children import Line
-from kernel import Disk, unmount, with_own_mounts
-from model import Model
-from plans import Plan, Step, filling_plan
-from queue_tools import SMALL, replayed, state_of, task_create
-from scenes import Scene, numbered, play, scenes, some, worth_it
+from tests.support.crash import ledger
+from tests.support.crash.careful_user import CarefulUser, check_kept, failures, last_acknowledged
+from tests.support.crash.children import Line
+from tests.support.crash.kernel import Disk, unmount, with_own_mounts
+from tests.support.crash.scenes import Scene, numbered, play, scenes, some, worth_it
+from tests.support.model import Model
+from tests.support.plans import Plan, Step, filling_plan
+from tests.support.queues import SMALL, replayed, state_of, task_create
 
 pytestmark = [
     pytest.mark.system("root", "mount", "mkfs.ext4", "mkfs.xfs", "fallocate", "findmnt"),

@@ -13,14 +13,16 @@ from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-import ledger
-import sessions_snapshots  # noqa: F401  (adds its sessions)
-from disk_states import States
-from enumerator import disk_of
-from judge import BrokenPromise, Judge
-from log_driver import CoreError, Log
-from memory_io import Call, Fault
-from sessions import MODES, SCENARIOS, RecordedSession
+from tests.support.core.log_driver import CoreError, Log
+from tests.support.core.memory_io import Call, Fault
+from tests.support.crash import (
+    ledger,
+    sessions_snapshots,  # noqa: F401  (adds its sessions)
+)
+from tests.support.crash.disk_states import States
+from tests.support.crash.enumerator import disk_of
+from tests.support.crash.judge import BrokenPromise, Judge
+from tests.support.crash.sessions import MODES, SCENARIOS, RecordedSession
 
 if TYPE_CHECKING:
     import pytest

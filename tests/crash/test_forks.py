@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 
 import actionqueue as aq
-import ledger
 from actionqueue.errors import ForkedError, LockedError
-from queue_tools import IN_MEMORY, in_child, task_create
+from tests.support.crash import ledger
+from tests.support.queues import IN_MEMORY, in_child, task_create
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 

@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 
 import actionqueue as aq
-import ledger
 from actionqueue.errors import AppendError, LogSpaceError, OpenIOError, Written
 from actionqueue.inspection import verify
-from careful import check_kept
-from children import Child, Line
-from kernel import mount, with_own_mounts
-from plans import Plan, filling_plan
-from queue_tools import SMALL, state_of
+from tests.support.crash import ledger
+from tests.support.crash.careful_user import check_kept
+from tests.support.crash.children import Child, Line
+from tests.support.crash.kernel import mount, with_own_mounts
+from tests.support.plans import Plan, filling_plan
+from tests.support.queues import SMALL, state_of
 
 pytestmark = [
     pytest.mark.system("root", "mount"),

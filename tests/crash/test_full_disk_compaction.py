@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 import actionqueue as aq
-import ledger
 from actionqueue.inspection import verify
-from children import Line
-from kernel import mount, with_own_mounts
-from queue_tools import SMALL, copy_of, state_of, task_create
+from tests.support.crash import ledger
+from tests.support.crash.children import Line
+from tests.support.crash.kernel import mount, with_own_mounts
+from tests.support.queues import SMALL, copy_of, state_of, task_create
 
 PAGE = 4096
 

@@ -15,7 +15,6 @@ from random import Random
 import pytest
 
 import actionqueue as aq
-import ledger
 from actionqueue.errors import (
     AppendError,
     CorruptLogError,
@@ -26,7 +25,8 @@ from actionqueue.errors import (
     Written,
 )
 from actionqueue.inspection import verify
-from queue_tools import IN_MEMORY, SMALL, copy_of, in_child, replayed, state_of, task_create
+from tests.support.crash import ledger
+from tests.support.queues import IN_MEMORY, SMALL, copy_of, in_child, replayed, state_of, task_create
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 

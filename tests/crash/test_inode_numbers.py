@@ -9,9 +9,9 @@ import pytest
 
 import actionqueue as aq
 from actionqueue.errors import HistoryChangedError
-from children import Line
-from kernel import Disk, with_own_mounts
-from queue_tools import task_create
+from tests.support.crash.children import Line
+from tests.support.crash.kernel import Disk, with_own_mounts
+from tests.support.queues import task_create
 
 pytestmark = [
     pytest.mark.system("root", "mount", "mkfs.ext4", "fallocate", "findmnt"),

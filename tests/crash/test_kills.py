@@ -18,14 +18,14 @@ from typing import NamedTuple
 import pytest
 
 import actionqueue as aq
-import ledger
 from actionqueue import RunCreated
 from actionqueue.inspection import iterate_records, read_projection
 from actionqueue.json.projection import projection_to_json
-from children import Child, Line
-from model import Model
-from queue_tools import SMALL, state_of
-from scenes import in_memory
+from tests.support.crash import ledger
+from tests.support.crash.children import Child, Line
+from tests.support.crash.scenes import in_memory
+from tests.support.model import Model
+from tests.support.queues import SMALL, state_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 

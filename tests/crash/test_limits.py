@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 
 import actionqueue as aq
-import ledger
 from actionqueue.errors import OpenIOError
-from careful import CarefulUser, check_kept, failures, last_acknowledged
-from children import Child, Line, run
-from plans import Plan, Step, filling_plan
-from queue_tools import task_create
-from scenes import in_memory, some
+from tests.support.crash import ledger
+from tests.support.crash.careful_user import CarefulUser, check_kept, failures, last_acknowledged
+from tests.support.crash.children import Child, Line, run
+from tests.support.crash.scenes import in_memory, some
+from tests.support.plans import Plan, Step, filling_plan
+from tests.support.queues import task_create
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 

@@ -19,14 +19,14 @@ import msgspec
 import pytest
 
 import actionqueue as aq
-import ledger
 from actionqueue import Event
 from actionqueue.errors import ValidationError
 from actionqueue.inspection import iterate_records
 from actionqueue.model.base import event_of, validate
-from command_source import CommandSource
-from model import Model
-from queue_tools import IN_MEMORY, state_of
+from tests.support.command_source import CommandSource
+from tests.support.crash import ledger
+from tests.support.model import Model
+from tests.support.queues import IN_MEMORY, state_of
 
 THREADS = 64
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 import actionqueue as aq
-import ledger
-from queue_tools import IN_MEMORY, replayed, state_of
+from tests.support.crash import ledger
+from tests.support.queues import IN_MEMORY, replayed, state_of
 
 PROGRAMS = Path(__file__).parent / "programs"
 

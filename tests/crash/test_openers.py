@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 import actionqueue as aq
-import ledger
 from actionqueue.errors import LockedError
-from children import Child, Line
-from queue_tools import IN_MEMORY, SMALL, replayed, task_create
+from tests.support.crash import ledger
+from tests.support.crash.children import Child, Line
+from tests.support.queues import IN_MEMORY, SMALL, replayed, task_create
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 import actionqueue as aq
-from children import Line
-from kernel import mount, with_own_mounts
-from queue_tools import task_create
+from tests.support.crash.children import Line
+from tests.support.crash.kernel import mount, with_own_mounts
+from tests.support.queues import task_create
 
 pytestmark = [
     pytest.mark.system("root", "mount", "strace"),

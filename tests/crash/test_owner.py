@@ -14,8 +14,8 @@ import pytest
 
 import actionqueue as aq
 from actionqueue.errors import UnsafeDirectoryWarning
-from children import Line, run
-from queue_tools import IN_MEMORY, task_create
+from tests.support.crash.children import Line, run
+from tests.support.queues import IN_MEMORY, task_create
 
 pytestmark = [
     pytest.mark.system("root"),

@@ -7,15 +7,14 @@ process before. The core itself has them.
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import hunt
-import ledger
-from planted_bugs import Bug, bugs, changed_copy
+from tests.support import places
+from tests.support.crash import hunt, ledger
+from tests.support.crash.planted_bugs import Bug, bugs, changed_copy
 
 if TYPE_CHECKING:
     import pytest
@@ -28,7 +27,6 @@ SHORT = (
     "sync_ends_one_early",
     "two_syncs_in_flight",
 )
-TESTS = Path(__file__).parents[1]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -44,12 +42,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def run_hunt(
     searches: list[str], core: Path | None = None, cache: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
-    paths = [str(TESTS), str(TESTS / "core"), str(TESTS / "crash")]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    environment = places.environment()
     if core is not None:
         environment |= {"ACTIONQUEUE_TEST_CORE": str(core), "ACTIONQUEUE_TEST_CACHE": str(cache)}
         environment["ACTIONQUEUE_DEBUG"] = "0"
-    command = [sys.executable, str(TESTS / "crash" / "hunt.py"), *searches]
+    command = [sys.executable, "-m", "tests.support.crash.hunt", *searches]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 

@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 
 import actionqueue as aq
-import ledger
 from actionqueue.errors import LockedError, OpenIOError
 from actionqueue.inspection import read_projection, statistics, verify
 from actionqueue.json.projection import projection_to_json
-from careful import check_kept
-from children import Child, Line
-from kernel import Disk, mount, with_own_mounts
-from plans import Plan, filling_plan
-from queue_tools import SMALL, log_bytes, task_create
+from tests.support.crash import ledger
+from tests.support.crash.careful_user import check_kept
+from tests.support.crash.children import Child, Line
+from tests.support.crash.kernel import Disk, mount, with_own_mounts
+from tests.support.plans import Plan, filling_plan
+from tests.support.queues import SMALL, log_bytes, task_create
 
 pytestmark = [
     pytest.mark.system("root", "mount", "mkfs.ext4", "fallocate", "findmnt"),

@@ -8,9 +8,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import ledger
+from tests.support import places
+from tests.support.crash import ledger
 
-REPORT = Path(__file__).with_name("report.py")
+REPORT = [sys.executable, "-m", "tests.support.crash.report"]
 
 
 def whole() -> list[dict[str, Any]]:
@@ -24,8 +25,8 @@ def whole() -> list[dict[str, Any]]:
 def report(notes: list[dict[str, Any]], tmp_path: Path) -> tuple[int, str, str]:
     """Return the exit status, what was printed, and the table in Markdown."""
     (tmp_path / "notes").write_text("".join(json.dumps(note) + "\n" for note in notes))
-    command = [sys.executable, str(REPORT), str(tmp_path / "notes"), "--markdown", str(tmp_path / "table.md")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    command = [*REPORT, str(tmp_path / "notes"), "--markdown", str(tmp_path / "table.md")]
+    done = subprocess.run(command, env=places.environment(), capture_output=True, text=True, check=False)
     return done.returncode, done.stdout + done.stderr, (tmp_path / "table.md").read_text()
 
 
@@ -74,7 +75,7 @@ def test_the_table_goes_between_the_comments_of_a_page(tmp_path: Path) -> None:
     page.write_text("before\n\n<!-- faults: begin -->\n\nwhat was there\n\n<!-- faults: end -->\nafter\n")
     (tmp_path / "notes").write_text("")
     for _ in range(2):
-        subprocess.run([sys.executable, str(REPORT), str(tmp_path / "notes"), "--docs", str(page)], capture_output=True, check=False)
+        subprocess.run([*REPORT, str(tmp_path / "notes"), "--docs", str(page)], env=places.environment(), capture_output=True, check=False)
     text = page.read_text()
     assert text.startswith("before\n\n<!-- faults: begin -->\n\n| fault |")
     assert text.endswith("|\n\n<!-- faults: end -->\nafter\n")

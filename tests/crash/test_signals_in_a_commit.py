@@ -17,8 +17,8 @@ from random import Random
 import pytest
 
 import actionqueue as aq
-import ledger
-from queue_tools import IN_MEMORY, replayed
+from tests.support.crash import ledger
+from tests.support.queues import IN_MEMORY, replayed
 
 PROGRAMS = Path(__file__).parent / "programs"
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-import ledger
-from careful import check_kept, failures, last_acknowledged
-from kernel import counts_in
-from scenes import NAMES, Scene, in_memory, numbered, play, scenes, some
+from tests.support.crash import ledger
+from tests.support.crash.careful_user import check_kept, failures, last_acknowledged
+from tests.support.crash.kernel import counts_in
+from tests.support.crash.scenes import NAMES, Scene, in_memory, numbered, play, scenes, some
 
 pytestmark = [
     pytest.mark.system("strace"),

@@ -23,7 +23,7 @@ from actionqueue.demo.proof import fingerprint, prove
 from actionqueue.demo.run import Options, plan_of
 from actionqueue.demo.scheduler import LEASE_SECS, SWEEP, Scheduler, task_id_of
 from actionqueue.inspection import iterate_records, read_projection
-from cli_tools import PROGRAM, SECONDS_MAX, run
+from tests.support.command_line import PROGRAM, SECONDS_MAX, run
 
 FILES = 60
 SEED = 3

@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 import actionqueue as aq
-from queue_tools import replayed
+from tests.support.queues import replayed
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "embedding.md"
 PATIENCE_S = 60.0

@@ -6,8 +6,8 @@ import subprocess
 
 import pytest
 
-import ledger
-from programs import CORPUS, TARGETS, build, plain_environment
+from tests.support.crash import ledger
+from tests.support.fuzz.programs import CORPUS, TARGETS, build, plain_environment
 
 OPTIONS = {
     "ASAN_OPTIONS": "detect_leaks=1:detect_stack_use_after_return=1:allocator_may_return_null=0:max_allocation_size_mb=512",

@@ -16,12 +16,12 @@ from random import Random
 import pytest
 
 import actionqueue as aq
-import ledger
 from actionqueue.errors import OpenError, OpenIOError
 from actionqueue.inspection import iterate_records, read_projection, statistics, verify
-from cli_tools import kill_a_writer, make_queue
-from log_model import HEADER_COPIES, crc
-from queue_tools import limit
+from tests.support.command_line import kill_a_writer, make_queue
+from tests.support.core.log_model import HEADER_COPIES, crc
+from tests.support.crash import ledger
+from tests.support.queues import limit
 
 SHORT, LONG = 60, 3000
 MEMORY_FACTOR, MEMORY_BASE = 4, 32 << 20

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import ledger
 from actionqueue.inspection import iterate_records
-from cli_tools import STREAMS, run, stream
-from programs import CORPUS
-from python_targets import TARGETS
+from tests.support.command_line import STREAMS, run, stream
+from tests.support.crash import ledger
+from tests.support.fuzz.programs import CORPUS
+from tests.support.fuzz.python_targets import TARGETS
 
 NUMBERS = [0, -1, 1.5, 2**31, -(2**31) - 1, 2**32, 2**63, 2**64 - 1, 2**64, 10**400]
 STRINGS = [

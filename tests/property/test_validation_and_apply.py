@@ -23,9 +23,9 @@ from actionqueue.errors import (
 from actionqueue.json.projection import projection_to_json
 from actionqueue.model.base import event_of, validate
 from actionqueue.projection import Projection
-from command_source import CommandSource
-from model import Model
-from strategies import build_stream, command_sources, commands, events
+from tests.support.command_source import CommandSource
+from tests.support.model import Model
+from tests.support.strategies import build_stream, command_sources, commands, events
 
 
 class Pair:

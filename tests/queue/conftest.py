@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from compaction_tools import Gate
-from queue_tools import IN_MEMORY
+from tests.support.compaction import Gate
+from tests.support.queues import IN_MEMORY
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ import pytest
 
 import actionqueue as aq
 from actionqueue.inspection import verify
-from log_model import parse_header, record_bytes
-from queue_tools import in_child, task_create
+from tests.support.core.log_model import parse_header, record_bytes
+from tests.support.queues import in_child, task_create
 
 CLAIMED = (0x0FFFF0 - 64, 0x020000, 0x010000, 0x008000, 0x0F7F7F, 64, 0)
 """Sizes that headers announce: nearly the ring's, some that fit often, none."""

@@ -18,8 +18,8 @@ import actionqueue as aq
 from actionqueue import retention
 from actionqueue.errors import InvalidFieldError, InvalidFieldTypeError
 from actionqueue.inspection import iterate_records, verify
-from compaction_tools import Worker, fill, first_sequences, names, open_small, run_to_the_end, snapshots, wait_for
-from queue_tools import SMALL, in_child, log_bytes, state_of, task_create
+from tests.support.compaction import Worker, fill, first_sequences, names, open_small, run_to_the_end, snapshots, wait_for
+from tests.support.queues import SMALL, in_child, log_bytes, state_of, task_create
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 

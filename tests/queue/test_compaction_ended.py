@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 import actionqueue as aq
-import every_step
 from actionqueue import compactor, growth
 from actionqueue.inspection import verify
-from compaction_tools import WAIT_SECONDS, Gate, Worker, fill, open_small, snapshots, wait_for
-from queue_tools import dropping, in_child, task_create
+from tests.support import every_step
+from tests.support.compaction import WAIT_SECONDS, Gate, Worker, fill, open_small, snapshots, wait_for
+from tests.support.queues import dropping, in_child, task_create
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 
@@ -243,7 +243,7 @@ def test_a_call_from_a_handler_inside_a_snapshot_is_refused(path: Path, on_signa
 AT_EVERY_STEP = """
 import sys
 import actionqueue as aq
-from every_step import AtStep
+from tests.support.every_step import AtStep
 
 said = set()
 

@@ -18,8 +18,8 @@ import pytest
 
 import actionqueue as aq
 from actionqueue import compactor, growth, retention, retry
-from compaction_tools import fill, first_sequences, open_small, run_to_the_end, snapshots, wait_for
-from queue_tools import state_of, task_create
+from tests.support.compaction import fill, first_sequences, open_small, run_to_the_end, snapshots, wait_for
+from tests.support.queues import state_of, task_create
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 

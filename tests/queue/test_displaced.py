@@ -13,7 +13,7 @@ import pytest
 import actionqueue as aq
 from actionqueue.damage import repair
 from actionqueue.errors import AppendError, DisplacedError, LockedError, PartialDurabilityError, PoisonedError, Written
-from queue_tools import SMALL, in_child, log_bytes, replayed, state_of, task_create
+from tests.support.queues import SMALL, in_child, log_bytes, replayed, state_of, task_create
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 

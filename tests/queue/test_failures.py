@@ -32,7 +32,7 @@ from actionqueue.errors import (
     PoisonedError,
     Written,
 )
-from queue_tools import SMALL, copy_of, file_size_limit, in_child, limit, replayed, state_of, task_create
+from tests.support.queues import SMALL, copy_of, file_size_limit, in_child, limit, replayed, state_of, task_create
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 

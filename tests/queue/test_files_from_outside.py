@@ -15,7 +15,7 @@ import pytest
 import actionqueue as aq
 from actionqueue.errors import PartialDurabilityError, PoisonedError
 from actionqueue.texts import host_name
-from queue_tools import task_create
+from tests.support.queues import task_create
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="Windows neither cuts nor removes what is open")
 

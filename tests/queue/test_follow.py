@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 import actionqueue as aq
-import every_step
-from queue_tools import state_of, task_create
-from reading_tools import WAIT_SECONDS, fill, open_small, read, state
+from tests.support import every_step
+from tests.support.queues import state_of, task_create
+from tests.support.readers import WAIT_SECONDS, fill, open_small, read, state
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 
@@ -152,7 +152,7 @@ def test_a_readers_projection_is_changed_by_its_refresh_alone(path: Path) -> Non
 PROGRAM = """
 import sys
 import actionqueue as aq
-from every_step import BehindCalls
+from tests.support.every_step import BehindCalls
 
 path = sys.argv[1]
 with aq.open(path) as queue:

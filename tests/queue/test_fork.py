@@ -24,7 +24,7 @@ import pytest
 import actionqueue as aq
 from actionqueue import lane
 from actionqueue.errors import ForkedError, LockedError, Written
-from queue_tools import CHILD_SECONDS, IN_MEMORY, SMALL, in_child, leave_with, log_bytes, replayed, state_of, task_create
+from tests.support.queues import CHILD_SECONDS, IN_MEMORY, SMALL, in_child, leave_with, log_bytes, replayed, state_of, task_create
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 

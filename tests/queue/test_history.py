@@ -13,7 +13,7 @@ import pytest
 
 import actionqueue as aq
 from actionqueue.errors import CompactedError, HistoryChangedError
-from queue_tools import task_create
+from tests.support.queues import task_create
 
 
 def fill(path: Path, count: int, tag: bytes) -> None:

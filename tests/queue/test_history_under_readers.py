@@ -10,7 +10,7 @@ import pytest
 
 import actionqueue as aq
 from actionqueue.errors import HistoryChangedError
-from queue_tools import task_create
+from tests.support.queues import task_create
 
 SMALL = {"segment_size": 65536, "ring_size": 65536, "compaction": None, "durability": "deferred"}
 SLOTS = 4096, 8192

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import every_step
+from tests.support import every_step
 
 PROGRAM = """
 import sys
 import actionqueue as aq
-from every_step import AtStep
+from tests.support.every_step import AtStep
 
 step, sequence = 0, 0
 while True:

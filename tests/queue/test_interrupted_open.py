@@ -5,13 +5,13 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-import every_step
-from queue_tools import IN_MEMORY
+from tests.support import every_step
+from tests.support.queues import IN_MEMORY
 
 PROGRAM = """
 import sys
 import actionqueue as aq
-from every_step import AtStep
+from tests.support.every_step import AtStep
 
 path, stride = sys.argv[1], int(sys.argv[2])
 

@@ -23,9 +23,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import actionqueue as aq
-from model import Model
-from plans import DURABILITIES, Plan
-from queue_tools import CHILD_SECONDS, IN_MEMORY, replayed, state_of, task_create
+from tests.support.model import Model
+from tests.support.plans import DURABILITIES, Plan
+from tests.support.queues import CHILD_SECONDS, IN_MEMORY, replayed, state_of, task_create
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 

@@ -11,7 +11,7 @@ import pytest
 
 import actionqueue as aq
 from actionqueue import lane
-from queue_tools import task_create
+from tests.support.queues import task_create
 
 
 def lifecycle() -> list[aq.MutationCommand]:

@@ -13,7 +13,7 @@ from actionqueue.errors import RecordTooLarge
 from actionqueue.inspection import verify
 from actionqueue.json.projection import projection_to_json
 from actionqueue.limits import LIST_COUNT_MAX, TEXT_SIZE_MAX
-from queue_tools import task_create
+from tests.support.queues import task_create
 
 LATE = 2**64 - 1
 """A time that takes the most bytes beside an early one."""

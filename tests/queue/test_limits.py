@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 import actionqueue as aq
-import ledger
 from _wal_native.events import encode_event
 from actionqueue import limits
 from actionqueue.errors import InvalidFieldError, OpenIOError, RecordTooLarge, ValidationError, Written
 from actionqueue.model.base import event_of
-from queue_tools import IN_MEMORY, SMALL, replayed, state_of
+from tests.support.crash import ledger
+from tests.support.queues import IN_MEMORY, SMALL, replayed, state_of
 
 ROW = "record at the limit -1, limit, +1"
 TENANT = aq.TenantId()

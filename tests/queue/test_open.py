@@ -33,7 +33,7 @@ from actionqueue.errors import (
     Written,
 )
 from actionqueue.inspection import iterate_records, verify
-from queue_tools import IN_MEMORY, SMALL, copy_of, in_child, leave_with, log_bytes, segment_of_version, state_of, task_create
+from tests.support.queues import IN_MEMORY, SMALL, copy_of, in_child, leave_with, log_bytes, segment_of_version, state_of, task_create
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 

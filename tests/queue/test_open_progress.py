@@ -16,7 +16,7 @@ import actionqueue as aq
 from actionqueue.aio import open_async
 from actionqueue.bench.workload import commands_of_a_run
 from actionqueue.errors import StoppedError
-from queue_tools import SMALL, copy_of, in_child, task_create
+from tests.support.queues import SMALL, copy_of, in_child, task_create
 
 LARGE_RUNS = 80_000
 """Events of ten times as many take longer to replay than it takes to ask about signals."""

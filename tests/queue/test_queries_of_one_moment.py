@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import actionqueue as aq
-from queue_tools import PATIENCE_S, task_create, wait_until
+from tests.support.queues import PATIENCE_S, task_create, wait_until
 
 ROWS = 400
 TENANT = aq.TenantId()

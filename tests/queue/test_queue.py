@@ -29,7 +29,7 @@ from actionqueue.errors import (
 )
 from actionqueue.inspection import iterate_records
 from actionqueue.model.base import event_of
-from queue_tools import REFUSED, SMALL, log_bytes, replayed, state_of, task_create
+from tests.support.queues import REFUSED, SMALL, log_bytes, replayed, state_of, task_create
 
 # --- The example of the design ---------------------------------------------------------------------------------------
 

@@ -15,9 +15,9 @@ import pytest
 
 import actionqueue as aq
 from actionqueue.inspection import iterate_records
-from cli_tools import kill_a_writer, tree
-from queue_tools import IN_MEMORY, copy_of, in_child, segment_of_version, state_of, task_create
-from reading_tools import fill, open_small, read, state
+from tests.support.command_line import kill_a_writer, tree
+from tests.support.queues import IN_MEMORY, copy_of, in_child, segment_of_version, state_of, task_create
+from tests.support.readers import fill, open_small, read, state
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 

@@ -15,9 +15,9 @@ import pytest
 
 import actionqueue as aq
 from actionqueue import directory, reading
-from children import Child, Line
-from queue_tools import copy_of, state_of, task_create
-from reading_tools import WAIT_SECONDS, fill, open_small, read, state
+from tests.support.crash.children import Child, Line
+from tests.support.queues import copy_of, state_of, task_create
+from tests.support.readers import WAIT_SECONDS, fill, open_small, read, state
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 

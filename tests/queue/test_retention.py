@@ -11,8 +11,8 @@ import actionqueue as aq
 from actionqueue import retention
 from actionqueue.inspection import verify
 from actionqueue.json.projection import projection_to_json
-from compaction_tools import open_small, wait_for
-from queue_tools import replayed, state_of
+from tests.support.compaction import open_small, wait_for
+from tests.support.queues import replayed, state_of
 
 NOW = 1_700_000_000
 S = aq.RunState

@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 
 import actionqueue as aq
-import ledger
 from actionqueue.errors import ReentrantCallError, ValidationError, Written
-from queue_tools import IN_MEMORY, REFUSED, SMALL, in_child, replayed, state_of, task_create
+from tests.support.crash import ledger
+from tests.support.queues import IN_MEMORY, REFUSED, SMALL, in_child, replayed, state_of, task_create
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 

@@ -20,9 +20,9 @@ from actionqueue.errors import CompactedError, NonMonotonicSequence, ValidationE
 from actionqueue.inspection import verify
 from actionqueue.json.projection import projection_to_json
 from actionqueue.model.base import applied_of, event_of, validate
-from command_source import CommandSource
-from model import Model
-from queue_tools import IN_MEMORY, REFUSED, apply, copy_of, log_bytes, replayed, state_of, task_create
+from tests.support.command_source import CommandSource
+from tests.support.model import Model
+from tests.support.queues import IN_MEMORY, REFUSED, apply, copy_of, log_bytes, replayed, state_of, task_create
 
 durabilities = st.sampled_from(["immediate", "deferred", "deferred", "deferred"])
 # From well inside the ring, over its size, to more than the smallest segment holds.

@@ -12,7 +12,7 @@ import pytest
 
 import actionqueue as aq
 from actionqueue.inspection import statistics
-from queue_tools import task_create
+from tests.support.queues import task_create
 
 
 def submit(queue: aq.ActionQueue, count: int, **options: Any) -> None:

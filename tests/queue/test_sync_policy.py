@@ -14,7 +14,7 @@ import pytest
 
 import actionqueue as aq
 from actionqueue.errors import ForkedError, LogWriteError, PartialDurabilityError, PoisonedError
-from queue_tools import file_size_limit, in_child, replayed, task_create, wait_until
+from tests.support.queues import file_size_limit, in_child, replayed, task_create, wait_until
 
 # --- The option ------------------------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ import pytest
 
 import actionqueue as aq
 from actionqueue.errors import ClosedError, ValidationError
-from queue_tools import IN_MEMORY, REFUSED, SMALL, replayed, state_of, task_create
+from tests.support.queues import IN_MEMORY, REFUSED, SMALL, replayed, state_of, task_create
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ import pytest
 
 import actionqueue as aq
 from actionqueue import compactor
-from compaction_tools import Worker
-from queue_tools import CHILD_SECONDS, SMALL, file_size_limit, in_child, task_create
+from tests.support.compaction import Worker
+from tests.support.queues import CHILD_SECONDS, SMALL, file_size_limit, in_child, task_create
 
 POLICY = aq.CompactionPolicy(age_seconds=10**6)
 """One whose thread is started."""

@@ -14,8 +14,8 @@ import numpy as np
 
 import actionqueue as aq
 from actionqueue.columns import ColumnOutcome
-from model import TRANSITIONS
-from queue_tools import IN_MEMORY, SMALL
+from tests.support.model import TRANSITIONS
+from tests.support.queues import IN_MEMORY, SMALL
 
 STATES = tuple(aq.RunState)
 RESULTS = tuple(aq.AttemptResultKind)

@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import actionqueue as aq
+from tests.support import places
 
 PROGRAM = [sys.executable, "-m", "actionqueue"]
 SECONDS_MAX = 120
-VECTORS = Path(__file__).parent / "data" / "vectors"
+VECTORS = places.DATA / "vectors"
 STREAMS = ("stream-1", "stream-2", "stream-3")
 READING = ("dump", "log", "verify", "stats")
 """The commands that write and create nothing. All but verify show a queue that is open elsewhere."""

@@ -39,7 +39,7 @@ from actionqueue import (
     TenantId,
     TenantRegistration,
 )
-from model import TRANSITIONS, Model
+from tests.support.model import TRANSITIONS, Model
 
 LEASE_KINDS = ("lease_acquire", "lease_heartbeat", "lease_expire", "lease_release")
 RUN_KINDS = ("run_state_transition", "attempt_start", "attempt_finish", *LEASE_KINDS, "run_suspend", "run_resume")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import actionqueue as aq
 from actionqueue import compactor
-from queue_tools import SMALL, task_create
+from tests.support.queues import SMALL, task_create
 
 if TYPE_CHECKING:
     import pytest

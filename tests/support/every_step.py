@@ -13,6 +13,7 @@ from types import CodeType, FrameType
 from typing import Any, Self
 
 import actionqueue as aq
+from tests.support import places
 
 HANDLERS_RUN_BEHIND = {"CALL", "CALL_FUNCTION_EX", "CALL_KW", "JUMP_BACKWARD", "RESUME"}
 PACKAGE = str(Path(aq.__file__).parent) + os.sep
@@ -24,9 +25,8 @@ def run(program: str, *arguments: object, seconds: int) -> tuple[int, str, str]:
     """Run such a program in an interpreter of its own; return its exit code, what it printed, and its complaints."""
     import subprocess  # the programs do without
 
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
     command = [sys.executable, "-c", program, *map(str, arguments)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=seconds, check=False)
+    done = subprocess.run(command, env=places.environment(), capture_output=True, text=True, timeout=seconds, check=False)
     return done.returncode, done.stdout, done.stderr
 
 

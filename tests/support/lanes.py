@@ -14,7 +14,7 @@ from actionqueue import DurabilityPolicy, Event, MutationCommand, MutationOutcom
 from actionqueue.authority import MutationProjection, StorageMutationAuthority
 from actionqueue.json.projection import projection_to_json
 from actionqueue.projection import Projection
-from model import Model
+from tests.support.model import Model
 
 
 class ListWriter:

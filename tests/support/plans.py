@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import actionqueue as aq
 from actionqueue.errors import ValidationError
-from command_source import CommandSource
-from model import Model
-from queue_tools import apply
+from tests.support.command_source import CommandSource
+from tests.support.model import Model
+from tests.support.queues import apply
 
 DURABILITIES = ("immediate", "deferred", "deferred", "deferred")
 PAYLOAD_SIZES = (10_000, 40_000, 66_000, 150_000)

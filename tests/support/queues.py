@@ -20,8 +20,8 @@ import actionqueue as aq
 from actionqueue.inspection import iterate_records
 from actionqueue.json.projection import projection_to_json
 from actionqueue.model.base import event_of, validate
-from log_model import crc
-from model import Model
+from tests.support.core.log_model import crc
+from tests.support.model import Model
 
 PATIENCE_S = 60.0
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import actionqueue as aq
-from queue_tools import SMALL, task_create
+from tests.support.queues import SMALL, task_create
 
 WAIT_SECONDS = 60
 

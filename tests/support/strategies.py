@@ -46,8 +46,8 @@ from actionqueue import (
 )
 from actionqueue.errors import ValidationError
 from actionqueue.model.base import event_of, validate
-from command_source import CommandSource
-from model import Model
+from tests.support.command_source import CommandSource
+from tests.support.model import Model
 
 # --- Numbers, texts, bytes -------------------------------------------------------------------------------------------
 

@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import actionqueue as aq
-import strategies
 from _wal_native.fields import PresenceRule, has_constructor
 from actionqueue.errors import InvalidFieldError, InvalidFieldTypeError
 from actionqueue.model.fields import U64, Checked
+from tests.support import strategies
 
 GIL = getattr(sys, "_is_gil_enabled", lambda: True)()
 COMMANDS = [cls for cls in vars(aq).values() if inspect.isclass(cls) and aq.MutationCommand in cls.__bases__]

@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import actionqueue as aq
-import payload_model as model
 from _wal_native.events import (
     capability_from_bytes,
     capability_to_bytes,
@@ -50,7 +49,8 @@ from actionqueue import (
 )
 from actionqueue.errors import MalformedEventError, RecordTooLarge
 from actionqueue.limits import LIST_COUNT_MAX, PAYLOAD_SIZE_MAX, TEXT_SIZE_MAX
-from strategies import EVENTS, capabilities, event_filters, registrations, roles, task_specs
+from tests.support import payload_model as model
+from tests.support.strategies import EVENTS, capabilities, event_filters, registrations, roles, task_specs
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "data" / "golden-payloads.json").read_text())
 KINDS = {name: kind for kind in EVENTS for name in [kind.kind.name.lower()]}

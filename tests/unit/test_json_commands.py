@@ -36,7 +36,7 @@ from actionqueue import (
 )
 from actionqueue.errors import InvalidFieldError, InvalidFieldTypeError
 from actionqueue.json.commands import command_from_json, command_to_json
-from strategies import COMMANDS as COMMAND_STRATEGIES
+from tests.support.strategies import COMMANDS as COMMAND_STRATEGIES
 
 VECTORS = sorted((Path(__file__).parents[1] / "data/vectors").glob("*.jsonl"))
 

@@ -15,7 +15,7 @@ from actionqueue import Event, TaskCreated
 from actionqueue.json.commands import command_from_json, command_to_json, event_to_json
 from actionqueue.json.lines import LINE_SIZE_MAX, InvalidLineError, submission_from_line
 from actionqueue.json.verdict import accepted, refused
-from strategies import EVENTS
+from tests.support.strategies import EVENTS
 
 CAUSE = aq.LogWriteError("fdatasync", "log", 5)
 TASK = aq.TaskId("1" * 32)

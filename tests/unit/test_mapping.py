@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 import actionqueue as aq
 from actionqueue.model.base import applied_of, event_of, validate
-from model import Model
-from strategies import COMMANDS
+from tests.support.model import Model
+from tests.support.strategies import COMMANDS
 
 KINDS: dict[type[aq.MutationCommand], tuple[type[aq.Event], type[aq.AppliedMutation], str]] = {
     aq.TaskCreateCommand: (aq.TaskCreated, aq.AppliedTaskCreate, "task_create"),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 import actionqueue as aq
 from actionqueue.model import base, forms
+from tests.support import places
 
 # In a process of its own, because the commands are known to the whole program.
 PROGRAM = """
@@ -16,7 +16,7 @@ from actionqueue.json.commands import command_from_json, command_to_json, event_
 from actionqueue.model.base import AppliedMutation, Event, MutationCommand, applied_of, event_of, registered, validate
 from actionqueue.model.budgets import BudgetDimension
 from actionqueue.model.fields import U64, Blob, Text, Texts, Timestamp
-from model import Model
+from tests.support.model import Model
 
 class ToyMade(Event, frozen=True):
     kind = EventKind.TASK_CANCELED
@@ -69,9 +69,8 @@ except UnknownTask as error:
 
 
 def test_a_new_command_needs_nothing_but_its_classes() -> None:
-    tests = str(Path(__file__).parents[1])
-    program = f"import sys; sys.path.insert(0, {tests!r})\n{PROGRAM}"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-c", PROGRAM]
+    done = subprocess.run(command, env=places.environment(), capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("refused\n", "")
 
 

@@ -52,7 +52,7 @@ from actionqueue.projection import (
     TaskRecord,
     TenantRecord,
 )
-from strategies import build_stream
+from tests.support.strategies import build_stream
 
 S = RunState
 TOKEN = BudgetDimension.TOKEN

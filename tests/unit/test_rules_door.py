@@ -12,6 +12,7 @@ from actionqueue import EventKind
 from actionqueue import RunState as S
 from actionqueue.errors import ActionQueueError, PoisonedError, RefusedEventError
 
+
 def test_the_states_that_allow_an_event() -> None:
     legal = {EventKind.ATTEMPT_STARTED: {S.RUNNING}, EventKind.LEASE_ACQUIRED: {S.READY, S.LEASED}}
     for kind, states in legal.items():

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-import log_model as model
-from log_images import Image
+from tests.support.core import log_model as model
+from tests.support.core.log_images import Image
 
 
 @st.composite

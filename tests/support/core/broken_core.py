@@ -1,6 +1,6 @@
 """A copy of the core that is wrong in one place for each kind of assertion, and a short program for each place.
 
-``python broken_core.py NAME`` runs a program over the core that the door builds. The programs are right: over the
+``python -m tests.support.core.broken_core NAME`` runs a program over the core that the door builds. The programs are right: over the
 core itself each of them ends well. Over the copy an assertion ends each (``test_assertions.py``).
 """
 
@@ -14,10 +14,10 @@ from pathlib import Path
 
 import actionqueue as aq
 from actionqueue import EventFilter, RunInstance, SubscriptionId, TaskSpec
-from door import CORE
-from log_driver import Log
-from memory_io import Disk, MemoryIo
-from table_driver import Table
+from tests.support.core.door import CORE
+from tests.support.core.log_driver import Log
+from tests.support.core.memory_io import Disk, MemoryIo
+from tests.support.core.table_driver import Table
 
 
 def write_out() -> None:

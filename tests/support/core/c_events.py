@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 from weakref import WeakKeyDictionary
 
-import payload_model as model
-from door import ffi, lib
+from tests.support import payload_model as model
+from tests.support.core.door import ffi, lib
 
 OK, END, TOO_LARGE, MALFORMED = lib.AQW_OK, lib.AQW_END, lib.AQW_TOO_LARGE, lib.AQW_MALFORMED_EVENT
 NIL = bytes(16)

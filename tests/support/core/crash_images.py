@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from log_driver import CoreError, Log
-from memory_io import Call, Disk, Loss, MemoryIo, NoLoss, RandomLoss
+from tests.support.core.log_driver import CoreError, Log
+from tests.support.core.memory_io import Call, Disk, Loss, MemoryIo, NoLoss, RandomLoss
 
 Unit = tuple[bytes, ...]
 

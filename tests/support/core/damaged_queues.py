@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
-import log_model as model
-from log_driver import DIRECTORY, CoreError, FaultText
-from memory_io import Disk
-from snapshot_driver import compact, data_up_to, opened_log, segments_of
+from tests.support.core import log_model as model
+from tests.support.core.log_driver import DIRECTORY, CoreError, FaultText
+from tests.support.core.memory_io import Disk
+from tests.support.core.snapshot_driver import compact, data_up_to, opened_log, segments_of
 
 RING = f"{DIRECTORY}/ring"
 SIZE = 24_000

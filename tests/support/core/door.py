@@ -34,11 +34,13 @@ from typing import Any
 import cffi
 import setuptools  # noqa: F401  (provides distutils)
 
+from tests.support import places
+
 SOURCES = Path(__file__).parents[2] / "src"
 CORE = Path(os.environ.get("ACTIONQUEUE_TEST_CORE") or SOURCES / "_wal_native" / "core")
 DECLARATIONS = SOURCES / "_wal_native_declarations.py"
 C_LIBRARY = "void *calloc(size_t count, size_t size);\nvoid free(void *block);\n"  # for tests that stand in as allocators
-COUNTED_MEMORY = Path(__file__).parent / "counted_memory.c"
+COUNTED_MEMORY = Path(__file__).with_name("counted_memory.c")
 COUNTED_MEMORY_SURFACE = """
 void aqw_test_memory_fail(long number, int for_good);
 long aqw_test_memory_failures(void);
@@ -80,12 +82,6 @@ def sanitizer_flags() -> list[str]:
 
 
 # --- Building --------------------------------------------------------------------------------------------------------
-
-
-def cache_directory() -> Path:
-    chosen = os.environ.get("ACTIONQUEUE_TEST_CACHE")
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(chosen) if chosen else Path(home) / "actionqueue-tests"
 
 
 def digest_of_sources() -> str:
@@ -144,8 +140,7 @@ def module_at(path: Path, name: str) -> Any:
 def load() -> Any:
     """Return the extension module, built unless the cache has it."""
     name = f"aqw_core_{digest_of_sources()}"
-    cache = cache_directory()
-    cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+    cache = places.cache_directory()
     suffix = importlib.machinery.EXTENSION_SUFFIXES[0]
     target = cache / f"{name}{suffix}"
     if not target.exists():

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from door import ffi, lib
-from memory_io import MemoryIo
+from tests.support.core.door import ffi, lib
+from tests.support.core.memory_io import MemoryIo
 
 OK, END = lib.AQW_OK, lib.AQW_END
 KIND = lib.AQW_LEDGER_ENTRY_APPENDED

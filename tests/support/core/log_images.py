@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import log_model as model
-from crash_images import Session, numbered
-from log_driver import DIRECTORY, CoreError, Log, Seen, read_stream
-from memory_io import Disk, MemoryIo
+from tests.support.core import log_model as model
+from tests.support.core.crash_images import Session, numbered
+from tests.support.core.log_driver import DIRECTORY, CoreError, Log, Seen, read_stream
+from tests.support.core.memory_io import Disk, MemoryIo
 
 Image = dict[str, bytes]
 FIRST = "wal/00000000000000000001-00000000000000000001.log"

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from door import ffi, lib
+from tests.support.core.door import ffi, lib
 
 SECTOR = 512
 OPERATIONS: dict[str, Any] = {name: member.type for name, member in ffi.typeof("aqw_io").fields if name != "context"}

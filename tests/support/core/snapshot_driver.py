@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Self
 
-from crash_images import numbered
-from door import ffi, lib
-from log_driver import DIRECTORY, END, NOW, OK, CoreError, FaultText, Log, Table, check, data_of, fault_text
-from log_model import crc, crc_update
-from memory_io import Disk, MemoryIo
+from tests.support.core.crash_images import numbered
+from tests.support.core.door import ffi, lib
+from tests.support.core.log_driver import DIRECTORY, END, NOW, OK, CoreError, FaultText, Log, Table, check, data_of, fault_text
+from tests.support.core.log_model import crc, crc_update
+from tests.support.core.memory_io import Disk, MemoryIo
 
 MAGIC = b"AQWALSNP"
 HEADER_SIZE, BLOCK_HEADER_SIZE, BLOCK_TARGET = 64, 12, 262_144

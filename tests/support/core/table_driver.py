@@ -35,9 +35,9 @@ from actionqueue import (
 )
 from actionqueue.errors import MalformedEventError
 from actionqueue.model.base import event_of
-from command_source import CommandSource
-from door import ffi, lib
-from model import TRANSITIONS, Model
+from tests.support.command_source import CommandSource
+from tests.support.core.door import ffi, lib
+from tests.support.model import TRANSITIONS, Model
 
 STATES = tuple(RunState)
 RESULTS = tuple(AttemptResultKind)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from door import ffi, lib
-from table_driver import Memory, Table, data_of, status_name
+from tests.support.core.door import ffi, lib
+from tests.support.core.table_driver import Memory, Table, data_of, status_name
 
 Item = tuple[int, bytes]
 

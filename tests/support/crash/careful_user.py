@@ -25,10 +25,10 @@ from actionqueue.errors import (
 )
 from actionqueue.inspection import read_projection
 from actionqueue.json.projection import projection_to_json
-from children import Line
-from model import Model
-from plans import Plan, Step
-from queue_tools import SMALL, replayed, state_of, task_create
+from tests.support.crash.children import Line
+from tests.support.model import Model
+from tests.support.plans import Plan, Step
+from tests.support.queues import SMALL, replayed, state_of, task_create
 
 SYNC_EVERY = 3
 """Steps after which the user calls for a barrier."""

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from itertools import combinations, product
 from random import Random
 
-import log_model as model
-from crash_images import Account, numbered
-from judge import BrokenPromise, Judge, digest_of
-from log_driver import DIRECTORY, CoreError, data_of, entry, read_stream
-from log_images import changed, disk_of, newest
-from memory_io import Disk, MemoryIo
-from sessions import Image, RecordedSession
+from tests.support.core import log_model as model
+from tests.support.core.crash_images import Account, numbered
+from tests.support.core.log_driver import DIRECTORY, CoreError, data_of, entry, read_stream
+from tests.support.core.log_images import changed, disk_of, newest
+from tests.support.core.memory_io import Disk, MemoryIo
+from tests.support.crash.judge import BrokenPromise, Judge, digest_of
+from tests.support.crash.sessions import Image, RecordedSession
 
 Place = tuple[str, int]
 

@@ -1,4 +1,4 @@
-"""The disks that a power loss may leave of a :class:`memory_io.Disk`: which there are, all of them or a sample, and
+"""The disks that a power loss may leave of a :class:`tests.support.core.memory_io.Disk`: which there are, all of them or a sample, and
 what they hold.
 
 What is not stable falls into independent units, each with several outcomes, of which the first is "lost" and the last
@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from itertools import product
 from random import Random
 
-from memory_io import SECTOR, Disk, File, NameChange, apply_change, parent_of, parents
+from tests.support.core.memory_io import SECTOR, Disk, File, NameChange, apply_change, parent_of, parents
 
 Part = tuple[int, bytes]
 SHOWN = 20

@@ -19,12 +19,12 @@ from itertools import pairwise
 from random import Random
 from typing import Any
 
-from crash_images import Account
-from disk_states import State, States
-from judge import BrokenPromise, Judge
-from log_driver import DIRECTORY, CoreError
-from memory_io import Disk
-from sessions import MODES, Image, Moment, RecordedSession, Scenario
+from tests.support.core.crash_images import Account
+from tests.support.core.log_driver import DIRECTORY, CoreError
+from tests.support.core.memory_io import Disk
+from tests.support.crash.disk_states import State, States
+from tests.support.crash.judge import BrokenPromise, Judge
+from tests.support.crash.sessions import MODES, Image, Moment, RecordedSession, Scenario
 
 SECTOR = 512
 

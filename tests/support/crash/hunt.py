@@ -1,4 +1,4 @@
-"""Runs searches for broken promises by name, in a process of its own: ``python hunt.py "rotation / mapped" cuts``.
+"""Runs searches for broken promises by name, in a process of its own: ``python -m tests.support.crash.hunt NAME ...``.
 
 Prints the first broken promise, with the image that shows it, and exits with 3; with 0 where there is none. Without
 names it runs them all. The core is the one that the door builds: ``ACTIONQUEUE_TEST_CORE`` names another.
@@ -9,13 +9,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-import damage
-import sessions_snapshots  # noqa: F401  (adds its sessions)
-import sessions_threads  # noqa: F401  (adds its sessions)
-from enumerator import HUNT, Enumeration
-from judge import BrokenPromise
-from log_images import newest
-from sessions import MODES, SCENARIOS
+from tests.support.core.log_images import newest
+from tests.support.crash import (
+    damage,
+    sessions_snapshots,  # noqa: F401  (adds its sessions)
+    sessions_threads,  # noqa: F401  (adds its sessions)
+)
+from tests.support.crash.enumerator import HUNT, Enumeration
+from tests.support.crash.judge import BrokenPromise
+from tests.support.crash.sessions import MODES, SCENARIOS
 
 FOUND = 3
 

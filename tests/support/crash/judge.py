@@ -17,12 +17,12 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-import log_model as model
-from crash_images import Account
-from disk_states import States
-from log_driver import DIRECTORY, CoreError, Log, entry
-from log_images import same_as_model
-from memory_io import Disk, MemoryIo
+from tests.support.core import log_model as model
+from tests.support.core.crash_images import Account
+from tests.support.core.log_driver import DIRECTORY, CoreError, Log, entry
+from tests.support.core.log_images import same_as_model
+from tests.support.core.memory_io import Disk, MemoryIo
+from tests.support.crash.disk_states import States
 
 Image = dict[str, bytes]
 RECORD_HEADER = 16

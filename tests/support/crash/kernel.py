@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
-from children import Line, run
+from tests.support.crash.children import Line, run
 
 CLONE_NEWNS = 0x00020000
 

@@ -117,7 +117,7 @@ ALSO = (
     "tests/fuzz/test_hostile_text.py::",
     *BY_PASSING,
 )
-"""Tests outside this directory that belong to the fault model, whether they have a long form or not."""
+"""Tests outside ``tests/crash`` that belong to the fault model, whether they have a long form or not."""
 
 
 def is_noted(test: str) -> bool:

@@ -1,4 +1,4 @@
-"""The bugs in ``planted/``: unified diffs against the C core, each of which breaks a promise that the enumerator must
+"""The bugs in ``tests/crash/planted/``: unified diffs against the C core, each of which breaks a promise that the enumerator must
 find broken.
 
 Each file begins with two lines: ``Breaks: `` and what it breaks, ``Found by: `` and the search (:mod:`hunt`) that
@@ -13,8 +13,9 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-HERE = Path(__file__).parent / "planted"
-CORE = Path(__file__).parents[2] / "src" / "_wal_native" / "core"
+from tests.support import places
+
+PLANTED = places.TESTS / "crash" / "planted"
 
 
 class StalePatch(Exception):
@@ -30,7 +31,7 @@ class Bug:
 
 
 def bugs() -> list[Bug]:
-    return [bug_of(path) for path in sorted(HERE.glob("*.patch"))]
+    return [bug_of(path) for path in sorted(PLANTED.glob("*.patch"))]
 
 
 def bug_of(path: Path) -> Bug:
@@ -41,7 +42,7 @@ def bug_of(path: Path) -> Bug:
 def changed_copy(bug: Bug, to: Path) -> Path:
     """Copy the core and apply the bug to the copy; return the copy."""
     copy = to / "core"
-    shutil.copytree(CORE, copy)
+    shutil.copytree(places.CORE, copy)
     for section in re.split(r"^(?=--- )", bug.diff, flags=re.MULTILINE)[1:]:
         heads, *hunks = re.split(r"^@@.*\n", section, flags=re.MULTILINE)
         path = copy / heads.splitlines()[1].removeprefix("+++ ").strip()

@@ -1,4 +1,4 @@
-"""Makes the table of ``make test-faults``: ``python report.py NOTES [--markdown FILE] [--docs PAGE]``.
+"""Makes the table of ``make test-faults``: ``python -m tests.support.crash.report NOTES``.
 
 Prints the table; writes it as Markdown to a file, and in the place of the one between the comments of a page. Exits
 with 1 where something was lost, a test failed, or a row of the fault model has no figure, or a smaller one than it asks for.
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ledger import AT_LEAST, ROWS
+from tests.support.crash.ledger import AT_LEAST, ROWS
 
 BEGIN, END = "<!-- faults: begin -->", "<!-- faults: end -->"
 NOTHING = "-"

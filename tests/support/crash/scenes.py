@@ -19,11 +19,11 @@ from random import Random
 from typing import Any, NamedTuple, TypeVar
 
 import actionqueue as aq
-from careful import CarefulUser
-from children import Child, Line
-from kernel import calls_in, traced
-from plans import Plan, Step, filling_plan
-from queue_tools import IN_MEMORY, SMALL, copy_of
+from tests.support.crash.careful_user import CarefulUser
+from tests.support.crash.children import Child, Line
+from tests.support.crash.kernel import calls_in, traced
+from tests.support.plans import Plan, Step, filling_plan
+from tests.support.queues import IN_MEMORY, SMALL, copy_of
 
 T = TypeVar("T")
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from crash_images import Account, Session, numbered
-from disk_states import States
-from log_driver import CoreError, entry_of_size
-from memory_io import Call, Disk, Loss, MemoryIo, NoLoss, RandomLoss
+from tests.support.core.crash_images import Account, Session, numbered
+from tests.support.core.log_driver import CoreError, entry_of_size
+from tests.support.core.memory_io import Call, Disk, Loss, MemoryIo, NoLoss, RandomLoss
+from tests.support.crash.disk_states import States
 
 Image = dict[str, bytes]
 HALF = 300
@@ -177,7 +177,7 @@ SCENARIOS: dict[str, Scenario] = {}
 
 
 def scenario(**options: Any) -> Callable[[Script], Script]:
-    """Register a session. Options are those of :func:`log_driver.options`."""
+    """Register a session. Options are those of :func:`tests.support.core.log_driver.options`."""
 
     def add(script: Script) -> Script:
         name = script.__name__.replace("_", " ")

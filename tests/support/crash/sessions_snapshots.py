@@ -5,9 +5,9 @@ A compaction changes no event; so the judge holds what comes back against the sa
 
 from __future__ import annotations
 
-from crash_images import numbered
-from memory_io import Loss
-from sessions import HALF, RecordedSession, scenario
+from tests.support.core.crash_images import numbered
+from tests.support.core.memory_io import Loss
+from tests.support.crash.sessions import HALF, RecordedSession, scenario
 
 HALF_A_SEGMENT = 27_000
 

@@ -11,10 +11,10 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from crash_images import numbered
-from log_driver import CoreError
-from memory_io import Call, Disk, MemoryIo
-from sessions import HALF, RecordedSession, scenario
+from tests.support.core.crash_images import numbered
+from tests.support.core.log_driver import CoreError
+from tests.support.core.memory_io import Call, Disk, MemoryIo
+from tests.support.crash.sessions import HALF, RecordedSession, scenario
 
 LOOK_EVERY_S = 0.005
 LOOKS = 10

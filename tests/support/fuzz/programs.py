@@ -6,7 +6,7 @@ Kinds of a program:
 - ``plain`` does so without sanitizers, for valgrind;
 - ``fuzz`` is libFuzzer's, and needs clang (``CLANG``, default clang-14: ``make system-packages`` installs it).
 
-What is built is kept below the tests' cache directory (``ACTIONQUEUE_TEST_CACHE``, as in ``tests/core/door.py``), under a digest of
+What is built is kept below the tests' cache directory (``ACTIONQUEUE_TEST_CACHE``, as in ``tests/support/core/door.py``), under a digest of
 everything that went into it.
 """
 
@@ -21,8 +21,9 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-FUZZ = Path(__file__).parent
-CORE = FUZZ.parents[1] / "src" / "_wal_native" / "core"
+from tests.support.places import CORE, TESTS, cache_directory, plain_environment
+
+FUZZ = TESTS / "fuzz"
 CORPUS = FUZZ / "corpus"
 TARGETS = sorted(path.stem for path in (FUZZ / "targets").glob("*.c"))
 HARNESS = sorted(path for path in FUZZ.glob("*.c") if path.name != "runner.c")
@@ -48,17 +49,6 @@ def compiler(kind: str) -> str:
     if shutil.which(clang) is None:
         raise FileNotFoundError(f"{clang} is not installed: run `make system-packages`, or name another clang in CLANG")
     return clang
-
-
-def cache_directory() -> Path:
-    chosen = os.environ.get("ACTIONQUEUE_TEST_CACHE")
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(chosen) if chosen else Path(home) / "actionqueue-tests"
-
-
-def plain_environment() -> dict[str, str]:
-    """Without the library of another sanitizer, under which this process itself may run."""
-    return {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
 
 
 def digest_of_sources(kind: str) -> str:
@@ -94,7 +84,6 @@ def compile_all(kind: str, directory: Path) -> None:
 def build(kind: str) -> dict[str, Path]:
     """Return the program of each target, built unless the cache has it."""
     cache = cache_directory()
-    cache.mkdir(mode=0o700, parents=True, exist_ok=True)
     made = cache / f"fuzz-{kind}-{digest_of_sources(kind)}"
     with (cache / f"fuzz-{kind}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # processes of one test run build it once

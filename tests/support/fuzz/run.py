@@ -1,8 +1,8 @@
 """Runs the fuzz targets, and what goes with them::
 
-    python tests/fuzz/run.py fuzz [TARGET ...]      each for FUZZ_SECONDS (default 60); prints a table
-    python tests/fuzz/run.py valgrind [TARGET ...]  every corpus, the core's self-test and the threads' stress programs under memcheck
-    python tests/fuzz/run.py merge [TARGET ...]     adds what was found to the corpora, and keeps what is needed of them
+    python -m tests.support.fuzz.run fuzz [TARGET ...]      each for FUZZ_SECONDS (default 60); prints a table
+    python -m tests.support.fuzz.run valgrind [TARGET ...]  every corpus, the core's self-test and the threads' stress programs under memcheck
+    python -m tests.support.fuzz.run merge [TARGET ...]     adds what was found to the corpora, and keeps what is needed of them
 
 New inputs are kept in build/fuzz/corpus/, findings in build/fuzz/findings/. The exit status is 1 where there is a finding.
 """
@@ -20,9 +20,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from programs import CORE, CORPUS, FUZZ, TARGETS, build, plain_environment
+from tests.support.fuzz.programs import CORPUS, TARGETS, build
+from tests.support.places import CORE, ROOT, TESTS, plain_environment
 
-OUTPUT = FUZZ.parents[1] / "build" / "fuzz"
+OUTPUT = ROOT / "build" / "fuzz"
 MEMORY_MB = 2048
 ALLOCATION_MB = 512
 INPUT_SIZE_MAX = 4096
@@ -173,7 +174,7 @@ MEMCHECK = [
 
 def stress_program(name: str, directory: Path) -> Path:
     program = directory / name
-    source = FUZZ.parent / "core" / f"{name}.c"
+    source = TESTS / "core" / f"{name}.c"
     command = [
         os.environ.get("CC", "cc"),
         "-std=c11",
@@ -191,7 +192,7 @@ def stress_program(name: str, directory: Path) -> Path:
 
 def selftest_program(directory: Path) -> Path:
     """Build the core's self-test in plain C, with the golden files in it."""
-    selftest, golden, program = FUZZ.parent / "core" / "selftest", directory / "golden.c", directory / "selftest"
+    selftest, golden, program = TESTS / "core" / "selftest", directory / "golden.c", directory / "selftest"
     subprocess.run([sys.executable, selftest / "golden.py", golden], check=True)
     flags = ["-std=c11", "-O1", "-g", "-pthread", f"-I{CORE}", f"-I{selftest}"]
     sources = [golden, *sorted(selftest.glob("*.c")), *sorted(CORE.rglob("*.c"))]

@@ -1,6 +1,6 @@
-"""Runs the Python targets under atheris, each for FUZZ_SECONDS (default 60), and prints a table: ``python run_python.py [TARGET ...]``.
+"""Runs the Python targets under atheris, each for FUZZ_SECONDS (default 60), and prints a table: ``python -m tests.support.fuzz.run_python [TARGET ...]``.
 
-``python run_python.py --child TARGET OPTIONS`` is one of them.
+The same with ``--child TARGET OPTIONS`` is one of them.
 """
 
 from __future__ import annotations
@@ -9,15 +9,17 @@ import json
 import sys
 from pathlib import Path
 
-FUZZ = Path(__file__).parent
-DICTIONARY = FUZZ / "json.dict"
+from tests.support.places import DATA, TESTS
+
+MODULE = "tests.support.fuzz.run_python"
+DICTIONARY = TESTS / "fuzz" / "json.dict"
 
 
 def child(target: str, options: list[str]) -> None:
     import atheris  # type: ignore[import-not-found]
 
     with atheris.instrument_imports(include=["actionqueue", "json"]):
-        from python_targets import TARGETS
+        from tests.support.fuzz.python_targets import TARGETS
     atheris.Setup([sys.argv[0], *options], TARGETS[target])
     atheris.Fuzz()
 
@@ -25,7 +27,7 @@ def child(target: str, options: list[str]) -> None:
 def line_seeds(directory: Path) -> Path:
     """Write one recorded command of each type to a directory of its own."""
     directory.mkdir(parents=True, exist_ok=True)
-    for path in sorted((FUZZ.parent / "data" / "vectors").glob("*.jsonl")):
+    for path in sorted((DATA / "vectors").glob("*.jsonl")):
         for line in path.read_text("utf-8").splitlines():
             command = json.loads(line)["command"]
             (directory / command["type"]).write_text(json.dumps(command), "utf-8")
@@ -33,8 +35,8 @@ def line_seeds(directory: Path) -> Path:
 
 
 def main(targets: list[str]) -> int:
-    from programs import CORPUS
-    from run import OUTPUT, fuzz, fuzz_seconds, report
+    from tests.support.fuzz.programs import CORPUS
+    from tests.support.fuzz.run import OUTPUT, fuzz, fuzz_seconds, report
 
     seeds = {
         "submit_line": [line_seeds(OUTPUT / "lines")],
@@ -44,7 +46,7 @@ def main(targets: list[str]) -> int:
     }
     results = []
     for target in targets or seeds:
-        command = [sys.executable, __file__, "--child", target, f"-dict={DICTIONARY}"]
+        command = [sys.executable, "-m", MODULE, "--child", target, f"-dict={DICTIONARY}"]
         results.append(fuzz(f"python-{target}", command, fuzz_seconds(), seeds[target]))
     return report(results)
 

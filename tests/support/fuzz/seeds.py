@@ -1,4 +1,4 @@
-"""Writes seeds for the corpora from the golden files: ``python tests/fuzz/seeds.py``.
+"""Writes seeds for the corpora from the golden files: ``python -m tests.support.fuzz.seeds``.
 
 The fuzzer finds its way to most of the code alone; these give it real payloads, headers and logs to begin with. Files whose names
 begin with ``seed-`` come from here and nowhere else.
@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
-FUZZ = Path(__file__).parent
-DATA = FUZZ.parent / "data"
+from tests.support.fuzz.programs import CORPUS
+from tests.support.places import CORE, DATA
+
 SEGMENT = re.compile(r"wal/(\d{20})-(\d{20})\.log")
-KINDS = FUZZ.parents[1] / "src" / "_wal_native" / "core" / "event" / "events.def"
+KINDS = CORE / "event" / "events.def"
 
 # Choices of image.c and of targets/log.c, snapshot.c and headers.c, as their code reads them.
 PUT_BYTES = 240
@@ -154,7 +154,7 @@ SEEDS = {"log": log_seeds, "snapshot": snapshot_seeds, "headers": header_seeds, 
 
 def main() -> None:
     for target, seeds in SEEDS.items():
-        directory = FUZZ / "corpus" / target
+        directory = CORPUS / target
         directory.mkdir(parents=True, exist_ok=True)
         for name, data in seeds():
             (directory / f"seed-{name}").write_bytes(data)

@@ -1,0 +1,1 @@
+"""What parts of the queue cost alone, measured by pytest-benchmark."""

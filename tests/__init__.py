@@ -1,0 +1,1 @@
+"""The tests. Beside them, :mod:`tests.support` has everything that tests share."""

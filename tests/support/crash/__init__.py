@@ -1,0 +1,1 @@
+"""Crashes, damage and failing calls: sessions, the disks they leave, and the judge of these."""
