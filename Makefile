@@ -62,8 +62,8 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 
-# The package is installed, not linked: tests and demo run what a user gets. Files that an earlier build has collected, and that are
-# no longer there, would be installed with it.
+# The package is installed, not linked: tests and demo run what a user gets. Files that an earlier
+# build has collected, and that are no longer there, would be installed with it.
 $(VENV)/installed: $(BIN)/python $(SOURCES)
 	@rm -rf build/lib* build/*/lib*
 	$(BIN)/python -m pip install --quiet '.[cli]'
@@ -201,5 +201,6 @@ install-check:
 	sh tests/package/install_check.sh $(PYTHON)
 
 clean:
-	rm -rf $(VENV) $(VENV)-debug build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-debug build dist src/*.egg-info
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find src -name '*.so' -delete

@@ -1,9 +1,11 @@
-"""The long forms of the tests, and those that need more of the system than Python and a C compiler (:mod:`tests.support.system_needs`).
+"""The long forms of the tests, and those that need more of the system than Python and a C compiler
+(:mod:`tests.support.system_needs`).
 
-``pytest --long`` runs a test's long form where it has one: such a test takes the fixture :func:`long_form`. The marker ``faults``
-is set on every test that takes it, on every test below ``tests/crash``, and on those elsewhere that prove a part of the fault
-model (:mod:`tests.support.crash.ledger`). ``make test-faults`` runs ``pytest --long -m faults`` and prints what the tests noted with
-:func:`ledger.record`, and which of them failed.
+``pytest --long`` runs a test's long form where it has one: such a test takes the fixture
+:func:`long_form`. The marker ``faults`` is set on every test that takes it, on every test below
+``tests/crash``, and on those elsewhere that prove a part of the fault model
+(:mod:`tests.support.crash.ledger`). ``make test-faults`` runs ``pytest --long -m faults`` and
+prints what the tests noted with :func:`ledger.record`, and which of them failed.
 """
 
 from __future__ import annotations
@@ -24,25 +26,39 @@ from tests.support.crash import ledger
 
 CRASH = Path(__file__).parent / "crash"
 LONG_TIMEOUT_S = 7200
-LONGEST = ("tests/crash/test_strace.py", "tests/crash/test_disk.py", "tests/crash/test_crash_images.py", "tests/crash/test_damage.py")
+LONGEST = (
+    "tests/crash/test_strace.py",
+    "tests/crash/test_disk.py",
+    "tests/crash/test_crash_images.py",
+    "tests/crash/test_damage.py",
+)
 """Long forms that take minutes each, in the order in which they are begun."""
 
-# Where users have groups of their own the mask is 002, and directories that tests make would be open to the group.
+# Where users have groups of their own the mask is 002, and directories that tests make would be
+# open to the group.
 os.umask(0o022)
 
-# What a shell starts in the background ignores SIGINT, and what nohup starts SIGHUP; so would the programs that tests interrupt.
+# What a shell starts in the background ignores SIGINT, and what nohup starts SIGHUP; so would the
+# programs that tests interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
-settings.register_profile("actionqueue", deadline=None)  # no test judges how long anything takes: machines differ, and are shared
+# No test judges how long anything takes: machines differ, and are shared.
+settings.register_profile("actionqueue", deadline=None)
 settings.load_profile("actionqueue")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--long", action="store_true", help="run the long forms of the tests that have one")
-    parser.addoption("--system", action="store_true", help="run the tests that are marked as the system's, and no others")
+    parser.addoption(
+        "--long", action="store_true", help="run the long forms of the tests that have one"
+    )
+    parser.addoption(
+        "--system",
+        action="store_true",
+        help="run the tests that are marked as the system's, and no others",
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -59,12 +75,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     system_needs.check(item)
-    # Hypothesis leaves a function for the collector to call, by which it judges deadlines. What a signal's handler raises while that runs
-    # reaches no test.
-    gc.callbacks[:] = [callback for callback in gc.callbacks if not getattr(callback, "__module__", "").startswith("hypothesis.")]
+    # Hypothesis leaves a function for the collector to call, by which it judges deadlines. What a
+    # signal's handler raises while that runs reaches no test.
+    gc.callbacks[:] = [
+        callback
+        for callback in gc.callbacks
+        if not getattr(callback, "__module__", "").startswith("hypothesis.")
+    ]
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
     # The workers of a run in parallel choose; the process that prints asks one of them.
     for line in system_needs.summary() or getattr(config, "system_summary", []):
         terminalreporter.write_line(line)
@@ -83,7 +105,10 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 def place_of(test: str) -> int:
     """The longest first, so that in the end no worker is left alone with one."""
-    return next((place for place, beginning in enumerate(LONGEST) if test.startswith(beginning)), len(LONGEST))
+    return next(
+        (place for place, beginning in enumerate(LONGEST) if test.startswith(beginning)),
+        len(LONGEST),
+    )
 
 
 def proves_a_fault(item: pytest.Item) -> bool:
@@ -99,7 +124,9 @@ def pytest_runtest_call() -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
     if item.get_closest_marker("faults") is not None:
         if report.failed:

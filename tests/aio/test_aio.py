@@ -1,4 +1,6 @@
-"""The queue for asyncio: what tasks rely on when they share one, and what happens to them when it fails, closes or they are cancelled."""
+"""The queue for asyncio: what tasks rely on when they share one, and what happens to them when it
+fails, closes or they are cancelled.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ def run(work: Coroutine[Any, Any, Any]) -> Any:
     reported: list[dict[str, Any]] = []
 
     async def watched() -> Any:
-        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: reported.append(context))
+        asyncio.get_running_loop().set_exception_handler(
+            lambda _loop, context: reported.append(context)
+        )
         async with asyncio.timeout(PATIENCE_S):
             return await work
 
@@ -75,14 +79,18 @@ class Gate:
         assert await asyncio.to_thread(self.has_come.acquire, timeout=PATIENCE_S)
 
 
-# --- Submitting ------------------------------------------------------------------------------------------------------
+# --- Submitting -----------------------------------------------------------------------------------
 
 
 def test_a_queue_opens_takes_commands_and_closes(tmp_path: Path) -> None:
     async def work() -> None:
         async with open_async(tmp_path / "queue", compaction=None) as queue:
             assert queue.recovery.is_created
-            assert (queue.path, queue.sequence, queue.is_closed) == (str(tmp_path / "queue"), 0, False)
+            assert (queue.path, queue.sequence, queue.is_closed) == (
+                str(tmp_path / "queue"),
+                0,
+                False,
+            )
             task = aq.TaskSpec(payload=b"x")
             outcome = await queue.submit(aq.TaskCreateCommand(None, task, 1))
             assert outcome == aq.MutationOutcome(1, aq.AppliedTaskCreate(task.id))
@@ -231,7 +239,7 @@ def test_the_loop_goes_on_while_the_disk_works(tmp_path: Path) -> None:
     run(work())
 
 
-# --- Cancellation ----------------------------------------------------------------------------------------------------
+# --- Cancellation ---------------------------------------------------------------------------------
 
 
 def test_a_cancelled_task_leaves_its_command_and_the_others_alone(tmp_path: Path) -> None:
@@ -247,8 +255,12 @@ def test_a_cancelled_task_leaves_its_command_and_the_others_alone(tmp_path: Path
             assert late.cancel()
             gate.may_go.set()
             ended = await asyncio.gather(*tasks, late, return_exceptions=True)
-            assert all(isinstance(end, asyncio.CancelledError) for end in [*ended[:-1:2], ended[-1]])
-            assert [end.sequence for end in ended[1:20:2] if isinstance(end, aq.MutationOutcome)] == list(range(2, 21, 2))
+            assert all(
+                isinstance(end, asyncio.CancelledError) for end in [*ended[:-1:2], ended[-1]]
+            )
+            assert [
+                end.sequence for end in ended[1:20:2] if isinstance(end, aq.MutationOutcome)
+            ] == list(range(2, 21, 2))
             await queue.sync()
             assert queue.durable_sequence == 21
 
@@ -256,7 +268,9 @@ def test_a_cancelled_task_leaves_its_command_and_the_others_alone(tmp_path: Path
     assert replayed(tmp_path).latest_sequence == 21
 
 
-def test_a_task_that_is_cancelled_while_it_opens_leaves_nothing_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_task_that_is_cancelled_while_it_opens_leaves_nothing_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from actionqueue import opening
 
     begun, may_go = threading.Event(), threading.Event()
@@ -293,8 +307,12 @@ def test_a_task_that_is_cancelled_while_it_opens_leaves_nothing_open(tmp_path: P
     run(work())
 
 
-def test_a_task_that_is_cancelled_when_the_queue_is_open_leaves_nothing_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The thread is done and the task has not heard of it yet. Like the test before, it fails where the queue goes with a warning."""
+def test_a_task_that_is_cancelled_when_the_queue_is_open_leaves_nothing_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread is done and the task has not heard of it yet. Like the test before, it fails where
+    the queue goes with a warning.
+    """
     opened = threading.Event()
     give = Handover.give
 
@@ -337,7 +355,7 @@ def test_cancelling_the_close_does_not_stop_it(tmp_path: Path) -> None:
         assert queue.recovery.is_clean
 
 
-# --- Several loops ---------------------------------------------------------------------------------------------------
+# --- Several loops --------------------------------------------------------------------------------
 
 
 def test_loops_in_several_threads_and_threads_without_loops(tmp_path: Path) -> None:
@@ -363,9 +381,13 @@ def test_loops_in_several_threads_and_threads_without_loops(tmp_path: Path) -> N
             works: list[Callable[[], Any]] = [
                 lambda: asyncio.run(in_loop(queue)),
                 lambda: asyncio.run(in_loop(queue)),
-                lambda: acknowledged.extend(queue.queue.submit(task_create(), "immediate").sequence for _ in range(50)),
+                lambda: acknowledged.extend(
+                    queue.queue.submit(task_create(), "immediate").sequence for _ in range(50)
+                ),
             ]
-            await asyncio.gather(in_loop(queue), *(asyncio.to_thread(guarded, one) for one in works))
+            await asyncio.gather(
+                in_loop(queue), *(asyncio.to_thread(guarded, one) for one in works)
+            )
             assert failures == []
             assert sorted(acknowledged) == list(range(1, 1551))
             assert queue.durable_sequence == 1550
@@ -396,7 +418,7 @@ def test_a_loop_that_has_ended_breaks_nobody(tmp_path: Path) -> None:
     run(work())
 
 
-# --- Failures --------------------------------------------------------------------------------------------------------
+# --- Failures -------------------------------------------------------------------------------------
 
 
 async def poisoned(path: Path) -> AsyncQueue:
@@ -407,7 +429,10 @@ async def poisoned(path: Path) -> AsyncQueue:
     with file_size_limit(0):
         tasks = [asyncio.ensure_future(queue.submit(task_create())) for _ in range(10)]
         await gate.reached()
-        late = [asyncio.ensure_future(queue.submit_many([task_create()])), asyncio.ensure_future(queue.sync())]
+        late = [
+            asyncio.ensure_future(queue.submit_many([task_create()])),
+            asyncio.ensure_future(queue.sync()),
+        ]
         await asyncio.sleep(0)
         gate.may_go.set()
         ended = await asyncio.gather(*tasks, *late, return_exceptions=True)
@@ -471,8 +496,12 @@ def test_a_failing_last_sync_is_told_to_those_who_wait_and_by_close(tmp_path: Pa
 
 
 @pytest.mark.parametrize("failures", [1, 3])
-def test_who_cannot_be_told_is_told_later(tmp_path: Path, failures: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The thread goes on, whatever it meets: nobody waits for ever, and what is durable is durable."""
+def test_who_cannot_be_told_is_told_later(
+    tmp_path: Path, failures: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread goes on, whatever it meets: nobody waits for ever, and what is durable is
+    durable.
+    """
 
     async def work() -> None:
         async with open_async(tmp_path / "queue") as queue:
@@ -494,7 +523,9 @@ def test_who_cannot_be_told_is_told_later(tmp_path: Path, failures: int, monkeyp
     run(work())
 
 
-def test_a_loop_that_can_never_be_told_holds_up_nobody_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_loop_that_can_never_be_told_holds_up_nobody_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(async_syncer, "RETRY_SECONDS", 0)
 
     async def work() -> None:
@@ -523,10 +554,14 @@ def test_a_loop_that_can_never_be_told_holds_up_nobody_else(tmp_path: Path, monk
 def test_a_follower_ends_when_a_sync_of_the_policy_has_failed(tmp_path: Path, notice: str) -> None:
     async def work() -> None:
         policy = aq.SyncPolicy(records=1)
-        queue = await open_async(tmp_path / "queue", durability="deferred", sync=policy, compaction=None)
+        queue = await open_async(
+            tmp_path / "queue", durability="deferred", sync=policy, compaction=None
+        )
         task = aq.TaskSpec(payload=b"x")
         run_of_it = aq.RunInstance.scheduled(task.id, scheduled_at=1, created_at=1)
-        await queue.submit_many([aq.TaskCreateCommand(None, task, 1), aq.RunCreateCommand(None, run_of_it)], "immediate")
+        await queue.submit_many(
+            [aq.TaskCreateCommand(None, task, 1), aq.RunCreateCommand(None, run_of_it)], "immediate"
+        )
         followed = asyncio.ensure_future(_sequences(queue))
         await asyncio.sleep(0)
         with file_size_limit(0):
@@ -536,7 +571,9 @@ def test_a_follower_ends_when_a_sync_of_the_policy_has_failed(tmp_path: Path, no
             if notice == "submit":
                 await queue.submit(task_create())
             else:
-                queue.queue.submit_transitions(memoryview(run_of_it.id.bytes).cast("B", (1, 16)), "scheduled", "ready", 1)
+                queue.queue.submit_transitions(
+                    memoryview(run_of_it.id.bytes).cast("B", (1, 16)), "scheduled", "ready", 1
+                )
         await queue.close()
         assert await followed == [1, 2]
 
@@ -556,7 +593,7 @@ def _has_failed(queue: AsyncQueue) -> bool:
     return False
 
 
-# --- The end ---------------------------------------------------------------------------------------------------------
+# --- The end --------------------------------------------------------------------------------------
 
 
 def test_closing_serves_those_who_wait(tmp_path: Path) -> None:
@@ -632,7 +669,7 @@ async def opened(path: Path) -> AsyncQueue:
     return await open_async(path)
 
 
-# --- Snapshots and following -----------------------------------------------------------------------------------------
+# --- Snapshots and following ----------------------------------------------------------------------
 
 
 def test_snapshots_and_compaction_run_beside_the_loop(tmp_path: Path) -> None:
@@ -718,7 +755,10 @@ def test_following_from_no_sequence_is_refused(tmp_path: Path) -> None:
                 raise AssertionError("an event came")
 
     for after in (-1, 2**64):
-        with pytest.raises(ValueError, match=r"^follow\.after: must be a sequence from 0 to 18446744073709551615, or .*, got "):
+        with pytest.raises(
+            ValueError,
+            match=r"^follow\.after: must be a sequence from 0 to 18446744073709551615, or .*, got ",
+        ):
             asyncio.run(follow_from(after))
     with pytest.raises(aq.HistoryChangedError):
         asyncio.run(follow_from(7))

@@ -66,7 +66,12 @@ def test_a_position_leads_on_in_both_kinds_of_streams(tmp_path: Path) -> None:
             stream = queue.follow(after=sync_positions(tmp_path)[3])
             assert await take(stream, 2) == [5, 6]
             position = stream.position
-            assert [event.sequence for event in aq.follow(tmp_path, after=position, timeout=0)] == [7, 8, 9, 10]
+            assert [event.sequence for event in aq.follow(tmp_path, after=position, timeout=0)] == [
+                7,
+                8,
+                9,
+                10,
+            ]
             assert await take(queue.follow(after=position), 4) == [7, 8, 9, 10]
             return position
 
@@ -82,8 +87,14 @@ def test_a_position_leads_on_in_both_kinds_of_streams(tmp_path: Path) -> None:
 
 
 def put_back(path: Path, kept: Path) -> None:
-    """Into the very files that the queue has, so that the file system says of each that it is the same."""
-    for file in [file for file in path.rglob("*") if file.is_file() and not (kept / file.relative_to(path)).exists()]:
+    """Into the very files that the queue has, so that the file system says of each that it is the
+    same.
+    """
+    for file in [
+        file
+        for file in path.rglob("*")
+        if file.is_file() and not (kept / file.relative_to(path)).exists()
+    ]:
         file.unlink()
     for file in [file for file in kept.rglob("*") if file.is_file()]:
         (path / file.relative_to(kept)).write_bytes(file.read_bytes())
@@ -136,7 +147,9 @@ def test_a_copy_is_another_history(tmp_path: Path) -> None:
 
 def test_a_position_whose_event_was_compacted_away_is_told_by_its_history(tmp_path: Path) -> None:
     async def work() -> None:
-        async with open_async(tmp_path, ring_size=65536, segment_size=65536, compaction=None) as queue:
+        async with open_async(
+            tmp_path, ring_size=65536, segment_size=65536, compaction=None
+        ) as queue:
             stream = queue.follow(after=0)
             await queue.submit(task_create())
             await anext(stream)
@@ -155,8 +168,16 @@ def test_a_position_whose_event_was_compacted_away_is_told_by_its_history(tmp_pa
 def test_arguments_that_do_not_fit_are_refused_at_once(tmp_path: Path) -> None:
     async def work() -> None:
         queue = await open_async(tmp_path)
-        for options in ({"after": "x"}, {"after": "5--", "history": "0" * 32}, {"after": -1}, {"after": True}, {"poll_seconds": -1}):
-            with pytest.raises(aq.InvalidFieldError, match=r"^follow\.(after|history|poll_seconds): "):
+        for options in (
+            {"after": "x"},
+            {"after": "5--", "history": "0" * 32},
+            {"after": -1},
+            {"after": True},
+            {"poll_seconds": -1},
+        ):
+            with pytest.raises(
+                aq.InvalidFieldError, match=r"^follow\.(after|history|poll_seconds): "
+            ):
                 queue.follow(**options)  # type: ignore[arg-type]
         await queue.close()
         with pytest.raises(aq.ClosedError):
@@ -178,7 +199,9 @@ class Held:
         return next_event(*arguments)
 
 
-def test_a_task_that_is_cancelled_while_it_waits_loses_no_event(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_task_that_is_cancelled_while_it_waits_loses_no_event(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def work() -> None:
         async with open_async(tmp_path) as queue:
             await fill(queue, 5)
@@ -202,8 +225,12 @@ def test_a_task_that_is_cancelled_while_it_waits_loses_no_event(tmp_path: Path, 
     asyncio.run(work())
 
 
-def test_a_reading_is_no_task_that_a_sweep_cancels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As frameworks do that cancel all of a loop's tasks: the thread goes on, so a second one would read what it reads."""
+def test_a_reading_is_no_task_that_a_sweep_cancels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As frameworks do that cancel all of a loop's tasks: the thread goes on, so a second one would
+    read what it reads.
+    """
     held = Held(monkeypatch)
 
     async def consume(stream: AsyncEventStream, found: list[int]) -> None:
@@ -262,8 +289,12 @@ class Interrupted(BaseException):
     """As KeyboardInterrupt, which asyncio treats in a way of its own."""
 
 
-def test_a_look_that_is_interrupted_at_any_point_doubles_no_event(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A signal's handler may raise between any two lines: when the thread has begun to read, and nothing notes that yet."""
+def test_a_look_that_is_interrupted_at_any_point_doubles_no_event(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A signal's handler may raise between any two lines: when the thread has begun to read, and
+    nothing notes that yet.
+    """
     held = Held(monkeypatch)
 
     async def work() -> list[int]:
@@ -335,7 +366,9 @@ def test_a_handler_that_raises_at_any_step_takes_no_event(tmp_path: Path) -> Non
     assert int(printed) > 30
 
 
-def test_a_stream_that_is_closed_while_it_reads_keeps_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stream_that_is_closed_while_it_reads_keeps_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def work() -> None:
         async with open_async(tmp_path) as queue:
             await fill(queue, 5)
@@ -353,7 +386,9 @@ def test_a_stream_that_is_closed_while_it_reads_keeps_nothing(tmp_path: Path, mo
     asyncio.run(work())
 
 
-def test_the_end_of_a_queue_is_the_end_of_its_streams_whatever_comes_after_it(tmp_path: Path) -> None:
+def test_the_end_of_a_queue_is_the_end_of_its_streams_whatever_comes_after_it(
+    tmp_path: Path,
+) -> None:
     async def work() -> None:
         async with open_async(tmp_path) as queue:
             await fill(queue, 3)
@@ -367,8 +402,12 @@ def test_the_end_of_a_queue_is_the_end_of_its_streams_whatever_comes_after_it(tm
     asyncio.run(work())
 
 
-def test_events_that_can_no_longer_be_read_are_missed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without its ring a log does not tell what is durable. The stream knows how far it goes, and neither runs in circles nor ends."""
+def test_events_that_can_no_longer_be_read_are_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without its ring a log does not tell what is durable. The stream knows how far it goes, and
+    neither runs in circles nor ends.
+    """
     looks: list[None] = []
 
     def counted(*arguments: Any) -> Any:
@@ -430,7 +469,9 @@ def test_a_loop_that_was_closed_under_a_task_lets_go_of_its_stream(tmp_path: Pat
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_a_forked_child_is_told_at_once_that_it_has_no_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_forked_child_is_told_at_once_that_it_has_no_stream(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     held = Held(monkeypatch)
 
     async def work() -> int:
@@ -473,7 +514,9 @@ def test_two_tasks_do_not_share_a_stream(tmp_path: Path) -> None:
     asyncio.run(work())
 
 
-def test_no_event_comes_once_a_stream_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_event_comes_once_a_stream_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def work() -> None:
         async with open_async(tmp_path) as queue:
             await fill(queue, 5)
@@ -496,7 +539,9 @@ def test_no_event_comes_once_a_stream_is_closed(tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.mark.parametrize("failure", [MemoryError, OSError])
-def test_events_before_a_failure_come_before_it(failure: Callable[[], Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_events_before_a_failure_come_before_it(
+    failure: Callable[[], Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     calls: list[None] = []
 
     def fail_twice(*arguments: Any) -> Any:

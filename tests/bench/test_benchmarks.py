@@ -1,4 +1,6 @@
-"""That the programs in benchmarks/ run, measure what they say, and tell what they could not: in tiny sizes."""
+"""That the programs in benchmarks/ run, measure what they say, and tell what they could not: in
+tiny sizes.
+"""
 
 from __future__ import annotations
 
@@ -22,14 +24,30 @@ from tests.support.queues import knows_mount_of
 SECONDS_MAX = 120
 
 
-def run(program: list[str], directory: Path, *options: object, path: Path | None = None) -> tuple[dict[str, Any], str]:
-    """Run a benchmark once, and return its JSON and what it printed; nothing else may be left in the directory."""
+def run(
+    program: list[str], directory: Path, *options: object, path: Path | None = None
+) -> tuple[dict[str, Any], str]:
+    """Run a benchmark once, and return its JSON and what it printed; nothing else may be left in
+    the directory.
+    """
     found = directory / "found.json"
     environment = places.environment()
     if path:
         environment["PYTHONPATH"] = os.pathsep.join([str(path), environment["PYTHONPATH"]])
-    command = [sys.executable, *program, "--rounds", "2", "--directory", str(directory), "--json", str(found), *map(str, options)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=SECONDS_MAX, env=environment)
+    command = [
+        sys.executable,
+        *program,
+        "--rounds",
+        "2",
+        "--directory",
+        str(directory),
+        "--json",
+        str(found),
+        *map(str, options),
+    ]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=SECONDS_MAX, env=environment
+    )
     assert done.returncode == 0, done.stderr
     result: dict[str, Any] = json.loads(found.read_text("utf-8"))
     found.unlink()
@@ -58,7 +76,10 @@ def names(result: dict[str, Any]) -> list[str]:
 
 def test_lifecycle(tmp_path: Path) -> None:
     result, _ = run(program("lifecycle"), tmp_path, "--runs", 100, "--immediate-runs", 2)
-    assert {"Deferred, one by one", *(f"Deferred, batches of {size}" for size in ("10", "100", "1,000"))} < set(names(result))
+    assert {
+        "Deferred, one by one",
+        *(f"Deferred, batches of {size}" for size in ("10", "100", "1,000")),
+    } < set(names(result))
     by_name = {entry["name"]: entry for entry in rows(result)}
     assert 50 < by_name["bytes a record"]["spread"]["median"] < 80
     assert by_name["Immediate, one thread, p50"]["ratio_to"] == "disk alone, p50"
@@ -84,21 +105,28 @@ def test_a_lone_task_stands_beside_a_lone_thread_and_the_disk(tmp_path: Path) ->
     assert by_name["1 task, by the disk: p50"]["ratio_to"] == "disk alone: p50"
     assert by_name["1 thread without a loop, by the disk: p50"]["ratio_to"] == "disk alone: p50"
     assert "5 tasks: CPU time a command" in by_name
-    assert not any("p99.9" in name for name in by_name if name.startswith("1 t"))  # of too few times
+    # Of too few times.
+    assert not any("p99.9" in name for name in by_name if name.startswith("1 t"))
 
 
 def test_columns(tmp_path: Path) -> None:
     result, _ = run(program("columns"), tmp_path, "--rows", 50, "--rows-a-call", 20)
-    assert {"transition: columns", "transition: read columns", "attempt finish: submit"} < set(names(result))
+    assert {"transition: columns", "transition: read columns", "attempt finish: submit"} < set(
+        names(result)
+    )
 
 
 def test_replay_and_scale(tmp_path: Path) -> None:
     replayed, _ = run(program("replay"), tmp_path, "--runs", 20)
     assert "20 runs: replay" in names(replayed)
-    written = next(entry for entry in rows(replayed) if entry["name"] == "20 runs: write a snapshot")
+    written = next(
+        entry for entry in rows(replayed) if entry["name"] == "20 runs: write a snapshot"
+    )
     assert len(written["values"]) == 2
     assert written["note"].endswith("bytes, from the log alone")
-    scaled, _ = run(program("scale"), tmp_path, "--runs", 20, 40, "--transitions", 5, "--lifecycles", 2)
+    scaled, _ = run(
+        program("scale"), tmp_path, "--runs", 20, 40, "--transitions", 5, "--lifecycles", 2
+    )
     by_name = {entry["name"]: entry for entry in rows(scaled)}
     assert by_name["40 runs: a transition of any run"]["ratio_to"] == "20 runs"
     # Two a run to make it, ten transitions, and two rounds of two whole lives.
@@ -110,24 +138,43 @@ def test_peers_that_are_missing_are_named(tmp_path: Path) -> None:
     for module in ("lmdb", "rocksdict", "plyvel", "litequeue", "persistqueue", "diskcache"):
         (tmp_path / "absent" / f"{module}.py").write_text("raise ImportError('not here')\n")
     (tmp_path / "disk").mkdir()
-    result, shown = run(program("peers"), tmp_path / "disk", "--seconds", 0.01, path=tmp_path / "absent")
-    assert set(result["settings"]["missing"]) == {"lmdb", "rocksdict", "plyvel", "litequeue", "persist-queue", "diskcache"}
+    result, shown = run(
+        program("peers"), tmp_path / "disk", "--seconds", 0.01, path=tmp_path / "absent"
+    )
+    assert set(result["settings"]["missing"]) == {
+        "lmdb",
+        "rocksdict",
+        "plyvel",
+        "litequeue",
+        "persist-queue",
+        "diskcache",
+    }
     assert "missing: persist-queue: not here" in shown
     modes = ("no sync, 1 thread", "sync each, 1 thread", "sync each, 8 threads")
-    assert names(result) == [f"{mode}: {store}" for mode in modes for store in ("actionqueue", "plain file", "sqlite3")]
+    assert names(result) == [
+        f"{mode}: {store}" for mode in modes for store in ("actionqueue", "plain file", "sqlite3")
+    ]
 
 
 DRIVER = """#!/bin/sh
 case $1 in
 replay) echo '{"events": 2200, "runs": 220, "seconds": 0.5, "resident_bytes": 2200}';;
-*) echo '{"commands": 1000, "seconds": 0.5, "p50_ns": 1000, "p99_ns": 9000, "bytes_a_record": 61.0}';;
+*) echo '{"commands": 1000, "seconds": 0.5, "p50_ns": 1000, "p99_ns": 9000,' \
+    '"bytes_a_record": 61.0}';;
 esac
 """
 
 
 def against_rust(driver: Path) -> list[str]:
-    code = "import sys; from benchmarks import against_rust; from pathlib import Path\n"
-    return ["-c", code + f"against_rust.DRIVER = Path({str(driver)!r}); sys.argv[0] = 'against_rust'; sys.exit(against_rust.main())"]
+    code = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from benchmarks import against_rust\n"
+        f"against_rust.DRIVER = Path({str(driver)!r})\n"
+        "sys.argv[0] = 'against_rust'\n"
+        "sys.exit(against_rust.main())\n"
+    )
+    return ["-c", code]
 
 
 def test_against_a_driver(tmp_path: Path) -> None:
@@ -140,16 +187,23 @@ def test_against_a_driver(tmp_path: Path) -> None:
     assert by_name["Deferred: the Rust crates"]["values"] == [2000, 2000]
     assert by_name["replay: the Rust crates"]["values"] == [4400, 4400]
     ours = by_name["Immediate p50: actionqueue"]
-    assert ours["ratio"]["maximum"] == pytest.approx(ours["spread"]["maximum"])  # to one microsecond
+    # To one microsecond.
+    assert ours["ratio"]["maximum"] == pytest.approx(ours["spread"]["maximum"])
 
 
 def test_a_driver_that_was_not_built(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, *against_rust(tmp_path / "none")], env=places.environment(), capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, *against_rust(tmp_path / "none")],
+        env=places.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 1
     assert "make bench-rust" in done.stderr
 
 
-# --- What they share -------------------------------------------------------------------------------------------------
+# --- What they share ------------------------------------------------------------------------------
 
 
 def test_candidates_take_turns_and_none_is_always_first() -> None:
@@ -171,7 +225,9 @@ def test_ratios_are_of_the_same_rounds() -> None:
 
 
 @pytest.mark.parametrize(("found", "code"), [(104, 0), (106, 1), (50, 0)])
-def test_more_instructions_than_allowed_are_a_failure(found: int, code: int, capsys: pytest.CaptureFixture[str]) -> None:
+def test_more_instructions_than_allowed_are_a_failure(
+    found: int, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
     kept = {"compiler": "GCC 1", "instructions_a_command": {"deferred": 100}}
     assert instructions.compare({"deferred": found}, kept) == code
     shown = capsys.readouterr().out
@@ -180,7 +236,9 @@ def test_more_instructions_than_allowed_are_a_failure(found: int, code: int, cap
 
 
 def test_a_workload_without_a_count_is_a_failure(capsys: pytest.CaptureFixture[str]) -> None:
-    assert instructions.compare({"new": 1}, {"compiler": "GCC 1", "instructions_a_command": {}}) == 1
+    assert (
+        instructions.compare({"new": 1}, {"compiler": "GCC 1", "instructions_a_command": {}}) == 1
+    )
     assert "new: the file has no count" in capsys.readouterr().out
 
 

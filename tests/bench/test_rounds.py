@@ -16,7 +16,9 @@ from actionqueue.bench.rounds import Limit, Measured, measure_round
 from actionqueue.bench.workload import COMMANDS_A_RUN, Stream, commands_of_a_run, submit_a_run
 
 FOR_LONG = 3600.0
-CHOICE = Choice(threads=(1, 3), groups=(64,), records=(50,), bytes=(4096,), milliseconds=(3_600_000,))
+CHOICE = Choice(
+    threads=(1, 3), groups=(64,), records=(50,), bytes=(4096,), milliseconds=(3_600_000,)
+)
 MODES = {mode.name: mode for mode in modes_of(CHOICE)}
 
 
@@ -28,7 +30,12 @@ def measured(name: str, directory: Path, commands: int) -> Measured:
 
 def test_immediate_syncs_every_command(tmp_path: Path) -> None:
     done = measured("immediate-1", tmp_path, 100)
-    assert (done.commands, done.syncs, done.at_risk_max, len(done.latencies_ns)) == (100, 100, 0, 100)
+    assert (done.commands, done.syncs, done.at_risk_max, len(done.latencies_ns)) == (
+        100,
+        100,
+        0,
+        100,
+    )
 
 
 def test_immediate_threads_submit_their_share_each(tmp_path: Path) -> None:
@@ -38,7 +45,9 @@ def test_immediate_threads_submit_their_share_each(tmp_path: Path) -> None:
 
 
 def test_what_others_wait_for_is_not_at_risk(tmp_path: Path) -> None:
-    """Of many threads some have always submitted what is not durable yet, and was acknowledged to nobody."""
+    """Of many threads some have always submitted what is not durable yet, and was acknowledged to
+    nobody.
+    """
     (mode,) = (mode for mode in modes_of(Choice(threads=(32,))) if mode.name == "immediate-32")
     assert measure_round(mode, tmp_path, Limit(FOR_LONG, 100)).at_risk_max == 0
 
@@ -48,11 +57,16 @@ def test_a_group_takes_one_sync(tmp_path: Path) -> None:
     assert (done.commands, done.syncs, done.at_risk_max, len(done.latencies_ns)) == (640, 10, 0, 10)
 
 
-@pytest.mark.parametrize(("name", "policy", "events"), [
-    ("records-50", aq.SyncPolicy(records=50), 50),
-    ("bytes-4096", aq.SyncPolicy(bytes=4096), 50),
-])
-def test_deferred_syncs_as_its_policy_says(tmp_path: Path, name: str, policy: aq.SyncPolicy, events: int) -> None:
+@pytest.mark.parametrize(
+    ("name", "policy", "events"),
+    [
+        ("records-50", aq.SyncPolicy(records=50), 50),
+        ("bytes-4096", aq.SyncPolicy(bytes=4096), 50),
+    ],
+)
+def test_deferred_syncs_as_its_policy_says(
+    tmp_path: Path, name: str, policy: aq.SyncPolicy, events: int
+) -> None:
     assert MODES[name].sync == policy
     with aq.open(tmp_path / "queue", durability="deferred", sync=policy, compaction=None) as queue:
         for _ in range(10):
@@ -110,7 +124,16 @@ def test_a_stream_cut_into_groups_is_one_that_a_queue_accepts(tmp_path: Path, si
 
 
 def test_modes_say_what_they_are() -> None:
-    assert list(MODES) == ["immediate-1", "immediate-3", "group-64", "records-50", "bytes-4096", "milliseconds-3600000", "ring", "system"]
+    assert list(MODES) == [
+        "immediate-1",
+        "immediate-3",
+        "group-64",
+        "records-50",
+        "bytes-4096",
+        "milliseconds-3600000",
+        "ring",
+        "system",
+    ]
     for mode in MODES.values():
         assert mode.survives_kill == "everything"
         assert (mode.survives_power_loss == "everything") == (mode.durability == "immediate")

@@ -12,7 +12,9 @@ times = st.lists(st.integers(0, 2**40), min_size=1, max_size=200)
 
 
 @given(times, st.floats(0, 1))
-def test_a_percentile_is_the_smallest_value_that_so_many_do_not_exceed(values: list[int], fraction: float) -> None:
+def test_a_percentile_is_the_smallest_value_that_so_many_do_not_exceed(
+    values: list[int], fraction: float
+) -> None:
     ordered = sorted(values)
     found = percentile(ordered, fraction)
     assert sum(value <= found for value in values) >= fraction * len(values)
@@ -22,7 +24,14 @@ def test_a_percentile_is_the_smallest_value_that_so_many_do_not_exceed(values: l
 
 def test_percentiles_of_a_hundred() -> None:
     found = Latency.of(range(100, 0, -1))
-    assert (found.count, found.p50_ns, found.p90_ns, found.p99_ns, found.p999_ns, found.max_ns) == (100, 50, 90, 99, 100, 100)
+    assert (found.count, found.p50_ns, found.p90_ns, found.p99_ns, found.p999_ns, found.max_ns) == (
+        100,
+        50,
+        90,
+        99,
+        100,
+        100,
+    )
 
 
 def test_the_last_nine_needs_a_thousand_times() -> None:
@@ -49,7 +58,9 @@ def test_a_spread_is_that_of_the_standard_library(values: list[float]) -> None:
     found = Spread.of(values)
     lower, middle, upper = statistics.quantiles(values, n=4, method="inclusive")
     assert (found.minimum, found.maximum, found.rounds) == (min(values), max(values), len(values))
-    assert (found.lower_quartile, found.median, found.upper_quartile) == pytest.approx((lower, middle, upper))
+    assert (found.lower_quartile, found.median, found.upper_quartile) == pytest.approx(
+        (lower, middle, upper)
+    )
 
 
 def test_there_is_nothing_of_nothing() -> None:

@@ -1,4 +1,6 @@
-"""``actionqueue bench``: that its files say what was measured. What the figures are is not for tests."""
+"""``actionqueue bench``: that its files say what was measured. What the figures are is not for
+tests.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,14 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path
     """Run it once, with everything that it can write."""
     directory = tmp_path_factory.mktemp("bench")
     (directory / "disk").mkdir()
-    files = ("--json-file", directory / "found.json", "--csv", directory / "found.csv", "--html", directory / "found.html")
+    files = (
+        "--json-file",
+        directory / "found.json",
+        "--csv",
+        directory / "found.csv",
+        "--html",
+        directory / "found.html",
+    )
     ended = run(*QUICK, "--directory", directory / "disk", "--json", *files)
     assert (ended.code, ended.error) == (0, "")
     assert list((directory / "disk").iterdir()) == []
@@ -40,7 +49,12 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path
 def test_json_has_every_mode_and_what_it_survives(made: tuple[dict[str, Any], Path]) -> None:
     found, _ = made
     report = msgspec.convert(found, Report)
-    assert (report.kind, report.format, report.rounds, report.seconds_a_round) == ("actionqueue fsync policies", 1, 2, 60)
+    assert (report.kind, report.format, report.rounds, report.seconds_a_round) == (
+        "actionqueue fsync policies",
+        1,
+        2,
+        60,
+    )
     assert [done.mode.name for done in report.modes] == NAMES
     assert json.loads((made[1] / "found.json").read_text("utf-8")) == found
     if not report.machine.is_in_memory:
@@ -52,12 +66,16 @@ def test_json_has_every_mode_and_what_it_survives(made: tuple[dict[str, Any], Pa
         size = done.mode.group if done.mode.group > 1 else 20 * done.mode.threads
         assert [entry.commands for entry in done.rounds] == [size, size]
         assert done.rate.minimum <= done.rate.median <= done.rate.maximum
-        assert done.rate.maximum == pytest.approx(max(entry.commands / entry.seconds for entry in done.rounds))
+        assert done.rate.maximum == pytest.approx(
+            max(entry.commands / entry.seconds for entry in done.rounds)
+        )
         assert 50 < done.bytes_a_command < 150
         if done.mode.durability == "deferred":
             assert done.commands_a_sync is None
         else:
-            assert done.commands_a_sync == pytest.approx(2 * size / sum(entry.syncs for entry in done.rounds))
+            assert done.commands_a_sync == pytest.approx(
+                2 * size / sum(entry.syncs for entry in done.rounds)
+            )
 
 
 def test_csv_has_a_line_a_mode(made: tuple[dict[str, Any], Path]) -> None:
@@ -67,7 +85,9 @@ def test_csv_has_a_line_a_mode(made: tuple[dict[str, Any], Path]) -> None:
     assert tuple(rows[0]) == CSV_COLUMNS
     assert [row["mode"] for row in rows] == ["disk", *NAMES]
     for row, done in zip(rows[1:], found["modes"], strict=True):
-        assert float(row["commands_per_second_median"]) == pytest.approx(done["rate"]["median"], abs=0.1)
+        assert float(row["commands_per_second_median"]) == pytest.approx(
+            done["rate"]["median"], abs=0.1
+        )
         assert int(row["submit_p99_ns"]) == done["latency"]["p99_ns"]
         assert row["survives_power_loss"] == done["mode"]["survives_power_loss"]
         assert row["submit_p999_ns"] == ""  # of fewer than a thousand
@@ -87,9 +107,17 @@ def test_html_is_well_formed_and_has_every_mode(made: tuple[dict[str, Any], Path
     shown = texts(page)
     for title in TITLES:
         assert shown.count(title) >= 4, title  # bar, curve, legend, table
-    for word in ("Throughput", "Latency", "What each survives", "Measured on", "The disk alone", "prefers-color-scheme"):
+    for word in (
+        "Throughput",
+        "Latency",
+        "What each survives",
+        "Measured on",
+        "The disk alone",
+        "prefers-color-scheme",
+    ):
         assert word in (page if word.startswith("prefers") else shown)
-    assert len(re.findall("<polyline ", page)) == len(TITLES) + 3  # and the disk in each of three panels
+    # And the disk in each of three panels.
+    assert len(re.findall("<polyline ", page)) == len(TITLES) + 3
 
 
 def test_many_modes_of_a_family_can_be_told_apart(made: tuple[dict[str, Any], Path]) -> None:
@@ -97,12 +125,16 @@ def test_many_modes_of_a_family_can_be_told_apart(made: tuple[dict[str, Any], Pa
     for family in ("immediate", "group", "deferred"):
         (first, *_) = (done for done in report.modes if done.mode.family == family)
         many = [
-            msgspec.structs.replace(first, mode=msgspec.structs.replace(first.mode, name=str(number), title=f"mode {number}"))
+            msgspec.structs.replace(
+                first,
+                mode=msgspec.structs.replace(first.mode, name=str(number), title=f"mode {number}"),
+            )
             for number in range(12)
         ]
         page = page_of(msgspec.structs.replace(report, modes=many))
-        styles = [(curve, *re.findall(rf"\.(?:curve\.)?{curve} {{ stroke(?:-dasharray)?: ([^;]+);", page))
-                  for curve in re.findall(r'<polyline class="curve ([^"]+)"', page)]  # fmt: skip
+        strokes = r"\.(?:curve\.)?{} {{ stroke(?:-dasharray)?: ([^;]+);"
+        curves = re.findall(r'<polyline class="curve ([^"]+)"', page)
+        styles = [(curve, *re.findall(strokes.format(curve), page)) for curve in curves]
         assert len(styles) == len({style[0] for style in styles}) == 13
         assert len({style[1] for style in styles}) == 13  # colours
         assert len({style[-1] for style in styles}) >= 8  # dashes
@@ -125,7 +157,11 @@ def test_html_needs_nothing_from_elsewhere(made: tuple[dict[str, Any], Path]) ->
 
         def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
             assert tag not in {"script", "link", "img", "iframe", "object", "embed"}
-            self.found += [f"{name}={value}" for name, value in attrs if name in {"src", "href", "xlink:href", "data", "srcset"}]
+            self.found += [
+                f"{name}={value}"
+                for name, value in attrs
+                if name in {"src", "href", "xlink:href", "data", "srcset"}
+            ]
 
     page = (made[1] / "found.html").read_text("utf-8")
     parser = References()
@@ -136,7 +172,9 @@ def test_html_needs_nothing_from_elsewhere(made: tuple[dict[str, Any], Path]) ->
 
 def test_html_escapes_what_comes_from_the_system(made: tuple[dict[str, Any], Path]) -> None:
     report = msgspec.convert(made[0], Report)
-    hostile = msgspec.structs.replace(report.machine, processor="<script>alert(1)</script>", device='"&<b>')
+    hostile = msgspec.structs.replace(
+        report.machine, processor="<script>alert(1)</script>", device='"&<b>'
+    )
     shown = texts(page_of(msgspec.structs.replace(report, machine=hostile)))
     assert "<script>alert(1)</script>" in shown
     assert '"&<b>' in shown
@@ -144,9 +182,17 @@ def test_html_escapes_what_comes_from_the_system(made: tuple[dict[str, Any], Pat
 
 def test_a_table_for_people_with_the_modes_that_were_chosen(tmp_path: Path) -> None:
     numbers = ("--threads", 2, "--records", 10, "--records", 20)
-    ended = run(*QUICK, "--directory", tmp_path, *numbers, "--only", "immediate-2", "--only", "records-20")
+    ended = run(
+        *QUICK, "--directory", tmp_path, *numbers, "--only", "immediate-2", "--only", "records-20"
+    )
     assert (ended.code, ended.error) == (0, "")
-    for text in ("disk alone", "immediate-2", "records-20", "Deferred, sync every 20 records", "Measured on"):
+    for text in (
+        "disk alone",
+        "immediate-2",
+        "records-20",
+        "Deferred, sync every 20 records",
+        "Measured on",
+    ):
         assert text in ended.output
     assert "records-10" not in ended.output
     assert max(map(len, ended.output.splitlines())) <= 80
@@ -154,7 +200,19 @@ def test_a_table_for_people_with_the_modes_that_were_chosen(tmp_path: Path) -> N
 
 
 def test_one_round_is_not_several(tmp_path: Path) -> None:
-    ended = run("bench", "--rounds", 1, "--seconds", 60, "--commands", 10, "--directory", tmp_path, "--only", "system")
+    ended = run(
+        "bench",
+        "--rounds",
+        1,
+        "--seconds",
+        60,
+        "--commands",
+        10,
+        "--directory",
+        tmp_path,
+        "--only",
+        "system",
+    )
     assert "1 round of 60 s" in ended.output
 
 
@@ -164,10 +222,18 @@ def test_times_that_are_none(tmp_path: Path, seconds: str) -> None:
 
 
 @pytest.mark.parametrize("option", ["--json-file", "--csv", "--html"])
-def test_a_file_that_cannot_be_written_is_told_of_before_anything_is_measured(tmp_path: Path, option: str) -> None:
+def test_a_file_that_cannot_be_written_is_told_of_before_anything_is_measured(
+    tmp_path: Path, option: str
+) -> None:
     target = tmp_path / "none" / "file"
-    program = patched("from actionqueue.bench import rounds\ndef fail(*_): raise SystemExit(99)\nrounds._measure = fail")
-    assert_fails(run(*QUICK, "--directory", tmp_path, option, target, program=program), 7, str(target))
+    program = patched(
+        "from actionqueue.bench import rounds\n"
+        "def fail(*_): raise SystemExit(99)\n"
+        "rounds._measure = fail"
+    )
+    assert_fails(
+        run(*QUICK, "--directory", tmp_path, option, target, program=program), 7, str(target)
+    )
     assert list(tmp_path.iterdir()) == []
 
 
@@ -175,6 +241,14 @@ def test_a_directory_that_cannot_be_written_to(tmp_path: Path) -> None:
     target = tmp_path / "file-system"
     target.mkdir()
     program = "import os, tempfile; from pathlib import Path\n"
-    program += "def refuse(*_, **options): raise PermissionError(13, 'Permission denied', str(options['dir']))\n"
+    program += (
+        "def refuse(*_, **options):\n"
+        "    raise PermissionError(13, 'Permission denied', str(options['dir']))\n"
+    )
     program += "tempfile.mkdtemp = refuse"
-    assert_fails(run(*QUICK, "--directory", target, program=patched(program)), 7, str(target), "Permission denied")
+    assert_fails(
+        run(*QUICK, "--directory", target, program=patched(program)),
+        7,
+        str(target),
+        "Permission denied",
+    )

@@ -1,4 +1,6 @@
-"""Completion in shells: what their scripts ask for, by the variables that these set, and what they are told."""
+"""Completion in shells: what their scripts ask for, by the variables that these set, and what they
+are told.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,11 @@ def ask(shell: str, *words: str, cwd: Path) -> list[str]:
         case "bash":  # kind,value
             return [line.partition(",")[2] for line in ended.output.splitlines() if line]
         case "fish":  # kind,value and a tab before the help
-            return [line.partition(",")[2].partition("\t")[0] for line in ended.output.splitlines() if line]
+            return [
+                line.partition(",")[2].partition("\t")[0]
+                for line in ended.output.splitlines()
+                if line
+            ]
         case _:  # kind, value and help on lines of their own
             return ended.output.splitlines()[1::3]
 
@@ -56,7 +62,9 @@ def test_the_script_asks_by_the_variable(shell: str) -> None:
     ],
     ids=" ".join,
 )
-def test_commands_options_and_their_values(tmp_path: Path, shell: str, words: list[str], expected: list[str]) -> None:
+def test_commands_options_and_their_values(
+    tmp_path: Path, shell: str, words: list[str], expected: list[str]
+) -> None:
     assert ask(shell, *words, cwd=tmp_path) == expected
     assert not list(tmp_path.iterdir())
 
@@ -77,7 +85,10 @@ def test_an_instruction_that_no_shell_gives(instruction: str) -> None:
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-@pytest.mark.parametrize("words", [{}, {"COMP_WORDS": "actionqueue st"}, {"COMP_WORDS": "actionqueue st", "COMP_CWORD": "two"}])
+@pytest.mark.parametrize(
+    "words",
+    [{}, {"COMP_WORDS": "actionqueue st"}, {"COMP_WORDS": "actionqueue st", "COMP_CWORD": "two"}],
+)
 def test_an_instruction_without_the_words(shell: str, words: dict[str, str]) -> None:
     if shell == "fish" and words.get("COMP_CWORD"):
         return  # there it is the word
@@ -90,5 +101,7 @@ def test_without_an_instruction_the_command_runs() -> None:
 
 def test_without_the_extra_completion_says_so(tmp_path: Path) -> None:
     (tmp_path / "click.py").write_text("raise ModuleNotFoundError('none', name='click')\n")
-    ended: Ended = run(program=PROGRAM, env=os.environ | {VARIABLE: "bash_complete", "PYTHONPATH": str(tmp_path)})
+    ended: Ended = run(
+        program=PROGRAM, env=os.environ | {VARIABLE: "bash_complete", "PYTHONPATH": str(tmp_path)}
+    )
     assert_fails(ended, 9, "pip install click rich")

@@ -1,4 +1,6 @@
-"""What goes wrong is told in one line, in the words of a shell's user, whatever the paths, streams and environment are."""
+"""What goes wrong is told in one line, in the words of a shell's user, whatever the paths, streams
+and environment are.
+"""
 
 from __future__ import annotations
 
@@ -18,16 +20,30 @@ import actionqueue as aq
 from actionqueue import errors
 from actionqueue.cli.exit_codes import exit_code_of
 from actionqueue.cli.wording import describe
-from tests.support.command_line import PROGRAM, SECONDS_MAX, assert_fails, make_queue, patched, run, tree
+from tests.support.command_line import (
+    PROGRAM,
+    SECONDS_MAX,
+    assert_fails,
+    make_queue,
+    patched,
+    run,
+    tree,
+)
 
 WRITING = ("submit", "snapshot", "compact", "repair")
 READING = ("dump", "log", "verify", "stats")
 COMMANDS = (*WRITING, *READING)
-FORMS = [("log", "--salvage"), ("log", "--follow"), ("repair", "--accept-data-loss"), *[(name,) for name in COMMANDS]]
+FORMS = [
+    ("log", "--salvage"),
+    ("log", "--follow"),
+    ("repair", "--accept-data-loss"),
+    *[(name,) for name in COMMANDS],
+]
 CREATING = ("submit",)
 
 OF_PYTHON = re.compile(
-    r"readonly|create=|=True|=False|accept_data_loss|the handle|this process|reopen|open it again|projection|Traceback|Error\b|\w\(\)"
+    r"readonly|create=|=True|=False|accept_data_loss|the handle|this process|reopen|open it again"
+    r"|projection|Traceback|Error\b|\w\(\)"
 )
 """What only makes sense to those that call the library."""
 
@@ -75,7 +91,11 @@ def test_directories_without_a_queue(tmp_path: Path, form: tuple[str, ...]) -> N
     assert tree(tmp_path) == before
 
 
-@pytest.mark.parametrize("form", [*FORMS, ("bench", "--directory"), ("demo", "--directory"), ("bench", "--json-file")], ids=" ".join)
+@pytest.mark.parametrize(
+    "form",
+    [*FORMS, ("bench", "--directory"), ("demo", "--directory"), ("bench", "--json-file")],
+    ids=" ".join,
+)
 def test_an_empty_path_is_not_the_current_directory(tmp_path: Path, form: tuple[str, ...]) -> None:
     """It is a variable that is not set, and a queue would be made where nobody looks for it."""
     arguments = [form[0], "", *form[1:]] if form[0] in COMMANDS else [*form, ""]
@@ -95,19 +115,26 @@ os.execv(sys.executable, [sys.executable, "-m", "actionqueue", *sys.argv[2:]])
 
 @pytest.mark.parametrize("form", [*FORMS, ("bench",), ("demo",)], ids=" ".join)
 def test_a_current_directory_that_was_removed(tmp_path: Path, form: tuple[str, ...]) -> None:
-    more = {"bench": ["--only", "system", "--rounds", "1"], "demo": ["--files", "20", "--directory", "home"]}.get(form[0], ["queue"])
-    ended = run(str(tmp_path / "gone"), form[0], *more, *form[1:], program=[sys.executable, "-c", REMOVED])
+    more = {
+        "bench": ["--only", "system", "--rounds", "1"],
+        "demo": ["--files", "20", "--directory", "home"],
+    }.get(form[0], ["queue"])
+    ended = run(
+        str(tmp_path / "gone"), form[0], *more, *form[1:], program=[sys.executable, "-c", REMOVED]
+    )
     assert_fails(ended, 7, "the current directory was removed")
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_an_absolute_path_needs_no_current_directory(tmp_path: Path, name: str) -> None:
     make_queue(tmp_path / "queue")
-    ended = run(str(tmp_path / "gone"), name, tmp_path / "queue", program=[sys.executable, "-c", REMOVED])
+    ended = run(
+        str(tmp_path / "gone"), name, tmp_path / "queue", program=[sys.executable, "-c", REMOVED]
+    )
     assert (ended.code, ended.error) == (0, "")
 
 
-# --- The words -------------------------------------------------------------------------------------------------------
+# --- The words ------------------------------------------------------------------------------------
 
 CAUSE = aq.LogWriteError("fdatasync", "/queue/wal/1.log", errno.EIO)
 ERRORS: list[BaseException] = [
@@ -120,7 +147,10 @@ ERRORS: list[BaseException] = [
     aq.HistoryChangedError("/queue", 7),
     aq.NotAQueueError("/queue"),
     aq.NotAQueueError("/queue", "/queue/quarantine"),
-    *[aq.OpenIOError("open", "/queue/LOCK", getattr(errno, name)) for name in ("EACCES", "EPERM", "EROFS", "ENOSPC", "EMFILE", "EIO")],
+    *[
+        aq.OpenIOError("open", "/queue/LOCK", getattr(errno, name))
+        for name in ("EACCES", "EPERM", "EROFS", "ENOSPC", "EMFILE", "EIO")
+    ],
     CAUSE,
     aq.LogSpaceError("fallocate", "/queue/wal/2.log", errno.ENOSPC),
     aq.LogCloseError("write", "/queue/wal/2.log", errno.ENOSPC),
@@ -150,21 +180,40 @@ def test_errors_speak_to_the_users_of_a_shell(error: BaseException, command: str
 
 
 def test_every_reason_not_to_open_has_its_words() -> None:
-    """And what a write can fail with. What else there is are refusals of commands, which verdicts tell."""
-    kinds = {cls for _, cls in inspect.getmembers(errors, inspect.isclass) if issubclass(cls, (errors.OpenError, errors.WriterError))}
-    assert kinds - {type(error) for error in ERRORS} == {errors.OpenError, errors.WriterError, errors.writing._SystemCallError}
+    """And what a write can fail with. What else there is are refusals of commands, which verdicts
+    tell.
+    """
+    kinds = {
+        cls
+        for _, cls in inspect.getmembers(errors, inspect.isclass)
+        if issubclass(cls, (errors.OpenError, errors.WriterError))
+    }
+    assert kinds - {type(error) for error in ERRORS} == {
+        errors.OpenError,
+        errors.WriterError,
+        errors.writing._SystemCallError,
+    }
 
 
-@pytest.mark.parametrize(("command", "needed"), [*((name, "read") for name in READING), *((name, "write") for name in WRITING)])
-def test_the_right_that_is_missing_is_the_one_that_the_command_needs(command: str, needed: str) -> None:
-    assert f"give this user the right to {needed} there" in describe(aq.OpenIOError("open", "/queue/LOCK", errno.EACCES), command)
+@pytest.mark.parametrize(
+    ("command", "needed"),
+    [*((name, "read") for name in READING), *((name, "write") for name in WRITING)],
+)
+def test_the_right_that_is_missing_is_the_one_that_the_command_needs(
+    command: str, needed: str
+) -> None:
+    assert f"give this user the right to {needed} there" in describe(
+        aq.OpenIOError("open", "/queue/LOCK", errno.EACCES), command
+    )
 
 
 @pytest.mark.parametrize("name", ["snapshot", "dump"])
 def test_no_memory_is_told_in_one_line(tmp_path: Path, name: str) -> None:
     make_queue(tmp_path / "queue")
     patch = "import actionqueue.inspection as i, actionqueue as aq\n"
-    patch += "def fail(*arguments, **options): raise MemoryError\naq.open = i.read_projection = fail"
+    patch += (
+        "def fail(*arguments, **options): raise MemoryError\naq.open = i.read_projection = fail"
+    )
     assert_fails(run(name, tmp_path / "queue", program=patched(patch)), 7, "memory")
 
 
@@ -180,7 +229,8 @@ def test_a_warning_is_one_line(tmp_path: Path) -> None:
 def test_other_warnings_are_pythons(tmp_path: Path) -> None:
     make_queue(tmp_path / "queue")
     patch = "import warnings, actionqueue.inspection as i\nold = i.read_projection\n"
-    patch += "def read(path):\n    warnings.warn('odd', RuntimeWarning)\n    return old(path)\ni.read_projection = read"
+    patch += "def read(path):\n    warnings.warn('odd', RuntimeWarning)\n    return old(path)\n"
+    patch += "i.read_projection = read"
     assert "RuntimeWarning: odd" in run("dump", tmp_path / "queue", program=patched(patch)).error
 
 
@@ -195,9 +245,12 @@ def test_no_warning_ends_a_command(tmp_path: Path, form: tuple[str, ...]) -> Non
     more = ("--to", "5") if "--follow" in form else ()
     ended = run(form[0], tmp_path / "queue", *form[1:], *more, env=STRICT)
     assert ended.code == 0, ended
-    told = [line for line in ended.error.splitlines() if not line.startswith("wal: ")]  # what a salvage has to say
+    # What a salvage has to say.
+    told = [line for line in ended.error.splitlines() if not line.startswith("wal: ")]
     is_warned = form[0] in WRITING and form[0] != "repair"
-    assert [line.startswith("actionqueue: warning: the queue's directory") for line in told] == [True] * is_warned, told
+    assert [line.startswith("actionqueue: warning: the queue's directory") for line in told] == [
+        True
+    ] * is_warned, told
 
 
 def test_runs_that_end_in_a_far_future_do_not_end_a_compaction(tmp_path: Path) -> None:
@@ -217,20 +270,34 @@ def test_runs_that_end_in_a_far_future_do_not_end_a_compaction(tmp_path: Path) -
 def test_other_warnings_end_no_command_either(tmp_path: Path, category: str) -> None:
     make_queue(tmp_path / "queue")
     patch = "import warnings, actionqueue.inspection as i\nold = i.read_projection\n"
-    patch += f"def read(path):\n    warnings.warn('odd', {category})\n    return old(path)\ni.read_projection = read"
+    patch += f"def read(path):\n    warnings.warn('odd', {category})\n    return old(path)\n"
+    patch += "i.read_projection = read"
     ended = run("dump", tmp_path / "queue", program=patched(patch), env=STRICT)
     assert ended.code == 0, ended
     assert f"{category}: odd" in ended.error
-    quiet = run("dump", tmp_path / "queue", program=patched(patch), env=STRICT | {"PYTHONWARNINGS": f"error,ignore::{category}"})
+    quiet = run(
+        "dump",
+        tmp_path / "queue",
+        program=patched(patch),
+        env=STRICT | {"PYTHONWARNINGS": f"error,ignore::{category}"},
+    )
     assert (quiet.code, quiet.error) == (0, "")
 
 
-# --- Streams and the environment -------------------------------------------------------------------------------------
+# --- Streams and the environment ------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("arguments", [["demo", "--files", "20"], ["bench", "--only", "system", "--rounds", "1", "--seconds", "0.01"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["demo", "--files", "20"],
+        ["bench", "--only", "system", "--rounds", "1", "--seconds", "0.01"],
+    ],
+)
 def test_a_reader_that_goes_away_is_not_a_failure(tmp_path: Path, arguments: list[str]) -> None:
-    with subprocess.Popen([*PROGRAM, *arguments], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        [*PROGRAM, *arguments], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.close()
@@ -249,12 +316,21 @@ def test_an_empty_environment(tmp_path: Path, name: str) -> None:
 PLAIN: dict[str, str] = {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 
 
-@pytest.mark.parametrize("look", [lambda path: ("dump", path), lambda path: ("stats", path), lambda _: ("demo", "--files", 20)])
-def test_a_locale_without_signs_gets_others(tmp_path: Path, look: Callable[[Path], tuple[Any, ...]]) -> None:
+@pytest.mark.parametrize(
+    "look",
+    [lambda path: ("dump", path), lambda path: ("stats", path), lambda _: ("demo", "--files", 20)],
+)
+def test_a_locale_without_signs_gets_others(
+    tmp_path: Path, look: Callable[[Path], tuple[Any, ...]]
+) -> None:
     with aq.open(tmp_path / "queue") as queue:
         task = aq.TaskSpec(payload=b"")
         queue.submit(aq.TaskCreateCommand(None, task, 1))
-        queue.submit(aq.RunCreateCommand(None, aq.RunInstance.scheduled(task.id, scheduled_at=1, created_at=1)))
+        queue.submit(
+            aq.RunCreateCommand(
+                None, aq.RunInstance.scheduled(task.id, scheduled_at=1, created_at=1)
+            )
+        )
     ended = run(*look(tmp_path / "queue"), env=os.environ | PLAIN)
     assert (ended.code, ended.error) == (0, "")
     assert ended.output.isascii()
@@ -263,8 +339,12 @@ def test_a_locale_without_signs_gets_others(tmp_path: Path, look: Callable[[Path
 
 
 def test_following_from_past_the_end(tmp_path: Path) -> None:
-    """It is refused at once: nothing would ever come, where the number is another queue's or from before a restore."""
+    """It is refused at once: nothing would ever come, where the number is another queue's or from
+    before a restore.
+    """
     make_queue(tmp_path / "queue")
     ended = run("log", "--follow", "--from", 100, tmp_path / "queue")
-    assert_fails(ended, exit_code_of(errors.HistoryChangedError("/queue", 99)), "no event 99", "--from")
+    assert_fails(
+        ended, exit_code_of(errors.HistoryChangedError("/queue", 99)), "no event 99", "--from"
+    )
     assert ended.output == ""

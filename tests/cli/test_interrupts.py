@@ -1,4 +1,6 @@
-"""Ctrl-C while a command still imports what it needs ends it as at any other time: with its exit code, and without a traceback."""
+"""Ctrl-C while a command still imports what it needs ends it as at any other time: with its exit
+code, and without a traceback.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,11 @@ from tests.support.command_line import Ended, make_queue, run
 
 (COMMAND,) = entry_points(group="console_scripts", name="actionqueue")
 PROGRAMS = {
-    "actionqueue": [sys.executable, "-c", f"import sys\nfrom {COMMAND.module} import {COMMAND.attr} as main\nsys.exit(main())"],
+    "actionqueue": [
+        sys.executable,
+        "-c",
+        f"import sys\nfrom {COMMAND.module} import {COMMAND.attr} as main\nsys.exit(main())",
+    ],
     "python -m actionqueue": [sys.executable, "-m", "actionqueue"],
 }
 """The same as what the installer writes, and the other way."""
@@ -56,7 +62,9 @@ def interrupted_at(module: str, name: str, directory: Path, environment: dict[st
     """Run a command that is interrupted where it begins to import a module."""
     make_queue(directory)
     environment["INTERRUPTED_AT"] = module
-    return run("stats", directory, program=PROGRAMS[name], env=environment, preexec_fn=as_on_a_terminal)
+    return run(
+        "stats", directory, program=PROGRAMS[name], env=environment, preexec_fn=as_on_a_terminal
+    )
 
 
 def as_on_a_terminal() -> None:
@@ -64,15 +72,29 @@ def as_on_a_terminal() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.mark.parametrize("module", ["actionqueue.errors", "msgspec", "actionqueue.queue", "click", "actionqueue.cli.stats", "rich.table"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "actionqueue.errors",
+        "msgspec",
+        "actionqueue.queue",
+        "click",
+        "actionqueue.cli.stats",
+        "rich.table",
+    ],
+)
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_an_interrupt_while_it_imports(name: str, module: str, tmp_path: Path, begun_with: Callable[[str], dict[str, str]]) -> None:
+def test_an_interrupt_while_it_imports(
+    name: str, module: str, tmp_path: Path, begun_with: Callable[[str], dict[str, str]]
+) -> None:
     ended = interrupted_at(module, name, tmp_path / "queue", begun_with(WITH_THE_FIRST_LOOK))
     assert ended == (130, "", "")
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_interrupts_that_are_ignored_stay_so(name: str, tmp_path: Path, begun_with: Callable[[str], dict[str, str]]) -> None:
+def test_interrupts_that_are_ignored_stay_so(
+    name: str, tmp_path: Path, begun_with: Callable[[str], dict[str, str]]
+) -> None:
     """As behind nohup, and in a script's background."""
     ignoring = f"import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n{WITH_THE_FIRST_LOOK}"
     ended = interrupted_at("msgspec", name, tmp_path / "queue", begun_with(ignoring))
@@ -87,7 +109,19 @@ def test_importing_the_library_leaves_interrupts_alone(tmp_path: Path) -> None:
     assert ended == (0, "True\n", "")
 
 
-def test_an_interrupt_while_the_demos_processes_import(begun_with: Callable[[str], dict[str, str]]) -> None:
-    """On a terminal all of them get it. It is the first one's, and whoever is asked to end ends by that one's word."""
-    ended = run("demo", "--files", 20, "--workers", 2, env=begun_with(IN_THE_CHILDREN), preexec_fn=as_on_a_terminal)
+def test_an_interrupt_while_the_demos_processes_import(
+    begun_with: Callable[[str], dict[str, str]],
+) -> None:
+    """On a terminal all of them get it. It is the first one's, and whoever is asked to end ends by
+    that one's word.
+    """
+    ended = run(
+        "demo",
+        "--files",
+        20,
+        "--workers",
+        2,
+        env=begun_with(IN_THE_CHILDREN),
+        preexec_fn=as_on_a_terminal,
+    )
     assert (ended.code, ended.error) == (0, "")

@@ -1,4 +1,6 @@
-"""Snapshot, compact, repair, verify with snapshots, and following: the commands that keep a queue in order, as users run them."""
+"""Snapshot, compact, repair, verify with snapshots, and following: the commands that keep a queue
+in order, as users run them.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +69,7 @@ def flip(path: Path, offset: int | None = None) -> None:
     path.write_bytes(content)
 
 
-# --- snapshot --------------------------------------------------------------------------------------------------------
+# --- snapshot -------------------------------------------------------------------------------------
 
 
 def test_snapshot(tmp_path: Path) -> None:
@@ -75,8 +77,12 @@ def test_snapshot(tmp_path: Path) -> None:
     state = make_large(directory)
     ended = run("snapshot", directory)
     assert (ended.code, ended.error) == (0, "")
-    assert re.fullmatch(r"snapshot  sequence 60, 52\d\.\d KiB, 60 events since the one before\n", ended.output)
-    assert run("snapshot", directory).output == "snapshot  the one as of sequence 60 has everything\n"
+    assert re.fullmatch(
+        r"snapshot  sequence 60, 52\d\.\d KiB, 60 events since the one before\n", ended.output
+    )
+    assert (
+        run("snapshot", directory).output == "snapshot  the one as of sequence 60 has everything\n"
+    )
     add_to(directory, 2)
     (made,) = run("snapshot", directory, "--json").objects
     assert (made["sequence"], made["is_new"], made["replayed_events"]) == (62, True, 2)
@@ -88,7 +94,9 @@ def test_snapshot(tmp_path: Path) -> None:
 
 def test_snapshot_of_nothing(tmp_path: Path) -> None:
     make_queue(tmp_path / "queue", 0)
-    assert run("snapshot", tmp_path / "queue").output == "snapshot  none: the log has no event yet\n"
+    assert (
+        run("snapshot", tmp_path / "queue").output == "snapshot  none: the log has no event yet\n"
+    )
     assert "none: the log has no event yet" in run("compact", tmp_path / "queue").output
 
 
@@ -117,7 +125,10 @@ def test_compact_with_retention(tmp_path: Path) -> None:
         queue.submit(aq.RunCreateCommand(None, ended))
         queue.submit(aq.RunStateTransitionCommand(None, ended.id, "scheduled", "canceled", 10))
     assert "forgotten" not in run("compact", directory, "--retention-seconds", 2**62).output
-    assert "forgotten 1 runs, 1 tasks\n" in run("compact", directory, "--retention-seconds", 1000).output
+    assert (
+        "forgotten 1 runs, 1 tasks\n"
+        in run("compact", directory, "--retention-seconds", 1000).output
+    )
     assert dumped(directory)["runs"] == {}
 
 
@@ -130,12 +141,20 @@ def test_where_there_is_no_queue_none_is_made(tmp_path: Path, name: str) -> None
     assert tree(tmp_path) == before
 
 
-@pytest.mark.parametrize("form", [("snapshot",), ("compact",), ("repair",), ("repair", "--accept-data-loss")], ids=" ".join)
-def test_a_queue_in_use_is_refused_and_its_holder_named(tmp_path: Path, form: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    "form",
+    [("snapshot",), ("compact",), ("repair",), ("repair", "--accept-data-loss")],
+    ids=" ".join,
+)
+def test_a_queue_in_use_is_refused_and_its_holder_named(
+    tmp_path: Path, form: tuple[str, ...]
+) -> None:
     with aq.open(tmp_path / "queue") as queue:
         fill(queue, 4)
         before = tree(tmp_path)
-        assert_fails(run(form[0], tmp_path / "queue", *form[1:]), 4, "is in use", f"process {os.getpid()}")
+        assert_fails(
+            run(form[0], tmp_path / "queue", *form[1:]), 4, "is in use", f"process {os.getpid()}"
+        )
         assert tree(tmp_path) == before
 
 
@@ -156,7 +175,7 @@ def test_a_disk_without_room(tmp_path: Path, name: str) -> None:
     assert dumped(directory) == state
 
 
-# --- verify ----------------------------------------------------------------------------------------------------------
+# --- verify ---------------------------------------------------------------------------------------
 
 
 def test_verify_compares_snapshots_with_the_log(tmp_path: Path) -> None:
@@ -167,7 +186,12 @@ def test_verify_compares_snapshots_with_the_log(tmp_path: Path) -> None:
     run("snapshot", directory)
     add_to(directory, 3)
     found = run("verify", directory, "--json").objects[0]
-    assert (found["ok"], found["snapshots"], found["last_sequence"], found["events"]) == (True, [60, 90], 93, 93)
+    assert (found["ok"], found["snapshots"], found["last_sequence"], found["events"]) == (
+        True,
+        [60, 90],
+        93,
+        93,
+    )
     assert found["records"] == 93 + 3  # and a close marker of every session that had events
     shown = run("verify", directory).output
     assert "snapshots as of 60, 90; valid, and equal to what the log adds up to\n" in shown
@@ -186,12 +210,18 @@ def test_verify_finds_a_damaged_snapshot(tmp_path: Path, which: int) -> None:
     run("snapshot", directory)
     victim = snapshots(directory)[which]
     flip(victim)
-    assert_fails(run("verify", directory), 5, str(victim), "snapshot_invalid", "next compaction replaces it")
+    assert_fails(
+        run("verify", directory), 5, str(victim), "snapshot_invalid", "next compaction replaces it"
+    )
 
 
 @pytest.mark.parametrize("is_compacted", [False, True])
-def test_verify_finds_a_snapshot_that_is_whole_and_wrong(tmp_path: Path, is_compacted: bool) -> None:
-    """Made by the same log's writer, checksums right, from another history: what a bug would leave."""
+def test_verify_finds_a_snapshot_that_is_whole_and_wrong(
+    tmp_path: Path, is_compacted: bool
+) -> None:
+    """Made by the same log's writer, checksums right, from another history: what a bug would
+    leave.
+    """
     directory, other = tmp_path / "queue", tmp_path / "other"
     make_large(directory, 40)
     run("snapshot", directory)
@@ -210,21 +240,29 @@ def test_verify_finds_a_snapshot_that_is_whole_and_wrong(tmp_path: Path, is_comp
     ended = run("verify", directory, "--json")
     assert ended.code == 5
     if is_compacted:
-        # The wrong one is now what everything else is replayed on; that the newer one is not what comes of it shows it.
+        # The wrong one is now what everything else is replayed on; that the newer one is not what
+        # comes of it shows it.
         assert ended.objects[0]["reason"] == "snapshot_differs"
     else:
-        assert (ended.objects[0]["reason"], ended.objects[0]["path"]) == ("snapshot_differs", str(victim))
+        assert (ended.objects[0]["reason"], ended.objects[0]["path"]) == (
+            "snapshot_differs",
+            str(victim),
+        )
         assert "move the snapshot away" in ended.error
         victim.unlink()
         assert run("verify", directory).code == 0
 
 
-# --- repair ----------------------------------------------------------------------------------------------------------
+# --- repair ---------------------------------------------------------------------------------------
 
 
 def damage(directory: Path) -> int:
     """Damage the 31st event's record, and return the sequence before it."""
-    record = next(entry for entry in run("log", directory, "--json", "--from", "31").objects if entry["sequence"] == 31)
+    record = next(
+        entry
+        for entry in run("log", directory, "--json", "--from", "31").objects
+        if entry["sequence"] == 31
+    )
     segment = next((directory / "wal").glob(f"{record['segment']:020}-*.log"))
     flip(segment, record["offset"] + 100)
     return 30
@@ -239,15 +277,26 @@ def test_repair_first_says_what_it_would_do(tmp_path: Path) -> None:
     before.pop(str(directory))
     ended = run("repair", directory)
     assert (ended.code, ended.error) == (5, "")
-    assert ": record_invalid, a record that was on stable storage is not as it was written\n" in ended.output
+    assert (
+        ": record_invalid, a record that was on stable storage is not as it was written\n"
+        in ended.output
+    )
     assert f"keeps     sequences 1 to {kept}\n" in ended.output
     assert "loses     sequences 31 to 60\n          not readable: 31\n" in ended.output
-    assert "          readable, but not without a gap: 32 to 60; `actionqueue log --salvage" in ended.output
+    assert (
+        "          readable, but not without a gap: 32 to 60; `actionqueue log --salvage"
+        in ended.output
+    )
     assert "--accept-data-loss" in ended.output
     told = run("repair", directory, "--json")
     assert told.code == 5
     (found,) = told.objects
-    assert (found["is_damaged"], found["kept_sequence"], found["lost_first"], found["lost_last"]) == (True, 30, 31, 60)
+    assert (
+        found["is_damaged"],
+        found["kept_sequence"],
+        found["lost_first"],
+        found["lost_last"],
+    ) == (True, 30, 31, 60)
     assert (found["damage"]["reason"], found["damage"]["first_sequence"]) == ("record_invalid", 31)
     assert (found["readable_events"], found["quarantined_files"]) == (29, 0)
     after = tree(directory)
@@ -256,7 +305,9 @@ def test_repair_first_says_what_it_would_do(tmp_path: Path) -> None:
     assert after == before
 
 
-def test_what_the_damage_says_leads_to_repair_and_that_to_a_queue_that_opens(tmp_path: Path) -> None:
+def test_what_the_damage_says_leads_to_repair_and_that_to_a_queue_that_opens(
+    tmp_path: Path,
+) -> None:
     directory = tmp_path / "queue"
     make_large(directory)
     kept = damage(directory)
@@ -269,7 +320,11 @@ def test_what_the_damage_says_leads_to_repair_and_that_to_a_queue_that_opens(tmp
     with aq.open(directory) as queue:
         assert queue.sequence == kept
         assert queue.submit(aq.EnginePauseCommand(None, 1)).sequence == kept + 1
-    assert run("repair", directory, "--accept-data-loss") == (0, "the queue opens as it is; nothing was done\n", "")
+    assert run("repair", directory, "--accept-data-loss") == (
+        0,
+        "the queue opens as it is; nothing was done\n",
+        "",
+    )
     assert run("repair", directory, "--json").objects[0]["is_damaged"] is False
 
 
@@ -278,7 +333,11 @@ def test_repair_of_a_whole_queue_does_nothing(tmp_path: Path) -> None:
     kill_a_writer(directory, 12)
     before = tree(directory)
     for options in ((), ("--accept-data-loss",)):
-        assert run("repair", directory, *options) == (0, "the queue opens as it is; nothing was done\n", "")
+        assert run("repair", directory, *options) == (
+            0,
+            "the queue opens as it is; nothing was done\n",
+            "",
+        )
     after = tree(directory)
     for name in ("", "LOCK"):
         before.pop(str(directory / name), None)
@@ -309,11 +368,20 @@ def test_after_a_repair_that_kept_nothing_it_is_said_where_everything_is(tmp_pat
     assert ended.code == 0
     assert "kept      nothing: the first event can't be read\n" in ended.output
     assert "not readable: 1\n" in ended.output
-    assert f"readable, but not without a gap: 2 to 60; `actionqueue log --salvage {directory}` prints them\n" in ended.output
+    assert (
+        "readable, but not without a gap: 2 to 60; "
+        f"`actionqueue log --salvage {directory}` prints them\n" in ended.output
+    )
     assert "begins a new one, at sequence 1\n" in ended.output
     assert f"to {directory}/quarantine/\n" in ended.output
     for form in (("repair",), ("repair", "--accept-data-loss"), ("verify",), ("snapshot",)):
-        assert_fails(run(form[0], directory, *form[1:]), 6, f"{directory}/quarantine", "a repair could keep nothing", "begins a new queue")
+        assert_fails(
+            run(form[0], directory, *form[1:]),
+            6,
+            f"{directory}/quarantine",
+            "a repair could keep nothing",
+            "begins a new queue",
+        )
     with pytest.raises(aq.NotAQueueError) as refusal:
         aq.open(directory, create=False)
     assert refusal.value.quarantine == f"{directory}/quarantine"
@@ -335,11 +403,18 @@ def test_repair_where_only_the_ring_is_left(tmp_path: Path, keeps_snapshots: boo
         shutil.rmtree(directory / "snapshots")
     with pytest.raises(aq.CorruptLogError, match="actionqueue repair DIR"):
         aq.open(directory)
-    assert_fails(run("verify", directory), 5, f"can't be read: {41 if keeps_snapshots else 1} to 60", "actionqueue repair DIR")
+    assert_fails(
+        run("verify", directory),
+        5,
+        f"can't be read: {41 if keeps_snapshots else 1} to 60",
+        "actionqueue repair DIR",
+    )
     assert run("repair", directory).code == 5
     ended = run("repair", directory, "--accept-data-loss")
     assert ended.code == 0
-    assert ("kept      sequences 1 to 40\n" if keeps_snapshots else "begins a new one") in ended.output
+    assert (
+        "kept      sequences 1 to 40\n" if keeps_snapshots else "begins a new one"
+    ) in ended.output
     with aq.open(directory) as queue:
         assert queue.sequence == (40 if keeps_snapshots else 0)
 
@@ -353,13 +428,18 @@ def test_a_link_in_a_directorys_place_is_named_and_what_to_do(tmp_path: Path, fo
     (directory / folder).symlink_to(tmp_path / "elsewhere")
     for form in (("verify",), ("repair",), ("repair", "--accept-data-loss")):
         ended = run(form[0], directory, *form[1:])
-        assert_fails(ended, 5, f"{directory}/{folder}: directory (symbolic link)", "put the directory itself there")
+        assert_fails(
+            ended,
+            5,
+            f"{directory}/{folder}: directory (symbolic link)",
+            "put the directory itself there",
+        )
     (directory / folder).unlink()
     (tmp_path / "elsewhere").rename(directory / folder)
     assert run("verify", directory).code == 0
 
 
-# --- What verify says of damage ----------------------------------------------------------------------------------------
+# --- What verify says of damage -------------------------------------------------------------------
 
 
 Damage = Callable[[list[Path]], None]
@@ -370,14 +450,30 @@ def cut(path: Path, size: int) -> None:
 
 
 DAMAGES: dict[str, tuple[Damage, str, list[list[int]], list[list[int]]]] = {
-    # What is done to segments of six events each, the reason, what can't be read, what a repair would give up.
-    "a record": (lambda wal: flip(wal[1], 8192 + 2 * 9088 + 100), "record_invalid", [[9, 9]], [[10, 60]]),
+    # What is done to segments of six events each, the reason, what can't be read, what a repair
+    # would give up.
+    "a record": (
+        lambda wal: flip(wal[1], 8192 + 2 * 9088 + 100),
+        "record_invalid",
+        [[9, 9]],
+        [[10, 60]],
+    ),
     "a segment removed": (lambda wal: wal[1].unlink(), "segment_missing", [[7, 12]], [[13, 60]]),
-    "two segments": (lambda wal: (wal[1].unlink(), wal[4].unlink()), "segment_missing", [[7, 12], [25, 30]], [[13, 24], [31, 60]]),
+    "two segments": (
+        lambda wal: (wal[1].unlink(), wal[4].unlink()),
+        "segment_missing",
+        [[7, 12], [25, 30]],
+        [[13, 24], [31, 60]],
+    ),
     "the first removed": (lambda wal: wal[0].unlink(), "history_missing", [[1, 6]], [[7, 60]]),
     "the newest removed": (lambda wal: wal[-1].unlink(), "record_invalid", [[55, 60]], []),
     "a segment cut": (lambda wal: cut(wal[1], 8192 + 9100), "file_size", [[8, 12]], [[13, 60]]),
-    "a header": (lambda wal: wal[1].write_bytes(bytes(8192) + wal[1].read_bytes()[8192:]), "header_invalid", [[7, 12]], [[13, 60]]),
+    "a header": (
+        lambda wal: wal[1].write_bytes(bytes(8192) + wal[1].read_bytes()[8192:]),
+        "header_invalid",
+        [[7, 12]],
+        [[13, 60]],
+    ),
 }
 
 
@@ -394,15 +490,28 @@ def test_verify_says_exactly_which_sequences_are_lost(tmp_path: Path, name: str)
     ended = run("verify", directory, "--json")
     assert tree(directory) == before
     (found,) = ended.objects
-    assert (ended.code, found["reason"], found["unreadable"], found["given_up"]) == (5, reason, unreadable, given_up)
+    assert (ended.code, found["reason"], found["unreadable"], found["given_up"]) == (
+        5,
+        reason,
+        unreadable,
+        given_up,
+    )
     assert (found["first_sequence"], found["last_sequence"]) == (unreadable[0][0], 60)
     if reason == "segment_missing":
         assert (found["path"], found["segment"], found["offset"]) == (f"{directory}/wal", 2, None)
     looked = run("repair", directory, "--json").objects[0]
-    assert (looked["unreadable"], looked["given_up"], looked["kept_sequence"]) == (unreadable, given_up, unreadable[0][0] - 1)
+    assert (looked["unreadable"], looked["given_up"], looked["kept_sequence"]) == (
+        unreadable,
+        given_up,
+        unreadable[0][0] - 1,
+    )
     # And that is what there is: every event that is not called unreadable can be had.
     there = [entry["sequence"] for entry in run("log", "--salvage", directory).objects]
-    assert there == [number for number in range(1, 61) if not any(first <= number <= last for first, last in unreadable)]
+    assert there == [
+        number
+        for number in range(1, 61)
+        if not any(first <= number <= last for first, last in unreadable)
+    ]
 
 
 def test_verify_where_a_batch_is_broken(tmp_path: Path) -> None:
@@ -417,7 +526,10 @@ def test_verify_where_a_batch_is_broken(tmp_path: Path) -> None:
     record = run("log", directory, "--json").objects[3]
     assert record["sequence"] == 4
     flip(newest_segment(directory), record["offset"] + 40)
-    (directory / "ring").write_bytes((directory / "ring").read_bytes()[:65536] + bytes((directory / "ring").stat().st_size - 65536))
+    (directory / "ring").write_bytes(
+        (directory / "ring").read_bytes()[:65536]
+        + bytes((directory / "ring").stat().st_size - 65536)
+    )
     (found,) = run("verify", directory, "--json").objects
     assert (found["unreadable"], found["given_up"]) == ([[4, 4]], [[3, 3], [5, 6]])
 
@@ -428,12 +540,19 @@ def test_one_event_that_is_lost_is_the_first_and_the_last(tmp_path: Path) -> Non
         fill_more(queue, 3)
     record = run("log", directory, "--json").objects[2]
     flip(newest_segment(directory), record["offset"] + 30)
-    (directory / "ring").write_bytes((directory / "ring").read_bytes()[:65536] + bytes((directory / "ring").stat().st_size - 65536))
+    (directory / "ring").write_bytes(
+        (directory / "ring").read_bytes()[:65536]
+        + bytes((directory / "ring").stat().st_size - 65536)
+    )
     with pytest.raises(aq.CorruptLogError) as refusal:
         aq.open(directory)
     assert (refusal.value.first_sequence, refusal.value.last_sequence) == (3, 3)
     (found,) = run("verify", directory, "--json").objects
-    assert (found["first_sequence"], found["last_sequence"], found["unreadable"]) == (3, 3, [[3, 3]])
+    assert (found["first_sequence"], found["last_sequence"], found["unreadable"]) == (
+        3,
+        3,
+        [[3, 3]],
+    )
 
 
 def test_no_sequence_is_named_that_is_not_known(tmp_path: Path) -> None:
@@ -456,40 +575,67 @@ def test_what_a_killed_writers_damaged_ring_costs_is_told(tmp_path: Path) -> Non
         ring.seek(65536 + record["offset"] + 2)
         ring.write(b"\xff" * 7)
     shown = run("verify", directory).output
-    assert "what the ring holds behind sequence 7, 12 whole events among them, acknowledged as Deferred at most, does not count" in shown
+    assert (
+        "what the ring holds behind sequence 7, 12 whole events among them, acknowledged as "
+        "Deferred at most, does not count" in shown
+    )
     with aq.open(directory) as queue:
-        assert (queue.sequence, queue.recovery.dropped_events, queue.recovery.dropped_bytes) == (7, 12, 0)
+        assert (queue.sequence, queue.recovery.dropped_events, queue.recovery.dropped_bytes) == (
+            7,
+            12,
+            0,
+        )
         text = str(queue.recovery)
-    assert "dropped what only the ring held (torn), 12 whole events among them, acknowledged as Deferred at most" in text
+    assert (
+        "dropped what only the ring held (torn), 12 whole events among them, acknowledged as "
+        "Deferred at most" in text
+    )
     assert "0 bytes" not in text
 
 
-# --- log --salvage -----------------------------------------------------------------------------------------------------
+# --- log --salvage --------------------------------------------------------------------------------
 
 
 def test_salvage_reads_past_damage_and_tells_the_gaps(tmp_path: Path) -> None:
     directory = tmp_path / "queue"
     make_large(directory)
-    events = {entry["sequence"]: entry["event"] for entry in run("log", directory, "--json").objects if entry["event"]}
+    events = {
+        entry["sequence"]: entry["event"]
+        for entry in run("log", directory, "--json").objects
+        if entry["event"]
+    }
     damage(directory)
     before = tree(directory)
     ended = run("log", "--salvage", directory)
     assert tree(directory) == before
     assert ended.code == 0
-    assert {entry["sequence"]: entry["event"] for entry in ended.objects} == {number: events[number] for number in events if number != 31}
+    assert {entry["sequence"]: entry["event"] for entry in ended.objects} == {
+        number: events[number] for number in events if number != 31
+    }
     assert {entry["moved"] for entry in ended.objects} == {None}
-    assert ended.error == "wal: sequence 31 is missing\nwal: 59 events can be read, up to sequence 60\n"
+    assert (
+        ended.error
+        == "wal: sequence 31 is missing\nwal: 59 events can be read, up to sequence 60\n"
+    )
     part = run("log", "--salvage", directory, "--from", "30", "--to", "33")
     assert [entry["sequence"] for entry in part.objects] == [30, 32, 33]
 
 
 def test_salvage_reads_what_repairs_have_moved_away(tmp_path: Path) -> None:
-    """Also of more than one, in their order; and a queue that has gone on since is not mixed up with them."""
+    """Also of more than one, in their order; and a queue that has gone on since is not mixed up
+    with them.
+    """
     directory = tmp_path / "queue"
     make_large(directory)
     for kept in (30, 31):  # what the ring still holds of the newest segment is not lost
-        record = next(entry for entry in run("log", directory, "--json").objects if entry["sequence"] == kept + 1 and entry["event"])
-        flip(next((directory / "wal").glob(f"{record['segment']:020}-*.log")), record["offset"] + 100)
+        record = next(
+            entry
+            for entry in run("log", directory, "--json").objects
+            if entry["sequence"] == kept + 1 and entry["event"]
+        )
+        flip(
+            next((directory / "wal").glob(f"{record['segment']:020}-*.log")), record["offset"] + 100
+        )
         assert run("repair", directory, "--accept-data-loss").code == 0
         add_to(directory, 10)
     ended = run("log", "--salvage", directory)
@@ -509,10 +655,14 @@ def test_salvage_reads_what_repairs_have_moved_away(tmp_path: Path) -> None:
 def test_salvage_reads_what_only_a_ring_holds(tmp_path: Path) -> None:
     directory = tmp_path / "queue"
     kill_a_writer(directory, 12)
-    assert [entry["sequence"] for entry in run("log", "--salvage", directory).objects] == list(range(1, 13))
+    assert [entry["sequence"] for entry in run("log", "--salvage", directory).objects] == list(
+        range(1, 13)
+    )
     (directory / "wal" / f"{9:020}-{9:020}.log").write_bytes(b"junk")
     assert run("repair", directory, "--accept-data-loss").code == 0
-    moved = [entry["sequence"] for entry in run("log", "--salvage", directory).objects if entry["moved"]]
+    moved = [
+        entry["sequence"] for entry in run("log", "--salvage", directory).objects if entry["moved"]
+    ]
     assert moved == list(range(1, 13))
 
 
@@ -535,7 +685,7 @@ def test_a_reader_of_salvage_that_goes_away(tmp_path: Path) -> None:
         assert process.wait(SECONDS_MAX) == 141
 
 
-# --- log --follow ----------------------------------------------------------------------------------------------------
+# --- log --follow ---------------------------------------------------------------------------------
 
 
 class Follower:
@@ -543,7 +693,10 @@ class Follower:
 
     def __init__(self, directory: Path, *options: str) -> None:
         self.process = subprocess.Popen(
-            [*PROGRAM, "log", str(directory), "--follow", "--json", *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            [*PROGRAM, "log", str(directory), "--follow", "--json", *options],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
 
     def next(self) -> int:
@@ -587,7 +740,9 @@ def test_following_as_far_as_asked_for(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("options", [[], ["--json"], ["--follow"], ["--salvage"]], ids=" ".join)
-def test_a_range_without_a_record_is_looked_for_all_the_same(tmp_path: Path, options: list[str]) -> None:
+def test_a_range_without_a_record_is_looked_for_all_the_same(
+    tmp_path: Path, options: list[str]
+) -> None:
     """A script that comes to it takes 0 for a queue that has none."""
     bounds = ["--from", "5", "--to", "3"]
     assert_fails(run("log", tmp_path / "nope", *bounds, *options), 6, "there is no queue")
@@ -613,15 +768,23 @@ def test_following_a_compacted_log(tmp_path: Path) -> None:
         assert_fails(ended, 10, f"begins at sequence {first}")
 
 
-# --- Progress --------------------------------------------------------------------------------------------------------
+# --- Progress -------------------------------------------------------------------------------------
 
 
-def on_a_terminal(arguments: list[str], program: list[str], strike: bytes | None = None) -> tuple[int, str]:
-    """Run the command line with standard error on a terminal; return its exit code and what appeared there."""
+def on_a_terminal(
+    arguments: list[str], program: list[str], strike: bytes | None = None
+) -> tuple[int, str]:
+    """Run the command line with standard error on a terminal; return its exit code and what
+    appeared there.
+    """
     parent, child = pty.openpty()
     fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     environment = {**os.environ, "TERM": "xterm", "PYTHONUNBUFFERED": "1"}
-    streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": child}
+    streams: dict[str, Any] = {
+        "stdin": subprocess.DEVNULL,
+        "stdout": subprocess.PIPE,
+        "stderr": child,
+    }
     with subprocess.Popen([*program, *arguments], **streams, env=environment) as process:
         os.close(child)
         shown = b""
@@ -644,7 +807,12 @@ def on_a_terminal(arguments: list[str], program: list[str], strike: bytes | None
 @pytest.mark.system("terminal")
 @pytest.mark.parametrize(
     ("form", "title"),
-    [("snapshot", "writing a snapshot"), ("compact", "compacting"), ("verify", "verifying"), ("repair", "examining")],
+    [
+        ("snapshot", "writing a snapshot"),
+        ("compact", "compacting"),
+        ("verify", "verifying"),
+        ("repair", "examining"),
+    ],
 )
 def test_a_bar_on_a_terminal(tmp_path: Path, form: str, title: str) -> None:
     make_large(tmp_path / "queue")
@@ -681,13 +849,17 @@ module.{function} = hold
         ("repair", b"examining", "damage", "repair_directory"),
     ],
 )
-def test_an_interrupt_cancels(tmp_path: Path, form: str, title: bytes, module: str, function: str) -> None:
+def test_an_interrupt_cancels(
+    tmp_path: Path, form: str, title: bytes, module: str, function: str
+) -> None:
     state = make_large(tmp_path / "queue")
     program = patched(HOLD.format(module=module, function=function))
     code, shown = on_a_terminal([form, str(tmp_path / "queue")], program, strike=title)
     assert code == 130
     assert "Traceback" not in shown
-    assert not (tmp_path / "queue" / "snapshots").exists() or not list((tmp_path / "queue" / "snapshots").iterdir())
+    assert not (tmp_path / "queue" / "snapshots").exists() or not list(
+        (tmp_path / "queue" / "snapshots").iterdir()
+    )
     assert dumped(tmp_path / "queue") == state
     assert run("verify", tmp_path / "queue", "--json").objects[0]["is_clean"]
 

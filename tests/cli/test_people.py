@@ -26,20 +26,29 @@ COMMANDS = application.list_commands(click.Context(application))
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A queue with something of every kind."""
     directory = tmp_path_factory.mktemp("recorded") / "queue"
-    assert run("submit", directory, stdin=lines(*(line["command"] for line in stream(STREAMS[1])))).code == 0
+    assert (
+        run(
+            "submit", directory, stdin=lines(*(line["command"] for line in stream(STREAMS[1])))
+        ).code
+        == 0
+    )
     return directory
 
 
 @pytest.fixture
 def leased(tmp_path: Path) -> Path:
-    """A queue with a leased run, paused, at noon; the owner is longer than a line, and the lease ends with time itself."""
+    """A queue with a leased run, paused, at noon; the owner is longer than a line, and the lease
+    ends with time itself.
+    """
     path = tmp_path / "queue"
     task = aq.TaskSpec(payload=b"")
     run_instance = aq.RunInstance.scheduled(task.id, scheduled_at=NOON, created_at=NOON)
     with aq.open(path) as queue:
         queue.submit(aq.TaskCreateCommand(None, task, NOON))
         queue.submit(aq.RunCreateCommand(None, run_instance))
-        queue.submit(aq.RunStateTransitionCommand(None, run_instance.id, "scheduled", "ready", NOON))
+        queue.submit(
+            aq.RunStateTransitionCommand(None, run_instance.id, "scheduled", "ready", NOON)
+        )
         queue.submit(aq.LeaseAcquireCommand(None, run_instance.id, WIDE, U64_MAX, NOON))
         queue.submit(aq.EnginePauseCommand(None, NOON))
     return path
@@ -51,9 +60,13 @@ def widest(text: str) -> int:
 
 @pytest.mark.parametrize("command", ["dump", "log", "stats"])
 @pytest.mark.parametrize("columns", [80, 60])
-def test_no_line_is_wider_than_the_terminal(recorded: Path, leased: Path, command: str, columns: int) -> None:
+def test_no_line_is_wider_than_the_terminal(
+    recorded: Path, leased: Path, command: str, columns: int
+) -> None:
     for queue in (recorded, leased):
-        shown = re.sub("\x1b\\[[0-9;?]*[a-z]", "", shown_on_a_terminal(command, queue, columns=columns))
+        shown = re.sub(
+            "\x1b\\[[0-9;?]*[a-z]", "", shown_on_a_terminal(command, queue, columns=columns)
+        )
         assert widest(shown) <= columns
         assert "…" not in shown or command == "log"
 
@@ -75,7 +88,9 @@ def test_what_is_no_terminal_gets_tables_of_80_columns(leased: Path) -> None:
 def test_times_are_dates(leased: Path) -> None:
     overview = run("dump", leased).output
     assert f"engine paused since {NOON_TEXT}" in overview
-    run_line = next(line for line in overview.splitlines() if " ready " in line and NOON_TEXT in line)
+    run_line = next(
+        line for line in overview.splitlines() if " ready " in line and NOON_TEXT in line
+    )
     assert len(run_line) <= 80
     log = run("log", leased).output
     for name in ("timestamp", "created_at", "scheduled_at", "last_state_change_at"):
@@ -91,7 +106,10 @@ def test_a_number_that_is_no_time_is_shown_as_it_is(leased: Path) -> None:
 def test_programs_get_unix_seconds(leased: Path) -> None:
     events = [entry["event"] for entry in run("log", leased, "--json").objects if entry["event"]]
     assert events[0]["timestamp"] == NOON
-    assert NOON_TEXT not in run("dump", leased, "--json").output + run("dump", leased, "--jsonl").output
+    assert (
+        NOON_TEXT
+        not in run("dump", leased, "--json").output + run("dump", leased, "--jsonl").output
+    )
 
 
 @pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS)])

@@ -36,7 +36,10 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A queue with something of every kind."""
     directory = tmp_path_factory.mktemp("recorded") / "queue"
     for name in STREAMS[1:2]:
-        assert run("submit", directory, stdin=lines(*(line["command"] for line in stream(name)))).code == 0
+        assert (
+            run("submit", directory, stdin=lines(*(line["command"] for line in stream(name)))).code
+            == 0
+        )
     return directory
 
 
@@ -86,7 +89,9 @@ def test_nothing_on_disk_changes(tmp_path: Path, state: str, form: tuple[str, ..
 
 
 @pytest.mark.parametrize("form", [form for form in FORMS if form[0] == "verify"], ids=" ".join)
-def test_a_queue_that_is_in_use_is_not_verified_and_its_holder_named(tmp_path: Path, form: tuple[str, ...]) -> None:
+def test_a_queue_that_is_in_use_is_not_verified_and_its_holder_named(
+    tmp_path: Path, form: tuple[str, ...]
+) -> None:
     directory = tmp_path / "queue"
     with aq.open(directory) as queue:
         fill(queue, 4)
@@ -98,7 +103,9 @@ def test_a_queue_that_is_in_use_is_not_verified_and_its_holder_named(tmp_path: P
 
 
 @pytest.mark.parametrize("form", [form for form in FORMS if form[0] != "verify"], ids=" ".join)
-def test_a_queue_that_is_in_use_is_shown_as_far_as_it_is_durable(tmp_path: Path, form: tuple[str, ...]) -> None:
+def test_a_queue_that_is_in_use_is_shown_as_far_as_it_is_durable(
+    tmp_path: Path, form: tuple[str, ...]
+) -> None:
     directory = tmp_path / "queue"
     with aq.open(directory) as queue:
         fill(queue, 11)
@@ -113,7 +120,11 @@ def test_a_queue_that_is_in_use_is_shown_as_far_as_it_is_durable(tmp_path: Path,
             assert ended.objects[0]["latest_sequence"] == 11
         case ("stats", "--json"):
             log = ended.objects[0]["log"]
-            assert (log["has_writer"], log["last_sequence"], log["durable_sequence"]) == (True, 11, 11)
+            assert (log["has_writer"], log["last_sequence"], log["durable_sequence"]) == (
+                True,
+                11,
+                11,
+            )
         case ("log", "--json"):
             assert [entry["sequence"] for entry in ended.objects] == list(range(1, 12))
         case ("dump",):
@@ -121,7 +132,9 @@ def test_a_queue_that_is_in_use_is_shown_as_far_as_it_is_durable(tmp_path: Path,
         case ("stats",):
             assert "open for writing" in ended.output
         case ("log",):
-            assert [int(line.split()[0]) for line in ended.output.splitlines()] == list(range(1, 12))
+            assert [int(line.split()[0]) for line in ended.output.splitlines()] == list(
+                range(1, 12)
+            )
 
 
 def test_submit_to_a_queue_that_is_in_use(tmp_path: Path) -> None:
@@ -150,8 +163,19 @@ def test_what_the_system_refuses_is_told(tmp_path: Path, name: str) -> None:
 def test_damage_is_told(tmp_path: Path, name: str) -> None:
     offset = corrupt(tmp_path / "queue")
     # All of them are in the ring too; who only opens has not looked that far.
-    stake = "every event that is known of can be read" if name == "verify" else "sequences at stake, as far as was read: 11 to 20 ("
-    assert_fails(run(name, tmp_path / "queue"), 5, "segment 1", f"offset {offset}", "record_invalid, a record that", stake)
+    stake = (
+        "every event that is known of can be read"
+        if name == "verify"
+        else "sequences at stake, as far as was read: 11 to 20 ("
+    )
+    assert_fails(
+        run(name, tmp_path / "queue"),
+        5,
+        "segment 1",
+        f"offset {offset}",
+        "record_invalid, a record that",
+        stake,
+    )
 
 
 def test_verify_tells_damage_as_json_too(tmp_path: Path) -> None:
@@ -171,7 +195,12 @@ def test_verify_reports_a_torn_tail_which_is_no_damage(tmp_path: Path) -> None:
     assert "torn" in ended.output
     assert "no damage" in ended.output
     found = run("verify", tmp_path / "queue", "--json").objects[0]
-    assert (found["ok"], found["events"], found["drop_reason"], found["dropped_from"]) == (True, 24, "torn", end)
+    assert (found["ok"], found["events"], found["drop_reason"], found["dropped_from"]) == (
+        True,
+        24,
+        "torn",
+        end,
+    )
 
 
 def test_verify_of_a_killed_writer(tmp_path: Path) -> None:
@@ -198,7 +227,10 @@ def test_the_log_in_json(recorded: Path) -> None:
         assert entry["kind"] == record.name
         assert (entry["event"] is None) == (not record.is_event)
         if record.is_event:
-            assert (entry["event"]["type"], entry["event"]["sequence"]) == (record.name, record.sequence)
+            assert (entry["event"]["type"], entry["event"]["sequence"]) == (
+                record.name,
+                record.sequence,
+            )
 
 
 def test_the_log_for_people(recorded: Path) -> None:
@@ -214,7 +246,12 @@ def test_the_log_for_people(recorded: Path) -> None:
 
 @pytest.mark.parametrize(
     ("options", "first", "last"),
-    [(["--from", "5"], 5, 20), (["--to", "7"], 1, 7), (["--from", "5", "--to", "7"], 5, 7), (["--from", "21"], 21, 20)],
+    [
+        (["--from", "5"], 5, 20),
+        (["--to", "7"], 1, 7),
+        (["--from", "5", "--to", "7"], 5, 7),
+        (["--from", "21"], 21, 20),
+    ],
 )
 def test_a_part_of_the_log(tmp_path: Path, options: list[str], first: int, last: int) -> None:
     make_queue(tmp_path / "queue")
@@ -225,8 +262,19 @@ def test_a_part_of_the_log(tmp_path: Path, options: list[str], first: int, last:
 def test_the_log_marks_batches(tmp_path: Path) -> None:
     with aq.open(tmp_path / "queue") as queue:
         fill(queue, 1)
-        queue.submit_many([aq.EngineResumeCommand(None, 2), aq.EnginePauseCommand(None, 3), aq.EngineResumeCommand(None, 4)])
-    assert [entry["batch"] for entry in run("log", tmp_path / "queue", "--json").objects][:4] == [None, "open", "open", "end"]
+        queue.submit_many(
+            [
+                aq.EngineResumeCommand(None, 2),
+                aq.EnginePauseCommand(None, 3),
+                aq.EngineResumeCommand(None, 4),
+            ]
+        )
+    assert [entry["batch"] for entry in run("log", tmp_path / "queue", "--json").objects][:4] == [
+        None,
+        "open",
+        "open",
+        "end",
+    ]
     marks = [line.split(" B ")[1][0] for line in run("log", tmp_path / "queue").output.splitlines()]
     assert "".join(marks[:4]) == " (()"
 
@@ -255,14 +303,19 @@ def test_the_tables_show_what_is_there(recorded: Path) -> None:
     for text in (shown, overview):
         for state, runs in found["runs_by_state"].items():
             assert any(state in line and f" {runs} " in line for line in text.splitlines())
-        assert any("attempts" in line and f" {found['projection']['attempts']} " in line for line in text.splitlines())
+        assert any(
+            "attempts" in line and f" {found['projection']['attempts']} " in line
+            for line in text.splitlines()
+        )
     assert f" {found['log']['last_sequence']} " in shown
     newest = str(list(json.loads(run("dump", recorded, "--json").output)["runs"])[-1])
     assert newest in overview
 
 
 @pytest.mark.parametrize("form", [("log",), ("log", "--json"), ("dump",), ("stats",)], ids=" ".join)
-def test_a_reader_that_goes_away_ends_the_command_quietly(recorded: Path, form: tuple[str, ...]) -> None:
+def test_a_reader_that_goes_away_ends_the_command_quietly(
+    recorded: Path, form: tuple[str, ...]
+) -> None:
     command = [*PROGRAM, form[0], str(recorded), *form[1:]]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None

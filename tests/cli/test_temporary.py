@@ -1,4 +1,6 @@
-"""The temporary directories of demo and bench are gone in the end, whichever way the process was asked to end."""
+"""The temporary directories of demo and bench are gone in the end, whichever way the process was
+asked to end.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +67,8 @@ def test_the_demos(place: Path, number: signal.Signals) -> None:
         wait_for_line(process, "kill -9")
         assert [made.name.startswith("actionqueue-demo-") for made in place.iterdir()] == [True]
         process.send_signal(number)
-        _, error = process.communicate(timeout=SECONDS_MAX)  # when the last process that has the pipes has ended
+        # When the last process that has the pipes has ended.
+        _, error = process.communicate(timeout=SECONDS_MAX)
     assert (process.returncode, error) == (128 + number, "")
     assert list(place.iterdir()) == []
 
@@ -76,8 +79,16 @@ def test_the_benchmarks(place: Path, mode: str, number: signal.Signals) -> None:
     """Also where a round would take a day, in the main thread or in others."""
     shortened = "import actionqueue.bench.disk as d, actionqueue.bench.rounds as r\n"
     shortened += "d.Floor.commit_many = lambda self, times, **_: times.append(1)\nr.WARM_UP = 0\n"
-    program = [sys.executable, "-c", f"{shortened}from actionqueue.cli.entry import main\nmain()", *BENCH, mode]
-    with subprocess.Popen(program, cwd=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    program = [
+        sys.executable,
+        "-c",
+        f"{shortened}from actionqueue.cli.entry import main\nmain()",
+        *BENCH,
+        mode,
+    ]
+    with subprocess.Popen(
+        program, cwd=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
         wait_for_queue(place, process)
         process.send_signal(number)
         output, error = process.communicate(timeout=SECONDS_MAX)
@@ -101,13 +112,15 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 def test_a_terminal_that_is_closed(place: Path) -> None:
     environment = os.environ | {"TMPDIR": str(place), "TERM": "xterm", "COLUMNS": "80"}
     program = [sys.executable, "-c", HANGS_UP]
-    done = subprocess.run(program, env=environment, capture_output=True, text=True, timeout=SECONDS_MAX, check=False)
+    done = subprocess.run(
+        program, env=environment, capture_output=True, text=True, timeout=SECONDS_MAX, check=False
+    )
     assert done.returncode == 0, done
     assert int(done.stdout) != 0
     assert list(place.iterdir()) == []
 
 
-# --- The directory itself --------------------------------------------------------------------------------------------
+# --- The directory itself -------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -119,7 +132,9 @@ def untouched() -> Iterator[None]:
 
 @pytest.mark.usefixtures("untouched")
 @pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
-def test_a_signal_in_the_block_ends_the_process_behind_it(tmp_path: Path, number: signal.Signals) -> None:
+def test_a_signal_in_the_block_ends_the_process_behind_it(
+    tmp_path: Path, number: signal.Signals
+) -> None:
     with pytest.raises(SystemExit) as end, temporary_directory("made-", tmp_path) as made:
         (made / "deep").mkdir()
         (made / "deep" / "file").touch()
@@ -131,7 +146,9 @@ def test_a_signal_in_the_block_ends_the_process_behind_it(tmp_path: Path, number
 
 @pytest.mark.usefixtures("untouched")
 @pytest.mark.parametrize("step", ["mkdtemp", "rmtree"])
-def test_a_signal_while_the_directory_is_made_or_removed_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+def test_a_signal_while_the_directory_is_made_or_removed_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
     def strike(do: Callable[..., object]) -> Callable[..., object]:
         def call(*arguments: object, **options: object) -> object:
             signal.raise_signal(signal.SIGTERM)
@@ -142,7 +159,9 @@ def test_a_signal_while_the_directory_is_made_or_removed_waits(tmp_path: Path, m
         return call
 
     real = {"mkdtemp": tempfile.mkdtemp, "rmtree": shutil.rmtree}[step]
-    monkeypatch.setattr(temporary.tempfile if step == "mkdtemp" else temporary.shutil, step, strike(real))
+    monkeypatch.setattr(
+        temporary.tempfile if step == "mkdtemp" else temporary.shutil, step, strike(real)
+    )
     with pytest.raises(SystemExit) as end, temporary_directory("made-", tmp_path):
         pass
     assert end.value.code == 128 + signal.SIGTERM
@@ -160,7 +179,9 @@ def test_only_the_first_signal_is_raised(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("before", [signal.SIG_IGN, lambda *_: None], ids=["ignored", "handled"])
-def test_what_the_program_does_with_a_signal_stays(tmp_path: Path, before: Callable[..., None]) -> None:
+def test_what_the_program_does_with_a_signal_stays(
+    tmp_path: Path, before: Callable[..., None]
+) -> None:
     """As with nohup."""
     default = signal.signal(signal.SIGHUP, before)
     try:

@@ -10,7 +10,15 @@ import pytest
 
 import actionqueue as aq
 from actionqueue.cli.exit_codes import MEANINGS, ExitCode, exit_code_of
-from tests.support.command_line import READING, assert_fails, lines, make_queue, patched, pause_and_resume, run
+from tests.support.command_line import (
+    READING,
+    assert_fails,
+    lines,
+    make_queue,
+    patched,
+    pause_and_resume,
+    run,
+)
 
 WRITING = ("submit", "snapshot", "compact", "repair")
 COMMANDS = ("bench", "demo", *WRITING, *READING)
@@ -72,18 +80,23 @@ def test_the_version() -> None:
 
 @pytest.mark.parametrize("missing", ["click", "rich"])
 def test_without_the_extra_one_line_says_what_to_install(tmp_path: Path, missing: str) -> None:
-    (tmp_path / f"{missing}.py").write_text(f"raise ModuleNotFoundError('none', name={missing!r})\n")
+    (tmp_path / f"{missing}.py").write_text(
+        f"raise ModuleNotFoundError('none', name={missing!r})\n"
+    )
     paths = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
     ended = run("verify", tmp_path, env=os.environ | {"PYTHONPATH": paths})
     assert_fails(ended, 9, "pip install click rich")
 
 
 def test_the_library_does_not_import_the_extra() -> None:
-    code = "import sys, actionqueue, actionqueue.cli.entry; assert not {'click', 'rich'} & set(sys.modules)"
+    code = "import sys, actionqueue, actionqueue.cli.entry\n"
+    code += "assert not {'click', 'rich'} & set(sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-@pytest.mark.parametrize("form", [(name, *more) for name in READING for more in ((), ("--json",))], ids=" ".join)
+@pytest.mark.parametrize(
+    "form", [(name, *more) for name in READING for more in ((), ("--json",))], ids=" ".join
+)
 def test_output_that_cannot_be_written(tmp_path: Path, form: tuple[str, ...]) -> None:
     make_queue(tmp_path / "queue")
     ended = run(form[0], tmp_path / "queue", *form[1:], program=patched(UNWRITABLE))
@@ -91,17 +104,26 @@ def test_output_that_cannot_be_written(tmp_path: Path, form: tuple[str, ...]) ->
 
 
 def test_verdicts_that_cannot_be_written(tmp_path: Path) -> None:
-    ended = run("submit", tmp_path / "queue", stdin=lines(*pause_and_resume(1)), program=patched(UNWRITABLE))
+    ended = run(
+        "submit", tmp_path / "queue", stdin=lines(*pause_and_resume(1)), program=patched(UNWRITABLE)
+    )
     assert_fails(ended, 7, f"standard input or output: {os.strerror(errno.EBADF)}")
     assert run("verify", tmp_path / "queue", "--json").objects[0]["is_clean"]
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 @pytest.mark.parametrize("name", [*WRITING, *READING])
-def test_closed_standard_streams_do_not_reach_the_queue(tmp_path: Path, name: str, closed: str) -> None:
+def test_closed_standard_streams_do_not_reach_the_queue(
+    tmp_path: Path, name: str, closed: str
+) -> None:
     make_queue(tmp_path / "queue")
     command = f'exec "{sys.executable}" -m actionqueue {name} "{tmp_path / "queue"}" {closed}'
-    assert subprocess.run(["sh", "-c", command], stdin=subprocess.DEVNULL, capture_output=True, check=False).returncode == 0
+    assert (
+        subprocess.run(
+            ["sh", "-c", command], stdin=subprocess.DEVNULL, capture_output=True, check=False
+        ).returncode
+        == 0
+    )
     assert run("verify", tmp_path / "queue", "--json").objects[0]["events"] == 20
 
 
@@ -121,7 +143,9 @@ def test_exit_codes_of_errors() -> None:
     assert {error: int(exit_code_of(error)) for error in expected} == expected
 
 
-@pytest.mark.parametrize("text", ["pid=12\nhost=a\x1b[31m\nstarted=99999999999999999999\n", "", "\xff\x00"])
+@pytest.mark.parametrize(
+    "text", ["pid=12\nhost=a\x1b[31m\nstarted=99999999999999999999\n", "", "\xff\x00"]
+)
 def test_a_lock_file_that_was_tampered_with_still_gives_one_line(tmp_path: Path, text: str) -> None:
     with aq.open(tmp_path / "queue"):
         (tmp_path / "queue" / "LOCK").write_text(text, encoding="latin-1")

@@ -28,7 +28,9 @@ def test_the_log_is_shown_from_its_first_event_on_whatever_snapshots_cover(tmp_p
             queue.snapshot()
         last = queue.sequence
     assert len(list((tmp_path / "queue" / "wal").iterdir())) > 3
-    shown = [row["sequence"] for row in run("log", tmp_path / "queue", "--json").objects if row["event"]]
+    shown = [
+        row["sequence"] for row in run("log", tmp_path / "queue", "--json").objects if row["event"]
+    ]
     assert shown == list(range(1, last + 1))
 
 
@@ -44,7 +46,9 @@ def test_what_a_compaction_has_dropped_is_told_when_it_is_asked_for(tmp_path: Pa
     asked = run("log", tmp_path / "queue", "--json", "--from", 1)
     assert asked.code == 0
     assert asked.output == whole.output
-    assert f"the log begins at sequence {first}: a compaction dropped 1 to {first - 1};" in asked.error
+    assert (
+        f"the log begins at sequence {first}: a compaction dropped 1 to {first - 1};" in asked.error
+    )
 
 
 def test_a_log_whose_first_record_is_no_event_begins_behind_it(tmp_path: Path) -> None:
@@ -82,7 +86,10 @@ def test_rows_of_a_dump_bring_every_task_back(tmp_path: Path) -> None:
     )
     metadata = aq.TaskMetadata(tags=("a", "b"), priority=-3, description="what it is")
     policies = [aq.Once(), aq.Repeat(3, 60), aq.Cron("0 0 0 * * *", 5)]
-    specs = [aq.TaskSpec(payload=b"x", run_policy=policy, constraints=constraints, metadata=metadata) for policy in policies]
+    specs = [
+        aq.TaskSpec(payload=b"x", run_policy=policy, constraints=constraints, metadata=metadata)
+        for policy in policies
+    ]
     with aq.open(tmp_path / "queue") as queue:
         for spec in specs:
             queue.submit(aq.TaskCreateCommand(None, spec, 7))
@@ -92,7 +99,9 @@ def test_rows_of_a_dump_bring_every_task_back(tmp_path: Path) -> None:
     assert rows[0]["kind"] == "queue"
     assert rows[0]["latest_sequence"] == len(specs) + 1
     commands = [
-        command_from_json({"type": "task_create", "task_spec": row["task_spec"], "timestamp": row["created_at"]})
+        command_from_json(
+            {"type": "task_create", "task_spec": row["task_spec"], "timestamp": row["created_at"]}
+        )
         for row in rows
         if row["kind"] == "task"
     ]
@@ -104,10 +113,16 @@ def test_rows_of_a_dump_bring_every_task_back(tmp_path: Path) -> None:
 
 def test_the_pieces_of_a_dump_are_the_whole_form(tmp_path: Path) -> None:
     with aq.open(tmp_path / "queue") as queue:
-        assert msgspec.json.decode(b"".join(projection_to_text(queue.projection))) == projection_to_json(queue.projection)
+        assert msgspec.json.decode(
+            b"".join(projection_to_text(queue.projection))
+        ) == projection_to_json(queue.projection)
         spec = aq.TaskSpec(payload=b"x")
         queue.submit(aq.TaskCreateCommand(None, spec, 7))
         for _ in range(2):
-            queue.submit(aq.RunCreateCommand(None, aq.RunInstance.scheduled(spec.id, scheduled_at=7, created_at=7)))
+            queue.submit(
+                aq.RunCreateCommand(
+                    None, aq.RunInstance.scheduled(spec.id, scheduled_at=7, created_at=7)
+                )
+            )
         text = b"".join(projection_to_text(queue.projection))
         assert text == msgspec.json.encode(projection_to_json(queue.projection))

@@ -1,4 +1,6 @@
-"""Which arrays are accepted, and how the others are refused: with the argument's name, before anything is written."""
+"""Which arrays are accepted, and how the others are refused: with the argument's name, before
+anything is written.
+"""
 
 from __future__ import annotations
 
@@ -77,7 +79,7 @@ def test_the_arrays_that_the_other_tests_change_are_good(queue: aq.ActionQueue, 
     assert call(queue, name).count == COUNT
 
 
-# --- What else is good -----------------------------------------------------------------------------------------------
+# --- What else is good ----------------------------------------------------------------------------
 
 
 def read_only(values: Any) -> Any:
@@ -127,7 +129,9 @@ def test_numbers_from_elsewhere(queue: aq.ActionQueue, timestamps: Any) -> None:
     assert queue.projection.columns().runs["last_state_change_at"].tolist() == [7, 8, 9]
 
 
-@pytest.mark.parametrize("timestamps", [7, np.uint64(7), np.int8(7), np.array(7)], ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize(
+    "timestamps", [7, np.uint64(7), np.int8(7), np.array(7)], ids=lambda value: type(value).__name__
+)
 def test_one_number_for_all_rows(queue: aq.ActionQueue, timestamps: Any) -> None:
     call(queue, "submit_transitions", timestamps=timestamps)
     assert queue.projection.columns().runs["last_state_change_at"].tolist() == [7, 7, 7]
@@ -136,9 +140,18 @@ def test_one_number_for_all_rows(queue: aq.ActionQueue, timestamps: Any) -> None
 @pytest.mark.parametrize("dtype", [np.uint32, np.uint64, np.int32, np.int64])
 def test_offsets_of_other_widths(queue: aq.ActionQueue, dtype: Any) -> None:
     offsets, data = GOOD["submit_attempt_finishes"]["errors"]
-    call(queue, "submit_attempt_finishes", errors=(offsets.astype(dtype), data), outputs=(unaligned(np.array([0, 3, 3, 3], dtype)), b"out"))
+    call(
+        queue,
+        "submit_attempt_finishes",
+        errors=(offsets.astype(dtype), data),
+        outputs=(unaligned(np.array([0, 3, 3, 3], dtype)), b"out"),
+    )
     attempts = [queue.projection.attempts(run_id) or [] for run_id in RUN_IDS]
-    assert [(attempt.output, attempt.error) for (attempt,) in attempts] == [(b"out", None), (None, "bröken"), (None, None)]
+    assert [(attempt.output, attempt.error) for (attempt,) in attempts] == [
+        (b"out", None),
+        (None, "bröken"),
+        (None, None),
+    ]
 
 
 def test_data_may_be_longer_than_what_the_offsets_use(queue: aq.ActionQueue) -> None:
@@ -150,7 +163,7 @@ def test_data_may_be_longer_than_what_the_offsets_use(queue: aq.ActionQueue) -> 
     assert {aq.columns.refusal_name(code) for code in outcome.refused} == {"lease_owner"}
 
 
-# --- What is refused -------------------------------------------------------------------------------------------------
+# --- What is refused ------------------------------------------------------------------------------
 
 BAD_IDS: list[Any] = [
     RUN_IDS,
@@ -236,10 +249,21 @@ BAD_BYTES: list[Any] = [
     (OFFSETS, np.zeros(3, np.uint16)),
     (OFFSETS, np.zeros(6, np.uint8)[::2]),
 ]
-BAD_TEXTS: list[Any] = ["\ud800", b"\xff", "x" * (TEXT_SIZE_MAX + 1), (OFFSETS, b"ab\xff"), (OFFSETS, "aö".encode())]
+BAD_TEXTS: list[Any] = [
+    "\ud800",
+    b"\xff",
+    "x" * (TEXT_SIZE_MAX + 1),
+    (OFFSETS, b"ab\xff"),
+    (OFFSETS, "aö".encode()),
+]
 
 BAD: dict[str, dict[str, list[Any]]] = {
-    "submit_transitions": {"run_ids": BAD_IDS, "previous_states": BAD_CODES, "new_states": BAD_CODES, "timestamps": BAD_NUMBERS},
+    "submit_transitions": {
+        "run_ids": BAD_IDS,
+        "previous_states": BAD_CODES,
+        "new_states": BAD_CODES,
+        "timestamps": BAD_NUMBERS,
+    },
     "submit_lease_heartbeats": {
         "run_ids": BAD_IDS,
         "owners": [None, *BAD_BYTES, *BAD_TEXTS],
@@ -256,7 +280,11 @@ BAD: dict[str, dict[str, list[Any]]] = {
         "attempt_ids": BAD_IDS,
         "results": [*BAD_CODES, 4, np.array([0, 1, 4], np.uint8)],
         "timestamps": BAD_NUMBERS,
-        "outputs": ["text", *BAD_BYTES, aq.columns.offsets_and_data([b"out", b"of a failure", b""])],
+        "outputs": [
+            "text",
+            *BAD_BYTES,
+            aq.columns.offsets_and_data([b"out", b"of a failure", b""]),
+        ],
         "errors": [
             None,
             *BAD_BYTES,
@@ -269,16 +297,34 @@ MASKED_NUMBERS = np.ma.masked_array(np.ones(COUNT, np.uint64), mask=[False, True
 MASKED_CODES = np.ma.masked_array(np.zeros(COUNT, np.uint8), mask=[True, False, False])
 MASKED: list[tuple[str, dict[str, Any], str]] = [
     ("submit_transitions", {"timestamps": MASKED_NUMBERS}, "timestamps"),
-    ("submit_transitions", {"timestamps": np.ma.masked_array(np.uint64(1), mask=True)}, "timestamps"),
+    (
+        "submit_transitions",
+        {"timestamps": np.ma.masked_array(np.uint64(1), mask=True)},
+        "timestamps",
+    ),
     ("submit_transitions", {"previous_states": MASKED_CODES}, "previous_states"),
-    ("submit_transitions", {"new_states": np.ma.masked_array(np.uint8(1), mask=True)}, "new_states"),
-    ("submit_transitions", {"run_ids": np.ma.masked_array(aq.columns.id_array(RUN_IDS), mask=[True, False, False])}, "run_ids"),
-    ("submit_lease_heartbeats", {"owners": (np.ma.masked_array(OFFSETS, mask=OFFSETS == 1), b"abc")}, "owners"),
+    (
+        "submit_transitions",
+        {"new_states": np.ma.masked_array(np.uint8(1), mask=True)},
+        "new_states",
+    ),
+    (
+        "submit_transitions",
+        {"run_ids": np.ma.masked_array(aq.columns.id_array(RUN_IDS), mask=[True, False, False])},
+        "run_ids",
+    ),
+    (
+        "submit_lease_heartbeats",
+        {"owners": (np.ma.masked_array(OFFSETS, mask=OFFSETS == 1), b"abc")},
+        "owners",
+    ),
 ]
 
 
 @pytest.mark.parametrize(("name", "arguments", "field"), MASKED)
-def test_what_is_masked_is_no_value(queue: aq.ActionQueue, name: str, arguments: dict[str, Any], field: str) -> None:
+def test_what_is_masked_is_no_value(
+    queue: aq.ActionQueue, name: str, arguments: dict[str, Any], field: str
+) -> None:
     with pytest.raises(InvalidFieldError, match="masked") as refusal:
         call(queue, name, **arguments)
     assert refusal.value.field == field
@@ -287,7 +333,9 @@ def test_what_is_masked_is_no_value(queue: aq.ActionQueue, name: str, arguments:
 def test_a_mask_that_masks_nothing_is_none(queue: aq.ActionQueue) -> None:
     for mask in (np.ma.nomask, np.zeros(COUNT, bool)):
         times = np.ma.masked_array(np.ones(COUNT, np.uint64), mask=mask)
-        assert call(queue, "submit_transitions", timestamps=times, on_refusal="report").refused_count in (0, COUNT)
+        assert call(
+            queue, "submit_transitions", timestamps=times, on_refusal="report"
+        ).refused_count in (0, COUNT)
 
 
 @pytest.mark.parametrize("on_refusal", ["foo", [], None, 1, np.array(["raise", "report"])])
@@ -298,7 +346,10 @@ def test_another_way_to_meet_refusals_is_refused(queue: aq.ActionQueue, on_refus
 
 @pytest.mark.parametrize("code", [-1, 9, np.int64(-9)])
 def test_a_code_that_is_none_has_no_state(code: int) -> None:
-    assert aq.columns.states_from_codes(np.array([0, 8], np.uint8)) == [aq.RunState.SCHEDULED, aq.RunState.CANCELED]
+    assert aq.columns.states_from_codes(np.array([0, 8], np.uint8)) == [
+        aq.RunState.SCHEDULED,
+        aq.RunState.CANCELED,
+    ]
     with pytest.raises(IndexError):
         aq.columns.states_from_codes([0, code])
 
@@ -306,28 +357,41 @@ def test_a_code_that_is_none_has_no_state(code: int) -> None:
 @pytest.mark.parametrize("value", [True, np.True_, "1", 1.0, None], ids=repr)
 def test_a_number_of_a_row_or_a_code_is_a_whole_number(queue: aq.ActionQueue, value: Any) -> None:
     outcome = call(queue, "submit_transitions", on_refusal="report")
-    with pytest.raises(InvalidFieldTypeError, match=r"^error\.row: must be the number of a row, from 0, got "):
+    with pytest.raises(
+        InvalidFieldTypeError, match=r"^error\.row: must be the number of a row, from 0, got "
+    ):
         outcome.error(value)
-    with pytest.raises(InvalidFieldTypeError, match=r"^states_from_codes\.codes: must be whole numbers, got "):
+    with pytest.raises(
+        InvalidFieldTypeError, match=r"^states_from_codes\.codes: must be whole numbers, got "
+    ):
         aq.columns.states_from_codes([0, value])
-    with pytest.raises(InvalidFieldTypeError, match=r"^refusal_name\.code: must be a code from 0 to 65535, got "):
+    with pytest.raises(
+        InvalidFieldTypeError, match=r"^refusal_name\.code: must be a code from 0 to 65535, got "
+    ):
         aq.columns.refusal_name(value)
 
 
 @pytest.mark.parametrize("value", [-1, 2**70, 10**5000], ids=["-1", "2**70", "10**5000"])
 def test_no_such_row_or_code(queue: aq.ActionQueue, value: int) -> None:
-    with pytest.raises(IndexError, match=r"there is no row (-1|11\d+|<a number of about 5001 digits>); the call had"):
+    with pytest.raises(
+        IndexError,
+        match=r"there is no row (-1|11\d+|<a number of about 5001 digits>); the call had",
+    ):
         call(queue, "submit_transitions", on_refusal="report").error(value)
     with pytest.raises(IndexError, match=r"codes must be from 0 to 8, got "):
         aq.columns.states_from_codes([0, value])
-    with pytest.raises(InvalidFieldError, match=r"^refusal_name\.code: must be a code from 0 to 65535, got "):
+    with pytest.raises(
+        InvalidFieldError, match=r"^refusal_name\.code: must be a code from 0 to 65535, got "
+    ):
         aq.columns.refusal_name(value)
 
 
 CASES = [(name, argument) for name, arguments in BAD.items() for argument in arguments]
 
 
-@pytest.mark.parametrize(("name", "argument"), CASES, ids=[f"{name}-{argument}" for name, argument in CASES])
+@pytest.mark.parametrize(
+    ("name", "argument"), CASES, ids=[f"{name}-{argument}" for name, argument in CASES]
+)
 def test_another_array_is_refused_by_name(queue: aq.ActionQueue, name: str, argument: str) -> None:
     if name == "submit_attempt_finishes":
         start_attempts(queue)
@@ -346,24 +410,47 @@ def test_another_array_is_refused_by_name(queue: aq.ActionQueue, name: str, argu
 @pytest.mark.parametrize(
     ("argument", "value", "says"),
     [
-        ("run_ids", aq.columns.id_array(RUN_IDS).view("S16"), r"drops zero bytes at the end.*\|S16 of shape \(3,\)"),
+        (
+            "run_ids",
+            aq.columns.id_array(RUN_IDS).view("S16"),
+            r"drops zero bytes at the end.*\|S16 of shape \(3,\)",
+        ),
         ("run_ids", RUN_IDS, r"must be an array of identifiers: V16, or uint8 of shape \(n, 16\)"),
-        ("run_ids", aq.columns.id_array(RUN_IDS * 2)[::2], "must be contiguous; numpy.ascontiguousarray"),
-        ("timestamps", np.zeros(COUNT, np.int64), r"must be an array of uint64, or one number for all rows.*int64 of shape \(3,\)"),
+        (
+            "run_ids",
+            aq.columns.id_array(RUN_IDS * 2)[::2],
+            "must be contiguous; numpy.ascontiguousarray",
+        ),
+        (
+            "timestamps",
+            np.zeros(COUNT, np.int64),
+            r"must be an array of uint64, or one number for all rows.*int64 of shape \(3,\)",
+        ),
         ("timestamps", np.zeros(COUNT, OTHER_ORDER + "u8"), "in the machine's byte order"),
         ("timestamps", np.zeros(2, np.uint64), "must have 3 items, one for each of run_ids, got 2"),
         ("timestamps", -1, r"must be from 0 to 2\*\*64 - 1, got -1"),
-        ("new_states", np.array([4, 4, 77], np.uint8), "row 2: a state's code is from 0 .* to 8 .*, got 77"),
+        (
+            "new_states",
+            np.array([4, 4, 77], np.uint8),
+            "row 2: a state's code is from 0 .* to 8 .*, got 77",
+        ),
         ("new_states", "Ready", "must be one of scheduled, ready"),
     ],
 )
-def test_the_error_says_what_to_do(queue: aq.ActionQueue, argument: str, value: Any, says: str) -> None:
+def test_the_error_says_what_to_do(
+    queue: aq.ActionQueue, argument: str, value: Any, says: str
+) -> None:
     with pytest.raises(InvalidFieldError, match=says):
         call(queue, "submit_transitions", **{argument: value})
 
 
 def test_a_wrong_type_is_a_type_error(queue: aq.ActionQueue) -> None:
-    for argument, value in (("run_ids", RUN_IDS), ("timestamps", 1.5), ("new_states", np.zeros(COUNT, np.int8)), ("timestamps", True)):
+    for argument, value in (
+        ("run_ids", RUN_IDS),
+        ("timestamps", 1.5),
+        ("new_states", np.zeros(COUNT, np.int8)),
+        ("timestamps", True),
+    ):
         with pytest.raises(InvalidFieldTypeError):
             call(queue, "submit_transitions", **{argument: value})
 
@@ -371,18 +458,22 @@ def test_a_wrong_type_is_a_type_error(queue: aq.ActionQueue) -> None:
 def test_no_more_rows_than_a_batch_holds(queue: aq.ActionQueue) -> None:
     with pytest.raises(InvalidFieldError, match=f"at most {BATCH_COUNT_MAX} rows"):
         queue.submit_transitions(np.zeros(BATCH_COUNT_MAX + 1, "V16"), 0, 1, 1, on_refusal="report")
-    outcome = queue.submit_transitions(np.zeros(BATCH_COUNT_MAX, "V16"), 0, 1, 1, on_refusal="report")
+    outcome = queue.submit_transitions(
+        np.zeros(BATCH_COUNT_MAX, "V16"), 0, 1, 1, on_refusal="report"
+    )
     assert outcome.refused_count == BATCH_COUNT_MAX
     assert outcome.error(BATCH_COUNT_MAX - 1) == aq.UnknownRun(run_id=aq.RunId(bytes(16)))
 
 
-# --- Without NumPy ---------------------------------------------------------------------------------------------------
+# --- Without NumPy --------------------------------------------------------------------------------
 
 
 def test_submitting_needs_no_numpy(queue: aq.ActionQueue, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "numpy", None)
     run_ids = memoryview(b"".join(run_id.bytes for run_id in RUN_IDS)).cast("B", (COUNT, 16))
-    outcome = queue.submit_transitions(run_ids, bytes([3, 3, 3]), array.array("B", [4, 4, 5]), array.array("Q", [1, 2, 3]))
+    outcome = queue.submit_transitions(
+        run_ids, bytes([3, 3, 3]), array.array("B", [4, 4, 5]), array.array("Q", [1, 2, 3])
+    )
     assert (outcome.count, outcome.refused) == (COUNT, None)
     for needs in (
         queue.projection.columns,
@@ -397,7 +488,7 @@ def test_submitting_needs_no_numpy(queue: aq.ActionQueue, monkeypatch: pytest.Mo
             needs()
 
 
-# --- Identifiers -----------------------------------------------------------------------------------------------------
+# --- Identifiers ----------------------------------------------------------------------------------
 
 
 def test_identifiers_to_arrays_and_back() -> None:
@@ -406,7 +497,9 @@ def test_identifiers_to_arrays_and_back() -> None:
     assert (made.dtype, made.shape) == ("V16", (4,))
     assert [bytes(item) for item in made] == [run_id.bytes for run_id in ids]
     assert aq.columns.ids_from_array(made, aq.RunId) == ids
-    assert aq.columns.ids_from_array(made.view(np.uint8).reshape(-1, 16), aq.TaskId) == [aq.TaskId(run_id.bytes) for run_id in ids]
+    assert aq.columns.ids_from_array(made.view(np.uint8).reshape(-1, 16), aq.TaskId) == [
+        aq.TaskId(run_id.bytes) for run_id in ids
+    ]
     assert aq.columns.ids_from_array(aq.columns.id_array(iter([])), aq.RunId) == []
     with pytest.raises(InvalidFieldTypeError, match="must be identifiers"):
         aq.columns.id_array([aq.RunId(), UUID(int=1)])  # type: ignore[list-item]
@@ -429,17 +522,30 @@ def test_new_identifiers_are_random_uuids() -> None:
     assert aq.columns.new_ids(aq.RunId, 0).shape == (0,)
 
 
-@pytest.mark.parametrize("kind", [np.int8, np.uint8, np.int16, np.uint64], ids=lambda kind: kind.__name__)
-def test_as_many_new_identifiers_as_asked_for_by_any_kind_of_number(kind: Callable[[int], Any]) -> None:
-    assert len(set(aq.columns.ids_from_array(aq.columns.new_ids(aq.RunId, kind(100)), aq.RunId))) == 100
+@pytest.mark.parametrize(
+    "kind", [np.int8, np.uint8, np.int16, np.uint64], ids=lambda kind: kind.__name__
+)
+def test_as_many_new_identifiers_as_asked_for_by_any_kind_of_number(
+    kind: Callable[[int], Any],
+) -> None:
+    assert (
+        len(set(aq.columns.ids_from_array(aq.columns.new_ids(aq.RunId, kind(100)), aq.RunId)))
+        == 100
+    )
 
 
 def test_a_count_of_new_identifiers_that_is_none() -> None:
     for count in (True, "3", 1.5, None, np.float64(1)):
-        with pytest.raises(InvalidFieldTypeError, match=r"^new_ids\.count: must be a whole number from 0 to 4294967294, got "):
+        with pytest.raises(
+            InvalidFieldTypeError,
+            match=r"^new_ids\.count: must be a whole number from 0 to 4294967294, got ",
+        ):
             aq.columns.new_ids(aq.RunId, count)  # type: ignore[arg-type]
     for count in (-1, np.int8(-1), -(10**5000), 2**32, 2**64, 10**5000):
-        with pytest.raises(InvalidFieldError, match=r"^new_ids\.count: must be a whole number from 0 to 4294967294, got "):
+        with pytest.raises(
+            InvalidFieldError,
+            match=r"^new_ids\.count: must be a whole number from 0 to 4294967294, got ",
+        ):
             aq.columns.new_ids(aq.RunId, count)
 
 
@@ -451,7 +557,12 @@ def test_texts_to_arrays() -> None:
     offsets, data = aq.columns.offsets_and_data([])
     assert (offsets.tolist(), data.tolist()) == ([0], [])
     for value in (True, 0, 5, [], np.uint8(0), 10**5000):
-        with pytest.raises(InvalidFieldTypeError, match=r"^offsets_and_data\.values: must be str, bytes or None, got "):
+        with pytest.raises(
+            InvalidFieldTypeError,
+            match=r"^offsets_and_data\.values: must be str, bytes or None, got ",
+        ):
             aq.columns.offsets_and_data(["a", value])  # type: ignore[list-item]
-    with pytest.raises(InvalidFieldError, match=r"^offsets_and_data\.values: must not have lone surrogates"):
+    with pytest.raises(
+        InvalidFieldError, match=r"^offsets_and_data\.values: must not have lone surrogates"
+    ):
         aq.columns.offsets_and_data(["\ud800"])

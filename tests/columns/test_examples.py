@@ -17,13 +17,16 @@ TOP = Path(__file__).parents[2]
 
 
 def test_the_guides_example() -> None:
-    section = (TOP / "docs" / "guide.md").read_text("utf-8").split("## Columns")[1].split("\n## ")[0]
+    section = (
+        (TOP / "docs" / "guide.md").read_text("utf-8").split("## Columns")[1].split("\n## ")[0]
+    )
     program = re.findall(r"^```python\n(.*?)^```", section, re.MULTILINE | re.DOTALL)[0]
     with small_queue() as queue:
         add_runs(queue, 3)
         mine = aq.columns.id_array([add_run(queue, "running"), add_run(queue, "running")])
         results = aq.columns.result_codes(["success", "failure"])
-        exec(program, {"q": queue, "aq": aq, "mine": mine, "results": results, "outputs": [b"out", None]})  # noqa: S102 -- the document's own program
+        names = {"q": queue, "aq": aq, "mine": mine, "results": results, "outputs": [b"out", None]}
+        exec(program, names)  # noqa: S102 -- the document's own program
         assert queue.projection.counts_by_state()[aq.RunState.READY] == 3
         assert np.array_equal(queue.projection.columns().attempts["result"], results)
 
@@ -31,11 +34,32 @@ def test_the_guides_example() -> None:
 def test_the_benchmark_measures_every_way(tmp_path: Path) -> None:
     (disk := tmp_path / "disk").mkdir()
     found = tmp_path / "found.json"
-    command = [sys.executable, str(TOP / "benchmarks" / "columns.py"), "--rows", "60", "--rows-a-call", "40", "--rounds", "2"]
-    subprocess.run([*command, "--directory", str(disk), "--json", str(found)], capture_output=True, text=True, check=True)
+    command = [
+        sys.executable,
+        str(TOP / "benchmarks" / "columns.py"),
+        "--rows",
+        "60",
+        "--rows-a-call",
+        "40",
+        "--rounds",
+        "2",
+    ]
+    subprocess.run(
+        [*command, "--directory", str(disk), "--json", str(found)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     ways = {(row["name"], row["ratio_to"]) for row in json.loads(found.read_text("utf-8"))["rows"]}
-    expected = {("transition: read objects", ""), ("transition: read columns", "transition: read objects")}
+    expected = {
+        ("transition: read objects", ""),
+        ("transition: read columns", "transition: read objects"),
+    }
     for kind in ("transition", "heartbeat", "attempt start", "attempt finish"):
-        expected |= {(f"{kind}: submit", ""), (f"{kind}: submit_many", f"{kind}: submit"), (f"{kind}: columns", f"{kind}: submit_many")}
+        expected |= {
+            (f"{kind}: submit", ""),
+            (f"{kind}: submit_many", f"{kind}: submit"),
+            (f"{kind}: columns", f"{kind}: submit_many"),
+        }
     assert ways == expected
     assert list(disk.iterdir()) == []

@@ -1,4 +1,6 @@
-"""What comes in between: interrupts, failing appends, arrays that change, other threads, a crash. All of a call happened, or none of it."""
+"""What comes in between: interrupts, failing appends, arrays that change, other threads, a crash.
+All of a call happened, or none of it.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,14 @@ import pytest
 
 import actionqueue as aq
 from _wal_native.columns import attempt_finishes, attempt_starts, lease_heartbeats, transitions
-from actionqueue.errors import AppendError, InvalidFieldError, LogWriteError, PoisonedError, RecordTooLarge, ReentrantCallError
+from actionqueue.errors import (
+    AppendError,
+    InvalidFieldError,
+    LogWriteError,
+    PoisonedError,
+    RecordTooLarge,
+    ReentrantCallError,
+)
 from actionqueue.limits import BATCH_SIZE_MAX
 from tests.support.columns import OPTIONS, add_run, add_runs, small_queue
 from tests.support.queues import copy_of, file_size_limit, in_child, replayed, state_of, wait_until
@@ -51,7 +60,9 @@ class Between:
         return bool(self.rows.add_to(*arguments))
 
 
-def submit(queue: aq.ActionQueue, rows: Any, happens: Callable[[int], None], on_refusal: str = "raise") -> Any:
+def submit(
+    queue: aq.ActionQueue, rows: Any, happens: Callable[[int], None], on_refusal: str = "raise"
+) -> Any:
     return queue._submit_rows(Between(rows, happens), on_refusal, None)  # type: ignore[arg-type]
 
 
@@ -63,7 +74,7 @@ def raising(error: BaseException, turn: int) -> Callable[[int], None]:
     return happens
 
 
-# --- Interrupts and failures -----------------------------------------------------------------------------------------
+# --- Interrupts and failures ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("on_refusal", ["raise", "report"])
@@ -79,7 +90,9 @@ def test_an_interrupt_undoes_the_call(queue: aq.ActionQueue, on_refusal: str, tu
 
 
 def test_a_signal_handler_meets_a_whole_table_and_no_second_call(queue: aq.ActionQueue) -> None:
-    """Handlers run between some rows and the next ones: they may ask the projection, and may not submit."""
+    """Handlers run between some rows and the next ones: they may ask the projection, and may not
+    submit.
+    """
     run_ids = queue.projection.run_id_array()
     seen: list[int] = []
 
@@ -90,7 +103,9 @@ def test_a_signal_handler_meets_a_whole_table_and_no_second_call(queue: aq.Actio
 
     before = signal.signal(signal.SIGUSR1, handler)
     try:
-        submit(queue, transitions(run_ids, 0, 1, 1), lambda _turn: signal.raise_signal(signal.SIGUSR1))
+        submit(
+            queue, transitions(run_ids, 0, 1, 1), lambda _turn: signal.raise_signal(signal.SIGUSR1)
+        )
     finally:
         signal.signal(signal.SIGUSR1, before)
     assert seen == [*range(0, COUNT, 64)]
@@ -98,7 +113,9 @@ def test_a_signal_handler_meets_a_whole_table_and_no_second_call(queue: aq.Actio
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-def test_a_call_that_is_the_first_to_hear_of_a_failed_sync_poisons_the_handle(tmp_path: Path) -> None:
+def test_a_call_that_is_the_first_to_hear_of_a_failed_sync_poisons_the_handle(
+    tmp_path: Path,
+) -> None:
     def work() -> None:
         queue = aq.open(tmp_path / "queue", **OPTIONS, sync=aq.SyncPolicy(records=1))
         run_ids = add_runs(queue, 2)
@@ -137,7 +154,9 @@ def test_an_append_that_fails_undoes_the_call(tmp_path: Path, on_refusal: Any) -
         before = state_of(queue)
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (queue.stats()["segment_used"] + 10_000, limits[1]))
+        resource.setrlimit(
+            resource.RLIMIT_FSIZE, (queue.stats()["segment_used"] + 10_000, limits[1])
+        )
         with pytest.raises(AppendError) as failure:  # more than the ring holds, so written at once
             queue.submit_transitions(run_ids, 0, 1, 1, on_refusal=on_refusal)
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -165,7 +184,9 @@ def test_more_bytes_than_a_batch_holds() -> None:
         queue.submit_attempt_starts(ids, attempt_ids, 1)
         before = queue.sequence, queue.projection.columns().attempts.tobytes()
         with pytest.raises(RecordTooLarge) as refusal:
-            queue.submit_attempt_finishes(ids, attempt_ids, "success", 1, outputs=output, on_refusal="report")
+            queue.submit_attempt_finishes(
+                ids, attempt_ids, "success", 1, outputs=output, on_refusal="report"
+            )
         assert refusal.value.limit == BATCH_SIZE_MAX
         assert BATCH_SIZE_MAX < refusal.value.size < BATCH_SIZE_MAX + len(output)
         assert refusal.value.batch_index == count - 1
@@ -183,17 +204,25 @@ def test_durable_when_asked_for(queue: aq.ActionQueue, durability: str) -> None:
 
 
 @pytest.mark.parametrize("cut", range(3))
-def test_a_kill_leaves_all_of_a_call_or_none(queue: aq.ActionQueue, tmp_path: Path, cut: int) -> None:
-    """What is on the disk while a call is under way, and behind it, opens to a queue without a part of a call."""
+def test_a_kill_leaves_all_of_a_call_or_none(
+    queue: aq.ActionQueue, tmp_path: Path, cut: int
+) -> None:
+    """What is on the disk while a call is under way, and behind it, opens to a queue without a part
+    of a call.
+    """
     run_ids = queue.projection.run_id_array()
-    submit(queue, transitions(run_ids, 0, 1, 1), lambda turn: None if turn != cut else copy_of(queue.path, tmp_path / "within").touch())
+    submit(
+        queue,
+        transitions(run_ids, 0, 1, 1),
+        lambda turn: None if turn != cut else copy_of(queue.path, tmp_path / "within").touch(),
+    )
     copy_of(queue.path, tmp_path / "behind")
     for name, ready in (("within", 0), ("behind", COUNT)):
         with aq.open(tmp_path / name, **OPTIONS) as again:
             assert again.projection.counts_by_state()[aq.RunState.READY] == ready
 
 
-# --- Arrays that change ----------------------------------------------------------------------------------------------
+# --- Arrays that change ---------------------------------------------------------------------------
 
 
 def codes_change(rows: dict[str, Any]) -> Any:
@@ -207,7 +236,9 @@ def results_change(rows: dict[str, Any]) -> Any:
 
 
 def texts_change(rows: dict[str, Any]) -> Any:
-    rows["offsets"], rows["data"] = (np.array(column) for column in aq.columns.offsets_and_data(["w"] * COUNT))
+    rows["offsets"], rows["data"] = (
+        np.array(column) for column in aq.columns.offsets_and_data(["w"] * COUNT)
+    )
     return lease_heartbeats(rows["run_ids"], (rows["offsets"], rows["data"]), 20, 1)
 
 
@@ -222,7 +253,9 @@ CHANGES: dict[str, tuple[Callable[[dict[str, Any]], Any], str, int]] = {
 
 @pytest.mark.parametrize("name", CHANGES)
 def test_arrays_that_change_while_they_are_read(queue: aq.ActionQueue, name: str) -> None:
-    """Another thread may write to an array after it was checked. The call fails as a whole, or takes the values for what they are."""
+    """Another thread may write to an array after it was checked. The call fails as a whole, or
+    takes the values for what they are.
+    """
     make, array, value = CHANGES[name]
     run_ids = queue.projection.run_id_array()
     queue.submit_transitions(run_ids, 0, 1, 1)
@@ -258,7 +291,7 @@ def test_arrays_may_change_behind_the_call(queue: aq.ActionQueue) -> None:
     assert replayed(queue.path).to_json() == expected
 
 
-# --- Other threads ---------------------------------------------------------------------------------------------------
+# --- Other threads --------------------------------------------------------------------------------
 
 
 QUESTIONS: dict[str, Callable[[aq.Projection], int]] = {
@@ -278,7 +311,8 @@ def test_no_other_thread_sees_a_part_of_a_call(queue: aq.ActionQueue, name: str)
     askers: list[threading.Thread] = []
 
     def ask(is_asking: threading.Event) -> None:
-        is_asking.set()  # whoever waits for this needs the GIL to go on, so the question comes first
+        # Whoever waits for this needs the GIL to go on, so the question comes first.
+        is_asking.set()
         answers.append(QUESTIONS[name](queue.projection))
 
     def happens(_turn: int) -> None:
@@ -300,7 +334,9 @@ def test_calls_of_many_threads_stay_whole(queue: aq.ActionQueue) -> None:
 
     def work(part: Any) -> None:
         for previous, new in (("scheduled", "ready"), ("ready", "leased"), ("leased", "running")):
-            outcomes.append(queue.submit_transitions(part, previous, new, 1, durability="immediate"))
+            outcomes.append(
+                queue.submit_transitions(part, previous, new, 1, durability="immediate")
+            )
 
     threads = [threading.Thread(target=work, args=(part,)) for part in parts]
     for thread in threads:

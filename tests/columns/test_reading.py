@@ -1,4 +1,6 @@
-"""The projection as arrays: all that they say is what the other queries say, and they stay as they are."""
+"""The projection as arrays: all that they say is what the other queries say, and they stay as they
+are.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,16 @@ import pytest
 import actionqueue as aq
 from actionqueue.errors import InvalidFieldError, InvalidFieldTypeError, ValidationError
 from actionqueue.model.base import event_of
-from tests.support.columns import OPTIONS, RESULTS, STATES, RowSource, add_run, add_runs, small_queue, submit_columns
+from tests.support.columns import (
+    OPTIONS,
+    RESULTS,
+    STATES,
+    RowSource,
+    add_run,
+    add_runs,
+    small_queue,
+    submit_columns,
+)
 from tests.support.command_source import CommandSource
 from tests.support.model import Model
 from tests.support.queues import in_child
@@ -33,14 +44,18 @@ def runs_of(columns: aq.ProjectionColumns) -> list[tuple[Any, ...]]:
                 id_text(aq.RunId, run["run_id"]),
                 id_text(aq.TaskId, run["task_id"]),
                 STATES[run["state"]],
-                id_text(aq.AttemptId, run["active_attempt_id"]) if run["has_active_attempt"] else None,
+                id_text(aq.AttemptId, run["active_attempt_id"])
+                if run["has_active_attempt"]
+                else None,
                 int(run["attempt_count"]),
                 int(run["created_at"]),
                 int(run["scheduled_at"]),
                 int(run["effective_priority"]),
                 int(run["last_state_change_at"]),
             ),
-            tuple(int(run[f"lease_{name}"]) for name in ("expiry", "acquired_at", "updated_at")) if run["has_lease"] else None,
+            tuple(int(run[f"lease_{name}"]) for name in ("expiry", "acquired_at", "updated_at"))
+            if run["has_lease"]
+            else None,
         )
         for run in columns.runs
     ]
@@ -57,7 +72,13 @@ def assert_says_what_the_queries_say(projection: aq.Projection) -> None:
     ]
     tasks = projection.tasks()
     assert [tuple(task.item()) for task in columns.tasks] == [
-        (task.task_id.bytes, task.created_at, task.is_canceled, task.canceled_at or 0, len(projection.runs_of_task(task.task_id)))
+        (
+            task.task_id.bytes,
+            task.created_at,
+            task.is_canceled,
+            task.canceled_at or 0,
+            len(projection.runs_of_task(task.task_id)),
+        )
         for task in tasks
     ]
     expected = {
@@ -71,10 +92,15 @@ def assert_says_what_the_queries_say(projection: aq.Projection) -> None:
         for run_id in run_ids
         for attempt in projection.attempts(run_id) or []
     }
-    assert {(aq.RunId(bytes(row[1])), aq.AttemptId(bytes(row[0]))): row[2:] for row in columns.attempts.tolist()} == expected
+    assert {
+        (aq.RunId(bytes(row[1])), aq.AttemptId(bytes(row[0]))): row[2:]
+        for row in columns.attempts.tolist()
+    } == expected
     assert len(columns.attempts) == len(expected)
     for state in (None, *STATES):
-        assert aq.columns.ids_from_array(projection.run_id_array(state), aq.RunId) == projection.run_ids(state)
+        assert aq.columns.ids_from_array(
+            projection.run_id_array(state), aq.RunId
+        ) == projection.run_ids(state)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -104,7 +130,10 @@ def test_arrays_say_what_the_queries_say(seed: int, tmp_path: Path) -> None:
 
 def test_what_was_purged_is_left_out() -> None:
     with small_queue() as queue:
-        run_ids = [add_run(queue, state) for state in ("running", "completed", "ready", "canceled", "running")]
+        run_ids = [
+            add_run(queue, state)
+            for state in ("running", "completed", "ready", "canceled", "running")
+        ]
         attempt_ids = aq.columns.new_ids(aq.AttemptId, 1)
         last = aq.columns.id_array(run_ids[4:])
         queue.submit_attempt_starts(last, attempt_ids, 1)
@@ -113,7 +142,10 @@ def test_what_was_purged_is_left_out() -> None:
         queue.submit(aq.AttemptStartCommand(None, run_ids[0], aq.AttemptId(), 1))
         queue.compact(retention_seconds=0)
         columns = queue.projection.columns()
-        assert aq.columns.ids_from_array(columns.runs["run_id"].copy(), aq.RunId) == [run_ids[0], run_ids[2]]
+        assert aq.columns.ids_from_array(columns.runs["run_id"].copy(), aq.RunId) == [
+            run_ids[0],
+            run_ids[2],
+        ]
         assert (len(columns.tasks), len(columns.attempts)) == (2, 1)
         assert_says_what_the_queries_say(queue.projection)
 
@@ -135,17 +167,26 @@ def test_views_stay_as_they_are() -> None:
         add_runs(queue, 50)
         projection = queue.projection
         queue.close()
-        assert [array.tobytes() for array in (columns.tasks, columns.runs, columns.attempts, ids)] == kept
+        assert [
+            array.tobytes() for array in (columns.tasks, columns.runs, columns.attempts, ids)
+        ] == kept
         assert (columns.sequence, len(columns.runs)) == (100, 50)
         assert len(projection.columns().runs) == 100  # a closed queue's projection stays readable
         del projection, queue
-        assert [array.tobytes() for array in (columns.tasks, columns.runs, columns.attempts, ids)] == kept
+        assert [
+            array.tobytes() for array in (columns.tasks, columns.runs, columns.attempts, ids)
+        ] == kept
 
 
 def test_what_is_there_and_what_it_is_called() -> None:
     with small_queue() as queue:
         columns = queue.projection.columns()
-    assert (columns.sequence, len(columns.tasks), len(columns.runs), len(columns.attempts)) == (0, 0, 0, 0)
+    assert (columns.sequence, len(columns.tasks), len(columns.runs), len(columns.attempts)) == (
+        0,
+        0,
+        0,
+        0,
+    )
     documentation = inspect.getsource(aq.ProjectionColumns)
     for array in (columns.tasks, columns.runs, columns.attempts):
         listed = ", ".join(array.dtype.names or ())
@@ -175,7 +216,9 @@ def test_a_state_is_a_member_its_name_or_its_code() -> None:
 
 
 def test_submitters_wait_for_a_copy_and_others_do_not() -> None:
-    """The copy is made without the interpreter's lock, of a table that stands still: each one is as of its sequence."""
+    """The copy is made without the interpreter's lock, of a table that stands still: each one is as
+    of its sequence.
+    """
     with small_queue() as queue:
         run_ids = add_runs(queue, 3000)
         some = aq.columns.ids_from_array(run_ids, aq.RunId)
@@ -205,7 +248,8 @@ def test_submitters_wait_for_a_copy_and_others_do_not() -> None:
         assert len(sequences) > 1
         threads[1].start()
         while threads[1].is_alive():
-            assert len(set(queue.projection.columns().runs["state"])) == 1  # before the whole call, or behind it
+            # Before the whole call, or behind it.
+            assert len(set(queue.projection.columns().runs["state"])) == 1
         threads[1].join()
         assert set(queue.projection.columns().runs["state"]) == {8}
 

@@ -1,4 +1,6 @@
-"""Each reason for which a row is refused: the code in the report, and the very error that the single command gets."""
+"""Each reason for which a row is refused: the code in the report, and the very error that the
+single command gets.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ def transition(previous: str, new: str) -> aq.RunStateTransitionCommand:
     return aq.RunStateTransitionCommand(None, RUN, previous, new, 5)
 
 
-def finish(attempt_id: aq.AttemptId = ATTEMPT, output: bytes | None = None) -> aq.AttemptFinishCommand:
+def finish(
+    attempt_id: aq.AttemptId = ATTEMPT, output: bytes | None = None
+) -> aq.AttemptFinishCommand:
     return aq.AttemptFinishCommand(None, RUN, attempt_id, aq.AttemptOutcome.success(output), 5)
 
 
@@ -39,28 +43,107 @@ LEASE = aq.LeaseAcquireCommand(None, RUN, "wörker", 10, 1)
 LARGE = b"x" * (PAYLOAD_SIZE_MAX - 30)
 
 REFUSALS: dict[str, tuple[str | None, list[Any], Any, str, type[aq.ValidationError]]] = {
-    # the run's state (None: there is no run), what happened before, the row, the code's name, the error
+    # the run's state (None: there is no run), what happened before, the row, the code's name, the
+    # error
     "no run to change": (None, [], transition("ready", "leased"), "unknown_run", aq.UnknownRun),
-    "another state": ("ready", [], transition("leased", "running"), "previous_state", aq.PreviousStateMismatch),
-    "no such transition": ("ready", [], transition("ready", "running"), "transition", aq.InvalidTransition),
-    "a terminal state": ("completed", [], transition("completed", "ready"), "transition", aq.InvalidTransition),
-    "an active attempt": ("running", [start()], transition("running", "completed"), "attempt_active", aq.ActiveAttemptBlocksTransition),
+    "another state": (
+        "ready",
+        [],
+        transition("leased", "running"),
+        "previous_state",
+        aq.PreviousStateMismatch,
+    ),
+    "no such transition": (
+        "ready",
+        [],
+        transition("ready", "running"),
+        "transition",
+        aq.InvalidTransition,
+    ),
+    "a terminal state": (
+        "completed",
+        [],
+        transition("completed", "ready"),
+        "transition",
+        aq.InvalidTransition,
+    ),
+    "an active attempt": (
+        "running",
+        [start()],
+        transition("running", "completed"),
+        "attempt_active",
+        aq.ActiveAttemptBlocksTransition,
+    ),
     "no run to start on": (None, [], start(), "unknown_run", aq.AttemptStartUnknownRun),
-    "a start outside running": ("leased", [], start(), "attempt_state", aq.AttemptStartRequiresRunning),
-    "a second start": ("running", [start()], start(OTHER), "attempt_already_active", aq.AttemptStartAlreadyActive),
-    "a used attempt": ("running", [start(), finish()], start(), "attempt_reused", aq.AttemptIdReused),
+    "a start outside running": (
+        "leased",
+        [],
+        start(),
+        "attempt_state",
+        aq.AttemptStartRequiresRunning,
+    ),
+    "a second start": (
+        "running",
+        [start()],
+        start(OTHER),
+        "attempt_already_active",
+        aq.AttemptStartAlreadyActive,
+    ),
+    "a used attempt": (
+        "running",
+        [start(), finish()],
+        start(),
+        "attempt_reused",
+        aq.AttemptIdReused,
+    ),
     "no run to finish on": (None, [], finish(), "unknown_run", aq.AttemptFinishUnknownRun),
-    "a finish outside running": ("leased", [], finish(), "attempt_state", aq.AttemptFinishRequiresRunning),
-    "nothing to finish": ("running", [], finish(), "attempt_missing", aq.AttemptFinishMissingActive),
-    "another attempt": ("running", [start()], finish(OTHER), "attempt_mismatch", aq.AttemptFinishAttemptMismatch),
-    "too large an output": ("running", [start()], finish(output=LARGE), "too_large", aq.RecordTooLarge),
-    "too large for another attempt": ("running", [start()], finish(OTHER, LARGE), "attempt_mismatch", aq.AttemptFinishAttemptMismatch),
+    "a finish outside running": (
+        "leased",
+        [],
+        finish(),
+        "attempt_state",
+        aq.AttemptFinishRequiresRunning,
+    ),
+    "nothing to finish": (
+        "running",
+        [],
+        finish(),
+        "attempt_missing",
+        aq.AttemptFinishMissingActive,
+    ),
+    "another attempt": (
+        "running",
+        [start()],
+        finish(OTHER),
+        "attempt_mismatch",
+        aq.AttemptFinishAttemptMismatch,
+    ),
+    "too large an output": (
+        "running",
+        [start()],
+        finish(output=LARGE),
+        "too_large",
+        aq.RecordTooLarge,
+    ),
+    "too large for another attempt": (
+        "running",
+        [start()],
+        finish(OTHER, LARGE),
+        "attempt_mismatch",
+        aq.AttemptFinishAttemptMismatch,
+    ),
     "no run to keep": (None, [], heartbeat(), "unknown_run", aq.LeaseUnknownRun),
     "a heartbeat in ready": ("ready", [LEASE], heartbeat(), "lease_state", aq.LeaseInvalidRunState),
     "no lease": ("leased", [], heartbeat(), "lease_missing", aq.LeaseMissingActive),
     "another owner": ("leased", [LEASE], heartbeat("worker"), "lease_owner", aq.LeaseOwnerMismatch),
     "no owner": ("leased", [LEASE], heartbeat(""), "lease_owner", aq.LeaseOwnerMismatch),
-    "an earlier expiry": ("leased", [LEASE], heartbeat(expiry=9), "lease_regression", aq.LeaseHeartbeatExpiryRegression),
+    "an earlier expiry": (
+        "leased",
+        [LEASE],
+        heartbeat(expiry=9),
+        "lease_regression",
+        aq.LeaseHeartbeatExpiryRegression,
+    ),
 }
 
 
@@ -77,7 +160,12 @@ def test_a_refused_row(name: str) -> None:
         state_before, appended = state_of(queue), queue.stats()["appended_records"]
 
         outcome = submit_columns(queue, [command], on_refusal="report")
-        assert (outcome.count, outcome.refused_count, outcome.first_sequence, outcome.last_sequence) == (0, 1, 0, 0)
+        assert (
+            outcome.count,
+            outcome.refused_count,
+            outcome.first_sequence,
+            outcome.last_sequence,
+        ) == (0, 1, 0, 0)
         assert outcome.refused is not None
         assert [aq.columns.refusal_name(refused) for refused in outcome.refused] == [code]
         assert outcome.sequences.tolist() == [0]
@@ -97,7 +185,9 @@ def test_a_refused_row(name: str) -> None:
 
 
 def test_every_refusal_of_the_four_kinds_is_tested() -> None:
-    """attempt_count needs 2**32 attempts and sequence 2**64 events: the tests of the core have them."""
+    """attempt_count needs 2**32 attempts and sequence 2**64 events: the tests of the core have
+    them.
+    """
     assert {code for _, _, _, code, _ in REFUSALS.values()} == {
         "unknown_run",
         "previous_state",
@@ -119,13 +209,26 @@ def test_every_refusal_of_the_four_kinds_is_tested() -> None:
 def test_the_error_is_of_the_moment_of_the_row_and_not_of_now() -> None:
     with small_queue() as queue:
         run_id = add_run(queue, "ready")
-        rows = [("leased", "running"), ("ready", "leased"), ("ready", "leased"), ("leased", "running")]
-        outcome = submit_columns(queue, [aq.RunStateTransitionCommand(None, run_id, *row, 1) for row in rows], on_refusal="report")
+        rows = [
+            ("leased", "running"),
+            ("ready", "leased"),
+            ("ready", "leased"),
+            ("leased", "running"),
+        ]
+        outcome = submit_columns(
+            queue,
+            [aq.RunStateTransitionCommand(None, run_id, *row, 1) for row in rows],
+            on_refusal="report",
+        )
         queue.submit(aq.RunStateTransitionCommand(None, run_id, "running", "canceled", 1))
         assert [outcome.error(row) for row in range(4)] == [
-            aq.PreviousStateMismatch(run_id=run_id, expected=aq.RunState.LEASED, actual=aq.RunState.READY),
+            aq.PreviousStateMismatch(
+                run_id=run_id, expected=aq.RunState.LEASED, actual=aq.RunState.READY
+            ),
             None,
-            aq.PreviousStateMismatch(run_id=run_id, expected=aq.RunState.READY, actual=aq.RunState.LEASED),
+            aq.PreviousStateMismatch(
+                run_id=run_id, expected=aq.RunState.READY, actual=aq.RunState.LEASED
+            ),
             None,
         ]
         for row in (-1, 4):
@@ -141,10 +244,14 @@ def test_the_error_does_not_depend_on_what_becomes_of_the_arrays() -> None:
         outcome = queue.submit_transitions(run_ids, "scheduled", new_states, 1, on_refusal="report")
         run_ids[:] = aq.columns.new_ids(aq.RunId, 1)
         new_states[:] = 200
-        assert outcome.error(0) == aq.InvalidTransition(run_id=run_id, from_=aq.RunState.SCHEDULED, to=aq.RunState.LEASED)
+        assert outcome.error(0) == aq.InvalidTransition(
+            run_id=run_id, from_=aq.RunState.SCHEDULED, to=aq.RunState.LEASED
+        )
 
 
-@pytest.mark.parametrize("refused_rows", [[0], [499], [3, 4, 250, 499], list(range(0, 500, 2)), list(range(500))])
+@pytest.mark.parametrize(
+    "refused_rows", [[0], [499], [3, 4, 250, 499], list(range(0, 500, 2)), list(range(500))]
+)
 def test_refused_rows_among_many(refused_rows: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("actionqueue.columns.ROWS_AT_ONCE", 64)
     with small_queue() as queue:
@@ -189,7 +296,12 @@ def test_no_rows_are_no_event(call: str) -> None:
         add_run(queue)
         before = queue.stats()["appended_records"]
         outcome = CALLS[call](queue, aq.columns.id_array([]))
-        assert (outcome.count, outcome.first_sequence, outcome.last_sequence, outcome.refused) == (0, 0, 0, None)
+        assert (outcome.count, outcome.first_sequence, outcome.last_sequence, outcome.refused) == (
+            0,
+            0,
+            0,
+            None,
+        )
         assert outcome.sequences.tolist() == []
         assert queue.stats()["appended_records"] == before
 
@@ -211,7 +323,20 @@ def test_a_closed_queue_takes_no_rows(call: str) -> None:
         ("submit_attempt_starts", "refused_attempt_count", aq.AttemptCountOverflow(run_id=RUN)),
     ],
 )
-def test_the_error_of_a_refusal_that_no_test_reaches(owner: str, code: str, error: aq.ValidationError) -> None:
+def test_the_error_of_a_refusal_that_no_test_reaches(
+    owner: str, code: str, error: aq.ValidationError
+) -> None:
     status = next(number for number in range(256) if status_name(number) == code)
-    row = _Refused(status, RUN, aq.RunState.RUNNING, aq.RunState.RUNNING, aq.RunState.READY, ATTEMPT, None, 0, None, 0)
+    row = _Refused(
+        status,
+        RUN,
+        aq.RunState.RUNNING,
+        aq.RunState.RUNNING,
+        aq.RunState.READY,
+        ATTEMPT,
+        None,
+        0,
+        None,
+        0,
+    )
     assert _error_of(owner, row) == error

@@ -1,4 +1,6 @@
-"""Columns do what single commands do: the same sequences, verdicts, errors and projection, before and after a replay."""
+"""Columns do what single commands do: the same sequences, verdicts, errors and projection, before
+and after a replay.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,17 @@ from hypothesis import strategies as st
 
 import actionqueue as aq
 from actionqueue.errors import ValidationError
-from tests.support.columns import OPTIONS, RESULTS, STATES, RowSource, add_run, small_queue, submit_columns, temporary_directory, way_to
+from tests.support.columns import (
+    OPTIONS,
+    RESULTS,
+    STATES,
+    RowSource,
+    add_run,
+    small_queue,
+    submit_columns,
+    temporary_directory,
+    way_to,
+)
 from tests.support.queues import replayed, state_of
 
 
@@ -30,11 +42,30 @@ class Pair:
         self.single = aq.open(directory / "single", **OPTIONS)
         self.columns = aq.open(directory / "columns", **OPTIONS)
         self.source = RowSource(random, self.single.projection)
-        for state in ("running", "running", "leased", "ready", "scheduled", *random.choices(STATES, k=4)):
+        for state in (
+            "running",
+            "running",
+            "leased",
+            "ready",
+            "scheduled",
+            *random.choices(STATES, k=4),
+        ):
             self._both([aq.TaskCreateCommand(None, task := aq.TaskSpec(payload=b""), 1)])
-            self._both([aq.RunCreateCommand(None, run := aq.RunInstance.scheduled(task.id, scheduled_at=1, created_at=1))])
+            self._both(
+                [
+                    aq.RunCreateCommand(
+                        None, run := aq.RunInstance.scheduled(task.id, scheduled_at=1, created_at=1)
+                    )
+                ]
+            )
             way = way_to(run.id, state)
-            self._both([*way[:2], *([aq.LeaseAcquireCommand(None, run.id, "w", 10, 1)] if len(way) >= 2 else []), *way[2:]])
+            self._both(
+                [
+                    *way[:2],
+                    *([aq.LeaseAcquireCommand(None, run.id, "w", 10, 1)] if len(way) >= 2 else []),
+                    *way[2:],
+                ]
+            )
         self.source.run_ids = self.single.projection.run_ids()
 
     def _both(self, commands: Sequence[aq.MutationCommand]) -> None:
@@ -51,13 +82,17 @@ class Pair:
         assert outcome.count == len(accepted)
         assert outcome.first_sequence == (accepted[0] if accepted else 0)
         assert outcome.last_sequence == (accepted[-1] if accepted else 0)
-        assert outcome.sequences.tolist() == [verdict if isinstance(verdict, int) else 0 for verdict in verdicts]
+        assert outcome.sequences.tolist() == [
+            verdict if isinstance(verdict, int) else 0 for verdict in verdicts
+        ]
         assert [outcome.error(row) or outcome.sequences[row] for row in range(count)] == verdicts
         assert outcome.refused_count == count - len(accepted)
         if outcome.refused is None:
             assert outcome.refused_count == 0
         else:
-            assert [code == 0 for code in outcome.refused] == [isinstance(verdict, int) for verdict in verdicts]
+            assert [code == 0 for code in outcome.refused] == [
+                isinstance(verdict, int) for verdict in verdicts
+            ]
 
     def all_or_nothing(self, count: int) -> None:
         """Submit the same commands to both as one: all of them, or none and the same error."""
@@ -73,7 +108,11 @@ class Pair:
             assert state_of(self.columns) == before
         else:
             outcome = submit_columns(self.columns, commands, on_refusal="raise")
-            assert (outcome.count, outcome.refused, outcome.last_sequence) == (count, None, self.single.sequence)
+            assert (outcome.count, outcome.refused, outcome.last_sequence) == (
+                count,
+                None,
+                self.single.sequence,
+            )
 
     def compare(self, directory: Path) -> None:
         expected = state_of(self.single)
@@ -90,7 +129,9 @@ def play(random: Random, rounds: int, rows_max: int) -> None:
         pair = Pair(directory, random)
         with pair.single, pair.columns:  # closed also where Hypothesis ends an example early
             for _ in range(rounds):
-                random.choice([pair.report, pair.report, pair.all_or_nothing])(random.randrange(1, rows_max))
+                random.choice([pair.report, pair.report, pair.all_or_nothing])(
+                    random.randrange(1, rows_max)
+                )
             pair.compare(directory)
 
 
@@ -126,17 +167,27 @@ def test_one_value_stands_for_all_rows() -> None:
         attempt_ids = aq.columns.new_ids(aq.AttemptId, 3)
         queue.submit_attempt_starts(run_ids, attempt_ids, 8)
         results = aq.columns.result_codes(["success", "failure", "suspended"])
-        queue.submit_attempt_finishes(run_ids, attempt_ids, results, 9, outputs=b"out", errors="broken")
-        attempts = [queue.projection.attempts(run_id) or [] for run_id in queue.projection.run_ids()]
+        queue.submit_attempt_finishes(
+            run_ids, attempt_ids, results, 9, outputs=b"out", errors="broken"
+        )
+        attempts = [
+            queue.projection.attempts(run_id) or [] for run_id in queue.projection.run_ids()
+        ]
         assert [(a.result, a.output, a.error, a.finished_at) for (a,) in attempts] == [
             ("success", b"out", None, 9),
             ("failure", None, "broken", 9),
             ("suspended", b"out", None, 9),
         ]
-        assert [a.attempt_id for (a,) in attempts] == aq.columns.ids_from_array(attempt_ids, aq.AttemptId)
-        assert {queue.projection.active_lease(run_id) for run_id in queue.projection.run_ids()} == {("worker", 21)}
+        assert [a.attempt_id for (a,) in attempts] == aq.columns.ids_from_array(
+            attempt_ids, aq.AttemptId
+        )
+        assert {queue.projection.active_lease(run_id) for run_id in queue.projection.run_ids()} == {
+            ("worker", 21)
+        }
         more = aq.columns.new_ids(aq.AttemptId, 3)
         queue.submit_attempt_starts(run_ids, more, 8)
         queue.submit_attempt_finishes(run_ids, more, aq.AttemptResultKind.SUCCESS, 9)
-        last = [(queue.projection.attempts(run_id) or [])[-1] for run_id in queue.projection.run_ids()]
+        last = [
+            (queue.projection.attempts(run_id) or [])[-1] for run_id in queue.projection.run_ids()
+        ]
         assert {(a.result, a.output, a.error) for a in last} == {("success", None, None)}

@@ -1,4 +1,6 @@
-"""The recorded streams: the same verdict on every line and the same final projection as the original's."""
+"""The recorded streams: the same verdict on every line and the same final projection as the
+original's.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,10 @@ STREAMS = ("stream-1", "stream-2", "stream-3")
 
 
 def lines(stream: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (VECTORS / f"{stream}.jsonl").read_text(encoding="utf-8").splitlines()]
+    return [
+        json.loads(line)
+        for line in (VECTORS / f"{stream}.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
 
 
 def verdict(lane: Lane, command: MutationCommand) -> dict[str, Any]:
@@ -29,20 +34,29 @@ def verdict(lane: Lane, command: MutationCommand) -> dict[str, Any]:
     try:
         outcome = lane.submit(command)
     except ValidationError as error:
-        return {"ok": False, "stage": "validation", "error": type(error).__name__, "latest": lane.projection.latest_sequence}
+        return {
+            "ok": False,
+            "stage": "validation",
+            "error": type(error).__name__,
+            "latest": lane.projection.latest_sequence,
+        }
     return accepted(outcome, lane.projection.latest_sequence)
 
 
 @pytest.mark.parametrize("stream", STREAMS)
 def test_every_verdict_and_the_final_projection(lane: Lane, stream: str) -> None:
     for number, line in enumerate(lines(stream), 1):
-        assert verdict(lane, command_from_json(line["command"])) == line["verdict"], f"{stream}, line {number}"
+        assert verdict(lane, command_from_json(line["command"])) == line["verdict"], (
+            f"{stream}, line {number}"
+        )
     expected = json.loads((VECTORS / f"{stream}.projection.json").read_text(encoding="utf-8"))
     assert lane.to_json() == expected
 
 
 @pytest.mark.parametrize("stream", STREAMS)
-def test_sequences_left_to_the_authority_lead_to_the_same_projection(lane: Lane, stream: str) -> None:
+def test_sequences_left_to_the_authority_lead_to_the_same_projection(
+    lane: Lane, stream: str
+) -> None:
     for line in lines(stream):
         if line["verdict"]["ok"]:
             command = command_from_json(line["command"] | {"sequence": None})

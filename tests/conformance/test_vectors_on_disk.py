@@ -26,7 +26,10 @@ STREAMS = ("stream-1", "stream-2", "stream-3")
 
 
 def lines(stream: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (VECTORS / f"{stream}.jsonl").read_text(encoding="utf-8").splitlines()]
+    return [
+        json.loads(line)
+        for line in (VECTORS / f"{stream}.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
 
 
 def accepted(stream: str) -> list[aq.MutationCommand]:
@@ -34,7 +37,9 @@ def accepted(stream: str) -> list[aq.MutationCommand]:
 
 
 def final(stream: str) -> dict[str, Any]:
-    state: dict[str, Any] = json.loads((VECTORS / f"{stream}.projection.json").read_text(encoding="utf-8"))
+    state: dict[str, Any] = json.loads(
+        (VECTORS / f"{stream}.projection.json").read_text(encoding="utf-8")
+    )
     return state
 
 
@@ -48,7 +53,9 @@ def assert_kept(path: Path, state: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("sector_size", [0, 4096])
 @pytest.mark.parametrize("stream", STREAMS)
-def test_a_stream_survives_closing_killing_and_reopening(tmp_path: Path, stream: str, sector_size: int) -> None:
+def test_a_stream_survives_closing_killing_and_reopening(
+    tmp_path: Path, stream: str, sector_size: int
+) -> None:
     path, commands = tmp_path / "queue-0", iter(accepted(stream))
     random = Random(stream)
     for number in range(1, 12):
@@ -69,7 +76,9 @@ def test_a_stream_survives_closing_killing_and_reopening(tmp_path: Path, stream:
     assert_kept(path, final(stream))
 
 
-def chunks(commands: list[aq.MutationCommand], random: Random) -> Iterator[list[aq.MutationCommand]]:
+def chunks(
+    commands: list[aq.MutationCommand], random: Random
+) -> Iterator[list[aq.MutationCommand]]:
     remaining = iter(commands)
     while chunk := list(islice(remaining, random.choice((1, 2, 7, 50, 700)))):
         yield chunk
@@ -94,7 +103,9 @@ def test_a_stream_in_batches(tmp_path: Path, stream: str) -> None:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_random_streams(tmp_path: Path, seed: int) -> None:
-    """The queue and the model give the same verdict on every command, and what is left on disk says the same."""
+    """The queue and the model give the same verdict on every command, and what is left on disk says
+    the same.
+    """
     model, source = Model(), CommandSource(Random(seed))
     with aq.open(tmp_path, **SMALL, durability="deferred") as queue:
         for _ in range(2500):

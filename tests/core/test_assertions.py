@@ -1,4 +1,6 @@
-"""The core's assertions: each kind ends the process where the code is wrong, and says what is wrong."""
+"""The core's assertions: each kind ends the process where the code is wrong, and says what is
+wrong.
+"""
 
 from __future__ import annotations
 

@@ -19,12 +19,18 @@ SEGMENT = model.Header(UUID, number=4, salt=99, first_sequence=100, file_size=2*
 def place() -> Any:
     made = ffi.new("aqw_place *")
     made.log_uuid = UUID
-    made.segment_number, made.salt, made.first_sequence = SEGMENT.number, SEGMENT.salt, SEGMENT.first_sequence
+    made.segment_number, made.salt, made.first_sequence = (
+        SEGMENT.number,
+        SEGMENT.salt,
+        SEGMENT.first_sequence,
+    )
     lib.aqw_place_seed(made)
     return made
 
 
-def add(batch: Any, sequence: int, payload: Any = b"", size: int | None = None, kind: int = KIND) -> str:
+def add(
+    batch: Any, sequence: int, payload: Any = b"", size: int | None = None, kind: int = KIND
+) -> str:
     size = len(payload) if size is None else size
     return status_name(lib.aqw_batch_add_payload(batch, sequence, kind, payload, size))
 
@@ -39,7 +45,11 @@ def sealed(batch: Any, position: int, ordinal: int, durable: int) -> bytes:
 
 
 @given(
-    payloads=st.lists(st.tuples(st.sampled_from(model.EVENT_KINDS), st.binary(max_size=40)), min_size=1, max_size=6),
+    payloads=st.lists(
+        st.tuples(st.sampled_from(model.EVENT_KINDS), st.binary(max_size=40)),
+        min_size=1,
+        max_size=6,
+    ),
     position=st.integers(2048, 2**26).map(lambda quarter: quarter * 4),
     ordinal=st.integers(0, 2**31),
     behind=st.integers(0, 2**25),
@@ -54,7 +64,9 @@ def test_sealed_bytes_are_the_models(
         assert add(batch.batch, sequence, payload, kind=kind) == "ok"
     expected = b""
     for number, (kind, payload) in enumerate(payloads):
-        flags = 0 if len(payloads) == 1 else model.END if number == len(payloads) - 1 else model.OPEN
+        flags = (
+            0 if len(payloads) == 1 else model.END if number == len(payloads) - 1 else model.OPEN
+        )
         lag = min(first + number - durable, model.LAG_UNKNOWN)
         expected += model.record_bytes(
             SEGMENT, position + len(expected), ordinal + number, kind, payload, lag=lag, flags=flags
@@ -86,7 +98,9 @@ def test_reset_forgets_the_records() -> None:
     lib.aqw_batch_reset(batch.batch)
     assert state(batch.batch)[:2] == (0, 0)
     batch.fill(9, [b"x"])
-    assert sealed(batch.batch, 8192, 0, 8) == model.record_bytes(SEGMENT, 8192, 0, KIND, b"x", lag=1)
+    assert sealed(batch.batch, 8192, 0, 8) == model.record_bytes(
+        SEGMENT, 8192, 0, KIND, b"x", lag=1
+    )
 
 
 def test_the_memory_of_a_large_batch_is_given_back() -> None:
@@ -100,7 +114,9 @@ def test_the_memory_of_a_large_batch_is_given_back() -> None:
     lib.aqw_batch_reset(batch.batch)
     assert batch.batch.capacity == 0
     batch.fill(5, [b"abc"])
-    assert sealed(batch.batch, 8192, 0, 4) == model.record_bytes(SEGMENT, 8192, 0, KIND, b"abc", lag=1)
+    assert sealed(batch.batch, 8192, 0, 4) == model.record_bytes(
+        SEGMENT, 8192, 0, KIND, b"abc", lag=1
+    )
 
 
 def test_payload_limit() -> None:

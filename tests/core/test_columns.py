@@ -1,4 +1,6 @@
-"""Columns in the core: row by row they are single events, in whatever pieces they are walked, and also where memory runs out."""
+"""Columns in the core: row by row they are single events, in whatever pieces they are walked, and
+also where memory runs out.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,12 @@ from tests.support.core.table_driver import Memory, Table, as_c, id_of, status_n
 
 S = RunState
 SEQUENCE_MAX = 2**64 - 1
-KINDS = (aq.EventKind.RUN_STATE_CHANGED, aq.EventKind.LEASE_HEARTBEAT, aq.EventKind.ATTEMPT_STARTED, aq.EventKind.ATTEMPT_FINISHED)
+KINDS = (
+    aq.EventKind.RUN_STATE_CHANGED,
+    aq.EventKind.LEASE_HEARTBEAT,
+    aq.EventKind.ATTEMPT_STARTED,
+    aq.EventKind.ATTEMPT_FINISHED,
+)
 STATES = tuple(RunState)
 RESULTS = tuple(AttemptResultKind)
 
@@ -29,11 +36,21 @@ def no_failures_left() -> Iterator[None]:
 def runs_in_every_state(count: int) -> list[aq.Event]:
     """Events that make runs, some leased and with an attempt."""
     events: list[aq.Event] = []
-    paths = [[], [S.READY], [S.READY, S.LEASED], [S.READY, S.LEASED, S.RUNNING], [S.READY, S.LEASED, S.RUNNING, S.COMPLETED]]
+    paths = [
+        [],
+        [S.READY],
+        [S.READY, S.LEASED],
+        [S.READY, S.LEASED, S.RUNNING],
+        [S.READY, S.LEASED, S.RUNNING, S.COMPLETED],
+    ]
     for number in range(count):
         task, run_id = TaskSpec(payload=b""), run_of(number)
         events.append(aq.TaskCreated(0, task, 1))
-        events.append(aq.RunCreated(0, RunInstance.scheduled(task.id, scheduled_at=1, created_at=1, id=run_id)))
+        events.append(
+            aq.RunCreated(
+                0, RunInstance.scheduled(task.id, scheduled_at=1, created_at=1, id=run_id)
+            )
+        )
         state = S.SCHEDULED
         for new in paths[number % len(paths)]:
             events.append(aq.RunStateChanged(0, run_id, state, new, 1))
@@ -44,7 +61,11 @@ def runs_in_every_state(count: int) -> list[aq.Event]:
                 events.append(aq.AttemptStarted(0, run_id, AttemptId(bytes(15) + b"\1"), 1))
             elif new is S.RUNNING and number % 2:
                 events.append(aq.AttemptStarted(0, run_id, AttemptId(bytes(15) + b"\7"), 1))
-                events.append(aq.AttemptFinished(0, run_id, AttemptId(bytes(15) + b"\7"), RESULTS[0], None, None, 1))
+                events.append(
+                    aq.AttemptFinished(
+                        0, run_id, AttemptId(bytes(15) + b"\7"), RESULTS[0], None, None, 1
+                    )
+                )
     return events
 
 
@@ -70,8 +91,13 @@ class Rows:
         self.values: dict[str, list[Any]] = {
             "run_ids": [run_of(number).bytes for number in numbers],
             "timestamps": [random.randrange(2**63) for _ in range(count)],
-            "previous_states": [state if random.random() < 0.8 else random.randrange(9) for state in states],
-            "new_states": [min(state + 1, 8) if random.random() < 0.8 else random.randrange(9) for state in states],
+            "previous_states": [
+                state if random.random() < 0.8 else random.randrange(9) for state in states
+            ],
+            "new_states": [
+                min(state + 1, 8) if random.random() < 0.8 else random.randrange(9)
+                for state in states
+            ],
             "expiries": [random.randrange(8, 13) for _ in range(count)],
             "attempt_ids": [bytes(15) + bytes([random.randrange(4)]) for _ in range(count)],
             "results": [random.randrange(4) for _ in range(count)],
@@ -83,12 +109,24 @@ class Rows:
         for name in ("run_ids", "attempt_ids"):
             self._set(name, b"".join(self.values[name]), 16)
         for name in ("timestamps", "expiries"):
-            self._set(name, b"".join(ffi.buffer(ffi.new("uint64_t *", value))[:] for value in self.values[name]), 8)
+            self._set(
+                name,
+                b"".join(
+                    ffi.buffer(ffi.new("uint64_t *", value))[:] for value in self.values[name]
+                ),
+                8,
+            )
         for name in ("previous_states", "new_states", "results"):
             self._set(name, bytes(self.values[name]), 1)
         self._set_bytes("owners", self.values["owners"])
-        self._set_bytes("errors", [self.detail(row) or b"" if self.has_error(row) else b"" for row in range(count)])
-        self._set_bytes("outputs", [self.detail(row) or b"" if not self.has_error(row) else b"" for row in range(count)])
+        self._set_bytes(
+            "errors",
+            [self.detail(row) or b"" if self.has_error(row) else b"" for row in range(count)],
+        )
+        self._set_bytes(
+            "outputs",
+            [self.detail(row) or b"" if not self.has_error(row) else b"" for row in range(count)],
+        )
 
     def has_error(self, row: int) -> bool:
         return self.values["results"][row] in {1, 2}
@@ -108,22 +146,38 @@ class Rows:
         column = getattr(self.columns, name)
         offsets = [sum(map(len, values[:row])) for row in range(len(values) + 1)]
         column.data, column.size, column.offset_size = self._keep(b"".join(values)), offsets[-1], 4
-        column.offsets = self._keep(b"".join(ffi.buffer(ffi.new("uint32_t *", offset))[:] for offset in offsets))
+        column.offsets = self._keep(
+            b"".join(ffi.buffer(ffi.new("uint32_t *", offset))[:] for offset in offsets)
+        )
 
     def event(self, row: int, sequence: int) -> aq.Event:
         value = {name: values[row] for name, values in self.values.items()}
         run_id, time = RunId(value["run_ids"]), value["timestamps"]
         if self.kind == aq.EventKind.RUN_STATE_CHANGED:
-            return aq.RunStateChanged(sequence, run_id, STATES[value["previous_states"]], STATES[value["new_states"]], time)
+            return aq.RunStateChanged(
+                sequence,
+                run_id,
+                STATES[value["previous_states"]],
+                STATES[value["new_states"]],
+                time,
+            )
         if self.kind == aq.EventKind.LEASE_HEARTBEAT:
-            return aq.LeaseHeartbeat(sequence, run_id, value["owners"].decode(), value["expiries"], time)
+            return aq.LeaseHeartbeat(
+                sequence, run_id, value["owners"].decode(), value["expiries"], time
+            )
         attempt_id = AttemptId(value["attempt_ids"])
         if self.kind == aq.EventKind.ATTEMPT_STARTED:
             return aq.AttemptStarted(sequence, run_id, attempt_id, time)
         detail = self.detail(row)
         error = None if detail is None or not self.has_error(row) else detail.decode()
         return aq.AttemptFinished(
-            sequence, run_id, attempt_id, RESULTS[value["results"]], error, None if self.has_error(row) else detail, time
+            sequence,
+            run_id,
+            attempt_id,
+            RESULTS[value["results"]],
+            error,
+            None if self.has_error(row) else detail,
+            time,
         )
 
 
@@ -137,11 +191,16 @@ class Walk:
         self.batch = ffi.new("aqw_batch *")
 
     def add(self, end: int) -> str:
-        return status_name(lib.aqw_columns_add(self.rows.columns, end, self.table.table, self.batch, self.walk))
+        return status_name(
+            lib.aqw_columns_add(self.rows.columns, end, self.table.table, self.batch, self.walk)
+        )
 
     @property
     def refusals(self) -> dict[int, str]:
-        return {self.refused[i].row: status_name(self.refused[i].status) for i in range(self.walk.refused_count)}
+        return {
+            self.refused[i].row: status_name(self.refused[i].status)
+            for i in range(self.walk.refused_count)
+        }
 
     @property
     def staged(self) -> bytes:
@@ -159,7 +218,9 @@ def sealed(batch: Any) -> bytes:
 
 
 def staged_one_by_one(rows: Rows, table: Table) -> tuple[bytes, dict[int, str]]:
-    """Apply the rows as single events; return what a batch of the accepted ones holds, and the refusals."""
+    """Apply the rows as single events; return what a batch of the accepted ones holds, and the
+    refusals.
+    """
     batch = ffi.new("aqw_batch *")
     refusals = {}
     for row in range(rows.count):
@@ -258,7 +319,9 @@ def test_there_is_a_last_sequence() -> None:
     with filled(past, first=SEQUENCE_MAX - len(past)) as table:
         rows._set("run_ids", run_of(2).bytes * 3, 16)
         rows._set_bytes("owners", [b"owner"] * 3)
-        rows._set("expiries", b"".join(ffi.buffer(ffi.new("uint64_t *", 20))[:] for _ in range(3)), 8)
+        rows._set(
+            "expiries", b"".join(ffi.buffer(ffi.new("uint64_t *", 20))[:] for _ in range(3)), 8
+        )
         walk = Walk(rows, table)
         table.begin()
         assert walk.add(3) == "ok"
@@ -278,11 +341,22 @@ def test_a_refused_row_says_what_its_run_was_like() -> None:
         table.begin()
         assert walk.add(2) == "ok"
         known, unknown = walk.refused[0], walk.refused[1]
-        assert (known.row, status_name(known.status), known.state) == (0, "refused_attempt_already_active", lib.AQW_RUNNING)
-        assert (id_of(RunId, known.run_id), id_of(AttemptId, known.attempt_id)) == (run_of(3), AttemptId(bytes(16)))
+        assert (known.row, status_name(known.status), known.state) == (
+            0,
+            "refused_attempt_already_active",
+            lib.AQW_RUNNING,
+        )
+        assert (id_of(RunId, known.run_id), id_of(AttemptId, known.attempt_id)) == (
+            run_of(3),
+            AttemptId(bytes(16)),
+        )
         assert (known.has_active_attempt, id_of(AttemptId, known.active_attempt_id)) == (1, active)
         assert (known.has_lease, known.lease_expiry) == (1, 10)
-        assert (unknown.row, status_name(unknown.status), unknown.state) == (1, "refused_unknown_run", lib.AQW_STATE_NONE)
+        assert (unknown.row, status_name(unknown.status), unknown.state) == (
+            1,
+            "refused_unknown_run",
+            lib.AQW_STATE_NONE,
+        )
         assert (unknown.has_active_attempt, unknown.has_lease) == (0, 0)
         walk.close()
 

@@ -11,7 +11,13 @@ from typing import Any
 
 import pytest
 
-from tests.support.core.crash_images import Session, check_recovered, crash_images, numbered, sampled_losses
+from tests.support.core.crash_images import (
+    Session,
+    check_recovered,
+    crash_images,
+    numbered,
+    sampled_losses,
+)
 from tests.support.core.damaged_queues import flip
 from tests.support.core.log_driver import DIRECTORY, CoreError, FaultText, Log
 from tests.support.core.memory_io import RETRIED, Call, Disk, Fault, Loss, MemoryIo
@@ -60,11 +66,13 @@ def log_with(events: int, *compactions: int, size: int = SIZE) -> tuple[Disk, Lo
     return disk, log
 
 
-# --- What goes and what stays ----------------------------------------------------------------------------------------
+# --- What goes and what stays ---------------------------------------------------------------------
 
 
 def test_every_pair_of_snapshots() -> None:
-    """The segments stay that hold an event behind the older one, and the newest; so either snapshot may be damaged."""
+    """The segments stay that hold an event behind the older one, and the newest; so either snapshot
+    may be damaged.
+    """
     events = 9
     disk, log = log_with(events)
     log.close()
@@ -77,7 +85,9 @@ def test_every_pair_of_snapshots() -> None:
         report = compact(log.io)
         expected = [
             segment
-            for segment, following in zip(at_that_time, [*at_that_time[1:], (0, 2**64)], strict=True)
+            for segment, following in zip(
+                at_that_time, [*at_that_time[1:], (0, 2**64)], strict=True
+            )
             if following[1] - 1 > older
         ]
         assert segments_of(disk) == expected
@@ -99,7 +109,9 @@ def test_every_pair_of_snapshots() -> None:
 
 @pytest.mark.parametrize("where", ["header", "body", "end"])
 def test_a_damaged_older_snapshot_is_not_what_the_log_is_kept_behind(where: str) -> None:
-    """Where there is nothing new either: the segments stay that the newest one alone would not make up for, should it be damaged next."""
+    """Where there is nothing new either: the segments stay that the newest one alone would not make
+    up for, should it be damaged next.
+    """
     events = 8
     disk = home()
     log = opened_log(disk)
@@ -112,7 +124,12 @@ def test_a_damaged_older_snapshot_is_not_what_the_log_is_kept_behind(where: str)
     flip(disk, older, {"header": 40, "body": size // 2, "end": size - 1}[where])
     whole = segments_of(disk)
     report = compact(log.io)
-    assert (report.is_new, report.sequence, report.kept_sequence, report.dropped_segments) == (False, events, 0, 0)
+    assert (report.is_new, report.sequence, report.kept_sequence, report.dropped_segments) == (
+        False,
+        events,
+        0,
+        0,
+    )
     assert segments_of(disk) == whole
     assert snapshots_of(disk) == [events]
     log.close()
@@ -145,7 +162,9 @@ def segment_path_of(disk: Disk) -> str:
 
 
 def test_segments_that_restarts_left_empty() -> None:
-    """An unclean end that leaves nothing open begins none; those that do may leave several that begin with the same event."""
+    """An unclean end that leaves nothing open begins none; those that do may leave several that
+    begin with the same event.
+    """
     disk = home()
     for seed in range(1, 4):
         log = opened_log(disk, seed)
@@ -195,7 +214,12 @@ def test_nothing_new_makes_no_file() -> None:
     assert compact(log.io).is_new
     before = disk.bytes_of(snapshot_path(1))
     report = compact(log.io)
-    assert (report.is_new, report.sequence, report.kept_sequence, report.replayed_events) == (False, 1, 0, 0)
+    assert (report.is_new, report.sequence, report.kept_sequence, report.replayed_events) == (
+        False,
+        1,
+        0,
+        0,
+    )
     assert report.file_size == len(before)
     assert disk.bytes_of(snapshot_path(1)) == before
     log.kill()
@@ -214,7 +238,7 @@ def test_what_an_earlier_one_left_is_dropped_later() -> None:
     assert reopened(disk).recovered == data_up_to(6, SIZE)
 
 
-# --- Damaged snapshots -----------------------------------------------------------------------------------------------
+# --- Damaged snapshots ----------------------------------------------------------------------------
 
 
 def test_a_damaged_one_is_dropped_and_not_relied_on() -> None:
@@ -230,7 +254,11 @@ def test_a_damaged_one_is_dropped_and_not_relied_on() -> None:
         disk.directories.add(f"{DIRECTORY}/snapshots")
         log.commit(numbered(7))
         report = compact(log.io)
-        assert (report.sequence, report.kept_sequence, report.replayed_events) == (7, kept, 7 - kept)
+        assert (report.sequence, report.kept_sequence, report.replayed_events) == (
+            7,
+            kept,
+            7 - kept,
+        )
         assert snapshots_of(disk) == [kept, 7]
         log.kill()
 
@@ -241,7 +269,12 @@ def test_a_damaged_middle_one_where_nothing_is_new() -> None:
     image = disk.copy()
     image.files[snapshot_path(4)] = Disk({"/x": b"junk"}).files["/x"]
     report = compact(MemoryIo(image))
-    assert (report.is_new, report.sequence, report.kept_sequence, report.dropped_snapshots) == (False, 6, 2, 1)
+    assert (report.is_new, report.sequence, report.kept_sequence, report.dropped_snapshots) == (
+        False,
+        6,
+        2,
+        1,
+    )
     assert snapshots_of(image) == [2, 6]
 
 
@@ -263,7 +296,12 @@ def test_a_damaged_one_with_the_name_of_the_new_one() -> None:
     image = damage(disk, snapshot_path(6))
     log.kill()
     report = compact(MemoryIo(image))
-    assert (report.is_new, report.sequence, report.kept_sequence, report.replayed_events) == (True, 6, 3, 3)
+    assert (report.is_new, report.sequence, report.kept_sequence, report.replayed_events) == (
+        True,
+        6,
+        3,
+        3,
+    )
     assert reopened(image).recovered == data_up_to(6, SIZE)
 
 
@@ -274,7 +312,11 @@ def test_all_damaged_with_the_history_gone() -> None:
     log.kill()
     before = image.image(DIRECTORY)
     fault = refusal(lambda: compact(MemoryIo(image)))
-    assert (fault.status, fault.reason, fault.path) == ("corrupt", "snapshot_invalid", snapshot_path(8))
+    assert (fault.status, fault.reason, fault.path) == (
+        "corrupt",
+        "snapshot_invalid",
+        snapshot_path(8),
+    )
     for path in (snapshot_path(5), snapshot_path(8)):
         del image.files[path]
     fault = refusal(lambda: compact(MemoryIo(image)))
@@ -288,7 +330,11 @@ def test_all_damaged_with_the_history_gone() -> None:
 def test_a_damaged_log() -> None:
     """It is read before anything is dropped."""
     disk, log = log_with(6, 2)
-    path = next(path for path in disk.files if path.endswith(".log") and numbered(4, SIZE) in disk.bytes_of(path))
+    path = next(
+        path
+        for path in disk.files
+        if path.endswith(".log") and numbered(4, SIZE) in disk.bytes_of(path)
+    )
     file = disk.files[path]
     file.content[file.content.index(numbered(4)) + 100] ^= 1
     before = disk.image(DIRECTORY)
@@ -323,11 +369,13 @@ def test_cancel_leaves_nothing() -> None:
     log.kill()
 
 
-# --- In use ----------------------------------------------------------------------------------------------------------
+# --- In use ---------------------------------------------------------------------------------------
 
 
 def test_a_writer_goes_on_between_any_two_calls() -> None:
-    """Appends, batches, syncs and rotations at every call of compactions; each time the directory opens to all of it."""
+    """Appends, batches, syncs and rotations at every call of compactions; each time the directory
+    opens to all of it.
+    """
     disk, log = log_with(5)
     io = MemoryIo(disk)
     data = data_up_to(5, SIZE)
@@ -358,7 +406,7 @@ def test_a_writer_goes_on_between_any_two_calls() -> None:
     assert reopened(disk).recovered == data
 
 
-# --- Order, faults and power loss ------------------------------------------------------------------------------------
+# --- Order, faults and power loss -----------------------------------------------------------------
 
 
 def test_segments_go_oldest_first_when_the_snapshots_are_durable() -> None:
@@ -367,11 +415,23 @@ def test_segments_go_oldest_first_when_the_snapshots_are_durable() -> None:
     start = len(log.io.calls)
     assert compact(log.io).dropped_segments > 2
     calls = log.io.calls[start:]
-    removed = [call.path for call in calls if call.operation == "unlink" and call.path.endswith(".log")]
+    removed = [
+        call.path for call in calls if call.operation == "unlink" and call.path.endswith(".log")
+    ]
     assert removed == sorted(removed)
-    first = next(call.index for call in calls if call.operation == "unlink" and call.path.endswith(".log"))
-    named = [call.index for call in calls if call.operation == "sync_directory" and call.path.endswith("/snapshots")]
-    synced = [call.index for call in calls if call.operation == "sync" and call.path.endswith("snapshot.tmp")]
+    first = next(
+        call.index for call in calls if call.operation == "unlink" and call.path.endswith(".log")
+    )
+    named = [
+        call.index
+        for call in calls
+        if call.operation == "sync_directory" and call.path.endswith("/snapshots")
+    ]
+    synced = [
+        call.index
+        for call in calls
+        if call.operation == "sync" and call.path.endswith("snapshot.tmp")
+    ]
     renamed = [call.index for call in calls if call.operation == "rename"]
     assert synced[0] < renamed[0] < named[0] < first
     assert [call.path for call in calls if call.operation == "sync_directory"][-1].endswith("/wal")
@@ -403,11 +463,18 @@ def test_names_that_were_never_synced_are_synced_before_anything_is_dropped() ->
     assert reopened(left).recovered == data_up_to(6, SIZE)
 
 
-FAULTS = (Fault(0, errno.EIO), Fault(0, errno.EIO, once=False), Fault(0, errno.EINTR), Fault(0, errno.EACCES))
+FAULTS = (
+    Fault(0, errno.EIO),
+    Fault(0, errno.EIO, once=False),
+    Fault(0, errno.EINTR),
+    Fault(0, errno.EACCES),
+)
 
 
 def test_every_call_fails(long_form: bool) -> None:
-    """What was there still is or was dropped by the rule; the queue opens to all of it, and the next one finishes."""
+    """What was there still is or was dropped by the rule; the queue opens to all of it, and the
+    next one finishes.
+    """
     disk, log = log_with(11, 7)
     log.close()
     io = MemoryIo(disk.copy())
@@ -415,7 +482,11 @@ def test_every_call_fails(long_form: bool) -> None:
     assert done.dropped_segments > 1
     data = data_up_to(11, SIZE)
     for call in io.calls:
-        for fault in FAULTS if long_form or call.operation in ("unlink", "rename", "sync_directory") else FAULTS[:1]:
+        for fault in (
+            FAULTS
+            if long_form or call.operation in ("unlink", "rename", "sync_directory")
+            else FAULTS[:1]
+        ):
             image = disk.copy()
             failing = MemoryIo(image, fault=replace(fault, index=call.index))
             try:
@@ -456,8 +527,14 @@ def test_power_loss_at_every_call(maps: bool, long_form: bool) -> None:
     random = Random(6)
     count = 0
     session = Session(home(), maps=maps)
-    for image in crash_images(session, compacting_run, losses=sampled_losses(random, 12 if long_form else 0)):
-        if not long_form and count % 2 and image.call.operation not in ("unlink", "rename", "sync_directory"):
+    for image in crash_images(
+        session, compacting_run, losses=sampled_losses(random, 12 if long_form else 0)
+    ):
+        if (
+            not long_form
+            and count % 2
+            and image.call.operation not in ("unlink", "rename", "sync_directory")
+        ):
             count += 1
             continue
         count += 1
@@ -496,7 +573,11 @@ def test_one_file_that_cannot_be_removed_lets_no_others_pile_up(kind: str) -> No
         for _ in range(4):
             events += 1
             log.commit(numbered(events, SIZE))
-        io.before_call = lambda call: io.fail(call.index, errno.EPERM) if (call.operation, call.path) == ("unlink", stuck) else None
+        io.before_call = lambda call: (
+            io.fail(call.index, errno.EPERM)
+            if (call.operation, call.path) == ("unlink", stuck)
+            else None
+        )
         told = refusal(lambda: compact(io))
         assert (told.operation, told.path, told.system_error) == ("unlink", stuck, errno.EPERM)
         io.before_call = None

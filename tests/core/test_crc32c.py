@@ -55,7 +55,9 @@ def bitwise(running: int, data: bytes) -> int:
 
 
 @pytest.mark.parametrize(("data", "expected"), PUBLISHED)
-def test_published_values(update: Callable[[int, Any, int], int], data: bytes, expected: int) -> None:
+def test_published_values(
+    update: Callable[[int, Any, int], int], data: bytes, expected: int
+) -> None:
     assert lib.aqw_crc32c_finish(update(START, data, len(data))) == expected
     assert lib.aqw_crc32c(data, len(data)) == expected
     assert log_model.crc(data) == expected
@@ -91,6 +93,9 @@ def test_any_running_value(running: int, data: bytes) -> None:
     assert lib.aqw_crc32c_update_portable(running, data, len(data)) == expected
 
 
-@pytest.mark.skipif(not CPUINFO.exists() or platform.machine() != "x86_64", reason="asks Linux about an x86 processor")
+@pytest.mark.skipif(
+    not CPUINFO.exists() or platform.machine() != "x86_64",
+    reason="asks Linux about an x86 processor",
+)
 def test_the_instruction_is_used_where_there_is_one() -> None:
     assert lib.aqw_crc32c_is_hardware() == int("sse4_2" in CPUINFO.read_text())

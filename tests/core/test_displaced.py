@@ -1,4 +1,6 @@
-"""The queue's directory is moved away under a handle, and another queue stands at its path: the handle leaves that one alone."""
+"""The queue's directory is moved away under a handle, and another queue stands at its path: the
+handle leaves that one alone.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ Act = Callable[[Log], None]
 
 
 def queue_files() -> dict[str, bytes]:
-    """Return the files of a queue with a segment of each of the names that the other one is about to use, and of two snapshots."""
+    """Return the files of a queue with a segment of each of the names that the other one is about
+    to use, and of two snapshots.
+    """
     with Log(MemoryIo(Disk())) as log:
         for _ in range(3):
             for _ in range(5):
@@ -42,7 +46,11 @@ def move_and_replace(disk: Disk) -> None:
 
 
 def left_of_other(disk: Disk) -> dict[str, bytes]:
-    found = {name: data for name, data in disk.image(DIRECTORY).items() if not name.split("/")[-1].startswith(TEMPORARY)}
+    found = {
+        name: data
+        for name, data in disk.image(DIRECTORY).items()
+        if not name.split("/")[-1].startswith(TEMPORARY)
+    }
     return {**found, "LOCK": OTHER["LOCK"]}  # which tells of a holder while the queue is open
 
 
@@ -62,9 +70,15 @@ def opened(*, locks_directories: bool = True) -> Log:
     return log
 
 
-@pytest.mark.parametrize("locks_directories", [True, False], ids=["folder locked", "folder not locked"])
-@pytest.mark.parametrize("act", [rotate, compact, Log.compact], ids=["rotate", "snapshot", "compact"])
-def test_a_handle_that_lost_its_directory_changes_nothing_at_its_path(act: Act, *, locks_directories: bool) -> None:
+@pytest.mark.parametrize(
+    "locks_directories", [True, False], ids=["folder locked", "folder not locked"]
+)
+@pytest.mark.parametrize(
+    "act", [rotate, compact, Log.compact], ids=["rotate", "snapshot", "compact"]
+)
+def test_a_handle_that_lost_its_directory_changes_nothing_at_its_path(
+    act: Act, *, locks_directories: bool
+) -> None:
     log = opened(locks_directories=locks_directories)
     assert log.io is not None
     move_and_replace(log.io.disk)
@@ -87,7 +101,9 @@ def test_a_handle_that_lost_its_directory_changes_nothing_at_its_path(act: Act, 
 
 @pytest.mark.parametrize("act", [rotate, compact], ids=["rotate", "snapshot"])
 def test_the_directory_is_replaced_before_any_of_the_calls(act: Act) -> None:
-    """Whenever it happens, no name of the other queue is taken; what was in the making may be left there, for the next writer to remove."""
+    """Whenever it happens, no name of the other queue is taken; what was in the making may be left
+    there, for the next writer to remove.
+    """
     log = opened()
     assert log.io is not None
     start = len(log.io.calls)
@@ -109,7 +125,13 @@ def test_the_directory_is_replaced_before_any_of_the_calls(act: Act) -> None:
         try:
             act(log)
         except CoreError as error:
-            assert error.status in ("poisoned", "displaced", "io_error", "corrupt", "history_changed")
+            assert error.status in (
+                "poisoned",
+                "displaced",
+                "io_error",
+                "corrupt",
+                "history_changed",
+            )
         assert left_of_other(io.disk) == OTHER, (index, calls[index])
         io.before_call = None
         try:
@@ -121,7 +143,9 @@ def test_the_directory_is_replaced_before_any_of_the_calls(act: Act) -> None:
 
 
 def test_a_compaction_looks_before_each_file_that_it_removes() -> None:
-    """The directory is replaced at its last check: the file that comes next stays, and is the other queue's."""
+    """The directory is replaced at its last check: the file that comes next stays, and is the other
+    queue's.
+    """
 
     def compacting() -> tuple[Log, MemoryIo]:
         log = opened()
@@ -136,8 +160,16 @@ def test_a_compaction_looks_before_each_file_that_it_removes() -> None:
     log, io = compacting()
     start = len(io.calls)
     log.compact()
-    checks = [call.index for call in io.calls[start:] if call.operation == "check_same" and call.path.endswith("/LOCK")]
-    removed = [call for call in io.calls[start:] if call.operation == "unlink" and call.path.endswith((".log", ".snap"))]
+    checks = [
+        call.index
+        for call in io.calls[start:]
+        if call.operation == "check_same" and call.path.endswith("/LOCK")
+    ]
+    removed = [
+        call
+        for call in io.calls[start:]
+        if call.operation == "unlink" and call.path.endswith((".log", ".snap"))
+    ]
     assert len(removed) > 2
     assert len(checks) == 2 + len(removed)
     log.close()
@@ -189,7 +221,7 @@ def test_the_directory_is_replaced_while_it_is_being_opened() -> None:
             assert left == OTHER, at
 
 
-# --- LOCK alone ------------------------------------------------------------------------------------------------------
+# --- LOCK alone -----------------------------------------------------------------------------------
 
 
 def remove_lock(disk: Disk) -> None:
@@ -213,7 +245,9 @@ def test_without_its_lock_file_a_queue_is_still_held_and_goes_on() -> None:
         assert log.last_sequence == 13
 
 
-def test_where_directories_have_no_locks_a_lost_lock_file_is_found_out_before_the_next_segment() -> None:
+def test_where_directories_have_no_locks_a_lost_lock_file_is_found_before_the_next_segment() -> (
+    None
+):
     log = opened(locks_directories=False)
     assert log.io is not None
     remove_lock(log.io.disk)
@@ -225,10 +259,14 @@ def test_where_directories_have_no_locks_a_lost_lock_file_is_found_out_before_th
 
 @pytest.mark.parametrize("operation", ["check_same", "lock_directory"])
 def test_what_cannot_be_told_is_no_reason_to_go_on(operation: str) -> None:
-    """Neither opening nor rotating goes on past a check that failed; and the log takes the next append."""
+    """Neither opening nor rotating goes on past a check that failed; and the log takes the next
+    append.
+    """
     if operation == "lock_directory":
         io = MemoryIo(Disk())
-        io.before_call = lambda call: io.fail(call.index, 5) if call.operation == operation else None
+        io.before_call = lambda call: (
+            io.fail(call.index, 5) if call.operation == operation else None
+        )
         with pytest.raises(CoreError) as caught:
             Log(io)
         assert (caught.value.fault.operation, caught.value.fault.system_error) == ("lock", 5)
@@ -237,10 +275,16 @@ def test_what_cannot_be_told_is_no_reason_to_go_on(operation: str) -> None:
     log = opened()
     io_of_log = log.io
     assert io_of_log is not None
-    io_of_log.before_call = lambda call: io_of_log.fail(call.index, 24) if call.operation == operation else None
+    io_of_log.before_call = lambda call: (
+        io_of_log.fail(call.index, 24) if call.operation == operation else None
+    )
     with pytest.raises(CoreError) as caught:
         rotate(log)
-    assert (caught.value.status, caught.value.fault.operation, caught.value.fault.system_error) == ("io_error", "check", 24)
+    assert (caught.value.status, caught.value.fault.operation, caught.value.fault.system_error) == (
+        "io_error",
+        "check",
+        24,
+    )
     io_of_log.before_call = None
     last = log.last_sequence
     rotate(log)

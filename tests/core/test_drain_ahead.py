@@ -1,4 +1,6 @@
-"""A ring of half a megabyte or more is drained by the log's own thread when it is half full, so that appends seldom have to."""
+"""A ring of half a megabyte or more is drained by the log's own thread when it is half full, so
+that appends seldom have to.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ ENTRY = bytes(1000)
 
 
 class Drained:
-    """A log in memory, of which the writes into a segment are seen; they can be held up, and failed."""
+    """A log in memory, of which the writes into a segment are seen; they can be held up, and
+    failed.
+    """
 
     def __init__(self, ring_size: int = RING) -> None:
         self.io = MemoryIo(Disk(directories=["/home"]), background=True)
@@ -40,7 +44,9 @@ class Drained:
         self.stalls = self.log.stats.stalls
         self.is_watching = True
 
-    def _write(self, context: Any, handle: int, offset: int, data: Any, size: int, done: Any) -> int:
+    def _write(
+        self, context: Any, handle: int, offset: int, data: Any, size: int, done: Any
+    ) -> int:
         if self.is_watching and size >= len(ENTRY):
             with self.changed:
                 self.writers.append(threading.get_ident())
@@ -52,7 +58,9 @@ class Drained:
         return int(self.through(context, handle, offset, data, size, done))
 
     def fill_until_drained(self) -> int:
-        """Append until a write into the segment has begun, with room left in the ring; return whose it is."""
+        """Append until a write into the segment has begun, with room left in the ring; return whose
+        it is.
+        """
         seen = len(self.writers)
         for _ in range(1000):
             while self.log.stats.ring_used <= ring_half(self.log) and len(self.writers) == seen:

@@ -19,7 +19,16 @@ from tests.support.core.any_logs import made_logs
 from tests.support.core.crash_images import Session, crash_images, long_run, sampled_losses
 from tests.support.core.door import ffi, lib
 from tests.support.core.log_driver import DIRECTORY, OK, check, fault_text, reason_name
-from tests.support.core.log_images import FIRST, LOGS, Image, changed, closed_log, disk_of, records, same_as_model
+from tests.support.core.log_images import (
+    FIRST,
+    LOGS,
+    Image,
+    changed,
+    closed_log,
+    disk_of,
+    records,
+    same_as_model,
+)
 from tests.support.core.memory_io import Disk, MemoryIo
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "format.md"
@@ -205,7 +214,9 @@ def test_the_document_shows_the_table() -> None:
     start = rows.index(["case", *WORDS, "verdict", "reason"]) + 2
     shown = [
         Case(
-            row[0].strip("`"), row[6], row[7].strip("`"),
+            row[0].strip("`"),
+            row[6],
+            row[7].strip("`"),
             {name: words_of(name, cell) for name, cell in zip(WORDS, row[1:6], strict=True)},
         )
         for row in rows[start : start + len(cases())]

@@ -1,4 +1,6 @@
-"""Event payloads in C: against the slow model, against damage, and against the bytes that were once written down."""
+"""Event payloads in C: against the slow model, against damage, and against the bytes that were once
+written down.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +13,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support import payload_model as model
-from tests.support.core.c_events import END, MALFORMED, NIL, OK, TOO_LARGE, Builder, Decoded, Refused, encode, read
+from tests.support.core.c_events import (
+    END,
+    MALFORMED,
+    NIL,
+    OK,
+    TOO_LARGE,
+    Builder,
+    Decoded,
+    Refused,
+    encode,
+    read,
+)
 from tests.support.core.door import ffi, lib
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "data" / "golden-payloads.json").read_text())
 KINDS = list(model.LAYOUTS)
 U64_MAX, U32_MAX = 2**64 - 1, 2**32 - 1
 
-# --- Strategies for the model's events -------------------------------------------------------------------------------
+# --- Strategies for the model's events ------------------------------------------------------------
 
 ids = st.binary(min_size=16, max_size=16).map(bytes.hex)
 real_ids = ids.filter(lambda value: value != NIL.hex())
@@ -44,7 +57,11 @@ outcomes = st.one_of(
         {"result": st.sampled_from(["failure", "timeout"]), "error": texts, "output": st.none()},
     ),
     st.fixed_dictionaries(
-        {"result": st.sampled_from(["success", "suspended"]), "error": st.none(), "output": optional(blobs)},
+        {
+            "result": st.sampled_from(["success", "suspended"]),
+            "error": st.none(),
+            "output": optional(blobs),
+        },
     ).map(lambda value: value | {"output": value["output"] or None}),
 )
 policies = st.one_of(
@@ -73,7 +90,11 @@ specs = st.fixed_dictionaries(
 filters = st.one_of(
     st.fixed_dictionaries({"kind": st.just("task_completed"), "task_id": ids}),
     st.fixed_dictionaries(
-        {"kind": st.just("run_state_changed"), "task_id": ids, "state": st.sampled_from(model.STATES)}
+        {
+            "kind": st.just("run_state_changed"),
+            "task_id": ids,
+            "state": st.sampled_from(model.STATES),
+        }
     ),
     st.fixed_dictionaries(
         {
@@ -131,7 +152,7 @@ def re_encoded(decoded: Decoded) -> bytes:
     return encode(decoded.event)
 
 
-# --- Round trips -----------------------------------------------------------------------------------------------------
+# --- Round trips ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -187,8 +208,12 @@ HOT_KINDS = [
 
 @pytest.mark.parametrize("kind", HOT_KINDS)
 @given(st.binary(min_size=56, max_size=56), st.binary(max_size=20), st.booleans(), st.booleans())
-def test_what_is_not_read_back_would_read_the_same(kind: str, memory: bytes, text: bytes, absent: bool, nil: bool) -> None:
-    """These kinds are written without a second look. Fill an event with anything: what is written is what decodes."""
+def test_what_is_not_read_back_would_read_the_same(
+    kind: str, memory: bytes, text: bytes, absent: bool, nil: bool
+) -> None:
+    """These kinds are written without a second look. Fill an event with anything: what is written
+    is what decodes.
+    """
     event = ffi.new("aqw_event *", {"sequence": 1, "timestamp": 0 if kind == "run_created" else 5})
     event.kind = KINDS.index(kind) + 1
     member = getattr(event, "as")
@@ -213,7 +238,7 @@ def test_what_is_not_read_back_would_read_the_same(kind: str, memory: bytes, tex
     assert re_encoded(decoded) == payload
 
 
-# --- Damage: what decodes, encodes to the same bytes; everything else is refused -------------------------------------
+# --- Damage: what decodes, encodes to the same bytes; everything else is refused ------------------
 
 
 def assert_canonical_or_refused(kind: int, payload: bytes) -> None:
@@ -256,7 +281,7 @@ def test_unknown_kinds_are_refused(kind: int) -> None:
     assert refused.value.status == MALFORMED
 
 
-# --- Rules of payload.h, each broken once ----------------------------------------------------------------------------
+# --- Rules of payload.h, each broken once ---------------------------------------------------------
 
 ID = bytes(range(1, 17))
 ID2 = bytes(range(17, 33))
@@ -313,7 +338,10 @@ BROKEN = {
     "purged tasks without a count": ("runs_purged", b"\0\1" + ID),
     "purged actors without a count": ("runs_purged", b"\0\1" + ID + b"\0\0"),
     "purged actors that are missing": ("runs_purged", b"\0\0\0\0\1"),
-    "more purged than the limit": ("runs_purged", b"\0\x80\x20" + ID * 4096 + b"\0\0\1" + ID + bytes(3)),
+    "more purged than the limit": (
+        "runs_purged",
+        b"\0\x80\x20" + ID * 4096 + b"\0\0\1" + ID + bytes(3),
+    ),
     "more runs purged than the limit": ("runs_purged", b"\0\x81\x20" + ID * 4097 + bytes(6)),
     "purged lines without a count": ("runs_purged", b"\0\1" + ID + b"\0\0\0"),
     "purged lines of 33 bits": ("runs_purged", b"\0\0\0\0\0\x80\x80\x80\x80\x10\0\0"),
@@ -355,7 +383,9 @@ def test_a_payload_of_another_kind_is_not_taken_for_this_one() -> None:
 
 
 def refusal_of(kind: str, **fields: Any) -> int:
-    """The status of encoding a golden event of the kind with C fields that are not what they should be."""
+    """The status of encoding a golden event of the kind with C fields that are not what they should
+    be.
+    """
     source = next(entry["event"] for entry in GOLDEN if entry["event"]["kind"] == kind)
     builder = Builder()
     event = builder.event(source)
@@ -386,7 +416,10 @@ def test_an_event_that_has_no_encoding_is_refused() -> None:
     assert refusal_of("runs_purged", runs_purged__run_ids=ffi.NULL) == MALFORMED
     assert refusal_of("runs_purged", runs_purged__task_ids=ffi.NULL) == MALFORMED
     assert refusal_of("runs_purged", runs_purged__actor_ids=ffi.NULL) == MALFORMED
-    nothing_purged = {f"runs_purged__{part}_count": 0 for part in ("run", "task", "subscription", "actor", "ledger", "tombstone")}
+    nothing_purged = {
+        f"runs_purged__{part}_count": 0
+        for part in ("run", "task", "subscription", "actor", "ledger", "tombstone")
+    }
     nothing_purged["runs_purged__keeps_ids"] = 0
     assert refusal_of("runs_purged", **nothing_purged) == MALFORMED
     assert refusal_of("runs_purged", runs_purged__actor_count=4096) == TOO_LARGE
@@ -394,18 +427,25 @@ def test_an_event_that_has_no_encoding_is_refused() -> None:
     assert refusal_of("runs_purged", runs_purged__task_count=2**32 - 1) == TOO_LARGE
 
 
-@pytest.mark.parametrize("kind", ["task_created", "subscription_created", "actor_registered", "role_assigned"])
+@pytest.mark.parametrize(
+    "kind", ["task_created", "subscription_created", "actor_registered", "role_assigned"]
+)
 def test_a_nested_part_that_does_not_decode_is_not_written(kind: str) -> None:
     builder = Builder()
-    event = builder.event(next(entry["event"] for entry in GOLDEN if entry["event"]["kind"] == kind))
-    part = getattr(getattr(getattr(event, "as"), kind), list(model.LAYOUTS[kind])[-1 if kind != "role_assigned" else 3])
+    event = builder.event(
+        next(entry["event"] for entry in GOLDEN if entry["event"]["kind"] == kind)
+    )
+    part = getattr(
+        getattr(getattr(event, "as"), kind),
+        list(model.LAYOUTS[kind])[-1 if kind != "role_assigned" else 3],
+    )
     builder.set_bytes(part, b"\xff\xff\xff")
     with pytest.raises(Refused) as refused:
         encode(event)
     assert refused.value.status == MALFORMED
 
 
-# --- Limits ----------------------------------------------------------------------------------------------------------
+# --- Limits ---------------------------------------------------------------------------------------
 
 
 def status_of(source: dict[str, Any]) -> int:
@@ -447,11 +487,22 @@ def task_created(**changes: Any) -> dict[str, Any]:
 
 
 def actor_registered(**changes: Any) -> dict[str, Any]:
-    return {"kind": "actor_registered", "actor_id": ID.hex(), "timestamp": 0, "registration": REGISTRATION | changes}
+    return {
+        "kind": "actor_registered",
+        "actor_id": ID.hex(),
+        "timestamp": 0,
+        "registration": REGISTRATION | changes,
+    }
 
 
 def lease_acquired(owner: str) -> dict[str, Any]:
-    return {"kind": "lease_acquired", "run_id": ID.hex(), "timestamp": 0, "expiry": 0, "owner": owner}
+    return {
+        "kind": "lease_acquired",
+        "run_id": ID.hex(),
+        "timestamp": 0,
+        "expiry": 0,
+        "owner": owner,
+    }
 
 
 @pytest.mark.parametrize("beyond", [-1, 0, 1])
@@ -462,7 +513,10 @@ def test_a_text_may_be_as_large_as_its_limit(beyond: int) -> None:
     assert status_of(task_created(description=text)) == expected
     assert status_of(task_created(policy=["cron", text, None])) == expected
     assert status_of(task_created(tags=[text])) == expected
-    assert status_of(actor_registered(department="d" * (lib.AQW_DEPARTMENT_SIZE_MAX + beyond))) == expected
+    assert (
+        status_of(actor_registered(department="d" * (lib.AQW_DEPARTMENT_SIZE_MAX + beyond)))
+        == expected
+    )
 
 
 @pytest.mark.parametrize("beyond", [-1, 0, 1])
@@ -472,13 +526,33 @@ def test_a_list_may_be_as_long_as_its_limit(beyond: int) -> None:
     assert status_of(task_created(tags=[""] * count)) == expected
     assert status_of(task_created(required_capabilities=["a"] * count)) == expected
     assert status_of(actor_registered(capabilities=["a"] * count)) == expected
-    depends_on = {"kind": "dependency_declared", "task_id": ID.hex(), "timestamp": 0, "depends_on": [ID.hex()] * count}
+    depends_on = {
+        "kind": "dependency_declared",
+        "task_id": ID.hex(),
+        "timestamp": 0,
+        "depends_on": [ID.hex()] * count,
+    }
     assert status_of(depends_on) == expected
     runs = [ID.hex()] * (lib.AQW_PURGE_COUNT_MAX + beyond - 1)
     no_tombstones = {"tombstone_count": 0, "kept_until": None}
     for last in ("task_ids", "subscription_ids", "actor_ids"):
-        lists: dict[str, list[str]] = {name: [ID.hex()] if name == last else [] for name in ("task_ids", "subscription_ids", "actor_ids")}
-        assert status_of({"kind": "runs_purged", "timestamp": 0, "run_ids": runs, **lists, "ledger_count": 1, **no_tombstones}) == expected
+        lists: dict[str, list[str]] = {
+            name: [ID.hex()] if name == last else []
+            for name in ("task_ids", "subscription_ids", "actor_ids")
+        }
+        assert (
+            status_of(
+                {
+                    "kind": "runs_purged",
+                    "timestamp": 0,
+                    "run_ids": runs,
+                    **lists,
+                    "ledger_count": 1,
+                    **no_tombstones,
+                }
+            )
+            == expected
+        )
 
 
 @pytest.mark.parametrize("beyond", [-1, 0, 1])
@@ -501,7 +575,9 @@ def test_a_payload_over_the_limit_is_not_read(beyond: int) -> None:
     around = 16 + 16 + 1 + 1 + 2 + 4  # both identifiers, time 0, flags, the key, the size field
     size = lib.AQW_PAYLOAD_SIZE_MAX + beyond - around
     payload = ID + ID2 + b"\0\0\1k" + model.varint(size) + bytes(size)
-    assert Decoded(KINDS.index("ledger_entry_appended") + 1, payload).status == (MALFORMED if beyond else OK)
+    assert Decoded(KINDS.index("ledger_entry_appended") + 1, payload).status == (
+        MALFORMED if beyond else OK
+    )
 
 
 @pytest.mark.parametrize(
@@ -509,7 +585,15 @@ def test_a_payload_over_the_limit_is_not_read(beyond: int) -> None:
     [
         ("spec", SPEC | {"max_attempts": 0}),
         ("spec", SPEC | {"concurrency_key": ""}),
-        ("filter", {"kind": "budget_threshold", "task_id": ID.hex(), "dimension": "token", "threshold_pct": 101}),
+        (
+            "filter",
+            {
+                "kind": "budget_threshold",
+                "task_id": ID.hex(),
+                "dimension": "token",
+                "threshold_pct": 101,
+            },
+        ),
         ("registration", REGISTRATION | {"heartbeat_interval_secs": 0}),
         ("registration", REGISTRATION | {"capabilities": [""]}),
         ("role", {"name": "custom", "text": ""}),
@@ -522,7 +606,7 @@ def test_a_nested_part_that_breaks_a_rule_is_not_written(form: str, part: dict[s
     assert refused.value.status == MALFORMED
 
 
-# --- Lists -----------------------------------------------------------------------------------------------------------
+# --- Lists ----------------------------------------------------------------------------------------
 
 
 @given(st.lists(st.binary(max_size=200), max_size=10))
@@ -558,8 +642,8 @@ def test_a_broken_list_is_neither_walked_nor_written() -> None:
 
 
 def test_a_list_with_a_wrong_count_is_not_written() -> None:
-    # The bytes would decode, but to something else: the second capability would be the count of the tags, and
-    # swallow them.
+    # The bytes would decode, but to something else: the second capability would be the count of the
+    # tags, and swallow them.
     builder = Builder()
     spec = builder.task_spec(SPEC | {"required_capabilities": ["a", "x"], "tags": ["y" * 118]})
     to = ffi.new("uint8_t[]", 200)
@@ -568,7 +652,7 @@ def test_a_list_with_a_wrong_count_is_not_written() -> None:
     assert lib.aqw_task_spec_encode(spec, to, 200, ffi.new("size_t *")) == MALFORMED
 
 
-# --- UTF-8 -----------------------------------------------------------------------------------------------------------
+# --- UTF-8 ----------------------------------------------------------------------------------------
 
 
 def is_utf8(data: bytes) -> bool:
@@ -579,7 +663,10 @@ def is_utf8(data: bytes) -> bool:
     return True
 
 
-@given(st.binary(max_size=30) | st.text(max_size=12).map(lambda text: text.encode("utf-8", "surrogatepass")))
+@given(
+    st.binary(max_size=30)
+    | st.text(max_size=12).map(lambda text: text.encode("utf-8", "surrogatepass"))
+)
 def test_utf8_is_what_python_takes_for_it(data: bytes) -> None:
     assert bool(lib.aqw_utf8_is_valid(data, len(data))) == is_utf8(data)
 
@@ -589,5 +676,9 @@ def test_utf8_at_every_edge() -> None:
     for first in range(256):
         for second in edges:
             for third in edges:
-                for data in (bytes([first, second, third]), bytes([first, second, third, 0x80]), bytes([first])):
+                for data in (
+                    bytes([first, second, third]),
+                    bytes([first, second, third, 0x80]),
+                    bytes([first]),
+                ):
                     assert bool(lib.aqw_utf8_is_valid(data, len(data))) == is_utf8(data), data

@@ -1,4 +1,6 @@
-"""The table of kinds, ``events.def``: a kind that is one line there, and nothing else, is read and written."""
+"""The table of kinds, ``events.def``: a kind that is one line there, and nothing else, is read and
+written.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,7 @@ EVENT(33, PARCEL_SENT, parcel_sent,
 
 """
 
-PROGRAM = '''
+PROGRAM = """
 from tests.support.core.door import ffi, lib
 
 def encoded(event):
@@ -63,7 +65,7 @@ assert [ffi.string(field.name).decode() for field in fields] == [
 place = ffi.offsetof("aqw_event", "as") + ffi.offsetof("aqw_event_parcel_sent", "grams")
 assert (fields[6].form, fields[6].offset) == (lib.AQW_FIELD_NUMBER32, place)
 assert lib.aqw_event_layout_of(34) == ffi.NULL
-'''
+"""
 
 
 def test_a_kind_is_one_line(tmp_path: Path) -> None:
@@ -77,7 +79,13 @@ def test_a_kind_is_one_line(tmp_path: Path) -> None:
         "ACTIONQUEUE_TEST_CACHE": str(tmp_path / "cache"),
         "PYTHONPATH": str(Path(__file__).parent),
     }
-    run = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, env=environment, check=False)
+    run = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+    )
     assert run.returncode == 0, run.stderr
 
 
@@ -89,5 +97,10 @@ def test_every_kind_has_a_layout_inside_the_event() -> None:
         assert len(set(names)) == len(names)
         assert all(0 < layout.fields[i].offset < size for i in range(layout.field_count))
         assert all(layout.fields[i].second < size for i in range(layout.field_count))
-        assert all(layout.fields[i].form <= lib.AQW_FIELD_FORM_LAST for i in range(layout.field_count))
-    assert all(lib.aqw_event_layout_of(kind) == ffi.NULL for kind in (0, *range(lib.AQW_EVENT_KIND_LAST + 1, 256)))
+        assert all(
+            layout.fields[i].form <= lib.AQW_FIELD_FORM_LAST for i in range(layout.field_count)
+        )
+    assert all(
+        lib.aqw_event_layout_of(kind) == ffi.NULL
+        for kind in (0, *range(lib.AQW_EVENT_KIND_LAST + 1, 256))
+    )

@@ -1,4 +1,6 @@
-"""Every I/O call fails in its turn: what the caller is told, what the log still does, and what comes back."""
+"""Every I/O call fails in its turn: what the caller is told, what the log still does, and what
+comes back.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,16 @@ import pytest
 from tests.support.core.crash_images import Session, check_recovered, numbered
 from tests.support.core.door import lib
 from tests.support.core.log_driver import DIRECTORY, CoreError, Log, check, entry, read_stream
-from tests.support.core.memory_io import RETRIED, Call, Disk, Fault, Loss, MemoryIo, NoLoss, RandomLoss
+from tests.support.core.memory_io import (
+    RETRIED,
+    Call,
+    Disk,
+    Fault,
+    Loss,
+    MemoryIo,
+    NoLoss,
+    RandomLoss,
+)
 
 IGNORED = frozenset({"close", "truncate", "unlock", "writeback", "unmap", "map"})
 """Calls whose failure changes nothing, or costs speed only."""
@@ -33,7 +44,9 @@ class Outcome:
 
 
 class Script:
-    """One process that creates, appends, syncs, rotates, appends a record larger than the ring and a batch, and closes."""
+    """One process that creates, appends, syncs, rotates, appends a record larger than the ring and
+    a batch, and closes.
+    """
 
     steps: tuple[tuple[str, tuple[bytes, ...]], ...] = (
         ("open", ()),
@@ -49,7 +62,9 @@ class Script:
         ("close", ()),
     )
 
-    def __init__(self, disk: Disk, fault: Fault | None, *, maps: bool = True, **options: Any) -> None:
+    def __init__(
+        self, disk: Disk, fault: Fault | None, *, maps: bool = True, **options: Any
+    ) -> None:
         self.session = Session(disk, maps=maps, **options)
         self.io = MemoryIo(disk, fault=fault, maps=maps)
 
@@ -60,7 +75,10 @@ class Script:
                 self.step(step, entries)
             except CoreError as error:
                 outcome = Outcome(self.session, step, error, self.io.failed[0])
-                is_refused = error.status in ("no_space", "io_error") and step not in ("open", "close")
+                is_refused = error.status in ("no_space", "io_error") and step not in (
+                    "open",
+                    "close",
+                )
                 if is_refused and self.io.fault is not None and self.io.fault.once:
                     self.step(step, entries)
                     self.finish(after=step)
@@ -90,8 +108,12 @@ def calls_of(**options: Any) -> list[Call]:
 
 
 def expected(call: Call, step: str, fault: Fault) -> str:
-    """What a failed call means to the caller: "ok", "refused" (nothing changed), "poisoned" or "failed" (an open or close)."""
-    if fault.error == 0 or (fault.error == errno.EINTR and fault.once and call.operation in RETRIED):
+    """What a failed call means to the caller: "ok", "refused" (nothing changed), "poisoned" or
+    "failed" (an open or close).
+    """
+    if fault.error == 0 or (
+        fault.error == errno.EINTR and fault.once and call.operation in RETRIED
+    ):
         return "ok"
     if call.operation in IGNORED or (call.operation, call.path) == ("write", f"{DIRECTORY}/LOCK"):
         return "ok"
@@ -112,7 +134,12 @@ def check_told(outcome: Outcome, fault: Fault, step: str) -> None:
     assert outcome.failed is not None
     meaning = expected(outcome.failed, step, fault)
     error = outcome.error
-    if step == "open" and error is None and fault.error == errno.ENOSPC and outcome.failed.path.endswith("/ring.tmp"):
+    if (
+        step == "open"
+        and error is None
+        and fault.error == errno.ENOSPC
+        and outcome.failed.path.endswith("/ring.tmp")
+    ):
         return  # the old ring has given up its room
     if meaning == "ok":
         assert error is None or not fault.once, error
@@ -127,7 +154,9 @@ def check_told(outcome: Outcome, fault: Fault, step: str) -> None:
         check_poisoned(outcome.session)
     elif meaning == "refused" or step == "open":
         assert error.status == (
-            "no_space" if fault.error == errno.ENOSPC and error.fault.status == "no_space" else "io_error"
+            "no_space"
+            if fault.error == errno.ENOSPC and error.fault.status == "no_space"
+            else "io_error"
         )
     if meaning == "refused":
         assert outcome.session.log is not None
@@ -152,14 +181,16 @@ def check_poisoned(session: Session) -> None:
         assert caught.value.fault.system_error
     assert log.state == "poisoned"
     assert log.durable_sequence == durable
-    assert {name: data for name, data in session.disk.image(DIRECTORY).items() if name != "ring"} == {
-        name: data for name, data in before.items() if name != "ring"
-    }
+    assert {
+        name: data for name, data in session.disk.image(DIRECTORY).items() if name != "ring"
+    } == {name: data for name, data in before.items() if name != "ring"}
     log.sync(durable)  # what is durable stays so
 
 
 def check_comes_back(session: Session, random: Random) -> None:
-    """After the process has ended: everything acknowledged; after a power loss: everything durable."""
+    """After the process has ended: everything acknowledged; after a power loss: everything
+    durable.
+    """
     disk, account = session.disk, session.account
     for loss in (Loss(), NoLoss(), RandomLoss(random)):
         lost = disk.after_power_loss(loss)
@@ -249,7 +280,9 @@ def test_nothing_stays_open() -> None:
 
 
 def test_every_call_of_a_reopening_fails_in_its_turn() -> None:
-    """A recovery that fails anywhere leaves a state that the next one recovers as the first would have."""
+    """A recovery that fails anywhere leaves a state that the next one recovers as the first would
+    have.
+    """
     for image in unclean_disks():
         reference = image.copy()
         with Log(MemoryIo(reference)) as log:
@@ -286,7 +319,9 @@ def opening_calls(image: Disk) -> int:
 
 
 def unclean_disks() -> list[Disk]:
-    """Disks of logs that were not closed: with events in the ring, a torn tail, an unfinished batch, and of one just created."""
+    """Disks of logs that were not closed: with events in the ring, a torn tail, an unfinished
+    batch, and of one just created.
+    """
     disks = []
     session = Session(home())
     session.open()
@@ -317,7 +352,11 @@ def test_failures_of_a_long_run() -> None:
     for _ in range(60):
         io = MemoryIo(
             disk,
-            fault=Fault(random.randrange(60), random.choice((errno.EIO, errno.ENOSPC)), random.random() < 0.3),
+            fault=Fault(
+                random.randrange(60),
+                random.choice((errno.EIO, errno.ENOSPC)),
+                random.random() < 0.3,
+            ),
             seed=random.randrange(99),
         )
         try:
@@ -368,4 +407,6 @@ def test_a_refused_sequence_changes_nothing() -> None:
 
 
 def append_at(log: Log, sequence: int) -> None:
-    check(lib.aqw_log_append(log.log, log.batch.fill(sequence, [entry(b"x")]), log.fault), log.fault)
+    check(
+        lib.aqw_log_append(log.log, log.batch.fill(sequence, [entry(b"x")]), log.fault), log.fault
+    )

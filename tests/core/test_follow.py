@@ -1,4 +1,6 @@
-"""Following a log: what is durable, whole, in order and once, whatever the writer or a crash does meanwhile."""
+"""Following a log: what is durable, whole, in order and once, whatever the writer or a crash does
+meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,13 @@ from tests.support.core.crash_images import Session, numbered
 from tests.support.core.door import ffi
 from tests.support.core.log_driver import DIRECTORY, CoreError, FaultText, Log
 from tests.support.core.memory_io import RETRIED, Call, Disk, Fault, MemoryIo
-from tests.support.core.snapshot_driver import Follower, compact, data_up_to, opened_log, segments_of
+from tests.support.core.snapshot_driver import (
+    Follower,
+    compact,
+    data_up_to,
+    opened_log,
+    segments_of,
+)
 
 RING = f"{DIRECTORY}/ring"
 READING = {"open", "close", "read", "size", "list", "check_directory", "check_same", "identity"}
@@ -52,7 +60,7 @@ def flip(disk: Disk, path: str, offset: int) -> None:
     patch(disk, path, offset, bytes([disk.bytes_of(path)[offset] ^ 1]))
 
 
-# --- Every step of sessions, against what was promised ---------------------------------------------------------------
+# --- Every step of sessions, against what was promised --------------------------------------------
 
 
 @dataclass
@@ -80,7 +88,9 @@ class Watcher:
         for number, follower in enumerate(self.followers):
             self.seen[number] += follower.rest()
             sequences = [sequence for sequence, _ in self.seen[number]]
-            assert sequences == list(range(self.after[number] + 1, self.after[number] + 1 + len(sequences)))
+            assert sequences == list(
+                range(self.after[number] + 1, self.after[number] + 1 + len(sequences))
+            )
             assert [found for _, found in self.seen[number]] == data[
                 self.after[number] : self.after[number] + len(sequences)
             ]
@@ -99,8 +109,13 @@ class Watcher:
 def step(session: Session, random: Random) -> None:
     number = 1 + sum(map(len, session.account.units))
     size = random.choice((8, 8, 300, 9_000, 30_000, 70_000))
-    entries = [numbered(number + index, size if index == 0 else 8) for index in range(random.choice((1, 1, 1, 2, 5)))]
-    action = random.choice(("append", "append", "append", "commit", "commit", "sync", "close", "kill", "compact"))
+    entries = [
+        numbered(number + index, size if index == 0 else 8)
+        for index in range(random.choice((1, 1, 1, 2, 5)))
+    ]
+    action = random.choice(
+        ("append", "append", "append", "commit", "commit", "sync", "close", "kill", "compact")
+    )
     if action in ("append", "commit"):
         getattr(session, action)(*entries)
     elif action == "sync":
@@ -135,7 +150,9 @@ def test_durable_events_in_order_and_once(maps: bool, long_form: bool) -> None:
 
 
 def test_at_every_call_of_the_writer() -> None:
-    """Between any two of its calls: never more than is durable, and at every step's end all of that."""
+    """Between any two of its calls: never more than is durable, and at every step's end all of
+    that.
+    """
     session = Session(home())
     watcher = Watcher(session.disk)
     is_looking = False
@@ -171,7 +188,7 @@ def test_at_every_call_of_the_writer() -> None:
     watcher.end()
 
 
-# --- Where it begins -------------------------------------------------------------------------------------------------
+# --- Where it begins ------------------------------------------------------------------------------
 
 
 def test_beginning_anywhere() -> None:
@@ -192,7 +209,9 @@ def test_beginning_anywhere() -> None:
 
 @pytest.mark.parametrize("maps", [True, False])
 def test_beginning_behind_what_is_not_durable_yet(maps: bool) -> None:
-    """It waits for what comes; a position behind the last event that was appended is another history's."""
+    """It waits for what comes; a position behind the last event that was appended is another
+    history's.
+    """
     disk = home()
     with Log(MemoryIo(disk, seed=1, maps=maps)) as log:
         log.commit(numbered(1))
@@ -220,11 +239,13 @@ def test_an_empty_queue_and_none() -> None:
         assert follower.next() is None
 
 
-# --- Ends of segments ------------------------------------------------------------------------------------------------
+# --- Ends of segments -----------------------------------------------------------------------------
 
 
 def superseded_log() -> tuple[Disk, list[tuple[int, bytes]]]:
-    """Return a log whose first segment holds, behind its end, events whose sequences others have since a restart."""
+    """Return a log whose first segment holds, behind its end, events whose sequences others have
+    since a restart.
+    """
     session = Session(home(), maps=False)
     session.open()
     session.commit(b"one")
@@ -251,7 +272,9 @@ def test_superseded_events_are_never_delivered() -> None:
 
 
 def test_a_follower_that_was_there_before_the_restart() -> None:
-    """It stands where the next record would go; that one was superseded, and others have its sequence."""
+    """It stands where the next record would go; that one was superseded, and others have its
+    sequence.
+    """
     session = Session(home(), maps=False)
     session.open()
     session.commit(b"one")
@@ -270,8 +293,12 @@ def test_a_follower_that_was_there_before_the_restart() -> None:
             assert follower.rest() == [(2, b"two 2")]
 
 
-def test_an_error_while_it_looks_for_the_successor_opens_no_way_past_the_end(long_form: bool) -> None:
-    """Whichever call fails, and however often it is asked again: no superseded event is delivered."""
+def test_an_error_while_it_looks_for_the_successor_opens_no_way_past_the_end(
+    long_form: bool,
+) -> None:
+    """Whichever call fails, and however often it is asked again: no superseded event is
+    delivered.
+    """
     disk, expected = superseded_log()
     io = MemoryIo(disk)
     with Follower(io) as follower:
@@ -306,7 +333,9 @@ def asked_until_the_end(io: MemoryIo, second: int) -> list[tuple[int, bytes]]:
 
 
 def test_every_call_fails() -> None:
-    """Once, for good, short or interrupted: what was delivered was right, and asked again it goes on."""
+    """Once, for good, short or interrupted: what was delivered was right, and asked again it goes
+    on.
+    """
     disk = home()
     with opened_log(disk) as log:
         for number in range(1, 7):
@@ -316,9 +345,16 @@ def test_every_call_fails() -> None:
     with Follower(io) as follower:
         follower.rest()
     for call in io.calls:
-        for fault in (Fault(0, errno.EIO), Fault(0, errno.EMFILE), Fault(0, errno.EINTR), Fault(0, 0, short=True)):
+        for fault in (
+            Fault(0, errno.EIO),
+            Fault(0, errno.EMFILE),
+            Fault(0, errno.EINTR),
+            Fault(0, 0, short=True),
+        ):
             failing = MemoryIo(disk, fault=replace(fault, index=call.index))
-            is_harmless = fault.error in (0, errno.EINTR) and (call.operation in RETRIED or fault.error == 0)
+            is_harmless = fault.error in (0, errno.EINTR) and (
+                call.operation in RETRIED or fault.error == 0
+            )
             found, failures = [], 0
             follower = None
             while True:
@@ -337,7 +373,7 @@ def test_every_call_fails() -> None:
             assert failures == (0 if is_harmless or call.operation == "close" else 1), (call, fault)
 
 
-# --- What stands between events, and in buffers ----------------------------------------------------------------------
+# --- What stands between events, and in buffers ---------------------------------------------------
 
 
 def test_markers_and_pads_are_passed_over() -> None:
@@ -382,11 +418,13 @@ def test_a_stale_buffer_is_read_again() -> None:
         assert follower.rest() == [(3, bytes(20_000)), (4, b"4")]
 
 
-# --- The ring --------------------------------------------------------------------------------------------------------
+# --- The ring -------------------------------------------------------------------------------------
 
 
 def test_torn_slots() -> None:
-    """While one is written the other one counts; without both nothing new is durable, and nothing is wrong."""
+    """While one is written the other one counts; without both nothing new is durable, and nothing
+    is wrong.
+    """
     disk = home()
     with opened_log(disk) as log, Follower(MemoryIo(disk)) as follower:
         log.commit(b"1")
@@ -421,11 +459,13 @@ def test_a_ring_that_is_missing_replaced_or_foreign() -> None:
             assert another.rest() == [(2, b"2")]
 
 
-# --- Damage ----------------------------------------------------------------------------------------------------------
+# --- Damage ---------------------------------------------------------------------------------------
 
 
 def test_damage_at_or_below_the_durable_end() -> None:
-    """It is told, every time it is asked; what lies before it is delivered, and when it is gone, the rest."""
+    """It is told, every time it is asked; what lies before it is delivered, and when it is gone,
+    the rest.
+    """
     for size in (8, 24_000):
         disk = home()
         with opened_log(disk) as log:
@@ -443,7 +483,11 @@ def test_damage_at_or_below_the_durable_end() -> None:
                 assert found == events(1, 3, size)
                 for _ in range(3):
                     fault = refusal(follower.next)
-                    assert (fault.status, fault.reason, fault.path) == ("corrupt", "record_invalid", path)
+                    assert (fault.status, fault.reason, fault.path) == (
+                        "corrupt",
+                        "record_invalid",
+                        path,
+                    )
                     assert fault.first_sequence == 4
                 flip(disk, path, at)
                 assert follower.rest() == events(4, 6, size)
@@ -468,7 +512,8 @@ def test_the_writer_itself_may_follow_what_it_has_only_written() -> None:
             assert log.append(appended[-1][1]) == appended[-1][0]
 
         seen: list[tuple[int, bytes]] = []
-        for count, size in ((3, 8), (40, 5000), (2, 8)):  # the second ones go through several segments
+        # The second ones go through several segments.
+        for count, size in ((3, 8), (40, 5000), (2, 8)):
             for _ in range(count):
                 append(size)
             assert log.write_out() == len(appended) > log.durable_sequence

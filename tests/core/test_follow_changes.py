@@ -13,7 +13,7 @@ from tests.support.core.log_driver import CoreError, Log
 from tests.support.core.memory_io import Call, Disk, MemoryIo
 from tests.support.core.snapshot_driver import Follower, compact, opened_log, repair, segments_of
 
-# --- Compaction ------------------------------------------------------------------------------------------------------
+# --- Compaction -----------------------------------------------------------------------------------
 
 
 def compacting_log() -> tuple[Disk, Log]:
@@ -99,11 +99,13 @@ def test_compaction_between_any_two_calls() -> None:
         assert not following.handles
 
 
-# --- Repair ----------------------------------------------------------------------------------------------------------
+# --- Repair ---------------------------------------------------------------------------------------
 
 
 def repaired_log(damaged: int, count: int = 6) -> Disk:
-    """Return the disk of a log that lost what comes from the event `damaged` on, and goes on behind it."""
+    """Return the disk of a log that lost what comes from the event `damaged` on, and goes on behind
+    it.
+    """
     disk = home()
     log = opened_log(disk)
     for number in range(1, count + 1):
@@ -115,7 +117,9 @@ def repaired_log(damaged: int, count: int = 6) -> Disk:
 
 
 def test_a_repair_under_its_feet() -> None:
-    """A repair begins a new history, also for a follower that has seen nothing that was lost: it says so behind the damage."""
+    """A repair begins a new history, also for a follower that has seen nothing that was lost: it
+    says so behind the damage.
+    """
     for read in range(1, 5):
         disk = repaired_log(5)
         with Follower(MemoryIo(disk)) as follower:
@@ -169,7 +173,7 @@ def test_following_the_repaired_log() -> None:
         assert refusal(lambda: Follower(MemoryIo(disk), after=3)).status == "compacted"
 
 
-# --- Beginning behind an event that is not durable yet ------------------------------------------------------------------
+# --- Beginning behind an event that is not durable yet --------------------------------------------
 
 
 def drains(log: Log) -> None:
@@ -179,7 +183,9 @@ def drains(log: Log) -> None:
 
 
 def recovers(log: Log) -> None:
-    """The process ends, and the next one writes what only the ring had into a new segment, and replaces the ring."""
+    """The process ends, and the next one writes what only the ring had into a new segment, and
+    replaces the ring.
+    """
     assert log.io is not None
     log.kill()
     opened_log(log.io.disk, seed=2).kill()
@@ -206,6 +212,11 @@ def test_an_event_that_moves_while_it_is_looked_for_is_there(act: Callable[[Log]
         io.before_call = before
         with Follower(io, after=5) as follower:
             found = follower.rest()
-        assert found in ([], [(6, numbered(0, 30_000)), (7, numbered(1, 30_000)), (8, numbered(2, 30_000))][: len(found)])
+        assert found in (
+            [],
+            [(6, numbered(0, 30_000)), (7, numbered(1, 30_000)), (8, numbered(2, 30_000))][
+                : len(found)
+            ],
+        )
         log.kill()
     assert 5 < happened < 100

@@ -1,4 +1,6 @@
-"""Payloads that hold records made to verify behind the log's end. A process that can read a segment's header can make them."""
+"""Payloads that hold records made to verify behind the log's end. A process that can read a
+segment's header can make them.
+"""
 
 from __future__ import annotations
 
@@ -19,14 +21,18 @@ SEGMENT = 2**21
 
 
 def forged(log: Log, disk: Disk, random: Random) -> bytes:
-    """Return data full of records that are valid where they will lie, or at the same offset of the ring some laps later."""
+    """Return data full of records that are valid where they will lie, or at the same offset of the
+    ring some laps later.
+    """
     header = header_of(disk, segment_paths(disk)[-1])
     data = bytearray(random.randrange(200, 20_000))
     begin = log.stats.segment_used + 16 + len(entry(data)) - len(data)
     events = log.last_sequence + 1 - header.first_sequence
     for at in range(-begin % 16, len(data) - 64, 64):
         position = begin + at + RING * random.randrange(9)
-        record = model.record_bytes(header, position, events + random.randrange(1, 12), 31, b"x" * 8)
+        record = model.record_bytes(
+            header, position, events + random.randrange(1, 12), 31, b"x" * 8
+        )
         data[at : at + len(record)] = record
     return bytes(data)
 
@@ -34,7 +40,9 @@ def forged(log: Log, disk: Disk, random: Random) -> bytes:
 @pytest.mark.parametrize("end", ["close", "kill"])
 @pytest.mark.parametrize("seed", range(40))
 def test_forged_records_are_payload_and_nothing_else(seed: int, end: str) -> None:
-    """Some of what is written goes past the ring, which then keeps what was made for a later lap."""
+    """Some of what is written goes past the ring, which then keeps what was made for a later
+    lap.
+    """
     random = Random(seed)
     disk = Disk(directories=["/home"])
     log = Log(MemoryIo(disk), segment_size=SEGMENT)

@@ -1,8 +1,9 @@
 """The bytes on disk, against bytes that are kept: any change of the format is noticed.
 
-Each history below is run with fixed random bytes and a fixed clock; tests/data/golden-format has what it left on disk, as the
-hex of the parts that are not zero. A difference means that older logs would no longer be read, or read differently: it needs a
-new format version. ``python -m tests.core.test_format_golden`` writes the files anew.
+Each history below is run with fixed random bytes and a fixed clock; tests/data/golden-format has
+what it left on disk, as the hex of the parts that are not zero. A difference means that older logs
+would no longer be read, or read differently: it needs a new format version. ``python -m
+tests.core.test_format_golden`` writes the files anew.
 """
 
 from __future__ import annotations
@@ -65,7 +66,9 @@ def padded(session: Session) -> None:
 
 
 def killed(session: Session) -> None:
-    """Events in the ring only, a batch among them torn: what lies before it goes on in a new segment, the ring is set aside."""
+    """Events in the ring only, a batch among them torn: what lies before it goes on in a new
+    segment, the ring is set aside.
+    """
     session.open()
     session.commit(b"one")
     session.append(b"two")
@@ -113,7 +116,10 @@ def run(name: str) -> dict[str, bytes]:
 
 def sparse(files: dict[str, bytes]) -> dict[str, dict[str, object]]:
     return {
-        name: {"size": len(data), "parts": {str(part.start()): part[0].hex() for part in PART.finditer(data)}}
+        name: {
+            "size": len(data),
+            "parts": {str(part.start()): part[0].hex() for part in PART.finditer(data)},
+        }
         for name, data in files.items()
     }
 
@@ -149,13 +155,27 @@ def test_kept_logs_are_still_read(name: str) -> None:
     disk = Disk({f"{DIRECTORY}/{path}": data for path, data in golden(name).items()})
     reading = model.read_log(disk.image(DIRECTORY))
     with Log(MemoryIo(disk)) as log:
-        assert [entry(data) for data in log.recovered] == [record.payload for record in reading.events]
-        assert log.report.events == {"simple": 5, "continued": 2, "rotated": 5, "padded": 3, "killed": 2, "compacted": 1}[name]
+        assert [entry(data) for data in log.recovered] == [
+            record.payload for record in reading.events
+        ]
+        assert (
+            log.report.events
+            == {
+                "simple": 5,
+                "continued": 2,
+                "rotated": 5,
+                "padded": 3,
+                "killed": 2,
+                "compacted": 1,
+            }[name]
+        )
         assert log.report.snapshot_sequence == (4 if name == "compacted" else 0)
 
 
 def test_kept_logs_show_the_whole_format() -> None:
-    """Every kind of record, flag and link is in one of the logs, each read by hand-written offsets of the specification."""
+    """Every kind of record, flag and link is in one of the logs, each read by hand-written offsets
+    of the specification.
+    """
     kinds, flags, links = set(), set(), set()
     for name in HISTORIES:
         for path, data in golden(name).items():

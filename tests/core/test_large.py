@@ -1,4 +1,6 @@
-"""What is large goes other ways than what is small: snapshots and units of a recovery above the size of a piece."""
+"""What is large goes other ways than what is small: snapshots and units of a recovery above the
+size of a piece.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,10 @@ def test_a_snapshot_of_five_megabytes_is_synced_before_it_gets_its_name() -> Non
         for number in range(1, 6):
             log.commit(numbered(number, 1_000_000))
         log.compact(drops_segments=False)
-    assert any(path.endswith(".snap") and len(file.stable) > 5_000_000 for path, file in io.disk.files.items())
+    assert any(
+        path.endswith(".snap") and len(file.stable) > 5_000_000
+        for path, file in io.disk.files.items()
+    )
     assert not io.mistakes
 
 
@@ -36,7 +41,8 @@ def test_small_events_that_are_not_durable_come_before_a_large_one(size: int, co
         log.append(entry)
     assert log.stats.segment_number == segment  # a rotation would have synced them
     log.kill()
-    # The first one reads what the killed one left, and copies what is not durable of it; the others read the copy.
+    # The first one reads what the killed one left, and copies what is not durable of it; the others
+    # read the copy.
     for _ in range(2):
         again = Log(MemoryIo(disk), segment_size=2**23)
         assert again.recovered == [*entries, *later]

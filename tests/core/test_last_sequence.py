@@ -1,4 +1,6 @@
-"""A log that comes to the last sequence that 64 bits hold: it takes that one, refuses more, and is read and recovered as any other."""
+"""A log that comes to the last sequence that 64 bits hold: it takes that one, refuses more, and is
+read and recovered as any other.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +11,25 @@ import pytest
 from tests.support.core.door import ffi, lib
 from tests.support.core.log_driver import DIRECTORY, KIND, Log, entry, varint
 from tests.support.core.memory_io import Disk, MemoryIo
-from tests.support.core.snapshot_driver import Follower, compact, opened_log, repair, salvage, snapshots_of, table_with, write_snapshot
+from tests.support.core.snapshot_driver import (
+    Follower,
+    compact,
+    opened_log,
+    repair,
+    salvage,
+    snapshots_of,
+    table_with,
+    write_snapshot,
+)
 
 LAST = 2**64 - 1
 PAUSED = 12
 
 
 def near_the_end(before: int) -> Disk:
-    """Return a queue whose last event is this many before the last one there is: a repair's, from a snapshot that says so."""
+    """Return a queue whose last event is this many before the last one there is: a repair's, from a
+    snapshot that says so.
+    """
     disk = Disk(directories=[DIRECTORY, f"{DIRECTORY}/snapshots", f"{DIRECTORY}/wal"])
     io = MemoryIo(disk)
     table, event = table_with([entry(b"old")], KIND), ffi.new("aqw_event *")
@@ -57,7 +70,9 @@ def test_it_is_recovered_after_any_end_again_and_again(end: str, count: int) -> 
         with Follower(log.io, LAST - count) as follower:
             assert follower.rest() == list(enumerate(data, LAST - count + 1))
         ENDS["killed" if seed % 2 else end](log)
-    assert [event for event in salvage(MemoryIo(disk)) if event[0] > LAST - count] == list(enumerate(data, LAST - count + 1))
+    assert [event for event in salvage(MemoryIo(disk)) if event[0] > LAST - count] == list(
+        enumerate(data, LAST - count + 1)
+    )
 
 
 @pytest.mark.parametrize("end", ENDS)

@@ -1,4 +1,6 @@
-"""An open log: limits, room, rotation, padding, the ring's verification, and what a refused append leaves."""
+"""An open log: limits, room, rotation, padding, the ring's verification, and what a refused append
+leaves.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,7 @@ def closed(log: Log) -> list[bytes]:
         return again.recovered
 
 
-# --- Options ---------------------------------------------------------------------------------------------------------
+# --- Options --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -92,7 +94,7 @@ def test_options_at_their_limits() -> None:
         assert lib.aqw_log_options_check(ffi.addressof(made, "log"), fault) == lib.AQW_OK
 
 
-# --- Room ------------------------------------------------------------------------------------------------------------
+# --- Room -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("sector", [0, 512, 4096])
@@ -185,7 +187,9 @@ def test_segments_are_prepared_in_the_background() -> None:
 
 
 def test_without_space_the_log_waits_for_some() -> None:
-    """No room for a segment: nothing changes, smaller appends go on, and with space so does the larger one."""
+    """No room for a segment: nothing changes, smaller appends go on, and with space so does the
+    larger one.
+    """
     log = new_log(segment_size=65536)
     log.commit(b"a" * 40_000)
     io = log.io
@@ -193,7 +197,11 @@ def test_without_space_the_log_waits_for_some() -> None:
     write = io.table.write
 
     def without_space(context: Any, handle: int, *arguments: Any) -> int:
-        return errno.ENOSPC if io.handles[handle][0].endswith(".tmp") else write(context, handle, *arguments)
+        return (
+            errno.ENOSPC
+            if io.handles[handle][0].endswith(".tmp")
+            else write(context, handle, *arguments)
+        )
 
     full = ffi.callback(OPERATIONS["write"], without_space)
     log_io = ffi.cast("aqw_io *", log.log)  # the log's copy of the table is its first member
@@ -213,7 +221,7 @@ def test_without_space_the_log_waits_for_some() -> None:
     assert closed(log) == [b"a" * 40_000, b"small", b"b" * 30_000]
 
 
-# --- Appending -------------------------------------------------------------------------------------------------------
+# --- Appending ------------------------------------------------------------------------------------
 
 
 def try_append(log: Log, batch: Any, before: Any = ffi.NULL) -> str:
@@ -248,7 +256,9 @@ def test_the_callback_decides_before_anything_is_copied() -> None:
 
 @pytest.mark.skipif(os.name != "posix", reason="Windows cuts no file that is mapped")
 def test_a_store_into_a_ring_that_is_cut_in_that_moment_is_not_acknowledged(tmp_path: Path) -> None:
-    """So it is on a full disk, where a page of the ring's file is given a block of its own with the first store."""
+    """So it is on a full disk, where a page of the ring's file is given a block of its own with the
+    first store.
+    """
     log, batch = Log(directory=str(tmp_path / "queue")), Batch()
     log.commit(b"kept")
 
@@ -288,7 +298,13 @@ def test_what_is_appended_while_a_sync_writes_is_not_called_durable() -> None:
     def append(call: Call) -> None:
         if call.operation == "write" and call.path.endswith(".log") and not later:
             later.append("asked")
-            later.append(status_name(lib.aqw_log_append(log.log, other.fill(2, [entry(b"later")]), ffi.new("aqw_fault *"))))
+            later.append(
+                status_name(
+                    lib.aqw_log_append(
+                        log.log, other.fill(2, [entry(b"later")]), ffi.new("aqw_fault *")
+                    )
+                )
+            )
 
     io.before_call = append
     log.sync(1)
@@ -300,7 +316,9 @@ def test_what_is_appended_while_a_sync_writes_is_not_called_durable() -> None:
 
 
 def test_a_rotation_syncs_what_was_written_while_it_synced() -> None:
-    """By another thread, that writes it out too: the next segment's header will call it durable, and no later sync is of this file."""
+    """By another thread, that writes it out too: the next segment's header will call it durable,
+    and no later sync is of this file.
+    """
     log, other = new_log(), Batch()
     io = log.io
     assert io is not None
@@ -310,7 +328,9 @@ def test_a_rotation_syncs_what_was_written_while_it_synced() -> None:
     def append(call: Call) -> None:
         if call.operation == "sync" and call.path.endswith(".log") and not between:
             between.append("asked")
-            status = lib.aqw_log_append(log.log, other.fill(2, [entry(b"between")]), ffi.new("aqw_fault *"))
+            status = lib.aqw_log_append(
+                log.log, other.fill(2, [entry(b"between")]), ffi.new("aqw_fault *")
+            )
             between.append(status_name(status))
             log.write_out()
 
@@ -333,7 +353,9 @@ def test_an_empty_batch_is_refused() -> None:
 
 
 def test_what_the_ring_lost_is_never_written() -> None:
-    """A page of the mapping that comes back as zeros poisons the log; the durable part stays as it was."""
+    """A page of the mapping that comes back as zeros poisons the log; the durable part stays as it
+    was.
+    """
     log = new_log()
     log.commit(b"durable")
     log.append(b"lost")
@@ -373,7 +395,9 @@ def test_the_end_of_all_sequences() -> None:
 
 
 def log_at(last_sequence: int) -> Log:
-    """Return a log whose last event has this sequence: opened by hand, for no recovery comes so far."""
+    """Return a log whose last event has this sequence: opened by hand, for no recovery comes so
+    far.
+    """
     io = MemoryIo(Disk(directories=[f"{DIRECTORY}/wal"]))
     fault, prepared = ffi.new("aqw_fault *"), ffi.new("aqw_prepared *")
     directory = ffi.new("char[]", DIRECTORY.encode())
@@ -385,17 +409,28 @@ def log_at(last_sequence: int) -> Log:
     start.segment.place.first_sequence = last_sequence + 1
     start.segment.file_size = 65536
     lib.aqw_place_seed(ffi.addressof(start.segment.place))
-    check(lib.aqw_segment_publish(io.table, directory, prepared, ffi.addressof(start, "segment"), named, fault), fault)
+    check(
+        lib.aqw_segment_publish(
+            io.table, directory, prepared, ffi.addressof(start, "segment"), named, fault
+        ),
+        fault,
+    )
     start.segment_handle = prepared.handle
     start.tail, start.last_sequence = model.DATA, last_sequence
     handle = ffi.new("int64_t *")
     assert (
-        lib.aqw_io_open(io.table, f"{DIRECTORY}/LOCK".encode(), lib.AQW_OPEN_WRITE | lib.AQW_OPEN_EITHER, handle) == 0
+        lib.aqw_io_open(
+            io.table, f"{DIRECTORY}/LOCK".encode(), lib.AQW_OPEN_WRITE | lib.AQW_OPEN_EITHER, handle
+        )
+        == 0
     )
     start.lock.file, start.lock.folder = handle[0], -1
     uuid = ffi.new("uint8_t[16]")
     check(
-        lib.aqw_ring_create(io.table, directory, uuid, RING, last_sequence, ffi.addressof(start, "ring"), fault), fault
+        lib.aqw_ring_create(
+            io.table, directory, uuid, RING, last_sequence, ffi.addressof(start, "ring"), fault
+        ),
+        fault,
     )
     log = Log.__new__(Log)
     log.io, log.fault, log.batch, log.options = io, fault, Batch(), options()
@@ -405,7 +440,7 @@ def log_at(last_sequence: int) -> Log:
     return log
 
 
-# --- Watermarks, stats, closing --------------------------------------------------------------------------------------
+# --- Watermarks, stats, closing -------------------------------------------------------------------
 
 
 def test_records_carry_the_durable_bound() -> None:
@@ -434,14 +469,24 @@ def test_stats_add_up() -> None:
     log.commit(b"1")
     log.append(b"2", b"3")
     stats = log.stats
-    assert (stats.last_sequence, stats.durable_sequence, stats.appended_records, stats.syncs, stats.drains) == (
+    assert (
+        stats.last_sequence,
+        stats.durable_sequence,
+        stats.appended_records,
+        stats.syncs,
+        stats.drains,
+    ) == (
         3,
         1,
         3,
         1,
         1,
     )
-    assert stats.segment_used - model.DATA == stats.appended_bytes == stats.drained_bytes + stats.ring_used
+    assert (
+        stats.segment_used - model.DATA
+        == stats.appended_bytes
+        == stats.drained_bytes + stats.ring_used
+    )
     assert stats.ring_used == 120
     assert stats.ring_size == RING
     assert stats.is_ring_mapped
@@ -450,14 +495,20 @@ def test_stats_add_up() -> None:
     log.close()
     unmapped = new_log(maps=False)
     unmapped.append(b"1")
-    assert (unmapped.stats.is_ring_mapped, unmapped.stats.ring_used, unmapped.durable_sequence) == (0, 0, 0)
+    assert (unmapped.stats.is_ring_mapped, unmapped.stats.ring_used, unmapped.durable_sequence) == (
+        0,
+        0,
+        0,
+    )
     unmapped.close()
 
 
 @pytest.mark.parametrize("sector", [0, 512, 4096])
 @pytest.mark.parametrize("size", [40, 33_000])
 def test_what_the_segments_grew_by(sector: int, size: int) -> None:
-    """Pads count, and the ends of segments that nothing fitted into: the sum is what the files have, up to the last record."""
+    """Pads count, and the ends of segments that nothing fitted into: the sum is what the files
+    have, up to the last record.
+    """
     log = new_log(segment_size=65536, sector_size=sector)
     written = 0
     for _ in range(20):
@@ -465,7 +516,11 @@ def test_what_the_segments_grew_by(sector: int, size: int) -> None:
         written += size
     assert log.io is not None
     image = log.io.disk.image(DIRECTORY)
-    *full, _newest = (len(data) for name, data in sorted(image.items()) if name.startswith("wal/") and name.endswith(".log"))
+    *full, _newest = (
+        len(data)
+        for name, data in sorted(image.items())
+        if name.startswith("wal/") and name.endswith(".log")
+    )
     assert len(full) == log.stats.rotations
     assert log.stats.taken_bytes == sum(full) + log.stats.segment_used - model.DATA
     assert log.stats.taken_bytes >= max(20 * sector, written)

@@ -1,4 +1,6 @@
-"""The log on real files with real threads: through the door, under the sanitizers, and across a fork."""
+"""The log on real files with real threads: through the door, under the sanitizers, and across a
+fork.
+"""
 
 from __future__ import annotations
 
@@ -32,11 +34,13 @@ def directory(tmp_path: Path) -> str:
     return str(tmp_path / "queue")
 
 
-# --- Through the door ------------------------------------------------------------------------------------------------
+# --- Through the door -----------------------------------------------------------------------------
 
 
 class Writers:
-    """Threads that append and sync to one log; a lock gives out the sequences, as the store's does."""
+    """Threads that append and sync to one log; a lock gives out the sequences, as the store's
+    does.
+    """
 
     def __init__(self, log: Log) -> None:
         self.log = log
@@ -62,7 +66,10 @@ class Writers:
         fault = ffi.new("aqw_fault *")
         with self.lane:
             first = self.log.last_sequence + 1
-            check(lib.aqw_log_append(self.log.log, batch.fill(first, map(entry, entries)), fault), fault)
+            check(
+                lib.aqw_log_append(self.log.log, batch.fill(first, map(entry, entries)), fault),
+                fault,
+            )
             self.order.extend(entries)
         return first + len(entries) - 1
 
@@ -73,7 +80,9 @@ class Writers:
 
 
 def test_nobody_waits_for_those_who_do_not_come_back(directory: str) -> None:
-    """Who leads a sync lets those come whom the last one covered. Here each of them comes once, and the last one is alone."""
+    """Who leads a sync lets those come whom the last one covered. Here each of them comes once, and
+    the last one is alone.
+    """
     log = Log(directory=directory)
     writers = Writers(log)
     rounds = 30
@@ -102,7 +111,9 @@ def test_everything_acknowledged_is_there(directory: str, sector: int) -> None:
         for turn in range(60):
             size = random.choice((1, 100, 3_000, 20_000)) if turn % 20 else 70_000
             data = f"{number}.{turn} ".encode()
-            last = writers.append(batch, *(data + bytes(size) for _ in range(random.choice((1, 1, 3)))))
+            last = writers.append(
+                batch, *(data + bytes(size) for _ in range(random.choice((1, 1, 3))))
+            )
             if random.random() < 0.5:
                 writers.sync(last)
 
@@ -117,7 +128,9 @@ def test_everything_acknowledged_is_there(directory: str, sector: int) -> None:
 
 
 def test_callers_share_syncs(directory: str) -> None:
-    """However many threads wait for durability, each is served; together they cost at most one sync an event."""
+    """However many threads wait for durability, each is served; together they cost at most one sync
+    an event.
+    """
     log = Log(directory=directory, segment_size=2**20)
     writers = Writers(log)
     barrier = threading.Barrier(8)
@@ -142,18 +155,27 @@ def test_files_and_modes(directory: str) -> None:
             log.commit(b"1")
     finally:
         os.umask(old)
-    found = {str(path.relative_to(directory)): path.stat().st_mode & 0o777 for path in Path(directory).rglob("*")}
-    assert found == {"LOCK": 0o600, "ring": 0o600, "wal": 0o700, f"wal/{1:020d}-{1:020d}.log": 0o600}
+    found = {
+        str(path.relative_to(directory)): path.stat().st_mode & 0o777
+        for path in Path(directory).rglob("*")
+    }
+    assert found == {
+        "LOCK": 0o600,
+        "ring": 0o600,
+        "wal": 0o700,
+        f"wal/{1:020d}-{1:020d}.log": 0o600,
+    }
     assert Path(directory).stat().st_mode & 0o777 == 0o700
 
 
-# --- Processes -------------------------------------------------------------------------------------------------------
+# --- Processes ------------------------------------------------------------------------------------
 
 
 def fork(seconds: int = 20) -> int:
     """Fork; the child is ended if it hangs, also in a C call."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # other threads of this process are what is tested
+        # Other threads of this process are what is tested.
+        warnings.simplefilter("ignore", DeprecationWarning)
         child = os.fork()
     if child == 0:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
@@ -162,7 +184,9 @@ def fork(seconds: int = 20) -> int:
 
 
 def in_child(work: Callable[[], None], seconds: int = 20) -> int:
-    """Run in a forked child, which is ended if it hangs; return its exit status, negative for a signal."""
+    """Run in a forked child, which is ended if it hangs; return its exit status, negative for a
+    signal.
+    """
     child = fork(seconds)
     if child == 0:
         try:
@@ -174,9 +198,12 @@ def in_child(work: Callable[[], None], seconds: int = 20) -> int:
 
 
 def test_a_forked_child_lets_go(directory: str) -> None:
-    """Also where the parent has a preparing thread, which does not exist in the child; the parent goes on unharmed."""
+    """Also where the parent has a preparing thread, which does not exist in the child; the parent
+    goes on unharmed.
+    """
     log = Log(directory=directory, segment_size=2**18)
-    log.commit(bytes(60_000), bytes(60_000), bytes(60_000))  # beyond the half: the thread has been started
+    # Beyond the half: the thread has been started.
+    log.commit(bytes(60_000), bytes(60_000), bytes(60_000))
     log.append(b"in the ring")
 
     def child() -> None:
@@ -243,11 +270,13 @@ def test_a_pipe_in_the_place_of_a_file_is_refused_at_once(directory: str, name: 
     assert in_child(child, seconds=5) == 0
 
 
-# --- Sanitizers ------------------------------------------------------------------------------------------------------
+# --- Sanitizers -----------------------------------------------------------------------------------
 
 
 def stress_program(name: str, sanitizer: str) -> Path:
-    """Return a stress driver, compiled with the core; kept under a name that is a digest of all that went into it."""
+    """Return a stress driver, compiled with the core; kept under a name that is a digest of all
+    that went into it.
+    """
     flags = ["-std=c11", "-O1", "-g", "-pthread", "-fno-omit-frame-pointer", *SANITIZERS[sanitizer]]
     sources = sorted(CORE.rglob("*.c"))
     driver = Path(__file__).with_name(f"{name}.c")
@@ -260,7 +289,15 @@ def stress_program(name: str, sanitizer: str) -> Path:
         compiler = os.environ.get("CC", "cc")
         with tempfile.TemporaryDirectory(dir=cache) as directory:
             made = Path(directory) / "stress"
-            command: list[str | Path] = [compiler, *flags, f"-I{CORE}", "-o", made, driver, *sources]
+            command: list[str | Path] = [
+                compiler,
+                *flags,
+                f"-I{CORE}",
+                "-o",
+                made,
+                driver,
+                *sources,
+            ]
             subprocess.run(command, check=True, timeout=300, env=plain_environment())
             made.replace(program)
     return program
@@ -276,6 +313,11 @@ def test_under_the_sanitizers(directory: str, name: str, sanitizer: str) -> None
     }
     program = stress_program(name, sanitizer)
     run = subprocess.run(
-        [program, directory, STRESS[name]], capture_output=True, text=True, env=environment, timeout=120, check=False
+        [program, directory, STRESS[name]],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=120,
+        check=False,
     )
     assert (run.returncode, run.stdout, run.stderr) == (0, "ok\n", "")

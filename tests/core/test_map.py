@@ -135,7 +135,9 @@ def test_equal_hashes_are_all_found(index: Map) -> None:
     assert set(index.find(42)) == set(range(1, 51))
     while index.hashes:
         index.remove()
-    assert not any(index.map.current.buckets[i].overflow for i in range(index.map.current.bucket_count))
+    assert not any(
+        index.map.current.buckets[i].overflow for i in range(index.map.current.bucket_count)
+    )
 
 
 def test_an_empty_map_has_nothing_and_takes_nothing(index: Map) -> None:
@@ -175,7 +177,7 @@ def test_buckets_are_cache_lines(index: Map) -> None:
     assert ffi.sizeof("aqw_map_bucket") == 64
 
 
-# --- The hash --------------------------------------------------------------------------------------------------------
+# --- The hash -------------------------------------------------------------------------------------
 
 
 def siphash_1_3(key: bytes, data: bytes) -> int:
@@ -213,7 +215,9 @@ def siphash_1_3(key: bytes, data: bytes) -> int:
 
 
 def key_of(key: bytes) -> Any:
-    return ffi.new("aqw_hash_key *", [int.from_bytes(key[:8], "little"), int.from_bytes(key[8:], "little")])
+    return ffi.new(
+        "aqw_hash_key *", [int.from_bytes(key[:8], "little"), int.from_bytes(key[8:], "little")]
+    )
 
 
 @given(st.binary(min_size=16, max_size=16), st.binary(max_size=70))

@@ -54,7 +54,7 @@ def address(pointer: Any) -> int:
     return int(ffi.cast("uintptr_t", pointer))
 
 
-# --- Heap ------------------------------------------------------------------------------------------------------------
+# --- Heap -----------------------------------------------------------------------------------------
 
 
 def test_the_heap_counts_what_is_taken(heap: Any, memory: Memory) -> None:
@@ -80,7 +80,7 @@ def test_without_functions_the_heap_is_the_c_librarys() -> None:
     assert heap.taken_bytes == 0
 
 
-# --- Arena -----------------------------------------------------------------------------------------------------------
+# --- Arena ----------------------------------------------------------------------------------------
 
 
 @settings(deadline=None)
@@ -111,7 +111,9 @@ def test_large_blocks_do_not_waste_the_chunk_of_small_ones(arena: Any, heap: Any
 
 @pytest.mark.parametrize("small_before", [0, 1, 50])
 @pytest.mark.parametrize("sizes", [(1,), (CHUNK,), (10, 5 * CHUNK, 10), (60,) * 30], ids=str)
-def test_release_goes_back_to_the_mark(arena: Any, heap: Any, small_before: int, sizes: tuple[int, ...]) -> None:
+def test_release_goes_back_to_the_mark(
+    arena: Any, heap: Any, small_before: int, sizes: tuple[int, ...]
+) -> None:
     if small_before:
         kept = lib.aqw_arena_take(arena, small_before, 1)
         ffi.memmove(kept, b"k" * small_before, small_before)
@@ -157,7 +159,7 @@ def test_clearing_keeps_one_chunk(arena: Any, memory: Memory) -> None:
     lib.aqw_arena_clear(arena)
 
 
-# --- Rows ------------------------------------------------------------------------------------------------------------
+# --- Rows -----------------------------------------------------------------------------------------
 
 
 def test_rows_are_numbered_from_1_zeroed_and_do_not_move(rows: Any) -> None:

@@ -1,6 +1,8 @@
-"""Every allocation of the core fails in turn, once and from then on: the call says so, nothing has changed, and it works when tried again.
+"""Every allocation of the core fails in turn, once and from then on: the call says so, nothing has
+changed, and it works when tried again.
 
-Refused memory must not damage what is there, must not leak what was taken, and must leave no file open.
+Refused memory must not damage what is there, must not leak what was taken, and must leave no file
+open.
 """
 
 from __future__ import annotations
@@ -14,11 +16,35 @@ from typing import Any
 import pytest
 
 from tests.support.core.crash_images import numbered
-from tests.support.core.damaged_queues import RING, SIZE, check_nothing_destroyed, flip, lose, replace_file, segment_paths
+from tests.support.core.damaged_queues import (
+    RING,
+    SIZE,
+    check_nothing_destroyed,
+    flip,
+    lose,
+    replace_file,
+    segment_paths,
+)
 from tests.support.core.door import ffi, lib
-from tests.support.core.log_driver import DIRECTORY, CoreError, Log, Table, check, entry_of_size, read_stream
+from tests.support.core.log_driver import (
+    DIRECTORY,
+    CoreError,
+    Log,
+    Table,
+    check,
+    entry_of_size,
+    read_stream,
+)
 from tests.support.core.memory_io import Disk, MemoryIo
-from tests.support.core.snapshot_driver import compact, data_up_to, opened_log, reopened, repair, salvage, snapshot_path
+from tests.support.core.snapshot_driver import (
+    compact,
+    data_up_to,
+    opened_log,
+    reopened,
+    repair,
+    salvage,
+    snapshot_path,
+)
 from tests.support.crash import ledger
 
 ROW = "memory exhaustion"
@@ -33,7 +59,11 @@ def no_failures_left() -> Iterator[None]:
 
 def followed(io: MemoryIo) -> int:
     """Follow the log to its durable end; return how many events that were."""
-    fault, made, record = ffi.new("aqw_fault *"), ffi.new("aqw_follower **"), ffi.new("aqw_record *")
+    fault, made, record = (
+        ffi.new("aqw_fault *"),
+        ffi.new("aqw_follower **"),
+        ffi.new("aqw_record *"),
+    )
     check(lib.aqw_follower_open(io.table, DIRECTORY.encode(), 0, made, fault), fault)
     count = 0
     try:
@@ -148,7 +178,9 @@ class Session:
 @pytest.mark.parametrize("maps", [True, False], ids=["mapped", "unmapped"])
 @pytest.mark.parametrize("for_good", [False, True], ids=["once", "from then on"])
 def test_every_allocation_fails(for_good: bool, maps: bool, long_form: bool) -> None:
-    """The short form fails every seventh, of which it begins with another one each time that it is run in another way."""
+    """The short form fails every seventh, of which it begins with another one each time that it is
+    run in another way.
+    """
     gc.collect()  # what other tests have left is not to go in the middle
     blocks = lib.aqw_test_memory_blocks()
     number = 1 if long_form else 1 + for_good + 2 * maps
@@ -159,14 +191,20 @@ def test_every_allocation_fails(for_good: bool, maps: bool, long_form: bool) -> 
         tried += 1
     assert number > 50
     assert lib.aqw_test_memory_blocks() == blocks
-    ledger.record(ROW, tried, 0, "allocations of open, append, batch, rotation, sync, snapshot, follow, read, close")
+    ledger.record(
+        ROW,
+        tried,
+        0,
+        "allocations of open, append, batch, rotation, sync, snapshot, follow, read, close",
+    )
 
 
-# --- Damaged directories ---------------------------------------------------------------------------------------------
+# --- Damaged directories --------------------------------------------------------------------------
 
 
 def log_to_damage() -> Disk:
-    """Return the disk of a log that needs all of its parts: two snapshots and no segment behind the older, segments, and a ring.
+    """Return the disk of a log that needs all of its parts: two snapshots and no segment behind the
+    older, segments, and a ring.
 
     The seventh and last event is in the ring only.
     """
@@ -195,7 +233,9 @@ def without_a_snapshot() -> Disk:
 
 
 def with_another_segment() -> Disk:
-    """Return the disk of the log and a file that is no segment of its chain: all events can be kept."""
+    """Return the disk of the log and a file that is no segment of its chain: all events can be
+    kept.
+    """
     disk = log_to_damage()
     replace_file(disk, segment_paths(disk)[-1].replace("/wal/0", "/wal/1"), b"junk")
     return disk
@@ -220,12 +260,22 @@ DAMAGED: dict[str, tuple[Callable[[], Disk], int]] = {
 
 
 def files_of(disk: Disk) -> dict[str, bytes]:
-    """Return all files but the lock, whose text a repair may write, and what a broken-off writing left for the next to remove."""
-    return {name: data for name, data in disk.image(DIRECTORY).items() if name != "LOCK" and not name.endswith(".tmp")}
+    """Return all files but the lock, whose text a repair may write, and what a broken-off writing
+    left for the next to remove.
+    """
+    return {
+        name: data
+        for name, data in disk.image(DIRECTORY).items()
+        if name != "LOCK" and not name.endswith(".tmp")
+    }
 
 
-def fails(io: MemoryIo, number: int, act: Callable[[MemoryIo], object], *, for_good: bool) -> tuple[bool, object]:
-    """Make the call while allocation `number` fails. Return whether there was one, and what the call returned, None where it failed."""
+def fails(
+    io: MemoryIo, number: int, act: Callable[[MemoryIo], object], *, for_good: bool
+) -> tuple[bool, object]:
+    """Make the call while allocation `number` fails. Return whether there was one, and what the
+    call returned, None where it failed.
+    """
     blocks = lib.aqw_test_memory_blocks()
     lib.aqw_test_memory_fail(number, for_good)
     result = None
@@ -244,7 +294,9 @@ def fails(io: MemoryIo, number: int, act: Callable[[MemoryIo], object], *, for_g
 
 def salvage_moved(io: MemoryIo) -> list[tuple[int, bytes]]:
     """Return the events in what a repair has moved away."""
-    prefix = next(name[11:35] for name in io.disk.image(DIRECTORY) if name.startswith("quarantine/repair-"))
+    prefix = next(
+        name[11:35] for name in io.disk.image(DIRECTORY) if name.startswith("quarantine/repair-")
+    )
     return salvage(io, prefix)
 
 
@@ -259,7 +311,9 @@ READERS: dict[str, Callable[[MemoryIo], object]] = {
 @pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("damaged", DAMAGED)
 @pytest.mark.parametrize("for_good", [False, True], ids=["once", "from then on"])
-def test_every_allocation_of_a_look_at_damage_fails(for_good: bool, damaged: str, reader: str) -> None:
+def test_every_allocation_of_a_look_at_damage_fails(
+    for_good: bool, damaged: str, reader: str
+) -> None:
     """The call tells nothing else than with all the memory, and changes nothing."""
     gc.collect()
     (make, _), act = DAMAGED[damaged], READERS[reader]
@@ -286,7 +340,8 @@ def test_every_allocation_of_a_look_at_damage_fails(for_good: bool, damaged: str
 @pytest.mark.parametrize("damaged", DAMAGED)
 @pytest.mark.parametrize("for_good", [False, True], ids=["once", "from then on"])
 def test_every_allocation_of_a_repair_fails(for_good: bool, damaged: str, maps: bool) -> None:
-    """It is done, or says that it is not and can be run again: then as much is kept as with all the memory. Nothing is destroyed.
+    """It is done, or says that it is not and can be run again: then as much is kept as with all the
+    memory. Nothing is destroyed.
 
     One that had moved files when it failed finds the same events, but other damage than there was.
     """
@@ -314,15 +369,22 @@ def test_every_allocation_of_a_repair_fails(for_good: bool, damaged: str, maps: 
             break
         number += 1
     assert number > 10
-    assert maps or half_done > 0  # the new ring, where it is not mapped, takes memory when all else is done
+    # The new ring, where it is not mapped, takes memory when all else is done.
+    assert maps or half_done > 0
     ledger.record(ROW, number - 1, 0, "allocations of repairs and salvages of damaged logs")
 
 
 def test_a_table_that_finds_no_memory_while_events_are_applied() -> None:
     """What the table refuses for want of memory was not appended, because it comes first."""
     log, table = Log(MemoryIo(Disk())), Table()
-    event, payload = ffi.new("aqw_event *"), bytes.fromhex("11" * 16 + "22" * 16) + b"\1\0\1k" + b"\1x"
-    assert lib.aqw_event_decode(lib.AQW_LEDGER_ENTRY_APPENDED, 1, payload, len(payload), event) == lib.AQW_OK
+    event, payload = (
+        ffi.new("aqw_event *"),
+        bytes.fromhex("11" * 16 + "22" * 16) + b"\1\0\1k" + b"\1x",
+    )
+    assert (
+        lib.aqw_event_decode(lib.AQW_LEDGER_ENTRY_APPENDED, 1, payload, len(payload), event)
+        == lib.AQW_OK
+    )
     refused = 0
 
     @ffi.callback("aqw_status(void *)")

@@ -1,4 +1,6 @@
-"""Power loss and kills at every point of a session: what was promised comes back, and no position is ever used twice."""
+"""Power loss and kills at every point of a session: what was promised comes back, and no position
+is ever used twice.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,14 @@ from typing import Any
 import pytest
 
 from tests.support.core import log_model as model
-from tests.support.core.crash_images import Session, check_recovered, crash_images, long_run, numbered, sampled_losses
+from tests.support.core.crash_images import (
+    Session,
+    check_recovered,
+    crash_images,
+    long_run,
+    numbered,
+    sampled_losses,
+)
 from tests.support.core.log_driver import DIRECTORY, CoreError, Log, entry_of_size, read_stream
 from tests.support.core.memory_io import Call, Disk, Fault, Loss, MemoryIo, NoLoss, RandomLoss
 
@@ -28,7 +37,9 @@ def new_session(**options: Any) -> Session:
 
 @pytest.mark.parametrize("options", OPTIONS)
 def test_power_loss_at_every_call(options: str) -> None:
-    """Nothing, everything, and samples of what was not stable is kept; every image opens, twice, with all that was durable."""
+    """Nothing, everything, and samples of what was not stable is kept; every image opens, twice,
+    with all that was durable.
+    """
     session = new_session(**OPTIONS[options])
     count = 0
     for image in crash_images(
@@ -52,7 +63,9 @@ def check_kept(before: dict[str, bytes], after: dict[str, bytes]) -> None:
         if name.startswith("wal/") and name.endswith(".log"):
             used = data.rstrip(b"\0")
             assert after[name].startswith(used[: model.DATA])
-            assert after[name] == data or after[name].startswith(used), "bytes of a segment were changed"
+            assert after[name] == data or after[name].startswith(used), (
+                "bytes of a segment were changed"
+            )
 
 
 def test_power_loss_while_recovering() -> None:
@@ -89,7 +102,8 @@ def test_a_kill_at_every_call_loses_nothing_acknowledged() -> None:
 
 @pytest.mark.parametrize("sector", [512, 4096])
 def test_synced_sectors_are_not_written_again(sector: int) -> None:
-    """With padding, a synced write ends with its sector: no later write touches a sector that holds a durable event.
+    """With padding, a synced write ends with its sector: no later write touches a sector that holds
+    a durable event.
 
     What a recovery takes along into a new segment is durable, too.
     """
@@ -98,7 +112,11 @@ def test_synced_sectors_are_not_written_again(sector: int) -> None:
     durable_sectors: dict[tuple[str, int], bytes] = {}
 
     def check() -> None:
-        files = {name: data for name, data in session.disk.image(DIRECTORY).items() if name.endswith(".log")}
+        files = {
+            name: data
+            for name, data in session.disk.image(DIRECTORY).items()
+            if name.endswith(".log")
+        }
         for (name, number), data in durable_sectors.items():
             assert files[name][number * sector : (number + 1) * sector] == data
         for name, data in files.items():
@@ -131,7 +149,12 @@ def test_no_position_is_given_to_two_records() -> None:
             session.open()
             for _ in range(random.randrange(5)):
                 step = random.choice((session.append, session.commit))
-                step(*(numbered(random.randrange(99), random.choice((8, 300))) for _ in range(random.randrange(1, 4))))
+                step(
+                    *(
+                        numbered(random.randrange(99), random.choice((8, 300)))
+                        for _ in range(random.randrange(1, 4))
+                    )
+                )
                 note_places(session.disk, seen)
             if random.random() < 0.4:
                 session.close()
@@ -152,7 +175,10 @@ def note_places(disk: Disk, seen: dict[tuple[str, int], bytes]) -> None:
         if not name.endswith(".log"):
             continue
         header = model.header_of(name, image[name])
-        found = [model.parse_record(header, image[name], at, at) for at in model.candidates(image[name], model.DATA)]
+        found = [
+            model.parse_record(header, image[name], at, at)
+            for at in model.candidates(image[name], model.DATA)
+        ]
         if name == newest:
             found += model.ring_records(header, ring, model.DATA)
         for record in found:
@@ -161,11 +187,13 @@ def note_places(disk: Disk, seen: dict[tuple[str, int], bytes]) -> None:
                 assert seen.setdefault((name, record.position), body) == body
 
 
-# --- Single histories ------------------------------------------------------------------------------------------------
+# --- Single histories -----------------------------------------------------------------------------
 
 
 def test_a_creation_may_fail_again_and_again() -> None:
-    """Each attempt fails at another call; none may leave a state that the next one takes for damage."""
+    """Each attempt fails at another call; none may leave a state that the next one takes for
+    damage.
+    """
     io = MemoryIo(Disk(directories=["/home"]))
     Log(io).kill()
     count = len(io.calls)
@@ -184,7 +212,9 @@ def test_a_creation_may_fail_again_and_again() -> None:
 
 
 def disk_with_a_hole_in_the_ring() -> Disk:
-    """After a clean close, a session appended to the ring; a power loss took its first record and left the second."""
+    """After a clean close, a session appended to the ring; a power loss took its first record and
+    left the second.
+    """
     session = new_session()
     session.open()
     session.commit(numbered(1))
@@ -202,7 +232,9 @@ def disk_with_a_hole_in_the_ring() -> Disk:
 
 
 def set_aside(disk: Disk) -> list[bytes]:
-    return [data for name, data in disk.image(DIRECTORY).items() if name.startswith("quarantine/ring-")]
+    return [
+        data for name, data in disk.image(DIRECTORY).items() if name.startswith("quarantine/ring-")
+    ]
 
 
 def test_deferred_events_lost_behind_a_clean_end_are_reported() -> None:
@@ -221,7 +253,11 @@ def test_the_ring_is_set_aside_before_it_is_replaced() -> None:
     """Wherever a first attempt failed, and wherever a power loss cuts the second short."""
 
     def many_names(call: Call) -> list[Loss]:
-        return [RandomLoss(Random(number)) for number in range(16)] if call.operation == "sync_directory" else []
+        return (
+            [RandomLoss(Random(number)) for number in range(16)]
+            if call.operation == "sync_directory"
+            else []
+        )
 
     io = MemoryIo(disk_with_a_hole_in_the_ring())
     Log(io).kill()
@@ -250,7 +286,9 @@ def test_what_the_ring_holds_behind_a_torn_record_larger_than_itself_is_reported
     session.append(numbered(2))
     session.kill()
     disk = session.disk.copy()
-    segment = next(file for path, file in disk.files.items() if path.endswith("2-00000000000000000001.log"))
+    segment = next(
+        file for path, file in disk.files.items() if path.endswith("2-00000000000000000001.log")
+    )
     for data in (segment.content, segment.stable):
         data[30_000:30_512] = bytes(512)
     ring = disk.bytes_of(f"{DIRECTORY}/ring")[65536:]
@@ -261,7 +299,9 @@ def test_what_the_ring_holds_behind_a_torn_record_larger_than_itself_is_reported
 
 
 def test_opening_and_closing_again_and_again_writes_nothing_more() -> None:
-    """A log that is only opened and closed, however often and however full its segment is, stays as it is."""
+    """A log that is only opened and closed, however often and however full its segment is, stays as
+    it is.
+    """
     for left in (0, 4, 16, 20, 64):
         session = new_session()
         session.open()
@@ -270,13 +310,21 @@ def test_opening_and_closing_again_and_again_writes_nothing_more() -> None:
         assert session.log is not None
         assert session.log.stats.segment_used == 65536 - 16 - left
         session.close()
-        before = {name: data for name, data in session.disk.image(DIRECTORY).items() if name.startswith("wal/")}
+        before = {
+            name: data
+            for name, data in session.disk.image(DIRECTORY).items()
+            if name.startswith("wal/")
+        }
         for _ in range(6):
             session.open()
             assert session.log.report.is_clean
             session.close()
             session.check_io()
-        assert {name: data for name, data in session.disk.image(DIRECTORY).items() if name.startswith("wal/")} == before
+        assert {
+            name: data
+            for name, data in session.disk.image(DIRECTORY).items()
+            if name.startswith("wal/")
+        } == before
         session.open()
         session.commit(numbered(2))
         session.close()

@@ -1,4 +1,6 @@
-"""How much one search for what is over takes on: a slice takes about as long whatever depends on what."""
+"""How much one search for what is over takes on: a slice takes about as long whatever depends on
+what.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,10 @@ def test_a_slice_ends_behind_a_task_that_depends_on_very_many() -> None:
         table.must_apply(
             *numbered(
                 *(aq.TaskCreated(0, spec, 1) for spec in (needed, *others, *over)),
-                *(aq.DependencyDeclared(0, spec.id, tuple(other.id for other in others), 1) for spec in over),
+                *(
+                    aq.DependencyDeclared(0, spec.id, tuple(other.id for other in others), 1)
+                    for spec in over
+                ),
                 *(aq.TaskCanceled(0, spec.id, 1) for spec in over),
             )
         )
@@ -48,7 +53,10 @@ def test_the_runs_of_a_task_with_many_dependents_go_many_at_a_time() -> None:
                 *(aq.DependencyDeclared(0, spec.id, (task.id,), 1) for spec in dependents),
                 *(aq.TaskCanceled(0, spec.id, 1) for spec in dependents),
                 *(aq.RunCreated(0, run) for run in runs),
-                *(aq.RunStateChanged(0, run.id, RunState.SCHEDULED, RunState.CANCELED, 2) for run in runs),
+                *(
+                    aq.RunStateChanged(0, run.id, RunState.SCHEDULED, RunState.CANCELED, 2)
+                    for run in runs
+                ),
             )
         )
         finished, sequences = ffi.new("aqw_finished *"), count_from(PURGED)
@@ -61,7 +69,9 @@ def test_the_runs_of_a_task_with_many_dependents_go_many_at_a_time() -> None:
 
 
 def test_a_slice_takes_few_long_cron_expressions() -> None:
-    """A long one may take a millisecond to parse, and only parsing tells whether its last year is over."""
+    """A long one may take a millisecond to parse, and only parsing tells whether its last year is
+    over.
+    """
     text = "0 0 0 1 1 * " + ",".join(["1970-1971"] * 24)
     tasks = [aq.TaskSpec(payload=b"x", run_policy=aq.Cron(text)) for _ in range(30)]
     with Table() as table:

@@ -12,23 +12,31 @@ from tests.support.core import log_model as model
 from tests.support.core.door import ffi, lib
 
 UUID = bytes.fromhex("00112233445546778899aabbccddeeff")
-SEGMENT = model.Header(UUID, number=7, salt=0x1122334455667788, first_sequence=1000, file_size=2**30, watermark=999)
+SEGMENT = model.Header(
+    UUID, number=7, salt=0x1122334455667788, first_sequence=1000, file_size=2**30, watermark=999
+)
 KINDS = [*model.EVENT_KINDS, model.MARKER, model.PAD]
 FLAGS = [0, model.OPEN, model.END]
 
-kinds_and_flags = st.sampled_from([(kind, flags) for kind in KINDS for flags in FLAGS if kind < 240 or flags == 0])
+kinds_and_flags = st.sampled_from(
+    [(kind, flags) for kind in KINDS for flags in FLAGS if kind < 240 or flags == 0]
+)
 segments = st.builds(
     model.Header,
     log_uuid=st.binary(min_size=16, max_size=16),
     number=st.integers(1, 2**64 - 1),
     salt=st.integers(0, 2**64 - 1),
-    first_sequence=st.one_of(st.integers(1, 100), st.integers(1, 2**64 - 1), st.integers(2**64 - 9, 2**64 - 1)),
+    first_sequence=st.one_of(
+        st.integers(1, 100), st.integers(1, 2**64 - 1), st.integers(2**64 - 9, 2**64 - 1)
+    ),
     file_size=st.just(2**30),
     watermark=st.just(0),
 )
 positions = st.integers(0, 2**30).map(lambda position: position * 4)
 ordinals = st.one_of(st.integers(0, 9), st.integers(0, 2**32 - 1))
-lags = st.one_of(st.integers(0, 9), st.integers(0, 2**24 - 1), st.sampled_from([2**24 - 2, 2**24 - 1]))
+lags = st.one_of(
+    st.integers(0, 9), st.integers(0, 2**24 - 1), st.sampled_from([2**24 - 2, 2**24 - 1])
+)
 
 
 def place_of(segment: model.Header) -> Any:
@@ -42,20 +50,32 @@ def place_of(segment: model.Header) -> Any:
 
 
 def seal(
-    segment: model.Header, position: int, ordinal: int, kind: int, payload: bytes = b"", *, lag: int = 0, flags: int = 0
+    segment: model.Header,
+    position: int,
+    ordinal: int,
+    kind: int,
+    payload: bytes = b"",
+    *,
+    lag: int = 0,
+    flags: int = 0,
 ) -> bytes:
     """Return the record that the core writes; the bytes behind it stay as they were."""
     size = lib.aqw_record_size(len(payload))
     buffer = ffi.new("uint8_t[]", b"\xee" * (size + 8))
     ffi.buffer(buffer + 16, len(payload))[:] = payload
-    lib.aqw_record_seal(buffer, place_of(segment), position, ordinal, lag, kind, flags, len(payload))
+    lib.aqw_record_seal(
+        buffer, place_of(segment), position, ordinal, lag, kind, flags, len(payload)
+    )
     assert bytes(ffi.buffer(buffer + size, 8)) == b"\xee" * 8
     return bytes(ffi.buffer(buffer, size))
 
 
-def read(segment: model.Header, data: bytes, position: int, available: int | None = None) -> model.Record | None:
+def read(
+    segment: model.Header, data: bytes, position: int, available: int | None = None
+) -> model.Record | None:
     record = ffi.new("aqw_record *")
-    memory = ffi.new("uint8_t[]", len(data) or 1)  # exactly, so that a sanitizer sees reads beyond it
+    # exactly, so that a sanitizer sees reads beyond it.
+    memory = ffi.new("uint8_t[]", len(data) or 1)
     ffi.buffer(memory, len(data))[:] = data
     available = len(data) if available is None else available
     if not lib.aqw_record_read(memory, available, place_of(segment), position, record):
@@ -76,11 +96,18 @@ def read(segment: model.Header, data: bytes, position: int, available: int | Non
 
 @given(segments, positions, ordinals, kinds_and_flags, lags, st.binary(max_size=70))
 def test_written_bytes_and_their_reading_are_the_models(
-    segment: model.Header, position: int, ordinal: int, shape: tuple[int, int], lag: int, payload: bytes
+    segment: model.Header,
+    position: int,
+    ordinal: int,
+    shape: tuple[int, int],
+    lag: int,
+    payload: bytes,
 ) -> None:
     kind, flags = shape
     sealed = seal(segment, position, ordinal, kind, payload, lag=lag, flags=flags)
-    assert sealed == model.record_bytes(segment, position, ordinal, kind, payload, lag=lag, flags=flags)
+    assert sealed == model.record_bytes(
+        segment, position, ordinal, kind, payload, lag=lag, flags=flags
+    )
     assert read(segment, sealed, position) == model.parse_record(segment, sealed, 0, position)
 
 
@@ -136,7 +163,9 @@ def test_a_record_counts_in_one_place_only(change: dict[str, Any], position: int
 def test_kinds_and_flags(flags: int) -> None:
     for kind in range(256):
         sealed = seal(SEGMENT, 8192, 5, kind, flags=flags)
-        is_known = (kind in model.EVENT_KINDS and flags <= 2) or (kind in (model.MARKER, model.PAD) and flags == 0)
+        is_known = (kind in model.EVENT_KINDS and flags <= 2) or (
+            kind in (model.MARKER, model.PAD) and flags == 0
+        )
         assert (read(SEGMENT, sealed, 8192) is not None) is is_known
         assert lib.aqw_record_is_plausible(sealed, 5, 5) == is_known
 
@@ -144,9 +173,13 @@ def test_kinds_and_flags(flags: int) -> None:
 def test_the_ordinal_is_compared() -> None:
     sealed, record = seal(SEGMENT, 8192, 5, 31), ffi.new("aqw_record *")
     for ordinal in range(8):
-        assert lib.aqw_record_check(sealed, len(sealed), place_of(SEGMENT), 8192, ordinal, record) == (ordinal == 5)
+        assert lib.aqw_record_check(
+            sealed, len(sealed), place_of(SEGMENT), 8192, ordinal, record
+        ) == (ordinal == 5)
         for greatest in range(8):
-            assert lib.aqw_record_is_plausible(sealed, ordinal, greatest) == (ordinal <= 5 <= greatest)
+            assert lib.aqw_record_is_plausible(sealed, ordinal, greatest) == (
+                ordinal <= 5 <= greatest
+            )
     assert not lib.aqw_record_check(sealed, 15, place_of(SEGMENT), 8192, 5, record)
 
 
@@ -180,13 +213,17 @@ def test_the_greatest_lag() -> None:
 
 def test_sequences_end_at_the_greatest_number() -> None:
     last = model.Header(**{**SEGMENT.__dict__, "first_sequence": 2**64 - 2})
-    assert [read(last, seal(last, 8192, ordinal, 31), 8192) is not None for ordinal in range(4)] == [
+    assert [
+        read(last, seal(last, 8192, ordinal, 31), 8192) is not None for ordinal in range(4)
+    ] == [
         True,
         True,
         False,
         False,
     ]
-    assert [read(last, seal(last, 8192, ordinal, model.PAD), 8192) is not None for ordinal in range(4)] == [
+    assert [
+        read(last, seal(last, 8192, ordinal, model.PAD), 8192) is not None for ordinal in range(4)
+    ] == [
         True,
         True,
         True,

@@ -35,7 +35,7 @@ from tests.support.core.memory_io import Call, Disk, Fault, File, Loss, MemoryIo
 
 pytestmark = pytest.mark.usefixtures("segment_held")
 
-# --- Undamaged logs --------------------------------------------------------------------------------------------------
+# --- Undamaged logs -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", LOGS)
@@ -59,14 +59,20 @@ def test_undamaged_logs(name: str) -> None:
 def test_reports() -> None:
     _, log, _ = opened(ring_log())
     report = log.report
-    assert (report.is_created, report.is_clean, report.segments, report.records, report.events) == (0, 0, 1, 5, 5)
+    assert (report.is_created, report.is_clean, report.segments, report.records, report.events) == (
+        0,
+        0,
+        1,
+        5,
+        5,
+    )
     assert (report.durable_sequence, report.ring_events, report.rewritten_events) == (1, 4, 4)
     assert (report.dropped_bytes, report.dropped_events, report.drop_reason) == (0, 0, 0)
     _, log, _ = opened(closed_log())
     assert (log.report.records, log.report.events, log.report.rewritten_events) == (4, 3, 0)
 
 
-# --- Torn tails ------------------------------------------------------------------------------------------------------
+# --- Torn tails -----------------------------------------------------------------------------------
 
 
 def fillings(image: Image, size: int) -> Iterator[bytes]:
@@ -79,7 +85,9 @@ def fillings(image: Image, size: int) -> Iterator[bytes]:
 
 @pytest.mark.parametrize("name", ["immediate", "deferred"])
 def test_cut_at_every_offset(name: str) -> None:
-    """What was synced is damage when it is missing; the rest is a torn tail, dropped by whole batches and set aside."""
+    """What was synced is damage when it is missing; the rest is a torn tail, dropped by whole
+    batches and set aside.
+    """
     image = LOGS[name]()
     segment, end = newest(image), len(image[newest(image)].rstrip(b"\0"))
     whole = {60: 1, 180: 3, 240: 4}  # where batches of the deferred log end
@@ -93,7 +101,9 @@ def test_cut_at_every_offset(name: str) -> None:
                 assert seen is None
                 continue
             assert seen is not None
-            left = max((count for size, count in whole.items() if size <= offset - model.DATA), default=0)
+            left = max(
+                (count for size, count in whole.items() if size <= offset - model.DATA), default=0
+            )
             assert len(seen.events) >= left  # some cuts fall into zeros and take nothing
             assert len(seen.events) in (0, 1, 3, 4)
             if offset % 7 == 0:
@@ -110,7 +120,9 @@ def check_set_aside(image: Image, seen: Seen) -> None:
     assert kept == ([dropped] if dropped else [])
     assert len(files) == bool(dropped) + seen.ring_has_dropped
     for name, data in files.items():
-        kind, number, offset, checksum = name.removeprefix("quarantine/").removesuffix(".bin").split("-")
+        kind, number, offset, checksum = (
+            name.removeprefix("quarantine/").removesuffix(".bin").split("-")
+        )
         assert (int(number), int(offset), int(checksum, 16)) == (
             model.header_of(newest(image), image[newest(image)]).number,
             seen.end,
@@ -120,17 +132,24 @@ def check_set_aside(image: Image, seen: Seen) -> None:
     report = log.report
     end = None if dropped or files or report.rewritten_events else seen.end
     assert disk.image(DIRECTORY)[newest(image)][:end] == image[newest(image)][:end]
-    assert (report.dropped_bytes, report.dropped_offset if dropped else seen.end) == (len(dropped), seen.end)
+    assert (report.dropped_bytes, report.dropped_offset if dropped else seen.end) == (
+        len(dropped),
+        seen.end,
+    )
     if files:
         assert report.drop_reason
         assert report.dropped_segment == 1
 
 
 def test_torn_records_in_the_ring() -> None:
-    """A record that was being copied when the process died; the ring is set aside where it held events behind it."""
+    """A record that was being copied when the process died; the ring is set aside where it held
+    events behind it.
+    """
     image = ring_log()
     ring = image["ring"]
-    end = model.DATA + sum(16 + len(entry(numbered(n, n))) + -len(entry(numbered(n, n))) % 4 for n in range(1, 6))
+    end = model.DATA + sum(
+        16 + len(entry(numbered(n, n))) + -len(entry(numbered(n, n))) % 4 for n in range(1, 6)
+    )
     for offset in range(model.DATA + 60, end):
         for filling in (bytes(end - offset), b"\xa5" * (end - offset), b"\xa5"):
             if ring[65536 + offset :][: len(filling)] == filling:
@@ -174,7 +193,9 @@ def test_the_ring_serves_where_the_segment_is_torn() -> None:
 
 
 def test_the_ring_does_not_heal_what_was_durable() -> None:
-    """Below the durable bound the segment alone counts, although the ring may still hold the same record."""
+    """Below the durable bound the segment alone counts, although the ring may still hold the same
+    record.
+    """
     image = immediate_log()
     for record in records(image):
         ring_at = 65536 + record.position % 65536
@@ -185,7 +206,7 @@ def test_the_ring_does_not_heal_what_was_durable() -> None:
         assert same_as_model(changed(image, FIRST, record.position + 20, b"\xee\xee")) is None
 
 
-# --- Damage ----------------------------------------------------------------------------------------------------------
+# --- Damage ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["immediate", "closed"])
@@ -196,17 +217,33 @@ def test_every_flipped_bit_is_refused_or_takes_nothing(name: str) -> None:
     assert not isinstance(good, str)
     end = len(image[FIRST].rstrip(b"\0"))
     places = [
-        (FIRST, at) for at in [*range(128), *range(4096, 4224), *range(model.DATA, end + 40), *range(end, 65536, 997)]
+        (FIRST, at)
+        for at in [
+            *range(128),
+            *range(4096, 4224),
+            *range(model.DATA, end + 40),
+            *range(end, 65536, 997),
+        ]
     ]
     places += [
-        ("ring", at) for at in [*range(64), *range(4096, 4112), *range(8192, 8208), *range(65536 + 8192, 65536 + end)]
+        ("ring", at)
+        for at in [
+            *range(64),
+            *range(4096, 4112),
+            *range(8192, 8208),
+            *range(65536 + 8192, 65536 + end),
+        ]
     ]
     places += [("ring", at) for at in range(64, 131072, 997)]
     for number, (file, at) in enumerate(places):
         for bit in range(8):
             flipped = changed(image, file, at, bytes([image[file][at] ^ 1 << bit]))
             seen = same_as_model(flipped) if number % 41 == bit else core_reads(flipped)
-            assert seen is None or isinstance(seen, str) or seen.events == good.events, (file, at, bit)
+            assert seen is None or isinstance(seen, str) or seen.events == good.events, (
+                file,
+                at,
+                bit,
+            )
 
 
 def test_flipped_bits_of_an_older_segment() -> None:
@@ -222,7 +259,9 @@ def test_flipped_bits_of_an_older_segment() -> None:
                 *random.sample(range(128), 20),
                 *random.sample(range(4096, 4224), 20),
             ]:
-                seen = core_reads(changed(image, name, at, bytes([image[name][at] ^ 1 << random.randrange(8)])))
+                seen = core_reads(
+                    changed(image, name, at, bytes([image[name][at] ^ 1 << random.randrange(8)]))
+                )
                 assert isinstance(seen, str) or seen.events == good.events
 
 
@@ -236,7 +275,9 @@ def test_header_copies_damaged_in_turn() -> None:
 
 
 def test_no_record_counts_in_another_place() -> None:
-    """Every pair of records of the same size, copied and swapped; the same places of another segment and another log."""
+    """Every pair of records of the same size, copied and swapped; the same places of another
+    segment and another log.
+    """
     made = session()
     for number in range(1, 7):
         made.commit(numbered(number))
@@ -246,7 +287,9 @@ def test_no_record_counts_in_another_place() -> None:
         for right in found:
             if left is right:
                 continue
-            pieces = [data[record.position : record.position + record.size] for record in (left, right)]
+            pieces = [
+                data[record.position : record.position + record.size] for record in (left, right)
+            ]
             copied = changed(image, FIRST, right.position, pieces[0])
             assert same_as_model(copied) is None
             assert same_as_model(changed(copied, FIRST, left.position, pieces[1])) is None
@@ -257,14 +300,18 @@ def test_no_record_counts_in_another_place() -> None:
 
 
 def test_a_broken_batch_is_damage_and_no_tear() -> None:
-    """Verified records whose flags contradict each other are no remains of a crash, wherever they stand."""
+    """Verified records whose flags contradict each other are no remains of a crash, wherever they
+    stand.
+    """
     image = deferred_log()
     header = model.header_of(FIRST, image[FIRST])
     end = records(image)[-1].position + records(image)[-1].size
     for flags in ((model.END,), (model.OPEN, 0), (model.OPEN, model.OPEN, 0)):
         data, at = b"", end
         for number, flag in enumerate(flags):
-            data += model.record_bytes(header, at + len(data), 4 + number, 31, entry(b"x"), lag=5 + number, flags=flag)
+            data += model.record_bytes(
+                header, at + len(data), 4 + number, 31, entry(b"x"), lag=5 + number, flags=flag
+            )
         for file, offset in ((FIRST, end), ("ring", 65536 + end)):
             broken = changed(image, file, offset, data)
             assert same_as_model(broken) is None
@@ -272,7 +319,9 @@ def test_a_broken_batch_is_damage_and_no_tear() -> None:
 
 
 def test_an_absurd_number_of_headers_is_a_torn_tail() -> None:
-    """Bytes made to look like overlapping records everywhere cost one pass, and are no evidence of anything."""
+    """Bytes made to look like overlapping records everywhere cost one pass, and are no evidence of
+    anything.
+    """
     image = deferred_log()
     end = len(image[FIRST].rstrip(b"\0")) + 8 & ~3
     count = (65536 - end) // 16
@@ -289,7 +338,7 @@ def test_an_absurd_number_of_headers_is_a_torn_tail() -> None:
     assert seen.events == core_reads(image).events
 
 
-# --- Files -----------------------------------------------------------------------------------------------------------
+# --- Files ----------------------------------------------------------------------------------------
 
 
 def test_lost_rings() -> None:
@@ -312,9 +361,18 @@ def test_foreign_and_stale_files() -> None:
     assert core_reads({**image, FIRST: other[FIRST]}) == "other_log"
     assert core_reads({**chained, FIRST: other[FIRST]}) in ("other_log", "link")
     # An older copy of the same segment, beside the ring of today.
-    assert same_as_model({**image, FIRST: image[FIRST][: model.DATA] + bytes(65536 - model.DATA)}) is None
     assert (
-        same_as_model({**closed, FIRST: changed(closed, FIRST, records(closed)[1].position, bytes(500))[FIRST]}) is None
+        same_as_model({**image, FIRST: image[FIRST][: model.DATA] + bytes(65536 - model.DATA)})
+        is None
+    )
+    assert (
+        same_as_model(
+            {
+                **closed,
+                FIRST: changed(closed, FIRST, records(closed)[1].position, bytes(500))[FIRST],
+            }
+        )
+        is None
     )
 
 
@@ -326,7 +384,11 @@ def test_segments_missing_doubled_and_renamed() -> None:
         without = {path: data for path, data in image.items() if path != name}
         assert same_as_model(without) is None
         assert core_reads(without) == (
-            "history_missing" if number == 0 else "record_invalid" if name == names[-1] else "segment_missing"
+            "history_missing"
+            if number == 0
+            else "record_invalid"
+            if name == names[-1]
+            else "segment_missing"
         )
         doubled = {**image, f"{name[:25]}{99:020d}.log": image[name]}
         assert core_reads(doubled) == "segment_duplicate"
@@ -345,11 +407,17 @@ def test_other_files_are_left_alone() -> None:
         "wal/notes.txt": b"mine",
         "wal/00000000000000000002-00000000000000000007.log.bak": b"old",
     }
-    recovered, _, disk = opened({**image, "wal/prepare-0011223344556677.tmp": b"left over", "ring.tmp": b"left over"})
+    recovered, _, disk = opened(
+        {**image, "wal/prepare-0011223344556677.tmp": b"left over", "ring.tmp": b"left over"}
+    )
     assert len(recovered) == 6
     after = disk.image(DIRECTORY)
-    assert {name: after[name] for name in image if name.startswith("wal/") and not name.endswith(".log")} == {
-        name: data for name, data in image.items() if name.startswith("wal/") and not name.endswith(".log")
+    assert {
+        name: after[name] for name in image if name.startswith("wal/") and not name.endswith(".log")
+    } == {
+        name: data
+        for name, data in image.items()
+        if name.startswith("wal/") and not name.endswith(".log")
     }
     assert not [name for name in after if name.endswith(".tmp")]
 
@@ -360,7 +428,11 @@ def test_no_file_where_one_should_be(name: str, kind: str) -> None:
     image = deferred_log()
     image[FIRST] = image[FIRST][:-1] + b"\1"  # something to set aside
     path = f"{DIRECTORY}/{name}".rstrip("/")
-    disk = disk_of({file: data for file, data in image.items() if not file.startswith(name or "/")} if name else image)
+    disk = disk_of(
+        {file: data for file, data in image.items() if not file.startswith(name or "/")}
+        if name
+        else image
+    )
     if kind == "symlink":
         disk.symlinks.add(path)
     elif name in ("wal", "quarantine", ""):
@@ -405,11 +477,13 @@ def test_only_an_opening_that_may_create_does() -> None:
     assert not [path for path in snapshot.files if "/wal/" in path]
 
 
-# --- Room on the disk ------------------------------------------------------------------------------------------------
+# --- Room on the disk -----------------------------------------------------------------------------
 
 
 def test_kills_that_leave_nothing_open_take_no_room() -> None:
-    """A process that is killed and started again and again, with a durable event each time or without one."""
+    """A process that is killed and started again and again, with a durable event each time or
+    without one.
+    """
     disk = Disk(directories=["/home"])
     for number in range(20):
         log = Log(MemoryIo(disk, seed=number))
@@ -430,7 +504,9 @@ def test_what_was_cut_short_is_removed() -> None:
 
 @pytest.mark.parametrize("end", ["closed", "killed", "deferred"])
 def test_a_full_disk_opens_in_the_room_of_its_ring(end: str) -> None:
-    """There is no room for a second ring: the first gives up its own, and a kill or a power loss in between costs nothing."""
+    """There is no room for a second ring: the first gives up its own, and a kill or a power loss in
+    between costs nothing.
+    """
     start = Disk(directories=["/home"])
     log = Log(MemoryIo(start))
     log.commit(numbered(1), numbered(2))
@@ -443,7 +519,11 @@ def test_a_full_disk_opens_in_the_room_of_its_ring(end: str) -> None:
     dry = MemoryIo(start.copy())
     with Log(dry) as log:
         before = log.recovered
-    at = next(call.index for call in dry.calls if (call.operation, call.path) == ("write", f"{DIRECTORY}/ring.tmp"))
+    at = next(
+        call.index
+        for call in dry.calls
+        if (call.operation, call.path) == ("write", f"{DIRECTORY}/ring.tmp")
+    )
     images: list[tuple[Call, Disk]] = []
     disk = start.copy()
     io = MemoryIo(disk, fault=Fault(at, errno.ENOSPC))

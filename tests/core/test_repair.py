@@ -48,7 +48,9 @@ from tests.support.core.snapshot_driver import (
 pytestmark = pytest.mark.usefixtures("segment_held")
 
 
-def repaired(disk: Disk, kept: list[bytes], lost: tuple[int, int], readable: int = 0, reason: str = "") -> Repair:
+def repaired(
+    disk: Disk, kept: list[bytes], lost: tuple[int, int], readable: int = 0, reason: str = ""
+) -> Repair:
     """Repair, and check everything that is promised of it."""
     before = disk.copy()
     fault = refusal(lambda: reopened(disk.copy()))
@@ -68,12 +70,19 @@ def repaired(disk: Disk, kept: list[bytes], lost: tuple[int, int], readable: int
     assert not io.handles
     assert not io.mistakes
     assert looked == replace(report, files=0, bytes=0)
-    assert (report.is_damaged, report.kept, report.lost, report.readable) == (True, len(kept), lost, readable)
+    assert (report.is_damaged, report.kept, report.lost, report.readable) == (
+        True,
+        len(kept),
+        lost,
+        readable,
+    )
     assert report.damage == fault
     assert not reason or fault.reason == reason
     check_nothing_destroyed(before, disk)
     # What could be read before can be read in quarantine.
-    prefixes = {name[11:35] for name in disk.image(DIRECTORY) if name.startswith("quarantine/repair-")}
+    prefixes = {
+        name[11:35] for name in disk.image(DIRECTORY) if name.startswith("quarantine/repair-")
+    }
     assert [salvage(MemoryIo(disk), prefix) for prefix in prefixes] == [there][: len(prefixes)]
     moved = [data for name, data in disk.image(DIRECTORY).items() if name.startswith("quarantine/")]
     assert (report.files, report.bytes) == (len(moved), sum(map(len, moved)))
@@ -82,7 +91,9 @@ def repaired(disk: Disk, kept: list[bytes], lost: tuple[int, int], readable: int
 
 
 def check_works(disk: Disk, kept: list[bytes]) -> None:
-    """The queue opens with what was kept, and goes on as ever, also over a rotation and a compaction."""
+    """The queue opens with what was kept, and goes on as ever, also over a rotation and a
+    compaction.
+    """
     if kept:
         again = repair(MemoryIo(disk.copy()))
         assert (again.is_damaged, again.files) == (False, 0)
@@ -100,17 +111,21 @@ def check_works(disk: Disk, kept: list[bytes]) -> None:
     assert reopened(disk).recovered == expected
 
 
-# --- Damaged records -------------------------------------------------------------------------------------------------
+# --- Damaged records ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("size", [8, SIZE])
 def test_an_event_anywhere(size: int) -> None:
-    """In one segment, or each few in their own: what lies before it is kept, what lies behind it is readable."""
+    """In one segment, or each few in their own: what lies before it is kept, what lies behind it is
+    readable.
+    """
     count = 6
     for number in range(1, count + 1):
         disk = log_of(*singles(count, size))
         lose(disk, numbered(number, size))
-        repaired(disk, data_up_to(number - 1, size), (number, count), count - number, "record_invalid")
+        repaired(
+            disk, data_up_to(number - 1, size), (number, count), count - number, "record_invalid"
+        )
 
 
 def test_every_byte_of_a_record() -> None:
@@ -169,7 +184,12 @@ def test_the_last_event_with_more_in_the_ring() -> None:
 
 
 def test_batches_are_kept_whole_or_not_at_all() -> None:
-    units = [(numbered(1),), (numbered(2), numbered(3), numbered(4)), (numbered(5), numbered(6)), (numbered(7),)]
+    units = [
+        (numbered(1),),
+        (numbered(2), numbered(3), numbered(4)),
+        (numbered(5), numbered(6)),
+        (numbered(7),),
+    ]
     whole = [0, 1, 1, 1, 4, 4, 6]
     for number in range(1, 8):
         disk = log_of(*units)
@@ -214,7 +234,9 @@ def test_an_event_that_the_projection_refuses() -> None:
 
 
 def test_bytes_that_look_like_records_everywhere() -> None:
-    """They cost one pass and are nothing; what lies before them is kept, and the ring still has the damaged one."""
+    """They cost one pass and are nothing; what lies before them is kept, and the ring still has the
+    damaged one.
+    """
     disk = log_of(*singles(3))
     path = segment_paths(disk)[0]
     damaged = [record for record in records_of(disk, path) if record.kind < 240][-1]
@@ -225,16 +247,22 @@ def test_bytes_that_look_like_records_everywhere() -> None:
             disk,
             path,
             at,
-            b"\1\2\3\4" + (65536 - at - 16).to_bytes(3, "little") + b"\x1f" + (9).to_bytes(4, "little") + bytes(4),
+            b"\1\2\3\4"
+            + (65536 - at - 16).to_bytes(3, "little")
+            + b"\x1f"
+            + (9).to_bytes(4, "little")
+            + bytes(4),
         )
     repaired(disk, data_up_to(3), (0, 0), 0, "record_invalid")
 
 
-# --- Damaged files ---------------------------------------------------------------------------------------------------
+# --- Damaged files --------------------------------------------------------------------------------
 
 
 def test_the_ring() -> None:
-    """Missing, cut, of another log, with another header: what only it had is gone, all else is kept."""
+    """Missing, cut, of another log, with another header: what only it had is gone, all else is
+    kept.
+    """
     other = log_of(*singles(1)).bytes_of(RING)
     foreign = model.ring_bytes(bytes(16), bytes(65536))
     assert other != foreign
@@ -279,7 +307,9 @@ def test_a_damaged_version_in_both_copies_is_damage() -> None:
     flip(whole, path, 9)
     flip(whole, path, 4096 + 9)
     firsts = [first for _, first in segments_of(whole)]
-    repaired(whole, data_up_to(firsts[1] - 1, SIZE), (firsts[1], 7), 7 - firsts[2] + 1, "header_invalid")
+    repaired(
+        whole, data_up_to(firsts[1] - 1, SIZE), (firsts[1], 7), 7 - firsts[2] + 1, "header_invalid"
+    )
 
 
 def test_copies_of_a_header_that_differ() -> None:
@@ -326,11 +356,19 @@ def test_a_segment_that_was_cut_or_grew() -> None:
         path = segment_paths(disk)[1]
         replace_file(disk, path, disk.bytes_of(path)[:-cut])
         end = 65536 - cut
-        there = [number for number in (3, 4) if disk.bytes_of(path).find(numbered(number, SIZE)) >= 0]
+        there = [
+            number for number in (3, 4) if disk.bytes_of(path).find(numbered(number, SIZE)) >= 0
+        ]
         assert (len(there) == 2) == (cut == 1), end
-        repaired(disk, data_up_to(2 + len(there), SIZE) if len(there) < 2 else data_up_to(6, SIZE), *lost_behind(there))
+        repaired(
+            disk,
+            data_up_to(2 + len(there), SIZE) if len(there) < 2 else data_up_to(6, SIZE),
+            *lost_behind(there),
+        )
     disk = log_of(*singles(6, SIZE))
-    replace_file(disk, segment_paths(disk)[-1], disk.bytes_of(segment_paths(disk)[-1]) + bytes(4096))
+    replace_file(
+        disk, segment_paths(disk)[-1], disk.bytes_of(segment_paths(disk)[-1]) + bytes(4096)
+    )
     repaired(disk, data_up_to(6, SIZE), (0, 0), 0, "file_size")
 
 
@@ -375,7 +413,11 @@ def test_an_absurd_name() -> None:
 def test_what_the_medium_can_not_read() -> None:
     """Its sectors are passed over; what else the segment holds is kept."""
     disk = log_of(*singles(6, SIZE))
-    for number, path in ((2, segment_paths(disk)[0]), (4, segment_paths(disk)[1]), (6, segment_paths(disk)[2])):
+    for number, path in (
+        (2, segment_paths(disk)[0]),
+        (4, segment_paths(disk)[1]),
+        (6, segment_paths(disk)[2]),
+    ):
         image = disk.copy()
         put(image, RING, model.RING_DATA, bytes(65536))
         at = image.bytes_of(path).index(numbered(number, SIZE)) + 12_000
@@ -383,7 +425,11 @@ def test_what_the_medium_can_not_read() -> None:
         assert refusal(lambda io=io: Log(io)).status == "io_error"
         io = BadMedium(image, path, at)
         report = repair(io)
-        assert (report.damage.reason, report.damage.system_error, report.damage.path) == ("unreadable", errno.EIO, path)
+        assert (report.damage.reason, report.damage.system_error, report.damage.path) == (
+            "unreadable",
+            errno.EIO,
+            path,
+        )
         assert (report.kept, report.lost, report.readable) == (number - 1, (number, 6), 6 - number)
         check_works(image, data_up_to(number - 1, SIZE))
 
@@ -413,7 +459,7 @@ class BadMedium(MemoryIo):
         return super()._read(handle, offset, to, size, done)
 
 
-# --- Snapshots -------------------------------------------------------------------------------------------------------
+# --- Snapshots ------------------------------------------------------------------------------------
 
 
 def test_damage_below_a_snapshot_costs_nothing() -> None:
@@ -426,7 +472,9 @@ def test_damage_below_a_snapshot_costs_nothing() -> None:
                 log = reopened(disk.copy())
             except CoreError:
                 lost = (6, 6) if number == 6 else (0, 0)
-                report = repaired(disk, data_up_to(5 if number == 6 else 6, size), lost, 0, "record_invalid")
+                report = repaired(
+                    disk, data_up_to(5 if number == 6 else 6, size), lost, 0, "record_invalid"
+                )
                 assert snapshots_of(disk)
                 assert report.files
             else:
@@ -515,7 +563,7 @@ def test_a_newer_format_is_left_alone() -> None:
     assert disk.image(DIRECTORY) == before
 
 
-# --- Nothing to do, and somebody else --------------------------------------------------------------------------------
+# --- Nothing to do, and somebody else -------------------------------------------------------------
 
 
 def test_without_damage_nothing_changes() -> None:
@@ -533,9 +581,11 @@ def test_without_damage_nothing_changes() -> None:
         assert not report.is_damaged
         assert (report.kept, report.lost, report.files) == (0, (0, 0), 0)
         assert {**disk.image(DIRECTORY), "LOCK": b""} == {**before, "LOCK": b""}
-        assert {call.path for call in io.calls if call.operation in ("write", "truncate", "rename", "unlink")} <= {
-            f"{DIRECTORY}/LOCK"
-        }
+        assert {
+            call.path
+            for call in io.calls
+            if call.operation in ("write", "truncate", "rename", "unlink")
+        } <= {f"{DIRECTORY}/LOCK"}
 
 
 def test_no_queue_and_a_locked_one() -> None:

@@ -1,4 +1,6 @@
-"""Repair, cut short: the queue is refused still or opens with just what is kept, and it can be run again."""
+"""Repair, cut short: the queue is refused still or opens with just what is kept, and it can be run
+again.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,13 @@ from tests.support.core.damaged_queues import (
 )
 from tests.support.core.log_driver import DIRECTORY, CoreError
 from tests.support.core.memory_io import RETRIED, Disk, Fault, Loss, MemoryIo, NoLoss, RandomLoss
-from tests.support.core.snapshot_driver import data_up_to, opened_log, reopened, repair, snapshot_path
+from tests.support.core.snapshot_driver import (
+    data_up_to,
+    opened_log,
+    reopened,
+    repair,
+    snapshot_path,
+)
 
 
 @dataclass(frozen=True)
@@ -89,7 +97,9 @@ CASES = [
 
 
 def check_half_done(case: Case, disk: Disk) -> None:
-    """It is refused still, or it opens with just what a repair keeps; and a repair comes to its end."""
+    """It is refused still, or it opens with just what a repair keeps; and a repair comes to its
+    end.
+    """
     before = disk.copy()
     try:
         with opened_log(disk.copy(), seed=60) as log:
@@ -111,9 +121,18 @@ def test_every_call_fails(make: Callable[[], Case], long_form: bool) -> None:
     case = make()
     io = MemoryIo(case.disk.copy())
     repair(io)
-    faults = [Fault(0, errno.EIO), Fault(0, errno.ENOSPC, once=False), Fault(0, errno.EINTR), Fault(0, 0, short=True)]
+    faults = [
+        Fault(0, errno.EIO),
+        Fault(0, errno.ENOSPC, once=False),
+        Fault(0, errno.EINTR),
+        Fault(0, 0, short=True),
+    ]
     for call in io.calls:
-        for fault in faults if long_form else [faults[call.index % 4], *faults[: call.operation in ("rename", "sync")]]:
+        for fault in (
+            faults
+            if long_form
+            else [faults[call.index % 4], *faults[: call.operation in ("rename", "sync")]]
+        ):
             disk = case.disk.copy()
             failing = MemoryIo(disk, fault=replace(fault, index=call.index))
             try:
@@ -135,13 +154,19 @@ def test_power_loss_at_every_call(make: Callable[[], Case], long_form: bool) -> 
     io = MemoryIo(disk)
     io.before_call = lambda _call: images.extend(
         disk.after_power_loss(loss)
-        for loss in [Loss(), NoLoss(), *(RandomLoss(Random(random.random())) for _ in range(8 if long_form else 0))]
+        for loss in [
+            Loss(),
+            NoLoss(),
+            *(RandomLoss(Random(random.random())) for _ in range(8 if long_form else 0)),
+        ]
     )
     repair(io)
     images += [disk.after_power_loss(Loss()), disk.copy()]
     seen = set()
     for image in images:
-        key = hash(tuple((name, data) for name, data in image.image(DIRECTORY).items() if name != "LOCK"))
+        key = hash(
+            tuple((name, data) for name, data in image.image(DIRECTORY).items() if name != "LOCK")
+        )
         if key not in seen:
             seen.add(key)
             check_half_done(case, image)

@@ -32,7 +32,10 @@ class Ring:
         self.disk = Disk({} if old is None else {"/q/ring": old}, ["/q"])
         self.io = MemoryIo(self.disk, maps=maps, fault=fault)
         self.ring, self.fault = ffi.new("aqw_ring *"), ffi.new("aqw_fault *")
-        check(lib.aqw_ring_create(self.io.table, b"/q", UUID, size, durable, self.ring, self.fault), self.fault)
+        check(
+            lib.aqw_ring_create(self.io.table, b"/q", UUID, size, durable, self.ring, self.fault),
+            self.fault,
+        )
 
     def set_durable(self, sequence: int) -> None:
         lib.aqw_ring_set_durable(self.io.table, self.ring, sequence)
@@ -68,7 +71,9 @@ def load(data: bytes | None, io: MemoryIo | None = None) -> model.Ring | None:
     if not image.is_present:
         return None
     data = bytes(ffi.buffer(image.data, image.size))
-    loaded = model.Ring(bytes(image.log_uuid), image.durable_sequence, data, bytes(ffi.buffer(image.history)))
+    loaded = model.Ring(
+        bytes(image.log_uuid), image.durable_sequence, data, bytes(ffi.buffer(image.history))
+    )
     lib.aqw_ring_image_free(image)
     return loaded
 
@@ -89,7 +94,11 @@ def test_created_file_is_the_models(maps: bool) -> None:
     assert ring.disk.stable_files["/q/ring"].stable == expected
     assert bool(ring.ring.is_mapped) is maps
     ring.close()
-    assert load(expected) == model.parse_ring(expected) == model.Ring(UUID, 5, bytes(SIZE), ring.history)
+    assert (
+        load(expected)
+        == model.parse_ring(expected)
+        == model.Ring(UUID, 5, bytes(SIZE), ring.history)
+    )
 
 
 @pytest.mark.parametrize("maps", [True, False])
@@ -107,7 +116,13 @@ def test_the_slots_take_turns(maps: bool) -> None:
 
 
 def test_the_greatest_valid_slot_counts() -> None:
-    for slots, expected in [((5, 9), 9), ((9, 5), 9), ((0, 0), 0), ((None, 3), 3), ((None, None), 0)]:
+    for slots, expected in [
+        ((5, 9), 9),
+        ((9, 5), 9),
+        ((0, 0), 0),
+        ((None, 3), 3),
+        ((None, None), 0),
+    ]:
         loaded = load(model.ring_bytes(UUID, bytes(SIZE), slots))
         assert loaded is not None
         assert loaded.durable_sequence == expected
@@ -224,7 +239,9 @@ def test_a_failed_creation_keeps_the_old_ring(error: int) -> None:
             assert status == lib.AQW_IO_ERROR
             assert fault.system_error == error
             assert disk.bytes_of("/q/ring") == (
-                model.ring_bytes(UUID, bytes(SIZE), (5, None), bytes(ffi.buffer(ring.history))) if failed == "sync_directory" else b"old"
+                model.ring_bytes(UUID, bytes(SIZE), (5, None), bytes(ffi.buffer(ring.history)))
+                if failed == "sync_directory"
+                else b"old"
             )
         assert not io.handles
         assert not io.mappings
@@ -249,7 +266,9 @@ def test_what_is_no_file_is_an_error() -> None:
 
 
 def test_a_copy_is_told_from_the_file_itself() -> None:
-    """By what the system keeps for a file and for no copy of it; the history goes on in the file itself only."""
+    """By what the system keeps for a file and for no copy of it; the history goes on in the file
+    itself only.
+    """
     disk = Disk({}, ["/q"])
     io = MemoryIo(disk)
     ring, image, fault = ffi.new("aqw_ring *"), ffi.new("aqw_ring_image *"), ffi.new("aqw_fault *")

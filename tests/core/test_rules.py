@@ -8,7 +8,17 @@ import pytest
 
 from tests.support.core.door import lib
 
-STATES = ("scheduled", "ready", "leased", "running", "retry_wait", "suspended", "completed", "failed", "canceled")
+STATES = (
+    "scheduled",
+    "ready",
+    "leased",
+    "running",
+    "retry_wait",
+    "suspended",
+    "completed",
+    "failed",
+    "canceled",
+)
 TRANSITIONS = {
     "scheduled": {"ready", "canceled"},
     "ready": {"leased", "canceled"},
@@ -38,7 +48,9 @@ def test_the_codes_are_in_the_order_of_the_specification() -> None:
 
 @pytest.mark.parametrize(("before", "after"), list(product(STATES, STATES)))
 def test_transitions(before: str, after: str) -> None:
-    assert lib.aqw_rule_transition_is_valid(code(before), code(after)) == (after in TRANSITIONS[before])
+    assert lib.aqw_rule_transition_is_valid(code(before), code(after)) == (
+        after in TRANSITIONS[before]
+    )
 
 
 def test_there_are_17_transitions() -> None:
@@ -74,14 +86,26 @@ def test_the_states_that_allow_an_event() -> None:
 
 
 @pytest.mark.parametrize(("before", "after"), list(product(STATES, STATES)))
-def test_an_active_attempt_forbids_leaving_running_but_for_canceled(before: str, after: str) -> None:
-    assert lib.aqw_rule_attempt_blocks_change(code(before), code(after), 1) == (before == "running" and after != "canceled")
+def test_an_active_attempt_forbids_leaving_running_but_for_canceled(
+    before: str, after: str
+) -> None:
+    assert lib.aqw_rule_attempt_blocks_change(code(before), code(after), 1) == (
+        before == "running" and after != "canceled"
+    )
     assert not lib.aqw_rule_attempt_blocks_change(code(before), code(after), 0)
 
 
 def test_rules_on_numbers() -> None:
-    assert [lib.aqw_rule_attempt_count_is_full(count) for count in (0, U32_MAX - 1, U32_MAX)] == [0, 0, 1]
-    for rule, lower_is_true in (("lease_expiry_regresses", 1), ("resume_precedes_pause", 1), ("sequence_rises", 0)):
+    assert [lib.aqw_rule_attempt_count_is_full(count) for count in (0, U32_MAX - 1, U32_MAX)] == [
+        0,
+        0,
+        1,
+    ]
+    for rule, lower_is_true in (
+        ("lease_expiry_regresses", 1),
+        ("resume_precedes_pause", 1),
+        ("sequence_rises", 0),
+    ):
         check = getattr(lib, f"aqw_rule_{rule}")
         for number in (1, 5, U64_MAX):
             assert check(number, number - 1) == lower_is_true
@@ -90,6 +114,8 @@ def test_rules_on_numbers() -> None:
 
 
 def test_only_one_shape_is_fresh() -> None:
-    for state, active, count, times in product(STATES, (0, 1), (0, 1, U32_MAX), ((5, 5), (5, 6), (6, 5))):
+    for state, active, count, times in product(
+        STATES, (0, 1), (0, 1, U32_MAX), ((5, 5), (5, 6), (6, 5))
+    ):
         is_fresh = state == "scheduled" and not active and count == 0 and times == (5, 5)
         assert lib.aqw_rule_run_is_fresh(code(state), active, count, *times) == is_fresh

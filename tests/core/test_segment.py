@@ -31,7 +31,15 @@ HEADER = model.Header(
     created_at=1_700_000_000,
 )
 u64 = st.integers(0, 2**64 - 1)
-FIELDS = ("file_size", "watermark", "link_number", "link_salt", "link_end", "link_last_sequence", "created_at")
+FIELDS = (
+    "file_size",
+    "watermark",
+    "link_number",
+    "link_salt",
+    "link_end",
+    "link_last_sequence",
+    "created_at",
+)
 
 
 def as_c(header: model.Header) -> Any:
@@ -66,18 +74,27 @@ def file_of(header: model.Header, size: int | None = None) -> bytes:
     return bytes(data)
 
 
-def load(data: bytes, number: int = 3, first_sequence: int = 41, claimed_size: int | None = None) -> model.Header:
+def load(
+    data: bytes, number: int = 3, first_sequence: int = 41, claimed_size: int | None = None
+) -> model.Header:
     """Load the header of a file with these bytes, which says that it is `claimed_size` long."""
     io = MemoryIo(Disk({"/segment": data}))
     sizes = ffi.callback(
-        "int(void *, int64_t, uint64_t *)", lambda _c, _h, size: size.__setitem__(0, claimed_size) or 0
+        "int(void *, int64_t, uint64_t *)",
+        lambda _c, _h, size: size.__setitem__(0, claimed_size) or 0,
     )
     if claimed_size is not None:
         io.table.size = sizes
-    handle, header, fault = ffi.new("int64_t *"), ffi.new("aqw_segment_header *"), ffi.new("aqw_fault *")
+    handle, header, fault = (
+        ffi.new("int64_t *"),
+        ffi.new("aqw_segment_header *"),
+        ffi.new("aqw_fault *"),
+    )
     assert lib.aqw_io_open(io.table, b"/segment", lib.AQW_OPEN_READ, handle) == 0
     check(
-        lib.aqw_segment_header_load(io.table, handle[0], b"/segment", number, first_sequence, header, fault),
+        lib.aqw_segment_header_load(
+            io.table, handle[0], b"/segment", number, first_sequence, header, fault
+        ),
         fault,
     )
     return from_c(header)
@@ -89,12 +106,14 @@ def refusal(data: bytes, **arguments: int) -> str:
     return caught.value.fault.reason if caught.value.status == "corrupt" else caught.value.status
 
 
-# --- Names -----------------------------------------------------------------------------------------------------------
+# --- Names ----------------------------------------------------------------------------------------
 
 
 def parse_name(name: str) -> tuple[int, int] | None:
     number, first = ffi.new("uint64_t *"), ffi.new("uint64_t *")
-    return (number[0], first[0]) if lib.aqw_segment_name_parse(name.encode(), number, first) else None
+    return (
+        (number[0], first[0]) if lib.aqw_segment_name_parse(name.encode(), number, first) else None
+    )
 
 
 @given(st.integers(1, 2**64 - 1), st.integers(1, 2**64 - 1))
@@ -105,7 +124,10 @@ def test_path_and_name(number: int, first_sequence: int) -> None:
     assert text == f"/q/wal/{number:020d}-{first_sequence:020d}.log"
     assert parse_name(text.removeprefix("/q/wal/")) == (number, first_sequence)
     assert lib.aqw_segment_path(path, len(text) + 1, b"/q", number, first_sequence) == lib.AQW_OK
-    assert lib.aqw_segment_path(path, len(text), b"/q", number, first_sequence) == lib.AQW_INVALID_ARGUMENT
+    assert (
+        lib.aqw_segment_path(path, len(text), b"/q", number, first_sequence)
+        == lib.AQW_INVALID_ARGUMENT
+    )
 
 
 @pytest.mark.parametrize(
@@ -155,7 +177,7 @@ def test_join_refuses_what_does_not_fit() -> None:
     assert lib.aqw_path_join(path, 7, b"/abc", b"de") == lib.AQW_INVALID_ARGUMENT
 
 
-# --- Headers ---------------------------------------------------------------------------------------------------------
+# --- Headers --------------------------------------------------------------------------------------
 
 
 @given(
@@ -186,7 +208,9 @@ def test_every_field_is_read() -> None:
 
 
 def test_one_good_copy_is_enough() -> None:
-    """Also where the bit that flipped is in the version: only two bad copies can be a newer format."""
+    """Also where the bit that flipped is in the version: only two bad copies can be a newer
+    format.
+    """
     good = file_of(HEADER)
     for copy in (0, 4096):
         for bit in range(128 * 8):
@@ -258,7 +282,7 @@ def test_the_size_must_be_the_files() -> None:
     assert refusal(b"") == "file_size"
 
 
-# --- The next size ---------------------------------------------------------------------------------------------------
+# --- The next size --------------------------------------------------------------------------------
 
 
 def next_size(end: int, needed: int, size_max: int) -> int | str:
@@ -289,7 +313,7 @@ def test_next_size(end: int, needed: int, size_max: int, expected: int | str) ->
     assert next_size(end, needed, size_max) == expected
 
 
-# --- Preparing and publishing ----------------------------------------------------------------------------------------
+# --- Preparing and publishing ---------------------------------------------------------------------
 
 NAME = "/q/" + HEADER.name
 
@@ -355,7 +379,9 @@ def test_a_failure_before_the_name_leaves_nothing(error: int) -> None:
         assert not disk.files
         assert not io.handles
         is_random = io.failed[0].operation == "random"
-        assert caught.value.status == ("io_error" if error == errno.EIO or is_random else "no_space")
+        assert caught.value.status == (
+            "io_error" if error == errno.EIO or is_random else "no_space"
+        )
         assert caught.value.fault.system_error == error
         assert getattr(caught.value, "is_named", False) is False
     assert prepared_calls < all_calls

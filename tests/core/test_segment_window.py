@@ -1,4 +1,6 @@
-"""The newest segment held in part: how much memory reading takes, and what becomes of bytes that change or fail between two readings."""
+"""The newest segment held in part: how much memory reading takes, and what becomes of bytes that
+change or fail between two readings.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,16 @@ import pytest
 from tests.support.core.crash_images import numbered
 from tests.support.core.damaged_queues import put, segment_paths
 from tests.support.core.door import ffi, lib
-from tests.support.core.log_driver import DIRECTORY, OK, CoreError, Log, Seen, check, data_of, read_stream
+from tests.support.core.log_driver import (
+    DIRECTORY,
+    OK,
+    CoreError,
+    Log,
+    Seen,
+    check,
+    data_of,
+    read_stream,
+)
 from tests.support.core.memory_io import Disk, Fault, MemoryIo
 from tests.support.core.snapshot_driver import salvage
 
@@ -57,7 +68,12 @@ def stream() -> Iterator[object]:
             return status
 
     opened = Opened()
-    check(lib.aqw_stream_open(opened.io.table, DIRECTORY.encode(), ffi.NULL, ffi.NULL, opened.made, opened.fault), opened.fault)
+    check(
+        lib.aqw_stream_open(
+            opened.io.table, DIRECTORY.encode(), ffi.NULL, ffi.NULL, opened.made, opened.fault
+        ),
+        opened.fault,
+    )
     yield opened
     lib.aqw_stream_free(opened.made[0])
     assert not opened.io.handles
@@ -131,7 +147,9 @@ def test_each_call_of_reading_fails_once() -> None:
 
 
 def test_a_hole_is_passed_once() -> None:
-    """Each record that the ring still holds is compared with what is in the segment once, not once for each lap of the ring in the hole."""
+    """Each record that the ring still holds is compared with what is in the segment once, not once
+    for each lap of the ring in the hole.
+    """
     disk = Disk(directories=["/home"])
     log = Log(MemoryIo(disk), segment_size=SEGMENT)
     written = [numbered(number, 2000) for number in range(2500)]
@@ -153,7 +171,9 @@ def test_a_hole_is_passed_once() -> None:
 
 
 def test_remains_of_a_ring_that_has_lost_a_page_take_one_pass() -> None:
-    """Each of them may be what an earlier lap has left; the segment has as many laps as it is larger than the ring."""
+    """Each of them may be what an earlier lap has left; the segment has as many laps as it is
+    larger than the ring.
+    """
     disk = Disk(directories=["/home"])
     log = Log(MemoryIo(disk), segment_size=SEGMENT)
     written = [numbered(number, 2000) for number in range(2500)]
@@ -171,7 +191,8 @@ def test_remains_of_a_ring_that_has_lost_a_page_take_one_pass() -> None:
     seen = read_stream(io)
     assert payloads(seen) == written
     assert seen.ring_has_dropped
-    assert seen.dropped_events == 399  # each of 24 bytes and its entry's, at places of any multiple of four
+    # Each of 24 bytes and its entry's, at places of any multiple of four.
+    assert seen.dropped_events == 399
     reads = sum(call.operation == "read" for call in io.calls)
     assert reads < 8 * (len(disk.bytes_of(segment_paths(disk)[-1])) // HELD)
 
@@ -180,7 +201,9 @@ def test_a_canceled_reading_ends() -> None:
     disk, _ = large_log()
     progress = ffi.gc(lib.aqw_progress_new(), lib.aqw_progress_free)
     io, fault, made = MemoryIo(disk), ffi.new("aqw_fault *"), ffi.new("aqw_stream **")
-    io.before_call = lambda call: lib.aqw_progress_cancel(progress) if call.operation == "read" and call.index > 60 else None
+    io.before_call = lambda call: (
+        lib.aqw_progress_cancel(progress) if call.operation == "read" and call.index > 60 else None
+    )
     status = lib.aqw_stream_open(io.table, DIRECTORY.encode(), ffi.NULL, progress, made, fault)
     assert CoreError(status, fault).status == "stopped"
     assert len(io.calls) < 65

@@ -1,4 +1,6 @@
-"""The core's self-test in plain C, built and run on this machine. `make test-ports` runs it on others."""
+"""The core's self-test in plain C, built and run on this machine. `make test-ports` runs it on
+others.
+"""
 
 from __future__ import annotations
 
@@ -29,19 +31,34 @@ def golden(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def program(golden: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("selftest")
-    sources = [str(golden), *map(str, sorted(SELFTEST.glob("*.c"))), *map(str, sorted(CORE.rglob("*.c")))]
+    sources = [
+        str(golden),
+        *map(str, sorted(SELFTEST.glob("*.c"))),
+        *map(str, sorted(CORE.rglob("*.c"))),
+    ]
     compiler = new_compiler()
     customize_compiler(compiler)
     objects = compiler.compile(
-        sources, output_dir=str(directory), include_dirs=[str(CORE), str(SELFTEST)], extra_postargs=core_flags()
+        sources,
+        output_dir=str(directory),
+        include_dirs=[str(CORE), str(SELFTEST)],
+        extra_postargs=core_flags(),
     )
     libraries = ["bcrypt", "advapi32"] if sys.platform == "win32" else ["pthread"]
-    compiler.link_executable(objects, "selftest", output_dir=str(directory), libraries=libraries, extra_postargs=sanitizer_flags())
+    compiler.link_executable(
+        objects,
+        "selftest",
+        output_dir=str(directory),
+        libraries=libraries,
+        extra_postargs=sanitizer_flags(),
+    )
     return directory / compiler.executable_filename("selftest")
 
 
 def run(program: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([program, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run(
+        [program, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=120
+    )
 
 
 def test_every_check_passes(program: Path, tmp_path: Path) -> None:
@@ -72,8 +89,11 @@ def test_every_check_passes_under_the_thread_sanitizer(golden: Path, tmp_path: P
     program = tmp_path / "selftest"
     flags = ["-std=c11", "-O1", "-g", "-pthread", "-fsanitize=thread", f"-I{CORE}", f"-I{SELFTEST}"]
     sources = [golden, *sorted(SELFTEST.glob("*.c")), *sorted(CORE.rglob("*.c"))]
-    environment = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}  # of another sanitizer
-    subprocess.run([os.environ.get("CC", "cc"), *flags, "-o", program, *sources], check=True, env=environment)
+    # Of another sanitizer.
+    environment = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
+    subprocess.run(
+        [os.environ.get("CC", "cc"), *flags, "-o", program, *sources], check=True, env=environment
+    )
     done = subprocess.run(
         [program, "check", tmp_path / "place"],
         capture_output=True,

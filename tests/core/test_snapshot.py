@@ -11,7 +11,15 @@ import pytest
 
 from tests.support.core.crash_images import numbered
 from tests.support.core.door import ffi, lib
-from tests.support.core.log_driver import DIRECTORY, KIND, CoreError, FaultText, check, entry, reason_name
+from tests.support.core.log_driver import (
+    DIRECTORY,
+    KIND,
+    CoreError,
+    FaultText,
+    check,
+    entry,
+    reason_name,
+)
 from tests.support.core.log_model import RING_SLOTS
 from tests.support.core.memory_io import Disk, MemoryIo
 from tests.support.core.snapshot_driver import (
@@ -35,7 +43,9 @@ TEMPORARY = f"{DIRECTORY}/snapshots/snapshot.tmp"
 
 
 def queue(*snapshots_after: int, events: int = 6, **options: Any) -> Disk:
-    """Return the disk of a closed queue with so many events of a few bytes, and snapshots made behind some of them."""
+    """Return the disk of a closed queue with so many events of a few bytes, and snapshots made
+    behind some of them.
+    """
     disk = Disk(directories=["/home"])
     log = opened_log(disk, **options)
     for number in range(1, events + 1):
@@ -62,7 +72,7 @@ def refusal(act: Callable[[], object]) -> FaultText:
     return raised.value.fault
 
 
-# --- Writing and reading ---------------------------------------------------------------------------------------------
+# --- Writing and reading --------------------------------------------------------------------------
 
 
 def test_what_was_written_is_read() -> None:
@@ -100,7 +110,9 @@ def test_no_snapshot_without_a_directory() -> None:
     assert table.entries() == []
 
 
-@pytest.mark.parametrize("size", [1, BLOCK_TARGET - 64, BLOCK_TARGET, BLOCK_TARGET + 1, 3 * BLOCK_TARGET, 2**24 - 64])
+@pytest.mark.parametrize(
+    "size", [1, BLOCK_TARGET - 64, BLOCK_TARGET, BLOCK_TARGET + 1, 3 * BLOCK_TARGET, 2**24 - 64]
+)
 def test_items_of_any_size(size: int) -> None:
     """One larger than a block has a block of its own; small ones share blocks."""
     data = [b"before", bytes(size), b"after", *(bytes(60_000) for _ in range(9))]
@@ -121,10 +133,11 @@ def test_items_of_any_size(size: int) -> None:
 def test_an_empty_table_has_an_image_too() -> None:
     file = SnapshotFile(UUID, 5, 1, 0, (((1, bytes(15)),),))
     disk = Disk({snapshot_path(5): file.to_bytes()})
-    assert refusal(lambda: read_snapshot(MemoryIo(disk), 5)).reason == "snapshot_invalid"  # its head says sequence 0
+    # Its head says sequence 0.
+    assert refusal(lambda: read_snapshot(MemoryIo(disk), 5)).reason == "snapshot_invalid"
 
 
-# --- Damage ----------------------------------------------------------------------------------------------------------
+# --- Damage ---------------------------------------------------------------------------------------
 
 
 def flips(data: bytes, random: Random, bits: int) -> list[bytes]:
@@ -182,13 +195,21 @@ def test_recovery_falls_back_and_says_so(long_form: bool) -> None:
 def test_a_whole_history_in_the_log_makes_up_for_every_snapshot() -> None:
     disk = queue(3, 5)
     for sequence in (3, 5):
-        disk = with_bytes(disk, snapshot_path(sequence), disk.bytes_of(snapshot_path(sequence))[:-1])
+        disk = with_bytes(
+            disk, snapshot_path(sequence), disk.bytes_of(snapshot_path(sequence))[:-1]
+        )
     log = reopened(disk)
-    assert (log.recovered, log.report.snapshot_sequence, log.report.snapshots_damaged) == (data_up_to(6), 0, 2)
+    assert (log.recovered, log.report.snapshot_sequence, log.report.snapshots_damaged) == (
+        data_up_to(6),
+        0,
+        2,
+    )
 
 
 def dropped_history() -> tuple[Disk, list[bytes]]:
-    """Return the disk of a closed queue whose log no longer begins at 1, with two snapshots; and its events."""
+    """Return the disk of a closed queue whose log no longer begins at 1, with two snapshots; and
+    its events.
+    """
     disk = Disk(directories=["/home"])
     data = data_up_to(9, 24_000)
     log = opened_log(disk)
@@ -230,7 +251,7 @@ def test_a_snapshot_without_a_log_is_refused() -> None:
             assert fault.last_sequence == (6 if ring else 5)
 
 
-# --- A snapshot that does not belong there ---------------------------------------------------------------------------
+# --- A snapshot that does not belong there --------------------------------------------------------
 
 
 def test_a_snapshot_ahead_of_the_log_is_refused() -> None:
@@ -247,7 +268,9 @@ def test_a_snapshot_ahead_of_the_log_is_refused() -> None:
 
 
 def test_what_a_snapshot_holds_was_durable() -> None:
-    """Also where the ring's header no longer says so; and what was durable is not taken from the ring."""
+    """Also where the ring's header no longer says so; and what was durable is not taken from the
+    ring.
+    """
     disk = Disk(directories=["/home"])
     log = opened_log(disk)
     log.commit(*data_up_to(4))
@@ -259,11 +282,17 @@ def test_what_a_snapshot_holds_was_durable() -> None:
         ring[at : at + 16] = bytes(16)
     disk = with_bytes(disk, f"{DIRECTORY}/ring", bytes(ring))
     log = reopened(disk.copy())
-    assert (log.recovered, log.report.durable_sequence, log.report.rewritten_events) == (data_up_to(5), 5, 0)
+    assert (log.recovered, log.report.durable_sequence, log.report.rewritten_events) == (
+        data_up_to(5),
+        5,
+        0,
+    )
     segment = next(path for path in disk.files if path.endswith(".log"))
     data = disk.bytes_of(segment)
     assert (
-        refusal(lambda: reopened(with_bytes(disk, segment, data.replace(numbered(5), b"damaged5")))).reason
+        refusal(
+            lambda: reopened(with_bytes(disk, segment, data.replace(numbered(5), b"damaged5")))
+        ).reason
         == "snapshot_ahead"
     )
 
@@ -274,13 +303,18 @@ def test_damage_below_a_snapshot_is_told_as_what_it_is() -> None:
     segment = next(path for path in disk.files if path.endswith(".log"))
     data = bytearray(disk.bytes_of(segment))
     data[8192 + 60] ^= 1
-    assert refusal(lambda: reopened(with_bytes(disk, segment, bytes(data)))).reason == "record_invalid"
+    assert (
+        refusal(lambda: reopened(with_bytes(disk, segment, bytes(data)))).reason == "record_invalid"
+    )
 
 
 def test_a_snapshot_of_another_log_is_refused() -> None:
     disk = queue(5)
     file = replace(parse_snapshot(disk.bytes_of(snapshot_path(5))), log_uuid=UUID)
-    assert refusal(lambda: reopened(with_bytes(disk, snapshot_path(5), file.to_bytes()))).reason == "other_log"
+    assert (
+        refusal(lambda: reopened(with_bytes(disk, snapshot_path(5), file.to_bytes()))).reason
+        == "other_log"
+    )
     foreign = with_bytes(disk, snapshot_path(5), file.to_bytes())
     assert refusal(lambda: compact(MemoryIo(foreign))).reason == "other_log"
 
@@ -289,7 +323,11 @@ def test_a_renamed_snapshot_is_passed_over() -> None:
     disk = queue(3)
     disk = with_bytes(disk, snapshot_path(4), disk.bytes_of(snapshot_path(3)))
     log = reopened(disk)
-    assert (log.recovered, log.report.snapshot_sequence, log.report.snapshots_damaged) == (data_up_to(6), 3, 1)
+    assert (log.recovered, log.report.snapshot_sequence, log.report.snapshots_damaged) == (
+        data_up_to(6),
+        3,
+        1,
+    )
 
 
 def test_names_that_are_no_snapshots() -> None:
@@ -351,7 +389,9 @@ def hostile_files(file: SnapshotFile) -> dict[str, bytes]:
         "no end": whole[:-20],
         "two ends": whole + end(len(whole), count),
         "an end that is too long": whole[:-20] + file.block_bytes(len(whole) - 20, 0, bytes(16)),
-        "a block out of place": header + file.block_bytes(65, count, body) + end(76 + len(body), count),
+        "a block out of place": header
+        + file.block_bytes(65, count, body)
+        + end(76 + len(body), count),
         "blocks swapped": replace(
             file, blocks=tuple((item,) for block in file.blocks for item in reversed(block))
         ).to_bytes(),
@@ -391,17 +431,22 @@ def test_a_table_that_is_not_empty_is_the_callers_mistake() -> None:
 def load_into_used(io: MemoryIo) -> None:
     fault, info = ffi.new("aqw_fault *"), ffi.new("aqw_snapshot_info *")
     table = table_with([entry(b"1")], KIND)
-    check(lib.aqw_snapshot_read(io.table, DIRECTORY.encode(), 5, table.table, ffi.NULL, info, fault), fault)
+    check(
+        lib.aqw_snapshot_read(io.table, DIRECTORY.encode(), 5, table.table, ffi.NULL, info, fault),
+        fault,
+    )
 
 
-# --- Many snapshots --------------------------------------------------------------------------------------------------
+# --- Many snapshots -------------------------------------------------------------------------------
 
 
 def test_the_newest_of_many_that_verifies() -> None:
     disk = queue(*range(1, 7))
     assert snapshots_of(disk) == [5, 6]
     files = {path: disk.bytes_of(path) for path in disk.files}
-    junk = {snapshot_path(100 + number): b"junk" for number in range(lib.AQW_SNAPSHOT_COUNT_MAX - 2)}
+    junk = {
+        snapshot_path(100 + number): b"junk" for number in range(lib.AQW_SNAPSHOT_COUNT_MAX - 2)
+    }
     choice, table = load_newest(MemoryIo(Disk(files | junk, disk.directories)))
     assert (choice.info.sequence, choice.damaged) == (6, len(junk))
     assert table.entries() == data_up_to(6)

@@ -1,4 +1,6 @@
-"""Making and loading snapshots while calls fail and power is lost: none appears that is not whole, nothing else goes."""
+"""Making and loading snapshots while calls fail and power is lost: none appears that is not whole,
+nothing else goes.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,13 @@ from random import Random
 import pytest
 
 from tests.core.test_snapshot import TEMPORARY, UUID, queue, with_bytes
-from tests.support.core.crash_images import Session, check_recovered, crash_images, numbered, sampled_losses
+from tests.support.core.crash_images import (
+    Session,
+    check_recovered,
+    crash_images,
+    numbered,
+    sampled_losses,
+)
 from tests.support.core.log_driver import DIRECTORY, KIND, CoreError, Log, entry
 from tests.support.core.memory_io import RETRIED, Call, Disk, Fault, MemoryIo
 from tests.support.core.snapshot_driver import (
@@ -29,7 +37,7 @@ from tests.support.core.snapshot_driver import (
     write_snapshot,
 )
 
-# --- I/O faults ------------------------------------------------------------------------------------------------------
+# --- I/O faults -----------------------------------------------------------------------------------
 
 FAULTS = [
     Fault(0, errno.EIO),
@@ -43,7 +51,9 @@ FAULTS = [
 
 
 def queue_in_use() -> Disk:
-    """Return the disk of a queue with snapshots of 2 and 4, and an event behind them, as its compaction finds it."""
+    """Return the disk of a queue with snapshots of 2 and 4, and an event behind them, as its
+    compaction finds it.
+    """
     disk = Disk(directories=["/home"])
     log = opened_log(disk)
     for number in range(1, 6):
@@ -66,7 +76,11 @@ def needs_room(call: Call, fault: Fault) -> bool:
 def expected_after(call: Call, fault: Fault) -> str:
     if fault.error == 0 or (fault.error == errno.EINTR and call.operation in RETRIED):
         return "ok"
-    if fault.error == errno.EIO and call.path.endswith("4.snap") and call.operation in ("open", "read", "size"):
+    if (
+        fault.error == errno.EIO
+        and call.path.endswith("4.snap")
+        and call.operation in ("open", "read", "size")
+    ):
         return "ok"  # damage: the one before makes up for it
     if call.path.endswith("2.snap") and call.operation in ("open", "size"):
         return "ok"  # only its size is not told
@@ -81,7 +95,9 @@ def test_making_one_fails_at_every_call(long_form: bool) -> None:
     io = MemoryIo(before.copy())
     compact(io)
     assert len(io.calls) > 40
-    written = next(call.index for call in io.calls if call.operation == "sync" and call.path == TEMPORARY)
+    written = next(
+        call.index for call in io.calls if call.operation == "sync" and call.path == TEMPORARY
+    )
     for call in io.calls:
         for fault in FAULTS if long_form or call.index % 4 == 0 else FAULTS[:2]:
             disk = before.copy()
@@ -97,9 +113,12 @@ def test_making_one_fails_at_every_call(long_form: bool) -> None:
                     assert (error.status == "no_space") == (fault.error == errno.ENOSPC)
             assert not failing.handles
             assert not failing.mistakes
-            # A name's sync is of the new one, or of what is dropped; no system lacks room for a look, or for reading back.
+            # A name's sync is of the new one, or of what is dropped; no system lacks room for a
+            # look, or for reading back.
             is_read_back = call.operation == "open" and call.index > written
-            is_unclear = fault.error == errno.ENOSPC and (is_read_back or call.operation in ("sync_directory", "check_directory"))
+            is_unclear = fault.error == errno.ENOSPC and (
+                is_read_back or call.operation in ("sync_directory", "check_directory")
+            )
             if fault.once and not is_unclear:
                 assert outcome == expected_after(call, fault), (call, fault)
             if fault.error == errno.ENOSPC:
@@ -129,7 +148,9 @@ def check_left(before: Disk, after: Disk) -> None:
 
 
 def test_loading_fails_at_every_call() -> None:
-    """What the medium has lost is damage of the snapshot, and costs nothing; what the system refuses is told."""
+    """What the medium has lost is damage of the snapshot, and costs nothing; what the system
+    refuses is told.
+    """
     disk = queue(3, 5)
     io = MemoryIo(disk)
     load_newest(io)
@@ -140,7 +161,11 @@ def test_loading_fails_at_every_call() -> None:
                 choice, table = load_newest(failing)
             except CoreError as error:
                 assert error.fault.system_error == fault.error
-                assert fault.error != errno.EIO or call.operation in ("list", "check_directory") or not fault.once
+                assert (
+                    fault.error != errno.EIO
+                    or call.operation in ("list", "check_directory")
+                    or not fault.once
+                )
             else:
                 assert fault.error in (0, errno.EIO, errno.EINTR) or call.operation == "close"
                 assert table.entries() == data_up_to(choice.info.sequence)
@@ -159,7 +184,9 @@ def test_an_unreadable_snapshot_is_made_up_for() -> None:
 
     io = MemoryIo(disk.copy())
     Log(io).kill()
-    reads = [call for call in io.calls if call.operation == "read" and call.path == snapshot_path(5)]
+    reads = [
+        call for call in io.calls if call.operation == "read" and call.path == snapshot_path(5)
+    ]
     assert len(reads) > 3
     for call in reads:
         log = opened_with_fault(call.index)
@@ -190,11 +217,13 @@ def test_a_canceled_write_leaves_nothing() -> None:
     assert not disk.image(DIRECTORY)
 
 
-# --- Power loss ------------------------------------------------------------------------------------------------------
+# --- Power loss -----------------------------------------------------------------------------------
 
 
 def test_power_loss_while_one_is_written() -> None:
-    """Whatever is left of it, the queue comes back whole; and where its name is left, so is all of it."""
+    """Whatever is left of it, the queue comes back whole; and where its name is left, so is all of
+    it.
+    """
 
     def run(session: Session) -> None:
         session.open()
@@ -206,7 +235,9 @@ def test_power_loss_while_one_is_written() -> None:
         session.close()
 
     count = 0
-    for image in crash_images(Session(Disk(directories=["/home"])), run, losses=sampled_losses(Random(4), 3)):
+    for image in crash_images(
+        Session(Disk(directories=["/home"])), run, losses=sampled_losses(Random(4), 3)
+    ):
         for sequence in snapshots_of(image.disk):
             read_snapshot(MemoryIo(image.disk), sequence)
             count += 1

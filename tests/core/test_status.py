@@ -7,7 +7,11 @@ from actionqueue.errors import CorruptLogError
 from tests.support.core.door import ffi, lib
 
 NO_FAILURE = {lib.AQW_OK, lib.AQW_END, lib.AQW_NEEDS_ROOM}
-CODES = {name.removeprefix("AQW_").lower(): code for code, name in ffi.typeof("aqw_status").elements.items() if not name.endswith("_LAST")}
+CODES = {
+    name.removeprefix("AQW_").lower(): code
+    for code, name in ffi.typeof("aqw_status").elements.items()
+    if not name.endswith("_LAST")
+}
 
 
 def test_names_are_those_of_the_header() -> None:
@@ -27,4 +31,6 @@ def test_the_last_refusal_is_the_last() -> None:
 def test_each_reason_for_damage_is_told_in_plain_words() -> None:
     for code in ffi.typeof("aqw_reason").elements:
         if code != lib.AQW_REASON_NONE:
-            assert CorruptLogError("/queue", None, None, ffi.string(lib.aqw_reason_name(code)).decode()).meaning, code
+            assert CorruptLogError(
+                "/queue", None, None, ffi.string(lib.aqw_reason_name(code)).decode()
+            ).meaning, code

@@ -1,4 +1,6 @@
-"""Every status of the core comes out of every door as its typed error, also where nothing else is known of the failure."""
+"""Every status of the core comes out of every door as its typed error, also where nothing else is
+known of the failure.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ DOORS = ("status", "open", "snapshot", "log", "close")
 
 
 @pytest.mark.parametrize("door", DOORS)
-@pytest.mark.parametrize("status", FAILURES, ids=lambda code: ffi.string(lib.aqw_status_name(code)).decode())
+@pytest.mark.parametrize(
+    "status", FAILURES, ids=lambda code: ffi.string(lib.aqw_status_name(code)).decode()
+)
 def test_every_status_is_a_typed_error(door: str, status: int) -> None:
     with pytest.raises((ActionQueueError, MemoryError, ValueError)) as raised:
         raise_through(door, status)

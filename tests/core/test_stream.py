@@ -22,7 +22,9 @@ writes = st.tuples(
 
 @settings(max_examples=400, deadline=None)
 @given(st.sampled_from(sorted(IMAGES)), st.lists(writes, min_size=1, max_size=3))
-def test_any_bytes_are_read_as_by_the_model(name: str, changes: list[tuple[str, int, bytes]]) -> None:
+def test_any_bytes_are_read_as_by_the_model(
+    name: str, changes: list[tuple[str, int, bytes]]
+) -> None:
     image = IMAGES[name]
     for file, at, data in changes:
         start = model.DATA + (65536 if file == "ring" else 0) + at
@@ -45,13 +47,17 @@ def image_with_ring(segment_size: int, ring: bytes) -> Image:
 
 
 def test_sizes_in_the_ring_cost_nothing_where_there_is_no_record() -> None:
-    """Every fourth byte begins what would be a record of nearly the ring's size: copying each of them would take a quarter of an hour."""
+    """Every fourth byte begins what would be a record of nearly the ring's size: copying each of
+    them would take a quarter of an hour.
+    """
     word = 0xF0000.to_bytes(4, "little")
     assert same_as_nothing(core_reads(image_with_ring(2**25, word * 2**18)))
 
 
 def test_a_ring_full_of_likely_records_is_no_damage() -> None:
-    """One look at each offset tells that there is no record, whatever size it announces and whatever position it could stand for."""
+    """One look at each offset tells that there is no record, whatever size it announces and
+    whatever position it could stand for.
+    """
     likely = bytes(4) + (0xF0000 | 31 << 24).to_bytes(4, "little") + bytes(8)
     assert same_as_nothing(core_reads(image_with_ring(2**25, likely * 2**16)))
     assert same_as_nothing(core_reads(image_with_ring(2**30, likely * 2**16)))

@@ -42,7 +42,9 @@ def test_an_event_is_in_both_or_in_neither() -> None:
 
 
 def test_what_takes_the_disk_is_left_to_the_caller() -> None:
-    """Where ring or segment is full, where the event is larger than the ring, and where there is no mapped ring."""
+    """Where ring or segment is full, where the event is larger than the ring, and where there is no
+    mapped ring.
+    """
     log, batch = Log(MemoryIo(home()), ring_size=65536), Batch()
     with Table() as table:
         for sequence in (1, 2, 3):

@@ -1,7 +1,7 @@
 """Logs that sync by themselves: when, what a failure of that does, and that it ends with the log.
 
-Nothing here is judged by how long it took. What is to happen is waited for; that it did not happen too early is told by what the log
-held when the sync began.
+Nothing here is judged by how long it took. What is to happen is waited for; that it did not happen
+too early is told by what the log held when the sync began.
 """
 
 from __future__ import annotations
@@ -26,13 +26,14 @@ HOUR_NS = 3_600_000_000_000
 RING = 65536
 
 
-# --- When: the rule, with a clock that the test sets -----------------------------------------------------------------
+# --- When: the rule, with a clock that the test sets ----------------------------------------------
 
 
 def due(policy: dict[str, int], **backlog: int) -> int:
     return int(
         lib.aqw_sync_policy_due(
-            ffi.new("aqw_sync_policy *", policy), ffi.new("aqw_sync_backlog *", {"since_ns": 1000, "ring_size": RING, **backlog})
+            ffi.new("aqw_sync_policy *", policy),
+            ffi.new("aqw_sync_backlog *", {"since_ns": 1000, "ring_size": RING, **backlog}),
         )
     )
 
@@ -77,11 +78,13 @@ def test_a_delay_that_no_clock_reaches_is_refused() -> None:
     assert (refusal.value.status, refusal.value.fault.operation) == ("invalid_argument", "sync")
 
 
-# --- The thread ------------------------------------------------------------------------------------------------------
+# --- The thread -----------------------------------------------------------------------------------
 
 
 class Watched:
-    """A log in memory whose syncs are seen: which event was the last when each began. They can be held up, and failed."""
+    """A log in memory whose syncs are seen: which event was the last when each began. They can be
+    held up, and failed.
+    """
 
     def __init__(self, *, maps: bool = True, sector_size: int = 0, **policy: int) -> None:
         self.io = MemoryIo(Disk(directories=["/home"]), background=True, maps=maps)
@@ -92,7 +95,8 @@ class Watched:
         self.may_go.set()
         self.error = 0
         self.is_watching = False
-        # In front of the table's own, and not under its mutex. The log copies the table when it is opened.
+        # In front of the table's own, and not under its mutex. The log copies the table when it is
+        # opened.
         self.through = self.io.table.sync
         self.entry = ffi.callback("int(void *, int64_t)", self._sync)
         self.io.table.sync = self.entry
@@ -100,7 +104,8 @@ class Watched:
         self.is_watching = True
 
     def _sync(self, context: Any, handle: int) -> int:
-        is_of_the_next_segment = "prepare-" in self.io.handles[handle][0]  # which is prepared at any time
+        # Which is prepared at any time.
+        is_of_the_next_segment = "prepare-" in self.io.handles[handle][0]
         if self.is_watching and not is_of_the_next_segment:
             with self.changed:
                 self.began.append(self.last)
@@ -192,7 +197,9 @@ def test_a_batch_counts_as_its_events(watched: Make) -> None:
 
 
 def test_nothing_stays_undurable_for_longer_than_the_delay(watched: Make) -> None:
-    """Events come alone, each when the one before is durable, so that each has to wake the thread."""
+    """Events come alone, each when the one before is durable, so that each has to wake the
+    thread.
+    """
     one = watched(delay_ns=1_000_000)
     for number in range(1, 20):
         one.append(1)
@@ -290,7 +297,9 @@ def test_over_many_segments(watched: Make) -> None:
 
 
 def test_the_bound_on_bytes_counts_from_the_sync_of_a_rotation(watched: Make) -> None:
-    """A rotation syncs what there was; the positions of the new segment are below those of the old one."""
+    """A rotation syncs what there was; the positions of the new segment are below those of the old
+    one.
+    """
     one = watched(bytes=100_000)
     for rotations in range(1, 4):
         while one.log.stats.rotations < rotations:
@@ -301,7 +310,7 @@ def test_the_bound_on_bytes_counts_from_the_sync_of_a_rotation(watched: Make) ->
         one.wait_until(lambda first=first: one.log.durable_sequence > first)  # type: ignore[misc]
 
 
-# --- Failures, and the end -------------------------------------------------------------------------------------------
+# --- Failures, and the end ------------------------------------------------------------------------
 
 
 def failed(one: Watched) -> None:
@@ -410,7 +419,7 @@ def test_without_a_policy_there_is_no_thread(watched: Make) -> None:
     assert threads() == before
 
 
-# --- What the statistics say -----------------------------------------------------------------------------------------
+# --- What the statistics say ----------------------------------------------------------------------
 
 
 def test_statistics_of_syncs_and_of_the_ring(watched: Make) -> None:
@@ -420,7 +429,12 @@ def test_statistics_of_syncs_and_of_the_ring(watched: Make) -> None:
         one.log.sync()
     one.log.sync()
     stats = one.log.stats
-    assert (stats.syncs, stats.sync_groups, stats.sync_events_total, stats.sync_events_max) == (3, 3, 8, 5)
+    assert (stats.syncs, stats.sync_groups, stats.sync_events_total, stats.sync_events_max) == (
+        3,
+        3,
+        8,
+        5,
+    )
     assert sum(stats.sync_ns_histogram) == 3
     assert list(stats.sync_events_histogram)[:5] == [0, 1, 1, 1, 0]
     assert sum(stats.sync_events_histogram) == 3

@@ -1,4 +1,6 @@
-"""The C table against the slow model, and its promises: all or nothing, exact rollback, no memory lost."""
+"""The C table against the slow model, and its promises: all or nothing, exact rollback, no memory
+lost.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,15 @@ from actionqueue import (
 )
 from actionqueue.errors import RefusedEventError
 from tests.support.core.door import ffi, lib
-from tests.support.core.table_driver import SEED, EventSource, Memory, Table, as_c, dump_of, status_name
+from tests.support.core.table_driver import (
+    SEED,
+    EventSource,
+    Memory,
+    Table,
+    as_c,
+    dump_of,
+    status_name,
+)
 from tests.support.model import Model
 
 PATIENT = settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=60)
@@ -78,12 +88,14 @@ def run(task: TaskSpec) -> RunInstance:
     return RunInstance.scheduled(task.id, scheduled_at=5, created_at=5)
 
 
-# --- Against the model -----------------------------------------------------------------------------------------------
+# --- Against the model ----------------------------------------------------------------------------
 
 
 @PATIENT
 @given(randoms, st.integers(1, 120))
-def test_agrees_with_the_model_and_a_refused_event_changes_nothing(random: Random, length: int) -> None:
+def test_agrees_with_the_model_and_a_refused_event_changes_nothing(
+    random: Random, length: int
+) -> None:
     model, source = Model(), EventSource(random)
     with Table() as table:
         for _ in range(length):
@@ -142,7 +154,7 @@ def test_many_rows_of_every_kind_stay_found(table: Table) -> None:
     assert table.dump() == dump_of(model)
 
 
-# --- Rules that a random stream seldom meets -------------------------------------------------------------------------
+# --- Rules that a random stream seldom meets ------------------------------------------------------
 
 
 def test_a_gap_in_the_sequence_is_legal(table: Table, task: TaskSpec) -> None:
@@ -157,7 +169,9 @@ def test_sequence_zero_is_refused(table: Table) -> None:
     assert table.apply(aq.EnginePaused(0, 1)) == "refused_sequence"
 
 
-def test_closing_the_lease_of_a_leased_run_makes_it_ready_without_a_trace(table: Table, task: TaskSpec, run: RunInstance) -> None:
+def test_closing_the_lease_of_a_leased_run_makes_it_ready_without_a_trace(
+    table: Table, task: TaskSpec, run: RunInstance
+) -> None:
     table.must_apply(
         *numbered(
             aq.TaskCreated(0, task, 1),
@@ -172,11 +186,16 @@ def test_closing_the_lease_of_a_leased_run_makes_it_ready_without_a_trace(table:
     assert view.state == lib.AQW_READY
     assert view.last_state_change_at == 12
     assert not view.has_lease
-    assert [entry.to_state for entry in table.chain("history", view.first_history)] == [lib.AQW_READY, lib.AQW_LEASED]
+    assert [entry.to_state for entry in table.chain("history", view.first_history)] == [
+        lib.AQW_READY,
+        lib.AQW_LEASED,
+    ]
     table.must_apply(aq.RunStateChanged(9, run.id, S.READY, S.LEASED, 14))
 
 
-def test_a_canceled_run_leaves_its_attempt_unfinished(table: Table, task: TaskSpec, run: RunInstance) -> None:
+def test_a_canceled_run_leaves_its_attempt_unfinished(
+    table: Table, task: TaskSpec, run: RunInstance
+) -> None:
     events = numbered(
         aq.TaskCreated(0, task, 1),
         aq.RunCreated(0, run),
@@ -194,14 +213,18 @@ def test_consumption_saturates(table: Table, task: TaskSpec) -> None:
     table.must_apply(
         *numbered(
             aq.TaskCreated(0, task, 1),
-            aq.BudgetConsumed(0, task.id, token, 5, 1),  # without an allocation: recorded, changes nothing
+            # Without an allocation: recorded, changes nothing.
+            aq.BudgetConsumed(0, task.id, token, 5, 1),
             aq.BudgetAllocated(0, task.id, token, 2**64 - 1, 3),
             aq.BudgetConsumed(0, task.id, token, 2**64 - 2, 4),
         )
     )
     assert not table.view("budget", 1).is_exhausted
     table.must_apply(aq.BudgetConsumed(9, task.id, token, 2**64 - 1, 5))
-    assert (table.view("budget", 1).consumed, table.view("budget", 1).is_exhausted) == (2**64 - 1, 1)
+    assert (table.view("budget", 1).consumed, table.view("budget", 1).is_exhausted) == (
+        2**64 - 1,
+        1,
+    )
 
 
 def test_a_limit_of_zero_is_exhausted_by_consuming_nothing(table: Table, task: TaskSpec) -> None:
@@ -229,7 +252,10 @@ def test_what_is_unknown_is_ignored_or_refused(table: Table, task: TaskSpec) -> 
     )
     refused: list[tuple[aq.Event, str]] = [
         (aq.BudgetConsumed(9, task.id, cost, 1, 1), "unknown_task"),
-        (aq.RunCreated(9, RunInstance.scheduled(task.id, scheduled_at=1, created_at=1)), "unknown_task"),
+        (
+            aq.RunCreated(9, RunInstance.scheduled(task.id, scheduled_at=1, created_at=1)),
+            "unknown_task",
+        ),
         (aq.DependencyDeclared(9, task.id, (), 1), "no_dependencies"),
         (aq.DependencyDeclared(9, task.id, (task.id,), 1), "unknown_task"),
         (aq.TaskCanceled(9, task.id, 1), "unknown_task"),
@@ -240,7 +266,9 @@ def test_what_is_unknown_is_ignored_or_refused(table: Table, task: TaskSpec) -> 
         assert table.apply(event) == f"refused_{rule}"
     table.must_apply(aq.TaskCreated(9, task, 1), aq.TaskCanceled(10, task.id, 1))
     assert table.apply(aq.TaskCanceled(11, task.id, 1)) == "refused_task_canceled"
-    assert table.apply(aq.BudgetReplenished(11, task.id, cost, 1, 1)) == "refused_budget_not_allocated"
+    assert (
+        table.apply(aq.BudgetReplenished(11, task.id, cost, 1, 1)) == "refused_budget_not_allocated"
+    )
 
 
 def test_an_unknown_kind_is_an_invalid_argument(table: Table) -> None:
@@ -250,7 +278,7 @@ def test_an_unknown_kind_is_an_invalid_argument(table: Table) -> None:
     assert lib.aqw_table_latest_sequence(table.table) == 0
 
 
-# --- All or nothing, memory ------------------------------------------------------------------------------------------
+# --- All or nothing, memory -----------------------------------------------------------------------
 
 
 def every_kind() -> list[aq.Event]:
@@ -261,7 +289,12 @@ def every_kind() -> list[aq.Event]:
     run = RunInstance.scheduled(task.id, scheduled_at=1, created_at=1)
     second = RunInstance.scheduled(task.id, scheduled_at=1, created_at=1)
     attempts = AttemptId(), AttemptId()
-    actor, tenant, subscription, token = ActorId(), TenantId(), SubscriptionId(), BudgetDimension.TOKEN
+    actor, tenant, subscription, token = (
+        ActorId(),
+        TenantId(),
+        SubscriptionId(),
+        BudgetDimension.TOKEN,
+    )
     gone, unsubscribed = ActorId(), SubscriptionId()
     grant = (actor, Capability.custom("deploy"), tenant)
     lease = (run.id, "owner")
@@ -321,7 +354,17 @@ def every_kind() -> list[aq.Event]:
         aq.ActorDeregistered(0, gone, 14),
         aq.SubscriptionCreated(0, unsubscribed, other.id, EventFilter.task_completed(other.id), 14),
         aq.SubscriptionCanceled(0, unsubscribed, 14),
-        aq.RunsPurged(0, (second.id, run.id), (sibling.id, task.id), 14, (unsubscribed, subscription), (gone,), 1, 0, 50),
+        aq.RunsPurged(
+            0,
+            (second.id, run.id),
+            (sibling.id, task.id),
+            14,
+            (unsubscribed, subscription),
+            (gone,),
+            1,
+            0,
+            50,
+        ),
         aq.RunsPurged(0, (), (), 15, tombstones=1),
         aq.EnginePaused(0, 15),
         aq.EngineResumed(0, 16),
@@ -392,7 +435,9 @@ def test_all_memory_is_returned_also_with_an_open_batch() -> None:
 
 
 def test_a_finished_run_takes_less_than_500_bytes(table: Table) -> None:
-    """With its task of 100 payload bytes, six history entries, an attempt with 32 bytes of output, and its share of all indexes."""
+    """With its task of 100 payload bytes, six history entries, an attempt with 32 bytes of output,
+    and its share of all indexes.
+    """
     count = 30_000
     task = TaskSpec(payload=b"x" * 100)
     run = RunInstance.scheduled(task.id, scheduled_at=5, created_at=5)
@@ -415,7 +460,8 @@ def test_a_finished_run_takes_less_than_500_bytes(table: Table) -> None:
             fields = getattr(event, "as")
             sequence += 1
             event.sequence = sequence
-            ffi.memmove(ffi.addressof(fields), number.to_bytes(16, "big"), 16)  # each kind's first field is its identifier
+            # Each kind's first field is its identifier.
+            ffi.memmove(ffi.addressof(fields), number.to_bytes(16, "big"), 16)
             if event.kind == lib.AQW_RUN_CREATED:
                 ffi.memmove(fields.run_created.task_id, number.to_bytes(16, "big"), 16)
             assert lib.aqw_table_apply(table.table, event) == lib.AQW_OK
@@ -426,7 +472,9 @@ def test_memory_does_not_grow_with_what_is_replaced(task: TaskSpec, run: RunInst
     """Leases come and go, actors, tenants and roles are replaced, for as long as a queue lives."""
     actor, tenant = ActorId(), TenantId()
     with Table() as table:
-        table.must_apply(*numbered(aq.TaskCreated(0, task, 1), aq.RunCreated(0, run), *path_to(run, S.READY)))
+        table.must_apply(
+            *numbered(aq.TaskCreated(0, task, 1), aq.RunCreated(0, run), *path_to(run, S.READY))
+        )
         sizes = []
         for turn in range(300):
             if turn % 3 == 0:
@@ -436,7 +484,9 @@ def test_memory_does_not_grow_with_what_is_replaced(task: TaskSpec, run: RunInst
                     aq.LeaseAcquired(0, run.id, "owner" * 100, 9, 1),
                     aq.TenantCreated(0, tenant, "name" * 50, 1),
                     aq.LeaseReleased(0, run.id, "owner" * 100, 9, 1),
-                    aq.ActorRegistered(0, actor, "identity" * 50, ("capability",), None, 5, None, 1),
+                    aq.ActorRegistered(
+                        0, actor, "identity" * 50, ("capability",), None, 5, None, 1
+                    ),
                     aq.RoleAssigned(0, actor, Role.custom("role" * 50), tenant, 1),
                     first=100 + turn * 10,
                 )
@@ -446,12 +496,14 @@ def test_memory_does_not_grow_with_what_is_replaced(task: TaskSpec, run: RunInst
         assert sizes[-1] == sizes[10]
 
 
-# --- Batches ---------------------------------------------------------------------------------------------------------
+# --- Batches --------------------------------------------------------------------------------------
 
 
 @PATIENT
 @given(randoms, st.integers(0, 60), st.integers(1, 60))
-def test_rollback_restores_the_table_exactly(random: Random, before_count: int, batch_count: int) -> None:
+def test_rollback_restores_the_table_exactly(
+    random: Random, before_count: int, batch_count: int
+) -> None:
     model, source = Model(), EventSource(random)
     memory = Memory()
     with Table(memory) as table:
@@ -497,13 +549,17 @@ def test_rollback_past_growing_indexes(table: Table) -> None:
     before = table.dump()
     for _ in range(2):
         table.begin()
-        table.must_apply(*numbered(*(aq.TaskCreated(0, task, 1) for task in tasks[100:]), first=101))
+        table.must_apply(
+            *numbered(*(aq.TaskCreated(0, task, 1) for task in tasks[100:]), first=101)
+        )
         table.rollback()
         assert table.dump() == before
         assert not any(table.find("task", task.id.bytes) for task in tasks[100:])
 
 
-def test_batches_do_not_nest_and_ends_without_a_batch_do_nothing(table: Table, task: TaskSpec) -> None:
+def test_batches_do_not_nest_and_ends_without_a_batch_do_nothing(
+    table: Table, task: TaskSpec
+) -> None:
     table.must_apply(aq.TaskCreated(1, task, 1))
     before = table.dump()
     table.rollback()
@@ -516,10 +572,12 @@ def test_batches_do_not_nest_and_ends_without_a_batch_do_nothing(table: Table, t
     assert table.dump() == before
 
 
-# --- Attempts --------------------------------------------------------------------------------------------------------
+# --- Attempts -------------------------------------------------------------------------------------
 
 
-def test_an_attempt_id_is_used_once_in_a_run_but_may_be_used_by_another(table: Table, task: TaskSpec) -> None:
+def test_an_attempt_id_is_used_once_in_a_run_but_may_be_used_by_another(
+    table: Table, task: TaskSpec
+) -> None:
     attempt = AttemptId()
     sequence = 1
     table.must_apply(aq.TaskCreated(sequence, task, 1))
@@ -534,7 +592,10 @@ def test_an_attempt_id_is_used_once_in_a_run_but_may_be_used_by_another(table: T
         )
         table.must_apply(*events)
         sequence = events[-1].sequence
-        assert table.apply(aq.AttemptStarted(sequence + 1, run.id, attempt, 4)) == "refused_attempt_reused"
+        assert (
+            table.apply(aq.AttemptStarted(sequence + 1, run.id, attempt, 4))
+            == "refused_attempt_reused"
+        )
         assert lib.aqw_table_run_had_attempt(table.table, row, attempt.bytes)
         assert not lib.aqw_table_run_had_attempt(table.table, row, AttemptId().bytes)
     view = table.view("attempt", 1)  # an empty error is an error, unlike an empty output
@@ -548,7 +609,10 @@ def test_an_attempt_id_that_many_runs_share(table: Table, task: TaskSpec) -> Non
         run = RunInstance.scheduled(task.id, scheduled_at=1, created_at=1)
         events: list[aq.Event] = [aq.RunCreated(0, run)]
         if number % 2:
-            events += [*path_to(run, S.READY, S.LEASED, S.RUNNING), aq.AttemptStarted(0, run.id, attempt, 2)]
+            events += [
+                *path_to(run, S.READY, S.LEASED, S.RUNNING),
+                aq.AttemptStarted(0, run.id, attempt, 2),
+            ]
         table.must_apply(*numbered(*events, first=sequence + 1))
         sequence += len(events)
     had = [lib.aqw_table_run_had_attempt(table.table, row, attempt.bytes) for row in range(1, 401)]

@@ -1,4 +1,6 @@
-"""A table's image: a loaded table is the saved one, for ever after; and no bytes make a table that is none."""
+"""A table's image: a loaded table is the saved one, for ever after; and no bytes make a table that
+is none.
+"""
 
 from __future__ import annotations
 
@@ -58,17 +60,32 @@ def fixed(id_type: Any, value: int) -> Any:
 
 
 def events_of_every_item() -> list[aq.Event]:
-    """Return events, with fixed identifiers, that leave a table with every type of item and every flag."""
+    """Return events, with fixed identifiers, that leave a table with every type of item and every
+    flag.
+    """
     tasks = [
-        TaskSpec(fixed(TaskId, n), payload=b"p" * n, parent_task_id=None if n == 1 else fixed(TaskId, 1)) for n in (1, 2, 3, 4)
+        TaskSpec(
+            fixed(TaskId, n), payload=b"p" * n, parent_task_id=None if n == 1 else fixed(TaskId, 1)
+        )
+        for n in (1, 2, 3, 4)
     ]
     purged_task = TaskSpec(fixed(TaskId, 9), payload=b"purged", parent_task_id=fixed(TaskId, 9))
-    purged_run = RunInstance.scheduled(tasks[3].id, id=fixed(RunId, 9), scheduled_at=1, created_at=1)
+    purged_run = RunInstance.scheduled(
+        tasks[3].id, id=fixed(RunId, 9), scheduled_at=1, created_at=1
+    )
     runs = [
-        RunInstance.scheduled(fixed(TaskId, 1), id=fixed(RunId, n), scheduled_at=90 + n, created_at=100) for n in (1, 2, 3, 4, 5)
+        RunInstance.scheduled(
+            fixed(TaskId, 1), id=fixed(RunId, n), scheduled_at=90 + n, created_at=100
+        )
+        for n in (1, 2, 3, 4, 5)
     ]
     lease = (runs[0].id, "owner")
-    actor, other, tenant, token = fixed(ActorId, 1), fixed(ActorId, 2), fixed(TenantId, 1), BudgetDimension.TOKEN
+    actor, other, tenant, token = (
+        fixed(ActorId, 1),
+        fixed(ActorId, 2),
+        fixed(TenantId, 1),
+        BudgetDimension.TOKEN,
+    )
     turns: list[aq.Event] = []
     for _ in range(33):  # more steps than one item takes; each closed lease is a step of its own
         turns += [
@@ -89,9 +106,13 @@ def events_of_every_item() -> list[aq.Event]:
         aq.RunStateChanged(0, runs[0].id, S.LEASED, S.RUNNING, 103),
         aq.LeaseHeartbeat(0, *lease, 600, 104),
         aq.AttemptStarted(0, runs[0].id, fixed(AttemptId, 1), 105),
-        aq.AttemptFinished(0, runs[0].id, fixed(AttemptId, 1), AttemptResultKind.FAILURE, "why", None, 106),
+        aq.AttemptFinished(
+            0, runs[0].id, fixed(AttemptId, 1), AttemptResultKind.FAILURE, "why", None, 106
+        ),
         aq.AttemptStarted(0, runs[0].id, fixed(AttemptId, 2), 107),
-        aq.AttemptFinished(0, runs[0].id, fixed(AttemptId, 2), AttemptResultKind.SUCCESS, None, b"output", 106),
+        aq.AttemptFinished(
+            0, runs[0].id, fixed(AttemptId, 2), AttemptResultKind.SUCCESS, None, b"output", 106
+        ),
         aq.AttemptStarted(0, runs[0].id, fixed(AttemptId, 3), 108),
         *path_to(runs[1], S.READY, S.LEASED, S.RUNNING),
         aq.AttemptStarted(0, runs[1].id, fixed(AttemptId, 1), 105),
@@ -105,8 +126,12 @@ def events_of_every_item() -> list[aq.Event]:
         aq.BudgetConsumed(0, tasks[2].id, token, 300, 111),
         aq.BudgetAllocated(0, tasks[0].id, BudgetDimension.TIME_SECS, 0, 111),
         aq.BudgetConsumed(0, tasks[0].id, BudgetDimension.TIME_SECS, 0, 111),
-        aq.SubscriptionCreated(0, fixed(SubscriptionId, 1), tasks[0].id, EventFilter.custom("key"), 112),
-        aq.SubscriptionCreated(0, fixed(SubscriptionId, 2), tasks[2].id, EventFilter.task_completed(tasks[0].id), 112),
+        aq.SubscriptionCreated(
+            0, fixed(SubscriptionId, 1), tasks[0].id, EventFilter.custom("key"), 112
+        ),
+        aq.SubscriptionCreated(
+            0, fixed(SubscriptionId, 2), tasks[2].id, EventFilter.task_completed(tasks[0].id), 112
+        ),
         aq.SubscriptionTriggered(0, fixed(SubscriptionId, 2), 111),
         aq.SubscriptionCanceled(0, fixed(SubscriptionId, 2), 2**64 - 1),
         aq.ActorRegistered(0, actor, "one", ("a", "b"), "department", 2, tenant, 113),
@@ -119,18 +144,32 @@ def events_of_every_item() -> list[aq.Event]:
         aq.CapabilityGranted(0, actor, Capability.CAN_SUBMIT, tenant, 118),
         aq.CapabilityGranted(0, actor, Capability.custom("deploy"), tenant, 118),
         aq.CapabilityRevoked(0, actor, Capability.custom("deploy"), tenant, 119),
-        aq.LedgerEntryAppended(0, fixed(LedgerEntryId, 9), tenant, "purged", actor, b"payload", 120),
+        aq.LedgerEntryAppended(
+            0, fixed(LedgerEntryId, 9), tenant, "purged", actor, b"payload", 120
+        ),
         aq.LedgerEntryAppended(0, fixed(LedgerEntryId, 1), tenant, "key", actor, b"payload", 120),
         aq.LedgerEntryAppended(0, fixed(LedgerEntryId, 1), tenant, "key", None, b"", 120),
         aq.EnginePaused(0, 121),
         aq.EngineResumed(0, 122),
-        aq.SubscriptionCreated(0, fixed(SubscriptionId, 9), tasks[0].id, EventFilter.custom("key"), 112),
+        aq.SubscriptionCreated(
+            0, fixed(SubscriptionId, 9), tasks[0].id, EventFilter.custom("key"), 112
+        ),
         aq.SubscriptionCanceled(0, fixed(SubscriptionId, 9), 113),
         aq.ActorRegistered(0, fixed(ActorId, 9), "purged", ("a",), None, 2, None, 113),
         aq.RoleAssigned(0, fixed(ActorId, 9), Role.OPERATOR, tenant, 113),
         aq.CapabilityGranted(0, fixed(ActorId, 9), Capability.CAN_SUBMIT, tenant, 113),
         aq.ActorDeregistered(0, fixed(ActorId, 9), 114),
-        aq.RunsPurged(0, (purged_run.id,), (purged_task.id,), 123, (fixed(SubscriptionId, 9),), (fixed(ActorId, 9),), 1, 0, 500),
+        aq.RunsPurged(
+            0,
+            (purged_run.id,),
+            (purged_task.id,),
+            123,
+            (fixed(SubscriptionId, 9),),
+            (fixed(ActorId, 9),),
+            1,
+            0,
+            500,
+        ),
     )
 
 
@@ -144,12 +183,14 @@ def every_item() -> list[Item]:
     return image_of(events_of_every_item())
 
 
-# --- What was saved is what is loaded --------------------------------------------------------------------------------
+# --- What was saved is what is loaded -------------------------------------------------------------
 
 
 @PATIENT
 @given(randoms, st.integers(0, 150), st.integers(0, 40))
-def test_a_loaded_table_is_the_saved_one_for_ever_after(random: Random, length: int, more: int) -> None:
+def test_a_loaded_table_is_the_saved_one_for_ever_after(
+    random: Random, length: int, more: int
+) -> None:
     model, source = Model(), EventSource(random)
     with Table() as table:
         for _ in range(length):
@@ -207,7 +248,11 @@ def test_a_loaded_table_rolls_back_exactly() -> None:
 def test_many_steps_attempts_and_dependencies_are_many_items() -> None:
     tasks = [TaskSpec(payload=b"x") for _ in range(200)]
     run = RunInstance.scheduled(tasks[0].id, scheduled_at=1, created_at=1)
-    events: list[aq.Event] = [*(aq.TaskCreated(0, task, 1) for task in tasks), aq.RunCreated(0, run), *path_to(run, S.READY)]
+    events: list[aq.Event] = [
+        *(aq.TaskCreated(0, task, 1) for task in tasks),
+        aq.RunCreated(0, run),
+        *path_to(run, S.READY),
+    ]
     for turn in range(100):
         events += [
             aq.RunStateChanged(0, run.id, S.READY, S.LEASED, turn),
@@ -217,8 +262,13 @@ def test_many_steps_attempts_and_dependencies_are_many_items() -> None:
             aq.RunStateChanged(0, run.id, S.RUNNING, S.RETRY_WAIT, turn),
             aq.RunStateChanged(0, run.id, S.RETRY_WAIT, S.READY, turn),
         ]
-        events[-3] = aq.AttemptFinished(0, run.id, events[-4].attempt_id, AttemptResultKind.FAILURE, "e", None, turn)  # type: ignore[attr-defined]
-    events += [aq.DependencyDeclared(0, tasks[i].id, (tasks[i - 1].id, tasks[0].id), 1) for i in range(1, 200)]
+        events[-3] = aq.AttemptFinished(
+            0, run.id, events[-4].attempt_id, AttemptResultKind.FAILURE, "e", None, turn
+        )  # type: ignore[attr-defined]
+    events += [
+        aq.DependencyDeclared(0, tasks[i].id, (tasks[i - 1].id, tasks[0].id), 1)
+        for i in range(1, 200)
+    ]
     with Table() as table:
         table.must_apply(*numbered(*events))
         items = save(table)
@@ -237,7 +287,11 @@ def test_groups_at_their_bounds(steps: int, ends_closed: bool) -> None:
     task = TaskSpec(payload=b"x")
     run = RunInstance.scheduled(task.id, scheduled_at=1, created_at=1)
     path = [S.READY, *[S.LEASED, S.READY] * steps][:steps]
-    events: list[aq.Event] = [aq.TaskCreated(0, task, 1), aq.RunCreated(0, run), *path_to(run, *path)]
+    events: list[aq.Event] = [
+        aq.TaskCreated(0, task, 1),
+        aq.RunCreated(0, run),
+        *path_to(run, *path),
+    ]
     if ends_closed:
         events.insert(3, aq.LeaseAcquired(0, run.id, "w", 5, 5))
         if path[-1] is S.LEASED:
@@ -252,7 +306,15 @@ def test_an_item_of_the_largest_size() -> None:
     items = image_of(
         numbered(
             aq.TaskCreated(0, task, 1),
-            aq.LedgerEntryAppended(0, LedgerEntryId(), tenant, "k" * 2**20, ActorId(), b"x" * (lib.AQW_PAYLOAD_SIZE_MAX - 2**20 - 80), 1),
+            aq.LedgerEntryAppended(
+                0,
+                LedgerEntryId(),
+                tenant,
+                "k" * 2**20,
+                ActorId(),
+                b"x" * (lib.AQW_PAYLOAD_SIZE_MAX - 2**20 - 80),
+                1,
+            ),
         )
     )
     assert max(len(payload) for _type, payload in items) <= lib.AQW_IMAGE_ITEM_SIZE_MAX
@@ -261,10 +323,13 @@ def test_an_item_of_the_largest_size() -> None:
         head, *rest = items
         for large in (1, lib.AQW_IMAGE_ITEM_SIZE_MAX + 1 - len(items[1][1])):
             with Table() as other:
-                assert load_into(other, [head, (rest[0][0], rest[0][1] + bytes(large)), *rest[1:]]) == MALFORMED
+                assert (
+                    load_into(other, [head, (rest[0][0], rest[0][1] + bytes(large)), *rest[1:]])
+                    == MALFORMED
+                )
 
 
-# --- Limits of the calls ---------------------------------------------------------------------------------------------
+# --- Limits of the calls --------------------------------------------------------------------------
 
 
 def test_the_sinks_first_failure_ends_the_saving() -> None:
@@ -290,7 +355,9 @@ def test_the_sinks_first_failure_ends_the_saving() -> None:
 def test_a_table_with_an_open_batch_is_neither_saved_nor_loaded_into() -> None:
     with Table() as table:
         table.begin()
-        assert status_name(lib.aqw_table_save(table.table, ffi.NULL, ffi.NULL)) == "invalid_argument"
+        assert (
+            status_name(lib.aqw_table_save(table.table, ffi.NULL, ffi.NULL)) == "invalid_argument"
+        )
         loader = ffi.new("aqw_table_loader *")
         assert status_name(lib.aqw_table_load_begin(loader, table.table, 100)) == "invalid_argument"
         assert status_name(lib.aqw_table_load_item(loader, 1, b"", 0)) == "invalid_argument"
@@ -301,7 +368,10 @@ def test_only_a_new_table_is_loaded_into() -> None:
     for events in (numbered(aq.EnginePaused(0, 1)), every_kind()[:1]):
         with Table() as table:
             table.must_apply(*events)
-            assert status_name(lib.aqw_table_load_begin(loader, table.table, 100)) == "invalid_argument"
+            assert (
+                status_name(lib.aqw_table_load_begin(loader, table.table, 100))
+                == "invalid_argument"
+            )
             assert status_name(lib.aqw_table_load_end(loader)) == "invalid_argument"
 
 
@@ -338,7 +408,7 @@ def test_saving_takes_no_memory_but_for_purged_tasks() -> None:
     assert not memory.live
 
 
-# --- Hostile items ---------------------------------------------------------------------------------------------------
+# --- Hostile items --------------------------------------------------------------------------------
 
 
 def refused_or_canonical(items: list[Item]) -> str:
@@ -391,11 +461,17 @@ def test_items_exchanged_and_of_another_type() -> None:
     for at, (item_type, payload) in enumerate(items):
         for other in range(17):
             if other != item_type:
-                assert refused_or_canonical([*items[:at], (other, payload), *items[at + 1 :]]) == MALFORMED
+                assert (
+                    refused_or_canonical([*items[:at], (other, payload), *items[at + 1 :]])
+                    == MALFORMED
+                )
 
 
 @PATIENT
-@given(st.lists(st.tuples(st.integers(0, 16), st.binary(max_size=40)), max_size=8), st.binary(max_size=20))
+@given(
+    st.lists(st.tuples(st.integers(0, 16), st.binary(max_size=40)), max_size=8),
+    st.binary(max_size=20),
+)
 def test_arbitrary_items(items: list[Item], tail: bytes) -> None:
     refused_or_canonical(items)
     refused_or_canonical([*every_item()[:8], *items])
@@ -413,7 +489,10 @@ def test_a_head_that_promises_more_than_is_there_takes_no_memory(kind: int, valu
     memory = Memory()
     with Table(memory) as table:
         before = memory.allocations
-        assert load_into(table, [(lib.AQW_IMAGE_HEAD, counts(*[0] * kind, value))], size_max=1) == MALFORMED
+        assert (
+            load_into(table, [(lib.AQW_IMAGE_HEAD, counts(*[0] * kind, value))], size_max=1)
+            == MALFORMED
+        )
         assert memory.allocations == before
 
 
@@ -425,7 +504,10 @@ def test_a_head_takes_a_small_multiple_of_the_bytes_that_may_be_there(kind: int)
             loader = ffi.new("aqw_table_loader *")
             assert lib.aqw_table_load_begin(loader, table.table, size_max) == lib.AQW_OK
             head = counts(*[0] * kind, value)
-            assert status_name(lib.aqw_table_load_item(loader, lib.AQW_IMAGE_HEAD, head, len(head))) == expected
+            assert (
+                status_name(lib.aqw_table_load_item(loader, lib.AQW_IMAGE_HEAD, head, len(head)))
+                == expected
+            )
             assert table.counts.memory_bytes < 16 * size_max + 2**20
 
 
@@ -433,7 +515,9 @@ TASK = b"t" * 16 + bytes(2) + bytes(3)
 TASK_WITH_RUNS = b"t" * 16 + b"\0\2\0" + bytes(3)
 
 
-def run_image(fields: bytes, *more: Item, history: int = 0, attempts: int = 0, leases: int = 0) -> list[Item]:
+def run_image(
+    fields: bytes, *more: Item, history: int = 0, attempts: int = 0, leases: int = 0
+) -> list[Item]:
     """Return an image of one task with one run, whose item ends with the given fields."""
     return [
         (lib.AQW_IMAGE_HEAD, counts(1, 1, history, attempts, leases)),
@@ -443,7 +527,13 @@ def run_image(fields: bytes, *more: Item, history: int = 0, attempts: int = 0, l
     ]
 
 
-READY, LEASED, RUNNING, WAIT, CLOSED = bytes([1, 0]), bytes([2, 0]), bytes([3, 0]), bytes([4, 0]), bytes([16])
+READY, LEASED, RUNNING, WAIT, CLOSED = (
+    bytes([1, 0]),
+    bytes([2, 0]),
+    bytes([3, 0]),
+    bytes([4, 0]),
+    bytes([16]),
+)
 TO_RUNNING = READY + LEASED + RUNNING
 UNFINISHED = (lib.AQW_IMAGE_ATTEMPT, b"a" * 16 + bytes([0, 16]))
 FINISHED = (lib.AQW_IMAGE_ATTEMPT, b"b" * 16 + bytes([0, 0, 0]))
@@ -480,7 +570,9 @@ def test_runs_that_can_be(items: list[Item]) -> None:
         run_image(CLOSED),
         run_image(READY + CLOSED, history=1),
         run_image(READY, (lib.AQW_IMAGE_HISTORY, LEASED), history=2),
-        run_image((READY + LEASED) + (READY + LEASED) * 31, (lib.AQW_IMAGE_HISTORY, b""), history=64),
+        run_image(
+            (READY + LEASED) + (READY + LEASED) * 31, (lib.AQW_IMAGE_HISTORY, b""), history=64
+        ),
         run_image((READY + LEASED) * 32 + READY, history=65),
         run_image(READY, FINISHED, history=1, attempts=1),
         run_image(b"", UNFINISHED, attempts=1),
@@ -489,8 +581,15 @@ def test_runs_that_can_be(items: list[Item]) -> None:
         run_image(TO_RUNNING, UNFINISHED, FINISHED, history=3, attempts=2),
         run_image(TO_RUNNING, FINISHED, FINISHED, history=3, attempts=2),
         run_image(TO_RUNNING, FINISHED, history=3, attempts=2),
-        run_image(TO_RUNNING, (lib.AQW_IMAGE_ATTEMPT, b"b" * 16 + bytes([0, 4, 0])), history=3, attempts=1),
-        run_image(TO_RUNNING, (lib.AQW_IMAGE_ATTEMPT, b"b" * 16 + bytes([0, 1, 0]) + b"\xff"), history=3, attempts=1),
+        run_image(
+            TO_RUNNING, (lib.AQW_IMAGE_ATTEMPT, b"b" * 16 + bytes([0, 4, 0])), history=3, attempts=1
+        ),
+        run_image(
+            TO_RUNNING,
+            (lib.AQW_IMAGE_ATTEMPT, b"b" * 16 + bytes([0, 1, 0]) + b"\xff"),
+            history=3,
+            attempts=1,
+        ),
         run_image(b"", LEASE, leases=1),
         run_image(READY + bytes([8, 0]), LEASE, history=2, leases=1),
         run_image(READY, LEASE, LEASE, history=1, leases=2),
@@ -523,9 +622,18 @@ def test_a_number_names_a_task_that_is_there(number_of_a_task: int, kind: int, i
 
 @pytest.mark.parametrize(
     ("limit", "consumed", "exhausted", "status"),
-    [(5, 4, 0, "ok"), (5, 5, 0, MALFORMED), (0, 0, 0, "ok"), (0, 1, 0, MALFORMED), (5, 4, 16, "ok"), (5, 5, 16, "ok")],
+    [
+        (5, 4, 0, "ok"),
+        (5, 5, 0, MALFORMED),
+        (0, 0, 0, "ok"),
+        (0, 1, 0, MALFORMED),
+        (5, 4, 16, "ok"),
+        (5, 5, 16, "ok"),
+    ],
 )
-def test_a_budget_is_exhausted_where_nothing_is_left(limit: int, consumed: int, exhausted: int, status: str) -> None:
+def test_a_budget_is_exhausted_where_nothing_is_left(
+    limit: int, consumed: int, exhausted: int, status: str
+) -> None:
     budget = (lib.AQW_IMAGE_BUDGET, bytes([1, exhausted, limit, consumed, 0]))
     head = (lib.AQW_IMAGE_HEAD, counts(1, 0, 0, 0, 0, 0, 1))
     assert refused_or_canonical([head, (lib.AQW_IMAGE_TASK, TASK), budget]) == status
@@ -542,7 +650,9 @@ def test_a_budget_is_exhausted_where_nothing_is_left(limit: int, consumed: int, 
         (8, b"", MALFORMED, MALFORMED),
     ],
 )
-def test_a_task_says_whether_it_ever_had_runs(flags: int, fields: bytes, with_run: str, without_run: str) -> None:
+def test_a_task_says_whether_it_ever_had_runs(
+    flags: int, fields: bytes, with_run: str, without_run: str
+) -> None:
     head, _task, run = run_image(b"")
     task = (lib.AQW_IMAGE_TASK, b"t" * 16 + b"\0" + bytes([flags]) + fields + bytes(3))
     assert refused_or_canonical([head, task, run]) == with_run
@@ -553,8 +663,14 @@ def test_a_tombstone_names_no_task_that_is_there() -> None:
     head = (lib.AQW_IMAGE_HEAD, counts(1, *[0] * 12, 1))
     task, tombstone = (lib.AQW_IMAGE_TASK, TASK), (lib.AQW_IMAGE_TOMBSTONE, b"u" * 16 + b"\5")
     assert refused_or_canonical([head, task, tombstone]) == "ok"
-    assert refused_or_canonical([head, task, (lib.AQW_IMAGE_TOMBSTONE, b"t" * 16 + b"\5")]) == MALFORMED
-    assert refused_or_canonical([head, task, (lib.AQW_IMAGE_TOMBSTONE, bytes(16) + b"\5")]) == MALFORMED
+    assert (
+        refused_or_canonical([head, task, (lib.AQW_IMAGE_TOMBSTONE, b"t" * 16 + b"\5")])
+        == MALFORMED
+    )
+    assert (
+        refused_or_canonical([head, task, (lib.AQW_IMAGE_TOMBSTONE, bytes(16) + b"\5")])
+        == MALFORMED
+    )
     many = counts(*[0] * 13, lib.AQW_TOMBSTONE_COUNT_MAX + 1)
     with Table() as table:
         assert load_into(table, [(lib.AQW_IMAGE_HEAD, many)], size_max=2**40) == MALFORMED
@@ -571,27 +687,38 @@ def test_nothing_occurs_twice() -> None:
             lib.aqw_table_load_begin(loader, table.table, 2**20)
             statuses = [
                 status_name(lib.aqw_table_load_item(loader, one_type, one, len(one)))
-                for one_type, one in [(lib.AQW_IMAGE_HEAD, head), *items[1 : at + 1], (item_type, payload)]
+                for one_type, one in [
+                    (lib.AQW_IMAGE_HEAD, head),
+                    *items[1 : at + 1],
+                    (item_type, payload),
+                ]
             ]
             assert statuses == ["ok"] * (at + 1) + [MALFORMED]
 
 
-# --- Golden bytes ----------------------------------------------------------------------------------------------------
+# --- Golden bytes ---------------------------------------------------------------------------------
 
 
 def test_golden_bytes() -> None:
     items = every_item()
     assert {item_type for item_type, _payload in items} == set(range(1, lib.AQW_IMAGE_TYPE_COUNT))
-    assert [[item_type, payload.hex()] for item_type, payload in items] == json.loads(GOLDEN.read_text("utf-8"))
+    assert [[item_type, payload.hex()] for item_type, payload in items] == json.loads(
+        GOLDEN.read_text("utf-8")
+    )
 
 
 def test_golden_bytes_are_still_read() -> None:
-    items = [(item_type, bytes.fromhex(payload)) for item_type, payload in json.loads(GOLDEN.read_text("utf-8"))]
+    items = [
+        (item_type, bytes.fromhex(payload))
+        for item_type, payload in json.loads(GOLDEN.read_text("utf-8"))
+    ]
     with loaded(items) as table, Table() as expected:
         expected.must_apply(*events_of_every_item())
         assert table.dump() == expected.dump()
 
 
 if __name__ == "__main__":
-    lines = ",\n ".join(json.dumps([item_type, payload.hex()]) for item_type, payload in every_item())
+    lines = ",\n ".join(
+        json.dumps([item_type, payload.hex()]) for item_type, payload in every_item()
+    )
     GOLDEN.write_text(f"[{lines}]\n", "utf-8")

@@ -41,14 +41,30 @@ from actionqueue.model.cron import has_ended
 from actionqueue.projection import Projection
 from tests.core.test_table import apply_to, numbered, path_to
 from tests.support.core.door import ffi, lib
-from tests.support.core.table_driver import EventSource, Memory, Table, as_c, data_of, dump_of, status_name
+from tests.support.core.table_driver import (
+    EventSource,
+    Memory,
+    Table,
+    as_c,
+    data_of,
+    dump_of,
+    status_name,
+)
 from tests.support.core.table_image import loaded, save
 from tests.support.model import TRANSITIONS, Model
 
 PATIENT = settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=60)
 randoms = st.randoms(use_true_random=False)
 S = RunState
-POLICIES = (Once(), Once(), Repeat(1, 60), Repeat(2, 60), Cron("@hourly", None), Cron("@hourly", 2), Cron("0 0 0 1 1 * 1970,1971", None))
+POLICIES = (
+    Once(),
+    Once(),
+    Repeat(1, 60),
+    Repeat(2, 60),
+    Cron("@hourly", None),
+    Cron("@hourly", 2),
+    Cron("0 0 0 1 1 * 1970,1971", None),
+)
 PURGED = 10**6
 """A sequence after all others."""
 
@@ -59,7 +75,9 @@ def table() -> Iterator[Table]:
         yield made
 
 
-def task_with_run(*, policy: RunPolicy | None = None, parent: TaskId | None = None) -> tuple[TaskSpec, RunInstance, list[aq.Event]]:
+def task_with_run(
+    *, policy: RunPolicy | None = None, parent: TaskId | None = None
+) -> tuple[TaskSpec, RunInstance, list[aq.Event]]:
     """Return a task, a run of it, and the events up to the run's end at time 10."""
     task = TaskSpec(payload=b"x", run_policy=policy or Once(), parent_task_id=parent)
     run = RunInstance.scheduled(task.id, scheduled_at=1, created_at=1)
@@ -76,10 +94,14 @@ def task_with_run(*, policy: RunPolicy | None = None, parent: TaskId | None = No
 
 
 def purge(runs: list[Any], tasks: list[Any], sequence: int = PURGED) -> aq.RunsPurged:
-    return aq.RunsPurged(sequence, tuple(run.id for run in runs), tuple(task.id for task in tasks), 20)
+    return aq.RunsPurged(
+        sequence, tuple(run.id for run in runs), tuple(task.id for task in tasks), 20
+    )
 
 
-def purge_over(subscriptions: list[SubscriptionId], actors: list[ActorId], sequence: int = PURGED) -> aq.RunsPurged:
+def purge_over(
+    subscriptions: list[SubscriptionId], actors: list[ActorId], sequence: int = PURGED
+) -> aq.RunsPurged:
     return aq.RunsPurged(sequence, (), (), 20, tuple(subscriptions), tuple(actors))
 
 
@@ -91,16 +113,22 @@ def without_sequence(dump: dict[str, Any]) -> dict[str, Any]:
     return {**dump, "latest_sequence": None}
 
 
-# --- As if it had never been -----------------------------------------------------------------------------------------
+# --- As if it had never been ----------------------------------------------------------------------
 
 
 @PATIENT
 @given(randoms, st.integers(1, 150))
-def test_a_purged_table_is_the_models_and_its_image_has_nothing_of_what_is_gone(random: Random, length: int) -> None:
+def test_a_purged_table_is_the_models_and_its_image_has_nothing_of_what_is_gone(
+    random: Random, length: int
+) -> None:
     model, source = Model(), EventSource(random)
     with Table() as table:
         for _ in range(length):
-            event = source.next(model) if random.random() < 0.85 or not model.tasks else source._purge(model, model.latest_sequence + 1)
+            event = (
+                source.next(model)
+                if random.random() < 0.85 or not model.tasks
+                else source._purge(model, model.latest_sequence + 1)
+            )
             assert table.apply(event) == apply_to(model, event), event
         assert table.dump() == dump_of(model)
         items = save(table)
@@ -143,18 +171,25 @@ def test_all_of_a_task_goes_and_its_identifiers_may_be_used_again(table: Table) 
 def test_runs_of_a_task_that_stays(table: Table) -> None:
     task = TaskSpec(payload=b"x", run_policy=Repeat(9, 60))
     runs = [RunInstance.scheduled(task.id, scheduled_at=1, created_at=1) for _ in range(5)]
-    table.must_apply(*numbered(aq.TaskCreated(0, task, 1), *(aq.RunCreated(0, run) for run in runs)))
+    table.must_apply(
+        *numbered(aq.TaskCreated(0, task, 1), *(aq.RunCreated(0, run) for run in runs))
+    )
     table.must_apply(*numbered(*(aq.RunCanceled(0, run.id, 5) for run in runs), first=100))
 
     def left() -> list[Any]:
         view = table.view("task", 1)
-        chain = [RunId.from_bytes(bytes(run.run_id)) for run in table.chain("run", view.first_run, "next_in_task")]
+        chain = [
+            RunId.from_bytes(bytes(run.run_id))
+            for run in table.chain("run", view.first_run, "next_in_task")
+        ]
         assert len(chain) == view.run_count == table.counts.runs
         return chain
 
     for sequence, gone in enumerate([[1], [0], [4], [2, 3]], PURGED):
         table.must_apply(purge([runs[i] for i in gone], [], sequence))
-        gone_ids = {runs[i].id for group in [[1], [0], [4], [2, 3]][: sequence - PURGED + 1] for i in group}
+        gone_ids = {
+            runs[i].id for group in [[1], [0], [4], [2, 3]][: sequence - PURGED + 1] for i in group
+        }
         assert left() == [run.id for run in runs if run.id not in gone_ids]
     again = RunInstance.scheduled(task.id, id=runs[1].id, scheduled_at=2, created_at=2)
     table.must_apply(aq.RunCreated(2 * PURGED, again))
@@ -163,7 +198,9 @@ def test_runs_of_a_task_that_stays(table: Table) -> None:
 
 def test_parents_are_in_the_order_of_the_children_that_are_left(table: Table) -> None:
     first, second = TaskId(), TaskId()
-    tasks = [TaskSpec(payload=b"x", parent_task_id=parent) for parent in (first, second, first, second)]
+    tasks = [
+        TaskSpec(payload=b"x", parent_task_id=parent) for parent in (first, second, first, second)
+    ]
     table.must_apply(*numbered(*(aq.TaskCreated(0, task, 1) for task in tasks)))
 
     def parents() -> list[Any]:
@@ -196,7 +233,9 @@ def test_an_actor_goes_with_all_that_it_was_given_and_may_register_again(table: 
     of_actor = [registered(actor), *(given for given in for_both if given.actor_id == actor)]
     of_other = [registered(other), *(given for given in for_both if given.actor_id == other)]
     mixed = [registered(actor), registered(other), *for_both]
-    table.must_apply(*numbered(*mixed), aq.CapabilityRevoked(90, actor, Capability.CAN_SUBMIT, tenants[0], 3))
+    table.must_apply(
+        *numbered(*mixed), aq.CapabilityRevoked(90, actor, Capability.CAN_SUBMIT, tenants[0], 3)
+    )
     assert refusal(table, purge_over([], [actor])) == "refused_not_finished"
     table.must_apply(aq.ActorDeregistered(100, actor, 5))
     table.must_apply(purge_over([], [actor]))
@@ -206,12 +245,16 @@ def test_an_actor_goes_with_all_that_it_was_given_and_may_register_again(table: 
         table.must_apply(*numbered(*of_actor, first=2 * PURGED))
         fresh.must_apply(*numbered(*of_actor, first=2 * PURGED))
         assert save(table) == save(fresh)
-    table.must_apply(aq.ActorDeregistered(3 * PURGED, actor, 5), purge_over([], [actor], 3 * PURGED + 1))
+    table.must_apply(
+        aq.ActorDeregistered(3 * PURGED, actor, 5), purge_over([], [actor], 3 * PURGED + 1)
+    )
     assert (table.counts.actors, table.counts.roles, table.counts.capabilities) == (1, 3, 6)
 
 
 def test_what_names_a_purged_actor_goes_on_without_it(table: Table) -> None:
-    """A lease's owner and a ledger's actor are names: no rule looks them up. So the lease that it held is renewed and closed as before."""
+    """A lease's owner and a ledger's actor are names: no rule looks them up. So the lease that it
+    held is renewed and closed as before.
+    """
     actor, task = ActorId(), TaskSpec(payload=b"x")
     run = RunInstance.scheduled(task.id, scheduled_at=1, created_at=1)
     table.must_apply(
@@ -229,20 +272,30 @@ def test_what_names_a_purged_actor_goes_on_without_it(table: Table) -> None:
     assert table.dump()["runs"][0][9][0] == str(actor).encode()
     assert table.dump()["ledger"][0][3] == actor
     # as of any unknown actor: nothing
-    table.must_apply(aq.ActorHeartbeat(PURGED + 1, actor, 4), aq.ActorDeregistered(PURGED + 2, actor, 4))
+    table.must_apply(
+        aq.ActorHeartbeat(PURGED + 1, actor, 4), aq.ActorDeregistered(PURGED + 2, actor, 4)
+    )
     table.must_apply(aq.RoleAssigned(PURGED + 3, actor, Role.OPERATOR, TenantId(), 4))
     assert (table.counts.actors, table.counts.roles) == (0, 1)
     table.must_apply(aq.RunStateChanged(PURGED + 4, run.id, S.READY, S.LEASED, 5))
-    table.must_apply(aq.LeaseHeartbeat(PURGED + 5, run.id, str(actor), 60, 5), aq.LeaseReleased(PURGED + 6, run.id, str(actor), 60, 6))
+    table.must_apply(
+        aq.LeaseHeartbeat(PURGED + 5, run.id, str(actor), 60, 5),
+        aq.LeaseReleased(PURGED + 6, run.id, str(actor), 60, 6),
+    )
 
 
 def test_canceled_subscriptions_go_by_themselves_or_with_their_task(table: Table) -> None:
     task, run, events = task_with_run()
     first, second, third = (SubscriptionId() for _ in range(3))
-    created = [aq.SubscriptionCreated(0, each, task.id, EventFilter.custom("k"), 5) for each in (first, second, third)]
+    created = [
+        aq.SubscriptionCreated(0, each, task.id, EventFilter.custom("k"), 5)
+        for each in (first, second, third)
+    ]
     table.must_apply(*numbered(*events, *created))
     assert refusal(table, purge_over([first], [])) == "refused_not_finished"
-    table.must_apply(aq.SubscriptionCanceled(100, first, 6), aq.SubscriptionCanceled(101, second, 6))
+    table.must_apply(
+        aq.SubscriptionCanceled(100, first, 6), aq.SubscriptionCanceled(101, second, 6)
+    )
     assert refusal(table, purge_over([first, second, third], [])) == "refused_not_finished"
     assert refusal(table, purge_over([first, first], [])) == "refused_unknown_subscription"
     table.must_apply(purge_over([first], []))
@@ -254,13 +307,16 @@ def test_canceled_subscriptions_go_by_themselves_or_with_their_task(table: Table
     with loaded(save(table)) as other:
         assert other.dump() == table.dump()
     together = aq.RunsPurged(PURGED + 2, (run.id,), (task.id,), 20, (second,))
-    assert refusal(table, aq.RunsPurged(PURGED + 2, (run.id,), (task.id, task.id), 20, (second,))) == "refused_unknown_task"
+    assert (
+        refusal(table, aq.RunsPurged(PURGED + 2, (run.id,), (task.id, task.id), 20, (second,)))
+        == "refused_unknown_task"
+    )
     table.must_apply(together)
     with Table() as empty:
         assert without_sequence(table.dump()) == without_sequence(empty.dump())
 
 
-# --- What is still needed --------------------------------------------------------------------------------------------
+# --- What is still needed -------------------------------------------------------------------------
 
 
 def refusal(table: Table, event: aq.RunsPurged) -> str:
@@ -279,12 +335,20 @@ def test_what_is_still_needed_is_refused_and_leaves_no_trace(table: Table) -> No
     task, run, events = task_with_run()
     dependent, dependent_run, more = task_with_run()
     live = RunInstance.scheduled(dependent.id, scheduled_at=1, created_at=1)
-    table.must_apply(*numbered(*events, *more, aq.RunCreated(0, live), aq.DependencyDeclared(0, dependent.id, (task.id,), 1)))
+    table.must_apply(
+        *numbered(
+            *events,
+            *more,
+            aq.RunCreated(0, live),
+            aq.DependencyDeclared(0, dependent.id, (task.id,), 1),
+        )
+    )
     assert refusal(table, purge([live], [])) == "refused_not_finished"
     assert refusal(table, purge([run, dependent_run, live], [task])) == "refused_not_finished"
     assert refusal(table, purge([], [dependent])) == "refused_not_finished"
     assert refusal(table, purge([dependent_run], [dependent])) == "refused_not_finished"
-    assert refusal(table, purge([run], [task])) == "refused_not_finished"  # the other one waits for it
+    # The other one waits for it.
+    assert refusal(table, purge([run], [task])) == "refused_not_finished"
     assert refusal(table, purge([run, run], [])) == "refused_unknown_run"
     unknown = RunInstance.scheduled(task.id, scheduled_at=1, created_at=1)
     assert refusal(table, purge([run, dependent_run, unknown], [])) == "refused_unknown_run"
@@ -294,13 +358,18 @@ def test_what_is_still_needed_is_refused_and_leaves_no_trace(table: Table) -> No
     assert refusal(table, purge_over([], [ActorId()])) == "refused_unknown_actor"
     assert refusal(table, purge([run], [], sequence=1)) == "refused_sequence"
     table.must_apply(aq.RunCanceled(500, live.id, 5))
-    table.must_apply(purge([run, dependent_run, live], [task, dependent]))  # both at once, the prerequisite first
+    # Both at once, the prerequisite first.
+    table.must_apply(purge([run, dependent_run, live], [task, dependent]))
     assert table.counts.tasks == 0
 
 
 def test_a_circle_of_tasks_that_are_over_keeps_none_of_them(table: Table) -> None:
-    """Together or one after the other, and what a task depended on is gone from its prerequisites."""
-    (one, run, events), (two, other_run, more), (three, third_run, others) = (task_with_run() for _ in range(3))
+    """Together or one after the other, and what a task depended on is gone from its
+    prerequisites.
+    """
+    (one, run, events), (two, other_run, more), (three, third_run, others) = (
+        task_with_run() for _ in range(3)
+    )
     circle = [
         aq.DependencyDeclared(0, one.id, (two.id, one.id, three.id), 1),
         aq.DependencyDeclared(0, two.id, (one.id, three.id), 1),
@@ -309,21 +378,28 @@ def test_a_circle_of_tasks_that_are_over_keeps_none_of_them(table: Table) -> Non
     last = others.pop()
     table.must_apply(*numbered(*events, *more, *others, *circle))
     finished = ffi.new("aqw_finished *")
-    assert find(table, 10, 100, finished) == ([other_run.id], [two.id])  # the third one waits for the first
+    # The third one waits for the first.
+    assert find(table, 10, 100, finished) == ([other_run.id], [two.id])
     assert refusal(table, purge([run], [one])) == "refused_not_finished"
     table.must_apply(*numbered(last, first=100))
     with loaded(save(table)) as reloaded, Table() as empty:
         for each in (table, reloaded):
             before = each.dump()
             assert find(each, 9, 100, finished) == ([], [])
-            assert find(each, 10, 100, finished) == ([run.id, other_run.id, third_run.id], [one.id, two.id, three.id])
+            assert find(each, 10, 100, finished) == (
+                [run.id, other_run.id, third_run.id],
+                [one.id, two.id, three.id],
+            )
             each.begin()
             each.must_apply(purge([run, other_run, third_run], [one, two, three]))
             assert each.counts.dependencies == 0
             each.rollback()
             each.begin()
             each.must_apply(purge([other_run], [two]))
-            assert [task[5] for task in each.dump()["tasks"]] == [sorted([one.id, three.id], key=str), [one.id]]
+            assert [task[5] for task in each.dump()["tasks"]] == [
+                sorted([one.id, three.id], key=str),
+                [one.id],
+            ]
             each.rollback()
             for its_run, task in ((run, one), (other_run, two), (third_run, three)):
                 each.begin()
@@ -335,16 +411,25 @@ def test_a_circle_of_tasks_that_are_over_keeps_none_of_them(table: Table) -> Non
             assert each.counts.dependencies == 1
             with loaded(save(each)) as again:
                 assert again.dump() == each.dump()
-            each.must_apply(aq.DependencyDeclared(PURGED + 1, three.id, (two.id,), 1), purge([other_run], [two], PURGED + 2))
+            each.must_apply(
+                aq.DependencyDeclared(PURGED + 1, three.id, (two.id,), 1),
+                purge([other_run], [two], PURGED + 2),
+            )
             each.must_apply(purge([third_run], [three], PURGED + 3))
             assert without_sequence(each.dump()) == without_sequence(empty.dump())
 
 
 def test_a_circle_of_tasks_with_many_runs_keeps_none_of_them(table: Table) -> None:
-    """However many runs there are, also where the last of them ends late, in a batch that is undone first."""
+    """However many runs there are, also where the last of them ends late, in a batch that is undone
+    first.
+    """
     count = 5000
     tasks = [TaskSpec(payload=b"x", run_policy=Repeat(count, 60)) for _ in range(2)]
-    runs = [RunInstance.scheduled(task.id, scheduled_at=1, created_at=1) for task in tasks for _ in range(count)]
+    runs = [
+        RunInstance.scheduled(task.id, scheduled_at=1, created_at=1)
+        for task in tasks
+        for _ in range(count)
+    ]
     last = runs.pop()
     table.must_apply(
         *numbered(
@@ -366,7 +451,9 @@ def test_a_circle_of_tasks_with_many_runs_keeps_none_of_them(table: Table) -> No
     with loaded(save(table)) as again:
         for each in (table, again):
             ffi.memmove(finished, bytes(12), 12)
-            assert not set(find(each, ended - 1, rows_max, finished)[0]) & {run.id for run in runs[:count]}
+            assert not set(find(each, ended - 1, rows_max, finished)[0]) & {
+                run.id for run in runs[:count]
+            }
             ffi.memmove(finished, bytes(12), 12)
             sequence = PURGED
             while any((found := find_all(each, ended, rows_max, finished)).values()):
@@ -378,8 +465,13 @@ def test_of_purged_runs_only_the_others_ends_count(table: Table) -> None:
     """What ended last was purged out of turn: what it leaves is over as soon as it ended itself."""
     (one, _run, events), (two, *_, more) = task_with_run(policy=Repeat(2, 60)), task_with_run()
     late = RunInstance.scheduled(one.id, scheduled_at=1, created_at=1)
-    circle = [aq.DependencyDeclared(0, one.id, (two.id,), 1), aq.DependencyDeclared(0, two.id, (one.id,), 1)]
-    table.must_apply(*numbered(*events, *more, *circle, aq.RunCreated(0, late), aq.RunCanceled(0, late.id, 99)))
+    circle = [
+        aq.DependencyDeclared(0, one.id, (two.id,), 1),
+        aq.DependencyDeclared(0, two.id, (one.id,), 1),
+    ]
+    table.must_apply(
+        *numbered(*events, *more, *circle, aq.RunCreated(0, late), aq.RunCanceled(0, late.id, 99))
+    )
     finished = ffi.new("aqw_finished *")
     assert two.id not in find(table, 10, 100, finished)[1]
     table.must_apply(purge([late], []))
@@ -398,7 +490,8 @@ def test_the_newest_change_of_a_run(table: Table) -> None:
     assert newest(table.table) == 30
     table.rollback()
     assert newest(table.table) == 10
-    table.must_apply(aq.RunCreated(100, other), aq.RunCanceled(101, other.id, 20))  # its clock was set right
+    # Its clock was set right.
+    table.must_apply(aq.RunCreated(100, other), aq.RunCanceled(101, other.id, 20))
     with loaded(save(table)) as again:
         assert newest(again.table) == newest(table.table) == 30
         again.must_apply(purge([run, other], [task]))
@@ -426,14 +519,20 @@ def test_a_task_stays_for_one_that_is_to_get_its_first_run(table: Table) -> None
     assert refusal(table, purge([run], [task])) == "refused_not_finished"
     assert find(table, 10, 100, finished) == ([of_recurring.id], [])
     table.must_apply(aq.TaskCanceled(100, pending.id, 10))
-    assert find(table, 10, 100, finished) == ([of_recurring.id], [pending.id])  # the other one has a run to come
+    # The other one has a run to come.
+    assert find(table, 10, 100, finished) == ([of_recurring.id], [pending.id])
     table.must_apply(aq.TaskCanceled(101, recurring.id, 11))
     assert find(table, 10, 100, finished) == ([of_recurring.id], [pending.id])
-    assert find(table, 11, 100, finished) == ([run.id, of_recurring.id], [task.id, pending.id, recurring.id])
+    assert find(table, 11, 100, finished) == (
+        [run.id, of_recurring.id],
+        [task.id, pending.id, recurring.id],
+    )
 
 
 def test_more_dependents_than_are_looked_at_keep_a_task_until_there_are_fewer(table: Table) -> None:
-    """One look must not take as long as a task has dependents, and the search must come to its end."""
+    """One look must not take as long as a task has dependents, and the search must come to its
+    end.
+    """
     count = 5000
     task, _run, events = task_with_run()
     dependents = [TaskSpec(payload=b"x") for _ in range(count)]
@@ -443,7 +542,10 @@ def test_more_dependents_than_are_looked_at_keep_a_task_until_there_are_fewer(ta
     table.must_apply(*numbered(*events, *created, *declared, *canceled))
     finished = ffi.new("aqw_finished *")
     for rows_max in (2, 10):
-        assert find(table, 10, rows_max, finished) == ([], [each.id for each in (dependents[:1] if rows_max == 2 else dependents[1:6])])
+        assert find(table, 10, rows_max, finished) == (
+            [],
+            [each.id for each in (dependents[:1] if rows_max == 2 else dependents[1:6])],
+        )
         assert place_of(finished) == (0, 3 if rows_max == 2 else 8, 0)
     ffi.memmove(finished, bytes(12), 12)
     for sequence in range(PURGED, PURGED + 3):
@@ -452,8 +554,12 @@ def test_more_dependents_than_are_looked_at_keep_a_task_until_there_are_fewer(ta
     assert (table.counts.tasks, table.counts.dependencies, table.counts.runs) == (0, 0, 0)
 
 
-def depended_on(table: Table, count: int, *, kept: list[int]) -> tuple[TaskSpec, list[TaskSpec], TaskSpec]:
-    """Make a task that is over, tasks that are over and depend on it, and one that waits for those of these that are kept."""
+def depended_on(
+    table: Table, count: int, *, kept: list[int]
+) -> tuple[TaskSpec, list[TaskSpec], TaskSpec]:
+    """Make a task that is over, tasks that are over and depend on it, and one that waits for those
+    of these that are kept.
+    """
     task, waiting = TaskSpec(payload=b"x"), TaskSpec(payload=b"x")
     dependents = [TaskSpec(payload=b"x") for _ in range(count)]
     needed = tuple(dependents[i].id for i in kept)
@@ -483,9 +589,15 @@ def test_as_many_dependents_as_are_looked_at_do_not_keep_a_task(table: Table, be
     assert (table.counts.tasks, table.counts.dependencies, finished.has_put_off) == (0, 0, 0)
 
 
-@pytest.mark.parametrize("kept", [[5999], [0], [0, 5999], [2999, 3000], []], ids=["newest", "oldest", "both", "middle", "none"])
+@pytest.mark.parametrize(
+    "kept",
+    [[5999], [0], [0, 5999], [2999, 3000], []],
+    ids=["newest", "oldest", "both", "middle", "none"],
+)
 @pytest.mark.parametrize("is_reloaded", [False, True])
-def test_dependents_that_were_forgotten_keep_no_task(table: Table, kept: list[int], is_reloaded: bool) -> None:
+def test_dependents_that_were_forgotten_keep_no_task(
+    table: Table, kept: list[int], is_reloaded: bool
+) -> None:
     """Nor do they count among those that are looked at."""
     task, dependents, waiting = depended_on(table, 6000, kept=kept or [0])
     if not kept:
@@ -530,24 +642,35 @@ def begun(task: TaskSpec, sequence: int) -> aq.Event:
 
 @pytest.mark.parametrize("purged", [[0], [1], [2], [0, 1], [1, 2], [0, 2], [2, 1, 0]], ids=str)
 @pytest.mark.parametrize("waiting", [0, 1, 2])
-def test_a_rollback_brings_back_the_dependents_of_a_task(table: Table, purged: list[int], waiting: int) -> None:
+def test_a_rollback_brings_back_the_dependents_of_a_task(
+    table: Table, purged: list[int], waiting: int
+) -> None:
     task, dependents = over_dependents(table)
     table.begin()
     table.must_apply(purge([], [dependents[i] for i in purged]))
     table.rollback()
     gone = [dependent for i, dependent in enumerate(dependents) if i != waiting]
-    table.must_apply(purge([], gone[1:]), purge([], gone[:1], PURGED + 1), begun(dependents[waiting], PURGED + 2))
+    table.must_apply(
+        purge([], gone[1:]), purge([], gone[:1], PURGED + 1), begun(dependents[waiting], PURGED + 2)
+    )
     assert refusal(table, purge([], [task], PURGED + 3)) == "refused_not_finished"
 
 
 def test_a_rollback_of_a_new_dependency_leaves_the_others_alone(table: Table) -> None:
     task, dependents = over_dependents(table)
     other, late = (TaskSpec(payload=b"x") for _ in range(2))
-    table.must_apply(*(aq.TaskCreated(100 + i, spec, 1) for i, spec in enumerate((other, late))), aq.TaskCanceled(102, late.id, 1))
+    table.must_apply(
+        *(aq.TaskCreated(100 + i, spec, 1) for i, spec in enumerate((other, late))),
+        aq.TaskCanceled(102, late.id, 1),
+    )
     table.begin()
     table.must_apply(aq.DependencyDeclared(103, late.id, (task.id,), 1))
     table.rollback()
-    table.must_apply(aq.DependencyDeclared(103, late.id, (other.id,), 1), purge([], [dependents[2]]), begun(dependents[1], PURGED + 1))
+    table.must_apply(
+        aq.DependencyDeclared(103, late.id, (other.id,), 1),
+        purge([], [dependents[2]]),
+        begun(dependents[1], PURGED + 1),
+    )
     assert refusal(table, purge([], [task], PURGED + 2)) == "refused_not_finished"
     table.must_apply(purge([], [other], PURGED + 2))
 
@@ -555,12 +678,26 @@ def test_a_rollback_of_a_new_dependency_leaves_the_others_alone(table: Table) ->
 def test_a_rollback_brings_back_also_what_no_query_shows(table: Table) -> None:
     """Who depends on a task, how many subscriptions it has, which child is a parent's first."""
     parent = TaskId()
-    (task, run, events), (dependent, other_run, more) = task_with_run(parent=parent), task_with_run(parent=parent)
-    declared, subscription = aq.DependencyDeclared(500, dependent.id, (task.id,), 1), SubscriptionId()
-    table.must_apply(*numbered(*events, *more, aq.SubscriptionCreated(0, SubscriptionId(), task.id, EventFilter.custom("k"), 1)))
+    (task, run, events), (dependent, other_run, more) = (
+        task_with_run(parent=parent),
+        task_with_run(parent=parent),
+    )
+    declared, subscription = (
+        aq.DependencyDeclared(500, dependent.id, (task.id,), 1),
+        SubscriptionId(),
+    )
+    table.must_apply(
+        *numbered(
+            *events,
+            *more,
+            aq.SubscriptionCreated(0, SubscriptionId(), task.id, EventFilter.custom("k"), 1),
+        )
+    )
     before = table.dump()
     table.begin()
-    table.must_apply(declared, aq.SubscriptionCreated(501, subscription, task.id, EventFilter.custom("k"), 1))
+    table.must_apply(
+        declared, aq.SubscriptionCreated(501, subscription, task.id, EventFilter.custom("k"), 1)
+    )
     table.rollback()
     table.begin()
     table.must_apply(purge([run], [task]))  # nothing depends on it any more
@@ -589,7 +726,14 @@ def test_statuses_of_c_events_that_no_decoder_yields(table: Table) -> None:
     purged.ledger_count = 0
     assert status_name(lib.aqw_table_apply(table.table, event)) == "refused_unknown_tombstone"
     purged.tombstone_count = 0
-    for counts in ((0, 0, 0, 0), (4097, 0, 0, 0), (1, 4096, 0, 0), (2**32 - 1, 2**32 - 1, 0, 0), (0, 1, 4095, 1), (1, 0, 0, 2**32 - 1)):
+    for counts in (
+        (0, 0, 0, 0),
+        (4097, 0, 0, 0),
+        (1, 4096, 0, 0),
+        (2**32 - 1, 2**32 - 1, 0, 0),
+        (0, 1, 4095, 1),
+        (1, 0, 0, 2**32 - 1),
+    ):
         purged.run_count, purged.task_count, purged.subscription_count, purged.actor_count = counts
         assert status_name(lib.aqw_table_apply(table.table, event)) == "invalid_argument"
 
@@ -612,7 +756,7 @@ def test_as_many_as_fit_into_one_event() -> None:
     assert not memory.live
 
 
-# --- Finding what may be purged --------------------------------------------------------------------------------------
+# --- Finding what may be purged -------------------------------------------------------------------
 
 
 @ffi.callback("int(void *, aqw_bytes, uint64_t)")
@@ -621,17 +765,28 @@ def schedule_ended(_context: Any, expression: Any, time: int) -> int:
 
 
 def find_all(table: Table, cutoff: int, rows_max: int, finished: Any) -> dict[str, list[Any]]:
-    fields = {"cutoff": cutoff, "ledger_cutoff": cutoff, "has_cutoff": 1, "has_ledger_cutoff": 1, "schedule_ended": schedule_ended}
+    fields = {
+        "cutoff": cutoff,
+        "ledger_cutoff": cutoff,
+        "has_cutoff": 1,
+        "has_ledger_cutoff": 1,
+        "schedule_ended": schedule_ended,
+    }
     fields["today"] = cutoff
     lib.aqw_table_find_finished(table.table, ffi.new("aqw_retention *", fields), rows_max, finished)
     types = {"run": RunId, "task": TaskId, "subscription": SubscriptionId, "actor": ActorId}
     return {
-        name: [id_type.from_bytes(bytes(getattr(finished, f"{name}_ids")[i])) for i in range(getattr(finished, f"{name}_count"))]
+        name: [
+            id_type.from_bytes(bytes(getattr(finished, f"{name}_ids")[i]))
+            for i in range(getattr(finished, f"{name}_count"))
+        ]
         for name, id_type in types.items()
     } | {"line": [None] * finished.ledger_count, "tombstone": [None] * finished.tombstone_count}
 
 
-def find(table: Table, cutoff: int, rows_max: int, finished: Any) -> tuple[list[RunId], list[TaskId]]:
+def find(
+    table: Table, cutoff: int, rows_max: int, finished: Any
+) -> tuple[list[RunId], list[TaskId]]:
     found = find_all(table, cutoff, rows_max, finished)
     assert found["subscription"] == found["actor"] == found["line"] == found["tombstone"] == []
     return found["run"], found["task"]
@@ -641,9 +796,13 @@ def place_of(finished: Any) -> tuple[int, int, int]:
     return finished.next_part, finished.next_row, finished.next_run
 
 
-def found_event(found: dict[str, list[Any]], sequence: int, kept_until: int | None = None) -> aq.RunsPurged:
+def found_event(
+    found: dict[str, list[Any]], sequence: int, kept_until: int | None = None
+) -> aq.RunsPurged:
     lists = [tuple(found[name]) for name in ("run", "task", "subscription", "actor")]
-    return aq.RunsPurged(sequence, *lists[:2], 1, *lists[2:], len(found["line"]), len(found["tombstone"]), kept_until)
+    return aq.RunsPurged(
+        sequence, *lists[:2], 1, *lists[2:], len(found["line"]), len(found["tombstone"]), kept_until
+    )
 
 
 def purge_all(table: Table, model: Model, cutoff: int, rows_max: int) -> None:
@@ -679,22 +838,44 @@ def is_finished(task: dict[str, Any], cutoff: int) -> bool:
 
 def what_may_go(model: Model, cutoff: int) -> tuple[set[RunId], set[TaskId]]:
     """Return what retention leaves nothing of, from the model."""
-    ended = {run_id for run_id, run in model.runs.items() if not TRANSITIONS[run["state"]] and run["last_state_change_at"] <= cutoff}
+    ended = {
+        run_id
+        for run_id, run in model.runs.items()
+        if not TRANSITIONS[run["state"]] and run["last_state_change_at"] <= cutoff
+    }
     going_on = {run["task_id"] for run_id, run in model.runs.items() if run_id not in ended}
-    over = {task_id for task_id, task in model.tasks.items() if task_id not in going_on and is_finished(task, cutoff)}
-    needed = {known for task_id, ids in model.dependencies.items() if task_id not in over for known in ids if known != task_id}
-    return {run_id for run_id in ended if model.runs[run_id]["task_id"] not in needed}, over - needed
+    over = {
+        task_id
+        for task_id, task in model.tasks.items()
+        if task_id not in going_on and is_finished(task, cutoff)
+    }
+    needed = {
+        known
+        for task_id, ids in model.dependencies.items()
+        if task_id not in over
+        for known in ids
+        if known != task_id
+    }
+    return {
+        run_id for run_id in ended if model.runs[run_id]["task_id"] not in needed
+    }, over - needed
 
 
 @PATIENT
 @given(randoms, st.integers(1, 200), st.integers(2, 12), st.booleans())
-def test_finds_all_that_may_go_and_nothing_else(random: Random, length: int, rows_max: int, is_reloaded: bool) -> None:
+def test_finds_all_that_may_go_and_nothing_else(
+    random: Random, length: int, rows_max: int, is_reloaded: bool
+) -> None:
     model, source = Model(), EventSource(random)
     table = Table()
     for _ in range(length):
         event = source.next(model)
         if isinstance(event, aq.TaskCreated):
-            event = aq.TaskCreated(event.sequence, structs.replace(event.task_spec, run_policy=random.choice(POLICIES)), event.timestamp)
+            event = aq.TaskCreated(
+                event.sequence,
+                structs.replace(event.task_spec, run_policy=random.choice(POLICIES)),
+                event.timestamp,
+            )
         assert table.apply(event) == apply_to(model, event)
     if is_reloaded:  # how many runs a task had is still known
         items = save(table)
@@ -702,14 +883,34 @@ def test_finds_all_that_may_go_and_nothing_else(random: Random, length: int, row
         table = loaded(items)
     cutoff = random.choice((0, source.commands.clock // 2 + 50, 2**64 - 1))
     runs, tasks = what_may_go(model, cutoff)
-    actors = {key for key, row in model.actors.items() if row["deregistered_at"] is not None and row["deregistered_at"] <= cutoff}
-    over = {key for key, row in model.subscriptions.items() if row["canceled_at"] is not None and row["canceled_at"] <= cutoff}
+    actors = {
+        key
+        for key, row in model.actors.items()
+        if row["deregistered_at"] is not None and row["deregistered_at"] <= cutoff
+    }
+    over = {
+        key
+        for key, row in model.subscriptions.items()
+        if row["canceled_at"] is not None and row["canceled_at"] <= cutoff
+    }
     over |= {key for key, row in model.subscriptions.items() if row["task_id"] in tasks}
-    tombstones = list(dropwhile(lambda task_id: model.tombstones[task_id] <= cutoff, model.tombstones))
+    tombstones = list(
+        dropwhile(lambda task_id: model.tombstones[task_id] <= cutoff, model.tombstones)
+    )
     lines = list(dropwhile(lambda line: line[-1] <= cutoff, model.ledger))
-    expected = (model.runs.keys() - runs, model.tasks.keys() - tasks, model.actors.keys() - actors, model.subscriptions.keys() - over)
+    expected = (
+        model.runs.keys() - runs,
+        model.tasks.keys() - tasks,
+        model.actors.keys() - actors,
+        model.subscriptions.keys() - over,
+    )
     purge_all(table, model, cutoff, rows_max)
-    assert (model.runs.keys(), model.tasks.keys(), model.actors.keys(), model.subscriptions.keys()) == expected
+    assert (
+        model.runs.keys(),
+        model.tasks.keys(),
+        model.actors.keys(),
+        model.subscriptions.keys(),
+    ) == expected
     assert model.ledger == lines
     assert list(model.tombstones) == tombstones
     assert table.dump() == dump_of(model)
@@ -720,7 +921,9 @@ def test_a_slice_is_full_at_the_limit_of_an_event(table: Table) -> None:
     limit = lib.AQW_PURGE_COUNT_MAX
     task = TaskSpec(payload=b"x")
     runs = [RunInstance.scheduled(task.id, scheduled_at=1, created_at=1) for _ in range(limit)]
-    table.must_apply(*numbered(aq.TaskCreated(0, task, 1), *(aq.RunCreated(0, run) for run in runs)))
+    table.must_apply(
+        *numbered(aq.TaskCreated(0, task, 1), *(aq.RunCreated(0, run) for run in runs))
+    )
     table.must_apply(*numbered(*(aq.RunCanceled(0, run.id, 5) for run in runs), first=limit + 2))
     finished = ffi.new("aqw_finished *")
     found, tasks = find(table, 5, 10 * limit, finished)
@@ -771,9 +974,14 @@ def test_a_cron_task_goes_a_day_after_its_last_year(table: Table) -> None:
     task, run, events = task_with_run(policy=Cron("0 0 0 1 1 * 1970-1971", None))
     bare = TaskSpec(payload=b"never had a run", run_policy=Cron("0 0 0 1 1 * 1971", None))
     young = TaskSpec(payload=b"may be about to", run_policy=Cron("0 0 0 1 1 * 1971", None))
-    endless, broken = (TaskSpec(payload=b"x", run_policy=Cron(text, None)) for text in ("@hourly", "0 0 0 30 2 *"))
+    endless, broken = (
+        TaskSpec(payload=b"x", run_policy=Cron(text, None)) for text in ("@hourly", "0 0 0 30 2 *")
+    )
     created = [aq.TaskCreated(0, each, 1) for each in (bare, endless, broken)]
-    table.must_apply(*numbered(*events, *created, aq.TaskCreated(0, young, YEAR_1972 + 86401)), purge([run], [], 100))
+    table.must_apply(
+        *numbered(*events, *created, aq.TaskCreated(0, young, YEAR_1972 + 86401)),
+        purge([run], [], 100),
+    )
     finished = ffi.new("aqw_finished *")
     assert find(table, YEAR_1972 + 86399, 1000, finished) == ([], [])
     assert find(table, YEAR_1972 + 86400, 1000, finished) == ([], [task.id, bare.id])
@@ -800,9 +1008,12 @@ def test_a_task_stays_for_those_that_depend_on_it(table: Table) -> None:
     (task, run, events), (dependent, other_run, more) = task_with_run(), task_with_run()
     last = more.pop()
     needs = aq.DependencyDeclared(0, dependent.id, (task.id,), 1)
-    table.must_apply(*numbered(*events, *more, needs, aq.DependencyDeclared(0, task.id, (task.id,), 1)))
+    table.must_apply(
+        *numbered(*events, *more, needs, aq.DependencyDeclared(0, task.id, (task.id,), 1))
+    )
     finished = ffi.new("aqw_finished *")
-    assert find(table, 10, 100, finished) == ([], [])  # its run too: how it ended is what they wait for
+    # Its run too: how it ended is what they wait for.
+    assert find(table, 10, 100, finished) == ([], [])
     table.must_apply(*numbered(last, first=100))
     assert find(table, 10, 100, finished) == ([run.id, other_run.id], [task.id, dependent.id])
     table.must_apply(purge([run], [task]), purge([other_run], [dependent], PURGED + 1))
@@ -811,7 +1022,15 @@ def test_a_task_stays_for_those_that_depend_on_it(table: Table) -> None:
 def test_a_place_that_a_rollback_took_away_is_no_place(table: Table) -> None:
     finished = ffi.new("aqw_finished *")
     task, run, events = task_with_run()
-    for part, row, next_run in ((0, 2**32 - 1, 2**32 - 1), (0, 1, 1), (0, 1, 9), (0, 0, 5), (1, 9, 0), (2, 2**32 - 1, 0), (9, 1, 1)):
+    for part, row, next_run in (
+        (0, 2**32 - 1, 2**32 - 1),
+        (0, 1, 1),
+        (0, 1, 9),
+        (0, 0, 5),
+        (1, 9, 0),
+        (2, 2**32 - 1, 0),
+        (9, 1, 1),
+    ):
         finished.next_part, finished.next_row, finished.next_run = part, row, next_run
         assert find(table, 10, 100, finished) == ([], [])
         assert place_of(finished) == (0, 0, 0)
@@ -821,14 +1040,26 @@ def test_a_place_that_a_rollback_took_away_is_no_place(table: Table) -> None:
         assert find(table, 10, 100, finished) == ([run.id], [task.id])
 
 
-def test_finds_subscriptions_and_actors_in_slices_that_count_what_goes_with_them(table: Table) -> None:
+def test_finds_subscriptions_and_actors_in_slices_that_count_what_goes_with_them(
+    table: Table,
+) -> None:
     task = TaskSpec(payload=b"x")
-    subscriptions, actors, tenants = [SubscriptionId() for _ in range(6)], [ActorId() for _ in range(6)], [TenantId() for _ in range(9)]
+    subscriptions, actors, tenants = (
+        [SubscriptionId() for _ in range(6)],
+        [ActorId() for _ in range(6)],
+        [TenantId() for _ in range(9)],
+    )
     table.must_apply(
         *numbered(
             aq.TaskCreated(0, task, 1),
-            *(aq.SubscriptionCreated(0, each, task.id, EventFilter.custom("k"), 1) for each in subscriptions),
-            *(aq.SubscriptionCanceled(0, each, time) for time, each in enumerate(subscriptions[:5])),
+            *(
+                aq.SubscriptionCreated(0, each, task.id, EventFilter.custom("k"), 1)
+                for each in subscriptions
+            ),
+            *(
+                aq.SubscriptionCanceled(0, each, time)
+                for time, each in enumerate(subscriptions[:5])
+            ),
             *(registered(each) for each in actors),
             *(aq.RoleAssigned(0, actors[1], Role.OPERATOR, tenant, 1) for tenant in tenants),
             *(aq.ActorDeregistered(0, each, time) for time, each in enumerate(actors[:5])),
@@ -839,7 +1070,12 @@ def test_finds_subscriptions_and_actors_in_slices_that_count_what_goes_with_them
     found = find_all(table, 3, 5, finished)
     assert (found["subscription"], place_of(finished)) == (subscriptions[:4], (1, 5, 0))
     found = find_all(table, 3, 6, finished)
-    assert (found["subscription"], found["actor"], place_of(finished)) == ([], actors[1:2], (2, 3, 0))  # its roles were looked at, too
+    # Its roles were looked at, too.
+    assert (found["subscription"], found["actor"], place_of(finished)) == (
+        [],
+        actors[1:2],
+        (2, 3, 0),
+    )
     found = find_all(table, 3, 100, finished)
     assert (found["actor"], place_of(finished)) == (actors[2:4], (0, 0, 0))
     table.must_apply(found_event(find_all(table, 3, 100, finished), PURGED))
@@ -849,7 +1085,14 @@ def test_finds_subscriptions_and_actors_in_slices_that_count_what_goes_with_them
 def test_the_ledger_goes_from_its_beginning(table: Table) -> None:
     entry, tenant = LedgerEntryId(), TenantId()  # identifiers need not differ: what goes is counted
     times = (5, 3, 6, 1, 9, 2)
-    table.must_apply(*numbered(*(aq.LedgerEntryAppended(0, entry, tenant, f"k{time}", None, b"p" * time, time) for time in times)))
+    table.must_apply(
+        *numbered(
+            *(
+                aq.LedgerEntryAppended(0, entry, tenant, f"k{time}", None, b"p" * time, time)
+                for time in times
+            )
+        )
+    )
     finished = ffi.new("aqw_finished *")
 
     def found(cutoff: int, rows_max: int = 100) -> int:
@@ -869,7 +1112,10 @@ def test_the_ledger_goes_from_its_beginning(table: Table) -> None:
     assert table.dump() == before
     table.must_apply(aq.RunsPurged(PURGED, (), (), 1, ledger_entries=2))
     assert [line[-1] for line in table.dump()["ledger"]] == [6, 1, 9, 2]
-    assert refusal(table, aq.RunsPurged(PURGED + 1, (), (), 1, ledger_entries=5)) == "refused_unknown_ledger_entry"
+    assert (
+        refusal(table, aq.RunsPurged(PURGED + 1, (), (), 1, ledger_entries=5))
+        == "refused_unknown_ledger_entry"
+    )
     table.must_apply(aq.LedgerEntryAppended(PURGED + 1, entry, tenant, "k", None, b"", 7))
     with loaded(save(table)) as other:
         assert other.dump() == table.dump()
@@ -895,15 +1141,25 @@ def test_a_tombstone_refuses_the_identifier_until_it_is_dropped(table: Table) ->
         for each in (table, reloaded):
             assert each.apply(again) == "refused_task_forgotten"
             assert each.dump()["tombstones"] == [[task.id, 25]]
-            assert refusal(each, aq.RunsPurged(PURGED + 1, (), (), 20, tombstones=2)) == "refused_unknown_tombstone"
+            assert (
+                refusal(each, aq.RunsPurged(PURGED + 1, (), (), 20, tombstones=2))
+                == "refused_unknown_tombstone"
+            )
             # Dropped and made in one event; the run's identifier was never refused.
-            each.must_apply(aq.RunsPurged(PURGED + 1, (other_run.id,), (other.id,), 20, tombstones=1, kept_until=30))
+            each.must_apply(
+                aq.RunsPurged(
+                    PURGED + 1, (other_run.id,), (other.id,), 20, tombstones=1, kept_until=30
+                )
+            )
             assert each.dump()["tombstones"] == [[other.id, 30]]
             each.must_apply(aq.TaskCreated(PURGED + 2, task, 21), aq.RunCreated(PURGED + 3, run))
             assert each.apply(aq.TaskCreated(PURGED + 4, other, 21)) == "refused_task_forgotten"
             with loaded(save(each)) as copy:
                 assert copy.dump() == each.dump()
-            each.must_apply(aq.RunsPurged(PURGED + 4, (), (), 30, tombstones=1), aq.TaskCreated(PURGED + 5, other, 31))
+            each.must_apply(
+                aq.RunsPurged(PURGED + 4, (), (), 30, tombstones=1),
+                aq.TaskCreated(PURGED + 5, other, 31),
+            )
 
 
 def test_tombstones_are_dropped_in_their_order_once_their_time_has_come(table: Table) -> None:
@@ -923,33 +1179,48 @@ def test_there_are_never_more_tombstones_than_the_limit() -> None:
     count = int(lib.AQW_TOMBSTONE_COUNT_MAX)
     head = b"\1\0" + bytes(13) + b"\x80\x80\x40"
     items = [(lib.AQW_IMAGE_HEAD, head)]
-    items += [(lib.AQW_IMAGE_TOMBSTONE, number.to_bytes(16, "big") + b"\5") for number in range(1, count + 1)]
+    items += [
+        (lib.AQW_IMAGE_TOMBSTONE, number.to_bytes(16, "big") + b"\5")
+        for number in range(1, count + 1)
+    ]
     tasks = [TaskSpec(payload=b"x") for _ in range(3)]
     with loaded(items) as table:
         table.must_apply(*numbered(*(aq.TaskCreated(0, task, 1) for task in tasks), first=2))
         assert table.counts.tombstones == count
-        table.must_apply(aq.RunsPurged(PURGED, (), tuple(task.id for task in tasks[:2]), 1, kept_until=9))
+        table.must_apply(
+            aq.RunsPurged(PURGED, (), tuple(task.id for task in tasks[:2]), 1, kept_until=9)
+        )
         assert table.counts.tombstones == count
-        assert [bool(table.find("tombstone", number.to_bytes(16, "big"))) for number in (1, 2, 3)] == [False, False, True]
+        assert [
+            bool(table.find("tombstone", number.to_bytes(16, "big"))) for number in (1, 2, 3)
+        ] == [False, False, True]
         assert table.find("tombstone", tasks[1].id.bytes)
-        table.must_apply(aq.RunsPurged(PURGED + 1, (), (tasks[2].id,), 1, tombstones=count, kept_until=9))
+        table.must_apply(
+            aq.RunsPurged(PURGED + 1, (), (tasks[2].id,), 1, tombstones=count, kept_until=9)
+        )
         assert table.dump()["tombstones"] == [[tasks[2].id, 9]]
 
 
-# --- From Python -----------------------------------------------------------------------------------------------------
+# --- From Python ----------------------------------------------------------------------------------
 
 
 def test_the_projection_finds_and_forgets() -> None:
     projection = Projection()
     task, run, events = task_with_run(parent=TaskId())
     kept, _kept_run, others = task_with_run(policy=Repeat(2, 60))
-    for event in numbered(*others, *events, aq.BudgetAllocated(0, task.id, BudgetDimension.TOKEN, 1, 1)):
+    for event in numbered(
+        *others, *events, aq.BudgetAllocated(0, task.id, BudgetDimension.TOKEN, 1, 1)
+    ):
         projection.apply_event(event)
     first, latest = (0, 0, 0), projection.latest_sequence
     assert projection.find_finished(9, 100) == (None, first, False)
     event, place, _ = projection.find_finished(10, 2)
     assert (event, place[:2]) == (aq.RunsPurged(latest + 1, (_kept_run.id,), (), 0), (0, 2))
-    assert projection.find_finished(None, 100) == projection.find_finished(None, 100, ledger_cutoff=10) == (None, first, False)
+    assert (
+        projection.find_finished(None, 100)
+        == projection.find_finished(None, 100, ledger_cutoff=10)
+        == (None, first, False)
+    )
     event, place, _ = projection.find_finished(10, 100, place, timestamp=7)
     assert (event, place) == (aq.RunsPurged(latest + 1, (run.id,), (task.id,), 7), first)
     with pytest.raises(RefusedEventError) as refused:
@@ -958,9 +1229,23 @@ def test_the_projection_finds_and_forgets() -> None:
     projection.apply_event(aq.RunsPurged(PURGED, (run.id,), (task.id,), 5))
     assert projection.task_ids() == [kept.id] == [record.task_id for record in projection.tasks()]
     assert projection.run_ids() == projection.run_ids(S.COMPLETED) == [_kept_run.id]
-    assert (projection.task(task.id), projection.run(run.id), projection.history(run.id)) == (None, None, None)
-    assert projection.budgets() == projection.parent_pairs() == projection.dependency_pairs() == projection.subscriptions() == []
-    assert (projection.counts().tasks, projection.counts().runs, projection.counts_by_state()[S.COMPLETED]) == (1, 1, 1)
+    assert (projection.task(task.id), projection.run(run.id), projection.history(run.id)) == (
+        None,
+        None,
+        None,
+    )
+    assert (
+        projection.budgets()
+        == projection.parent_pairs()
+        == projection.dependency_pairs()
+        == projection.subscriptions()
+        == []
+    )
+    assert (
+        projection.counts().tasks,
+        projection.counts().runs,
+        projection.counts_by_state()[S.COMPLETED],
+    ) == (1, 1, 1)
     assert projection.counts().history == 1 + 4
 
 

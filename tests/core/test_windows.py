@@ -16,12 +16,25 @@ from tests.support.core.log_driver import CoreError, Log, data_of, read_stream
 from tests.support.core.memory_io import Call, Disk, MemoryIo
 
 WINDOW = 4 << 20
-SIZES = (300, 3_000_000, 2_000_000, 8, 1_048_576, 6_000_000, *[40_000] * 60, 4_194_304, 9, 5_000_000)
+SIZES = (
+    300,
+    3_000_000,
+    2_000_000,
+    8,
+    1_048_576,
+    6_000_000,
+    *[40_000] * 60,
+    4_194_304,
+    9,
+    5_000_000,
+)
 
 
 @pytest.fixture(scope="module")
 def written() -> tuple[Disk, list[bytes]]:
-    """Several segments, most of them larger than a window, with records of all sizes across its ends."""
+    """Several segments, most of them larger than a window, with records of all sizes across its
+    ends.
+    """
     disk = Disk(directories=["/home"])
     entries = [numbered(number, size) for number, size in enumerate(SIZES * 2)]
     with Log(MemoryIo(disk), segment_size=2**24) as log:
@@ -40,7 +53,9 @@ def large_older_ones(disk: Disk) -> list[str]:
     return [path for path in segments(disk)[:-1] if len(disk.files[path].content) > 2 * WINDOW]
 
 
-def test_what_lies_across_windows_is_read_as_it_was_written(written: tuple[Disk, list[bytes]]) -> None:
+def test_what_lies_across_windows_is_read_as_it_was_written(
+    written: tuple[Disk, list[bytes]],
+) -> None:
     disk, entries = written
     seen = read_stream(MemoryIo(disk.copy()))
     assert [data_of(payload) for _, _, payload in seen.events] == entries
@@ -67,7 +82,9 @@ def test_a_read_that_fails_is_an_error_of_its_segment(written: tuple[Disk, list[
     disk, _ = written
     reads: list[Call] = []
     io = MemoryIo(disk.copy())
-    io.after_call = lambda call: reads.append(call) if call.operation == "read" and call.path.endswith(".log") else None
+    io.after_call = lambda call: (
+        reads.append(call) if call.operation == "read" and call.path.endswith(".log") else None
+    )
     read_stream(io)
     assert len(reads) > 2 * len(segments(disk)) + 2  # more than a header and the rest
     for call in reads:
@@ -89,7 +106,9 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the peak of a process is told in other units, or not at all")
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="the peak of a process is told in other units, or not at all"
+)
 def test_the_unused_space_of_a_segment_takes_no_memory(tmp_path: Path) -> None:
     header = model.Header(bytes(range(16)), 1, 5, 1, 2**28, 0)
     (tmp_path / "wal").mkdir()

@@ -1,4 +1,6 @@
-"""A clock that stands wrong, jumps back or runs years ahead changes nothing about order and recovery."""
+"""A clock that stands wrong, jumps back or runs years ahead changes nothing about order and
+recovery.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ def test_order_and_recovery_do_not_depend_on_the_clock(
         for _ in range(random.randrange(5)):
             expected += 1
             assert (
-                queue.submit(aq.TaskCreateCommand(None, aq.TaskSpec(payload=b"x" * 20_000), aq.now())).sequence
+                queue.submit(
+                    aq.TaskCreateCommand(None, aq.TaskSpec(payload=b"x" * 20_000), aq.now())
+                ).sequence
                 == expected
             )
         if random.random() < 0.5:

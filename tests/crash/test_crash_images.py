@@ -19,7 +19,9 @@ MODE_NAMES = list(MODES)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Every session in every mode; in the short form each in one mode, half of them in the usual one."""
+    """Every session in every mode; in the short form each in one mode, half of them in the usual
+    one.
+    """
     everything = metafunc.config.getoption("--long")
     pairs = [
         (scenario, mode)
@@ -34,7 +36,11 @@ def test_every_crash_leaves_what_was_promised(scenario: str, mode: str, long_for
     tally = Enumeration(SCENARIOS[scenario], mode, LONG if long_form else SHORT).run()
     assert tally.images > 10
     assert tally.name_changes_lost == tally.name_changes
-    ledger.record("power loss and kills: disk images", tally.images, note="different images, each opened and judged")
+    ledger.record(
+        "power loss and kills: disk images",
+        tally.images,
+        note="different images, each opened and judged",
+    )
     ledger.record("power loss and kills: promises held against an image", tally.checks)
     ledger.record(
         "power loss and kills: moments with every state",
@@ -42,5 +48,11 @@ def test_every_crash_leaves_what_was_promised(scenario: str, mode: str, long_for
         note="every subset of what was pending, torn sectors apart; a sample at the others",
     )
     ledger.record("directory entries lost: images", tally.names_lost)
-    ledger.record("directory entries lost: metadata operations", len(tally.name_changes_lost), note="each one in turn")
-    ledger.record("recovery cut short", tally.recoveries, note="recoveries of which every crash was tried")
+    ledger.record(
+        "directory entries lost: metadata operations",
+        len(tally.name_changes_lost),
+        note="each one in turn",
+    )
+    ledger.record(
+        "recovery cut short", tally.recoveries, note="recoveries of which every crash was tried"
+    )

@@ -1,7 +1,9 @@
-"""A disk that loses what was not synced, and one that fails while the kernel goes on: ext4 on a loop device, as root.
+"""A disk that loses what was not synced, and one that fails while the kernel goes on: ext4 on a
+loop device, as root.
 
-The disk's file never holds what is only in the page cache. So a copy of it, mounted anew, is what a power loss leaves,
-and shows what the disk does not have after a failed sync, though a reader still sees it.
+The disk's file never holds what is only in the page cache. So a copy of it, mounted anew, is what a
+power loss leaves, and shows what the disk does not have after a failed sync, though a reader still
+sees it.
 """
 
 from __future__ import annotations
@@ -49,7 +51,7 @@ def power_lost(disk: Disk) -> Iterator[Path]:
         image.unlink()
 
 
-# --- Power loss ------------------------------------------------------------------------------------------------------
+# --- Power loss -----------------------------------------------------------------------------------
 
 
 class Witness(Line):
@@ -63,7 +65,9 @@ class Witness(Line):
     def say(self, *message: Any) -> None:
         self.said.append(message)
         with power_lost(self.disk) as path:
-            kept = check_kept(path / "queue", self.plan, last_acknowledged(self.said, "immediate"), goes_on=False)
+            kept = check_kept(
+                path / "queue", self.plan, last_acknowledged(self.said, "immediate"), goes_on=False
+            )
         assert kept <= max(last_acknowledged(self.said), 0)
         self.losses += 1
 
@@ -87,7 +91,8 @@ def test_what_was_acknowledged_is_on_the_disk(tmp_path: Path, kind: str, long_fo
 
 
 def test_power_loss_at_every_system_call(tmp_path: Path, long_form: bool) -> None:
-    """The process ends before a call of the user's thread, and with it all that the kernel was not told to keep.
+    """The process ends before a call of the user's thread, and with it all that the kernel was not
+    told to keep.
 
     Of the calls that walk along a path a fourth are taken.
     """
@@ -96,7 +101,9 @@ def test_power_loss_at_every_system_call(tmp_path: Path, long_form: bool) -> Non
         def work(line: Line) -> None:
             with scenes() as all_scenes:
                 scene, disk = all_scenes[index], Disk(tmp_path)
-                strikes = worth_it(numbered(play(scene, disk.path / "quiet", disk.base / "log").calls))
+                strikes = worth_it(
+                    numbered(play(scene, disk.path / "quiet", disk.base / "log").calls)
+                )
                 if first >= len(strikes):
                     return
                 for call, number in some(strikes[first:last], 3, seed=3, all_of_them=long_form):
@@ -108,7 +115,11 @@ def test_power_loss_at_every_system_call(tmp_path: Path, long_form: bool) -> Non
         parts = [(first, first + 50) for first in range(0, 1500, 50)] if long_form else [(0, 5000)]
         losses = sum(one_scene(index, *part) for part in parts)
         assert losses >= 2
-        ledger.record("power loss", losses, note=f"a real ext4, before every system call (a fourth of those along paths), {name}")
+        ledger.record(
+            "power loss",
+            losses,
+            note=f"a real ext4, before every system call (a fourth of those along paths), {name}",
+        )
 
 
 SCENES_OF_POWER_LOSS = ("from nothing", "after a kill", "ring not mapped", "with compactions")
@@ -118,15 +129,25 @@ def loses_power(disk: Disk, scene: Scene, call: str, number: int) -> bool:
     """Kill the user at one call, and look at what is on the disk. Whether it came to that."""
     path = disk.path / f"{call}-{number}"
     outcome = play(
-        scene, path, disk.base / "log", "-e", f"inject={call}:signal=SIGKILL:when={number}", prepared=disk.write_back
+        scene,
+        path,
+        disk.base / "log",
+        "-e",
+        f"inject={call}:signal=SIGKILL:when={number}",
+        prepared=disk.write_back,
     )
     with power_lost(disk) as found:
-        check_kept(found / path.name, scene.plan, last_acknowledged(outcome.said, "immediate"), goes_on=False)
+        check_kept(
+            found / path.name,
+            scene.plan,
+            last_acknowledged(outcome.said, "immediate"),
+            goes_on=False,
+        )
     shutil.rmtree(path, ignore_errors=True)  # it may not have come to that
     return outcome.was_killed
 
 
-# --- Syncs that fail once --------------------------------------------------------------------------------------------
+# --- Syncs that fail once -------------------------------------------------------------------------
 
 
 def test_the_kernel_reports_a_lost_page_once(tmp_path: Path) -> None:
@@ -162,9 +183,13 @@ FAILURES_OF_A_DISK = ("LogWriteError", "LogSpaceError", "LogCloseError", "OpenIO
 
 
 class Unlucky(CarefulUser):
-    """Meets a change of his disk before one of his steps, and looks around after the first failure."""
+    """Meets a change of his disk before one of his steps, and looks around after the first
+    failure.
+    """
 
-    def __init__(self, *arguments: Any, at: int, change: Callable[[], None], **options: Any) -> None:
+    def __init__(
+        self, *arguments: Any, at: int, change: Callable[[], None], **options: Any
+    ) -> None:
         super().__init__(*arguments, failures_max=1, **options)
         self.closes_after = 0
         self.at, self.change = self.plan.steps[at], change
@@ -186,7 +211,9 @@ class Notes(Line):
 
 
 class FailedSync(NamedTuple):
-    """Whether it came to that, and how many events a reader still finds that the disk does not have."""
+    """Whether it came to that, and how many events a reader still finds that the disk does not
+    have.
+    """
 
     failed: bool
     lost: int
@@ -204,7 +231,9 @@ def one_failed_sync(disk: Disk, seed: int, room: int, *, writes_back: bool) -> F
         if writes_back:
             disk.write_back()  # the ring's pages are lost, and the segment's
 
-    Unlucky(path, plan, notes, at=Random(room).randrange(4, 16), change=run_out, options=LARGER).live()
+    Unlucky(
+        path, plan, notes, at=Random(room).randrange(4, 16), change=run_out, options=LARGER
+    ).live()
     failed = failures(notes.said)
     for what, name, number, _ in failed:
         assert name in FAILURES_OF_A_DISK, failed
@@ -218,8 +247,12 @@ def one_failed_sync(disk: Disk, seed: int, room: int, *, writes_back: bool) -> F
     return FailedSync(any(name == "LogWriteError" for _, name, _, _ in failed), lost)
 
 
-def reopened_as_the_disk_has_it(disk: Disk, path: Path, plan: Plan, durable: int, told: int) -> None:
-    """What an open queue replays is what is found after a power loss, and after the page cache was dropped."""
+def reopened_as_the_disk_has_it(
+    disk: Disk, path: Path, plan: Plan, durable: int, told: int
+) -> None:
+    """What an open queue replays is what is found after a power loss, and after the page cache was
+    dropped.
+    """
     try:
         queue = aq.open(path, compaction=None, **SMALL)
     except OpenIOError as error:
@@ -252,22 +285,28 @@ def test_a_sync_that_fails_while_pages_are_lost(tmp_path: Path, long_form: bool)
         return [FailedSync(*outcome) for outcome in with_own_mounts(work)]
 
     outcomes = [outcome for seed in range(10 if long_form else 2) for outcome in one_disk(seed)]
-    failed, lost = sum(outcome.failed for outcome in outcomes), sum(outcome.lost > 0 for outcome in outcomes)
+    failed, lost = (
+        sum(outcome.failed for outcome in outcomes),
+        sum(outcome.lost > 0 for outcome in outcomes),
+    )
     assert failed > len(outcomes) // 2
     assert lost > len(outcomes) // 2
     ledger.record('fsync fails, then "succeeds"', failed, note=f"pages lost behind it {lost} times")
     ledger.record(
-        "reopening after a failed fsync", len(outcomes), note="replay before = after dropping caches = after a power loss"
+        "reopening after a failed fsync",
+        len(outcomes),
+        note="replay before = after dropping caches = after a power loss",
     )
 
 
-# --- File systems that go away ---------------------------------------------------------------------------------------
+# --- File systems that go away --------------------------------------------------------------------
 
 
 def shut_down(disk: Disk, flags: int) -> None:
     """Cut the file system off from its disk."""
     directory = os.open(disk.path, os.O_RDONLY)
-    fcntl.ioctl(directory, 0x8004587D, struct.pack("I", flags))  # EXT4_IOC_SHUTDOWN, which XFS has too
+    # EXT4_IOC_SHUTDOWN, which XFS has too.
+    fcntl.ioctl(directory, 0x8004587D, struct.pack("I", flags))
     os.close(directory)
 
 
@@ -284,7 +323,9 @@ ENDS: dict[str, tuple[Callable[[Disk], None], int]] = {
 
 
 @pytest.mark.parametrize("end", ENDS)
-def test_a_file_system_that_goes_away_under_an_open_queue(tmp_path: Path, end: str, long_form: bool) -> None:
+def test_a_file_system_that_goes_away_under_an_open_queue(
+    tmp_path: Path, end: str, long_form: bool
+) -> None:
     def work(line: Line) -> None:
         disk = Disk(tmp_path, options="errors=remount-ro")
         for at in range(4, 20, 1 if long_form else 5):

@@ -1,9 +1,11 @@
-"""Every I/O call of every session fails in its turn, once and for good; then the process ends, or the machine.
+"""Every I/O call of every session fails in its turn, once and for good; then the process ends, or
+the machine.
 
-What is promised: the caller is told; a failed write or sync of records ends the log for good, anything before that
-leaves it as it was and in use; nothing forbidden is done; and what was acknowledged comes back. (What each failure
-means to the caller, call by call, is tested in ``tests/core/test_faults.py``.) That is the long form; the two modes
-that pad share the calls out between them.
+What is promised: the caller is told; a failed write or sync of records ends the log for good,
+anything before that leaves it as it was and in use; nothing forbidden is done; and what was
+acknowledged comes back. (What each failure means to the caller, call by call, is tested in
+``tests/core/test_faults.py``.) That is the long form; the two modes that pad share the calls out
+between them.
 """
 
 from __future__ import annotations
@@ -37,11 +39,18 @@ KINDS: dict[str, tuple[int, bool, bool]] = {
     "an interruption": (errno.EINTR, False, True),
 }
 """The errno value, whether half is done before it, and whether only one call fails."""
-WITH_FAILURES = ("a failed ", "a sync beside ", "a full disk", "snapshots whose names were not synced")
+WITH_FAILURES = (
+    "a failed ",
+    "a sync beside ",
+    "a full disk",
+    "snapshots whose names were not synced",
+)
 TRANSFERS = ("read", "write")
 """The calls that can be done in half."""
 OF_THE_CALLS = {"padded": slice(0, None, 2), "large sectors": slice(1, None, 2)}
-"""Which calls fail in the long form: every one where nothing is padded; the two modes that pad share them."""
+"""Which calls fail in the long form: every one where nothing is padded; the two modes that pad
+share them.
+"""
 NAMES = [name for name in SCENARIOS if not name.startswith(WITH_FAILURES)]
 
 
@@ -156,10 +165,13 @@ def test_every_call_fails_in_its_turn(scenario: str, mode: str, long_form: bool)
     count, operations = 0, list(enumerate(operations_of(scenario, mode)))
     for kind, (_, is_half, _) in KINDS.items():
         calls = [index for index, operation in operations if operation in TRANSFERS or not is_half]
-        for index in calls[OF_THE_CALLS.get(mode, slice(None))] if long_form else random.sample(calls, 2):
+        for index in (
+            calls[OF_THE_CALLS.get(mode, slice(None))] if long_form else random.sample(calls, 2)
+        ):
             outcome = attempt(scenario, mode, index, kind)
             failed = outcome.session.failed
-            if failed is None:  # a run makes fewer calls where the preparing thread was not asked in time
+            # A run makes fewer calls where the preparing thread was not asked in time.
+            if failed is None:
                 outcome.session.kill()
                 continue
             count += 1
@@ -171,4 +183,6 @@ def test_every_call_fails_in_its_turn(scenario: str, mode: str, long_form: bool)
                     f"{failed.operation} {failed.path}; it told {outcome.error}"
                 ) from broken
     assert count > 0
-    ledger.record("ENOSPC, EIO, short transfers, EINTR on any call", count, note="once and for good")
+    ledger.record(
+        "ENOSPC, EIO, short transfers, EINTR on any call", count, note="once and for good"
+    )

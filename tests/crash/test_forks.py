@@ -1,4 +1,6 @@
-"""Processes that are made while a queue is open, in every way that there is: the queue stays the parent's."""
+"""Processes that are made while a queue is open, in every way that there is: the queue stays the
+parent's.
+"""
 
 from __future__ import annotations
 
@@ -66,7 +68,9 @@ print([n for n in range(3, 256) if is_open(n) and (os.fstat(n).st_dev, os.fstat(
 """
 
 
-@pytest.mark.parametrize("way", ["subprocess", "subprocess with a hook", "posix_spawn", "fork and exec"])
+@pytest.mark.parametrize(
+    "way", ["subprocess", "subprocess with a hook", "posix_spawn", "fork and exec"]
+)
 def test_a_program_that_is_started_inherits_nothing(tmp_path: Path, way: str) -> None:
     with aq.open(tmp_path / "queue") as queue:
         queue.submit(task_create())
@@ -127,10 +131,14 @@ def test_a_daemon_takes_the_queue_over_when_the_parent_has_closed_it(tmp_path: P
 
 
 def test_a_fork_that_python_does_not_know_of(tmp_path: Path) -> None:
-    """Made by a C library: no hook of the interpreter's runs, and the child has nothing of the queue's all the same."""
+    """Made by a C library: no hook of the interpreter's runs, and the child has nothing of the
+    queue's all the same.
+    """
     with aq.open(tmp_path / "queue") as queue, aq.open(tmp_path / "queue", readonly=True) as reader:
         queue.submit(task_create())
-        here = {(place.stat().st_dev, place.stat().st_ino) for place in (tmp_path / "queue").rglob("*")}
+        here = {
+            (place.stat().st_dev, place.stat().st_ino) for place in (tmp_path / "queue").rglob("*")
+        }
         child = ctypes.PyDLL(None).fork()
         if child == 0:
             status = 1
@@ -206,7 +214,9 @@ def test_a_queue_is_not_sent_to_another_process(tmp_path: Path, method: str) -> 
 
 
 def test_a_hook_that_closes_the_queue_before_a_fork_and_opens_it_after(tmp_path: Path) -> None:
-    """As a pre-fork server does. The hook was registered before the library's own, so it runs inside them."""
+    """As a pre-fork server does. The hook was registered before the library's own, so it runs
+    inside them.
+    """
     program = """
 import os, sys
 queue = None
@@ -230,10 +240,9 @@ for number in range(20):
     assert os.waitpid(child, 0)[1] == 0
 print(queue.sequence)
 """
-    ended = subprocess.run(
-        [sys.executable, "-W", "ignore:This process:DeprecationWarning", "-c", program, str(tmp_path)],
-        capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+    quietly = ["-W", "ignore:This process:DeprecationWarning"]
+    command = [sys.executable, *quietly, "-c", program, str(tmp_path)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (ended.stdout, ended.stderr) == ("100\n", "")
 
 

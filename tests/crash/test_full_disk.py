@@ -1,4 +1,6 @@
-"""Disks of every size, from too small for a queue to ample: a tmpfs, as root, with so much room for files and bytes."""
+"""Disks of every size, from too small for a queue to ample: a tmpfs, as root, with so much room for
+files and bytes.
+"""
 
 from __future__ import annotations
 
@@ -97,7 +99,9 @@ def check_space_error(error: AppendError, queue: aq.ActionQueue, state: Any) -> 
 
 
 def sizes(long_form: bool) -> list[str]:
-    """Sizes in bytes: all around creation and around each of the next segments; and numbers of files."""
+    """Sizes in bytes: all around creation and around each of the next segments; and numbers of
+    files.
+    """
     pages = range(1, 160) if long_form else [*range(1, 160, 17), *range(45, 60, 3)]
     larger = range(160, 1200, 4 if long_form else 200)
     files = range(1, 12) if long_form else (2, 5, 8)
@@ -117,17 +121,23 @@ def test_every_size_of_a_disk(tmp_path: Path, long_form: bool) -> None:
         return [end for (end,) in with_own_mounts(work)]
 
     tried = sizes(long_form)
-    ends = [end for first in range(0, len(tried), 50) for end in some_sizes(tried[first : first + 50])]
+    ends = [
+        end for first in range(0, len(tried), 50) for end in some_sizes(tried[first : first + 50])
+    ]
     assert set(ends) == {"not created", "filled up", "had room"}
     notes = ", ".join(f"{ends.count(end)} {end}" for end in sorted(set(ends)))
-    ledger.record("disk full in a new segment", len(ends), note=f"tmpfs of {len(ends)} sizes: {notes}")
+    ledger.record(
+        "disk full in a new segment", len(ends), note=f"tmpfs of {len(ends)} sizes: {notes}"
+    )
 
 
-# --- Opening after a kill --------------------------------------------------------------------------------------------
+# --- Opening after a kill -------------------------------------------------------------------------
 
 
 def left_by_a_kill(path: Path, plan: Plan) -> int:
-    """Let a process do the plan and be killed; returns the last sequence, most of which is in the ring only."""
+    """Let a process do the plan and be killed; returns the last sequence, most of which is in the
+    ring only.
+    """
 
     def live(line: Line) -> None:
         queue = aq.open(path, compaction=None, **SMALL)
@@ -140,7 +150,9 @@ def left_by_a_kill(path: Path, plan: Plan) -> int:
 
 
 def opens_at_last(tmpfs: Tmpfs, plan: Plan, *, of_files: bool) -> int:
-    """Open with no room left, then with more and more, until it opens. Returns how often it did not."""
+    """Open with no room left, then with more and more, until it opens. Returns how often it did
+    not.
+    """
     path = tmpfs.path / "queue"
     sequence = left_by_a_kill(path, plan)
     before = verify(path)
@@ -155,7 +167,8 @@ def opens_at_last(tmpfs: Tmpfs, plan: Plan, *, of_files: bool) -> int:
         except OpenIOError as error:
             assert error.errno == errno.ENOSPC
             after = verify(path)
-            # A segment that was made before the ring found no room may hold what is still in the ring.
+            # A segment that was made before the ring found no room may hold what is still in the
+            # ring.
             assert after["last_sequence"] == before["last_sequence"] == sequence
             continue
         assert queue.sequence == sequence
@@ -168,13 +181,26 @@ def opens_at_last(tmpfs: Tmpfs, plan: Plan, *, of_files: bool) -> int:
 
 
 @pytest.mark.parametrize("of_files", [False, True])
-def test_opening_after_a_kill_with_every_amount_of_room(tmp_path: Path, of_files: bool, long_form: bool) -> None:
+def test_opening_after_a_kill_with_every_amount_of_room(
+    tmp_path: Path, of_files: bool, long_form: bool
+) -> None:
     def work(line: Line) -> None:
         tmpfs = Tmpfs(tmp_path)
         for seed in range(8 if long_form else 1):
-            line.say(opens_at_last(tmpfs, filling_plan(seed, 8, large=Random(seed).randrange(12)), of_files=of_files))
+            line.say(
+                opens_at_last(
+                    tmpfs,
+                    filling_plan(seed, 8, large=Random(seed).randrange(12)),
+                    of_files=of_files,
+                )
+            )
             tmpfs.clear()
 
     refused = sum(count for (count,) in with_own_mounts(work))
-    assert refused > 0 or not of_files  # the room of the ring may be enough where only bytes are short
-    ledger.record("disk full in a new segment", refused, note="opens after a kill, without room for the recovery")
+    # The room of the ring may be enough where only bytes are short.
+    assert refused > 0 or not of_files
+    ledger.record(
+        "disk full in a new segment",
+        refused,
+        note="opens after a kill, without room for the recovery",
+    )

@@ -1,4 +1,6 @@
-"""A disk of every size, from too small for a snapshot to ample: the log and the older snapshot stay whole, and the queue goes on."""
+"""A disk of every size, from too small for a snapshot to ample: the log and the older snapshot stay
+whole, and the queue goes on.
+"""
 
 from __future__ import annotations
 
@@ -72,7 +74,9 @@ class Filler:
 
 @pytest.mark.parametrize("of_files", [False, True])
 @pytest.mark.parametrize("has_snapshots", [False, True])
-def test_compacting_with_every_amount_of_room(tmp_path: Path, of_files: bool, has_snapshots: bool, long_form: bool) -> None:
+def test_compacting_with_every_amount_of_room(
+    tmp_path: Path, of_files: bool, has_snapshots: bool, long_form: bool
+) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
 
@@ -116,7 +120,9 @@ def test_compacting_with_every_amount_of_room(tmp_path: Path, of_files: bool, ha
 
 
 def test_a_full_queue_forgets_and_shrinks(tmp_path: Path) -> None:
-    """What has filled its volume with finished runs forgets them, and has the room again: as often as it fills."""
+    """What has filled its volume with finished runs forgets them, and has the room again: as often
+    as it fills.
+    """
     disk = tmp_path / "disk"
     disk.mkdir()
 
@@ -127,7 +133,9 @@ def test_a_full_queue_forgets_and_shrinks(tmp_path: Path) -> None:
                 task = aq.TaskSpec(payload=b"x" * 100)
                 run = aq.RunInstance.scheduled(task.id, scheduled_at=1, created_at=1)
                 over = aq.RunStateTransitionCommand(None, run.id, "scheduled", "canceled", 2)
-                queue.submit_many([aq.TaskCreateCommand(None, task, 1), aq.RunCreateCommand(None, run), over])
+                queue.submit_many(
+                    [aq.TaskCreateCommand(None, task, 1), aq.RunCreateCommand(None, run), over]
+                )
                 count += 1
         except aq.AppendError as error:
             assert error.written == "no"

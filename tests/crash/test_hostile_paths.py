@@ -1,4 +1,6 @@
-"""Something else stands where a file or directory of the queue should: it is refused, and nothing outside is touched."""
+"""Something else stands where a file or directory of the queue should: it is refused, and nothing
+outside is touched.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,15 @@ from actionqueue.errors import (
 )
 from actionqueue.inspection import verify
 from tests.support.crash import ledger
-from tests.support.queues import IN_MEMORY, SMALL, copy_of, in_child, replayed, state_of, task_create
+from tests.support.queues import (
+    IN_MEMORY,
+    SMALL,
+    copy_of,
+    in_child,
+    replayed,
+    state_of,
+    task_create,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 
@@ -45,7 +55,11 @@ class Outside:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.file, self.directory, self.missing = path / "file", path / "directory", path / "missing"
+        self.file, self.directory, self.missing = (
+            path / "file",
+            path / "directory",
+            path / "missing",
+        )
         self.directory.mkdir(parents=True)
         self.file.write_bytes(SECRET)
         (self.directory / "file").write_bytes(SECRET)
@@ -55,7 +69,10 @@ class Outside:
 
     def state(self) -> dict[str, tuple[int, bytes]]:
         files = sorted(self.path.rglob("*"))
-        return {str(file): (file.lstat().st_mode, file.read_bytes() if file.is_file() else b"") for file in files}
+        return {
+            str(file): (file.lstat().st_mode, file.read_bytes() if file.is_file() else b"")
+            for file in files
+        }
 
     def assert_untouched(self) -> None:
         assert self.state() == self.before
@@ -110,18 +127,28 @@ def a_file(path: Path, _outside: Outside) -> None:
 
 
 KINDS: list[Callable[[Path, Outside], None]] = [
-    to_file, to_directory, to_nothing, to_itself, to_a_device, hard_link, pipe, unix_socket, directory, a_file,
+    to_file, to_directory, to_nothing, to_itself, to_a_device,
+    hard_link, pipe, unix_socket, directory, a_file,
 ]  # fmt: skip
 
 DIRECTORIES = ("wal", "quarantine", "snapshots")
-LEFTOVERS = ("ring.tmp", "wal/prepare-00000000000000aa.tmp", "quarantine/copy.tmp", "snapshots/snapshot.tmp")
-"""Remains of what was cut short: these are removed, whatever they are, and not what they lead to."""
+LEFTOVERS = (
+    "ring.tmp",
+    "wal/prepare-00000000000000aa.tmp",
+    "quarantine/copy.tmp",
+    "snapshots/snapshot.tmp",
+)
+"""Remains of what was cut short: these are removed, whatever they are, and not what they lead
+to.
+"""
 FILES = ("LOCK", "ring", "first segment", "newest segment", "newest snapshot")
 VICTIMS = (*DIRECTORIES, *FILES, *LEFTOVERS)
 
 
 def make_queue(path: Path, *, clean: bool) -> dict[str, object]:
-    """Make a queue of some segments and snapshots; unclean, also with a torn tail and events that only its ring has."""
+    """Make a queue of some segments and snapshots; unclean, also with a torn tail and events that
+    only its ring has.
+    """
     living = path.with_name(path.name + "-living")
     with aq.open(living, **SMALL, durability="deferred") as queue:
         for _ in range(5):
@@ -148,7 +175,13 @@ def place_of(path: Path, victim: str) -> Path:
     segments = sorted((path / "wal").glob("*.log"))
     snapshots = sorted((path / "snapshots").glob("*.snap"))
     newest = {"newest segment": segments, "newest snapshot": snapshots}
-    return newest[victim][-1] if victim in newest else segments[0] if victim == "first segment" else path / victim
+    return (
+        newest[victim][-1]
+        if victim in newest
+        else segments[0]
+        if victim == "first segment"
+        else path / victim
+    )
 
 
 def refusal_of(path: Path) -> OpenError | None:
@@ -168,7 +201,9 @@ def removed(path: Path) -> None:
 
 @pytest.mark.parametrize("clean", [True, False], ids=["clean", "killed"])
 @pytest.mark.parametrize("victim", VICTIMS)
-def test_opening_a_queue_with_something_else_in_its_files_place(root: Path, victim: str, clean: bool) -> None:
+def test_opening_a_queue_with_something_else_in_its_files_place(
+    root: Path, victim: str, clean: bool
+) -> None:
     template, outside = root / "template", Outside(root / "outside")
     state = make_queue(template, clean=clean)
     for kind in KINDS:
@@ -210,7 +245,9 @@ def test_opening_a_queue_with_something_else_in_its_files_place(root: Path, vict
 
 
 def is_harmless(victim: str, kind: Callable[[Path, Outside], None], *, clean: bool) -> bool:
-    """Whether this may be opened: what stands there is not used, or may be read, or is removed as itself."""
+    """Whether this may be opened: what stands there is not used, or may be read, or is removed as
+    itself.
+    """
     if victim == "first segment":
         return True  # a snapshot covers it
     if victim == "newest snapshot":
@@ -221,12 +258,20 @@ def is_harmless(victim: str, kind: Callable[[Path, Outside], None], *, clean: bo
         return clean
     if victim == "quarantine/copy.tmp":
         return clean or kind is not directory
-    return (victim in LEFTOVERS and kind is not directory) or victim == "wal/prepare-00000000000000aa.tmp"
+    return (
+        victim in LEFTOVERS and kind is not directory
+    ) or victim == "wal/prepare-00000000000000aa.tmp"
 
 
-@pytest.mark.parametrize("kind", [to_directory, to_nothing, to_itself], ids=lambda kind: kind.__name__)
-def test_a_path_of_the_queue_itself_may_be_a_link(root: Path, kind: Callable[[Path, Outside], None]) -> None:
-    """It is resolved once, when the queue is opened; where that leads is up to who gives the path."""
+@pytest.mark.parametrize(
+    "kind", [to_directory, to_nothing, to_itself], ids=lambda kind: kind.__name__
+)
+def test_a_path_of_the_queue_itself_may_be_a_link(
+    root: Path, kind: Callable[[Path, Outside], None]
+) -> None:
+    """It is resolved once, when the queue is opened; where that leads is up to who gives the
+    path.
+    """
     outside = root / "outside"
     made = Outside(outside)
     kind(root / "link", made)
@@ -286,8 +331,12 @@ def test_the_directory_of_segments_is_swapped_under_an_open_queue(
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 @pytest.mark.parametrize("victim", ["newest segment", "ring"])
-def test_the_files_of_the_log_are_swapped_under_an_open_queue(root: Path, victim: str, kind: Callable[[Path, Outside], None]) -> None:
-    """A sync would make durable what no reopening finds: it says so, and what was acknowledged before is in the file that was put back."""
+def test_the_files_of_the_log_are_swapped_under_an_open_queue(
+    root: Path, victim: str, kind: Callable[[Path, Outside], None]
+) -> None:
+    """A sync would make durable what no reopening finds: it says so, and what was acknowledged
+    before is in the file that was put back.
+    """
     path, outside = root / "queue", Outside(root / "outside")
     queue = aq.open(path, **SMALL)
     queue.submit(task_create())
@@ -309,7 +358,9 @@ def test_the_files_of_the_log_are_swapped_under_an_open_queue(root: Path, victim
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
-def test_the_lock_file_is_swapped_under_an_open_queue(root: Path, kind: Callable[[Path, Outside], None]) -> None:
+def test_the_lock_file_is_swapped_under_an_open_queue(
+    root: Path, kind: Callable[[Path, Outside], None]
+) -> None:
     """The queue goes on in the file that it opened. Put back, it is as if nothing had happened."""
     path, outside = root / "queue", Outside(root / "outside")
     with aq.open(path, **SMALL) as queue:
@@ -360,8 +411,12 @@ def test_snapshots_are_swapped_under_an_open_queue(
     ledger.record(ROW, 1)
 
 
-@pytest.mark.parametrize("kind", [to_file, to_nothing, hard_link, a_file], ids=lambda kind: kind.__name__)
-def test_a_segment_in_preparation_is_swapped(root: Path, kind: Callable[[Path, Outside], None]) -> None:
+@pytest.mark.parametrize(
+    "kind", [to_file, to_nothing, hard_link, a_file], ids=lambda kind: kind.__name__
+)
+def test_a_segment_in_preparation_is_swapped(
+    root: Path, kind: Callable[[Path, Outside], None]
+) -> None:
     """Only the file that the queue itself has written gets the next segment's name."""
     path, outside = root / "queue", Outside(root / "outside")
     with aq.open(path, **SMALL) as queue:
@@ -383,8 +438,12 @@ def test_a_segment_in_preparation_is_swapped(root: Path, kind: Callable[[Path, O
     ledger.record(ROW, 1)
 
 
-def test_a_directory_that_keeps_being_swapped_while_the_queue_rotates(root: Path, long_form: bool) -> None:
-    """Whatever instant the swap falls into, no file is made, renamed or removed where the link leads."""
+def test_a_directory_that_keeps_being_swapped_while_the_queue_rotates(
+    root: Path, long_form: bool
+) -> None:
+    """Whatever instant the swap falls into, no file is made, renamed or removed where the link
+    leads.
+    """
     path, outside = root / "queue", Outside(root / "outside")
     wal, aside, link = path / "wal", root / "aside", root / "link"
     link.symlink_to(outside.directory)
@@ -459,7 +518,9 @@ def test_files_of_another_user_are_refused_and_left_alone(root: Path) -> None:
     make_queue(path, clean=True)
     nobody = 65534
     # What opening reads: of snapshots and the segments that they cover only the newest.
-    newest = [max(folder.iterdir()) for folder in (path / "wal", path / "snapshots") if folder.exists()]
+    newest = [
+        max(folder.iterdir()) for folder in (path / "wal", path / "snapshots") if folder.exists()
+    ]
     owners = [path, path / "wal", path / "LOCK", path / "ring", *newest]
     if os.geteuid() == 0:
         root.chmod(0o755)
@@ -532,7 +593,15 @@ def test_nothing_near_the_disk_is_unpickled() -> None:
         for line in source.read_text("utf-8").splitlines():
             words = line.replace(".", " ").replace(",", " ").split()
             if words[:1] in (["import"], ["from"], ["cimport"]):
-                assert not {"pickle", "cPickle", "marshal", "shelve", "copyreg", "dill", "jsonpickle"} & set(words), (
+                assert not {
+                    "pickle",
+                    "cPickle",
+                    "marshal",
+                    "shelve",
+                    "copyreg",
+                    "dill",
+                    "jsonpickle",
+                } & set(words), (
                     source,
                     line,
                 )

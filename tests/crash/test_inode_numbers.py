@@ -1,4 +1,6 @@
-"""A file system that gives the numbers of removed files again and keeps no time of birth: ext4 with inodes of 128 bytes, as root."""
+"""A file system that gives the numbers of removed files again and keeps no time of birth: ext4 with
+inodes of 128 bytes, as root.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,10 @@ def test_a_restored_copy_has_a_history_of_its_own(tmp_path: Path, before: int, a
         line.say("reused", len(numbers & {file.stat().st_ino for file in path.rglob("*")}))
         fill(path, 30)
         try:
-            line.say("followed", next(aq.follow(path, after=sequence, history=history, timeout=5)).sequence)
+            line.say(
+                "followed",
+                next(aq.follow(path, after=sequence, history=history, timeout=5)).sequence,
+            )
         except HistoryChangedError:
             line.say("refused")
 

@@ -1,7 +1,8 @@
-"""A writer with many threads, killed at random instants on a real file system, in every phase of its life.
+"""A writer with many threads, killed at random instants on a real file system, in every phase of
+its life.
 
-The child says each acknowledgement after submit returned; the parent keeps them all, and finds each command again at
-its sequence.
+The child says each acknowledgement after submit returned; the parent keeps them all, and finds each
+command again at its sequence.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ PAYLOAD_SIZES = (10, 10, 10, 3000, 3000, 20_000, 70_000)  # the last exceeds the
 
 
 class Acknowledgement(NamedTuple):
-    """What a thread was told: the last sequence, how many commands that were, and the mark that all of them carry."""
+    """What a thread was told: the last sequence, how many commands that were, and the mark that all
+    of them carry.
+    """
 
     sequence: int
     count: int
@@ -43,7 +46,9 @@ class Acknowledgement(NamedTuple):
 
 
 class Writer:
-    """One thread of a scheduler: takes runs through their lives. A call's commands carry its mark as time."""
+    """One thread of a scheduler: takes runs through their lives. A call's commands carry its mark
+    as time.
+    """
 
     def __init__(self, queue: aq.ActionQueue, line: Line, round_number: int, number: int) -> None:
         self.queue, self.line = queue, line
@@ -85,7 +90,11 @@ class Writer:
         ]
         for expiry in (100, 101):
             yield [aq.LeaseHeartbeatCommand(None, run.id, owner, expiry, self.next_mark())]
-        yield [aq.AttemptFinishCommand(None, run.id, attempt, aq.AttemptOutcome.success(b"done"), self.next_mark())]
+        yield [
+            aq.AttemptFinishCommand(
+                None, run.id, attempt, aq.AttemptOutcome.success(b"done"), self.next_mark()
+            )
+        ]
         yield [aq.LeaseReleaseCommand(None, run.id, owner, 101, self.next_mark())]
         yield [aq.RunStateTransitionCommand(None, run.id, "running", "completed", self.next_mark())]
 
@@ -122,21 +131,31 @@ def kill_once(path: Path, round_number: int, random: Random) -> list[Acknowledge
 
 
 def found_in(path: Path) -> tuple[Model, dict[int, int], Counter[int]]:
-    """Return the state that the whole log adds up to, the mark at each sequence, and how often each mark was found."""
+    """Return the state that the whole log adds up to, the mark at each sequence, and how often each
+    mark was found.
+    """
     model, marks = Model(), {}
     with in_memory() as made:
-        records = list(iterate_records(shutil.copytree(path, made / "log", ignore=shutil.ignore_patterns("snapshots"))))
+        records = list(
+            iterate_records(
+                shutil.copytree(path, made / "log", ignore=shutil.ignore_patterns("snapshots"))
+            )
+        )
     for record in records:
         if record.is_event:
             event = record.event()
             assert event.sequence == model.latest_sequence + 1
             model.apply_event(event)
-            marks[event.sequence] = event.run_instance.created_at if isinstance(event, RunCreated) else event.timestamp
+            marks[event.sequence] = (
+                event.run_instance.created_at if isinstance(event, RunCreated) else event.timestamp
+            )
     return model, marks, Counter(marks.values())
 
 
 def check_found(path: Path, told: list[Acknowledgement]) -> None:
-    """Everything that was acknowledged is where it was said to be, once; and three ways to the projection agree."""
+    """Everything that was acknowledged is where it was said to be, once; and three ways to the
+    projection agree.
+    """
     model, marks, counts = found_in(path)
     for sequence, count, mark in told:
         assert counts[mark] == count
@@ -168,4 +187,8 @@ def test_a_loaded_writer_that_is_killed_at_random_instants(tmp_path: Path, long_
     assert acknowledged > 10 * kills
     assert rotations > kills
     assert snapshots > kills // 2
-    ledger.record("SIGKILL between any two appends", kills, note=f"{acknowledged} acknowledgements, {THREADS} threads")
+    ledger.record(
+        "SIGKILL between any two appends",
+        kills,
+        note=f"{acknowledged} acknowledgements, {THREADS} threads",
+    )

@@ -1,4 +1,6 @@
-"""A process at its limits: file size (real short writes, at every byte), descriptors, locked memory, address space."""
+"""A process at its limits: file size (real short writes, at every byte), descriptors, locked
+memory, address space.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ def limit(which: int, value: int) -> None:
 class Limited(CarefulUser):
     """Comes under a limit before one of his steps."""
 
-    def __init__(self, *arguments: Any, at: int, come_under: Callable[[aq.ActionQueue], None]) -> None:
+    def __init__(
+        self, *arguments: Any, at: int, come_under: Callable[[aq.ActionQueue], None]
+    ) -> None:
         super().__init__(*arguments)
         self.at, self.come_under = self.plan.steps[at], come_under
 
@@ -44,21 +48,29 @@ class Limited(CarefulUser):
         return super()._submits(queue, step)
 
 
-# --- File size -------------------------------------------------------------------------------------------------------
+# --- File size ------------------------------------------------------------------------------------
 
 
 def plan_of_small_steps() -> Plan:
     return filling_plan(3, 12, large=2, size=3000)
 
 
-def meets_file_size(path: Path, plan: Plan, at: int, more: int, *, is_signalled: bool) -> list[tuple[Any, ...]]:
-    """Let files grow by so many bytes only, from one step on. A signal ends the user, unless ignored as in Python."""
+def meets_file_size(
+    path: Path, plan: Plan, at: int, more: int, *, is_signalled: bool
+) -> list[tuple[Any, ...]]:
+    """Let files grow by so many bytes only, from one step on. A signal ends the user, unless
+    ignored as in Python.
+    """
 
     def work(line: Line) -> None:
         if is_signalled:
             signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
         Limited(
-            path, plan, line, at=at, come_under=lambda queue: come_under(queue.stats()["segment_used"] + more)
+            path,
+            plan,
+            line,
+            at=at,
+            come_under=lambda queue: come_under(queue.stats()["segment_used"] + more),
         ).live()
 
     def come_under(size: int) -> None:
@@ -80,7 +92,10 @@ def test_writes_cut_short_at_every_byte(is_signalled: bool, long_form: bool) -> 
     with in_memory() as made:
         for at in some(range(len(plan.steps)), 3, seed=1, all_of_them=long_form):
             for more in some(
-                [*range(-8, 400, 1 if at == 4 else 16), 1000, 3000, 6000], 5, seed=at, all_of_them=long_form
+                [*range(-8, 400, 1 if at == 4 else 16), 1000, 3000, 6000],
+                5,
+                seed=at,
+                all_of_them=long_form,
             ):
                 path = made / f"queue-{at}-{more}"
                 said = meets_file_size(path, plan, at, more, is_signalled=is_signalled)
@@ -94,7 +109,7 @@ def test_writes_cut_short_at_every_byte(is_signalled: bool, long_form: bool) -> 
     )
 
 
-# --- Descriptors -----------------------------------------------------------------------------------------------------
+# --- Descriptors ----------------------------------------------------------------------------------
 
 
 def test_every_number_of_free_descriptors() -> None:
@@ -110,11 +125,17 @@ def test_every_number_of_free_descriptors() -> None:
     assert ("open", errno.EMFILE) in outcomes
     assert ("submit", errno.EMFILE) in outcomes
     assert outcomes[-2:] == [("finished", 0), ("finished", 0)]
-    ledger.record("ENOSPC / EIO / short write / EINTR on any call", len(outcomes), note="numbers of free descriptors")
+    ledger.record(
+        "ENOSPC / EIO / short write / EINTR on any call",
+        len(outcomes),
+        note="numbers of free descriptors",
+    )
 
 
 def one_number(path: Path, plan: Plan, free: int, at: int | None) -> tuple[str, int]:
-    """Let a user live with few descriptors, from the beginning or from a step on. Returns what failed first."""
+    """Let a user live with few descriptors, from the beginning or from a step on. Returns what
+    failed first.
+    """
 
     def come_under(_queue: aq.ActionQueue | None = None) -> None:
         next_free = os.dup(0)
@@ -124,11 +145,18 @@ def one_number(path: Path, plan: Plan, free: int, at: int | None) -> tuple[str, 
     def live(line: Line) -> None:
         if at is None:
             come_under()
-        Limited(path, plan, line, at=at or 0, come_under=come_under if at is not None else lambda _: None).live()
+        Limited(
+            path,
+            plan,
+            line,
+            at=at or 0,
+            come_under=come_under if at is not None else lambda _: None,
+        ).live()
 
     said = run(live)
     for what, name, number, _ in failures(said):
-        # The last one may go to the next segment; then its directory cannot be synced, which poisons.
+        # The last one may go to the next segment; then its directory cannot be synced, which
+        # poisons.
         assert name in (("OpenIOError",) if what == "open" else ("LogSpaceError", "LogWriteError"))
         assert number == errno.EMFILE
     check_kept(path, plan, last_acknowledged(said))
@@ -136,12 +164,13 @@ def one_number(path: Path, plan: Plan, free: int, at: int | None) -> tuple[str, 
     return what, number
 
 
-# --- Memory ----------------------------------------------------------------------------------------------------------
+# --- Memory ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.system("root")
 def test_without_the_right_to_lock_memory() -> None:
     """The ring's pages are then not locked, and that is all."""
+
     def work(line: Line) -> None:
         with in_memory() as made:
             os.chown(made, NOBODY, NOBODY)
@@ -150,7 +179,9 @@ def test_without_the_right_to_lock_memory() -> None:
             os.setuid(NOBODY)
             with aq.open(made / "queue") as queue:
                 locked = [
-                    text for text in Path("/proc/self/status").read_text().splitlines() if text.startswith("VmLck")
+                    text
+                    for text in Path("/proc/self/status").read_text().splitlines()
+                    if text.startswith("VmLck")
                 ]
                 queue.submit(task_create())
                 line.say(queue.stats()["is_ring_mapped"], locked[0].split()[1])
@@ -162,7 +193,9 @@ def test_without_the_right_to_lock_memory() -> None:
 
 
 def test_every_amount_of_address_space(long_form: bool) -> None:
-    """Opening with little room for mappings fails with an error that says so, or works, with the ring mapped or not."""
+    """Opening with little room for mappings fails with an error that says so, or works, with the
+    ring mapped or not.
+    """
     plan = filling_plan(6, 6, large=4)
 
     def one_amount(path: Path, pages: int) -> str:

@@ -1,7 +1,9 @@
-"""Sixty-four threads at one queue: everything that each of them saw fits one serial order, which is the log's.
+"""Sixty-four threads at one queue: everything that each of them saw fits one serial order, which is
+the log's.
 
-The threads share one stream of commands that was made for a single one. So what they submit fits mostly, and often no more: every
-verdict must be the one that the model reaches at some state between the beginning of the call and its end.
+The threads share one stream of commands that was made for a single one. So what they submit fits
+mostly, and often no more: every verdict must be the one that the model reaches at some state
+between the beginning of the call and its end.
 """
 
 from __future__ import annotations
@@ -39,7 +41,9 @@ def directory() -> Iterator[Path]:
 
 @dataclass
 class Seen:
-    """One call: what was submitted or asked, what came of it, and the sequences at its beginning and end."""
+    """One call: what was submitted or asked, what came of it, and the sequences at its beginning
+    and end.
+    """
 
     commands: Sequence[aq.MutationCommand]
     sequences: tuple[int, ...] = ()
@@ -55,7 +59,9 @@ class Seen:
 
 
 def stream_of(length: int, seed: int) -> list[aq.MutationCommand]:
-    """Return commands that fit in this order. Few of them say which sequence they expect, for hardly one of those could fit."""
+    """Return commands that fit in this order. Few of them say which sequence they expect, for
+    hardly one of those could fit.
+    """
     random, model = Random(seed), Model()
     source = CommandSource(random)
     commands: list[aq.MutationCommand] = []
@@ -63,7 +69,9 @@ def stream_of(length: int, seed: int) -> list[aq.MutationCommand]:
     def submit(command: aq.MutationCommand) -> None:
         with contextlib.suppress(ValidationError):
             model.apply_event(event_of(command, validate(command, model)))
-        commands.append(command if random.random() < 0.02 else msgspec.structs.replace(command, sequence=None))
+        commands.append(
+            command if random.random() < 0.02 else msgspec.structs.replace(command, sequence=None)
+        )
 
     source.stream(length, model, submit)
     return commands
@@ -74,7 +82,11 @@ class Crowd:
 
     def __init__(self, queue: aq.ActionQueue, commands: list[aq.MutationCommand]) -> None:
         self.queue, self.commands = queue, commands
-        self.run_ids = [command.run_instance.id for command in commands if isinstance(command, aq.RunCreateCommand)]
+        self.run_ids = [
+            command.run_instance.id
+            for command in commands
+            if isinstance(command, aq.RunCreateCommand)
+        ]
         self.next_command = itertools.count()
         self.tick = itertools.count()  # advanced in one step of the interpreter
         self.seen: list[list[Seen]] = [[] for _ in range(THREADS)]
@@ -106,7 +118,9 @@ class Crowd:
             if len(commands) == 1:
                 seen.sequences = (self.queue.submit(commands[0], policy).sequence,)
             else:
-                seen.sequences = tuple(outcome.sequence for outcome in self.queue.submit_many(commands, policy))
+                seen.sequences = tuple(
+                    outcome.sequence for outcome in self.queue.submit_many(commands, policy)
+                )
         except ValidationError as refusal:
             seen.refusal = refusal
         else:
@@ -141,11 +155,17 @@ def fits(seen: Seen, model: Model) -> bool:
 
 
 def check_order(seen: list[Seen], events: list[Event]) -> None:
-    """Every outcome's event is in the log, once; calls of which one ended before the other began are in that order."""
+    """Every outcome's event is in the log, once; calls of which one ended before the other began
+    are in that order.
+    """
     accepted = [call for call in seen if call.sequences]
-    assert sorted(sequence for call in accepted for sequence in call.sequences) == list(range(1, len(events) + 1))
+    assert sorted(sequence for call in accepted for sequence in call.sequences) == list(
+        range(1, len(events) + 1)
+    )
     for call in accepted:
-        assert call.sequences == tuple(range(call.sequences[0], call.sequences[0] + len(call.commands)))
+        assert call.sequences == tuple(
+            range(call.sequences[0], call.sequences[0] + len(call.commands))
+        )
         assert call.first < call.sequences[0] <= call.sequences[-1] <= call.last
         for command, sequence in zip(call.commands, call.sequences, strict=True):
             assert events[sequence - 1] == event_of(command, sequence)
@@ -160,9 +180,13 @@ def check_order(seen: list[Seen], events: list[Event]) -> None:
 
 
 def check_verdicts(seen: list[Seen], events: list[Event]) -> tuple[Model, list[Seen]]:
-    """Go through the states in the log's order; return the last one, and the calls that fitted none of theirs."""
+    """Go through the states in the log's order; return the last one, and the calls that fitted none
+    of theirs.
+    """
     model = Model()
-    coming = sorted((call for call in seen if not call.sequences), key=lambda call: call.first, reverse=True)
+    coming = sorted(
+        (call for call in seen if not call.sequences), key=lambda call: call.first, reverse=True
+    )
     waiting: list[Seen] = []
     unfit: list[Seen] = []
     accepted = {sequence: call for call in seen for sequence in call.sequences[:1]}
@@ -198,5 +222,7 @@ def test_what_all_threads_saw_is_one_serial_order(directory: Path, long_form: bo
         assert len({type(call.refusal) for call in seen}) > 10
         verdicts += len(seen)
     ledger.record(
-        "many threads", verdicts, note=f"verdicts and answers to {THREADS} threads, against the model in the log's order"
+        "many threads",
+        verdicts,
+        note=f"verdicts and answers to {THREADS} threads, against the model in the log's order",
     )

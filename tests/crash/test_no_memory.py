@@ -1,4 +1,5 @@
-"""The interpreter finds no memory inside a call: the call fails or not, log and projection stay one, and the queue goes on.
+"""The interpreter finds no memory inside a call: the call fails or not, log and projection stay
+one, and the queue goes on.
 
 The core's own allocations are failed in tests/core/test_no_memory.py.
 """
@@ -28,7 +29,9 @@ def directory() -> Iterator[Path]:
 
 @pytest.mark.parametrize("durability", ["deferred", "immediate"])
 def test_every_allocation_of_the_interpreter_fails(directory: Path, durability: str) -> None:
-    """Needs CPython's own test module, _testcapi, which some systems package apart (libpython3-testsuite)."""
+    """Needs CPython's own test module, _testcapi, which some systems package apart
+    (libpython3-testsuite).
+    """
     program = [sys.executable, str(PROGRAMS / "no_memory.py"), str(directory), durability]
     ended = subprocess.run(program, capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stderr) == (0, "")

@@ -1,4 +1,6 @@
-"""Several openers at the same instant, processes and threads: exactly one of them gets the queue, each time."""
+"""Several openers at the same instant, processes and threads: exactly one of them gets the queue,
+each time.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ def directory() -> Iterator[Path]:
 
 
 class Starter:
-    """A number in shared memory that processes wait for without going to sleep, so that they start together."""
+    """A number in shared memory that processes wait for without going to sleep, so that they start
+    together.
+    """
 
     def __init__(self) -> None:
         self.memory = mmap.mmap(-1, mmap.PAGESIZE)
@@ -47,7 +51,9 @@ class Starter:
 
 
 def race(path: Path, starter: Starter, races: int, line: Line) -> None:
-    """Take part in every race. Whoever wins submits one command, and closes when the parent has heard all."""
+    """Take part in every race. Whoever wins submits one command, and closes when the parent has
+    heard all.
+    """
     for number in range(1, races + 1):
         starter.wait_for(number)
         try:
@@ -75,7 +81,11 @@ def test_races_of_processes(long_form: bool) -> None:
                 sequence = 0
             starter.start(number)
             said = [opener.next() for opener in openers]
-            (winner,) = [index for index, message in enumerate(said) if message is not None and message[0] == "won"]
+            (winner,) = [
+                index
+                for index, message in enumerate(said)
+                if message is not None and message[0] == "won"
+            ]
             sequence += 1
             assert said[winner] == ("won", openers[winner].pid, sequence)
             for opener, message in zip(openers, said, strict=True):
@@ -91,7 +101,11 @@ def test_races_of_processes(long_form: bool) -> None:
             assert opener.end() == []
         assert len(winners) > 1
         assert replayed(path).latest_sequence == sequence
-    ledger.record("two openers: processes", races, note=f"{OPENERS} processes; the losers were told the winner's pid every time")
+    ledger.record(
+        "two openers: processes",
+        races,
+        note=f"{OPENERS} processes; the losers were told the winner's pid every time",
+    )
 
 
 def test_races_of_threads(long_form: bool) -> None:
@@ -121,7 +135,9 @@ def test_races_of_threads(long_form: bool) -> None:
             start.wait()
             end.wait()
             (queue,) = [result for result in results if isinstance(result, aq.ActionQueue)]
-            assert [type(result) for result in results if result is not queue] == [LockedError] * (OPENERS - 1)
+            assert [type(result) for result in results if result is not queue] == [LockedError] * (
+                OPENERS - 1
+            )
             sequence += 1
             assert queue.submit(task_create()).sequence == sequence
             queue.close()
@@ -132,7 +148,9 @@ def test_races_of_threads(long_form: bool) -> None:
 
 
 def test_the_queue_goes_to_the_next_when_its_holder_is_killed(long_form: bool) -> None:
-    """The kernel drops a dead process's lock: whoever waits for the queue gets it, with all that was acknowledged."""
+    """The kernel drops a dead process's lock: whoever waits for the queue gets it, with all that
+    was acknowledged.
+    """
     kills = 200 if long_form else 20
 
     def hold(path: Path, line: Line) -> None:
@@ -160,4 +178,8 @@ def test_the_queue_goes_to_the_next_when_its_holder_is_killed(long_form: bool) -
         holder.kill()
         holder.end()
         replayed(path)
-    ledger.record("two openers: one waits while the other is killed", kills, note="kills of the holder, while another waits")
+    ledger.record(
+        "two openers: one waits while the other is killed",
+        kills,
+        note="kills of the holder, while another waits",
+    )

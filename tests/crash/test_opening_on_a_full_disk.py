@@ -1,4 +1,6 @@
-"""Opening a queue on a file system without any room, and being killed meanwhile, as root on a tmpfs."""
+"""Opening a queue on a file system without any room, and being killed meanwhile, as root on a
+tmpfs.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ WRITES_MAX = 100
 
 
 def full_disk(path: Path) -> Path:
-    """Mount a tmpfs, make a queue with five events on it, and fill it up; return the file that fills it."""
+    """Mount a tmpfs, make a queue with five events on it, and fill it up; return the file that
+    fills it.
+    """
     mount("-t", "tmpfs", "-o", "size=8m", "tmpfs", path)
     with aq.open(path / "queue") as queue:
         for _ in range(5):
@@ -45,7 +49,9 @@ def history_of(path: Path) -> str:
         return queue.history
 
 
-def test_a_queue_that_is_killed_while_it_opens_on_a_full_disk_keeps_its_history(tmp_path: Path) -> None:
+def test_a_queue_that_is_killed_while_it_opens_on_a_full_disk_keeps_its_history(
+    tmp_path: Path,
+) -> None:
     def work(line: Line) -> None:
         for number in range(1, WRITES_MAX):
             disk = tmp_path / f"disk-{number}"
@@ -54,7 +60,19 @@ def test_a_queue_that_is_killed_while_it_opens_on_a_full_disk_keeps_its_history(
             before = aq.follow(disk / "queue").history
             kill = ["-e", "trace=pwrite64", "-e", f"inject=pwrite64:signal=KILL:when={number}"]
             done = subprocess.run(
-                ["strace", "-f", "-qq", "-o", "/dev/null", *kill, sys.executable, "-c", OPEN, str(disk / "queue")], check=False
+                [
+                    "strace",
+                    "-f",
+                    "-qq",
+                    "-o",
+                    "/dev/null",
+                    *kill,
+                    sys.executable,
+                    "-c",
+                    OPEN,
+                    str(disk / "queue"),
+                ],
+                check=False,
             )
             filler.unlink()
             line.say(number, done.returncode, history_of(disk / "queue") == before)

@@ -45,9 +45,17 @@ def test_a_service_opens_its_queue_after_an_operators_commands(home: Path) -> No
             line.say(queue.sequence)
 
     assert run(serve) == [(1,)]
-    for command in (["compact"], ["snapshot"], ["stats", "--json"], ["compact", "--retention-seconds", "0"]):
+    for command in (
+        ["compact"],
+        ["snapshot"],
+        ["stats", "--json"],
+        ["compact", "--retention-seconds", "0"],
+    ):
         done = subprocess.run(
-            [sys.executable, "-m", "actionqueue", command[0], str(path), *command[1:]], capture_output=True, text=True, check=False
+            [sys.executable, "-m", "actionqueue", command[0], str(path), *command[1:]],
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert done.returncode == 0, done.stderr
     with aq.open(path) as queue:
@@ -66,12 +74,15 @@ def test_what_root_makes_for_itself_is_its_own(tmp_path: Path) -> None:
 
 def test_a_user_is_warned_of_another_users_directory(home: Path) -> None:
     os.chown(home, USER + 1, GROUP)
-    home.chmod(0o1777)  # all may make files in it; only its owner may also rename or remove those of others
+    # All may make files in it; only its owner may also rename or remove those of others.
+    home.chmod(0o1777)
 
     def serve(line: Line) -> None:
         os.setgid(GROUP)
         os.setuid(USER)
-        with pytest.warns(UnsafeDirectoryWarning, match=f"belongs to user {USER + 1}, not to {USER}"):
+        with pytest.warns(
+            UnsafeDirectoryWarning, match=f"belongs to user {USER + 1}, not to {USER}"
+        ):
             aq.open(home).close()
         line.say("warned")
 

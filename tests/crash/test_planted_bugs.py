@@ -1,5 +1,5 @@
-"""The enumerator finds bugs: each one of ``planted/`` is built into a copy of the core, and the search that is named
-must meet it.
+"""The enumerator finds bugs: each one of ``planted/`` is built into a copy of the core, and the
+search that is named must meet it.
 
 The copies have no assertions, so that it is the search that finds the bug: some bugs would end the
 process before. The core itself has them.
@@ -35,7 +35,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "bug" in metafunc.fixturenames:
         metafunc.parametrize("bug", chosen, ids=lambda bug: bug.name)
     if "search" in metafunc.fixturenames:
-        searches = {search for bug in chosen for search in bug.found_by[: None if everything else 1]}
+        searches = {
+            search for bug in chosen for search in bug.found_by[: None if everything else 1]
+        }
         metafunc.parametrize("search", sorted(searches))
 
 
@@ -64,7 +66,9 @@ def test_a_planted_bug_is_found(bug: Bug, tmp_path: Path, long_form: bool) -> No
     core = changed_copy(bug, tmp_path)
     for search in bug.found_by[: None if long_form else 1]:
         done = run_hunt([search], core, tmp_path / "cache")
-        assert done.returncode == hunt.FOUND, f"{bug.name} was not found:\n{done.stdout}\n{done.stderr}"
+        assert done.returncode == hunt.FOUND, (
+            f"{bug.name} was not found:\n{done.stdout}\n{done.stderr}"
+        )
         assert "session:" in done.stdout or "image:" in done.stdout, done.stdout
         print(f"{bug.breaks}:\n{done.stdout}")
     ledger.record("planted bugs", 1, note="each found by the search that its patch names")

@@ -1,4 +1,6 @@
-"""Read-only file systems: mounted so from the beginning, remounted later, and a second mount of the same files."""
+"""Read-only file systems: mounted so from the beginning, remounted later, and a second mount of the
+same files.
+"""
 
 from __future__ import annotations
 
@@ -80,7 +82,9 @@ def test_opening_on_a_read_only_file_system(tmp_path: Path, kind: str, is_killed
 
 
 def test_an_open_queue_keeps_its_file_system_writable(tmp_path: Path) -> None:
-    """The kernel refuses to make a file system read-only under files that are open for writing; the queue goes on."""
+    """The kernel refuses to make a file system read-only under files that are open for writing; the
+    queue goes on.
+    """
 
     def work(line: Line) -> None:
         disk = Disk(tmp_path)
@@ -95,11 +99,15 @@ def test_an_open_queue_keeps_its_file_system_writable(tmp_path: Path) -> None:
         line.say(verify(disk.path / "queue")["last_sequence"])
 
     assert with_own_mounts(work) == [(3,)]
-    ledger.record("read-only file system", 3, note="remounting under an open queue is refused by the kernel")
+    ledger.record(
+        "read-only file system", 3, note="remounting under an open queue is refused by the kernel"
+    )
 
 
 def test_a_read_only_mount_of_a_queue_that_is_open_elsewhere(tmp_path: Path) -> None:
-    """As in a container that is given the directory to look at: it is told who holds the queue, and reads it later."""
+    """As in a container that is given the directory to look at: it is told who holds the queue, and
+    reads it later.
+    """
 
     def work(line: Line) -> None:
         (tmp_path / "here").mkdir()
@@ -123,7 +131,9 @@ def test_a_read_only_mount_of_a_queue_that_is_open_elsewhere(tmp_path: Path) -> 
 
 
 def test_reading_a_live_queue_over_a_read_only_mount(tmp_path: Path) -> None:
-    """As that container does when it opens it read-only: it sees what becomes durable, over rotation and compaction."""
+    """As that container does when it opens it read-only: it sees what becomes durable, over
+    rotation and compaction.
+    """
 
     def work(line: Line) -> None:
         (tmp_path / "here").mkdir()

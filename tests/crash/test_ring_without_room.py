@@ -1,4 +1,6 @@
-"""A page of the ring's file has no block of its own, as a reflinked or punched one, and the disk has no room for one: root, on a tmpfs."""
+"""A page of the ring's file has no block of its own, as a reflinked or punched one, and the disk
+has no room for one: root, on a tmpfs.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,10 @@ PUNCH_HOLE = 3
 def punch(ring: Path) -> None:
     handle = os.open(ring, os.O_RDWR)
     libc = ctypes.CDLL(None, use_errno=True)
-    assert libc.fallocate(handle, PUNCH_HOLE, ctypes.c_long(65536 + 8192), ctypes.c_long(256 * 1024)) == 0
+    assert (
+        libc.fallocate(handle, PUNCH_HOLE, ctypes.c_long(65536 + 8192), ctypes.c_long(256 * 1024))
+        == 0
+    )
     os.close(handle)
 
 
@@ -41,7 +46,9 @@ def fill_the_disk(path: Path) -> None:
 
 @pytest.mark.parametrize("durability", ["immediate", "deferred"])
 @pytest.mark.parametrize("many", [False, True])
-def test_what_finds_no_room_in_the_ring_is_not_in_the_projection(tmp_path: Path, durability: str, many: bool) -> None:
+def test_what_finds_no_room_in_the_ring_is_not_in_the_projection(
+    tmp_path: Path, durability: str, many: bool
+) -> None:
     def work(line: Line) -> None:
         mount("-t", "tmpfs", "-o", "size=8m", "tmpfs", tmp_path)
         path = tmp_path / "queue"

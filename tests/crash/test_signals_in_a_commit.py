@@ -1,4 +1,6 @@
-"""Signals from another process at random instants of every call: what was acknowledged is there, nothing is half applied."""
+"""Signals from another process at random instants of every call: what was acknowledged is there,
+nothing is half applied.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ def directory() -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("where", ["memory", "disk"])
-def test_signals_at_random_instants(directory: Path, tmp_path: Path, where: str, long_form: bool) -> None:
+def test_signals_at_random_instants(
+    directory: Path, tmp_path: Path, where: str, long_form: bool
+) -> None:
     """On a disk most of them come while a sync is under way, in memory while Python is."""
     count = (8000 if where == "memory" else 4000) if long_form else 150
     path = (directory if where == "memory" else tmp_path) / "queue"
@@ -59,4 +63,6 @@ def test_signals_at_random_instants(directory: Path, tmp_path: Path, where: str,
     assert len(in_batches) % 3 == 0
     with aq.open(path) as queue:
         assert queue.recovery.is_clean
-    ledger.record("signals in a commit (Ctrl-C)", count, note="SIGINT, SIGTERM, SIGALRM; projection = replay")
+    ledger.record(
+        "signals in a commit (Ctrl-C)", count, note="SIGINT, SIGTERM, SIGALRM; projection = replay"
+    )

@@ -1,4 +1,5 @@
-"""A session of the queue that is killed, or one of whose system calls fails, at every system call that it makes.
+"""A session of the queue that is killed, or one of whose system calls fails, at every system call
+that it makes.
 
 strace counts the calls of one thread and strikes at the Nth; scenes.py says what is traced.
 """
@@ -71,17 +72,22 @@ PYTHONS_OWN = {"getrandom": "OSError", "mmap": "MemoryError"}
 
 
 PATH_CALLS = ("openat", "close")
-"""Paths are walked name by name, so these are many, and much the same: of their failures each number meets one, in turn."""
+"""Paths are walked name by name, so these are many, and much the same: of their failures each
+number meets one, in turn.
+"""
 PARTS = {"with compactions": 3}
 """The numbers of a long scene are shared out among so many tests."""
 
 QUIET_RUNS = 5
-"""How many calls a run makes depends on who prepares a segment first, the user's thread or the other: the shortest run leaves that to the
-other, whose calls are a scene of their own."""
+"""How many calls a run makes depends on who prepares a segment first, the user's thread or the
+other: the shortest run leaves that to the other, whose calls are a scene of their own.
+"""
 STRUCK_WITHIN = 12
 """Runs in which a number may come up."""
 MEET_OTHERS = ("brk", "futex", "read")
-"""Calls that the interpreter and libc make or don't, as threads meet and memory lies: some of their numbers may never come up again."""
+"""Calls that the interpreter and libc make or don't, as threads meet and memory lies: some of their
+numbers may never come up again.
+"""
 NEVER_RETURNS = ("exit", "exit_group")
 
 
@@ -97,27 +103,36 @@ def scene_named(name: str) -> Iterator[Scene]:
         yield all_scenes[NAMES.index(name)]
 
 
-# --- Kills -----------------------------------------------------------------------------------------------------------
+# --- Kills ----------------------------------------------------------------------------------------
 
 
 def test_a_kill_at_every_system_call(name: str, part: int, long_form: bool) -> None:
     """At each number of each call, as often as it takes for the number to come up."""
     with scene_named(name) as scene, in_memory() as made:
         parts = PARTS.get(name, 1)
-        strikes = [(call, number) for call, number in numbered(usual_calls(scene, made)) if call not in NEVER_RETURNS][part::parts]
+        strikes = [
+            (call, number)
+            for call, number in numbered(usual_calls(scene, made))
+            if call not in NEVER_RETURNS
+        ][part::parts]
         chosen = some(strikes, -(-8 // parts), seed=7 + part, all_of_them=long_form)
-        missed = [(call, number) for call, number in chosen if not is_killed_at(scene, made, call, number)]
+        missed = [
+            (call, number) for call, number in chosen if not is_killed_at(scene, made, call, number)
+        ]
         assert [strike for strike in missed if strike[0] not in MEET_OTHERS] == [], repr(missed)
         killed = len(chosen) - len(missed)
-        note = f"{name}{f' ({part + 1} of {parts})' if parts > 1 else ''}: {killed} of {len(strikes)} calls"
+        which = f"{name} ({part + 1} of {parts})" if parts > 1 else name
+        note = f"{which}: {killed} of {len(strikes)} calls"
         if missed:
-            note += f", the others {'/'.join(sorted({call for call, _ in missed}))} that did not come up again"
+            others = "/".join(sorted({call for call, _ in missed}))
+            note += f", the others {others} that did not come up again"
         ledger.record("SIGKILL at any syscall", killed, note=note)
 
 
 def usual_calls(scene: Scene, made: Path) -> list[tuple[str, str]]:
     """Return the calls of the shortest of some runs: what it makes, the others make too."""
-    thread = threading.Thread(target=int)  # the first of a process makes calls that no later one makes
+    # The first of a process makes calls that no later one makes.
+    thread = threading.Thread(target=int)
     thread.start()
     thread.join()
     runs = []
@@ -130,18 +145,29 @@ def usual_calls(scene: Scene, made: Path) -> list[tuple[str, str]]:
 
 
 def is_killed_at(scene: Scene, made: Path, call: str, number: int) -> bool:
-    """Kill at the Nth call of a name, in the first run that makes so many. What is found afterwards is right in any case."""
+    """Kill at the Nth call of a name, in the first run that makes so many. What is found afterwards
+    is right in any case.
+    """
     for _ in range(STRUCK_WITHIN):
-        outcome = play(scene, made / "queue", made / "log", *scene.traced(call), "-e", f"inject={call}:signal=SIGKILL:when={number}")
+        outcome = play(
+            scene,
+            made / "queue",
+            made / "log",
+            *scene.traced(call),
+            "-e",
+            f"inject={call}:signal=SIGKILL:when={number}",
+        )
         assert not failures(outcome.said)
         check_kept(made / "queue", scene.plan, last_acknowledged(outcome.said))
         if outcome.was_killed:
             return True
-        assert counts_in(made / "log")[call] < number, f"{scene.name}: {call} {number} was made, and did not kill"
+        assert counts_in(made / "log")[call] < number, (
+            f"{scene.name}: {call} {number} was made, and did not kill"
+        )
     return False
 
 
-# --- Failures --------------------------------------------------------------------------------------------------------
+# --- Failures -------------------------------------------------------------------------------------
 
 
 def test_a_failure_of_every_system_call(name: str, part: int, long_form: bool) -> None:
@@ -149,9 +175,15 @@ def test_a_failure_of_every_system_call(name: str, part: int, long_form: bool) -
         play(scene, made / "queue", made / "log")
         counts, struck, parts = counts_in(made / "log"), 0, PARTS.get(name, 1)
         for turn, (call, errors) in enumerate(FAILURES.items()):
-            if not long_form and (part > 0 or call not in RECORD_CALLS) and turn % len(NAMES) != NAMES.index(name):
+            if (
+                not long_form
+                and (part > 0 or call not in RECORD_CALLS)
+                and turn % len(NAMES) != NAMES.index(name)
+            ):
                 continue
-            for number in some(range(1 + part, counts[call] + 1, parts), 1, seed=len(call), all_of_them=long_form):
+            for number in some(
+                range(1 + part, counts[call] + 1, parts), 1, seed=len(call), all_of_them=long_form
+            ):
                 in_turn = errors[number % len(errors)] if long_form else errors[0]
                 for error in errors if long_form and call not in PATH_CALLS else (in_turn,):
                     struck += fails_at(scene, made, call, error, f"{number}")
@@ -159,7 +191,9 @@ def test_a_failure_of_every_system_call(name: str, part: int, long_form: bool) -
                     struck += fails_at(scene, made, call, errors[0], f"{number}+")
         if long_form or part == 0:
             assert struck > 0
-        ledger.record("ENOSPC / EIO / short write / EINTR on any call", struck, note=f"system calls, {name}")
+        ledger.record(
+            "ENOSPC / EIO / short write / EINTR on any call", struck, note=f"system calls, {name}"
+        )
 
 
 def fails_at(scene: Scene, made: Path, call: str, error: str, when: str) -> bool:
@@ -177,7 +211,8 @@ def fails_at(scene: Scene, made: Path, call: str, error: str, when: str) -> bool
             assert name == "CorruptLogError", about  # a file that ends before its size is damaged
             continue
         assert name in TYPED[what] or name == PYTHONS_OWN.get(call), about
-        # A file that could not be looked at is taken for no regular one; a write that does nothing fails.
+        # A file that could not be looked at is taken for no regular one; a write that does nothing
+        # fails.
         expected = errno.EIO if error == NOTHING_DONE else getattr(errno, error)
         assert number in (expected, errno.EINVAL if call == "newfstatat" else expected), about
     if (
@@ -193,9 +228,11 @@ def fails_at(scene: Scene, made: Path, call: str, error: str, when: str) -> bool
 
 
 def assert_no_sync_is_tried_again(calls: list[tuple[str, str]]) -> None:
-    """After a failed write or sync of a file it is neither written nor synced through that descriptor any more.
+    """After a failed write or sync of a file it is neither written nor synced through that
+    descriptor any more.
 
-    The ring's durable sequence, where the ring is not mapped, is a lower bound: it may be written late, or not at all.
+    The ring's durable sequence, where the ring is not mapped, is a lower bound: it may be written
+    late, or not at all.
     """
     failed: set[str] = set()
     for call, line in calls:

@@ -34,7 +34,18 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "scheduler.py"
 def shown(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """The directory and output of a demo that went well."""
     home = tmp_path_factory.mktemp("demo") / "home"
-    ended = run("demo", "--directory", home, "--files", FILES, "--workers", 3, "--seed", SEED, env=os.environ | {"COLUMNS": "80"})
+    ended = run(
+        "demo",
+        "--directory",
+        home,
+        "--files",
+        FILES,
+        "--workers",
+        3,
+        "--seed",
+        SEED,
+        env=os.environ | {"COLUMNS": "80"},
+    )
     assert (ended.code, ended.error) == (0, "")
     return home, ended.output
 
@@ -56,7 +67,7 @@ def failed_claims(home: Path, live: str | None = None) -> set[str]:
     return {claim.text for claim in claims if not claim.holds}
 
 
-# --- The demo as it is ------------------------------------------------------------------------------------------------
+# --- The demo as it is ----------------------------------------------------------------------------
 
 
 def test_everything_that_was_announced_happened(shown: tuple[Path, str]) -> None:
@@ -68,7 +79,13 @@ def test_everything_that_was_announced_happened(shown: tuple[Path, str]) -> None
     assert max(map(cell_len, story)) <= 80
     assert command == f"  actionqueue stats {home}/queue"
     names = [record.name for record in iterate_records(home / "queue")]
-    for name in ("engine_paused", "engine_resumed", "budget_allocated", "budget_replenished", "lease_expired"):
+    for name in (
+        "engine_paused",
+        "engine_resumed",
+        "budget_allocated",
+        "budget_replenished",
+        "lease_expired",
+    ):
         assert name in names
 
 
@@ -102,7 +119,11 @@ def test_the_outputs_are_right(home: Path) -> None:
         task = projection.task(one.task_id)
         assert task is not None
         source = Path(os.fsdecode(task.spec.payload.data)).read_bytes()
-        (output,) = (attempt.output for attempt in projection.attempts(run_id) or () if attempt.output is not None)
+        (output,) = (
+            attempt.output
+            for attempt in projection.attempts(run_id) or ()
+            if attempt.output is not None
+        )
         assert json.loads(output)["lines"] == len(source.splitlines())
 
 
@@ -110,7 +131,7 @@ def test_the_kept_queue_is_sound(home: Path) -> None:
     assert run("verify", home / "queue", "--json").objects[0]["is_clean"]
 
 
-# --- The proof notices ------------------------------------------------------------------------------------------------
+# --- The proof notices ----------------------------------------------------------------------------
 
 
 def change_record(home: Path, change: Callable[[list[str]], None]) -> None:
@@ -166,17 +187,24 @@ def second_run(path: str, result: aq.AttemptOutcome, end: aq.RunState) -> list[a
 
 
 def test_a_file_that_was_done_twice(home: Path) -> None:
-    submit(home, lambda _: second_run(paths()[0], aq.AttemptOutcome.success(b"x"), aq.RunState.COMPLETED))
+    submit(
+        home,
+        lambda _: second_run(paths()[0], aq.AttemptOutcome.success(b"x"), aq.RunState.COMPLETED),
+    )
     assert failed_claims(home) == {"One task and one run for every file"}
 
 
 def test_a_completed_run_without_success(home: Path) -> None:
-    submit(home, lambda _: second_run(paths()[0], aq.AttemptOutcome.failure(""), aq.RunState.COMPLETED))
+    submit(
+        home, lambda _: second_run(paths()[0], aq.AttemptOutcome.failure(""), aq.RunState.COMPLETED)
+    )
     assert "Every sound file completed exactly once" in failed_claims(home)
 
 
 def test_a_file_that_was_given_up_too_early(home: Path) -> None:
-    submit(home, lambda _: second_run(paths()[0], aq.AttemptOutcome.failure(""), aq.RunState.FAILED))
+    submit(
+        home, lambda _: second_run(paths()[0], aq.AttemptOutcome.failure(""), aq.RunState.FAILED)
+    )
     assert "Every other file failed, with a reason" in failed_claims(home)
 
 
@@ -194,12 +222,22 @@ def test_a_lease_in_a_pause_and_without_budget(home: Path) -> None:
         ]
 
     submit(home, lease)
-    assert {"Nothing was leased while paused", "Nothing was leased without budget"} <= failed_claims(home)
+    assert {
+        "Nothing was leased while paused",
+        "Nothing was leased without budget",
+    } <= failed_claims(home)
 
 
-@pytest.mark.parametrize(("finisher", "ends", "holds"), [("another", True, True), ("hangs", True, False), ("another", False, False)])
-def test_on_a_slow_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, finisher: str, ends: bool, holds: bool) -> None:
-    """The lease of a worker that is only slow expires, and it takes the same run again: all is well, as long as that comes to an end."""
+@pytest.mark.parametrize(
+    ("finisher", "ends", "holds"),
+    [("another", True, True), ("hangs", True, False), ("another", False, False)],
+)
+def test_on_a_slow_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, finisher: str, ends: bool, holds: bool
+) -> None:
+    """The lease of a worker that is only slow expires, and it takes the same run again: all is
+    well, as long as that comes to an end.
+    """
     time = 1000
     monkeypatch.setattr(aq, "now", lambda: time)
     files = ["/lib/hangs.py", "/lib/slow.py"]
@@ -217,8 +255,12 @@ def test_on_a_slow_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fini
                 scheduler.take(again, Result(b"output", None, 10))
         live = fingerprint(queue.projection)
     (tmp_path / "record").touch()
-    claims = prove(tmp_path / "queue", tmp_path / "record", files, Trouble(files[0], "", frozenset()), live)
-    assert [claim.holds for claim in claims if claim.text == "What the killed had begun was finished"] == [holds]
+    claims = prove(
+        tmp_path / "queue", tmp_path / "record", files, Trouble(files[0], "", frozenset()), live
+    )
+    assert [
+        claim.holds for claim in claims if claim.text == "What the killed had begun was finished"
+    ] == [holds]
 
 
 def test_all_of_the_trouble_comes_while_there_is_work_left(tmp_path: Path) -> None:
@@ -227,7 +269,8 @@ def test_all_of_the_trouble_comes_while_there_is_work_left(tmp_path: Path) -> No
     for workers in (1, 2, 64):
         plan = plan_of(tmp_path, files, Options(worker_count=workers))
         assert 1 <= plan.worker_count <= min(workers, 5)
-        # A lease is asked for while all but these are done, and one is left: the budget is used up by then.
+        # A lease is asked for while all but these are done, and one is left: the budget is used up
+        # by then.
         assert 0 < plan.first_budget <= sum(sizes[: -plan.worker_count - 1])
 
 
@@ -282,16 +325,20 @@ def test_a_slow_supervisor_is_waited_for(tmp_path: Path) -> None:
             line.orders.append(Order.GO_ON)
             loop._obey()
             loop._lease(cast("Any", crew))
-            assert [message.path for message in line.told if isinstance(message, Started)] == files[: done + 1]
+            assert [message.path for message in line.told if isinstance(message, Started)] == files[
+                : done + 1
+            ]
             loop._listen(cast("Any", crew))
 
 
-# --- The demo that goes wrong -----------------------------------------------------------------------------------------
+# --- The demo that goes wrong ---------------------------------------------------------------------
 
 
 def test_an_interrupt_ends_every_process(tmp_path: Path) -> None:
     command = [*PROGRAM, "demo", "--directory", str(tmp_path / "home"), "--files", str(FILES)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
         assert process.stdout is not None
         for line in process.stdout:
             if "kill -9" in line:
@@ -318,24 +365,36 @@ def test_a_scheduler_that_dies_by_itself_fails_the_demo(tmp_path: Path) -> None:
     assert ended.error.endswith("The demo failed: the scheduler ended without a kill.\n")
 
 
-# --- The example ------------------------------------------------------------------------------------------------------
+# --- The example ----------------------------------------------------------------------------------
 
 
 def test_the_example_runs_and_goes_on_where_it_was_killed(tmp_path: Path) -> None:
     command = [sys.executable, str(EXAMPLE), str(tmp_path / "queue")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONUNBUFFERED": "1"}) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONUNBUFFERED": "1"}
+    ) as process:
         assert process.stdout is not None
         first = [process.stdout.readline() for _ in range(4)]
         process.kill()
     assert first[1:] == [f"job {number}: success, completed\n" for number in range(3)]
-    second = subprocess.run(command, capture_output=True, text=True, check=True, timeout=SECONDS_MAX).stdout
+    second = subprocess.run(
+        command, capture_output=True, text=True, check=True, timeout=SECONDS_MAX
+    ).stdout
     assert "job 0" not in second
     assert second.endswith("9 completed, 1 failed\n")
-    third = subprocess.run(command, capture_output=True, text=True, check=True, timeout=SECONDS_MAX).stdout.splitlines()
+    third = subprocess.run(
+        command, capture_output=True, text=True, check=True, timeout=SECONDS_MAX
+    ).stdout.splitlines()
     assert third[1:] == ["9 completed, 1 failed"]
 
 
 def test_the_example_needs_no_directory() -> None:
-    ended = subprocess.run([sys.executable, str(EXAMPLE)], capture_output=True, text=True, check=True, timeout=SECONDS_MAX)
+    ended = subprocess.run(
+        [sys.executable, str(EXAMPLE)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=SECONDS_MAX,
+    )
     assert ended.stdout.endswith("9 completed, 1 failed\n")
     assert len(EXAMPLE.read_text().splitlines()) <= 120

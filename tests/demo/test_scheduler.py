@@ -1,4 +1,6 @@
-"""The demo's scheduler without its processes, on a clock that stands still until a test moves it."""
+"""The demo's scheduler without its processes, on a clock that stands still until a test moves
+it.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,9 @@ def acknowledged() -> list[tuple[int, aq.MutationCommand]]:
 
 
 @pytest.fixture
-def scheduler(queue: aq.ActionQueue, clock: Clock, acknowledged: list[tuple[int, aq.MutationCommand]]) -> Scheduler:
+def scheduler(
+    queue: aq.ActionQueue, clock: Clock, acknowledged: list[tuple[int, aq.MutationCommand]]
+) -> Scheduler:
     made = Scheduler(queue, acknowledged.extend)
     made.plan(PATHS, budget=1_000)
     made.look_at_the_clock()
@@ -63,7 +67,9 @@ def run_of(queue: aq.ActionQueue, path: str) -> aq.RunInstance:
     return one
 
 
-def test_every_file_is_leased_once_and_in_order(scheduler: Scheduler, queue: aq.ActionQueue) -> None:
+def test_every_file_is_leased_once_and_in_order(
+    scheduler: Scheduler, queue: aq.ActionQueue
+) -> None:
     assignments = [lease(scheduler) for _ in PATHS]
     assert [assignment.path for assignment in assignments] == PATHS
     assert scheduler.lease("w") is None
@@ -93,7 +99,9 @@ def test_a_success(scheduler: Scheduler, queue: aq.ActionQueue) -> None:
     assert scheduler.finished_count == 1
 
 
-def test_failures_are_retried_later_and_only_so_often(scheduler: Scheduler, queue: aq.ActionQueue, clock: Clock) -> None:
+def test_failures_are_retried_later_and_only_so_often(
+    scheduler: Scheduler, queue: aq.ActionQueue, clock: Clock
+) -> None:
     for _ in PATHS[1:]:
         scheduler.take(lease(scheduler), GOOD)
     for number in range(1, ATTEMPTS_MAX + 1):
@@ -108,14 +116,18 @@ def test_failures_are_retried_later_and_only_so_often(scheduler: Scheduler, queu
     assert run_of(queue, PATHS[-1]).attempt_count == ATTEMPTS_MAX
 
 
-def test_a_lease_expires_and_does_not_count_as_a_failure(scheduler: Scheduler, queue: aq.ActionQueue, clock: Clock) -> None:
+def test_a_lease_expires_and_does_not_count_as_a_failure(
+    scheduler: Scheduler, queue: aq.ActionQueue, clock: Clock
+) -> None:
     for expected in range(ATTEMPTS_MAX + 1):
         assignment = next(a for a in iter(lambda: lease(scheduler), None) if a.path == PATHS[0])
         assert assignment.attempt == expected + 1
         clock.time += LEASE_SECS
         assert (PATHS[0], "w") in scheduler.look_at_the_clock()
         clock.time += 1
-    results = [attempt.result for attempt in queue.projection.attempts(run_of(queue, PATHS[0]).id) or ()]
+    results = [
+        attempt.result for attempt in queue.projection.attempts(run_of(queue, PATHS[0]).id) or ()
+    ]
     assert results == [AttemptResultKind.TIMEOUT] * (ATTEMPTS_MAX + 1)
     assert run_of(queue, PATHS[0]).state is RunState.READY
 
@@ -130,7 +142,9 @@ def test_a_heartbeat_keeps_the_lease(scheduler: Scheduler, clock: Clock) -> None
     assert scheduler.look_at_the_clock() == [(assignment.path, "w")]
 
 
-def test_a_result_that_comes_too_late_changes_nothing(scheduler: Scheduler, queue: aq.ActionQueue, clock: Clock) -> None:
+def test_a_result_that_comes_too_late_changes_nothing(
+    scheduler: Scheduler, queue: aq.ActionQueue, clock: Clock
+) -> None:
     late = lease(scheduler, "slow")
     clock.time += LEASE_SECS
     scheduler.look_at_the_clock()

@@ -1,4 +1,6 @@
-"""The programs of docs/embedding.md, run by the real servers: reloads and killed workers never leave a queue locked, or lose a task."""
+"""The programs of docs/embedding.md, run by the real servers: reloads and killed workers never
+leave a queue locked, or lose a task.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ PATIENCE_S = 60.0
 def place() -> Iterator[Path]:
     """A directory with a short name, as a socket's must be, that holds the document's programs."""
     with tempfile.TemporaryDirectory(prefix="aq-") as made:
-        for program in re.findall(r"^```python\n(.*?)^```", DOCUMENT.read_text("utf-8"), re.MULTILINE | re.DOTALL):
+        for program in re.findall(
+            r"^```python\n(.*?)^```", DOCUMENT.read_text("utf-8"), re.MULTILINE | re.DOTALL
+        ):
             name = re.match(r"# ([\w.]+)", program)
             assert name is not None
             (Path(made) / name[1]).write_text(program, "utf-8")
@@ -57,7 +61,9 @@ class Client:
         self.lock = threading.Lock()
 
     def submit(self) -> int:
-        """Submit one task, again and again while the server is not there; return the worker that took it."""
+        """Submit one task, again and again while the server is not there; return the worker that
+        took it.
+        """
         deadline = time.monotonic() + PATIENCE_S
         while True:
             connection = UnixConnection(self.path)
@@ -89,7 +95,11 @@ def server(place: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
     environment = {**os.environ, "QUEUE": str(place / "queue"), "PYTHONDONTWRITEBYTECODE": "1"}
     with (place / "said").open("wb") as said:
         running = subprocess.Popen(
-            [sys.executable, "-m", *arguments], cwd=place, env=environment, stdout=said, stderr=subprocess.STDOUT
+            [sys.executable, "-m", *arguments],
+            cwd=place,
+            env=environment,
+            stdout=said,
+            stderr=subprocess.STDOUT,
         )
         try:
             yield running
@@ -112,7 +122,9 @@ def assert_kept(place: Path, client: Client) -> None:
 
 
 def change_and_wait(place: Path, client: Client, before: int) -> int:
-    """Change a source until another worker answers: a reloader that has just begun takes the sources as it first finds them."""
+    """Change a source until another worker answers: a reloader that has just begun takes the
+    sources as it first finds them.
+    """
     is_over = threading.Event()
 
     def change() -> None:
@@ -133,7 +145,16 @@ def change_and_wait(place: Path, client: Client, before: int) -> int:
 
 def test_uvicorn_with_reload(place: Path) -> None:
     client = Client(place / "s")
-    with server(place, "uvicorn", "asgi_app:app", "--uds", str(client.path), "--reload", "--reload-dir", str(place)):
+    with server(
+        place,
+        "uvicorn",
+        "asgi_app:app",
+        "--uds",
+        str(client.path),
+        "--reload",
+        "--reload-dir",
+        str(place),
+    ):
         before = client.submit()
         for _ in range(2):
             before = change_and_wait(place, client, before)
@@ -145,7 +166,9 @@ def test_uvicorn_with_reload(place: Path) -> None:
 
 def test_gunicorn_that_reloads_and_loses_workers(place: Path) -> None:
     client = Client(place / "s")
-    with server(place, "gunicorn", "wsgi_app:app", "--bind", f"unix:{client.path}", "--no-control-socket") as master:
+    with server(
+        place, "gunicorn", "wsgi_app:app", "--bind", f"unix:{client.path}", "--no-control-socket"
+    ) as master:
         before = client.submit()
         is_done = threading.Event()
 
@@ -169,20 +192,26 @@ def test_gunicorn_that_reloads_and_loses_workers(place: Path) -> None:
 
 def test_the_worker_pool(place: Path) -> None:
     program = [sys.executable, "pool.py", "queue"]
-    done = subprocess.run(program, cwd=place, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    done = subprocess.run(
+        program, cwd=place, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+    )
     assert (done.returncode, done.stdout, done.stderr) == (0, "completed\n", "")
 
 
 def test_a_thousand_tasks(place: Path) -> None:
     program = [sys.executable, "tasks.py", "queue"]
-    done = subprocess.run(program, cwd=place, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    done = subprocess.run(
+        program, cwd=place, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+    )
     assert (done.returncode, done.stderr) == (0, "")
     tasks, syncs = map(int, re.findall(r"\d+", done.stdout))
     assert tasks == 1000 > 10 * syncs
     assert replayed(place / "queue").latest_sequence == 1000
 
 
-def test_waiting_for_the_one_before_ends_with_its_name(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waiting_for_the_one_before_ends_with_its_name(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.syspath_prepend(str(place))
     import opening
 
@@ -191,7 +220,9 @@ def test_waiting_for_the_one_before_ends_with_its_name(place: Path, monkeypatch:
             with pytest.raises(aq.LockedError) as refusal:
                 opening.open_when_free(place / "queue", seconds=0.05)
             assert refusal.value.pid == os.getpid()
-            waiting = threading.Thread(target=lambda: opening.open_when_free(place / "queue").close())
+            waiting = threading.Thread(
+                target=lambda: opening.open_when_free(place / "queue").close()
+            )
             waiting.start()
             queue.submit(aq.TaskCreateCommand(None, aq.TaskSpec(payload=b""), 1))
         waiting.join(PATIENCE_S)

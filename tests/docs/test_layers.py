@@ -19,7 +19,9 @@ FLOORS = {
     "read": {"base", "os", "event", "table", "files"},
     "queue": {"base", "os", "event", "table", "files", "write", "read"},
 }
-"""What each folder of the core may include, besides itself. Writing and reading know nothing of each other."""
+"""What each folder of the core may include, besides itself. Writing and reading know nothing of
+each other.
+"""
 
 
 def test_every_file_of_the_core_is_on_a_floor() -> None:
@@ -35,9 +37,13 @@ def test_every_source_of_the_core_has_a_name_of_its_own() -> None:
 
 @pytest.mark.parametrize("floor", FLOORS)
 def test_includes_go_down_only(floor: str) -> None:
-    """By path from the core's root, so that a header is found in one place only, whatever stands in the file's own folder."""
+    """By path from the core's root, so that a header is found in one place only, whatever stands in
+    the file's own folder.
+    """
     for path in (CORE / floor).iterdir():
-        for included in re.findall(r'^\s*#\s*include\s+"([^"]+)"', path.read_text("utf-8"), re.MULTILINE):
+        for included in re.findall(
+            r'^\s*#\s*include\s+"([^"]+)"', path.read_text("utf-8"), re.MULTILINE
+        ):
             assert (CORE / included).is_file(), f"{path.name}: {included}"
             assert included.split("/")[0] in {floor, *FLOORS[floor]}, f"{path.name}: {included}"
 
@@ -46,4 +52,6 @@ def test_native_code_imports_nothing_of_the_package_above() -> None:
     """Its stubs do: they tell readers the types of what is handed down."""
     for path in (TOP / "src" / "_wal_native").iterdir():
         if path.suffix in {".py", ".pyx", ".pxd", ".pxi"}:
-            assert not re.search(r"^\s*(from|import) +actionqueue", path.read_text("utf-8"), re.MULTILINE), path.name
+            assert not re.search(
+                r"^\s*(from|import) +actionqueue", path.read_text("utf-8"), re.MULTILINE
+            ), path.name

@@ -1,4 +1,6 @@
-"""Every input of the corpora goes through its target once, under the address, undefined-behaviour and leak sanitizers."""
+"""Every input of the corpora goes through its target once, under the address, undefined-behaviour
+and leak sanitizers.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,8 @@ from tests.support.crash import ledger
 from tests.support.fuzz.programs import CORPUS, TARGETS, build, plain_environment
 
 OPTIONS = {
-    "ASAN_OPTIONS": "detect_leaks=1:detect_stack_use_after_return=1:allocator_may_return_null=0:max_allocation_size_mb=512",
+    "ASAN_OPTIONS": "detect_leaks=1:detect_stack_use_after_return=1:"
+    "allocator_may_return_null=0:max_allocation_size_mb=512",
     "UBSAN_OPTIONS": "print_stacktrace=1",
 }
 

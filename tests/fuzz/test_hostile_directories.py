@@ -1,4 +1,5 @@
-"""Directories that somebody made up or damaged, through ``open`` and the readers: typed errors, nothing changed, or a queue that works.
+"""Directories that somebody made up or damaged, through ``open`` and the readers: typed errors,
+nothing changed, or a queue that works.
 
 Neither takes much more memory than the files are large.
 """
@@ -25,8 +26,10 @@ from tests.support.queues import limit
 
 SHORT, LONG = 60, 3000
 MEMORY_FACTOR, MEMORY_BASE = 4, 32 << 20
-"""Address space for each byte of a file, as of the core's memory (``core_memory.h``), and for all else: the stacks of threads, of 8 MiB
-each, what their allocators set aside, and the interpreter's objects. A size that a file may claim is up to 256 MiB or 1 GiB."""
+"""Address space for each byte of a file, as of the core's memory (``core_memory.h``), and for all
+else: the stacks of threads, of 8 MiB each, what their allocators set aside, and the interpreter's
+objects. A size that a file may claim is up to 256 MiB or 1 GiB.
+"""
 NAMES = [
     *[
         "LOCK",
@@ -70,7 +73,9 @@ def spoil_bytes(path: Path, random: Random) -> None:
 
 def claim(path: Path) -> None:
     """Let a segment or a ring say that it is as large as can be, with a right checksum."""
-    offset, greatest, end, copies = (32, 1 << 28, 60, (0,)) if path.name == "ring" else (56, 1 << 30, 124, HEADER_COPIES)
+    offset, greatest, end, copies = (
+        (32, 1 << 28, 60, (0,)) if path.name == "ring" else (56, 1 << 30, 124, HEADER_COPIES)
+    )
     data = bytearray(path.read_bytes())
     if len(data) < 8192:
         return
@@ -82,11 +87,28 @@ def claim(path: Path) -> None:
 
 def spoil(directory: Path, random: Random) -> str:
     """Do one hostile thing to a queue's directory; return what."""
-    files = sorted(path for path in directory.rglob("*") if path.is_file() and not path.is_symlink())
+    files = sorted(
+        path for path in directory.rglob("*") if path.is_file() and not path.is_symlink()
+    )
     path = random.choice(files)
-    other = directory / random.choice([*NAMES, *(str(file.relative_to(directory)) for file in files)])
+    other = directory / random.choice(
+        [*NAMES, *(str(file.relative_to(directory)) for file in files)]
+    )
     action = random.choice(
-        ["bytes", "bytes", "bytes", "cut", "grow", "claim", "remove", "empty", "copy", "directory", "link", "dangling"]
+        [
+            "bytes",
+            "bytes",
+            "bytes",
+            "cut",
+            "grow",
+            "claim",
+            "remove",
+            "empty",
+            "copy",
+            "directory",
+            "link",
+            "dangling",
+        ]
     )
     if action in {"copy", "directory", "link", "dangling"}:
         if other.is_dir() or not other.parent.is_dir() or other == path:
@@ -97,9 +119,11 @@ def spoil(directory: Path, random: Random) -> str:
     elif action == "claim":
         claim(path)
     elif action in {"cut", "grow", "empty"}:
-        size = {"cut": random.randrange(path.stat().st_size + 1), "grow": path.stat().st_size + 4096, "empty": 0}[
-            action
-        ]
+        size = {
+            "cut": random.randrange(path.stat().st_size + 1),
+            "grow": path.stat().st_size + 4096,
+            "empty": 0,
+        }[action]
         with path.open("r+b") as file:
             file.truncate(size)
     elif action == "remove":
@@ -120,15 +144,23 @@ def content(path: Path) -> bytes | str | None:
 
 
 def contents(directory: Path) -> dict[str, bytes | str | None]:
-    """All files but those that the next writer may write or remove, whatever comes of it: the lock's text and remains."""
-    paths = sorted(path for path in directory.rglob("*") if path.name != "LOCK" and path.suffix != ".tmp")
+    """All files but those that the next writer may write or remove, whatever comes of it: the
+    lock's text and remains.
+    """
+    paths = sorted(
+        path for path in directory.rglob("*") if path.name != "LOCK" and path.suffix != ".tmp"
+    )
     return {str(path): content(path) for path in paths}
 
 
 @contextmanager
 def bounded_memory(directory: Path) -> Iterator[None]:
     """Leave as much address space as the files' sizes allow."""
-    size = sum(path.lstat().st_size for path in directory.rglob("*") if path.is_file() and not path.is_symlink())
+    size = sum(
+        path.lstat().st_size
+        for path in directory.rglob("*")
+        if path.is_file() and not path.is_symlink()
+    )
     used = int(Path("/proc/self/statm").read_text("ascii").split()[0]) * resource.getpagesize()
     with limit(resource.RLIMIT_AS, used + MEMORY_FACTOR * size + MEMORY_BASE):
         yield
@@ -142,7 +174,9 @@ def check_error(error: Exception) -> None:
 
 
 def read_all(directory: Path) -> list[int] | None:
-    """Return the sequences that the readers see, or None where they all refuse. They change nothing."""
+    """Return the sequences that the readers see, or None where they all refuse. They change
+    nothing.
+    """
     before = contents(directory)
     seen: list[int] | None = None
     try:
@@ -177,20 +211,29 @@ def test_hostile_directories(queues: list[Path], tmp_path: Path, long_form: bool
         try:
             with bounded_memory(directory), aq.open(directory, create=False) as queue:
                 assert seen == list(range(1, queue.sequence + 1)), done
-                command = aq.EngineResumeCommand if queue.projection.is_engine_paused() else aq.EnginePauseCommand
+                command = (
+                    aq.EngineResumeCommand
+                    if queue.projection.is_engine_paused()
+                    else aq.EnginePauseCommand
+                )
                 queue.submit(command(None, 2**63))
                 last = queue.sequence
             opened += 1
         except OpenError as error:
             check_error(error)
-            assert {name: data for name, data in contents(directory).items() if name in before} == before, done
+            assert {
+                name: data for name, data in contents(directory).items() if name in before
+            } == before, done
             refused += 1
             continue
         assert read_all(directory) == list(range(1, last + 1)), done
     assert opened > count // 10
     assert refused > count // 10
     ledger.record(
-        "hostile files: directories through open and the readers", count, 0, f"{opened} opened, {refused} refused"
+        "hostile files: directories through open and the readers",
+        count,
+        0,
+        f"{opened} opened, {refused} refused",
     )
 
 

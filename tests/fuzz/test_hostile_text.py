@@ -1,4 +1,6 @@
-"""Lines of text, cron expressions and payloads that somebody made up: typed errors of one line, and nothing written."""
+"""Lines of text, cron expressions and payloads that somebody made up: typed errors of one line, and
+nothing written.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,18 @@ STRINGS = [
     "zz",
     "6a6g",
 ]
-HOSTILE_VALUES: list[Any] = [None, True, False, [], {}, [[]], {"": None}, [0] * 100, *NUMBERS, *STRINGS]
+HOSTILE_VALUES: list[Any] = [
+    None,
+    True,
+    False,
+    [],
+    {},
+    [[]],
+    {"": None},
+    [0] * 100,
+    *NUMBERS,
+    *STRINGS,
+]
 SPECIALS = [
     b"\0",
     b"\r",
@@ -49,7 +62,20 @@ SPECIALS = [
     b"1e999",
 ]
 CRON_SIGNS = list("*?-/,LW# \t")
-CRON_WORDS = [*CRON_SIGNS, "0", "7", "59", "JAN", "sunday", "2099", "2100", "1970", "@daily", "00", "99999999999"]
+CRON_WORDS = [
+    *CRON_SIGNS,
+    "0",
+    "7",
+    "59",
+    "JAN",
+    "sunday",
+    "2099",
+    "2100",
+    "1970",
+    "@daily",
+    "00",
+    "99999999999",
+]
 
 
 def commands() -> list[dict[str, Any]]:
@@ -66,7 +92,13 @@ COMMANDS = commands()
 
 def places(value: Any) -> list[tuple[Any, Any]]:
     """Every container and key below a JSON value."""
-    keys = value.keys() if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
+    keys = (
+        value.keys()
+        if isinstance(value, dict)
+        else range(len(value))
+        if isinstance(value, list)
+        else ()
+    )
     return [place for key in keys for place in [(value, key), *places(value[key])]]
 
 
@@ -84,7 +116,9 @@ def hostile_line(random: Random) -> bytes:
             )
         elif key in container if isinstance(container, dict) else key < len(container):
             container[key] = deepcopy(random.choice(HOSTILE_VALUES))
-    line = bytearray(json.dumps(command, ensure_ascii=random.random() < 0.5).encode("utf-8", "surrogatepass"))
+    line = bytearray(
+        json.dumps(command, ensure_ascii=random.random() < 0.5).encode("utf-8", "surrogatepass")
+    )
     for _ in range(random.choice((0, 0, 1, 3))):
         at = random.randrange(len(line) + 1)
         line[at : at + random.randrange(3)] = random.choice(SPECIALS)
@@ -117,7 +151,9 @@ INPUTS = {
 def test_hostile_bytes(target: str) -> None:
     tried = 0
 
-    @settings(max_examples=400, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
+    @settings(
+        max_examples=400, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
+    )
     @given(INPUTS[target])
     def check(data: bytes) -> None:
         nonlocal tried
@@ -141,7 +177,9 @@ def test_a_key_twice_behind_very_many_others() -> None:
     TARGETS["submit_line"](f"{{{keys}}}".encode())
 
 
-@pytest.mark.parametrize("text", ["@" + "x" * 100_000, "* " * 7 + "y" * 100_000, "1" * 100_000, "Ä" * 100_000])
+@pytest.mark.parametrize(
+    "text", ["@" + "x" * 100_000, "* " * 7 + "y" * 100_000, "1" * 100_000, "Ä" * 100_000]
+)
 def test_long_cron_expressions(text: str) -> None:
     TARGETS["cron_expression"](text.encode())
 
@@ -153,7 +191,9 @@ def test_a_key_that_can_not_be_shown_as_it_is(key: str) -> None:
 
 
 def test_a_stream_of_hostile_lines(tmp_path: Path) -> None:
-    """Each line gets its verdict of one line, nothing is said on standard error, and only what was accepted is in the log."""
+    """Each line gets its verdict of one line, nothing is said on standard error, and only what was
+    accepted is in the log.
+    """
     random = Random(20)
     lines = [line for line in (hostile_line(random) for _ in range(1500)) if b"\n" not in line]
     ended = run("submit", tmp_path / "queue", stdin=b"\n".join(lines) + b"\n")
@@ -165,6 +205,8 @@ def test_a_stream_of_hostile_lines(tmp_path: Path) -> None:
     assert {verdict["stage"] for verdict in refused} == {"input", "validation"}
     assert all(verdict["message"] for verdict in refused)
     assert accepted == list(range(1, len(accepted) + 1))
-    assert [record.sequence for record in iterate_records(tmp_path / "queue") if record.is_event] == accepted
+    assert [
+        record.sequence for record in iterate_records(tmp_path / "queue") if record.is_event
+    ] == accepted
     assert len(accepted) >= 5
     ledger.record("hostile bytes: lines of submit", len(lines), 0)

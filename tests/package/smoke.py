@@ -1,4 +1,6 @@
-"""The least that an installed package must do. Run with the interpreter of the environment to check, outside the source tree."""
+"""The least that an installed package must do. Run with the interpreter of the environment to
+check, outside the source tree.
+"""
 
 import tempfile
 from pathlib import Path

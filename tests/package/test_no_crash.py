@@ -1,4 +1,5 @@
-"""No sequence of public calls ends the interpreter: objects that were not made, or half made, wrong arguments, subclasses of every kind.
+"""No sequence of public calls ends the interpreter: objects that were not made, or half made, wrong
+arguments, subclasses of every kind.
 
 Each class is tried in a process of its own, which must end by itself.
 """
@@ -29,8 +30,8 @@ command = aq.TaskCreateCommand(None, task, 1)
 values = [None, 0, -1, 2**64, 1.5, "", "ready", b"", b"x" * 16, [], [1], {}, object(), int]
 values += [task, task.id, aq.RunId(), command, [command], aq]
 dangerous = {
-    "with_traceback", "add_note", "__setstate__", "__class__", "__subclasshook__", "__init_subclass__", "mro", "__del__", "abort",
-    "_run_once",
+    "with_traceback", "add_note", "__setstate__", "__class__", "__subclasshook__",
+    "__init_subclass__", "mro", "__del__", "abort", "_run_once",
 }
 
 def attempt(function, *arguments, **named):
@@ -57,9 +58,13 @@ def use(made):
             attempt(found, [], 0, [])
             attempt(found, made, made, made)
         attempt(setattr, made, attribute, None)
-    for function in (copy.copy, copy.deepcopy, pickle.dumps, repr, str, hash, bool, len, iter, list, gc.get_referents, sys.getsizeof):
+    for function in (
+        copy.copy, copy.deepcopy, pickle.dumps, repr, str, hash, bool, len, iter, list,
+        gc.get_referents, sys.getsizeof,
+    ):
         attempt(function, made)
-    attempt(lambda: made == made), attempt(lambda: made < made), attempt(lambda: made + 1), attempt(lambda: made[0])
+    attempt(lambda: made == made), attempt(lambda: made < made)
+    attempt(lambda: made + 1), attempt(lambda: made[0])
     for attribute in list(attempt(getattr, made, "__dict__") or {}):
         attempt(delattr, made, attribute)
         attempt(getattr, made, "submit")
@@ -67,15 +72,21 @@ def use(made):
 objects = [attempt(cls.__new__, cls), attempt(cls), attempt(object.__new__, cls)]
 for value in values:
     objects.append(attempt(cls, value))
-objects.append(attempt(cls, None, None)), objects.append(attempt(cls, None, task, 1)), objects.append(attempt(cls, None, task.id, 1))
+for values_of_fields in ((None, None), (None, task, 1), (None, task.id, 1)):
+    objects.append(attempt(cls, *values_of_fields))
 OPTIONS = [
-    {}, dict(gc=True), dict(gc=False), dict(gc=True, weakref=True), dict(gc=True, dict=True), dict(frozen=True, gc=True),
-    dict(frozen=True, gc=True, weakref=True, dict=True), dict(frozen=True), dict(frozen=False), dict(kw_only=True), dict(tag=True),
+    {}, dict(gc=True), dict(gc=False), dict(gc=True, weakref=True), dict(gc=True, dict=True),
+    dict(frozen=True, gc=True), dict(frozen=True, gc=True, weakref=True, dict=True),
+    dict(frozen=True), dict(frozen=False), dict(kw_only=True), dict(tag=True),
     dict(cache_hash=True, frozen=True), dict(array_like=True, frozen=True),
 ]
 for options in OPTIONS:
     for bases in ((cls,), (cls, Exception), (Exception, cls), (cls, dict)):
-        for body in (None, lambda space: space.update(__slots__=()), lambda space: space.update(__slots__=("more",))):
+        for body in (
+            None,
+            lambda space: space.update(__slots__=()),
+            lambda space: space.update(__slots__=("more",)),
+        ):
             sub = attempt(types.new_class, "Sub", bases, options, body)
             if sub is None:
                 continue
@@ -100,12 +111,18 @@ os._exit(0)
 
 
 def classes() -> list[tuple[str, str]]:
-    public = [cls for name, cls in vars(aq).items() if inspect.isclass(cls) and not name.startswith("_")]
+    public = [
+        cls for name, cls in vars(aq).items() if inspect.isclass(cls) and not name.startswith("_")
+    ]
     # Errors are Python's own exceptions all through.
     found = {(cls.__module__, cls.__name__) for cls in public if not issubclass(cls, BaseException)}
     for name in _wal_native.MODULES:
         imported = importlib.import_module(f"_wal_native.{name}")
-        own = [name for name, cls in vars(imported).items() if inspect.isclass(cls) and cls.__module__ == imported.__name__]
+        own = [
+            name
+            for name, cls in vars(imported).items()
+            if inspect.isclass(cls) and cls.__module__ == imported.__name__
+        ]
         found |= {(imported.__name__, name) for name in own}
     return sorted(found)
 
@@ -114,8 +131,13 @@ def classes() -> list[tuple[str, str]]:
 def test_no_class_ends_the_interpreter(tmp_path: Path, module: str, name: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, module, name, str(tmp_path)],
-        capture_output=True, text=True, errors="replace", timeout=250, check=False, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=250,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
     assert done.returncode == 0, done.stderr[-4000:]
     assert done.stdout.endswith("alive\n")
 
@@ -146,11 +168,16 @@ def work():
             print(cls.__name__, fields[position], flush=True)
             chain(cls, fields, position, length)
 
-classes = [cls for cls in vars(aq).values() if inspect.isclass(cls) and issubclass(cls, (msgspec.Struct, aq.MutationOutcome))]
-modules = [importlib.import_module(m.name) for m in pkgutil.iter_modules(aq.__path__, "actionqueue.") if not m.ispkg]
-for module in modules:
-    classes += [cls for cls in vars(module).values() if inspect.isclass(cls) and issubclass(cls, msgspec.Struct) and cls not in classes]
-# Since 3.12 the interpreter itself frees what it knows with less care for the stack than a small one has.
+def classes_in(module, *kinds):
+    found = [cls for cls in vars(module).values() if inspect.isclass(cls)]
+    return [cls for cls in found if issubclass(cls, kinds)]
+
+classes = classes_in(aq, msgspec.Struct, aq.MutationOutcome)
+names = [m.name for m in pkgutil.iter_modules(aq.__path__, "actionqueue.") if not m.ispkg]
+for module in map(importlib.import_module, names):
+    classes += [cls for cls in classes_in(module, msgspec.Struct) if cls not in classes]
+# Since 3.12 the interpreter itself frees what it knows with less care for the stack than a small
+# one has.
 size, length = (256 * 1024, 20_000) if sys.version_info < (3, 12) else (16 * 1024 * 1024, 400_000)
 threading.stack_size(size)
 thread = threading.Thread(target=work)
@@ -161,8 +188,12 @@ print("alive")
 
 
 def test_no_chain_of_objects_is_too_long_to_be_freed() -> None:
-    """One object in another, in another: where the collector does not know a type, freeing the first takes a call for each."""
-    done = subprocess.run([sys.executable, "-c", CHAINS], capture_output=True, text=True, timeout=250, check=False)
+    """One object in another, in another: where the collector does not know a type, freeing the
+    first takes a call for each.
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", CHAINS], capture_output=True, text=True, timeout=250, check=False
+    )
     assert done.returncode == 0, (done.stdout[-400:], done.stderr[-4000:])
     assert done.stdout.endswith("alive\n"), done.stderr[-4000:]
     assert "TaskCreated" in done.stdout

@@ -1,4 +1,6 @@
-"""The package as it is installed: what importing it takes, what is public, and what a source distribution holds."""
+"""The package as it is installed: what importing it takes, what is public, and what a source
+distribution holds.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ SECONDS = 300
 
 def run(*program: str, **options: Any) -> str:
     """Run a program away from the source tree and return what it printed."""
-    ended = subprocess.run(program, capture_output=True, text=True, timeout=SECONDS, check=False, **options)
+    ended = subprocess.run(
+        program, capture_output=True, text=True, timeout=SECONDS, check=False, **options
+    )
     assert ended.returncode == 0, ended.stdout + ended.stderr
     return ended.stdout
 
@@ -43,14 +47,26 @@ def public_modules() -> Iterator[ModuleType]:
         yield importlib.import_module(f"actionqueue.{name}")
 
 
-# --- Importing -------------------------------------------------------------------------------------------------------
+# --- Importing ------------------------------------------------------------------------------------
 
 
 def test_importing_takes_nothing_that_is_optional(tmp_path: Path) -> None:
     program = "import sys, actionqueue, actionqueue.inspection; print(*sorted(sys.modules))"
-    loaded = {name.partition(".")[0] for name in run(sys.executable, "-c", program, cwd=tmp_path).split()}
+    loaded = {
+        name.partition(".")[0] for name in run(sys.executable, "-c", program, cwd=tmp_path).split()
+    }
     assert "actionqueue" in loaded
-    assert not loaded & {"numpy", "click", "rich", "cffi", "pytest", "hypothesis", "prometheus_client", "opentelemetry", "pyarrow"}
+    assert not loaded & {
+        "numpy",
+        "click",
+        "rich",
+        "cffi",
+        "pytest",
+        "hypothesis",
+        "prometheus_client",
+        "opentelemetry",
+        "pyarrow",
+    }
 
 
 @pytest.mark.parametrize("name", NATIVE_MODULES)
@@ -67,9 +83,18 @@ except ImportError as error:
     assert run(sys.executable, "-c", program, cwd=tmp_path) == "refused True\n"
 
 
-@pytest.mark.parametrize("name", ["_wal_native", "_wal_native.ids", "_wal_native.outcome", "actionqueue.store"])
+@pytest.mark.parametrize(
+    "name", ["_wal_native", "_wal_native.ids", "_wal_native.outcome", "actionqueue.store"]
+)
 def test_what_pickles_name_can_be_imported_first(tmp_path: Path, name: str) -> None:
-    run(sys.executable, "-W", "error", "-c", f"import {name}, actionqueue; actionqueue.open", cwd=tmp_path)
+    run(
+        sys.executable,
+        "-W",
+        "error",
+        "-c",
+        f"import {name}, actionqueue; actionqueue.open",
+        cwd=tmp_path,
+    )
 
 
 def test_native_modules_say_what_to_import_instead(tmp_path: Path) -> None:
@@ -79,11 +104,16 @@ try:
 except ImportError as error:
     print(error)
 """
-    assert run(sys.executable, "-c", program, cwd=tmp_path) == "import actionqueue, not _wal_native.table\n"
+    assert (
+        run(sys.executable, "-c", program, cwd=tmp_path)
+        == "import actionqueue, not _wal_native.table\n"
+    )
 
 
 def test_one_shared_object_is_loaded(tmp_path: Path) -> None:
-    """One core has one of each of its global states. The native modules import nothing of the package above."""
+    """One core has one of each of its global states. The native modules import nothing of the
+    package above.
+    """
     program = """
 import sys, actionqueue, actionqueue.inspection, actionqueue.aio, actionqueue.cli.entry
 ours = {name: module for name, module in sys.modules.items() if name.startswith("_wal_native.")}
@@ -91,7 +121,9 @@ print(*sorted({module.__file__ for module in ours.values() if not module.__file_
 """
     (shared_object,) = run(sys.executable, "-c", program, cwd=tmp_path).split()
     assert Path(shared_object).parent == NATIVE
-    assert [path.name for path in NATIVE.iterdir() if path.suffix in {".so", ".pyd"}] == [Path(shared_object).name]
+    assert [path.name for path in NATIVE.iterdir() if path.suffix in {".so", ".pyd"}] == [
+        Path(shared_object).name
+    ]
 
 
 def test_types_are_installed_with_the_package() -> None:
@@ -103,7 +135,7 @@ def test_types_are_installed_with_the_package() -> None:
         assert (NATIVE / f"{name}.pyi").is_file(), f"{name} has no stub"
 
 
-# --- What is public --------------------------------------------------------------------------------------------------
+# --- What is public -------------------------------------------------------------------------------
 
 
 def test_every_public_name_is_there() -> None:
@@ -119,8 +151,14 @@ def test_every_public_class_and_function_is_exported() -> None:
         assert set(module.__all__) <= set(aq.__all__)
         for name, value in vars(module).items():
             is_own = getattr(value, "__module__", None) == module.__name__
-            if is_own and not name.startswith("_") and (inspect.isclass(value) or inspect.isfunction(value)):
-                assert name in module.__all__, f"{module.__name__}.{name} is public and not exported"
+            if (
+                is_own
+                and not name.startswith("_")
+                and (inspect.isclass(value) or inspect.isfunction(value))
+            ):
+                assert name in module.__all__, (
+                    f"{module.__name__}.{name} is public and not exported"
+                )
     # Nothing from elsewhere comes along under a public name.
     for name, value in vars(aq).items():
         if not name.startswith("_") and not inspect.ismodule(value):
@@ -131,7 +169,9 @@ def members_of(cls: type) -> Iterator[tuple[str, object]]:
     for base in cls.__mro__:
         if base.__module__.partition(".")[0] in {"actionqueue", "_wal_native"}:
             for name, value in vars(base).items():
-                is_callable = inspect.isroutine(value) or isinstance(value, (property, classmethod, staticmethod))
+                is_callable = inspect.isroutine(value) or isinstance(
+                    value, (property, classmethod, staticmethod)
+                )
                 if is_callable and not name.startswith("_"):
                     yield f"{base.__module__}.{base.__qualname__}.{name}", getattr(cls, name, value)
 
@@ -142,12 +182,15 @@ def test_every_public_object_tells_what_it_is() -> None:
     for name in aq.__all__:
         value = getattr(aq, name)
         if inspect.isclass(value) or inspect.isroutine(value):
-            # An inherited one would tell of something else; a struct's is made of its signature where it has none.
+            # An inherited one would tell of something else; a struct's is made of its signature
+            # where it has none.
             text = value.__doc__ or ""
             if not text or text.startswith(f"{name}("):
                 undocumented.append(name)
         if inspect.isclass(value):
-            undocumented += [member for member, routine in members_of(value) if not inspect.getdoc(routine)]
+            undocumented += [
+                member for member, routine in members_of(value) if not inspect.getdoc(routine)
+            ]
     assert sorted(set(undocumented)) == []
 
 
@@ -156,7 +199,7 @@ def test_the_version_is_public() -> None:
     assert "__version__" in aq.__all__
 
 
-# --- The tree --------------------------------------------------------------------------------------------------------
+# --- The tree -------------------------------------------------------------------------------------
 
 # What tools leave behind; everything else is the project's.
 LEFT_OVER = {"build", "dist", "__pycache__", "node_modules", "target"}
@@ -171,10 +214,14 @@ def files_of_the_project() -> list[Path]:
         names[:] = [
             name
             for name in names
-            if name not in LEFT_OVER and not name.endswith(".egg-info") and not (here / name / "pyvenv.cfg").exists()
+            if name not in LEFT_OVER
+            and not name.endswith(".egg-info")
+            and not (here / name / "pyvenv.cfg").exists()
             and (not name.startswith(".") or name in {".github", ".ci"})
-        ]  # fmt: skip
-        found += [here / name for name in files if not name.endswith((".so", ".pyd", ".pyc", ".o", ".a"))]
+        ]
+        found += [
+            here / name for name in files if not name.endswith((".so", ".pyd", ".pyc", ".o", ".a"))
+        ]
     return found
 
 
@@ -185,16 +232,30 @@ def test_nothing_names_a_path_of_some_machine() -> None:
             assert path.encode() not in content, f"{file.relative_to(TOP)} names {path}"
 
 
-# --- The source distribution -----------------------------------------------------------------------------------------
+# --- The source distribution ----------------------------------------------------------------------
 
 
 def directories_of_tools(tmp_path: Path) -> list[str]:
-    """Return where the build's requirements can be imported from: this environment's, or else new ones."""
+    """Return where the build's requirements can be imported from: this environment's, or else new
+    ones.
+    """
     specs = [importlib.util.find_spec(name) for name in ("setuptools", "Cython")]
     if all(specs):
-        return sorted({str(Path(str(spec.origin)).parent.parent) for spec in specs if spec is not None})
+        return sorted(
+            {str(Path(str(spec.origin)).parent.parent) for spec in specs if spec is not None}
+        )
     target = tmp_path / "tools"
-    run(sys.executable, "-m", "pip", "install", "--quiet", "--target", str(target), "setuptools>=77", "Cython>=3.1,<4")
+    run(
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--target",
+        str(target),
+        "setuptools>=77",
+        "Cython>=3.1,<4",
+    )
     return [str(target)]
 
 
@@ -207,16 +268,30 @@ def copy_of_the_project(to: Path) -> Path:
 
 
 @pytest.mark.package
-def test_a_source_distribution_is_complete_and_installs_in_a_new_environment(tmp_path: Path) -> None:
+def test_a_source_distribution_is_complete_and_installs_in_a_new_environment(
+    tmp_path: Path,
+) -> None:
     source = copy_of_the_project(tmp_path / "source")
-    wanted = {str(file.relative_to(source)) for file in (source / "src").rglob("*") if file.is_file()}
+    wanted = {
+        str(file.relative_to(source)) for file in (source / "src").rglob("*") if file.is_file()
+    }
     tools = directories_of_tools(tmp_path)
-    # Nothing that is installed here must help: only the tools and the run-time dependencies are shared.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "ACTIONQUEUE_", "PIP_"))}
-    with_tools = environment | {"PYTHONPATH": os.pathsep.join(tools), "ACTIONQUEUE_DEBUG": "1"}  # compiles faster
+    # Nothing that is installed here must help: only the tools and the run-time dependencies are
+    # shared.
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("PYTHON", "ACTIONQUEUE_", "PIP_"))
+    }
+    # Compiles faster.
+    with_tools = environment | {"PYTHONPATH": os.pathsep.join(tools), "ACTIONQUEUE_DEBUG": "1"}
 
-    build = "import sys; from setuptools import build_meta; print(build_meta.build_sdist(sys.argv[1]))"
-    name = run(sys.executable, "-c", build, str(tmp_path / "dist"), cwd=source, env=with_tools).splitlines()[-1]
+    build = (
+        "import sys; from setuptools import build_meta; print(build_meta.build_sdist(sys.argv[1]))"
+    )
+    name = run(
+        sys.executable, "-c", build, str(tmp_path / "dist"), cwd=source, env=with_tools
+    ).splitlines()[-1]
     distribution = tmp_path / "dist" / name
     with tarfile.open(distribution) as archive:
         held = {member.name.partition("/")[2] for member in archive.getmembers() if member.isfile()}
@@ -231,14 +306,30 @@ def test_a_source_distribution_is_complete_and_installs_in_a_new_environment(tmp
     install = ("-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--no-build-isolation")
     run(python, *install, str(distribution), cwd=tmp_path, env=with_tools)
     [site_packages] = fresh.glob("lib/python*/site-packages")
-    dependencies = {str(Path(str(importlib.import_module(name).__file__)).parent.parent) for name in ("msgspec", "croniter")}
-    (site_packages / "dependencies.pth").write_text("\n".join(sorted(dependencies)), encoding="utf-8")
-    where = run(python, "-c", "import actionqueue; print(actionqueue.__file__)", cwd=tmp_path, env=environment)
+    dependencies = {
+        str(Path(str(importlib.import_module(name).__file__)).parent.parent)
+        for name in ("msgspec", "croniter")
+    }
+    (site_packages / "dependencies.pth").write_text(
+        "\n".join(sorted(dependencies)), encoding="utf-8"
+    )
+    where = run(
+        python,
+        "-c",
+        "import actionqueue; print(actionqueue.__file__)",
+        cwd=tmp_path,
+        env=environment,
+    )
     assert Path(where.strip()).is_relative_to(site_packages)
-    for file in ("_wal_native/py.typed", "actionqueue/py.typed", *(f"_wal_native/{name}.pyi" for name in NATIVE_MODULES)):
+    for file in (
+        "_wal_native/py.typed",
+        "actionqueue/py.typed",
+        *(f"_wal_native/{name}.pyi" for name in NATIVE_MODULES),
+    ):
         assert (site_packages / file).is_file()
     assert not list(site_packages.rglob("_wal_native/*.pyx"))
-    assert not list(site_packages.rglob("_wal_native_declarations*"))  # only the build reads headers
+    # Only the build reads headers.
+    assert not list(site_packages.rglob("_wal_native_declarations*"))
     smoke = tmp_path / "smoke.py"
     smoke.write_bytes((TOP / "tests" / "package" / "smoke.py").read_bytes())
     assert "passed" in run(python, str(smoke), cwd=tmp_path, env=environment)

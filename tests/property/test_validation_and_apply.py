@@ -1,4 +1,6 @@
-"""Validation and replay agree: what is accepted can be applied, and what breaks a rule is refused by both."""
+"""Validation and replay agree: what is accepted can be applied, and what breaks a rule is refused
+by both.
+"""
 
 from __future__ import annotations
 
@@ -46,13 +48,18 @@ class Pair:
             return
         sequence = self.model.latest_sequence + 1
         if isinstance(verdict, NonMonotonicSequence):
-            if verdict.provided > sequence:  # a gap, which is legal in a log that somebody else wrote
+            # A gap, which is legal in a log that somebody else wrote.
+            if verdict.provided > sequence:
                 return
             sequence = verdict.provided
-        self.assert_both_refuse(event_of(command, sequence), is_new_run=self._is_about_a_new_run(verdict))
+        self.assert_both_refuse(
+            event_of(command, sequence), is_new_run=self._is_about_a_new_run(verdict)
+        )
 
     def apply(self, event: Event) -> None:
-        """Apply an event whose command nobody validated: both take it, or both refuse it for the same reason."""
+        """Apply an event whose command nobody validated: both take it, or both refuse it for the
+        same reason.
+        """
         refusals = [self._refusal(projection, event) for projection in (self.model, self.native)]
         assert refusals[0] == refusals[1]
 
@@ -69,7 +76,9 @@ class Pair:
         assert projection_to_json(self.native) == self.model.to_json()
 
     @staticmethod
-    def _validate(command: MutationCommand, projection: Model | Projection) -> int | ValidationError:
+    def _validate(
+        command: MutationCommand, projection: Model | Projection
+    ) -> int | ValidationError:
         try:
             return validate(command, projection)
         except ValidationError as error:
@@ -105,7 +114,9 @@ def test_what_validation_says_apply_does_in_long_streams(seed: int) -> None:
 
 @settings(deadline=None)
 @given(stream=st.lists(commands, max_size=12))
-def test_what_validation_says_apply_does_for_commands_that_fit_nothing(stream: list[MutationCommand]) -> None:
+def test_what_validation_says_apply_does_for_commands_that_fit_nothing(
+    stream: list[MutationCommand],
+) -> None:
     pair = Pair()
     for command in stream:
         pair.submit(command)
@@ -123,7 +134,12 @@ def test_both_projections_judge_any_event_alike(seed: int, later: list[Event]) -
     pair.assert_equal()
 
 
-POISON = {ActiveAttemptBlocksTransition, EngineResumeBeforePause, AttemptIdReused, RunCreateNotFresh}
+POISON = {
+    ActiveAttemptBlocksTransition,
+    EngineResumeBeforePause,
+    AttemptIdReused,
+    RunCreateNotFresh,
+}
 
 
 @pytest.mark.parametrize("poison", [True, False])

@@ -1,4 +1,6 @@
-"""What a record holds decides nothing: payloads and texts that look like the log, or are copies of it, leave it readable."""
+"""What a record holds decides nothing: payloads and texts that look like the log, or are copies of
+it, leave it readable.
+"""
 
 from __future__ import annotations
 
@@ -78,10 +80,17 @@ def attempt_of(text: str) -> list[object]:
 @pytest.mark.parametrize("end", ["close", "kill"])
 @pytest.mark.parametrize("segment_size", [2**16, 2**18, 2**26])
 @pytest.mark.parametrize("seed", range(4))
-def test_any_content_leaves_the_log_as_it_is(tmp_path: Path, end: str, segment_size: int, seed: int) -> None:
+def test_any_content_leaves_the_log_as_it_is(
+    tmp_path: Path, end: str, segment_size: int, seed: int
+) -> None:
     path = tmp_path / "queue"
     random = Random(seed)
-    options = {"compaction": None, "segment_size": segment_size, "ring_size": random.choice((65536, 2**20)), "durability": "deferred"}
+    options = {
+        "compaction": None,
+        "segment_size": segment_size,
+        "ring_size": random.choice((65536, 2**20)),
+        "durability": "deferred",
+    }
 
     def write() -> list[bytes]:
         queue = aq.open(path, **options)
@@ -103,18 +112,30 @@ def test_any_content_leaves_the_log_as_it_is(tmp_path: Path, end: str, segment_s
     for _ in range(3):
         expected += in_child(write)
         with aq.open(path, readonly=True) as reader:
-            seen = [task.spec.payload.data for task in reader.projection.tasks() if task.spec.payload.data != b"job"]
+            seen = [
+                task.spec.payload.data
+                for task in reader.projection.tasks()
+                if task.spec.payload.data != b"job"
+            ]
         assert seen == expected
         verify(path)
         with aq.open(path, **options) as queue:
-            assert [t.spec.payload.data for t in queue.projection.tasks() if t.spec.payload.data != b"job"] == expected
+            assert [
+                t.spec.payload.data
+                for t in queue.projection.tasks()
+                if t.spec.payload.data != b"job"
+            ] == expected
             assert queue.recovery.dropped_bytes == 0
 
 
 @pytest.mark.parametrize("end", ["close", "kill"])
 @pytest.mark.parametrize("places", range(4))
-def test_a_record_made_to_verify_where_the_ring_comes_round_again(tmp_path: Path, places: int, end: str) -> None:
-    """It holds the checksum of a place behind the end that has the same byte of the ring: but it is a part of a record that was read."""
+def test_a_record_made_to_verify_where_the_ring_comes_round_again(
+    tmp_path: Path, places: int, end: str
+) -> None:
+    """It holds the checksum of a place behind the end that has the same byte of the ring: but it is
+    a part of a record that was read.
+    """
     path = tmp_path / "queue"
 
     def write() -> int:
@@ -126,8 +147,14 @@ def test_a_record_made_to_verify_where_the_ring_comes_round_again(tmp_path: Path
         assert header is not None
         used = queue.stats()["segment_used"]
         # The payload begins somewhere in its record: one lie for each place that this can be.
-        lies = [record_bytes(header, used + 4 * n + 16 * n + 65536, 30, 240, b"", lag=0) for n in range(60)]
-        queue.submit(task_create(bytes(places) + b"".join(lies)), "deferred" if end == "kill" else "immediate")
+        lies = [
+            record_bytes(header, used + 4 * n + 16 * n + 65536, 30, 240, b"", lag=0)
+            for n in range(60)
+        ]
+        queue.submit(
+            task_create(bytes(places) + b"".join(lies)),
+            "deferred" if end == "kill" else "immediate",
+        )
         if end == "close":
             queue.close()
         return 6

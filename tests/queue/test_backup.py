@@ -1,4 +1,6 @@
-"""The backup that docs/operating.md describes: a copy of the newest snapshot of a queue that goes on."""
+"""The backup that docs/operating.md describes: a copy of the newest snapshot of a queue that goes
+on.
+"""
 
 from __future__ import annotations
 

@@ -18,19 +18,33 @@ import actionqueue as aq
 from actionqueue import retention
 from actionqueue.errors import InvalidFieldError, InvalidFieldTypeError
 from actionqueue.inspection import iterate_records, verify
-from tests.support.compaction import Worker, fill, first_sequences, names, open_small, run_to_the_end, snapshots, wait_for
+from tests.support.compaction import (
+    Worker,
+    fill,
+    first_sequences,
+    names,
+    open_small,
+    run_to_the_end,
+    snapshots,
+    wait_for,
+)
 from tests.support.queues import SMALL, in_child, log_bytes, state_of, task_create
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 
 
-# --- What they do ----------------------------------------------------------------------------------------------------
+# --- What they do ---------------------------------------------------------------------------------
 
 
 def test_a_snapshot_of_nothing(path: Path) -> None:
     with open_small(path) as queue:
         report = queue.snapshot()
-        assert (report.sequence, report.is_new, report.file_bytes, report.replayed_events) == (0, False, 0, 0)
+        assert (report.sequence, report.is_new, report.file_bytes, report.replayed_events) == (
+            0,
+            False,
+            0,
+            0,
+        )
         assert queue.compact().kept_sequence == 0
     assert snapshots(path) == []
 
@@ -46,16 +60,29 @@ def test_a_snapshot_spares_the_replay(path: Path) -> None:
         [file] = (path / "snapshots").iterdir()
         assert report.file_bytes == file.stat().st_size > 20 * 9000
         again = queue.snapshot()
-        assert (again.sequence, again.is_new, again.file_bytes, again.replayed_events) == (20, False, report.file_bytes, 0)
+        assert (again.sequence, again.is_new, again.file_bytes, again.replayed_events) == (
+            20,
+            False,
+            report.file_bytes,
+            0,
+        )
         assert first_sequences(path)[0] == 1
         fill(queue, 3)
         before = state_of(queue)
     with open_small(path) as queue:
-        assert (queue.recovery.snapshot_sequence, queue.recovery.events, queue.recovery.last_sequence) == (20, 3, 23)
+        assert (
+            queue.recovery.snapshot_sequence,
+            queue.recovery.events,
+            queue.recovery.last_sequence,
+        ) == (20, 3, 23)
         assert "snapshot as of sequence 20" in str(queue.recovery)
         assert state_of(queue) == before
         stats = queue.stats()
-        assert (stats["snapshot_sequence"], stats["snapshot_bytes"], stats["snapshot_ns"]) == (20, report.file_bytes, 0)
+        assert (stats["snapshot_sequence"], stats["snapshot_bytes"], stats["snapshot_ns"]) == (
+            20,
+            report.file_bytes,
+            0,
+        )
     assert verify(path)["snapshots"] == [20]
 
 
@@ -75,7 +102,8 @@ def test_two_snapshots_are_kept_and_the_log_from_the_older_one_on(path: Path) ->
             assert bool(gone) == (kept > 0)
             assert report.dropped_snapshots == (1 if last > 40 else 0)
             assert report.dropped_bytes >= sum(sizes[name] for name in gone)
-            # The first segment that is left begins at or before the first event behind the older snapshot, the second one behind it.
+            # The first segment that is left begins at or before the first event behind the older
+            # snapshot, the second one behind it.
             starts = first_sequences(path)
             assert starts[0] <= kept + 1 < starts[1]
             kept = last
@@ -146,7 +174,11 @@ def test_what_is_wrong_on_the_disk_is_found_and_harms_nobody(path: Path) -> None
         fill(queue, 20)
         queue.sync()
         victim = next(record for record in iterate_records(path) if record.sequence == 25)
-        segment = next(file for file in (path / "wal").glob("*.log") if int(file.name.split("-")[0]) == victim.segment)
+        segment = next(
+            file
+            for file in (path / "wal").glob("*.log")
+            if int(file.name.split("-")[0]) == victim.segment
+        )
         with segment.open("r+b") as file:
             file.seek(victim.offset + 40)
             file.write(b"\xff")
@@ -158,10 +190,12 @@ def test_what_is_wrong_on_the_disk_is_found_and_harms_nobody(path: Path) -> None
         assert queue.submit(task_create(), "immediate").sequence == 41
 
 
-# --- Retention -------------------------------------------------------------------------------------------------------
+# --- Retention ------------------------------------------------------------------------------------
 
 
-def test_retention_forgets_what_ended_long_enough_ago(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_retention_forgets_what_ended_long_enough_ago(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(aq.clock, "now", lambda: 1000)
     with open_small(path) as queue:
         old = [run_to_the_end(queue, time) for time in (10, 500, 900)]
@@ -182,13 +216,16 @@ def test_retention_forgets_what_ended_long_enough_ago(path: Path, monkeypatch: p
 
 
 def test_what_is_forgotten_gives_its_memory_back(path: Path) -> None:
-    """While others submit and ask: the projection's contents are exchanged under them, and nobody notices."""
+    """While others submit and ask: the projection's contents are exchanged under them, and nobody
+    notices.
+    """
     is_done = threading.Event()
     submitted: list[int] = []
 
     def submit() -> None:
         while not is_done.is_set():
-            sequence = queue.submit(aq.ActorHeartbeatCommand(None, aq.ActorId(), 1)).sequence  # leaves nothing behind
+            # Leaves nothing behind.
+            sequence = queue.submit(aq.ActorHeartbeatCommand(None, aq.ActorId(), 1)).sequence
             assert queue.projection.latest_sequence >= sequence
             submitted.append(sequence)
 
@@ -217,8 +254,12 @@ def test_what_is_forgotten_gives_its_memory_back(path: Path) -> None:
         assert state_of(queue) == state
 
 
-def test_a_renewal_waits_for_no_sync_and_loses_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was submitted meanwhile is in the log's files or in the ring only, and is in the new projection all the same."""
+def test_a_renewal_waits_for_no_sync_and_loses_nothing(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was submitted meanwhile is in the log's files or in the ring only, and is in the new
+    projection all the same.
+    """
     from actionqueue import maintenance
 
     load = maintenance.read_snapshot
@@ -264,7 +305,9 @@ def test_a_renewal_gives_up_where_it_is_outrun(path: Path, monkeypatch: pytest.M
         assert queue.projection.counts().memory_bytes < before / 2
 
 
-def test_retention_gives_submitters_their_turns(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_retention_gives_submitters_their_turns(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from actionqueue import maintenance
 
     monkeypatch.setattr(aq.clock, "now", lambda: 1000)
@@ -275,7 +318,9 @@ def test_retention_gives_submitters_their_turns(path: Path, monkeypatch: pytest.
         turns: list[int] = []
 
         def submit_meanwhile(_seconds: float) -> None:
-            thread = threading.Thread(target=lambda: turns.append(queue.submit(task_create()).sequence))
+            thread = threading.Thread(
+                target=lambda: turns.append(queue.submit(task_create()).sequence)
+            )
             thread.start()
             thread.join()
 
@@ -302,9 +347,13 @@ def test_an_age_out_of_range(path: Path, age: str) -> None:
         assert queue.stats()["snapshot_error"] is None
 
 
-@pytest.mark.parametrize("kind", [np.int8, np.int16, np.int32, np.uint64], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize(
+    "kind", [np.int8, np.int16, np.int32, np.uint64], ids=lambda kind: kind.__name__
+)
 @pytest.mark.parametrize("age", AGES)
-def test_ages_are_whole_numbers_of_any_kind(path: Path, age: str, kind: Callable[[int], Any]) -> None:
+def test_ages_are_whole_numbers_of_any_kind(
+    path: Path, age: str, kind: Callable[[int], Any]
+) -> None:
     """They are counted back from a time that has no room in the small ones."""
     with open_small(path) as queue:
         queue.submit(task_create())
@@ -312,10 +361,12 @@ def test_ages_are_whole_numbers_of_any_kind(path: Path, age: str, kind: Callable
         assert queue.compact(**ages).sequence == 1
 
 
-# --- Failures --------------------------------------------------------------------------------------------------------
+# --- Failures -------------------------------------------------------------------------------------
 
 
-def test_a_snapshot_that_does_not_fit_leaves_queue_and_older_snapshot_as_they_were(path: Path) -> None:
+def test_a_snapshot_that_does_not_fit_leaves_queue_and_older_snapshot_as_they_were(
+    path: Path,
+) -> None:
     def work() -> None:
         with open_small(path) as queue:
             queue.submit(task_create())
@@ -327,12 +378,19 @@ def test_a_snapshot_that_does_not_fit_leaves_queue_and_older_snapshot_as_they_we
                 with pytest.raises(aq.SnapshotError) as refusal:
                     call()
                 assert refusal.value.operation == "write"
-                assert "the log and older snapshots are as they were; raise the limit on the size of files" in str(refusal.value)
+                assert (
+                    "the log and older snapshots are as they were; "
+                    "raise the limit on the size of files" in str(refusal.value)
+                )
                 assert queue.stats()["snapshot_error"] == str(refusal.value)
                 assert queue.stats()["snapshot_sequence"] == 1
-                assert list((path / "snapshots").iterdir()) == [path / "snapshots" / f"{1:020}.snap"]
+                assert list((path / "snapshots").iterdir()) == [
+                    path / "snapshots" / f"{1:020}.snap"
+                ]
             assert queue.submit(task_create(), "immediate").sequence == 42
-            resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+            resource.setrlimit(
+                resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+            )
             assert queue.compact().sequence == 42
             assert queue.stats()["snapshot_error"] is None
 
@@ -352,7 +410,9 @@ def test_a_file_in_the_place_of_the_directory(path: Path) -> None:
 
 
 def poison(queue: aq.ActionQueue) -> None:
-    """Let a write fail: the segment's file may not grow, and the next one cannot be made; then a write fails within one."""
+    """Let a write fail: the segment's file may not grow, and the next one cannot be made; then a
+    write fails within one.
+    """
     resource.setrlimit(resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
     with pytest.raises(aq.MutationError):
         queue.submit(task_create(), "immediate")
@@ -389,7 +449,7 @@ def test_a_closed_handle_makes_no_snapshot(path: Path) -> None:
             call()
 
 
-# --- All at once -----------------------------------------------------------------------------------------------------
+# --- All at once ----------------------------------------------------------------------------------
 
 
 def test_many_threads_submit_while_another_compacts(path: Path, long_form: bool) -> None:
@@ -398,7 +458,10 @@ def test_many_threads_submit_while_another_compacts(path: Path, long_form: bool)
     def submit(number: int) -> None:
         for count in range(8000 if long_form else 1000):
             size = (10, 300, 10_000)[(count + number) % 3]
-            queue.submit_many([task_create(b"x" * size), task_create()], "immediate" if count % 8 == 0 else "deferred")
+            queue.submit_many(
+                [task_create(b"x" * size), task_create()],
+                "immediate" if count % 8 == 0 else "deferred",
+            )
 
     submitters = [Worker(lambda number=number: submit(number)) for number in range(4)]  # type: ignore[misc]
     reports: list[aq.SnapshotReport] = []

@@ -1,4 +1,6 @@
-"""What ends a snapshot or a compaction that is under way: closing, cancelling, signals, forks, the last reference."""
+"""What ends a snapshot or a compaction that is under way: closing, cancelling, signals, forks, the
+last reference.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +19,21 @@ import actionqueue as aq
 from actionqueue import compactor, growth
 from actionqueue.inspection import verify
 from tests.support import every_step
-from tests.support.compaction import WAIT_SECONDS, Gate, Worker, fill, open_small, snapshots, wait_for
+from tests.support.compaction import (
+    WAIT_SECONDS,
+    Gate,
+    Worker,
+    fill,
+    open_small,
+    snapshots,
+    wait_for,
+)
 from tests.support.queues import dropping, in_child, task_create
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 
 
-# --- What ends one that is under way ---------------------------------------------------------------------------------
+# --- What ends one that is under way --------------------------------------------------------------
 
 
 @pytest.mark.parametrize("call", ["snapshot", "compact"])
@@ -43,7 +53,9 @@ def test_closing_cancels_what_is_under_way(path: Path, gate: Gate, call: str) ->
         assert queue.sequence == 20
 
 
-def test_closing_cancels_the_thread_that_compacts_by_itself(path: Path, gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_closing_cancels_the_thread_that_compacts_by_itself(
+    path: Path, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(growth, "CHECK_SECONDS", 0.01)
     queue = open_small(path, aq.CompactionPolicy(log_bytes=1))
     fill(queue, 20)
@@ -120,7 +132,9 @@ def test_a_queue_that_nobody_refers_to_any_more_does_not_compact_on(
     compactor = queue._compactor
     reached, may_go = threading.Event(), threading.Event()
     if place != "compact":
-        part, name = (compactor._growth, place) if place == "taken_bytes" else (compactor, f"_{place}")
+        part, name = (
+            (compactor._growth, place) if place == "taken_bytes" else (compactor, f"_{place}")
+        )
         real = getattr(part, name)
 
         def pause() -> Any:
@@ -139,7 +153,9 @@ def test_a_queue_that_nobody_refers_to_any_more_does_not_compact_on(
         if place == "compact":
             del queue
         else:
-            releaser = threading.Thread(target=lambda: (wait_for(lambda: compactor._is_stopped), may_go.set()))
+            releaser = threading.Thread(
+                target=lambda: (wait_for(lambda: compactor._is_stopped), may_go.set())
+            )
             releaser.start()
             del queue
             releaser.join()
@@ -150,7 +166,9 @@ def test_a_queue_that_nobody_refers_to_any_more_does_not_compact_on(
         assert not compactor._turn.is_taken
 
 
-def test_the_last_reference_may_be_the_threads_own(path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_last_reference_may_be_the_threads_own(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     """The queue is then closed in the middle of a compaction, by the thread that compacts."""
     monkeypatch.setattr(growth, "CHECK_SECONDS", 0.01)
     queue = open_small(path, aq.CompactionPolicy(log_bytes=1))
@@ -171,7 +189,15 @@ def test_the_last_reference_may_be_the_threads_own(path: Path, monkeypatch: pyte
     with dropping(path):
         del queue
         may_go.set()
-        wait_for(lambda: not [thread for thread in threading.enumerate() if thread.name == "actionqueue-compaction"])
+        wait_for(
+            lambda: (
+                not [
+                    thread
+                    for thread in threading.enumerate()
+                    if thread.name == "actionqueue-compaction"
+                ]
+            )
+        )
     assert caplog.records == []
     with open_small(path) as queue:
         assert queue.recovery.is_clean
@@ -198,14 +224,19 @@ queue = aq.open(sys.argv[1], compaction=aq.CompactionPolicy(log_bytes=1))
 queue.submit(aq.TaskCreateCommand(None, aq.TaskSpec(payload=b"x" * 200_000), 1))
 began.wait()
 """
-    ended = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, timeout=WAIT_SECONDS, check=False)
+    ended = subprocess.run(
+        [sys.executable, "-c", code, str(path)],
+        capture_output=True,
+        timeout=WAIT_SECONDS,
+        check=False,
+    )
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"", b"")
     assert snapshots(path) == []
     with open_small(path) as queue:
         assert queue.sequence == 1
 
 
-# --- Signals and forks -----------------------------------------------------------------------------------------------
+# --- Signals and forks ----------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -217,7 +248,9 @@ def on_signal() -> Iterator[Callable[[Callable[[], Any]], None]]:
 
 
 @pytest.mark.parametrize("call", ["close", "snapshot", "compact"])
-def test_a_call_from_a_handler_inside_a_snapshot_is_refused(path: Path, on_signal: Any, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+def test_a_call_from_a_handler_inside_a_snapshot_is_refused(
+    path: Path, on_signal: Any, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
     compact = compactor.compact
 
     def compact_with_a_signal(*arguments: Any, **options: Any) -> Any:
@@ -280,7 +313,9 @@ def test_a_call_from_a_handler_at_every_step_of_a_snapshot(path: Path, call: str
     assert int(printed) > 100
 
 
-def test_closing_from_a_handler_while_the_thread_waits_for_another_ones_compaction(path: Path, on_signal: Any, gate: Gate) -> None:
+def test_closing_from_a_handler_while_the_thread_waits_for_another_ones_compaction(
+    path: Path, on_signal: Any, gate: Gate
+) -> None:
     queue = open_small(path)
     fill(queue, 20)
     worker = Worker(queue.compact)

@@ -18,16 +18,32 @@ import pytest
 
 import actionqueue as aq
 from actionqueue import compactor, growth, retention, retry
-from tests.support.compaction import fill, first_sequences, open_small, run_to_the_end, snapshots, wait_for
+from tests.support.compaction import (
+    fill,
+    first_sequences,
+    open_small,
+    run_to_the_end,
+    snapshots,
+    wait_for,
+)
 from tests.support.queues import state_of, task_create
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 
 
-# --- The policy ------------------------------------------------------------------------------------------------------
+# --- The policy -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("field", ["log_bytes", "age_seconds", "retention_seconds", "ledger_retention_seconds", "tombstone_seconds"])
+@pytest.mark.parametrize(
+    "field",
+    [
+        "log_bytes",
+        "age_seconds",
+        "retention_seconds",
+        "ledger_retention_seconds",
+        "tombstone_seconds",
+    ],
+)
 @pytest.mark.parametrize("value", [-1, 1.5, True, "1"])
 def test_a_policy_out_of_range(field: str, value: Any) -> None:
     with pytest.raises(aq.InvalidFieldError) as refusal:
@@ -35,13 +51,24 @@ def test_a_policy_out_of_range(field: str, value: Any) -> None:
     assert field in str(refusal.value)
 
 
-@pytest.mark.parametrize("field", ["log_bytes", "age_seconds", "retention_seconds", "ledger_retention_seconds", "tombstone_seconds"])
+@pytest.mark.parametrize(
+    "field",
+    [
+        "log_bytes",
+        "age_seconds",
+        "retention_seconds",
+        "ledger_retention_seconds",
+        "tombstone_seconds",
+    ],
+)
 def test_numbers_of_numpy_are_numbers(field: str) -> None:
     value = getattr(aq.CompactionPolicy(**{field: np.uint32(7)}), field)
     assert (value, type(value)) == (7, int)
 
 
-def test_a_snapshot_whose_size_cannot_be_told_is_no_reason_to_fail_an_open(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_snapshot_whose_size_cannot_be_told_is_no_reason_to_fail_an_open(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with open_small(path) as queue:
         fill(queue)
         queue.snapshot()
@@ -89,8 +116,11 @@ def test_a_compaction_is_due_after_so_many_bytes(path: Path) -> None:
     with open_small(path, policy) as queue:
         look = queue._compactor.run_if_due
         for _ in range(3):
-            # The second snapshot has more bytes than that: the next one pays only when the log has grown by as many.
-            while queue.stats()["taken_bytes"] - mark < max(100_000, queue.stats()["snapshot_bytes"]):
+            # The second snapshot has more bytes than that: the next one pays only when the log has
+            # grown by as many.
+            while queue.stats()["taken_bytes"] - mark < max(
+                100_000, queue.stats()["snapshot_bytes"]
+            ):
                 look()
                 assert snapshots(path) == made
                 fill(queue, 1)
@@ -112,7 +142,9 @@ def test_a_compaction_is_due_after_so_many_bytes(path: Path) -> None:
 
 @pytest.mark.usefixtures("clock")
 def test_pads_and_the_ends_of_segments_are_of_the_log(path: Path) -> None:
-    """On the disk they take as much as records do; a small event that is synced alone takes a sector."""
+    """On the disk they take as much as records do; a small event that is synced alone takes a
+    sector.
+    """
     policy = aq.CompactionPolicy(log_bytes=100_000)
     with open_small(path, policy, sector_size=4096) as queue:
         for _ in range(20):
@@ -138,7 +170,9 @@ def of_a_life_before(path: Path, tasks: int) -> None:
         fill(queue, tasks)
 
 
-def test_an_opening_compacts_where_earlier_lives_did_not_come_to_it(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_opening_compacts_where_earlier_lives_did_not_come_to_it(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(compactor.Compactor, "_watch", lambda _self: None)
     policy = aq.CompactionPolicy(log_bytes=100_000, retention_seconds=500)
     of_a_life_before(path, 30)
@@ -153,7 +187,9 @@ def test_an_opening_compacts_where_earlier_lives_did_not_come_to_it(path: Path, 
         assert snapshots(tmp_path / "less") == []  # this life may come to it
 
 
-def test_the_policy_is_looked_at_as_soon_as_the_queue_is_open(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_policy_is_looked_at_as_soon_as_the_queue_is_open(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(growth, "CHECK_SECONDS", 3600)
     of_a_life_before(path, 15)
     with open_small(path, aq.CompactionPolicy(log_bytes=100_000, retention_seconds=500)) as queue:
@@ -167,7 +203,9 @@ def test_of_the_segment_that_a_snapshot_ends_in_only_what_is_behind_it_counts(pa
     policy = aq.CompactionPolicy(log_bytes=20_000)
     with aq.open(path, compaction=None, durability="deferred") as queue:
         while queue.stats()["segment_used"] < 100_000:
-            queue.submit_many([aq.EnginePauseCommand(None, 1), aq.EngineResumeCommand(None, 1)] * 100)
+            queue.submit_many(
+                [aq.EnginePauseCommand(None, 1), aq.EngineResumeCommand(None, 1)] * 100
+            )
         queue.compact()
     made = snapshots(path)
     with aq.open(path, compaction=policy) as queue:
@@ -282,18 +320,28 @@ def test_the_thread_compacts_by_itself(path: Path, monkeypatch: pytest.MonkeyPat
         assert len(snapshots(path)) == 2
         assert first_sequences(path)[0] > 1
         expected = state_of(queue)
-    wait_for(lambda: not [thread for thread in threading.enumerate() if thread.name == "actionqueue-compaction"])
+    wait_for(
+        lambda: (
+            not [
+                thread
+                for thread in threading.enumerate()
+                if thread.name == "actionqueue-compaction"
+            ]
+        )
+    )
     with open_small(path) as queue:
         assert state_of(queue) == expected
 
 
-# --- In the opening --------------------------------------------------------------------------------------------------
+# --- In the opening -------------------------------------------------------------------------------
 
 OVERDUE = aq.CompactionPolicy(log_bytes=65536, retention_seconds=60)
 
 
 def overdue(path: Path) -> None:
-    """Leave more log than two times what the policy allows, and a run whose time is none: the opening that compacts warns of that."""
+    """Leave more log than two times what the policy allows, and a run whose time is none: the
+    opening that compacts warns of that.
+    """
     with open_small(path) as queue:
         task = aq.TaskSpec(payload=b"x")
         run = aq.RunInstance.scheduled(task.id, scheduled_at=1, created_at=10**13)
@@ -301,8 +349,12 @@ def overdue(path: Path) -> None:
         fill(queue, 20)
 
 
-@pytest.mark.parametrize("error", [KeyError("a filter"), RuntimeError("a filter"), ValueError("a filter")])
-def test_an_exception_of_the_applications_logging_fails_no_opening(path: Path, error: Exception) -> None:
+@pytest.mark.parametrize(
+    "error", [KeyError("a filter"), RuntimeError("a filter"), ValueError("a filter")]
+)
+def test_an_exception_of_the_applications_logging_fails_no_opening(
+    path: Path, error: Exception
+) -> None:
     overdue(path)
 
     def broken(_record: logging.LogRecord) -> bool:
@@ -317,7 +369,9 @@ def test_an_exception_of_the_applications_logging_fails_no_opening(path: Path, e
         logger.removeFilter(broken)
 
 
-def test_an_opening_that_compacts_can_be_canceled(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_opening_that_compacts_can_be_canceled(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     overdue(path)
     progress, compact = aq.Progress(), compactor.compact
 

@@ -1,4 +1,6 @@
-"""The directory of an open queue is removed, moved or replaced, or its LOCK is: nobody's events are lost, and who is concerned is told."""
+"""The directory of an open queue is removed, moved or replaced, or its LOCK is: nobody's events are
+lost, and who is concerned is told.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +14,21 @@ import pytest
 
 import actionqueue as aq
 from actionqueue.damage import repair
-from actionqueue.errors import AppendError, DisplacedError, LockedError, PartialDurabilityError, PoisonedError, Written
+from actionqueue.errors import (
+    AppendError,
+    DisplacedError,
+    LockedError,
+    PartialDurabilityError,
+    PoisonedError,
+    Written,
+)
 from tests.support.queues import SMALL, in_child, log_bytes, replayed, state_of, task_create
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 
-on_posix = pytest.mark.skipif(os.name != "posix", reason="Windows neither moves nor removes what is open")
+on_posix = pytest.mark.skipif(
+    os.name != "posix", reason="Windows neither moves nor removes what is open"
+)
 
 
 def submit(queue: aq.ActionQueue, times: int) -> None:
@@ -32,8 +43,14 @@ def until_displaced(queue: aq.ActionQueue) -> AppendError:
 
 
 @on_posix
-@pytest.mark.parametrize("away", [shutil.rmtree, lambda path: path.rename(path.with_name("old"))], ids=["removed", "moved"])
-def test_a_new_queue_at_the_path_of_an_open_one_is_left_alone(tmp_path: Path, away: Callable[[Path], object]) -> None:
+@pytest.mark.parametrize(
+    "away",
+    [shutil.rmtree, lambda path: path.rename(path.with_name("old"))],
+    ids=["removed", "moved"],
+)
+def test_a_new_queue_at_the_path_of_an_open_one_is_left_alone(
+    tmp_path: Path, away: Callable[[Path], object]
+) -> None:
     path = tmp_path / "queue"
     first = aq.open(path, **SMALL, compaction=None)
     submit(first, 1)
@@ -125,7 +142,9 @@ def replace_lock(path: Path) -> None:
 
 @on_posix
 @pytest.mark.parametrize("lose_lock", [take_lock_away, replace_lock])
-def test_a_queue_whose_lock_file_is_lost_has_one_writer(tmp_path: Path, lose_lock: Callable[[Path], None]) -> None:
+def test_a_queue_whose_lock_file_is_lost_has_one_writer(
+    tmp_path: Path, lose_lock: Callable[[Path], None]
+) -> None:
     holder = os.getpid() if sys.platform == "linux" and Path("/proc/locks").exists() else None
 
     def refused() -> str:

@@ -1,4 +1,5 @@
-"""Real failures of system calls, made without privileges: file size and descriptor limits, directories that are gone.
+"""Real failures of system calls, made without privileges: file size and descriptor limits,
+directories that are gone.
 
 Limits are for a whole process, so each test sets them in a forked child.
 """
@@ -32,7 +33,16 @@ from actionqueue.errors import (
     PoisonedError,
     Written,
 )
-from tests.support.queues import SMALL, copy_of, file_size_limit, in_child, limit, replayed, state_of, task_create
+from tests.support.queues import (
+    SMALL,
+    copy_of,
+    file_size_limit,
+    in_child,
+    limit,
+    replayed,
+    state_of,
+    task_create,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 
@@ -56,7 +66,9 @@ CALLS: dict[str, Callable[[aq.ActionQueue], Any]] = {
 }
 
 
-def assert_poisoned(queue: aq.ActionQueue, cause: type[BaseException], projection: dict[str, Any]) -> None:
+def assert_poisoned(
+    queue: aq.ActionQueue, cause: type[BaseException], projection: dict[str, Any]
+) -> None:
     """Every call says that the handle is poisoned and what to do; queries go on."""
     assert queue.is_poisoned
     assert not queue.is_closed
@@ -90,7 +102,7 @@ def assert_recovers(path: Path, at_least: int, at_most: int) -> None:
         assert queue.projection.poisoned_by is None
 
 
-# --- Writes that fail ------------------------------------------------------------------------------------------------
+# --- Writes that fail -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("call", ["submit", "submit_many", "sync"])
@@ -183,13 +195,18 @@ def test_a_close_whose_sync_fails(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("durability", ["immediate", "deferred"])
 def test_a_close_whose_mark_cannot_be_written(tmp_path: Path, durability: str) -> None:
-    """Everything is durable by then, so the failure says that the log is whole, and nobody is asked to submit again."""
+    """Everything is durable by then, so the failure says that the log is whole, and nobody is asked
+    to submit again.
+    """
 
     def work() -> dict[str, Any]:
         queue = aq.open(tmp_path, durability=durability)
         queue.submit(task_create(b"x" * 100))
         projection = state_of(queue)
-        with file_size_limit(queue.stats()["segment_used"]), pytest.raises(LogCloseError) as failure:
+        with (
+            file_size_limit(queue.stats()["segment_used"]),
+            pytest.raises(LogCloseError) as failure,
+        ):
             queue.close()
         error = failure.value
         assert error.written is Written.YES
@@ -237,7 +254,11 @@ def test_everybody_who_waits_is_told_of_the_failure(tmp_path: Path) -> None:
             assert len(failures) == 12
             assert any(isinstance(failure, PartialDurabilityError) for failure in failures)
             assert max(acknowledged) <= queue.durable_sequence
-            in_doubt = {failure.sequence for failure in failures if isinstance(failure, PartialDurabilityError)}
+            in_doubt = {
+                failure.sequence
+                for failure in failures
+                if isinstance(failure, PartialDurabilityError)
+            }
             assert not in_doubt & set(acknowledged)
             assert in_doubt | set(acknowledged) == set(range(1, queue.sequence + 1))
             assert_poisoned(queue, LogWriteError, state_of(queue))
@@ -288,7 +309,10 @@ def test_a_poisoned_queue_keeps_its_ring_for_the_recovery(tmp_path: Path) -> Non
         queue = aq.open(tmp_path / "queue", segment_size=2**20, durability="deferred")
         for _ in range(50):
             queue.submit(task_create(b"x" * 1000))
-        with file_size_limit(queue.stats()["segment_used"] - 20_000), pytest.raises(PartialDurabilityError):
+        with (
+            file_size_limit(queue.stats()["segment_used"] - 20_000),
+            pytest.raises(PartialDurabilityError),
+        ):
             queue.sync()
         copy_of(tmp_path / "queue", tmp_path / "killed")
         queue.close()
@@ -298,7 +322,7 @@ def test_a_poisoned_queue_keeps_its_ring_for_the_recovery(tmp_path: Path) -> Non
     assert_recovers(tmp_path / "queue", 50, 50)
 
 
-# --- No room for the next segment ------------------------------------------------------------------------------------
+# --- No room for the next segment -----------------------------------------------------------------
 
 
 def fill(queue: aq.ActionQueue) -> AppendError:
@@ -310,7 +334,9 @@ def fill(queue: aq.ActionQueue) -> AppendError:
 
 
 @pytest.mark.parametrize("durability", ["immediate", "deferred"])
-def test_a_next_segment_that_finds_no_room_can_be_tried_again(tmp_path: Path, durability: str) -> None:
+def test_a_next_segment_that_finds_no_room_can_be_tried_again(
+    tmp_path: Path, durability: str
+) -> None:
     def work() -> int:
         queue = aq.open(tmp_path, segment_size=2**20, ring_size=65536, durability=durability)
         size = queue.stats()["segment_size"]
@@ -389,7 +415,8 @@ def test_a_directory_that_is_removed_under_an_open_queue(tmp_path: Path) -> None
     queue = aq.open(tmp_path / "queue", **SMALL)
     queue.submit(task_create())
     shutil.rmtree(tmp_path / "queue")
-    with pytest.raises(PartialDurabilityError) as failure:  # nothing is acknowledged into a file that has no name any more
+    # Nothing is acknowledged into a file that has no name any more.
+    with pytest.raises(PartialDurabilityError) as failure:
         queue.submit(task_create())
     assert failure.value.cause == DisplacedError(queue.path)
     assert not (tmp_path / "queue").exists()
@@ -398,7 +425,7 @@ def test_a_directory_that_is_removed_under_an_open_queue(tmp_path: Path) -> None
         assert queue.recovery.is_created
 
 
-# --- Opening ---------------------------------------------------------------------------------------------------------
+# --- Opening --------------------------------------------------------------------------------------
 
 
 def test_opening_without_descriptors(tmp_path: Path) -> None:
@@ -468,9 +495,13 @@ def test_every_error_of_the_queue_says_what_was_written() -> None:
 
 
 def test_a_ring_that_changed_under_the_queue_is_never_written_out(tmp_path: Path) -> None:
-    """Memory that is mapped from a file can be lost to a failed writeback: then the handle must stop, not copy the loss."""
+    """Memory that is mapped from a file can be lost to a failed writeback: then the handle must
+    stop, not copy the loss.
+    """
     with aq.open(tmp_path, durability="deferred") as queue:
-        queue.submit(aq.TaskCreateCommand(None, aq.TaskSpec(payload=b"kept"), 1), durability="immediate")
+        queue.submit(
+            aq.TaskCreateCommand(None, aq.TaskSpec(payload=b"kept"), 1), durability="immediate"
+        )
         used = queue.stats()["segment_used"]
         queue.submit(aq.TaskCreateCommand(None, aq.TaskSpec(payload=b"lost"), 1))
         with (tmp_path / "ring").open("r+b") as ring:

@@ -16,7 +16,7 @@ from tests.support.readers import WAIT_SECONDS, fill, open_small, read, state
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 
 
-# --- Refreshing and following ----------------------------------------------------------------------------------------
+# --- Refreshing and following ---------------------------------------------------------------------
 
 
 def test_refresh_goes_on_over_rotation_restart_and_compaction(path: Path) -> None:
@@ -47,7 +47,8 @@ def test_refresh_goes_on_over_rotation_restart_and_compaction(path: Path) -> Non
 
 def test_a_batch_is_seen_whole(path: Path) -> None:
     with open_small(path, segment_size=2**22) as queue, read(path) as reader:
-        queue.submit_many([task_create() for _ in range(1000)], "immediate")  # more than are applied in one turn
+        # More than are applied in one turn.
+        queue.submit_many([task_create() for _ in range(1000)], "immediate")
         assert reader.refresh() == 1000
 
 
@@ -92,12 +93,23 @@ def test_follow_begins_where_it_is_told_to(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"after": -1}, {"after": 2**64}, {"timeout": -1}, {"poll_seconds": -0.1}, {"timeout": float("nan")}], ids=str
+    "options",
+    [
+        {"after": -1},
+        {"after": 2**64},
+        {"timeout": -1},
+        {"poll_seconds": -0.1},
+        {"timeout": float("nan")},
+    ],
+    ids=str,
 )
 def test_follow_of_numbers_out_of_range(path: Path, options: dict[str, Any]) -> None:
     with open_small(path) as queue:
         for call in (lambda **more: aq.follow(path, **more), queue.follow):
-            with pytest.raises(ValueError, match=r"^follow\.(after|timeout|poll_seconds): must be .*(sequence|seconds)"):
+            with pytest.raises(
+                ValueError,
+                match=r"^follow\.(after|timeout|poll_seconds): must be .*(sequence|seconds)",
+            ):
                 call(**options)
 
 
@@ -105,7 +117,9 @@ def test_follow_waits_for_what_comes(path: Path) -> None:
     with open_small(path) as queue:
         events = queue.follow()
         got: list[int] = []
-        follower = threading.Thread(target=lambda: got.extend(next(events).sequence for _ in range(60)))
+        follower = threading.Thread(
+            target=lambda: got.extend(next(events).sequence for _ in range(60))
+        )
         follower.start()
         for _ in range(20):
             queue.submit_many([task_create(b"x" * 3000) for _ in range(3)])
@@ -123,14 +137,19 @@ def test_follow_of_what_was_compacted_away(path: Path) -> None:
         for _ in range(3):
             fill(queue)
             queue.compact()
-        first = min(int(file.name.split("-")[1].removesuffix(".log")) for file in (path / "wal").glob("*.log"))
+        first = min(
+            int(file.name.split("-")[1].removesuffix(".log"))
+            for file in (path / "wal").glob("*.log")
+        )
         with pytest.raises(aq.CompactedError) as refusal:
             aq.follow(path)
         assert refusal.value.first_sequence == first > 1
         # One that is under way has its segment's file still, and then goes on or says the same.
         with pytest.raises(aq.CompactedError):
             list(begun)
-        assert [event.sequence for event in aq.follow(path, after=first - 1, timeout=0)] == list(range(first, 63))
+        assert [event.sequence for event in aq.follow(path, after=first - 1, timeout=0)] == list(
+            range(first, 63)
+        )
         with read(path) as reader:
             assert list(reader.follow(timeout=0)) == []
 
@@ -147,7 +166,7 @@ def test_a_readers_projection_is_changed_by_its_refresh_alone(path: Path) -> Non
         reader.projection.apply_event(aq.TaskCreated(2, aq.TaskSpec(payload=b"x"), 1))
 
 
-# --- Signals' handlers -----------------------------------------------------------------------------------------------
+# --- Signals' handlers ----------------------------------------------------------------------------
 
 PROGRAM = """
 import sys

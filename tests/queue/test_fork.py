@@ -1,4 +1,6 @@
-"""A queue that is open when its process forks: it stays the parent's, and the child can do it no harm."""
+"""A queue that is open when its process forks: it stays the parent's, and the child can do it no
+harm.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,17 @@ import pytest
 import actionqueue as aq
 from actionqueue import lane
 from actionqueue.errors import ForkedError, LockedError, Written
-from tests.support.queues import CHILD_SECONDS, IN_MEMORY, SMALL, in_child, leave_with, log_bytes, replayed, state_of, task_create
+from tests.support.queues import (
+    CHILD_SECONDS,
+    IN_MEMORY,
+    SMALL,
+    in_child,
+    leave_with,
+    log_bytes,
+    replayed,
+    state_of,
+    task_create,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 
@@ -147,7 +159,9 @@ def test_a_child_that_ends_like_any_program_leaves_the_parent_unharmed(tmp_path:
     """The child finalizes its interpreter, as a forked worker that returns does."""
     warnings = ["-W", "error::ResourceWarning", "-W", "ignore:This process:DeprecationWarning"]
     program = [sys.executable, *warnings, "-c", FINALIZING_CHILD, str(tmp_path)]
-    ended = subprocess.run(program, capture_output=True, text=True, timeout=CHILD_SECONDS, check=False)
+    ended = subprocess.run(
+        program, capture_output=True, text=True, timeout=CHILD_SECONDS, check=False
+    )
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "parent 3\n", "")
     assert replayed(tmp_path).latest_sequence == 3
 
@@ -210,7 +224,9 @@ def test_a_child_that_outlives_its_parent_does_not_keep_the_lock(tmp_path: Path)
 
 
 class Blocker:
-    """Stands where commands that the core does not take by itself are validated, and holds a thread there until it is let go."""
+    """Stands where commands that the core does not take by itself are validated, and holds a thread
+    there until it is let go.
+    """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.reached, self.go = threading.Event(), threading.Event()
@@ -224,7 +240,9 @@ class Blocker:
 
 
 @pytest.mark.parametrize("call", ["submit", "submit_many"])
-def test_a_fork_while_another_thread_is_inside_a_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+def test_a_fork_while_another_thread_is_inside_a_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
     with aq.open(tmp_path) as queue:
         queue.submit(task_create())
         blocker = Blocker(monkeypatch)
@@ -232,11 +250,15 @@ def test_a_fork_while_another_thread_is_inside_a_call(tmp_path: Path, monkeypatc
         if call == "submit":
             thread = threading.Thread(target=queue.submit, args=(pause,))
         else:
-            thread = threading.Thread(target=queue.submit_many, args=([task_create(), task_create(), pause],))
+            thread = threading.Thread(
+                target=queue.submit_many, args=([task_create(), task_create(), pause],)
+            )
         thread.start()
         assert blocker.reached.wait(CHILD_SECONDS)
         try:
-            said, sequence, count = in_child(lambda: (refusals(queue), queue.sequence, len(queue.projection.tasks())))
+            said, sequence, count = in_child(
+                lambda: (refusals(queue), queue.sequence, len(queue.projection.tasks()))
+            )
         finally:
             blocker.go.set()
             thread.join()
@@ -353,17 +375,29 @@ def test_multiprocessing_with_spawn(tmp_path: Path) -> None:
         assert queue.sequence == 1
 
 
-def test_a_fork_in_the_middle_of_a_batch_leaves_the_child_the_projection_as_it_was(tmp_path: Path) -> None:
-    """By a callback of the collector, or a signal's handler, in the thread that applies the batch."""
+def test_a_fork_in_the_middle_of_a_batch_leaves_the_child_the_projection_as_it_was(
+    tmp_path: Path,
+) -> None:
+    """By a callback of the collector, or a signal's handler, in the thread that applies the
+    batch.
+    """
     with aq.open(tmp_path / "queue", durability="deferred", compaction=None) as queue:
         queue.submit(task_create())
-        entries = [aq.LedgerEntry(aq.LedgerEntryId(), aq.TenantId(), "k", None, b"", 1) for _ in range(5000)]
+        entries = [
+            aq.LedgerEntry(aq.LedgerEntryId(), aq.TenantId(), "k", None, b"", 1)
+            for _ in range(5000)
+        ]
         commands = [aq.LedgerAppendCommand(None, entry, 1) for entry in entries]
         children: list[int] = []
         read_end, write_end = os.pipe()
 
         def fork(phase: str, _info: dict[str, int]) -> None:
-            if phase == "start" and not children and queue._lane.is_taken and queue.projection.latest_sequence > 1:
+            if (
+                phase == "start"
+                and not children
+                and queue._lane.is_taken
+                and queue.projection.latest_sequence > 1
+            ):
                 children.append(os.fork())
 
         threshold = gc.get_threshold()
@@ -380,7 +414,10 @@ def test_a_fork_in_the_middle_of_a_batch_leaves_the_child_the_projection_as_it_w
         assert children
         if children == [0]:
             os.close(read_end)
-            leave_with(write_end, lambda: (refused, queue.projection.latest_sequence, len(queue.projection.ledger())))
+            leave_with(
+                write_end,
+                lambda: (refused, queue.projection.latest_sequence, len(queue.projection.ledger())),
+            )
         os.close(write_end)
         with os.fdopen(read_end, "rb") as pipe:
             said = pickle.loads(pipe.read())
@@ -389,7 +426,9 @@ def test_a_fork_in_the_middle_of_a_batch_leaves_the_child_the_projection_as_it_w
         assert queue.sequence == 5001
 
 
-@pytest.mark.skipif(sys.version_info >= (3, 12), reason="the collector calls nothing in the middle of a query")
+@pytest.mark.skipif(
+    sys.version_info >= (3, 12), reason="the collector calls nothing in the middle of a query"
+)
 def test_a_projection_without_a_queue_is_changed_in_a_child_whose_parent_was_in_a_query() -> None:
     projection = aq.Projection()
     for number in range(1, 400):
@@ -436,7 +475,11 @@ def test_a_fault_in_memory_of_the_childs_own_is_none_of_the_parents_ring(tmp_pat
         if not queue.stats()["is_ring_mapped"]:
             pytest.skip("the ring is not mapped on this file system")
         lines = Path("/proc/self/maps").read_text().splitlines()
-        start, end = next((int(at, 16) for at in line.split()[0].split("-")) for line in lines if line.endswith("/queue/ring"))
+        start, end = next(
+            (int(at, 16) for at in line.split()[0].split("-"))
+            for line in lines
+            if line.endswith("/queue/ring")
+        )
         own = tmp_path / "own"
         own.write_bytes(bytes(end - start))
         child = os.fork()
@@ -445,9 +488,19 @@ def test_a_fault_in_memory_of_the_childs_own_is_none_of_the_parents_ring(tmp_pat
                 faulthandler.disable()  # what it would say belongs into no output of the suite
                 library = ctypes.CDLL(None)
                 library.mmap.restype = ctypes.c_void_p
-                library.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+                library.mmap.argtypes = [
+                    ctypes.c_void_p,
+                    ctypes.c_size_t,
+                    ctypes.c_int,
+                    ctypes.c_int,
+                    ctypes.c_int,
+                    ctypes.c_long,
+                ]
                 descriptor = os.open(own, os.O_RDWR)
-                library.mmap(start, end - start, mmap.PROT_READ, mmap.MAP_SHARED | 0x10, descriptor, 0)  # MAP_FIXED
+                # MAP_FIXED.
+                library.mmap(
+                    start, end - start, mmap.PROT_READ, mmap.MAP_SHARED | 0x10, descriptor, 0
+                )
                 os.truncate(own, 0)
                 ctypes.string_at(start, 1)
             finally:
@@ -456,7 +509,9 @@ def test_a_fault_in_memory_of_the_childs_own_is_none_of_the_parents_ring(tmp_pat
 
 
 def test_a_child_keeps_what_the_application_has_opened_since(tmp_path: Path) -> None:
-    """Also under the numbers that the queue had for a while: to look through its directories, and for files that it has closed."""
+    """Also under the numbers that the queue had for a while: to look through its directories, and
+    for files that it has closed.
+    """
 
     def is_open(descriptor: int) -> bool:
         try:
@@ -473,7 +528,10 @@ def test_a_child_keeps_what_the_application_has_opened_since(tmp_path: Path) -> 
         aq.open(tmp_path, readonly=True).close()
         taken = [os.open(os.devnull, os.O_RDONLY) for _ in range(100)]
         try:
-            assert in_child(lambda: [descriptor for descriptor in taken if not is_open(descriptor)]) == []
+            assert (
+                in_child(lambda: [descriptor for descriptor in taken if not is_open(descriptor)])
+                == []
+            )
             assert all(map(is_open, taken))
         finally:
             for descriptor in taken:

@@ -1,6 +1,8 @@
-"""No call of the package keeps the interpreter's lock while it waits for the disk, or for a lock that is held meanwhile.
+"""No call of the package keeps the interpreter's lock while it waits for the disk, or for a lock
+that is held meanwhile.
 
-The disk stands behind a gate: each system call returns only after another Python thread has run since it began. See ``gate.c``.
+The disk stands behind a gate: each system call returns only after another Python thread has run
+since it began. See ``gate.c``.
 """
 
 from __future__ import annotations
@@ -123,7 +125,8 @@ async def use_asyncio():
 def main():
     ticker = threading.Thread(target=tick)
     ticker.start()
-    queue = aq.open(directory / "queue", **SMALL, compaction=aq.CompactionPolicy(log_bytes=2**18, retention_seconds=10))
+    compaction = aq.CompactionPolicy(log_bytes=2**18, retention_seconds=10)
+    queue = aq.open(directory / "queue", **SMALL, compaction=compaction)
     for _ in range(5):
         queue.submit(task())
     is_closed.value = 1
@@ -135,7 +138,8 @@ def main():
         work()
         if found.value:
             return f"lives, asyncio: {found.value.decode()}"
-    for name, work in WORKS.items():        # and beside a thread that appends more than the ring takes, again and again
+    # And beside a thread that appends more than the ring takes, again and again.
+    for name, work in WORKS.items():
         is_over = threading.Event()
 
         def load():
@@ -168,7 +172,10 @@ def test_other_threads_run_while_the_disk_works(tmp_path: Path) -> None:
     gate = tmp_path / "gate.so"
     compiler = os.environ.get("CC", "cc")
     built = subprocess.run(
-        [compiler, "-std=c11", "-O1", "-shared", "-fPIC", "-o", str(gate), str(GATE), "-ldl"], capture_output=True, text=True, check=False
+        [compiler, "-std=c11", "-O1", "-shared", "-fPIC", "-o", str(gate), str(GATE), "-ldl"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert built.returncode == 0, built.stderr
     done = subprocess.run(

@@ -1,4 +1,6 @@
-"""A reader or follower whose log was replaced, restored or repaired says so, and mixes no two histories."""
+"""A reader or follower whose log was replaced, restored or repaired says so, and mixes no two
+histories.
+"""
 
 from __future__ import annotations
 
@@ -36,14 +38,20 @@ def restored(path: Path) -> None:
 def restored_in_place(path: Path) -> None:
     """File by file, into the files that are there."""
     kept = Path(f"{path}.backup")
-    for file in [file for file in path.rglob("*") if file.is_file() and not (kept / file.relative_to(path)).exists()]:
+    for file in [
+        file
+        for file in path.rglob("*")
+        if file.is_file() and not (kept / file.relative_to(path)).exists()
+    ]:
         file.unlink()
     subprocess.run(["cp", "-r", f"{kept}/.", str(path)], check=True)
     fill(path, 200, b"new")
 
 
 def repaired(path: Path) -> None:
-    segment = next(name for name in sorted((path / "wal").glob("*.log")) if b"old-0000-" in name.read_bytes())
+    segment = next(
+        name for name in sorted((path / "wal").glob("*.log")) if b"old-0000-" in name.read_bytes()
+    )
     data = bytearray(segment.read_bytes())
     data[data.find(b"old-0000-")] ^= 0xFF
     segment.write_bytes(data)
@@ -84,7 +92,9 @@ def test_a_follower_of_another_history(path: Path, change: Callable[[Path], None
 
 
 def test_what_is_no_change_of_history(path: Path) -> None:
-    """Reopening, a move of the directory within its file system seen from a new reader, rotations, compactions."""
+    """Reopening, a move of the directory within its file system seen from a new reader, rotations,
+    compactions.
+    """
     with aq.open(path, readonly=True) as reader:
         fill(path, 10, b"more")
         assert reader.refresh() == 10
@@ -113,16 +123,25 @@ def test_a_stored_position_of_another_history(path: Path, change: Callable[[Path
         assert queue.history != history
         with pytest.raises(HistoryChangedError):
             queue.follow(after=sequence, history=history)
-        assert aq.follow(path, after=sequence, history=queue.history, timeout=0).history == queue.history
+        assert (
+            aq.follow(path, after=sequence, history=queue.history, timeout=0).history
+            == queue.history
+        )
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
-def test_a_compaction_does_not_hide_another_history(path: Path, change: Callable[[Path], None]) -> None:
-    """Who is told to go on from the snapshot would never hear that what it has handled is not in it."""
+def test_a_compaction_does_not_hide_another_history(
+    path: Path, change: Callable[[Path], None]
+) -> None:
+    """Who is told to go on from the snapshot would never hear that what it has handled is not in
+    it.
+    """
     with aq.open(path, readonly=True) as reader:
         sequence, history = reader.sequence, reader.history
     change(path)
-    with aq.open(path, compaction=None, segment_size=65536, ring_size=65536, durability="deferred") as queue:
+    with aq.open(
+        path, compaction=None, segment_size=65536, ring_size=65536, durability="deferred"
+    ) as queue:
         for _ in range(3):
             queue.submit_many([task_create(b"x" * 1000) for _ in range(200)])
             queue.compact()
@@ -154,7 +173,9 @@ def test_a_stored_position_of_the_same_history(path: Path) -> None:
 
 
 def test_a_copy_is_another_history(path: Path) -> None:
-    """Two copies can go on differently; so a position in one says nothing of the other, from the copying on."""
+    """Two copies can go on differently; so a position in one says nothing of the other, from the
+    copying on.
+    """
     with aq.open(path) as queue:
         history = queue.history
     copy = path.with_name("copy")
@@ -174,7 +195,8 @@ def test_a_position_past_the_end(path: Path) -> None:
             aq.follow(path, after=after)
     with aq.open(path, durability="deferred") as queue:
         sequence = queue.submit(task_create()).sequence
-        assert list(aq.follow(path, after=sequence, timeout=0)) == []  # appended, and not durable yet
+        # appended, and not durable yet.
+        assert list(aq.follow(path, after=sequence, timeout=0)) == []
         with pytest.raises(HistoryChangedError):
             queue.follow(after=sequence + 1)
         events = queue.follow(timeout=5)
@@ -190,13 +212,16 @@ def test_an_event_stream_ends(path: Path) -> None:
     stream.close()
     assert (list(stream), stream.history) == ([], aq.follow(path).history)
     for after in (-1, 2**64):
-        with pytest.raises(ValueError, match=r"^follow\.after: must be a sequence from 0 to 18446744073709551615, or .*, got "):
+        with pytest.raises(
+            ValueError,
+            match=r"^follow\.after: must be a sequence from 0 to 18446744073709551615, or .*, got ",
+        ):
             aq.follow(path, after=after)
     with pytest.raises(TypeError, match=r"^follow\.history: must be a str .*, got b'no'$"):
         aq.follow(path, history=b"no")  # type: ignore[arg-type]
 
 
-# --- Positions -------------------------------------------------------------------------------------------------------
+# --- Positions ------------------------------------------------------------------------------------
 
 
 def follow_to_the_end(path: Path, after: int | str = 0) -> str:
@@ -207,9 +232,15 @@ def follow_to_the_end(path: Path, after: int | str = 0) -> str:
 
 
 def put_back(path: Path) -> None:
-    """Into the very files that the queue has, so that the file system says of each that it is the same."""
+    """Into the very files that the queue has, so that the file system says of each that it is the
+    same.
+    """
     kept = Path(f"{path}.open")
-    for file in [file for file in path.rglob("*") if file.is_file() and not (kept / file.relative_to(path)).exists()]:
+    for file in [
+        file
+        for file in path.rglob("*")
+        if file.is_file() and not (kept / file.relative_to(path)).exists()
+    ]:
         file.unlink()
     for file in [file for file in kept.rglob("*") if file.is_file()]:
         (path / file.relative_to(kept)).write_bytes(file.read_bytes())
@@ -277,7 +308,9 @@ def test_a_position_of_a_stream_that_has_yielded_nothing_is_where_it_began(path:
     assert aq.follow(path, after=position).position == position
 
 
-@pytest.mark.parametrize("text", ["", "5", "x", "5-12-", "-1--", f"{2**64}--", "5-" + "g" * 32 + "-", " 5--00000000"])
+@pytest.mark.parametrize(
+    "text", ["", "5", "x", "5-12-", "-1--", f"{2**64}--", "5-" + "g" * 32 + "-", " 5--00000000"]
+)
 def test_what_is_no_position(path: Path, text: str) -> None:
     with pytest.raises(ValueError, match="after"):
         aq.follow(path, after=text)

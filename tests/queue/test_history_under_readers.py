@@ -1,4 +1,6 @@
-"""The queue's files are put back to an earlier state, or replaced by a copy that went on apart, under those who read them."""
+"""The queue's files are put back to an earlier state, or replaced by a copy that went on apart,
+under those who read them.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ from tests.support.queues import task_create
 
 SMALL = {"segment_size": 65536, "ring_size": 65536, "compaction": None, "durability": "deferred"}
 SLOTS = 4096, 8192
-"""Where the ring's file says how far the log is durable: stored into a mapping, which a loss of power takes back."""
+"""Where the ring's file says how far the log is durable: stored into a mapping, which a loss of
+power takes back.
+"""
 
 
 def fill(path: Path, count: int, tag: str, size: int = 3000, **options: object) -> None:
@@ -29,7 +33,11 @@ def tags(reader: aq.ReadOnlyQueue) -> list[bytes]:
 
 def put_back(path: Path, kept: Path) -> None:
     """Into the very files that are there: only those that the copy does not have are removed."""
-    for file in [file for file in path.rglob("*") if file.is_file() and not (kept / file.relative_to(path)).exists()]:
+    for file in [
+        file
+        for file in path.rglob("*")
+        if file.is_file() and not (kept / file.relative_to(path)).exists()
+    ]:
         file.unlink()
     for file in [file for file in kept.rglob("*") if file.is_file()]:
         (path / file.relative_to(kept)).write_bytes(file.read_bytes())
@@ -78,7 +86,9 @@ def by_a_move(path: Path, other: Path) -> None:
 
 
 @pytest.mark.parametrize("replace", [by_a_copy, by_a_move], ids=lambda replace: replace.__name__)
-def test_a_copy_that_went_on_apart_in_other_segments(path: Path, replace: Callable[[Path, Path], None]) -> None:
+def test_a_copy_that_went_on_apart_in_other_segments(
+    path: Path, replace: Callable[[Path, Path], None]
+) -> None:
     """No segment of the one that is read has its name there."""
     other = path.parent / "apart"
     fill(path, 50, "first")
@@ -105,7 +115,9 @@ def test_a_copy_that_went_on_apart_and_was_compacted(path: Path) -> None:
 
 @pytest.mark.parametrize("count", [0, 30, 200])
 def test_files_put_back_into_themselves(path: Path, count: int) -> None:
-    """The ring keeps its file, so the history goes on; but the events are others, or are not there yet."""
+    """The ring keeps its file, so the history goes on; but the events are others, or are not there
+    yet.
+    """
     path = path.parent / "in-place"
     with aq.open(path, **SMALL) as queue:  # type: ignore[arg-type]
         for number in range(50):
@@ -125,7 +137,9 @@ def test_files_put_back_into_themselves(path: Path, count: int) -> None:
 
 
 def test_files_put_back_under_a_slow_consumer(tmp_path: Path) -> None:
-    """It is in the middle of what was durable, with a part of the segment in memory: what it reads on is of the same segment."""
+    """It is in the middle of what was durable, with a part of the segment in memory: what it reads
+    on is of the same segment.
+    """
     path = tmp_path / "queue"
     large = {"segment_size": 64 << 20}
     fill(path, 1700, "before", 10_000, **large)
@@ -146,7 +160,9 @@ def test_files_put_back_under_a_slow_consumer(tmp_path: Path) -> None:
 
 
 def test_a_position_stays_behind_its_event_after_a_loss_of_power(tmp_path: Path) -> None:
-    """The event is there; what said that it is durable is not, and the next writer writes it again in another place."""
+    """The event is there; what said that it is durable is not, and the next writer writes it again
+    in another place.
+    """
     path = tmp_path / "queue"
     with aq.open(path, ring_size=65536, compaction=None) as queue:
         queue.submit(task_create(b"first"))
@@ -168,4 +184,6 @@ def test_a_position_stays_behind_its_event_after_a_loss_of_power(tmp_path: Path)
         assert queue.recovery.last_sequence == 11
         assert len(list(path.glob("wal/*.log"))) == segments + 1  # written again
         queue.submit(task_create())
-        assert [event.sequence for event in aq.follow(path, after=events.position, timeout=0)] == [12]
+        assert [event.sequence for event in aq.follow(path, after=events.position, timeout=0)] == [
+            12
+        ]

@@ -30,7 +30,8 @@ while True:
                 raise AssertionError("a closed queue has taken a command")
         else:
             assert not queue._compactor._is_stopped
-            sequence = queue.submit(aq.TaskCreateCommand(None, aq.TaskSpec(payload=b""), 1)).sequence
+            task = aq.TaskSpec(payload=b"")
+            sequence = queue.submit(aq.TaskCreateCommand(None, task, 1)).sequence
     queue.close()
     if steps.is_past:
         break

@@ -1,4 +1,6 @@
-"""A Ctrl-C between any two steps of opening a queue: the queue can be opened again at once, even while the exception is being handled."""
+"""A Ctrl-C between any two steps of opening a queue: the queue can be opened again at once, even
+while the exception is being handled.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,9 @@ print(step)
 
 def test_an_interrupt_at_every_step_of_opening(long_form: bool) -> None:
     with tempfile.TemporaryDirectory(prefix="actionqueue-", dir=IN_MEMORY) as made:
-        code, printed, complaints = every_step.run(PROGRAM, Path(made, "queue"), 1 if long_form else 3, seconds=600)
+        code, printed, complaints = every_step.run(
+            PROGRAM, Path(made, "queue"), 1 if long_form else 3, seconds=600
+        )
     # What is raised while a generator ends is told on the error stream, and ignored.
     assert code == 0, complaints
     assert int(printed) > 300

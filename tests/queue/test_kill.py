@@ -1,7 +1,9 @@
-"""A queue whose process is killed at a random instant, again and again: acknowledged commands are never lost.
+"""A queue whose process is killed at a random instant, again and again: acknowledged commands are
+never lost.
 
-The steps are made beforehand, so the child and the test know the same ones. The child says after each step that it was
-acknowledged. It is ended by a timer of the kernel's, which strikes between any two instructions, also in a system call.
+The steps are made beforehand, so the child and the test know the same ones. The child says after
+each step that it was acknowledged. It is ended by a timer of the kernel's, which strikes between
+any two instructions, also in a system call.
 """
 
 from __future__ import annotations
@@ -37,7 +39,9 @@ def directory() -> Iterator[Path]:
 
 
 def killed_child(work: Callable[[Callable[[int], None]], None]) -> list[int]:
-    """Run the work in a forked child until it is killed; return the numbers that it acknowledged."""
+    """Run the work in a forked child until it is killed; return the numbers that it
+    acknowledged.
+    """
     read_end, write_end = os.pipe()
     child = os.fork()
     if child == 0:
@@ -82,7 +86,9 @@ rounds = st.lists(
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(rounds=rounds)
-def test_acknowledged_commands_survive_kills_at_random_instants(rounds: list[dict[str, int]]) -> None:
+def test_acknowledged_commands_survive_kills_at_random_instants(
+    rounds: list[dict[str, int]],
+) -> None:
     with directory() as path:
         survived = Model()
         for one in rounds:
@@ -92,10 +98,18 @@ def test_acknowledged_commands_survive_kills_at_random_instants(rounds: list[dic
 
 def one_round(path: Path, before: Model, one: dict[str, int]) -> Model:
     plan = Plan(Random(one["seed"]), before, one["length"])
-    options = {"segment_size": 65536, "ring_size": one["ring_size"], "sector_size": one["sector_size"]}
+    options = {
+        "segment_size": 65536,
+        "ring_size": one["ring_size"],
+        "sector_size": one["sector_size"],
+    }
 
     def live(acknowledge: Callable[[int], None]) -> None:
-        strikes_at = one["strikes_at"] if one["strikes_at"] < 0 else one["strikes_at"] % (len(plan.steps) + 1)
+        strikes_at = (
+            one["strikes_at"]
+            if one["strikes_at"] < 0
+            else one["strikes_at"] % (len(plan.steps) + 1)
+        )
         if strikes_at == -1:
             strike_after(one["microseconds"] * 5)
         queue = aq.open(path, **options)
@@ -130,7 +144,10 @@ def test_acknowledged_commands_of_many_threads_survive_a_kill(seed: int) -> None
 
         def live(acknowledge: Callable[[int], None]) -> None:
             queue = aq.open(path, segment_size=65536, ring_size=65536)
-            threads = [threading.Thread(target=submit_for_ever, args=(queue, number, acknowledge)) for number in range(6)]
+            threads = [
+                threading.Thread(target=submit_for_ever, args=(queue, number, acknowledge))
+                for number in range(6)
+            ]
             strike_after(random.randrange(3000, 60_000))
             for thread in threads:
                 thread.start()
@@ -144,7 +161,11 @@ def test_acknowledged_commands_of_many_threads_survive_a_kill(seed: int) -> None
         with aq.open(path) as queue:
             assert state_of(queue) == model.to_json()
             # Batches have three commands, and their tasks say so.
-            in_batches = [task for task in model.tasks.values() if task["spec"].payload.content_type == "batch"]
+            in_batches = [
+                task
+                for task in model.tasks.values()
+                if task["spec"].payload.content_type == "batch"
+            ]
             assert len(in_batches) % 3 == 0
             assert queue.submit(task_create()).sequence == model.latest_sequence + 1
 
@@ -156,6 +177,10 @@ def submit_for_ever(queue: aq.ActionQueue, number: int, acknowledge: Callable[[i
         durability = random.choice(DURABILITIES)
         if random.random() < 0.3:
             spec: Callable[[], Any] = lambda: aq.TaskSpec(payload=aq.TaskPayload(b"", "batch"))  # noqa: E731
-            acknowledge(queue.submit_many([aq.TaskCreateCommand(None, spec(), 1) for _ in range(3)], durability)[-1].sequence)
+            acknowledge(
+                queue.submit_many(
+                    [aq.TaskCreateCommand(None, spec(), 1) for _ in range(3)], durability
+                )[-1].sequence
+            )
         else:
             acknowledge(queue.submit(task_create(payload), durability).sequence)

@@ -1,4 +1,6 @@
-"""The short way through the lane: which commands take it, and that nothing but its speed tells it from the long one."""
+"""The short way through the lane: which commands take it, and that nothing but its speed tells it
+from the long one.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +56,10 @@ def no_python_lane(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("no_python_lane")
 def test_what_a_scheduler_submits_all_day_needs_no_python(tmp_path: Path) -> None:
-    with aq.open(tmp_path / "one", durability="deferred") as one, aq.open(tmp_path / "many", durability="deferred") as many:
+    with (
+        aq.open(tmp_path / "one", durability="deferred") as one,
+        aq.open(tmp_path / "many", durability="deferred") as many,
+    ):
         commands = lifecycle()
         outcomes = [one.submit(command) for command in commands]
         assert [outcome.sequence for outcome in outcomes] == list(range(1, len(commands) + 1))
@@ -82,13 +87,20 @@ def test_a_refusal_in_a_batch_leaves_nothing_of_it(tmp_path: Path) -> None:
     with aq.open(tmp_path, durability="deferred") as queue:
         commands = lifecycle()
         for index in range(len(commands)):
-            wrong = [*commands[:index], aq.EnginePauseCommand(None, 1), *commands[index:], commands[0]]
+            wrong = [
+                *commands[:index],
+                aq.EnginePauseCommand(None, 1),
+                *commands[index:],
+                commands[0],
+            ]
             with pytest.raises(aq.TaskAlreadyExists) as refusal:
                 queue.submit_many(wrong)
             assert refusal.value.batch_index == len(commands) + 1
             assert queue.sequence == 0
             assert queue.projection.counts().tasks == 0
-        assert len(queue.submit_many([aq.EnginePauseCommand(None, 1), *commands])) == len(commands) + 1
+        assert (
+            len(queue.submit_many([aq.EnginePauseCommand(None, 1), *commands])) == len(commands) + 1
+        )
 
 
 def test_the_outcomes_of_actors_and_the_platform_lead_to_what_changed(tmp_path: Path) -> None:
@@ -100,8 +112,16 @@ def test_the_outcomes_of_actors_and_the_platform_lead_to_what_changed(tmp_path: 
             lambda projection, applied: projection.actor(applied.actor_id).registered_at,
             1,
         ),
-        (aq.ActorHeartbeatCommand(None, actor, 2), lambda projection, applied: projection.actor(applied.actor_id).last_heartbeat_at, 2),
-        (aq.ActorDeregisterCommand(None, actor, 3), lambda projection, applied: projection.actor(applied.actor_id).deregistered_at, 3),
+        (
+            aq.ActorHeartbeatCommand(None, actor, 2),
+            lambda projection, applied: projection.actor(applied.actor_id).last_heartbeat_at,
+            2,
+        ),
+        (
+            aq.ActorDeregisterCommand(None, actor, 3),
+            lambda projection, applied: projection.actor(applied.actor_id).deregistered_at,
+            3,
+        ),
         (
             aq.TenantCreateCommand(None, aq.TenantRegistration(tenant, "one"), 4),
             lambda projection, applied: projection.tenant(applied.tenant_id).created_at,
@@ -109,23 +129,36 @@ def test_the_outcomes_of_actors_and_the_platform_lead_to_what_changed(tmp_path: 
         ),
         (
             aq.RoleAssignCommand(None, actor, aq.Role.AUDITOR, tenant, 5),
-            lambda projection, applied: (projection.role(applied.actor_id, applied.tenant_id).role == applied.role, applied.role),
+            lambda projection, applied: (
+                projection.role(applied.actor_id, applied.tenant_id).role == applied.role,
+                applied.role,
+            ),
             (True, aq.Role.AUDITOR),
         ),
         (
             aq.CapabilityGrantCommand(None, actor, aq.Capability.CAN_REVIEW, tenant, 6),
-            lambda projection, applied: projection.capability_grant(applied.actor_id, applied.tenant_id, applied.capability).granted_at,
+            lambda projection, applied: (
+                projection.capability_grant(
+                    applied.actor_id, applied.tenant_id, applied.capability
+                ).granted_at
+            ),
             6,
         ),
         (
             aq.CapabilityRevokeCommand(None, actor, aq.Capability.CAN_REVIEW, tenant, 7),
-            lambda projection, applied: projection.capability_grant(applied.actor_id, applied.tenant_id, applied.capability).revoked_at,
+            lambda projection, applied: (
+                projection.capability_grant(
+                    applied.actor_id, applied.tenant_id, applied.capability
+                ).revoked_at
+            ),
             7,
         ),
         (
             aq.LedgerAppendCommand(None, aq.LedgerEntry(entry, tenant, "key", None, b"paid", 0), 8),
             lambda projection, applied: [
-                line.timestamp for line in projection.ledger() if (line.entry_id, line.tenant_id) == (applied.entry_id, applied.tenant_id)
+                line.timestamp
+                for line in projection.ledger()
+                if (line.entry_id, line.tenant_id) == (applied.entry_id, applied.tenant_id)
             ],
             [8],
         ),

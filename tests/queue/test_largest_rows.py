@@ -1,4 +1,6 @@
-"""What the log takes at its limits is in snapshots, compactions and repairs too, for every kind of row, also when it has grown since."""
+"""What the log takes at its limits is in snapshots, compactions and repairs too, for every kind of
+row, also when it has grown since.
+"""
 
 from __future__ import annotations
 
@@ -44,10 +46,16 @@ def actor(size: int) -> list[Any]:
 
 
 def ledger(size: int) -> list[Any]:
-    return [aq.LedgerAppendCommand(None, aq.LedgerEntry(aq.LedgerEntryId(), TENANT, TEXT, ACTOR, bytes(size), 1), 1)]
+    return [
+        aq.LedgerAppendCommand(
+            None, aq.LedgerEntry(aq.LedgerEntryId(), TENANT, TEXT, ACTOR, bytes(size), 1), 1
+        )
+    ]
 
 
-def running(last: Callable[[aq.RunInstance, aq.AttemptId], list[Any]], owner: str = "w") -> list[Any]:
+def running(
+    last: Callable[[aq.RunInstance, aq.AttemptId], list[Any]], owner: str = "w"
+) -> list[Any]:
     run = aq.RunInstance.scheduled(TASK.id, scheduled_at=LATE, created_at=1)
     attempt = aq.AttemptId()
     steps = [("ready", "leased"), ("leased", "running")]
@@ -62,15 +70,27 @@ def running(last: Callable[[aq.RunInstance, aq.AttemptId], list[Any]], owner: st
 
 
 def attempt(size: int) -> list[Any]:
-    return running(lambda run, attempt: [aq.AttemptFinishCommand(None, run.id, attempt, aq.AttemptOutcome.success(bytes(size)), LATE)])
+    return running(
+        lambda run, attempt: [
+            aq.AttemptFinishCommand(
+                None, run.id, attempt, aq.AttemptOutcome.success(bytes(size)), LATE
+            )
+        ]
+    )
 
 
 def failure(_size: int) -> list[Any]:
-    return running(lambda run, attempt: [aq.AttemptFinishCommand(None, run.id, attempt, aq.AttemptOutcome.failure(TEXT), LATE)])
+    return running(
+        lambda run, attempt: [
+            aq.AttemptFinishCommand(None, run.id, attempt, aq.AttemptOutcome.failure(TEXT), LATE)
+        ]
+    )
 
 
 def lease(_size: int) -> list[Any]:
-    return running(lambda run, _attempt: [aq.LeaseHeartbeatCommand(None, run.id, TEXT, LATE, LATE)], owner=TEXT)
+    return running(
+        lambda run, _attempt: [aq.LeaseHeartbeatCommand(None, run.id, TEXT, LATE, LATE)], owner=TEXT
+    )
 
 
 def dependencies(_size: int) -> list[Any]:
@@ -118,7 +138,9 @@ def largest(queue: aq.ActionQueue, kind: Callable[[int], list[Any]]) -> list[Any
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
-def test_what_is_at_the_limit_goes_through_everything(tmp_path: Path, kind: Callable[[int], list[Any]]) -> None:
+def test_what_is_at_the_limit_goes_through_everything(
+    tmp_path: Path, kind: Callable[[int], list[Any]]
+) -> None:
     path = tmp_path / "queue"
     with aq.open(path, compaction=None, durability="deferred") as queue:
         queue.submit(aq.TaskCreateCommand(None, TASK, 1))

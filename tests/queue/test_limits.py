@@ -1,5 +1,6 @@
-"""Every limit that a user can reach, through an open queue: one below and the limit itself are kept and read back, one above is refused
-before anything is appended."""
+"""Every limit that a user can reach, through an open queue: one below and the limit itself are kept
+and read back, one above is refused before anything is appended.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +15,13 @@ import pytest
 import actionqueue as aq
 from _wal_native.events import encode_event
 from actionqueue import limits
-from actionqueue.errors import InvalidFieldError, OpenIOError, RecordTooLarge, ValidationError, Written
+from actionqueue.errors import (
+    InvalidFieldError,
+    OpenIOError,
+    RecordTooLarge,
+    ValidationError,
+    Written,
+)
 from actionqueue.model.base import event_of
 from tests.support.crash import ledger
 from tests.support.queues import IN_MEMORY, SMALL, replayed, state_of
@@ -31,7 +38,9 @@ def directory() -> Iterator[Path]:
 
 def entry(payload: bytes = b"", key: str = "key") -> aq.LedgerAppendCommand:
     """Return a command that is accepted in every state."""
-    return aq.LedgerAppendCommand(None, aq.LedgerEntry(aq.LedgerEntryId(), TENANT, key, None, payload, 1), 1)
+    return aq.LedgerAppendCommand(
+        None, aq.LedgerEntry(aq.LedgerEntryId(), TENANT, key, None, payload, 1), 1
+    )
 
 
 def size_of(command: aq.MutationCommand) -> int:
@@ -51,7 +60,9 @@ def record_size(payload_size: int) -> int:
 
 
 def actor(department: str = "d", capabilities: tuple[str, ...] = ("c",)) -> aq.ActorRegisterCommand:
-    registration = aq.ActorRegistration(aq.ActorId(), "identity", capabilities, 5, aq.DepartmentId(department))
+    registration = aq.ActorRegistration(
+        aq.ActorId(), "identity", capabilities, 5, aq.DepartmentId(department)
+    )
     return aq.ActorRegisterCommand(None, registration, 1)
 
 
@@ -65,7 +76,10 @@ REACHED: dict[str, tuple[int, Callable[[int], aq.MutationCommand]]] = {
         limits.TEXT_SIZE_MAX,
         lambda size: entry(key="ö" * (size // 2) + "k" * (size % 2)),
     ),
-    "list": (limits.LIST_COUNT_MAX, lambda count: actor(capabilities=tuple(map(str, range(count))))),
+    "list": (
+        limits.LIST_COUNT_MAX,
+        lambda count: actor(capabilities=tuple(map(str, range(count)))),
+    ),
     "department": (limits.DEPARTMENT_SIZE_MAX, lambda size: actor(department="d" * size)),
 }
 
@@ -107,7 +121,9 @@ def batch_of_size(size: int) -> list[aq.MutationCommand]:
 
 
 def test_a_batch_at_its_limit_of_bytes(directory: Path, long_form: bool) -> None:
-    """The short form only looks at the refusal: a batch of the largest size takes a gigabyte of memory."""
+    """The short form only looks at the refusal: a batch of the largest size takes a gigabyte of
+    memory.
+    """
     limit = limits.BATCH_SIZE_MAX
     with aq.open(directory, durability="deferred") as queue:
         kept = [limit - 4, limit] if long_form else []
@@ -179,7 +195,9 @@ def deep(root: Path, size: int) -> Path:
 
 
 def test_a_path_at_its_limit(tmp_path: Path) -> None:
-    """A queue that can be created there can also rotate and be recovered there: its longest name fits."""
+    """A queue that can be created there can also rotate and be recovered there: its longest name
+    fits.
+    """
     most = limits.PATH_SIZE_MAX - 128
     for size in (most - 1, most):
         path = deep(tmp_path / str(size), size)

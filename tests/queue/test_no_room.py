@@ -1,4 +1,6 @@
-"""On a disk with room for small segments only, what makes room takes them, and nothing else does. See ``no_room.c``."""
+"""On a disk with room for small segments only, what makes room takes them, and nothing else does.
+See ``no_room.c``.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,8 @@ def submit_until_refused(queue):
     raise AssertionError("ordinary commands went into segments that are kept for what makes room")
 
 
-with aq.open(sys.argv[1], durability="deferred", compaction=None, segment_size=2**20, ring_size=65536) as queue:
+SIZES = {"segment_size": 2**20, "ring_size": 65536}
+with aq.open(sys.argv[1], durability="deferred", compaction=None, **SIZES) as queue:
     for _ in range(400):  # some segments, so that the usual size is above the smallest
         queue.submit(aq.TaskCreateCommand(None, aq.TaskSpec(payload=bytes(1000)), 1))
     task = aq.TaskSpec(payload=b"over")
@@ -54,7 +57,9 @@ with aq.open(sys.argv[1], durability="deferred", compaction=None, segment_size=2
 def test_ordinary_commands_leave_small_segments_to_what_makes_room(tmp_path: Path) -> None:
     library = tmp_path / "no_room.so"
     compiler = os.environ.get("CC", "cc")
-    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", str(library), str(NO_ROOM), "-ldl"], check=True)
+    subprocess.run(
+        [compiler, "-shared", "-fPIC", "-O1", "-o", str(library), str(NO_ROOM), "-ldl"], check=True
+    )
     ended = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(tmp_path / "queue")],
         env={**os.environ, "LD_PRELOAD": str(library)},

@@ -33,14 +33,24 @@ from actionqueue.errors import (
     Written,
 )
 from actionqueue.inspection import iterate_records, verify
-from tests.support.queues import IN_MEMORY, SMALL, copy_of, in_child, leave_with, log_bytes, segment_of_version, state_of, task_create
+from tests.support.queues import (
+    IN_MEMORY,
+    SMALL,
+    copy_of,
+    in_child,
+    leave_with,
+    log_bytes,
+    segment_of_version,
+    state_of,
+    task_create,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 
 KNOWN_TO_THE_SYSTEM = os.getpid() if sys.platform == "linux" else None
 """Who is named as the holder where LOCK names nobody, and this process holds it."""
 
-# --- Paths -----------------------------------------------------------------------------------------------------------
+# --- Paths ----------------------------------------------------------------------------------------
 
 
 class ItsPath:
@@ -59,7 +69,21 @@ def test_a_path_is_a_string_or_path_like(tmp_path: Path, kind: Callable[[str], A
         assert queue.path == os.path.realpath(tmp_path / "queue")
 
 
-@pytest.mark.parametrize("name", ["queue one", " ", "new\nline", "日本", "\udcff\udc80", "-rf", "%s%n", "a" * 255, "queue.log", "'\"\\"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "queue one",
+        " ",
+        "new\nline",
+        "日本",
+        "\udcff\udc80",
+        "-rf",
+        "%s%n",
+        "a" * 255,
+        "queue.log",
+        "'\"\\",
+    ],
+)
 def test_names_of_every_kind(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     with aq.open(path) as queue:
@@ -77,7 +101,9 @@ def test_missing_parents_are_made(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "a" / "b" / "queue" / "wal").stat().st_mode) == 0o700
 
 
-def test_a_relative_path_stays_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_relative_path_stays_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     with aq.open("queue", **SMALL) as queue:
         (tmp_path / "elsewhere").mkdir()
@@ -112,12 +138,16 @@ async def opened_async(path: Any) -> None:
 
 
 @pytest.mark.parametrize("opener", OPENERS)
-def test_a_relative_path_where_the_working_directory_was_removed(opener: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_relative_path_where_the_working_directory_was_removed(
+    opener: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "gone").mkdir()
     monkeypatch.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()
     for path in ("queue", Path("deep/queue"), "."):
-        with pytest.raises(OpenIOError, match="the working directory was removed; go to another one") as refusal:
+        with pytest.raises(
+            OpenIOError, match="the working directory was removed; go to another one"
+        ) as refusal:
             OPENERS[opener](path)
         assert refusal.value == OpenIOError("resolve", str(path), errno.ENOENT)
         assert f"failed on {path}: " in str(refusal.value)
@@ -138,7 +168,9 @@ def test_a_symbolic_link_leads_to_the_same_queue(tmp_path: Path) -> None:
 
 
 class Accounts:
-    """What the system says of a directory's owner and group: each by its own number unless a test says otherwise."""
+    """What the system says of a directory's owner and group: each by its own number unless a test
+    says otherwise.
+    """
 
     def __init__(self, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         if os.geteuid() == 0:
@@ -157,10 +189,15 @@ def accounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Accounts:
 
 
 @pytest.mark.parametrize("mode", [0o770, 0o702, 0o777, 0o2775])
-def test_a_directory_that_others_may_write_to_is_warned_of(tmp_path: Path, mode: int, accounts: Accounts) -> None:
+def test_a_directory_that_others_may_write_to_is_warned_of(
+    tmp_path: Path, mode: int, accounts: Accounts
+) -> None:
     accounts.group.gr_mem = ["another"]
     tmp_path.chmod(mode)
-    with pytest.warns(UnsafeDirectoryWarning, match="writable by others") as warned, aq.open(tmp_path) as queue:
+    with (
+        pytest.warns(UnsafeDirectoryWarning, match="writable by others") as warned,
+        aq.open(tmp_path) as queue,
+    ):
         queue.submit(task_create())
     assert [warning.filename for warning in warned] == [__file__]
     assert f"{mode:04o}" in str(warned[0].message)
@@ -171,7 +208,9 @@ def test_a_directory_that_others_may_write_to_is_warned_of(tmp_path: Path, mode:
 
 
 @pytest.mark.parametrize("mode", [0o700, 0o755, 0o1777])
-def test_a_directory_that_others_may_not_take_from_is_not_warned_of(tmp_path: Path, mode: int) -> None:
+def test_a_directory_that_others_may_not_take_from_is_not_warned_of(
+    tmp_path: Path, mode: int
+) -> None:
     tmp_path.chmod(mode)
     aq.open(tmp_path).close()
     aq.open(tmp_path / "made").close()
@@ -179,7 +218,9 @@ def test_a_directory_that_others_may_not_take_from_is_not_warned_of(tmp_path: Pa
 
 @pytest.mark.parametrize("members", [[], ["worker"]], ids=["none", "the owner"])
 @pytest.mark.parametrize("mode", [0o770, 0o775, 0o2775])
-def test_a_directory_of_its_owners_own_group_is_not_warned_of(tmp_path: Path, mode: int, members: list[str], accounts: Accounts) -> None:
+def test_a_directory_of_its_owners_own_group_is_not_warned_of(
+    tmp_path: Path, mode: int, members: list[str], accounts: Accounts
+) -> None:
     """As it is with the umask 002, where each user has a group alone."""
     accounts.group.gr_mem = members
     tmp_path.chmod(mode)
@@ -187,7 +228,9 @@ def test_a_directory_of_its_owners_own_group_is_not_warned_of(tmp_path: Path, mo
 
 
 @pytest.mark.parametrize("mode", [0o772, 0o777])
-def test_a_directory_of_its_owners_own_group_that_all_may_write_to_is_warned_of(tmp_path: Path, mode: int, accounts: Accounts) -> None:
+def test_a_directory_of_its_owners_own_group_that_all_may_write_to_is_warned_of(
+    tmp_path: Path, mode: int, accounts: Accounts
+) -> None:
     tmp_path.chmod(mode)
     with pytest.warns(UnsafeDirectoryWarning, match="writable by others"):
         aq.open(tmp_path).close()
@@ -197,14 +240,18 @@ SHARED: dict[str, Callable[[Accounts], object]] = {
     "another member": lambda accounts: accounts.group.gr_mem.append("another"),
     "the owner and another": lambda accounts: accounts.group.gr_mem.extend(["worker", "another"]),
     "another name": lambda accounts: setattr(accounts.group, "gr_name", "workers"),
-    "another primary group": lambda accounts: setattr(accounts.owner, "pw_gid", accounts.owner.pw_gid + 1),
+    "another primary group": lambda accounts: setattr(
+        accounts.owner, "pw_gid", accounts.owner.pw_gid + 1
+    ),
     "an unknown owner": lambda accounts: accounts.owners.clear(),
     "an unknown group": lambda accounts: accounts.groups.clear(),
 }
 
 
 @pytest.mark.parametrize("case", SHARED)
-def test_a_group_that_may_have_others_in_it_is_warned_of(tmp_path: Path, case: str, accounts: Accounts) -> None:
+def test_a_group_that_may_have_others_in_it_is_warned_of(
+    tmp_path: Path, case: str, accounts: Accounts
+) -> None:
     SHARED[case](accounts)
     tmp_path.chmod(0o770)
     with pytest.warns(UnsafeDirectoryWarning, match="writable by others"):
@@ -247,7 +294,9 @@ def test_a_path_that_is_none(path: str, tmp_path: Path, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("path", [None, 5, b"queue", object()])
-def test_a_path_of_the_wrong_type(path: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_path_of_the_wrong_type(
+    path: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(TypeError):
         aq.open(path)
@@ -291,7 +340,7 @@ def test_other_files_in_the_directory_are_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "sub").is_dir()
 
 
-# --- Options ---------------------------------------------------------------------------------------------------------
+# --- Options --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -320,8 +369,12 @@ def test_an_option_of_the_wrong_type(tmp_path: Path, option: str) -> None:
 @pytest.mark.parametrize("ring_size", [65536, 3 * 65536, 2**20])
 @pytest.mark.parametrize("segment_size", [65536, 2**18, 2**26])
 @pytest.mark.parametrize("sector_size", [0, 512, 4096])
-def test_options_at_work(tmp_path: Path, segment_size: int, ring_size: int, sector_size: int) -> None:
-    with aq.open(tmp_path, segment_size=segment_size, ring_size=ring_size, sector_size=sector_size) as queue:
+def test_options_at_work(
+    tmp_path: Path, segment_size: int, ring_size: int, sector_size: int
+) -> None:
+    with aq.open(
+        tmp_path, segment_size=segment_size, ring_size=ring_size, sector_size=sector_size
+    ) as queue:
         for number in range(12):
             queue.submit(task_create(b"x" * 10_000), "immediate" if number % 3 == 0 else "deferred")
         before = state_of(queue)
@@ -334,7 +387,7 @@ def test_options_at_work(tmp_path: Path, segment_size: int, ring_size: int, sect
         assert state_of(queue) == before
 
 
-# --- Who holds the queue ---------------------------------------------------------------------------------------------
+# --- Who holds the queue --------------------------------------------------------------------------
 
 
 def assert_is_held_by(error: LockedError, path: Path, pid: int) -> None:
@@ -376,11 +429,19 @@ def test_the_holder_in_another_process(tmp_path: Path) -> None:
 
 def test_a_lock_file_that_says_nothing_useful(tmp_path: Path) -> None:
     with aq.open(tmp_path):
-        for text in (b"", b"\xff\xfe\x00", b"pid=\nhost=\nstarted=", b"pid=many\nstarted=-1", b"=" * 5000):
+        for text in (
+            b"",
+            b"\xff\xfe\x00",
+            b"pid=\nhost=\nstarted=",
+            b"pid=many\nstarted=-1",
+            b"=" * 5000,
+        ):
             (tmp_path / "LOCK").write_bytes(text)
             with pytest.raises(LockedError) as refusal:
                 aq.open(tmp_path)
-            assert refusal.value == LockedError(os.path.join(os.path.realpath(tmp_path), "LOCK"), pid=KNOWN_TO_THE_SYSTEM)
+            assert refusal.value == LockedError(
+                os.path.join(os.path.realpath(tmp_path), "LOCK"), pid=KNOWN_TO_THE_SYSTEM
+            )
             assert "is held by" in str(refusal.value)
 
 
@@ -403,7 +464,11 @@ def test_nobody_is_named_as_the_holder_who_is_gone(tmp_path: Path) -> None:
         (tmp_path / "LOCK").write_bytes(left)  # as before the new holder has written who it is
         with pytest.raises(LockedError) as refusal:
             aq.open(tmp_path)
-        assert (refusal.value.pid, refusal.value.host, refusal.value.started) == (KNOWN_TO_THE_SYSTEM, None, None)
+        assert (refusal.value.pid, refusal.value.host, refusal.value.started) == (
+            KNOWN_TO_THE_SYSTEM,
+            None,
+            None,
+        )
         elsewhere = left.replace(socket.gethostname().encode(), b"elsewhere")
         (tmp_path / "LOCK").write_bytes(elsewhere)  # of whose processes nothing is known here
         with pytest.raises(LockedError) as refusal:
@@ -412,7 +477,9 @@ def test_nobody_is_named_as_the_holder_who_is_gone(tmp_path: Path) -> None:
 
 
 class Opener:
-    """A process of its own that opens queues when it is told to, and holds them until it is told to let go."""
+    """A process of its own that opens queues when it is told to, and holds them until it is told to
+    let go.
+    """
 
     def __init__(self) -> None:
         asked, self.asks = os.pipe()
@@ -496,7 +563,13 @@ def test_of_many_threads_exactly_one_wins(base: Path) -> None:
         others: list[BaseException] = []
         barrier = threading.Barrier(count)
 
-        def run(path: Path, barrier: threading.Barrier, won: list[Any], lost: list[Any], others: list[Any]) -> None:
+        def run(
+            path: Path,
+            barrier: threading.Barrier,
+            won: list[Any],
+            lost: list[Any],
+            others: list[Any],
+        ) -> None:
             barrier.wait()
             try:
                 won.append(aq.open(path, **SMALL))
@@ -516,7 +589,7 @@ def test_of_many_threads_exactly_one_wins(base: Path) -> None:
         won[0].close()
 
 
-# --- Damage ----------------------------------------------------------------------------------------------------------
+# --- Damage ---------------------------------------------------------------------------------------
 
 
 def damaged(path: Path, segment: int, offset: int) -> None:
@@ -573,7 +646,7 @@ def test_a_queue_whose_segments_are_gone_is_not_begun_anew(tmp_path: Path) -> No
         aq.open(tmp_path)
 
 
-# --- Recovery --------------------------------------------------------------------------------------------------------
+# --- Recovery -------------------------------------------------------------------------------------
 
 
 def test_the_report_of_a_new_queue(tmp_path: Path) -> None:
@@ -601,7 +674,12 @@ def test_the_report_after_a_clean_close(tmp_path: Path) -> None:
     assert report.records == len(records) == 21  # the close marker too
     assert report.events == report.last_sequence == report.durable_sequence == 20
     assert report.bytes == sum(record.size for record in records)
-    assert (report.ring_events, report.rewritten_events, report.dropped_bytes, report.dropped_events) == (0, 0, 0, 0)
+    assert (
+        report.ring_events,
+        report.rewritten_events,
+        report.dropped_bytes,
+        report.dropped_events,
+    ) == (0, 0, 0, 0)
     assert "clean close" in str(report)
 
 
@@ -631,7 +709,8 @@ def test_the_report_of_a_torn_tail(tmp_path: Path) -> None:
         for _ in range(3):
             queue.submit(task_create(b"torn"), "deferred")
         killed = copy_of(tmp_path / "queue", tmp_path / "killed")
-    # The fifth record is damaged wherever it is: in the ring or, where that is not mapped, in the segment.
+    # The fifth record is damaged wherever it is: in the ring or, where that is not mapped, in the
+    # segment.
     for file in [killed / "ring", *(killed / "wal").glob("*.log")]:
         content = bytearray(file.read_bytes())
         places = [at for at in range(len(content)) if content.startswith(b"torn", at)]

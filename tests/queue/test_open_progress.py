@@ -1,4 +1,6 @@
-"""How far a recovery is, and what ends it: a caller's cancel, and what a signal's handler raises."""
+"""How far a recovery is, and what ends it: a caller's cancel, and what a signal's handler
+raises.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def fill(path: Path, runs: int, **options: Any) -> None:
     with aq.open(path, durability="deferred", compaction=None, **options) as queue:
         for begin in range(0, runs, 1000):
-            queue.submit_many([command for _ in range(min(1000, runs - begin)) for command in commands_of_a_run()])
+            queue.submit_many(
+                [command for _ in range(min(1000, runs - begin)) for command in commands_of_a_run()]
+            )
 
 
 @pytest.fixture(scope="module")

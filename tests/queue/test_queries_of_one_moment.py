@@ -1,4 +1,6 @@
-"""Each query answers from one moment, with whole batches only, whatever runs while it makes its objects."""
+"""Each query answers from one moment, with whole batches only, whatever runs while it makes its
+objects.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ PAST = 1_000
 
 
 def roles(text: str) -> list[Any]:
-    return [aq.RoleAssignCommand(None, actor, aq.Role.custom(text), TENANT, PAST) for actor in ACTORS]
+    return [
+        aq.RoleAssignCommand(None, actor, aq.Role.custom(text), TENANT, PAST) for actor in ACTORS
+    ]
 
 
 def finished_runs(count: int) -> list[Any]:
@@ -50,7 +54,10 @@ QUERIES: dict[str, Callable[[aq.Projection], Any]] = {
 def queue(tmp_path: Path) -> Iterator[aq.ActionQueue]:
     with aq.open(tmp_path / "queue", compaction=None, durability="deferred") as queue:
         queue.submit_many(roles("good"))
-        grants = [aq.CapabilityGrantCommand(None, actor, aq.Capability.custom("c"), TENANT, PAST) for actor in ACTORS]
+        grants = [
+            aq.CapabilityGrantCommand(None, actor, aq.Capability.custom("c"), TENANT, PAST)
+            for actor in ACTORS
+        ]
         queue.submit_many(grants)
         yield queue
 
@@ -99,7 +106,9 @@ def test_queries_beside_every_kind_of_change(queue: aq.ActionQueue, name: str) -
         queue.submit_many(finished_runs(700))
         queue.compact(retention_seconds=0)
 
-    with changing(purge, lambda: queue.submit_many(evil), lambda: queue.submit(task_create())) as failed:
+    with changing(
+        purge, lambda: queue.submit_many(evil), lambda: queue.submit(task_create())
+    ) as failed:
         for _ in range(60):
             QUERIES[name](queue.projection)
             assert len(queue.projection.roles()) == ROWS
@@ -107,7 +116,9 @@ def test_queries_beside_every_kind_of_change(queue: aq.ActionQueue, name: str) -
 
 
 @pytest.mark.parametrize("name", QUERIES)
-def test_what_the_collector_calls_in_a_query_changes_nothing_under_it(queue: aq.ActionQueue, name: str) -> None:
+def test_what_the_collector_calls_in_a_query_changes_nothing_under_it(
+    queue: aq.ActionQueue, name: str
+) -> None:
     queue.submit_many(finished_runs(50))
     told: list[str] = []
 
@@ -141,7 +152,9 @@ def test_what_the_collector_calls_in_a_query_changes_nothing_under_it(queue: aq.
     queue.submit(task_create())
 
 
-def test_arrays_that_a_finalizer_asks_for_in_a_query_do_not_wait_for_the_thread_that_waits_for_the_query(queue: aq.ActionQueue) -> None:
+def test_arrays_that_a_finalizer_asks_for_in_a_query_wait_for_no_thread_that_waits_for_it(
+    queue: aq.ActionQueue,
+) -> None:
     queue.submit_many(finished_runs(50))
     is_inside, answers, kept = threading.Event(), list[int](), list[Any]()
 
@@ -161,7 +174,8 @@ def test_arrays_that_a_finalizer_asks_for_in_a_query_do_not_wait_for_the_thread_
             is_inside.set()
         else:
             return
-        wait_until(lambda: queue._lane.is_taken)  # the pauser has the lane, and waits for the end of this query
+        # The pauser has the lane, and waits for the end of this query.
+        wait_until(lambda: queue._lane.is_taken)
         answers.append(len(queue.projection.run_id_array()))
         answers.append(len(queue.projection.columns().runs))
 
@@ -170,7 +184,8 @@ def test_arrays_that_a_finalizer_asks_for_in_a_query_do_not_wait_for_the_thread_
     gc.callbacks.append(call)
     try:
         while not is_inside.is_set():
-            kept.append(queue.projection.read_roles())  # or the tuples are not new ones, and call for no collection
+            # Or the tuples are not new ones, and call for no collection.
+            kept.append(queue.projection.read_roles())
     finally:
         gc.callbacks.remove(call)
         gc.set_threshold(*threshold)

@@ -31,7 +31,7 @@ from actionqueue.inspection import iterate_records
 from actionqueue.model.base import event_of
 from tests.support.queues import REFUSED, SMALL, log_bytes, replayed, state_of, task_create
 
-# --- The example of the design ---------------------------------------------------------------------------------------
+# --- The example of the design --------------------------------------------------------------------
 
 
 def test_a_task_and_its_run_from_creation_to_success(tmp_path: Path) -> None:
@@ -45,9 +45,14 @@ def test_a_task_and_its_run_from_creation_to_success(tmp_path: Path) -> None:
             batch.submit(aq.RunCreateCommand(None, run))
             batch.submit(aq.RunStateTransitionCommand(None, run.id, "scheduled", "ready", 6))
         assert [outcome.sequence for outcome in batch.outcomes] == [2, 3]
-        assert batch.outcomes[1].applied == aq.AppliedRunStateTransition(run.id, aq.RunState.SCHEDULED, aq.RunState.READY)
+        assert batch.outcomes[1].applied == aq.AppliedRunStateTransition(
+            run.id, aq.RunState.SCHEDULED, aq.RunState.READY
+        )
         attempt = aq.AttemptId()
-        queue.submit(aq.LeaseAcquireCommand(None, run.id, "worker", 100, 7), durability=aq.DurabilityPolicy.DEFERRED)
+        queue.submit(
+            aq.LeaseAcquireCommand(None, run.id, "worker", 100, 7),
+            durability=aq.DurabilityPolicy.DEFERRED,
+        )
         queue.submit_many(
             [
                 aq.RunStateTransitionCommand(None, run.id, "ready", "leased", 8),
@@ -56,7 +61,10 @@ def test_a_task_and_its_run_from_creation_to_success(tmp_path: Path) -> None:
             ],
             durability="deferred",
         )
-        queue.submit(aq.AttemptFinishCommand(None, run.id, attempt, aq.AttemptOutcome.success(b"done"), 10), "deferred")
+        queue.submit(
+            aq.AttemptFinishCommand(None, run.id, attempt, aq.AttemptOutcome.success(b"done"), 10),
+            "deferred",
+        )
         assert queue.durable_sequence == 3
         queue.sync()
         assert queue.durable_sequence == queue.sequence == 8
@@ -72,18 +80,28 @@ def test_a_task_and_its_run_from_creation_to_success(tmp_path: Path) -> None:
 
 def test_the_signatures_are_those_of_the_design() -> None:
     assert list(inspect.signature(aq.open).parameters) == [
-        "path", "durability", "readonly", "create", "segment_size", "ring_size", "sector_size", "compaction", "sync",
-        "progress",
+        "path", "durability", "readonly", "create", "segment_size", "ring_size", "sector_size",
+        "compaction", "sync", "progress",
     ]  # fmt: skip
     kinds = [parameter.kind for parameter in inspect.signature(aq.open).parameters.values()]
     assert kinds == [inspect.Parameter.POSITIONAL_OR_KEYWORD] + [inspect.Parameter.KEYWORD_ONLY] * 9
-    assert list(inspect.signature(aq.ActionQueue.submit).parameters) == ["self", "command", "durability"]
-    assert list(inspect.signature(aq.ActionQueue.submit_many).parameters) == ["self", "commands", "durability"]
+    assert list(inspect.signature(aq.ActionQueue.submit).parameters) == [
+        "self",
+        "command",
+        "durability",
+    ]
+    assert list(inspect.signature(aq.ActionQueue.submit_many).parameters) == [
+        "self",
+        "commands",
+        "durability",
+    ]
     assert list(inspect.signature(aq.ActionQueue.batch).parameters) == ["self", "durability"]
-    assert inspect.signature(aq.open).parameters["durability"].default is aq.DurabilityPolicy.IMMEDIATE
+    assert (
+        inspect.signature(aq.open).parameters["durability"].default is aq.DurabilityPolicy.IMMEDIATE
+    )
 
 
-# --- Durability and sequences ----------------------------------------------------------------------------------------
+# --- Durability and sequences ---------------------------------------------------------------------
 
 
 def test_sequence_and_durable_sequence_of_a_new_queue(tmp_path: Path) -> None:
@@ -136,10 +154,19 @@ def test_an_explicit_sequence_must_be_the_next(tmp_path: Path) -> None:
             assert refusal.value.batch_index is None
             assert refusal.value.written is Written.NO
         assert queue.submit(aq.EnginePauseCommand(1, 1)).sequence == 1
-        assert [outcome.sequence for outcome in queue.submit_many([aq.EngineResumeCommand(2, 1), aq.EnginePauseCommand(3, 1)])] == [2, 3]
+        assert [
+            outcome.sequence
+            for outcome in queue.submit_many(
+                [aq.EngineResumeCommand(2, 1), aq.EnginePauseCommand(3, 1)]
+            )
+        ] == [2, 3]
         with pytest.raises(NonMonotonicSequence) as refusal:
             queue.submit_many([aq.EngineResumeCommand(4, 1), aq.EnginePauseCommand(4, 1)])
-        assert (refusal.value.expected, refusal.value.provided, refusal.value.batch_index) == (5, 4, 1)
+        assert (refusal.value.expected, refusal.value.provided, refusal.value.batch_index) == (
+            5,
+            4,
+            1,
+        )
         assert queue.sequence == 3
 
 
@@ -158,7 +185,7 @@ def test_a_durability_that_is_none(tmp_path: Path, durability: Any) -> None:
         assert queue.sequence == 0
 
 
-# --- Refusals --------------------------------------------------------------------------------------------------------
+# --- Refusals -------------------------------------------------------------------------------------
 
 
 def test_a_refused_command_changes_nothing(tmp_path: Path) -> None:
@@ -200,7 +227,13 @@ def test_a_refused_batch_changes_nothing(tmp_path: Path, position: int, payload_
 
 def test_each_command_of_a_batch_is_validated_against_those_before_it(tmp_path: Path) -> None:
     with aq.open(tmp_path) as queue:
-        queue.submit_many([aq.EnginePauseCommand(None, 5), aq.EngineResumeCommand(None, 5), aq.EnginePauseCommand(None, 7)])
+        queue.submit_many(
+            [
+                aq.EnginePauseCommand(None, 5),
+                aq.EngineResumeCommand(None, 5),
+                aq.EnginePauseCommand(None, 7),
+            ]
+        )
         assert queue.projection.is_engine_paused()
         with pytest.raises(ValidationError) as refusal:
             queue.submit_many([aq.EngineResumeCommand(None, 7), REFUSED])
@@ -247,7 +280,9 @@ def test_the_largest_record_and_one_byte_more(tmp_path: Path) -> None:
 
 
 def largest_again(command: aq.TaskCreateCommand) -> aq.TaskCreateCommand:
-    return aq.TaskCreateCommand(None, aq.TaskSpec(payload=command.task_spec.payload), command.timestamp)
+    return aq.TaskCreateCommand(
+        None, aq.TaskSpec(payload=command.task_spec.payload), command.timestamp
+    )
 
 
 def test_a_batch_over_the_size_limit_says_which_limit(tmp_path: Path) -> None:
@@ -263,7 +298,7 @@ def test_a_batch_over_the_size_limit_says_which_limit(tmp_path: Path) -> None:
         assert queue.stats()["appended_records"] == 0
 
 
-# --- Batches ---------------------------------------------------------------------------------------------------------
+# --- Batches --------------------------------------------------------------------------------------
 
 
 def test_a_batch_is_empty_until_its_block_ends(tmp_path: Path) -> None:
@@ -339,7 +374,7 @@ def test_the_caller_keeps_its_list(tmp_path: Path) -> None:
         assert all(command.sequence is None for command in commands)
 
 
-# --- Closing ---------------------------------------------------------------------------------------------------------
+# --- Closing --------------------------------------------------------------------------------------
 
 CALLS: dict[str, Callable[[aq.ActionQueue], Any]] = {
     "submit": lambda queue: queue.submit(task_create()),
@@ -441,7 +476,13 @@ def test_stats_are_counters_and_positions(tmp_path: Path) -> None:
 def test_the_log_itself_refuses_a_sequence_that_is_not_the_next(tmp_path: Path) -> None:
     """As the writer of any authority, whose projection may know more or less than the log."""
     log, _report = open_log(
-        str(tmp_path), aq.Projection(), may_create=True, now=1, holder="test", sector_size=0, **SMALL
+        str(tmp_path),
+        aq.Projection(),
+        may_create=True,
+        now=1,
+        holder="test",
+        sector_size=0,
+        **SMALL,
     )
     for wrong in (aq.EnginePaused(2, 1), aq.EnginePaused(0, 1)):
         with pytest.raises(aq.RefusedEventError) as refusal:

@@ -16,13 +16,20 @@ import pytest
 import actionqueue as aq
 from actionqueue.inspection import iterate_records
 from tests.support.command_line import kill_a_writer, tree
-from tests.support.queues import IN_MEMORY, copy_of, in_child, segment_of_version, state_of, task_create
+from tests.support.queues import (
+    IN_MEMORY,
+    copy_of,
+    in_child,
+    segment_of_version,
+    state_of,
+    task_create,
+)
 from tests.support.readers import fill, open_small, read, state
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 
 
-# --- Every state of a queue ------------------------------------------------------------------------------------------
+# --- Every state of a queue -----------------------------------------------------------------------
 
 
 def test_a_closed_queue(path: Path) -> None:
@@ -110,7 +117,15 @@ def test_where_there_is_no_queue_none_is_made(tmp_path: Path) -> None:
     (tmp_path / "preparing" / "wal").mkdir(parents=True)
     (tmp_path / "preparing" / "wal" / "prepare-1.tmp").write_bytes(b"\0" * 65536)
     before = tree(tmp_path)
-    for name in ("empty", "file", "LOCK only", "preparing", "missing", "missing/queue", "file/queue"):
+    for name in (
+        "empty",
+        "file",
+        "LOCK only",
+        "preparing",
+        "missing",
+        "missing/queue",
+        "file/queue",
+    ):
         for call in (read, aq.follow):
             with pytest.raises(aq.NotAQueueError) as refusal:
                 call(tmp_path / name)
@@ -181,7 +196,7 @@ def test_a_copy_without_lock_and_ring_of_a_closed_queue(path: Path) -> None:
         assert reader.durable_sequence == 20
 
 
-# --- Nothing is touched ----------------------------------------------------------------------------------------------
+# --- Nothing is touched ---------------------------------------------------------------------------
 
 
 def do_everything(path: Path) -> None:
@@ -231,6 +246,7 @@ def public() -> Iterator[Path]:
 
 def as_nobody(work: Callable[[], Any]) -> Any:
     """Do the work in a child that is nobody in particular."""
+
     def work_as_nobody() -> Any:
         os.setgroups([])
         os.setgid(65534)
@@ -280,12 +296,18 @@ def test_who_may_not_read_is_told_so(public: Path) -> None:
     as_nobody(work)
 
 
-# --- The handle ------------------------------------------------------------------------------------------------------
+# --- The handle -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "options",
-    [{"durability": "deferred"}, {"segment_size": 65536}, {"ring_size": 65536}, {"sector_size": 512}, {"compaction": None}],
+    [
+        {"durability": "deferred"},
+        {"segment_size": 65536},
+        {"ring_size": 65536},
+        {"sector_size": 512},
+        {"compaction": None},
+    ],
     ids=str,
 )
 def test_the_writers_options_are_refused(path: Path, options: dict[str, Any]) -> None:

@@ -22,7 +22,7 @@ from tests.support.readers import WAIT_SECONDS, fill, open_small, read, state
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 
 
-# --- Races with a writer ---------------------------------------------------------------------------------------------
+# --- Races with a writer --------------------------------------------------------------------------
 
 
 def test_a_look_at_the_lock_never_refuses_a_writer(path: Path) -> None:
@@ -103,7 +103,9 @@ class Visit:
 @pytest.mark.parametrize("visit", ["nothing", "opens_and_closes", "compacts", "is_killed", "stays"])
 @pytest.mark.parametrize("before", ["closed", "killed", "live"])
 @pytest.mark.parametrize("place", ["load_newest_snapshot", "LogReader", "LogFollower"])
-def test_a_writer_that_comes_in_the_middle(path: Path, monkeypatch: pytest.MonkeyPatch, visit: str, before: str, place: str) -> None:
+def test_a_writer_that_comes_in_the_middle(
+    path: Path, monkeypatch: pytest.MonkeyPatch, visit: str, before: str, place: str
+) -> None:
     queue = open_small(path)
     for _ in range(2):
         fill(queue, 8)
@@ -179,7 +181,9 @@ def payload_of(sequence: int) -> bytes:
 def submit_units(queue: aq.ActionQueue, count: int, random: Random) -> None:
     for _ in range(count):
         begin = queue.sequence + 1
-        commands = [task_create(payload_of(begin + index)) for index in range(unit_size(queue.sequence))]
+        commands = [
+            task_create(payload_of(begin + index)) for index in range(unit_size(queue.sequence))
+        ]
         queue.submit_many(commands, random.choice(("deferred", "deferred", "immediate")))
 
 

@@ -19,7 +19,9 @@ def test_the_life_of_a_run_takes_at_most_61_bytes_a_record(tmp_path: Path) -> No
             aq.RunStateTransitionCommand(None, run.id, "leased", "running", 100),
             aq.AttemptStartCommand(None, run.id, attempt, 100),
             aq.LeaseHeartbeatCommand(None, run.id, "worker-0001", 300, 150),
-            aq.AttemptFinishCommand(None, run.id, attempt, aq.AttemptOutcome.success(b"1" * 32), 160),
+            aq.AttemptFinishCommand(
+                None, run.id, attempt, aq.AttemptOutcome.success(b"1" * 32), 160
+            ),
             aq.RunStateTransitionCommand(None, run.id, "running", "completed", 170),
         ):
             queue.submit(command)

@@ -1,4 +1,6 @@
-"""What reads a log, and what encodes a command, is not entered again while it is at work: by a callback of the collector, or by a value."""
+"""What reads a log, and what encodes a command, is not entered again while it is at work: by a
+callback of the collector, or by a value.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +27,12 @@ def directory(tmp_path: Path) -> str:
     return str(path)
 
 
-def with_collector_calling(read: Callable[[], list[Any]], call: Callable[[], object]) -> tuple[list[Any], list[object]]:
-    """What was read while every collection makes a call, and what each of those calls has come to."""
+def with_collector_calling(
+    read: Callable[[], list[Any]], call: Callable[[], object]
+) -> tuple[list[Any], list[object]]:
+    """What was read while every collection makes a call, and what each of those calls has come
+    to.
+    """
     results: list[object] = []
 
     def callback(phase: str, _: dict[str, int]) -> None:
@@ -56,7 +62,9 @@ def followed(follower: LogFollower) -> list[Any]:
 def test_a_reader_loses_no_record_to_a_callback_that_reads_too(directory: str) -> None:
     expected = list(LogReader(directory))
     reader = LogReader(directory)
-    read, results = with_collector_calling(lambda: [next(reader) for _ in range(EVENTS // 2)], lambda: next(reader))
+    read, results = with_collector_calling(
+        lambda: [next(reader) for _ in range(EVENTS // 2)], lambda: next(reader)
+    )
     taken = [result for result in results if isinstance(result, tuple)]
     rest = list(reader)
     assert sorted([*read, *taken, *rest]) == sorted(expected)  # each once, each whole
@@ -89,7 +97,9 @@ class Number:
 
 @pytest.mark.parametrize("field", ["timestamp", "sequence"])
 @pytest.mark.parametrize("many", [False, True])
-def test_a_forced_value_runs_no_code_while_its_command_is_encoded(tmp_path: Path, field: str, many: bool) -> None:
+def test_a_forced_value_runs_no_code_while_its_command_is_encoded(
+    tmp_path: Path, field: str, many: bool
+) -> None:
     with aq.open(tmp_path / "queue") as queue:
         command = aq.TaskCreateCommand(None, aq.TaskSpec(payload=b"x"), 1)
         value = Number(queue)

@@ -23,7 +23,9 @@ def _the_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(aq.clock, "now", lambda: NOW)
 
 
-def run_of(queue: aq.ActionQueue, task: aq.TaskSpec, *, scheduled_at: int = 1, ended_at: int | None = 2) -> aq.RunId:
+def run_of(
+    queue: aq.ActionQueue, task: aq.TaskSpec, *, scheduled_at: int = 1, ended_at: int | None = 2
+) -> aq.RunId:
     """Make a run of a task, which is canceled at a time."""
     run = aq.RunInstance.scheduled(task.id, scheduled_at=scheduled_at, created_at=1)
     queue.submit(aq.RunCreateCommand(None, run))
@@ -38,14 +40,21 @@ def task_of(queue: aq.ActionQueue, policy: aq.RunPolicy | None = None) -> aq.Tas
     return task
 
 
-def check_everywhere(path: Path, make: Callable[[aq.ActionQueue], aq.CompactionReport]) -> aq.CompactionReport:
-    """Do something to a queue, and compare what it leaves live with what the log and the snapshot lead to."""
+def check_everywhere(
+    path: Path, make: Callable[[aq.ActionQueue], aq.CompactionReport]
+) -> aq.CompactionReport:
+    """Do something to a queue, and compare what it leaves live with what the log and the snapshot
+    lead to.
+    """
     with open_small(path) as queue:
         report = make(queue)
         live = state_of(queue)
         tasks = queue.projection.tasks()
         with aq.open(path, readonly=True) as reader:
-            assert (projection_to_json(reader.projection), reader.projection.tasks()) == (live, tasks)
+            assert (projection_to_json(reader.projection), reader.projection.tasks()) == (
+                live,
+                tasks,
+            )
     model = replayed(path)
     assert model.to_json() == live
     assert [(task["runs_created"], task["last_run_at"]) for task in model.tasks.values()] == [
@@ -63,33 +72,55 @@ def check_everywhere(path: Path, make: Callable[[aq.ActionQueue], aq.CompactionR
     return report
 
 
-def test_deregistered_actors_and_canceled_subscriptions_are_forgotten_at_the_cutoff(path: Path) -> None:
+def test_deregistered_actors_and_canceled_subscriptions_are_forgotten_at_the_cutoff(
+    path: Path,
+) -> None:
     kept, gone, again, tenant = aq.ActorId(), aq.ActorId(), aq.ActorId(), aq.TenantId()
     subscriptions = [aq.SubscriptionId() for _ in range(3)]
 
     def make(queue: aq.ActionQueue) -> aq.CompactionReport:
         for actor in (kept, gone, again):
-            queue.submit(aq.ActorRegisterCommand(None, aq.ActorRegistration(actor, "one", ("a",), 10), 1))
+            queue.submit(
+                aq.ActorRegisterCommand(None, aq.ActorRegistration(actor, "one", ("a",), 10), 1)
+            )
             queue.submit(aq.RoleAssignCommand(None, actor, aq.Role.OPERATOR, tenant, 1))
-            queue.submit(aq.CapabilityGrantCommand(None, actor, aq.Capability.CAN_SUBMIT, tenant, 1))
+            queue.submit(
+                aq.CapabilityGrantCommand(None, actor, aq.Capability.CAN_SUBMIT, tenant, 1)
+            )
         for actor, time in ((kept, NOW - 99), (gone, NOW - 100), (again, 5)):
             queue.submit(aq.ActorDeregisterCommand(None, actor, time))
-        queue.submit(aq.ActorRegisterCommand(None, aq.ActorRegistration(again, "one", ("a",), 10), 6))
+        queue.submit(
+            aq.ActorRegisterCommand(None, aq.ActorRegistration(again, "one", ("a",), 10), 6)
+        )
         task = task_of(queue)
         for subscription in subscriptions:
-            queue.submit(aq.SubscriptionCreateCommand(None, subscription, task.id, aq.EventFilter.custom("k"), 1))
+            queue.submit(
+                aq.SubscriptionCreateCommand(
+                    None, subscription, task.id, aq.EventFilter.custom("k"), 1
+                )
+            )
         for subscription, time in zip(subscriptions, (NOW - 99, NOW - 100), strict=False):
             queue.submit(aq.SubscriptionCancelCommand(None, subscription, time))
         report = queue.compact(retention_seconds=100)
-        assert (report.purged_runs, report.purged_tasks, report.purged_subscriptions, report.purged_actors) == (0, 0, 1, 1)
+        assert (
+            report.purged_runs,
+            report.purged_tasks,
+            report.purged_subscriptions,
+            report.purged_actors,
+        ) == (0, 0, 1, 1)
         projection = queue.projection
         assert [actor.actor_id for actor in projection.actors()] == [kept, again]
         assert (
-            [role.actor_id for role in projection.roles()] == [kept, again] == [grant.actor_id for grant in projection.capability_grants()]
+            [role.actor_id for role in projection.roles()]
+            == [kept, again]
+            == [grant.actor_id for grant in projection.capability_grants()]
         )
         assert projection.actor(gone) is projection.role(gone, tenant) is None
         assert projection.capability_grant(gone, tenant, aq.Capability.CAN_SUBMIT) is None
-        assert [row.subscription_id for row in projection.subscriptions()] == [subscriptions[0], subscriptions[2]]
+        assert [row.subscription_id for row in projection.subscriptions()] == [
+            subscriptions[0],
+            subscriptions[2],
+        ]
         with pytest.raises(aq.UnknownSubscription):
             queue.submit(aq.SubscriptionCancelCommand(None, subscriptions[1], NOW))
         return report
@@ -100,11 +131,15 @@ def test_deregistered_actors_and_canceled_subscriptions_are_forgotten_at_the_cut
 def test_an_actor_that_registers_again_begins_without_roles(path: Path) -> None:
     actor, tenant = aq.ActorId(), aq.TenantId()
     with open_small(path) as queue:
-        queue.submit(aq.ActorRegisterCommand(None, aq.ActorRegistration(actor, "one", ("a",), 10), 1))
+        queue.submit(
+            aq.ActorRegisterCommand(None, aq.ActorRegistration(actor, "one", ("a",), 10), 1)
+        )
         queue.submit(aq.RoleAssignCommand(None, actor, aq.Role.OPERATOR, tenant, 1))
         queue.submit(aq.ActorDeregisterCommand(None, actor, 2))
         queue.compact(retention_seconds=0)
-        queue.submit(aq.ActorRegisterCommand(None, aq.ActorRegistration(actor, "again", ("a",), 10), 3))
+        queue.submit(
+            aq.ActorRegisterCommand(None, aq.ActorRegistration(actor, "again", ("a",), 10), 3)
+        )
         assert queue.projection.role(actor, tenant) is None
         record = queue.projection.actor(actor)
         assert record is not None
@@ -115,14 +150,18 @@ def test_forgotten_actors_give_their_memory_back(path: Path) -> None:
     with aq.open(path, durability="deferred", compaction=None) as queue:
         for _ in range(3000):
             actor = aq.ActorId()
-            queue.submit(aq.ActorRegisterCommand(None, aq.ActorRegistration(actor, "one" * 30, ("a",), 10), 1))
+            queue.submit(
+                aq.ActorRegisterCommand(
+                    None, aq.ActorRegistration(actor, "one" * 30, ("a",), 10), 1
+                )
+            )
             queue.submit(aq.ActorDeregisterCommand(None, actor, 2))
         before = queue.projection.counts().memory_bytes
         assert queue.compact(retention_seconds=0).purged_actors == 3000
         assert queue.projection.counts().memory_bytes < before / 3
 
 
-# --- Recurring tasks -------------------------------------------------------------------------------------------------
+# --- Recurring tasks ------------------------------------------------------------------------------
 
 
 def test_a_run_for_an_earlier_time_takes_the_last_time_back_no_further(path: Path) -> None:
@@ -130,7 +169,9 @@ def test_a_run_for_an_earlier_time_takes_the_last_time_back_no_further(path: Pat
     with aq.open(path, compaction=None) as queue:
         queue.submit(aq.TaskCreateCommand(None, made, 1))
         for scheduled_at, last_run_at in ((7200, 7200), (3600, 7200), (10800, 10800)):
-            run = aq.RunInstance.scheduled(made.id, scheduled_at=scheduled_at, created_at=scheduled_at)
+            run = aq.RunInstance.scheduled(
+                made.id, scheduled_at=scheduled_at, created_at=scheduled_at
+            )
             queue.submit(aq.RunCreateCommand(None, run))
             assert queue.projection.task(made.id).last_run_at == last_run_at
         queue.snapshot()
@@ -139,7 +180,9 @@ def test_a_run_for_an_earlier_time_takes_the_last_time_back_no_further(path: Pat
 
 
 def test_how_many_runs_a_task_had_and_the_time_of_the_last_survive_retention(path: Path) -> None:
-    """So that a scheduler that asks it ends with ``max_occurrences`` runs, whatever was forgotten meanwhile."""
+    """So that a scheduler that asks it ends with ``max_occurrences`` runs, whatever was forgotten
+    meanwhile.
+    """
     made = aq.TaskSpec(payload=b"x", run_policy=aq.Cron("@hourly", max_occurrences=5))
 
     def plan(queue: aq.ActionQueue) -> int | None:
@@ -185,9 +228,13 @@ def test_how_many_runs_a_task_had_and_the_time_of_the_last_survive_retention(pat
     [aq.Repeat(2, 60), aq.Cron("@hourly", max_occurrences=2), aq.Cron("0 0 0 1 1 * 2020-2022")],
     ids=lambda policy: str(policy)[:6],
 )
-def test_a_recurring_task_that_is_over_is_forgotten_once_its_runs_are(path: Path, policy: aq.RunPolicy) -> None:
+def test_a_recurring_task_that_is_over_is_forgotten_once_its_runs_are(
+    path: Path, policy: aq.RunPolicy
+) -> None:
     def make(queue: aq.ActionQueue) -> aq.CompactionReport:
-        over, going_on, pending = (task_of(queue, each) for each in (policy, aq.Cron("@hourly"), policy))
+        over, going_on, pending = (
+            task_of(queue, each) for each in (policy, aq.Cron("@hourly"), policy)
+        )
         for task in (over, over, going_on, going_on, going_on, pending):
             run_of(queue, task, ended_at=NOW - 100)
         run_of(queue, pending, ended_at=None)
@@ -202,7 +249,9 @@ def test_a_recurring_task_that_is_over_is_forgotten_once_its_runs_are(path: Path
     check_everywhere(path, make)
 
 
-def test_a_failure_while_a_schedule_is_asked_forgets_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_while_a_schedule_is_asked_forgets_nothing(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with open_small(path) as queue:
         task_of(queue, aq.Cron("0 0 0 1 1 * 2020"))
         before = queue.sequence
@@ -215,7 +264,7 @@ def test_a_failure_while_a_schedule_is_asked_forgets_nothing(path: Path, monkeyp
         assert queue.compact(retention_seconds=0).purged_tasks == 1
 
 
-# --- Dependencies ----------------------------------------------------------------------------------------------------
+# --- Dependencies ---------------------------------------------------------------------------------
 
 
 def test_tasks_that_are_over_keep_neither_each_other_nor_what_they_depended_on(path: Path) -> None:
@@ -233,7 +282,10 @@ def test_tasks_that_are_over_keep_neither_each_other_nor_what_they_depended_on(p
         assert (report.purged_runs, report.purged_tasks) == (3, 3)
         assert queue.projection.task_ids() == [young.id, waiting.id, needed.id]
         assert len(queue.projection.runs_of_task(needed.id)) == 1
-        assert queue.projection.dependency_pairs() == [(waiting.id, needed.id), (young.id, needed.id)]
+        assert queue.projection.dependency_pairs() == [
+            (waiting.id, needed.id),
+            (young.id, needed.id),
+        ]
         queue.submit(aq.TaskCancelCommand(None, waiting.id, NOW - 99))
         report = queue.compact(retention_seconds=99)
         assert (report.purged_runs, report.purged_tasks) == (2, 3)
@@ -245,8 +297,13 @@ def test_tasks_that_are_over_keep_neither_each_other_nor_what_they_depended_on(p
 def many_dependents(queue: aq.ActionQueue, count: int) -> tuple[aq.TaskSpec, list[aq.TaskSpec]]:
     """Make a task that is over, and many that are, and depend on it."""
     task, *dependents = (aq.TaskSpec(payload=b"x") for _ in range(count + 1))
-    queue.submit_many([aq.TaskCreateCommand(None, spec, 1) for spec in (task, *dependents)], "deferred")
-    queue.submit_many([aq.DependencyDeclareCommand(None, spec.id, (task.id,), 1) for spec in dependents], "deferred")
+    queue.submit_many(
+        [aq.TaskCreateCommand(None, spec, 1) for spec in (task, *dependents)], "deferred"
+    )
+    queue.submit_many(
+        [aq.DependencyDeclareCommand(None, spec.id, (task.id,), 1) for spec in dependents],
+        "deferred",
+    )
     queue.submit_many([aq.TaskCancelCommand(None, spec.id, 1) for spec in (task, *dependents)])
     return task, dependents
 
@@ -257,10 +314,16 @@ def test_a_task_with_very_many_dependents_is_forgotten_behind_them(path: Path) -
         before = queue.sequence
         report = queue.compact(retention_seconds=0)
         assert (report.purged_tasks, queue.projection.counts().tasks) == (5001, 0)
-        purges = [event for event in queue.follow(after=before, timeout=0) if isinstance(event, aq.RunsPurged)]
+        purges = [
+            event
+            for event in queue.follow(after=before, timeout=0)
+            if isinstance(event, aq.RunsPurged)
+        ]
         assert len(purges) > 1
         assert purges[-1].task_ids == (task.id,)
-        assert {task_id for event in purges[:-1] for task_id in event.task_ids} == {dependent.id for dependent in dependents}
+        assert {task_id for event in purges[:-1] for task_id in event.task_ids} == {
+            dependent.id for dependent in dependents
+        }
     assert verify(path)["snapshots"] == [before + len(purges)]
 
 
@@ -268,7 +331,11 @@ def test_a_task_waits_for_very_many_dependents_that_are_needed_themselves(path: 
     with open_small(path) as queue:
         task, dependents = many_dependents(queue, 5000)
         waiting = task_of(queue)
-        queue.submit(aq.DependencyDeclareCommand(None, waiting.id, [dependent.id for dependent in dependents], 1))
+        queue.submit(
+            aq.DependencyDeclareCommand(
+                None, waiting.id, [dependent.id for dependent in dependents], 1
+            )
+        )
         assert queue.compact(retention_seconds=0).purged_tasks == 0
         assert queue.projection.task(task.id) is not None
         queue.submit(aq.TaskCancelCommand(None, waiting.id, 2))
@@ -282,7 +349,9 @@ def test_searches_in_a_row_come_to_an_end(path: Path, monkeypatch: pytest.Monkey
     with open_small(path) as queue:
         purge, calls = queue._compactor._purge, list[None]()
 
-        def purge_beside_others(what: retention.Retention, place: retention.Place) -> retention.Forgotten:
+        def purge_beside_others(
+            what: retention.Retention, place: retention.Place
+        ) -> retention.Forgotten:
             calls.append(None)
             task = task_of(queue)
             queue.submit(aq.TaskCancelCommand(None, task.id, 1))
@@ -290,10 +359,12 @@ def test_searches_in_a_row_come_to_an_end(path: Path, monkeypatch: pytest.Monkey
             return event, place, True
 
         monkeypatch.setattr(queue._compactor, "_purge", purge_beside_others)
-        assert queue.compact(retention_seconds=0).purged_tasks == retention.SEARCHES_MAX == len(calls)
+        assert (
+            queue.compact(retention_seconds=0).purged_tasks == retention.SEARCHES_MAX == len(calls)
+        )
 
 
-# --- The ledger ------------------------------------------------------------------------------------------------------
+# --- The ledger -----------------------------------------------------------------------------------
 
 
 def append(queue: aq.ActionQueue, key: str, time: int) -> None:
@@ -323,7 +394,9 @@ def test_the_ledger_is_kept_unless_its_own_retention_says_otherwise(path: Path) 
 
 
 def test_the_policys_retention_of_the_ledger(path: Path) -> None:
-    with open_small(path, aq.CompactionPolicy(log_bytes=None, ledger_retention_seconds=100)) as queue:
+    with open_small(
+        path, aq.CompactionPolicy(log_bytes=None, ledger_retention_seconds=100)
+    ) as queue:
         append(queue, "old", 5)
         append(queue, "young", NOW)
         run_of(queue, task_of(queue))
@@ -342,7 +415,7 @@ def test_a_forgotten_ledger_gives_its_memory_back(path: Path) -> None:
         assert queue.projection.counts().memory_bytes < before / 3
 
 
-# --- Identifiers that are used again ---------------------------------------------------------------------------------
+# --- Identifiers that are used again --------------------------------------------------------------
 
 
 def test_without_tombstones_a_client_that_tries_again_runs_its_job_twice(path: Path) -> None:
@@ -356,12 +429,18 @@ def test_without_tombstones_a_client_that_tries_again_runs_its_job_twice(path: P
         assert queue.projection.tombstones() == []
 
 
-def test_a_tombstone_refuses_the_identifier_for_its_time(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tombstone_refuses_the_identifier_for_its_time(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     task = aq.TaskSpec(payload=b"x")
     create = aq.TaskCreateCommand(None, task, 1)
 
     def check_refused(queue: aq.ActionQueue) -> None:
-        for submit in (lambda: queue.submit(create), lambda: queue.submit_many([create]), lambda: queue.submit(create, "deferred")):
+        for submit in (
+            lambda: queue.submit(create),
+            lambda: queue.submit_many([create]),
+            lambda: queue.submit(create, "deferred"),
+        ):
             with pytest.raises(aq.TaskForgotten) as refusal:
                 submit()
             assert (refusal.value.task_id, refusal.value.until) == (task.id, NOW + 500)
@@ -401,7 +480,10 @@ def test_the_policys_tombstones_are_also_made_by_hand(path: Path) -> None:
         run_of(queue, second)
         queue.compact(retention_seconds=0, tombstone_seconds=0)
         assert queue.projection.tombstones() == [aq.Tombstone(first.id, NOW + 500)]
-    with open_small(path, aq.CompactionPolicy(log_bytes=None, retention_seconds=100, tombstone_seconds=2**64 - 1)) as queue:
+    with open_small(
+        path,
+        aq.CompactionPolicy(log_bytes=None, retention_seconds=100, tombstone_seconds=2**64 - 1),
+    ) as queue:
         third = task_of(queue)
         run_of(queue, third)
         queue._compactor._retention_at = 0.0
@@ -410,7 +492,9 @@ def test_the_policys_tombstones_are_also_made_by_hand(path: Path) -> None:
         assert queue.projection.tombstones()[-1] == aq.Tombstone(third.id, 2**64 - 1)
 
 
-def test_dropped_tombstones_give_their_memory_back(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dropped_tombstones_give_their_memory_back(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with aq.open(path, durability="deferred", compaction=None) as queue:
         for _ in range(3000):
             queue.submit(aq.TaskCancelCommand(None, task_of(queue).id, 2))

@@ -1,4 +1,6 @@
-"""Retention comes when it is due, also on a quiet queue; a clock that jumps ahead does not make it early."""
+"""Retention comes when it is due, also on a quiet queue; a clock that jumps ahead does not make it
+early.
+"""
 
 from __future__ import annotations
 
@@ -103,7 +105,11 @@ def test_an_exception_of_the_applications_logging_does_not_end_the_thread(tmp_pa
     logger, broken = logging.getLogger("actionqueue"), Broken()
     logger.addFilter(broken)
     try:
-        with aq.open(tmp_path / "queue", compaction=aq.CompactionPolicy(log_bytes=1000), durability="deferred") as queue:
+        with aq.open(
+            tmp_path / "queue",
+            compaction=aq.CompactionPolicy(log_bytes=1000),
+            durability="deferred",
+        ) as queue:
             (tmp_path / "queue" / "snapshots").write_bytes(b"")  # a compaction fails, for a moment
             queue.submit_many([command for _ in range(50) for command in finished(1)])
             wait_until(lambda: queue.stats()["snapshot_error"] is not None)
@@ -113,7 +119,9 @@ def test_an_exception_of_the_applications_logging_does_not_end_the_thread(tmp_pa
         logger.removeFilter(broken)
 
 
-def test_the_first_change_under_a_clock_that_is_ahead_is_not_what_retention_begins_at(tmp_path: Path) -> None:
+def test_the_first_change_under_a_clock_that_is_ahead_is_not_what_retention_begins_at(
+    tmp_path: Path,
+) -> None:
     """A scheduler changes runs at once, before the background thread's first look."""
     path, then = tmp_path / "queue", aq.now() - 366 * DAY
     with aq.open(path, compaction=None) as queue:
@@ -125,8 +133,12 @@ def test_the_first_change_under_a_clock_that_is_ahead_is_not_what_retention_begi
         assert queue.projection.counts().runs == 6
 
 
-def test_forgetting_makes_room_where_the_disk_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It needs an event of its own, for which there is room only when what a snapshot covers was dropped."""
+def test_forgetting_makes_room_where_the_disk_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It needs an event of its own, for which there is room only when what a snapshot covers was
+    dropped.
+    """
     policy = aq.CompactionPolicy(retention_seconds=1, log_bytes=None)
     with aq.open(tmp_path / "queue", compaction=policy) as queue:
         compactor = queue._compactor
@@ -163,10 +175,16 @@ def test_forgetting_that_fails_is_told_and_tried_again(
         assert "forgetting in" in caplog.text
 
 
-def test_the_background_leaves_the_filters_of_warnings_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They are the process's: what it has shown once would be shown again and again, and what another thread sets be lost."""
+def test_the_background_leaves_the_filters_of_warnings_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are the process's: what it has shown once would be shown again and again, and what
+    another thread sets be lost.
+    """
     messages: list[str] = []
-    monkeypatch.setattr(warnings, "_filters_mutated", lambda: messages.append("filters"), raising=False)
+    monkeypatch.setattr(
+        warnings, "_filters_mutated", lambda: messages.append("filters"), raising=False
+    )
     monkeypatch.setattr(warnings, "warn", lambda *_, **__: messages.append("warned"))
     policy = aq.CompactionPolicy(retention_seconds=1, log_bytes=None)
     with aq.open(tmp_path / "queue", compaction=policy) as queue:
@@ -191,8 +209,11 @@ def test_an_exception_without_a_text_does_not_end_the_thread(tmp_path: Path) -> 
     logger, broken = logging.getLogger("actionqueue"), Filter()
     logger.addFilter(broken)
     try:
-        with aq.open(tmp_path / "queue", compaction=aq.CompactionPolicy(retention_seconds=1)) as queue:
-            queue.submit_many(finished(aq.now() * 1000))  # a warning is logged of times in the wrong unit
+        with aq.open(
+            tmp_path / "queue", compaction=aq.CompactionPolicy(retention_seconds=1)
+        ) as queue:
+            # A warning is logged of times in the wrong unit.
+            queue.submit_many(finished(aq.now() * 1000))
             wait_until(lambda: raised)
             queue.submit_many(finished(aq.now()))
             wait_until(lambda: queue.projection.counts().runs == 1)
@@ -201,7 +222,9 @@ def test_an_exception_without_a_text_does_not_end_the_thread(tmp_path: Path) -> 
         logger.removeFilter(broken)
 
 
-def test_a_failure_to_forget_is_over_with_the_next_success(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_to_forget_is_over_with_the_next_success(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fails = [True]
     purge = aq.ActionQueue._purge
 
@@ -249,7 +272,9 @@ def test_what_logging_a_failure_raises_does_not_hide_the_failure(
         logger.removeFilter(broken)
 
 
-def test_an_exception_without_any_text_is_told_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_exception_without_any_text_is_told_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*_arguments: object, **_options: object) -> None:
         raise MemoryError
 
@@ -264,7 +289,10 @@ def test_an_exception_without_any_text_is_told_by_its_name(tmp_path: Path, monke
 
 @pytest.mark.parametrize("failure", [MemoryError, RuntimeError])
 def test_whatever_keeps_from_forgetting_is_logged_and_keeps_nothing_from_compacting(
-    failure: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    failure: type[Exception],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     def failing(_queue: aq.ActionQueue, *_arguments: Any) -> Any:
         raise failure

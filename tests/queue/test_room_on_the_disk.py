@@ -23,7 +23,9 @@ def live_and_be_killed(path: Path, durability: str | None) -> None:
         try:
             queue = aq.open(path)
             if durability is not None:
-                queue.submit(aq.TaskCreateCommand(None, aq.TaskSpec(payload=b"x" * 100), 1), durability)
+                queue.submit(
+                    aq.TaskCreateCommand(None, aq.TaskSpec(payload=b"x" * 100), 1), durability
+                )
         finally:
             os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(child, 0)
@@ -41,7 +43,9 @@ def test_a_crash_loop_does_not_fill_the_disk(tmp_path: Path, durability: str | N
 
 
 def test_copies_of_torn_tails_are_bounded(tmp_path: Path) -> None:
-    """The newest stay, and the files that repairs moved; `actionqueue stats` counts what is there."""
+    """The newest stay, and the files that repairs moved; `actionqueue stats` counts what is
+    there.
+    """
     path = tmp_path / "queue"
     with aq.open(path, segment_size=65536, ring_size=65536) as queue:
         queue.submit(aq.TaskCreateCommand(None, aq.TaskSpec(payload=b""), 1))

@@ -20,7 +20,15 @@ import pytest
 import actionqueue as aq
 from actionqueue.errors import ReentrantCallError, ValidationError, Written
 from tests.support.crash import ledger
-from tests.support.queues import IN_MEMORY, REFUSED, SMALL, in_child, replayed, state_of, task_create
+from tests.support.queues import (
+    IN_MEMORY,
+    REFUSED,
+    SMALL,
+    in_child,
+    replayed,
+    state_of,
+    task_create,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 
@@ -49,7 +57,8 @@ class Interrupter:
             self._repeat(work, microseconds_max)
 
     def _repeat(self, work: Callable[[], Any], microseconds_max: int) -> None:
-        # In a function of its own: since 3.12 what is raised where a loop goes back is not always in the try block around it.
+        # In a function of its own: since 3.12 what is raised where a loop goes back is not always
+        # in the try block around it.
         self.is_due = True
         signal.setitimer(signal.ITIMER_REAL, self.random.randrange(1, microseconds_max) / 1e6)
         # An interrupt inside a finalizer raises nothing here.
@@ -82,7 +91,9 @@ WORKS: dict[str, Callable[[aq.ActionQueue], Any]] = {
     "submit_large": lambda queue: queue.submit(task_create(bytes(70_000))),
     "submit_immediate": lambda queue: queue.submit(task_create(), "immediate"),
     "submit_many": lambda queue: queue.submit_many([task_create(b"batch") for _ in range(3)]),
-    "submit_many_large": lambda queue: queue.submit_many([task_create(b"batch" + bytes(30_000)) for _ in range(3)]),
+    "submit_many_large": lambda queue: queue.submit_many(
+        [task_create(b"batch" + bytes(30_000)) for _ in range(3)]
+    ),
     "batch": batch,
     "refused_batch": refused_batch,
     "refused": refused,
@@ -91,13 +102,17 @@ WORKS: dict[str, Callable[[aq.ActionQueue], Any]] = {
 
 
 @pytest.mark.parametrize("work", WORKS)
-def test_an_interrupt_at_any_instant_leaves_log_and_projection_one(directory: Path, work: str, long_form: bool) -> None:
+def test_an_interrupt_at_any_instant_leaves_log_and_projection_one(
+    directory: Path, work: str, long_form: bool
+) -> None:
     count = (100 if "large" in work else 400) * (4 if long_form else 1)
     counts = in_child(lambda: be_interrupted(directory, WORKS[work], count))
     model = replayed(directory)
     assert model.latest_sequence == counts["sequence"]
     assert model.to_json() == counts["state"]
-    in_batches = [task for task in model.tasks.values() if task["spec"].payload.data.startswith(b"batch")]
+    in_batches = [
+        task for task in model.tasks.values() if task["spec"].payload.data.startswith(b"batch")
+    ]
     assert len(in_batches) % 3 == 0
     ledger.record("signals in a commit (Ctrl-C)", count, 0, "at a timer's instants")
 
@@ -112,7 +127,9 @@ def be_interrupted(path: Path, work: Callable[[aq.ActionQueue], Any], count: int
         assert queue.stats()["last_sequence"] == sequence
         assert not queue.is_poisoned
         assert queue.submit(task_create()).sequence == sequence + 1
-        assert [outcome.sequence for outcome in queue.submit_many([task_create(), task_create()])] == [sequence + 2, sequence + 3]
+        assert [
+            outcome.sequence for outcome in queue.submit_many([task_create(), task_create()])
+        ] == [sequence + 2, sequence + 3]
         refused_batch(queue)
         assert queue.sequence == sequence + 3
     queue.sync()
@@ -121,7 +138,9 @@ def be_interrupted(path: Path, work: Callable[[aq.ActionQueue], Any], count: int
     return {"sequence": queue.sequence, "state": state}
 
 
-def test_an_interrupt_while_opening_or_closing_leaves_the_queue_to_be_opened_again(directory: Path) -> None:
+def test_an_interrupt_while_opening_or_closing_leaves_the_queue_to_be_opened_again(
+    directory: Path,
+) -> None:
     def work() -> int:
         acknowledged = 0
         interrupter = Interrupter(2)
@@ -178,7 +197,10 @@ def test_interrupts_in_the_main_thread_do_not_disturb_the_others(directory: Path
         def submit() -> None:
             while not is_done.is_set():
                 acknowledged.append(queue.submit(task_create()).sequence)
-                acknowledged.extend(outcome.sequence for outcome in queue.submit_many([task_create(), task_create()]))
+                acknowledged.extend(
+                    outcome.sequence
+                    for outcome in queue.submit_many([task_create(), task_create()])
+                )
 
         threads = [threading.Thread(target=submit) for _ in range(2)]
         for thread in threads:
@@ -216,7 +238,9 @@ CALLS: dict[str, Callable[[aq.ActionQueue], Any]] = {
 def test_a_call_from_a_handler_inside_a_call_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, work: str
 ) -> None:
-    """The signal is raised where a command is validated that the core does not take by itself, which is in the middle of the call."""
+    """The signal is raised where a command is validated that the core does not take by itself,
+    which is in the middle of the call.
+    """
     from actionqueue import lane
 
     refusals: list[ReentrantCallError] = []
@@ -315,14 +339,18 @@ def test_a_finalizer_that_calls_the_queue_inside_a_call_is_refused(tmp_path: Pat
 
 
 def test_a_finalizer_that_changes_what_a_query_is_reading(tmp_path: Path) -> None:
-    """A query answers from one moment; what a finalizer asks for in the middle of it, in its own thread, is refused and changes nothing."""
+    """A query answers from one moment; what a finalizer asks for in the middle of it, in its own
+    thread, is refused and changes nothing.
+    """
     actor_id = aq.ActorId()
 
     def register(number: int) -> aq.ActorRegisterCommand:
         tenant_id = aq.TenantId.from_bytes(number.to_bytes(16, "big"))
         capabilities = tuple(f"{number} {place}" for place in range(40))
         department = aq.DepartmentId(f"{number:08}")
-        registration = aq.ActorRegistration(actor_id, f"identity {number}", capabilities, 5, department, tenant_id)
+        registration = aq.ActorRegistration(
+            actor_id, f"identity {number}", capabilities, 5, department, tenant_id
+        )
         return aq.ActorRegisterCommand(None, registration, number)
 
     with aq.open(tmp_path, durability="deferred") as queue:
@@ -342,7 +370,8 @@ def test_a_finalizer_that_changes_what_a_query_is_reading(tmp_path: Path) -> Non
                     number += 1
 
         queue.submit(register(0))
-        read_actor = queue.projection.read_actor  # the native part, so that nothing else is built between
+        # The native part, so that nothing else is built between.
+        read_actor = queue.projection.read_actor
         before = gc.get_threshold()
         gc.disable()
         gc.set_threshold(1)

@@ -22,7 +22,16 @@ from actionqueue.json.projection import projection_to_json
 from actionqueue.model.base import applied_of, event_of, validate
 from tests.support.command_source import CommandSource
 from tests.support.model import Model
-from tests.support.queues import IN_MEMORY, REFUSED, apply, copy_of, log_bytes, replayed, state_of, task_create
+from tests.support.queues import (
+    IN_MEMORY,
+    REFUSED,
+    apply,
+    copy_of,
+    log_bytes,
+    replayed,
+    state_of,
+    task_create,
+)
 
 durabilities = st.sampled_from(["immediate", "deferred", "deferred", "deferred"])
 # From well inside the ring, over its size, to more than the smallest segment holds.
@@ -66,7 +75,7 @@ class QueueMachine(RuleBasedStateMachine):
             finally:
                 shutil.rmtree(self.directory)
 
-    # --- Commands ----------------------------------------------------------------------------------------------------
+    # --- Commands ---------------------------------------------------------------------------------
 
     def expected(self, command: aq.MutationCommand) -> MutationOutcome | ValidationError:
         """Return the outcome that the model leads to, and let it happen there."""
@@ -107,10 +116,12 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule()
     def submit_with_the_right_sequence(self) -> None:
-        command = aq.TaskCreateCommand(self.model.latest_sequence + 1, aq.TaskSpec(payload=b"right"), 1)
+        command = aq.TaskCreateCommand(
+            self.model.latest_sequence + 1, aq.TaskSpec(payload=b"right"), 1
+        )
         self.submit_and_compare(command, "deferred")
 
-    # --- Batches -----------------------------------------------------------------------------------------------------
+    # --- Batches ----------------------------------------------------------------------------------
 
     def acceptable(self, count: int) -> list[aq.MutationCommand]:
         """Return commands that are accepted one after the other, without changing the model."""
@@ -167,7 +178,7 @@ class QueueMachine(RuleBasedStateMachine):
         with pytest.raises(RuntimeError):
             _ = batch.outcomes
 
-    # --- Durability and ends -----------------------------------------------------------------------------------------
+    # --- Durability and ends ----------------------------------------------------------------------
 
     @rule()
     def sync(self) -> None:
@@ -198,7 +209,9 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule(options=st.none() | options)
     def kill_and_reopen(self, options: dict[str, int] | None) -> None:
-        """Go on in a copy of the files, which is what a killed process leaves: nothing that was returned is lost."""
+        """Go on in a copy of the files, which is what a killed process leaves: nothing that was
+        returned is lost.
+        """
         durable = self.queue.durable_sequence
         self.kills += 1
         killed = copy_of(self.path, self.directory / f"queue-{self.kills}")
@@ -214,7 +227,7 @@ class QueueMachine(RuleBasedStateMachine):
         assert recovery.dropped_events == recovery.dropped_bytes == 0
         assert self.queue.durable_sequence == self.queue.sequence
 
-    # --- Snapshots and compaction ------------------------------------------------------------------------------------
+    # --- Snapshots and compaction -----------------------------------------------------------------
 
     def check_report(self, report: aq.SnapshotReport, before: int) -> None:
         latest = self.model.latest_sequence
@@ -223,7 +236,9 @@ class QueueMachine(RuleBasedStateMachine):
         assert report.replayed_events == latest - max(self.snapshots, default=0) >= latest - before
         if report.is_new:
             self.snapshots = [*self.snapshots[-1:], latest]
-        files = sorted(int(file.name.removesuffix(".snap")) for file in (self.path / "snapshots").glob("*"))
+        files = sorted(
+            int(file.name.removesuffix(".snap")) for file in (self.path / "snapshots").glob("*")
+        )
         assert files == self.snapshots
 
     @rule()
@@ -232,7 +247,9 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule(age=st.none() | st.integers(0, 50))
     def compact(self, age: int | None) -> None:
-        """With retention too: what ended before some moment is forgotten by events, which the model takes as well."""
+        """With retention too: what ended before some moment is forgotten by events, which the model
+        takes as well.
+        """
         before = self.model.latest_sequence
         with patch.object(aq.clock, "now", return_value=1_000_000):
             retention = None if age is None else 1_000_000 - max(0, self.source.clock - age)
@@ -243,12 +260,14 @@ class QueueMachine(RuleBasedStateMachine):
             self.model.apply_event(event)
         forgotten = [event for event in purges if isinstance(event, RunsPurged)]
         assert report.purged_runs == sum(len(event.run_ids) for event in forgotten)
-        assert report.purged_subscriptions == sum(len(event.subscription_ids) for event in forgotten)
+        assert report.purged_subscriptions == sum(
+            len(event.subscription_ids) for event in forgotten
+        )
         assert report.purged_actors == sum(len(event.actor_ids) for event in forgotten)
         self.check_report(report, before)
         assert report.kept_sequence == (self.snapshots[-2] if len(self.snapshots) > 1 else 0)
 
-    # --- Readers -----------------------------------------------------------------------------------------------------
+    # --- Readers ----------------------------------------------------------------------------------
 
     def check_reader(self, reader: aq.ReadOnlyQueue) -> None:
         assert reader.sequence == reader.durable_sequence == self.queue.durable_sequence
@@ -284,7 +303,7 @@ class QueueMachine(RuleBasedStateMachine):
         if self.followed.latest_sequence == self.model.latest_sequence:
             assert self.followed == self.model
 
-    # --- What always holds -------------------------------------------------------------------------------------------
+    # --- What always holds ------------------------------------------------------------------------
 
     @invariant()
     def projection_is_the_model(self) -> None:

@@ -1,4 +1,6 @@
-"""The statistics of a queue's directory: the same with and without a replay, whatever state the log is in."""
+"""The statistics of a queue's directory: the same with and without a replay, whatever state the log
+is in.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,12 @@ def submit(queue: aq.ActionQueue, count: int, **options: Any) -> None:
     for _ in range(count):
         task = task_create(b"x" * 100)
         queue.submit(task, **options)
-        queue.submit(aq.RunCreateCommand(None, aq.RunInstance.scheduled(task.task_spec.id, scheduled_at=1, created_at=1)), **options)
+        queue.submit(
+            aq.RunCreateCommand(
+                None, aq.RunInstance.scheduled(task.task_spec.id, scheduled_at=1, created_at=1)
+            ),
+            **options,
+        )
 
 
 def empty(path: Path) -> None:
@@ -58,7 +65,14 @@ def with_damaged_snapshot(path: Path) -> None:
     damage(newest_snapshot(path), 100)
 
 
-LOGS: list[Callable[[Path], None]] = [empty, without_snapshot, with_snapshots, copied_while_open, without_ring, with_damaged_snapshot]
+LOGS: list[Callable[[Path], None]] = [
+    empty,
+    without_snapshot,
+    with_snapshots,
+    copied_while_open,
+    without_ring,
+    with_damaged_snapshot,
+]
 
 
 def newest_snapshot(path: Path) -> Path:
@@ -89,7 +103,11 @@ def test_sizes_and_sequences_need_no_replay(tmp_path: Path, make: Callable[[Path
     with aq.open(path, compaction=None, segment_size=65536, ring_size=65536) as queue:
         cheap, exact = logs_of(path)
         assert cheap == exact
-        assert (cheap["has_writer"], cheap["history"], cheap["last_sequence"]) == (True, queue.history, queue.sequence)
+        assert (cheap["has_writer"], cheap["history"], cheap["last_sequence"]) == (
+            True,
+            queue.history,
+            queue.sequence,
+        )
         submit(queue, 10, durability="deferred")
         submit(queue, 1)
         submit(queue, 5, durability="deferred")
@@ -98,27 +116,45 @@ def test_sizes_and_sequences_need_no_replay(tmp_path: Path, make: Callable[[Path
         assert cheap["last_sequence"] == queue.stats()["durable_sequence"]
 
 
-def test_counts_are_those_of_the_newest_snapshot_or_of_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_counts_are_those_of_the_newest_snapshot_or_of_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "queue"
     with aq.open(path, compaction=None) as queue:
         submit(queue, 20)
         queue.snapshot()
-        snapshot = {name: number for name, number in msgspec.to_builtins(queue.projection.counts()).items() if name != "memory_bytes"}
+        snapshot = {
+            name: number
+            for name, number in msgspec.to_builtins(queue.projection.counts()).items()
+            if name != "memory_bytes"
+        }
         counted = queue.sequence
         submit(queue, 3)
     now = statistics(path)
-    assert (now["projection"]["runs"], now["runs_by_state"]["scheduled"], now["counted_sequence"]) == (23, 23, counted + 6)
+    assert (
+        now["projection"]["runs"],
+        now["runs_by_state"]["scheduled"],
+        now["counted_sequence"],
+    ) == (23, 23, counted + 6)
     monkeypatch.setattr("actionqueue.statistics.REPLAYED_MAX", 0)
     assert statistics(path, replays=True) == now
     found = statistics(path)
-    assert (found["projection"], found["runs_by_state"], found["counted_sequence"]) == (snapshot, None, counted)
+    assert (found["projection"], found["runs_by_state"], found["counted_sequence"]) == (
+        snapshot,
+        None,
+        counted,
+    )
 
 
 def test_counts_of_a_large_queue_without_a_snapshot_are_not_made_up(tmp_path: Path) -> None:
     path = tmp_path / "queue"
     without_snapshot(path)
     found = statistics(path, replays=False)
-    assert (found["projection"], found["runs_by_state"], found["counted_sequence"]) == (None, None, None)
+    assert (found["projection"], found["runs_by_state"], found["counted_sequence"]) == (
+        None,
+        None,
+        None,
+    )
 
 
 def test_a_snapshot_whose_beginning_is_damaged_gives_no_counts(tmp_path: Path) -> None:

@@ -1,4 +1,6 @@
-"""Queues that sync by themselves, as users open them. When exactly a sync begins: tests/core/test_sync_policy.py."""
+"""Queues that sync by themselves, as users open them. When exactly a sync begins:
+tests/core/test_sync_policy.py.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,7 @@ import actionqueue as aq
 from actionqueue.errors import ForkedError, LogWriteError, PartialDurabilityError, PoisonedError
 from tests.support.queues import file_size_limit, in_child, replayed, task_create, wait_until
 
-# --- The option ------------------------------------------------------------------------------------------------------
+# --- The option -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("field", ["records", "bytes", "milliseconds"])
@@ -24,7 +26,11 @@ from tests.support.queues import file_size_limit, in_child, replayed, task_creat
 def test_numbers_out_of_range_are_refused(field: str, value: Any) -> None:
     with pytest.raises(aq.InvalidFieldError) as refusal:
         aq.SyncPolicy(**{field: value})
-    assert (refusal.value.type_name, refusal.value.field, refusal.value.value) == ("SyncPolicy", field, value)
+    assert (refusal.value.type_name, refusal.value.field, refusal.value.value) == (
+        "SyncPolicy",
+        field,
+        value,
+    )
     assert isinstance(refusal.value, TypeError) == (type(value) is not int)
 
 
@@ -60,7 +66,7 @@ def test_it_is_the_writers_option(tmp_path: Path) -> None:
         aq.open(tmp_path, sync=5)  # type: ignore[call-overload]
 
 
-# --- What it does ----------------------------------------------------------------------------------------------------
+# --- What it does ---------------------------------------------------------------------------------
 
 POLICIES = [
     aq.SyncPolicy(records=1),
@@ -71,7 +77,9 @@ POLICIES = [
 
 
 @pytest.mark.parametrize("policy", POLICIES, ids=str)
-def test_deferred_commands_become_durable_by_themselves(tmp_path: Path, policy: aq.SyncPolicy) -> None:
+def test_deferred_commands_become_durable_by_themselves(
+    tmp_path: Path, policy: aq.SyncPolicy
+) -> None:
     with aq.open(tmp_path, durability="deferred", sync=policy) as queue:
         for number in range(1, 10):
             queue.submit(task_create())
@@ -99,11 +107,13 @@ def test_by_default_it_never_syncs(tmp_path: Path) -> None:
         assert queue.durable_sequence == 0
 
 
-# --- Failures --------------------------------------------------------------------------------------------------------
+# --- Failures -------------------------------------------------------------------------------------
 
 CALLS: dict[str, Callable[[aq.ActionQueue], Any]] = {
     "submit": lambda queue: queue.submit(task_create()),
-    "submit in Python": lambda queue: queue.submit(aq.TaskCreateCommand(queue.sequence + 1, aq.TaskSpec(payload=bytes(10**6)), 1)),
+    "submit in Python": lambda queue: queue.submit(
+        aq.TaskCreateCommand(queue.sequence + 1, aq.TaskSpec(payload=bytes(10**6)), 1)
+    ),
     "submit_many": lambda queue: queue.submit_many([task_create()]),
     "sync": lambda queue: queue.sync(),
     "snapshot": lambda queue: queue.snapshot(),
@@ -112,11 +122,14 @@ CALLS: dict[str, Callable[[aq.ActionQueue], Any]] = {
 
 
 def with_failed_sync(path: Path, policy: aq.SyncPolicy) -> aq.ActionQueue:
-    """Open a queue and let a sync of its thread fail, of which nobody has heard when this returns."""
+    """Open a queue and let a sync of its thread fail, of which nobody has heard when this
+    returns.
+    """
     queue = aq.open(path, durability="deferred", sync=policy)
     with file_size_limit(0):
         queue.submit(task_create())
-        # The bytes leave the ring when the thread's drain has begun; it fails. Asking the queue would be to be told.
+        # The bytes leave the ring when the thread's drain has begun; it fails. Asking the queue
+        # would be to be told.
         wait_until(lambda: is_over(queue))
     return queue
 
@@ -185,7 +198,7 @@ def test_close_tells_of_a_failed_sync_that_nobody_heard_of(tmp_path: Path) -> No
         assert queue.sequence == 1
 
 
-# --- Life cycle ------------------------------------------------------------------------------------------------------
+# --- Life cycle -----------------------------------------------------------------------------------
 
 
 def threads() -> int:
@@ -211,7 +224,12 @@ def test_the_thread_ends_with_the_queue(tmp_path: Path) -> None:
 
 
 def test_forks_while_the_thread_works(tmp_path: Path) -> None:
-    with aq.open(tmp_path, durability="deferred", sync=aq.SyncPolicy(records=2, milliseconds=1), compaction=None) as queue:
+    with aq.open(
+        tmp_path,
+        durability="deferred",
+        sync=aq.SyncPolicy(records=2, milliseconds=1),
+        compaction=None,
+    ) as queue:
 
         def child() -> int:
             with pytest.raises(ForkedError):

@@ -32,7 +32,9 @@ def directory() -> Iterator[Path]:
 
 
 def run_together(works: list[Callable[[], None]]) -> None:
-    """Run each in a thread of its own, beginning at the same time; the first exception is raised here."""
+    """Run each in a thread of its own, beginning at the same time; the first exception is raised
+    here.
+    """
     barrier = threading.Barrier(len(works))
     failures: list[BaseException] = []
 
@@ -53,7 +55,9 @@ def run_together(works: list[Callable[[], None]]) -> None:
 
 
 class Worker:
-    """Takes a few runs of its own through their lives, by every kind of call, and notes what was acknowledged."""
+    """Takes a few runs of its own through their lives, by every kind of call, and notes what was
+    acknowledged.
+    """
 
     def __init__(self, queue: aq.ActionQueue, seed: int, rounds: int) -> None:
         self.queue, self.random, self.rounds = queue, Random(seed), rounds
@@ -92,7 +96,10 @@ class Worker:
         attempt = aq.AttemptId()
         self.submit(aq.TaskCreateCommand(None, task, 1))
         assert projection.task_exists(task.id)
-        self.submit(aq.RunCreateCommand(None, run), aq.RunStateTransitionCommand(None, run.id, "scheduled", "ready", 2))
+        self.submit(
+            aq.RunCreateCommand(None, run),
+            aq.RunStateTransitionCommand(None, run.id, "scheduled", "ready", 2),
+        )
         assert projection.run_state(run.id) is aq.RunState.READY
         with pytest.raises(ValidationError) as refusal:
             queue.submit_many([task_create(), aq.RunResumeCommand(None, run.id, 2)])
@@ -112,7 +119,13 @@ class Worker:
         )
         history = projection.history(run.id)
         assert history is not None
-        assert [entry.to_state.value for entry in history] == ["scheduled", "ready", "leased", "running", "completed"]
+        assert [entry.to_state.value for entry in history] == [
+            "scheduled",
+            "ready",
+            "leased",
+            "running",
+            "completed",
+        ]
         if self.random.random() < 0.1:
             queue.sync()
             assert queue.durable_sequence >= self.acknowledged[-1]
@@ -163,8 +176,12 @@ def test_queries_see_whole_events_only(directory: Path, hasty: None) -> None:
         def write() -> None:
             try:
                 for time in range(1, 1000):
-                    queue.submit(aq.RunStateTransitionCommand(None, run.id, "ready", "leased", time))
-                    queue.submit(aq.RunStateTransitionCommand(None, run.id, "leased", "ready", time))
+                    queue.submit(
+                        aq.RunStateTransitionCommand(None, run.id, "ready", "leased", time)
+                    )
+                    queue.submit(
+                        aq.RunStateTransitionCommand(None, run.id, "leased", "ready", time)
+                    )
             finally:
                 is_done.set()
 
@@ -177,14 +194,18 @@ def test_queries_see_whole_events_only(directory: Path, hasty: None) -> None:
                 assert history is not None
                 assert last <= instance.last_state_change_at <= history[-1].timestamp
                 last = instance.last_state_change_at
-                assert [entry.timestamp for entry in history] == sorted(entry.timestamp for entry in history)
+                assert [entry.timestamp for entry in history] == sorted(
+                    entry.timestamp for entry in history
+                )
 
         run_together([write, read, read, read])
         assert queue.sequence == 3 + 999 * 2
 
 
 @pytest.mark.parametrize("payload_size", [0, 100_000], ids=["in the ring", "past the ring"])
-def test_no_thread_sees_a_batch_that_is_refused_in_the_end(directory: Path, hasty: None, payload_size: int) -> None:
+def test_no_thread_sees_a_batch_that_is_refused_in_the_end(
+    directory: Path, hasty: None, payload_size: int
+) -> None:
     with aq.open(directory, **SMALL, durability="deferred") as queue:
         task = aq.TaskSpec(payload=b"")
         run = aq.RunInstance.scheduled(task.id, scheduled_at=0, created_at=0)
@@ -228,7 +249,9 @@ def test_batches_are_seen_as_a_whole(directory: Path, hasty: None) -> None:
         def write() -> None:
             try:
                 for number in range(100):
-                    queue.submit_many([task_create(bytes(70_000 if number % 10 == 0 else 10)) for _ in range(7)])
+                    queue.submit_many(
+                        [task_create(bytes(70_000 if number % 10 == 0 else 10)) for _ in range(7)]
+                    )
             finally:
                 is_done.set()
 
@@ -264,7 +287,15 @@ def test_closing_under_load_loses_nothing_that_was_acknowledged(directory: Path)
                 started.acquire()
             queue.close()
 
-        run_together([lambda: submit("immediate"), lambda: submit("deferred"), lambda: submit("immediate"), close, close])
+        run_together(
+            [
+                lambda: submit("immediate"),
+                lambda: submit("deferred"),
+                lambda: submit("immediate"),
+                close,
+                close,
+            ]
+        )
         with aq.open(path) as queue:
             assert queue.recovery.is_clean
             assert queue.sequence == len(acknowledged) == max(acknowledged)

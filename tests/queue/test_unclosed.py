@@ -1,4 +1,6 @@
-"""A queue that goes without having been closed is closed all the same, and warns of it as files do; no other queue warns."""
+"""A queue that goes without having been closed is closed all the same, and warns of it as files do;
+no other queue warns.
+"""
 
 from __future__ import annotations
 
@@ -37,8 +39,13 @@ def drop(path: Path, **options: Any) -> None:
     queue.submit(task_create(), "deferred")
 
 
-@pytest.mark.parametrize("options", [{}, {"compaction": POLICY}, {"compaction": None}, {"sync": aq.SyncPolicy(milliseconds=1)}])
-def test_a_queue_that_is_dropped_open_warns_once_and_is_closed(tmp_path: Path, options: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"compaction": POLICY}, {"compaction": None}, {"sync": aq.SyncPolicy(milliseconds=1)}],
+)
+def test_a_queue_that_is_dropped_open_warns_once_and_is_closed(
+    tmp_path: Path, options: dict[str, Any]
+) -> None:
     path = tmp_path / "the queue"
     (text,) = texts_of(lambda: drop(path, **options))
     assert text.startswith("ResourceWarning: unclosed queue")
@@ -57,9 +64,13 @@ def test_the_warning_points_at_the_line_that_dropped_the_queue(tmp_path: Path) -
     assert line.strip() == "del queue"
 
 
-def test_a_warning_that_is_made_an_error_keeps_nothing_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_warning_that_is_made_an_error_keeps_nothing_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     raised: list[Any] = []
-    monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: raised.append(unraisable.exc_value))
+    monkeypatch.setattr(
+        sys, "unraisablehook", lambda unraisable: raised.append(unraisable.exc_value)
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         drop(tmp_path, compaction=POLICY)
@@ -72,7 +83,7 @@ def test_a_warning_that_is_made_an_error_keeps_nothing_open(tmp_path: Path, monk
         assert queue.sequence == 1
 
 
-# --- Queues that were closed, or never open --------------------------------------------------------------------------
+# --- Queues that were closed, or never open -------------------------------------------------------
 
 
 def close_it(path: Path) -> None:
@@ -154,7 +165,10 @@ def cancel_the_opening(path: Path) -> None:
 
 
 def get_no_thread(path: Path) -> None:
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(aq.OpenIOError, match="start a thread"):
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        pytest.raises(aq.OpenIOError, match="start a thread"),
+    ):
         patch.setattr(threading.Thread, "start", no_thread)
         aq.open(path, compaction=POLICY)
 
@@ -200,7 +214,7 @@ def test_no_warning(tmp_path: Path, work: Callable[[Path], None]) -> None:
         pass
 
 
-# --- Other processes, and the end of one -----------------------------------------------------------------------------
+# --- Other processes, and the end of one ----------------------------------------------------------
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
@@ -219,7 +233,8 @@ import actionqueue as aq
 
 class Holder:
     def __init__(self, path):
-        self.queue, self.itself = aq.open(path, compaction=aq.CompactionPolicy(age_seconds=10**6)), self
+        self.queue = aq.open(path, compaction=aq.CompactionPolicy(age_seconds=10**6))
+        self.itself = self
 
 holder = Holder(sys.argv[1])
 holder.queue.submit(aq.TaskCreateCommand(None, aq.TaskSpec(payload=b""), 1), "deferred")
@@ -228,17 +243,27 @@ holder.queue.submit(aq.TaskCreateCommand(None, aq.TaskSpec(payload=b""), 1), "de
 
 def ended(path: Path, *options: str) -> tuple[int, str]:
     done = subprocess.run(
-        [sys.executable, *options, "-c", KEPT_TO_THE_END, str(path)], capture_output=True, text=True, timeout=CHILD_SECONDS, check=False
+        [sys.executable, *options, "-c", KEPT_TO_THE_END, str(path)],
+        capture_output=True,
+        text=True,
+        timeout=CHILD_SECONDS,
+        check=False,
     )
     assert done.stdout == ""
     return done.returncode, done.stderr
 
 
 @pytest.mark.parametrize("action", ["default", "error"])
-def test_a_queue_that_is_open_when_its_process_ends_warns_while_there_is_something_to_warn_with(tmp_path: Path, action: str) -> None:
+def test_a_queue_that_is_open_when_its_process_ends_warns_while_there_is_something_to_warn_with(
+    tmp_path: Path, action: str
+) -> None:
     code, said = ended(tmp_path, "-W", f"{action}::ResourceWarning")
     assert code == 0
-    assert said.count(f"ResourceWarning: unclosed queue {str(tmp_path)!r}") == said.count("unclosed") == 1
+    assert (
+        said.count(f"ResourceWarning: unclosed queue {str(tmp_path)!r}")
+        == said.count("unclosed")
+        == 1
+    )
     with aq.open(tmp_path) as queue:
         assert queue.recovery.is_clean
         assert queue.sequence == 1
@@ -254,8 +279,12 @@ def test_tracemalloc_tells_where_the_queue_was_opened(tmp_path: Path) -> None:
     assert 'File "<string>", lineno 7' in said
 
 
-def test_a_queue_that_is_dropped_in_a_call_of_its_compaction_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The call has the last reference then: the queue is closed when it ends, which the next opening of this process waits for."""
+def test_a_queue_that_is_dropped_in_a_call_of_its_compaction_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The call has the last reference then: the queue is closed when it ends, which the next
+    opening of this process waits for.
+    """
     called, waited = threading.Event(), threading.Event()
     sync, wait = aq.ActionQueue.sync, compactor.Compactor.wait_for_references
 

@@ -1,4 +1,6 @@
-"""What the tests of columns share: commands as arrays, plausible commands for known runs, and small queues full of runs."""
+"""What the tests of columns share: commands as arrays, plausible commands for known runs, and small
+queues full of runs.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,9 @@ def small_queue(**options: Any) -> Iterator[aq.ActionQueue]:
         yield queue
 
 
-def add_run(queue: aq.ActionQueue, state: str = "scheduled", *, run_id: aq.RunId | None = None) -> aq.RunId:
+def add_run(
+    queue: aq.ActionQueue, state: str = "scheduled", *, run_id: aq.RunId | None = None
+) -> aq.RunId:
     """Create a run, of a task of its own, and take it to the state."""
     task = aq.TaskSpec(payload=b"")
     run = aq.RunInstance.scheduled(task.id, scheduled_at=1, created_at=1, id=run_id or aq.RunId())
@@ -58,7 +62,10 @@ def add_run(queue: aq.ActionQueue, state: str = "scheduled", *, run_id: aq.RunId
 def way_to(run_id: aq.RunId, state: str) -> list[aq.RunStateTransitionCommand]:
     """Return the commands that take a new run to the state."""
     path = ["scheduled", *PATHS[state]]
-    return [aq.RunStateTransitionCommand(None, run_id, previous, new, 1) for previous, new in pairwise(path)]
+    return [
+        aq.RunStateTransitionCommand(None, run_id, previous, new, 1)
+        for previous, new in pairwise(path)
+    ]
 
 
 def add_runs(queue: aq.ActionQueue, count: int) -> Any:
@@ -68,7 +75,9 @@ def add_runs(queue: aq.ActionQueue, count: int) -> Any:
         task = aq.TaskSpec(payload=b"")
         commands += [
             aq.TaskCreateCommand(None, task, 1),
-            aq.RunCreateCommand(None, aq.RunInstance.scheduled(task.id, scheduled_at=1, created_at=1)),
+            aq.RunCreateCommand(
+                None, aq.RunInstance.scheduled(task.id, scheduled_at=1, created_at=1)
+            ),
         ]
     queue.submit_many(commands)
     return queue.projection.run_id_array()[-count:] if count else np.zeros(0, "V16")
@@ -88,7 +97,9 @@ def submit_columns(queue: aq.ActionQueue, commands: Sequence[Any], **options: An
             return queue.submit_transitions(run_ids, previous, new, times(commands), **options)
         case aq.LeaseHeartbeatCommand():
             owners = aq.columns.offsets_and_data([command.owner for command in commands])
-            return queue.submit_lease_heartbeats(run_ids, owners, times(commands, "expiry"), times(commands), **options)
+            return queue.submit_lease_heartbeats(
+                run_ids, owners, times(commands, "expiry"), times(commands), **options
+            )
         case aq.AttemptStartCommand():
             attempt_ids = aq.columns.id_array([command.attempt_id for command in commands])
             return queue.submit_attempt_starts(run_ids, attempt_ids, times(commands), **options)
@@ -97,13 +108,23 @@ def submit_columns(queue: aq.ActionQueue, commands: Sequence[Any], **options: An
             results = aq.columns.result_codes([command.result for command in commands])
             outputs = aq.columns.offsets_and_data([command.output for command in commands])
             errors = aq.columns.offsets_and_data([command.error for command in commands])
-            return queue.submit_attempt_finishes(run_ids, attempt_ids, results, times(commands), outputs=outputs, errors=errors, **options)
+            return queue.submit_attempt_finishes(
+                run_ids,
+                attempt_ids,
+                results,
+                times(commands),
+                outputs=outputs,
+                errors=errors,
+                **options,
+            )
         case other:
             raise TypeError(other)
 
 
 class RowSource:
-    """Plausible commands of the four kinds for a queue's runs; most are acceptable where they stand first."""
+    """Plausible commands of the four kinds for a queue's runs; most are acceptable where they stand
+    first.
+    """
 
     def __init__(self, random: Random, projection: aq.Projection) -> None:
         self.random = random
@@ -112,7 +133,9 @@ class RowSource:
         self.attempt_ids = [aq.AttemptId(bytes([number]) * 15 + b"\0") for number in range(4)]
 
     def commands(self, count: int) -> list[Any]:
-        make = self.random.choice([self._transition, self._transition, self._heartbeat, self._start, self._finish])
+        make = self.random.choice(
+            [self._transition, self._transition, self._heartbeat, self._start, self._finish]
+        )
         return [make(self._run_id()) for _ in range(count)]
 
     def _run_id(self) -> aq.RunId:
@@ -123,24 +146,42 @@ class RowSource:
 
     def _transition(self, run_id: aq.RunId) -> aq.RunStateTransitionCommand:
         state = self.projection.run_state(run_id)
-        previous = state if state is not None and self.random.random() < 0.9 else self.random.choice(STATES)
+        previous = (
+            state
+            if state is not None and self.random.random() < 0.9
+            else self.random.choice(STATES)
+        )
         targets = TRANSITIONS[previous]
-        new = self.random.choice(targets) if targets and self.random.random() < 0.9 else self.random.choice(STATES)
+        new = (
+            self.random.choice(targets)
+            if targets and self.random.random() < 0.9
+            else self.random.choice(STATES)
+        )
         return aq.RunStateTransitionCommand(None, run_id, previous, new, self._time())
 
     def _heartbeat(self, run_id: aq.RunId) -> aq.LeaseHeartbeatCommand:
         lease = self.projection.lease(run_id)
-        owner = lease.owner if lease is not None and self.random.random() < 0.9 else self.random.choice(["", "w", "wörker"])
+        owner = (
+            lease.owner
+            if lease is not None and self.random.random() < 0.9
+            else self.random.choice(["", "w", "wörker"])
+        )
         expiry = lease.expiry + self.random.randrange(-1, 5) if lease is not None else self._time()
         return aq.LeaseHeartbeatCommand(None, run_id, owner, max(0, expiry), self._time())
 
     def _start(self, run_id: aq.RunId) -> aq.AttemptStartCommand:
-        attempt_id = self.random.choice(self.attempt_ids) if self.random.random() < 0.3 else aq.AttemptId()
+        attempt_id = (
+            self.random.choice(self.attempt_ids) if self.random.random() < 0.3 else aq.AttemptId()
+        )
         return aq.AttemptStartCommand(None, run_id, attempt_id, self._time())
 
     def _finish(self, run_id: aq.RunId) -> aq.AttemptFinishCommand:
         active = self.projection.active_attempt_id(run_id)
-        attempt_id = active if active is not None and self.random.random() < 0.9 else self.random.choice(self.attempt_ids)
+        attempt_id = (
+            active
+            if active is not None and self.random.random() < 0.9
+            else self.random.choice(self.attempt_ids)
+        )
         outcome = self.random.choice(
             [
                 aq.AttemptOutcome.success(),

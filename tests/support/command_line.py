@@ -1,4 +1,6 @@
-"""What the tests of the command line share: running it as users do, and seeing what it leaves on disk."""
+"""What the tests of the command line share: running it as users do, and seeing what it leaves on
+disk.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ SECONDS_MAX = 120
 VECTORS = places.DATA / "vectors"
 STREAMS = ("stream-1", "stream-2", "stream-3")
 READING = ("dump", "log", "verify", "stats")
-"""The commands that write and create nothing. All but verify show a queue that is open elsewhere."""
+"""The commands that write and create nothing. All but verify show a queue that is open
+elsewhere.
+"""
 
 
 class Ended(NamedTuple):
@@ -39,9 +43,18 @@ class Ended(NamedTuple):
         return [json.loads(line) for line in self.output.splitlines()]
 
 
-def run(*arguments: object, stdin: bytes = b"", program: Iterable[str] = PROGRAM, **options: Any) -> Ended:
+def run(
+    *arguments: object, stdin: bytes = b"", program: Iterable[str] = PROGRAM, **options: Any
+) -> Ended:
     """Run the command line to its end."""
-    ended = subprocess.run([*program, *map(str, arguments)], input=stdin, capture_output=True, timeout=SECONDS_MAX, check=False, **options)
+    ended = subprocess.run(
+        [*program, *map(str, arguments)],
+        input=stdin,
+        capture_output=True,
+        timeout=SECONDS_MAX,
+        check=False,
+        **options,
+    )
     return Ended(ended.returncode, ended.stdout.decode(), ended.stderr.decode())
 
 
@@ -50,8 +63,16 @@ def shown_on_a_terminal(*arguments: object, columns: int, program: Iterable[str]
     ours, theirs = pty.openpty()
     try:
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-        environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"} | {"TERM": "xterm"}
-        with subprocess.Popen([*program, *map(str, arguments)], stdin=theirs, stdout=theirs, stderr=theirs, env=environment) as process:
+        environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"} | {
+            "TERM": "xterm"
+        }
+        with subprocess.Popen(
+            [*program, *map(str, arguments)],
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            env=environment,
+        ) as process:
             os.close(theirs)
             sent = b""
             with suppress(OSError):  # EIO: the last process that had the terminal has ended
@@ -85,13 +106,24 @@ def lines(*objects: dict[str, Any]) -> bytes:
 
 def pause_and_resume(times: int) -> list[dict[str, Any]]:
     """Return acceptable commands, two for each time."""
-    return [{"type": name, "timestamp": time} for time in range(times) for name in ("engine_pause", "engine_resume")]
+    return [
+        {"type": name, "timestamp": time}
+        for time in range(times)
+        for name in ("engine_pause", "engine_resume")
+    ]
 
 
 def tree(directory: Path) -> dict[str, tuple[int, int, bytes | None]]:
     """Return everything in and about a directory that a reader must not change."""
     paths = [directory, *sorted(directory.rglob("*"))]
-    return {str(path): (path.stat().st_mode, path.stat().st_mtime_ns, path.read_bytes() if path.is_file() else None) for path in paths}
+    return {
+        str(path): (
+            path.stat().st_mode,
+            path.stat().st_mtime_ns,
+            path.read_bytes() if path.is_file() else None,
+        )
+        for path in paths
+    }
 
 
 def make_queue(directory: Path, events: int = 20) -> None:
@@ -103,14 +135,21 @@ def make_queue(directory: Path, events: int = 20) -> None:
 def fill(queue: aq.ActionQueue, events: int) -> None:
     """Submit so many commands, DEFERRED."""
     for number in range(events):
-        command = aq.EnginePauseCommand(None, number) if number % 2 == 0 else aq.EngineResumeCommand(None, number)
+        command = (
+            aq.EnginePauseCommand(None, number)
+            if number % 2 == 0
+            else aq.EngineResumeCommand(None, number)
+        )
         queue.submit(command, aq.DurabilityPolicy.DEFERRED)
 
 
 def fill_more(queue: aq.ActionQueue, count: int) -> None:
     """Submit so many commands more, DEFERRED, whatever the engine's state is."""
     for _ in range(count):
-        queue.submit(aq.TaskCreateCommand(None, aq.TaskSpec(payload=b"more"), 1), aq.DurabilityPolicy.DEFERRED)
+        queue.submit(
+            aq.TaskCreateCommand(None, aq.TaskSpec(payload=b"more"), 1),
+            aq.DurabilityPolicy.DEFERRED,
+        )
 
 
 def kill_a_writer(directory: Path, events: int = 20) -> None:
@@ -124,7 +163,9 @@ def kill_a_writer(directory: Path, events: int = 20) -> None:
         "    queue.submit(command(None, number), 'deferred')\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
-    subprocess.run([sys.executable, "-c", code, str(directory), str(events)], check=False, timeout=SECONDS_MAX)
+    subprocess.run(
+        [sys.executable, "-c", code, str(directory), str(events)], check=False, timeout=SECONDS_MAX
+    )
 
 
 def newest_segment(directory: Path) -> Path:
@@ -134,10 +175,15 @@ def newest_segment(directory: Path) -> Path:
 
 def stream(name: str) -> list[dict[str, Any]]:
     """Return a stream's lines: each a command and the verdict on it."""
-    return [json.loads(line) for line in (VECTORS / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()]
+    return [
+        json.loads(line)
+        for line in (VECTORS / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
 
 
 def projection_of(name: str) -> dict[str, Any]:
     """Return the projection that a stream leads to."""
-    made: dict[str, Any] = json.loads((VECTORS / f"{name}.projection.json").read_text(encoding="utf-8"))
+    made: dict[str, Any] = json.loads(
+        (VECTORS / f"{name}.projection.json").read_text(encoding="utf-8")
+    )
     return made

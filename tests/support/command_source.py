@@ -1,6 +1,8 @@
-"""Random commands that mostly fit a projection's state, and sometimes do not: one source for all 29 kinds.
+"""Random commands that mostly fit a projection's state, and sometimes do not: one source for all 29
+kinds.
 
-It takes any ``random.Random``: hypothesis' own for properties that shrink, a seeded one for long streams.
+It takes any ``random.Random``: hypothesis' own for properties that shrink, a seeded one for long
+streams.
 """
 
 from __future__ import annotations
@@ -42,12 +44,20 @@ from actionqueue import (
 from tests.support.model import TRANSITIONS, Model
 
 LEASE_KINDS = ("lease_acquire", "lease_heartbeat", "lease_expire", "lease_release")
-RUN_KINDS = ("run_state_transition", "attempt_start", "attempt_finish", *LEASE_KINDS, "run_suspend", "run_resume")
+RUN_KINDS = (
+    "run_state_transition",
+    "attempt_start",
+    "attempt_finish",
+    *LEASE_KINDS,
+    "run_suspend",
+    "run_resume",
+)
 OTHER_KINDS = (
-    "engine_pause", "engine_resume", "task_cancel", "dependency_declare", "budget_allocate", "budget_consume",
-    "budget_replenish", "subscription_create", "subscription_cancel", "subscription_trigger", "actor_register",
-    "actor_deregister", "actor_heartbeat", "tenant_create", "role_assign", "capability_grant", "capability_revoke",
-    "ledger_append",
+    "engine_pause", "engine_resume", "task_cancel", "dependency_declare",
+    "budget_allocate", "budget_consume", "budget_replenish",
+    "subscription_create", "subscription_cancel", "subscription_trigger",
+    "actor_register", "actor_deregister", "actor_heartbeat",
+    "tenant_create", "role_assign", "capability_grant", "capability_revoke", "ledger_append",
 )  # fmt: skip
 TEXTS = ("", "a", "worker-1", "wörker-3", "\x00", "日本語", "x" * 300)
 LARGE = 2**64 - 1
@@ -56,8 +66,9 @@ LARGE = 2**64 - 1
 class CommandSource:
     """Builds one command after the other, each from what the model says at that time.
 
-    ``poison`` allows the commands that this library refuses beyond the original's checks: a state left under an active
-    attempt, a resume before its pause, an attempt id used again, a run that is not new.
+    ``poison`` allows the commands that this library refuses beyond the original's checks: a state
+    left under an active attempt, a resume before its pause, an attempt id used again, a run that is
+    not new.
     """
 
     def __init__(self, random: Random, *, poison: bool = True) -> None:
@@ -66,7 +77,9 @@ class CommandSource:
         self.clock = 100
 
     def stream(self, length: int, model: Model, submit: Any) -> None:
-        """Build ``length`` commands and hand each to ``submit(command)``, which may change the model."""
+        """Build ``length`` commands and hand each to ``submit(command)``, which may change the
+        model.
+        """
         for _ in range(length):
             submit(self.next(model))
 
@@ -88,12 +101,16 @@ class CommandSource:
         command: aq.MutationCommand = getattr(self, f"_{kind}")(model, sequence)
         return command
 
-    # --- Parts -------------------------------------------------------------------------------------------------------
+    # --- Parts ------------------------------------------------------------------------------------
 
     def _sequence(self, model: Model) -> int | None:
-        """Mostly leave the sequence to the authority, sometimes say the right one, rarely a wrong one."""
+        """Mostly leave the sequence to the authority, sometimes say the right one, rarely a wrong
+        one.
+        """
         wanted = model.latest_sequence + 1
-        return self.random.choice((None,) * 60 + (wanted,) * 37 + (max(0, wanted - 1), wanted + 1, LARGE))
+        return self.random.choice(
+            (None,) * 60 + (wanted,) * 37 + (max(0, wanted - 1), wanted + 1, LARGE)
+        )
 
     def _id(self, id_type: Any) -> Any:
         return id_type.from_bytes((self.random.getrandbits(126) + 1).to_bytes(16, "big"))
@@ -120,14 +137,22 @@ class CommandSource:
     def _few(self, texts: Sequence[str], *, least: int = 0) -> tuple[str, ...]:
         return tuple(self.random.choice(texts) for _ in range(self.random.randrange(least, 4)))
 
-    # --- Tasks and runs ----------------------------------------------------------------------------------------------
+    # --- Tasks and runs ---------------------------------------------------------------------------
 
     def _task_create(self, model: Model, sequence: int | None) -> aq.MutationCommand:
         random = self.random
         spec = TaskSpec(
             id=self._known(model.tasks, TaskId, unknown=0.9),
             payload=TaskPayload(self._blob(), self._maybe("application/json")),
-            run_policy=random.choice((Once(), Once(), Repeat(3, 60), Cron("0 30 9 * * 2-6 *", None), Cron("0 0 0 1 1 ? 2030", 5))),
+            run_policy=random.choice(
+                (
+                    Once(),
+                    Once(),
+                    Repeat(3, 60),
+                    Cron("0 30 9 * * 2-6 *", None),
+                    Cron("0 0 0 1 1 ? 2030", 5),
+                )
+            ),
             constraints=TaskConstraints(
                 max_attempts=random.choice((1, 4, 2**32 - 1)),
                 timeout_secs=self._maybe(30),
@@ -136,7 +161,11 @@ class CommandSource:
                 safety_level=random.choice(list(SafetyLevel)),
                 required_capabilities=self._maybe(self._few(("gpu", "ü"), least=1)),
             ),
-            metadata=TaskMetadata(tags=self._few(TEXTS), priority=random.choice((0, -(2**31), 2**31 - 1)), description=self._maybe("d")),
+            metadata=TaskMetadata(
+                tags=self._few(TEXTS),
+                priority=random.choice((0, -(2**31), 2**31 - 1)),
+                description=self._maybe("d"),
+            ),
             parent_task_id=self._maybe(self._known(model.tasks, TaskId)),
             tenant_id=self._maybe(self._known(model.tenants, TenantId)),
         )
@@ -144,13 +173,27 @@ class CommandSource:
 
     def _run_create(self, model: Model, sequence: int | None) -> aq.MutationCommand:
         random = self.random
-        run_id, task_id = self._known(model.runs, RunId, unknown=0.93), self._known(model.tasks, TaskId)
+        run_id, task_id = (
+            self._known(model.runs, RunId, unknown=0.93),
+            self._known(model.tasks, TaskId),
+        )
         if random.random() < 0.03:
-            run = RunInstance.ready(task_id, id=run_id, scheduled_at=self.clock, created_at=self.clock, effective_priority=2)
+            run = RunInstance.ready(
+                task_id,
+                id=run_id,
+                scheduled_at=self.clock,
+                created_at=self.clock,
+                effective_priority=2,
+            )
         elif self.poison and random.random() < 0.05:
             run = random.choice(self._runs_with_a_past(run_id, task_id))
         else:
-            run = RunInstance.scheduled(task_id, id=run_id, scheduled_at=self.clock + random.randrange(9), created_at=self.clock)
+            run = RunInstance.scheduled(
+                task_id,
+                id=run_id,
+                scheduled_at=self.clock + random.randrange(9),
+                created_at=self.clock,
+            )
         return aq.RunCreateCommand(sequence, run)
 
     def _runs_with_a_past(self, run_id: RunId, task_id: TaskId) -> list[RunInstance]:
@@ -165,11 +208,17 @@ class CommandSource:
         return aq.TaskCancelCommand(sequence, self._known(model.tasks, TaskId), self.clock)
 
     def _dependency_declare(self, model: Model, sequence: int | None) -> aq.MutationCommand:
-        prerequisites = tuple(self._known(model.tasks, TaskId) for _ in range(self.random.randrange(4)))
-        return aq.DependencyDeclareCommand(sequence, self._known(model.tasks, TaskId), prerequisites, self.clock)
+        prerequisites = tuple(
+            self._known(model.tasks, TaskId) for _ in range(self.random.randrange(4))
+        )
+        return aq.DependencyDeclareCommand(
+            sequence, self._known(model.tasks, TaskId), prerequisites, self.clock
+        )
 
     def _run_command(self, model: Model, sequence: int | None) -> aq.MutationCommand:
-        """A command about a run: mostly a run that is not finished, mostly a command that fits its state."""
+        """A command about a run: mostly a run that is not finished, mostly a command that fits its
+        state.
+        """
         random = self.random
         live = [run_id for run_id, run in model.runs.items() if TRANSITIONS[run["state"]]]
         run_id = self._known(live if live and random.random() < 0.9 else model.runs, RunId)
@@ -186,19 +235,45 @@ class CommandSource:
             leaving = ("run_state_transition", "run_suspend") if self.poison else ()
             return ("attempt_finish", "attempt_finish", *lease_kinds, *leaving)
         if run["state"] == "running":
-            return ("attempt_start", "attempt_start", "run_state_transition", "run_suspend", *lease_kinds)
+            return (
+                "attempt_start",
+                "attempt_start",
+                "run_state_transition",
+                "run_suspend",
+                *lease_kinds,
+            )
         if run["state"] in ("ready", "leased"):
             return ("run_state_transition", "run_state_transition", *lease_kinds)
-        return ("run_resume", "run_state_transition") if run["state"] == "suspended" else ("run_state_transition",)
+        return (
+            ("run_resume", "run_state_transition")
+            if run["state"] == "suspended"
+            else ("run_state_transition",)
+        )
 
-    def _run_state_transition(self, run_id: RunId, run: Any, sequence: int | None) -> aq.MutationCommand:
+    def _run_state_transition(
+        self, run_id: RunId, run: Any, sequence: int | None
+    ) -> aq.MutationCommand:
         random = self.random
-        previous = run["state"] if run is not None and random.random() < 0.95 else random.choice(list(TRANSITIONS))
-        onward = [state for state in TRANSITIONS[previous] if state != "canceled" or random.random() < 0.15]
-        new = random.choice(onward) if onward and random.random() < 0.95 else random.choice(list(TRANSITIONS))
+        previous = (
+            run["state"]
+            if run is not None and random.random() < 0.95
+            else random.choice(list(TRANSITIONS))
+        )
+        onward = [
+            state
+            for state in TRANSITIONS[previous]
+            if state != "canceled" or random.random() < 0.15
+        ]
+        new = (
+            random.choice(onward)
+            if onward and random.random() < 0.95
+            else random.choice(list(TRANSITIONS))
+        )
         if not self.poison and run is not None and run["current_attempt_id"] is not None:
             new = "canceled"
-        return aq.RunStateTransitionCommand(sequence, run_id, RunState(previous), RunState(new), self.clock)
+        return aq.RunStateTransitionCommand(
+            sequence, run_id, RunState(previous), RunState(new), self.clock
+        )
 
     def _run_suspend(self, run_id: RunId, run: Any, sequence: int | None) -> aq.MutationCommand:
         if not self.poison and run is not None and run["current_attempt_id"] is not None:
@@ -208,7 +283,7 @@ class CommandSource:
     def _run_resume(self, run_id: RunId, _run: Any, sequence: int | None) -> aq.MutationCommand:
         return aq.RunResumeCommand(sequence, run_id, self.clock)
 
-    # --- Attempts and leases -----------------------------------------------------------------------------------------
+    # --- Attempts and leases ----------------------------------------------------------------------
 
     def _attempt_start(self, run_id: RunId, run: Any, sequence: int | None) -> aq.MutationCommand:
         used = [attempt["id"] for attempt in run["attempts"]] if run is not None else []
@@ -218,7 +293,9 @@ class CommandSource:
 
     def _attempt_finish(self, run_id: RunId, run: Any, sequence: int | None) -> aq.MutationCommand:
         active = run["current_attempt_id"] if run is not None else None
-        attempt_id = self._id(AttemptId) if active is None or self.random.random() < 0.05 else active
+        attempt_id = (
+            self._id(AttemptId) if active is None or self.random.random() < 0.05 else active
+        )
         outcome = self.random.choice(
             (
                 AttemptOutcome.success(),
@@ -251,7 +328,7 @@ class CommandSource:
     def _lease_release(self, run_id: RunId, run: Any, sequence: int | None) -> aq.MutationCommand:
         return aq.LeaseReleaseCommand(sequence, run_id, *self._lease(run), self.clock)
 
-    # --- Engine, budgets, subscriptions ------------------------------------------------------------------------------
+    # --- Engine, budgets, subscriptions -----------------------------------------------------------
 
     def _engine_pause(self, _model: Model, sequence: int | None) -> aq.MutationCommand:
         return aq.EnginePauseCommand(sequence, self.clock)
@@ -289,15 +366,21 @@ class CommandSource:
             )
         )
         subscription_id = self._known(model.subscriptions, SubscriptionId, unknown=0.8)
-        return aq.SubscriptionCreateCommand(sequence, subscription_id, task_id, event_filter, self.clock)
+        return aq.SubscriptionCreateCommand(
+            sequence, subscription_id, task_id, event_filter, self.clock
+        )
 
     def _subscription_cancel(self, model: Model, sequence: int | None) -> aq.MutationCommand:
-        return aq.SubscriptionCancelCommand(sequence, self._known(model.subscriptions, SubscriptionId), self.clock)
+        return aq.SubscriptionCancelCommand(
+            sequence, self._known(model.subscriptions, SubscriptionId), self.clock
+        )
 
     def _subscription_trigger(self, model: Model, sequence: int | None) -> aq.MutationCommand:
-        return aq.SubscriptionTriggerCommand(sequence, self._known(model.subscriptions, SubscriptionId), self.clock)
+        return aq.SubscriptionTriggerCommand(
+            sequence, self._known(model.subscriptions, SubscriptionId), self.clock
+        )
 
-    # --- Actors, tenants, the ledger ---------------------------------------------------------------------------------
+    # --- Actors, tenants, the ledger --------------------------------------------------------------
 
     def _actor_register(self, model: Model, sequence: int | None) -> aq.MutationCommand:
         registration = ActorRegistration(
@@ -317,19 +400,26 @@ class CommandSource:
         return aq.ActorHeartbeatCommand(sequence, self._known(model.actors, ActorId), self.clock)
 
     def _tenant_create(self, model: Model, sequence: int | None) -> aq.MutationCommand:
-        registration = TenantRegistration(self._known(model.tenants, TenantId, unknown=0.7), self._text(empty=False))
+        registration = TenantRegistration(
+            self._known(model.tenants, TenantId, unknown=0.7), self._text(empty=False)
+        )
         return aq.TenantCreateCommand(sequence, registration, self.clock)
 
     def _role_assign(self, model: Model, sequence: int | None) -> aq.MutationCommand:
         role = self.random.choice((Role.OPERATOR, Role.AUDITOR, Role.GATEKEEPER, Role.custom("x")))
-        actor_id, tenant_id = self._known(model.actors, ActorId), self._known(model.tenants, TenantId)
+        actor_id, tenant_id = (
+            self._known(model.actors, ActorId),
+            self._known(model.tenants, TenantId),
+        )
         return aq.RoleAssignCommand(sequence, actor_id, role, tenant_id, self.clock)
 
     def _capability(self, model: Model) -> tuple[ActorId, Capability, TenantId]:
         if model.capabilities and self.random.random() < 0.5:
             actor_id, tenant_id, capability = self.random.choice(list(model.capabilities))
             return actor_id, capability, tenant_id
-        capability = self.random.choice((Capability.CAN_SUBMIT, Capability.CAN_CANCEL, Capability.custom("y")))
+        capability = self.random.choice(
+            (Capability.CAN_SUBMIT, Capability.CAN_CANCEL, Capability.custom("y"))
+        )
         return self._known(model.actors, ActorId), capability, self._known(model.tenants, TenantId)
 
     def _capability_grant(self, model: Model, sequence: int | None) -> aq.MutationCommand:

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 WAIT_SECONDS = 60
 
 
-def open_small(path: Path, policy: aq.CompactionPolicy | None = None, **options: Any) -> aq.ActionQueue:
+def open_small(
+    path: Path, policy: aq.CompactionPolicy | None = None, **options: Any
+) -> aq.ActionQueue:
     return aq.open(path, compaction=policy, durability="deferred", **SMALL, **options)
 
 
@@ -28,7 +30,11 @@ def fill(queue: aq.ActionQueue, count: int = 20, size: int = 9000) -> None:
 
 
 def names(path: Path, folder: str) -> list[str]:
-    return sorted(file.name for file in (path / folder).iterdir() if file.suffix != ".tmp") if (path / folder).exists() else []
+    return (
+        sorted(file.name for file in (path / folder).iterdir() if file.suffix != ".tmp")
+        if (path / folder).exists()
+        else []
+    )
 
 
 def snapshots(path: Path) -> list[int]:
@@ -69,7 +75,9 @@ class Gate:
         self._compact = compactor.compact
         monkeypatch.setattr(compactor, "compact", self._compact_when_let_go)
 
-    def _compact_when_let_go(self, *arguments: Any, progress: aq.Progress, **options: Any) -> dict[str, Any]:
+    def _compact_when_let_go(
+        self, *arguments: Any, progress: aq.Progress, **options: Any
+    ) -> dict[str, Any]:
         self.threads.append(threading.get_ident())
         self.began.set()
         wait_for(lambda: self.may_go.is_set() or progress.is_canceled)

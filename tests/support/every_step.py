@@ -1,4 +1,6 @@
-"""For programs of tests: something happens at one of the steps that Python takes, and the next time at another one."""
+"""For programs of tests: something happens at one of the steps that Python takes, and the next time
+at another one.
+"""
 
 from __future__ import annotations
 
@@ -18,15 +20,26 @@ from tests.support import places
 HANDLERS_RUN_BEHIND = {"CALL", "CALL_FUNCTION_EX", "CALL_KW", "JUMP_BACKWARD", "RESUME"}
 PACKAGE = str(Path(aq.__file__).parent) + os.sep
 RETURNS = {dis.opmap[name] for name in ("RETURN_VALUE", "RETURN_CONST") if name in dis.opmap}
-"""At these no signal's handler runs: what a constructor has made is in its caller's hands behind them."""
+"""At these no signal's handler runs: what a constructor has made is in its caller's hands behind
+them.
+"""
 
 
 def run(program: str, *arguments: object, seconds: int) -> tuple[int, str, str]:
-    """Run such a program in an interpreter of its own; return its exit code, what it printed, and its complaints."""
+    """Run such a program in an interpreter of its own; return its exit code, what it printed, and
+    its complaints.
+    """
     import subprocess  # the programs do without
 
     command = [sys.executable, "-c", program, *map(str, arguments)]
-    done = subprocess.run(command, env=places.environment(), capture_output=True, text=True, timeout=seconds, check=False)
+    done = subprocess.run(
+        command,
+        env=places.environment(),
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        check=False,
+    )
     return done.returncode, done.stdout, done.stderr
 
 
@@ -35,7 +48,9 @@ def interrupt() -> None:
 
 
 class AtStep:
-    """Makes a call at one of the package's steps while a block runs; where there are fewer steps, ``is_past`` says so."""
+    """Makes a call at one of the package's steps while a block runs; where there are fewer steps,
+    ``is_past`` says so.
+    """
 
     def __init__(self, step: int, call: Callable[[], Any] = interrupt) -> None:
         self.is_past = True
@@ -75,13 +90,24 @@ def offsets_of_returns(code: CodeType) -> frozenset[int]:
     instructions = [each for each in dis.get_instructions(code) if each.opname != "CACHE"]
     found = {each.offset for each in instructions if each.opcode in RETURNS}
     pairs = pairwise(instructions)
-    return frozenset(found | {each.offset for each, after in pairs if each.opname == "LOAD_CONST" and after.opcode in RETURNS})
+    return frozenset(
+        found
+        | {
+            each.offset
+            for each, after in pairs
+            if each.opname == "LOAD_CONST" and after.opcode in RETURNS
+        }
+    )
 
 
 @lru_cache
 def offsets_behind_calls(code: CodeType) -> frozenset[int]:
     instructions = [each for each in dis.get_instructions(code) if each.opname != "CACHE"]
-    return frozenset(each.offset for before, each in pairwise(instructions) if before.opname in HANDLERS_RUN_BEHIND)
+    return frozenset(
+        each.offset
+        for before, each in pairwise(instructions)
+        if before.opname in HANDLERS_RUN_BEHIND
+    )
 
 
 class BehindCalls(AtStep):

@@ -1,4 +1,6 @@
-"""The lanes that tests compare: one authority over the slow model and over the native projection, and the queue itself."""
+"""The lanes that tests compare: one authority over the slow model and over the native projection,
+and the queue itself.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ from tests.support.model import Model
 
 
 class ListWriter:
-    """A log in memory. Like the real one, it encodes each event first, and so refuses what is too large."""
+    """A log in memory. Like the real one, it encodes each event first, and so refuses what is too
+    large.
+    """
 
     def __init__(self) -> None:
         self.events: list[Event] = []
@@ -67,7 +71,9 @@ def lane_over_native_log(directory: Path) -> Iterator[Lane]:
     """The strict authority over the queue's own log and projection."""
     sizes = {"segment_size": 65536, "ring_size": 65536, "sector_size": 0}
     projection = Projection()
-    log, _report = open_log(str(directory), projection, may_create=True, now=1, holder="test", **sizes)
+    log, _report = open_log(
+        str(directory), projection, may_create=True, now=1, holder="test", **sizes
+    )
     authority = StorageMutationAuthority(log, projection)
 
     def submit(command: MutationCommand) -> MutationOutcome:
@@ -83,8 +89,13 @@ def lane_over_queue(directory: Path) -> Iterator[Lane]:
         yield Lane(queue.submit, queue.projection, lambda: projection_to_json(queue.projection))
 
 
-LANES: dict[str, Callable[[], Lane]] = {"model": lane_over_model, "native": lane_over_native_projection}
-"""Every lane that must behave the same. A further one is added here, or below where it needs a directory."""
+LANES: dict[str, Callable[[], Lane]] = {
+    "model": lane_over_model,
+    "native": lane_over_native_projection,
+}
+"""Every lane that must behave the same. A further one is added here, or below where it needs a
+directory.
+"""
 
 LANES_ON_DISK: dict[str, Callable[[Path], AbstractContextManager[Lane]]] = {
     "log": lane_over_native_log,

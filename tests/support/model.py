@@ -1,4 +1,5 @@
-"""The slow, obvious model of the projection: dicts and lists, and every rule written out in plain Python.
+"""The slow, obvious model of the projection: dicts and lists, and every rule written out in plain
+Python.
 
 It shares nothing with the native table and its rules on purpose: it is what they are compared with.
 """
@@ -68,7 +69,7 @@ class Model:
 
     __hash__ = None  # type: ignore[assignment]
 
-    # --- Questions ---------------------------------------------------------------------------------------------------
+    # --- Questions --------------------------------------------------------------------------------
 
     def run_state(self, run_id: RunId) -> RunState | None:
         return RunState(self.runs[run_id]["state"]) if run_id in self.runs else None
@@ -100,7 +101,9 @@ class Model:
         return self.runs[run_id]["attempt_count"] if run_id in self.runs else 0
 
     def attempt_was_used(self, run_id: RunId, attempt_id: AttemptId) -> bool:
-        return run_id in self.runs and attempt_id in [attempt["id"] for attempt in self.runs[run_id]["attempts"]]
+        return run_id in self.runs and attempt_id in [
+            attempt["id"] for attempt in self.runs[run_id]["attempts"]
+        ]
 
     def budget_allocation_exists(self, task_id: TaskId, dimension: BudgetDimension) -> bool:
         return (task_id, dimension) in self.budgets
@@ -112,10 +115,12 @@ class Model:
         subscription = self.subscriptions.get(subscription_id)
         return subscription is not None and subscription["canceled_at"] is not None
 
-    # --- Events ------------------------------------------------------------------------------------------------------
+    # --- Events -----------------------------------------------------------------------------------
 
     def apply_event(self, event: aq.Event) -> None:
-        """Apply one event, or raise RefusedEventError and change nothing: every method checks first, then changes."""
+        """Apply one event, or raise RefusedEventError and change nothing: every method checks
+        first, then changes.
+        """
 
         def refuse_if(broken: bool, rule: str) -> None:
             if broken:
@@ -174,7 +179,9 @@ class Model:
             "lease": None,
         }
         self.tasks[run.task_id]["runs_created"] += 1
-        self.tasks[run.task_id]["last_run_at"] = max(run.scheduled_at, self.tasks[run.task_id]["last_run_at"] or 0)
+        self.tasks[run.task_id]["last_run_at"] = max(
+            run.scheduled_at, self.tasks[run.task_id]["last_run_at"] or 0
+        )
 
     def _change_state(self, run: dict[str, Any], new: str, timestamp: int) -> None:
         run["history"].append([run["state"], new, timestamp])
@@ -192,7 +199,9 @@ class Model:
         refuse_if(run["state"] != previous, "previous_state")
         refuse_if(new not in TRANSITIONS[previous], "transition")
         has_active_attempt = run["current_attempt_id"] is not None
-        refuse_if(previous == "running" and new != "canceled" and has_active_attempt, "attempt_active")
+        refuse_if(
+            previous == "running" and new != "canceled" and has_active_attempt, "attempt_active"
+        )
         self._change_state(run, new, event.timestamp)
 
     def _run_canceled(self, event: aq.RunCanceled, refuse_if: Any) -> None:
@@ -219,7 +228,9 @@ class Model:
         run = self.runs[event.run_id]
         refuse_if(run["state"] != "running", "attempt_state")
         refuse_if(run["current_attempt_id"] is not None, "attempt_already_active")
-        refuse_if(event.attempt_id in [attempt["id"] for attempt in run["attempts"]], "attempt_reused")
+        refuse_if(
+            event.attempt_id in [attempt["id"] for attempt in run["attempts"]], "attempt_reused"
+        )
         refuse_if(run["attempt_count"] == ATTEMPT_COUNT_MAX, "attempt_count")
         run["current_attempt_id"] = event.attempt_id
         run["attempt_count"] += 1
@@ -340,7 +351,10 @@ class Model:
 
     def _subscription_canceled(self, event: aq.SubscriptionCanceled, refuse_if: Any) -> None:
         refuse_if(event.subscription_id not in self.subscriptions, "unknown_subscription")
-        refuse_if(self.subscriptions[event.subscription_id]["canceled_at"] is not None, "subscription_canceled")
+        refuse_if(
+            self.subscriptions[event.subscription_id]["canceled_at"] is not None,
+            "subscription_canceled",
+        )
         self.subscriptions[event.subscription_id]["canceled_at"] = event.timestamp
 
     def _actor_registered(self, event: aq.ActorRegistered, _refuse_if: Any) -> None:
@@ -367,7 +381,10 @@ class Model:
         self.tenants[event.tenant_id] = {"name": event.name, "created_at": event.timestamp}
 
     def _role_assigned(self, event: aq.RoleAssigned, _refuse_if: Any) -> None:
-        self.roles[event.actor_id, event.tenant_id] = {"role": event.role, "assigned_at": event.timestamp}
+        self.roles[event.actor_id, event.tenant_id] = {
+            "role": event.role,
+            "assigned_at": event.timestamp,
+        }
 
     def _capability_granted(self, event: aq.CapabilityGranted, _refuse_if: Any) -> None:
         self.capabilities[event.actor_id, event.tenant_id, event.capability] = {
@@ -381,11 +398,23 @@ class Model:
             grant["revoked_at"] = event.timestamp
 
     def _ledger_entry_appended(self, event: aq.LedgerEntryAppended, _refuse_if: Any) -> None:
-        self.ledger.append([event.entry_id, event.tenant_id, event.ledger_key, event.actor_id, event.payload, event.timestamp])
+        self.ledger.append(
+            [
+                event.entry_id,
+                event.tenant_id,
+                event.ledger_key,
+                event.actor_id,
+                event.payload,
+                event.timestamp,
+            ]
+        )
 
     def _is_waiting(self, task_id: TaskId) -> bool:
         """Whether the task has a run that has not ended, or is to get its first one."""
-        if any(run["task_id"] == task_id and TRANSITIONS[run["state"]] != [] for run in self.runs.values()):
+        if any(
+            run["task_id"] == task_id and TRANSITIONS[run["state"]] != []
+            for run in self.runs.values()
+        ):
             return True
         task = self.tasks[task_id]
         if task["canceled_at"] is not None or task["runs_created"] > 0:
@@ -393,7 +422,10 @@ class Model:
         return not isinstance(task["spec"].run_policy, Cron)
 
     def _runs_purged(self, event: aq.RunsPurged, refuse_if: Any) -> None:
-        over = ((self.subscriptions, event.subscription_ids, "canceled_at"), (self.actors, event.actor_ids, "deregistered_at"))
+        over = (
+            (self.subscriptions, event.subscription_ids, "canceled_at"),
+            (self.actors, event.actor_ids, "deregistered_at"),
+        )
         for run_id in event.run_ids:
             refuse_if(run_id not in self.runs, "unknown_run")
             refuse_if(TRANSITIONS[self.runs[run_id]["state"]] != [], "not_finished")
@@ -401,15 +433,29 @@ class Model:
             refuse_if(task_id not in self.tasks, "unknown_task")
         for rows, names, end in over:
             for name in names:
-                refuse_if(name not in rows, "unknown_subscription" if rows is self.subscriptions else "unknown_actor")
+                refuse_if(
+                    name not in rows,
+                    "unknown_subscription" if rows is self.subscriptions else "unknown_actor",
+                )
                 refuse_if(rows[name][end] is None, "not_finished")
         refuse_if(event.ledger_entries > len(self.ledger), "unknown_ledger_entry")
         refuse_if(event.tombstones > len(self.tombstones), "unknown_tombstone")
-        lists = {"run": event.run_ids, "task": event.task_ids, "subscription": event.subscription_ids, "actor": event.actor_ids}
+        lists = {
+            "run": event.run_ids,
+            "task": event.task_ids,
+            "subscription": event.subscription_ids,
+            "actor": event.actor_ids,
+        }
         for kind, named in lists.items():
             refuse_if(len(set(named)) != len(named), f"unknown_{kind}")
-        tasks_with_runs = [run["task_id"] for run_id, run in self.runs.items() if run_id not in event.run_ids]
-        waiting = [task_id for task_id in self.dependencies if task_id not in event.task_ids and self._is_waiting(task_id)]
+        tasks_with_runs = [
+            run["task_id"] for run_id, run in self.runs.items() if run_id not in event.run_ids
+        ]
+        waiting = [
+            task_id
+            for task_id in self.dependencies
+            if task_id not in event.task_ids and self._is_waiting(task_id)
+        ]
         needed = [task_id for dependent in waiting for task_id in self.dependencies[dependent]]
         for task_id in event.task_ids:
             refuse_if(task_id in tasks_with_runs or task_id in needed, "not_finished")
@@ -439,7 +485,7 @@ class Model:
                 if task_id in event.task_ids:
                     del rows[key]
 
-    # --- The JSON form of the conformance vectors --------------------------------------------------------------------
+    # --- The JSON form of the conformance vectors -------------------------------------------------
 
     def to_json(self) -> dict[str, Any]:
         """Return the whole projection as the vectors print it."""
@@ -448,30 +494,59 @@ class Model:
             "engine": dict(self.engine),
             "tasks": {str(task_id): task_to_json(task) for task_id, task in self.tasks.items()},
             "runs": {str(run_id): run_to_json(run) for run_id, run in self.runs.items()},
-            "dependencies": {str(task_id): sorted(map(str, ids)) for task_id, ids in self.dependencies.items()},
+            "dependencies": {
+                str(task_id): sorted(map(str, ids)) for task_id, ids in self.dependencies.items()
+            },
             "budgets": {
-                f"{task_id}/{dimension}": [row["limit"], row["consumed"], row["allocated_at"], row["exhausted"]]
+                f"{task_id}/{dimension}": [
+                    row["limit"],
+                    row["consumed"],
+                    row["allocated_at"],
+                    row["exhausted"],
+                ]
                 for (task_id, dimension), row in self.budgets.items()
             },
             "subscriptions": {
-                str(key): [str(row["task_id"]), row["created_at"], row["triggered_at"], row["canceled_at"]]
+                str(key): [
+                    str(row["task_id"]),
+                    row["created_at"],
+                    row["triggered_at"],
+                    row["canceled_at"],
+                ]
                 for key, row in self.subscriptions.items()
             },
-            "actors": {str(actor_id): actor_to_json(actor) for actor_id, actor in self.actors.items()},
-            "tenants": {str(key): [row["name"], row["created_at"]] for key, row in self.tenants.items()},
+            "actors": {
+                str(actor_id): actor_to_json(actor) for actor_id, actor in self.actors.items()
+            },
+            "tenants": {
+                str(key): [row["name"], row["created_at"]] for key, row in self.tenants.items()
+            },
             "roles": {
                 f"{actor_id}/{tenant_id}": [named_to_json(row["role"]), row["assigned_at"]]
                 for (actor_id, tenant_id), row in self.roles.items()
             },
             "capabilities": sorted(
                 (
-                    [str(actor_id), str(tenant_id), named_to_json(capability), row["granted_at"], row["revoked_at"]]
+                    [
+                        str(actor_id),
+                        str(tenant_id),
+                        named_to_json(capability),
+                        row["granted_at"],
+                        row["revoked_at"],
+                    ]
                     for (actor_id, tenant_id, capability), row in self.capabilities.items()
                 ),
                 key=lambda row: json.dumps(row, separators=(",", ":"), ensure_ascii=False),
             ),
             "ledger": [
-                [str(entry), str(tenant), key, None if actor is None else str(actor), payload.hex(), timestamp]
+                [
+                    str(entry),
+                    str(tenant),
+                    key,
+                    None if actor is None else str(actor),
+                    payload.hex(),
+                    timestamp,
+                ]
                 for entry, tenant, key, actor, payload, timestamp in self.ledger
             ],
         }
@@ -527,7 +602,9 @@ def run_to_json(run: dict[str, Any]) -> dict[str, Any]:
             ]
             for attempt in run["attempts"]
         ],
-        "lease": None if lease is None else [lease["owner"], lease["expiry"], lease["acquired_at"], lease["updated_at"]],
+        "lease": None
+        if lease is None
+        else [lease["owner"], lease["expiry"], lease["acquired_at"], lease["updated_at"]],
     }
 
 

@@ -1,7 +1,9 @@
-"""The payload layouts of ``core/event/payload.h`` once more: slow, obvious, and independent of the C code.
+"""The payload layouts of ``core/event/payload.h`` once more: slow, obvious, and independent of the
+C code.
 
-An event is a dict: the kind's name under ``"kind"`` and its fields. Identifiers and bytes are hex, codes are names,
-what is absent is None; that is also the readable form in ``data/golden-payloads.json``.
+An event is a dict: the kind's name under ``"kind"`` and its fields. Identifiers and bytes are hex,
+codes are names, what is absent is None; that is also the readable form in
+``data/golden-payloads.json``.
 """
 
 from __future__ import annotations
@@ -9,7 +11,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-STATES = ["scheduled", "ready", "leased", "running", "retry_wait", "suspended", "completed", "failed", "canceled"]
+STATES = [
+    "scheduled",
+    "ready",
+    "leased",
+    "running",
+    "retry_wait",
+    "suspended",
+    "completed",
+    "failed",
+    "canceled",
+]
 RESULTS = ["success", "failure", "timeout", "suspended"]
 DIMENSIONS = ["token", "cost_cents", "time_secs"]
 HOLD_POLICIES = ["hold_during_retry", "release_on_retry"]
@@ -20,7 +32,12 @@ CAPABILITIES = ["can_submit", "can_execute", "can_review", "can_approve", "can_c
 
 _LEASE = {"run_id": "id", "timestamp": "varint", "expiry": "offset timestamp", "owner": "text"}
 _BUDGET = {"task_id": "id", "timestamp": "varint", "dimension": "dimension", "value": "varint"}
-_CAPABILITY = {"actor_id": "id", "tenant_id": "id", "timestamp": "varint", "capability": "capability"}
+_CAPABILITY = {
+    "actor_id": "id",
+    "tenant_id": "id",
+    "timestamp": "varint",
+    "capability": "capability",
+}
 
 LAYOUTS: dict[str, dict[str, str]] = {
     "task_created": {"task_id": "id", "timestamp": "varint", "spec": "spec"},
@@ -33,7 +50,12 @@ LAYOUTS: dict[str, dict[str, str]] = {
     },
     "run_state_changed": {"run_id": "id", "timestamp": "varint", "states": "states"},
     "attempt_started": {"run_id": "id", "attempt_id": "id", "timestamp": "varint"},
-    "attempt_finished": {"run_id": "id", "attempt_id": "id", "timestamp": "varint", "outcome": "outcome"},
+    "attempt_finished": {
+        "run_id": "id",
+        "attempt_id": "id",
+        "timestamp": "varint",
+        "outcome": "outcome",
+    },
     "task_canceled": {"task_id": "id", "timestamp": "varint"},
     "run_canceled": {"run_id": "id", "timestamp": "varint"},
     "lease_acquired": _LEASE,
@@ -49,7 +71,12 @@ LAYOUTS: dict[str, dict[str, str]] = {
     "budget_consumed": _BUDGET,
     "budget_exhausted": {"task_id": "id", "timestamp": "varint", "dimension": "dimension"},
     "budget_replenished": _BUDGET,
-    "subscription_created": {"subscription_id": "id", "task_id": "id", "timestamp": "varint", "filter": "filter"},
+    "subscription_created": {
+        "subscription_id": "id",
+        "task_id": "id",
+        "timestamp": "varint",
+        "filter": "filter",
+    },
     "subscription_triggered": {"subscription_id": "id", "timestamp": "varint"},
     "subscription_canceled": {"subscription_id": "id", "timestamp": "varint"},
     "actor_registered": {"actor_id": "id", "timestamp": "varint", "registration": "registration"},
@@ -78,7 +105,9 @@ LAYOUTS: dict[str, dict[str, str]] = {
         "kept_until": "optional_offset timestamp",
     },
 }
-"""Each kind's fields and their forms, in the order of the bytes. The kinds are in the order of their codes, from 1."""
+"""Each kind's fields and their forms, in the order of the bytes. The kinds are in the order of
+their codes, from 1.
+"""
 
 
 def varint(value: int) -> bytes:
@@ -136,7 +165,9 @@ def event_filter(value: dict[str, Any]) -> bytes:
 
 
 def registration(value: dict[str, Any]) -> bytes:
-    flags = (1 if value["department"] is not None else 0) | (2 if value["tenant_id"] is not None else 0)
+    flags = (1 if value["department"] is not None else 0) | (
+        2 if value["tenant_id"] is not None else 0
+    )
     encoded = bytes([flags]) + text(value["identity"]) + varint(value["heartbeat_interval_secs"])
     encoded += texts(value["capabilities"])
     if value["department"] is not None:
@@ -157,8 +188,14 @@ def task_spec(value: dict[str, Any]) -> bytes:
         (128, value["description"] is not None, text, value["description"]),
     ]
     flags = sum(flag for flag, is_present, _, _ in optional if is_present)
-    codes = policy | HOLD_POLICIES.index(value["hold_policy"]) << 2 | SAFETY_LEVELS.index(value["safety_level"]) << 3
-    codes |= (32 if value["parent_task_id"] is not None else 0) | (64 if value["tenant_id"] is not None else 0)
+    codes = (
+        policy
+        | HOLD_POLICIES.index(value["hold_policy"]) << 2
+        | SAFETY_LEVELS.index(value["safety_level"]) << 3
+    )
+    codes |= (32 if value["parent_task_id"] is not None else 0) | (
+        64 if value["tenant_id"] is not None else 0
+    )
     parts = [form(content) if is_present else b"" for _, is_present, form, content in optional]
     policy_part = b""
     if policy == 1:
@@ -166,7 +203,14 @@ def task_spec(value: dict[str, Any]) -> bytes:
     if policy == 2:
         policy_part = text(value["policy"][1]) + varint(value["policy"][2] or 0)
     ids = bytes.fromhex((value["parent_task_id"] or "") + (value["tenant_id"] or ""))
-    return bytes([flags, codes]) + data(value["payload"]) + parts[0] + policy_part + b"".join(parts[1:]) + ids
+    return (
+        bytes([flags, codes])
+        + data(value["payload"])
+        + parts[0]
+        + policy_part
+        + b"".join(parts[1:])
+        + ids
+    )
 
 
 FORMS: dict[str, Callable[[Any], bytes]] = {
@@ -204,5 +248,9 @@ def field(event: dict[str, Any], name: str, form: str) -> bytes:
     if form.startswith("offset "):
         return offset(event[name], event[form.removeprefix("offset ")])
     if form.startswith("optional_offset "):
-        return b"\0" if event[name] is None else b"\1" + offset(event[name], event[form.removeprefix("optional_offset ")])
+        return (
+            b"\0"
+            if event[name] is None
+            else b"\1" + offset(event[name], event[form.removeprefix("optional_offset ")])
+        )
     return FORMS[form](event[name])

@@ -1,6 +1,7 @@
 """Plans: steps that a queue accepts, made beforehand, and the state after each of them.
 
-A child that is killed or whose calls fail does the steps; its test knows them too, and so what must be found later.
+A child that is killed or whose calls fail does the steps; its test knows them too, and so what must
+be found later.
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ class Step(NamedTuple):
 class Plan:
     """Steps that a queue at the model's state accepts, and the state after each of them."""
 
-    def __init__(self, random: Random, model: Model, length: int, large_share: float = 0.15) -> None:
+    def __init__(
+        self, random: Random, model: Model, length: int, large_share: float = 0.15
+    ) -> None:
         self.steps: list[Step] = []
         self.states = {model.latest_sequence: model.to_json()}
         self.ends = {model.latest_sequence: model.copy()}
@@ -79,13 +82,19 @@ class Plan:
             yield step.submit(queue)
 
 
-def filling_plan(seed: int, length: int, before: Model | None = None, *, large: int, size: int = 13_000) -> Plan:
-    """Return a plan of small steps first, then of large commands that fill segments, every second of them immediate."""
+def filling_plan(
+    seed: int, length: int, before: Model | None = None, *, large: int, size: int = 13_000
+) -> Plan:
+    """Return a plan of small steps first, then of large commands that fill segments, every second
+    of them immediate.
+    """
     random = Random(seed)
     plan = Plan(random, before or Model(), length, large_share=0.0)
     ahead = plan.ends[max(plan.ends)].copy()
     for index in range(large):
         command = aq.TaskCreateCommand(None, aq.TaskSpec(payload=random.randbytes(size)), 1)
         apply(ahead, [command])
-        plan.add(Step([command], is_batch=False, durability=("deferred", "immediate")[index % 2]), ahead)
+        plan.add(
+            Step([command], is_batch=False, durability=("deferred", "immediate")[index % 2]), ahead
+        )
     return plan

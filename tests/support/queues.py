@@ -1,4 +1,6 @@
-"""What the tests of open queues share: small queues, replaying a log into the model, and work in a forked child."""
+"""What the tests of open queues share: small queues, replaying a log into the model, and work in a
+forked child.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ CHILD_SECONDS = 60
 
 
 def segment_of_version(segment: bytes, version: int) -> bytes:
-    """Return a segment whose header says, with right checksums, that it is of another format version."""
+    """Return a segment whose header says, with right checksums, that it is of another format
+    version.
+    """
     header = bytearray(segment[:128])
     header[8:12] = version.to_bytes(4, "little")
     header[124:] = crc(bytes(header[:124])).to_bytes(4, "little")
@@ -49,7 +53,9 @@ def state_of(queue: aq.ActionQueue) -> dict[str, Any]:
 
 
 def replayed(path: str | os.PathLike[str]) -> Model:
-    """Return the model after the log of a queue that nobody has open, whose sequences must have no gap."""
+    """Return the model after the log of a queue that nobody has open, whose sequences must have no
+    gap.
+    """
     model = Model()
     for record in iterate_records(path):
         if record.is_event:
@@ -71,7 +77,9 @@ def copy_of(path: str | os.PathLike[str], to: Path) -> Path:
 
 
 def log_bytes(path: str | os.PathLike[str]) -> dict[str, bytes]:
-    """Return every file of the queue, the ring's header and the segments in preparation left out."""
+    """Return every file of the queue, the ring's header and the segments in preparation left
+    out.
+    """
     files: dict[str, bytes] = {}
     for file in sorted(Path(path).rglob("*")):
         if file.is_file() and file.suffix != ".tmp":
@@ -90,7 +98,9 @@ REFUSED = aq.EngineResumeCommand(None, 1)
 
 
 def in_child(work: Callable[[], Any]) -> Any:
-    """Run the work in a forked child and return its result; an exception there is an assertion error here."""
+    """Run the work in a forked child and return its result; an exception there is an assertion
+    error here.
+    """
     read_end, write_end = os.pipe()
     child = os.fork()
     if child == 0:
@@ -112,7 +122,9 @@ def in_child(work: Callable[[], Any]) -> Any:
 
 
 def leave_with(pipe: int, work: Callable[[], Any]) -> None:
-    """In a forked child: send the work's result, or how it failed, and end at once, without the parent's clean-up."""
+    """In a forked child: send the work's result, or how it failed, and end at once, without the
+    parent's clean-up.
+    """
     try:
         try:
             answer = pickle.dumps((True, work()))

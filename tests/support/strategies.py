@@ -1,7 +1,8 @@
-"""All hypothesis strategies: identifiers, domain types, commands, events, and streams of plausible commands.
+"""All hypothesis strategies: identifiers, domain types, commands, events, and streams of plausible
+commands.
 
-``COMMANDS`` and ``EVENTS`` hold one strategy for each kind. What they build is valid in itself and otherwise arbitrary;
-``command_streams`` builds commands that mostly fit what came before them.
+``COMMANDS`` and ``EVENTS`` hold one strategy for each kind. What they build is valid in itself and
+otherwise arbitrary; ``command_streams`` builds commands that mostly fit what came before them.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ from actionqueue.model.base import event_of, validate
 from tests.support.command_source import CommandSource
 from tests.support.model import Model
 
-# --- Numbers, texts, bytes -------------------------------------------------------------------------------------------
+# --- Numbers, texts, bytes ------------------------------------------------------------------------
 
 u64s = st.integers(0, 2**64 - 1)
 u32s = st.integers(0, 2**32 - 1)
@@ -68,11 +69,13 @@ def optional(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     return st.none() | strategy
 
 
-def tuples_of(strategy: st.SearchStrategy[Any], *, min_size: int = 0) -> st.SearchStrategy[tuple[Any, ...]]:
+def tuples_of(
+    strategy: st.SearchStrategy[Any], *, min_size: int = 0
+) -> st.SearchStrategy[tuple[Any, ...]]:
     return st.lists(strategy, min_size=min_size, max_size=4).map(tuple)
 
 
-# --- Identifiers -----------------------------------------------------------------------------------------------------
+# --- Identifiers ----------------------------------------------------------------------------------
 
 
 AnyId = TypeVar("AnyId", bound=Identifier)
@@ -93,13 +96,20 @@ tenant_ids = ids(TenantId)
 ledger_entry_ids = ids(LedgerEntryId)
 subscription_ids = ids(SubscriptionId)
 
-# --- Domain types ----------------------------------------------------------------------------------------------------
+# --- Domain types ---------------------------------------------------------------------------------
 
 run_states = st.sampled_from(RunState)
 dimensions = st.sampled_from(BudgetDimension)
 
 cron_expressions = st.sampled_from(
-    ["* * * * * *", "0 30 9 * * 2-6 *", "*/5 0 0 1,15 JAN-MAR ? 2030", "0 0 12 ? * SUN", "@hourly", "@yearly"]
+    [
+        "* * * * * *",
+        "0 30 9 * * 2-6 *",
+        "*/5 0 0 1,15 JAN-MAR ? 2030",
+        "0 0 12 ? * SUN",
+        "@hourly",
+        "@yearly",
+    ]
 )
 run_policies: st.SearchStrategy[RunPolicy] = st.one_of(
     st.just(Once()),
@@ -115,7 +125,9 @@ constraints = st.builds(
     safety_level=st.sampled_from(SafetyLevel),
     required_capabilities=optional(tuples_of(non_empty_texts, min_size=1)),
 )
-metadata = st.builds(TaskMetadata, tags=tuples_of(texts), priority=i32s, description=optional(texts))
+metadata = st.builds(
+    TaskMetadata, tags=tuples_of(texts), priority=i32s, description=optional(texts)
+)
 task_specs = st.builds(
     TaskSpec,
     id=task_ids,
@@ -127,8 +139,21 @@ task_specs = st.builds(
     tenant_id=optional(tenant_ids),
 )
 
-new_runs = st.builds(RunInstance.scheduled, task_ids, id=run_ids, scheduled_at=timestamps, created_at=timestamps)
-any_runs = st.builds(RunInstance, run_ids, task_ids, run_states, optional(attempt_ids), u32s, timestamps, timestamps, i32s, timestamps)
+new_runs = st.builds(
+    RunInstance.scheduled, task_ids, id=run_ids, scheduled_at=timestamps, created_at=timestamps
+)
+any_runs = st.builds(
+    RunInstance,
+    run_ids,
+    task_ids,
+    run_states,
+    optional(attempt_ids),
+    u32s,
+    timestamps,
+    timestamps,
+    i32s,
+    timestamps,
+)
 attempt_outcomes = st.one_of(
     st.builds(AttemptOutcome.success, optional(blobs)),
     st.builds(AttemptOutcome.failure, texts),
@@ -142,7 +167,8 @@ event_filters: st.SearchStrategy[EventFilter] = st.one_of(
     st.builds(EventFilter.budget_threshold, ids(TaskId), dimensions, st.integers(0, 100)),
     st.builds(EventFilter.custom, texts),
 )
-departments = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=32)  # at most 128 bytes
+# At most 128 bytes.
+departments = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=32)
 registrations = st.builds(
     ActorRegistration,
     actor_ids,
@@ -153,7 +179,9 @@ registrations = st.builds(
     optional(tenant_ids),
 )
 tenant_registrations = st.builds(TenantRegistration, tenant_ids, non_empty_texts)
-roles = st.sampled_from([Role.OPERATOR, Role.AUDITOR, Role.GATEKEEPER]) | non_empty_texts.map(Role.custom)
+roles = st.sampled_from([Role.OPERATOR, Role.AUDITOR, Role.GATEKEEPER]) | non_empty_texts.map(
+    Role.custom
+)
 capabilities = st.one_of(
     st.sampled_from(
         [
@@ -166,9 +194,17 @@ capabilities = st.one_of(
     ),
     non_empty_texts.map(Capability.custom),
 )
-ledger_entries = st.builds(LedgerEntry, ledger_entry_ids, tenant_ids, non_empty_texts, optional(actor_ids), blobs, timestamps)
+ledger_entries = st.builds(
+    LedgerEntry,
+    ledger_entry_ids,
+    tenant_ids,
+    non_empty_texts,
+    optional(actor_ids),
+    blobs,
+    timestamps,
+)
 
-# --- Commands --------------------------------------------------------------------------------------------------------
+# --- Commands -------------------------------------------------------------------------------------
 
 
 def _command(command_type: Any, *fields: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
@@ -178,9 +214,13 @@ def _command(command_type: Any, *fields: st.SearchStrategy[Any]) -> st.SearchStr
 COMMANDS: dict[type[aq.MutationCommand], st.SearchStrategy[Any]] = {
     aq.TaskCreateCommand: _command(aq.TaskCreateCommand, task_specs),
     aq.RunCreateCommand: st.builds(aq.RunCreateCommand, optional_sequences, new_runs | any_runs),
-    aq.RunStateTransitionCommand: _command(aq.RunStateTransitionCommand, run_ids, run_states, run_states),
+    aq.RunStateTransitionCommand: _command(
+        aq.RunStateTransitionCommand, run_ids, run_states, run_states
+    ),
     aq.AttemptStartCommand: _command(aq.AttemptStartCommand, run_ids, attempt_ids),
-    aq.AttemptFinishCommand: _command(aq.AttemptFinishCommand, run_ids, attempt_ids, attempt_outcomes),
+    aq.AttemptFinishCommand: _command(
+        aq.AttemptFinishCommand, run_ids, attempt_ids, attempt_outcomes
+    ),
     aq.LeaseAcquireCommand: _command(aq.LeaseAcquireCommand, run_ids, texts, timestamps),
     aq.LeaseHeartbeatCommand: _command(aq.LeaseHeartbeatCommand, run_ids, texts, timestamps),
     aq.LeaseExpireCommand: _command(aq.LeaseExpireCommand, run_ids, texts, timestamps),
@@ -188,13 +228,17 @@ COMMANDS: dict[type[aq.MutationCommand], st.SearchStrategy[Any]] = {
     aq.EnginePauseCommand: _command(aq.EnginePauseCommand),
     aq.EngineResumeCommand: _command(aq.EngineResumeCommand),
     aq.TaskCancelCommand: _command(aq.TaskCancelCommand, task_ids),
-    aq.DependencyDeclareCommand: _command(aq.DependencyDeclareCommand, task_ids, tuples_of(task_ids)),
+    aq.DependencyDeclareCommand: _command(
+        aq.DependencyDeclareCommand, task_ids, tuples_of(task_ids)
+    ),
     aq.RunSuspendCommand: _command(aq.RunSuspendCommand, run_ids, optional(texts)),
     aq.RunResumeCommand: _command(aq.RunResumeCommand, run_ids),
     aq.BudgetAllocateCommand: _command(aq.BudgetAllocateCommand, task_ids, dimensions, u64s),
     aq.BudgetConsumeCommand: _command(aq.BudgetConsumeCommand, task_ids, dimensions, u64s),
     aq.BudgetReplenishCommand: _command(aq.BudgetReplenishCommand, task_ids, dimensions, u64s),
-    aq.SubscriptionCreateCommand: _command(aq.SubscriptionCreateCommand, subscription_ids, task_ids, event_filters),
+    aq.SubscriptionCreateCommand: _command(
+        aq.SubscriptionCreateCommand, subscription_ids, task_ids, event_filters
+    ),
     aq.SubscriptionCancelCommand: _command(aq.SubscriptionCancelCommand, subscription_ids),
     aq.SubscriptionTriggerCommand: _command(aq.SubscriptionTriggerCommand, subscription_ids),
     aq.ActorRegisterCommand: _command(aq.ActorRegisterCommand, registrations),
@@ -202,13 +246,17 @@ COMMANDS: dict[type[aq.MutationCommand], st.SearchStrategy[Any]] = {
     aq.ActorHeartbeatCommand: _command(aq.ActorHeartbeatCommand, actor_ids),
     aq.TenantCreateCommand: _command(aq.TenantCreateCommand, tenant_registrations),
     aq.RoleAssignCommand: _command(aq.RoleAssignCommand, actor_ids, roles, tenant_ids),
-    aq.CapabilityGrantCommand: _command(aq.CapabilityGrantCommand, actor_ids, capabilities, tenant_ids),
-    aq.CapabilityRevokeCommand: _command(aq.CapabilityRevokeCommand, actor_ids, capabilities, tenant_ids),
+    aq.CapabilityGrantCommand: _command(
+        aq.CapabilityGrantCommand, actor_ids, capabilities, tenant_ids
+    ),
+    aq.CapabilityRevokeCommand: _command(
+        aq.CapabilityRevokeCommand, actor_ids, capabilities, tenant_ids
+    ),
     aq.LedgerAppendCommand: _command(aq.LedgerAppendCommand, ledger_entries),
 }
 commands: st.SearchStrategy[aq.MutationCommand] = st.one_of(list(COMMANDS.values()))
 
-# --- Events ----------------------------------------------------------------------------------------------------------
+# --- Events ---------------------------------------------------------------------------------------
 
 
 def _event(event_type: Any, *fields: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
@@ -245,7 +293,9 @@ EVENTS: dict[type[aq.Event], st.SearchStrategy[Any]] = {
     aq.BudgetConsumed: _event(aq.BudgetConsumed, *_budget),
     aq.BudgetExhausted: _event(aq.BudgetExhausted, task_ids, dimensions),
     aq.BudgetReplenished: _event(aq.BudgetReplenished, *_budget),
-    aq.SubscriptionCreated: _event(aq.SubscriptionCreated, subscription_ids, task_ids, event_filters),
+    aq.SubscriptionCreated: _event(
+        aq.SubscriptionCreated, subscription_ids, task_ids, event_filters
+    ),
     aq.SubscriptionTriggered: _event(aq.SubscriptionTriggered, subscription_ids),
     aq.SubscriptionCanceled: _event(aq.SubscriptionCanceled, subscription_ids),
     aq.ActorRegistered: _event(
@@ -275,20 +325,35 @@ EVENTS: dict[type[aq.Event], st.SearchStrategy[Any]] = {
         st.integers(0, 2**32 - 1),
         optional(u64s),
     ),
-    aq.LedgerEntryAppended: _event(aq.LedgerEntryAppended, ledger_entry_ids, tenant_ids, non_empty_texts, optional(actor_ids), blobs),
+    aq.LedgerEntryAppended: _event(
+        aq.LedgerEntryAppended,
+        ledger_entry_ids,
+        tenant_ids,
+        non_empty_texts,
+        optional(actor_ids),
+        blobs,
+    ),
 }
 events: st.SearchStrategy[aq.Event] = st.one_of(list(EVENTS.values()))
 
-# --- Streams ---------------------------------------------------------------------------------------------------------
+# --- Streams --------------------------------------------------------------------------------------
 
 
 def command_sources(*, poison: bool = True) -> st.SearchStrategy[CommandSource]:
-    """Return sources of plausible commands whose every choice is hypothesis', so that failures shrink."""
-    return st.randoms(use_true_random=False).map(lambda random: CommandSource(random, poison=poison))
+    """Return sources of plausible commands whose every choice is hypothesis', so that failures
+    shrink.
+    """
+    return st.randoms(use_true_random=False).map(
+        lambda random: CommandSource(random, poison=poison)
+    )
 
 
-def build_stream(random: Random, length: int, *, poison: bool = True) -> tuple[list[aq.MutationCommand], Model]:
-    """Return plausible commands, most of them acceptable, and the model after the acceptable ones."""
+def build_stream(
+    random: Random, length: int, *, poison: bool = True
+) -> tuple[list[aq.MutationCommand], Model]:
+    """Return plausible commands, most of them acceptable, and the model after the acceptable
+    ones.
+    """
     model = Model()
     stream: list[aq.MutationCommand] = []
     source = CommandSource(random, poison=poison)
@@ -303,7 +368,9 @@ def build_stream(random: Random, length: int, *, poison: bool = True) -> tuple[l
     return stream, model
 
 
-def command_streams(*, max_size: int = 40, poison: bool = True) -> st.SearchStrategy[list[aq.MutationCommand]]:
+def command_streams(
+    *, max_size: int = 40, poison: bool = True
+) -> st.SearchStrategy[list[aq.MutationCommand]]:
     """Return streams of plausible commands, most of which are acceptable at their place."""
     return st.builds(
         lambda random, length: build_stream(random, length, poison=poison)[0],

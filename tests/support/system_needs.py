@@ -1,11 +1,12 @@
 """Tests that need more than Python, a C compiler and make.
 
-``@pytest.mark.system("root", "mount")`` names what a test needs: ``root``, or programs. ``make test`` leaves these tests
-out and says at its end how many, and why; ``make test-system`` runs them alone, after ``make system-packages``. Where a
-need is missing then, the test fails and names it: none is ever skipped.
+``@pytest.mark.system("root", "mount")`` names what a test needs: ``root``, or programs. ``make
+test`` leaves these tests out and says at its end how many, and why; ``make test-system`` runs them
+alone, after ``make system-packages``. Where a need is missing then, the test fails and names it:
+none is ever skipped.
 
-``terminal`` is a need that nearly every system meets: ``make test`` runs these tests too, unless the system has no
-pseudo-terminals (a change root without ``/dev/pts``).
+``terminal`` is a need that nearly every system meets: ``make test`` runs these tests too, unless
+the system has no pseudo-terminals (a change root without ``/dev/pts``).
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ left_out: Counter[tuple[str, ...]] = Counter()
 
 
 def needs_of(item: pytest.Item) -> tuple[str, ...]:
-    """Return what a test needs of the system: nothing but Python, a C compiler and make, unless it is marked."""
+    """Return what a test needs of the system: nothing but Python, a C compiler and make, unless it
+    is marked.
+    """
     needs = {str(need) for mark in item.iter_markers("system") for need in mark.args}
     return tuple(sorted(needs - {"terminal"} if has_terminals() else needs))
 
@@ -59,10 +62,15 @@ def check(item: pytest.Item) -> None:
     """Fail a test whose needs are not met, and say what to do."""
     for need in needs_of(item):
         if need == "terminal":
-            pytest.fail("this test needs a pseudo-terminal, and the system gives none: mount /dev/pts")
+            pytest.fail(
+                "this test needs a pseudo-terminal, and the system gives none: mount /dev/pts"
+            )
         elif need == "root":
             if os.geteuid() != 0:
-                pytest.fail("this test mounts file systems or changes its user: run `make test-system` as root")
+                pytest.fail(
+                    "this test mounts file systems or changes its user: "
+                    "run `make test-system` as root"
+                )
         elif shutil.which(need, path=PATH) is None:
             pytest.fail(f"this test needs the program {need}; run `make system-packages` as root")
 
@@ -72,6 +80,7 @@ def summary() -> list[str]:
     if not left_out:
         return []
     total = sum(left_out.values())
-    lines = [f"{total} tests of the system were not run: `make system-packages` and then `make test-system`, as root, run them."]
+    told = f"{total} tests of the system were not run: `make system-packages` and then "
+    lines = [told + "`make test-system`, as root, run them."]
     lines += [f"  {count:4} need {', '.join(needs)}" for needs, count in sorted(left_out.items())]
     return lines

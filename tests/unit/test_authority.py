@@ -1,4 +1,6 @@
-"""The lane over stubs: its order, what each stage's failure leaves behind, interrupts, and minimal projections."""
+"""The lane over stubs: its order, what each stage's failure leaves behind, interrupts, and minimal
+projections.
+"""
 
 from __future__ import annotations
 
@@ -133,7 +135,9 @@ class ProjectionStub:
 
 
 class WriterStub:
-    """A writer into a list, which raises what it is told to, once, before or after it does its work."""
+    """A writer into a list, which raises what it is told to, once, before or after it does its
+    work.
+    """
 
     def __init__(self) -> None:
         self.events: list[Event] = []
@@ -167,7 +171,9 @@ def authority() -> Authority:
 
 
 def assert_refuses(authority: Authority, cause: BaseException | None) -> PoisonedError:
-    """Check that the authority takes nothing any more, says why, and touches neither of its parts."""
+    """Check that the authority takes nothing any more, says why, and touches neither of its
+    parts.
+    """
     events, applied = list(authority.writer.events), list(authority.projection.applied)
     with pytest.raises(PoisonedError) as refusal:
         authority.submit_command(TaskCreateCommand(None, TaskSpec(payload=b""), 12))
@@ -177,14 +183,18 @@ def assert_refuses(authority: Authority, cause: BaseException | None) -> Poisone
     return refusal.value
 
 
-# --- The order of the lane -------------------------------------------------------------------------------------------
+# --- The order of the lane ------------------------------------------------------------------------
 
 
 def test_takes_a_task_a_run_and_a_transition_with_explicit_sequences(authority: Authority) -> None:
     run = RunInstance.scheduled(TASK.id, scheduled_at=100, created_at=100)
     ready = RunStateTransitionCommand(3, run.id, RunState.SCHEDULED, RunState.READY, 100)
-    assert authority.submit_command(TaskCreateCommand(1, TASK, 10)) == MutationOutcome(1, AppliedTaskCreate(TASK.id))
-    assert authority.submit_command(RunCreateCommand(2, run)) == MutationOutcome(2, AppliedRunCreate(run.id, TASK.id))
+    assert authority.submit_command(TaskCreateCommand(1, TASK, 10)) == MutationOutcome(
+        1, AppliedTaskCreate(TASK.id)
+    )
+    assert authority.submit_command(RunCreateCommand(2, run)) == MutationOutcome(
+        2, AppliedRunCreate(run.id, TASK.id)
+    )
     assert authority.submit_command(ready).sequence == 3
 
     writer, projection = authority.into_parts()
@@ -194,7 +204,9 @@ def test_takes_a_task_a_run_and_a_transition_with_explicit_sequences(authority: 
     assert projection.run_state(run.id) is RunState.READY
 
 
-def test_a_failed_flush_is_partial_durability_and_leaves_the_projection_alone(authority: Authority) -> None:
+def test_a_failed_flush_is_partial_durability_and_leaves_the_projection_alone(
+    authority: Authority,
+) -> None:
     cause = OSError("flush failed")
     authority.writer.flush_raises = cause
     with pytest.raises(PartialDurabilityError) as failure:
@@ -228,7 +240,7 @@ def test_no_sequence_means_the_next_one(authority: Authority) -> None:
     assert authority.submit_command(CANCEL) == MutationOutcome(2, AppliedTaskCancel(TASK.id))
 
 
-# --- What each failure leaves behind ---------------------------------------------------------------------------------
+# --- What each failure leaves behind --------------------------------------------------------------
 
 
 def test_a_refused_command_touches_nothing_and_the_lane_goes_on(authority: Authority) -> None:
@@ -257,7 +269,9 @@ def test_an_append_that_wrote_nothing_can_be_repeated(authority: Authority) -> N
     assert authority.submit_command(CREATE).sequence == 1
 
 
-@pytest.mark.parametrize("cause", [LogWriteError("write", "queue", 5), OSError("disk"), StopIteration()])
+@pytest.mark.parametrize(
+    "cause", [LogWriteError("write", "queue", 5), OSError("disk"), StopIteration()]
+)
 def test_an_append_of_unknown_outcome_poisons(authority: Authority, cause: Exception) -> None:
     authority.writer.append_raises_after = cause
     with pytest.raises(AppendError) as failure:
@@ -267,7 +281,9 @@ def test_an_append_of_unknown_outcome_poisons(authority: Authority, cause: Excep
     assert_refuses(authority, failure.value)
 
 
-def test_an_event_that_the_writer_finds_too_large_is_refused_like_any_invalid_command(authority: Authority) -> None:
+def test_an_event_that_the_writer_finds_too_large_is_refused_like_any_invalid_command(
+    authority: Authority,
+) -> None:
     authority.writer.append_raises_before = RecordTooLarge(17, 16)
     with pytest.raises(RecordTooLarge):
         authority.submit_command(CREATE)
@@ -302,10 +318,12 @@ def test_an_authority_that_was_taken_apart_takes_nothing(authority: Authority) -
     assert authority.into_parts() == parts
 
 
-# --- Interrupts ------------------------------------------------------------------------------------------------------
+# --- Interrupts -----------------------------------------------------------------------------------
 
 
-def test_an_interrupt_before_the_append_changes_nothing(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_before_the_append_changes_nothing(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def interrupted(_task_id: TaskId) -> bool:
         raise KeyboardInterrupt
 
@@ -326,19 +344,24 @@ def test_an_interrupt_out_of_the_append_poisons(authority: Authority, point: str
     assert_refuses(authority, interrupt)
 
 
-def test_an_interrupt_during_the_flush_leaves_the_event_to_the_next_command(authority: Authority) -> None:
+def test_an_interrupt_during_the_flush_leaves_the_event_to_the_next_command(
+    authority: Authority,
+) -> None:
     authority.writer.flush_raises = KeyboardInterrupt()
     with pytest.raises(KeyboardInterrupt):
         authority.submit_command(CREATE)
     assert authority.projection.applied == []
-    assert authority.submit_command(CANCEL).sequence == 2  # validated against the task, so applied before
+    # Validated against the task, so applied before.
+    assert authority.submit_command(CANCEL).sequence == 2
     assert authority.projection.applied == [1, 2]
     assert authority.writer.flushes == [2]
 
 
 @pytest.mark.parametrize("point", ["raises_before", "raises_after"])
 @pytest.mark.parametrize("interrupt", [KeyboardInterrupt(), SystemExit()])
-def test_an_interrupt_during_apply_applies_exactly_once(authority: Authority, point: str, interrupt: BaseException) -> None:
+def test_an_interrupt_during_apply_applies_exactly_once(
+    authority: Authority, point: str, interrupt: BaseException
+) -> None:
     setattr(authority.projection, point, interrupt)
     with pytest.raises(type(interrupt)):
         authority.submit_command(CREATE)
@@ -346,17 +369,22 @@ def test_an_interrupt_during_apply_applies_exactly_once(authority: Authority, po
     assert authority.projection.applied == [1, 2]
 
 
-def test_a_waiting_event_is_applied_even_where_the_next_command_is_refused(authority: Authority) -> None:
+def test_a_waiting_event_is_applied_even_where_the_next_command_is_refused(
+    authority: Authority,
+) -> None:
     authority.projection.raises_before = KeyboardInterrupt()
     with pytest.raises(KeyboardInterrupt):
         authority.submit_command(CREATE)
     with pytest.raises(NonMonotonicSequence) as refusal:
-        authority.submit_command(TaskCreateCommand(1, TASK, 10))  # the interrupted caller, trying again
+        # The interrupted caller, trying again.
+        authority.submit_command(TaskCreateCommand(1, TASK, 10))
     assert refusal.value.expected == 2
     assert authority.projection.applied == [1]
 
 
-def test_a_waiting_event_is_applied_before_the_authority_is_taken_apart(authority: Authority) -> None:
+def test_a_waiting_event_is_applied_before_the_authority_is_taken_apart(
+    authority: Authority,
+) -> None:
     authority.projection.raises_before = KeyboardInterrupt()
     with pytest.raises(KeyboardInterrupt):
         authority.submit_command(CREATE)
@@ -440,10 +468,14 @@ def test_signals_at_any_moment_neither_lose_nor_double_an_event() -> None:
         signal.signal(signal.SIGALRM, handler)
     writer, projection = authority.into_parts()
     assert interrupted
-    assert [event.sequence for event in writer.events] == projection.applied == list(range(1, len(writer.events) + 1))
+    assert (
+        [event.sequence for event in writer.events]
+        == projection.applied
+        == list(range(1, len(writer.events) + 1))
+    )
 
 
-# --- Threads and calls from inside a call ----------------------------------------------------------------------------
+# --- Threads and calls from inside a call ---------------------------------------------------------
 
 
 def test_threads_take_turns(authority: Authority) -> None:
@@ -465,7 +497,9 @@ def test_threads_take_turns(authority: Authority) -> None:
     assert [event.sequence for event in authority.writer.events] == list(range(1, 201))
 
 
-def test_a_projection_cannot_submit_while_it_is_asked(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_projection_cannot_submit_while_it_is_asked(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def submits(_task_id: TaskId) -> bool:
         authority.submit_command(CREATE)
         return False
@@ -478,7 +512,7 @@ def test_a_projection_cannot_submit_while_it_is_asked(authority: Authority, monk
     assert authority.submit_command(CREATE).sequence == 1
 
 
-# --- Projections with no more than the required queries --------------------------------------------------------------
+# --- Projections with no more than the required queries -------------------------------------------
 
 
 def test_a_minimal_projection_gets_the_defaults(authority: Authority) -> None:
@@ -487,10 +521,15 @@ def test_a_minimal_projection_gets_the_defaults(authority: Authority) -> None:
     authority.submit_command(CREATE)
     authority.submit_command(RunCreateCommand(None, run))
     authority.projection.runs[run.id] = RunState.RUNNING
-    authority.submit_command(AttemptStartCommand(None, run.id, AttemptId(), 1))  # never used, never too many
+    # Never used, never too many.
+    authority.submit_command(AttemptStartCommand(None, run.id, AttemptId(), 1))
     authority.submit_command(EnginePauseCommand(None, 50))
     authority.submit_command(EngineResumeCommand(None, 10))  # when it was paused is not known
-    authority.submit_command(SubscriptionCreateCommand(None, subscription_id, TASK.id, EventFilter.task_completed(TASK.id), 1))
+    authority.submit_command(
+        SubscriptionCreateCommand(
+            None, subscription_id, TASK.id, EventFilter.task_completed(TASK.id), 1
+        )
+    )
     with pytest.raises(UnknownSubscription):
         authority.submit_command(SubscriptionCancelCommand(None, subscription_id, 1))
     with pytest.raises(BudgetNotAllocated):
@@ -507,7 +546,12 @@ def test_optional_queries_are_asked_where_there_are_some(authority: Authority) -
 
     with_budgets = StorageMutationAuthority(WriterStub(), WithBudgets())
     with_budgets.submit_command(CREATE)
-    assert with_budgets.submit_command(BudgetReplenishCommand(None, TASK.id, BudgetDimension.TOKEN, 1, 1)).sequence == 2
+    assert (
+        with_budgets.submit_command(
+            BudgetReplenishCommand(None, TASK.id, BudgetDimension.TOKEN, 1, 1)
+        ).sequence
+        == 2
+    )
 
 
 def test_a_finalizer_in_a_query_is_refused_before_its_command_reaches_the_log() -> None:
@@ -520,7 +564,11 @@ def test_a_finalizer_in_a_query_is_refused_before_its_command_reaches_the_log() 
     def call(phase: str, _info: dict[str, int]) -> None:
         if phase == "start" and not refused:
             try:
-                taken.append(authority.submit_command(TaskCreateCommand(None, TaskSpec(payload=b"x"), 1)).sequence)
+                taken.append(
+                    authority.submit_command(
+                        TaskCreateCommand(None, TaskSpec(payload=b"x"), 1)
+                    ).sequence
+                )
             except ReentrantCallError as error:
                 refused.append(error)
 
@@ -529,7 +577,8 @@ def test_a_finalizer_in_a_query_is_refused_before_its_command_reaches_the_log() 
     gc.callbacks.append(call)
     try:
         for _ in range(200):
-            kept.append(projection.read_tasks())  # or the tuples are not new ones, and call for no collection
+            # Or the tuples are not new ones, and call for no collection.
+            kept.append(projection.read_tasks())
             if refused:
                 break
     finally:

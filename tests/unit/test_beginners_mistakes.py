@@ -42,14 +42,22 @@ def test_a_call_without_the_leading_none_is_told_so(command: Any) -> None:
         ({"create": "no"}, "create must be True or False, got 'no'"),
         ({"readonly": 1}, "readonly must be True or False, got 1"),
         ({"readonly": True, "ring_size": 65536}, "readonly=True takes no ring_size"),
-        ({"segment_size": 100_000}, "segment_size must be a power of two from 65536 to 1073741824 bytes, got 100000"),
-        ({"ring_size": "big"}, "ring_size must be a multiple of 65536 up to 268435456 bytes, got 'big'"),
+        (
+            {"segment_size": 100_000},
+            "segment_size must be a power of two from 65536 to 1073741824 bytes, got 100000",
+        ),
+        (
+            {"ring_size": "big"},
+            "ring_size must be a multiple of 65536 up to 268435456 bytes, got 'big'",
+        ),
         ({"sector_size": 7}, "sector_size must be 0, 512 or 4096, got 7"),
         ({"sector_size": False}, "sector_size must be 0, 512 or 4096, got False"),
         ({"progress": print}, "progress: must be a Progress or None, got <built-in"),
     ],
 )
-def test_an_option_that_does_not_fit_is_named_with_what_does(options: dict[str, Any], text: str, tmp_path: Path) -> None:
+def test_an_option_that_does_not_fit_is_named_with_what_does(
+    options: dict[str, Any], text: str, tmp_path: Path
+) -> None:
     with pytest.raises((TypeError, ValueError), match=re.escape(text)):
         aq.open(tmp_path / "queue", **options)
     assert not (tmp_path / "queue").exists()
@@ -64,15 +72,30 @@ class Odd:
 
 @pytest.mark.parametrize("value", [10**5000, Odd(), [10**5000]], ids=["number", "odd", "list"])
 @pytest.mark.parametrize(
-    "option", ["durability", "compaction", "sync", "create", "readonly", "segment_size", "ring_size", "sector_size", "progress"]
+    "option",
+    [
+        "durability",
+        "compaction",
+        "sync",
+        "create",
+        "readonly",
+        "segment_size",
+        "ring_size",
+        "sector_size",
+        "progress",
+    ],
 )
-def test_an_option_is_named_whatever_its_value_is(option: str, value: object, tmp_path: Path) -> None:
+def test_an_option_is_named_whatever_its_value_is(
+    option: str, value: object, tmp_path: Path
+) -> None:
     with pytest.raises((TypeError, ValueError), match=option):
         aq.open(tmp_path / "queue", **{option: value})
     assert not (tmp_path / "queue").exists()
 
 
-@pytest.mark.parametrize("value", [5, 0, "", True, print, Odd()], ids=["5", "0", "text", "True", "function", "odd"])
+@pytest.mark.parametrize(
+    "value", [5, 0, "", True, print, Odd()], ids=["5", "0", "text", "True", "function", "odd"]
+)
 def test_a_progress_is_a_progress(value: Any, tmp_path: Path) -> None:
     """Also one that counts as false is no None."""
     path = tmp_path / "queue"
@@ -83,36 +106,63 @@ def test_a_progress_is_a_progress(value: Any, tmp_path: Path) -> None:
 
     with aq.open(path) as queue:
         for call in (queue.snapshot, queue.compact):
-            with pytest.raises(aq.InvalidFieldTypeError, match=rf"^{call.__name__}\.progress: must be a Progress or None, got "):
+            with pytest.raises(
+                aq.InvalidFieldTypeError,
+                match=rf"^{call.__name__}\.progress: must be a Progress or None, got ",
+            ):
                 call(progress=value)
         assert queue.stats()["snapshot_error"] is None
-    with pytest.raises(aq.InvalidFieldTypeError, match=r"^repair\.progress: must be a Progress or None, got "):
+    with pytest.raises(
+        aq.InvalidFieldTypeError, match=r"^repair\.progress: must be a Progress or None, got "
+    ):
         aq.repair(path, accept_data_loss=False, progress=value)
-    with pytest.raises(aq.InvalidFieldTypeError, match=r"^open\.progress: must be a Progress or None, got "):
+    with pytest.raises(
+        aq.InvalidFieldTypeError, match=r"^open\.progress: must be a Progress or None, got "
+    ):
         aq.open(path, progress=value)
-    with pytest.raises(aq.InvalidFieldTypeError, match=r"^open\.progress: must be a Progress or None, got "):
+    with pytest.raises(
+        aq.InvalidFieldTypeError, match=r"^open\.progress: must be a Progress or None, got "
+    ):
         asyncio.run(open_async())
     aq.open(path, progress=None).close()
 
 
-@pytest.mark.parametrize("value", [5, 0, "", print, Odd(), 10**5000], ids=["5", "0", "text", "function", "odd", "number"])
+@pytest.mark.parametrize(
+    "value", [5, 0, "", print, Odd(), 10**5000], ids=["5", "0", "text", "function", "odd", "number"]
+)
 def test_what_verify_tells_of_is_a_progress(value: Any, tmp_path: Path) -> None:
     """It is refused before a file is looked at: there is none."""
-    with pytest.raises(aq.InvalidFieldTypeError, match=r"^verify\.progress: must be a Progress or None, got "):
+    with pytest.raises(
+        aq.InvalidFieldTypeError, match=r"^verify\.progress: must be a Progress or None, got "
+    ):
         inspection.verify(tmp_path / "none", value)
     aq.open(tmp_path / "queue").close()
     assert inspection.verify(tmp_path / "queue", None)["records"] >= 0
 
 
-@pytest.mark.parametrize("value", [5, None, "print", Odd(), 10**5000], ids=["5", "None", "text", "odd", "number"])
+@pytest.mark.parametrize(
+    "value", [5, None, "print", Odd(), 10**5000], ids=["5", "None", "text", "odd", "number"]
+)
 def test_what_is_called_back_can_be_called(value: Any, tmp_path: Path) -> None:
     with pytest.raises(aq.InvalidFieldTypeError, match=r"^salvage\.visit: must be callable, got "):
         inspection.salvage(tmp_path / "none", value)
 
 
-@pytest.mark.parametrize("value", [5, None, True, b"queue", Odd(), 10**5000], ids=["5", "None", "True", "bytes", "odd", "number"])
+@pytest.mark.parametrize(
+    "value",
+    [5, None, True, b"queue", Odd(), 10**5000],
+    ids=["5", "None", "True", "bytes", "odd", "number"],
+)
 def test_a_path_that_is_none_is_shown(value: Any) -> None:
-    calls = [aq.open, aq.follow, aq.repair, inspection.verify, inspection.statistics, inspection.read_projection, inspection.moved_logs]
+    calls = [
+        aq.open,
+        aq.follow,
+        aq.repair,
+        inspection.verify,
+        inspection.statistics,
+        inspection.read_projection,
+        inspection.moved_logs,
+    ]
     for call in calls:
         options = {"accept_data_loss": False} if call is aq.repair else {}
         with pytest.raises(TypeError, match=r"^path must be a str or a path-like of str, got "):
@@ -123,10 +173,19 @@ def test_a_path_that_is_none_is_shown(value: Any) -> None:
 def test_what_is_gone_through_is_iterable(value: Any, made: Path) -> None:
     with aq.open(made) as queue:
         calls = [queue.submit_many, aq.columns.id_array, aq.columns.offsets_and_data]
-        for call in [*calls, aq.columns.state_codes, aq.columns.states_from_codes, aq.columns.result_codes]:
-            with pytest.raises(aq.InvalidFieldTypeError, match=rf"^{call.__name__}\.[a-z]+: must be iterable, got "):
+        for call in [
+            *calls,
+            aq.columns.state_codes,
+            aq.columns.states_from_codes,
+            aq.columns.result_codes,
+        ]:
+            with pytest.raises(
+                aq.InvalidFieldTypeError, match=rf"^{call.__name__}\.[a-z]+: must be iterable, got "
+            ):
                 call(value)
-    with pytest.raises(aq.InvalidFieldTypeError, match=r"^AsyncQueue\.queue: must be an ActionQueue, got "):
+    with pytest.raises(
+        aq.InvalidFieldTypeError, match=r"^AsyncQueue\.queue: must be an ActionQueue, got "
+    ):
         aio.AsyncQueue(value)
 
 
@@ -141,7 +200,11 @@ class OnlyAppends:
     ("writer", "projection", "text"),
     [
         (5, aq.Projection(), "StorageMutationAuthority.writer: must have a method append, got 5"),
-        (OnlyAppends(), aq.Projection(), "StorageMutationAuthority.writer: must have a method flush, got <"),
+        (
+            OnlyAppends(),
+            aq.Projection(),
+            "StorageMutationAuthority.writer: must have a method flush, got <",
+        ),
         (None, None, "StorageMutationAuthority.writer: must have a method append, got None"),
         ([], aq.Projection(), "StorageMutationAuthority.writer: must have a method flush, got []"),
     ],
@@ -156,7 +219,10 @@ def test_an_authority_is_told_what_its_parts_lack(writer: Any, projection: Any, 
 def test_an_authority_needs_a_projection(value: Any) -> None:
     writer = OnlyAppends()
     writer.flush = print  # type: ignore[assignment]
-    with pytest.raises(aq.InvalidFieldTypeError, match=r"^StorageMutationAuthority\.projection: must have a method apply_event, got "):
+    with pytest.raises(
+        aq.InvalidFieldTypeError,
+        match=r"^StorageMutationAuthority\.projection: must have a method apply_event, got ",
+    ):
         aq.StorageMutationAuthority(writer, value)
 
 
@@ -181,7 +247,13 @@ def follow_as_a_writer(path: Path, **options: Any) -> None:
         queue.follow(**options)
 
 
-FOLLOWS = [aq.follow, follow_as_a_reader, follow_as_a_writer, follow_async, inspection.follow_records]
+FOLLOWS = [
+    aq.follow,
+    follow_as_a_reader,
+    follow_as_a_writer,
+    follow_async,
+    inspection.follow_records,
+]
 every_follow = pytest.mark.parametrize("follow", FOLLOWS, ids=lambda follow: follow.__name__)
 
 
@@ -189,25 +261,47 @@ every_follow = pytest.mark.parametrize("follow", FOLLOWS, ids=lambda follow: fol
 def test_a_position_is_no_bool(follow: Follow, made: Path) -> None:
     """True is no 1: it would pass over an event."""
     for after in (True, False, 1.0, b"1", [1], np.True_, Odd()):
-        with pytest.raises(aq.InvalidFieldTypeError, match=r"^follow(_records)?\.after: must be a sequence from 0 to .*, got "):
+        with pytest.raises(
+            aq.InvalidFieldTypeError,
+            match=r"^follow(_records)?\.after: must be a sequence from 0 to .*, got ",
+        ):
             follow(made, after=after)
     for after in (-1, 2**64, 10**5000, -(10**5000)):
-        with pytest.raises(aq.InvalidFieldError, match=r"^follow(_records)?\.after: must be a sequence from 0 to .*, got "):
+        with pytest.raises(
+            aq.InvalidFieldError,
+            match=r"^follow(_records)?\.after: must be a sequence from 0 to .*, got ",
+        ):
             follow(made, after=after)
 
 
 @every_follow
 def test_seconds_between_two_looks_are_a_number(follow: Follow, made: Path) -> None:
-    text = r"^follow(_records)?\.poll_seconds: must be a number of seconds, finite and from 0 to 86400, got "
+    text = r"^follow(_records)?\.poll_seconds: "
+    text += r"must be a number of seconds, finite and from 0 to 86400, got "
     for seconds in ("x", True, None, [], np.True_, Decimal(1), 1j, Odd()):
         with pytest.raises(aq.InvalidFieldTypeError, match=text):
             follow(made, poll_seconds=seconds)
-    for seconds in (-1, -0.001, math.nan, math.inf, -math.inf, 86401, 1e300, 10**5000, -(10**5000), Fraction(10**400)):
+    for seconds in (
+        -1,
+        -0.001,
+        math.nan,
+        math.inf,
+        -math.inf,
+        86401,
+        1e300,
+        10**5000,
+        -(10**5000),
+        Fraction(10**400),
+    ):
         with pytest.raises(aq.InvalidFieldError, match=text):
             follow(made, poll_seconds=seconds)
 
 
-@pytest.mark.parametrize("follow", [aq.follow, follow_as_a_reader, follow_as_a_writer], ids=lambda follow: follow.__name__)
+@pytest.mark.parametrize(
+    "follow",
+    [aq.follow, follow_as_a_reader, follow_as_a_writer],
+    ids=lambda follow: follow.__name__,
+)
 def test_seconds_until_a_follower_ends_are_a_number(follow: Follow, made: Path) -> None:
     text = r"^follow\.timeout: must be a number of seconds, finite and from 0, got "
     for seconds in ("x", True, [], np.True_, Decimal(1), Odd()):
@@ -218,7 +312,9 @@ def test_seconds_until_a_follower_ends_are_a_number(follow: Follow, made: Path) 
             follow(made, timeout=seconds)
 
 
-@pytest.mark.parametrize("kind", [int, float, Fraction, np.float32, np.int8, np.uint64], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize(
+    "kind", [int, float, Fraction, np.float32, np.int8, np.uint64], ids=lambda kind: kind.__name__
+)
 def test_seconds_may_be_any_kind_of_real_number(kind: Any, made: Path) -> None:
     assert list(aq.follow(made, timeout=kind(0), poll_seconds=kind(0))) == []
 
@@ -247,18 +343,22 @@ def test_refusals_say_what_is_allowed_and_which_command_of_a_batch_it_was(tmp_pa
     with aq.open(tmp_path / "queue") as queue:
         queue.submit(aq.TaskCreateCommand(None, spec, 7))
         queue.submit(aq.RunCreateCommand(None, run))
-        with pytest.raises(aq.InvalidTransition, match="from scheduled it may go to ready, canceled"):
+        with pytest.raises(
+            aq.InvalidTransition, match="from scheduled it may go to ready, canceled"
+        ):
             queue.submit(aq.RunStateTransitionCommand(None, run.id, "scheduled", "running", 7))
         with pytest.raises(aq.LeaseInvalidRunState, match="is scheduled; it is allowed in ready"):
             queue.submit(aq.LeaseAcquireCommand(None, run.id, "worker", 9, 7))
         pause = aq.EnginePauseCommand(None, 7)
         with pytest.raises(aq.EngineAlreadyPaused, match="command 1 of the batch"):
             queue.submit_many([pause, pause])
-        with pytest.raises(ValueError, match="durability: must be one of immediate, deferred, got 'fast'"):
+        with pytest.raises(
+            ValueError, match="durability: must be one of immediate, deferred, got 'fast'"
+        ):
             queue.submit(pause, "fast")
 
 
-# --- Values with code of their own -----------------------------------------------------------------------------------
+# --- Values with code of their own ----------------------------------------------------------------
 
 
 class AlwaysEqual(str):
@@ -293,7 +393,9 @@ def test_a_text_is_compared_by_what_it_says(made: Path, monkeypatch: pytest.Monk
     assert sorted(path.name for path in made.parent.iterdir()) == ["named", "queue"]
     with aq.open(made) as queue:
         with pytest.raises(aq.InvalidFieldError, match=r"^submit\.on_refusal: "):
-            queue.submit_lease_heartbeats(np.zeros((0, 16), np.uint8), "me", 1, 1, on_refusal=AlwaysEqual("none"))  # type: ignore[arg-type]
+            queue.submit_lease_heartbeats(
+                np.zeros((0, 16), np.uint8), "me", 1, 1, on_refusal=AlwaysEqual("none")
+            )  # type: ignore[arg-type]
         with pytest.raises(aq.HistoryChangedError):
             aq.follow(made, history=AlwaysEqual("0" * 32))
     with pytest.raises(ValueError, match="readonly=True takes no durability"):
@@ -302,7 +404,9 @@ def test_a_text_is_compared_by_what_it_says(made: Path, monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("history", ["", "HELLO", "0" * 31, "A" * 32])
 def test_what_is_no_history_is_named_at_once(made: Path, history: str) -> None:
-    with pytest.raises(aq.InvalidFieldError, match=r"^follow\.history: must be a str as queue\.history is"):
+    with pytest.raises(
+        aq.InvalidFieldError, match=r"^follow\.history: must be a str as queue\.history is"
+    ):
         aq.follow(made, history=history)
 
 

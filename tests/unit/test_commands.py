@@ -1,4 +1,6 @@
-"""Commands: fields and their order, conversions, refusals, comparison and pickling; events and outcomes likewise."""
+"""Commands: fields and their order, conversions, refusals, comparison and pickling; events and
+outcomes likewise.
+"""
 
 import copy
 import inspect
@@ -94,10 +96,18 @@ BAD = {
 
 
 def exported(base):
-    return [cls for cls in (getattr(aq, name) for name in aq.__all__) if inspect.isclass(cls) and issubclass(cls, base) and cls is not base]
+    return [
+        cls
+        for cls in (getattr(aq, name) for name in aq.__all__)
+        if inspect.isclass(cls) and issubclass(cls, base) and cls is not base
+    ]
 
 
-COMMANDS, EVENTS, APPLIED = exported(aq.MutationCommand), exported(aq.Event), exported(aq.AppliedMutation)
+COMMANDS, EVENTS, APPLIED = (
+    exported(aq.MutationCommand),
+    exported(aq.Event),
+    exported(aq.AppliedMutation),
+)
 every_command = pytest.mark.parametrize("cls", COMMANDS, ids=lambda cls: cls.__name__)
 
 
@@ -196,7 +206,7 @@ def test_the_outcome_of_an_attempt_shows_through():
     assert (command.result, command.error, command.output) == ("failure", "why", None)
 
 
-# --- Events and outcomes ---------------------------------------------------------------------------------------------
+# --- Events and outcomes --------------------------------------------------------------------------
 
 
 def test_every_kind_has_one_event():
@@ -208,7 +218,9 @@ def test_every_kind_has_one_event():
 def test_the_codes_are_those_of_the_core():
     table = (Path(__file__).parents[2] / "src/_wal_native/core/event/events.def").read_text()
     lines = re.findall(r"^(?:EVENT|ALSO|AGAIN)\((\d+), (\w+),", table, re.MULTILINE)
-    assert {name: int(code) for code, name in lines} == {kind.name: kind.value for kind in EventKind}
+    assert {name: int(code) for code, name in lines} == {
+        kind.name: kind.value for kind in EventKind
+    }
 
 
 def test_the_fields_of_events():
@@ -217,7 +229,8 @@ def test_the_fields_of_events():
         assert cls.__struct_fields__[0] == "sequence"
         if cls is not aq.RunCreated:
             required = len(cls.__struct_fields__) - len(cls.__struct_defaults__)
-            assert cls.__struct_fields__[required - 1] == "timestamp"  # what may be left out is behind it
+            # What may be left out is behind it.
+            assert cls.__struct_fields__[required - 1] == "timestamp"
 
 
 @pytest.mark.parametrize("cls", EVENTS + APPLIED, ids=lambda cls: cls.__name__)
@@ -244,5 +257,11 @@ def test_outcomes_are_named_after_their_commands():
 
 
 def test_every_class_is_exported():
-    for exported_classes, base in ((COMMANDS, aq.MutationCommand), (EVENTS, aq.Event), (APPLIED, aq.AppliedMutation)):
-        assert set(exported_classes) == {cls for cls in base.__subclasses__() if cls.__module__.startswith("actionqueue.")}
+    for exported_classes, base in (
+        (COMMANDS, aq.MutationCommand),
+        (EVENTS, aq.Event),
+        (APPLIED, aq.AppliedMutation),
+    ):
+        assert set(exported_classes) == {
+            cls for cls in base.__subclasses__() if cls.__module__.startswith("actionqueue.")
+        }

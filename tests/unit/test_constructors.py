@@ -1,4 +1,6 @@
-"""The constructors that the classes with checked fields get with their first instance: the same as msgspec's and the hook's, but faster."""
+"""The constructors that the classes with checked fields get with their first instance: the same as
+msgspec's and the hook's, but faster.
+"""
 
 import copy
 import gc
@@ -20,7 +22,9 @@ from actionqueue.model.fields import U64, Checked
 from tests.support import strategies
 
 GIL = getattr(sys, "_is_gil_enabled", lambda: True)()
-COMMANDS = [cls for cls in vars(aq).values() if inspect.isclass(cls) and aq.MutationCommand in cls.__bases__]
+COMMANDS = [
+    cls for cls in vars(aq).values() if inspect.isclass(cls) and aq.MutationCommand in cls.__bases__
+]
 
 
 class Three(Checked, frozen=True, gc=False):
@@ -58,7 +62,12 @@ def test_by_position_by_name_and_copied_are_the_same(command: aq.MutationCommand
         made = cls(*values[:positional], **named)
         assert made == command
         assert cls(*values[:positional], **dict(reversed(named.items()))) == command
-    assert copy.copy(command) == pickle.loads(pickle.dumps(command)) == msgspec.structs.replace(command) == command
+    assert (
+        copy.copy(command)
+        == pickle.loads(pickle.dumps(command))
+        == msgspec.structs.replace(command)
+        == command
+    )
 
 
 def test_defaults() -> None:
@@ -111,7 +120,23 @@ def test_fields_are_checked(value: Any, error: type[Exception]) -> None:
         Three(1, second=value)
 
 
-@pytest.mark.parametrize("value", [0, 1, 2**15 - 1, 2**15, 2**30 - 1, 2**30, 2**45, 2**60 - 1, 2**60, 2**63 - 1, 2**63, 2**64 - 1])
+@pytest.mark.parametrize(
+    "value",
+    [
+        0,
+        1,
+        2**15 - 1,
+        2**15,
+        2**30 - 1,
+        2**30,
+        2**45,
+        2**60 - 1,
+        2**60,
+        2**63 - 1,
+        2**63,
+        2**64 - 1,
+    ],
+)
 def test_numbers_of_every_size(value: int) -> None:
     assert Three(value).first == value
 
@@ -175,11 +200,20 @@ def test_a_subclass_has_its_own() -> None:
 @pytest.mark.parametrize("result", list(aq.AttemptResultKind))
 @pytest.mark.parametrize("error", [None, "", "e"])
 @pytest.mark.parametrize("output", [None, b"", b"o"])
-def test_an_outcomes_parts_go_together_or_are_refused(result: Any, error: str | None, output: bytes | None) -> None:
-    """What the constructor decides by itself (PresenceRule) and what it asks ``_check_together`` for are one rule."""
+def test_an_outcomes_parts_go_together_or_are_refused(
+    result: Any, error: str | None, output: bytes | None
+) -> None:
+    """What the constructor decides by itself (PresenceRule) and what it asks ``_check_together``
+    for are one rule.
+    """
     has_error = result in {aq.AttemptResultKind.FAILURE, aq.AttemptResultKind.TIMEOUT}
     is_whole = (error is not None and output is None) if has_error else error is None
-    for build in (aq.AttemptOutcome, lambda *parts: aq.AttemptOutcome(**dict(zip(("result", "error", "output"), parts, strict=True)))):
+    for build in (
+        aq.AttemptOutcome,
+        lambda *parts: aq.AttemptOutcome(
+            **dict(zip(("result", "error", "output"), parts, strict=True))
+        ),
+    ):
         if is_whole:
             made = build(result, error, output)
             assert (made.result, made.error, made.output) == (result, error, output or None)
@@ -197,9 +231,17 @@ def test_a_rule_for_a_field_that_is_none_is_refused() -> None:
             _together: ClassVar[PresenceRule] = PresenceRule("NAME", {"first": ()}, required=())
 
 
-# --- Identifiers -----------------------------------------------------------------------------------------------------
+# --- Identifiers ----------------------------------------------------------------------------------
 
-IDENTIFIERS = [aq.TaskId, aq.RunId, aq.AttemptId, aq.ActorId, aq.TenantId, aq.LedgerEntryId, aq.SubscriptionId]
+IDENTIFIERS = [
+    aq.TaskId,
+    aq.RunId,
+    aq.AttemptId,
+    aq.ActorId,
+    aq.TenantId,
+    aq.LedgerEntryId,
+    aq.SubscriptionId,
+]
 
 
 @pytest.mark.parametrize("cls", IDENTIFIERS)

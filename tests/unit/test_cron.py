@@ -1,4 +1,6 @@
-"""Cron expressions: the grammar, and the times, against a slow model that tries every second of a day that fits."""
+"""Cron expressions: the grammar, and the times, against a slow model that tries every second of a
+day that fits.
+"""
 
 import math
 from calendar import timegm
@@ -26,7 +28,7 @@ def shown(times):
     return [datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%d %H:%M:%S") for time in times]
 
 
-# --- The grammar -----------------------------------------------------------------------------------------------------
+# --- The grammar ----------------------------------------------------------------------------------
 
 
 def test_the_order_of_the_fields():
@@ -36,10 +38,13 @@ def test_the_order_of_the_fields():
 
 
 def test_everything():
-    assert tuple(
-        frozenset(range(low, high + 1))
-        for low, high in ((0, 59), (0, 59), (0, 23), (1, 31), (1, 12), (1, 7), (1970, 2100))
-    ) == EVERY
+    assert (
+        tuple(
+            frozenset(range(low, high + 1))
+            for low, high in ((0, 59), (0, 59), (0, 23), (1, 31), (1, 12), (1, 7), (1970, 2100))
+        )
+        == EVERY
+    )
     assert parse("* * * ? * ?") == EVERY
 
 
@@ -206,7 +211,7 @@ def test_long_expressions_are_parsed_but_not_kept():
     assert cron._parse_cached.cache_info().currsize == before
 
 
-# --- The times -------------------------------------------------------------------------------------------------------
+# --- The times ------------------------------------------------------------------------------------
 
 
 def test_times_are_strictly_after():
@@ -233,7 +238,10 @@ def test_both_kinds_of_days_must_match():
 
 
 def test_leap_days():
-    assert shown(parse("0 0 0 29 2 *").next_after(at(2023, 1, 1), 2)) == ["2024-02-29 00:00:00", "2028-02-29 00:00:00"]
+    assert shown(parse("0 0 0 29 2 *").next_after(at(2023, 1, 1), 2)) == [
+        "2024-02-29 00:00:00",
+        "2028-02-29 00:00:00",
+    ]
     assert shown(parse("0 0 0 29 2 SUN").next_after(at(2023, 1, 1), 2)) == [
         "2032-02-29 00:00:00",
         "2060-02-29 00:00:00",
@@ -269,7 +277,9 @@ def test_nothing_comes_after_the_last_year(timestamp):
 EVERY_DAY = Cron("@daily")
 
 
-@pytest.mark.parametrize("timestamp", [at(2101), 2**32, 2**37, at(9999, 12, 31), CALENDAR_SECONDS_MAX])
+@pytest.mark.parametrize(
+    "timestamp", [at(2101), 2**32, 2**37, at(9999, 12, 31), CALENDAR_SECONDS_MAX]
+)
 def test_times_up_to_the_year_9999_are_answered(timestamp):
     assert at(9999, 12, 31) + 86399 == CALENDAR_SECONDS_MAX
     assert EVERY_DAY.next_occurrences_after(timestamp, 3) == []
@@ -283,25 +293,47 @@ OUTSIDE = [-1, -86400, CALENDAR_SECONDS_MAX + 1, 2**40, 2**64, 10**5000, -(10**5
 
 @pytest.mark.parametrize("timestamp", OUTSIDE, ids=lambda time: hex(time)[:12])
 def test_a_time_outside_of_the_calendar_is_refused(timestamp):
-    with pytest.raises(InvalidFieldError, match=rf"{CALL}\.timestamp: must be Unix seconds, .*, got ") as refusal:
+    with pytest.raises(
+        InvalidFieldError, match=rf"{CALL}\.timestamp: must be Unix seconds, .*, got "
+    ) as refusal:
         EVERY_DAY.next_occurrences_after(timestamp, 1)
     assert not isinstance(refusal.value, TypeError)
 
 
-NO_NUMBERS = [None, "0", 0.0, 1.5, math.nan, True, False, np.True_, np.float64(1), datetime(2024, 1, 1, tzinfo=UTC), [0]]
+NO_NUMBERS = [
+    None,
+    "0",
+    0.0,
+    1.5,
+    math.nan,
+    True,
+    False,
+    np.True_,
+    np.float64(1),
+    datetime(2024, 1, 1, tzinfo=UTC),
+    [0],
+]
 
 
 @pytest.mark.parametrize("value", NO_NUMBERS, ids=repr)
 def test_a_time_and_a_count_are_whole_numbers(value):
-    with pytest.raises(InvalidFieldTypeError, match=rf"{CALL}\.timestamp: must be Unix seconds, .*, got "):
+    with pytest.raises(
+        InvalidFieldTypeError, match=rf"{CALL}\.timestamp: must be Unix seconds, .*, got "
+    ):
         EVERY_DAY.next_occurrences_after(value, 1)
-    with pytest.raises(InvalidFieldTypeError, match=rf"{CALL}\.count: must be a whole number from 0 to 4294967295, got "):
+    with pytest.raises(
+        InvalidFieldTypeError,
+        match=rf"{CALL}\.count: must be a whole number from 0 to 4294967295, got ",
+    ):
         EVERY_DAY.next_occurrences_after(0, value)
 
 
 @pytest.mark.parametrize("count", [-1, 2**32, 10**5000], ids=["-1", "2**32", "10**5000"])
 def test_a_count_out_of_range_is_refused(count):
-    with pytest.raises(InvalidFieldError, match=rf"{CALL}\.count: must be a whole number from 0 to 4294967295, got "):
+    with pytest.raises(
+        InvalidFieldError,
+        match=rf"{CALL}\.count: must be a whole number from 0 to 4294967295, got ",
+    ):
         EVERY_DAY.next_occurrences_after(0, count)
 
 
@@ -326,7 +358,9 @@ def values(draw, low, high):
 
 
 @given(
-    fields=st.tuples(values(0, 59), values(0, 59), values(0, 23), values(1, 31), values(1, 12), values(1, 7)),
+    fields=st.tuples(
+        values(0, 59), values(0, 59), values(0, 23), values(1, 31), values(1, 12), values(1, 7)
+    ),
     years=st.just("*") | values(2020, 2030),
     after=st.integers(at(2019, 6, 1), at(2031)),
 )
@@ -381,7 +415,9 @@ def test_an_expression_has_ended_a_day_after_its_last_year():
     assert not cron.has_ended("@yearly", at(2100, 1, 1))
 
 
-def test_a_long_expression_is_not_parsed_to_know_whether_it_has_ended(monkeypatch: pytest.MonkeyPatch):
+def test_a_long_expression_is_not_parsed_to_know_whether_it_has_ended(
+    monkeypatch: pytest.MonkeyPatch,
+):
     """It is asked about again and again, and would not be remembered."""
     text = "0 0 0 1 1 * " + ",".join(["1970"] * 48)
     assert len(text) < 256

@@ -7,7 +7,17 @@ import pickle
 
 import pytest
 
-from actionqueue import AttemptId, BudgetDimension, RunId, RunState, SubscriptionId, TaskCreateCommand, TaskId, TaskSpec, errors
+from actionqueue import (
+    AttemptId,
+    BudgetDimension,
+    RunId,
+    RunState,
+    SubscriptionId,
+    TaskCreateCommand,
+    TaskId,
+    TaskSpec,
+    errors,
+)
 from actionqueue.errors import ActionQueueError, LeaseValidationEvent, Written
 
 VALUES = {
@@ -144,9 +154,19 @@ def test_families():
     for cls in CLASSES:
         if cls.__module__ == errors.__name__ and "run_id" in cls.fields:
             assert issubclass(cls, errors.ValidationError)
-    for cls in (errors.ValidationError, errors.AppendError, errors.PartialDurabilityError, errors.ApplyError):
+    for cls in (
+        errors.ValidationError,
+        errors.AppendError,
+        errors.PartialDurabilityError,
+        errors.ApplyError,
+    ):
         assert issubclass(cls, errors.MutationError)
-    for cls in (errors.LockedError, errors.CorruptLogError, errors.UnsupportedFormatError, errors.NotAQueueError):
+    for cls in (
+        errors.LockedError,
+        errors.CorruptLogError,
+        errors.UnsupportedFormatError,
+        errors.NotAQueueError,
+    ):
         assert issubclass(cls, errors.OpenError)
     for cls in (errors.LogWriteError, errors.LogSpaceError, errors.LogCloseError):
         assert issubclass(cls, errors.WriterError)
@@ -166,11 +186,15 @@ def test_written(cls):
 
 def test_an_append_error_passes_on_what_its_cause_says():
     assert errors.AppendError(errors.LogSpaceError("pwrite", "/queue", 28)).written is Written.NO
-    assert errors.AppendError(errors.LogWriteError("pwrite", "/queue", 5)).written is Written.UNKNOWN
+    assert (
+        errors.AppendError(errors.LogWriteError("pwrite", "/queue", 5)).written is Written.UNKNOWN
+    )
     assert errors.AppendError(KeyError("x")).written is Written.UNKNOWN
 
 
-@pytest.mark.parametrize("cls", [errors.AppendError, errors.PoisonedError], ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize(
+    "cls", [errors.AppendError, errors.PoisonedError], ids=lambda cls: cls.__name__
+)
 def test_the_cause_is_chained(cls):
     cause = OSError(5, "x")
     assert cls(cause).__cause__ is cause
@@ -215,7 +239,21 @@ class OddError(Exception):
 
 HUGE = 10**5000
 """Python refuses to write so many digits."""
-UNPRINTABLE = [HUGE, -HUGE, [HUGE], (HUGE,), {1: HUGE}, {HUGE: 1}, {HUGE}, [[HUGE]], Odd(), [Odd()], {1: Odd()}, OddList(), OddError()]
+UNPRINTABLE = [
+    HUGE,
+    -HUGE,
+    [HUGE],
+    (HUGE,),
+    {1: HUGE},
+    {HUGE: 1},
+    {HUGE},
+    [[HUGE]],
+    Odd(),
+    [Odd()],
+    {1: Odd()},
+    OddList(),
+    OddError(),
+]
 
 
 @pytest.mark.parametrize("value", UNPRINTABLE, ids=lambda value: type(value).__name__)
@@ -231,8 +269,13 @@ def test_a_number_of_thousands_of_digits_is_told_by_their_number():
         TaskCreateCommand(None, TaskSpec(payload=b""), HUGE)
 
 
-@pytest.mark.parametrize("cls", [errors.AppendError, errors.PartialDurabilityError, errors.ApplyError, errors.PoisonedError])
-@pytest.mark.parametrize("cause", [OddError(), ValueError(HUGE)], ids=lambda cause: type(cause).__name__)
+@pytest.mark.parametrize(
+    "cls",
+    [errors.AppendError, errors.PartialDurabilityError, errors.ApplyError, errors.PoisonedError],
+)
+@pytest.mark.parametrize(
+    "cause", [OddError(), ValueError(HUGE)], ids=lambda cause: type(cause).__name__
+)
 def test_whatever_the_cause_was_the_error_can_be_printed(cls, cause):
     """It may be what a writer of the application's own has raised."""
     error = cls(cause=cause) if cls.fields == ("cause",) else cls(7, cause)
@@ -242,7 +285,9 @@ def test_whatever_the_cause_was_the_error_can_be_printed(cls, cause):
 
 @pytest.mark.parametrize("value", [HUGE, Odd()], ids=["number", "odd"])
 def test_a_run_that_is_not_new_can_be_told_of_whatever_it_has(value):
-    assert str(errors.RunCreateNotFresh(VALUES["run_id"], "attempt_count", value)).startswith("run ")
+    assert str(errors.RunCreateNotFresh(VALUES["run_id"], "attempt_count", value)).startswith(
+        "run "
+    )
 
 
 def test_lone_surrogates_do_not_break_messages():
@@ -252,11 +297,16 @@ def test_lone_surrogates_do_not_break_messages():
 
 
 def test_the_holder_of_a_lock_is_told_with_a_time_that_people_read():
-    assert "process 7 on here since 2001-09-09T01:46:40Z" in str(errors.LockedError("/queue", 7, "here", 10**9))
-    assert f"since {2**63}" in str(errors.LockedError("/queue", 7, "here", 2**63))  # somebody wrote that into the file
+    assert "process 7 on here since 2001-09-09T01:46:40Z" in str(
+        errors.LockedError("/queue", 7, "here", 10**9)
+    )
+    # Somebody wrote that into the file.
+    assert f"since {2**63}" in str(errors.LockedError("/queue", 7, "here", 2**63))
 
 
-@pytest.mark.parametrize("cls", [errors.LogSpaceError, errors.SnapshotError], ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize(
+    "cls", [errors.LogSpaceError, errors.SnapshotError], ids=lambda cls: cls.__name__
+)
 @pytest.mark.parametrize(
     ("name", "remedy"),
     [
@@ -299,10 +349,20 @@ def test_the_sequences_of_damage():
         return str(errors.CorruptLogError("/queue", 1, 8192, "record_invalid", **fields))
 
     assert "sequences" not in told()
-    assert "as far as was read: 22 to 36 (`actionqueue verify DIR` says exactly)" in told(first_sequence=22, last_sequence=36)
+    assert "as far as was read: 22 to 36 (`actionqueue verify DIR` says exactly)" in told(
+        first_sequence=22, last_sequence=36
+    )
     assert "as far as was read: from 22 on" in told(first_sequence=22)
-    text = told(first_sequence=22, last_sequence=60, unreadable=((22, 22), (25, 36)), given_up=((23, 24), (37, 60)))
-    assert "; sequences that can't be read: 22, 25 to 36; readable, but given up by a repair: 23 to 24, 37 to 60; " in text
+    text = told(
+        first_sequence=22,
+        last_sequence=60,
+        unreadable=((22, 22), (25, 36)),
+        given_up=((23, 24), (37, 60)),
+    )
+    assert (
+        "; sequences that can't be read: 22, 25 to 36; "
+        "readable, but given up by a repair: 23 to 24, 37 to 60; " in text
+    )
     assert "every event that is known of can be read" in told(unreadable=(), given_up=())
 
 
@@ -315,7 +375,9 @@ def test_damage_is_told_in_plain_words():
 
 
 def test_an_error_whose_value_leads_back_to_it_can_be_printed() -> None:
-    """By more than one way: each level tried each of them, until the interpreter's stack was full."""
+    """By more than one way: each level tried each of them, until the interpreter's stack was
+    full.
+    """
     collected: list[object] = []
     for _ in range(3):
         with pytest.raises(errors.InvalidFieldError) as refusal:

@@ -50,12 +50,19 @@ from actionqueue import (
 from actionqueue.errors import MalformedEventError, RecordTooLarge
 from actionqueue.limits import LIST_COUNT_MAX, PAYLOAD_SIZE_MAX, TEXT_SIZE_MAX
 from tests.support import payload_model as model
-from tests.support.strategies import EVENTS, capabilities, event_filters, registrations, roles, task_specs
+from tests.support.strategies import (
+    EVENTS,
+    capabilities,
+    event_filters,
+    registrations,
+    roles,
+    task_specs,
+)
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "data" / "golden-payloads.json").read_text())
 KINDS = {name: kind for kind in EVENTS for name in [kind.kind.name.lower()]}
 
-# --- The golden events, built by hand from their readable form -------------------------------------------------------
+# --- The golden events, built by hand from their readable form ------------------------------------
 
 ID_TYPES = {
     "task_id": TaskId,
@@ -66,7 +73,11 @@ ID_TYPES = {
     "tenant_id": TenantId,
     "entry_id": LedgerEntryId,
 }
-VALUE_NAMES = {"budget_allocated": "limit", "budget_consumed": "amount", "budget_replenished": "new_limit"}
+VALUE_NAMES = {
+    "budget_allocated": "limit",
+    "budget_consumed": "amount",
+    "budget_replenished": "new_limit",
+}
 
 
 def optional(convert: Callable[[Any], Any], value: Any) -> Any:
@@ -77,7 +88,9 @@ def spec_of(task_id: TaskId, source: dict[str, Any]) -> TaskSpec:
     policy, *arguments = source["policy"]
     return TaskSpec(
         id=task_id,
-        payload=TaskPayload(data=bytes.fromhex(source["payload"]), content_type=source["content_type"]),
+        payload=TaskPayload(
+            data=bytes.fromhex(source["payload"]), content_type=source["content_type"]
+        ),
         run_policy={"once": Once, "repeat": Repeat, "cron": Cron}[policy](*arguments),
         constraints=TaskConstraints(
             max_attempts=source["max_attempts"],
@@ -87,20 +100,30 @@ def spec_of(task_id: TaskId, source: dict[str, Any]) -> TaskSpec:
             safety_level=source["safety_level"],
             required_capabilities=source["required_capabilities"],
         ),
-        metadata=TaskMetadata(tags=source["tags"], priority=source["priority"], description=source["description"]),
+        metadata=TaskMetadata(
+            tags=source["tags"], priority=source["priority"], description=source["description"]
+        ),
         parent_task_id=optional(TaskId, source["parent_task_id"]),
         tenant_id=optional(TenantId, source["tenant_id"]),
     )
 
 
 def filter_of(source: dict[str, Any]) -> EventFilter:
-    arguments = [TaskId(value) if name == "task_id" else value for name, value in source.items() if name != "kind"]
+    arguments = [
+        TaskId(value) if name == "task_id" else value
+        for name, value in source.items()
+        if name != "kind"
+    ]
     built: EventFilter = getattr(EventFilter, source["kind"])(*arguments)
     return built
 
 
 def named_of(cls: type[Role | Capability], source: dict[str, Any]) -> Any:
-    return cls.custom(source["text"]) if source["name"] == "custom" else getattr(cls, source["name"].upper())
+    return (
+        cls.custom(source["text"])
+        if source["name"] == "custom"
+        else getattr(cls, source["name"].upper())
+    )
 
 
 def event_of(source: dict[str, Any], sequence: int) -> aq.Event:
@@ -115,9 +138,15 @@ def event_of(source: dict[str, Any], sequence: int) -> aq.Event:
         case "task_created":
             fields["task_spec"] = spec_of(fields.pop("task_id"), fields.pop("spec"))
         case "run_created":
-            run = {"id": fields.pop("run_id"), "state": RunState.SCHEDULED, "current_attempt_id": None}
+            run = {
+                "id": fields.pop("run_id"),
+                "state": RunState.SCHEDULED,
+                "current_attempt_id": None,
+            }
             run |= {name: fields.pop(name) for name in list(fields) if name != "sequence"}
-            fields["run_instance"] = RunInstance(attempt_count=0, last_state_change_at=run["created_at"], **run)
+            fields["run_instance"] = RunInstance(
+                attempt_count=0, last_state_change_at=run["created_at"], **run
+            )
         case "run_state_changed":
             fields["previous_state"], fields["new_state"] = map(RunState, fields.pop("states"))
         case "attempt_finished":
@@ -163,7 +192,7 @@ def test_golden_bytes_are_the_events_that_they_say(entry: dict[str, Any]) -> Non
     assert decode_event(event.kind, 7, payload) == event
 
 
-# --- Round trips -----------------------------------------------------------------------------------------------------
+# --- Round trips ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", EVENTS, ids=lambda kind: kind.__name__)
@@ -181,7 +210,11 @@ def test_every_kind_has_a_strategy() -> None:
 
 @given(task_specs, event_filters, registrations, roles, capabilities)
 def test_the_parts_that_the_table_keeps_come_back(
-    spec: TaskSpec, event_filter: EventFilter, registration: ActorRegistration, role: Role, capability: Capability
+    spec: TaskSpec,
+    event_filter: EventFilter,
+    registration: ActorRegistration,
+    role: Role,
+    capability: Capability,
 ) -> None:
     actor_id, tenant_id, task_id = registration.actor_id, TenantId(), TaskId()
     fixed = 16 + 1  # an identifier and the time 0
@@ -200,7 +233,12 @@ def test_the_parts_that_the_table_keeps_come_back(
         0,
     )
     assert registration_from_bytes(actor_id, encode_event(registered)[fixed:]) == registration
-    assert role_from_bytes(encode_event(aq.RoleAssigned(1, actor_id, role, tenant_id, 0))[16 + fixed :]) == role
+    assert (
+        role_from_bytes(
+            encode_event(aq.RoleAssigned(1, actor_id, role, tenant_id, 0))[16 + fixed :]
+        )
+        == role
+    )
     assert capability_from_bytes(capability_to_bytes(capability)) == capability
     granted = encode_event(aq.CapabilityGranted(1, actor_id, capability, tenant_id, 0))
     assert capability_to_bytes(capability) == granted[16 + fixed :]
@@ -225,7 +263,7 @@ def test_empty_output_is_none() -> None:
     assert decoded.output is None
 
 
-# --- Bytes that do not decode ----------------------------------------------------------------------------------------
+# --- Bytes that do not decode ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("entry", GOLDEN, ids=lambda entry: entry["name"])
@@ -255,13 +293,19 @@ def test_an_unknown_kind_is_refused(kind: int) -> None:
     ],
 )
 @pytest.mark.parametrize("data", [b"", b"\xff", bytes(100)])
-def test_a_nested_part_that_does_not_decode_is_refused(decode: Callable[[bytes], object], data: bytes) -> None:
+def test_a_nested_part_that_does_not_decode_is_refused(
+    decode: Callable[[bytes], object], data: bytes
+) -> None:
     with pytest.raises(MalformedEventError):
         decode(data)
 
 
 def test_an_invalid_cron_expression_in_the_log_is_malformed() -> None:
-    source = next(entry["event"] for entry in GOLDEN if entry["event"].get("spec", {}).get("policy", [""])[0] == "cron")
+    source = next(
+        entry["event"]
+        for entry in GOLDEN
+        if entry["event"].get("spec", {}).get("policy", [""])[0] == "cron"
+    )
     source = source | {"spec": source["spec"] | {"policy": ["cron", "every now and then", None]}}
     with pytest.raises(MalformedEventError) as refused:
         decode_event(aq.EventKind.TASK_CREATED, 3, model.encode(source))
@@ -270,7 +314,7 @@ def test_an_invalid_cron_expression_in_the_log_is_malformed() -> None:
         task_spec_from_bytes(TaskId(), model.task_spec(source["spec"]))
 
 
-# --- Events that no payload can hold ---------------------------------------------------------------------------------
+# --- Events that no payload can hold --------------------------------------------------------------
 
 
 def task_created(**spec: Any) -> aq.TaskCreated:
@@ -288,7 +332,9 @@ def test_a_payload_may_be_as_large_as_its_limit_and_no_larger() -> None:
 
 def test_every_kind_with_bytes_of_any_size_is_bounded() -> None:
     too_large = bytes(PAYLOAD_SIZE_MAX - 10)
-    finished = aq.AttemptFinished(1, RunId(), AttemptId(), AttemptResultKind.SUSPENDED, None, too_large, 0)
+    finished = aq.AttemptFinished(
+        1, RunId(), AttemptId(), AttemptResultKind.SUSPENDED, None, too_large, 0
+    )
     entry = aq.LedgerEntryAppended(1, LedgerEntryId(), TenantId(), "key", None, too_large, 0)
     texts = ("x" * TEXT_SIZE_MAX,) * 17
     registered = aq.ActorRegistered(1, ActorId(), "a", texts, None, 1, None, 0)
@@ -314,8 +360,17 @@ def test_prerequisites_over_the_limit_are_too_large() -> None:
 
 
 def run(**changes: Any) -> RunInstance:
-    fields: dict[str, Any] = {"current_attempt_id": None, "attempt_count": 0, "created_at": 5, "scheduled_at": 5}
-    fields |= {"effective_priority": 0, "last_state_change_at": 5, "state": RunState.SCHEDULED} | changes
+    fields: dict[str, Any] = {
+        "current_attempt_id": None,
+        "attempt_count": 0,
+        "created_at": 5,
+        "scheduled_at": 5,
+    }
+    fields |= {
+        "effective_priority": 0,
+        "last_state_change_at": 5,
+        "state": RunState.SCHEDULED,
+    } | changes
     return RunInstance(id=RunId(), task_id=TaskId(), **fields)
 
 
@@ -342,7 +397,9 @@ def test_a_run_that_is_not_fresh_is_not_created(changes: dict[str, Any]) -> None
         (AttemptResultKind.TIMEOUT, "error", b"output"),
     ],
 )
-def test_an_outcome_with_both_is_no_outcome(result: AttemptResultKind, error: str, output: bytes | None) -> None:
+def test_an_outcome_with_both_is_no_outcome(
+    result: AttemptResultKind, error: str, output: bytes | None
+) -> None:
     with pytest.raises(MalformedEventError):
         encode_event(aq.AttemptFinished(1, RunId(), AttemptId(), result, error, output, 0))
 

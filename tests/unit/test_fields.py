@@ -1,4 +1,6 @@
-"""The field checker, on types made for the purpose: what each kind of field accepts, converts and refuses."""
+"""The field checker, on types made for the purpose: what each kind of field accepts, converts and
+refuses.
+"""
 
 import copy
 import enum
@@ -18,7 +20,18 @@ from _wal_native.fields import ConvertRule, IntegerRule, NotNilRule, SizeRule
 from actionqueue import AttemptResultKind, RunId, RunState, TaskId, limits
 from actionqueue.errors import InvalidFieldError, InvalidFieldTypeError
 from actionqueue.model import fields
-from actionqueue.model.fields import I32, U32, U64, Abstract, Blob, Checked, NonEmptyTexts, PositiveU32, Text, Texts
+from actionqueue.model.fields import (
+    I32,
+    U32,
+    U64,
+    Abstract,
+    Blob,
+    Checked,
+    NonEmptyTexts,
+    PositiveU32,
+    Text,
+    Texts,
+)
 
 
 class Numbers(Checked, frozen=True, gc=False):
@@ -93,7 +106,9 @@ def test_integers_at_their_bounds(field, bounds):
     for value in (low, high):
         assert getattr(Numbers(**{field: value}), field) == value
     for value in (low - 1, high + 1, -(2**63), -(2**64), 2**64, 2**200, -(2**200)):
-        error = refused(lambda value=value: Numbers(**{field: value}), "Numbers", field, wrong_type=False)
+        error = refused(
+            lambda value=value: Numbers(**{field: value}), "Numbers", field, wrong_type=False
+        )
         assert error.value == value
         assert f"{low} to {high}" in error.reason
 
@@ -158,7 +173,9 @@ def test_text_is_measured_in_utf8(text):
         for field in ("text", "optional"):
             assert (
                 "surrogates"
-                in refused(lambda field=field: Words(**{field: text}), "Words", field, wrong_type=False).reason
+                in refused(
+                    lambda field=field: Words(**{field: text}), "Words", field, wrong_type=False
+                ).reason
             )
         refused(lambda: Words(texts=("a", text)), "Words", "texts", wrong_type=False)
         return
@@ -180,8 +197,15 @@ def test_the_limit_of_text(character):
 
 def test_the_limit_of_bytes():
     Words(blob=bytes(limits.PAYLOAD_SIZE_MAX))
-    refused(lambda: Words(blob=bytes(limits.PAYLOAD_SIZE_MAX + 1)), "Words", "blob", wrong_type=False)
-    refused(lambda: Words(blob=bytearray(limits.PAYLOAD_SIZE_MAX + 1)), "Words", "blob", wrong_type=False)
+    refused(
+        lambda: Words(blob=bytes(limits.PAYLOAD_SIZE_MAX + 1)), "Words", "blob", wrong_type=False
+    )
+    refused(
+        lambda: Words(blob=bytearray(limits.PAYLOAD_SIZE_MAX + 1)),
+        "Words",
+        "blob",
+        wrong_type=False,
+    )
 
 
 def test_the_limit_of_lists():

@@ -13,7 +13,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actionqueue import ActorId, AttemptId, Identifier, LedgerEntryId, RunId, SubscriptionId, TaskId, TenantId
+from actionqueue import (
+    ActorId,
+    AttemptId,
+    Identifier,
+    LedgerEntryId,
+    RunId,
+    SubscriptionId,
+    TaskId,
+    TenantId,
+)
 from actionqueue.errors import InvalidFieldError, InvalidFieldTypeError
 
 TYPES = (TaskId, RunId, AttemptId, ActorId, TenantId, LedgerEntryId, SubscriptionId)
@@ -35,7 +44,8 @@ def test_a_new_identifier_is_a_random_uuid(cls):
 
 def test_no_random_byte_is_used_twice():
     made = [TaskId().bytes for _ in range(2000)]
-    parts = {data[at : at + 5] for data in made for at in (1, 9)}  # clear of the version and the variant
+    # Clear of the version and the variant.
+    parts = {data[at : at + 5] for data in made for at in (1, 9)}
     assert len(parts) == 4000
 
 
@@ -50,7 +60,16 @@ def test_conversions_agree(cls, data):
     assert str(one) == str(uuid) == f"{one}"
     assert repr(one) == f"{cls.__name__}('{uuid}')"
     assert one.is_nil == (uuid.int == 0)
-    sources = (uuid, uuid.hex, str(uuid), uuid.hex.upper(), str(uuid).upper(), bytearray(data), memoryview(data), one)
+    sources = (
+        uuid,
+        uuid.hex,
+        str(uuid),
+        uuid.hex.upper(),
+        str(uuid).upper(),
+        bytearray(data),
+        memoryview(data),
+        one,
+    )
     for source in sources:
         assert cls(source) == one
     assert cls.from_bytes(data) == one == cls(value=data)
@@ -86,7 +105,11 @@ def test_malformed_text_is_refused(text):
     with pytest.raises(InvalidFieldError) as caught:
         RunId(text)
     assert not isinstance(caught.value, InvalidFieldTypeError)
-    assert (caught.value.type_name, caught.value.field, caught.value.value) == ("RunId", "value", text)
+    assert (caught.value.type_name, caught.value.field, caught.value.value) == (
+        "RunId",
+        "value",
+        text,
+    )
 
 
 @pytest.mark.parametrize("data", [b"", b"1" * 15, b"1" * 17, bytearray(15), memoryview(b"")])
@@ -143,7 +166,12 @@ def test_equality_is_that_of_type_and_bytes(left, right):
 @given(left=sixteen_bytes, right=sixteen_bytes)
 def test_runs_are_ordered_by_bytes(left, right):
     a, b = RunId(left), RunId(right)
-    assert (a < b, a <= b, a > b, a >= b) == (left < right, left <= right, left > right, left >= right)
+    assert (a < b, a <= b, a > b, a >= b) == (
+        left < right,
+        left <= right,
+        left > right,
+        left >= right,
+    )
 
 
 @pytest.mark.parametrize("cls", [cls for cls in TYPES if cls is not RunId])
@@ -156,7 +184,9 @@ def test_nothing_else_is_ordered(cls):
 
 @pytest.mark.parametrize("shift", [0, 3, 7, 32, 61, 64, 96, 120])
 def test_hashes_of_similar_identifiers_are_spread(shift):
-    hashes = [hash(TaskId((number << shift & 2**128 - 1).to_bytes(16, "big"))) for number in range(4096)]
+    hashes = [
+        hash(TaskId((number << shift & 2**128 - 1).to_bytes(16, "big"))) for number in range(4096)
+    ]
     distinct = {number << shift & 2**128 - 1 for number in range(4096)}
     assert len(set(hashes)) == len(distinct)
     buckets = [0] * 256
@@ -179,7 +209,9 @@ def test_pickle_and_copy(cls):
 def test_a_process_that_only_unpickles():
     one = AttemptId()
     program = f"import pickle; print(pickle.loads({pickle.dumps(one)!r}))"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == str(one)
 
 

@@ -76,7 +76,10 @@ RUN_FORM = {
 }
 LEASE = {"run_id": number(2), "owner": "wörker", "expiry": 9}
 EXAMPLES = [
-    (aq.TaskCreateCommand(1, TaskSpec(TASK, b"\0\xff"), 5), {"type": "task_create", "task_spec": SPEC}),
+    (
+        aq.TaskCreateCommand(1, TaskSpec(TASK, b"\0\xff"), 5),
+        {"type": "task_create", "task_spec": SPEC},
+    ),
     (
         aq.TaskCreateCommand(
             1,
@@ -122,7 +125,12 @@ EXAMPLES = [
     ),
     (
         aq.RunStateTransitionCommand(1, RUN, "ready", "leased", 5),
-        {"type": "run_state_transition", "run_id": number(2), "previous_state": "ready", "new_state": "leased"},
+        {
+            "type": "run_state_transition",
+            "run_id": number(2),
+            "previous_state": "ready",
+            "new_state": "leased",
+        },
     ),
     (
         aq.AttemptStartCommand(1, RUN, ATTEMPT, 5),
@@ -157,7 +165,10 @@ EXAMPLES = [
         aq.DependencyDeclareCommand(1, TASK, [TaskId(number(8)), TASK], 5),
         {"type": "dependency_declare", "task_id": number(1), "depends_on": [number(8), number(1)]},
     ),
-    (aq.RunSuspendCommand(1, RUN, "why", 5), {"type": "run_suspend", "run_id": number(2), "reason": "why"}),
+    (
+        aq.RunSuspendCommand(1, RUN, "why", 5),
+        {"type": "run_suspend", "run_id": number(2), "reason": "why"},
+    ),
     (aq.RunResumeCommand(1, RUN, 5), {"type": "run_resume", "run_id": number(2)}),
     (
         aq.BudgetAllocateCommand(1, TASK, "token", 9, 5),
@@ -169,12 +180,22 @@ EXAMPLES = [
     ),
     (
         aq.BudgetReplenishCommand(1, TASK, "time_secs", 9, 5),
-        {"type": "budget_replenish", "task_id": number(1), "dimension": "time_secs", "new_limit": 9},
+        {
+            "type": "budget_replenish",
+            "task_id": number(1),
+            "dimension": "time_secs",
+            "new_limit": 9,
+        },
     ),
     *(
         (
             aq.SubscriptionCreateCommand(1, SUBSCRIPTION, TASK, made, 5),
-            {"type": "subscription_create", "subscription_id": number(6), "task_id": number(1), "filter": form},
+            {
+                "type": "subscription_create",
+                "subscription_id": number(6),
+                "task_id": number(1),
+                "filter": form,
+            },
         )
         for made, form in (
             (EventFilter.task_completed(TASK), {"type": "task_completed", "task_id": number(1)}),
@@ -184,7 +205,12 @@ EXAMPLES = [
             ),
             (
                 EventFilter.budget_threshold(TASK, "token", 80),
-                {"type": "budget_threshold", "task_id": number(1), "dimension": "token", "threshold_pct": 80},
+                {
+                    "type": "budget_threshold",
+                    "task_id": number(1),
+                    "dimension": "token",
+                    "threshold_pct": 80,
+                },
             ),
             (EventFilter.custom("evt"), {"type": "custom", "key": "evt"}),
         )
@@ -198,7 +224,9 @@ EXAMPLES = [
         {"type": "subscription_trigger", "subscription_id": number(6)},
     ),
     (
-        aq.ActorRegisterCommand(1, ActorRegistration(ACTOR, "vessel", ["a", "ü"], 30, "ops", TENANT), 5),
+        aq.ActorRegisterCommand(
+            1, ActorRegistration(ACTOR, "vessel", ["a", "ü"], 30, "ops", TENANT), 5
+        ),
         {
             "type": "actor_register",
             "actor_id": number(4),
@@ -217,19 +245,39 @@ EXAMPLES = [
     ),
     (
         aq.RoleAssignCommand(1, ACTOR, Role.GATEKEEPER, TENANT, 5),
-        {"type": "role_assign", "actor_id": number(4), "role": "gatekeeper", "tenant_id": number(5)},
+        {
+            "type": "role_assign",
+            "actor_id": number(4),
+            "role": "gatekeeper",
+            "tenant_id": number(5),
+        },
     ),
     (
         aq.RoleAssignCommand(1, ACTOR, Role.custom("x"), TENANT, 5),
-        {"type": "role_assign", "actor_id": number(4), "role": {"custom": "x"}, "tenant_id": number(5)},
+        {
+            "type": "role_assign",
+            "actor_id": number(4),
+            "role": {"custom": "x"},
+            "tenant_id": number(5),
+        },
     ),
     (
         aq.CapabilityGrantCommand(1, ACTOR, Capability.CAN_REVIEW, TENANT, 5),
-        {"type": "capability_grant", "actor_id": number(4), "capability": "can_review", "tenant_id": number(5)},
+        {
+            "type": "capability_grant",
+            "actor_id": number(4),
+            "capability": "can_review",
+            "tenant_id": number(5),
+        },
     ),
     (
         aq.CapabilityRevokeCommand(1, ACTOR, Capability.custom("y"), TENANT, 5),
-        {"type": "capability_revoke", "actor_id": number(4), "capability": {"custom": "y"}, "tenant_id": number(5)},
+        {
+            "type": "capability_revoke",
+            "actor_id": number(4),
+            "capability": {"custom": "y"},
+            "tenant_id": number(5),
+        },
     ),
     (
         aq.LedgerAppendCommand(1, LedgerEntry(ENTRY, TENANT, "audit", None, b"\1", 5), 5),
@@ -262,7 +310,10 @@ EXAMPLES += [
         {"type": "run_create", "sequence": 1, "run": RUN_FORM},
     ),
     (
-        aq.RunCreateCommand(None, RunInstance.ready(TASK, scheduled_at=7, created_at=7, effective_priority=-2, id=RUN)),
+        aq.RunCreateCommand(
+            None,
+            RunInstance.ready(TASK, scheduled_at=7, created_at=7, effective_priority=-2, id=RUN),
+        ),
         {
             "type": "run_create",
             "sequence": None,
@@ -271,7 +322,9 @@ EXAMPLES += [
     ),
 ]
 every_example = pytest.mark.parametrize(
-    ("command", "form"), EXAMPLES, ids=[f"{index}-{form['type']}" for index, (_, form) in enumerate(EXAMPLES)]
+    ("command", "form"),
+    EXAMPLES,
+    ids=[f"{index}-{form['type']}" for index, (_, form) in enumerate(EXAMPLES)],
 )
 
 
@@ -304,7 +357,14 @@ def test_a_missing_key_is_null_or_refused(command, form):
         if key == "durability":
             continue
         without = {name: value for name, value in form.items() if name != key}
-        if form[key] is None or key in ("sequence", "entry_timestamp", "department", "tenant_id", "actor_id", "reason"):
+        if form[key] is None or key in (
+            "sequence",
+            "entry_timestamp",
+            "department",
+            "tenant_id",
+            "actor_id",
+            "reason",
+        ):
             try:
                 made = command_from_json(without)
             except InvalidFieldError as error:
@@ -364,7 +424,7 @@ def test_the_streams_of_the_oracle(path):
         assert written == form
 
 
-# --- Refusals --------------------------------------------------------------------------------------------------------
+# --- Refusals -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("data", [None, [], "task_cancel", 5])
@@ -381,18 +441,30 @@ def test_unknown_types_are_refused(name):
 
 @pytest.mark.parametrize("text", ["", "0", "x" * 32, number(1) + "0", f" {number(1)}"])
 def test_malformed_identifiers_name_their_key(text):
-    error = refused({"type": "task_cancel", "task_id": text, "timestamp": 1}, "task_id", wrong_type=False)
+    error = refused(
+        {"type": "task_cancel", "task_id": text, "timestamp": 1}, "task_id", wrong_type=False
+    )
     assert (error.type_name, error.value) == ("task_cancel", text)
     refused({"type": "task_cancel", "task_id": 5, "timestamp": 1}, "task_id", wrong_type=True)
     for wanted in ([text], [number(1), text]):
         refused(
-            {"type": "dependency_declare", "task_id": number(1), "depends_on": wanted, "timestamp": 1}, "depends_on"
+            {
+                "type": "dependency_declare",
+                "task_id": number(1),
+                "depends_on": wanted,
+                "timestamp": 1,
+            },
+            "depends_on",
         )
 
 
 @pytest.mark.parametrize("text", ["0", "0g", "00 ff", "é", "0x00", "\udc80\udc80", " 00"])
 def test_malformed_bytes_are_refused(text):
-    refused({"type": "task_create", "task_spec": SPEC | {"payload": text}, "timestamp": 1}, "payload", wrong_type=False)
+    refused(
+        {"type": "task_create", "task_spec": SPEC | {"payload": text}, "timestamp": 1},
+        "payload",
+        wrong_type=False,
+    )
 
 
 def test_upper_case_is_fine():
@@ -440,9 +512,16 @@ def test_refusals_of_a_run(changes, field):
 
 
 def test_what_is_ignored_in_a_run():
-    form = {"type": "run_create", "timestamp": "whatever", "run": RUN_FORM | {"effective_priority": "whatever"}}
+    form = {
+        "type": "run_create",
+        "timestamp": "whatever",
+        "run": RUN_FORM | {"effective_priority": "whatever"},
+    }
     assert command_from_json(form).run_instance.effective_priority == 0
-    ready = {"type": "run_create", "run": RUN_FORM | {"state": "ready", "scheduled_at": 7, "effective_priority": None}}
+    ready = {
+        "type": "run_create",
+        "run": RUN_FORM | {"state": "ready", "scheduled_at": 7, "effective_priority": None},
+    }
     assert command_from_json(ready).run_instance.effective_priority == 0
 
 
@@ -458,16 +537,26 @@ def test_what_is_ignored_in_a_run():
     ],
 )
 def test_a_run_with_a_past_has_no_form(changes):
-    run = msgspec.structs.replace(RunInstance.scheduled(TASK, scheduled_at=8, created_at=7), **changes)
+    run = msgspec.structs.replace(
+        RunInstance.scheduled(TASK, scheduled_at=8, created_at=7), **changes
+    )
     with pytest.raises(InvalidFieldError) as caught:
         command_to_json(aq.RunCreateCommand(1, run))
     expected = "scheduled_at" if changes == {"state": RunState.READY} else next(iter(changes))
     assert caught.value.field == expected
 
 
-@pytest.mark.parametrize("role", ["custom", "emperor", {"custom": ""}, {"custom": "x", "name": "y"}, {}, 5, {"x": "y"}])
+@pytest.mark.parametrize(
+    "role", ["custom", "emperor", {"custom": ""}, {"custom": "x", "name": "y"}, {}, 5, {"x": "y"}]
+)
 def test_refusals_of_a_role(role):
-    form = {"type": "role_assign", "actor_id": number(4), "role": role, "tenant_id": number(5), "timestamp": 1}
+    form = {
+        "type": "role_assign",
+        "actor_id": number(4),
+        "role": role,
+        "tenant_id": number(5),
+        "timestamp": 1,
+    }
     with pytest.raises(InvalidFieldError):
         command_from_json(form)
 
@@ -482,7 +571,12 @@ def test_refusals_of_a_role(role):
         ({"type": "custom", "key": "x", "task_id": number(1)}, "task_id"),
         ({"type": "task_completed", "task_id": 5}, "task_id"),
         (
-            {"type": "budget_threshold", "task_id": number(1), "dimension": "token", "threshold_pct": 101},
+            {
+                "type": "budget_threshold",
+                "task_id": number(1),
+                "dimension": "token",
+                "threshold_pct": 101,
+            },
             "threshold_pct",
         ),
     ],

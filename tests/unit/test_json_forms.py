@@ -22,7 +22,9 @@ TASK = aq.TaskId("1" * 32)
 
 
 @pytest.mark.parametrize("strategy", EVENTS.values(), ids=[kind.__name__ for kind in EVENTS])
-def test_every_kind_of_event_has_a_json_form_with_all_its_fields(strategy: st.SearchStrategy[Event]) -> None:
+def test_every_kind_of_event_has_a_json_form_with_all_its_fields(
+    strategy: st.SearchStrategy[Event],
+) -> None:
     @given(strategy)
     def check(event: Event) -> None:
         form = event_to_json(event)
@@ -40,7 +42,9 @@ def test_every_kind_of_event_has_a_json_form_with_all_its_fields(strategy: st.Se
 @given(EVENTS[TaskCreated])
 def test_a_task_can_be_created_again_from_its_event(event: TaskCreated) -> None:
     form = event_to_json(event)
-    command = command_from_json({"type": "task_create", "task_spec": form["task_spec"], "timestamp": form["timestamp"]})
+    command = command_from_json(
+        {"type": "task_create", "task_spec": form["task_spec"], "timestamp": form["timestamp"]}
+    )
     assert command == aq.TaskCreateCommand(None, event.task_spec, event.timestamp)
 
 
@@ -71,23 +75,37 @@ def test_an_event_of_several_parts() -> None:
             {"stage": "partial_durability", "sequence": 5, "error": "PartialDurabilityError"},
         ),
         (aq.ApplyError(5, CAUSE), {"stage": "apply", "sequence": 5, "error": "ApplyError"}),
-        (aq.InvalidFieldError("Type", "field", 1, "reason"), {"stage": "input", "error": "InvalidFieldError"}),
+        (
+            aq.InvalidFieldError("Type", "field", 1, "reason"),
+            {"stage": "input", "error": "InvalidFieldError"},
+        ),
         (InvalidLineError("reason"), {"stage": "input", "error": "InvalidLineError"}),
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_verdicts_on_what_was_not_accepted(error: aq.ActionQueueError, expected: dict[str, Any]) -> None:
+def test_verdicts_on_what_was_not_accepted(
+    error: aq.ActionQueueError, expected: dict[str, Any]
+) -> None:
     assert refused(error, 4) == {"ok": False, **expected, "message": str(error), "latest": 4}
 
 
 def test_a_verdict_on_what_was_accepted() -> None:
     outcome = aq.MutationOutcome(6, aq.AppliedTaskCancel(TASK))
-    assert accepted(outcome, 6) == {"ok": True, "sequence": 6, "applied": "task_cancel", "latest": 6}
+    assert accepted(outcome, 6) == {
+        "ok": True,
+        "sequence": 6,
+        "applied": "task_cancel",
+        "latest": 6,
+    }
 
 
 @pytest.mark.parametrize("cls", aq.AppliedMutation.__subclasses__(), ids=lambda cls: cls.__name__)
-def test_what_was_applied_in_the_form_that_implementations_share(cls: type[aq.AppliedMutation]) -> None:
-    """It has one word for the commands of actors and the platform, which in Python say what they changed."""
+def test_what_was_applied_in_the_form_that_implementations_share(
+    cls: type[aq.AppliedMutation],
+) -> None:
+    """It has one word for the commands of actors and the platform, which in Python say what they
+    changed.
+    """
     outcome = aq.MutationOutcome(6, cls(*range(len(cls.__struct_fields__))))
     is_named = cls.name.split("_")[0] not in {"actor", "tenant", "role", "capability", "ledger"}
     assert accepted(outcome, 6)["applied"] == (cls.name if is_named else "no_op")

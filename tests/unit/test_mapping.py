@@ -17,7 +17,11 @@ from tests.support.strategies import COMMANDS
 KINDS: dict[type[aq.MutationCommand], tuple[type[aq.Event], type[aq.AppliedMutation], str]] = {
     aq.TaskCreateCommand: (aq.TaskCreated, aq.AppliedTaskCreate, "task_create"),
     aq.RunCreateCommand: (aq.RunCreated, aq.AppliedRunCreate, "run_create"),
-    aq.RunStateTransitionCommand: (aq.RunStateChanged, aq.AppliedRunStateTransition, "run_state_transition"),
+    aq.RunStateTransitionCommand: (
+        aq.RunStateChanged,
+        aq.AppliedRunStateTransition,
+        "run_state_transition",
+    ),
     aq.AttemptStartCommand: (aq.AttemptStarted, aq.AppliedAttemptStart, "attempt_start"),
     aq.AttemptFinishCommand: (aq.AttemptFinished, aq.AppliedAttemptFinish, "attempt_finish"),
     aq.LeaseAcquireCommand: (aq.LeaseAcquired, aq.AppliedLeaseAcquire, "lease_acquire"),
@@ -27,28 +31,62 @@ KINDS: dict[type[aq.MutationCommand], tuple[type[aq.Event], type[aq.AppliedMutat
     aq.EnginePauseCommand: (aq.EnginePaused, aq.AppliedEnginePause, "engine_pause"),
     aq.EngineResumeCommand: (aq.EngineResumed, aq.AppliedEngineResume, "engine_resume"),
     aq.TaskCancelCommand: (aq.TaskCanceled, aq.AppliedTaskCancel, "task_cancel"),
-    aq.DependencyDeclareCommand: (aq.DependencyDeclared, aq.AppliedDependencyDeclare, "dependency_declare"),
+    aq.DependencyDeclareCommand: (
+        aq.DependencyDeclared,
+        aq.AppliedDependencyDeclare,
+        "dependency_declare",
+    ),
     aq.RunSuspendCommand: (aq.RunSuspended, aq.AppliedRunSuspend, "run_suspend"),
     aq.RunResumeCommand: (aq.RunResumed, aq.AppliedRunResume, "run_resume"),
     aq.BudgetAllocateCommand: (aq.BudgetAllocated, aq.AppliedBudgetAllocate, "budget_allocate"),
     aq.BudgetConsumeCommand: (aq.BudgetConsumed, aq.AppliedBudgetConsume, "budget_consume"),
-    aq.BudgetReplenishCommand: (aq.BudgetReplenished, aq.AppliedBudgetReplenish, "budget_replenish"),
-    aq.SubscriptionCreateCommand: (aq.SubscriptionCreated, aq.AppliedSubscriptionCreate, "subscription_create"),
-    aq.SubscriptionCancelCommand: (aq.SubscriptionCanceled, aq.AppliedSubscriptionCancel, "subscription_cancel"),
-    aq.SubscriptionTriggerCommand: (aq.SubscriptionTriggered, aq.AppliedSubscriptionTrigger, "subscription_trigger"),
+    aq.BudgetReplenishCommand: (
+        aq.BudgetReplenished,
+        aq.AppliedBudgetReplenish,
+        "budget_replenish",
+    ),
+    aq.SubscriptionCreateCommand: (
+        aq.SubscriptionCreated,
+        aq.AppliedSubscriptionCreate,
+        "subscription_create",
+    ),
+    aq.SubscriptionCancelCommand: (
+        aq.SubscriptionCanceled,
+        aq.AppliedSubscriptionCancel,
+        "subscription_cancel",
+    ),
+    aq.SubscriptionTriggerCommand: (
+        aq.SubscriptionTriggered,
+        aq.AppliedSubscriptionTrigger,
+        "subscription_trigger",
+    ),
     aq.ActorRegisterCommand: (aq.ActorRegistered, aq.AppliedActorRegister, "actor_register"),
-    aq.ActorDeregisterCommand: (aq.ActorDeregistered, aq.AppliedActorDeregister, "actor_deregister"),
+    aq.ActorDeregisterCommand: (
+        aq.ActorDeregistered,
+        aq.AppliedActorDeregister,
+        "actor_deregister",
+    ),
     aq.ActorHeartbeatCommand: (aq.ActorHeartbeat, aq.AppliedActorHeartbeat, "actor_heartbeat"),
     aq.TenantCreateCommand: (aq.TenantCreated, aq.AppliedTenantCreate, "tenant_create"),
     aq.RoleAssignCommand: (aq.RoleAssigned, aq.AppliedRoleAssign, "role_assign"),
-    aq.CapabilityGrantCommand: (aq.CapabilityGranted, aq.AppliedCapabilityGrant, "capability_grant"),
-    aq.CapabilityRevokeCommand: (aq.CapabilityRevoked, aq.AppliedCapabilityRevoke, "capability_revoke"),
+    aq.CapabilityGrantCommand: (
+        aq.CapabilityGranted,
+        aq.AppliedCapabilityGrant,
+        "capability_grant",
+    ),
+    aq.CapabilityRevokeCommand: (
+        aq.CapabilityRevoked,
+        aq.AppliedCapabilityRevoke,
+        "capability_revoke",
+    ),
     aq.LedgerAppendCommand: (aq.LedgerEntryAppended, aq.AppliedLedgerAppend, "ledger_append"),
 }
 
 
 def known_fields(command: aq.MutationCommand) -> dict[str, Any]:
-    """Return the values that an event or an outcome may take over, by name; the command's own win."""
+    """Return the values that an event or an outcome may take over, by name; the command's own
+    win.
+    """
     values: dict[str, Any] = {}
     for part in ("task_spec", "run_instance", "outcome", "registration", "entry"):
         if hasattr(command, part):
@@ -65,7 +103,9 @@ def known_fields(command: aq.MutationCommand) -> dict[str, Any]:
 @pytest.mark.parametrize("command_type", KINDS, ids=lambda kind: kind.__name__)
 @settings(deadline=None)
 @given(data=st.data())
-def test_event_and_outcome_take_over_every_field(command_type: type[aq.MutationCommand], data: st.DataObject) -> None:
+def test_event_and_outcome_take_over_every_field(
+    command_type: type[aq.MutationCommand], data: st.DataObject
+) -> None:
     command = data.draw(COMMANDS[command_type])
     event_type, applied_type, name = KINDS[command_type]
     known = known_fields(command) | {"sequence": 7}
@@ -79,7 +119,9 @@ def test_event_and_outcome_take_over_every_field(command_type: type[aq.MutationC
 def test_every_command_and_every_event_of_a_command_is_known() -> None:
     assert KINDS.keys() == COMMANDS.keys() == set(aq.MutationCommand.__subclasses__())
     of_no_command = {aq.RunCanceled, aq.BudgetExhausted, aq.RunsPurged}
-    assert {event_type for event_type, _, _ in KINDS.values()} | of_no_command == set(aq.Event.__subclasses__())
+    assert {event_type for event_type, _, _ in KINDS.values()} | of_no_command == set(
+        aq.Event.__subclasses__()
+    )
 
 
 def test_what_is_logged_of_a_command_does_not_depend_on_its_own_sequence() -> None:

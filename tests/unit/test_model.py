@@ -1,4 +1,6 @@
-"""A new command is written in one place: what it becomes, tells and looks like in JSON follows from its classes."""
+"""A new command is written in one place: what it becomes, tells and looks like in JSON follows from
+its classes.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ from tests.support import places
 PROGRAM = """
 from actionqueue import EventKind, RunId, TaskId, UnknownTask
 from actionqueue.json.commands import command_from_json, command_to_json, event_to_json
-from actionqueue.model.base import AppliedMutation, Event, MutationCommand, applied_of, event_of, registered, validate
+from actionqueue.model.base import (
+    AppliedMutation, Event, MutationCommand, applied_of, event_of, registered, validate,
+)
 from actionqueue.model.budgets import BudgetDimension
 from actionqueue.model.fields import U64, Blob, Text, Texts, Timestamp
 from tests.support.model import Model
@@ -51,8 +55,8 @@ command = ToyMakeCommand(None, task, [run], b"\\x01", "token", ["a"], None, 5)
 assert event_of(command, 7) == ToyMade(7, task, (run,), b"\\x01", 5)
 assert applied_of(command) == AppliedToyMake(task)
 form = {
-    "type": "toy_make", "sequence": None, "task_id": str(task), "run_ids": [str(run)], "data": "01", "dimension": "token",
-    "words": ["a"], "note": None, "timestamp": 5,
+    "type": "toy_make", "sequence": None, "task_id": str(task), "run_ids": [str(run)],
+    "data": "01", "dimension": "token", "words": ["a"], "note": None, "timestamp": 5,
 }
 assert command_to_json(command) == form
 assert list(command_to_json(command)) == list(form)
@@ -70,7 +74,9 @@ except UnknownTask as error:
 
 def test_a_new_command_needs_nothing_but_its_classes() -> None:
     command = [sys.executable, "-c", PROGRAM]
-    done = subprocess.run(command, env=places.environment(), capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, env=places.environment(), capture_output=True, text=True, check=False
+    )
     assert (done.stdout, done.stderr) == ("refused\n", "")
 
 

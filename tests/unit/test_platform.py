@@ -36,8 +36,12 @@ def refused(make, type_name, field):
 
 def test_filters():
     assert EventFilter.task_completed(TASK) == TaskCompletedFilter(TASK)
-    assert EventFilter.run_state_changed(TASK, "ready") == RunStateChangedFilter(TASK, RunState.READY)
-    assert EventFilter.budget_threshold(TASK, "token", 100) == BudgetThresholdFilter(TASK, BudgetDimension.TOKEN, 100)
+    assert EventFilter.run_state_changed(TASK, "ready") == RunStateChangedFilter(
+        TASK, RunState.READY
+    )
+    assert EventFilter.budget_threshold(TASK, "token", 100) == BudgetThresholdFilter(
+        TASK, BudgetDimension.TOKEN, 100
+    )
     assert EventFilter.custom("") == CustomFilter("")
     assert EventFilter.task_completed(TASK) != EventFilter.run_state_changed(TASK, "ready")
 
@@ -46,8 +50,12 @@ def test_refusals_of_filters():
     with pytest.raises(TypeError, match="abstract"):
         EventFilter()
     refused(lambda: EventFilter.task_completed(None), "TaskCompletedFilter", "task_id")
-    refused(lambda: EventFilter.run_state_changed(TASK, "walking"), "RunStateChangedFilter", "state")
-    refused(lambda: EventFilter.budget_threshold(TASK, "money", 1), "BudgetThresholdFilter", "dimension")
+    refused(
+        lambda: EventFilter.run_state_changed(TASK, "walking"), "RunStateChangedFilter", "state"
+    )
+    refused(
+        lambda: EventFilter.budget_threshold(TASK, "money", 1), "BudgetThresholdFilter", "dimension"
+    )
     for percent in (101, -1, 255, 50.0):
         refused(
             lambda percent=percent: EventFilter.budget_threshold(TASK, "token", percent),
@@ -80,7 +88,12 @@ def test_registrations():
     ],
 )
 def test_refusals_of_an_actor(changes, field):
-    values = {"actor_id": ACTOR, "identity": "v", "capabilities": ["c"], "heartbeat_interval_secs": 30}
+    values = {
+        "actor_id": ACTOR,
+        "identity": "v",
+        "capabilities": ["c"],
+        "heartbeat_interval_secs": 30,
+    }
     refused(lambda: ActorRegistration(**values | changes), "ActorRegistration", field)
 
 
@@ -109,7 +122,14 @@ def test_fixed_names(cls):
 
 def test_the_order_of_the_names_is_that_of_the_specification():
     assert Role.NAMES == ("operator", "auditor", "gatekeeper", "custom")
-    assert Capability.NAMES == ("can_submit", "can_execute", "can_review", "can_approve", "can_cancel", "custom")
+    assert Capability.NAMES == (
+        "can_submit",
+        "can_execute",
+        "can_review",
+        "can_approve",
+        "can_cancel",
+        "custom",
+    )
 
 
 @pytest.mark.parametrize("cls", [Role, Capability])
@@ -117,7 +137,10 @@ def test_custom_names(cls):
     own = cls.custom("own")
     assert (own.name, own.text) == ("custom", "own")
     assert own == cls("custom", "own")
-    assert own not in [cls.custom("other"), Role.custom("own") if cls is Capability else Capability.custom("own")]
+    assert own not in [
+        cls.custom("other"),
+        Role.custom("own") if cls is Capability else Capability.custom("own"),
+    ]
     name = cls.__name__
     refused(lambda: cls.custom(""), name, "text")
     refused(lambda: cls("custom", ""), name, "text")

@@ -102,7 +102,7 @@ def rule_of(projection: Projection, event: aq.Event) -> str:
     return raised.value.rule
 
 
-# --- Empty -----------------------------------------------------------------------------------------------------------
+# --- Empty ----------------------------------------------------------------------------------------
 
 
 def test_an_empty_projection_answers_nothing(projection: Projection) -> None:
@@ -157,7 +157,7 @@ def test_an_empty_projection_answers_nothing(projection: Projection) -> None:
     assert projection.engine == EngineStatus(False, None, None)
 
 
-# --- Tasks and runs --------------------------------------------------------------------------------------------------
+# --- Tasks and runs -------------------------------------------------------------------------------
 
 
 def test_a_task(log: Log, projection: Projection) -> None:
@@ -192,23 +192,34 @@ def test_a_run_through_its_life(log: Log, projection: Projection) -> None:
     log.apply(aq.AttemptStarted, run.id, attempt, 36)
     assert projection.active_attempt_id(run.id) == attempt
     assert projection.attempts(run.id) == [AttemptRecord(attempt, 36, None, None, None, None)]
-    assert rule_of(projection, aq.RunStateChanged(99, run.id, S.RUNNING, S.COMPLETED, 37)) == "attempt_active"
+    assert (
+        rule_of(projection, aq.RunStateChanged(99, run.id, S.RUNNING, S.COMPLETED, 37))
+        == "attempt_active"
+    )
     log.apply(aq.AttemptFinished, run.id, attempt, AttemptResultKind.SUCCESS, None, b"output", 37)
-    assert projection.attempts(run.id) == [AttemptRecord(attempt, 36, 37, AttemptResultKind.SUCCESS, None, b"output")]
+    assert projection.attempts(run.id) == [
+        AttemptRecord(attempt, 36, 37, AttemptResultKind.SUCCESS, None, b"output")
+    ]
     assert projection.attempt_was_used(run.id, attempt)
     assert rule_of(projection, aq.AttemptStarted(99, run.id, attempt, 38)) == "attempt_reused"
     log.apply(aq.RunStateChanged, run.id, S.RUNNING, S.COMPLETED, 38)
     assert projection.lease(run.id) is None
-    assert projection.run(run.id) == RunInstance(run.id, task.id, S.COMPLETED, None, 1, 10, 20, 0, 38)
+    assert projection.run(run.id) == RunInstance(
+        run.id, task.id, S.COMPLETED, None, 1, 10, 20, 0, 38
+    )
     path = [None, S.SCHEDULED, S.READY, S.LEASED, S.RUNNING, S.COMPLETED]
     times = [10, 31, 33, 35, 38]
     assert projection.history(run.id) == [
-        HistoryEntry(before, after, time) for before, after, time in zip(path, path[1:], times, strict=False) if after
+        HistoryEntry(before, after, time)
+        for before, after, time in zip(path, path[1:], times, strict=False)
+        if after
     ]
     assert projection.counts_by_state()[S.COMPLETED] == 1
 
 
-def test_a_failed_attempt_keeps_its_error_even_an_empty_one(log: Log, projection: Projection) -> None:
+def test_a_failed_attempt_keeps_its_error_even_an_empty_one(
+    log: Log, projection: Projection
+) -> None:
     run = log.run(log.task(), S.READY, S.LEASED, S.RUNNING)
     for error in ("broken", ""):
         attempt = AttemptId()
@@ -220,7 +231,9 @@ def test_a_failed_attempt_keeps_its_error_even_an_empty_one(log: Log, projection
     assert projection.attempt_count(run.id) == 2
 
 
-def test_runs_of_a_task_come_in_the_order_of_their_identifiers(log: Log, projection: Projection) -> None:
+def test_runs_of_a_task_come_in_the_order_of_their_identifiers(
+    log: Log, projection: Projection
+) -> None:
     task, other = log.task(), log.task()
     runs = [log.run(task, S.READY) for _ in range(20)]
     log.run(other)
@@ -261,11 +274,15 @@ def test_dependencies(log: Log, projection: Projection) -> None:
     log.apply(aq.DependencyDeclared, task.id, (second.id, first.id), 40)
     log.apply(aq.DependencyDeclared, task.id, (first.id, task.id), 41)
     assert projection.dependencies(task.id) == sorted([first.id, second.id, task.id], key=str)
-    assert projection.dependency_pairs() == [(task.id, second.id), (task.id, first.id), (task.id, task.id)]
+    assert projection.dependency_pairs() == [
+        (task.id, second.id),
+        (task.id, first.id),
+        (task.id, task.id),
+    ]
     assert projection.dependencies(first.id) == []
 
 
-# --- The rest --------------------------------------------------------------------------------------------------------
+# --- The rest -------------------------------------------------------------------------------------
 
 
 def test_budgets_and_subscriptions(log: Log, projection: Projection) -> None:
@@ -340,14 +357,22 @@ def test_counts(log: Log, projection: Projection) -> None:
     run = log.run(task, S.READY)
     log.apply(aq.LeaseAcquired, run.id, "a", 90, 40)
     counts = projection.counts()
-    assert (counts.tasks, counts.runs, counts.history, counts.attempts, counts.leases) == (1, 1, 2, 0, 1)
+    assert (counts.tasks, counts.runs, counts.history, counts.attempts, counts.leases) == (
+        1,
+        1,
+        2,
+        0,
+        1,
+    )
     assert counts.memory_bytes > 0
 
 
-# --- What is refused -------------------------------------------------------------------------------------------------
+# --- What is refused ------------------------------------------------------------------------------
 
 
-def test_only_fresh_runs_are_created_and_the_other_rules_come_first(log: Log, projection: Projection) -> None:
+def test_only_fresh_runs_are_created_and_the_other_rules_come_first(
+    log: Log, projection: Projection
+) -> None:
     task = log.task()
     known = log.run(task)
     shapes: list[tuple[Any, ...]] = [
@@ -373,7 +398,9 @@ def test_only_fresh_runs_are_created_and_the_other_rules_come_first(log: Log, pr
 
 def test_too_large_an_event(projection: Projection) -> None:
     tenant = TenantId()
-    event = aq.LedgerEntryAppended(1, LedgerEntryId(), tenant, "key", None, bytes(PAYLOAD_SIZE_MAX), 1)
+    event = aq.LedgerEntryAppended(
+        1, LedgerEntryId(), tenant, "key", None, bytes(PAYLOAD_SIZE_MAX), 1
+    )
     with pytest.raises(RecordTooLarge):
         projection.apply_event(event)
     assert projection.ledger() == []
@@ -386,22 +413,36 @@ def test_what_is_no_event(projection: Projection, event: Any) -> None:
     assert projection.latest_sequence == 0
 
 
-@pytest.mark.parametrize("wrong", [None, "00" * 16, b"\x00" * 16, 5, TaskId(), AttemptId()], ids=lambda value: type(value).__name__)
-@pytest.mark.parametrize("query", ["run_state", "active_attempt_id", "active_lease", "attempt_count", "run", "history"])
-def test_an_argument_of_the_wrong_type_is_named(projection: Projection, query: str, wrong: Any) -> None:
+@pytest.mark.parametrize(
+    "wrong",
+    [None, "00" * 16, b"\x00" * 16, 5, TaskId(), AttemptId()],
+    ids=lambda value: type(value).__name__,
+)
+@pytest.mark.parametrize(
+    "query", ["run_state", "active_attempt_id", "active_lease", "attempt_count", "run", "history"]
+)
+def test_an_argument_of_the_wrong_type_is_named(
+    projection: Projection, query: str, wrong: Any
+) -> None:
     with pytest.raises(TypeError, match="run_id"):
         getattr(projection, query)(wrong)
 
 
 @pytest.mark.parametrize("dimension", list(BudgetDimension), ids=str)
-def test_a_dimension_may_be_named(log: Log, projection: Projection, dimension: BudgetDimension) -> None:
+def test_a_dimension_may_be_named(
+    log: Log, projection: Projection, dimension: BudgetDimension
+) -> None:
     """As in commands."""
     task = log.task()
     log.apply(aq.BudgetAllocated, task.id, dimension, 5, 40)
     for other in BudgetDimension:
         for named in (other, other.value):
             budget = projection.budget(task.id, named)
-            assert projection.budget_allocation_exists(task.id, named) == (budget is not None) == (other is dimension)
+            assert (
+                projection.budget_allocation_exists(task.id, named)
+                == (budget is not None)
+                == (other is dimension)
+            )
             assert budget is None or budget.dimension is dimension
 
 
@@ -412,16 +453,36 @@ class Named(str):
 
 
 @pytest.mark.parametrize(
-    "dimension", ["", "tokens", "TOKEN", "token\0", "\ud800", RunState.READY, Named("token"), 0, None, True, b"token"], ids=repr
+    "dimension",
+    [
+        "",
+        "tokens",
+        "TOKEN",
+        "token\0",
+        "\ud800",
+        RunState.READY,
+        Named("token"),
+        0,
+        None,
+        True,
+        b"token",
+    ],
+    ids=repr,
 )
 @pytest.mark.parametrize("query", ["budget", "budget_allocation_exists"])
-def test_a_dimension_that_is_none_gets_the_answer_that_a_command_gets(projection: Projection, query: str, dimension: Any) -> None:
+def test_a_dimension_that_is_none_gets_the_answer_that_a_command_gets(
+    projection: Projection, query: str, dimension: Any
+) -> None:
     with pytest.raises(InvalidFieldError) as of_command:
         BudgetConsumeCommand(None, TaskId(), dimension, 1, 1)
     with pytest.raises(InvalidFieldError) as of_query:
         getattr(projection, query)(TaskId(), dimension)
     assert type(of_query.value) is type(of_command.value)
-    assert (of_query.value.type_name, of_query.value.field, of_query.value.value) == (query, "dimension", dimension)
+    assert (of_query.value.type_name, of_query.value.field, of_query.value.value) == (
+        query,
+        "dimension",
+        dimension,
+    )
     assert of_query.value.reason == of_command.value.reason
 
 
@@ -436,7 +497,7 @@ def test_answers_are_copies(log: Log, projection: Projection) -> None:
         projection.engine.is_paused = True  # type: ignore[misc]
 
 
-# --- The whole -------------------------------------------------------------------------------------------------------
+# --- The whole ------------------------------------------------------------------------------------
 
 
 def test_the_projection_is_a_state_table() -> None:
@@ -457,7 +518,11 @@ def test_the_json_form_is_that_of_the_model(random: Random, length: int) -> None
     assert projection_to_json(projection) == model.to_json()
 
 
-@pytest.mark.parametrize("act", [pickle.dumps, copy.copy, copy.deepcopy], ids=["pickle", "copy", "deepcopy"])
+@pytest.mark.parametrize(
+    "act", [pickle.dumps, copy.copy, copy.deepcopy], ids=["pickle", "copy", "deepcopy"]
+)
 def test_a_projection_is_not_pickled_and_that_is_said(act):
-    with pytest.raises(TypeError, match="can't be pickled or copied; open the queue with readonly=True"):
+    with pytest.raises(
+        TypeError, match="can't be pickled or copied; open the queue with readonly=True"
+    ):
         act(Projection())

@@ -22,13 +22,25 @@ def test_the_states_that_allow_an_event() -> None:
 
 
 def test_the_states_at_the_end() -> None:
-    assert {state for state in S if rules.state_is_terminal(state)} == {S.COMPLETED, S.FAILED, S.CANCELED}
+    assert {state for state in S if rules.state_is_terminal(state)} == {
+        S.COMPLETED,
+        S.FAILED,
+        S.CANCELED,
+    }
 
 
 def test_members_and_codes_agree() -> None:
-    valid = {(before.value, after.value) for before, after in product(S, S) if rules.transition_is_valid(before, after)}
+    valid = {
+        (before.value, after.value)
+        for before, after in product(S, S)
+        if rules.transition_is_valid(before, after)
+    }
     assert len(valid) == 17
-    assert {after for before, after in valid if before == "retry_wait"} == {"ready", "failed", "canceled"}
+    assert {after for before, after in valid if before == "retry_wait"} == {
+        "ready",
+        "failed",
+        "canceled",
+    }
     assert [state.is_terminal for state in S] == [rules.state_is_terminal(state) for state in S]
 
 
@@ -37,8 +49,16 @@ def test_rules_on_attempts_numbers_and_times() -> None:
     assert rules.attempt_blocks_change(S.RUNNING, S.CANCELED, True) is False
     assert rules.attempt_blocks_change(S.RUNNING, S.COMPLETED, False) is False
     assert [rules.attempt_count_is_full(count) for count in (0, 2**32 - 1)] == [False, True]
-    assert [rules.lease_expiry_regresses(5, proposed) for proposed in (4, 5, 6)] == [True, False, False]
-    assert [rules.resume_precedes_pause(5, resumed) for resumed in (4, 5, 6)] == [True, False, False]
+    assert [rules.lease_expiry_regresses(5, proposed) for proposed in (4, 5, 6)] == [
+        True,
+        False,
+        False,
+    ]
+    assert [rules.resume_precedes_pause(5, resumed) for resumed in (4, 5, 6)] == [
+        True,
+        False,
+        False,
+    ]
     assert rules.run_is_fresh(S.SCHEDULED, False, 0, 7, 7) is True
     assert rules.run_is_fresh(S.SCHEDULED, False, 0, 7, 8) is False
     assert rules.run_is_fresh(S.READY, False, 0, 7, 7) is False

@@ -4,7 +4,16 @@ import pickle
 
 import pytest
 
-from actionqueue import AttemptId, AttemptOutcome, AttemptResultKind, RunId, RunInstance, RunState, TaskId, clock
+from actionqueue import (
+    AttemptId,
+    AttemptOutcome,
+    AttemptResultKind,
+    RunId,
+    RunInstance,
+    RunState,
+    TaskId,
+    clock,
+)
 from actionqueue.errors import InvalidFieldError
 
 TASK = TaskId()
@@ -29,7 +38,9 @@ def test_a_ready_run():
     run = RunInstance.ready(TASK, scheduled_at=100, created_at=100, effective_priority=-3)
     assert run == RunInstance(run.id, TASK, RunState.READY, None, 0, 100, 100, -3, 100)
     identifier = RunId()
-    again = RunInstance.ready(TASK, scheduled_at=1, created_at=2, effective_priority=0, id=identifier)
+    again = RunInstance.ready(
+        TASK, scheduled_at=1, created_at=2, effective_priority=0, id=identifier
+    )
     assert again.id == identifier
     refused(
         lambda: RunInstance.ready(TASK, scheduled_at=101, created_at=100, effective_priority=0),
@@ -45,8 +56,12 @@ def test_a_ready_run_of_the_projection_may_be_scheduled_for_later():
 @pytest.mark.parametrize("make", [RunInstance.scheduled, RunInstance.ready])
 def test_nil_is_refused(make):
     more = {"effective_priority": 0} if make == RunInstance.ready else {}
-    refused(lambda: make(TaskId(NIL), scheduled_at=1, created_at=1, **more), "RunInstance", "task_id")
-    refused(lambda: make(TASK, scheduled_at=1, created_at=1, id=RunId(NIL), **more), "RunInstance", "id")
+    refused(
+        lambda: make(TaskId(NIL), scheduled_at=1, created_at=1, **more), "RunInstance", "task_id"
+    )
+    refused(
+        lambda: make(TASK, scheduled_at=1, created_at=1, id=RunId(NIL), **more), "RunInstance", "id"
+    )
 
 
 FIELDS = {

@@ -1,4 +1,6 @@
-"""Enumerations: what their constructors take, and what they say of anything else, whatever it is."""
+"""Enumerations: what their constructors take, and what they say of anything else, whatever it
+is.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ import actionqueue as aq
 from _wal_native import rules
 from actionqueue.json.commands import command_from_json
 
-VOCABULARIES: list[Any] = [cls for _, cls in inspect.getmembers(aq, inspect.isclass) if issubclass(cls, enum.Enum)]
+VOCABULARIES: list[Any] = [
+    cls for _, cls in inspect.getmembers(aq, inspect.isclass) if issubclass(cls, enum.Enum)
+]
 every_vocabulary = pytest.mark.parametrize("vocabulary", VOCABULARIES, ids=lambda cls: cls.__name__)
 
 
@@ -69,16 +73,28 @@ def test_a_value_without_a_hash_is_looked_up_by_what_it_says(vocabulary: Any) ->
 
 def test_calls_take_texts_without_a_hash(tmp_path: Path) -> None:
     with aq.open(tmp_path / "queue", durability=Equal("deferred")) as queue:  # type: ignore[arg-type]
-        assert queue.submit(aq.EnginePauseCommand(None, 1), durability=Equal("immediate")).sequence == queue.durable_sequence == 1
+        assert (
+            queue.submit(aq.EnginePauseCommand(None, 1), durability=Equal("immediate")).sequence
+            == queue.durable_sequence
+            == 1
+        )
         assert queue.projection.run_id_array(Equal("ready")).shape == (0,)
         nothing = np.zeros((0, 16), np.uint8)
         for refused in ("raise", "report"):
-            assert queue.submit_lease_heartbeats(nothing, Equal("me"), 1, 1, on_refusal=Equal(refused)).count == 0
+            assert (
+                queue.submit_lease_heartbeats(
+                    nothing, Equal("me"), 1, 1, on_refusal=Equal(refused)
+                ).count
+                == 0
+            )
         with pytest.raises(aq.InvalidFieldError, match=r"^submit\.on_refusal: "):
             queue.submit_lease_heartbeats(nothing, "me", 1, 1, on_refusal=Equal("none"))
     with pytest.raises(aq.InvalidFieldError, match=r"^command\.type: "):
         command_from_json({"type": Equal("none")})
-    assert type(command_from_json({"type": Equal("engine_pause"), "sequence": 1, "timestamp": 1})) is aq.EnginePauseCommand
+    assert (
+        type(command_from_json({"type": Equal("engine_pause"), "sequence": 1, "timestamp": 1}))
+        is aq.EnginePauseCommand
+    )
 
 
 @every_vocabulary
@@ -100,9 +116,13 @@ def test_what_is_no_member_is_named_whatever_it_is(vocabulary: Any) -> None:
 NO_DURABILITIES = [10**5000, Odd(), "fast", 5, True, []]
 
 
-@pytest.mark.parametrize("value", NO_DURABILITIES, ids=["number", "odd", "fast", "5", "True", "list"])
+@pytest.mark.parametrize(
+    "value", NO_DURABILITIES, ids=["number", "odd", "fast", "5", "True", "list"]
+)
 def test_a_durability_that_is_none_is_named_by_every_call(value: Any, tmp_path: Path) -> None:
-    refused = pytest.raises(aq.InvalidFieldError, match="durability: must be one of immediate, deferred, got ")
+    refused = pytest.raises(
+        aq.InvalidFieldError, match="durability: must be one of immediate, deferred, got "
+    )
     with refused:
         aq.open(tmp_path / "none", durability=value)
     assert not (tmp_path / "none").exists()
@@ -112,7 +132,9 @@ def test_a_durability_that_is_none_is_named_by_every_call(value: Any, tmp_path: 
             lambda: queue.submit(pause, value),
             lambda: queue.submit_many([pause], value),
             lambda: queue.batch(value),
-            lambda: queue.submit_transitions(np.zeros(0, "V16"), "ready", "leased", 1, durability=value),
+            lambda: queue.submit_transitions(
+                np.zeros(0, "V16"), "ready", "leased", 1, durability=value
+            ),
         ):
             with refused:
                 call()
@@ -127,9 +149,13 @@ def test_a_rule_is_asked_with_a_state(value: Any) -> None:
 
 @pytest.mark.parametrize("field", aq.CompactionPolicy.__struct_fields__)
 def test_no_policy_takes_a_number_that_it_cannot_count_with(field: str) -> None:
-    """Seconds that no float holds failed the opening that asked for them, or the thread behind it."""
+    """Seconds that no float holds failed the opening that asked for them, or the thread behind
+    it.
+    """
     assert getattr(aq.CompactionPolicy(**{field: 2**64 - 1}), field) == 2**64 - 1
-    text = rf"^CompactionPolicy\.{field}: must be a whole number from 0 to {2**64 - 1}, or None, got "
+    text = (
+        rf"^CompactionPolicy\.{field}: must be a whole number from 0 to {2**64 - 1}, or None, got "
+    )
     for value in (2**64, 10**400, 10**5000):
         with pytest.raises(aq.InvalidFieldError, match=text):
             aq.CompactionPolicy(**{field: value})

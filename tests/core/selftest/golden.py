@@ -25,8 +25,8 @@ def payloads() -> Iterable[str]:
     for index, item in enumerate(golden):
         event = item["event"]
         size = len(item["payload"]) // 2
-        timestamp = event.get("timestamp") or 0
-        yield f'    {{"{item["name"]}", AQW_{event["kind"].upper()}, {timestamp}u, payload_{index}, {size}}},'
+        kind, timestamp = f"AQW_{event['kind'].upper()}", event.get("timestamp") or 0
+        yield f'    {{"{item["name"]}", {kind}, {timestamp}u, payload_{index}, {size}}},'
     yield "};"
     yield f"const size_t golden_payload_count = {len(golden)};"
 

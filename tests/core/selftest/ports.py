@@ -1,10 +1,13 @@
-"""Builds the self-test for other systems and processors, and runs it where something here can run it.
+"""Builds the self-test for other systems and processors, and runs it where something here can run
+it.
 
-Everything is compiled with warnings as errors by the cross compiler of the ``ziglang`` package. Windows runs under wine, ARM64 and a
-big-endian machine under qemu's user mode, musl as it is; macOS and Windows on ARM are compiled and linked only. Then one log is
-handed from machine to machine, each of which reads what the others have written, killed ones among them, and writes on.
+Everything is compiled with warnings as errors by the cross compiler of the ``ziglang`` package.
+Windows runs under wine, ARM64 and a big-endian machine under qemu's user mode, musl as it is; macOS
+and Windows on ARM are compiled and linked only. Then one log is handed from machine to machine,
+each of which reads what the others have written, killed ones among them, and writes on.
 
-``python tests/core/selftest/ports.py [DIRECTORY]``: the directory, ``build/ports`` by default, keeps the programs.
+``python tests/core/selftest/ports.py [DIRECTORY]``: the directory, ``build/ports`` by default,
+keeps the programs.
 """
 
 from __future__ import annotations
@@ -39,7 +42,9 @@ class Target:
     runner: tuple[str, ...] | None = None
     """None: nothing here runs it. Empty: it runs as it is."""
     links: bool = True
-    """Whether a whole program is made, not only its objects: for some targets that means compiling a C library first."""
+    """Whether a whole program is made, not only its objects: for some targets that means compiling
+    a C library first.
+    """
 
     @property
     def is_windows(self) -> bool:
@@ -52,7 +57,9 @@ class Target:
 
 LITTLE = "byte order: little; checksum instruction: used; ring: mapped"
 PORTABLE = "byte order: little; checksum instruction: none; ring: mapped"
-"""The run-time library of this compiler always says that an x86-64 has no such instruction; so the portable code is tested here."""
+"""The run-time library of this compiler always says that an x86-64 has no such instruction; so the
+portable code is tested here.
+"""
 BIG = "byte order: big; checksum instruction: none; ring: mapped"
 TARGETS = [
     Target("Linux, x86-64, musl", "x86_64-linux-musl", PORTABLE, ()),
@@ -68,25 +75,47 @@ TARGETS = [
 
 
 def check_tools() -> None:
-    missing = [target.runner[0] for target in TARGETS if target.runner and shutil.which(target.runner[0]) is None]
+    missing = [
+        target.runner[0]
+        for target in TARGETS
+        if target.runner and shutil.which(target.runner[0]) is None
+    ]
     if missing:
         sys.exit(f"not installed: {', '.join(missing)}; run: make system-packages")
 
 
 def run(command: list[str], **options: object) -> str:
     """Run a program; whatever it says when it fails is shown."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=SECONDS_MAX, **options)  # type: ignore[call-overload]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=SECONDS_MAX, **options
+    )  # type: ignore[call-overload]
     if done.returncode != 0:
-        sys.exit(f"{' '.join(command[:6])} ... failed with {done.returncode}\n{done.stdout}{done.stderr}")
+        sys.exit(
+            f"{' '.join(command[:6])} ... failed with {done.returncode}\n{done.stdout}{done.stderr}"
+        )
     return str(done.stdout)
 
 
 def compiler(target: Target) -> list[str]:
-    return [sys.executable, "-m", "ziglang", "cc", "-target", target.triple, "-std=c11", "-O1", "-g0", *WARNINGS, f"-I{SOURCE}"]
+    return [
+        sys.executable,
+        "-m",
+        "ziglang",
+        "cc",
+        "-target",
+        target.triple,
+        "-std=c11",
+        "-O1",
+        "-g0",
+        *WARNINGS,
+        f"-I{SOURCE}",
+    ]
 
 
 def compile_only(target: Target, sources: list[Path], directory: Path) -> None:
-    """One after the other: given many, the compiler would put the objects together, which not every format allows."""
+    """One after the other: given many, the compiler would put the objects together, which not every
+    format allows.
+    """
     made = directory / f"object-{target.triple}"
     for source in sources:
         run([*compiler(target), f"-I{CORE}", f"-I{HERE}", "-c", "-o", str(made), str(source)])
@@ -96,7 +125,17 @@ def compile_only(target: Target, sources: list[Path], directory: Path) -> None:
 def link(target: Target, name: str, sources: list[Path], directory: Path) -> Path:
     program = directory / f"{name}-{target.triple}{'.exe' if target.is_windows else ''}"
     libraries = ["-lbcrypt", "-ladvapi32"] if target.is_windows else []
-    run([*compiler(target), f"-I{CORE}", f"-I{HERE}", "-o", str(program), *map(str, [*sources, *CORE_SOURCES]), *libraries])
+    run(
+        [
+            *compiler(target),
+            f"-I{CORE}",
+            f"-I{HERE}",
+            "-o",
+            str(program),
+            *map(str, [*sources, *CORE_SOURCES]),
+            *libraries,
+        ]
+    )
     return program
 
 
@@ -104,7 +143,12 @@ def environment(home: Path) -> dict[str, str]:
     """Wine keeps its registry and drives in a directory of its own; it needs no screen."""
     without = {"DISPLAY", "WAYLAND_DISPLAY"}
     kept = {name: value for name, value in os.environ.items() if name not in without}
-    return {**kept, "WINEPREFIX": str(home / "wine"), "WINEDEBUG": "-all", "WINEDLLOVERRIDES": "mscoree,mshtml="}
+    return {
+        **kept,
+        "WINEPREFIX": str(home / "wine"),
+        "WINEDEBUG": "-all",
+        "WINEDLLOVERRIDES": "mscoree,mshtml=",
+    }
 
 
 def check_on(target: Target, selftest: Path, stress: Path, home: Path) -> str:
@@ -113,7 +157,11 @@ def check_on(target: Target, selftest: Path, stress: Path, home: Path) -> str:
     place = home / target.triple
     text = run([*target.runner, str(selftest), "check", target.path(place)], env=environment(home))
     machine, *checks = text.splitlines()
-    if not machine.startswith(target.machine) or not checks or not all(line.startswith("ok ") for line in checks):
+    if (
+        not machine.startswith(target.machine)
+        or not checks
+        or not all(line.startswith("ok ") for line in checks)
+    ):
         sys.exit(f"{target.name}: not what was expected\n{text}")
     arguments = [target.path(home / f"stress-{target.triple}"), str(STRESS_EVENTS)]
     if run([*target.runner, str(stress), *arguments], env=environment(home)) != "ok\n":
@@ -122,7 +170,9 @@ def check_on(target: Target, selftest: Path, stress: Path, home: Path) -> str:
 
 
 def hand_on(programs: list[tuple[Target, Path]], home: Path) -> None:
-    """Let the machines write one log in turns, so that each reads what each other one has written."""
+    """Let the machines write one log in turns, so that each reads what each other one has
+    written.
+    """
     queue = home / "relay"
     count = len(programs)
     for turn in range(RELAY_TURNS):
@@ -130,7 +180,10 @@ def hand_on(programs: list[tuple[Target, Path]], home: Path) -> None:
         index = turn % count if turn // count % 2 == 0 else count - 2 - turn % count
         target, program = programs[index]
         assert target.runner is not None
-        said = run([*target.runner, str(program), "relay", target.path(queue), str(turn)], env=environment(home))
+        said = run(
+            [*target.runner, str(program), "relay", target.path(queue), str(turn)],
+            env=environment(home),
+        )
         print(f"  {target.name}: {said.strip()}", flush=True)
 
 

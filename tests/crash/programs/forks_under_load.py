@@ -1,6 +1,8 @@
-"""Forks again and again while threads submit, sync, rotate, open, close and drop queues: ``forks_under_load.py <directory> <forks>``.
+"""Forks again and again while threads submit, sync, rotate, open, close and drop queues:
+``forks_under_load.py <directory> <forks>``.
 
-Each child looks for what it must not have, and ends as any program does: with finalizers. Prints how many children ended well.
+Each child looks for what it must not have, and ends as any program does: with finalizers. Prints
+how many children ended well.
 """
 
 from __future__ import annotations
@@ -46,7 +48,9 @@ def descriptors_of_queues(directory: Path) -> list[int]:
             status = os.fstat(descriptor)
         except OSError:
             continue
-        is_removed = status.st_dev == device and status.st_nlink == 0 and stat.S_ISREG(status.st_mode)
+        is_removed = (
+            status.st_dev == device and status.st_nlink == 0 and stat.S_ISREG(status.st_mode)
+        )
         if (status.st_dev, status.st_ino) in known or is_removed:
             found.append(descriptor)
     return found
@@ -55,7 +59,8 @@ def descriptors_of_queues(directory: Path) -> list[int]:
 def look_around(directory: Path, queue: aq.ActionQueue, number: int) -> None:
     """In a child: everything is refused, nothing is held."""
     signal.alarm(CHILD_SECONDS)
-    warnings.filterwarnings("error", "unclosed queue")  # the parent's queues, which go when this process ends, are not its own
+    # The parent's queues, which go when this process ends, are not its own.
+    warnings.filterwarnings("error", "unclosed queue")
     left = descriptors_of_queues(directory)
     assert left == [], left
     entries: list[Callable[[], object]] = [
@@ -90,7 +95,9 @@ def look_around(directory: Path, queue: aq.ActionQueue, number: int) -> None:
 
 
 class Turns:
-    """So many submissions by one thread for each fork: the log must not grow with how long a fork takes."""
+    """So many submissions by one thread for each fork: the log must not grow with how long a fork
+    takes.
+    """
 
     def __init__(self, for_each_fork: int) -> None:
         self.for_each_fork = for_each_fork
@@ -101,7 +108,10 @@ class Turns:
 
 
 def load(
-    directory: Path, queue: aq.ActionQueue, is_done: threading.Event, turns: tuple[Turns, Turns, Turns]
+    directory: Path,
+    queue: aq.ActionQueue,
+    is_done: threading.Event,
+    turns: tuple[Turns, Turns, Turns],
 ) -> list[threading.Thread]:
     def submit(size: int, durability: str, mine: Turns) -> None:
         while mine.left.acquire() and not is_done.is_set():

@@ -1,7 +1,7 @@
 """Works on a queue while another process sends signals: ``interrupted.py <directory> <signals>``.
 
-Writes one dot for each signal that has come through as an exception, after looking whether the queue is what it was, and at the end the
-projection as JSON and the last acknowledged sequence.
+Writes one dot for each signal that has come through as an exception, after looking whether the
+queue is what it was, and at the end the projection as JSON and the last acknowledged sequence.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ import actionqueue as aq
 from actionqueue.json.projection import projection_to_json
 
 SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGALRM}
-# Without the thread that watches for compactions: what a handler raises in a finalizer, Python drops, and the count would be wrong.
+# Without the thread that watches for compactions: what a handler raises in a finalizer, Python
+# drops, and the count would be wrong.
 OPTIONS = {"segment_size": 65536, "ring_size": 65536, "compaction": None}
 
 
@@ -53,7 +54,14 @@ class Worker:
         self.queue = aq.open(path, **OPTIONS)
         self.acknowledged = 0
         self.works: Iterator[Callable[[], None]] = cycle(
-            [self.submit, self.submit_large, self.submit_deferred, self.submit_many, self.sync, self.reopen]
+            [
+                self.submit,
+                self.submit_large,
+                self.submit_deferred,
+                self.submit_many,
+                self.sync,
+                self.reopen,
+            ]
         )
 
     def submit(self) -> None:
@@ -66,7 +74,9 @@ class Worker:
         self.acknowledged = self.queue.submit(task(b"y" * 3000), "deferred").sequence
 
     def submit_many(self) -> None:
-        self.acknowledged = self.queue.submit_many([task(b"batch"), task(b"batch"), task(b"batch")])[-1].sequence
+        self.acknowledged = self.queue.submit_many(
+            [task(b"batch"), task(b"batch"), task(b"batch")]
+        )[-1].sequence
 
     def sync(self) -> None:
         self.queue.sync()

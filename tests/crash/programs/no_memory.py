@@ -1,6 +1,8 @@
-"""Fails the interpreter's allocations one by one inside calls of a queue: ``no_memory.py <directory> <deferred|immediate>``.
+"""Fails the interpreter's allocations one by one inside calls of a queue: ``no_memory.py
+<directory> <deferred|immediate>``.
 
-After each the queue must be as it was or hold what was submitted, and go on. Prints how often a call failed, and the last sequence.
+After each the queue must be as it was or hold what was submitted, and go on. Prints how often a
+call failed, and the last sequence.
 """
 
 from __future__ import annotations
@@ -24,7 +26,9 @@ def task(payload: bytes = b"") -> aq.TaskCreateCommand:
 
 
 def fails(call: Callable[[], object], number: int, *, for_good: bool) -> bool:
-    """Make the call while one allocation fails, or all from that one on. Return whether it failed."""
+    """Make the call while one allocation fails, or all from that one on. Return whether it
+    failed.
+    """
     _testcapi.set_nomemory(number, 0 if for_good else number + 1)
     try:
         call()

@@ -1,7 +1,9 @@
-"""A copy of the core that is wrong in one place for each kind of assertion, and a short program for each place.
+"""A copy of the core that is wrong in one place for each kind of assertion, and a short program for
+each place.
 
-``python -m tests.support.core.broken_core NAME`` runs a program over the core that the door builds. The programs are right: over the
-core itself each of them ends well. Over the copy an assertion ends each (``test_assertions.py``).
+``python -m tests.support.core.broken_core NAME`` runs a program over the core that the door builds.
+The programs are right: over the core itself each of them ends well. Over the copy an assertion ends
+each (``test_assertions.py``).
 """
 
 from __future__ import annotations
@@ -52,7 +54,9 @@ def cancel_a_run() -> None:
     task = TaskSpec(payload=b"")
     run = RunInstance.scheduled(task.id, scheduled_at=1, created_at=1)
     with Table() as table:
-        table.must_apply(aq.TaskCreated(1, task, 1), aq.RunCreated(2, run), aq.RunCanceled(3, run.id, 3))
+        table.must_apply(
+            aq.TaskCreated(1, task, 1), aq.RunCreated(2, run), aq.RunCanceled(3, run.id, 3)
+        )
 
 
 def subscribe() -> None:
@@ -114,7 +118,8 @@ FAULTS = {
     "a row was not reserved": Fault(
         subscribe,
         "table/add.c",
-        "    if (aqw_index_reserve(table, AQW_ROW_SUBSCRIPTION, 1) != AQW_OK) return AQW_NO_MEMORY;\n",
+        "    if (aqw_index_reserve(table, AQW_ROW_SUBSCRIPTION, 1) != AQW_OK)"
+        " return AQW_NO_MEMORY;\n",
         "",
         "table->rows[kind].count < table->reserved[kind]",
     ),
@@ -142,7 +147,9 @@ def broken_copy(to: Path) -> Path:
     for name, fault in FAULTS.items():
         path = copy / fault.path
         text = path.read_text(encoding="utf-8")
-        assert text.count(fault.old) == 1, f"{name}: {fault.path} has changed; bring the fault in step with it"
+        assert text.count(fault.old) == 1, (
+            f"{name}: {fault.path} has changed; bring the fault in step with it"
+        )
         path.write_text(text.replace(fault.old, fault.new), encoding="utf-8")
     return copy
 

@@ -286,7 +286,11 @@ def read_field(owner: Any, name: str, form: str) -> Any:
         result = model.RESULTS[owner.result]
         has_error = result in {"failure", "timeout"}
         error = text_of(owner.detail) if has_error else None
-        return {"result": result, "error": error, "output": None if has_error else hex_of(owner.detail)}
+        return {
+            "result": result,
+            "error": error,
+            "output": None if has_error else hex_of(owner.detail),
+        }
     if form == "dimension":
         return model.DIMENSIONS[owner.dimension]
     return read_part(form, getattr(owner, name))

@@ -1,8 +1,10 @@
-"""Sessions that keep account of what they were promised, and the disks that a power loss may leave of them.
+"""Sessions that keep account of what they were promised, and the disks that a power loss may leave
+of them.
 
-A :class:`Session` runs steps against a log and notes what was acknowledged; :func:`crash_images` runs one and yields, for every I/O
-call that it makes, disks as a power loss at that call may leave them, each with what was promised by then. :func:`check_recovered`
-is the judge: what comes back is a gap-free prefix of whole batches that includes everything that was promised.
+A :class:`Session` runs steps against a log and notes what was acknowledged; :func:`crash_images`
+runs one and yields, for every I/O call that it makes, disks as a power loss at that call may leave
+them, each with what was promised by then. :func:`check_recovered` is the judge: what comes back is
+a gap-free prefix of whole batches that includes everything that was promised.
 """
 
 from __future__ import annotations
@@ -59,10 +61,14 @@ class Session:
 
     def open(self, io: MemoryIo | None = None) -> None:
         """Open as a new process; what is found must be right, and is durable from then on."""
-        self.io = io or MemoryIo(self.disk, maps=self.options.get("maps", True), seed=self.next_seed)
+        self.io = io or MemoryIo(
+            self.disk, maps=self.options.get("maps", True), seed=self.next_seed
+        )
         self.next_seed += 1
         self.io.before_call = self.watch
-        self.log = Log(self.io, **{name: value for name, value in self.options.items() if name != "maps"})
+        self.log = Log(
+            self.io, **{name: value for name, value in self.options.items() if name != "maps"}
+        )
         check_recovered(self.log.recovered, self.account, self.account.acknowledged)
         assert self.log.last_sequence == self.log.durable_sequence == len(self.log.recovered)
         self.settle(self.log.recovered)
@@ -131,7 +137,8 @@ def crash_images(
 
     def watch(call: Call) -> None:
         images.extend(
-            CrashImage(call, session.disk.after_power_loss(loss), session.account.copy()) for loss in losses(call)
+            CrashImage(call, session.disk.after_power_loss(loss), session.account.copy())
+            for loss in losses(call)
         )
 
     session.watch = watch
@@ -142,7 +149,11 @@ def crash_images(
 
 def sampled_losses(random: Random, count: int) -> Callable[[Call], Iterable[Loss]]:
     """Choose everything, nothing, and `count` random subsets of what is not stable."""
-    return lambda _call: [Loss(), NoLoss(), *(RandomLoss(Random(random.random())) for _ in range(count))]
+    return lambda _call: [
+        Loss(),
+        NoLoss(),
+        *(RandomLoss(Random(random.random())) for _ in range(count)),
+    ]
 
 
 def numbered(number: int, size: int = 8) -> bytes:
@@ -151,7 +162,9 @@ def numbered(number: int, size: int = 8) -> bytes:
 
 
 def long_run(session: Session) -> None:
-    """Every kind of step: creation, shared and single syncs, batches, rotation, a record larger than the ring, clean and unclean ends."""
+    """Every kind of step: creation, shared and single syncs, batches, rotation, a record larger
+    than the ring, clean and unclean ends.
+    """
     session.open()
     session.commit(numbered(1))
     session.append(numbered(2))

@@ -23,7 +23,9 @@ def refusal(act: Callable[[], object]) -> FaultText:
 
 
 def log_of(*units: tuple[bytes, ...], compactions: tuple[int, ...] = (), kill: bool = True) -> Disk:
-    """Return the disk of a log of these batches, all of them synced; compacted behind some of the events."""
+    """Return the disk of a log of these batches, all of them synced; compacted behind some of the
+    events.
+    """
     disk = Disk(directories=["/home"])
     log = opened_log(disk)
     for unit in units:
@@ -42,7 +44,9 @@ def singles(count: int, size: int = 8) -> list[tuple[bytes, ...]]:
 
 
 def segment_paths(disk: Disk) -> list[str]:
-    return [f"{DIRECTORY}/wal/{number:020d}-{first:020d}.log" for number, first in segments_of(disk)]
+    return [
+        f"{DIRECTORY}/wal/{number:020d}-{first:020d}.log" for number, first in segments_of(disk)
+    ]
 
 
 def put(disk: Disk, path: str, offset: int, data: bytes) -> None:
@@ -97,5 +101,9 @@ def check_nothing_destroyed(before: Disk, after: Disk) -> None:
     for name, data in before.image(DIRECTORY).items():
         if name == "LOCK" or name.endswith(".tmp"):
             continue
-        kept = [other for other in left if left[other] == data and (other == name or other.startswith("quarantine/"))]
+        kept = [
+            other
+            for other in left
+            if left[other] == data and (other == name or other.startswith("quarantine/"))
+        ]
         assert kept, f"{name} is gone"

@@ -1,14 +1,15 @@
-"""The second door onto the C core: ``lib`` and ``ffi``, made by cffi from the core's own sources and headers.
+"""The second door onto the C core: ``lib`` and ``ffi``, made by cffi from the core's own sources
+and headers.
 
 The declarations are those that Cython gets: ``src/_wal_native_declarations.py`` reads them from the
 headers, and says from which, so there is no copy of a prototype to keep in step.
 
-The core is compiled with warnings as errors and kept in a cache directory under a name that is a digest of everything
-that went into it, so a stale build is never used. ``ACTIONQUEUE_TEST_CACHE`` names another directory;
-``ACTIONQUEUE_TEST_CORE`` names another core to build, a changed copy of this one;
-``ACTIONQUEUE_SANITIZE=1`` builds with the address and undefined-behaviour sanitizers (run Python with libasan
-preloaded). Assertions (``base/assert.h``) are on; ``ACTIONQUEUE_DEBUG=0`` builds without them, as
-users' builds are.
+The core is compiled with warnings as errors and kept in a cache directory under a name that is a
+digest of everything that went into it, so a stale build is never used. ``ACTIONQUEUE_TEST_CACHE``
+names another directory; ``ACTIONQUEUE_TEST_CORE`` names another core to build, a changed copy of
+this one; ``ACTIONQUEUE_SANITIZE=1`` builds with the address and undefined-behaviour sanitizers (run
+Python with libasan preloaded). Assertions (``base/assert.h``) are on; ``ACTIONQUEUE_DEBUG=0``
+builds without them, as users' builds are.
 
 A function pointer of a C struct is set from Python with ``ffi.callback``::
 
@@ -39,7 +40,8 @@ from tests.support import places
 SOURCES = Path(__file__).parents[2] / "src"
 CORE = Path(os.environ.get("ACTIONQUEUE_TEST_CORE") or SOURCES / "_wal_native" / "core")
 DECLARATIONS = SOURCES / "_wal_native_declarations.py"
-C_LIBRARY = "void *calloc(size_t count, size_t size);\nvoid free(void *block);\n"  # for tests that stand in as allocators
+# For tests that stand in as allocators.
+C_LIBRARY = "void *calloc(size_t count, size_t size);\nvoid free(void *block);\n"
 COUNTED_MEMORY = Path(__file__).with_name("counted_memory.c")
 COUNTED_MEMORY_SURFACE = """
 void aqw_test_memory_fail(long number, int for_good);
@@ -61,7 +63,9 @@ def sanitized() -> bool:
 
 
 def assertion_flag() -> str:
-    """Return what turns assertions on or off, behind Python's own arguments, which turn them off."""
+    """Return what turns assertions on or off, behind Python's own arguments, which turn them
+    off.
+    """
     mark = "/" if sys.platform == "win32" else "-"
     return f"{mark}{'U' if switch('ACTIONQUEUE_DEBUG', '1') else 'D'}NDEBUG"
 
@@ -78,10 +82,14 @@ def core_flags() -> list[str]:
 def sanitizer_flags() -> list[str]:
     if not sanitized():
         return []
-    return ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer"]
+    return [
+        "-fsanitize=address,undefined",
+        "-fno-sanitize-recover=undefined",
+        "-fno-omit-frame-pointer",
+    ]
 
 
-# --- Building --------------------------------------------------------------------------------------------------------
+# --- Building -------------------------------------------------------------------------------------
 
 
 def digest_of_sources() -> str:
@@ -94,15 +102,24 @@ def digest_of_sources() -> str:
 
 
 def compile_core(directory: Path) -> list[str]:
-    """Compile every C file of the core over the memory that tests count; return the object files."""
+    """Compile every C file of the core over the memory that tests count; return the object
+    files.
+    """
     compiler = new_compiler()
     customize_compiler(compiler)
     sources = sorted(str(path) for path in CORE.rglob("*.c"))
     flags = [*core_flags(), *pic()]
     renamed = [(name, f"aqw_test_{name}") for name in ("malloc", "calloc", "realloc", "free")]
     objects: list[str] = compiler.compile(
-        sources, output_dir=str(directory), include_dirs=[str(CORE)], macros=renamed, extra_postargs=flags)
-    objects += compiler.compile([str(COUNTED_MEMORY)], output_dir=str(directory), extra_postargs=flags)
+        sources,
+        output_dir=str(directory),
+        include_dirs=[str(CORE)],
+        macros=renamed,
+        extra_postargs=flags,
+    )
+    objects += compiler.compile(
+        [str(COUNTED_MEMORY)], output_dir=str(directory), extra_postargs=flags
+    )
     return objects
 
 
@@ -114,10 +131,15 @@ def build(name: str, directory: Path) -> Path:
     reader = module_at(DECLARATIONS, "_wal_native_declarations")
     headers = reader.public_headers(CORE)
     builder = cffi.FFI()
-    builder.cdef(C_LIBRARY + COUNTED_MEMORY_SURFACE + "\n".join(reader.in_c(header) for header in headers), packed=False)
+    builder.cdef(
+        C_LIBRARY + COUNTED_MEMORY_SURFACE + "\n".join(reader.in_c(header) for header in headers),
+        packed=False,
+    )
     builder.set_source(
         name,
-        "#include <stdlib.h>\n" + COUNTED_MEMORY_SURFACE + "\n".join(f'#include "{header.name}"' for header in headers),
+        "#include <stdlib.h>\n"
+        + COUNTED_MEMORY_SURFACE
+        + "\n".join(f'#include "{header.name}"' for header in headers),
         include_dirs=[str(CORE)],
         extra_objects=compile_core(directory),
         libraries=["bcrypt", "advapi32"] if sys.platform == "win32" else [],
@@ -145,7 +167,8 @@ def load() -> Any:
     target = cache / f"{name}{suffix}"
     if not target.exists():
         with tempfile.TemporaryDirectory(dir=cache) as directory:
-            build(name, Path(directory)).replace(target)  # at once, so that another process finds it whole or not at all
+            # At once, so that another process finds it whole or not at all.
+            build(name, Path(directory)).replace(target)
     return module_at(target, name)
 
 

@@ -1,6 +1,8 @@
-"""The C log as tests use it: opened over an I/O table, fed with ledger entries, read back as what its table holds.
+"""The C log as tests use it: opened over an I/O table, fed with ledger entries, read back as what
+its table holds.
 
-A ledger entry is the one event that no rule ever refuses, and its payload may have any size, so it stands for all events here.
+A ledger entry is the one event that no rule ever refuses, and its payload may have any size, so it
+stands for all events here.
 """
 
 from __future__ import annotations
@@ -74,7 +76,7 @@ def check(status: int, fault: Any) -> None:
         raise CoreError(status, fault)
 
 
-# --- Events ----------------------------------------------------------------------------------------------------------
+# --- Events ---------------------------------------------------------------------------------------
 
 
 def varint(value: int) -> bytes:
@@ -128,7 +130,7 @@ class Batch:
         return self.batch
 
 
-# --- The log ---------------------------------------------------------------------------------------------------------
+# --- The log --------------------------------------------------------------------------------------
 
 
 class Table:
@@ -146,7 +148,11 @@ class Table:
         found = []
         for row in range(1, counts.ledger + 1):
             lib.aqw_table_ledger(self.table, row, view)
-            found.append(bytes(ffi.buffer(view.payload.data, view.payload.size)) if view.payload.size else b"")
+            found.append(
+                bytes(ffi.buffer(view.payload.data, view.payload.size))
+                if view.payload.size
+                else b""
+            )
         return found
 
 
@@ -161,16 +167,26 @@ def options(
 ) -> Any:
     holder = ffi.new("char[]", b"pid=1\n")
     made = ffi.new("aqw_recovery_options *")
-    made.log = {"segment_size_max": segment_size, "ring_size": ring_size, "sector_size": sector_size, "now": now, "sync": sync or {}}
+    made.log = {
+        "segment_size_max": segment_size,
+        "ring_size": ring_size,
+        "sector_size": sector_size,
+        "now": now,
+        "sync": sync or {},
+    }
     made.may_create = may_create
     made.holder = holder
     return ffi.gc(made, lambda _, holder=holder: None)
 
 
 class Log:
-    """An open log. What was in it when it was opened is `recovered`, what the opening did is `report`."""
+    """An open log. What was in it when it was opened is `recovered`, what the opening did is
+    `report`.
+    """
 
-    def __init__(self, io: MemoryIo | None = None, directory: str = DIRECTORY, **chosen: Any) -> None:
+    def __init__(
+        self, io: MemoryIo | None = None, directory: str = DIRECTORY, **chosen: Any
+    ) -> None:
         self.io = io
         self.table_of_io = lib.aqw_io_system() if io is None else io.table
         self.fault = ffi.new("aqw_fault *")
@@ -181,7 +197,13 @@ class Log:
         table = Table()
         check(
             lib.aqw_recover(
-                self.table_of_io, directory.encode(), self.options, table.table, made, self.report, self.fault
+                self.table_of_io,
+                directory.encode(),
+                self.options,
+                table.table,
+                made,
+                self.report,
+                self.fault,
             ),
             self.fault,
         )
@@ -212,10 +234,18 @@ class Log:
         """Make a snapshot, and drop what the one before it covers; return the report."""
         assert self.io is not None
         chosen, report = ffi.new("aqw_compact_options *"), ffi.new("aqw_compact_report *")
-        chosen.now, chosen.drops_segments, chosen.progress, chosen.log = NOW, drops_segments, ffi.NULL, self.log
+        chosen.now, chosen.drops_segments, chosen.progress, chosen.log = (
+            NOW,
+            drops_segments,
+            ffi.NULL,
+            self.log,
+        )
         self.io.drops_segments = True
         try:
-            check(lib.aqw_compact(self.io.table, DIRECTORY.encode(), chosen, report, self.fault), self.fault)
+            check(
+                lib.aqw_compact(self.io.table, DIRECTORY.encode(), chosen, report, self.fault),
+                self.fault,
+            )
         finally:
             self.io.drops_segments = False
         return report
@@ -225,7 +255,9 @@ class Log:
         return int(lib.aqw_log_last_sequence(self.log))
 
     def write_out(self) -> int:
-        """Write what was appended to the segment; return the last event's sequence. Raises CoreError."""
+        """Write what was appended to the segment; return the last event's sequence. Raises
+        CoreError.
+        """
         sequence = ffi.new("uint64_t *")
         check(lib.aqw_log_write_out(self.log, sequence, self.fault), self.fault)
         return int(sequence[0])
@@ -274,7 +306,7 @@ class Log:
         self.close()
 
 
-# --- Reading without opening -----------------------------------------------------------------------------------------
+# --- Reading without opening ----------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -307,7 +339,13 @@ def read_stream(io: MemoryIo, directory: str = DIRECTORY) -> Seen:
         events = []
         while (status := lib.aqw_stream_next(stream, record, fault)) == OK:
             if record.kind < lib.AQW_KIND_MARKER:
-                events.append((record.sequence, record.kind, bytes(ffi.buffer(record.payload, record.payload_size))))
+                events.append(
+                    (
+                        record.sequence,
+                        record.kind,
+                        bytes(ffi.buffer(record.payload, record.payload_size)),
+                    )
+                )
         if status != END:
             raise CoreError(status, fault)
         return Seen(

@@ -52,7 +52,9 @@ def immediate_log() -> Image:
 
 
 def deferred_log() -> Image:
-    """Return a killed log in which nothing was synced and everything is in the segment: 1 | 2 3 | 4."""
+    """Return a killed log in which nothing was synced and everything is in the segment: 1 | 2 3 |
+    4.
+    """
     made = session(maps=False)
     made.append(numbered(1, 1))
     made.append(numbered(2, 1), numbered(3, 2))
@@ -137,12 +139,18 @@ def same_as_model(image: Image) -> Seen | None:
         assert isinstance(seen, str), f"the model refuses: {error!r}"
         return None
     assert not isinstance(seen, str), f"the core refuses: {seen}"
-    assert {name: getattr(seen, name) for name in COMPARED} == {name: getattr(reading, name) for name in COMPARED}
-    assert list(seen.events) == [(record.sequence, record.kind, record.payload) for record in reading.events]
+    assert {name: getattr(seen, name) for name in COMPARED} == {
+        name: getattr(reading, name) for name in COMPARED
+    }
+    assert list(seen.events) == [
+        (record.sequence, record.kind, record.payload) for record in reading.events
+    ]
     return seen
 
 
-def opened(image: Image, then: Callable[[Log], None] | None = None) -> tuple[list[bytes], Log, Disk]:
+def opened(
+    image: Image, then: Callable[[Log], None] | None = None
+) -> tuple[list[bytes], Log, Disk]:
     """Open for writing and close again; return what was recovered."""
     disk = disk_of(image)
     io = MemoryIo(disk, seed=99)
@@ -159,4 +167,6 @@ def opened(image: Image, then: Callable[[Log], None] | None = None) -> tuple[lis
 
 
 def quarantined(disk: Disk) -> Image:
-    return {name: data for name, data in disk.image(DIRECTORY).items() if name.startswith("quarantine/")}
+    return {
+        name: data for name, data in disk.image(DIRECTORY).items() if name.startswith("quarantine/")
+    }

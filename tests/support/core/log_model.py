@@ -1,7 +1,9 @@
-"""Format 1 of the log in slow, obvious Python, written from the specification in core/files/format.h alone.
+"""Format 1 of the log in slow, obvious Python, written from the specification in
+core/files/format.h alone.
 
-:func:`read_log` is a log's reading: from the files of a queue's directory to the events that count. The functions that write bytes
-(:meth:`Header.to_bytes`, :func:`record_bytes`, :func:`ring_bytes`) make logs that the core never would.
+:func:`read_log` is a log's reading: from the files of a queue's directory to the events that count.
+The functions that write bytes (:meth:`Header.to_bytes`, :func:`record_bytes`, :func:`ring_bytes`)
+make logs that the core never would.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ class NewerFormat(Exception):
     """The log was written by a newer library."""
 
 
-# --- Checksum --------------------------------------------------------------------------------------------------------
+# --- Checksum -------------------------------------------------------------------------------------
 
 
 def remainder(byte: int) -> int:
@@ -58,7 +60,7 @@ def crc(data: bytes, running: int = 0xFFFFFFFF) -> int:
     return crc_update(running, data) ^ 0xFFFFFFFF
 
 
-# --- Segment headers -------------------------------------------------------------------------------------------------
+# --- Segment headers ------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -80,8 +82,12 @@ class Header:
 
     def to_bytes(self) -> bytes:
         body = SEGMENT_MAGIC + struct.pack("<II", self.version, 128) + self.log_uuid
-        body += struct.pack("<QQQQQ", self.number, self.salt, self.first_sequence, self.file_size, self.watermark)
-        body += struct.pack("<QQQQ", self.link_number, self.link_salt, self.link_end, self.link_last_sequence)
+        body += struct.pack(
+            "<QQQQQ", self.number, self.salt, self.first_sequence, self.file_size, self.watermark
+        )
+        body += struct.pack(
+            "<QQQQ", self.link_number, self.link_salt, self.link_end, self.link_last_sequence
+        )
         body += struct.pack("<Q", self.created_at) + bytes(12)
         return body + struct.pack("<I", crc(body))
 
@@ -108,7 +114,17 @@ def parse_header(copy: bytes) -> Header | None:
     number, salt, first, file_size, watermark = struct.unpack_from("<QQQQQ", copy, 32)
     link_number, link_salt, link_end, link_last, created_at = struct.unpack_from("<QQQQQ", copy, 72)
     return Header(
-        copy[16:32], number, salt, first, file_size, watermark, link_number, link_salt, link_end, link_last, created_at
+        copy[16:32],
+        number,
+        salt,
+        first,
+        file_size,
+        watermark,
+        link_number,
+        link_salt,
+        link_end,
+        link_last,
+        created_at,
     )
 
 
@@ -119,7 +135,10 @@ def header_of(name: str, data: bytes) -> Header:
     copies = [data[at : at + 128] for at in HEADER_COPIES]
     valid = [header for header in map(parse_header, copies) if header is not None]
     if not valid:
-        if any(copy[:8] == SEGMENT_MAGIC and struct.unpack_from("<I", copy, 8)[0] > 1 for copy in copies):
+        if any(
+            copy[:8] == SEGMENT_MAGIC and struct.unpack_from("<I", copy, 8)[0] > 1
+            for copy in copies
+        ):
             raise NewerFormat
         raise Damage("header_invalid")
     if len(valid) == 2 and copies[0] != copies[1]:
@@ -132,7 +151,7 @@ def header_of(name: str, data: bytes) -> Header:
     return header
 
 
-# --- Records ---------------------------------------------------------------------------------------------------------
+# --- Records --------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -152,15 +171,30 @@ class Record:
 
 
 def record_bytes(
-    segment: Header, position: int, ordinal: int, kind: int, payload: bytes = b"", *, lag: int = 0, flags: int = 0
+    segment: Header,
+    position: int,
+    ordinal: int,
+    kind: int,
+    payload: bytes = b"",
+    *,
+    lag: int = 0,
+    flags: int = 0,
 ) -> bytes:
-    body = struct.pack("<II", len(payload) | kind << 24, ordinal) + struct.pack("<I", lag | flags << 24) + payload
+    body = (
+        struct.pack("<II", len(payload) | kind << 24, ordinal)
+        + struct.pack("<I", lag | flags << 24)
+        + payload
+    )
     body += bytes(-len(payload) % 4)
     return struct.pack("<I", crc(struct.pack("<Q", position) + body, segment.seed)) + body
 
 
-def parse_record(segment: Header, data: bytes, at: int, position: int, end: int | None = None) -> Record | None:
-    """Return the record at `at` if it is valid at `position`, whatever its ordinal is. It ends at `end` or before."""
+def parse_record(
+    segment: Header, data: bytes, at: int, position: int, end: int | None = None
+) -> Record | None:
+    """Return the record at `at` if it is valid at `position`, whatever its ordinal is. It ends at
+    `end` or before.
+    """
     end = len(data) if end is None else end
     if end - at < 16:
         return None
@@ -173,16 +207,21 @@ def parse_record(segment: Header, data: bytes, at: int, position: int, end: int 
     if size > end - at:
         return None
     body = bytes(data[at + 4 : at + size])
-    if crc(struct.pack("<Q", position) + body, segment.seed) != struct.unpack_from("<I", data, at)[0]:
+    if (
+        crc(struct.pack("<Q", position) + body, segment.seed)
+        != struct.unpack_from("<I", data, at)[0]
+    ):
         return None
     sequence = segment.first_sequence + ordinal - (0 if is_event else 1)
     if sequence >= 2**64:
         return None
     watermark = 0 if lag == LAG_UNKNOWN or lag > sequence else sequence - lag
-    return Record(position, ordinal, sequence, watermark, kind, flags, body[12 : 12 + payload_size], size)
+    return Record(
+        position, ordinal, sequence, watermark, kind, flags, body[12 : 12 + payload_size], size
+    )
 
 
-# --- Ring ------------------------------------------------------------------------------------------------------------
+# --- Ring -----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -211,9 +250,19 @@ def slot_bytes(log_uuid: bytes, sequence: int) -> bytes:
 
 
 def ring_bytes(
-    log_uuid: bytes, data: bytes, slots: tuple[int | None, int | None] = (0, None), history: bytes = bytes(16)
+    log_uuid: bytes,
+    data: bytes,
+    slots: tuple[int | None, int | None] = (0, None),
+    history: bytes = bytes(16),
 ) -> bytes:
-    header = RING_MAGIC + struct.pack("<II", 1, RING_DATA) + log_uuid + struct.pack("<Q", len(data)) + history + bytes(4)
+    header = (
+        RING_MAGIC
+        + struct.pack("<II", 1, RING_DATA)
+        + log_uuid
+        + struct.pack("<Q", len(data))
+        + history
+        + bytes(4)
+    )
     ring = bytearray(RING_DATA) + data
     ring[:64] = header + struct.pack("<I", crc(header))
     for at, sequence in zip(RING_SLOTS, slots, strict=True):
@@ -237,12 +286,14 @@ def parse_ring(data: bytes) -> Ring:
         raise Damage("file_size")
     slots = [data[at : at + 16] for at in RING_SLOTS]
     valid = [
-        sequence for slot in slots if slot == slot_bytes(data[16:32], sequence := struct.unpack_from("<Q", slot)[0])
+        sequence
+        for slot in slots
+        if slot == slot_bytes(data[16:32], sequence := struct.unpack_from("<Q", slot)[0])
     ]
     return Ring(data[16:32], max(valid, default=0), data[RING_DATA:], data[40:56])
 
 
-# --- Reading ---------------------------------------------------------------------------------------------------------
+# --- Reading --------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -279,7 +330,11 @@ def read_log(files: Mapping[str, bytes]) -> Reading:
     datas = list(segments.values())
     newest, data = headers[-1], datas[-1]
     durable = find_durable(headers, data, ring)
-    older = [record for i in range(len(headers) - 1) for record in read_older(headers[i], headers[i + 1], datas[i])]
+    older = [
+        record
+        for i in range(len(headers) - 1)
+        for record in read_older(headers[i], headers[i + 1], datas[i])
+    ]
     reading = read_newest(newest, data, ring, durable)
     reading.events[:0] = [record for record in older if record.is_event]
     if ring is None and not reading.is_clean and reading.has_events:
@@ -346,7 +401,9 @@ def read_older(segment: Header, successor: Header, data: bytes) -> list[Record]:
 
 def candidates(data: bytes, start: int) -> list[int]:
     """Return where records may begin: at multiples of 4 with a kind other than 0."""
-    return [at - 7 for match in NOT_ZERO.finditer(data, start + 7) if (at := match.start()) % 4 == 3]
+    return [
+        at - 7 for match in NOT_ZERO.finditer(data, start + 7) if (at := match.start()) % 4 == 3
+    ]
 
 
 def ring_records(segment: Header, ring: Ring | None, start: int) -> list[Record]:
@@ -357,19 +414,29 @@ def ring_records(segment: Header, ring: Ring | None, start: int) -> list[Record]
     found = []
     for at in candidates(ring.data + ring.data[:8], 0):
         first = start + (at - start) % size
-        found += [ring.record(segment, position) for position in range(first, segment.file_size, size)]
+        found += [
+            ring.record(segment, position) for position in range(first, segment.file_size, size)
+        ]
     return [record for record in found if record is not None]
 
 
 def segment_records(segment: Header, data: bytes, start: int) -> list[Record]:
     """Return all records from a position on that the segment holds."""
-    found = [parse_record(segment, data, position, position) for position in candidates(data, start)]
+    found = [
+        parse_record(segment, data, position, position) for position in candidates(data, start)
+    ]
     return [record for record in found if record is not None]
 
 
 def remains(records: list[Record], end: int, ordinal: int) -> list[Record]:
-    """Return the records behind the end that can be there: with at most as many events before them as there is room for."""
-    return [record for record in records if 0 <= record.ordinal - ordinal <= (record.position - end) // 16]
+    """Return the records behind the end that can be there: with at most as many events before them
+    as there is room for.
+    """
+    return [
+        record
+        for record in records
+        if 0 <= record.ordinal - ordinal <= (record.position - end) // 16
+    ]
 
 
 def find_durable(headers: list[Header], data: bytes, ring: Ring | None) -> int:
@@ -378,8 +445,13 @@ def find_durable(headers: list[Header], data: bytes, ring: Ring | None) -> int:
     known = [header.watermark for header in headers] + ([ring.durable_sequence] if ring else [])
     position, ordinal = DATA, 0
     while True:
-        both = (parse_record(newest, data, position, position), ring.record(newest, position) if ring else None)
-        record = next((record for record in both if record is not None and record.ordinal == ordinal), None)
+        both = (
+            parse_record(newest, data, position, position),
+            ring.record(newest, position) if ring else None,
+        )
+        record = next(
+            (record for record in both if record is not None and record.ordinal == ordinal), None
+        )
         if record is None:
             break
         known.append(record.watermark)
@@ -399,7 +471,11 @@ def read_newest(segment: Header, data: bytes, ring: Ring | None, durable: int) -
         record = parse_record(segment, data, position, position)
         from_ring = record is None or record.ordinal != ordinal
         if from_ring:
-            record = ring.record(segment, position) if ring and segment.first_sequence + ordinal > durable else None
+            record = (
+                ring.record(segment, position)
+                if ring and segment.first_sequence + ordinal > durable
+                else None
+            )
         if record is None or record.ordinal != ordinal:
             break
         if not fits_batch(in_batch, record):
@@ -412,7 +488,9 @@ def read_newest(segment: Header, data: bytes, ring: Ring | None, durable: int) -
         in_batch = record.flags == OPEN
         if not in_batch:
             reading.events += [found for found in waiting if found.is_event]
-            reading.ring_events += sum(found.is_event and is_only_in_ring(segment, found, data) for found in waiting)
+            reading.ring_events += sum(
+                found.is_event and is_only_in_ring(segment, found, data) for found in waiting
+            )
             waiting.clear()
             reading.end, whole_ordinal = position, ordinal
             if record.is_event and in_segment_only and record.sequence <= durable:
@@ -422,9 +500,9 @@ def read_newest(segment: Header, data: bytes, ring: Ring | None, durable: int) -
     if reading.last_sequence < durable:
         raise Damage("batch" if waiting else "record_invalid")
     reading.dropped_bytes = max(len(data.rstrip(b"\0")) - reading.end, 0)
-    reading.ring_has_dropped = any(is_only_in_ring(segment, found, data) for found in waiting) or ring_remains(
-        segment, ring, position, ordinal
-    )
+    reading.ring_has_dropped = any(
+        is_only_in_ring(segment, found, data) for found in waiting
+    ) or ring_remains(segment, ring, position, ordinal)
     reading.is_clean = (
         last is not None
         and last.kind == MARKER
@@ -442,4 +520,6 @@ def is_only_in_ring(segment: Header, record: Record, data: bytes) -> bool:
 
 def ring_remains(segment: Header, ring: Ring | None, end: int, ordinal: int) -> bool:
     """Does the ring hold events behind the end?"""
-    return any(record.is_event for record in remains(ring_records(segment, ring, end), end, ordinal))
+    return any(
+        record.is_event for record in remains(ring_records(segment, ring, end), end, ordinal)
+    )

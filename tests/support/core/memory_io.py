@@ -1,15 +1,19 @@
 """An I/O table in memory, for tests that must see, fail or lose every call that the core makes.
 
-:class:`Disk` is what outlives a process: files and names, and for each of both what a power loss may still take away.
-:class:`MemoryIo` is the table of one process over a disk: it records its calls, fails the ones that a test names, and checks
-what the core must never do. :meth:`MemoryIo.kill` ends the process; :meth:`Disk.after_power_loss` ends the machine.
+:class:`Disk` is what outlives a process: files and names, and for each of both what a power loss
+may still take away. :class:`MemoryIo` is the table of one process over a disk: it records its
+calls, fails the ones that a test names, and checks what the core must never do.
+:meth:`MemoryIo.kill` ends the process; :meth:`Disk.after_power_loss` ends the machine.
 
 The model of a disk is a strict one:
 
-- bytes are stable once a sync of their file has returned 0; any sector of the others may be old, new or torn;
+- bytes are stable once a sync of their file has returned 0; any sector of the others may be old,
+  new or torn;
 - stores into a mapping are like writes that nobody ever syncs;
-- a failed sync loses the bytes for good: reads still see them, and a later sync reports success over them;
-- a name (created, renamed, removed) is stable once its directory was synced, whatever happened to the file.
+- a failed sync loses the bytes for good: reads still see them, and a later sync reports success
+  over them;
+- a name (created, renamed, removed) is stable once its directory was synced, whatever happened to
+  the file.
 """
 
 from __future__ import annotations
@@ -26,7 +30,9 @@ from typing import Any
 from tests.support.core.door import ffi, lib
 
 SECTOR = 512
-OPERATIONS: dict[str, Any] = {name: member.type for name, member in ffi.typeof("aqw_io").fields if name != "context"}
+OPERATIONS: dict[str, Any] = {
+    name: member.type for name, member in ffi.typeof("aqw_io").fields if name != "context"
+}
 RETRIED = frozenset({"open", "read", "write", "sync", "sync_directory"})
 """What the core calls again after EINTR."""
 
@@ -75,7 +81,9 @@ class File:
                 self.write(offset, data)
 
     def sync(self) -> None:
-        """Make what is pending stable. Not all of the content: what a failed sync has lost is written no more."""
+        """Make what is pending stable. Not all of the content: what a failed sync has lost is
+        written no more.
+        """
         self.pull()
         for offset, data in self.pending:
             put(self.stable, offset, data)
@@ -127,7 +135,9 @@ class NoLoss(Loss):
 
 
 class RandomLoss(Loss):
-    """Keeps every name, and every sector up to any of its writes, with the given odds; some sectors are torn."""
+    """Keeps every name, and every sector up to any of its writes, with the given odds; some sectors
+    are torn.
+    """
 
     def __init__(self, random: Random) -> None:
         self.random = random
@@ -140,7 +150,9 @@ class RandomLoss(Loss):
     def sector(self, writes: list[tuple[int, bytes]]) -> Iterable[tuple[int, bytes]]:
         if self.random.random() >= self.odds:
             return
-        count = len(writes) if self.random.random() < 0.5 else self.random.randrange(len(writes) + 1)
+        count = (
+            len(writes) if self.random.random() < 0.5 else self.random.randrange(len(writes) + 1)
+        )
         yield from writes[:count]
         if count < len(writes) and self.random.random() < self.torn:
             at, data = writes[count]
@@ -149,7 +161,9 @@ class RandomLoss(Loss):
 
 @dataclass(frozen=True)
 class NameChange:
-    """A change of names that its directory's sync has not made stable yet. `file` None: a directory, or no file any more."""
+    """A change of names that its directory's sync has not made stable yet. `file` None: a
+    directory, or no file any more.
+    """
 
     path: str
     file: File | None = None
@@ -160,8 +174,13 @@ class NameChange:
 class Disk:
     """Files, directories and symlinks under absolute paths."""
 
-    def __init__(self, files: dict[str, bytes] | None = None, directories: Iterable[str] = ("/",)) -> None:
-        self.files = {path: File(bytearray(data), bytearray(data), name=path) for path, data in (files or {}).items()}
+    def __init__(
+        self, files: dict[str, bytes] | None = None, directories: Iterable[str] = ("/",)
+    ) -> None:
+        self.files = {
+            path: File(bytearray(data), bytearray(data), name=path)
+            for path, data in (files or {}).items()
+        }
         self.directories = set(directories)
         self.symlinks: set[str] = set()
         self.folders: dict[str, File] = {}
@@ -180,7 +199,9 @@ class Disk:
         """Return all files below a directory, by their relative paths."""
         prefix = below.rstrip("/") + "/"
         return {
-            path.removeprefix(prefix): self.bytes_of(path) for path in sorted(self.files) if path.startswith(prefix)
+            path.removeprefix(prefix): self.bytes_of(path)
+            for path in sorted(self.files)
+            if path.startswith(prefix)
         }
 
     def change(self, change: NameChange) -> None:
@@ -198,9 +219,15 @@ class Disk:
         for change in self.pending:
             if loss.keeps_name():
                 apply_change(change, files, directories)
-        reachable = {path for path in directories if all(above in directories for above in parents(path))}
+        reachable = {
+            path for path in directories if all(above in directories for above in parents(path))
+        }
         return Disk(
-            {path: file.after_power_loss(loss) for path, file in files.items() if parent_of(path) in reachable},
+            {
+                path: file.after_power_loss(loss)
+                for path, file in files.items()
+                if parent_of(path) in reachable
+            },
             reachable,
         )
 
@@ -255,8 +282,9 @@ class Fault:
 class MemoryIo:
     """The I/O table of one process.
 
-    The core prepares segments in a thread of its own. Unless `background`, that thread's calls get ENOSPC and are not counted: the
-    appending thread then prepares its segments itself, and the sequence of calls is always the same.
+    The core prepares segments in a thread of its own. Unless `background`, that thread's calls get
+    ENOSPC and are not counted: the appending thread then prepares its segments itself, and the
+    sequence of calls is always the same.
     """
 
     def __init__(
@@ -294,7 +322,8 @@ class MemoryIo:
         self.table = ffi.new("aqw_io *", self._callbacks)
 
     def _callback(self, name: str, kind: Any) -> Any:
-        # Without references back, a table and its disk go when the last user does: tests make hundreds of thousands of them.
+        # Without references back, a table and its disk go when the last user does: tests make
+        # hundreds of thousands of them.
         io = weakref.ref(self)
 
         def entry(_context: Any, *arguments: Any) -> int:
@@ -336,7 +365,9 @@ class MemoryIo:
         self.failed.append(call)
         return self._fail(call, fault, act, arguments)
 
-    def _fail(self, call: Call, fault: Fault, act: Callable[..., int], arguments: tuple[Any, ...]) -> int:
+    def _fail(
+        self, call: Call, fault: Fault, act: Callable[..., int], arguments: tuple[Any, ...]
+    ) -> int:
         if fault.short and call.operation in ("read", "write"):
             handle, offset, data, size, done = arguments
             error = int(act(handle, offset, data, (size + 1) // 2, done))
@@ -373,7 +404,7 @@ class MemoryIo:
             for folder in self.disk.folders.values():
                 folder.locked_by = None
 
-    # --- The calls ---------------------------------------------------------------------------------------------------
+    # --- The calls --------------------------------------------------------------------------------
 
     def _open(self, path: Any, flags: int, handle: Any) -> int:
         name = text(path)
@@ -462,7 +493,9 @@ class MemoryIo:
             self.mistakes.append(f"{old} gets the name {new} before it was synced")
         file.name = new
         self.disk.change(NameChange(new, file, removed=old))
-        for handle in [handle for handle, (_, open_file) in self.handles.items() if open_file is file]:
+        for handle in [
+            handle for handle, (_, open_file) in self.handles.items() if open_file is file
+        ]:
             self.handles[handle] = (new, file)
         return 0
 
@@ -472,7 +505,10 @@ class MemoryIo:
             return errno.EISDIR
         if name not in self.disk.files:
             return errno.ENOENT
-        is_full = any(call.operation in ("open", "write") and call.path.endswith("/ring.tmp") for call in self.failed)
+        is_full = any(
+            call.operation in ("open", "write") and call.path.endswith("/ring.tmp")
+            for call in self.failed
+        )
         is_ring_kept = name.endswith("/ring") and not is_full
         is_kept = name.endswith((".log", ".snap")) and not self.drops_segments
         if name.endswith(("/LOCK", ".bin")) or is_ring_kept or is_kept:
@@ -560,7 +596,11 @@ class MemoryIo:
 
     def _check_same(self, handle: int, path: Any) -> int:
         name = text(path)
-        return 0 if self._file(handle) in (self.disk.files.get(name), self.disk.folders.get(name)) else errno.ESTALE
+        return (
+            0
+            if self._file(handle) in (self.disk.files.get(name), self.disk.folders.get(name))
+            else errno.ESTALE
+        )
 
     def _check_named(self, handle: int, folder: int, name: Any) -> int:
         held = self._file(folder)

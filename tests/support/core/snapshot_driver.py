@@ -1,4 +1,6 @@
-"""Snapshots, compaction, following and repair as tests use them; and a snapshot's bytes in slow, obvious Python."""
+"""Snapshots, compaction, following and repair as tests use them; and a snapshot's bytes in slow,
+obvious Python.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,19 @@ from typing import Any, Self
 
 from tests.support.core.crash_images import numbered
 from tests.support.core.door import ffi, lib
-from tests.support.core.log_driver import DIRECTORY, END, NOW, OK, CoreError, FaultText, Log, Table, check, data_of, fault_text
+from tests.support.core.log_driver import (
+    DIRECTORY,
+    END,
+    NOW,
+    OK,
+    CoreError,
+    FaultText,
+    Log,
+    Table,
+    check,
+    data_of,
+    fault_text,
+)
 from tests.support.core.log_model import crc, crc_update
 from tests.support.core.memory_io import Disk, MemoryIo
 
@@ -28,17 +42,23 @@ def snapshot_path(sequence: int, directory: str = DIRECTORY) -> str:
 
 def snapshots_of(disk: Disk) -> list[int]:
     """Return the sequences of the snapshots on a disk, oldest first."""
-    names = [name for name in disk.image(DIRECTORY) if name.startswith("snapshots/") and name.endswith(".snap")]
+    names = [
+        name
+        for name in disk.image(DIRECTORY)
+        if name.startswith("snapshots/") and name.endswith(".snap")
+    ]
     return [int(name[10:30]) for name in names]
 
 
 def segments_of(disk: Disk) -> list[tuple[int, int]]:
     """Return number and first sequence of the segments on a disk."""
-    names = [name for name in disk.image(DIRECTORY) if name.startswith("wal/") and name.endswith(".log")]
+    names = [
+        name for name in disk.image(DIRECTORY) if name.startswith("wal/") and name.endswith(".log")
+    ]
     return [(int(name[4:24]), int(name[25:45])) for name in names]
 
 
-# --- Calls -----------------------------------------------------------------------------------------------------------
+# --- Calls ----------------------------------------------------------------------------------------
 
 
 class Progress:
@@ -66,7 +86,11 @@ class Compaction:
 
 
 def compact(
-    io: MemoryIo | None, directory: str = DIRECTORY, *, drops_segments: bool = True, progress: Progress | None = None
+    io: MemoryIo | None,
+    directory: str = DIRECTORY,
+    *,
+    drops_segments: bool = True,
+    progress: Progress | None = None,
 ) -> Compaction:
     """Compact as who holds the lock. Raises CoreError."""
     fault, report = ffi.new("aqw_fault *"), ffi.new("aqw_compact_report *")
@@ -96,11 +120,20 @@ class Repair:
     bytes: int
 
 
-def repair(io: MemoryIo, *, accepts_data_loss: bool = True, only_looks: bool = False, progress: Progress | None = None) -> Repair:
+def repair(
+    io: MemoryIo,
+    *,
+    accepts_data_loss: bool = True,
+    only_looks: bool = False,
+    progress: Progress | None = None,
+) -> Repair:
     """Repair, or find out what that would do, under the lock or only looking. Raises CoreError."""
     fault, report = ffi.new("aqw_fault *"), ffi.new("aqw_repair_report *")
     holder = ffi.new("char[]", b"pid=1\n")
-    options = ffi.new("aqw_repair_options *", {"now": NOW, "accepts_data_loss": accepts_data_loss, "holder": holder})
+    options = ffi.new(
+        "aqw_repair_options *",
+        {"now": NOW, "accepts_data_loss": accepts_data_loss, "holder": holder},
+    )
     options.progress = ffi.NULL if progress is None else progress.progress
     act = lib.aqw_repair_look if only_looks else lib.aqw_repair
     check(act(io.table, DIRECTORY.encode(), options, report, fault), fault)
@@ -116,16 +149,25 @@ def repair(io: MemoryIo, *, accepts_data_loss: bool = True, only_looks: bool = F
 
 
 def salvage(io: MemoryIo, moved: str | None = None) -> list[tuple[int, bytes]]:
-    """Return sequence and data of every event that verifies, of the log or of what a repair has moved away. Raises CoreError."""
+    """Return sequence and data of every event that verifies, of the log or of what a repair has
+    moved away. Raises CoreError.
+    """
     fault, found = ffi.new("aqw_fault *"), []
 
     @ffi.callback("aqw_status(void *, const aqw_record *, aqw_fault *)")
     def visit(_to: Any, record: Any, _fault: Any) -> int:
-        found.append((record.sequence, data_of(bytes(ffi.buffer(record.payload, record.payload_size)))))
+        found.append(
+            (record.sequence, data_of(bytes(ffi.buffer(record.payload, record.payload_size))))
+        )
         return OK
 
     prefix = ffi.NULL if moved is None else ffi.new("char[]", moved.encode())
-    check(lib.aqw_salvage_read(io.table, DIRECTORY.encode(), prefix, visit, ffi.NULL, ffi.NULL, fault), fault)
+    check(
+        lib.aqw_salvage_read(
+            io.table, DIRECTORY.encode(), prefix, visit, ffi.NULL, ffi.NULL, fault
+        ),
+        fault,
+    )
     return found
 
 
@@ -142,13 +184,17 @@ class Follower:
         self.follower = made[0]
 
     def next(self) -> tuple[int, bytes] | None:
-        """Return sequence and data of the next event, None where no more is durable. Raises CoreError."""
+        """Return sequence and data of the next event, None where no more is durable. Raises
+        CoreError.
+        """
         status = lib.aqw_follower_next(self.follower, self.record, self.fault)
         if status == END:
             return None
         if status != OK:
             raise CoreError(status, self.fault)
-        return self.record.sequence, data_of(bytes(ffi.buffer(self.record.payload, self.record.payload_size)))
+        return self.record.sequence, data_of(
+            bytes(ffi.buffer(self.record.payload, self.record.payload_size))
+        )
 
     def trust(self, sequence: int) -> None:
         lib.aqw_follower_trust(self.follower, sequence)
@@ -175,10 +221,15 @@ class Follower:
 
 
 def load_newest(io: MemoryIo, progress: Progress | None = None) -> tuple[Any, Table]:
-    """Load the newest snapshot that verifies. Return the aqw_snapshot_choice and the table. Raises CoreError."""
+    """Load the newest snapshot that verifies. Return the aqw_snapshot_choice and the table. Raises
+    CoreError.
+    """
     fault, choice, table = ffi.new("aqw_fault *"), ffi.new("aqw_snapshot_choice *"), Table()
     to = ffi.NULL if progress is None else progress.progress
-    check(lib.aqw_snapshot_load_newest(io.table, DIRECTORY.encode(), table.table, to, choice, fault), fault)
+    check(
+        lib.aqw_snapshot_load_newest(io.table, DIRECTORY.encode(), table.table, to, choice, fault),
+        fault,
+    )
     return choice, table
 
 
@@ -186,15 +237,24 @@ def read_snapshot(io: MemoryIo, sequence: int) -> tuple[Any, Table]:
     """Read one snapshot. Return the aqw_snapshot_info and the table. Raises CoreError."""
     fault, info, table = ffi.new("aqw_fault *"), ffi.new("aqw_snapshot_info *"), Table()
     path = DIRECTORY.encode()
-    check(lib.aqw_snapshot_read(io.table, path, sequence, table.table, ffi.NULL, info, fault), fault)
+    check(
+        lib.aqw_snapshot_read(io.table, path, sequence, table.table, ffi.NULL, info, fault), fault
+    )
     return info, table
 
 
-def write_snapshot(io: MemoryIo, table: Table, log_uuid: bytes, progress: Progress | None = None) -> Any:
+def write_snapshot(
+    io: MemoryIo, table: Table, log_uuid: bytes, progress: Progress | None = None
+) -> Any:
     """Write a table's snapshot. Return the aqw_snapshot_info. Raises CoreError."""
     fault, info = ffi.new("aqw_fault *"), ffi.new("aqw_snapshot_info *")
     to = ffi.NULL if progress is None else progress.progress
-    check(lib.aqw_snapshot_write(io.table, DIRECTORY.encode(), log_uuid, table.table, NOW, to, info, fault), fault)
+    check(
+        lib.aqw_snapshot_write(
+            io.table, DIRECTORY.encode(), log_uuid, table.table, NOW, to, info, fault
+        ),
+        fault,
+    )
     return info
 
 
@@ -207,7 +267,7 @@ def table_with(payloads: Iterable[bytes], kind: int) -> Table:
     return table
 
 
-# --- Histories -------------------------------------------------------------------------------------------------------
+# --- Histories ------------------------------------------------------------------------------------
 
 
 def opened_log(disk: Disk, seed: int = 1, **options: Any) -> Log:
@@ -227,7 +287,7 @@ def data_up_to(count: int, size: int = 8) -> list[bytes]:
     return [numbered(number, size) for number in range(1, count + 1)]
 
 
-# --- Bytes -----------------------------------------------------------------------------------------------------------
+# --- Bytes ----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -257,7 +317,10 @@ class SnapshotFile:
         header += struct.pack("<QQQ", self.sequence, self.salt, self.created_at) + bytes(4)
         data = header + struct.pack("<I", crc(header))
         for block in self.blocks:
-            body = b"".join(struct.pack("<I", len(payload) | kind % 64 << 26) + payload for kind, payload in block)
+            body = b"".join(
+                struct.pack("<I", len(payload) | kind % 64 << 26) + payload
+                for kind, payload in block
+            )
             data += self.block_bytes(len(data), len(block), body)
         count = sum(map(len, self.blocks)) if self.item_count is None else self.item_count
         return data + self.block_bytes(len(data), 0, struct.pack("<Q", count))
@@ -276,7 +339,9 @@ def parse_snapshot(data: bytes) -> SnapshotFile:
     while True:
         size, count = struct.unpack_from("<II", data, offset + 4)
         body = data[offset + BLOCK_HEADER_SIZE : offset + BLOCK_HEADER_SIZE + size]
-        assert data[offset : offset + BLOCK_HEADER_SIZE + size] == file.block_bytes(offset, count, body)
+        assert data[offset : offset + BLOCK_HEADER_SIZE + size] == file.block_bytes(
+            offset, count, body
+        )
         offset += BLOCK_HEADER_SIZE + size
         if count == 0:
             assert struct.unpack("<Q", body)[0] == sum(map(len, blocks))

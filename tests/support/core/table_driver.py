@@ -1,4 +1,6 @@
-"""The C table as tests use it: events in, a dump of everything it answers out, and memory that can run out."""
+"""The C table as tests use it: events in, a dump of everything it answers out, and memory that can
+run out.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +59,9 @@ class Memory:
             ffi.callback("void *(void *, size_t)", self._allocate),
             ffi.callback("void(void *, void *)", self._release),
         )
-        self.functions = ffi.new("aqw_memory *", {"allocate": self.callbacks[0], "release": self.callbacks[1]})
+        self.functions = ffi.new(
+            "aqw_memory *", {"allocate": self.callbacks[0], "release": self.callbacks[1]}
+        )
 
     def fail_after(self, allocations: int | None) -> None:
         """Let so many allocations succeed and then none; None: let all succeed."""
@@ -135,7 +139,7 @@ class Table:
     def rollback(self) -> None:
         lib.aqw_table_rollback(self.table)
 
-    # --- Reading -----------------------------------------------------------------------------------------------------
+    # --- Reading ----------------------------------------------------------------------------------
 
     @property
     def counts(self) -> Any:
@@ -180,7 +184,9 @@ class Table:
                 engine.resumed_at if engine.has_resumed_at else None,
             ],
             "counts": {
-                name: list(getattr(counts, name)) if name == "runs_by_state" else getattr(counts, name)
+                name: list(getattr(counts, name))
+                if name == "runs_by_state"
+                else getattr(counts, name)
                 for name in dir(counts)
                 if name != "memory_bytes"
             },
@@ -201,15 +207,27 @@ class Table:
         view = self.view("task", row)
         assert self.find("task", view.task_id) == row
         task_id = id_of(TaskId, view.task_id)
-        runs = [id_of(RunId, run.run_id) for run in self.chain("run", view.first_run, "next_in_task")]
+        runs = [
+            id_of(RunId, run.run_id) for run in self.chain("run", view.first_run, "next_in_task")
+        ]
         assert len(runs) == view.run_count
         prerequisites = [
-            id_of(TaskId, dependency.depends_on) for dependency in self.chain("dependency", view.first_dependency, "next_in_task")
+            id_of(TaskId, dependency.depends_on)
+            for dependency in self.chain("dependency", view.first_dependency, "next_in_task")
         ]
         spec = task_spec_from_bytes(task_id, data_of(view.spec))
         canceled_at = view.canceled_at if view.is_canceled else None
         last_run_at = view.last_run_at if view.has_last_run else None
-        return [task_id, view.created_at, canceled_at, spec, runs, sorted(prerequisites, key=str), view.runs_created, last_run_at]
+        return [
+            task_id,
+            view.created_at,
+            canceled_at,
+            spec,
+            runs,
+            sorted(prerequisites, key=str),
+            view.runs_created,
+            last_run_at,
+        ]
 
     def _run(self, row: int) -> list[Any]:
         view = self.view("run", row)
@@ -227,8 +245,13 @@ class Table:
             view.scheduled_at,
             view.effective_priority,
             view.last_state_change_at,
-            [data_of(lease.owner), lease.expiry, lease.acquired_at, lease.updated_at] if view.has_lease else None,
-            [[STATES[entry.from_state], STATES[entry.to_state], entry.timestamp] for entry in self.chain("history", view.first_history)],
+            [data_of(lease.owner), lease.expiry, lease.acquired_at, lease.updated_at]
+            if view.has_lease
+            else None,
+            [
+                [STATES[entry.from_state], STATES[entry.to_state], entry.timestamp]
+                for entry in self.chain("history", view.first_history)
+            ],
             [self._attempt(row, attempt) for attempt in self.chain("attempt", view.first_attempt)],
         ]
 
@@ -355,7 +378,9 @@ def dump_of(model: Model) -> dict[str, Any]:
         "runs": runs,
         "parents": [[parent, children] for parent, children in parents.items()],
         "budgets": [[*key, *budget.values()] for key, budget in model.budgets.items()],
-        "subscriptions": [[key, *subscription.values()] for key, subscription in model.subscriptions.items()],
+        "subscriptions": [
+            [key, *subscription.values()] for key, subscription in model.subscriptions.items()
+        ],
         "actors": [_actor_of(actor_id, actor) for actor_id, actor in model.actors.items()],
         "tenants": [[tenant_id, *tenant.values()] for tenant_id, tenant in model.tenants.items()],
         "roles": [[*key, *role.values()] for key, role in model.roles.items()],
@@ -392,7 +417,12 @@ def _actor_of(actor_id: ActorId, actor: dict[str, Any]) -> list[Any]:
         actor["department"],
         actor["tenant_id"],
     )
-    return [registration, actor["registered_at"], actor["last_heartbeat_at"], actor["deregistered_at"]]
+    return [
+        registration,
+        actor["registered_at"],
+        actor["last_heartbeat_at"],
+        actor["deregistered_at"],
+    ]
 
 
 class EventSource:
@@ -420,51 +450,103 @@ class EventSource:
         sequence = model.latest_sequence + self.random.choice((1,) * 30 + (2, 9, 0))
         choice = self.random.random()
         if model.runs and choice < 0.02:
-            return aq.RunCanceled(sequence, self.random.choice(list(model.runs)), self.commands.clock)
+            return aq.RunCanceled(
+                sequence, self.random.choice(list(model.runs)), self.commands.clock
+            )
         if model.budgets and choice < 0.04:
             task_id, dimension = self.random.choice(list(model.budgets))
             return aq.BudgetExhausted(sequence, task_id, dimension, self.commands.clock)
         if choice > 0.97 and model.tasks:
-            return self._again(model, sequence) if self.purged and choice > 0.985 else self._purge(model, sequence)
+            return (
+                self._again(model, sequence)
+                if self.purged and choice > 0.985
+                else self._purge(model, sequence)
+            )
         return event_of(self.commands.next(model), sequence)
 
     def _few(self, values: Iterable[Any]) -> list[Any]:
         return [value for value in values if self.random.random() < 0.5]
 
     def _purge(self, model: Model, sequence: int) -> aq.Event:
-        """Return a purge of ended runs, of tasks without others, and of what is over; mostly of nothing that is still needed."""
-        runs = self._few(run_id for run_id, run in model.runs.items() if not TRANSITIONS[run["state"]])
+        """Return a purge of ended runs, of tasks without others, and of what is over; mostly of
+        nothing that is still needed.
+        """
+        runs = self._few(
+            run_id for run_id, run in model.runs.items() if not TRANSITIONS[run["state"]]
+        )
         kept = {run["task_id"] for run_id, run in model.runs.items() if run_id not in runs}
         tasks = self._few(task_id for task_id in model.tasks if task_id not in kept)
         for _ in tasks if self.random.random() < 0.8 else ():
-            needed = {known for task_id, ids in model.dependencies.items() if task_id not in tasks for known in ids}
+            needed = {
+                known
+                for task_id, ids in model.dependencies.items()
+                if task_id not in tasks
+                for known in ids
+            }
             tasks = [task_id for task_id in tasks if task_id not in needed]
         if not runs + tasks or self.random.random() < 0.2:
-            runs += self.random.choice(([], runs[:1], list(model.runs)[:1], [self.commands._id(RunId)]))
-            tasks += self.random.choice((tasks[:1], [self.random.choice(list(model.tasks))], [self.commands._id(TaskId)]))
-        over = [self._few(key for key, row in rows.items() if row[name] is not None) for rows, name in self._ends(model)]
+            runs += self.random.choice(
+                ([], runs[:1], list(model.runs)[:1], [self.commands._id(RunId)])
+            )
+            tasks += self.random.choice(
+                (tasks[:1], [self.random.choice(list(model.tasks))], [self.commands._id(TaskId)])
+            )
+        over = [
+            self._few(key for key, row in rows.items() if row[name] is not None)
+            for rows, name in self._ends(model)
+        ]
         if self.random.random() < 0.3:
-            rows, one = self.random.choice(list(zip((model.subscriptions, model.actors), over, strict=True)))
-            one += self.random.choice((one[:1], list(rows)[:1], [self.commands._id(SubscriptionId if one is over[0] else ActorId)]))
-        lines = self.random.choice((0, 0, 0, 1, len(model.ledger) // 2, len(model.ledger), len(model.ledger) + 1))
-        tombstones = self.random.choice((0, 0, 0, 1, len(model.tombstones), len(model.tombstones) + 1))
+            rows, one = self.random.choice(
+                list(zip((model.subscriptions, model.actors), over, strict=True))
+            )
+            one += self.random.choice(
+                (
+                    one[:1],
+                    list(rows)[:1],
+                    [self.commands._id(SubscriptionId if one is over[0] else ActorId)],
+                )
+            )
+        lines = self.random.choice(
+            (0, 0, 0, 1, len(model.ledger) // 2, len(model.ledger), len(model.ledger) + 1)
+        )
+        tombstones = self.random.choice(
+            (0, 0, 0, 1, len(model.tombstones), len(model.tombstones) + 1)
+        )
         until = self.random.choice((None, None, self.commands.clock + 5)) if tasks else None
         if not runs + tasks + over[0] + over[1] and not lines + tombstones:
             runs = [self.commands._id(RunId)]
         self.random.shuffle(runs)
         self.purged += [*runs, *tasks, *over[0], *over[1]]
-        return aq.RunsPurged(sequence, tuple(runs), tuple(tasks), self.commands.clock, *map(tuple, over), lines, tombstones, until)
+        return aq.RunsPurged(
+            sequence,
+            tuple(runs),
+            tuple(tasks),
+            self.commands.clock,
+            *map(tuple, over),
+            lines,
+            tombstones,
+            until,
+        )
 
     def _ends(self, model: Model) -> tuple[tuple[dict[Any, Any], str], ...]:
         return ((model.subscriptions, "canceled_at"), (model.actors, "deregistered_at"))
 
     def _again(self, model: Model, sequence: int) -> aq.Event:
         """Return the creation of something that was purged once."""
-        used, clock, task_id = self.random.choice(self.purged), self.commands.clock, self.random.choice(list(model.tasks))
+        used, clock, task_id = (
+            self.random.choice(self.purged),
+            self.commands.clock,
+            self.random.choice(list(model.tasks)),
+        )
         if isinstance(used, RunId):
-            return aq.RunCreated(sequence, RunInstance.scheduled(task_id, id=used, scheduled_at=clock, created_at=clock))
+            return aq.RunCreated(
+                sequence,
+                RunInstance.scheduled(task_id, id=used, scheduled_at=clock, created_at=clock),
+            )
         if isinstance(used, SubscriptionId):
-            return aq.SubscriptionCreated(sequence, used, task_id, EventFilter.custom("again"), clock)
+            return aq.SubscriptionCreated(
+                sequence, used, task_id, EventFilter.custom("again"), clock
+            )
         if isinstance(used, ActorId):
             tenant_id = TenantId.from_bytes(used.bytes)
             return self.random.choice(
@@ -474,4 +556,6 @@ class EventSource:
                     aq.CapabilityGranted(sequence, used, Capability.CAN_SUBMIT, tenant_id, clock),
                 )
             )
-        return aq.TaskCreated(sequence, TaskSpec(used, payload=b"again", parent_task_id=task_id), clock)
+        return aq.TaskCreated(
+            sequence, TaskSpec(used, payload=b"again", parent_task_id=task_id), clock
+        )

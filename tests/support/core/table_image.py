@@ -30,7 +30,8 @@ def load_into(table: Table, items: Sequence[Item], size_max: int | None = None) 
     bound = sum(len(payload) for _type, payload in items) if size_max is None else size_max
     assert status_name(lib.aqw_table_load_begin(loader, table.table, bound)) == "ok"
     for item_type, payload in items:
-        data = ffi.new("uint8_t[]", payload) if payload else ffi.new("uint8_t[]", 1)  # no spare byte: a read past it is seen
+        # No spare byte: a read past it is seen.
+        data = ffi.new("uint8_t[]", payload) if payload else ffi.new("uint8_t[]", 1)
         status = lib.aqw_table_load_item(loader, item_type, data, len(payload))
         if status != lib.AQW_OK:
             assert lib.aqw_table_load_item(loader, item_type, data, len(payload)) == status

@@ -1,7 +1,8 @@
-"""A user of the queue who writes down what he is told, checks every promise that an error makes, and tries again.
+"""A user of the queue who writes down what he is told, checks every promise that an error makes,
+and tries again.
 
-Shared by the tests in which a real kernel fails or ends a process: the user runs in the process that is struck, and
-his parent compares what he was told with what is found afterwards.
+Shared by the tests in which a real kernel fails or ends a process: the user runs in the process
+that is struck, and his parent compares what he was told with what is found afterwards.
 """
 
 from __future__ import annotations
@@ -35,10 +36,18 @@ SYNC_EVERY = 3
 
 
 class CarefulUser:
-    """Does a plan's steps, one after the other, in sessions that end with a close, a failure or the process."""
+    """Does a plan's steps, one after the other, in sessions that end with a close, a failure or the
+    process.
+    """
 
     def __init__(
-        self, path: Path, plan: Plan, line: Line, *, failures_max: int = 2, options: dict[str, int] | None = None
+        self,
+        path: Path,
+        plan: Plan,
+        line: Line,
+        *,
+        failures_max: int = 2,
+        options: dict[str, int] | None = None,
     ) -> None:
         self.path, self.plan, self.line = path, plan, line
         self.options = SMALL if options is None else options
@@ -65,7 +74,9 @@ class CarefulUser:
         self.line.say("gave up")
 
     def _session(self, queue: aq.ActionQueue) -> bool:
-        """Go on where the log ends, to a close on the way or to the plan's end. Whether all is done and closed."""
+        """Go on where the log ends, to a close on the way or to the plan's end. Whether all is done
+        and closed.
+        """
         assert queue.sequence in self.plan.states, "a batch was torn"
         first = self.sequences.index(queue.sequence)
         last = self.closes_after if first < self.closes_after else len(self.plan.steps)
@@ -76,7 +87,11 @@ class CarefulUser:
                     return self._closes(queue) and False
             if index % SYNC_EVERY == 0 and not self._syncs(queue):
                 return self._closes(queue) and False
-            if self.compacts_every and index % self.compacts_every == 0 and not self._compacts(queue):
+            if (
+                self.compacts_every
+                and index % self.compacts_every == 0
+                and not self._compacts(queue)
+            ):
                 return self._closes(queue) and False
         return self._closes(queue) and last == len(self.plan.steps)
 
@@ -86,7 +101,9 @@ class CarefulUser:
             sequence = step.submit(queue)
         except AppendError as error:
             assert queue.sequence == before
-            assert state_of(queue) == self.plan.states[before], "a command that failed changed the projection"
+            assert state_of(queue) == self.plan.states[before], (
+                "a command that failed changed the projection"
+            )
             self._note_failure("submit", error.cause)
             if error.written is Written.NO:
                 assert isinstance(error.cause, LogSpaceError)
@@ -175,7 +192,9 @@ class CarefulUser:
 
 
 def last_acknowledged(said: list[tuple[Any, ...]], *durabilities: str) -> int:
-    """Return the last sequence that the user was told is as durable as one of these; all of them by default."""
+    """Return the last sequence that the user was told is as durable as one of these; all of them by
+    default.
+    """
     told = [
         message[1]
         for message in said
@@ -191,14 +210,17 @@ def failures(said: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
 
 
 def state_found(path: Path) -> dict[str, Any]:
-    """Return what a reader finds; where no snapshot stands in for a part of the log, by the model."""
+    """Return what a reader finds; where no snapshot stands in for a part of the log, by the
+    model.
+    """
     if list(path.glob("snapshots/*.snap")):
         return projection_to_json(read_projection(path))
     return replayed(path).to_json()
 
 
 def check_kept(path: Path, plan: Plan, at_least: int, *, goes_on: bool = True) -> int:
-    """The log is a gap-free prefix of the plan with all that was acknowledged; two ways to read it agree; it goes on.
+    """The log is a gap-free prefix of the plan with all that was acknowledged; two ways to read it
+    agree; it goes on.
 
     Returns the sequence at which the log was found to end.
     """

@@ -1,4 +1,6 @@
-"""Forked children that say what they were told, as they may not live to tell later, and wait where bidden."""
+"""Forked children that say what they were told, as they may not live to tell later, and wait where
+bidden.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ class Line:
 
 
 class Child:
-    """A forked process that does some work and then ends at once, without clean-up; an exception ends it too."""
+    """A forked process that does some work and then ends at once, without clean-up; an exception
+    ends it too.
+    """
 
     def __init__(self, work: Callable[[Line], None]) -> None:
         told, tell = os.pipe()
@@ -95,7 +99,10 @@ class Child:
             self._told.close()
             os.close(self._bid)
             status = os.waitpid(self.pid, 0)[1]
-        self.was_killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) in (signal.SIGKILL, may_end_with)
+        self.was_killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) in (
+            signal.SIGKILL,
+            may_end_with,
+        )
         assert self.was_killed or status == 0, f"the child ended with wait status {status}"
         return said
 

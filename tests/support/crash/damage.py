@@ -1,8 +1,8 @@
-"""Damage that no crash explains: flipped bits, cuts at every byte, records and files in places where they do not
-belong.
+"""Damage that no crash explains: flipped bits, cuts at every byte, records and files in places
+where they do not belong.
 
-What is damaged is refused, or dropped as a torn tail where it was never acknowledged as durable; what comes back is
-never anything else than a prefix of what was appended.
+What is damaged is refused, or dropped as a torn tail where it was never acknowledged as durable;
+what comes back is never anything else than a prefix of what was appended.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ class Log:
     account: Account
 
     def is_prefix(self, events: list[bytes], at_least: int) -> bool:
-        return len(events) >= at_least and any(events == prefix for prefix in self.account.prefixes())
+        return len(events) >= at_least and any(
+            events == prefix for prefix in self.account.prefixes()
+        )
 
 
 def killed(session: RecordedSession) -> Log:
@@ -51,7 +53,9 @@ def immediate_log() -> Log:
 
 
 def written_log() -> Log:
-    """Every event is durable, and none is in the ring, which only says so: a damaged last record must not look torn."""
+    """Every event is durable, and none is in the ring, which only says so: a damaged last record
+    must not look torn.
+    """
     session = RecordedSession(maps=False)
     session.open()
     session.commit(numbered(1, 8))
@@ -95,10 +99,16 @@ def chained_log() -> Log:
     return Log(session.disk.image(DIRECTORY), session.account)
 
 
-LOGS = {"immediate": immediate_log, "written": written_log, "mixed": mixed_log, "deferred": deferred_log, "chained": chained_log}
+LOGS = {
+    "immediate": immediate_log,
+    "written": written_log,
+    "mixed": mixed_log,
+    "deferred": deferred_log,
+    "chained": chained_log,
+}
 
 
-# --- Flipped bits ----------------------------------------------------------------------------------------------------
+# --- Flipped bits ---------------------------------------------------------------------------------
 
 
 class Reader:
@@ -111,7 +121,10 @@ class Reader:
     def read(self) -> list[bytes] | str:
         """Return the events that count, or the reason of the refusal."""
         try:
-            return [data_of(payload) if kind == 31 else b"?" for _, kind, payload in read_stream(self.io).events]
+            return [
+                data_of(payload) if kind == 31 else b"?"
+                for _, kind, payload in read_stream(self.io).events
+            ]
         except CoreError as error:
             return error.fault.reason if error.status == "corrupt" else error.status
 
@@ -125,25 +138,35 @@ def used_places(log: Log) -> list[Place]:
     for name, data in log.image.items():
         if name.endswith(".log"):
             end = len(data.rstrip(b"\0")) + 40
-            places += [(name, at) for at in (*range(128), *range(4096, 4224), *range(model.DATA, end))]
+            places += [
+                (name, at) for at in (*range(128), *range(4096, 4224), *range(model.DATA, end))
+            ]
     end = max((len(log.image["ring"].rstrip(b"\0")), model.RING_DATA + model.DATA)) + 40
     places += [("ring", at) for at in (*range(64), *range(4096, 4112), *range(8192, 8208))]
     return places + [("ring", at) for at in range(model.RING_DATA + model.DATA, end)]
 
 
 def all_places(log: Log) -> list[Place]:
-    return [(name, at) for name in log.image if name != "LOCK" for at in range(len(log.image[name]))]
+    return [
+        (name, at) for name in log.image if name != "LOCK" for at in range(len(log.image[name]))
+    ]
 
 
 def flips(log: Log, places: Iterable[Place], *, of_unused: int = 1) -> int:
-    """Flip every bit of these bytes, one at a time, and of those that nothing uses so many; return how many. Raises BrokenPromise."""
+    """Flip every bit of these bytes, one at a time, and of those that nothing uses so many; return
+    how many. Raises BrokenPromise.
+    """
     reader, count = Reader(log.image), 0
     used = set(used_places(log))
     good = reader.read()
     if isinstance(good, str):
         raise BrokenPromise(f"the log is refused: {good}")
     judge = Judge()
-    bits = ((place, (place[1] + more) % 8) for place in places for more in range(8 if place in used else of_unused))
+    bits = (
+        (place, (place[1] + more) % 8)
+        for place in places
+        for more in range(8 if place in used else of_unused)
+    )
     for (file, at), bit in bits:
         reader.flip(file, at, bit)
         found = reader.read()
@@ -153,15 +176,19 @@ def flips(log: Log, places: Iterable[Place], *, of_unused: int = 1) -> int:
             continue
         try:
             if not log.is_prefix(found, log.account.durable):
-                raise BrokenPromise(f"{len(found)} events came back, {log.account.durable} were durable")
+                raise BrokenPromise(
+                    f"{len(found)} events came back, {log.account.durable} were durable"
+                )
             flipped = changed(log.image, file, at, bytes([log.image[file][at] ^ 1 << bit]))
             judge.check(disk_of(flipped), log.account, log.account.durable)
         except BrokenPromise as broken:
-            raise BrokenPromise(f"{broken}\n  image: bit {bit} of byte {at} of {file} flipped") from broken
+            raise BrokenPromise(
+                f"{broken}\n  image: bit {bit} of byte {at} of {file} flipped"
+            ) from broken
     return count
 
 
-# --- Cuts ------------------------------------------------------------------------------------------------------------
+# --- Cuts -----------------------------------------------------------------------------------------
 
 
 def fillings(data: bytes, offset: int, end: int) -> Iterator[tuple[str, bytes]]:
@@ -192,18 +219,24 @@ def cuts(log: Log, file: str, step: int = 1) -> int:
                 else:
                     judge.check(disk_of(image), log.account, at_least)
             except BrokenPromise as broken:
-                raise BrokenPromise(f"{broken}\n  image: {file} cut at {offset}, filled with {text}") from broken
+                raise BrokenPromise(
+                    f"{broken}\n  image: {file} cut at {offset}, filled with {text}"
+                ) from broken
     return count
 
 
 def unit_ends(log: Log) -> list[tuple[int, int]]:
-    """Return the position behind each appended unit, and how many events there are by then; for logs of one segment."""
+    """Return the position behind each appended unit, and how many events there are by then; for
+    logs of one segment.
+    """
     header = model.header_of(newest(log.image), log.image[newest(log.image)])
     segment, ring = log.image[newest(log.image)], model.parse_ring(log.image["ring"])
     position, count, found = model.DATA, 0, []
     for unit in log.account.units:
         for _ in unit:
-            record = model.parse_record(header, segment, position, position) or ring.record(header, position)
+            record = model.parse_record(header, segment, position, position) or ring.record(
+                header, position
+            )
             assert record is not None
             position += record.size
         count += len(unit)
@@ -219,7 +252,7 @@ def check_loss_is_refused(image: Image, is_same: bool, log: Log) -> None:
         raise BrokenPromise(f"{len(found)} events came back, {log.account.durable} were durable")
 
 
-# --- Misplaced records -----------------------------------------------------------------------------------------------
+# --- Misplaced records ----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -243,42 +276,65 @@ def slots_of(log: Log) -> list[Slot]:
 
 
 def misplaced(log: Log) -> Iterator[tuple[str, Image]]:
-    """Yield the log with each record copied over each other one and behind the last, and with each pair exchanged."""
+    """Yield the log with each record copied over each other one and behind the last, and with each
+    pair exchanged.
+    """
     slots = slots_of(log)
     ends = [Slot(slot.file, slot.at + slot.size, 0) for slot in slots]
     pieces = {slot: log.image[slot.file][slot.at : slot.at + slot.size] for slot in slots}
     for source, target in product(slots, dict.fromkeys([*slots, *ends])):
-        if source is target or pieces[source] == log.image[target.file][target.at : target.at + source.size]:
+        if (
+            source is target
+            or pieces[source] == log.image[target.file][target.at : target.at + source.size]
+        ):
             continue
-        yield f"{source} copied to {target}", changed(log.image, target.file, target.at, pieces[source])
+        yield (
+            f"{source} copied to {target}",
+            changed(log.image, target.file, target.at, pieces[source]),
+        )
     for one, other in combinations(slots, 2):
         if pieces[one] != pieces[other]:
             yield f"{one} and {other} exchanged", exchanged(log.image, one, other)
 
 
 def exchanged(image: Image, one: Slot, other: Slot) -> Image:
-    """Return the image with two records in each other's place. What lies behind either moves up or down, so that no gap comes between."""
+    """Return the image with two records in each other's place. What lies behind either moves up or
+    down, so that no gap comes between.
+    """
     pieces = {slot: image[slot.file][slot.at : slot.at + slot.size] for slot in (one, other)}
     result = dict(image)
-    for slot, piece in sorted([(one, pieces[other]), (other, pieces[one])], key=lambda put: put[0].at, reverse=True):
+    for slot, piece in sorted(
+        [(one, pieces[other]), (other, pieces[one])], key=lambda put: put[0].at, reverse=True
+    ):
         before = result[slot.file]
         result[slot.file] = before[: slot.at] + piece + before[slot.at + slot.size :]
-    return {name: data[: len(image[name])].ljust(len(image[name]), b"\0") for name, data in result.items()}
+    return {
+        name: data[: len(image[name])].ljust(len(image[name]), b"\0")
+        for name, data in result.items()
+    }
 
 
 def check_misplaced(log: Log, image: Image, what: str) -> bool:
-    """Raises BrokenPromise where anything but a prefix of the log is read; returns whether it was refused."""
+    """Raises BrokenPromise where anything but a prefix of the log is read; returns whether it was
+    refused.
+    """
     found = Reader(image).read()
     if isinstance(found, str):
         return True
     if not log.is_prefix(found, log.account.durable):
-        raise BrokenPromise(f"{len(found)} events came back, {log.account.durable} were durable\n  image: {what}")
+        raise BrokenPromise(
+            f"{len(found)} events came back, {log.account.durable} were durable\n  image: {what}"
+        )
     return False
 
 
 def stale_files(session: RecordedSession, step: int = 1) -> int:
-    """Put rings of one moment beside segments of another; return how many images that makes. Raises BrokenPromise."""
-    moments = [moment for moment in session.moments if any(path.endswith("/ring") for path in moment.alive)][::step]
+    """Put rings of one moment beside segments of another; return how many images that makes. Raises
+    BrokenPromise.
+    """
+    moments = [
+        moment for moment in session.moments if any(path.endswith("/ring") for path in moment.alive)
+    ][::step]
     account, seen = session.account, set()
     for ring, rest in product(moments, moments):
         alive = {**rest.alive, f"{DIRECTORY}/ring": ring.alive[f"{DIRECTORY}/ring"]}
@@ -297,7 +353,9 @@ def stale_files(session: RecordedSession, step: int = 1) -> int:
 
 
 def missing_files(log: Log) -> int:
-    """Remove each file of a log with events that are in the ring only; return how many. Raises BrokenPromise."""
+    """Remove each file of a log with events that are in the ring only; return how many. Raises
+    BrokenPromise.
+    """
     names = [name for name in log.image if name.endswith(".log") or name == "ring"]
     for name in names:
         found = Reader({path: data for path, data in log.image.items() if path != name}).read()
@@ -306,7 +364,7 @@ def missing_files(log: Log) -> int:
     return len(names)
 
 
-# --- Snapshots -------------------------------------------------------------------------------------------------------
+# --- Snapshots ------------------------------------------------------------------------------------
 
 
 def compacted_log() -> Log:
@@ -338,7 +396,9 @@ JUDGED_AT_ONCE = 200
 
 
 def flipped_snapshots(log: Log, every: int) -> int:
-    """Flip a bit in bytes of either snapshot: each so-many-th, and more of its header and end. Return how many."""
+    """Flip a bit in bytes of either snapshot: each so-many-th, and more of its header and end.
+    Return how many.
+    """
     places = []
     for name in sorted(name for name in log.image if name.endswith(".snap")):
         size = len(log.image[name])
@@ -371,27 +431,35 @@ def flips_of_snapshots(log: Log, bits: Iterable[tuple[str, int, int]]) -> int:
         try:
             judge.check(disk_of(flipped), log.account, log.account.acknowledged)
         except BrokenPromise as broken:
-            raise BrokenPromise(f"{broken}\n  image: bit {bit} of byte {at} of {name} flipped") from broken
+            raise BrokenPromise(
+                f"{broken}\n  image: bit {bit} of byte {at} of {name} flipped"
+            ) from broken
     return count
 
 
 def snapshots_of_other_moments(session: RecordedSession, step: int = 1) -> tuple[int, int]:
     """Put each snapshot of a session beside the log of its other moments. Raises BrokenPromise.
 
-    One that covers no more than was durable changes nothing; one that is newer than the log is refused; between the two,
-    where events that it covers are in the ring only, either is right. Return how many were used, and how many refused.
+    One that covers no more than was durable changes nothing; one that is newer than the log is
+    refused; between the two, where events that it covers are in the ring only, either is right.
+    Return how many were used, and how many refused.
     """
     judge, seed = Judge(), 0x0DD
     last = session.moments[-1].alive
     snapshots = {path: data for path, data in last.items() if path.endswith(".snap")}
     older = newer = 0
     for moment in [moment for moment in session.moments if moment.account.acknowledged][::step]:
-        log = {path: data for path, data in moment.alive.items() if not path.endswith((".snap", "snapshot.tmp"))}
+        log = {
+            path: data
+            for path, data in moment.alive.items()
+            if not path.endswith((".snap", "snapshot.tmp"))
+        }
         plain = judge.open(disk_at(log), seed)
         expected = plain.recovered
         plain.kill()
         for path, data in snapshots.items():
-            what = f"\n  image: {path} beside the log of '{moment.where}', which holds {len(expected)} events"
+            what = f"\n  image: {path} beside the log of '{moment.where}', "
+            what += f"which holds {len(expected)} events"
             covered = int(path.rpartition("/")[2].removesuffix(".snap"))
             try:
                 opened = judge.open(disk_at({**log, path: data}), seed)

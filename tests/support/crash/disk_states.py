@@ -1,14 +1,15 @@
-"""The disks that a power loss may leave of a :class:`tests.support.core.memory_io.Disk`: which there are, all of them or a sample, and
-what they hold.
+"""The disks that a power loss may leave of a :class:`tests.support.core.memory_io.Disk`: which
+there are, all of them or a sample, and what they hold.
 
-What is not stable falls into independent units, each with several outcomes, of which the first is "lost" and the last
-"kept":
+What is not stable falls into independent units, each with several outcomes, of which the first is
+"lost" and the last "kept":
 
-- a change of names (a file created, renamed or removed, a directory made) whose directory was not synced since. A
-  rename may also leave both names;
-- a sector of 512 bytes that was written, or stored to through a mapping, since its file was last synced: it holds any
-  of the contents that it had since then. Torn, it holds some of a write's bytes and not the others, or garbage in
-  their place; where the log pads to sectors, garbage in the place of the whole padded sector, old bytes included;
+- a change of names (a file created, renamed or removed, a directory made) whose directory was not
+  synced since. A rename may also leave both names;
+- a sector of 512 bytes that was written, or stored to through a mapping, since its file was last
+  synced: it holds any of the contents that it had since then. Torn, it holds some of a write's
+  bytes and not the others, or garbage in their place; where the log pads to sectors, garbage in the
+  place of the whole padded sector, old bytes included;
 - a file's size, where it grew: any size that it had. Bytes that were not written read as zeros.
 
 A state is one outcome for every unit.
@@ -22,7 +23,15 @@ from dataclasses import dataclass, field
 from itertools import product
 from random import Random
 
-from tests.support.core.memory_io import SECTOR, Disk, File, NameChange, apply_change, parent_of, parents
+from tests.support.core.memory_io import (
+    SECTOR,
+    Disk,
+    File,
+    NameChange,
+    apply_change,
+    parent_of,
+    parents,
+)
 
 Part = tuple[int, bytes]
 SHOWN = 20
@@ -34,7 +43,9 @@ HEADER_WORDS = 4
 
 @dataclass(frozen=True)
 class Torn:
-    """An outcome of a sector: the write that follows the first `kept` ones came to the disk in part."""
+    """An outcome of a sector: the write that follows the first `kept` ones came to the disk in
+    part.
+    """
 
     kept: int
     how: str
@@ -60,9 +71,9 @@ class NameUnit:
             name = f"rename of {change.removed} to {change.path}"
         else:
             name = f"name {change.path}"
-        return (
-            f"{name} {'lost' if outcome == 0 else 'kept' if outcome == self.outcomes - 1 else 'half done: both names'}"
-        )
+        if outcome == 0:
+            return f"{name} lost"
+        return f"{name} kept" if outcome == self.outcomes - 1 else f"{name} half done: both names"
 
     def apply(self, outcome: Outcome, files: dict[str, File], directories: set[str]) -> None:
         change = self.change
@@ -105,7 +116,11 @@ class SectorUnit:
         where = f"{self.file.name}: bytes {self.number * SECTOR}+{SECTOR}"
         if isinstance(outcome, Torn):
             return f"{where} torn ({outcome.how}) after {outcome.kept} of {len(self.parts)} writes"
-        return f"{where} lost" if outcome == 0 else f"{where} after {outcome} of {len(self.parts)} writes"
+        return (
+            f"{where} lost"
+            if outcome == 0
+            else f"{where} after {outcome} of {len(self.parts)} writes"
+        )
 
     def apply(self, outcome: Outcome, to: bytearray, padding: int) -> None:
         count = outcome.kept if isinstance(outcome, Torn) else outcome
@@ -130,10 +145,16 @@ def place(to: bytearray, at: int, data: bytes) -> None:
 
 
 def tear_out(to: bytearray, at: int, data: bytes, number: int) -> None:
-    """Write all but one word, the so-many-th of those that the write changes: the first ones are a record's header."""
+    """Write all but one word, the so-many-th of those that the write changes: the first ones are a
+    record's header.
+    """
     old = bytes(to[at : at + len(data)]).ljust(len(data), b"\0")
     place(to, at, data)
-    words = [offset for offset in range(0, len(data), 4) if data[offset : offset + 4] != old[offset : offset + 4]]
+    words = [
+        offset
+        for offset in range(0, len(data), 4)
+        if data[offset : offset + 4] != old[offset : offset + 4]
+    ]
     if words:
         left = words[min(number, len(words) - 1)]
         place(to, at + left, old[left : left + 4])
@@ -174,7 +195,10 @@ class States:
     def of(cls, disk: Disk, padding: int = 0) -> States:
         made = cls(dict(disk.stable_files), set(disk.stable_directories), padding=padding)
         made.names = [NameUnit(change) for change in disk.pending]
-        named = [*disk.stable_files.values(), *(change.file for change in disk.pending if change.file is not None)]
+        named = [
+            *disk.stable_files.values(),
+            *(change.file for change in disk.pending if change.file is not None),
+        ]
         for file in dict.fromkeys(named):
             made.add(file)
         return made
@@ -188,7 +212,9 @@ class States:
             sizes.add(max(len(file.stable), offset + len(data)))
             for number in range(offset // SECTOR, -(-(offset + len(data)) // SECTOR)):
                 start = max(offset, number * SECTOR)
-                parts.setdefault(number, []).append((start, data[start - offset : number * SECTOR + SECTOR - offset]))
+                parts.setdefault(number, []).append(
+                    (start, data[start - offset : number * SECTOR + SECTOR - offset])
+                )
         if len(sizes) > 1:
             self.sizes.append(SizeUnit(file, sorted(sizes)))
         for number, writes in sorted(parts.items()):
@@ -198,7 +224,7 @@ class States:
             elif any(data.count(0) != len(data) for _, data in writes):
                 self.rewritten.append(SectorUnit(file, number, writes))
 
-    # --- Choosing ----------------------------------------------------------------------------------------------------
+    # --- Choosing ---------------------------------------------------------------------------------
 
     @property
     def units(self) -> list[NameUnit | SectorUnit | SizeUnit]:
@@ -210,20 +236,29 @@ class States:
         return math.prod(unit.outcomes for unit in [*self.names, *self.sizes, *self.sectors])
 
     def choose(self, limit: int, random: Random, *, all_up_to: int = 0) -> Iterator[State]:
-        """Yield every state if there are at most `limit`, or `all_up_to`, else `limit` of them; and as many more with torn sectors."""
+        """Yield every state if there are at most `limit`, or `all_up_to`, else `limit` of them; and
+        as many more with torn sectors.
+        """
         free = [*self.names, *self.sizes, *self.sectors]
         if self.count <= max(limit, all_up_to):
-            yield from (State(self, outcomes) for outcomes in product(*(range(unit.outcomes) for unit in free)))
+            yield from (
+                State(self, outcomes)
+                for outcomes in product(*(range(unit.outcomes) for unit in free))
+            )
         else:
             yield from self.choose_some(limit, random)
         if self.sectors or self.rewritten:
             for _ in range(min(limit, 4 * len(self.sectors) + len(self.rewritten))):
                 yield self.torn(random)
         if self.sectors:
-            yield from self.without_words(random.sample(range(HEADER_WORDS), min(HEADER_WORDS, limit // 2)), random)
+            yield from self.without_words(
+                random.sample(range(HEADER_WORDS), min(HEADER_WORDS, limit // 2)), random
+            )
 
     def without_words(self, words: Iterable[int], random: Random) -> Iterator[State]:
-        """Yield states that are whole but for one word of what was last written to one sector, of a segment where one is open."""
+        """Yield states that are whole but for one word of what was last written to one sector, of a
+        segment where one is open.
+        """
         free = [*self.names, *self.sizes, *self.sectors]
         logs = [unit for unit in self.sectors if unit.file.name.endswith(".log")]
         unit = random.choice(logs or self.sectors)
@@ -233,7 +268,9 @@ class States:
             yield State(self, tuple(full))
 
     def choose_some(self, limit: int, random: Random) -> Iterator[State]:
-        """Yield the extremes, each change of names lost alone, names combined, units lost or kept alone, then any."""
+        """Yield the extremes, each change of names lost alone, names combined, units lost or kept
+        alone, then any.
+        """
         free = [*self.names, *self.sizes, *self.sectors]
         none, full = [0] * len(free), [unit.outcomes - 1 for unit in free]
         chosen = [none, full]
@@ -247,7 +284,12 @@ class States:
         yield from (State(self, tuple(outcomes)) for outcomes in chosen)
         for _ in range(max(limit - len(chosen), limit // 4)):
             odds = random.choice((0.1, 0.5, 0.9))
-            yield State(self, tuple(last if random.random() < odds else random.randrange(last + 1) for last in full))
+            yield State(
+                self,
+                tuple(
+                    last if random.random() < odds else random.randrange(last + 1) for last in full
+                ),
+            )
 
     def torn(self, random: Random) -> State:
         """Return a state with some sectors torn."""
@@ -288,12 +330,20 @@ class State:
             elif isinstance(unit, SizeUnit):
                 assert isinstance(outcome, int)
                 sizes[unit.file] = unit.sizes[outcome]
-        contents = {file: bytearray(data.ljust(sizes[file], b"\0")) for file, data in states.stable.items()}
+        contents = {
+            file: bytearray(data.ljust(sizes[file], b"\0")) for file, data in states.stable.items()
+        }
         for unit, outcome in chosen:
             if isinstance(unit, SectorUnit) and outcome != 0:
                 unit.apply(outcome, contents[unit.file], states.padding)
-        reachable = {path for path in directories if all(above in directories for above in parents(path))}
-        found = {path: bytes(contents[file]) for path, file in files.items() if parent_of(path) in reachable}
+        reachable = {
+            path for path in directories if all(above in directories for above in parents(path))
+        }
+        found = {
+            path: bytes(contents[file])
+            for path, file in files.items()
+            if parent_of(path) in reachable
+        }
         return Disk(found, reachable)
 
     def __str__(self) -> str:
@@ -301,4 +351,6 @@ class State:
         lost = [unit.text(outcome) for unit, outcome in pairs if outcome != unit.outcomes - 1]
         kept = sum(outcome == unit.outcomes - 1 for unit, outcome in pairs)
         more = [f"and {len(lost) - SHOWN} more"] if len(lost) > SHOWN else []
-        return "\n    ".join([f"a power loss, {kept} of {len(pairs)} units kept whole; and:", *lost[:SHOWN], *more])
+        return "\n    ".join(
+            [f"a power loss, {kept} of {len(pairs)} units kept whole; and:", *lost[:SHOWN], *more]
+        )

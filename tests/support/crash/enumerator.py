@@ -1,14 +1,16 @@
-"""The crash-image enumerator: for every moment of a session, the disks that a crash may leave, each opened and judged.
+"""The crash-image enumerator: for every moment of a session, the disks that a crash may leave, each
+opened and judged.
 
 Three kinds of crash are tried at each moment (before every I/O call, after every step):
 
-- a power loss: the states of :mod:`disk_states`, all of them where there are at most so many (:class:`Effort`), else a
-  sample; and a sample of those with torn sectors;
+- a power loss: the states of :mod:`disk_states`, all of them where there are at most so many
+  (:class:`Effort`), else a sample; and a sample of those with torn sectors;
 - a kill of the process, which leaves the page cache: everything acknowledged is there;
-- a kill in the middle of what comes next, a store into the ring or a write: a part of its bytes is there.
+- a kill in the middle of what comes next, a store into the ring or a write: a part of its bytes is
+  there.
 
-A share of the disks found is recovered once more with every crash of that recovery enumerated in turn, and so on to a
-depth: each must come to the same events as the recovery that nobody disturbed.
+A share of the disks found is recovered once more with every crash of that recovery enumerated in
+turn, and so on to a depth: each must come to the same events as the recovery that nobody disturbed.
 """
 
 from __future__ import annotations
@@ -34,7 +36,9 @@ class Effort:
     """How much is tried."""
 
     states: int
-    """Power losses at a moment that has more states than are all tried; and so many more with torn sectors."""
+    """Power losses at a moment that has more states than are all tried; and so many more with torn
+    sectors.
+    """
     cuts: int
     """Kills in the middle of a store or write."""
     all_up_to: int = 0
@@ -83,12 +87,15 @@ class Enumeration:
         self._fresh = 0
 
     def run(self) -> Tally:
-        """Try everything. Raises BrokenPromise with a description of the first disk that breaks one."""
+        """Try everything. Raises BrokenPromise with a description of the first disk that breaks
+        one.
+        """
         try:
             moments = self.scenario.run(self.mode).moments
         except (AssertionError, CoreError) as broken:
             raise BrokenPromise(
-                f"the session itself went wrong: {broken!r}\n  session: {self.scenario.name} ({self.mode})"
+                f"the session itself went wrong: {broken!r}\n"
+                f"  session: {self.scenario.name} ({self.mode})"
             ) from broken
         names: set[int] = set()
         for number, (moment, following) in enumerate(pairwise([*moments, moments[-1]])):
@@ -103,7 +110,9 @@ class Enumeration:
         self.tally.moments += 1
         for state in self.power_losses(moment.states):
             self.check(moment, state, state.disk(), moment.account, moment.account.durable)
-        self.check(moment, "a kill", disk_of(moment.alive), moment.account, moment.account.acknowledged)
+        self.check(
+            moment, "a kill", disk_of(moment.alive), moment.account, moment.account.acknowledged
+        )
         if following.is_new_life:
             return
         for text, disk in self.partial(moment.alive, following.alive):
@@ -113,8 +122,12 @@ class Enumeration:
         names = [f"{unit.change.removed} {unit.change.path}" for unit in states.names]
         self.tally.name_changes.update(names)
         self.tally.exhausted += states.count <= max(self.effort.states, self.effort.all_up_to)
-        for state in states.choose(self.effort.states, self.random, all_up_to=self.effort.all_up_to):
-            lost = [name for name, outcome in zip(names, state.outcomes, strict=False) if outcome == 0]
+        for state in states.choose(
+            self.effort.states, self.random, all_up_to=self.effort.all_up_to
+        ):
+            lost = [
+                name for name, outcome in zip(names, state.outcomes, strict=False) if outcome == 0
+            ]
             self.tally.names_lost += bool(lost)
             if len(lost) == 1:
                 self.tally.name_changes_lost.update(lost)
@@ -129,7 +142,10 @@ class Enumeration:
             first, last = differing(data, new)
             cuts = {self.random.randrange(first, last + 1) for _ in range(self.effort.cuts)}
             cuts |= set(
-                self.random.sample(inner := range(first - first % SECTOR + SECTOR, last, SECTOR), min(len(inner), 2))
+                self.random.sample(
+                    inner := range(first - first % SECTOR + SECTOR, last, SECTOR),
+                    min(len(inner), 2),
+                )
             )
             for cut in sorted(cuts):
                 yield (
@@ -137,7 +153,9 @@ class Enumeration:
                     disk_of({**now, path: new[:cut] + data[cut:]}),
                 )
 
-    def check(self, moment: Moment, how: State | str, disk: Disk, account: Account, at_least: int) -> None:
+    def check(
+        self, moment: Moment, how: State | str, disk: Disk, account: Account, at_least: int
+    ) -> None:
         is_chosen = self.effort.recoveries and (self._fresh + 1) % self.effort.recoveries == 0
         before = disk.copy() if is_chosen else None
         try:
@@ -148,12 +166,15 @@ class Enumeration:
         except BrokenPromise as broken:
             account_text = f"durable {account.durable}, acknowledged {account.acknowledged}"
             raise BrokenPromise(
-                f"{broken}\n  session: {self.scenario.name} ({self.mode}), {moment.where}; {account_text}"
+                f"{broken}\n  session: {self.scenario.name} ({self.mode}), "
+                f"{moment.where}; {account_text}"
                 f"\n  image: {how}"
             ) from broken
 
     def crash_recovery(self, disk: Disk, depth: int) -> None:
-        """Cut the recovery of a disk short at every moment: the next one finds what it would have found."""
+        """Cut the recovery of a disk short at every moment: the next one finds what it would have
+        found.
+        """
         self.tally.recoveries += 1
         session = RecordedSession(disk, **self.options)
         session.next_seed = self.random.getrandbits(62)
@@ -174,14 +195,22 @@ class Enumeration:
                     if again is not None:
                         self.crash_recovery(again, depth - 1)
                 except BrokenPromise as broken:
-                    raise BrokenPromise(f"{broken}\n  in a recovery, {moment.where}: {how}") from broken
+                    raise BrokenPromise(
+                        f"{broken}\n  in a recovery, {moment.where}: {how}"
+                    ) from broken
 
 
 def differing(one: bytes, other: bytes) -> tuple[int, int]:
     """Return the first and the last offset where two byte strings of the same length differ."""
-    first = next(at for at in range(0, len(one), 4096) if one[at : at + 4096] != other[at : at + 4096])
+    first = next(
+        at for at in range(0, len(one), 4096) if one[at : at + 4096] != other[at : at + 4096]
+    )
     first = next(at for at in range(first, len(one)) if one[at] != other[at])
-    last = next(at for at in range(len(one), 0, -4096) if one[max(at - 4096, 0) : at] != other[max(at - 4096, 0) : at])
+    last = next(
+        at
+        for at in range(len(one), 0, -4096)
+        if one[max(at - 4096, 0) : at] != other[max(at - 4096, 0) : at]
+    )
     return first, next(at for at in range(last - 1, -1, -1) if one[at] != other[at])
 
 

@@ -1,7 +1,9 @@
-"""Runs searches for broken promises by name, in a process of its own: ``python -m tests.support.crash.hunt NAME ...``.
+"""Runs searches for broken promises by name, in a process of its own: ``python -m
+tests.support.crash.hunt NAME ...``.
 
-Prints the first broken promise, with the image that shows it, and exits with 3; with 0 where there is none. Without
-names it runs them all. The core is the one that the door builds: ``ACTIONQUEUE_TEST_CORE`` names another.
+Prints the first broken promise, with the image that shows it, and exits with 3; with 0 where there
+is none. Without names it runs them all. The core is the one that the door builds:
+``ACTIONQUEUE_TEST_CORE`` names another.
 """
 
 from __future__ import annotations
@@ -23,7 +25,10 @@ FOUND = 3
 
 
 def flips() -> int:
-    return sum(damage.flips(log, damage.used_places(log)[::3]) for log in (make() for make in damage.LOGS.values()))
+    return sum(
+        damage.flips(log, damage.used_places(log)[::3])
+        for log in (make() for make in damage.LOGS.values())
+    )
 
 
 def cuts() -> int:

@@ -1,13 +1,15 @@
-"""The judge of disks that a crash left: opens each with the real recovery and holds what comes back against what was
-promised.
+"""The judge of disks that a crash left: opens each with the real recovery and holds what comes back
+against what was promised.
 
 - The log opens: a crash alone is never damage.
 - What comes back is a gap-free prefix of whole batches, and holds everything that was promised.
-- What was there and is dropped is reported, and lies in quarantine/. No byte of an old segment is changed.
-- Whoever opens it again finds the same, also after a power loss, and what was committed in between as well.
+- What was there and is dropped is reported, and lies in quarantine/. No byte of an old segment is
+  changed.
+- Whoever opens it again finds the same, also after a power loss, and what was committed in between
+  as well.
 
-What a disk comes to depends on its bytes alone, so each one is judged once; only the promises are held against it
-every time.
+What a disk comes to depends on its bytes alone, so each one is judged once; only the promises are
+held against it every time.
 """
 
 from __future__ import annotations
@@ -30,7 +32,9 @@ MODEL_SHARE = 24
 FIRST_SEED = 0x5EED_0000_0000
 """Randomness here is never that of a session, whose seeds are small: salts would be the same."""
 MODEL_BYTES = 6000
-"""One image of so many, of those with so few bytes other than zero, is also held against the model of the format."""
+"""One image of so many, of those with so few bytes other than zero, is also held against the model
+of the format.
+"""
 
 
 class BrokenPromise(Exception):
@@ -54,7 +58,9 @@ def digest_of(parts: list[bytes]) -> bytes:
 
 def key_of(disk: Disk) -> int:
     """Return a key for everything that a recovery can see: all but the lock file's text."""
-    files = {path: bytes(file.content) for path, file in disk.files.items() if not path.endswith("/LOCK")}
+    files = {
+        path: bytes(file.content) for path, file in disk.files.items() if not path.endswith("/LOCK")
+    }
     return hash((frozenset(disk.directories), frozenset(disk.files), frozenset(files.items())))
 
 
@@ -79,7 +85,9 @@ class Judge:
             raise BrokenPromise(f"refused to open: {error}") from error
 
     def check(self, disk: Disk, account: Account, at_least: int) -> bool:
-        """Hold a disk against what was promised. Return whether it is a new one. Raises BrokenPromise."""
+        """Hold a disk against what was promised. Return whether it is a new one. Raises
+        BrokenPromise.
+        """
         self.checks += 1
         key = key_of(disk)
         verdict = self.verdicts.get(key)
@@ -89,13 +97,18 @@ class Judge:
         if verdict.count < at_least:
             raise BrokenPromise(f"{at_least} events were promised, {verdict.count} came back")
         if not is_prefix(verdict, account):
-            raise BrokenPromise(f"what came back is no prefix of whole batches: {verdict.count} events")
+            raise BrokenPromise(
+                f"what came back is no prefix of whole batches: {verdict.count} events"
+            )
         return is_new
 
     def judge(self, disk: Disk, account: Account, seed: int) -> Verdict:
         """Open the disk, which is changed by it, and follow what becomes of it."""
         before = disk.image(DIRECTORY)
-        if seed % MODEL_SHARE == 0 and sum(len(data) - data.count(0) for data in before.values()) < MODEL_BYTES:
+        if (
+            seed % MODEL_SHARE == 0
+            and sum(len(data) - data.count(0) for data in before.values()) < MODEL_BYTES
+        ):
             check_model(before)
         log = self.open(disk, seed)
         recovered = log.recovered
@@ -106,30 +119,43 @@ class Judge:
         self.follow(disk, log, [*recovered, more], dropped, Random(seed))
         return Verdict(len(recovered), digest_of(recovered))
 
-    def follow(self, disk: Disk, log: Log, expected: list[bytes], dropped: list[bytes], random: Random) -> None:
-        """After a commit: a power loss that keeps nothing, a random one and a mere kill leave just what was committed.
+    def follow(
+        self, disk: Disk, log: Log, expected: list[bytes], dropped: list[bytes], random: Random
+    ) -> None:
+        """After a commit: a power loss that keeps nothing, a random one and a mere kill leave just
+        what was committed.
 
         And what was dropped before it is still somewhere.
         """
         padding = int(self.options.get("sector_size", 0))
         states = States.of(disk, padding)
-        left = [next(states.choose(1, random)).disk(), states.torn(random).disk() if states.sectors else disk.copy()]
+        left = [
+            next(states.choose(1, random)).disk(),
+            states.torn(random).disk() if states.sectors else disk.copy(),
+        ]
         log.kill()
         for number, one in enumerate([*left, disk]):
             what = ("a power loss", "a power loss that kept some", "a kill")[number]
             check_salts(one.image(DIRECTORY))
-            if not all(any(record in file.content for file in one.files.values()) for record in dropped):
-                raise BrokenPromise(f"a record was dropped, and set aside, but {what} took the copy away")
+            if not all(
+                any(record in file.content for file in one.files.values()) for record in dropped
+            ):
+                raise BrokenPromise(
+                    f"a record was dropped, and set aside, but {what} took the copy away"
+                )
             try:
                 with self.open(one, seed=FIRST_SEED + random.getrandbits(62)) as again:
                     check_opening(again, len(expected))
                     if again.recovered != expected:
                         raise BrokenPromise(
-                            f"after an opening, a commit and {what}, {len(expected)} events were due: "
-                            f"{len(again.recovered)} came back, the same up to {common(again.recovered, expected)}"
+                            f"after an opening, a commit and {what}, {len(expected)} events "
+                            f"were due: {len(again.recovered)} came back, the same up to "
+                            f"{common(again.recovered, expected)}"
                         )
             except CoreError as error:
-                raise BrokenPromise(f"after an opening, a commit and {what} the close failed: {error}") from error
+                raise BrokenPromise(
+                    f"after an opening, a commit and {what} the close failed: {error}"
+                ) from error
             check_mistakes(again)
 
 
@@ -152,7 +178,9 @@ def commit(log: Log, data: bytes) -> None:
 def check_opening(log: Log, count: int) -> None:
     """What was found is durable from then on, and nothing forbidden was done."""
     if not log.last_sequence == log.durable_sequence == count:
-        raise BrokenPromise(f"{count} events, but the log says {log.last_sequence}, durable {log.durable_sequence}")
+        raise BrokenPromise(
+            f"{count} events, but the log says {log.last_sequence}, durable {log.durable_sequence}"
+        )
     check_mistakes(log)
 
 
@@ -172,7 +200,9 @@ def is_prefix(verdict: Verdict, account: Account) -> bool:
 
 
 def following_entry(account: Account, count: int) -> bytes:
-    """Return an entry of the same size as the first one that did not come back: it lies where that one lay."""
+    """Return an entry of the same size as the first one that did not come back: it lies where that
+    one lay.
+    """
     lost = [data for unit in account.units for data in unit][count:]
     size = len(lost[0]) if lost else 300
     return (b"following" * (size // 9 + 1))[:size]
@@ -196,7 +226,9 @@ def check_salts(image: Image) -> None:
 
 
 def check_kept(before: Image, after: Image, log: Log, account: Account) -> list[bytes]:
-    """Nothing that was there has gone without a word. Return the whole records that were dropped."""
+    """Nothing that was there has gone without a word. Return the whole records that were
+    dropped.
+    """
     segments = sorted(name for name in before if name.startswith("wal/") and name.endswith(".log"))
     for name in segments:
         if after.get(name) != before[name]:
@@ -207,9 +239,17 @@ def check_kept(before: Image, after: Image, log: Log, account: Account) -> list[
     dropped = dropped_records(before, segments, account, len(log.recovered))
     if not dropped:
         return []
-    kept = [data for name, data in after.items() if name.startswith("quarantine/") and name.endswith(".bin")]
+    kept = [
+        data
+        for name, data in after.items()
+        if name.startswith("quarantine/") and name.endswith(".bin")
+    ]
     report = log.report
-    if report.is_clean or report.drop_reason == 0 or (report.dropped_bytes == 0 and report.dropped_events == 0):
+    if (
+        report.is_clean
+        or report.drop_reason == 0
+        or (report.dropped_bytes == 0 and report.dropped_events == 0)
+    ):
         raise BrokenPromise(f"{len(dropped)} records were dropped and not reported")
     for record in dropped:
         if not any(record in data for data in kept):
@@ -217,8 +257,12 @@ def check_kept(before: Image, after: Image, log: Log, account: Account) -> list[
     return dropped
 
 
-def dropped_records(before: Image, segments: list[str], account: Account, count: int) -> list[bytes]:
-    """Return every whole record of an event that did not come back, as it lies in the newest segment or the ring."""
+def dropped_records(
+    before: Image, segments: list[str], account: Account, count: int
+) -> list[bytes]:
+    """Return every whole record of an event that did not come back, as it lies in the newest
+    segment or the ring.
+    """
     lost = [data for unit in account.units for data in unit][count:]
     if not lost or not segments:
         return []
@@ -232,7 +276,9 @@ def dropped_records(before: Image, segments: list[str], account: Account, count:
         if at >= model.DATA and model.parse_record(header, before[name], at, at) is not None:
             found.append(before[name][at : at + RECORD_HEADER + len(payload)])
         at = ring.find(payload) - RECORD_HEADER
-        if at >= 0 and any(model.parse_record(header, ring, at, place) for place in ring_places(header, ring, at)):
+        if at >= 0 and any(
+            model.parse_record(header, ring, at, place) for place in ring_places(header, ring, at)
+        ):
             found.append(ring[at : at + RECORD_HEADER + len(payload)])
     return found
 

@@ -1,10 +1,12 @@
-"""Notes of what the tests of the fault model tried and found: one JSON line each, for the table of ``make test-
-faults``.
+"""Notes of what the tests of the fault model tried and found: one JSON line each, for the table of
+``make test- faults``.
 
-The file is named by the environment variable ``ACTIONQUEUE_FAULTS_LOG``; without it nothing is written.
+The file is named by the environment variable ``ACTIONQUEUE_FAULTS_LOG``; without it nothing is
+written.
 
-A test notes what it tried when it has held every promise against it. One that fails does not get that far: its line is
-written by ``tests/conftest.py`` (:func:`record_failure`), and in the table it counts as lost, how much is unknown.
+A test notes what it tried when it has held every promise against it. One that fails does not get
+that far: its line is written by ``tests/conftest.py`` (:func:`record_failure`), and in the table it
+counts as lost, how much is unknown.
 """
 
 from __future__ import annotations
@@ -15,7 +17,10 @@ import time
 from typing import Any
 
 ROWS: dict[str, tuple[str, ...]] = {
-    "SIGKILL at any syscall, and between any two appends": ("SIGKILL at any syscall", "SIGKILL between any two appends"),
+    "SIGKILL at any syscall, and between any two appends": (
+        "SIGKILL at any syscall",
+        "SIGKILL between any two appends",
+    ),
     "power loss, reordered and partial sectors": (
         "power loss and kills: disk images",
         "power loss and kills: promises held against an image",
@@ -32,7 +37,10 @@ ROWS: dict[str, tuple[str, ...]] = {
         "bit flip in every byte of log and ring",
         "bit flip in bytes of a snapshot",
     ),
-    "stale, duplicated, misplaced records": ("stale, duplicated, misplaced records", "a segment or the ring missing"),
+    "stale, duplicated, misplaced records": (
+        "stale, duplicated, misplaced records",
+        "a segment or the ring missing",
+    ),
     "ENOSPC / EIO / short write / EINTR on any call": (
         "ENOSPC, EIO, short transfers, EINTR on any call",
         "ENOSPC / EIO / short write / EINTR on any call",
@@ -62,11 +70,20 @@ ROWS: dict[str, tuple[str, ...]] = {
         "disk full in a snapshot",
         "disk full in a new segment",
     ),
-    "snapshot newer than the log; older; damaged": ("snapshot newer than the log", "snapshot older or damaged"),
-    "many threads": ("many threads", "many threads: under the sanitizers", "many threads: against the model"),
+    "snapshot newer than the log; older; damaged": (
+        "snapshot newer than the log",
+        "snapshot older or damaged",
+    ),
+    "many threads": (
+        "many threads",
+        "many threads: under the sanitizers",
+        "many threads: against the model",
+    ),
     "planted bugs": ("planted bugs",),
 }
-"""The rows of the fault model, and under which names tests note parts of them. Each needs a figure."""
+"""The rows of the fault model, and under which names tests note parts of them. Each needs a
+figure.
+"""
 
 AT_LEAST: dict[str, int] = {
     "SIGKILL at any syscall": 5000,
@@ -108,7 +125,9 @@ BY_PASSING: dict[str, tuple[str, str]] = {
         "tests of the core's own I/O calls",
     ),
 }
-"""Tests of the fault model that note nothing themselves, by the beginnings of their names: each counts as one when it passes."""
+"""Tests of the fault model that note nothing themselves, by the beginnings of their names: each
+counts as one when it passes.
+"""
 
 ALSO = (
     "tests/queue/test_limits.py::",
@@ -117,7 +136,9 @@ ALSO = (
     "tests/fuzz/test_hostile_text.py::",
     *BY_PASSING,
 )
-"""Tests outside ``tests/crash`` that belong to the fault model, whether they have a long form or not."""
+"""Tests outside ``tests/crash`` that belong to the fault model, whether they have a long form or
+not.
+"""
 
 
 def is_noted(test: str) -> bool:
@@ -137,13 +158,15 @@ def begin() -> None:
 def record(row: str, tried: int, lost: int = 0, note: str = "") -> None:
     """Note what was tried for a part of a row of the fault model; see :data:`ROWS`.
 
-    `lost` is for a test that counts broken promises and goes on; most fail at the first. The seconds are those since
-    the test began, or since it last noted something.
+    `lost` is for a test that counts broken promises and goes on; most fail at the first. The
+    seconds are those since the test began, or since it last noted something.
     """
     global _began, _has_noted
     assert row in NAMES, f"{row!r} belongs to no row of ledger.ROWS"
     now = time.monotonic()
-    write({"row": row, "tried": tried, "lost": lost, "note": note, "seconds": round(now - _began, 1)})
+    write(
+        {"row": row, "tried": tried, "lost": lost, "note": note, "seconds": round(now - _began, 1)}
+    )
     _began, _has_noted = now, True
 
 

@@ -1,9 +1,10 @@
-"""The bugs in ``tests/crash/planted/``: unified diffs against the C core, each of which breaks a promise that the enumerator must
-find broken.
+"""The bugs in ``tests/crash/planted/``: unified diffs against the C core, each of which breaks a
+promise that the enumerator must find broken.
 
-Each file begins with two lines: ``Breaks: `` and what it breaks, ``Found by: `` and the search (:mod:`hunt`) that
-finds it, or several, with semicolons between them, each of which does. The numbers in the hunks' heads are ignored: a
-hunk applies where its old lines stand, which must be exactly one place.
+Each file begins with two lines: ``Breaks: `` and what it breaks, ``Found by: `` and the search
+(:mod:`hunt`) that finds it, or several, with semicolons between them, each of which does. The
+numbers in the hunks' heads are ignored: a hunk applies where its old lines stand, which must be
+exactly one place.
 """
 
 from __future__ import annotations
@@ -36,7 +37,12 @@ def bugs() -> list[Bug]:
 
 def bug_of(path: Path) -> Bug:
     first, second, diff = path.read_text(encoding="utf-8").split("\n", 2)
-    return Bug(path.stem, first.removeprefix("Breaks: "), tuple(second.removeprefix("Found by: ").split("; ")), diff)
+    return Bug(
+        path.stem,
+        first.removeprefix("Breaks: "),
+        tuple(second.removeprefix("Found by: ").split("; ")),
+        diff,
+    )
 
 
 def changed_copy(bug: Bug, to: Path) -> Path:
@@ -59,5 +65,8 @@ def apply(hunk: str, text: str, where: str) -> str:
     new = "".join(line[1:] for line in lines if line[0] in " +")
     places = text.count(old)
     if places != 1:
-        raise StalePatch(f"{where}: the hunk fits {places} places; bring the patch in step with the sources:\n{hunk}")
+        raise StalePatch(
+            f"{where}: the hunk fits {places} places; "
+            f"bring the patch in step with the sources:\n{hunk}"
+        )
     return text.replace(old, new)

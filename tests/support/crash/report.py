@@ -1,7 +1,8 @@
 """Makes the table of ``make test-faults``: ``python -m tests.support.crash.report NOTES``.
 
-Prints the table; writes it as Markdown to a file, and in the place of the one between the comments of a page. Exits
-with 1 where something was lost, a test failed, or a row of the fault model has no figure, or a smaller one than it asks for.
+Prints the table; writes it as Markdown to a file, and in the place of the one between the comments
+of a page. Exits with 1 where something was lost, a test failed, or a row of the fault model has no
+figure, or a smaller one than it asks for.
 """
 
 from __future__ import annotations
@@ -35,7 +36,12 @@ class Line:
     @property
     def cells(self) -> tuple[str, ...]:
         lost = "unknown: a test failed" if self.has_failed else f"{self.lost:,}"
-        return self.name, f"{self.tried:,}" if self.test else "0", lost if self.test else "no figure", "; ".join(self.notes)
+        return (
+            self.name,
+            f"{self.tried:,}" if self.test else "0",
+            lost if self.test else "no figure",
+            "; ".join(self.notes),
+        )
 
     @property
     def is_good(self) -> bool:
@@ -43,7 +49,9 @@ class Line:
 
 
 def lines_of(notes: list[dict[str, Any]]) -> list[Line]:
-    """Return the table's lines in the order of the fault model; those of tests that noted nothing before they failed at the end."""
+    """Return the table's lines in the order of the fault model; those of tests that noted nothing
+    before they failed at the end.
+    """
     row_of = {name: row for row, names in ROWS.items() for name in names}
     found: dict[tuple[str, str], Line] = {}
     failed: dict[str, float] = {}
@@ -62,7 +70,9 @@ def lines_of(notes: list[dict[str, Any]]) -> list[Line]:
         line.has_failed = line.test in failed
     noted = {line.test for line in found.values()}
     for test in sorted(failed.keys() - noted):
-        found["", test] = Line("", "a test that noted nothing", test, has_failed=True, seconds=failed[test])
+        found["", test] = Line(
+            "", "a test that noted nothing", test, has_failed=True, seconds=failed[test]
+        )
     for name, row in row_of.items():
         if not any(line.name == name for line in found.values()):
             found[name, ""] = Line(row, name, "")
@@ -74,13 +84,22 @@ def table_of(lines: list[Line]) -> str:
     rows = [("fault", "tried", "lost", "seconds", "command", "note")]
     for line in lines:
         *first, notes = line.cells
-        rows.append((*first, f"{line.seconds:.1f}", f"pytest --long {line.test}" if line.test else NOTHING, notes))  # type: ignore[arg-type]
+        rows.append(
+            (
+                *first,
+                f"{line.seconds:.1f}",
+                f"pytest --long {line.test}" if line.test else NOTHING,
+                notes,
+            )
+        )  # type: ignore[arg-type]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
     return "\n".join("  ".join([*map(str.ljust, row, widths), row[-1]]).rstrip() for row in rows)
 
 
 def markdown_of(lines: list[Line]) -> str:
-    """Return the same without the seconds, which say more about a machine than about the library."""
+    """Return the same without the seconds, which say more about a machine than about the
+    library.
+    """
     rows = ["| fault | tried | lost | what that was | `pytest --long` |", "|---|---|---|---|---|"]
     row = None
     for line in lines:
@@ -114,7 +133,11 @@ def main() -> int:
         chosen.markdown.write_text(markdown_of(lines), encoding="utf-8")
     if chosen.docs is not None:
         put_into(chosen.docs, markdown_of(lines))
-    wrong = [f"{line.name}: {line.cells[2]} ({line.test or NOTHING})" for line in lines if not line.is_good]
+    wrong = [
+        f"{line.name}: {line.cells[2]} ({line.test or NOTHING})"
+        for line in lines
+        if not line.is_good
+    ]
     for name, wanted in AT_LEAST.items():
         tried = sum(line.tried for line in lines if line.name == name)
         if tried < wanted:

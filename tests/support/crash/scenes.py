@@ -1,8 +1,9 @@
 """What is traced, and struck by strace: sessions of a careful user.
 
-The user's own thread from the creation of the queue, through commands of both durabilities, batches, rotations, closing
-and opening again; the same from what a kill left behind; the same where the ring cannot be mapped; the same with
-snapshots and compactions; and the thread that prepares segments.
+The user's own thread from the creation of the queue, through commands of both durabilities,
+batches, rotations, closing and opening again; the same from what a kill left behind; the same where
+the ring cannot be mapped; the same with snapshots and compactions; and the thread that prepares
+segments.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ def in_memory() -> Iterator[Path]:
 
 
 class Scene(NamedTuple):
-    """What is traced: the plan, what lies in the directory before it, and whose thread's calls count."""
+    """What is traced: the plan, what lies in the directory before it, and whose thread's calls
+    count.
+    """
 
     name: str
     plan: Plan
@@ -46,8 +49,11 @@ class Scene(NamedTuple):
     """The system does not say where it puts the directory, so that its ring is not mapped."""
 
     def traced(self, *calls: str) -> tuple[str, ...]:
-        """Return strace's options that choose these calls, and those that make the scene: it changes none that it does not trace."""
-        return ("-e", f"trace={','.join(dict.fromkeys((*calls, *(['fstatfs'] if self.refuses_mapping else []))))}")
+        """Return strace's options that choose these calls, and those that make the scene: it
+        changes none that it does not trace.
+        """
+        own = ["fstatfs"] if self.refuses_mapping else []
+        return ("-e", f"trace={','.join(dict.fromkeys((*calls, *own)))}")
 
 
 NAMES = ("from nothing", "after a kill", "ring not mapped", "with compactions", "preparing thread")
@@ -83,7 +89,11 @@ class Outcome(NamedTuple):
 
 
 def preparing_threads() -> list[int]:
-    return [int(entry.name) for entry in Path("/proc/self/task").iterdir() if int(entry.name) != os.getpid()]
+    return [
+        int(entry.name)
+        for entry in Path("/proc/self/task").iterdir()
+        if int(entry.name) != os.getpid()
+    ]
 
 
 def play(
@@ -96,7 +106,8 @@ def play(
 ) -> Outcome:
     """Let a careful user live the scene in a child that is traced.
 
-    What is at the path is replaced by what the scene begins with. `prepared` is called when that is there.
+    What is at the path is replaced by what the scene begins with. `prepared` is called when that is
+    there.
     """
     shutil.rmtree(path, ignore_errors=True)
     if scene.left_behind is not None:
@@ -127,7 +138,9 @@ def play(
 
 
 class PatientUser(CarefulUser):
-    """Lets the preparing thread do its work before he goes on, and lets his parent trace it as soon as it runs."""
+    """Lets the preparing thread do its work before he goes on, and lets his parent trace it as soon
+    as it runs.
+    """
 
     is_traced = False
 
@@ -146,7 +159,9 @@ class PatientUser(CarefulUser):
 def is_awake(thread: int) -> bool:
     """Whether a thread of this process does anything but wait for more work."""
     try:
-        return Path(f"/proc/self/task/{thread}/stat").read_text().rpartition(")")[2].split()[0] != "S"
+        return (
+            Path(f"/proc/self/task/{thread}/stat").read_text().rpartition(")")[2].split()[0] != "S"
+        )
     except (FileNotFoundError, ProcessLookupError):
         return False
 
@@ -169,5 +184,11 @@ def some(things: Sequence[T], wanted: int, seed: int, *, all_of_them: bool) -> l
 
 
 def worth_it(strikes: list[tuple[str, int]]) -> list[tuple[str, int]]:
-    """Leave out most of the calls that walk along a path, name by name: they are many, with nothing between them."""
-    return [(call, number) for call, number in strikes if call not in ("openat", "close") or number % 4 == 0]
+    """Leave out most of the calls that walk along a path, name by name: they are many, with nothing
+    between them.
+    """
+    return [
+        (call, number)
+        for call, number in strikes
+        if call not in ("openat", "close") or number % 4 == 0
+    ]

@@ -1,8 +1,10 @@
-"""The sessions whose crashes are enumerated: every kind of step, alone and in histories of several processes.
+"""The sessions whose crashes are enumerated: every kind of step, alone and in histories of several
+processes.
 
-A session is a function that drives a :class:`RecordedSession`. To add a step, give that class a method; to add a
-session, write a function and decorate it. Steps use entries of different numbers throughout, so that what comes back
-can be told apart; most are of the same size, so that what was dropped lies exactly where new records go.
+A session is a function that drives a :class:`RecordedSession`. To add a step, give that class a
+method; to add a session, write a function and decorate it. Steps use entries of different numbers
+throughout, so that what comes back can be told apart; most are of the same size, so that what was
+dropped lies exactly where new records go.
 """
 
 from __future__ import annotations
@@ -48,33 +50,47 @@ class Snapshots:
 
 
 class RecordedSession(Session):
-    """A session that notes a moment before every I/O call, after every write and after every step."""
+    """A session that notes a moment before every I/O call, after every write and after every
+    step.
+    """
 
-    def __init__(self, disk: Disk | None = None, account: Account | None = None, **options: Any) -> None:
+    def __init__(
+        self, disk: Disk | None = None, account: Account | None = None, **options: Any
+    ) -> None:
         super().__init__(disk or Disk(directories=["/home"]), account, **options)
         self.moments: list[Moment] = []
         self.failing: tuple[str, str, int] | None = None
         """The operation, end of path and errno of the call that fails next."""
         self.during_sync: list[tuple[bytes, ...]] = []
-        """What another thread appends while a sync is in flight: before the disk has it, and after."""
+        """What another thread appends while a sync is in flight: before the disk has it, and
+        after.
+        """
         self.padding = int(options.get("sector_size", 0))
         self.watch = self.before_call
         self.process: MemoryIo
         self._snapshots = Snapshots()
 
-    # --- Noting ------------------------------------------------------------------------------------------------------
+    # --- Noting -----------------------------------------------------------------------------------
 
     def note(self, where: str, *, is_new_life: bool = False) -> None:
         states = States.of(self.disk, self.padding)
         for number, (file, data) in enumerate(states.stable.items()):
-            states.stable[file] = self._snapshots.of(f"stable {number} {file.name}", bytearray(data))
-        alive = {path: self._snapshots.of(path, file.content) for path, file in self.disk.files.items()}
+            states.stable[file] = self._snapshots.of(
+                f"stable {number} {file.name}", bytearray(data)
+            )
+        alive = {
+            path: self._snapshots.of(path, file.content) for path, file in self.disk.files.items()
+        }
         self.moments.append(Moment(where, states, alive, self.account.copy(), is_new_life))
 
     def before_call(self, call: Call) -> None:
         self.note(f"before call {call.index}: {call.operation} {call.path}")
         assert self.io is not None
-        if self.failing is not None and call.operation == self.failing[0] and call.path.endswith(self.failing[1]):
+        if (
+            self.failing is not None
+            and call.operation == self.failing[0]
+            and call.path.endswith(self.failing[1])
+        ):
             self.io.fail(call.index, self.failing[2])
             self.failing = None
         self.append_during(call)
@@ -85,11 +101,16 @@ class RecordedSession(Session):
         self.append_during(call)
 
     def append_during(self, call: Call) -> None:
-        if self.during_sync and self.log is not None and call.operation == "sync" and call.path.endswith(".log"):
+        if (
+            self.during_sync
+            and self.log is not None
+            and call.operation == "sync"
+            and call.path.endswith(".log")
+        ):
             Session.append(self, *self.during_sync.pop(0))
             self.note("after an append during a sync")
 
-    # --- Steps -------------------------------------------------------------------------------------------------------
+    # --- Steps ------------------------------------------------------------------------------------
 
     def open(self, io: MemoryIo | None = None) -> None:
         self.log = None
@@ -147,7 +168,7 @@ class RecordedSession(Session):
         self.note("after a power loss", is_new_life=True)
 
 
-# --- The sessions ----------------------------------------------------------------------------------------------------
+# --- The sessions ---------------------------------------------------------------------------------
 
 Script = Callable[[RecordedSession], None]
 MODES: dict[str, dict[str, Any]] = {
@@ -325,7 +346,14 @@ def power_losses(session: RecordedSession) -> None:
     """A history in which every process ends with the machine."""
     random = Random(3)
     number = 1
-    losses: list[Loss] = [Loss(), RandomLoss(random), NoLoss(), RandomLoss(random), RandomLoss(random), Loss()]
+    losses: list[Loss] = [
+        Loss(),
+        RandomLoss(random),
+        NoLoss(),
+        RandomLoss(random),
+        RandomLoss(random),
+        Loss(),
+    ]
     for loss in losses:
         session.open()
         session.commit(numbered(number, HALF))
@@ -338,7 +366,9 @@ def power_losses(session: RecordedSession) -> None:
 
 @scenario()
 def a_failed_sync(session: RecordedSession) -> None:
-    """The sync fails and loses its bytes, of which reads know nothing; then another process goes on."""
+    """The sync fails and loses its bytes, of which reads know nothing; then another process goes
+    on.
+    """
     session.open()
     session.commit(numbered(1, HALF))
     session.append(numbered(2, HALF))
@@ -356,7 +386,9 @@ def a_failed_write(session: RecordedSession) -> None:
     session.open()
     session.commit(numbered(1, HALF))
     session.append(numbered(2, 40_000))
-    assert session.fails(lambda: session.commit(numbered(3, HALF)), "write", ".log", 5) == "poisoned"
+    assert (
+        session.fails(lambda: session.commit(numbered(3, HALF)), "write", ".log", 5) == "poisoned"
+    )
     session.note("after a failed write")
     assert session.answer(lambda: session.append(numbered(4, HALF))) == "poisoned"
     session.kill()
@@ -366,13 +398,17 @@ def a_failed_write(session: RecordedSession) -> None:
 
 @scenario()
 def full_segments(session: RecordedSession) -> None:
-    """Segments that are filled as far as they can be, and one that would have to be filled a little further."""
+    """Segments that are filled as far as they can be, and one that would have to be filled a little
+    further.
+    """
     for first, beyond in ((1, 0), (4, 16)):
         session.open()
         session.commit(numbered(first, 40_000))
         assert session.log is not None
         room = session.log.stats.segment_size - session.log.stats.segment_used - 2 * 16
-        session.append(entry_of_size(room - (session.padding + 16 if session.padding else 0) + beyond))
+        session.append(
+            entry_of_size(room - (session.padding + 16 if session.padding else 0) + beyond)
+        )
         session.close()
         session.open()
         session.append(numbered(first + 2, HALF))
@@ -397,7 +433,9 @@ def a_full_disk(session: RecordedSession) -> None:
     """A segment can't be prepared; the append is refused, and another one later works."""
     session.open()
     session.append(numbered(1, 50_000))
-    assert session.fails(lambda: session.append(numbered(2, 9_000)), "write", ".tmp", 28) == "no_space"
+    assert (
+        session.fails(lambda: session.append(numbered(2, 9_000)), "write", ".tmp", 28) == "no_space"
+    )
     session.note("after a refused append")
     session.append(numbered(3, HALF))
     session.commit(numbered(4, 9_000))
@@ -406,7 +444,9 @@ def a_full_disk(session: RecordedSession) -> None:
 
 @scenario()
 def snapshots(session: RecordedSession) -> None:
-    """Snapshots of a log that goes on, with events that are not durable and must not be in them; nothing is dropped."""
+    """Snapshots of a log that goes on, with events that are not durable and must not be in them;
+    nothing is dropped.
+    """
     session.open()
     session.commit(*entries(1, 2))
     session.append(numbered(3, HALF))
@@ -445,7 +485,9 @@ def compaction(session: RecordedSession) -> None:
 
 @scenario()
 def a_failed_compaction(session: RecordedSession) -> None:
-    """A compaction that failed is tried again by the same process: what the first one left may not be durable."""
+    """A compaction that failed is tried again by the same process: what the first one left may not
+    be durable.
+    """
     session.open()
     session.commit(numbered(1, 50_000))
     session.commit(numbered(2, 50_000))

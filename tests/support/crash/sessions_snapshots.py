@@ -14,7 +14,9 @@ HALF_A_SEGMENT = 27_000
 
 @scenario()
 def compactions_between_unclean_ends(session: RecordedSession) -> None:
-    """Each process ends differently; what a restart supersedes lies in front of, and behind, what is dropped."""
+    """Each process ends differently; what a restart supersedes lies in front of, and behind, what
+    is dropped.
+    """
     session.open()
     session.commit(numbered(1, HALF_A_SEGMENT))
     session.append(numbered(2, HALF))
@@ -39,7 +41,9 @@ def compactions_between_unclean_ends(session: RecordedSession) -> None:
 
 @scenario()
 def snapshots_whose_names_were_not_synced(session: RecordedSession) -> None:
-    """The file's sync fails, its rename, and twice the sync of its name; the next one relies on none of that, and has nothing new."""
+    """The file's sync fails, its rename, and twice the sync of its name; the next one relies on
+    none of that, and has nothing new.
+    """
     session.open()
     for number in range(1, 4):
         session.commit(numbered(number, HALF_A_SEGMENT))

@@ -1,7 +1,7 @@
 """Sessions of two threads for the enumerator: importing this adds them to :mod:`sessions`.
 
-The threads meet at a call that one of them makes, and go on one after the other, so that the same run makes the same
-disks.
+The threads meet at a call that one of them makes, and go on one after the other, so that the same
+run makes the same disks.
 """
 
 from __future__ import annotations
@@ -18,11 +18,15 @@ from tests.support.crash.sessions import HALF, RecordedSession, scenario
 
 LOOK_EVERY_S = 0.005
 LOOKS = 10
-"""A thread that sleeps as often as it is looked at, while nobody keeps it from going on, waits for what the other one does."""
+"""A thread that sleeps as often as it is looked at, while nobody keeps it from going on, waits for
+what the other one does.
+"""
 
 
 class MeetingIo(MemoryIo):
-    """An I/O table whose next sync of a segment fails, and not before a second thread has done what it can meanwhile."""
+    """An I/O table whose next sync of a segment fails, and not before a second thread has done what
+    it can meanwhile.
+    """
 
     def __init__(self, disk: Disk, **options: Any) -> None:
         super().__init__(disk, background=True, **options)
@@ -50,7 +54,12 @@ class MeetingIo(MemoryIo):
 
 def is_asleep(thread: threading.Thread) -> bool:
     try:
-        state = Path(f"/proc/self/task/{thread.native_id}/stat").read_text().rpartition(")")[2].split()[0]
+        state = (
+            Path(f"/proc/self/task/{thread.native_id}/stat")
+            .read_text()
+            .rpartition(")")[2]
+            .split()[0]
+        )
     except (FileNotFoundError, ProcessLookupError):
         return False
     return state == "S"
@@ -58,7 +67,9 @@ def is_asleep(thread: threading.Thread) -> bool:
 
 @scenario()
 def a_sync_beside_one_that_fails(session: RecordedSession) -> None:
-    """A thread appends and wants it durable while another one's sync is in flight, which then fails: neither is told that it is."""
+    """A thread appends and wants it durable while another one's sync is in flight, which then
+    fails: neither is told that it is.
+    """
     io = MeetingIo(session.disk, maps=session.options.get("maps", True), seed=session.next_seed)
     session.open(io)
     session.commit(numbered(1, HALF))

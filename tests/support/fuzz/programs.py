@@ -1,13 +1,16 @@
-"""Builds the fuzz targets: each a program of the core's sources, the harness and one file of ``targets/``.
+"""Builds the fuzz targets: each a program of the core's sources, the harness and one file of
+``targets/``.
 
 Kinds of a program:
 
-- ``check`` runs files once through a target, under the address and undefined-behaviour sanitizers, with any C compiler (``CC``);
+- ``check`` runs files once through a target, under the address and undefined-behaviour sanitizers,
+  with any C compiler (``CC``);
 - ``plain`` does so without sanitizers, for valgrind;
-- ``fuzz`` is libFuzzer's, and needs clang (``CLANG``, default clang-14: ``make system-packages`` installs it).
+- ``fuzz`` is libFuzzer's, and needs clang (``CLANG``, default clang-14: ``make system-packages``
+  installs it).
 
-What is built is kept below the tests' cache directory (``ACTIONQUEUE_TEST_CACHE``, as in ``tests/support/core/door.py``), under a digest of
-everything that went into it.
+What is built is kept below the tests' cache directory (``ACTIONQUEUE_TEST_CACHE``, as in
+``tests/support/core/door.py``), under a digest of everything that went into it.
 """
 
 from __future__ import annotations
@@ -30,9 +33,24 @@ HARNESS = sorted(path for path in FUZZ.glob("*.c") if path.name != "runner.c")
 
 # The core's memory is counted: core_memory.c.
 COUNTED = [f"-D{name}=core_{name}" for name in ("malloc", "calloc", "realloc", "free")]
-COMMON = ["-std=c11", "-g", "-pthread", "-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wconversion", "-Werror"]
-SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer"]
-# Comparisons are not traced: the harness makes checksums right, and tracing costs more than it finds.
+COMMON = [
+    "-std=c11",
+    "-g",
+    "-pthread",
+    "-Wall",
+    "-Wextra",
+    "-Wpedantic",
+    "-Wshadow",
+    "-Wconversion",
+    "-Werror",
+]
+SANITIZERS = [
+    "-fsanitize=address,undefined",
+    "-fno-sanitize-recover=undefined",
+    "-fno-omit-frame-pointer",
+]
+# Comparisons are not traced: the harness makes checksums right, and tracing costs more than it
+# finds.
 COVERAGE = ["-fsanitize=fuzzer-no-link", "-fno-sanitize-coverage=trace-cmp"]
 FLAGS = {
     "check": ["-O1", *SANITIZERS],
@@ -47,7 +65,9 @@ def compiler(kind: str) -> str:
         return os.environ.get("CC", "cc")
     clang = os.environ.get("CLANG", "clang-14")
     if shutil.which(clang) is None:
-        raise FileNotFoundError(f"{clang} is not installed: run `make system-packages`, or name another clang in CLANG")
+        raise FileNotFoundError(
+            f"{clang} is not installed: run `make system-packages`, or name another clang in CLANG"
+        )
     return clang
 
 
@@ -62,7 +82,13 @@ def run_compiler(kind: str, arguments: Sequence[str | Path], directory: Path) ->
     include = [f"-I{CORE}", f"-I{FUZZ}"]
     command = [compiler(kind), *COMMON, *FLAGS[kind], *include, *arguments]
     run = subprocess.run(
-        command, capture_output=True, text=True, timeout=600, cwd=directory, env=plain_environment(), check=False
+        command,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        cwd=directory,
+        env=plain_environment(),
+        check=False,
     )
     if run.returncode != 0:
         raise RuntimeError(f"{command[0]} failed:\n{run.stderr}")
@@ -77,7 +103,9 @@ def compile_all(kind: str, directory: Path) -> None:
     link = ["-fsanitize=fuzzer"] if kind == "fuzz" else []
     for target in TARGETS:
         source = FUZZ / "targets" / f"{target}.c"
-        run_compiler(kind, [*link, "-o", directory / target, source, *sorted(objects.glob("*.o"))], directory)
+        run_compiler(
+            kind, [*link, "-o", directory / target, source, *sorted(objects.glob("*.o"))], directory
+        )
     shutil.rmtree(objects)
 
 

@@ -1,7 +1,9 @@
-"""What Python reads of other people's bytes: one function for each, from bytes to an assertion that fails.
+"""What Python reads of other people's bytes: one function for each, from bytes to an assertion that
+fails.
 
-Each takes any bytes and raises only where a promise is broken: another error than the typed ones, an error that is not one line, a
-value that does not survive its own form. ``test_hostile_text.py`` feeds them by hypothesis, ``run_python.py`` by atheris.
+Each takes any bytes and raises only where a promise is broken: another error than the typed ones,
+an error that is not one line, a value that does not survive its own form. ``test_hostile_text.py``
+feeds them by hypothesis, ``run_python.py`` by atheris.
 """
 
 from __future__ import annotations
@@ -72,9 +74,11 @@ def cron_expression(data: bytes) -> None:
         assert is_one_line(error)
         return
     assert all(schedule)
-    if max(schedule.year) - min(schedule.year) > 8:  # times far apart take long to find; that is another test's matter
+    # Times far apart take long to find; that is another test's matter.
+    if max(schedule.year) - min(schedule.year) > 8:
         schedule = schedule._replace(
-            year=frozenset(year for year in schedule.year if 2024 <= year <= 2030) or frozenset({2024})
+            year=frozenset(year for year in schedule.year if 2024 <= year <= 2030)
+            or frozenset({2024})
         )
     start = timegm((min(schedule.year), 1, 1, 0, 0, 0)) - 1
     times = schedule.next_after(start, 3)

@@ -1,10 +1,12 @@
 """Runs the fuzz targets, and what goes with them::
 
-    python -m tests.support.fuzz.run fuzz [TARGET ...]      each for FUZZ_SECONDS (default 60); prints a table
-    python -m tests.support.fuzz.run valgrind [TARGET ...]  every corpus, the core's self-test and the threads' stress programs under memcheck
-    python -m tests.support.fuzz.run merge [TARGET ...]     adds what was found to the corpora, and keeps what is needed of them
+    python -m tests.support.fuzz.run fuzz [TARGET ...]      each for FUZZ_SECONDS (default 60);
+    prints a table python -m tests.support.fuzz.run valgrind [TARGET ...]  every corpus, the core's
+    self-test and the threads' stress programs under memcheck python -m tests.support.fuzz.run merge
+    [TARGET ...]     adds what was found to the corpora, and keeps what is needed of them
 
-New inputs are kept in build/fuzz/corpus/, findings in build/fuzz/findings/. The exit status is 1 where there is a finding.
+New inputs are kept in build/fuzz/corpus/, findings in build/fuzz/findings/. The exit status is 1
+where there is a finding.
 """
 
 from __future__ import annotations
@@ -65,15 +67,17 @@ def fuzz_seconds() -> int:
     return int(os.environ.get("FUZZ_SECONDS", "60"))
 
 
-def fuzz(target: str, command: Sequence[str | Path], seconds: int, corpora: Sequence[Path]) -> Result:
+def fuzz(
+    target: str, command: Sequence[str | Path], seconds: int, corpora: Sequence[Path]
+) -> Result:
     """Run a program of libFuzzer's for so long. What it finds is kept below OUTPUT."""
     found, findings = OUTPUT / "corpus" / target, OUTPUT / "findings" / target
     found.mkdir(parents=True, exist_ok=True)
     findings.mkdir(parents=True, exist_ok=True)
     before = set(findings.iterdir())
     started = time.monotonic()
-    # Leaks are looked for where the corpora run (test_corpus.py, make valgrind): looking stops all threads, again and
-    # again here, and on a busy machine some were never let go on.
+    # Leaks are looked for where the corpora run (test_corpus.py, make valgrind): looking stops all
+    # threads, again and again here, and on a busy machine some were never let go on.
     options = [
         "-detect_leaks=0",
         f"-max_total_time={seconds}",
@@ -127,12 +131,16 @@ def report(results: list[Result]) -> int:
 
 def fuzz_all(targets: list[str]) -> int:
     programs = build("fuzz")
-    results = [fuzz(target, [programs[target]], fuzz_seconds(), [CORPUS / target]) for target in targets]
+    results = [
+        fuzz(target, [programs[target]], fuzz_seconds(), [CORPUS / target]) for target in targets
+    ]
     return report(results)
 
 
 def merge(target: str, program: Path) -> None:
-    """Keep of the corpus and of what was found the inputs that reach something new, the small ones first."""
+    """Keep of the corpus and of what was found the inputs that reach something new, the small ones
+    first.
+    """
     with tempfile.TemporaryDirectory() as directory:
         sources = [path for path in (CORPUS / target, OUTPUT / "corpus" / target) if path.exists()]
         small, merged = Path(directory) / "small", Path(directory) / "merged"
@@ -141,8 +149,14 @@ def merge(target: str, program: Path) -> None:
         for path in (path for source in sources for path in source.iterdir()):
             if path.parent == CORPUS / target or path.stat().st_size <= CORPUS_FILE_SIZE_MAX:
                 shutil.copy(path, small / path.name)
-        options = ["-set_cover_merge=1", "-use_counters=0", f"-max_len={1 << 20}"]  # edges, not how often each
-        subprocess.run([program, *options, merged, small], check=True, capture_output=True, env=plain_environment())
+        # edges, not how often each.
+        options = ["-set_cover_merge=1", "-use_counters=0", f"-max_len={1 << 20}"]
+        subprocess.run(
+            [program, *options, merged, small],
+            check=True,
+            capture_output=True,
+            env=plain_environment(),
+        )
         for path in (CORPUS / target).iterdir():
             if not path.name.startswith(KEPT):
                 path.unlink()
@@ -192,7 +206,11 @@ def stress_program(name: str, directory: Path) -> Path:
 
 def selftest_program(directory: Path) -> Path:
     """Build the core's self-test in plain C, with the golden files in it."""
-    selftest, golden, program = TESTS / "core" / "selftest", directory / "golden.c", directory / "selftest"
+    selftest, golden, program = (
+        TESTS / "core" / "selftest",
+        directory / "golden.c",
+        directory / "selftest",
+    )
     subprocess.run([sys.executable, selftest / "golden.py", golden], check=True)
     flags = ["-std=c11", "-O1", "-g", "-pthread", f"-I{CORE}", f"-I{selftest}"]
     sources = [golden, *sorted(selftest.glob("*.c")), *sorted(CORE.rglob("*.c"))]
@@ -209,18 +227,34 @@ def valgrind_all(targets: list[str]) -> int:
     with tempfile.TemporaryDirectory() as directory:
         commands = {target: [programs[target], CORPUS / target] for target in targets}
         for name in STRESS:
-            commands[name] = [stress_program(name, Path(directory)), Path(directory) / f"queue-{name}", Path("60")]
-        commands["selftest"] = [selftest_program(Path(directory)), Path("check"), Path(directory) / "selftest-place"]
+            commands[name] = [
+                stress_program(name, Path(directory)),
+                Path(directory) / f"queue-{name}",
+                Path("60"),
+            ]
+        commands["selftest"] = [
+            selftest_program(Path(directory)),
+            Path("check"),
+            Path(directory) / "selftest-place",
+        ]
         for name, command in commands.items():
             started = time.monotonic()
             # The self-test abandons logs on purpose, and keeps them in reach.
-            kinds = ["--errors-for-leak-kinds=definite", "--show-leak-kinds=definite"] if name == "selftest" else []
-            run = subprocess.run([*MEMCHECK, *kinds, *command], capture_output=True, text=True, check=False)
+            kinds = (
+                ["--errors-for-leak-kinds=definite", "--show-leak-kinds=definite"]
+                if name == "selftest"
+                else []
+            )
+            run = subprocess.run(
+                [*MEMCHECK, *kinds, *command], capture_output=True, text=True, check=False
+            )
             failed = run.returncode != 0
             rows.append(
                 (
                     name,
-                    str(run.stdout.count("\nok  ")) if name == "selftest" else run.stdout.split(" ")[0].strip(),
+                    str(run.stdout.count("\nok  "))
+                    if name == "selftest"
+                    else run.stdout.split(" ")[0].strip(),
                     f"{time.monotonic() - started:.0f}",
                     "yes" if failed else "none",
                 )

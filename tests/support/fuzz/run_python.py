@@ -1,4 +1,5 @@
-"""Runs the Python targets under atheris, each for FUZZ_SECONDS (default 60), and prints a table: ``python -m tests.support.fuzz.run_python [TARGET ...]``.
+"""Runs the Python targets under atheris, each for FUZZ_SECONDS (default 60), and prints a table:
+``python -m tests.support.fuzz.run_python [TARGET ...]``.
 
 The same with ``--child TARGET OPTIONS`` is one of them.
 """

@@ -1,7 +1,7 @@
 """Writes seeds for the corpora from the golden files: ``python -m tests.support.fuzz.seeds``.
 
-The fuzzer finds its way to most of the code alone; these give it real payloads, headers and logs to begin with. Files whose names
-begin with ``seed-`` come from here and nowhere else.
+The fuzzer finds its way to most of the code alone; these give it real payloads, headers and logs to
+begin with. Files whose names begin with ``seed-`` come from here and nowhere else.
 """
 
 from __future__ import annotations
@@ -62,7 +62,13 @@ def path_choice(name: str) -> bytes | None:
 
 
 def put_bytes(choice: bytes, offset: int, data: bytes) -> bytes:
-    return bytes([PUT_BYTES]) + choice + offset.to_bytes(4, "little") + len(data).to_bytes(2, "little") + data
+    return (
+        bytes([PUT_BYTES])
+        + choice
+        + offset.to_bytes(4, "little")
+        + len(data).to_bytes(2, "little")
+        + data
+    )
 
 
 def log_steps(files: dict[str, dict[str, object]]) -> bytes:
@@ -95,13 +101,17 @@ def crc32c(data: bytes) -> int:
 
 
 def claiming(header: bytes, offset: int, value: int) -> bytes:
-    """Return a header in which a field of eight bytes says something else; its last four bytes are the checksum, and right."""
+    """Return a header in which a field of eight bytes says something else; its last four bytes are
+    the checksum, and right.
+    """
     changed = header[:offset] + value.to_bytes(8, "little") + header[offset + 8 : -4]
     return changed + crc32c(changed).to_bytes(4, "little")
 
 
 def claims() -> Iterator[tuple[str, bytes]]:
-    """Small files that say they are as large as can be: whoever believes them takes far more memory than there are bytes."""
+    """Small files that say they are as large as can be: whoever believes them takes far more memory
+    than there are bytes.
+    """
     files = dict(logs())["rotated"]
     steps = log_steps(files)
     last = max(path for path in files if SEGMENT.fullmatch(path))
@@ -119,7 +129,9 @@ def claims() -> Iterator[tuple[str, bytes]]:
 
 
 def snapshot_seeds() -> Iterator[tuple[str, bytes]]:
-    """The same of a snapshot: a head that says how many tasks come, and an event's file, whose first block says that it is large."""
+    """The same of a snapshot: a head that says how many tasks come, and an event's file, whose
+    first block says that it is large.
+    """
     head = b"\1\0" + b"\x80\x80\x40" + bytes(12)
     yield "claims-head", bytes([LOAD_ITEMS, HEAD, len(head)]) + head
     yield "claims-block", bytes.fromhex("f50fe2a2f5ffffff2f4c4f434bffffff00ff46000000")
@@ -130,16 +142,24 @@ def header_seeds() -> Iterator[tuple[str, bytes]]:
         for path, file in files.items():
             data = whole(file)
             if path == "ring":
-                yield f"{name}-ring", bytes([LOAD_RING]) + data[:64] + data[4096:4112] + data[8192:8208]
+                yield (
+                    f"{name}-ring",
+                    bytes([LOAD_RING]) + data[:64] + data[4096:4112] + data[8192:8208],
+                )
             elif found := SEGMENT.fullmatch(path):
                 yield f"{name}-segment-{int(found[1])}", bytes([LOAD_SEGMENT, 0, 0]) + data[:128]
 
 
 def event_seeds() -> Iterator[tuple[str, bytes]]:
-    lines = re.findall(r"^(?:EVENT|ALSO|AGAIN)\((\d+), (\w+),", KINDS.read_text("utf-8"), re.MULTILINE)
+    lines = re.findall(
+        r"^(?:EVENT|ALSO|AGAIN)\((\d+), (\w+),", KINDS.read_text("utf-8"), re.MULTILINE
+    )
     codes = {name.lower(): int(code) for code, name in lines}
     for golden in json.loads((DATA / "golden-payloads.json").read_text("utf-8")):
-        yield golden["name"], bytes([codes[golden["event"]["kind"]]]) + bytes.fromhex(golden["payload"])
+        yield (
+            golden["name"],
+            bytes([codes[golden["event"]["kind"]]]) + bytes.fromhex(golden["payload"]),
+        )
 
 
 def name_seeds() -> Iterator[tuple[str, bytes]]:
@@ -149,7 +169,13 @@ def name_seeds() -> Iterator[tuple[str, bytes]]:
     yield "temporary", b"prepare-0123456789abcdef.tmp"
 
 
-SEEDS = {"log": log_seeds, "snapshot": snapshot_seeds, "headers": header_seeds, "event": event_seeds, "names": name_seeds}
+SEEDS = {
+    "log": log_seeds,
+    "snapshot": snapshot_seeds,
+    "headers": header_seeds,
+    "event": event_seeds,
+    "names": name_seeds,
+}
 
 
 def main() -> None:
