@@ -13,7 +13,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from hypothesis import settings
 import actionqueue  # noqa: F401 -- native modules take names from it, and tests import some of them first
 from tests.support import system_needs
 from tests.support.crash import ledger
+from tests.support.queues import in_memory
 
 CRASH = Path(__file__).parent / "crash"
 LONG_TIMEOUT_S = 7200
@@ -140,3 +141,10 @@ def pytest_runtest_makereport(
 def long_form(pytestconfig: pytest.Config) -> bool:
     """Whether this is the long run."""
     return bool(pytestconfig.getoption("--long"))
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    """A directory that costs no disk syncs."""
+    with in_memory() as made:
+        yield made

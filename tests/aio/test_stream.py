@@ -22,7 +22,7 @@ from actionqueue.aio import AsyncEventStream, AsyncQueue, open_async
 from actionqueue.errors import CompactedError, ForkedError, HistoryChangedError, PoisonedError
 from actionqueue.reading import next_event
 from tests.support import every_step
-from tests.support.queues import task_create
+from tests.support.queues import put_back, task_create
 
 
 def sync_positions(path: Path) -> list[str]:
@@ -84,20 +84,6 @@ def test_a_position_leads_on_in_both_kinds_of_streams(tmp_path: Path) -> None:
             assert await take(stream, 4) == [7, 8, 9, 10]
 
     asyncio.run(again())
-
-
-def put_back(path: Path, kept: Path) -> None:
-    """Into the very files that the queue has, so that the file system says of each that it is the
-    same.
-    """
-    for file in [
-        file
-        for file in path.rglob("*")
-        if file.is_file() and not (kept / file.relative_to(path)).exists()
-    ]:
-        file.unlink()
-    for file in [file for file in kept.rglob("*") if file.is_file()]:
-        (path / file.relative_to(kept)).write_bytes(file.read_bytes())
 
 
 def test_a_position_shows_a_restore_that_leaves_the_history(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ import actionqueue as aq
 from actionqueue.cli.application import application
 from actionqueue.inspection import iterate_records
 from actionqueue.limits import U64_MAX
-from tests.support.command_line import STREAMS, lines, run, shown_on_a_terminal, stream
+from tests.support.command_line import lines, run, shown_on_a_terminal
+from tests.support.vectors import STREAMS, stream
 
 NOON = 1_000_000_000 + 36_800
 NOON_TEXT = "2001-09-09T12:00:00Z"

@@ -15,7 +15,6 @@ from tests.support.command_line import (
     PROGRAM,
     READING,
     SECONDS_MAX,
-    STREAMS,
     assert_fails,
     fill,
     fill_more,
@@ -24,9 +23,9 @@ from tests.support.command_line import (
     make_queue,
     newest_segment,
     run,
-    stream,
     tree,
 )
+from tests.support.vectors import STREAMS, stream
 
 FORMS = [(name, *options) for name in READING for options in ((), ("--json",))]
 

@@ -13,15 +13,13 @@ from actionqueue.inspection import read_projection
 from tests.support.command_line import (
     PROGRAM,
     SECONDS_MAX,
-    STREAMS,
     assert_fails,
     lines,
     patched,
     pause_and_resume,
-    projection_of,
     run,
-    stream,
 )
+from tests.support.vectors import STREAMS, projection_of, stream
 
 BAD_LINES = {
     "blank": b"",

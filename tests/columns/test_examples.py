@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 
 import actionqueue as aq
+from tests.support import places
 from tests.support.columns import add_run, add_runs, small_queue
 
-TOP = Path(__file__).parents[2]
+TOP = places.ROOT
 
 
 def test_the_guides_example() -> None:

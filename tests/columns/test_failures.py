@@ -26,7 +26,15 @@ from actionqueue.errors import (
 )
 from actionqueue.limits import BATCH_SIZE_MAX
 from tests.support.columns import OPTIONS, add_run, add_runs, small_queue
-from tests.support.queues import copy_of, file_size_limit, in_child, replayed, state_of, wait_until
+from tests.support.queues import (
+    copy_of,
+    file_size_limit,
+    has_failed,
+    in_child,
+    replayed,
+    state_of,
+    wait_until,
+)
 
 COUNT = 400
 
@@ -133,15 +141,6 @@ def test_a_call_that_is_the_first_to_hear_of_a_failed_sync_poisons_the_handle(
         queue.close()
 
     in_child(work)
-
-
-def has_failed(queue: aq.ActionQueue) -> bool:
-    """Tell whether a sync has failed, without the handle being told."""
-    try:
-        queue._log.ensure_open()
-    except PoisonedError:
-        return True
-    return False
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")

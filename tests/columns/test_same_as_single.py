@@ -22,10 +22,9 @@ from tests.support.columns import (
     add_run,
     small_queue,
     submit_columns,
-    temporary_directory,
     way_to,
 )
-from tests.support.queues import replayed, state_of
+from tests.support.queues import in_memory, replayed, state_of
 
 
 def single(queue: aq.ActionQueue, command: aq.MutationCommand) -> int | ValidationError:
@@ -125,7 +124,7 @@ class Pair:
 
 
 def play(random: Random, rounds: int, rows_max: int) -> None:
-    with temporary_directory() as directory:
+    with in_memory() as directory:
         pair = Pair(directory, random)
         with pair.single, pair.columns:  # closed also where Hypothesis ends an example early
             for _ in range(rounds):

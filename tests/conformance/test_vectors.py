@@ -5,7 +5,6 @@ original's.
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,19 +13,10 @@ from actionqueue import MutationCommand
 from actionqueue.errors import ValidationError
 from actionqueue.json.commands import command_from_json, command_to_json
 from actionqueue.json.verdict import accepted
+from tests.support.vectors import STREAMS, projection_of, stream
 
 if TYPE_CHECKING:
     from tests.support.lanes import Lane
-
-VECTORS = Path(__file__).parent.parent / "data" / "vectors"
-STREAMS = ("stream-1", "stream-2", "stream-3")
-
-
-def lines(stream: str) -> list[dict[str, Any]]:
-    return [
-        json.loads(line)
-        for line in (VECTORS / f"{stream}.jsonl").read_text(encoding="utf-8").splitlines()
-    ]
 
 
 def verdict(lane: Lane, command: MutationCommand) -> dict[str, Any]:
@@ -43,30 +33,26 @@ def verdict(lane: Lane, command: MutationCommand) -> dict[str, Any]:
     return accepted(outcome, lane.projection.latest_sequence)
 
 
-@pytest.mark.parametrize("stream", STREAMS)
-def test_every_verdict_and_the_final_projection(lane: Lane, stream: str) -> None:
-    for number, line in enumerate(lines(stream), 1):
+@pytest.mark.parametrize("name", STREAMS)
+def test_every_verdict_and_the_final_projection(lane: Lane, name: str) -> None:
+    for number, line in enumerate(stream(name), 1):
         assert verdict(lane, command_from_json(line["command"])) == line["verdict"], (
-            f"{stream}, line {number}"
+            f"{name}, line {number}"
         )
-    expected = json.loads((VECTORS / f"{stream}.projection.json").read_text(encoding="utf-8"))
-    assert lane.to_json() == expected
+    assert lane.to_json() == projection_of(name)
 
 
-@pytest.mark.parametrize("stream", STREAMS)
-def test_sequences_left_to_the_authority_lead_to_the_same_projection(
-    lane: Lane, stream: str
-) -> None:
-    for line in lines(stream):
+@pytest.mark.parametrize("name", STREAMS)
+def test_sequences_left_to_the_authority_lead_to_the_same_projection(lane: Lane, name: str) -> None:
+    for line in stream(name):
         if line["verdict"]["ok"]:
             command = command_from_json(line["command"] | {"sequence": None})
             assert lane.submit(command).sequence == line["verdict"]["sequence"]
-    expected = json.loads((VECTORS / f"{stream}.projection.json").read_text(encoding="utf-8"))
-    assert lane.to_json() == expected
+    assert lane.to_json() == projection_of(name)
 
 
-@pytest.mark.parametrize("stream", STREAMS)
-def test_every_command_survives_its_json_form(stream: str) -> None:
-    for line in lines(stream):
+@pytest.mark.parametrize("name", STREAMS)
+def test_every_command_survives_its_json_form(name: str) -> None:
+    for line in stream(name):
         command = command_from_json(line["command"])
         assert command_from_json(json.loads(json.dumps(command_to_json(command)))) == command

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -20,27 +19,11 @@ from actionqueue.model.base import event_of, validate
 from tests.support.command_source import CommandSource
 from tests.support.model import Model
 from tests.support.queues import SMALL, copy_of, replayed, state_of
-
-VECTORS = Path(__file__).parent.parent / "data" / "vectors"
-STREAMS = ("stream-1", "stream-2", "stream-3")
+from tests.support.vectors import STREAMS, projection_of, stream
 
 
-def lines(stream: str) -> list[dict[str, Any]]:
-    return [
-        json.loads(line)
-        for line in (VECTORS / f"{stream}.jsonl").read_text(encoding="utf-8").splitlines()
-    ]
-
-
-def accepted(stream: str) -> list[aq.MutationCommand]:
-    return [command_from_json(line["command"]) for line in lines(stream) if line["verdict"]["ok"]]
-
-
-def final(stream: str) -> dict[str, Any]:
-    state: dict[str, Any] = json.loads(
-        (VECTORS / f"{stream}.projection.json").read_text(encoding="utf-8")
-    )
-    return state
+def accepted(name: str) -> list[aq.MutationCommand]:
+    return [command_from_json(line["command"]) for line in stream(name) if line["verdict"]["ok"]]
 
 
 def assert_kept(path: Path, state: dict[str, Any]) -> None:
@@ -52,12 +35,12 @@ def assert_kept(path: Path, state: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("sector_size", [0, 4096])
-@pytest.mark.parametrize("stream", STREAMS)
+@pytest.mark.parametrize("name", STREAMS)
 def test_a_stream_survives_closing_killing_and_reopening(
-    tmp_path: Path, stream: str, sector_size: int
+    tmp_path: Path, name: str, sector_size: int
 ) -> None:
-    path, commands = tmp_path / "queue-0", iter(accepted(stream))
-    random = Random(stream)
+    path, commands = tmp_path / "queue-0", iter(accepted(name))
+    random = Random(name)
     for number in range(1, 12):
         queue = aq.open(path, **SMALL, sector_size=sector_size, durability="deferred")
         for command in islice(commands, random.randrange(400)):
@@ -73,7 +56,7 @@ def test_a_stream_survives_closing_killing_and_reopening(
     with aq.open(path, **SMALL) as queue:
         for command in commands:
             queue.submit(command, "deferred")
-    assert_kept(path, final(stream))
+    assert_kept(path, projection_of(name))
 
 
 def chunks(
@@ -84,10 +67,10 @@ def chunks(
         yield chunk
 
 
-@pytest.mark.parametrize("stream", STREAMS)
-def test_a_stream_in_batches(tmp_path: Path, stream: str) -> None:
-    commands, expected = accepted(stream), final(stream)
-    random, done = Random(stream), 0
+@pytest.mark.parametrize("name", STREAMS)
+def test_a_stream_in_batches(tmp_path: Path, name: str) -> None:
+    commands, expected = accepted(name), projection_of(name)
+    random, done = Random(name), 0
     with aq.open(tmp_path, **SMALL, durability="deferred") as queue:
         for chunk in chunks(commands, random):
             wrong = aq.EnginePauseCommand(done + len(chunk) + 2, 1)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.core.door import lib
+from tests.support.core.table_driver import Table
 
 
 @pytest.fixture(scope="module", params=["whole", "in part"])
@@ -17,3 +18,15 @@ def segment_held(request: pytest.FixtureRequest) -> Iterator[None]:
     lib.aqw_window_limit(0 if request.param == "whole" else 12_288)
     yield
     lib.aqw_window_limit(0)
+
+
+@pytest.fixture(autouse=True)
+def no_failures_left() -> Iterator[None]:
+    yield
+    lib.aqw_test_memory_fail(-1, 0)
+
+
+@pytest.fixture
+def table() -> Iterator[Table]:
+    with Table() as made:
+        yield made

@@ -4,7 +4,7 @@ also where memory runs out.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from random import Random
 from typing import Any
 
@@ -13,7 +13,8 @@ import pytest
 import actionqueue as aq
 from actionqueue import AttemptId, AttemptResultKind, RunId, RunInstance, RunState, TaskSpec
 from tests.support.core.door import ffi, lib
-from tests.support.core.table_driver import Memory, Table, as_c, id_of, status_name
+from tests.support.core.log_driver import status_name
+from tests.support.core.table_driver import Memory, Table, as_c, id_of
 
 S = RunState
 SEQUENCE_MAX = 2**64 - 1
@@ -25,12 +26,6 @@ KINDS = (
 )
 STATES = tuple(RunState)
 RESULTS = tuple(AttemptResultKind)
-
-
-@pytest.fixture(autouse=True)
-def no_failures_left() -> Iterator[None]:
-    yield
-    lib.aqw_test_memory_fail(-1, 0)
 
 
 def runs_in_every_state(count: int) -> list[aq.Event]:

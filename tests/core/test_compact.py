@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
 from dataclasses import replace
 from itertools import combinations
 from random import Random
@@ -19,8 +18,8 @@ from tests.support.core.crash_images import (
     sampled_losses,
 )
 from tests.support.core.damaged_queues import flip
-from tests.support.core.log_driver import DIRECTORY, CoreError, FaultText, Log
-from tests.support.core.memory_io import RETRIED, Call, Disk, Fault, Loss, MemoryIo
+from tests.support.core.log_driver import DIRECTORY, CoreError, Log, refusal
+from tests.support.core.memory_io import RETRIED, Call, Disk, Fault, Loss, MemoryIo, home
 from tests.support.core.snapshot_driver import (
     Progress,
     compact,
@@ -36,16 +35,6 @@ from tests.support.core.snapshot_driver import (
 
 SIZE = 24_000
 """Two events of this size fill the smallest segment."""
-
-
-def home() -> Disk:
-    return Disk(directories=["/home"])
-
-
-def refusal(act: Callable[[], object]) -> FaultText:
-    with pytest.raises(CoreError) as raised:
-        act()
-    return raised.value.fault
 
 
 def damage(disk: Disk, path: str) -> Disk:

@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.core.door import ffi
 from tests.support.core.log_driver import CoreError, Log
-from tests.support.core.memory_io import Disk, MemoryIo
+from tests.support.core.memory_io import MemoryIo, home
 
 PATIENCE_S = 60.0
 RING = 2**19
@@ -26,7 +26,7 @@ class Drained:
     """
 
     def __init__(self, ring_size: int = RING) -> None:
-        self.io = MemoryIo(Disk(directories=["/home"]), background=True)
+        self.io = MemoryIo(home(), background=True)
         self.changed = threading.Condition()
         self.writers: list[int] = []
         self.error = 0

@@ -7,13 +7,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 
+from tests.support import places
 from tests.support.core import log_model as model
 from tests.support.core.any_logs import made_logs
 from tests.support.core.crash_images import Session, crash_images, long_run, sampled_losses
@@ -29,9 +29,9 @@ from tests.support.core.log_images import (
     records,
     same_as_model,
 )
-from tests.support.core.memory_io import Disk, MemoryIo
+from tests.support.core.memory_io import Disk, MemoryIo, home
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "format.md"
+DOCUMENT = places.ROOT / "docs" / "format.md"
 UUID, SIZE = bytes(range(16)), 65536
 WORDS = {
     "bound": {"held": 1, "lost": 2, "ahead": 4},
@@ -363,7 +363,7 @@ def test_logs_that_a_writer_left() -> None:
 
 def test_what_a_power_loss_leaves_is_never_refused() -> None:
     """No image of a session is damage; close markers, plain ends and torn tails are among them."""
-    session = Session(Disk(directories=["/home"]))
+    session = Session(home())
     images = crash_images(session, long_run, losses=sampled_losses(Random(4), 1))
     disks = [image.disk for image in images]
     met = {label_of(disk) for disk in disks if any(path.endswith(".log") for path in disk.files)}

@@ -5,7 +5,6 @@ written down.
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support import payload_model as model
+from tests.support import places
 from tests.support.core.c_events import (
     END,
     MALFORMED,
@@ -26,8 +26,9 @@ from tests.support.core.c_events import (
     read,
 )
 from tests.support.core.door import ffi, lib
+from tests.support.strategies import optional
 
-GOLDEN = json.loads((Path(__file__).parents[1] / "data" / "golden-payloads.json").read_text())
+GOLDEN = json.loads((places.DATA / "golden-payloads.json").read_text())
 KINDS = list(model.LAYOUTS)
 U64_MAX, U32_MAX = 2**64 - 1, 2**32 - 1
 
@@ -41,10 +42,6 @@ texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 filled_texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
 blobs = st.binary(max_size=40).map(bytes.hex)
 dimensions = st.sampled_from(model.DIMENSIONS)
-
-
-def optional(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    return st.none() | strategy
 
 
 def named(names: list[str]) -> st.SearchStrategy[dict[str, Any]]:

@@ -23,14 +23,11 @@ from tests.support.core.memory_io import (
     MemoryIo,
     NoLoss,
     RandomLoss,
+    home,
 )
 
 IGNORED = frozenset({"close", "truncate", "unlock", "writeback", "unmap", "map"})
 """Calls whose failure changes nothing, or costs speed only."""
-
-
-def home() -> Disk:
-    return Disk(directories=["/home"])
 
 
 @dataclass

@@ -5,17 +5,17 @@ meanwhile.
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from random import Random
 
 import pytest
 
 from tests.support.core import log_model as model
-from tests.support.core.crash_images import Session, numbered
+from tests.support.core.crash_images import Session, events, numbered
+from tests.support.core.damaged_queues import RING, flip, put, segment_path
 from tests.support.core.door import ffi
-from tests.support.core.log_driver import DIRECTORY, CoreError, FaultText, Log
-from tests.support.core.memory_io import RETRIED, Call, Disk, Fault, MemoryIo
+from tests.support.core.log_driver import CoreError, Log, refusal
+from tests.support.core.memory_io import RETRIED, Call, Disk, Fault, MemoryIo, home
 from tests.support.core.snapshot_driver import (
     Follower,
     compact,
@@ -24,40 +24,7 @@ from tests.support.core.snapshot_driver import (
     segments_of,
 )
 
-RING = f"{DIRECTORY}/ring"
 READING = {"open", "close", "read", "size", "list", "check_directory", "check_same", "identity"}
-
-
-def home() -> Disk:
-    return Disk(directories=["/home"])
-
-
-def events(first: int, last: int, size: int = 8) -> list[tuple[int, bytes]]:
-    return [(number, numbered(number, size)) for number in range(first, last + 1)]
-
-
-def refusal(act: Callable[[], object]) -> FaultText:
-    with pytest.raises(CoreError) as raised:
-        act()
-    return raised.value.fault
-
-
-def segment_path(disk: Disk, index: int = -1) -> str:
-    number, first = segments_of(disk)[index]
-    return f"{DIRECTORY}/wal/{number:020d}-{first:020d}.log"
-
-
-def patch(disk: Disk, path: str, offset: int, data: bytes) -> None:
-    """Change bytes of a file for good."""
-    file = disk.files[path]
-    for content in (file.content, file.stable):
-        content[offset : offset + len(data)] = data
-    if file.mapping is not None:
-        ffi.buffer(file.mapping)[offset : offset + len(data)] = data
-
-
-def flip(disk: Disk, path: str, offset: int) -> None:
-    patch(disk, path, offset, bytes([disk.bytes_of(path)[offset] ^ 1]))
 
 
 # --- Every step of sessions, against what was promised --------------------------------------------
@@ -431,11 +398,11 @@ def test_torn_slots() -> None:
         log.commit(b"2")
         slots = [disk.bytes_of(RING)[at : at + 16] for at in model.RING_SLOTS]
         newest = max(range(2), key=lambda number: int.from_bytes(slots[number][:8], "little"))
-        patch(disk, RING, model.RING_SLOTS[newest], slots[newest][:8] + bytes(8))
+        put(disk, RING, model.RING_SLOTS[newest], slots[newest][:8] + bytes(8))
         assert follower.rest() == [(1, b"1")]
-        patch(disk, RING, model.RING_SLOTS[1 - newest], b"\xff" * 16)
+        put(disk, RING, model.RING_SLOTS[1 - newest], b"\xff" * 16)
         assert follower.rest() == []
-        patch(disk, RING, model.RING_SLOTS[newest], slots[newest])
+        put(disk, RING, model.RING_SLOTS[newest], slots[newest])
         assert follower.rest() == [(2, b"2")]
 
 
@@ -497,7 +464,7 @@ def test_what_is_not_durable_is_not_looked_at() -> None:
     disk = home()
     with opened_log(disk, seed=1) as log, Follower(MemoryIo(disk)) as follower:
         log.commit(b"1")
-        patch(disk, segment_path(disk), log.stats.segment_used, b"\xff" * 100)
+        put(disk, segment_path(disk), log.stats.segment_used, b"\xff" * 100)
         assert follower.rest() == [(1, b"1")]
         assert follower.rest() == []
 

@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.core.test_follow import RING, events, flip, home, patch, refusal, segment_path
 from tests.support.core import log_model as model
-from tests.support.core.crash_images import numbered
-from tests.support.core.log_driver import CoreError, Log
-from tests.support.core.memory_io import Call, Disk, MemoryIo
+from tests.support.core.crash_images import events, numbered
+from tests.support.core.damaged_queues import RING, flip, put, segment_path
+from tests.support.core.log_driver import CoreError, Log, refusal
+from tests.support.core.memory_io import Call, Disk, MemoryIo, home
 from tests.support.core.snapshot_driver import Follower, compact, opened_log, repair, segments_of
 
 # --- Compaction -----------------------------------------------------------------------------------
@@ -112,7 +112,7 @@ def repaired_log(damaged: int, count: int = 6) -> Disk:
         log.commit(numbered(number))
     log.kill()
     flip(disk, segment_path(disk), disk.bytes_of(segment_path(disk)).index(numbered(damaged)))
-    patch(disk, RING, model.RING_DATA, bytes(65536))  # which has it, too
+    put(disk, RING, model.RING_DATA, bytes(65536))  # which has it, too
     return disk
 
 
@@ -152,7 +152,7 @@ def test_a_repair_that_gave_up_what_was_delivered() -> None:
     with Follower(MemoryIo(disk)) as follower:
         assert follower.rest() == events(1, 6)
         flip(disk, path, place)
-        patch(disk, RING, model.RING_DATA, bytes(65536))
+        put(disk, RING, model.RING_DATA, bytes(65536))
         assert repair(MemoryIo(disk)).kept == 4
         with opened_log(disk, seed=3) as log:
             log.commit(b"five")

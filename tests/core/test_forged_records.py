@@ -12,7 +12,7 @@ from tests.support.core import log_model as model
 from tests.support.core.crash_images import numbered
 from tests.support.core.damaged_queues import header_of, segment_paths
 from tests.support.core.log_driver import Log, data_of, entry, read_stream
-from tests.support.core.memory_io import Disk, MemoryIo
+from tests.support.core.memory_io import Disk, MemoryIo, home
 from tests.support.core.snapshot_driver import salvage
 
 pytestmark = pytest.mark.usefixtures("segment_held")
@@ -44,7 +44,7 @@ def test_forged_records_are_payload_and_nothing_else(seed: int, end: str) -> Non
     lap.
     """
     random = Random(seed)
-    disk = Disk(directories=["/home"])
+    disk = home()
     log = Log(MemoryIo(disk), segment_size=SEGMENT)
     written = [numbered(number, random.choice([50, 300, 20_000, 100_000])) for number in range(3)]
     log.commit(*written)

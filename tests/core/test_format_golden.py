@@ -19,7 +19,7 @@ from tests.support import places
 from tests.support.core import log_model as model
 from tests.support.core.crash_images import Session
 from tests.support.core.log_driver import DIRECTORY, NOW, Log, entry, entry_of_size
-from tests.support.core.memory_io import Disk, MemoryIo
+from tests.support.core.memory_io import Disk, MemoryIo, home
 from tests.support.core.snapshot_driver import compact, parse_snapshot, snapshot_name
 
 GOLDEN = places.DATA / "golden-format"
@@ -108,7 +108,7 @@ HISTORIES: dict[str, tuple[Callable[[Session], None], dict[str, Any]]] = {
 def run(name: str) -> dict[str, bytes]:
     """Return the files that a history leaves."""
     history, options = HISTORIES[name]
-    session = Session(Disk(directories=["/home"]), **options)
+    session = Session(home(), **options)
     history(session)
     session.check_io()
     return session.disk.image(DIRECTORY)

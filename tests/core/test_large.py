@@ -8,13 +8,13 @@ import pytest
 
 from tests.support.core.crash_images import numbered
 from tests.support.core.log_driver import Log
-from tests.support.core.memory_io import Disk, MemoryIo
+from tests.support.core.memory_io import MemoryIo, home
 
 pytestmark = pytest.mark.usefixtures("segment_held")
 
 
 def test_a_snapshot_of_five_megabytes_is_synced_before_it_gets_its_name() -> None:
-    io = MemoryIo(Disk(directories=["/home"]))
+    io = MemoryIo(home())
     with Log(io, segment_size=2**23) as log:
         for number in range(1, 6):
             log.commit(numbered(number, 1_000_000))
@@ -29,7 +29,7 @@ def test_a_snapshot_of_five_megabytes_is_synced_before_it_gets_its_name() -> Non
 @pytest.mark.parametrize("count", [1, 2, 5])
 @pytest.mark.parametrize("size", [1_000_000, 1_048_400, 1_048_576, 1_100_000])
 def test_small_events_that_are_not_durable_come_before_a_large_one(size: int, count: int) -> None:
-    disk = Disk(directories=["/home"])
+    disk = home()
     entries = [numbered(1, 1_000_000), numbered(2, 300_000)]
     log = Log(MemoryIo(disk), segment_size=2**23)
     for entry in entries:

@@ -23,22 +23,13 @@ from tests.support.core.log_driver import (
     entry,
     entry_of_size,
     fault_text,
+    new_log,
     options,
     status_name,
 )
-from tests.support.core.memory_io import OPERATIONS, Call, Disk, Loss, MemoryIo
+from tests.support.core.memory_io import OPERATIONS, Call, Disk, Loss, MemoryIo, home
 
 RING = 65536
-
-
-def home() -> Disk:
-    return Disk(directories=["/home"])
-
-
-def new_log(**chosen: Any) -> Log:
-    maps = chosen.pop("maps", True)
-    background = chosen.pop("background", False)
-    return Log(MemoryIo(home(), maps=maps, background=background), **chosen)
 
 
 def closed(log: Log) -> list[bytes]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import gc
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -35,7 +35,7 @@ from tests.support.core.log_driver import (
     entry_of_size,
     read_stream,
 )
-from tests.support.core.memory_io import Disk, MemoryIo
+from tests.support.core.memory_io import Disk, MemoryIo, home
 from tests.support.core.snapshot_driver import (
     compact,
     data_up_to,
@@ -49,12 +49,6 @@ from tests.support.crash import ledger
 
 ROW = "memory exhaustion"
 LARGE = entry_of_size(70_000)
-
-
-@pytest.fixture(autouse=True)
-def no_failures_left() -> Iterator[None]:
-    yield
-    lib.aqw_test_memory_fail(-1, 0)
 
 
 def followed(io: MemoryIo) -> int:
@@ -208,7 +202,7 @@ def log_to_damage() -> Disk:
 
     The seventh and last event is in the ring only.
     """
-    disk = Disk(directories=["/home"])
+    disk = home()
     log = opened_log(disk)
     for number in range(1, 7):
         log.commit(numbered(number, SIZE))

@@ -21,7 +21,7 @@ from tests.support.core.crash_images import (
     sampled_losses,
 )
 from tests.support.core.log_driver import DIRECTORY, CoreError, Log, entry_of_size, read_stream
-from tests.support.core.memory_io import Call, Disk, Fault, Loss, MemoryIo, NoLoss, RandomLoss
+from tests.support.core.memory_io import Call, Disk, Fault, Loss, MemoryIo, NoLoss, RandomLoss, home
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "mapped": {},
@@ -32,7 +32,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 
 def new_session(**options: Any) -> Session:
-    return Session(Disk(directories=["/home"]), **options)
+    return Session(home(), **options)
 
 
 @pytest.mark.parametrize("options", OPTIONS)
@@ -194,11 +194,11 @@ def test_a_creation_may_fail_again_and_again() -> None:
     """Each attempt fails at another call; none may leave a state that the next one takes for
     damage.
     """
-    io = MemoryIo(Disk(directories=["/home"]))
+    io = MemoryIo(home())
     Log(io).kill()
     count = len(io.calls)
     for first, second in product(range(0, count + 6, 3), range(0, count + 6, 2)):
-        disk = Disk(directories=["/home"])
+        disk = home()
         for seed, index in enumerate((first, second)):
             attempt = MemoryIo(disk, fault=Fault(index, errno.ENOSPC), seed=seed)
             try:

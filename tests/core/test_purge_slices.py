@@ -8,10 +8,10 @@ from itertools import count as count_from
 
 import actionqueue as aq
 from actionqueue import Repeat, RunInstance, RunState, TaskSpec
-from tests.core.test_table import numbered
-from tests.core.test_table_purge import PURGED, find, place_of
 from tests.support.core.door import ffi
+from tests.support.core.finished import PURGED, find, place_of
 from tests.support.core.table_driver import Table
+from tests.support.core.table_events import numbered
 
 DEPENDENTS = 4096
 """This number of them is looked at in one go."""

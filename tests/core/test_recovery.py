@@ -31,7 +31,7 @@ from tests.support.core.log_images import (
     same_as_model,
     session,
 )
-from tests.support.core.memory_io import Call, Disk, Fault, File, Loss, MemoryIo, NoLoss
+from tests.support.core.memory_io import Call, Disk, Fault, File, Loss, MemoryIo, NoLoss, home
 
 pytestmark = pytest.mark.usefixtures("segment_held")
 
@@ -352,7 +352,7 @@ def test_lost_rings() -> None:
 
 def test_foreign_and_stale_files() -> None:
     image, closed, chained = immediate_log(), closed_log(), chained_log()
-    foreign = Session(Disk(directories=["/home"]))
+    foreign = Session(home())
     foreign.next_seed = 77
     foreign.open()
     foreign.commit(numbered(1), numbered(2))
@@ -450,7 +450,7 @@ def test_no_file_where_one_should_be(name: str, kind: str) -> None:
 
 
 def test_a_second_writer_is_refused() -> None:
-    disk = Disk(directories=["/home"])
+    disk = home()
     io = MemoryIo(disk)
     with Log(io) as log:
         before = disk.image(DIRECTORY)
@@ -464,7 +464,7 @@ def test_a_second_writer_is_refused() -> None:
 
 
 def test_only_an_opening_that_may_create_does() -> None:
-    disk = Disk(directories=["/home"])
+    disk = home()
     with pytest.raises(CoreError) as caught:
         Log(MemoryIo(disk), may_create=False)
     assert caught.value.status == "not_a_queue"
@@ -484,7 +484,7 @@ def test_kills_that_leave_nothing_open_take_no_room() -> None:
     """A process that is killed and started again and again, with a durable event each time or
     without one.
     """
-    disk = Disk(directories=["/home"])
+    disk = home()
     for number in range(20):
         log = Log(MemoryIo(disk, seed=number))
         assert len(log.recovered) == (number + 1) // 2
@@ -507,7 +507,7 @@ def test_a_full_disk_opens_in_the_room_of_its_ring(end: str) -> None:
     """There is no room for a second ring: the first gives up its own, and a kill or a power loss in
     between costs nothing.
     """
-    start = Disk(directories=["/home"])
+    start = home()
     log = Log(MemoryIo(start))
     log.commit(numbered(1), numbered(2))
     if end == "deferred":

@@ -22,14 +22,13 @@ from tests.support.core.damaged_queues import (
     place_of,
     put,
     records_of,
-    refusal,
     remove,
     replace_file,
     segment_paths,
     singles,
 )
-from tests.support.core.log_driver import DIRECTORY, CoreError, Log
-from tests.support.core.memory_io import Disk, Fault, MemoryIo
+from tests.support.core.log_driver import DIRECTORY, CoreError, Log, refusal
+from tests.support.core.memory_io import Disk, Fault, MemoryIo, home
 from tests.support.core.snapshot_driver import (
     Progress,
     Repair,
@@ -151,7 +150,7 @@ def test_the_ring_still_has_it() -> None:
 
 def test_events_that_only_the_ring_has_are_kept() -> None:
     for damaged, kept in ((2, 1), (None, 6)):
-        disk = Disk(directories=["/home"])
+        disk = home()
         log = opened_log(disk)
         for number in range(1, 4):
             log.commit(numbered(number))
@@ -171,7 +170,7 @@ def test_events_that_only_the_ring_has_are_kept() -> None:
 
 def test_the_last_event_with_more_in_the_ring() -> None:
     """What only the ring has behind a lost event is told, and goes to quarantine."""
-    disk = Disk(directories=["/home"])
+    disk = home()
     log = opened_log(disk)
     log.commit(numbered(1))
     log.commit(numbered(2))
@@ -385,7 +384,7 @@ def test_the_same_number_twice() -> None:
 
 def test_a_file_of_another_log() -> None:
     """In the place of one of ours, or one too many."""
-    other = Disk(directories=["/home"])
+    other = home()
     log = opened_log(other, seed=50)
     for one in data_up_to(9, SIZE):
         log.commit(one)
@@ -503,7 +502,7 @@ def test_a_damaged_snapshot_and_a_damaged_log() -> None:
 
 
 def test_both_snapshots_damaged_and_the_history_gone() -> None:
-    disk = Disk(directories=["/home"])
+    disk = home()
     log = opened_log(disk)
     for number in range(1, 10):
         log.commit(numbered(number, SIZE))
@@ -589,7 +588,7 @@ def test_without_damage_nothing_changes() -> None:
 
 
 def test_no_queue_and_a_locked_one() -> None:
-    disk = Disk(directories=["/home"])
+    disk = home()
     assert refusal(lambda: repair(MemoryIo(disk))).status == "not_a_queue"
     assert not disk.files
     log = opened_log(disk)

@@ -25,7 +25,16 @@ from tests.support.core.damaged_queues import (
     singles,
 )
 from tests.support.core.log_driver import DIRECTORY, CoreError
-from tests.support.core.memory_io import RETRIED, Disk, Fault, Loss, MemoryIo, NoLoss, RandomLoss
+from tests.support.core.memory_io import (
+    RETRIED,
+    Disk,
+    Fault,
+    Loss,
+    MemoryIo,
+    NoLoss,
+    RandomLoss,
+    home,
+)
 from tests.support.core.snapshot_driver import (
     data_up_to,
     opened_log,
@@ -50,7 +59,7 @@ def damaged_in_the_middle() -> Case:
 
 
 def damaged_at_its_end_with_events_in_the_ring() -> Case:
-    disk = Disk(directories=["/home"])
+    disk = home()
     log = opened_log(disk)
     log.commit(numbered(1))
     log.append(numbered(2))

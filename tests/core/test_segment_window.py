@@ -24,7 +24,7 @@ from tests.support.core.log_driver import (
     data_of,
     read_stream,
 )
-from tests.support.core.memory_io import Disk, Fault, MemoryIo
+from tests.support.core.memory_io import Disk, Fault, MemoryIo, home
 from tests.support.core.snapshot_driver import salvage
 
 HELD = 2**16
@@ -39,7 +39,7 @@ def held_in_part() -> Iterator[None]:
 
 
 def large_log(count: int = 3000, size: int = 2000) -> tuple[Disk, list[bytes]]:
-    disk = Disk(directories=["/home"])
+    disk = home()
     log = Log(MemoryIo(disk), segment_size=SEGMENT)
     written = [numbered(number, size) for number in range(count)]
     for at in range(0, count, 500):
@@ -150,7 +150,7 @@ def test_a_hole_is_passed_once() -> None:
     """Each record that the ring still holds is compared with what is in the segment once, not once
     for each lap of the ring in the hole.
     """
-    disk = Disk(directories=["/home"])
+    disk = home()
     log = Log(MemoryIo(disk), segment_size=SEGMENT)
     written = [numbered(number, 2000) for number in range(2500)]
     for at in range(0, len(written), 500):
@@ -174,7 +174,7 @@ def test_remains_of_a_ring_that_has_lost_a_page_take_one_pass() -> None:
     """Each of them may be what an earlier lap has left; the segment has as many laps as it is
     larger than the ring.
     """
-    disk = Disk(directories=["/home"])
+    disk = home()
     log = Log(MemoryIo(disk), segment_size=SEGMENT)
     written = [numbered(number, 2000) for number in range(2500)]
     for at in range(0, len(written), 500):

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import places
 from tests.support.core.door import CORE, core_flags, sanitizer_flags
 
 pytestmark = pytest.mark.timeout(900)  # the whole core is compiled
@@ -90,7 +91,7 @@ def test_every_check_passes_under_the_thread_sanitizer(golden: Path, tmp_path: P
     flags = ["-std=c11", "-O1", "-g", "-pthread", "-fsanitize=thread", f"-I{CORE}", f"-I{SELFTEST}"]
     sources = [golden, *sorted(SELFTEST.glob("*.c")), *sorted(CORE.rglob("*.c"))]
     # Of another sanitizer.
-    environment = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
+    environment = places.plain_environment()
     subprocess.run(
         [os.environ.get("CC", "cc"), *flags, "-o", program, *sources], check=True, env=environment
     )

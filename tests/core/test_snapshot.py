@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from random import Random
-from typing import Any
 
 import pytest
 
@@ -15,62 +13,31 @@ from tests.support.core.log_driver import (
     DIRECTORY,
     KIND,
     CoreError,
-    FaultText,
     check,
     entry,
     reason_name,
+    refusal,
 )
 from tests.support.core.log_model import RING_SLOTS
-from tests.support.core.memory_io import Disk, MemoryIo
+from tests.support.core.memory_io import Disk, MemoryIo, home
 from tests.support.core.snapshot_driver import (
     BLOCK_TARGET,
+    UUID,
     SnapshotFile,
     compact,
     data_up_to,
     load_newest,
     opened_log,
     parse_snapshot,
+    queue,
     read_snapshot,
     reopened,
     snapshot_path,
     snapshots_of,
     table_with,
+    with_bytes,
     write_snapshot,
 )
-
-UUID = bytes(range(16))
-TEMPORARY = f"{DIRECTORY}/snapshots/snapshot.tmp"
-
-
-def queue(*snapshots_after: int, events: int = 6, **options: Any) -> Disk:
-    """Return the disk of a closed queue with so many events of a few bytes, and snapshots made
-    behind some of them.
-    """
-    disk = Disk(directories=["/home"])
-    log = opened_log(disk, **options)
-    for number in range(1, events + 1):
-        log.commit(numbered(number))
-        if number in snapshots_after:
-            compact(log.io, drops_segments=False)
-    log.close()
-    return disk
-
-
-def with_bytes(disk: Disk, path: str, data: bytes | None) -> Disk:
-    """Return a copy of the disk with another content of one file, or without it."""
-    files = {name: disk.bytes_of(name) for name in disk.files}
-    if data is None:
-        del files[path]
-    else:
-        files[path] = data
-    return Disk(files, disk.directories)
-
-
-def refusal(act: Callable[[], object]) -> FaultText:
-    with pytest.raises(CoreError) as raised:
-        act()
-    return raised.value.fault
-
 
 # --- Writing and reading --------------------------------------------------------------------------
 
@@ -210,7 +177,7 @@ def dropped_history() -> tuple[Disk, list[bytes]]:
     """Return the disk of a closed queue whose log no longer begins at 1, with two snapshots; and
     its events.
     """
-    disk = Disk(directories=["/home"])
+    disk = home()
     data = data_up_to(9, 24_000)
     log = opened_log(disk)
     for number, one in enumerate(data, 1):
@@ -271,7 +238,7 @@ def test_what_a_snapshot_holds_was_durable() -> None:
     """Also where the ring's header no longer says so; and what was durable is not taken from the
     ring.
     """
-    disk = Disk(directories=["/home"])
+    disk = home()
     log = opened_log(disk)
     log.commit(*data_up_to(4))
     log.commit(numbered(5))

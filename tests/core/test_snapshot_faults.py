@@ -11,7 +11,6 @@ from random import Random
 
 import pytest
 
-from tests.core.test_snapshot import TEMPORARY, UUID, queue, with_bytes
 from tests.support.core.crash_images import (
     Session,
     check_recovered,
@@ -20,20 +19,24 @@ from tests.support.core.crash_images import (
     sampled_losses,
 )
 from tests.support.core.log_driver import DIRECTORY, KIND, CoreError, Log, entry
-from tests.support.core.memory_io import RETRIED, Call, Disk, Fault, MemoryIo
+from tests.support.core.memory_io import RETRIED, Call, Disk, Fault, MemoryIo, home
 from tests.support.core.snapshot_driver import (
+    TEMPORARY,
+    UUID,
     Progress,
     compact,
     data_up_to,
     load_newest,
     opened_log,
     parse_snapshot,
+    queue,
     read_snapshot,
     reopened,
     snapshot_name,
     snapshot_path,
     snapshots_of,
     table_with,
+    with_bytes,
     write_snapshot,
 )
 
@@ -54,7 +57,7 @@ def queue_in_use() -> Disk:
     """Return the disk of a queue with snapshots of 2 and 4, and an event behind them, as its
     compaction finds it.
     """
-    disk = Disk(directories=["/home"])
+    disk = home()
     log = opened_log(disk)
     for number in range(1, 6):
         log.commit(numbered(number))
@@ -235,9 +238,7 @@ def test_power_loss_while_one_is_written() -> None:
         session.close()
 
     count = 0
-    for image in crash_images(
-        Session(Disk(directories=["/home"])), run, losses=sampled_losses(Random(4), 3)
-    ):
+    for image in crash_images(Session(home()), run, losses=sampled_losses(Random(4), 3)):
         for sequence in snapshots_of(image.disk):
             read_snapshot(MemoryIo(image.disk), sequence)
             count += 1

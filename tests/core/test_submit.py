@@ -6,10 +6,9 @@ from typing import Any
 
 import actionqueue as aq
 from actionqueue import TaskId, TaskSpec
-from tests.core.test_log import home, new_log
 from tests.support.core.door import lib
-from tests.support.core.log_driver import DIRECTORY, Batch, Log, status_name
-from tests.support.core.memory_io import MemoryIo
+from tests.support.core.log_driver import DIRECTORY, Batch, Log, new_log, status_name
+from tests.support.core.memory_io import MemoryIo, home
 from tests.support.core.table_driver import Table, as_c
 
 

@@ -18,7 +18,7 @@ import pytest
 
 from tests.support.core.door import ffi, lib
 from tests.support.core.log_driver import CoreError, Log
-from tests.support.core.memory_io import Disk, MemoryIo
+from tests.support.core.memory_io import MemoryIo, home
 
 PATIENCE_S = 60.0
 NEVER = lib.AQW_SYNC_NEVER
@@ -74,7 +74,7 @@ def test_each_part_makes_it_a_policy(part: str) -> None:
 
 def test_a_delay_that_no_clock_reaches_is_refused() -> None:
     with pytest.raises(CoreError) as refusal:
-        Log(MemoryIo(Disk(directories=["/home"])), sync={"delay_ns": lib.AQW_SYNC_DELAY_NS_MAX + 1})
+        Log(MemoryIo(home()), sync={"delay_ns": lib.AQW_SYNC_DELAY_NS_MAX + 1})
     assert (refusal.value.status, refusal.value.fault.operation) == ("invalid_argument", "sync")
 
 
@@ -87,7 +87,7 @@ class Watched:
     """
 
     def __init__(self, *, maps: bool = True, sector_size: int = 0, **policy: int) -> None:
-        self.io = MemoryIo(Disk(directories=["/home"]), background=True, maps=maps)
+        self.io = MemoryIo(home(), background=True, maps=maps)
         self.last = 0
         self.began: list[int] = []
         self.changed = threading.Condition()

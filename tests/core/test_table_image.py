@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -32,16 +31,18 @@ from actionqueue import (
     TaskSpec,
     TenantId,
 )
-from tests.core.test_table import apply_to, every_kind, numbered, path_to
+from tests.support import places
 from tests.support.core.door import ffi, lib
-from tests.support.core.table_driver import EventSource, Memory, Table, dump_of, status_name
+from tests.support.core.log_driver import status_name
+from tests.support.core.table_driver import EventSource, Memory, Table, dump_of
+from tests.support.core.table_events import apply_to, every_kind, numbered, path_to
 from tests.support.core.table_image import Item, load_into, loaded, save
 from tests.support.model import Model
 
 PATIENT = settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=60)
 randoms = st.randoms(use_true_random=False)
 S = RunState
-GOLDEN = Path(__file__).parents[1] / "data" / "golden-image.json"
+GOLDEN = places.DATA / "golden-image.json"
 
 MALFORMED = "malformed_snapshot"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import count as count_from
 from itertools import dropwhile
 from random import Random
@@ -39,17 +38,11 @@ from actionqueue import (
 from actionqueue.errors import RefusedEventError
 from actionqueue.model.cron import has_ended
 from actionqueue.projection import Projection
-from tests.core.test_table import apply_to, numbered, path_to
 from tests.support.core.door import ffi, lib
-from tests.support.core.table_driver import (
-    EventSource,
-    Memory,
-    Table,
-    as_c,
-    data_of,
-    dump_of,
-    status_name,
-)
+from tests.support.core.finished import PURGED, find, find_all, place_of
+from tests.support.core.log_driver import status_name
+from tests.support.core.table_driver import EventSource, Memory, Table, as_c, dump_of
+from tests.support.core.table_events import apply_to, numbered, path_to
 from tests.support.core.table_image import loaded, save
 from tests.support.model import TRANSITIONS, Model
 
@@ -65,14 +58,6 @@ POLICIES = (
     Cron("@hourly", 2),
     Cron("0 0 0 1 1 * 1970,1971", None),
 )
-PURGED = 10**6
-"""A sequence after all others."""
-
-
-@pytest.fixture
-def table() -> Iterator[Table]:
-    with Table() as made:
-        yield made
 
 
 def task_with_run(
@@ -757,43 +742,6 @@ def test_as_many_as_fit_into_one_event() -> None:
 
 
 # --- Finding what may be purged -------------------------------------------------------------------
-
-
-@ffi.callback("int(void *, aqw_bytes, uint64_t)")
-def schedule_ended(_context: Any, expression: Any, time: int) -> int:
-    return has_ended(data_of(expression).decode(), time)
-
-
-def find_all(table: Table, cutoff: int, rows_max: int, finished: Any) -> dict[str, list[Any]]:
-    fields = {
-        "cutoff": cutoff,
-        "ledger_cutoff": cutoff,
-        "has_cutoff": 1,
-        "has_ledger_cutoff": 1,
-        "schedule_ended": schedule_ended,
-    }
-    fields["today"] = cutoff
-    lib.aqw_table_find_finished(table.table, ffi.new("aqw_retention *", fields), rows_max, finished)
-    types = {"run": RunId, "task": TaskId, "subscription": SubscriptionId, "actor": ActorId}
-    return {
-        name: [
-            id_type.from_bytes(bytes(getattr(finished, f"{name}_ids")[i]))
-            for i in range(getattr(finished, f"{name}_count"))
-        ]
-        for name, id_type in types.items()
-    } | {"line": [None] * finished.ledger_count, "tombstone": [None] * finished.tombstone_count}
-
-
-def find(
-    table: Table, cutoff: int, rows_max: int, finished: Any
-) -> tuple[list[RunId], list[TaskId]]:
-    found = find_all(table, cutoff, rows_max, finished)
-    assert found["subscription"] == found["actor"] == found["line"] == found["tombstone"] == []
-    return found["run"], found["task"]
-
-
-def place_of(finished: Any) -> tuple[int, int, int]:
-    return finished.next_part, finished.next_row, finished.next_run
 
 
 def found_event(

@@ -13,7 +13,7 @@ import pytest
 from tests.support.core import log_model as model
 from tests.support.core.crash_images import numbered
 from tests.support.core.log_driver import CoreError, Log, data_of, read_stream
-from tests.support.core.memory_io import Call, Disk, MemoryIo
+from tests.support.core.memory_io import Call, Disk, MemoryIo, home
 
 WINDOW = 4 << 20
 SIZES = (
@@ -35,7 +35,7 @@ def written() -> tuple[Disk, list[bytes]]:
     """Several segments, most of them larger than a window, with records of all sizes across its
     ends.
     """
-    disk = Disk(directories=["/home"])
+    disk = home()
     entries = [numbered(number, size) for number, size in enumerate(SIZES * 2)]
     with Log(MemoryIo(disk), segment_size=2**24) as log:
         for number in range(0, len(entries), 3):

@@ -4,35 +4,29 @@ recovery.
 
 from __future__ import annotations
 
-import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from random import Random
-
-import pytest
+from typing import TYPE_CHECKING
 
 import actionqueue as aq
 from tests.support.crash import ledger
-from tests.support.queues import IN_MEMORY, SMALL, copy_of, replayed, state_of, task_create
+from tests.support.queues import SMALL, copy_of, replayed, state_of, task_create
+
+if TYPE_CHECKING:
+    import pytest
 
 TIMES = (0.0, -1e9, 1.0, 1e9, 1.7e9, 4e9, 2.0**40, 2.0**62)
 """Seconds since 1970: before it, at it, about now, years ahead, absurd."""
 
 
-@pytest.fixture
-def root() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="actionqueue-", dir=IN_MEMORY) as made:
-        yield Path(made)
-
-
 def test_order_and_recovery_do_not_depend_on_the_clock(
-    root: Path, monkeypatch: pytest.MonkeyPatch, long_form: bool
+    directory: Path, monkeypatch: pytest.MonkeyPatch, long_form: bool
 ) -> None:
     random = Random(1)
     monkeypatch.setattr(time, "time", lambda: random.choice(TIMES))
     tried = 200 if long_form else 20
-    path = root / "queue"
+    path = directory / "queue"
     expected = 0
     for number in range(tried):
         queue = aq.open(path, **SMALL)
@@ -48,7 +42,7 @@ def test_order_and_recovery_do_not_depend_on_the_clock(
         if random.random() < 0.5:
             expected += 1
             queue.submit(task_create(), "deferred")
-            killed = copy_of(path, root / f"killed {number}")
+            killed = copy_of(path, directory / f"killed {number}")
             state = state_of(queue)
             queue.close()
             path = killed

@@ -12,8 +12,6 @@ import os
 import pickle
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,19 +19,13 @@ import pytest
 import actionqueue as aq
 from actionqueue.errors import ForkedError, LockedError
 from tests.support.crash import ledger
-from tests.support.queues import IN_MEMORY, in_child, task_create
+from tests.support.queues import in_child, task_create
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 
 ROW = "fork with the log open"
 PROGRAMS = Path(__file__).parent / "programs"
 START_METHODS = ("fork", "spawn", "forkserver")
-
-
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="actionqueue-", dir=IN_MEMORY) as made:
-        yield Path(made)
 
 
 def test_forks_under_load(directory: Path, long_form: bool) -> None:

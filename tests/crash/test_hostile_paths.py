@@ -8,9 +8,8 @@ import os
 import shutil
 import socket
 import stat
-import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
@@ -27,9 +26,9 @@ from actionqueue.errors import (
     Written,
 )
 from actionqueue.inspection import verify
+from tests.support import places
 from tests.support.crash import ledger
 from tests.support.queues import (
-    IN_MEMORY,
     SMALL,
     copy_of,
     in_child,
@@ -42,12 +41,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 
 ROW = "symlinks, permissions"
 SECRET = b"somebody else's"
-
-
-@pytest.fixture
-def root() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="actionqueue-", dir=IN_MEMORY) as made:
-        yield Path(made)
 
 
 class Outside:
@@ -117,7 +110,7 @@ def unix_socket(path: Path, _outside: Outside) -> None:
         os.chdir(back)
 
 
-def directory(path: Path, _outside: Outside) -> None:
+def a_directory(path: Path, _outside: Outside) -> None:
     path.mkdir()
     (path / "inside").write_bytes(b"")
 
@@ -128,7 +121,7 @@ def a_file(path: Path, _outside: Outside) -> None:
 
 KINDS: list[Callable[[Path, Outside], None]] = [
     to_file, to_directory, to_nothing, to_itself, to_a_device,
-    hard_link, pipe, unix_socket, directory, a_file,
+    hard_link, pipe, unix_socket, a_directory, a_file,
 ]  # fmt: skip
 
 DIRECTORIES = ("wal", "quarantine", "snapshots")
@@ -202,15 +195,15 @@ def removed(path: Path) -> None:
 @pytest.mark.parametrize("clean", [True, False], ids=["clean", "killed"])
 @pytest.mark.parametrize("victim", VICTIMS)
 def test_opening_a_queue_with_something_else_in_its_files_place(
-    root: Path, victim: str, clean: bool
+    directory: Path, victim: str, clean: bool
 ) -> None:
-    template, outside = root / "template", Outside(root / "outside")
+    template, outside = directory / "template", Outside(directory / "outside")
     state = make_queue(template, clean=clean)
     for kind in KINDS:
-        if kind is (directory if victim in DIRECTORIES else a_file):
+        if kind is (a_directory if victim in DIRECTORIES else a_file):
             continue  # that is what should stand there
-        path = copy_of(template, root / kind.__name__)
-        place, aside = place_of(path, victim), root / "aside"
+        path = copy_of(template, directory / kind.__name__)
+        place, aside = place_of(path, victim), directory / "aside"
         place.parent.mkdir(exist_ok=True)
         if place.exists():
             place.rename(aside)
@@ -257,9 +250,9 @@ def is_harmless(victim: str, kind: Callable[[Path, Outside], None], *, clean: bo
     if victim == "quarantine":
         return clean
     if victim == "quarantine/copy.tmp":
-        return clean or kind is not directory
+        return clean or kind is not a_directory
     return (
-        victim in LEFTOVERS and kind is not directory
+        victim in LEFTOVERS and kind is not a_directory
     ) or victim == "wal/prepare-00000000000000aa.tmp"
 
 
@@ -267,30 +260,30 @@ def is_harmless(victim: str, kind: Callable[[Path, Outside], None], *, clean: bo
     "kind", [to_directory, to_nothing, to_itself], ids=lambda kind: kind.__name__
 )
 def test_a_path_of_the_queue_itself_may_be_a_link(
-    root: Path, kind: Callable[[Path, Outside], None]
+    directory: Path, kind: Callable[[Path, Outside], None]
 ) -> None:
     """It is resolved once, when the queue is opened; where that leads is up to who gives the
     path.
     """
-    outside = root / "outside"
+    outside = directory / "outside"
     made = Outside(outside)
-    kind(root / "link", made)
+    kind(directory / "link", made)
     if kind is not to_directory:
-        for path in (root / "link", root / "link" / "queue"):
+        for path in (directory / "link", directory / "link" / "queue"):
             with pytest.raises(OpenIOError) as refusal:
                 aq.open(path)
-            assert refusal.value.path == str(root / "link")
+            assert refusal.value.path == str(directory / "link")
             assert (kind is to_nothing) == ("leads nowhere" in str(refusal.value))
         made.assert_untouched()
         return
-    with aq.open(root / "link", **SMALL) as queue:
+    with aq.open(directory / "link", **SMALL) as queue:
         assert queue.path == str(made.directory)
-        (root / "link").unlink()
-        (root / "link").symlink_to(root)
+        (directory / "link").unlink()
+        (directory / "link").symlink_to(directory)
         for _ in range(5):
             queue.submit(task_create(b"x" * 30_000))
     assert replayed(queue.path).latest_sequence == 5
-    assert sorted(place.name for place in root.iterdir()) == ["link", "outside"]
+    assert sorted(place.name for place in directory.iterdir()) == ["link", "outside"]
 
 
 def until_refused(queue: aq.ActionQueue) -> AppendError:
@@ -302,16 +295,16 @@ def until_refused(queue: aq.ActionQueue) -> AppendError:
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_the_directory_of_segments_is_swapped_under_an_open_queue(
-    root: Path, kind: Callable[[Path, Outside], None]
+    directory: Path, kind: Callable[[Path, Outside], None]
 ) -> None:
-    path, outside = root / "queue", Outside(root / "outside")
+    path, outside = directory / "queue", Outside(directory / "outside")
     with aq.open(path, **SMALL) as queue:
         queue.submit(task_create())
-        (path / "wal").rename(root / "aside")
+        (path / "wal").rename(directory / "aside")
         kind(path / "wal", outside)
         error = until_refused(queue)
         assert error.written is Written.NO
-        if kind is directory:  # it would take the next segment
+        if kind is a_directory:  # it would take the next segment
             assert isinstance(error.cause, aq.DisplacedError)
             assert queue.is_poisoned
         else:
@@ -320,8 +313,8 @@ def test_the_directory_of_segments_is_swapped_under_an_open_queue(
             queue.submit(task_create())  # there is room for it
         outside.assert_untouched()
         removed(path / "wal")
-        (root / "aside").rename(path / "wal")
-        for _ in range(0 if kind is directory else 30):
+        (directory / "aside").rename(path / "wal")
+        for _ in range(0 if kind is a_directory else 30):
             queue.submit(task_create(b"x" * 3000))
         sequence = queue.sequence
     outside.assert_untouched()
@@ -332,16 +325,16 @@ def test_the_directory_of_segments_is_swapped_under_an_open_queue(
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 @pytest.mark.parametrize("victim", ["newest segment", "ring"])
 def test_the_files_of_the_log_are_swapped_under_an_open_queue(
-    root: Path, victim: str, kind: Callable[[Path, Outside], None]
+    directory: Path, victim: str, kind: Callable[[Path, Outside], None]
 ) -> None:
     """A sync would make durable what no reopening finds: it says so, and what was acknowledged
     before is in the file that was put back.
     """
-    path, outside = root / "queue", Outside(root / "outside")
+    path, outside = directory / "queue", Outside(directory / "outside")
     queue = aq.open(path, **SMALL)
     queue.submit(task_create())
     place = place_of(path, victim)
-    place.rename(root / "aside")
+    place.rename(directory / "aside")
     kind(place, outside)
     with pytest.raises(aq.PartialDurabilityError) as refusal:
         queue.submit(task_create())
@@ -351,7 +344,7 @@ def test_the_files_of_the_log_are_swapped_under_an_open_queue(
     queue.close()
     outside.assert_untouched()
     removed(place)
-    (root / "aside").rename(place)
+    (directory / "aside").rename(place)
     with aq.open(path, **SMALL) as queue:
         assert queue.sequence in (1, 2)
     ledger.record(ROW, 1)
@@ -359,14 +352,14 @@ def test_the_files_of_the_log_are_swapped_under_an_open_queue(
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_the_lock_file_is_swapped_under_an_open_queue(
-    root: Path, kind: Callable[[Path, Outside], None]
+    directory: Path, kind: Callable[[Path, Outside], None]
 ) -> None:
     """The queue goes on in the file that it opened. Put back, it is as if nothing had happened."""
-    path, outside = root / "queue", Outside(root / "outside")
+    path, outside = directory / "queue", Outside(directory / "outside")
     with aq.open(path, **SMALL) as queue:
         queue.submit(task_create())
         place = place_of(path, "LOCK")
-        place.rename(root / "aside")
+        place.rename(directory / "aside")
         kind(place, outside)
         for _ in range(50):
             queue.submit(task_create(b"x" * 3000))
@@ -374,7 +367,7 @@ def test_the_lock_file_is_swapped_under_an_open_queue(
         state = state_of(queue)
     outside.assert_untouched()
     removed(place)
-    (root / "aside").rename(place)
+    (directory / "aside").rename(place)
     with aq.open(path, **SMALL) as queue:
         assert state_of(queue) == state
     ledger.record(ROW, 1)
@@ -383,15 +376,15 @@ def test_the_lock_file_is_swapped_under_an_open_queue(
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 @pytest.mark.parametrize("victim", ["snapshots", "snapshots/snapshot.tmp", "newest snapshot"])
 def test_snapshots_are_swapped_under_an_open_queue(
-    root: Path, victim: str, kind: Callable[[Path, Outside], None]
+    directory: Path, victim: str, kind: Callable[[Path, Outside], None]
 ) -> None:
-    path, outside = root / "queue", Outside(root / "outside")
+    path, outside = directory / "queue", Outside(directory / "outside")
     with aq.open(path, **SMALL) as queue:
         queue.submit(task_create(b"x" * 30_000))
         queue.snapshot()
         place = place_of(path, victim)
         if place.exists():
-            place.rename(root / "aside")
+            place.rename(directory / "aside")
         kind(place, outside)
         queue.submit(task_create(b"x" * 30_000))
         try:
@@ -402,8 +395,8 @@ def test_snapshots_are_swapped_under_an_open_queue(
         queue.submit(task_create())
         state = state_of(queue)
         removed(place)
-        if (root / "aside").exists():
-            (root / "aside").rename(place)
+        if (directory / "aside").exists():
+            (directory / "aside").rename(place)
         queue.compact()
     outside.assert_untouched()
     with aq.open(path) as queue:
@@ -415,15 +408,15 @@ def test_snapshots_are_swapped_under_an_open_queue(
     "kind", [to_file, to_nothing, hard_link, a_file], ids=lambda kind: kind.__name__
 )
 def test_a_segment_in_preparation_is_swapped(
-    root: Path, kind: Callable[[Path, Outside], None]
+    directory: Path, kind: Callable[[Path, Outside], None]
 ) -> None:
     """Only the file that the queue itself has written gets the next segment's name."""
-    path, outside = root / "queue", Outside(root / "outside")
+    path, outside = directory / "queue", Outside(directory / "outside")
     with aq.open(path, **SMALL) as queue:
         while not (prepared := list((path / "wal").glob("prepare-*.tmp"))):
             if queue.stats()["segment_used"] < 60_000:
                 queue.submit(task_create(b"x" * 500))
-        prepared[0].rename(root / "aside")
+        prepared[0].rename(directory / "aside")
         kind(prepared[0], outside)
         error = until_refused(queue)
         assert error.written is Written.NO
@@ -439,13 +432,13 @@ def test_a_segment_in_preparation_is_swapped(
 
 
 def test_a_directory_that_keeps_being_swapped_while_the_queue_rotates(
-    root: Path, long_form: bool
+    directory: Path, long_form: bool
 ) -> None:
     """Whatever instant the swap falls into, no file is made, renamed or removed where the link
     leads.
     """
-    path, outside = root / "queue", Outside(root / "outside")
-    wal, aside, link = path / "wal", root / "aside", root / "link"
+    path, outside = directory / "queue", Outside(directory / "outside")
+    wal, aside, link = path / "wal", directory / "aside", directory / "link"
     link.symlink_to(outside.directory)
     is_done = threading.Event()
     swaps = refusals = 0
@@ -487,8 +480,8 @@ def test_a_directory_that_keeps_being_swapped_while_the_queue_rotates(
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077, 0o177, 0o777])
-def test_modes_do_not_depend_on_the_umask(root: Path, umask: int) -> None:
-    path = root / "made" / "too" / "queue"
+def test_modes_do_not_depend_on_the_umask(directory: Path, umask: int) -> None:
+    path = directory / "made" / "too" / "queue"
 
     def work() -> None:
         os.umask(umask)
@@ -512,9 +505,9 @@ def test_modes_do_not_depend_on_the_umask(root: Path, umask: int) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::actionqueue.UnsafeDirectoryWarning")
-def test_files_of_another_user_are_refused_and_left_alone(root: Path) -> None:
+def test_files_of_another_user_are_refused_and_left_alone(directory: Path) -> None:
     """Whoever may not change a file of the queue is told which, and has changed none."""
-    path = root / "queue"
+    path = directory / "queue"
     make_queue(path, clean=True)
     nobody = 65534
     # What opening reads: of snapshots and the segments that they cover only the newest.
@@ -523,7 +516,7 @@ def test_files_of_another_user_are_refused_and_left_alone(root: Path) -> None:
     ]
     owners = [path, path / "wal", path / "LOCK", path / "ring", *newest]
     if os.geteuid() == 0:
-        root.chmod(0o755)
+        directory.chmod(0o755)
         for place in [path, *path.rglob("*")]:
             os.chown(place, nobody, nobody)
     for victim in owners:
@@ -554,9 +547,9 @@ def test_files_of_another_user_are_refused_and_left_alone(root: Path) -> None:
     ledger.record(ROW, len(owners))
 
 
-def test_a_parent_that_everybody_may_write_to(root: Path) -> None:
+def test_a_parent_that_everybody_may_write_to(directory: Path) -> None:
     """The queue's own modes do not come from there."""
-    parent = root / "shared"
+    parent = directory / "shared"
     parent.mkdir()
     parent.chmod(0o1777)
     with aq.open(parent / "queue") as queue:
@@ -564,12 +557,12 @@ def test_a_parent_that_everybody_may_write_to(root: Path) -> None:
     assert stat.S_IMODE((parent / "queue").stat().st_mode) == 0o700
 
 
-def test_reading_tools_follow_no_link_and_change_nothing(root: Path) -> None:
-    template, outside = root / "template", Outside(root / "outside")
+def test_reading_tools_follow_no_link_and_change_nothing(directory: Path) -> None:
+    template, outside = directory / "template", Outside(directory / "outside")
     make_queue(template, clean=True)
     for victim in ("wal", "ring", "first segment", "newest segment", "LOCK"):
         for kind in (to_file, to_directory, to_nothing, pipe):
-            path = copy_of(template, root / "copy")
+            path = copy_of(template, directory / "copy")
             place = place_of(path, victim)
             removed(place)
             kind(place, outside)
@@ -585,7 +578,7 @@ def test_nothing_near_the_disk_is_unpickled() -> None:
     """Bytes in a queue's directory can never become code."""
     sources = [
         file
-        for file in (Path(__file__).parents[2] / "src").rglob("*")
+        for file in (places.ROOT / "src").rglob("*")
         if file.suffix in {".py", ".pyx", ".pxd", ".pyi"}
     ]
     assert len(sources) > 50

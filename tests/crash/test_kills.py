@@ -24,9 +24,8 @@ from actionqueue.inspection import iterate_records, read_projection
 from actionqueue.json.projection import projection_to_json
 from tests.support.crash import ledger
 from tests.support.crash.children import Child, Line
-from tests.support.crash.scenes import in_memory
 from tests.support.model import Model
-from tests.support.queues import SMALL, state_of
+from tests.support.queues import SMALL, in_memory, state_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 

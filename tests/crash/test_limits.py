@@ -19,9 +19,9 @@ from actionqueue.errors import OpenIOError
 from tests.support.crash import ledger
 from tests.support.crash.careful_user import CarefulUser, check_kept, failures, last_acknowledged
 from tests.support.crash.children import Child, Line, run
-from tests.support.crash.scenes import in_memory, some
+from tests.support.crash.scenes import some
 from tests.support.plans import Plan, Step, filling_plan
-from tests.support.queues import task_create
+from tests.support.queues import in_memory, task_create
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 

@@ -10,15 +10,13 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
 import msgspec
-import pytest
 
 import actionqueue as aq
 from actionqueue import Event
@@ -28,15 +26,9 @@ from actionqueue.model.base import event_of, validate
 from tests.support.command_source import CommandSource
 from tests.support.crash import ledger
 from tests.support.model import Model
-from tests.support.queues import IN_MEMORY, state_of
+from tests.support.queues import state_of
 
 THREADS = 64
-
-
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="actionqueue-", dir=IN_MEMORY) as made:
-        yield Path(made)
 
 
 @dataclass

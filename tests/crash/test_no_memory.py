@@ -8,23 +8,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import actionqueue as aq
 from tests.support.crash import ledger
-from tests.support.queues import IN_MEMORY, replayed, state_of
+from tests.support.queues import replayed, state_of
 
 PROGRAMS = Path(__file__).parent / "programs"
-
-
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="actionqueue-", dir=IN_MEMORY) as made:
-        yield Path(made)
 
 
 @pytest.mark.parametrize("durability", ["deferred", "immediate"])

@@ -7,10 +7,7 @@ from __future__ import annotations
 import mmap
 import os
 import shutil
-import tempfile
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,19 +16,13 @@ import actionqueue as aq
 from actionqueue.errors import LockedError
 from tests.support.crash import ledger
 from tests.support.crash.children import Child, Line
-from tests.support.queues import IN_MEMORY, SMALL, replayed, task_create
+from tests.support.queues import SMALL, in_memory, replayed, task_create
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 
 OPENERS = 3
 NEW_EVERY = 10
 """Races between two of them for a queue that does not exist yet."""
-
-
-@contextmanager
-def directory() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="actionqueue-", dir=IN_MEMORY) as made:
-        yield Path(made)
 
 
 class Starter:
@@ -70,7 +61,7 @@ def race(path: Path, starter: Starter, races: int, line: Line) -> None:
 
 def test_races_of_processes(long_form: bool) -> None:
     races = 1000 if long_form else 150
-    with directory() as made:
+    with in_memory() as made:
         path, starter = made / "queue", Starter()
         openers = [Child(lambda line: race(path, starter, races, line)) for _ in range(OPENERS)]
         winners: set[int] = set()
@@ -110,7 +101,7 @@ def test_races_of_processes(long_form: bool) -> None:
 
 def test_races_of_threads(long_form: bool) -> None:
     races = 1000 if long_form else 150
-    with directory() as made:
+    with in_memory() as made:
         path = made / "queue"
         start, end = threading.Barrier(OPENERS + 1), threading.Barrier(OPENERS + 1)
         results: list[aq.ActionQueue | LockedError] = []
@@ -163,7 +154,7 @@ def test_the_queue_goes_to_the_next_when_its_holder_is_killed(long_form: bool) -
             while True:
                 line.say("acknowledged", queue.submit(task_create(), "deferred").sequence)
 
-    with directory() as made:
+    with in_memory() as made:
         path = made / "queue"
         holder = Child(lambda line: hold(path, line))
         holder.expect("won")

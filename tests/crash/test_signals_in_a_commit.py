@@ -10,9 +10,7 @@ import select
 import signal
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
@@ -20,17 +18,11 @@ import pytest
 
 import actionqueue as aq
 from tests.support.crash import ledger
-from tests.support.queues import IN_MEMORY, replayed
+from tests.support.queues import replayed
 
 PROGRAMS = Path(__file__).parent / "programs"
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
 ANSWER_SECONDS = 10
-
-
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="actionqueue-", dir=IN_MEMORY) as made:
-        yield Path(made)
 
 
 @pytest.mark.parametrize("where", ["memory", "disk"])

@@ -19,7 +19,8 @@ import pytest
 from tests.support.crash import ledger
 from tests.support.crash.careful_user import check_kept, failures, last_acknowledged
 from tests.support.crash.kernel import counts_in
-from tests.support.crash.scenes import NAMES, Scene, in_memory, numbered, play, scenes, some
+from tests.support.crash.scenes import NAMES, Scene, numbered, play, scenes, some
+from tests.support.queues import in_memory
 
 pytestmark = [
     pytest.mark.system("strace"),

@@ -23,11 +23,12 @@ from actionqueue.demo.proof import fingerprint, prove
 from actionqueue.demo.run import Options, plan_of
 from actionqueue.demo.scheduler import LEASE_SECS, SWEEP, Scheduler, task_id_of
 from actionqueue.inspection import iterate_records, read_projection
+from tests.support import places
 from tests.support.command_line import PROGRAM, SECONDS_MAX, run
 
 FILES = 60
 SEED = 3
-EXAMPLE = Path(__file__).parents[2] / "examples" / "scheduler.py"
+EXAMPLE = places.ROOT / "examples" / "scheduler.py"
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,9 @@ import pytest
 
 from _wal_native.rules import transition_is_valid
 from actionqueue import RunState
+from tests.support import places
 
-TOP = Path(__file__).parents[2]
+TOP = places.ROOT
 DOCUMENTS = sorted(
     [
         *TOP.glob("*.md"),

@@ -22,9 +22,10 @@ from pathlib import Path
 import pytest
 
 import actionqueue as aq
+from tests.support import places
 from tests.support.queues import replayed
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "embedding.md"
+DOCUMENT = places.ROOT / "docs" / "embedding.md"
 PATIENCE_S = 60.0
 
 

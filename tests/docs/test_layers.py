@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 
-TOP = Path(__file__).parents[2]
+from tests.support import places
+
+TOP = places.ROOT
 CORE = TOP / "src" / "_wal_native" / "core"
 FLOORS = {
     "base": set[str](),

@@ -15,10 +15,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from actionqueue.inspection import iterate_records
-from tests.support.command_line import STREAMS, run, stream
+from tests.support.command_line import run
 from tests.support.crash import ledger
 from tests.support.fuzz.programs import CORPUS
 from tests.support.fuzz.python_targets import TARGETS
+from tests.support.vectors import STREAMS, stream
 
 NUMBERS = [0, -1, 1.5, 2**31, -(2**31) - 1, 2**32, 2**63, 2**64 - 1, 2**64, 10**400]
 STRINGS = [

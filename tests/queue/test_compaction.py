@@ -18,17 +18,17 @@ import actionqueue as aq
 from actionqueue import retention
 from actionqueue.errors import InvalidFieldError, InvalidFieldTypeError
 from actionqueue.inspection import iterate_records, verify
-from tests.support.compaction import (
-    Worker,
+from tests.support.compaction import Worker, first_sequences, names, run_to_the_end, snapshots
+from tests.support.queues import (
+    SMALL,
     fill,
-    first_sequences,
-    names,
+    in_child,
+    log_bytes,
     open_small,
-    run_to_the_end,
-    snapshots,
-    wait_for,
+    state_of,
+    task_create,
+    wait_until,
 )
-from tests.support.queues import SMALL, in_child, log_bytes, state_of, task_create
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 
@@ -236,7 +236,7 @@ def test_what_is_forgotten_gives_its_memory_back(path: Path) -> None:
         threads = [threading.Thread(target=submit) for _ in range(2)]
         for thread in threads:
             thread.start()
-        wait_for(lambda: len(submitted) > 100)
+        wait_until(lambda: len(submitted) > 100)
         try:
             report = queue.compact(retention_seconds=0)
         finally:

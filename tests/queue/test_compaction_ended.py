@@ -19,16 +19,8 @@ import actionqueue as aq
 from actionqueue import compactor, growth
 from actionqueue.inspection import verify
 from tests.support import every_step
-from tests.support.compaction import (
-    WAIT_SECONDS,
-    Gate,
-    Worker,
-    fill,
-    open_small,
-    snapshots,
-    wait_for,
-)
-from tests.support.queues import dropping, in_child, task_create
+from tests.support.compaction import WAIT_SECONDS, Gate, Worker, snapshots
+from tests.support.queues import dropping, fill, in_child, open_small, task_create, wait_until
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 
@@ -61,7 +53,7 @@ def test_closing_cancels_the_thread_that_compacts_by_itself(
     fill(queue, 20)
     gate.began.wait(WAIT_SECONDS)
     queue.close()
-    wait_for(lambda: gate.threads[0] not in {thread.ident for thread in threading.enumerate()})
+    wait_until(lambda: gate.threads[0] not in {thread.ident for thread in threading.enumerate()})
     assert snapshots(path) == []
 
 
@@ -154,7 +146,7 @@ def test_a_queue_that_nobody_refers_to_any_more_does_not_compact_on(
             del queue
         else:
             releaser = threading.Thread(
-                target=lambda: (wait_for(lambda: compactor._is_stopped), may_go.set())
+                target=lambda: (wait_until(lambda: compactor._is_stopped), may_go.set())
             )
             releaser.start()
             del queue
@@ -189,7 +181,7 @@ def test_the_last_reference_may_be_the_threads_own(
     with dropping(path):
         del queue
         may_go.set()
-        wait_for(
+        wait_until(
             lambda: (
                 not [
                     thread

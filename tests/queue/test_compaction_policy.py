@@ -18,15 +18,8 @@ import pytest
 
 import actionqueue as aq
 from actionqueue import compactor, growth, retention, retry
-from tests.support.compaction import (
-    fill,
-    first_sequences,
-    open_small,
-    run_to_the_end,
-    snapshots,
-    wait_for,
-)
-from tests.support.queues import state_of, task_create
+from tests.support.compaction import first_sequences, run_to_the_end, snapshots
+from tests.support.queues import fill, open_small, state_of, task_create, wait_until
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 
@@ -193,8 +186,8 @@ def test_the_policy_is_looked_at_as_soon_as_the_queue_is_open(
     monkeypatch.setattr(growth, "CHECK_SECONDS", 3600)
     of_a_life_before(path, 15)
     with open_small(path, aq.CompactionPolicy(log_bytes=100_000, retention_seconds=500)) as queue:
-        wait_for(lambda: queue.projection.counts().runs == 1)
-        wait_for(lambda: len(snapshots(path)) == 1)
+        wait_until(lambda: queue.projection.counts().runs == 1)
+        wait_until(lambda: len(snapshots(path)) == 1)
 
 
 @pytest.mark.usefixtures("clock")
@@ -316,11 +309,11 @@ def test_the_thread_compacts_by_itself(path: Path, monkeypatch: pytest.MonkeyPat
         for count in (10, 20, 40):  # a snapshot must be outgrown by the log before the next one
             before = queue.stats()["snapshot_sequence"]
             fill(queue, count)
-            wait_for(lambda before=before: queue.stats()["snapshot_sequence"] > before)  # type: ignore[misc]
+            wait_until(lambda before=before: queue.stats()["snapshot_sequence"] > before)  # type: ignore[misc]
         assert len(snapshots(path)) == 2
         assert first_sequences(path)[0] > 1
         expected = state_of(queue)
-    wait_for(
+    wait_until(
         lambda: (
             not [
                 thread

@@ -10,8 +10,8 @@ import pytest
 
 import actionqueue as aq
 from tests.support import every_step
-from tests.support.queues import state_of, task_create
-from tests.support.readers import WAIT_SECONDS, fill, open_small, read, state
+from tests.support.compaction import WAIT_SECONDS
+from tests.support.queues import fill, open_small, read, state_of, task_create
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 
@@ -40,7 +40,7 @@ def test_refresh_goes_on_over_rotation_restart_and_compaction(path: Path) -> Non
         assert reader.refresh() == 60
         assert reader.projection is not projection
         assert projection.latest_sequence == 43
-        assert state(reader) == state_of(queue)
+        assert state_of(reader) == state_of(queue)
         queue.submit(task_create(), "immediate")
         assert reader.refresh() == 1
 

@@ -15,9 +15,8 @@ import select
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,6 @@ from actionqueue import lane
 from actionqueue.errors import ForkedError, LockedError, Written
 from tests.support.queues import (
     CHILD_SECONDS,
-    IN_MEMORY,
     SMALL,
     in_child,
     leave_with,
@@ -39,12 +37,6 @@ from tests.support.queues import (
 )
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-
-
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="actionqueue-", dir=IN_MEMORY) as made:
-        yield Path(made)
 
 
 ENTRIES: dict[str, Callable[[aq.ActionQueue], Any]] = {

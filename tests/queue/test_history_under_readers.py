@@ -12,7 +12,7 @@ import pytest
 
 import actionqueue as aq
 from actionqueue.errors import HistoryChangedError
-from tests.support.queues import task_create
+from tests.support.queues import put_back, task_create
 
 SMALL = {"segment_size": 65536, "ring_size": 65536, "compaction": None, "durability": "deferred"}
 SLOTS = 4096, 8192
@@ -29,18 +29,6 @@ def fill(path: Path, count: int, tag: str, size: int = 3000, **options: object) 
 
 def tags(reader: aq.ReadOnlyQueue) -> list[bytes]:
     return [task.spec.payload.data.split()[0] for task in reader.projection.tasks()]
-
-
-def put_back(path: Path, kept: Path) -> None:
-    """Into the very files that are there: only those that the copy does not have are removed."""
-    for file in [
-        file
-        for file in path.rglob("*")
-        if file.is_file() and not (kept / file.relative_to(path)).exists()
-    ]:
-        file.unlink()
-    for file in [file for file in kept.rglob("*") if file.is_file()]:
-        (path / file.relative_to(kept)).write_bytes(file.read_bytes())
 
 
 class Under:

@@ -11,11 +11,9 @@ from __future__ import annotations
 import os
 import signal
 import struct
-import tempfile
 import threading
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -27,15 +25,15 @@ from hypothesis import strategies as st
 import actionqueue as aq
 from tests.support.model import Model
 from tests.support.plans import DURABILITIES, Plan
-from tests.support.queues import CHILD_SECONDS, IN_MEMORY, replayed, state_of, task_create
+from tests.support.queues import (
+    CHILD_SECONDS,
+    in_memory,
+    replayed,
+    state_of,
+    task_create,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-
-
-@contextmanager
-def directory() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="actionqueue-", dir=IN_MEMORY) as made:
-        yield Path(made)
 
 
 def killed_child(work: Callable[[Callable[[int], None]], None]) -> list[int]:
@@ -89,7 +87,7 @@ rounds = st.lists(
 def test_acknowledged_commands_survive_kills_at_random_instants(
     rounds: list[dict[str, int]],
 ) -> None:
-    with directory() as path:
+    with in_memory() as path:
         survived = Model()
         for one in rounds:
             survived = one_round(path, survived, one)
@@ -140,7 +138,7 @@ def one_round(path: Path, before: Model, one: dict[str, int]) -> Model:
 @pytest.mark.parametrize("seed", range(25))
 def test_acknowledged_commands_of_many_threads_survive_a_kill(seed: int) -> None:
     random = Random(seed)
-    with directory() as path:
+    with in_memory() as path:
 
         def live(acknowledge: Callable[[int], None]) -> None:
             queue = aq.open(path, segment_size=65536, ring_size=65536)

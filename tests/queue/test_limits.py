@@ -5,8 +5,7 @@ and read back, one above is refused before anything is appended.
 from __future__ import annotations
 
 import errno
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +23,10 @@ from actionqueue.errors import (
 )
 from actionqueue.model.base import event_of
 from tests.support.crash import ledger
-from tests.support.queues import IN_MEMORY, SMALL, replayed, state_of
+from tests.support.queues import SMALL, replayed, state_of
 
 ROW = "record at the limit -1, limit, +1"
 TENANT = aq.TenantId()
-
-
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="actionqueue-", dir=IN_MEMORY) as made:
-        yield Path(made)
 
 
 def entry(payload: bytes = b"", key: str = "key") -> aq.LedgerAppendCommand:

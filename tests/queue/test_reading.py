@@ -19,12 +19,14 @@ from tests.support.command_line import kill_a_writer, tree
 from tests.support.queues import (
     IN_MEMORY,
     copy_of,
+    fill,
     in_child,
+    open_small,
+    read,
     segment_of_version,
     state_of,
     task_create,
 )
-from tests.support.readers import fill, open_small, read, state
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 
@@ -37,7 +39,7 @@ def test_a_closed_queue(path: Path) -> None:
         fill(queue)
         expected = state_of(queue)
     with read(path) as reader:
-        assert state(reader) == expected
+        assert state_of(reader) == expected
         assert (reader.sequence, reader.durable_sequence) == (20, 20)
         assert not reader.has_writer
         assert reader.snapshot_damage is None
@@ -54,7 +56,7 @@ def test_a_killed_queue_with_events_in_its_ring(path: Path, tmp_path: Path) -> N
         killed = copy_of(path, tmp_path / "killed")
         expected = state_of(queue)
     with read(killed) as reader:
-        assert state(reader) == expected
+        assert state_of(reader) == expected
         assert (reader.sequence, reader.durable_sequence) == (5, 3)
         assert reader.refresh() == 0
         assert (reader.sequence, reader.durable_sequence) == (5, 3)
@@ -64,7 +66,7 @@ def test_a_killed_queue_with_events_in_its_ring(path: Path, tmp_path: Path) -> N
         with open_small(killed) as queue:
             queue.submit(task_create(), "immediate")
             assert reader.refresh() == 1
-            assert state(reader) == state_of(queue)
+            assert state_of(reader) == state_of(queue)
             assert reader.durable_sequence == 6
 
 
@@ -77,11 +79,11 @@ def test_a_queue_in_use_as_far_as_it_is_durable(path: Path) -> None:
         with read(path) as reader:
             assert reader.has_writer
             assert (reader.sequence, reader.durable_sequence) == (3, 3)
-            assert state(reader) == expected
+            assert state_of(reader) == expected
             assert reader.refresh() == 0
             queue.sync()
             assert reader.refresh() == 1
-            assert state(reader) == state_of(queue)
+            assert state_of(reader) == state_of(queue)
 
 
 def test_an_empty_queue(path: Path) -> None:
@@ -104,7 +106,7 @@ def test_a_compacted_queue(path: Path) -> None:
         expected = state_of(queue)
         for _ in range(2):
             with read(path) as reader:
-                assert state(reader) == expected
+                assert state_of(reader) == expected
                 assert reader.sequence == 65
             queue.close()
 
@@ -171,7 +173,7 @@ def test_a_damaged_snapshot_is_passed_over_and_told(path: Path) -> None:
     newest = max((path / "snapshots").iterdir())
     newest.write_bytes(newest.read_bytes()[:-1])
     with read(path) as reader:
-        assert state(reader) == expected
+        assert state_of(reader) == expected
         assert isinstance(reader.snapshot_damage, aq.CorruptLogError)
         assert reader.snapshot_damage.path == str(Path(reader.path, "snapshots", newest.name))
 

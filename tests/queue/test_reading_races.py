@@ -15,9 +15,9 @@ import pytest
 
 import actionqueue as aq
 from actionqueue import directory, reading
+from tests.support.compaction import WAIT_SECONDS
 from tests.support.crash.children import Child, Line
-from tests.support.queues import copy_of, state_of, task_create
-from tests.support.readers import WAIT_SECONDS, fill, open_small, read, state
+from tests.support.queues import copy_of, fill, open_small, read, state_of, task_create
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 
@@ -141,7 +141,7 @@ def test_a_writer_that_comes_in_the_middle(
         with open_small(start) as queue:
             queue.submit(task_create(), "immediate")
             reader.refresh()
-            assert state(reader) == state_of(queue)
+            assert state_of(reader) == state_of(queue)
 
 
 def test_where_nobody_was_there_damage_is_told_at_once(path: Path) -> None:

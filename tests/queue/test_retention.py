@@ -11,8 +11,7 @@ import actionqueue as aq
 from actionqueue import retention
 from actionqueue.inspection import verify
 from actionqueue.json.projection import projection_to_json
-from tests.support.compaction import open_small, wait_for
-from tests.support.queues import replayed, state_of
+from tests.support.queues import open_small, replayed, state_of, wait_until
 
 NOW = 1_700_000_000
 S = aq.RunState
@@ -402,7 +401,7 @@ def test_the_policys_retention_of_the_ledger(path: Path) -> None:
         run_of(queue, task_of(queue))
         queue._compactor._retention_at = 0.0
         queue._compactor._retention_clock = retention.RetentionClock(newest_change=0)
-        wait_for(lambda: [line.ledger_key for line in queue.projection.ledger()] == ["young"])
+        wait_until(lambda: [line.ledger_key for line in queue.projection.ledger()] == ["young"])
         assert queue.projection.counts().runs == 1
 
 
@@ -488,7 +487,7 @@ def test_the_policys_tombstones_are_also_made_by_hand(path: Path) -> None:
         run_of(queue, third)
         queue._compactor._retention_at = 0.0
         queue._compactor._retention_clock = retention.RetentionClock(newest_change=0)
-        wait_for(lambda: queue.projection.task(third.id) is None)
+        wait_until(lambda: queue.projection.task(third.id) is None)
         assert queue.projection.tombstones()[-1] == aq.Tombstone(third.id, 2**64 - 1)
 
 

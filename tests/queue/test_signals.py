@@ -8,9 +8,8 @@ from __future__ import annotations
 import contextlib
 import gc
 import signal
-import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -21,7 +20,6 @@ import actionqueue as aq
 from actionqueue.errors import ReentrantCallError, ValidationError, Written
 from tests.support.crash import ledger
 from tests.support.queues import (
-    IN_MEMORY,
     REFUSED,
     SMALL,
     in_child,
@@ -31,12 +29,6 @@ from tests.support.queues import (
 )
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-
-
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="actionqueue-", dir=IN_MEMORY) as made:
-        yield Path(made)
 
 
 class Interrupter:

@@ -16,7 +16,14 @@ import pytest
 
 import actionqueue as aq
 from actionqueue.errors import ForkedError, LogWriteError, PartialDurabilityError, PoisonedError
-from tests.support.queues import file_size_limit, in_child, replayed, task_create, wait_until
+from tests.support.queues import (
+    file_size_limit,
+    has_failed,
+    in_child,
+    replayed,
+    task_create,
+    wait_until,
+)
 
 # --- The option -----------------------------------------------------------------------------------
 
@@ -130,16 +137,8 @@ def with_failed_sync(path: Path, policy: aq.SyncPolicy) -> aq.ActionQueue:
         queue.submit(task_create())
         # The bytes leave the ring when the thread's drain has begun; it fails. Asking the queue
         # would be to be told.
-        wait_until(lambda: is_over(queue))
+        wait_until(lambda: has_failed(queue))
     return queue
-
-
-def is_over(queue: aq.ActionQueue) -> bool:
-    try:
-        queue._log.ensure_open()
-    except PoisonedError:
-        return True
-    return False
 
 
 @pytest.mark.parametrize("call", CALLS)

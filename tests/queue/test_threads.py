@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 
 import actionqueue as aq
 from actionqueue.errors import ClosedError, ValidationError
-from tests.support.queues import IN_MEMORY, REFUSED, SMALL, replayed, state_of, task_create
+from tests.support.queues import REFUSED, SMALL, replayed, state_of, task_create
 
 
 @pytest.fixture
@@ -23,12 +22,6 @@ def hasty() -> Iterator[None]:
     sys.setswitchinterval(1e-6)
     yield
     sys.setswitchinterval(before)
-
-
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="actionqueue-", dir=IN_MEMORY) as made:
-        yield Path(made)
 
 
 def run_together(works: list[Callable[[], None]]) -> None:

@@ -4,11 +4,9 @@ queues full of runs.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
-from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -17,7 +15,7 @@ import numpy as np
 import actionqueue as aq
 from actionqueue.columns import ColumnOutcome
 from tests.support.model import TRANSITIONS
-from tests.support.queues import IN_MEMORY, SMALL
+from tests.support.queues import SMALL, in_memory
 
 STATES = tuple(aq.RunState)
 RESULTS = tuple(aq.AttemptResultKind)
@@ -37,14 +35,8 @@ PATHS: dict[str, list[str]] = {
 
 
 @contextmanager
-def temporary_directory() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="actionqueue-", dir=IN_MEMORY) as made:
-        yield Path(made)
-
-
-@contextmanager
 def small_queue(**options: Any) -> Iterator[aq.ActionQueue]:
-    with temporary_directory() as made, aq.open(made / "queue", **{**OPTIONS, **options}) as queue:
+    with in_memory() as made, aq.open(made / "queue", **{**OPTIONS, **options}) as queue:
         yield queue
 
 

@@ -18,12 +18,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import actionqueue as aq
-from tests.support import places
 
 PROGRAM = [sys.executable, "-m", "actionqueue"]
 SECONDS_MAX = 120
-VECTORS = places.DATA / "vectors"
-STREAMS = ("stream-1", "stream-2", "stream-3")
 READING = ("dump", "log", "verify", "stats")
 """The commands that write and create nothing. All but verify show a queue that is open
 elsewhere.
@@ -171,19 +168,3 @@ def kill_a_writer(directory: Path, events: int = 20) -> None:
 def newest_segment(directory: Path) -> Path:
     """Return the segment that is written to."""
     return max((directory / "wal").glob("*.log"))
-
-
-def stream(name: str) -> list[dict[str, Any]]:
-    """Return a stream's lines: each a command and the verdict on it."""
-    return [
-        json.loads(line)
-        for line in (VECTORS / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
-    ]
-
-
-def projection_of(name: str) -> dict[str, Any]:
-    """Return the projection that a stream leads to."""
-    made: dict[str, Any] = json.loads(
-        (VECTORS / f"{name}.projection.json").read_text(encoding="utf-8")
-    )
-    return made

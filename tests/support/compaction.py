@@ -9,24 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import actionqueue as aq
 from actionqueue import compactor
-from tests.support.queues import SMALL, task_create
+from tests.support.queues import wait_until
 
 if TYPE_CHECKING:
     import pytest
 
 WAIT_SECONDS = 60
-
-
-def open_small(
-    path: Path, policy: aq.CompactionPolicy | None = None, **options: Any
-) -> aq.ActionQueue:
-    return aq.open(path, compaction=policy, durability="deferred", **SMALL, **options)
-
-
-def fill(queue: aq.ActionQueue, count: int = 20, size: int = 9000) -> None:
-    """Submit enough for a segment every seven commands."""
-    for _ in range(count):
-        queue.submit(task_create(b"x" * size))
 
 
 def names(path: Path, folder: str) -> list[str]:
@@ -55,16 +43,6 @@ def run_to_the_end(queue: aq.ActionQueue, time: int) -> aq.RunId:
     return run.id
 
 
-def wait_for(condition: Callable[[], bool]) -> None:
-    """Return when something has come about that another thread is to bring about."""
-    waiting = threading.Event()
-    for _ in range(WAIT_SECONDS * 100):
-        if condition():
-            return
-        waiting.wait(0.01)
-    raise AssertionError("it did not come about")
-
-
 class Gate:
     """Holds compactions at their beginning until they are let go or canceled."""
 
@@ -80,7 +58,7 @@ class Gate:
     ) -> dict[str, Any]:
         self.threads.append(threading.get_ident())
         self.began.set()
-        wait_for(lambda: self.may_go.is_set() or progress.is_canceled)
+        wait_until(lambda: self.may_go.is_set() or progress.is_canceled)
         return self._compact(*arguments, progress=progress, **options)
 
 

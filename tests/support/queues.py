@@ -6,10 +6,10 @@ from __future__ import annotations
 
 import os
 import pickle
-import resource
 import select
 import shutil
 import signal
+import tempfile
 import time
 import traceback
 import warnings
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import actionqueue as aq
+from actionqueue.errors import PoisonedError
 from actionqueue.inspection import iterate_records
 from actionqueue.json.projection import projection_to_json
 from actionqueue.model.base import event_of, validate
@@ -140,6 +141,8 @@ def leave_with(pipe: int, work: Callable[[], Any]) -> None:
 @contextmanager
 def limit(which: int, value: int) -> Iterator[None]:
     """Lower a limit of this process for a while."""
+    import resource  # Windows has none, and needs the others here
+
     before = resource.getrlimit(which)
     resource.setrlimit(which, (value, before[1]))
     try:
@@ -170,6 +173,8 @@ def wait_until(is_so: Callable[[], bool]) -> None:
 @contextmanager
 def file_size_limit(size: int) -> Iterator[None]:
     """Let writes behind this offset of any file fail with EFBIG."""
+    import resource
+
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     with limit(resource.RLIMIT_FSIZE, size):
         yield
@@ -180,3 +185,50 @@ def knows_mount_of(directory: Path) -> bool:
     number = directory.stat().st_dev
     mounts = Path("/proc/self/mountinfo").read_text("utf-8").splitlines()
     return f"{os.major(number)}:{os.minor(number)}" in [line.split()[2] for line in mounts]
+
+
+@contextmanager
+def in_memory() -> Iterator[Path]:
+    """Make a directory that costs no disk syncs and goes with the block."""
+    with tempfile.TemporaryDirectory(prefix="actionqueue-", dir=IN_MEMORY) as made:
+        yield Path(made)
+
+
+def put_back(path: Path, kept: Path) -> None:
+    """Into the very files that are there: only those that the copy does not have are removed."""
+    for file in [
+        file
+        for file in path.rglob("*")
+        if file.is_file() and not (kept / file.relative_to(path)).exists()
+    ]:
+        file.unlink()
+    for file in [file for file in kept.rglob("*") if file.is_file()]:
+        (path / file.relative_to(kept)).write_bytes(file.read_bytes())
+
+
+def has_failed(queue: aq.ActionQueue) -> bool:
+    """Tell whether a sync has failed, without the handle being told."""
+    try:
+        queue._log.ensure_open()
+    except PoisonedError:
+        return True
+    return False
+
+
+def open_small(
+    path: Path, policy: aq.CompactionPolicy | None = None, **options: Any
+) -> aq.ActionQueue:
+    """Open a queue of the smallest sizes, whose commands are not waited for."""
+    usual = {"compaction": policy, "durability": "deferred", **SMALL}
+    return aq.open(path, **{**usual, **options})
+
+
+def fill(queue: aq.ActionQueue, count: int = 20, size: int = 9000) -> None:
+    """Submit enough for a segment every seven commands."""
+    for _ in range(count):
+        queue.submit(task_create(b"x" * size))
+
+
+def read(path: Path) -> aq.ReadOnlyQueue:
+    """Open a queue to be read."""
+    return aq.open(path, readonly=True)

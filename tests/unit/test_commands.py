@@ -6,7 +6,6 @@ import copy
 import inspect
 import pickle
 import re
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -34,6 +33,7 @@ from actionqueue import (
     TenantRegistration,
 )
 from actionqueue.errors import InvalidFieldError, InvalidFieldTypeError
+from tests.support import places
 
 TASK, RUN, ATTEMPT, ACTOR, TENANT = TaskId(), RunId(), AttemptId(), ActorId(), TenantId()
 SUBSCRIPTION = SubscriptionId()
@@ -216,7 +216,7 @@ def test_every_kind_has_one_event():
 
 
 def test_the_codes_are_those_of_the_core():
-    table = (Path(__file__).parents[2] / "src/_wal_native/core/event/events.def").read_text()
+    table = (places.CORE / "event/events.def").read_text()
     lines = re.findall(r"^(?:EVENT|ALSO|AGAIN)\((\d+), (\w+),", table, re.MULTILINE)
     assert {name: int(code) for code, name in lines} == {
         kind.name: kind.value for kind in EventKind

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -50,6 +49,7 @@ from actionqueue import (
 from actionqueue.errors import MalformedEventError, RecordTooLarge
 from actionqueue.limits import LIST_COUNT_MAX, PAYLOAD_SIZE_MAX, TEXT_SIZE_MAX
 from tests.support import payload_model as model
+from tests.support import places
 from tests.support.strategies import (
     EVENTS,
     capabilities,
@@ -59,7 +59,7 @@ from tests.support.strategies import (
     task_specs,
 )
 
-GOLDEN = json.loads((Path(__file__).parents[1] / "data" / "golden-payloads.json").read_text())
+GOLDEN = json.loads((places.DATA / "golden-payloads.json").read_text())
 KINDS = {name: kind for kind in EVENTS for name in [kind.kind.name.lower()]}
 
 # --- The golden events, built by hand from their readable form ------------------------------------

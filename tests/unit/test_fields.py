@@ -6,7 +6,6 @@ import copy
 import enum
 import pickle
 import re
-from pathlib import Path
 from typing import Annotated, ClassVar
 
 import msgspec
@@ -32,6 +31,7 @@ from actionqueue.model.fields import (
     Text,
     Texts,
 )
+from tests.support import places
 
 
 class Numbers(Checked, frozen=True, gc=False):
@@ -362,7 +362,7 @@ def test_annotations_that_cannot_be_checked_are_refused(annotation, why):
 
 
 def test_limits_are_those_of_the_core():
-    header = Path(__file__).parents[2] / "src/_wal_native/core/base/limits.h"
+    header = places.CORE / "base/limits.h"
     defined = dict(re.findall(r"^#define AQW_(\w+) (\d+)u?$", header.read_text(), re.MULTILINE))
     assert defined
     for name, value in defined.items():

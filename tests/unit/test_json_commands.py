@@ -2,7 +2,6 @@
 
 import copy
 import json
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -36,9 +35,10 @@ from actionqueue import (
 )
 from actionqueue.errors import InvalidFieldError, InvalidFieldTypeError
 from actionqueue.json.commands import command_from_json, command_to_json
+from tests.support import places
 from tests.support.strategies import COMMANDS as COMMAND_STRATEGIES
 
-VECTORS = sorted((Path(__file__).parents[1] / "data/vectors").glob("*.jsonl"))
+VECTORS = sorted((places.DATA / "vectors").glob("*.jsonl"))
 
 
 def number(last):

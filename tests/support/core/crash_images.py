@@ -187,3 +187,8 @@ def long_run(session: Session) -> None:
     session.close()
     session.open()
     session.close()
+
+
+def events(first: int, last: int, size: int = 8) -> list[tuple[int, bytes]]:
+    """Return numbered events with their sequences."""
+    return [(number, numbered(number, size)) for number in range(first, last + 1)]

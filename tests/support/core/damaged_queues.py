@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import pytest
-
 from tests.support.core import log_model as model
-from tests.support.core.log_driver import DIRECTORY, CoreError, FaultText
-from tests.support.core.memory_io import Disk
+from tests.support.core.door import ffi
+from tests.support.core.log_driver import DIRECTORY
+from tests.support.core.memory_io import Disk, home
 from tests.support.core.snapshot_driver import compact, data_up_to, opened_log, segments_of
 
 RING = f"{DIRECTORY}/ring"
@@ -16,17 +13,11 @@ SIZE = 24_000
 """Two events of this size fill the smallest segment."""
 
 
-def refusal(act: Callable[[], object]) -> FaultText:
-    with pytest.raises(CoreError) as raised:
-        act()
-    return raised.value.fault
-
-
 def log_of(*units: tuple[bytes, ...], compactions: tuple[int, ...] = (), kill: bool = True) -> Disk:
     """Return the disk of a log of these batches, all of them synced; compacted behind some of the
     events.
     """
-    disk = Disk(directories=["/home"])
+    disk = home()
     log = opened_log(disk)
     for unit in units:
         last = log.commit(*unit)
@@ -47,15 +38,6 @@ def segment_paths(disk: Disk) -> list[str]:
     return [
         f"{DIRECTORY}/wal/{number:020d}-{first:020d}.log" for number, first in segments_of(disk)
     ]
-
-
-def put(disk: Disk, path: str, offset: int, data: bytes) -> None:
-    for content in (disk.files[path].content, disk.files[path].stable):
-        content[offset : offset + len(data)] = data
-
-
-def flip(disk: Disk, path: str, offset: int) -> None:
-    put(disk, path, offset, bytes([disk.bytes_of(path)[offset] ^ 0x10]))
 
 
 def replace_file(disk: Disk, path: str, data: bytes) -> None:
@@ -107,3 +89,21 @@ def check_nothing_destroyed(before: Disk, after: Disk) -> None:
             if left[other] == data and (other == name or other.startswith("quarantine/"))
         ]
         assert kept, f"{name} is gone"
+
+
+def segment_path(disk: Disk, index: int = -1) -> str:
+    return segment_paths(disk)[index]
+
+
+def put(disk: Disk, path: str, offset: int, data: bytes) -> None:
+    """Change bytes of a file for good."""
+    file = disk.files[path]
+    for content in (file.content, file.stable):
+        content[offset : offset + len(data)] = data
+    if file.mapping is not None:
+        ffi.buffer(file.mapping)[offset : offset + len(data)] = data
+
+
+def flip(disk: Disk, path: str, offset: int) -> None:
+    """Turn one bit round; once more turns it back."""
+    put(disk, path, offset, bytes([disk.bytes_of(path)[offset] ^ 1]))

@@ -37,7 +37,7 @@ import setuptools  # noqa: F401  (provides distutils)
 
 from tests.support import places
 
-SOURCES = Path(__file__).parents[2] / "src"
+SOURCES = places.ROOT / "src"
 CORE = Path(os.environ.get("ACTIONQUEUE_TEST_CORE") or SOURCES / "_wal_native" / "core")
 DECLARATIONS = SOURCES / "_wal_native_declarations.py"
 # For tests that stand in as allocators.

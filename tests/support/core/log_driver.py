@@ -7,12 +7,14 @@ stands for all events here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+import pytest
+
 from tests.support.core.door import ffi, lib
-from tests.support.core.memory_io import MemoryIo
+from tests.support.core.memory_io import MemoryIo, home
 
 OK, END = lib.AQW_OK, lib.AQW_END
 KIND = lib.AQW_LEDGER_ENTRY_APPENDED
@@ -365,3 +367,17 @@ def read_stream(io: MemoryIo, directory: str = DIRECTORY) -> Seen:
         )
     finally:
         lib.aqw_stream_free(stream)
+
+
+def refusal(act: Callable[[], object]) -> FaultText:
+    """Return what a call that must fail says of it."""
+    with pytest.raises(CoreError) as raised:
+        act()
+    return raised.value.fault
+
+
+def new_log(**chosen: Any) -> Log:
+    """Return the log of a new queue on a disk of its own."""
+    maps = chosen.pop("maps", True)
+    background = chosen.pop("background", False)
+    return Log(MemoryIo(home(), maps=maps, background=background), **chosen)

@@ -8,7 +8,7 @@ from typing import Any
 from tests.support.core import log_model as model
 from tests.support.core.crash_images import Session, numbered
 from tests.support.core.log_driver import DIRECTORY, CoreError, Log, Seen, read_stream
-from tests.support.core.memory_io import Disk, MemoryIo
+from tests.support.core.memory_io import Disk, MemoryIo, home
 
 Image = dict[str, bytes]
 FIRST = "wal/00000000000000000001-00000000000000000001.log"
@@ -30,7 +30,7 @@ def disk_of(image: Image) -> Disk:
 
 
 def session(**options: Any) -> Session:
-    made = Session(Disk(directories=["/home"]), **options)
+    made = Session(home(), **options)
     made.open()
     return made
 

@@ -620,3 +620,8 @@ class MemoryIo:
 def text(path: Any) -> str:
     raw: bytes = ffi.string(path)
     return raw.decode()
+
+
+def home() -> Disk:
+    """Return a disk with nothing but the directory in which queues are made."""
+    return Disk(directories=["/home"])

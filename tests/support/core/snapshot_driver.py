@@ -25,7 +25,10 @@ from tests.support.core.log_driver import (
     fault_text,
 )
 from tests.support.core.log_model import crc, crc_update
-from tests.support.core.memory_io import Disk, MemoryIo
+from tests.support.core.memory_io import Disk, MemoryIo, home
+
+TEMPORARY = f"{DIRECTORY}/snapshots/snapshot.tmp"
+UUID = bytes(range(16))
 
 MAGIC = b"AQWALSNP"
 HEADER_SIZE, BLOCK_HEADER_SIZE, BLOCK_TARGET = 64, 12, 262_144
@@ -359,3 +362,27 @@ def items_of(body: bytes, count: int) -> tuple[Item, ...]:
         at += 4 + size
     assert at == len(body)
     return tuple(items)
+
+
+def queue(*snapshots_after: int, events: int = 6, **options: Any) -> Disk:
+    """Return the disk of a closed queue with so many events of a few bytes, and snapshots made
+    behind some of them.
+    """
+    disk = home()
+    log = opened_log(disk, **options)
+    for number in range(1, events + 1):
+        log.commit(numbered(number))
+        if number in snapshots_after:
+            compact(log.io, drops_segments=False)
+    log.close()
+    return disk
+
+
+def with_bytes(disk: Disk, path: str, data: bytes | None) -> Disk:
+    """Return a copy of the disk with another content of one file, or without it."""
+    files = {name: disk.bytes_of(name) for name in disk.files}
+    if data is None:
+        del files[path]
+    else:
+        files[path] = data
+    return Disk(files, disk.directories)

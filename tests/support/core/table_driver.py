@@ -39,6 +39,7 @@ from actionqueue.errors import MalformedEventError
 from actionqueue.model.base import event_of
 from tests.support.command_source import CommandSource
 from tests.support.core.door import ffi, lib
+from tests.support.core.log_driver import status_name
 from tests.support.model import TRANSITIONS, Model
 
 STATES = tuple(RunState)
@@ -78,11 +79,6 @@ class Memory:
     def _release(self, _context: Any, block: Any) -> None:
         self.live.remove(int(ffi.cast("uintptr_t", block)))
         lib.free(block)
-
-
-def status_name(status: int) -> str:
-    name: bytes = ffi.string(lib.aqw_status_name(status))
-    return name.decode()
 
 
 def data_of(value: Any) -> bytes:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from tests.support.core.door import ffi, lib
-from tests.support.core.table_driver import Memory, Table, data_of, status_name
+from tests.support.core.log_driver import status_name
+from tests.support.core.table_driver import Memory, Table, data_of
 
 Item = tuple[int, bytes]
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,15 +23,9 @@ from tests.support.crash.careful_user import CarefulUser
 from tests.support.crash.children import Child, Line
 from tests.support.crash.kernel import calls_in, traced
 from tests.support.plans import Plan, Step, filling_plan
-from tests.support.queues import IN_MEMORY, SMALL, copy_of
+from tests.support.queues import SMALL, copy_of, in_memory
 
 T = TypeVar("T")
-
-
-@contextmanager
-def in_memory() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="actionqueue-", dir=IN_MEMORY) as made:
-        yield Path(made)
 
 
 class Scene(NamedTuple):

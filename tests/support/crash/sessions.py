@@ -16,7 +16,7 @@ from typing import Any
 
 from tests.support.core.crash_images import Account, Session, numbered
 from tests.support.core.log_driver import CoreError, entry_of_size
-from tests.support.core.memory_io import Call, Disk, Loss, MemoryIo, NoLoss, RandomLoss
+from tests.support.core.memory_io import Call, Disk, Loss, MemoryIo, NoLoss, RandomLoss, home
 from tests.support.crash.disk_states import States
 
 Image = dict[str, bytes]
@@ -57,7 +57,7 @@ class RecordedSession(Session):
     def __init__(
         self, disk: Disk | None = None, account: Account | None = None, **options: Any
     ) -> None:
-        super().__init__(disk or Disk(directories=["/home"]), account, **options)
+        super().__init__(disk or home(), account, **options)
         self.moments: list[Moment] = []
         self.failing: tuple[str, str, int] | None = None
         """The operation, end of path and errno of the call that fails next."""
