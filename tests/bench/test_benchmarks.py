@@ -105,7 +105,7 @@ def test_a_lone_task_stands_beside_a_lone_thread_and_the_disk(tmp_path: Path) ->
     assert by_name["1 task, by the disk: p50"]["ratio_to"] == "disk alone: p50"
     assert by_name["1 thread without a loop, by the disk: p50"]["ratio_to"] == "disk alone: p50"
     assert "5 tasks: CPU time a command" in by_name
-    # Of too few times.
+    # Too few times were measured for that.
     assert not any("p99.9" in name for name in by_name if name.startswith("1 t"))
 
 
@@ -187,7 +187,7 @@ def test_against_a_driver(tmp_path: Path) -> None:
     assert by_name["Deferred: the Rust crates"]["values"] == [2000, 2000]
     assert by_name["replay: the Rust crates"]["values"] == [4400, 4400]
     ours = by_name["Immediate p50: actionqueue"]
-    # To one microsecond.
+    # The figures agree to one microsecond.
     assert ours["ratio"]["maximum"] == pytest.approx(ours["spread"]["maximum"])
 
 

@@ -116,7 +116,7 @@ def test_html_is_well_formed_and_has_every_mode(made: tuple[dict[str, Any], Path
         "prefers-color-scheme",
     ):
         assert word in (page if word.startswith("prefers") else shown)
-    # And the disk in each of three panels.
+    # The disk has a line in each of three panels, too.
     assert len(re.findall("<polyline ", page)) == len(TITLES) + 3
 
 

@@ -245,7 +245,7 @@ def test_no_warning_ends_a_command(tmp_path: Path, form: tuple[str, ...]) -> Non
     more = ("--to", "5") if "--follow" in form else ()
     ended = run(form[0], tmp_path / "queue", *form[1:], *more, env=STRICT)
     assert ended.code == 0, ended
-    # What a salvage has to say.
+    # The other lines are what a salvage has to say.
     told = [line for line in ended.error.splitlines() if not line.startswith("wal: ")]
     is_warned = form[0] in WRITING and form[0] != "repair"
     assert [line.startswith("actionqueue: warning: the queue's directory") for line in told] == [

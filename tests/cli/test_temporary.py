@@ -67,7 +67,7 @@ def test_the_demos(place: Path, number: signal.Signals) -> None:
         wait_for_line(process, "kill -9")
         assert [made.name.startswith("actionqueue-demo-") for made in place.iterdir()] == [True]
         process.send_signal(number)
-        # When the last process that has the pipes has ended.
+        # This ends when the last process that has the pipes has ended.
         _, error = process.communicate(timeout=SECONDS_MAX)
     assert (process.returncode, error) == (128 + number, "")
     assert list(place.iterdir()) == []

@@ -310,7 +310,7 @@ def test_no_other_thread_sees_a_part_of_a_call(queue: aq.ActionQueue, name: str)
     askers: list[threading.Thread] = []
 
     def ask(is_asking: threading.Event) -> None:
-        # Whoever waits for this needs the GIL to go on, so the question comes first.
+        # The thread that waits for this needs the GIL to go on, so the question comes first.
         is_asking.set()
         answers.append(QUESTIONS[name](queue.projection))
 

@@ -248,7 +248,7 @@ def test_submitters_wait_for_a_copy_and_others_do_not() -> None:
         assert len(sequences) > 1
         threads[1].start()
         while threads[1].is_alive():
-            # Before the whole call, or behind it.
+            # The arrays are from before the whole call, or from behind it.
             assert len(set(queue.projection.columns().runs["state"])) == 1
         threads[1].join()
         assert set(queue.projection.columns().runs["state"]) == {8}

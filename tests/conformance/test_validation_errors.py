@@ -317,7 +317,7 @@ def test_allowed(lane: Lane, case: tuple[list[MutationCommand], MutationCommand]
 
 
 def test_a_record_that_is_too_large_is_refused(lane: Lane) -> None:
-    # Allowed in itself, but the rest of the spec comes on top.
+    # This is allowed in itself, but the rest of the spec comes on top.
     spec = TaskSpec(payload=b"\x00" * PAYLOAD_SIZE_MAX)
     with pytest.raises(errors.RecordTooLarge) as refusal:
         lane.submit(TaskCreateCommand(None, spec, 1))

@@ -202,7 +202,7 @@ def test_a_forked_child_lets_go(directory: str) -> None:
     goes on unharmed.
     """
     log = Log(directory=directory, segment_size=2**18)
-    # Beyond the half: the thread has been started.
+    # This goes beyond the half, so the thread has been started.
     log.commit(bytes(60_000), bytes(60_000), bytes(60_000))
     log.append(b"in the ring")
 

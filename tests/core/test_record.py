@@ -74,7 +74,7 @@ def read(
     segment: model.Header, data: bytes, position: int, available: int | None = None
 ) -> model.Record | None:
     record = ffi.new("aqw_record *")
-    # exactly, so that a sanitizer sees reads beyond it.
+    # The size is exact, so that a sanitizer sees reads beyond it.
     memory = ffi.new("uint8_t[]", len(data) or 1)
     ffi.buffer(memory, len(data))[:] = data
     available = len(data) if available is None else available

@@ -191,7 +191,7 @@ def test_remains_of_a_ring_that_has_lost_a_page_take_one_pass() -> None:
     seen = read_stream(io)
     assert payloads(seen) == written
     assert seen.ring_has_dropped
-    # Each of 24 bytes and its entry's, at places of any multiple of four.
+    # Each takes 24 bytes and its entry's, at places of any multiple of four.
     assert seen.dropped_events == 399
     reads = sum(call.operation == "read" for call in io.calls)
     assert reads < 8 * (len(disk.bytes_of(segment_paths(disk)[-1])) // HELD)

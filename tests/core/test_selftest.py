@@ -90,7 +90,7 @@ def test_every_check_passes_under_the_thread_sanitizer(golden: Path, tmp_path: P
     program = tmp_path / "selftest"
     flags = ["-std=c11", "-O1", "-g", "-pthread", "-fsanitize=thread", f"-I{CORE}", f"-I{SELFTEST}"]
     sources = [golden, *sorted(SELFTEST.glob("*.c")), *sorted(CORE.rglob("*.c"))]
-    # Of another sanitizer.
+    # The library to preload is another sanitizer's.
     environment = places.plain_environment()
     subprocess.run(
         [os.environ.get("CC", "cc"), *flags, "-o", program, *sources], check=True, env=environment

@@ -104,7 +104,7 @@ class Watched:
         self.is_watching = True
 
     def _sync(self, context: Any, handle: int) -> int:
-        # Which is prepared at any time.
+        # That one is prepared at any time.
         is_of_the_next_segment = "prepare-" in self.io.handles[handle][0]
         if self.is_watching and not is_of_the_next_segment:
             with self.changed:

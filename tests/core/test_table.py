@@ -173,7 +173,7 @@ def test_consumption_saturates(table: Table, task: TaskSpec) -> None:
     table.must_apply(
         *numbered(
             aq.TaskCreated(0, task, 1),
-            # Without an allocation: recorded, changes nothing.
+            # There is no allocation: this is recorded and changes nothing.
             aq.BudgetConsumed(0, task.id, token, 5, 1),
             aq.BudgetAllocated(0, task.id, token, 2**64 - 1, 3),
             aq.BudgetConsumed(0, task.id, token, 2**64 - 2, 4),

@@ -343,7 +343,7 @@ def test_what_is_still_needed_is_refused_and_leaves_no_trace(table: Table) -> No
     assert refusal(table, purge_over([], [ActorId()])) == "refused_unknown_actor"
     assert refusal(table, purge([run], [], sequence=1)) == "refused_sequence"
     table.must_apply(aq.RunCanceled(500, live.id, 5))
-    # Both at once, the prerequisite first.
+    # Both go at once, the prerequisite first.
     table.must_apply(purge([run, dependent_run, live], [task, dependent]))
     assert table.counts.tasks == 0
 

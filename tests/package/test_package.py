@@ -283,7 +283,7 @@ def test_a_source_distribution_is_complete_and_installs_in_a_new_environment(
         for name, value in os.environ.items()
         if not name.startswith(("PYTHON", "ACTIONQUEUE_", "PIP_"))
     }
-    # Compiles faster.
+    # A build with assertions compiles faster.
     with_tools = environment | {"PYTHONPATH": os.pathsep.join(tools), "ACTIONQUEUE_DEBUG": "1"}
 
     build = (

@@ -48,7 +48,7 @@ class Pair:
             return
         sequence = self.model.latest_sequence + 1
         if isinstance(verdict, NonMonotonicSequence):
-            # A gap, which is legal in a log that somebody else wrote.
+            # This is a gap, which is legal in a log that another program wrote.
             if verdict.provided > sequence:
                 return
             sequence = verdict.provided

@@ -224,7 +224,7 @@ def test_what_is_forgotten_gives_its_memory_back(path: Path) -> None:
 
     def submit() -> None:
         while not is_done.is_set():
-            # Leaves nothing behind.
+            # This command leaves nothing behind.
             sequence = queue.submit(aq.ActorHeartbeatCommand(None, aq.ActorId(), 1)).sequence
             assert queue.projection.latest_sequence >= sequence
             submitted.append(sequence)

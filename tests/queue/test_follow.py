@@ -47,7 +47,7 @@ def test_refresh_goes_on_over_rotation_restart_and_compaction(path: Path) -> Non
 
 def test_a_batch_is_seen_whole(path: Path) -> None:
     with open_small(path, segment_size=2**22) as queue, read(path) as reader:
-        # More than are applied in one turn.
+        # These are more than are applied in one turn.
         queue.submit_many([task_create() for _ in range(1000)], "immediate")
         assert reader.refresh() == 1000
 

@@ -489,7 +489,7 @@ def test_a_fault_in_memory_of_the_childs_own_is_none_of_the_parents_ring(tmp_pat
                     ctypes.c_long,
                 ]
                 descriptor = os.open(own, os.O_RDWR)
-                # MAP_FIXED.
+                # The flags hold MAP_FIXED.
                 library.mmap(
                     start, end - start, mmap.PROT_READ, mmap.MAP_SHARED | 0x10, descriptor, 0
                 )

@@ -138,7 +138,7 @@ def main():
         work()
         if found.value:
             return f"lives, asyncio: {found.value.decode()}"
-    # And beside a thread that appends more than the ring takes, again and again.
+    # And each beside a thread that appends more than the ring takes, again and again.
     for name, work in WORKS.items():
         is_over = threading.Event()
 

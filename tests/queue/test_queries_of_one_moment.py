@@ -184,7 +184,7 @@ def test_arrays_that_a_finalizer_asks_for_in_a_query_wait_for_no_thread_that_wai
     gc.callbacks.append(call)
     try:
         while not is_inside.is_set():
-            # Or the tuples are not new ones, and call for no collection.
+            # Tuples that were let go would be used again, and call for no collection.
             kept.append(queue.projection.read_roles())
     finally:
         gc.callbacks.remove(call)

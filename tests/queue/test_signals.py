@@ -362,7 +362,7 @@ def test_a_finalizer_that_changes_what_a_query_is_reading(tmp_path: Path) -> Non
                     number += 1
 
         queue.submit(register(0))
-        # The native part, so that nothing else is built between.
+        # This is the native part, so that nothing else is built between.
         read_actor = queue.projection.read_actor
         before = gc.get_threshold()
         gc.disable()

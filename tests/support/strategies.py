@@ -167,7 +167,7 @@ event_filters: st.SearchStrategy[EventFilter] = st.one_of(
     st.builds(EventFilter.budget_threshold, ids(TaskId), dimensions, st.integers(0, 100)),
     st.builds(EventFilter.custom, texts),
 )
-# At most 128 bytes.
+# A department takes at most 128 bytes.
 departments = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=32)
 registrations = st.builds(
     ActorRegistration,

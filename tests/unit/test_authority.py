@@ -351,7 +351,7 @@ def test_an_interrupt_during_the_flush_leaves_the_event_to_the_next_command(
     with pytest.raises(KeyboardInterrupt):
         authority.submit_command(CREATE)
     assert authority.projection.applied == []
-    # Validated against the task, so applied before.
+    # It was validated against the task, so that was applied before.
     assert authority.submit_command(CANCEL).sequence == 2
     assert authority.projection.applied == [1, 2]
     assert authority.writer.flushes == [2]
@@ -376,7 +376,7 @@ def test_a_waiting_event_is_applied_even_where_the_next_command_is_refused(
     with pytest.raises(KeyboardInterrupt):
         authority.submit_command(CREATE)
     with pytest.raises(NonMonotonicSequence) as refusal:
-        # The interrupted caller, trying again.
+        # This is the interrupted caller, trying again.
         authority.submit_command(TaskCreateCommand(1, TASK, 10))
     assert refusal.value.expected == 2
     assert authority.projection.applied == [1]
@@ -521,7 +521,7 @@ def test_a_minimal_projection_gets_the_defaults(authority: Authority) -> None:
     authority.submit_command(CREATE)
     authority.submit_command(RunCreateCommand(None, run))
     authority.projection.runs[run.id] = RunState.RUNNING
-    # Never used, never too many.
+    # The attempts of this run were never used, and are never too many.
     authority.submit_command(AttemptStartCommand(None, run.id, AttemptId(), 1))
     authority.submit_command(EnginePauseCommand(None, 50))
     authority.submit_command(EngineResumeCommand(None, 10))  # when it was paused is not known
@@ -577,7 +577,7 @@ def test_a_finalizer_in_a_query_is_refused_before_its_command_reaches_the_log() 
     gc.callbacks.append(call)
     try:
         for _ in range(200):
-            # Or the tuples are not new ones, and call for no collection.
+            # Tuples that were let go would be used again, and call for no collection.
             kept.append(projection.read_tasks())
             if refused:
                 break

@@ -300,7 +300,7 @@ def test_the_holder_of_a_lock_is_told_with_a_time_that_people_read():
     assert "process 7 on here since 2001-09-09T01:46:40Z" in str(
         errors.LockedError("/queue", 7, "here", 10**9)
     )
-    # Somebody wrote that into the file.
+    # Another program wrote that into the file.
     assert f"since {2**63}" in str(errors.LockedError("/queue", 7, "here", 2**63))
 
 

@@ -44,7 +44,7 @@ def test_a_new_identifier_is_a_random_uuid(cls):
 
 def test_no_random_byte_is_used_twice():
     made = [TaskId().bytes for _ in range(2000)]
-    # Clear of the version and the variant.
+    # These places are clear of the version and the variant.
     parts = {data[at : at + 5] for data in made for at in (1, 9)}
     assert len(parts) == 4000
 

@@ -37,10 +37,8 @@ import setuptools  # noqa: F401  (provides distutils)
 
 from tests.support import places
 
-SOURCES = places.ROOT / "src"
-CORE = Path(os.environ.get("ACTIONQUEUE_TEST_CORE") or SOURCES / "_wal_native" / "core")
 DECLARATIONS = SOURCES / "_wal_native_declarations.py"
-# For tests that stand in as allocators.
+# Tests that stand in as allocators need these.
 C_LIBRARY = "void *calloc(size_t count, size_t size);\nvoid free(void *block);\n"
 COUNTED_MEMORY = Path(__file__).with_name("counted_memory.c")
 COUNTED_MEMORY_SURFACE = """
@@ -167,7 +165,7 @@ def load() -> Any:
     target = cache / f"{name}{suffix}"
     if not target.exists():
         with tempfile.TemporaryDirectory(dir=cache) as directory:
-            # At once, so that another process finds it whole or not at all.
+            # This happens at once, so that another process finds the file whole or not at all.
             build(name, Path(directory)).replace(target)
     return module_at(target, name)
 
