@@ -15,7 +15,7 @@ write declarations (the tables, ``*.def``), tell which macros are constants, and
 enums as Cython wants them. What it can't do shows when Cython or the C compiler refuses the result.
 
 A library would not replace much of it: pycparser reads only what a preprocessor has expanded. And a
-compiler's preprocessor has other options on each system, and puts numbers in the place of constants.
+compiler's preprocessor has other options on each system, and puts numbers in place of constants.
 """
 
 from __future__ import annotations

@@ -6,7 +6,18 @@ from actionqueue.model import AttemptId, RunId, RunState
 
 from .log import Log
 
-_Refused: TypeAlias = tuple[int, RunId, RunState | None, RunState, RunState, AttemptId, AttemptId | None, int, int | None, int]
+_Refused: TypeAlias = tuple[
+    int,
+    RunId,
+    RunState | None,
+    RunState,
+    RunState,
+    AttemptId,
+    AttemptId | None,
+    int,
+    int | None,
+    int,
+]
 
 @final
 class RefusedRows:
@@ -54,5 +65,7 @@ def lease_heartbeats(run_ids: Any, owners: Any, expiries: Any, timestamps: Any, 
 def attempt_starts(run_ids: Any, attempt_ids: Any, timestamps: Any, /) -> Rows:
     """The rows of ``submit_attempt_starts``, checked."""
 
-def attempt_finishes(run_ids: Any, attempt_ids: Any, results: Any, timestamps: Any, outputs: Any, errors: Any, /) -> Rows:
+def attempt_finishes(
+    run_ids: Any, attempt_ids: Any, results: Any, timestamps: Any, outputs: Any, errors: Any, /
+) -> Rows:
     """The rows of ``submit_attempt_finishes``, checked."""

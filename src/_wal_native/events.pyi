@@ -13,6 +13,7 @@ from actionqueue.model import (
 
 @final
 class Scratch: ...
+
 @final
 class EventEncoder: ...
 

@@ -60,7 +60,9 @@ class ConvertRule:
 class PresenceRule:
     """What the optional fields of a class depend on: each may be there only where a choice is one of certain members."""
 
-    def __init__(self, choice: str, members: dict[str, tuple[Any, ...]], required: tuple[str, ...]) -> None: ...
+    def __init__(
+        self, choice: str, members: dict[str, tuple[Any, ...]], required: tuple[str, ...]
+    ) -> None: ...
 
 def field_checker(cls: type) -> Callable[[Any], None]:
     """Return the ``__post_init__`` of a struct class: it checks, and where it is allowed converts, every field."""

@@ -5,7 +5,9 @@ from uuid import UUID
 class Identifier:
     """Base of the identifier types: 16 bytes of a UUID, immutable, hashable, equal to its own type only."""
 
-    def __new__(cls, value: Self | UUID | str | builtins.bytes | bytearray | memoryview = ...) -> Self:
+    def __new__(
+        cls, value: Self | UUID | str | builtins.bytes | bytearray | memoryview = ...
+    ) -> Self:
         """Make a random identifier, or convert a UUID, its text (32 digits or hyphenated), 16 bytes or an identifier.
 
         Raises InvalidFieldError for malformed text or another number of bytes, InvalidFieldTypeError for other types.

@@ -12,7 +12,8 @@ T = TypeVar("T")
 class WeakList(Generic[T]):
     """Objects that are not gone yet.
 
-    Not a :class:`weakref.WeakSet`: that has Python code run when an object goes, and what a signal's handler raises there is lost.
+    Not a :class:`weakref.WeakSet`: that has Python code run when an object goes, and what a
+    signal's handler raises there is lost.
     """
 
     def __init__(self) -> None:
@@ -20,7 +21,9 @@ class WeakList(Generic[T]):
 
     def add(self, item: T) -> None:
         """Note an object, and forget those that are gone."""
-        for gone in [key for key, reference in list(self._references.items()) if reference() is None]:
+        for gone in [
+            key for key, reference in list(self._references.items()) if reference() is None
+        ]:
             self._references.pop(gone, None)
         self._references[id(item)] = weakref.ref(item)
 

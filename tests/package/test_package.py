@@ -26,8 +26,9 @@ TOP = Path(__file__).resolve().parent.parent.parent
 NATIVE = Path(str(_wal_native.__file__)).parent
 NATIVE_MODULES = ("events", "fault", "fields", "ids", "log", "reader", "rules", "status", "table")
 PUBLIC_MODULES = (
-    "authority", "clock", "errors", "model", "model.actors", "model.attempts", "model.budgets", "model.engine", "model.ids",
-    "model.leases", "model.platform", "model.retention", "model.run_policies", "model.runs", "model.subscriptions", "model.tasks",
+    "authority", "clock", "errors", "model", "model.actors", "model.attempts", "model.budgets",
+    "model.engine", "model.ids", "model.leases", "model.platform", "model.retention",
+    "model.run_policies", "model.runs", "model.subscriptions", "model.tasks",
     "opening", "projection", "queue", "recovery", "sync_policy",
 )  # fmt: skip
 SECONDS = 300

@@ -37,6 +37,8 @@ import setuptools  # noqa: F401  (provides distutils)
 
 from tests.support import places
 
+SOURCES = places.ROOT / "src"
+CORE = Path(os.environ.get("ACTIONQUEUE_TEST_CORE") or SOURCES / "_wal_native" / "core")
 DECLARATIONS = SOURCES / "_wal_native_declarations.py"
 # Tests that stand in as allocators need these.
 C_LIBRARY = "void *calloc(size_t count, size_t size);\nvoid free(void *block);\n"
