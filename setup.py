@@ -22,12 +22,13 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 sys.path.insert(0, "src")  # builds don't look for modules in the project
-from _wal_native_declarations import write_pxd
+from _wal_native_declarations import write_kinds, write_pxd
 
 NATIVE = Path("src/_wal_native")
 CORE = NATIVE / "core"
 DECLARATIONS = Path("build/declarations")
 """Cython finds ``_wal_native.core`` there: what the headers of the core declare."""
+KINDS = Path("src/actionqueue/model/kinds.py")
 SHARED_OBJECT = "_wal_native.native"
 """All native modules are in this object, so that they share one core and its global state."""
 
@@ -161,6 +162,7 @@ class BuildExtensions(build_ext):
             self.compiler.compile = compile_in_a_row
 
 
+write_kinds(CORE, KINDS)  # at once, because every command of setuptools counts it to the package
 # The build replaces this extension; without one there would be nothing to build.
 placeholder = Extension(SHARED_OBJECT, [])
 setup(

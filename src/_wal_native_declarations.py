@@ -1,8 +1,9 @@
 """Reads the headers of the C core, for everything outside of C that needs their declarations.
 
 Cython gets them as ``core.pxd``, which setup.py writes into the build directory before each build;
-the tests' door gets them as C, for cffi. So no declaration is written down a second time. This file
-belongs to the build and is not installed. Run as a program, it prints ``core.pxd``.
+the tests' door gets them as C, for cffi; the package gets the kinds of events as the enumeration in
+``actionqueue/model/kinds.py``. So no declaration is written down a second time. This file belongs
+to the build and is not installed. Run as a program, it prints ``core.pxd``.
 
 It takes in all headers but those that are private to a few C files: the ones with such a name
 (``*internal.h``), the ones with code in them (``base/bytes.h`` apart), the ones that include more
@@ -317,12 +318,51 @@ def indented(lines: list[str]) -> list[str]:
     return [f"    {line}" for line in lines]
 
 
+# ---- The kinds of events, for Python ----
+
+KINDS = '''"""The kinds of events. The build writes this file, from core/event/events.def."""
+
+from enum import IntEnum
+
+from actionqueue.vocabulary import vocabulary
+
+__all__ = ["EventKind"]
+
+
+@vocabulary("kind")
+class EventKind(IntEnum):
+    """The permanent codes of the kinds in the log."""
+
+'''
+
+
+def in_python(headers: list[Header]) -> str:
+    """Return the module of the package that has the kinds of events and their codes."""
+    declarations = [words for header in headers for words in header.declarations]
+    (kinds,) = [words for words in declarations if words[:2] == ["enum", "aqw_event_kind"]]
+    lines = []
+    for member in split_declarations(kinds[3:-1], ","):
+        name, is_code, code = member[0].removeprefix("AQW_"), member[1:2], member[2:]
+        if is_code and code[0].isdecimal():  # the others are where the codes end
+            lines.append(f"    {name} = {code[0]}\n")
+    return KINDS + "".join(lines)
+
+
 # ---- Files ----
 
 
 def write_pxd(core: Path, to: Path) -> None:
-    """Write the declarations for Cython, unless the file holds them: its time tells of changes."""
-    text = in_cython(public_headers(core))
+    """Write the declarations for Cython."""
+    write_changed(in_cython(public_headers(core)), to)
+
+
+def write_kinds(core: Path, to: Path) -> None:
+    """Write the kinds of events for Python."""
+    write_changed(in_python(public_headers(core)), to)
+
+
+def write_changed(text: str, to: Path) -> None:
+    """Write a file, unless it holds the text: its time tells of changes."""
     if not to.exists() or to.read_text(encoding="utf-8") != text:
         to.parent.mkdir(parents=True, exist_ok=True)
         to.write_text(text, encoding="utf-8", newline="\n")

@@ -4,16 +4,16 @@ written.
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+from tests.support import places
 from tests.support.core.door import CORE, ffi, lib
 
 KIND = """
-EVENT(33, PARCEL_SENT, parcel_sent,
+EVENT(CODE, PARCEL_SENT, parcel_sent,
       FIELD(ID, parcel_id) FIELD(TIME, timestamp) FIELD(OFFSET, due_at, event->timestamp)
       FIELD(MAYBE_TEXT, note) FIELD(CODE, speed, 2) FIELD(IDS, part_ids, part_count, 3)
       FIELD(NUMBER32_AS, grams, weight) FIELD(BYTES, label) FIELD(MUST, at->grams > 0))
@@ -29,8 +29,9 @@ def encoded(event):
     assert status != lib.AQW_OK or lib.aqw_event_payload_size(event) == size[0]
     return status, bytes(ffi.buffer(to, size[0]))
 
-assert lib.AQW_PARCEL_SENT == lib.AQW_EVENT_KIND_LAST == 33
-event = ffi.new("aqw_event *", {"sequence": 7, "kind": 33, "timestamp": 5})
+code = lib.AQW_PARCEL_SENT
+assert code == lib.AQW_EVENT_KIND_LAST == CODE
+event = ffi.new("aqw_event *", {"sequence": 7, "kind": code, "timestamp": 5})
 parcel = getattr(event, "as").parcel_sent
 ids = ffi.new("uint8_t[]", b"p" * 16 + b"q" * 16)
 note, label = ffi.new("uint8_t[]", b"soon"), ffi.new("uint8_t[]", b"\\xff\\xfe")
@@ -44,14 +45,14 @@ payload += b"\\2" + b"p" * 16 + b"q" * 16 + b"\\xac\\2" + b"\\2\\xff\\xfe"
 assert encoded(event) == (lib.AQW_OK, payload)
 
 memory, read = ffi.new("uint8_t[]", payload), ffi.new("aqw_event *")
-assert lib.aqw_event_decode(33, 7, memory, len(payload), read) == lib.AQW_OK
+assert lib.aqw_event_decode(code, 7, memory, len(payload), read) == lib.AQW_OK
 parcel = getattr(read, "as").parcel_sent
-assert (read.kind, read.sequence, read.timestamp) == (33, 7, 5)
+assert (read.kind, read.sequence, read.timestamp) == (code, 7, 5)
 assert (parcel.due_at, parcel.speed, parcel.grams) == (4, 2, 300)
 assert bytes(ffi.buffer(parcel.note.data, parcel.note.size)) == b"soon"
 assert encoded(read) == (lib.AQW_OK, payload)
 for size in range(len(payload)):
-    assert lib.aqw_event_decode(33, 7, memory, size, read) == lib.AQW_MALFORMED_EVENT
+    assert lib.aqw_event_decode(code, 7, memory, size, read) == lib.AQW_MALFORMED_EVENT
 
 parcel = getattr(event, "as").parcel_sent
 parcel.grams = 0
@@ -61,13 +62,13 @@ assert encoded(event)[0] == lib.AQW_MALFORMED_EVENT
 parcel.speed, parcel.part_count = 2, 4
 assert encoded(event)[0] == lib.AQW_TOO_LARGE
 
-layout = lib.aqw_event_layout_of(33)
+layout = lib.aqw_event_layout_of(code)
 fields = [layout.fields[i] for i in range(layout.field_count)]
 assert [ffi.string(field.name).decode() for field in fields] == [
     "parcel_id", "timestamp", "due_at", "note", "speed", "part_ids", "weight", "label"]
 place = ffi.offsetof("aqw_event", "as") + ffi.offsetof("aqw_event_parcel_sent", "grams")
 assert (fields[6].form, fields[6].offset) == (lib.AQW_FIELD_NUMBER32, place)
-assert lib.aqw_event_layout_of(34) == ffi.NULL
+assert lib.aqw_event_layout_of(code + 1) == ffi.NULL
 """
 
 
@@ -76,14 +77,13 @@ def test_a_kind_is_one_line(tmp_path: Path) -> None:
     shutil.copytree(CORE, core)
     table = core / "event" / "events.def"
     before, end, after = table.read_text("utf-8").partition("#undef EVENT")
-    table.write_text(before + KIND + end + after, encoding="utf-8")
-    environment = os.environ | {
-        "ACTIONQUEUE_TEST_CORE": str(core),
-        "ACTIONQUEUE_TEST_CACHE": str(tmp_path / "cache"),
-        "PYTHONPATH": str(Path(__file__).parent),
-    }
+    code = str(lib.AQW_EVENT_KIND_LAST + 1)
+    table.write_text(before + KIND.replace("CODE", code, 1) + end + after, encoding="utf-8")
+    environment = places.environment(
+        ACTIONQUEUE_TEST_CORE=str(core), ACTIONQUEUE_TEST_CACHE=str(tmp_path / "cache")
+    )
     run = subprocess.run(
-        [sys.executable, "-c", PROGRAM],
+        [sys.executable, "-c", PROGRAM.replace("CODE", code)],
         capture_output=True,
         text=True,
         env=environment,

@@ -80,7 +80,7 @@ def test_the_states_that_allow_an_event() -> None:
         lib.AQW_LEASE_EXPIRED: {"ready", "leased", "running"},
         lib.AQW_LEASE_RELEASED: {"ready", "leased", "running"},
     }
-    for kind, number in product(range(256), range(256)):
+    for kind, number in product((*legal, 0, lib.AQW_EVENT_KIND_END, 255), range(256)):
         allowed = STATES[number] in legal.get(kind, ()) if number < len(STATES) else False
         assert lib.aqw_rule_state_allows(kind, number) == allowed
 

@@ -8,7 +8,6 @@ import importlib
 import importlib.util
 import inspect
 import os
-import subprocess
 import sys
 import tarfile
 import venv
@@ -21,8 +20,14 @@ import pytest
 
 import _wal_native
 import actionqueue as aq
+from tests.support.places import ROOT as TOP
+from tests.support.project import (
+    copy_of_the_project,
+    directories_of_tools,
+    files_of_the_project,
+    run,
+)
 
-TOP = Path(__file__).resolve().parent.parent.parent
 NATIVE = Path(str(_wal_native.__file__)).parent
 NATIVE_MODULES = ("events", "fault", "fields", "ids", "log", "reader", "rules", "status", "table")
 PUBLIC_MODULES = (
@@ -31,16 +36,6 @@ PUBLIC_MODULES = (
     "model.run_policies", "model.runs", "model.subscriptions", "model.tasks",
     "opening", "projection", "queue", "recovery", "sync_policy",
 )  # fmt: skip
-SECONDS = 300
-
-
-def run(*program: str, **options: Any) -> str:
-    """Run a program away from the source tree and return what it printed."""
-    ended = subprocess.run(
-        program, capture_output=True, text=True, timeout=SECONDS, check=False, **options
-    )
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    return ended.stdout
 
 
 def public_modules() -> Iterator[ModuleType]:
@@ -202,28 +197,7 @@ def test_the_version_is_public() -> None:
 
 # --- The tree -------------------------------------------------------------------------------------
 
-# What tools leave behind; everything else is the project's.
-LEFT_OVER = {"build", "dist", "__pycache__", "node_modules", "target"}
 MACHINE_PATHS = [f"{TOP}/", f"{TOP.parent / 'shared'}/", f"{Path.home()}/"]
-
-
-def files_of_the_project() -> list[Path]:
-    """Return the project's files, those in hidden directories and in environments left out."""
-    found: list[Path] = []
-    for directory, names, files in os.walk(TOP):
-        here = Path(directory)
-        names[:] = [
-            name
-            for name in names
-            if name not in LEFT_OVER
-            and not name.endswith(".egg-info")
-            and not (here / name / "pyvenv.cfg").exists()
-            and (not name.startswith(".") or name in {".github", ".ci"})
-        ]
-        found += [
-            here / name for name in files if not name.endswith((".so", ".pyd", ".pyc", ".o", ".a"))
-        ]
-    return found
 
 
 def test_nothing_names_a_path_of_some_machine() -> None:
@@ -236,39 +210,8 @@ def test_nothing_names_a_path_of_some_machine() -> None:
 # --- The source distribution ----------------------------------------------------------------------
 
 
-def directories_of_tools(tmp_path: Path) -> list[str]:
-    """Return where the build's requirements can be imported from: this environment's, or else new
-    ones.
-    """
-    specs = [importlib.util.find_spec(name) for name in ("setuptools", "Cython")]
-    if all(specs):
-        return sorted(
-            {str(Path(str(spec.origin)).parent.parent) for spec in specs if spec is not None}
-        )
-    target = tmp_path / "tools"
-    run(
-        sys.executable,
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--target",
-        str(target),
-        "setuptools>=77",
-        "Cython>=3.1,<4",
-    )
-    return [str(target)]
-
-
-def copy_of_the_project(to: Path) -> Path:
-    for file in files_of_the_project():
-        copy = to / file.relative_to(TOP)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        copy.write_bytes(file.read_bytes())
-    return to
-
-
 @pytest.mark.package
+@pytest.mark.timeout(1800)
 def test_a_source_distribution_is_complete_and_installs_in_a_new_environment(
     tmp_path: Path,
 ) -> None:

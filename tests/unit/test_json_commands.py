@@ -339,8 +339,31 @@ def refused(form, field, *, wrong_type=None):
     return caught.value
 
 
-def test_the_examples_cover_every_command():
-    assert {type(command) for command, _ in EXAMPLES} == COMMAND_STRATEGIES.keys()
+PLAIN = {
+    aq.TaskId: str,
+    aq.RunId: str,
+    aq.AttemptId: str,
+    int: int,
+    str: str,
+    type(None): lambda _: None,
+}
+"""How a value that is no object in JSON is written."""
+WITH_EXAMPLES = {type(command) for command, _ in EXAMPLES}
+
+
+def test_the_other_commands_have_the_form_of_their_fields():
+    for cls in COMMAND_STRATEGIES.keys() - WITH_EXAMPLES:
+        check_plain_form(cls)
+
+
+def check_plain_form(cls):
+    @given(COMMAND_STRATEGIES[cls])
+    def check(command):
+        fields = msgspec.structs.asdict(command)
+        plain = {name: PLAIN[type(value)](value) for name, value in fields.items()}
+        assert command_to_json(command) == {"type": cls.tells.name} | plain
+
+    check()
 
 
 @every_example

@@ -1,7 +1,6 @@
 """What commands, events and outcomes have in common, and how a command leads to the other two."""
 
 from collections.abc import Callable, Sequence
-from enum import IntEnum
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -12,48 +11,10 @@ from _wal_native.outcome import MutationOutcome
 from actionqueue.errors import InvalidFieldTypeError, NonMonotonicSequence, SequenceOverflow
 from actionqueue.limits import SEQUENCE_MAX
 from actionqueue.model.fields import Abstract
+from actionqueue.model.kinds import EventKind
 from actionqueue.model.queries import ProjectionQueries
-from actionqueue.vocabulary import vocabulary
 
 __all__ = ["AppliedMutation", "Event", "EventKind", "MutationCommand", "MutationOutcome"]
-
-
-@vocabulary("kind")
-class EventKind(IntEnum):
-    """The permanent codes of the kinds in the log."""
-
-    TASK_CREATED = 1
-    RUN_CREATED = 2
-    RUN_STATE_CHANGED = 3
-    ATTEMPT_STARTED = 4
-    ATTEMPT_FINISHED = 5
-    TASK_CANCELED = 6
-    RUN_CANCELED = 7
-    LEASE_ACQUIRED = 8
-    LEASE_HEARTBEAT = 9
-    LEASE_EXPIRED = 10
-    LEASE_RELEASED = 11
-    ENGINE_PAUSED = 12
-    ENGINE_RESUMED = 13
-    DEPENDENCY_DECLARED = 14
-    RUN_SUSPENDED = 15
-    RUN_RESUMED = 16
-    BUDGET_ALLOCATED = 17
-    BUDGET_CONSUMED = 18
-    BUDGET_EXHAUSTED = 19
-    BUDGET_REPLENISHED = 20
-    SUBSCRIPTION_CREATED = 21
-    SUBSCRIPTION_TRIGGERED = 22
-    SUBSCRIPTION_CANCELED = 23
-    ACTOR_REGISTERED = 24
-    ACTOR_DEREGISTERED = 25
-    ACTOR_HEARTBEAT = 26
-    TENANT_CREATED = 27
-    ROLE_ASSIGNED = 28
-    CAPABILITY_GRANTED = 29
-    CAPABILITY_REVOKED = 30
-    LEDGER_ENTRY_APPENDED = 31
-    RUNS_PURGED = 32
 
 
 class Event(msgspec.Struct, frozen=True):

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
 
+from tests.support.payload_model import LAYOUTS
+
 SEGMENT_MAGIC, RING_MAGIC = b"AQWALSEG", b"AQWALRNG"
 HEADER_COPIES = (0, 4096)
 DATA = 8192
@@ -22,7 +24,7 @@ RING_DATA = 65536
 RING_SLOTS = (4096, 8192)
 LAG_UNKNOWN = 2**24 - 1
 MARKER, PAD = 240, 241
-EVENT_KINDS = range(1, 33)
+EVENT_KINDS = range(1, len(LAYOUTS) + 1)
 OPEN, END = 1, 2
 SEGMENT_SIZES = range(65536, 2**30 + 8192 + 1, 4)
 RING_SIZES = range(65536, 2**28 + 1, 65536)
