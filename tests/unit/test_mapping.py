@@ -12,75 +12,7 @@ from hypothesis import strategies as st
 import actionqueue as aq
 from actionqueue.model.base import applied_of, event_of, validate
 from tests.support.model import Model
-from tests.support.strategies import COMMANDS
-
-KINDS: dict[type[aq.MutationCommand], tuple[type[aq.Event], type[aq.AppliedMutation], str]] = {
-    aq.TaskCreateCommand: (aq.TaskCreated, aq.AppliedTaskCreate, "task_create"),
-    aq.RunCreateCommand: (aq.RunCreated, aq.AppliedRunCreate, "run_create"),
-    aq.RunStateTransitionCommand: (
-        aq.RunStateChanged,
-        aq.AppliedRunStateTransition,
-        "run_state_transition",
-    ),
-    aq.AttemptStartCommand: (aq.AttemptStarted, aq.AppliedAttemptStart, "attempt_start"),
-    aq.AttemptFinishCommand: (aq.AttemptFinished, aq.AppliedAttemptFinish, "attempt_finish"),
-    aq.LeaseAcquireCommand: (aq.LeaseAcquired, aq.AppliedLeaseAcquire, "lease_acquire"),
-    aq.LeaseHeartbeatCommand: (aq.LeaseHeartbeat, aq.AppliedLeaseHeartbeat, "lease_heartbeat"),
-    aq.LeaseExpireCommand: (aq.LeaseExpired, aq.AppliedLeaseExpire, "lease_expire"),
-    aq.LeaseReleaseCommand: (aq.LeaseReleased, aq.AppliedLeaseRelease, "lease_release"),
-    aq.EnginePauseCommand: (aq.EnginePaused, aq.AppliedEnginePause, "engine_pause"),
-    aq.EngineResumeCommand: (aq.EngineResumed, aq.AppliedEngineResume, "engine_resume"),
-    aq.TaskCancelCommand: (aq.TaskCanceled, aq.AppliedTaskCancel, "task_cancel"),
-    aq.DependencyDeclareCommand: (
-        aq.DependencyDeclared,
-        aq.AppliedDependencyDeclare,
-        "dependency_declare",
-    ),
-    aq.RunSuspendCommand: (aq.RunSuspended, aq.AppliedRunSuspend, "run_suspend"),
-    aq.RunResumeCommand: (aq.RunResumed, aq.AppliedRunResume, "run_resume"),
-    aq.BudgetAllocateCommand: (aq.BudgetAllocated, aq.AppliedBudgetAllocate, "budget_allocate"),
-    aq.BudgetConsumeCommand: (aq.BudgetConsumed, aq.AppliedBudgetConsume, "budget_consume"),
-    aq.BudgetReplenishCommand: (
-        aq.BudgetReplenished,
-        aq.AppliedBudgetReplenish,
-        "budget_replenish",
-    ),
-    aq.SubscriptionCreateCommand: (
-        aq.SubscriptionCreated,
-        aq.AppliedSubscriptionCreate,
-        "subscription_create",
-    ),
-    aq.SubscriptionCancelCommand: (
-        aq.SubscriptionCanceled,
-        aq.AppliedSubscriptionCancel,
-        "subscription_cancel",
-    ),
-    aq.SubscriptionTriggerCommand: (
-        aq.SubscriptionTriggered,
-        aq.AppliedSubscriptionTrigger,
-        "subscription_trigger",
-    ),
-    aq.ActorRegisterCommand: (aq.ActorRegistered, aq.AppliedActorRegister, "actor_register"),
-    aq.ActorDeregisterCommand: (
-        aq.ActorDeregistered,
-        aq.AppliedActorDeregister,
-        "actor_deregister",
-    ),
-    aq.ActorHeartbeatCommand: (aq.ActorHeartbeat, aq.AppliedActorHeartbeat, "actor_heartbeat"),
-    aq.TenantCreateCommand: (aq.TenantCreated, aq.AppliedTenantCreate, "tenant_create"),
-    aq.RoleAssignCommand: (aq.RoleAssigned, aq.AppliedRoleAssign, "role_assign"),
-    aq.CapabilityGrantCommand: (
-        aq.CapabilityGranted,
-        aq.AppliedCapabilityGrant,
-        "capability_grant",
-    ),
-    aq.CapabilityRevokeCommand: (
-        aq.CapabilityRevoked,
-        aq.AppliedCapabilityRevoke,
-        "capability_revoke",
-    ),
-    aq.LedgerAppendCommand: (aq.LedgerEntryAppended, aq.AppliedLedgerAppend, "ledger_append"),
-}
+from tests.support.strategies import COMMANDS, KINDS
 
 
 def known_fields(command: aq.MutationCommand) -> dict[str, Any]:
