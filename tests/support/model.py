@@ -223,6 +223,14 @@ class Model:
         refuse_if(run["state"] != "suspended", "previous_state")
         self._change_state(run, "ready", event.timestamp)
 
+    def _run_rescheduled(self, event: aq.RunRescheduled, refuse_if: Any) -> None:
+        refuse_if(event.run_id not in self.runs, "unknown_run")
+        run = self.runs[event.run_id]
+        legal = ("scheduled", "ready", "retry_wait", "suspended")
+        refuse_if(run["state"] not in legal, "transition")
+        run["scheduled_at"] = event.scheduled_at
+        run["effective_priority"] = event.effective_priority
+
     def _attempt_started(self, event: aq.AttemptStarted, refuse_if: Any) -> None:
         refuse_if(event.run_id not in self.runs, "unknown_run")
         run = self.runs[event.run_id]

@@ -104,6 +104,12 @@ LAYOUTS: dict[str, dict[str, str]] = {
         "tombstone_count": "varint32",
         "kept_until": "optional_offset timestamp",
     },
+    "run_rescheduled": {
+        "run_id": "id",
+        "timestamp": "varint",
+        "scheduled_at": "offset timestamp",
+        "effective_priority": "zigzag",
+    },
 }
 """Each kind's fields and their forms, in the order of the bytes. The kinds are in the order of
 their codes, from 1.

@@ -233,6 +233,7 @@ COMMANDS: dict[type[aq.MutationCommand], st.SearchStrategy[Any]] = {
     ),
     aq.RunSuspendCommand: _command(aq.RunSuspendCommand, run_ids, optional(texts)),
     aq.RunResumeCommand: _command(aq.RunResumeCommand, run_ids),
+    aq.RunRescheduleCommand: _command(aq.RunRescheduleCommand, run_ids, timestamps, i32s),
     aq.BudgetAllocateCommand: _command(aq.BudgetAllocateCommand, task_ids, dimensions, u64s),
     aq.BudgetConsumeCommand: _command(aq.BudgetConsumeCommand, task_ids, dimensions, u64s),
     aq.BudgetReplenishCommand: _command(aq.BudgetReplenishCommand, task_ids, dimensions, u64s),
@@ -280,6 +281,7 @@ KINDS: dict[type[aq.MutationCommand], tuple[type[aq.Event], type[aq.AppliedMutat
     ),
     aq.RunSuspendCommand: (aq.RunSuspended, aq.AppliedRunSuspend, "run_suspend"),
     aq.RunResumeCommand: (aq.RunResumed, aq.AppliedRunResume, "run_resume"),
+    aq.RunRescheduleCommand: (aq.RunRescheduled, aq.AppliedRunReschedule, "run_reschedule"),
     aq.BudgetAllocateCommand: (aq.BudgetAllocated, aq.AppliedBudgetAllocate, "budget_allocate"),
     aq.BudgetConsumeCommand: (aq.BudgetConsumed, aq.AppliedBudgetConsume, "budget_consume"),
     aq.BudgetReplenishCommand: (
@@ -356,6 +358,7 @@ EVENTS: dict[type[aq.Event], st.SearchStrategy[Any]] = {
     aq.EnginePaused: _event(aq.EnginePaused),
     aq.EngineResumed: _event(aq.EngineResumed),
     aq.DependencyDeclared: _event(aq.DependencyDeclared, task_ids, tuples_of(task_ids)),
+    aq.RunRescheduled: _event(aq.RunRescheduled, run_ids, timestamps, i32s),
     aq.RunSuspended: _event(aq.RunSuspended, run_ids, optional(texts)),
     aq.RunResumed: _event(aq.RunResumed, run_ids),
     aq.BudgetAllocated: _event(aq.BudgetAllocated, *_budget),

@@ -34,6 +34,7 @@ from actionqueue.vocabulary import vocabulary
 
 __all__ = [
     "AppliedRunCreate",
+    "AppliedRunReschedule",
     "AppliedRunResume",
     "AppliedRunStateTransition",
     "AppliedRunSuspend",
@@ -41,6 +42,8 @@ __all__ = [
     "RunCreateCommand",
     "RunCreated",
     "RunInstance",
+    "RunRescheduleCommand",
+    "RunRescheduled",
     "RunResumeCommand",
     "RunResumed",
     "RunState",
@@ -88,6 +91,7 @@ provide({"RunState": RunState})
 from _wal_native.rules import (  # noqa: E402
     attempt_blocks_change,
     run_is_fresh,
+    state_allows,
     transition_is_valid,
 )
 
@@ -415,6 +419,53 @@ class RunResumeCommand(MutationCommand, frozen=True, gc=False):
             raise UnknownRun(run_id=run_id)
         if state is not _SUSPENDED:
             raise RunResumeRequiresSuspended(run_id=run_id, state=state)
+
+
+class RunRescheduled(Event, frozen=True):
+    """A run got another time and another priority."""
+
+    kind = EventKind.RUN_RESCHEDULED
+    run_id: RunId
+    scheduled_at: int
+    effective_priority: int
+    timestamp: int
+
+
+class AppliedRunReschedule(AppliedMutation, frozen=True):
+    """A run got another time and another priority."""
+
+    name = "run_reschedule"
+    run_id: RunId
+    scheduled_at: int
+    effective_priority: int
+
+
+@registered
+class RunRescheduleCommand(MutationCommand, frozen=True, gc=False):
+    """Give a run that is scheduled, ready, retry_wait or suspended another time and priority.
+
+    The run stays in its state, and gets no entry in its history. ``scheduled_at`` of a run in
+    retry_wait is when the scheduler is to try it again. In any other state the queue raises
+    InvalidTransition, to scheduled. The task's ``last_run_at`` stays as it is, so a recurring
+    task keeps its times.
+    """
+
+    becomes = RunRescheduled
+    tells = AppliedRunReschedule
+    takes_short_way = True
+
+    sequence: U64 | None
+    run_id: RunId
+    scheduled_at: Timestamp
+    effective_priority: I32
+    timestamp: Timestamp
+
+    def _check(self, projection: ProjectionQueries) -> None:
+        state = projection.run_state(self.run_id)
+        if state is None:
+            raise UnknownRun(run_id=self.run_id)
+        if not state_allows(RunRescheduled.kind, state):
+            raise InvalidTransition(run_id=self.run_id, from_=state, to=_SCHEDULED)
 
 
 class RunCanceled(Event, frozen=True):

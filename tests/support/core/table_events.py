@@ -51,7 +51,7 @@ def _with_sequence(event: aq.Event, sequence: int) -> aq.Event:
 
 
 def every_kind() -> list[aq.Event]:
-    """Return events of all 32 kinds that can be applied one after the other."""
+    """Return events of every kind that can be applied one after the other."""
     task, other = TaskSpec(payload=b"x" * 70_000), TaskSpec(payload=b"y")
     child = TaskSpec(payload=b"z", parent_task_id=task.id)
     sibling = TaskSpec(payload=b"z", parent_task_id=task.id)
@@ -82,6 +82,7 @@ def every_kind() -> list[aq.Event]:
         aq.AttemptStarted(0, run.id, attempts[0], 3),
         aq.AttemptFinished(0, run.id, attempts[0], AttemptResultKind.FAILURE, "error", None, 4),
         aq.RunSuspended(0, run.id, "reason", 5),
+        aq.RunRescheduled(0, run.id, 7, -1, 5),
         aq.RunResumed(0, run.id, 6),
         aq.LeaseReleased(0, *lease, 95, 6),
         aq.LeaseAcquired(0, *lease, 96, 6),

@@ -127,6 +127,19 @@ static aqw_status run_canceled(aqw_table *table, const aqw_event *event) {
     return row ? change_state(table, row, AQW_CANCELED, event->timestamp) : AQW_REFUSED_UNKNOWN_RUN;
 }
 
+/* The task's last_run_at stays: it tells for when runs were created. */
+static aqw_status run_rescheduled(aqw_table *table, const aqw_event *event) {
+    uint32_t row = find_run(table, event->as.run_rescheduled.run_id);
+    if (!row) return AQW_REFUSED_UNKNOWN_RUN;
+    aqw_run_row *run = aqw_run_at(table, row);
+    if (!aqw_rule_state_allows(event->kind, run->state)) return AQW_REFUSED_TRANSITION;
+    if (aqw_undo_keep_row(table, AQW_ROW_RUN, row) != AQW_OK) return AQW_NO_MEMORY;
+
+    run->scheduled_at = event->as.run_rescheduled.scheduled_at;
+    run->effective_priority = event->as.run_rescheduled.effective_priority;
+    return AQW_OK;
+}
+
 /* Attempts */
 
 static aqw_status attempt_started(aqw_table *table, const aqw_event *event) {
@@ -287,6 +300,7 @@ static aqw_status apply(aqw_table *table, const aqw_event *event) {
     case AQW_RUN_RESUMED:
         return change_state_from(table, event->as.run.run_id, AQW_SUSPENDED, AQW_READY,
                                  event->timestamp);
+    case AQW_RUN_RESCHEDULED: return run_rescheduled(table, event);
     case AQW_RUNS_PURGED: return aqw_apply_purge(table, event);
     default: return aqw_apply_record(table, event);
     }
