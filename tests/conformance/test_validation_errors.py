@@ -31,6 +31,7 @@ from actionqueue import (
     RunCreateCommand,
     RunId,
     RunInstance,
+    RunRescheduleCommand,
     RunResumeCommand,
     RunsPurged,
     RunState,
@@ -72,6 +73,10 @@ def move(*states: RunState) -> list[MutationCommand]:
         RunStateTransitionCommand(None, RUN.id, previous, new, 200)
         for previous, new in pairwise(states)
     ]
+
+
+def reschedule() -> MutationCommand:
+    return RunRescheduleCommand(None, RUN.id, 700, 3, 300)
 
 
 def suspend(run_id: RunId = RUN.id) -> MutationCommand:
@@ -181,6 +186,14 @@ REFUSALS: list[Case] = [
          RUN.id, from_=S.RUNNING, to=S.SUSPENDED, active_attempt_id=ATTEMPT)),
     ([], resume(), errors.UnknownRun(run_id=RUN.id)),
     (RUNNING, resume(), errors.RunResumeRequiresSuspended(run_id=RUN.id, state=S.RUNNING)),
+    ([], reschedule(), errors.UnknownRun(run_id=RUN.id)),
+    *[(history, reschedule(), errors.InvalidTransition(RUN.id, from_=state, to=S.SCHEDULED))
+      for history, state in (
+          (LEASED, S.LEASED),
+          (RUNNING, S.RUNNING),
+          (RUNNING + move(S.RUNNING, S.COMPLETED), S.COMPLETED),
+          (RUNNING + move(S.RUNNING, S.FAILED), S.FAILED),
+          (READY + move(S.READY, S.CANCELED), S.CANCELED))],
     # Attempts
     ([], start(), errors.AttemptStartUnknownRun(run_id=RUN.id)),
     (LEASED, start(), errors.AttemptStartRequiresRunning(run_id=RUN.id, state=S.LEASED)),

@@ -79,6 +79,7 @@ def test_the_states_that_allow_an_event() -> None:
         lib.AQW_LEASE_HEARTBEAT: {"leased", "running"},
         lib.AQW_LEASE_EXPIRED: {"ready", "leased", "running"},
         lib.AQW_LEASE_RELEASED: {"ready", "leased", "running"},
+        lib.AQW_RUN_RESCHEDULED: {"scheduled", "ready", "retry_wait", "suspended"},
     }
     for kind, number in product((*legal, 0, lib.AQW_EVENT_KIND_END, 255), range(256)):
         allowed = STATES[number] in legal.get(kind, ()) if number < len(STATES) else False

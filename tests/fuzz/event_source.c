@@ -256,6 +256,11 @@ static void take_small(input *from, const aqw_table *table, event_memory *memory
         take_run(from, table, event->as.run_suspended.run_id, &row);
         event->as.run_suspended.reason = take_text(from, memory);
         break;
+    case AQW_RUN_RESCHEDULED:
+        take_run(from, table, event->as.run_rescheduled.run_id, &row);
+        event->as.run_rescheduled.scheduled_at = take_number(from);
+        event->as.run_rescheduled.effective_priority = (int32_t)take_u8(from) - 128;
+        break;
     case AQW_ATTEMPT_STARTED:
         take_run(from, table, event->as.attempt_started.run_id, &row);
         take_id(from, 'a', event->as.attempt_started.attempt_id);

@@ -25,6 +25,7 @@ def lifecycle() -> list[aq.MutationCommand]:
     return [
         aq.TaskCreateCommand(None, task, 1),
         aq.RunCreateCommand(None, run),
+        aq.RunRescheduleCommand(None, run.id, 2, 7, 1),
         step(None, run.id, "scheduled", "ready", 2),
         aq.LeaseAcquireCommand(None, run.id, "one", 10, 2),
         aq.LeaseExpireCommand(None, run.id, "one", 10, 11),

@@ -51,6 +51,7 @@ RUN_KINDS = (
     *LEASE_KINDS,
     "run_suspend",
     "run_resume",
+    "run_reschedule",
 )
 OTHER_KINDS = (
     "engine_pause", "engine_resume", "task_cancel", "dependency_declare",
@@ -243,12 +244,11 @@ class CommandSource:
                 *lease_kinds,
             )
         if run["state"] in ("ready", "leased"):
-            return ("run_state_transition", "run_state_transition", *lease_kinds)
-        return (
-            ("run_resume", "run_state_transition")
-            if run["state"] == "suspended"
-            else ("run_state_transition",)
-        )
+            leaving = ("run_state_transition", "run_state_transition")
+            moving = ("run_reschedule",) if run["state"] == "ready" else ()
+            return (*leaving, *moving, *lease_kinds)
+        leaving = ("run_resume",) if run["state"] == "suspended" else ()
+        return (*leaving, "run_state_transition", "run_reschedule")
 
     def _run_state_transition(
         self, run_id: RunId, run: Any, sequence: int | None
@@ -282,6 +282,11 @@ class CommandSource:
 
     def _run_resume(self, run_id: RunId, _run: Any, sequence: int | None) -> aq.MutationCommand:
         return aq.RunResumeCommand(sequence, run_id, self.clock)
+
+    def _run_reschedule(self, run_id: RunId, _run: Any, sequence: int | None) -> aq.MutationCommand:
+        scheduled_at = max(0, self.clock + self.random.randrange(-9, 50))
+        priority = self.random.randrange(-2, 3)
+        return aq.RunRescheduleCommand(sequence, run_id, scheduled_at, priority, self.clock)
 
     # --- Attempts and leases ----------------------------------------------------------------------
 
