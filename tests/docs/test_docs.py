@@ -59,8 +59,8 @@ def test_links_lead_somewhere(document: Path) -> None:
             assert (document.parent / target).exists(), target
 
 
-def test_the_architecture_names_every_file_of_the_core() -> None:
-    text = (TOP / "docs" / "architecture.md").read_text("utf-8")
+def test_the_list_of_files_names_every_file_of_the_core() -> None:
+    text = (TOP / "docs" / "inside.md").read_text("utf-8")
     patterns = [
         re.escape(name).replace(r"\*", ".*") for name in re.findall(r"`core/([\w*./]+)`", text)
     ]
