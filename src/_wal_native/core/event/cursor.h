@@ -3,10 +3,10 @@
  * (payload.h) through these functions and nothing else.
  *
  * Invariants:
- *  - A cursor goes forward once and fails for good at the first thing that is wrong: after a failure
- *    every read yields nothing, so callers check once, at the end (finish).
- *  - A writer without a destination only counts, so a layout's size and its bytes come from the same
- *    function. It keeps its first failure.
+ *  - A cursor goes forward once and fails for good at the first thing that is wrong: after a
+ *    failure every read yields nothing, so callers check once, at the end (finish).
+ *  - A writer without a destination only counts, so a layout's size and its bytes come from the
+ *    same function. It keeps its first failure.
  *  - Nothing is read or written out of bounds, whatever the bytes are. */
 #ifndef AQW_CURSOR_H
 #define AQW_CURSOR_H
@@ -135,21 +135,28 @@ static inline aqw_bytes read_text(cursor *from, uint32_t size_min, uint32_t size
     return text;
 }
 
-static inline aqw_bytes read_any_text(cursor *from) { return read_text(from, 0, AQW_TEXT_SIZE_MAX); }
+static inline aqw_bytes read_any_text(cursor *from) {
+    return read_text(from, 0, AQW_TEXT_SIZE_MAX);
+}
 
-static inline aqw_bytes read_filled_text(cursor *from) { return read_text(from, 1, AQW_TEXT_SIZE_MAX); }
+static inline aqw_bytes read_filled_text(cursor *from) {
+    return read_text(from, 1, AQW_TEXT_SIZE_MAX);
+}
 
 /* A list of at least one text, each at least `size_min` bytes. */
 static inline aqw_list read_list(cursor *from, uint32_t size_min) {
     uint32_t count = read_varint32(from);
     require(from, count >= 1 && count <= AQW_LIST_COUNT_MAX);
     const uint8_t *data = from->at;
-    for (uint32_t i = 0; i < count && !from->failed; i++) read_text(from, size_min, AQW_TEXT_SIZE_MAX);
+    for (uint32_t i = 0; i < count && !from->failed; i++)
+        read_text(from, size_min, AQW_TEXT_SIZE_MAX);
     return (aqw_list){data, (uint32_t)(from->at - data), count};
 }
 
 /* What is left, without moving past it. */
-static inline aqw_bytes rest(const cursor *from) { return (aqw_bytes){from->at, (uint32_t)left(from)}; }
+static inline aqw_bytes rest(const cursor *from) {
+    return (aqw_bytes){from->at, (uint32_t)left(from)};
+}
 
 static inline aqw_status finish(const cursor *from) {
     return from->failed || from->at != from->end ? AQW_MALFORMED_EVENT : AQW_OK;
@@ -185,7 +192,8 @@ static inline void put(writer *out, const uint8_t *data, size_t size) {
     int fits = out->size <= out->capacity && size <= out->capacity - out->size;
     if (!fits) refuse(out, AQW_TOO_LARGE);
     else if (out->to != NULL && size > 0) memcpy(out->to + out->size, data, size);
-    if (fits || out->to == NULL) out->size += size; /* counting goes on past the limit, to tell by how much */
+    /* Counting goes on past the limit, to tell by how much. */
+    if (fits || out->to == NULL) out->size += size;
 }
 
 /* 1 where the next `size` bytes have room, so that they can be stored without another look. */
@@ -258,11 +266,13 @@ static inline void put_bytes(writer *out, aqw_bytes value) {
 
 static inline void put_text(writer *out, aqw_bytes text) {
     if (text.size > AQW_TEXT_SIZE_MAX) refuse(out, AQW_TOO_LARGE);
-    else if (text.data != NULL && !aqw_utf8_is_valid(text.data, text.size)) refuse(out, AQW_MALFORMED_EVENT);
+    else if (text.data != NULL && !aqw_utf8_is_valid(text.data, text.size))
+        refuse(out, AQW_MALFORMED_EVENT);
     put_bytes(out, text);
 }
 
-/* The count must be that of the entries: a reader could not tell what follows them from one entry more. */
+/* The count must be that of the entries: a reader could not tell what follows them from one entry
+ * more. */
 static inline void put_list(writer *out, aqw_list list) {
     uint32_t offset = 0, count = 0;
     aqw_bytes entry;

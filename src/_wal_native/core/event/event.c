@@ -67,7 +67,12 @@ static const uint8_t *read_ids(cursor *from, uint32_t *count, uint32_t *in_all, 
 typedef enum part_form { SPEC, FILTER, REGISTRATION, ROLE, CAPABILITY } part_form;
 
 static aqw_status check_part(part_form form, aqw_bytes bytes) {
-    union { aqw_task_spec spec; aqw_filter filter; aqw_registration registration; aqw_named named; } part;
+    union {
+        aqw_task_spec spec;
+        aqw_filter filter;
+        aqw_registration registration;
+        aqw_named named;
+    } part;
     switch (form) {
     case SPEC: return aqw_task_spec_decode(bytes.data, bytes.size, &part.spec);
     case FILTER: return aqw_filter_decode(bytes.data, bytes.size, &part.filter);
@@ -97,7 +102,8 @@ static aqw_bytes read_part(cursor *from, part_form form) {
 #define READ_NUMBER32_AS(member, name) at->member = read_varint32(from);
 #define READ_ZERO(member) at->member = 0;
 #define READ_OFFSET(member, base) at->member = read_difference(from, base);
-#define READ_MAYBE_OFFSET(has, member, base) at->member = read_maybe_difference(from, &at->has, base);
+#define READ_MAYBE_OFFSET(has, member, base) \
+    at->member = read_maybe_difference(from, &at->has, base);
 #define READ_ZIGZAG(member) at->member = read_zigzag(from);
 #define READ_CODE(member, last) at->member = read_code(from, last);
 #define READ_STATES(first, second) read_states(from, &at->first, &at->second);
@@ -188,7 +194,8 @@ static void put_zero(writer *out, uint64_t value) {
 }
 
 /* A list of identifiers. `*in_all` counts those of the whole event, which `limit` bounds. */
-static void put_ids(writer *out, const uint8_t *ids, uint32_t count, uint32_t *in_all, uint32_t limit) {
+static void put_ids(writer *out, const uint8_t *ids, uint32_t count, uint32_t *in_all,
+                    uint32_t limit) {
     if (count > limit - *in_all) refuse(out, AQW_TOO_LARGE);
     else *in_all += count;
     if (count > 0 && ids == NULL) {

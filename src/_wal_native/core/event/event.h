@@ -57,9 +57,26 @@ enum aqw_budget_dimension {
     AQW_BUDGET_DIMENSION_LAST = 2
 };
 
-enum aqw_run_policy_kind { AQW_POLICY_ONCE = 0, AQW_POLICY_REPEAT = 1, AQW_POLICY_CRON = 2, AQW_POLICY_LAST = 2 };
-enum aqw_hold_policy { AQW_HOLD_DURING_RETRY = 0, AQW_RELEASE_ON_RETRY = 1, AQW_HOLD_POLICY_LAST = 1 };
-enum aqw_safety_level { AQW_PURE = 0, AQW_IDEMPOTENT = 1, AQW_TRANSACTIONAL = 2, AQW_SAFETY_LEVEL_LAST = 2 };
+enum aqw_run_policy_kind {
+    AQW_POLICY_ONCE = 0,
+    AQW_POLICY_REPEAT = 1,
+    AQW_POLICY_CRON = 2,
+    AQW_POLICY_LAST = 2
+};
+
+enum aqw_hold_policy {
+    AQW_HOLD_DURING_RETRY = 0,
+    AQW_RELEASE_ON_RETRY = 1,
+    AQW_HOLD_POLICY_LAST = 1
+};
+
+enum aqw_safety_level {
+    AQW_PURE = 0,
+    AQW_IDEMPOTENT = 1,
+    AQW_TRANSACTIONAL = 2,
+    AQW_SAFETY_LEVEL_LAST = 2
+};
+
 enum aqw_filter_kind {
     AQW_FILTER_TASK_COMPLETED = 0,
     AQW_FILTER_RUN_STATE_CHANGED = 1,
@@ -111,7 +128,8 @@ typedef struct aqw_bytes {
 typedef struct aqw_event_nothing { uint8_t unused; } aqw_event_nothing;
 
 #define FIELD(form, ...) AQW_MEMBER_##form(__VA_ARGS__)
-#define EVENT(code, name, member, fields) typedef struct aqw_event_##member { fields } aqw_event_##member;
+#define EVENT(code, name, member, fields) \
+    typedef struct aqw_event_##member { fields } aqw_event_##member;
 #define ALSO(code, name, member, fields)
 #include "event/events.def"
 
@@ -126,7 +144,7 @@ typedef struct aqw_event {
     uint64_t sequence;
     uint64_t timestamp;         /* Unix seconds; 0 for run_created, which has none */
     uint8_t kind;               /* enum aqw_event_kind; says which member of `as` holds */
-    uint8_t spec_is_valid;      /* task_created: 1 where the spec was decoded or encoded as a whole */
+    uint8_t spec_is_valid;      /* task_created: 1 where all of the spec was decoded or encoded */
     union {
         aqw_event_nothing nothing;
 #define EVENT(code, name, member, fields) aqw_event_##member member;
@@ -135,8 +153,8 @@ typedef struct aqw_event {
     } as;
 } aqw_event;
 
-/* The parts of an event that the table keeps encoded, as fields. Lists are encoded: `count` entries, each a
- * varint length and that many bytes. */
+/* The parts of an event that the table keeps encoded, as fields. Lists are encoded: `count`
+ * entries, each a varint length and that many bytes. */
 typedef struct aqw_list {
     const uint8_t *data;        /* the encoded entries; NULL means the list is absent */
     uint32_t size;              /* their bytes */
@@ -191,37 +209,46 @@ typedef struct aqw_named {
     aqw_bytes custom;           /* absent unless the code is the custom one */
 } aqw_named;
 
-/* Bytes that the event's payload takes, or 0 where a field is over a limit of limits.h or the kind or a code is
- * unknown (aqw_event_encode tells which). */
+/* Bytes that the event's payload takes, or 0 where a field is over a limit of limits.h or the kind
+ * or a code is unknown (aqw_event_encode tells which). */
 size_t aqw_event_payload_size(const aqw_event *event);
 
-/* Writes the payload to `to`, which has `capacity` bytes; `*size` is what it took.
- * AQW_TOO_LARGE where a field or the whole is over its limit or capacity; AQW_MALFORMED_EVENT where a
- * field has no valid encoding (an unknown kind or code, or anything else that payload.h refuses): what encodes here
- * decodes. Nothing outside `to` is touched. */
+/* Writes the payload to `to`, which has `capacity` bytes; `*size` is what it took. AQW_TOO_LARGE
+ * where a field or the whole is over its limit or capacity; AQW_MALFORMED_EVENT where a field has
+ * no valid encoding (an unknown kind or code, or anything else that payload.h refuses): what
+ * encodes here decodes. Nothing outside `to` is touched. */
 aqw_status aqw_event_encode(const aqw_event *event, uint8_t *to, size_t capacity, size_t *size);
 
-/* Reads a payload of `size` bytes of the given kind. The event points into `payload`. Every count, code, length and
- * text (valid UTF-8) is checked, the nested parts included, and the payload must be used up exactly:
- * what decodes here can be read in full later. AQW_MALFORMED_EVENT otherwise, and *event is then undefined. */
-aqw_status aqw_event_decode(uint8_t kind, uint64_t sequence, const uint8_t *payload, size_t size, aqw_event *event);
+/* Reads a payload of `size` bytes of the given kind. The event points into `payload`. Every count,
+ * code, length and text (valid UTF-8) is checked, the nested parts included, and the payload must
+ * be used up exactly: what decodes here can be read in full later. AQW_MALFORMED_EVENT otherwise,
+ * and *event is then undefined. */
+aqw_status aqw_event_decode(uint8_t kind, uint64_t sequence, const uint8_t *payload, size_t size,
+                            aqw_event *event);
 
-/* The nested parts. Encoding writes to `to` and sets *size, with the statuses of aqw_event_encode; called with
- * to NULL (as aqw_event_encode may be too) it only counts: *size is then what the whole would take, also where that
- * is AQW_TOO_LARGE. Decoding expects all `size` bytes to be used. */
-aqw_status aqw_task_spec_encode(const aqw_task_spec *spec, uint8_t *to, size_t capacity, size_t *size);
+/* The nested parts. Encoding writes to `to` and sets *size, with the statuses of aqw_event_encode;
+ * called with to NULL (as aqw_event_encode may be too) it only counts: *size is then what the whole
+ * would take, also where that is AQW_TOO_LARGE. Decoding expects all `size` bytes to be used. */
+aqw_status aqw_task_spec_encode(const aqw_task_spec *spec, uint8_t *to, size_t capacity,
+                                size_t *size);
 aqw_status aqw_task_spec_decode(const uint8_t *from, size_t size, aqw_task_spec *spec);
 aqw_status aqw_filter_encode(const aqw_filter *filter, uint8_t *to, size_t capacity, size_t *size);
 aqw_status aqw_filter_decode(const uint8_t *from, size_t size, aqw_filter *filter);
-aqw_status aqw_registration_encode(const aqw_registration *registration, uint8_t *to, size_t capacity, size_t *size);
-aqw_status aqw_registration_decode(const uint8_t *from, size_t size, aqw_registration *registration);
-aqw_status aqw_named_encode(const aqw_named *named, uint8_t custom_code, uint8_t *to, size_t capacity, size_t *size);
-aqw_status aqw_named_decode(const uint8_t *from, size_t size, uint8_t custom_code, aqw_named *named);
+aqw_status aqw_registration_encode(const aqw_registration *registration, uint8_t *to,
+                                   size_t capacity, size_t *size);
+aqw_status aqw_registration_decode(const uint8_t *from, size_t size,
+                                   aqw_registration *registration);
+aqw_status aqw_named_encode(const aqw_named *named, uint8_t custom_code, uint8_t *to,
+                            size_t capacity, size_t *size);
+aqw_status aqw_named_decode(const uint8_t *from, size_t size, uint8_t custom_code,
+                            aqw_named *named);
 
 /* Walks an encoded list: the entry at *offset, which then moves past it. AQW_END after the last. */
 aqw_status aqw_list_next(const aqw_list *list, uint32_t *offset, aqw_bytes *entry);
-/* Appends one entry to an encoded list under construction at to[*size]; AQW_TOO_LARGE past `capacity`. */
-aqw_status aqw_list_put(uint8_t *to, size_t capacity, size_t *size, const uint8_t *entry, uint32_t entry_size);
+/* Appends one entry to an encoded list under construction at to[*size]; AQW_TOO_LARGE past
+ * `capacity`. */
+aqw_status aqw_list_put(uint8_t *to, size_t capacity, size_t *size, const uint8_t *entry,
+                        uint32_t entry_size);
 
 /* 1 where the bytes are valid UTF-8 (no surrogates, no overlong forms, at most U+10FFFF). */
 int aqw_utf8_is_valid(const uint8_t *data, size_t size);

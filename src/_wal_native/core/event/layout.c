@@ -3,14 +3,15 @@
 #include "base/limits.h"
 #include "event/event.h"
 
-/* Where a member is in an aqw_event. All members of `as` begin where it does. `held` is the member's
- * type, in the function of its kind. */
+/* Where a member is in an aqw_event. All members of `as` begin where it does. `held` is the
+ * member's type, in the function of its kind. */
 #define PLACE(member) (offsetof(aqw_event, as) + offsetof(held, member))
 
 #define LAYOUT_ID(member) {#member, AQW_FIELD_ID, PLACE(member), 0, 0},
 #define LAYOUT_REAL_ID(member) LAYOUT_ID(member)
 #define LAYOUT_MAYBE_ID(has, member) {#member, AQW_FIELD_MAYBE_ID, PLACE(member), PLACE(has), 0},
-#define LAYOUT_IDS(member, count, limit) {#member, AQW_FIELD_IDS, PLACE(member), PLACE(count), limit},
+#define LAYOUT_IDS(member, count, limit) \
+    {#member, AQW_FIELD_IDS, PLACE(member), PLACE(count), limit},
 #define LAYOUT_TIME(member) {#member, AQW_FIELD_NUMBER, offsetof(aqw_event, member), 0, 0},
 #define LAYOUT_NO_TIME(member) {#member, AQW_FIELD_ZERO, offsetof(aqw_event, member), 0, 0},
 #define LAYOUT_NUMBER(member) LAYOUT_NUMBER_AS(member, member)

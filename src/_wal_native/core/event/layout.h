@@ -11,7 +11,7 @@
 enum aqw_field_form {
     AQW_FIELD_ID,           /* 16 bytes */
     AQW_FIELD_MAYBE_ID,     /* 16 bytes, there where the uint8_t at `second` is 1 */
-    AQW_FIELD_IDS,          /* a pointer to 16 bytes each, whose count is the uint32_t at `second` */
+    AQW_FIELD_IDS,          /* a pointer to 16 bytes each; the uint32_t at `second` counts them */
     AQW_FIELD_NUMBER,       /* uint64_t */
     AQW_FIELD_MAYBE_NUMBER, /* uint64_t, there where the uint8_t at `second` is 1 */
     AQW_FIELD_NUMBER32,     /* uint32_t */

@@ -1,8 +1,8 @@
-/* The nested parts of payloads: texts, lists, task specs, filters, registrations, roles and capabilities. Their
- * layouts are specified in payload.h.
+/* The nested parts of payloads: texts, lists, task specs, filters, registrations, roles and
+ * capabilities. Their layouts are specified in payload.h.
  *
- * What a valid part is, is decided by reading alone: whatever was encoded is read back before it is handed out, so
- * nothing is ever written that the reader would refuse. */
+ * What a valid part is, is decided by reading alone: whatever was encoded is read back before it is
+ * handed out, so nothing is ever written that the reader would refuse. */
 #include "event/cursor.h"
 #include "event/payload.h"
 
@@ -59,7 +59,8 @@ aqw_status aqw_list_next(const aqw_list *list, uint32_t *offset, aqw_bytes *entr
     return AQW_OK;
 }
 
-aqw_status aqw_list_put(uint8_t *to, size_t capacity, size_t *size, const uint8_t *entry, uint32_t entry_size) {
+aqw_status aqw_list_put(uint8_t *to, size_t capacity, size_t *size, const uint8_t *entry,
+                        uint32_t entry_size) {
     if (entry_size > AQW_TEXT_SIZE_MAX || *size > capacity) return AQW_TOO_LARGE;
     writer out = open_writer(to + *size, capacity - *size);
     put_varint(&out, entry_size);
@@ -114,7 +115,9 @@ static void read_task_spec(cursor *from, aqw_task_spec *spec) {
     if (spec->has_tenant) read_id(from, spec->tenant_id);
 }
 
-int aqw_task_spec_has_parent(const uint8_t *data, size_t size) { return size >= 2 && (data[1] & AQW_SPEC_HAS_PARENT) != 0; }
+int aqw_task_spec_has_parent(const uint8_t *data, size_t size) {
+    return size >= 2 && (data[1] & AQW_SPEC_HAS_PARENT) != 0;
+}
 
 static unsigned task_spec_presence(const aqw_task_spec *spec) {
     return (spec->content_type.data != NULL ? AQW_SPEC_HAS_CONTENT_TYPE : 0u) |
@@ -128,8 +131,10 @@ static unsigned task_spec_presence(const aqw_task_spec *spec) {
 }
 
 static unsigned task_spec_codes(const aqw_task_spec *spec) {
-    return (unsigned)spec->policy << AQW_SPEC_POLICY_SHIFT | (unsigned)spec->hold_policy << AQW_SPEC_HOLD_SHIFT |
-           (unsigned)spec->safety_level << AQW_SPEC_SAFETY_SHIFT | (spec->has_parent ? AQW_SPEC_HAS_PARENT : 0u) |
+    return (unsigned)spec->policy << AQW_SPEC_POLICY_SHIFT |
+           (unsigned)spec->hold_policy << AQW_SPEC_HOLD_SHIFT |
+           (unsigned)spec->safety_level << AQW_SPEC_SAFETY_SHIFT |
+           (spec->has_parent ? AQW_SPEC_HAS_PARENT : 0u) |
            (spec->has_tenant ? AQW_SPEC_HAS_TENANT : 0u);
 }
 
@@ -203,7 +208,8 @@ static void read_registration(cursor *from, aqw_registration *registration) {
     registration->identity = read_filled_text(from);
     registration->heartbeat_interval_secs = read_positive(from);
     registration->capabilities = read_list(from, 1);
-    if (has & AQW_REGISTRATION_HAS_DEPARTMENT) registration->department = read_text(from, 1, AQW_DEPARTMENT_SIZE_MAX);
+    if (has & AQW_REGISTRATION_HAS_DEPARTMENT)
+        registration->department = read_text(from, 1, AQW_DEPARTMENT_SIZE_MAX);
     registration->has_tenant = (has & AQW_REGISTRATION_HAS_TENANT) != 0;
     if (registration->has_tenant) read_id(from, registration->tenant_id);
 }
@@ -240,12 +246,14 @@ aqw_status aqw_task_spec_decode(const uint8_t *data, size_t size, aqw_task_spec 
     return finish(&from);
 }
 
-aqw_status aqw_task_spec_encode(const aqw_task_spec *spec, uint8_t *to, size_t capacity, size_t *size) {
+aqw_status aqw_task_spec_encode(const aqw_task_spec *spec, uint8_t *to, size_t capacity,
+                                size_t *size) {
     writer out = open_writer(to, capacity);
     aqw_task_spec check;
     put_task_spec(&out, spec);
     *size = out.size;
-    return out.status == AQW_OK && to != NULL ? aqw_task_spec_decode(to, out.size, &check) : out.status;
+    if (out.status != AQW_OK || to == NULL) return out.status;
+    return aqw_task_spec_decode(to, out.size, &check);
 }
 
 aqw_status aqw_filter_decode(const uint8_t *data, size_t size, aqw_filter *filter) {
@@ -259,33 +267,40 @@ aqw_status aqw_filter_encode(const aqw_filter *filter, uint8_t *to, size_t capac
     aqw_filter check;
     put_filter(&out, filter);
     *size = out.size;
-    return out.status == AQW_OK && to != NULL ? aqw_filter_decode(to, out.size, &check) : out.status;
+    if (out.status != AQW_OK || to == NULL) return out.status;
+    return aqw_filter_decode(to, out.size, &check);
 }
 
-aqw_status aqw_registration_decode(const uint8_t *data, size_t size, aqw_registration *registration) {
+aqw_status aqw_registration_decode(const uint8_t *data, size_t size,
+                                   aqw_registration *registration) {
     cursor from = open_cursor(data, size);
     read_registration(&from, registration);
     return finish(&from);
 }
 
-aqw_status aqw_registration_encode(const aqw_registration *registration, uint8_t *to, size_t capacity, size_t *size) {
+aqw_status aqw_registration_encode(const aqw_registration *registration, uint8_t *to,
+                                   size_t capacity, size_t *size) {
     writer out = open_writer(to, capacity);
     aqw_registration check;
     put_registration(&out, registration);
     *size = out.size;
-    return out.status == AQW_OK && to != NULL ? aqw_registration_decode(to, out.size, &check) : out.status;
+    if (out.status != AQW_OK || to == NULL) return out.status;
+    return aqw_registration_decode(to, out.size, &check);
 }
 
-aqw_status aqw_named_decode(const uint8_t *data, size_t size, uint8_t custom_code, aqw_named *named) {
+aqw_status aqw_named_decode(const uint8_t *data, size_t size, uint8_t custom_code,
+                            aqw_named *named) {
     cursor from = open_cursor(data, size);
     read_named(&from, custom_code, named);
     return finish(&from);
 }
 
-aqw_status aqw_named_encode(const aqw_named *named, uint8_t custom_code, uint8_t *to, size_t capacity, size_t *size) {
+aqw_status aqw_named_encode(const aqw_named *named, uint8_t custom_code, uint8_t *to,
+                            size_t capacity, size_t *size) {
     writer out = open_writer(to, capacity);
     aqw_named check;
     put_named(&out, named, custom_code);
     *size = out.size;
-    return out.status == AQW_OK && to != NULL ? aqw_named_decode(to, out.size, custom_code, &check) : out.status;
+    if (out.status != AQW_OK || to == NULL) return out.status;
+    return aqw_named_decode(to, out.size, custom_code, &check);
 }
