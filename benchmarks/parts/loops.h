@@ -1,4 +1,4 @@
-/* Each does something so many times. Those that return int return an aqw_status, which is 0 where all went well. */
+/* Each does something `count` times. Those that return int return an aqw_status: 0 is success. */
 #ifndef LOOPS_H
 #define LOOPS_H
 

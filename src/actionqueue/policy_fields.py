@@ -31,7 +31,7 @@ def whole_number(
     The owner is a policy or a call.
 
     Raises:
-        InvalidFieldTypeError: It is none.
+        InvalidFieldTypeError: The value is of another type.
     """
     try:
         if not isinstance(value, bool):
