@@ -26,7 +26,7 @@ NAMES = {
 }
 PROGRAM = """
 import sys, actionqueue as aq
-from actionqueue.json import command_from_json, command_to_json
+from actionqueue.json.commands import command_from_json, command_to_json
 
 assert aq.RunPostponed.kind is aq.EventKind.RUN_POSTPONED is max(aq.EventKind)
 task = aq.TaskSpec(payload=b"x")
@@ -90,7 +90,7 @@ def test_a_command_is_added_by_the_page_alone(tmp_path: Path) -> None:
     # A build with assertions compiles faster.
     paths = os.pathsep.join(directories_of_tools(tmp_path))
     environment = os.environ | {"PYTHONPATH": paths, "ACTIONQUEUE_DEBUG": "1"}
-    build = (sys.executable, "setup.py", "--quiet", "build_ext", "--inplace")
+    build = (sys.executable, "setup.py", "--quiet", "build_clib", "build_ext", "--inplace")
     run(*build, cwd=source, env=environment)
     environment["PYTHONPATH"] = str(source / "src")
     program = (sys.executable, "-c", PROGRAM, str(tmp_path / "queue"))
