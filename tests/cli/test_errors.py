@@ -191,7 +191,6 @@ def test_every_reason_not_to_open_has_its_words() -> None:
     assert kinds - {type(error) for error in ERRORS} == {
         errors.OpenError,
         errors.WriterError,
-        errors.writing._SystemCallError,
     }
 
 

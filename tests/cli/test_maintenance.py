@@ -843,9 +843,9 @@ module.{function} = hold
 @pytest.mark.parametrize(
     ("form", "title", "module", "function"),
     [
-        ("snapshot", b"writing a snapshot", "compaction", "compact"),
-        ("compact", b"compacting", "compaction", "compact"),
-        ("verify", b"verifying", "inspection", "_verify"),
+        ("snapshot", b"writing a snapshot", "compactor", "compact"),
+        ("compact", b"compacting", "compactor", "compact"),
+        ("verify", b"verifying", "verification", "_verify"),
         ("repair", b"examining", "damage", "repair_directory"),
     ],
 )

@@ -37,7 +37,8 @@ def test_the_benchmark_measures_every_way(tmp_path: Path) -> None:
     found = tmp_path / "found.json"
     command = [
         sys.executable,
-        str(TOP / "benchmarks" / "columns.py"),
+        "-m",
+        "benchmarks.columns",
         "--rows",
         "60",
         "--rows-a-call",
@@ -50,6 +51,7 @@ def test_the_benchmark_measures_every_way(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=True,
+        cwd=TOP,
     )
     ways = {(row["name"], row["ratio_to"]) for row in json.loads(found.read_text("utf-8"))["rows"]}
     expected = {
