@@ -1,24 +1,4 @@
-# --- Slots and vocabularies -----------------------------------------------------------------------
-
-cdef Py_ssize_t slot_of(object cls, str name) except -1:
-    cdef Py_ssize_t offset = aqw_slot_offset(getattr(cls, name))
-    if offset < 0:
-        raise ImportError(f"{cls.__name__}.{name} is not a struct field")
-    return offset
-
-
-cdef inline PyObject *value_in(object owner, Py_ssize_t offset) noexcept:
-    """What is in a slot of an object whose type was checked: a borrowed reference, or NULL."""
-    return (<PyObject **>((<char *><PyObject *>owner) + offset))[0]
-
-
-cdef inline object slot(object owner, Py_ssize_t offset):
-    """Read a field of an object whose type was checked."""
-    cdef PyObject *value = value_in(owner, offset)
-    if value is NULL:
-        raise AttributeError(f"a field of {type(owner).__name__} is not set")
-    return <object>value
-
+# --- Vocabularies and slots -----------------------------------------------------------------------
 
 cdef inline int code_of(object member, tuple members) except -1:
     """Return the code of an enumeration's member: its place among the members."""
@@ -195,16 +175,8 @@ cdef class Scratch:
 
 # --- C fields → Python values ---------------------------------------------------------------------
 
-cdef inline object text_of(aqw_bytes text):
-    return PyUnicode_DecodeUTF8(<const char *>text.data, text.size, NULL)
-
-
 cdef inline object optional_text_of(aqw_bytes text):
     return None if text.data is NULL else text_of(text)
-
-
-cdef inline object bytes_of(aqw_bytes data):
-    return PyBytes_FromStringAndSize(<const char *>data.data, data.size)
 
 
 cdef inline object optional_bytes_of(aqw_bytes data):
@@ -222,8 +194,3 @@ cdef tuple texts_of(aqw_list encoded):
 
 cdef inline object optional_texts_of(aqw_list encoded):
     return None if encoded.data is NULL else texts_of(encoded)
-
-
-cdef tuple ids_of(type cls, const uint8_t *ids, uint32_t count):
-    cdef uint32_t i
-    return tuple([id_from_data(cls, ids + 16 * i) for i in range(count)])

@@ -1,6 +1,8 @@
 """The identifiers' layout, for the other doors: read ``.data`` directly, build with ``id_from_data``."""
 
 cimport cython
+from libc.stdint cimport uint64_t
+from libc.string cimport memcpy
 
 
 cdef class Identifier:
@@ -44,3 +46,9 @@ cdef class SubscriptionId(Identifier):
 
 # A new identifier of the type `cls`, one of the seven, with these 16 bytes.
 cdef Identifier id_from_data(type cls, const unsigned char *data)
+
+
+cdef inline bint is_nil(Identifier value) noexcept:
+    cdef uint64_t half[2]
+    memcpy(half, value.data, 16)
+    return (half[0] | half[1]) == 0

@@ -186,12 +186,6 @@ cdef inline int make_random(Identifier self) except -1:
     return 0
 
 
-cdef inline bint is_nil(Identifier self) noexcept:
-    cdef uint64_t half[2]
-    memcpy(half, self.data, 16)
-    return (half[0] | half[1]) == 0
-
-
 cdef class Identifier:
     """Base of the identifier types: 16 bytes of a UUID, immutable, hashable, equal to its own type only."""
 

@@ -11,7 +11,7 @@ cdef enum:
     HOLDERS_MAX = 64
 
 
-cdef class StateTable:
+cdef class _HeldTable:
     # Whoever touches it holds the GIL, or on free-threaded builds this object's critical section.
     cdef aqw_table *table
     cdef EventEncoder encoder           # None while it is in use
@@ -47,3 +47,24 @@ cdef class StateTable:
     # The table, for queries: waits while another thread applies a batch.
     cdef const aqw_table *settled(self) except NULL
     cdef int wait_for_batch(self) except -1
+
+
+# The queries of each are in a file of their own. Every object of these classes is a StateTable.
+cdef class _RunQueries(_HeldTable):
+    pass
+
+
+cdef class _TaskQueries(_RunQueries):
+    pass
+
+
+cdef class _BudgetQueries(_TaskQueries):
+    pass
+
+
+cdef class _ActorQueries(_BudgetQueries):
+    pass
+
+
+cdef class StateTable(_ActorQueries):
+    pass

@@ -1,0 +1,75 @@
+# --- Opening a log ------------------------------------------------------------------------------
+
+cdef dict report_fields(const aqw_recovery_report *report):
+    return {
+        "is_created": bool(report.is_created),
+        "is_clean": bool(report.is_clean),
+        "history": (<bytes>report.history[:16]).hex(),
+        "segments": report.segments,
+        "records": report.records,
+        "events": report.events,
+        "bytes": report.bytes,
+        "replayed_bytes": report.replayed_bytes,
+        "last_sequence": report.last_sequence,
+        "durable_sequence": report.durable_sequence,
+        "ring_events": report.ring_events,
+        "rewritten_events": report.rewritten_events,
+        "dropped_bytes": report.dropped_bytes,
+        "dropped_events": report.dropped_events,
+        "drop_reason": (<bytes>aqw_reason_name(report.drop_reason)).decode("ascii") if report.drop_reason else None,
+        "dropped_segment": report.dropped_segment,
+        "dropped_offset": report.dropped_offset,
+        "snapshot_sequence": report.snapshot_sequence,
+        "snapshots_damaged": report.snapshots_damaged,
+        "snapshot_damage": damage_of(&report.snapshot_damage) if report.snapshots_damaged else None,
+    }
+
+
+cdef int set_policy(aqw_sync_policy *policy, object chosen) except -1:
+    memset(policy, 0, sizeof(aqw_sync_policy))
+    if chosen is None:
+        return 0
+    policy.records = chosen.records or 0
+    policy.bytes = chosen.bytes or 0
+    policy.delay_ns = (chosen.milliseconds or 0) * 1_000_000
+    policy.when_ring_fills = chosen.when_ring_fills
+    return 0
+
+
+def open_log(str directory, StateTable table not None, *, bint may_create, uint64_t segment_size, uint64_t ring_size,
+             uint32_t sector_size, uint64_t now, str holder, object sync=None, Progress progress=None):
+    """Open or create the queue in a directory (a real path), and replay it into the empty table.
+
+    `sync` is the SyncPolicy, None for one that never syncs. Returns the log and the recovery report as a dict. Raises the OpenError family,
+    ValueError for an option out of range, StoppedError where it was canceled. In the main thread signals are looked at now and then: what
+    a handler raises ends the recovery, and is raised.
+    """
+    cdef aqw_recovery_options options
+    cdef aqw_recovery_report report
+    cdef aqw_fault fault
+    cdef aqw_status status
+    cdef bytes path = os.fsencode(directory)
+    cdef bytes holder_text = holder.encode()
+    cdef const char *c_path = path
+    cdef Log log = Log.__new__(Log)
+    log.table = table
+    log.encoder = EventEncoder()
+    options.log.segment_size_max = segment_size
+    options.log.ring_size = ring_size
+    options.log.sector_size = sector_size
+    options.log.now = now
+    set_policy(&options.log.sync, sync)
+    options.may_create = may_create
+    options.holder = holder_text
+    cdef list raised = []
+    if progress is None:
+        progress = Progress()
+    options.progress = progress.progress
+    open_logs.add(log)      # first, so that a child that is forked right behind the call knows it
+    watch_for_signals(progress, raised)
+    with nogil:
+        status = aqw_recover(aqw_io_system(), c_path, &options, table.table, &log.log, &report, &fault)
+    end_the_watch(progress, raised)
+    if status != AQW_OK:
+        raise_open_fault(&fault)
+    return log, report_fields(&report)

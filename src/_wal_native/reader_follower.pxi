@@ -1,0 +1,156 @@
+# --- Following a log that may have a writer ------------------------------------------------------
+
+cdef class LogFollower:
+    """The events of a log that may have a writer, as far as they are durable, from behind the event `after` on. For one thread.
+
+    `checksum` is what :attr:`checksum` said behind that event, None where it is not known.
+    """
+
+    cdef aqw_follower *follower
+    cdef bint is_busy           # in a call without the GIL
+    cdef uint64_t generation    # of forks, when it was opened: a child has not its files
+    cdef readonly tuple record  # what next_record returned last
+
+    def __cinit__(self, str directory not None, uint64_t after, checksum=None):
+        cdef aqw_fault fault
+        cdef aqw_status status
+        cdef bint is_known = checksum is not None
+        cdef uint32_t c_checksum = checksum if is_known else 0
+        cdef bytes path = os.fsencode(directory)
+        cdef const char *c_path = path
+        self.follower = NULL
+        self.generation = aqw_fork_generation()
+        with nogil:
+            if is_known:
+                status = aqw_follower_open_behind(aqw_io_system(), c_path, after, c_checksum, &self.follower, &fault)
+            else:
+                status = aqw_follower_open(aqw_io_system(), c_path, after, &self.follower, &fault)
+        if status != AQW_OK:
+            self.follower = NULL
+            raise_open_fault(&fault)
+
+    def __dealloc__(self):
+        if self.generation == aqw_fork_generation():
+            with nogil:
+                aqw_follower_free(self.follower)
+
+    cdef int begin(self) except -1:
+        if self.generation != aqw_fork_generation():
+            raise ForkedError
+        if self.is_busy:
+            raise RuntimeError("a LogFollower is for one thread")
+        self.is_busy = True
+        return 0
+
+    @property
+    def sequence(self):
+        """Sequence of the last event that was returned or replayed, or where the follower began."""
+        return aqw_follower_sequence(self.follower)
+
+    @property
+    def durable_sequence(self):
+        """Events up to here were durable when that was last looked at."""
+        return aqw_follower_durable_sequence(self.follower)
+
+    @property
+    def history(self):
+        """Which history is followed, as 32 hexadecimal digits; None while that is not known."""
+        cdef const uint8_t *history = aqw_follower_history(self.follower)
+        return None if history == NULL else (<bytes>history[:16]).hex()
+
+    @property
+    def checksum(self):
+        """The checksum of the event that the follower is behind; None where it has not met that."""
+        cdef uint32_t checksum = 0
+        return checksum if aqw_follower_checksum(self.follower, &checksum) else None
+
+    def trust(self, uint64_t sequence, /):
+        """From now on take events up to this one too, durable or not: for the queue that has written them out itself."""
+        self.begin()
+        aqw_follower_trust(self.follower, sequence)
+        self.is_busy = False
+
+    def next_record(self):
+        """The next durable event's record as a tuple like LogReader's, or None where there is none yet.
+
+        A signal's handler that raises behind this call may take the record from the caller, who finds it in `record`.
+        """
+        cdef aqw_record record
+        cdef aqw_fault fault
+        cdef aqw_status status
+        self.begin()
+        with nogil:
+            status = aqw_follower_next(self.follower, &record, &fault)
+        try:    # busy up to the end: the record lies in the follower's memory, which the next look uses again
+            if status == AQW_END:
+                return None
+            if status != AQW_OK:
+                raise_open_fault(&fault)
+            self.record = fields_of(&record)
+            return self.record
+        finally:
+            self.is_busy = False
+
+    def replay(self, StateTable table not None, *, bint is_private):
+        """Apply the durable events from here on to the table; a batch as one. Returns how many.
+
+        A private table, which no other thread knows yet, is filled to the end. For any other the call may come back before the end, so
+        that the queries that wait for it get a turn: 0 says that nothing was left.
+        """
+        cdef uint64_t count = 0
+        cdef aqw_fault fault
+        cdef aqw_status status
+        self.begin()
+        if is_private:
+            with nogil:
+                status = apply_events(self.follower, table.table, <uint64_t>-1, &count, &fault)
+        else:
+            try:
+                table.begin_alone()
+            except BaseException:
+                self.is_busy = False
+                raise
+            with nogil:
+                status = apply_events(self.follower, table.table, SHARED_EVENTS, &count, &fault)
+            table.end_alone()
+        self.is_busy = False
+        if status != AQW_OK and status != AQW_END:
+            raise_open_fault(&fault)
+        return count
+
+
+cdef uint64_t SHARED_EVENTS = 256
+
+
+cdef aqw_status apply_events(aqw_follower *follower, aqw_table *table, uint64_t events_max, uint64_t *count,
+                             aqw_fault *fault) noexcept nogil:
+    """Apply events, and of a batch all or none: where one can't be read or applied, table and follower are in front of it again."""
+    cdef aqw_record record
+    cdef aqw_follower_place place
+    cdef aqw_status status = AQW_OK
+    cdef uint64_t before = 0
+    cdef bint in_batch = False
+    while count[0] < events_max or in_batch:
+        if not in_batch:
+            aqw_follower_where(follower, &place)
+            before = count[0]
+        status = aqw_follower_next(follower, &record, fault)
+        if status == AQW_OK and not in_batch and record.flags == AQW_FLAG_BATCH_OPEN:
+            status = aqw_table_begin(table)
+            if status != AQW_OK:
+                aqw_follower_go_back(follower, &place)
+                return aqw_fault_set(fault, status, NULL)
+            in_batch = True
+        if status == AQW_OK:
+            status = aqw_replay_record(table, &record, fault)
+        if status != AQW_OK:
+            break
+        count[0] += 1
+        if in_batch and record.flags == AQW_FLAG_BATCH_END:
+            aqw_table_commit(table)
+            in_batch = False
+    if in_batch:
+        aqw_table_rollback(table)
+        aqw_follower_go_back(follower, &place)
+        count[0] = before
+    return status

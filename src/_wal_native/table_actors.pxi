@@ -1,0 +1,156 @@
+# --- Actors, tenants, roles, capabilities and the ledger ------------------------------------------
+
+cdef object actor_tuple(const aqw_table *table, uint32_t row):
+    cdef aqw_actor_view actor
+    aqw_table_actor(table, row, &actor)
+    # Building the registration may run a finalizer, which may register the actor anew and so free these bytes.
+    cdef bytes kept = bytes_of(actor.registration)
+    actor.registration.data = <const uint8_t *><const char *>kept
+    return (
+        registration_from_c(id_from_data(ActorId, actor.actor_id), actor.registration),
+        actor.registered_at,
+        time_if(actor.has_heartbeat, actor.last_heartbeat_at),
+        time_if(actor.is_deregistered, actor.deregistered_at),
+    )
+
+
+cdef object tenant_tuple(const aqw_table *table, uint32_t row):
+    cdef aqw_tenant_view tenant
+    aqw_table_tenant(table, row, &tenant)
+    return id_from_data(TenantId, tenant.tenant_id), text_of(tenant.name), tenant.created_at
+
+
+cdef object role_tuple(const aqw_table *table, uint32_t row):
+    cdef aqw_role_view role
+    aqw_table_role(table, row, &role)
+    return (
+        id_from_data(ActorId, role.actor_id),
+        id_from_data(TenantId, role.tenant_id),
+        role_from_c(role.role),
+        role.assigned_at,
+    )
+
+
+cdef object capability_tuple(const aqw_table *table, uint32_t row):
+    cdef aqw_capability_view grant
+    aqw_table_capability(table, row, &grant)
+    return (
+        id_from_data(ActorId, grant.actor_id),
+        id_from_data(TenantId, grant.tenant_id),
+        capability_from_c(grant.capability),
+        grant.granted_at,
+        time_if(grant.is_revoked, grant.revoked_at),
+    )
+
+
+cdef object ledger_tuple(const aqw_table *table, uint32_t row):
+    cdef aqw_ledger_view entry
+    aqw_table_ledger(table, row, &entry)
+    return (
+        id_from_data(LedgerEntryId, entry.entry_id),
+        id_from_data(TenantId, entry.tenant_id),
+        text_of(entry.ledger_key),
+        id_from_data(ActorId, entry.actor_id) if entry.has_actor else None,
+        bytes_of(entry.payload),
+        entry.timestamp,
+    )
+
+
+cdef class _ActorQueries(_BudgetQueries):
+    """Queries for actors, tenants, roles, capabilities and the ledger."""
+
+    @cython.critical_section
+    def read_actor(self, ActorId actor_id not None, /):
+        """(registration, registered_at, last_heartbeat_at, deregistered_at)."""
+        cdef uint32_t row
+        self.hold()
+        try:
+            row = aqw_table_find_actor(self.settled(), actor_id.data)
+            return actor_tuple(self.settled(), row) if row else None
+        finally:
+            self.let_go()
+
+    @cython.critical_section
+    def read_actors(self):
+        """The same for every actor, in the order in which they were first registered."""
+        self.hold()
+        try:
+            return walked_rows(self.settled(), aqw_table_next_actor, actor_tuple)
+        finally:
+            self.let_go()
+
+    @cython.critical_section
+    def read_tenant(self, TenantId tenant_id not None, /):
+        """(tenant_id, name, created_at)."""
+        cdef uint32_t row
+        self.hold()
+        try:
+            row = aqw_table_find_tenant(self.settled(), tenant_id.data)
+            return tenant_tuple(self.settled(), row) if row else None
+        finally:
+            self.let_go()
+
+    @cython.critical_section
+    def read_tenants(self):
+        """The same for every tenant, in the order in which they were first created."""
+        self.hold()
+        try:
+            return all_rows(self.settled(), counts_of(self.settled()).tenants, tenant_tuple)
+        finally:
+            self.let_go()
+
+    @cython.critical_section
+    def read_role(self, ActorId actor_id not None, TenantId tenant_id not None, /):
+        """(actor_id, tenant_id, role, assigned_at)."""
+        cdef uint32_t row
+        self.hold()
+        try:
+            row = aqw_table_find_role(self.settled(), actor_id.data, tenant_id.data)
+            return role_tuple(self.settled(), row) if row else None
+        finally:
+            self.let_go()
+
+    @cython.critical_section
+    def read_roles(self):
+        """The same for every actor and tenant, in the order in which they were first assigned."""
+        self.hold()
+        try:
+            return walked_rows(self.settled(), aqw_table_next_role, role_tuple)
+        finally:
+            self.let_go()
+
+    @cython.critical_section
+    def read_capability(self, ActorId actor_id not None, TenantId tenant_id not None, capability not None, /):
+        """(actor_id, tenant_id, capability, granted_at, revoked_at)."""
+        cdef bytes encoded
+        cdef const uint8_t *data
+        cdef aqw_bytes key
+        cdef uint32_t row
+        self.hold()
+        try:
+            encoded = capability_to_bytes(capability)
+            data = encoded
+            key.data = data
+            key.size = <uint32_t>len(encoded)
+            row = aqw_table_find_capability(self.settled(), actor_id.data, tenant_id.data, key)
+            return capability_tuple(self.settled(), row) if row else None
+        finally:
+            self.let_go()
+
+    @cython.critical_section
+    def read_capabilities(self):
+        """The same for every grant, in the order in which they were first granted."""
+        self.hold()
+        try:
+            return walked_rows(self.settled(), aqw_table_next_capability, capability_tuple)
+        finally:
+            self.let_go()
+
+    @cython.critical_section
+    def read_ledger(self):
+        """A list of (entry_id, tenant_id, ledger_key, actor_id, payload, timestamp), in the order of the log."""
+        self.hold()
+        try:
+            return walked_rows(self.settled(), aqw_table_next_ledger, ledger_tuple)
+        finally:
+            self.let_go()

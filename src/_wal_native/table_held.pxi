@@ -1,0 +1,127 @@
+# --- The table, held by queries while they last ---------------------------------------------------
+
+cdef class _HeldTable:
+    """A table of the core, and how queries and changes of it keep out of each other's way."""
+
+    def __cinit__(self):
+        cdef bytes seed = urandom(16)
+        self.table = aqw_table_new(NULL, seed)
+        if self.table == NULL:
+            raise MemoryError("no memory for the state table")
+        self.encoder = EventEncoder()
+
+    def __dealloc__(self):
+        cdef aqw_table *table = self.table
+        with nogil:  # a large one takes its time, which others need not wait
+            aqw_table_free(table)
+
+    cdef void forget_lost_holders(self) noexcept:
+        """In a forked child: the queries of threads that do not exist here have no end."""
+        cdef unsigned long thread = PyThread_get_thread_ident()
+        cdef int index, kept = 0
+        for index in range(self.holders):
+            if self.holding[index] == thread:
+                self.holding[kept] = thread
+                kept += 1
+        self.holders = kept
+        self.holders_generation = aqw_fork_generation()
+
+    cdef int hold(self) except -1:
+        cdef unsigned long thread = PyThread_get_thread_ident()
+        if self.holders_generation != aqw_fork_generation():
+            self.forget_lost_holders()
+        while True:
+            if self.is_in_batch:
+                self.wait_for_batch()
+            if self.holders < HOLDERS_MAX:
+                break
+            if self.holds_all():
+                raise RecursionError(f"{HOLDERS_MAX} queries of one thread are under way, each within the one before")
+            self.wait_a_moment()
+        self.holding[self.holders] = thread
+        self.holders += 1
+        return 0
+
+    cdef void let_go(self) noexcept:
+        cdef unsigned long thread = PyThread_get_thread_ident()
+        cdef int index
+        for index in range(self.holders - 1, -1, -1):
+            if self.holding[index] == thread:
+                self.holders -= 1
+                self.holding[index] = self.holding[self.holders]
+                return
+
+    cdef bint is_held_here(self) noexcept:
+        cdef unsigned long thread = PyThread_get_thread_ident()
+        cdef int index
+        for index in range(self.holders):
+            if self.holding[index] == thread:
+                return True
+        return False
+
+    cdef bint holds_all(self) noexcept:
+        """Whether every query that is under way is this thread's: none of them would end while it waits."""
+        cdef unsigned long thread = PyThread_get_thread_ident()
+        cdef int index
+        for index in range(self.holders):
+            if self.holding[index] != thread:
+                return False
+        return True
+
+    cdef int wait_a_moment(self) except -1:
+        """Let other threads run, with the interpreter's lock given up."""
+        pause(PAUSE_SECONDS)
+        return 0
+
+    cdef int wait_for_queries(self) except -1:
+        if self.holders_generation != aqw_fork_generation():
+            self.forget_lost_holders()
+        while self.holders > 0:
+            if self.is_held_here():
+                raise ReentrantCallError
+            self.wait_a_moment()
+        return 0
+
+    cdef int begin_alone(self) except -1:
+        self.wait_for_queries()
+        self.batch_thread = PyThread_get_thread_ident()
+        self.alone_generation = aqw_fork_generation()
+        self.is_in_batch = True
+        return 0
+
+    cdef void end_alone(self) noexcept:
+        self.is_in_batch = False
+
+    cdef int apply(self, const aqw_event *event) except -1:
+        self.wait_for_queries()
+        return raise_status(aqw_table_apply(self.table, event), event.sequence)
+
+    cdef int begin(self) except -1:
+        self.wait_for_queries()
+        raise_status(aqw_table_begin(self.table))
+        self.batch_thread = PyThread_get_thread_ident()
+        self.is_in_batch = True
+        return 0
+
+    cdef void commit(self) noexcept:
+        self.is_in_batch = False
+        aqw_table_commit(self.table)
+
+    cdef void rollback(self) noexcept:
+        aqw_table_rollback(self.table)
+        self.is_in_batch = False
+
+    cdef const aqw_table *settled(self) except NULL:
+        if self.is_in_batch:
+            self.wait_for_batch()
+        return self.table
+
+    cdef int wait_for_batch(self) except -1:
+        while self.is_in_batch and self.batch_thread != PyThread_get_thread_ident():
+            if self.lane is None:
+                if self.alone_generation != aqw_fork_generation():
+                    raise ForkedError       # the thread that was changing it does not exist here
+                self.wait_a_moment()
+            else:
+                self.lane.enter().release()     # the thread that applies the batch holds it until the batch is committed or undone
+        return 0

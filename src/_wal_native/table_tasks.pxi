@@ -1,0 +1,180 @@
+# --- Tasks, what they depend on, and the forgotten ones -------------------------------------------
+
+cdef object task_tuple(const aqw_table *table, uint32_t row):
+    cdef aqw_task_view task
+    aqw_table_task(table, row, &task)
+    return (
+        id_from_data(TaskId, task.task_id),
+        task.created_at,
+        time_if(task.is_canceled, task.canceled_at),
+        bytes_of(task.spec),
+        task.runs_created,
+        time_if(task.has_last_run, task.last_run_at),
+    )
+
+
+cdef object task_id_of(const aqw_table *table, uint32_t row):
+    cdef aqw_task_view task
+    aqw_table_task(table, row, &task)
+    return id_from_data(TaskId, task.task_id)
+
+
+cdef object dependency_pair(const aqw_table *table, uint32_t row):
+    cdef aqw_dependency_view dependency
+    aqw_table_dependency(table, row, &dependency)
+    return id_from_data(TaskId, dependency.task_id), id_from_data(TaskId, dependency.depends_on)
+
+
+cdef list children_in(const aqw_table *table, uint32_t parent_row):
+    cdef aqw_parent_view parent
+    cdef aqw_child_view child
+    cdef list children = []
+    aqw_table_parent(table, parent_row, &parent)
+    cdef uint32_t row = parent.first_child
+    while row:
+        aqw_table_child(table, row, &child)
+        children.append(id_from_data(TaskId, child.task_id))
+        row = child.next
+    return children
+
+
+cdef object tombstone_tuple(const aqw_table *table, uint32_t row):
+    cdef aqw_tombstone_view tombstone
+    aqw_table_tombstone(table, row, &tombstone)
+    return id_from_data(TaskId, tombstone.task_id), tombstone.until
+
+
+cdef class _TaskQueries(_RunQueries):
+    """Queries for tasks, what they depend on, and the forgotten ones."""
+
+    @cython.critical_section
+    def task_exists(self, TaskId task_id not None, /):
+        """Whether the task was created."""
+        self.hold()
+        try:
+            return aqw_table_find_task(self.settled(), task_id.data) != 0
+        finally:
+            self.let_go()
+
+    @cython.critical_section
+    def is_task_canceled(self, TaskId task_id not None, /):
+        """Whether the task was canceled."""
+        cdef uint32_t row
+        self.hold()
+        try:
+            row = aqw_table_find_task(self.settled(), task_id.data)
+            return row != 0 and aqw_table_task_is_canceled(self.settled(), row) != 0
+        finally:
+            self.let_go()
+
+    @cython.critical_section
+    def forgotten_until(self, TaskId task_id not None, /):
+        """Until when the identifier is refused for that of a task that was forgotten."""
+        cdef aqw_tombstone_view tombstone
+        cdef uint32_t row
+        self.hold()
+        try:
+            row = aqw_table_find_tombstone(self.settled(), task_id.data)
+            if row == 0:
+                return None
+            aqw_table_tombstone(self.settled(), row, &tombstone)
+            return tombstone.until
+        finally:
+            self.let_go()
+
+    @cython.critical_section
+    def read_task(self, TaskId task_id not None, /):
+        """(task_id, created_at, canceled_at, encoded spec, runs_created, last_run_at)."""
+        cdef uint32_t row
+        self.hold()
+        try:
+            row = aqw_table_find_task(self.settled(), task_id.data)
+            return task_tuple(self.settled(), row) if row else None
+        finally:
+            self.let_go()
+
+    @cython.critical_section
+    def read_tasks(self):
+        """The same for every task, in the order in which they were created."""
+        self.hold()
+        try:
+            return walked_rows(self.settled(), aqw_table_next_task, task_tuple)
+        finally:
+            self.let_go()
+
+    @cython.critical_section
+    def read_task_ids(self):
+        """Every task, in the order in which they were created."""
+        self.hold()
+        try:
+            return walked_rows(self.settled(), aqw_table_next_task, task_id_of)
+        finally:
+            self.let_go()
+
+    @cython.critical_section
+    def read_dependencies(self, TaskId task_id not None, /):
+        """The task's prerequisites, in no particular order."""
+        cdef aqw_task_view task
+        cdef aqw_dependency_view dependency
+        cdef uint32_t row
+        self.hold()
+        try:
+            row = aqw_table_find_task(self.settled(), task_id.data)
+            depends_on = []
+            if row:
+                aqw_table_task(self.settled(), row, &task)
+                row = task.first_dependency
+            while row:
+                aqw_table_dependency(self.settled(), row, &dependency)
+                depends_on.append(id_from_data(TaskId, dependency.depends_on))
+                row = dependency.next_in_task
+            return depends_on
+        finally:
+            self.let_go()
+
+    @cython.critical_section
+    def read_dependency_pairs(self):
+        """Every (task_id, prerequisite), in the order in which they were declared."""
+        self.hold()
+        try:
+            return walked_rows(self.settled(), aqw_table_next_dependency, dependency_pair)
+        finally:
+            self.let_go()
+
+    @cython.critical_section
+    def read_children(self, TaskId parent_task_id not None, /):
+        """The tasks that name this one, known or not, as their parent, in the order in which they were created."""
+        cdef uint32_t row
+        self.hold()
+        try:
+            row = aqw_table_find_parent(self.settled(), parent_task_id.data)
+            return children_in(self.settled(), row) if row else []
+        finally:
+            self.let_go()
+
+    @cython.critical_section
+    def read_parent_pairs(self):
+        """Every (parent_task_id, task_id)."""
+        cdef aqw_parent_view parent
+        cdef uint32_t row
+        self.hold()
+        try:
+            row = aqw_table_next_parent(self.settled(), 0)
+            pairs = []
+            while row:
+                aqw_table_parent(self.settled(), row, &parent)
+                parent_task_id = id_from_data(TaskId, parent.parent_task_id)
+                pairs += [(parent_task_id, child) for child in children_in(self.settled(), row)]
+                row = aqw_table_next_parent(self.settled(), row)
+            return pairs
+        finally:
+            self.let_go()
+
+    @cython.critical_section
+    def read_tombstones(self):
+        """A list of (task_id, until), in the order in which the tasks were forgotten."""
+        self.hold()
+        try:
+            return walked_rows(self.settled(), aqw_table_next_tombstone, tombstone_tuple)
+        finally:
+            self.let_go()
