@@ -13,10 +13,13 @@ from _wal_native.table cimport StateTable
 
 from _wal_native.above import InvalidFieldTypeError
 
-# --- Identifiers -----------------------------------------------------------------------------------------------------
+# --- Identifiers ----------------------------------------------------------------------------------
 
 def pack_ids(ids, /):
-    """The identifiers' bytes, 16 each, one behind the other. InvalidFieldTypeError for anything that is no identifier."""
+    """Return the identifiers' bytes, 16 for each, one after the other.
+
+    Raises InvalidFieldTypeError for an item that is not an identifier.
+    """
     cdef list items = list(ids)
     cdef bytearray packed = bytearray(16 * len(items))
     cdef uint8_t[::1] to = packed
@@ -29,16 +32,21 @@ def pack_ids(ids, /):
 
 
 def unpack_ids(array, type id_type not None, /):
-    """The identifiers in an array, V16 or uint8 of shape (n, 16), as objects of one of the seven types."""
+    """Return the identifiers in an array, as objects of one of the seven types.
+
+    The array is V16, or uint8 of shape (n, 16). Raises InvalidFieldTypeError for an array of
+    another type or for another `id_type`, InvalidFieldError for an array of another layout.
+    """
     if not issubclass(id_type, Identifier) or id_type is Identifier:
-        raise InvalidFieldTypeError("ids_from_array", "id_type", id_type, "must be one of the seven identifier types")
+        raise InvalidFieldTypeError(
+            "ids_from_array", "id_type", id_type, "must be one of the seven identifier types")
     cdef Buffer buffer = id_buffer("ids_from_array", "array", array)
     cdef const uint8_t *data = buffer.data()
     cdef Py_ssize_t i
     return [id_from_data(id_type, data + 16 * i) for i in range(buffer.length())]
 
 
-# --- Records ---------------------------------------------------------------------------------------------------------
+# --- Records --------------------------------------------------------------------------------------
 
 cdef aqw_run_record run
 cdef aqw_task_record task
@@ -46,7 +54,10 @@ cdef aqw_attempt_record attempt
 
 
 cdef dict layout(tuple fields, const void *record, size_t size):
-    """What ``numpy.dtype`` takes: where a record has its fields. A field is (name, format, its address)."""
+    """Return what ``numpy.dtype`` takes: the names, formats and offsets of a record's fields.
+
+    A field is (name, format, its address).
+    """
     return {
         "names": [name for name, _, _ in fields],
         "formats": [format for _, format, _ in fields],
@@ -100,10 +111,12 @@ cdef bint may_enter_lane(StateTable table) noexcept:
 
 
 def read_records(StateTable table not None, /):
-    """(latest sequence, tasks, runs, attempts): all of the table at one moment, as the bytes of records.
+    """Return (latest sequence, tasks, runs, attempts): the whole table at one moment.
 
-    Of a table that belongs to a queue they are copied without the GIL, in the lane, where no thread submits meanwhile. With the GIL they are
-    copied of any other table, and where a finalizer asks in the middle of a query: the thread in the lane may be waiting for its end.
+    The last three are the bytes of records, whose layouts stand above. A table that belongs to a
+    queue is copied without the GIL, in the lane, where no thread submits meanwhile. Any other table
+    is copied with the GIL. So is a queue's table where a finalizer asks in the middle of a query,
+    because the thread in the lane may be waiting for the end of that query.
     """
     if not may_enter_lane(table):
         return copy_records(table, False)
@@ -144,15 +157,21 @@ cdef tuple copy_records(StateTable table, bint is_in_lane):
             table.let_go()
 
 
-cdef void fill_records(const aqw_table *table, const aqw_table_counts *counts, aqw_task_record *tasks, aqw_run_record *runs,
-                       aqw_attempt_record *attempts) noexcept nogil:
+cdef void fill_records(
+    const aqw_table *table, const aqw_table_counts *counts, aqw_task_record *tasks,
+    aqw_run_record *runs, aqw_attempt_record *attempts,
+) noexcept nogil:
     aqw_table_copy_tasks(table, tasks, counts.tasks)
     aqw_table_copy_runs(table, runs, counts.runs)
     aqw_table_copy_attempts(table, attempts, counts.attempts)
 
 
 def read_run_ids(StateTable table not None, state, /):
-    """The bytes of the identifiers of the runs in a state, None for all, in the order in which they were created. Copied as above."""
+    """Return the bytes of run identifiers, 16 for each, in the order of the runs' creation.
+
+    They are the runs in the state, or all runs where the state is None. They are copied as
+    `read_records` copies. Raises TypeError for a state that is not a RunState.
+    """
     cdef uint8_t code = AQW_STATE_NONE if state is None else <uint8_t>state_code(state)
     if not may_enter_lane(table):
         return copy_run_ids(table, code, False)

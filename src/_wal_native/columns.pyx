@@ -1,7 +1,8 @@
 """Rows of arrays as events: the door of ``core/queue/submit_columns.h``.
 
-:class:`Rows` is what one call submits. It is made and checked under no lock; then, in the lane, its rows are added to the log's open
-batch, some at a time, so that other threads and signals get their turn in between and the table is whole whenever they do.
+:class:`Rows` is what one call submits. The caller makes and checks it under no lock. Then, in the
+lane, it adds the rows to the log's open batch, some at a time, so that other threads and signals
+get their turn in between. The table is whole whenever they do.
 """
 
 cimport cython
@@ -9,7 +10,9 @@ from cpython.mem cimport PyMem_Free, PyMem_Realloc
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
-from _wal_native.buffers cimport Buffer, byte_buffer, code_buffer, id_buffer, number_buffer, offset_buffer, refuse_mask
+from _wal_native.buffers cimport (
+    Buffer, byte_buffer, code_buffer, id_buffer, number_buffer, offset_buffer, refuse_mask,
+)
 from _wal_native.core cimport *
 from _wal_native.ids cimport AttemptId, RunId, id_from_data
 from _wal_native.log cimport Log
@@ -28,7 +31,7 @@ from _wal_native.above import (
 )
 
 cdef enum:
-    REFUSED_FIRST = 1024        # how many refused rows there is room for at first
+    REFUSED_FIRST = 1024        # the first room for refused rows, in rows
 
 cdef tuple STATES = tuple(RunState)             # the order of the members is the order of the codes
 cdef tuple RESULTS = tuple(AttemptResultKind)
@@ -36,7 +39,7 @@ cdef tuple RESULTS = tuple(AttemptResultKind)
 
 @cython.final
 cdef class RefusedRows:
-    """The rows of a call that were refused, in their order, with what the errors for them say."""
+    """The refused rows of a call, in their order, with what the errors for them say."""
 
     cdef aqw_refused_row *rows
     cdef uint32_t count
@@ -63,13 +66,16 @@ cdef class RefusedRows:
         return self.count
 
     def row(self, uint32_t index, /):
-        """The number of the refused row at this place."""
+        """Return the number of the refused row at this place; both numbers begin with 0.
+
+        Raises IndexError where fewer rows were refused.
+        """
         if index >= self.count:
-            raise IndexError("no so many rows were refused")
+            raise IndexError("fewer rows were refused")
         return self.rows[index].row
 
     def codes(self, uint32_t row_count, /):
-        """A status code (16 bits) for each row of the call, 0 for the accepted ones."""
+        """Return a status code (16 bits) for each row of the call, 0 for an accepted row."""
         cdef bytearray codes = bytearray(2 * <size_t>row_count)
         cdef uint8_t[::1] to = codes
         cdef uint32_t i
@@ -79,7 +85,10 @@ cdef class RefusedRows:
         return codes
 
     def find(self, uint32_t row, /):
-        """What is known of a refused row, as a tuple (see the stub); None for an accepted one."""
+        """Return what is known of a refused row, as a tuple (see the stub).
+
+        None for an accepted row.
+        """
         cdef uint32_t low = 0, high = self.count, middle
         while low < high:
             middle = low + (high - low) // 2
@@ -128,15 +137,18 @@ cdef class Rows:
     def __len__(self):
         return self.columns.count
 
-    # --- Taking the arrays in ----------------------------------------------------------------------------------------
+    # --- Taking the arrays in ---------------------------------------------------------------------
 
     cdef int keep(self, str argument, Buffer buffer, aqw_column *to) except -1:
         """Point a column to an array, which must have an item for each row."""
         if buffer.length() != self.columns.count:
-            raise InvalidFieldError(self.owner, argument, buffer.length(), f"must have {self.columns.count} items, one for each of run_ids")
+            raise InvalidFieldError(
+                self.owner, argument, buffer.length(),
+                f"must have {self.columns.count} items, one for each of run_ids")
         self.kept.append(buffer)
         to.data = buffer.data()
-        to.step = <uint32_t>(buffer.view.itemsize * (buffer.view.shape[1] if buffer.view.ndim == 2 else 1))
+        to.step = <uint32_t>(
+            buffer.view.itemsize * (buffer.view.shape[1] if buffer.view.ndim == 2 else 1))
         return 0
 
     cdef int share(self, bytes value, aqw_column *to) except -1:
@@ -149,12 +161,15 @@ cdef class Rows:
     cdef int set_run_ids(self, object value) except -1:
         cdef Buffer buffer = id_buffer(self.owner, "run_ids", value)
         if buffer.length() > AQW_BATCH_COUNT_MAX:
-            raise InvalidFieldError(self.owner, "run_ids", buffer.length(), f"at most {AQW_BATCH_COUNT_MAX} rows fit into one call")
+            raise InvalidFieldError(
+                self.owner, "run_ids", buffer.length(),
+                f"at most {AQW_BATCH_COUNT_MAX} rows fit into one call")
         self.columns.count = <uint32_t>buffer.length()
         return self.keep("run_ids", buffer, &self.columns.run_ids)
 
     cdef int set_attempt_ids(self, object value) except -1:
-        return self.keep("attempt_ids", id_buffer(self.owner, "attempt_ids", value), &self.columns.attempt_ids)
+        return self.keep(
+            "attempt_ids", id_buffer(self.owner, "attempt_ids", value), &self.columns.attempt_ids)
 
     cdef int set_numbers(self, str argument, object value, aqw_column *to) except -1:
         if not is_single(value):
@@ -163,49 +178,64 @@ cdef class Rows:
         try:
             return self.share(whole_number(value).to_bytes(8, sys.byteorder), to)
         except TypeError:
-            raise InvalidFieldTypeError(self.owner, argument, value, "must be a whole number, or an array of uint64") from None
+            raise InvalidFieldTypeError(
+                self.owner, argument, value,
+                "must be a whole number, or an array of uint64") from None
         except OverflowError:
-            raise InvalidFieldError(self.owner, argument, value, "must be from 0 to 2**64 - 1") from None
+            raise InvalidFieldError(
+                self.owner, argument, value, "must be from 0 to 2**64 - 1") from None
 
     cdef int set_codes(self, str argument, object value, tuple members, aqw_column *to) except -1:
         if not is_single(value):
             return self.keep(argument, code_buffer(self.owner, argument, value), to)
         if isinstance(value, str):
             if value not in members:
-                raise InvalidFieldError(self.owner, argument, value, f"must be one of {', '.join(members)}")
+                raise InvalidFieldError(
+                    self.owner, argument, value, f"must be one of {', '.join(members)}")
             return self.share(bytes([members.index(value)]), to)
         refuse_mask(self.owner, argument, value)
         try:
             code = whole_number(value)
         except TypeError:
-            raise InvalidFieldTypeError(self.owner, argument, value, "must be a member, its name, its code or an array of uint8") from None
+            raise InvalidFieldTypeError(
+                self.owner, argument, value,
+                "must be a member, its name, its code or an array of uint8") from None
         if not 0 <= code < len(members):
-            raise InvalidFieldError(self.owner, argument, value, f"must be a code from 0 to {len(members) - 1}")
+            raise InvalidFieldError(
+                self.owner, argument, value, f"must be a code from 0 to {len(members) - 1}")
         return self.share(bytes([code]), to)
 
-    cdef int set_bytes(self, str argument, object value, bint is_text, aqw_byte_column *to) except -1:
-        """One text or bytes for all rows, or a pair of arrays: offsets and data."""
+    cdef int set_bytes(
+        self, str argument, object value, bint is_text, aqw_byte_column *to
+    ) except -1:
+        """Take one text or bytes for all rows, or a pair of arrays: offsets and data."""
         if isinstance(value, tuple) and len(value) == 2:
             return self.set_pair(argument, value[0], value[1], to)
         if is_text and isinstance(value, str):
             try:
                 value = value.encode()
             except UnicodeEncodeError:
-                raise InvalidFieldError(self.owner, argument, value, "must not have lone surrogates") from None
+                raise InvalidFieldError(
+                    self.owner, argument, value, "must not have lone surrogates") from None
         if not isinstance(value, bytes):
-            raise InvalidFieldTypeError(self.owner, argument, value,
-                                        f"must be {'a str or ' if is_text else ''}bytes for all rows, or a tuple of offsets and data")
+            raise InvalidFieldTypeError(
+                self.owner, argument, value,
+                f"must be {'a str or ' if is_text else ''}bytes for all rows, "
+                "or a tuple of offsets and data")
         self.kept.append(value)
         to.data = <const uint8_t *><const char *><bytes>value
         to.size = len(value)
         return 0
 
-    cdef int set_pair(self, str argument, object offsets, object data, aqw_byte_column *to) except -1:
+    cdef int set_pair(
+        self, str argument, object offsets, object data, aqw_byte_column *to
+    ) except -1:
         cdef Buffer offset_items = offset_buffer(self.owner, argument, offsets)
         cdef Buffer bytes_items = byte_buffer(self.owner, argument, data)
         if offset_items.length() != <Py_ssize_t>self.columns.count + 1:
-            raise InvalidFieldError(self.owner, argument, offset_items.length(),
-                                    f"must have {self.columns.count + 1} offsets, one more than there are rows")
+            raise InvalidFieldError(
+                self.owner, argument, offset_items.length(),
+                f"must have {self.columns.count + 1} offsets, one more than there are rows")
         self.kept += [offset_items, bytes_items]
         to.data = bytes_items.data()
         to.size = <uint64_t>bytes_items.length()
@@ -214,24 +244,34 @@ cdef class Rows:
         return 0
 
     cdef Rows checked(self):
-        """These rows, if each has values that a command could have."""
+        """Return these rows where each has values that a command could have.
+
+        Raises InvalidFieldError for the first row that has not.
+        """
         cdef aqw_column_fault fault
         cdef aqw_status status
         with nogil:
             status = aqw_columns_check(&self.columns, &fault)
         if status != AQW_OK:
             reason = (<bytes>fault.reason).decode("ascii")
-            raise InvalidFieldError(self.owner, (<bytes>fault.column).decode("ascii"), fault.value, f"row {fault.row}: {reason}")
+            raise InvalidFieldError(
+                self.owner, (<bytes>fault.column).decode("ascii"), fault.value,
+                f"row {fault.row}: {reason}")
         return self
 
-    # --- In the lane -------------------------------------------------------------------------------------------------
+    # --- In the lane ------------------------------------------------------------------------------
 
     def add_to(self, Log log not None, uint32_t rows_max, bint stops, /):
         """Add up to `rows_max` more rows to the log's open batch; return whether more are left.
 
-        A refused row is noted in :attr:`refused`; with `stops` it is the last that is looked at. After an exception the batch must be
-        rolled back: MemoryError, RecordTooLarge where the rows do not fit into one batch, InvalidFieldError where the arrays were
-        changed since they were checked.
+        A refused row goes into :attr:`refused`. With `stops`, the call ends with the first refused
+        row. After an exception the caller must roll the batch back.
+
+        Raises:
+            RuntimeError: No batch is open.
+            MemoryError: There is no memory for the rows.
+            RecordTooLarge: The rows do not fit into one batch.
+            InvalidFieldError: The arrays were changed after they were checked.
         """
         cdef uint32_t left = self.columns.count - self.walk.next
         cdef uint32_t end = self.walk.next + min(left, rows_max)
@@ -245,15 +285,19 @@ cdef class Rows:
             status = aqw_columns_add(&self.columns, end, log.table.table, &log.batch, &self.walk)
         self.refused.count = self.walk.refused_count
         if status == AQW_TOO_LARGE:
-            raise RecordTooLarge(self.walk.batch_size, AQW_BATCH_SIZE_MAX).at_batch_index(self.walk.next)
+            raise RecordTooLarge(
+                self.walk.batch_size, AQW_BATCH_SIZE_MAX).at_batch_index(self.walk.next)
         if status == AQW_INVALID_ARGUMENT or status == AQW_MALFORMED_EVENT:
-            raise InvalidFieldError(self.owner, "run_ids", self.walk.next, "the arrays were changed while the call was reading this row")
+            raise InvalidFieldError(
+                self.owner, "run_ids", self.walk.next,
+                "the arrays were changed while the call was reading this row")
         raise_status(status)
-        return self.walk.next < self.columns.count and not (stops and self.walk.refused_count > 0)
+        return self.walk.next < self.columns.count and not (
+            stops and self.walk.refused_count > 0)
 
 
 cdef bint is_single(object value):
-    """Whether it is one value for all rows, and no array. NumPy's own numbers have no dimensions."""
+    """Whether the value is one for all rows, not an array. NumPy's numbers have no dimensions."""
     return isinstance(value, (int, str)) or getattr(value, "ndim", None) == 0
 
 
@@ -263,10 +307,14 @@ cdef object whole_number(object value):
     return operator.index(value)
 
 
-# --- The four calls --------------------------------------------------------------------------------------------------
+# --- The four calls -------------------------------------------------------------------------------
 
 def transitions(run_ids, previous_states, new_states, timestamps, /):
-    """The rows of ``submit_transitions``, checked."""
+    """Return the rows of ``submit_transitions``, checked.
+
+    Raises InvalidFieldTypeError or InvalidFieldError for the first argument, or row of it, whose
+    type, layout or value a command could not have.
+    """
     cdef Rows rows = Rows("submit_transitions", AQW_RUN_STATE_CHANGED)
     rows.set_run_ids(run_ids)
     rows.set_codes("previous_states", previous_states, STATES, &rows.columns.previous_states)
@@ -276,7 +324,11 @@ def transitions(run_ids, previous_states, new_states, timestamps, /):
 
 
 def lease_heartbeats(run_ids, owners, expiries, timestamps, /):
-    """The rows of ``submit_lease_heartbeats``, checked."""
+    """Return the rows of ``submit_lease_heartbeats``, checked.
+
+    Raises InvalidFieldTypeError or InvalidFieldError for the first argument, or row of it, whose
+    type, layout or value a command could not have.
+    """
     cdef Rows rows = Rows("submit_lease_heartbeats", AQW_LEASE_HEARTBEAT)
     rows.set_run_ids(run_ids)
     rows.set_bytes("owners", owners, True, &rows.columns.owners)
@@ -286,7 +338,11 @@ def lease_heartbeats(run_ids, owners, expiries, timestamps, /):
 
 
 def attempt_starts(run_ids, attempt_ids, timestamps, /):
-    """The rows of ``submit_attempt_starts``, checked."""
+    """Return the rows of ``submit_attempt_starts``, checked.
+
+    Raises InvalidFieldTypeError or InvalidFieldError for the first argument, or row of it, whose
+    type, layout or value a command could not have.
+    """
     cdef Rows rows = Rows("submit_attempt_starts", AQW_ATTEMPT_STARTED)
     rows.set_run_ids(run_ids)
     rows.set_attempt_ids(attempt_ids)
@@ -295,7 +351,11 @@ def attempt_starts(run_ids, attempt_ids, timestamps, /):
 
 
 def attempt_finishes(run_ids, attempt_ids, results, timestamps, outputs, errors, /):
-    """The rows of ``submit_attempt_finishes``, checked."""
+    """Return the rows of ``submit_attempt_finishes``, checked.
+
+    Raises InvalidFieldTypeError or InvalidFieldError for the first argument, or row of it, whose
+    type, layout or value a command could not have.
+    """
     cdef Rows rows = Rows("submit_attempt_finishes", AQW_ATTEMPT_FINISHED)
     rows.set_run_ids(run_ids)
     rows.set_attempt_ids(attempt_ids)

@@ -25,17 +25,17 @@ cdef class EventEncoder:
     # TypeError or OverflowError where a field has the wrong type. One thread at a time.
     cdef aqw_event *fill(self, object event) except NULL
 
-    # Fills `event` with what a command becomes, without a Python event in between. False where the
-    # command is not of a class that this is done for, or names another sequence. Raises as `fill`.
-    # Runs no Python code where it succeeds. What the event points to belongs to the command and to
-    # this encoder.
+    # Fills `event` with what a command becomes, without a Python event in between. Returns False
+    # where the command's class does not take the short way, or the command names another sequence.
+    # Raises as `fill`. Runs no Python code where it succeeds. What the event points to belongs to
+    # the command and to this encoder.
     cdef bint fill_command(self, object command, uint64_t sequence) except -1
     cdef int trim(self) except -1
 
 
-# The Python event for a C event that aqw_event_decode has accepted. Nothing of it points to the C
-# event's memory.
-# MalformedEventError where the domain types refuse what C cannot judge (a cron expression).
+# Returns the Python event for a C event that aqw_event_decode has accepted. It does not point to
+# the C event's memory. Raises MalformedEventError where the domain types refuse what C cannot judge
+# (a cron expression).
 cdef object event_from_c(const aqw_event *event)
 
 # The nested parts that the state table keeps encoded.

@@ -4,8 +4,8 @@ Which fields a kind has is written down in ``core/event/events.def`` alone. At i
 class gets a program from it, and so does each command class that takes the short way: a step for
 each field, with its form, its place in an ``aqw_event`` and the slot that holds it in an object of
 the class (``events_programs.pxi``). One loop runs these steps for all kinds (``fill_fields``), and
-another one makes events from C events (``build_event``). Only domain objects with an encoding of
-their own have code of their own (``events_parts.pxi``).
+another one makes events from C events (``events_build.pxi``). Only domain objects with an encoding
+of their own have code of their own (``events_parts.pxi``).
 
 ``EventEncoder`` fills an ``aqw_event`` whose pointers lead into the Python objects themselves, so
 the payload is copied once, by the core. What bytes mean is known to ``core/event`` alone.
@@ -77,7 +77,7 @@ include "events_programs.pxi"
 include "events_parts.pxi"
 
 
-# --- Python events and commands → C events --------------------------------------------------------
+# --- Python events and commands → C events ------------------------------------------------------
 
 @cython.final
 cdef class EventEncoder:
@@ -90,7 +90,7 @@ cdef class EventEncoder:
         self.ids = Scratch()
 
     cdef int trim(self) except -1:
-        """Give the memory of an unusually large event back."""
+        """Give back the memory that an unusually large event took."""
         self.part.release()
         self.capabilities.release()
         self.tags.release()
@@ -101,7 +101,7 @@ cdef class EventEncoder:
         cdef const Program *program = program_of(event)
         if program is NULL or program.is_command:
             raise TypeError(f"expected an event, got {type(event).__name__}")
-        while self.source is not None:  # its end may run a finalizer, which may come here itself
+        while self.source is not None:  # its end may run a finalizer, which may fill this encoder
             previous = self.source
             self.source = None
             previous = None
@@ -185,7 +185,7 @@ cdef int fill_fields(EventEncoder encoder, const Program *program, object source
 
 
 cdef Py_ssize_t fill_rare(aqw_event *event, const Step *step, object value, object owner) except -1:
-    """The forms that are not in every event. Returns the size of what may be large."""
+    """Fill in the forms that few events have. Returns the size of what may be large."""
     cdef uint8_t *to = <uint8_t *>event + step.to
     cdef uint8_t *second = <uint8_t *>event + step.second
     cdef int form = step.form
@@ -217,7 +217,7 @@ cdef int check_payload_size(const aqw_event *event) except -1:
 cdef uint8_t *reserve_ids(
     EventEncoder encoder, const Step *step, const Step *end, object owner
 ) except NULL:
-    """Memory for all lists of identifiers of an event. The limit is of all of them together."""
+    """Return memory for all lists of identifiers of an event. The limit is for all together."""
     cdef size_t count = 0, limit = step.limit
     while step != end:
         if step.form == AQW_FIELD_IDS:
@@ -245,7 +245,7 @@ cdef inline bint has_error(int result) noexcept:
 
 
 cdef int set_detail(aqw_event *event, const Step *step, object error, object output) except -1:
-    """An attempt's error or output, whichever its result has."""
+    """Fill in an attempt's error or its output: its result says which of them it has."""
     cdef aqw_bytes *to = <aqw_bytes *>(<uint8_t *>event + step.to)
     if output is not None and type(output) is not bytes:
         refuse_type(<PyObject *>output, <PyObject *>bytes)
@@ -263,7 +263,10 @@ cdef int set_detail(aqw_event *event, const Step *step, object error, object out
 
 
 cdef Py_ssize_t fill_special(EventEncoder encoder, const Step *step, object owner) except -1:
-    """The forms that read more than one slot, or none. Returns the size of what may be large."""
+    """Fill in the forms that read more than one slot, or none.
+
+    Returns the size of what may be large.
+    """
     cdef aqw_bytes *part = <aqw_bytes *>(<uint8_t *>&encoder.event + step.to)
     cdef int form = step.form
     if form == AQW_FIELD_ZERO:
@@ -308,9 +311,9 @@ def encode_event(object event not None) -> bytes:
     """Return the event's payload bytes; its kind and sequence are not among them.
 
     Raises:
-        RecordTooLarge: the payload, or one of its fields, is over a limit.
-        MalformedEventError: no payload can hold the event, such as a created run that is not fresh.
-        TypeError, OverflowError: it is no event, or a field has a value of a wrong type or range.
+        RecordTooLarge: The payload, or one of its fields, is over a limit.
+        MalformedEventError: No payload can hold the event, such as a created run that is not fresh.
+        TypeError, OverflowError: It is not an event, or a field has a wrong type or range.
     """
     cdef EventEncoder encoder = EventEncoder()
     cdef aqw_event *filled = encoder.fill(event)
@@ -327,7 +330,7 @@ def decode_event(int kind, sequence, bytes payload not None):
     """Return the event of this kind (a code of ``EventKind``) that the payload holds.
 
     Raises:
-        MalformedEventError: the payload is not one of that kind, or there is no such kind.
+        MalformedEventError: The payload is not one of that kind, or there is no such kind.
     """
     cdef aqw_event event
     if kind < 1 or kind > AQW_EVENT_KIND_LAST:

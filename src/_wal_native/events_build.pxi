@@ -1,4 +1,4 @@
-# --- C events → Python events ---------------------------------------------------------------------
+# --- C events → Python events -------------------------------------------------------------------
 
 cdef object event_from_c(const aqw_event *event):
     try:
@@ -32,7 +32,7 @@ cdef object build_event(const aqw_event *event):
 
 
 cdef object value_of(const aqw_event *event, const Step *step):
-    """What the constructor's argument for a step is."""
+    """Return the constructor's argument for a step."""
     cdef const uint8_t *at = <const uint8_t *>event + step.to
     cdef const uint8_t *second = <const uint8_t *>event + step.second
     cdef int form = step.form
@@ -85,7 +85,7 @@ cdef object run_of(const aqw_event *event):
 
 
 cdef int set_registration(tuple arguments, const aqw_event *event, const Step *step) except -1:
-    """Put the fields of a registration among the arguments. An event has the department's name."""
+    """Put a registration's fields among the arguments. An event has the department's name."""
     cdef const uint8_t *actor_id = <const uint8_t *>event + step.second
     cdef const aqw_bytes *part = <const aqw_bytes *>(<const uint8_t *>event + step.to)
     registration = registration_from_c(id_from_data(ActorId, actor_id), part[0])

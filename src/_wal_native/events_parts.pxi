@@ -1,4 +1,4 @@
-# --- Domain objects → nested parts ----------------------------------------------------------------
+# --- Domain objects → nested parts --------------------------------------------------------------
 
 cdef int encode_task_spec(EventEncoder encoder, aqw_bytes *to, object source) except -1:
     cdef Scratch part = encoder.part
@@ -103,7 +103,7 @@ cdef int set_filter(aqw_filter *to, object source) except -1:
     return set_id(to.task_id, source.task_id, <PyObject *>TaskId)
 
 
-# A registration's fields as an event has them.
+# The fields of a registration that an event has.
 cdef tuple REGISTRATION_FIELDS = (
     "identity", "capabilities", "department", "heartbeat_interval_secs", "tenant_id",
 )
@@ -154,7 +154,7 @@ cdef int encode_named(Scratch scratch, aqw_bytes *to, object value, tuple names)
     return 0
 
 
-# --- Nested parts → domain objects ----------------------------------------------------------------
+# --- Nested parts → domain objects --------------------------------------------------------------
 
 cdef int check_decoded(aqw_status status, str what) except -1:
     if status != AQW_OK:
@@ -167,7 +167,7 @@ cdef object task_spec_from_c(object task_id, aqw_bytes part):
     check_decoded(aqw_task_spec_decode(part.data, part.size, &spec), "task spec")
     try:
         return build_task_spec(task_id, &spec)
-    except InvalidFieldError as error:      # the one thing that C cannot judge is a cron expression
+    except InvalidFieldError as error:      # C can judge everything but a cron expression
         raise MalformedEventError(str(error)) from error
 
 

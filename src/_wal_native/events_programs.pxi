@@ -1,6 +1,6 @@
 # --- Programs: what each class's fields are in C --------------------------------------------------
 
-# Steps that are no fields of the core's table. The last three only build values.
+# Steps for what the core's table does not have as a field. The last three only build values.
 cdef enum:
     STEP_FRESH = AQW_FIELD_FORM_LAST + 1    # the entered object is a run, and must be a new one
     STEP_ENTER      # go on with the object in the slot, which must be of the class `about`
@@ -17,8 +17,8 @@ cdef struct Step:
     uint32_t limit
     size_t to               # in aqw_event
     size_t second           # in aqw_event: what the form says
-    Py_ssize_t slot         # of a step that reads none, where every object has its type
-    Py_ssize_t second_slot  # of an attempt's output, beside its error
+    Py_ssize_t slot         # where a step needs no slot, that of the object's type
+    Py_ssize_t second_slot  # of an attempt's output; the first is that of its error
     PyObject *about         # a class of identifiers, an enumeration's members, the entered class
 
 
@@ -55,7 +55,7 @@ cdef inline size_t place_of(PyObject *cls) noexcept:
 
 
 cdef inline const Program *program_of(object instance) noexcept:
-    """The program of the object's very class; NULL where it has none."""
+    """Return the program of the object's very class, or NULL where the class has none."""
     cdef PyObject *cls = <PyObject *>Py_TYPE(instance)
     cdef size_t place = place_of(cls)
     while programs_by_class[place] is not NULL and programs_by_class[place].cls != cls:
@@ -72,7 +72,10 @@ cdef object annotation_of(object cls, str name):
 
 
 cdef object class_in(object annotation, object base):
-    """The class derived from the base that an annotation names: alone, optional or in a tuple."""
+    """Return the class that an annotation names, alone, optional or in a tuple.
+
+    It is derived from the base. None where the annotation names no such class.
+    """
     for part in (annotation, *getattr(annotation, "__args__", ())):
         if isinstance(part, type) and issubclass(part, base):
             return part
@@ -80,14 +83,20 @@ cdef object class_in(object annotation, object base):
 
 
 cdef str name_in(object cls, str name):
-    """What the class calls a field of the core's table, or None. An object's own id is just id."""
+    """Return what the class calls a field of the core's table, or None.
+
+    An object's own identifier is just ``id``.
+    """
     if name in cls.__struct_fields__:
         return name
     return "id" if name.endswith("_id") and "id" in cls.__struct_fields__ else None
 
 
 cdef str holder_of(object cls, int form, str name):
-    """The field in whose value a field of the core's table is; None where it is the class's own."""
+    """Return the field whose value holds a field of the core's table.
+
+    None where the class itself has the field.
+    """
     if form == AQW_FIELD_ZERO or form == AQW_FIELD_REGISTRATION:
         return None
     if form not in PARTS and name in cls.__struct_fields__:
@@ -103,7 +112,10 @@ cdef str holder_of(object cls, int form, str name):
 
 
 cdef object subject_of(int form, uint32_t limit, object annotation):
-    """What a form has to know: a class of identifiers, or members in the order of their codes."""
+    """Return what a form has to know: a class of identifiers, or an enumeration's members.
+
+    The members are in the order of their codes. None for the other forms.
+    """
     cdef object found = None
     if form == AQW_FIELD_ID or form == AQW_FIELD_MAYBE_ID or form == AQW_FIELD_IDS:
         found = class_in(annotation, Identifier)
@@ -132,7 +144,7 @@ cdef Step *new_step(Program *program, int form) except NULL:
 
 
 cdef int add_value(Program *program, const Step *step, int form, str name) except -1:
-    """Have the constructor's argument of this name made from what the step is about."""
+    """Add a step that makes the constructor's argument of this name."""
     cdef Step *value = &program.values[program.value_count]
     if program.is_command:
         return 0
@@ -146,7 +158,7 @@ cdef int add_value(Program *program, const Step *step, int form, str name) excep
 
 
 cdef str name_of(const aqw_event_field *field):
-    """What Python calls a field of the core's table. A detail is an error or an output."""
+    """Return what Python calls a field of the core's table. A detail is an error or an output."""
     return "error" if field.form == AQW_FIELD_DETAIL else field.name.decode()
 
 
@@ -247,7 +259,7 @@ cdef int add_program(object cls, int kind, bint is_command) except -1:
 
 
 cdef int check_values(const Program *program) except -1:
-    """Each argument of an event's constructor comes from a step, but for the sequence."""
+    """Raise ImportError unless each argument but the sequence comes from a step."""
     cdef int index
     cdef set places = set()
     for index in range(program.value_count):

@@ -48,14 +48,17 @@ if (NAMED_NAME, NAMED_TEXT) != (slot_of(Capability, "name"), slot_of(Capability,
     raise ImportError("roles and capabilities have their fields in different places")
 
 
-# --- Python values → C fields ---------------------------------------------------------------------
+# --- Python values → C fields -------------------------------------------------------------------
 
 cdef int refuse_type(PyObject *value, PyObject *cls) except -1:
     raise TypeError(f"expected {(<object>cls).__name__}, got {type(<object>value).__name__}")
 
 
 cdef inline object integer(object value):
-    """The same number. Anything else would be asked for one, by code that may use this encoder."""
+    """Return the number itself, or raise TypeError for what is not an int.
+
+    Cython would ask other objects for a number, and so run code that may use this encoder.
+    """
     if not PyLong_Check(value):
         refuse_type(<PyObject *>value, <PyObject *>int)
     return value
@@ -76,7 +79,7 @@ cdef inline int set_id(uint8_t *to, object value, PyObject *cls) except -1:
 
 
 cdef inline int set_optional_id(uint8_t *to, object value, PyObject *cls) except -1:
-    """Return whether there is one."""
+    """Return whether there is an identifier."""
     if value is None:
         return 0
     set_id(to, value, cls)
@@ -132,7 +135,7 @@ cdef int set_list(aqw_list *to, Scratch scratch, tuple texts) except -1:
 
 
 cdef int check_encoded(aqw_status status, const size_t *size) except -1:
-    """Raise for what an encoder returned. The size is what the whole would take."""
+    """Raise for an encoder's status. The size is that of the whole, in bytes."""
     if status == AQW_OK:
         return 0
     if status == AQW_TOO_LARGE:
@@ -147,7 +150,7 @@ cdef enum:
 
 @cython.final
 cdef class Scratch:
-    """Memory that an encoder writes to, and uses again for the next event."""
+    """Memory that an encoder writes to, and uses again for its next event."""
 
     def __dealloc__(self):
         free(self.data)
@@ -173,7 +176,7 @@ cdef class Scratch:
         self.capacity = 0
 
 
-# --- C fields → Python values ---------------------------------------------------------------------
+# --- C fields → Python values -------------------------------------------------------------------
 
 cdef inline object optional_text_of(aqw_bytes text):
     return None if text.data is NULL else text_of(text)

@@ -1,8 +1,9 @@
-"""Faults of the core as exceptions: which fields go into the exception that :mod:`_wal_native.status` names.
+"""Faults of the core as exceptions: the fields of those that :mod:`_wal_native.status` names.
 
-The same failed system call means different things: while a queue is being opened it is a reason why it does not open; in an open one it
-either poisons the log, or, before a byte of a record was written, only keeps the next segment from being made; and at the very end of a
-close it leaves a log that is whole without the mark that says so.
+The same failed system call means different things. While a queue is being opened, it is the reason
+why the queue does not open. In an open queue it poisons the log, or, before a byte of a record was
+written, only keeps the next segment from being made. At the very end of a close it leaves a whole
+log without the mark that says so.
 """
 
 from libc.stdint cimport uint64_t
@@ -31,8 +32,9 @@ from _wal_native.above import (
 cdef int HOLDER_SIZE_MAX = 1024
 cdef int HOLDER_TRIES = 50
 
-# Whatever stands under the lock file's name by now: no link is followed, and nothing is waited for.
-cdef int LOOK_FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+# The lock file's name may stand for anything by now: a look follows no link and waits for nothing.
+cdef int LOOK_FLAGS = (
+    getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
 
 
 cdef str path_of(const aqw_fault *fault):
@@ -53,15 +55,17 @@ cdef dict damage(const aqw_fault *fault):
     return {
         "path": path_of(fault),
         "segment": fault.segment or None,
-        "offset": fault.offset if fault.segment and fault.reason != AQW_REASON_SEGMENT_MISSING else None,
+        "offset": (fault.offset if fault.segment and fault.reason != AQW_REASON_SEGMENT_MISSING
+                   else None),
         "reason": reason,
         "first_sequence": fault.first_sequence or None,
-        "last_sequence": fault.last_sequence if fault.last_sequence >= fault.first_sequence > 0 else None,
+        "last_sequence": (fault.last_sequence if fault.last_sequence >= fault.first_sequence > 0
+                          else None),
     }
 
 
 cdef str holder_text(str path):
-    """The beginning of the lock file, or nothing."""
+    """Return the beginning of the lock file, or an empty string where it cannot be read."""
     try:
         descriptor = os.open(path, os.O_RDONLY | LOOK_FLAGS)
     except OSError:
@@ -75,7 +79,7 @@ cdef str holder_text(str path):
 
 
 cdef bint may_live(object pid, object host):
-    """Whether a process may exist. Of those on other hosts nothing is known."""
+    """Whether a process may exist. It may wherever this host does not know it."""
     if os.name != "posix" or host != host_name():
         return True
     try:
@@ -88,25 +92,30 @@ cdef bint may_live(object pid, object host):
 
 
 cdef object locker_of(str path):
-    """The process that Linux names as the holder of a lock, or None: for where LOCK does not say, or has gone."""
+    """Return the process that Linux names as the holder of a lock, or None.
+
+    The caller asks where the file LOCK does not name the holder, or has gone.
+    """
     try:
         status = os.lstat(path)
         place = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
         with open("/proc/locks", encoding="ascii") as locks:
             for line in locks:
                 words = line.split()    # 1: FLOCK ADVISORY WRITE 4711 08:01:131 0 EOF
-                if words[1:2] == ["FLOCK"] and words[3] == "WRITE" and words[5] == place and words[4].isdecimal():
+                if (words[1:2] == ["FLOCK"] and words[3] == "WRITE" and words[5] == place
+                        and words[4].isdecimal()):
                     return int(words[4]) or None
-    except (OSError, AttributeError, IndexError):   # not Linux, or not the lines that it has today
+    except (OSError, AttributeError, IndexError):   # not Linux, or other lines than today's
         pass
     return None
 
 
 cdef dict holder_of(str path):
-    """What the lock file says of who holds it; a person wrote to it at their own risk.
+    """Return what the lock file says of its holder, as the fields of a LockedError.
 
-    Who has just taken the lock may not have written to the file yet: then it names nobody, or one who was killed. So it is read again a
-    few times, and then the system is asked, where it tells.
+    A writer that has just taken the lock may not have written to the file yet. Until then the file
+    names no process, or one that was killed. So this reads the file up to HOLDER_TRIES times, and
+    then asks the system where the system tells. To write to it by hand is at the user's risk.
     """
     fields = {"path": path, "pid": None, "host": None, "started": None}
     if os.path.basename(path) != "LOCK":
@@ -125,7 +134,7 @@ cdef dict holder_of(str path):
 
 
 def locked_error(str path, /):
-    """The LockedError for a lock file that somebody holds, with what it says of who that is."""
+    """Return the LockedError for a lock file that a process holds, with what the file says."""
     return LockedError(**holder_of(path))
 
 
@@ -134,10 +143,11 @@ cdef object damage_of(const aqw_fault *fault):
 
 
 cdef object quarantine_of(str directory):
-    """Where repairs have moved files of the queue that was here, or None."""
+    """Return the directory into which repairs moved files of this queue, or None."""
     quarantine = directory + "/quarantine"
     try:
-        return quarantine if any(name.startswith("repair-") for name in os.listdir(quarantine)) else None
+        return (quarantine if any(name.startswith("repair-") for name in os.listdir(quarantine))
+                else None)
     except OSError:
         return None
 
@@ -146,7 +156,7 @@ cdef int raise_open_fault(const aqw_fault *fault) except -1:
     cdef int status = fault.status
     if status == AQW_IO_ERROR or status == AQW_NO_SPACE:
         raise OpenIOError(**system_call(fault))
-    if status == AQW_TOO_LARGE:     # of what is in the log nothing is too large to be opened: a writer with other limits wrote it
+    if status == AQW_TOO_LARGE:     # a writer with other limits wrote the log
         raise OpenIOError("recover", path_of(fault), errno.EFBIG)
     if status == AQW_DISPLACED:     # while it was being opened
         raise OpenIOError("check", path_of(fault), errno.ESTALE)
@@ -155,15 +165,20 @@ cdef int raise_open_fault(const aqw_fault *fault) except -1:
     if status == AQW_LOCKED:
         return raise_status_with(status, holder_of(path_of(fault)))
     if status == AQW_UNSUPPORTED_FORMAT:
-        return raise_status_with(status, {"path": path_of(fault), "version": fault.format_version})
+        return raise_status_with(
+            status, {"path": path_of(fault), "version": fault.format_version})
     if status == AQW_NOT_A_QUEUE:
-        return raise_status_with(status, {"path": path_of(fault), "quarantine": quarantine_of(path_of(fault))})
+        return raise_status_with(
+            status, {"path": path_of(fault), "quarantine": quarantine_of(path_of(fault))})
     if status == AQW_HISTORY_CHANGED:
-        return raise_status_with(status, {"path": path_of(fault), "sequence": fault.last_sequence})
+        return raise_status_with(
+            status, {"path": path_of(fault), "sequence": fault.last_sequence})
     if status == AQW_COMPACTED:
-        return raise_status_with(status, {"path": path_of(fault), "first_sequence": fault.first_sequence})
+        return raise_status_with(
+            status, {"path": path_of(fault), "first_sequence": fault.first_sequence})
     if status == AQW_INVALID_ARGUMENT:
-        option = path_of(fault) if fault.operation == NULL else (<bytes>fault.operation).decode("ascii")
+        option = (path_of(fault) if fault.operation == NULL
+                  else (<bytes>fault.operation).decode("ascii"))
         raise ValueError(f"{option} is out of range")
     return raise_status_with(status, system_call(fault))
 
@@ -177,11 +192,12 @@ cdef int raise_snapshot_fault(const aqw_fault *fault) except -1:
 
 
 cdef object first_failure(const aqw_fault *fault):
-    """The failure that poisoned the log."""
+    """Return the failure that poisoned the log."""
     if fault.status == AQW_DISPLACED or fault.poison == AQW_DISPLACED:
         return DisplacedError(path_of(fault))
     fields = system_call(fault)
-    if fault.system_error == 0:     # the ring's bytes did not verify: no call failed, but the storage under them did
+    # No system call failed where the ring's bytes did not verify, but the storage under them did.
+    if fault.system_error == 0:
         fields["errno"] = errno.EIO
     return LogWriteError(**fields)
 
@@ -190,7 +206,7 @@ cdef int raise_log_fault(int status, const aqw_fault *fault, uint64_t sequence=0
     if status == AQW_IO_ERROR or status == AQW_NO_SPACE:
         raise LogSpaceError(**system_call(fault))
     if status == AQW_POISONED:
-        # The call that met the failure tells it; later ones tell that there was one.
+        # The call that met the failure raises it; later ones raise PoisonedError with that cause.
         cause = first_failure(fault)
         raise PoisonedError(cause) if fault.status == AQW_POISONED else cause
     if status == AQW_CORRUPT:
@@ -201,7 +217,10 @@ cdef int raise_log_fault(int status, const aqw_fault *fault, uint64_t sequence=0
 
 
 def raise_through(str door, int status, int fault_status=0, int poison=0, /):
-    """Raise what a door of the core makes of a status, with a fault of which nothing else is known. For tests that try them all."""
+    """Raise what a door of the core makes of a status, with a fault that says nothing else.
+
+    Tests use this to try all statuses. Raises ValueError for a door that does not exist.
+    """
     cdef aqw_fault fault
     aqw_fault_set(&fault, <aqw_status>(fault_status or status), b"/queue")
     fault.poison = poison
@@ -219,6 +238,7 @@ def raise_through(str door, int status, int fault_status=0, int poison=0, /):
 
 
 cdef int raise_close_fault(int status, const aqw_fault *fault) except -1:
-    if status == AQW_IO_ERROR or status == AQW_NO_SPACE:    # only the close marker: every event was synced before it
+    # Only the close marker is missing: the close synced every event before it.
+    if status == AQW_IO_ERROR or status == AQW_NO_SPACE:
         raise LogCloseError(**system_call(fault))
     return raise_log_fault(status, fault)

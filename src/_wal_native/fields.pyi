@@ -1,3 +1,5 @@
+"""The field checker: what the constructors of commands and domain types accept, and limits."""
+
 from collections.abc import Callable
 from typing import Any, final
 
@@ -38,7 +40,10 @@ class IntegerRule:
 
 @final
 class SizeRule:
-    """Metadata of a ``str``, ``bytes`` or ``tuple`` annotation: least and most UTF-8 bytes, bytes or entries."""
+    """Metadata of a ``str``, ``bytes`` or ``tuple`` annotation: the least and the largest size.
+
+    A str is measured in UTF-8 bytes, bytes in bytes, a tuple in entries.
+    """
 
     minimum: int
     maximum: int
@@ -46,11 +51,11 @@ class SizeRule:
 
 @final
 class NotNilRule:
-    """Metadata of an identifier annotation: the nil UUID is refused."""
+    """Metadata of an identifier annotation: the field refuses the nil UUID."""
 
 @final
 class ConvertRule:
-    """Metadata of a class annotation: values of these types are passed to the function, which gives an instance."""
+    """Metadata of a class annotation: the function makes an instance of a value of these types."""
 
     accepted: tuple[type, ...]
     function: Callable[[Any], Any]
@@ -58,15 +63,35 @@ class ConvertRule:
 
 @final
 class PresenceRule:
-    """What the optional fields of a class depend on: each may be there only where a choice is one of certain members."""
+    """What a class's optional fields depend on: each goes with certain members of a choice only.
+
+    The choice is the name of a field. `members` has, for each optional field, the members of the
+    choice that it goes with; a field in `required` must be present with them. Raises ValueError
+    for more than four optional fields.
+    """
 
     def __init__(
         self, choice: str, members: dict[str, tuple[Any, ...]], required: tuple[str, ...]
     ) -> None: ...
 
 def field_checker(cls: type) -> Callable[[Any], None]:
-    """Return the ``__post_init__`` of a struct class: it checks, and where it is allowed converts, every field."""
+    """Return the ``__post_init__`` of a struct class.
 
-def complete_class(cls: type[object], /) -> None: ...
+    It checks every field, and converts a value where the field's rule allows that. Then it calls
+    the class's method ``_check_together`` where the class has one. An instance whose fields do not
+    fit raises InvalidFieldError or InvalidFieldTypeError.
+
+    Raises TypeError for an annotation that cannot be checked, or a field without a slot.
+    """
+
+def complete_class(cls: type[object], /) -> None:
+    """Give a complete class its constructor before its first instance is built.
+
+    So an error for the very first call names the class, too.
+    """
+
 def has_constructor(cls: type) -> bool:
-    """Whether instances of the class are built here. They are from the second one on, but on free-threaded builds."""
+    """Whether this module builds the instances of the class.
+
+    It does from the second instance on at the latest. On free-threaded builds msgspec builds all.
+    """

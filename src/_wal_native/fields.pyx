@@ -1,12 +1,14 @@
 """The field checker: what the constructors of commands and domain types accept.
 
-msgspec builds a struct without looking at its values and then calls ``__post_init__``. That hook is a function made
-here, once for each class, from the class's annotations: it reads every field straight from its slot, accepts what is in
-its final form at the cost of a few comparisons, and takes the slow path for the rest: conversion, or a typed refusal.
-Only the new instance is ever changed, never what the caller passed in.
+msgspec builds a struct without looking at its values and then calls ``__post_init__``. This module
+makes that hook, once for each class, from the class's annotations. The hook reads every field
+straight from its slot. It accepts a value in its final form at the cost of a few comparisons
+(``fields_accept.pxi``), and takes the slow path for any other: conversion, or a typed refusal
+(``fields_convert.pxi``). It changes only the new instance, never what the caller passed in.
 
-A command is built for every submit, so that much would still be half of what one costs. When the hook meets the first instance of a
-class, it gives the class a constructor that fills the slots and checks them in one go; what that cannot place is left to msgspec's.
+A submit builds a command, and the hook alone would be half of its cost. So when the hook meets the
+first instance of a class, it gives the class a constructor that fills the slots and checks them in
+one go (``fields_constructor.pxi``). That leaves to msgspec's constructor what it cannot place.
 """
 
 cimport cython
@@ -48,29 +50,30 @@ include "fields_accept.pxi"
 include "fields_convert.pxi"
 
 
-# --- The hook --------------------------------------------------------------------------------------------------------
+# --- The hook -------------------------------------------------------------------------------------
 
 @cython.final
 cdef class FieldTable:
-    """All fields of one class, and its method ``_check_together`` if it has one."""
+    """All fields of one class, and its method ``_check_together`` where it has one."""
 
     cdef str type_name
     cdef tuple fields
     cdef Quick *quicks              # one for each field
     cdef object check_together
-    cdef PresenceRule together      # where it holds, check_together has nothing to say; or None
+    cdef PresenceRule together      # where it holds, check_together is not called; or None
     cdef bint was_looked_at         # by add_constructor
     # For the constructor only:
     cdef tuple names
-    cdef tuple defaults             # NODEFAULT where there is none
-    cdef tuple factories            # likewise
+    cdef tuple defaults             # NODEFAULT where a field has no default
+    cdef tuple factories            # NODEFAULT where a field has no factory
     cdef vectorcallfunc build       # msgspec's
 
     def __init__(self, cls):
         cdef Py_ssize_t index
         annotations = {}
         for base in reversed(cls.__mro__):
-            annotations.update(getattr(base, "__annotations__", {}))    # a class's own, even if it has none
+            # An empty dict of the class itself where it has no annotations, not that of a base.
+            annotations.update(getattr(base, "__annotations__", {}))
         self.type_name = cls.__name__
         self.fields = tuple(
             [self.field(cls, name, kind) for name, kind in annotations.items()
@@ -101,7 +104,8 @@ cdef int check_fields(FieldTable table, object instance) except -1:
     for index in range(PyTuple_GET_SIZE(table.fields)):
         if not accepts_at_once(&quick[index], value_in(instance, quick[index].offset)):
             check_field(table, instance, <Field>PyTuple_GET_ITEM(table.fields, index))
-    if table.check_together is not None and (table.together is None or not table.together.holds(instance)):
+    if table.check_together is not None and (
+            table.together is None or not table.together.holds(instance)):
         table.check_together(instance)
     return 0
 
@@ -115,16 +119,19 @@ cdef int check_field(FieldTable table, object instance, Field field) except -1:
 
 
 def field_checker(cls):
-    """Return the ``__post_init__`` of a struct class: it checks, and where it is allowed converts, every field.
+    """Return the ``__post_init__`` of a struct class.
 
-    After the fields the method ``_check_together`` of the class is called, if there is one. Raises TypeError where an
-    annotation of the class is none that can be checked.
+    It checks every field, and converts a value where the field's rule allows that. Then it calls
+    the class's method ``_check_together`` where the class has one. An instance whose fields do not
+    fit raises InvalidFieldError or InvalidFieldTypeError.
+
+    Raises TypeError for an annotation that cannot be checked, or a field without a slot.
     """
     cdef FieldTable table = FieldTable(cls)
 
     def check(instance):
         check_fields(table, instance)
-        if not table.was_looked_at:     # now the class is complete; while its hooks are made it is not
+        if not table.was_looked_at:     # the class was not yet complete when its hook was made
             table.was_looked_at = True
             add_constructor(table, type(instance))
 

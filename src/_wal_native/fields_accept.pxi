@@ -1,8 +1,8 @@
-# --- Fields ----------------------------------------------------------------------------------------------------------
+# --- Fields ---------------------------------------------------------------------------------------
 
 cdef extern from *:
     """
-    /* The value of an int from 0 to 2**60 - 1, for less than a call. */
+    /* Reads the value of an int from 0 to 2**60 - 1, for less than the cost of a call. */
     static inline int aqw_fields_number(PyObject *number, uint64_t *value) {
     #if PY_VERSION_HEX < 0x030C0000
         Py_ssize_t size = Py_SIZE(number);
@@ -31,20 +31,23 @@ cdef enum Kind:
 
 @cython.final
 cdef class Field:
-    """One field of a class, or the entries of a list field: what is accepted as it is, and what else is converted."""
+    """One field of a class, or the entries of a list field.
+
+    It knows which values to accept as they are, and which to convert.
+    """
 
     cdef str name
-    cdef Py_ssize_t offset          # of the slot in an instance
+    cdef Py_ssize_t offset          # of its slot in an instance, in bytes
     cdef Kind kind
     cdef bint optional
     cdef uint64_t unsigned_minimum, unsigned_maximum
     cdef int64_t signed_minimum, signed_maximum
     cdef Py_ssize_t size_minimum, size_maximum
     cdef bint not_nil
-    cdef object cls                 # the type of an accepted value; of INSTANCE, or a subclass of it
+    cdef object cls                 # the type of an accepted value; for INSTANCE also a base of it
     cdef dict members               # CHOICE: name to member
     cdef Field item                 # ITEMS: the entries
-    cdef ConvertRule conversion     # INSTANCE: what else is accepted, or None
+    cdef ConvertRule conversion     # INSTANCE: which other values are converted, or None
 
     def __init__(self, str name, object annotation):
         self.name = name
@@ -86,7 +89,8 @@ cdef class Field:
             self.kind = BYTES
             self.size_maximum = AQW_PAYLOAD_SIZE_MAX
         elif not isinstance(cls, type):
-            raise TypeError(f"the field {self.name!r} has an annotation that cannot be checked: {cls!r}")
+            raise TypeError(
+                f"the field {self.name!r} has an annotation that cannot be checked: {cls!r}")
         elif issubclass(cls, Identifier):
             self.kind = IDENTIFIER
         elif issubclass(cls, enum.StrEnum):
@@ -113,13 +117,14 @@ cdef class Field:
         elif isinstance(rule, ConvertRule) and self.kind == INSTANCE:
             self.conversion = rule
         else:
-            raise TypeError(f"the field {self.name!r} has a rule that does not fit its type: {rule!r}")
+            raise TypeError(
+                f"the field {self.name!r} has a rule that does not fit its type: {rule!r}")
 
 
-# --- The fast path: is the value in its final form? ------------------------------------------------------------------
+# --- The fast path: is the value in its final form? -----------------------------------------------
 
 cdef bint accepts(Field field, PyObject *value) noexcept:
-    """Whether the field takes the value as it is. Never leaves an exception set."""
+    """Whether the field takes the value as it is. This never leaves an exception set."""
     cdef Py_ssize_t size
     if value == <PyObject *>None:
         return field.optional
@@ -145,7 +150,7 @@ cdef bint accepts(Field field, PyObject *value) noexcept:
 
 
 cdef inline bint has_type(PyObject *value, object cls) noexcept:
-    """Whether the value is an instance of the very class, and not of a subclass."""
+    """Whether the value is an instance of the very class, not of a subclass."""
     return <PyObject *>Py_TYPE(<object>value) == <PyObject *>cls
 
 
@@ -183,7 +188,10 @@ cdef inline bint is_signed(Field field, PyObject *value) noexcept:
 
 
 cdef inline Py_ssize_t utf8_size(PyObject *value) noexcept:
-    """Return a string's size in UTF-8, or -1 where it has no such form. The string keeps the form for the encoder."""
+    """Return a string's size in UTF-8, in bytes, or -1 where it has no such form.
+
+    The string keeps the form for the encoder.
+    """
     cdef Py_ssize_t size
     if PyUnicode_AsUTF8AndSize(value, &size) == NULL:
         PyErr_Clear()
@@ -191,11 +199,11 @@ cdef inline Py_ssize_t utf8_size(PyObject *value) noexcept:
     return size
 
 
-# What decides most fields, in one place, and without a look at the rest of the rule.
+# The part of a field's rule that decides most values, in one place, so that a check reads little.
 
 cdef struct Quick:
     Py_ssize_t offset
-    PyObject *cls                   # of a value in its final form; of INSTANCE, the class itself only
+    PyObject *cls                   # of a value in its final form; no subclasses of it
     Kind kind
     bint optional
     bint not_nil
@@ -217,7 +225,7 @@ cdef void set_quick(Quick *to, Field field) noexcept:
 
 
 cdef inline bint accepts_at_once(const Quick *quick, PyObject *value) noexcept:
-    """Whether the field is known to take the value; where it is not, ``accepts`` decides."""
+    """Whether the field certainly takes the value. Where this is False, ``accepts`` decides."""
     cdef uint64_t number
     if <PyObject *>Py_TYPE(<object>value) != quick.cls:
         return value == <PyObject *>None and quick.optional
@@ -230,5 +238,6 @@ cdef inline bint accepts_at_once(const Quick *quick, PyObject *value) noexcept:
     if quick.kind == BYTES:
         return quick.minimum <= <uint64_t>PyBytes_GET_SIZE(<object>value) <= quick.maximum
     if quick.kind == TEXT:
-        return PyUnicode_IS_COMPACT_ASCII(value) and quick.minimum <= <uint64_t>PyUnicode_GET_LENGTH(value) <= quick.maximum
+        return (PyUnicode_IS_COMPACT_ASCII(value)
+                and quick.minimum <= <uint64_t>PyUnicode_GET_LENGTH(value) <= quick.maximum)
     return quick.minimum == 0 and PyTuple_GET_SIZE(<object>value) == 0      # ITEMS

@@ -1,16 +1,18 @@
-# --- The slow path: convert or refuse --------------------------------------------------------------------------------
+# --- The slow path: convert or refuse -------------------------------------------------------------
 
 cdef extern from *:
     object PyUnicode_FromObject(object text)
 
 
 cdef object convert(str type_name, Field field, object value):
-    """Return the value in its final form, or raise what says why the field refuses it."""
+    """Return the value in its final form, or raise an error that says why the field refuses it."""
     if value is None or field.kind == IDENTIFIER:
-        return refuse(type_name, field, value, isinstance(value, Identifier) and type(value) is field.cls)
+        return refuse(
+            type_name, field, value, isinstance(value, Identifier) and type(value) is field.cls)
     if field.kind == UNSIGNED or field.kind == SIGNED:
         if isinstance(value, int) and not isinstance(value, bool):
-            return checked(type_name, field, PyNumber_Index(value))     # the plain int in a subclass's instance
+            # The plain int, where the value is an instance of a subclass.
+            return checked(type_name, field, PyNumber_Index(value))
         return refuse(type_name, field, value, False)
     if field.kind == TEXT:
         if isinstance(value, str):
@@ -37,26 +39,28 @@ cdef object convert(str type_name, Field field, object value):
 cdef object convert_items(str type_name, Field field, tuple entries):
     if not field.size_minimum <= len(entries) <= field.size_maximum:
         return refuse(type_name, field, entries, True)
-    return tuple([entry if accepts(field.item, <PyObject *>entry) else convert(type_name, field.item, entry)
-                  for entry in entries])
+    return tuple([
+        entry if accepts(field.item, <PyObject *>entry) else convert(type_name, field.item, entry)
+        for entry in entries])
 
 
 cdef object checked(str type_name, Field field, object value):
-    """Return the converted value where the field takes it."""
+    """Return the converted value where the field takes it; refuse it otherwise."""
     if accepts(field, <PyObject *>value):
         return value
     return refuse(type_name, field, value, True)
 
 
 cdef object refuse(str type_name, Field field, object value, bint type_fits):
-    """Raise what says why the field refuses the value."""
+    """Raise an error that says why the field refuses the value."""
     error = InvalidFieldError if type_fits else InvalidFieldTypeError
     raise error(type_name, field.name, value, reason_for(field, value, type_fits))
 
 
 cdef str reason_for(Field field, object value, bint type_fits):
-    """What the field takes, None included."""
-    return what_fits(field, value, type_fits) + (", or None" if field.optional and not type_fits else "")
+    """Return what the field takes, None included."""
+    return what_fits(field, value, type_fits) + (
+        ", or None" if field.optional and not type_fits else "")
 
 
 cdef str what_fits(Field field, object value, bint type_fits):
@@ -76,5 +80,6 @@ cdef str what_fits(Field field, object value, bint type_fits):
         return f"must be one of {', '.join(field.members)}"
     if field.kind == ITEMS:
         return f"must be a tuple or list of {field.size_minimum} to {field.size_maximum} entries"
-    others = "" if field.conversion is None else "".join(f" or {cls.__name__}" for cls in field.conversion.accepted)
+    others = ("" if field.conversion is None
+              else "".join(f" or {cls.__name__}" for cls in field.conversion.accepted))
     return f"must be a {field.cls.__name__}{others}"

@@ -1,4 +1,4 @@
-# --- What an annotation may say --------------------------------------------------------------------------------------
+# --- What an annotation may say -------------------------------------------------------------------
 
 @cython.final
 cdef class IntegerRule:
@@ -14,7 +14,10 @@ cdef class IntegerRule:
 
 @cython.final
 cdef class SizeRule:
-    """Metadata of a ``str``, ``bytes`` or ``tuple`` annotation: least and most UTF-8 bytes, bytes or entries."""
+    """Metadata of a ``str``, ``bytes`` or ``tuple`` annotation: the least and the largest size.
+
+    A str is measured in UTF-8 bytes, bytes in bytes, a tuple in entries.
+    """
 
     cdef readonly Py_ssize_t minimum
     cdef readonly Py_ssize_t maximum
@@ -26,12 +29,12 @@ cdef class SizeRule:
 
 @cython.final
 cdef class NotNilRule:
-    """Metadata of an identifier annotation: the nil UUID is refused."""
+    """Metadata of an identifier annotation: the field refuses the nil UUID."""
 
 
 @cython.final
 cdef class ConvertRule:
-    """Metadata of a class annotation: values of these types are passed to the function, which gives an instance."""
+    """Metadata of a class annotation: the function makes an instance of a value of these types."""
 
     cdef readonly tuple accepted
     cdef readonly object function
@@ -52,15 +55,16 @@ cdef struct Presence:
 
 @cython.final
 cdef class PresenceRule:
-    """What the optional fields of a class depend on: each may be there only where a choice is one of certain members.
+    """What a class's optional fields depend on: each goes with certain members of a choice only.
 
-    A class says so with its attribute ``_together``, for those who build many: where it holds, ``_check_together`` is not called. What is
-    empty does not hold, since it may mean that there is none.
+    A class has the rule as its attribute ``_together``, to make its constructor fast: where the
+    rule holds, ``_check_together`` is not called. It does not hold for an empty value, which may
+    mean an absent one.
     """
 
     cdef str choice
     cdef dict members               # of each optional field
-    cdef tuple required             # the fields that must be there with their members
+    cdef tuple required             # the fields that must be present with their members
     cdef Py_ssize_t choice_offset
     cdef Presence presences[PRESENCES_MAX]
 
@@ -72,7 +76,7 @@ cdef class PresenceRule:
         self.required = required
 
     cdef int bind(self, object cls) except -1:
-        """Find the slots."""
+        """Find the fields' slots in instances of the class."""
         cdef int index
         self.choice_offset = slot_of(cls, self.choice)
         for index, (name, among) in enumerate(self.members.items()):
@@ -82,7 +86,7 @@ cdef class PresenceRule:
         return 0
 
     cdef bint holds(self, object instance) except -1:
-        """Whether the fields of an instance, each valid in itself, go together."""
+        """Whether the fields of an instance go together. Each of them is valid by itself."""
         cdef PyObject *choice = value_in(instance, self.choice_offset)
         cdef PyObject *value
         cdef bint is_member

@@ -1,4 +1,4 @@
-"""The identifiers' layout, for the other doors: read ``.data`` directly, build with ``id_from_data``."""
+"""The identifiers' layout. Other modules read ``.data`` and build with ``id_from_data``."""
 
 cimport cython
 from libc.stdint cimport uint64_t
@@ -44,7 +44,7 @@ cdef class SubscriptionId(Identifier):
     pass
 
 
-# A new identifier of the type `cls`, one of the seven, with these 16 bytes.
+# Returns a new identifier with these 16 bytes. Its type `cls` is one of the seven.
 cdef Identifier id_from_data(type cls, const unsigned char *data)
 
 

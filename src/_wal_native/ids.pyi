@@ -1,21 +1,31 @@
+"""The seven identifier types: distinct types over the 16 bytes of a UUID."""
+
 import builtins
 from typing import Any, Self, final
 from uuid import UUID
 
 class Identifier:
-    """Base of the identifier types: 16 bytes of a UUID, immutable, hashable, equal to its own type only."""
+    """Base of the identifier types: the 16 bytes of a UUID.
+
+    An identifier is immutable and hashable, and equals identifiers of its own type only.
+    """
 
     def __new__(
         cls, value: Self | UUID | str | builtins.bytes | bytearray | memoryview = ...
     ) -> Self:
-        """Make a random identifier, or convert a UUID, its text (32 digits or hyphenated), 16 bytes or an identifier.
+        """Make a random identifier, or convert a value.
 
-        Raises InvalidFieldError for malformed text or another number of bytes, InvalidFieldTypeError for other types.
+        The value is a UUID, its text (32 hexadecimal digits, or hyphenated), its 16 bytes, or an
+        identifier of the same type. Raises InvalidFieldError for malformed text or another number
+        of bytes, InvalidFieldTypeError for other types.
         """
 
     @classmethod
     def from_bytes(cls, value: builtins.bytes | bytearray | memoryview) -> Self:
-        """Return the identifier with these 16 bytes."""
+        """Return the identifier with these 16 bytes.
+
+        Raises InvalidFieldError for another number of bytes, InvalidFieldTypeError for other types.
+        """
 
     @property
     def bytes(self) -> builtins.bytes:
@@ -27,7 +37,7 @@ class Identifier:
 
     @property
     def uuid(self) -> UUID:
-        """The same as a :class:`uuid.UUID`."""
+        """The identifier as a :class:`uuid.UUID`."""
 
     @property
     def is_nil(self) -> bool:
@@ -41,26 +51,34 @@ class Identifier:
     def __reduce__(self) -> tuple[type[Self], tuple[Any, ...]]: ...
 
 @final
-class TaskId(Identifier): ...
+class TaskId(Identifier):
+    """Identifies a task."""
 
 @final
 class RunId(Identifier):
+    """Identifies a run. Run identifiers are ordered by their bytes."""
+
     def __lt__(self, other: RunId, /) -> bool: ...
     def __le__(self, other: RunId, /) -> bool: ...
     def __gt__(self, other: RunId, /) -> bool: ...
     def __ge__(self, other: RunId, /) -> bool: ...
 
 @final
-class AttemptId(Identifier): ...
+class AttemptId(Identifier):
+    """Identifies an attempt of a run."""
 
 @final
-class ActorId(Identifier): ...
+class ActorId(Identifier):
+    """Identifies an actor."""
 
 @final
-class TenantId(Identifier): ...
+class TenantId(Identifier):
+    """Identifies a tenant."""
 
 @final
-class LedgerEntryId(Identifier): ...
+class LedgerEntryId(Identifier):
+    """Identifies a ledger entry."""
 
 @final
-class SubscriptionId(Identifier): ...
+class SubscriptionId(Identifier):
+    """Identifies a subscription."""

@@ -1,7 +1,8 @@
 """The seven identifier types: distinct types over the 16 bytes of a UUID.
 
-They are C structs, and not wrappers of :class:`uuid.UUID`, because every command makes, compares and hashes them: a
-``uuid.UUID`` costs twenty times as much. The types are final, so one pointer comparison tells them apart.
+They are C structs, and not wrappers of :class:`uuid.UUID`, because every command makes, compares
+and hashes them: a ``uuid.UUID`` costs twenty times as much. The types are final, so one comparison
+of pointers tells them apart.
 """
 
 cimport cython
@@ -14,15 +15,21 @@ from libc.string cimport memcmp, memcpy
 from os import urandom
 from uuid import UUID
 
-from _wal_native import above     # its errors when one is raised: pickles import this module first
+# Its errors are looked up when one is raised: pickles import this module before the package above.
+from _wal_native import above
 
 cdef extern from *:
     """
     #ifdef _WIN32
-    static int aqw_ids_at_fork_in_child(void (*handler)(void)) { (void)handler; return 0; }
+    static int aqw_ids_at_fork_in_child(void (*handler)(void)) {
+        (void)handler;
+        return 0;
+    }
     #else
     #include <pthread.h>
-    static int aqw_ids_at_fork_in_child(void (*handler)(void)) { return pthread_atfork(NULL, NULL, handler); }
+    static int aqw_ids_at_fork_in_child(void (*handler)(void)) {
+        return pthread_atfork(NULL, NULL, handler);
+    }
     #endif
     """
     int aqw_ids_at_fork_in_child(void (*handler)() noexcept nogil) noexcept
@@ -37,10 +44,11 @@ cdef extern from *:
     const char *PyUnicode_AsUTF8AndSize(object text, Py_ssize_t *size) except NULL
 
 
-# --- Random bytes ----------------------------------------------------------------------------------------------------
+# --- Random bytes ---------------------------------------------------------------------------------
 #
-# The system's generator is asked for a block at a time; one call an identifier would cost more than all the rest. The
-# bytes that are left are discarded in a forked child, which would else repeat its parent's identifiers.
+# The system's generator gives a block at a time, because a call for each identifier would cost more
+# than all the rest. A forked child discards the bytes that are left: it would else repeat its
+# parent's identifiers.
 
 cdef enum:
     BLOCK_SIZE = 4096
@@ -56,13 +64,13 @@ cdef void discard_random_block() noexcept nogil:
 
 
 cdef int take_random(unsigned char *to) except -1:
-    """Take 16 bytes that were never handed out before and never will be again."""
+    """Take 16 bytes that no other identifier gets."""
     global random_left
     cdef bytes block
     with cython.critical_section(random_guard):
         while random_left < 16:
-            # Other threads may run during the call. Whoever returns from it brings a whole fresh block, so
-            # replacing what another one has brought meanwhile never repeats a byte.
+            # Other threads may run during the call. Each returns from it with a whole fresh block,
+            # so to replace what another thread brought meanwhile never repeats a byte.
             block = urandom(BLOCK_SIZE)
             memcpy(random_block, PyBytes_AS_STRING(block), BLOCK_SIZE)
             random_left = BLOCK_SIZE
@@ -75,10 +83,10 @@ if aqw_ids_at_fork_in_child(discard_random_block) != 0:
     raise MemoryError("the fork handler of the identifiers could not be registered")
 
 
-# --- Hashing ---------------------------------------------------------------------------------------------------------
+# --- Hashing --------------------------------------------------------------------------------------
 #
-# Identifiers may come from outside, and be sequential or chosen to collide; a secret seed and two rounds of
-# multiply and shift spread them. The seed differs from process to process, like the hashes of str.
+# Identifiers may come from outside, and be sequential or chosen to collide. A secret seed and two
+# rounds of multiply and shift spread them. The seed differs from process to process, as for str.
 
 cdef uint64_t hash_seed[2]
 memcpy(hash_seed, PyBytes_AS_STRING(urandom(16)), 16)
@@ -92,7 +100,7 @@ cdef inline uint64_t mix(uint64_t value) noexcept nogil:
     return value ^ (value >> 33)
 
 
-# --- Text ------------------------------------------------------------------------------------------------------------
+# --- Text -----------------------------------------------------------------------------------------
 
 cdef const char *HEX_DIGITS = b"0123456789abcdef"
 
@@ -146,22 +154,24 @@ cdef str format_text(const unsigned char *data, bint hyphenated):
     return PyUnicode_DecodeASCII(text, size, NULL)
 
 
-# --- The types -------------------------------------------------------------------------------------------------------
+# --- The types ------------------------------------------------------------------------------------
 
-cdef object NEW = object()      # stands for "no value was given", so that None is refused like any other stray value
+# Stands for "no value was given", so that None is refused like any other stray value.
+cdef object NEW = object()
 
 
 cdef int convert(Identifier self, object value) except -1:
-    """Take the 16 bytes over from what a caller gave."""
+    """Take the 16 bytes from the value that a caller gave."""
     cdef Py_ssize_t size
     cdef const char *text
     cdef bytes raw
     if isinstance(value, str):
-        if value.isascii():     # anything else is malformed, and may not even have a UTF-8 form
+        if value.isascii():     # other text is malformed, and may not even have a UTF-8 form
             text = PyUnicode_AsUTF8AndSize(value, &size)
             if parse_text(text, size, self.data):
                 return 0
-        raise above.InvalidFieldError(type(self).__name__, "value", value, "must be 32 hexadecimal digits or hyphenated")
+        raise above.InvalidFieldError(
+            type(self).__name__, "value", value, "must be 32 hexadecimal digits or hyphenated")
     if type(value) is type(self):
         memcpy(self.data, (<Identifier>value).data, 16)
         return 0
@@ -170,7 +180,8 @@ cdef int convert(Identifier self, object value) except -1:
     elif isinstance(value, (bytes, bytearray, memoryview)):
         raw = bytes(value)
         if len(raw) != 16:
-            raise above.InvalidFieldError(type(self).__name__, "value", value, "must be 16 bytes")
+            raise above.InvalidFieldError(
+                type(self).__name__, "value", value, "must be 16 bytes")
     else:
         raise above.InvalidFieldTypeError(
             type(self).__name__, "value", value,
@@ -187,7 +198,10 @@ cdef inline int make_random(Identifier self) except -1:
 
 
 cdef class Identifier:
-    """Base of the identifier types: 16 bytes of a UUID, immutable, hashable, equal to its own type only."""
+    """Base of the identifier types: the 16 bytes of a UUID.
+
+    An identifier is immutable and hashable, and equals identifiers of its own type only.
+    """
 
     def __cinit__(self, object value=NEW):
         if value is NEW:
@@ -199,7 +213,10 @@ cdef class Identifier:
 
     @classmethod
     def from_bytes(cls, value):
-        """Return the identifier with these 16 bytes."""
+        """Return the identifier with these 16 bytes.
+
+        Raises InvalidFieldError for another number of bytes, InvalidFieldTypeError for other types.
+        """
         if not isinstance(value, (bytes, bytearray, memoryview)):
             raise above.InvalidFieldTypeError(cls.__name__, "value", value, "must be 16 bytes")
         return cls(value)
@@ -216,7 +233,7 @@ cdef class Identifier:
 
     @property
     def uuid(self):
-        """The same as a :class:`uuid.UUID`."""
+        """The identifier as a :class:`uuid.UUID`."""
         return UUID(bytes=self.bytes)
 
     @property
@@ -245,7 +262,7 @@ cdef class Identifier:
             return order == 0
         if operator == Py_NE:
             return order != 0
-        if type(self) is not RunId:     # the order of runs is part of the contract; the others have none
+        if type(self) is not RunId:     # run identifiers alone have an order, which is promised
             return NotImplemented
         if operator == Py_LT:
             return order < 0
@@ -267,12 +284,15 @@ cdef class Identifier:
 
 @cython.final
 cdef class TaskId(Identifier):
-    """Identifies a task. Random by default; from a UUID, its text, 16 bytes or another ``TaskId``."""
+    """Identifies a task.
+
+    Random by default; else made of a UUID, its text, its 16 bytes or another ``TaskId``.
+    """
 
 
 @cython.final
 cdef class RunId(Identifier):
-    """Identifies a run. Ordered by its bytes; else like :class:`TaskId`."""
+    """Identifies a run. Ordered by its bytes. Made like :class:`TaskId`."""
 
 
 @cython.final
@@ -301,19 +321,21 @@ cdef class SubscriptionId(Identifier):
 
 
 cdef Identifier id_from_data(type cls, const unsigned char *data):
-    # Straight to the allocator: the constructor would fetch random bytes first. An Identifier has neither a virtual
-    # table nor references, so there is nothing else to set up.
+    # Calls the allocator, because the constructor would fetch random bytes first. An Identifier has
+    # neither a virtual table nor references, so nothing else has to be set up.
     cdef Identifier made = <Identifier>PyType_GenericAlloc(cls, 0)
     memcpy(made.data, data, 16)
     return made
 
 
-# --- Calls of the types ----------------------------------------------------------------------------------------------
+# --- Calls of the types ---------------------------------------------------------------------------
 #
-# Every command of a new task, run or attempt makes an identifier: a call without arguments needs neither a tuple nor a
-# dictionary of them.
+# Every command for a new task, run or attempt makes an identifier. A call without arguments needs
+# neither a tuple nor a dictionary of them.
 
-cdef object call(PyObject *cls, PyObject *const *arguments, size_t count_and_flag, PyObject *names):
+cdef object call(
+    PyObject *cls, PyObject *const *arguments, size_t count_and_flag, PyObject *names
+):
     cdef Py_ssize_t index, given = PyVectorcall_NARGS(count_and_flag)
     cdef Identifier made
     cdef dict named = None
@@ -323,8 +345,10 @@ cdef object call(PyObject *cls, PyObject *const *arguments, size_t count_and_fla
         return made
     values = tuple([<object>arguments[index] for index in range(given)])
     if names != NULL:
-        named = {name: <object>arguments[given + index] for index, name in enumerate(<tuple>names)}
-    return (<ClassWithCalls *>cls).tp_new(<ClassWithCalls *>cls, <PyObject *>values, NULL if named is None else <PyObject *>named)
+        named = {
+            name: <object>arguments[given + index] for index, name in enumerate(<tuple>names)}
+    return (<ClassWithCalls *>cls).tp_new(
+        <ClassWithCalls *>cls, <PyObject *>values, NULL if named is None else <PyObject *>named)
 
 
 for cls in (TaskId, RunId, AttemptId, ActorId, TenantId, LedgerEntryId, SubscriptionId):

@@ -1,8 +1,9 @@
-"""The front of the lane: a submit that needs neither Python code nor I/O is done here, in one piece.
+"""The front of the lane: it does a submit that needs neither Python code nor I/O in one piece.
 
-The core's rules decide, the same that replay asks. Where they refuse a command, or where it takes anything more than memory, the command
-goes through the lane in Python (:mod:`actionqueue.lane`), which validates it by the model's checks and raises what
-that says. So this is only ever a shorter way to an acceptance.
+The core's rules decide, the same that replay asks. Where they refuse a command, or where it takes
+more than memory, the command goes through the lane in Python (:mod:`actionqueue.lane`). That
+validates it by the model's checks and raises what they say. So this is only ever a shorter way to
+an acceptance.
 """
 
 cimport cython
@@ -20,7 +21,7 @@ cdef object DEFERRED = DurabilityPolicy.DEFERRED
 
 
 cdef object policy_of(object durability):
-    """The member; ValueError where it names none."""
+    """Return the policy's member. Raises ValueError where no member has this name."""
     if durability is IMMEDIATE or durability is DEFERRED:
         return durability
     return DurabilityPolicy(durability)
@@ -29,27 +30,30 @@ cdef object policy_of(object durability):
 cdef class Lane:
     """Base of :class:`actionqueue.lane.QueueLane`.
 
-    `_lane` is taken while a thread is in the lane's Python part. What is done here does not take it: it runs no Python code and keeps the
-    GIL, or on free-threaded builds the projection's critical section, from its look at `_lane` to its end. There the thread that has
-    taken the lane begins with a query of the projection, which waits for the end of what is under way here. A thread that copies the
-    table without the GIL has the lane's lock, too, and says so in the table.
+    A thread takes `_lane` while it is in the lane's Python part. A submit here does not take it:
+    from its look at `_lane` to its end it runs no Python code and keeps the GIL, or on
+    free-threaded builds the projection's critical section. On those builds a thread that has taken
+    the lane begins with a query of the projection, which waits for the end of a submit here. A
+    thread that copies the table without the GIL has the lane's lock, too, and says so in the table.
     """
 
     cdef public Log _log
     cdef public object _durability
-    cdef public object _unusable        # why the handle takes no commands, or None
+    cdef public object _unusable        # the error of a handle that takes no commands, or None
     cdef readonly Turn _lane
 
     def __cinit__(self, *args, **kwargs):
         self._lane = Turn()
-        self._unusable = ClosedError()      # until it is made: an object whose constructor was not run, or has failed, takes nothing
+        # The constructor above replaces it. Where that did not run, or failed, it stays.
+        self._unusable = ClosedError()
 
     cdef uint64_t try_submit(self, object command) except? 0:
-        """The sequence, or 0 where nothing has changed and the lane must look at the command."""
+        """Return the sequence, or 0 with nothing changed: then the lane looks at the command."""
         cdef Log log = self._log
         if log is None:
             raise ClosedError
-        if self._lane.generation != aqw_fork_generation():      # before the critical section, which a thread of the parent's may hold
+        # Before the critical section, which a thread of the parent process may hold.
+        if self._lane.generation != aqw_fork_generation():
             return 0
         with cython.critical_section(log.table):
             if self._lane.is_taken or log.table.is_copied or self._unusable is not None:
@@ -57,22 +61,31 @@ cdef class Lane:
             return log.try_submit(command)
 
     def submit(self, command, durability=None):
-        """Validate a command, append its event, apply it, and return the outcome once it is as durable as asked for.
+        """Validate a command, append its event, apply it, and return the outcome.
+
+        The outcome comes once the event is as durable as `durability` asks for.
 
         Args:
-            command: The command. Its sequence None means the next one; a number must be exactly the next one.
+            command: The command. Its sequence None means the next one; a number must be exactly the
+                next one.
             durability: IMMEDIATE or DEFERRED; None means the queue's own.
 
         Raises:
             ValidationError: The command was refused; nothing has changed.
-            AppendError: The event was not appended, or (``written`` is unknown) the handle is poisoned.
-            PartialDurabilityError: The event was appended and applied but is not known to be durable; the handle is poisoned.
-            PoisonedError, ClosedError, ForkedError: The handle takes no commands; nothing has changed.
+            AppendError: The event was not appended, or (``written`` is unknown) the handle is
+                poisoned.
+            PartialDurabilityError: The event was appended and applied, but may not be durable; the
+                handle is poisoned.
+            PoisonedError, ClosedError, ForkedError: The handle takes no commands; nothing has
+                changed.
+            ReentrantCallError: A query or submit of this thread is under way; nothing has changed.
+            ValueError: `durability` is not a DurabilityPolicy, nor the name of one.
         """
         cdef object policy = self._durability if durability is None else policy_of(durability)
         cdef uint64_t sequence = self.try_submit(command)
         if sequence == 0:
-            if self._log.table.is_held_here():  # the lane's holder may be waiting for the end of this thread's own query
+            # The lane's holder may be waiting for the end of this thread's own query.
+            if self._log.table.is_held_here():
                 raise ReentrantCallError
             sequence = self._submit(command)
         if policy is IMMEDIATE:

@@ -1,4 +1,4 @@
-"""The log's owner."""
+"""The object that owns an open log."""
 
 from libc.stdint cimport uint64_t
 

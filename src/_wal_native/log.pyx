@@ -1,7 +1,7 @@
 """The log of an open queue, and the one native call that appends an event and applies it.
 
-Who may call what when: appends and batches one at a time (the lane's lock is the caller's), everything else from any thread.
-The GIL is released around each C call that may do I/O, and around nothing else.
+Appends and batches come one at a time: the caller has the lane's lock. Any thread may call
+everything else. The GIL is released around each C call that may do I/O, and around nothing else.
 """
 
 cimport cython
@@ -29,7 +29,7 @@ cdef object open_logs = WeakList()
 
 
 def abandon_all():
-    """In a forked child, which has closed its copies of the descriptors: let the parent's logs go."""
+    """Let the parent's logs go in a forked child, which has closed its descriptors of them."""
     for log in open_logs:
         (<Log?>log).abandon()
 
@@ -38,10 +38,12 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=abandon_all)
 
 
-
 @cython.final
 cdef class Log:
-    """An open log. Made by :func:`open_log`; satisfies the writer's protocol of :mod:`actionqueue.authority`."""
+    """An open log, which :func:`open_log` makes.
+
+    It has the methods that :mod:`actionqueue.authority` asks of a writer.
+    """
 
     def __cinit__(self):
         self.log = NULL
@@ -65,16 +67,18 @@ cdef class Log:
         return 0
 
     cdef object too_large(self, const aqw_event *event):
-        """What keeps an event out of the batch: its own size, or that of the batch with it."""
+        """Return the error for an event that is too large, or makes the batch too large."""
         cdef uint64_t size = aqw_event_payload_size(event)
         if size > AQW_PAYLOAD_SIZE_MAX:
             return RecordTooLarge(size, AQW_PAYLOAD_SIZE_MAX)
         if self.batch.count >= AQW_BATCH_COUNT_MAX:
-            return InvalidFieldError("Batch", "commands", self.batch.count + 1, f"at most {AQW_BATCH_COUNT_MAX} fit")
-        return RecordTooLarge(self.batch.size + aqw_record_size(<uint32_t>size), AQW_BATCH_SIZE_MAX)
+            return InvalidFieldError(
+                "Batch", "commands", self.batch.count + 1, f"at most {AQW_BATCH_COUNT_MAX} fit")
+        return RecordTooLarge(
+            self.batch.size + aqw_record_size(<uint32_t>size), AQW_BATCH_SIZE_MAX)
 
     cdef int stage(self, object event) except -1:
-        """Encode an event behind those of the batch under construction."""
+        """Encode an event after those of the batch under construction."""
         cdef aqw_event *encoded = self.encoder.fill(event)
         cdef aqw_status status = aqw_batch_add(&self.batch, encoded)
         if status == AQW_TOO_LARGE:
@@ -82,17 +86,23 @@ cdef class Log:
         return raise_status(status, encoded.sequence)
 
     def own_table(self, Turn lane not None):
-        """Make the table this log's alone: only the log changes it, and queries wait for the lane's turn while a batch is applied."""
+        """Make the table this log's alone, so that only the log changes it.
+
+        While the log applies a batch, queries wait for their turn in the lane.
+        """
         self.table.lane = lane
 
     def ensure_not_in_query(self):
-        """Raise ReentrantCallError where a query of this thread is under way: a change that it asks for now would wait for itself."""
+        """Raise ReentrantCallError where a query of this thread is under way.
+
+        A change that it asks for now would wait for itself.
+        """
         self.table.ensure_not_in_query()
 
-    # --- One event ---------------------------------------------------------------------------------------------------
+    # --- One event --------------------------------------------------------------------------------
 
     def append(self, event):
-        """Append an event without applying it. Raises AppendError's causes; see :meth:`submit`."""
+        """Append an event without applying it. Raises what :meth:`submit` raises."""
         cdef aqw_fault fault
         cdef aqw_status status
         self.check()
@@ -108,16 +118,24 @@ cdef class Log:
         self.sync(None)
 
     def submit(self, event):
-        """Append an event and apply it to the table, as one step that no signal and no other thread can come between.
+        """Append an event and apply it to the table, in one step.
 
-        Raises RecordTooLarge, RefusedEventError, LogSpaceError or MemoryError with nothing changed; LogWriteError where bytes may have reached
-        the file; PoisonedError, ClosedError, ForkedError.
+        No signal and no other thread comes between the two.
+
+        Raises:
+            RecordTooLarge, RefusedEventError, LogSpaceError, MemoryError: Nothing has changed.
+            LogWriteError: Bytes may have reached the file.
+            PoisonedError, ClosedError, ForkedError: The log takes no events; nothing has changed.
+            ReentrantCallError: A query of this thread is under way; nothing has changed.
         """
         self.check()
         self.submit_encoded(self.encoder.fill(event))
 
     def submit_frugally(self, event):
-        """The same for an event that makes room: where the disk is full it takes a smaller segment than others may have."""
+        """Submit an event that makes room.
+
+        Where the disk is full, it takes a smaller segment than other events may have.
+        """
         self.check()
         aqw_log_set_frugal(self.log, 1)
         try:
@@ -150,30 +168,37 @@ cdef class Log:
         return raise_log_fault(status, &fault, event.sequence)
 
     cdef uint64_t try_submit(self, object command) except? 0:
-        """Append and apply a command's event where that takes memory only; its sequence, or 0 where nothing has changed.
+        """Append and apply a command's event where that takes memory only.
 
-        Runs no Python code and keeps the GIL, unless it returns 0. The caller holds the table's critical section.
+        Returns its sequence, or 0 where nothing has changed. Runs no Python code and keeps the GIL,
+        unless it returns 0. The caller holds the table's critical section.
         """
         cdef aqw_fault fault
         cdef aqw_status status
         cdef uint64_t sequence = aqw_table_latest_sequence(self.table.table) + 1
-        if (self.generation != aqw_fork_generation() or self.batch_is_open or self.table.holders > 0 or
-                not self.encode_command(command, sequence)):
+        if (self.generation != aqw_fork_generation() or self.batch_is_open
+                or self.table.holders > 0 or not self.encode_command(command, sequence)):
             return 0
         if self.table.holders > 0:      # a query began while the command was being encoded
             return 0
-        status = aqw_submit(self.log, self.table.table, &self.batch, &self.encoder.event, &fault)
+        status = aqw_submit(
+            self.log, self.table.table, &self.batch, &self.encoder.event, &fault)
         return sequence if status == AQW_OK else 0
 
     cdef bint encode_command(self, object command, uint64_t sequence) except -1:
-        """Make a command's event, if that can be done without a Python event in between."""
+        """Make a command's event where that needs no Python event in between."""
         try:
             return self.encoder.fill_command(command, sequence)
-        except Exception:   # the lane meets it again, in its turn among the checks; what a signal's handler raised goes on
+        # The lane meets it again, in its turn among the checks. A BaseException that a signal's
+        # handler raised goes on.
+        except Exception:
             return False
 
     cdef int append_direct(self, const aqw_event *event) except -1:
-        """The same for what is written to the segment before its append returns: applied first, and undone if that fails."""
+        """Append and apply an event whose append writes to the segment before it returns.
+
+        The table applies the event first, and undoes it where the append fails.
+        """
         aqw_batch_reset(&self.batch)
         if aqw_batch_add(&self.batch, event) != AQW_OK:
             raise self.too_large(event)
@@ -185,7 +210,7 @@ cdef class Log:
             self.table.rollback()
             raise
         self.table.commit()
-        aqw_batch_reset(&self.batch)    # at once: a large one gives its memory back
+        aqw_batch_reset(&self.batch)    # at once, so that a large batch gives its memory back
         return 0
 
     cdef int append_staged(self) except -1:
@@ -193,12 +218,16 @@ cdef class Log:
         cdef aqw_status status
         with nogil:
             status = aqw_log_append(self.log, &self.batch, &fault)
-        return 0 if status == AQW_OK else raise_log_fault(status, &fault, self.batch.first_sequence)
+        return (0 if status == AQW_OK
+                else raise_log_fault(status, &fault, self.batch.first_sequence))
 
-    # --- Batches -----------------------------------------------------------------------------------------------------
+    # --- Batches ----------------------------------------------------------------------------------
 
     def batch_begin(self):
-        """Begin a batch: what :meth:`batch_add` applies until the commit is undone by a rollback."""
+        """Begin a batch: until its commit, a rollback undoes what :meth:`batch_add` applies.
+
+        Raises ValueError where a batch is open, ReentrantCallError in a query of this thread.
+        """
         self.check()
         with cython.critical_section(self.table):
             self.table.begin()
@@ -206,15 +235,19 @@ cdef class Log:
             self.batch_is_open = True
 
     def batch_add(self, event):
-        """Apply an event and stage it for the append. After an exception the batch must be rolled back."""
-        self.check()        # a signal's handler may have forked between two of them: the child's batch was undone
+        """Apply an event and stage it for the append.
+
+        After an exception the caller must roll the batch back.
+        """
+        self.check()        # a signal's handler may have forked: the batch was undone in the child
         self.stage(event)
         self.table.apply(&self.encoder.event)
 
     def batch_extend(self, list commands not None, Py_ssize_t index, list outcomes not None):
-        """Add commands from an index on, and their outcomes, as far as the rules accept them without a look by the lane.
+        """Add commands from an index on, and append their outcomes to `outcomes`.
 
-        Returns the index of the first command that was left: the batch is as if it had not been tried.
+        This goes on as long as the rules accept a command and the lane need not look at it. Returns
+        the index of the first command that was left; the batch is as if it had not been tried.
         """
         cdef aqw_status status = AQW_OK
         cdef uint64_t sequence
@@ -238,7 +271,7 @@ cdef class Log:
         return index
 
     def batch_commit(self):
-        """Append the batch as one. After an exception it must be rolled back."""
+        """Append the batch as one. After an exception the caller must roll it back."""
         self.check()
         if self.batch.count > 0:
             self.append_staged()
@@ -247,16 +280,20 @@ cdef class Log:
         aqw_batch_reset(&self.batch)
 
     def batch_rollback(self):
-        """Undo the batch, if one is open."""
+        """Undo the open batch. Does nothing where no batch is open."""
         if self.batch_is_open:
             self.batch_is_open = False
             self.table.rollback()
             aqw_batch_reset(&self.batch)
 
-    # --- Durability --------------------------------------------------------------------------------------------------
+    # --- Durability -------------------------------------------------------------------------------
 
     def sync(self, sequence):
-        """Return when every event up to `sequence` (None: every event so far) is on stable storage. Callers share syncs."""
+        """Return when every event up to `sequence` is on stable storage.
+
+        None means every event so far. Callers share syncs. Raises LogWriteError or PoisonedError
+        where the events may not be durable.
+        """
         cdef aqw_fault fault
         cdef aqw_status status
         cdef uint64_t wanted = <uint64_t>-1 if sequence is None else sequence
@@ -267,7 +304,10 @@ cdef class Log:
             raise_log_fault(status, &fault)
 
     def write_out(self):
-        """Write what was appended so far to the segment's file, without a sync; return the last event's sequence."""
+        """Write what was appended so far to the segment's file, without a sync.
+
+        Returns the sequence of the last event.
+        """
         cdef aqw_fault fault
         cdef aqw_status status
         cdef uint64_t sequence = 0
@@ -280,10 +320,10 @@ cdef class Log:
 
     @property
     def last_sequence(self):
-        """Sequence of the last appended event, 0 where there is none."""
+        """Sequence of the last appended event; 0 before the first."""
         cdef uint64_t sequence
         self.check()
-        with nogil:     # likewise
+        with nogil:     # the append lock may be held over I/O
             sequence = aqw_log_last_sequence(self.log)
         return sequence
 
@@ -313,12 +353,13 @@ cdef class Log:
         fields["sync_events_histogram"] = tuple(stats.sync_events_histogram)
         return fields
 
-    # --- The end -----------------------------------------------------------------------------------------------------
+    # --- The end ----------------------------------------------------------------------------------
 
     def close(self):
-        """Sync, write the close marker and let go of files and lock. Again: nothing.
+        """Sync, write the close marker, and let go of files and lock. A second close does nothing.
 
-        A poisoned log only lets go; PoisonedError is raised where a sync of the policy's thread failed and nobody was told.
+        A poisoned log only lets go. Raises PoisonedError where a sync of the policy's thread failed
+        and no call has raised that yet.
         """
         cdef aqw_fault fault
         cdef aqw_status status
@@ -329,7 +370,7 @@ cdef class Log:
             raise_close_fault(status, &fault)
 
     def abandon(self):
-        """In a forked child: let the log go, and undo the batch that a thread of the parent's was applying."""
+        """Let the log go in a forked child, and undo the batch that the parent was applying."""
         if self.log != NULL and self.generation != aqw_fork_generation():
             aqw_log_abandon(self.log)
             self.batch_is_open = False
@@ -337,7 +378,7 @@ cdef class Log:
             if self.table.lane is not None:
                 self.table.lane.renew()
             self.table.is_copied = False
-            self.table.holders = 0      # of threads that are not here
+            self.table.holders = 0      # their threads do not exist in the child
 
 
 include "log_open.pxi"

@@ -1,4 +1,4 @@
-# --- Opening a log ------------------------------------------------------------------------------
+# --- Opening a log --------------------------------------------------------------------------------
 
 cdef dict report_fields(const aqw_recovery_report *report):
     return {
@@ -16,12 +16,14 @@ cdef dict report_fields(const aqw_recovery_report *report):
         "rewritten_events": report.rewritten_events,
         "dropped_bytes": report.dropped_bytes,
         "dropped_events": report.dropped_events,
-        "drop_reason": (<bytes>aqw_reason_name(report.drop_reason)).decode("ascii") if report.drop_reason else None,
+        "drop_reason": ((<bytes>aqw_reason_name(report.drop_reason)).decode("ascii")
+                        if report.drop_reason else None),
         "dropped_segment": report.dropped_segment,
         "dropped_offset": report.dropped_offset,
         "snapshot_sequence": report.snapshot_sequence,
         "snapshots_damaged": report.snapshots_damaged,
-        "snapshot_damage": damage_of(&report.snapshot_damage) if report.snapshots_damaged else None,
+        "snapshot_damage": (damage_of(&report.snapshot_damage) if report.snapshots_damaged
+                            else None),
     }
 
 
@@ -36,13 +38,24 @@ cdef int set_policy(aqw_sync_policy *policy, object chosen) except -1:
     return 0
 
 
-def open_log(str directory, StateTable table not None, *, bint may_create, uint64_t segment_size, uint64_t ring_size,
-             uint32_t sector_size, uint64_t now, str holder, object sync=None, Progress progress=None):
+def open_log(
+    str directory, StateTable table not None, *, bint may_create, uint64_t segment_size,
+    uint64_t ring_size, uint32_t sector_size, uint64_t now, str holder, object sync=None,
+    Progress progress=None,
+):
     """Open or create the queue in a directory (a real path), and replay it into the empty table.
 
-    `sync` is the SyncPolicy, None for one that never syncs. Returns the log and the recovery report as a dict. Raises the OpenError family,
-    ValueError for an option out of range, StoppedError where it was canceled. In the main thread signals are looked at now and then: what
-    a handler raises ends the recovery, and is raised.
+    Sizes are in bytes, `now` in Unix seconds. `sync` is the SyncPolicy, or None for one that never
+    syncs. Returns the log, and the recovery report as a dict.
+
+    In the main thread, signals' handlers run now and then. What a handler raises ends the recovery,
+    and is raised.
+
+    Raises:
+        OpenError: The queue does not open; the error's class says why.
+        ValueError: An option is out of range.
+        StoppedError: `progress` was canceled.
+        MemoryError: There is no memory for the table.
     """
     cdef aqw_recovery_options options
     cdef aqw_recovery_report report
@@ -65,10 +78,11 @@ def open_log(str directory, StateTable table not None, *, bint may_create, uint6
     if progress is None:
         progress = Progress()
     options.progress = progress.progress
-    open_logs.add(log)      # first, so that a child that is forked right behind the call knows it
+    open_logs.add(log)      # first, so that a child that is forked right after the call knows it
     watch_for_signals(progress, raised)
     with nogil:
-        status = aqw_recover(aqw_io_system(), c_path, &options, table.table, &log.log, &report, &fault)
+        status = aqw_recover(
+            aqw_io_system(), c_path, &options, table.table, &log.log, &report, &fault)
     end_the_watch(progress, raised)
     if status != AQW_OK:
         raise_open_fault(&fault)

@@ -1,16 +1,20 @@
-"""The answer to an accepted command. A submit makes one each time, so it costs no more than its two fields."""
+"""The answer to an accepted command.
+
+Each submit makes one, so it costs no more than its two fields.
+"""
 
 cimport cython
 from libc.stdint cimport uint64_t
 
-from _wal_native import above     # looked up when it is needed: the outcomes that it provides need this module first
+# Its outcomes are looked up when they are needed: they need this module first.
+from _wal_native import above
 
 
 cdef object applied_of = None
 
 
 cdef object describe(object command):
-    """What the command changed, as a new object."""
+    """Return what the command changed, as a new object."""
     global applied_of
     if applied_of is None:
         applied_of = above.applied_of
@@ -18,9 +22,14 @@ cdef object describe(object command):
 
 
 cdef int check_applied(object applied) except -1:
-    """Outcomes are not the collector's, so nothing may be put into them that could hold one: a long chain of them would end the process."""
+    """Refuse what could hold an outcome.
+
+    The collector does not track outcomes, so a long chain of them would end the process.
+    """
     if not isinstance(applied, above.AppliedMutation):
-        raise above.InvalidFieldTypeError("MutationOutcome", "applied", applied, "must be what a command changes, an Applied… object")
+        raise above.InvalidFieldTypeError(
+            "MutationOutcome", "applied", applied,
+            "must be what a command changes, an Applied… object")
     return 0
 
 
@@ -45,7 +54,7 @@ cdef class MutationOutcome:
 
     @property
     def applied(self):
-        """What the command changed. Built anew each time for an outcome that a submit returned."""
+        """What the command changed. An outcome of a submit makes a new object for each look."""
         return self.change if self.command is None else describe(self.command)
 
     def __eq__(self, other):

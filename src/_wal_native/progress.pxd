@@ -1,4 +1,4 @@
-"""How far a long call has come, for the doors that make long calls."""
+"""How far a long call has come, for the modules that make long calls."""
 
 from _wal_native.core cimport aqw_progress
 

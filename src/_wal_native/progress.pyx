@@ -7,12 +7,15 @@ from _wal_native.core cimport *
 
 import threading
 
-import _wal_native.turn     # it watches for forks
+import _wal_native.turn     # it has the core watch for forks
 from _wal_native.above import ForkedError
 
 
 cdef class Progress:
-    """Given to a long call, and looked at, or canceled, from another thread. A new one for each call."""
+    """Shows how far a long call has come, and cancels it.
+
+    The caller makes a new one for each call. Other threads look at it, or cancel it.
+    """
 
     def __cinit__(self):
         self.progress = aqw_progress_new()
@@ -24,16 +27,16 @@ cdef class Progress:
 
     @property
     def done(self):
-        """Bytes dealt with so far."""
+        """Bytes that the call has dealt with so far."""
         return aqw_progress_done(self.progress)
 
     @property
     def total(self):
-        """Bytes that there will be, as far as is known by now."""
+        """Bytes that the call will have dealt with at its end, as far as it knows by now."""
         return aqw_progress_total(self.progress)
 
     def expect(self, uint64_t size, /):
-        """Who works: so many bytes more are to be dealt with."""
+        """Add `size` bytes to the total. The code that does the work calls this."""
         aqw_progress_expect(self.progress, size)
 
     @property
@@ -52,7 +55,11 @@ cdef int signal_has_raised(void *raised) noexcept nogil:
 
 
 cdef int look_for_signals(list raised) noexcept:
-    """Let signals' handlers run; 1 where one has raised, or has left this in a forked child, whose files these are not."""
+    """Let signals' handlers run. Returns 1 where the call must end.
+
+    It must where a handler has raised, or has left the call in a forked child, which does not have
+    its files.
+    """
     cdef unsigned long generation = aqw_fork_generation()
     try:
         PyErr_CheckSignals()
@@ -65,14 +72,17 @@ cdef int look_for_signals(list raised) noexcept:
 
 
 cdef int watch_for_signals(Progress progress, list raised) except -1:
-    """In the main thread, have a long call let signals' handlers run now and then, and end where one raises: that is then in the list."""
+    """Have a long call of the main thread let signals' handlers run now and then.
+
+    The call ends where a handler raises. What it raised is then in the list.
+    """
     if threading.get_ident() == threading.main_thread().ident:
         aqw_progress_ask(progress.progress, signal_has_raised, <void *>raised)
     return 0
 
 
 cdef int end_the_watch(Progress progress, list raised) except -1:
-    """Behind the call: raise what was raised in it."""
+    """Raise, after the call, what a handler raised in it."""
     aqw_progress_ask(progress.progress, NULL, NULL)
     if raised:
         raise raised[0]

@@ -1,6 +1,8 @@
-"""Reading logs: one that no writer has open, as recovery would read it, and one that may have a writer, as far as it is durable.
+"""Reading logs.
 
-Neither takes a lock, and neither writes or creates anything.
+A LogReader reads a log that no writer has open, as recovery would. A LogFollower reads one that may
+have a writer, as far as it is durable (``reader_follower.pxi``). Neither takes a lock, and neither
+writes or creates anything.
 """
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
@@ -18,20 +20,26 @@ from _wal_native.above import ForkedError, OpenIOError
 
 
 cdef tuple fields_of(const aqw_record *record):
-    """A record as a tuple: segment, offset, sequence, kind code, flags, size, watermark, payload."""
-    return (record.segment_number, record.position, record.sequence, record.kind, record.flags, record.size, record.watermark,
-            PyBytes_FromStringAndSize(<const char *>record.payload, record.payload_size))
+    """Return a record as a tuple.
+
+    It has segment, offset, sequence, kind code, flags, size, watermark and payload.
+    """
+    return (
+        record.segment_number, record.position, record.sequence, record.kind, record.flags,
+        record.size, record.watermark,
+        PyBytes_FromStringAndSize(<const char *>record.payload, record.payload_size))
 
 
 cdef class LogReader:
-    """The records of a log, oldest first, by the same rules as recovery. For one thread.
+    """The records of a log, oldest first, by the rules of recovery. For one thread.
 
-    `base` is a snapshot's log UUID and sequence: the log need not go back further than that, and must not end before it.
+    `base` is the log UUID and the sequence of a snapshot. The log need not go back further than
+    that, and must not end before it.
     """
 
     cdef aqw_stream *stream
-    cdef bint is_busy           # in a call without the GIL
-    cdef Progress progress      # of its opening, which the stream knows for as long as it lives
+    cdef bint is_busy           # a call is under way without the GIL
+    cdef Progress progress      # of its opening; the stream knows it as long as it lives
     cdef readonly str directory
 
     def __cinit__(self, str directory not None, tuple base=None):
@@ -53,7 +61,8 @@ cdef class LogReader:
         self.progress = Progress()
         watch_for_signals(self.progress, raised)
         with nogil:
-            status = aqw_stream_open(aqw_io_system(), c_path, base_or_none, self.progress.progress, &self.stream, &fault)
+            status = aqw_stream_open(
+                aqw_io_system(), c_path, base_or_none, self.progress.progress, &self.stream, &fault)
         if status != AQW_OK:
             self.stream = NULL
         end_the_watch(self.progress, raised)
@@ -71,12 +80,12 @@ cdef class LogReader:
         return 0
 
     def summary(self):
-        """What is known of the log as a whole, as a dict."""
+        """Return what is known of the log as a whole, as a dict. Sizes are in bytes."""
         cdef const aqw_stream_summary *summary = aqw_stream_summary_of(self.stream)
         cdef object reason = None
         if summary.drop_reason:
             reason = (<bytes>aqw_reason_name(summary.drop_reason)).decode("ascii")
-        return {    # one by one: users see them, and C has more members than these
+        return {    # one by one, because users see them, and C has more members than these
             "segments": summary.segments,
             "ignored_segments": summary.ignored_segments,
             "base_sequence": summary.base_sequence,
@@ -94,7 +103,7 @@ cdef class LogReader:
         }
 
     def segments(self):
-        """The segments' headers as a list of dicts, oldest first."""
+        """Return the segments' headers as a list of dicts, oldest first."""
         cdef const aqw_segment_header *header
         cdef uint64_t index = 0
         cdef list found = []
@@ -122,7 +131,7 @@ cdef class LogReader:
         self.begin()
         with nogil:
             status = aqw_stream_next(self.stream, &record, &fault)
-        try:    # busy up to the end: the record lies in the stream's memory, which the next look at it uses again
+        try:    # busy to the end: the record lies in memory that the next call uses again
             if status == AQW_END:
                 raise StopIteration
             if status != AQW_OK:
@@ -132,7 +141,11 @@ cdef class LogReader:
             self.is_busy = False
 
     def replay(self, StateTable table not None, Progress progress=None):
-        """Apply every event from here to the end to the table, but for those it has already. Returns how many records, events and bytes that were."""
+        """Apply every event from here to the end to the table, except those that it has.
+
+        Returns the numbers of records, events and bytes as a dict. Raises the OpenError family,
+        StoppedError where `progress` was canceled.
+        """
         cdef aqw_replay_counts counts
         cdef aqw_fault fault
         cdef aqw_status status
@@ -143,7 +156,8 @@ cdef class LogReader:
         self.begin()
         watch_for_signals(progress, raised)
         with nogil:
-            status = aqw_replay_stream(self.stream, table.table, &counts, progress.progress, &fault)
+            status = aqw_replay_stream(
+                self.stream, table.table, &counts, progress.progress, &fault)
         self.is_busy = False
         end_the_watch(progress, raised)
         if status != AQW_OK:
@@ -151,7 +165,10 @@ cdef class LogReader:
         return replayed(&counts)
 
     def replay_to(self, StateTable table not None, uint64_t sequence, Progress progress=None):
-        """The same up to the event with this sequence, if there is one."""
+        """Apply events as :meth:`replay` does, up to the one with this sequence.
+
+        It ends before that where the log ends before that.
+        """
         cdef aqw_fault fault
         cdef aqw_replay_counts counts
         cdef aqw_status status
@@ -162,7 +179,8 @@ cdef class LogReader:
         self.begin()
         watch_for_signals(progress, raised)
         with nogil:
-            status = replay_until(self.stream, table.table, sequence, &counts, progress.progress, &fault)
+            status = replay_until(
+                self.stream, table.table, sequence, &counts, progress.progress, &fault)
         self.is_busy = False
         end_the_watch(progress, raised)
         if status != AQW_OK and status != AQW_END:
@@ -171,15 +189,17 @@ cdef class LogReader:
 
 
 cdef dict replayed(const aqw_replay_counts *counts):
-    """What a replay tells of itself."""
+    """Return the counts of a replay as a dict."""
     return {"records": counts.records, "events": counts.events, "bytes": counts.bytes}
 
 
 cdef uint64_t PROGRESS_RECORDS = 1024
 
 
-cdef aqw_status replay_until(aqw_stream *stream, aqw_table *table, uint64_t sequence, aqw_replay_counts *counts,
-                             aqw_progress *progress, aqw_fault *fault) noexcept nogil:
+cdef aqw_status replay_until(
+    aqw_stream *stream, aqw_table *table, uint64_t sequence, aqw_replay_counts *counts,
+    aqw_progress *progress, aqw_fault *fault,
+) noexcept nogil:
     cdef aqw_record record
     cdef aqw_status status
     while aqw_table_latest_sequence(table) < sequence:
@@ -204,7 +224,10 @@ include "reader_salvage.pxi"
 
 
 def lock_is_held(str path not None, /):
-    """Whether a writer holds the lock file at this path. A missing file is held by nobody."""
+    """Whether a writer holds the lock file at this path. No writer holds a missing file.
+
+    Raises OpenIOError where the system does not say.
+    """
     cdef bytes encoded = os.fsencode(path)
     cdef const char *c_path = encoded
     cdef int error
@@ -212,7 +235,7 @@ def lock_is_held(str path not None, /):
         error = aqw_io_system().probe_lock(NULL, c_path)
     if error == 0 or error == ENOENT:
         return False
-    if error == EAGAIN:         # EWOULDBLOCK, which every system spells the same
+    if error == EAGAIN:         # EWOULDBLOCK has the same number on every system
         return True
     raise OpenIOError("lock", path, error)
 
@@ -220,13 +243,17 @@ def lock_is_held(str path not None, /):
 cdef void visit_name(void *to, const char *name) noexcept nogil:
     with gil:
         try:
-            (<list>to).append(<bytes>name)      # no Python code, in which a signal's handler could raise: that would be lost here
-        except MemoryError:     # no name more; what is told from names is no promise
+            # This runs no Python code. A signal's handler could raise in that, which would be lost.
+            (<list>to).append(<bytes>name)
+        except MemoryError:     # a name is left out; no promise depends on a complete list
             pass
 
 
 def names_in(str path):
-    """The names in a directory; none where it can't be read. A child that is forked meanwhile keeps no descriptor of it."""
+    """Return the names in a directory, or an empty list where it can't be read.
+
+    A child that is forked meanwhile keeps no descriptor of the directory.
+    """
     cdef bytes encoded = os.fsencode(path)
     cdef const char *c_path = encoded
     cdef list names = []

@@ -1,14 +1,15 @@
-# --- Following a log that may have a writer ------------------------------------------------------
+# --- Following a log that may have a writer -------------------------------------------------------
 
 cdef class LogFollower:
-    """The events of a log that may have a writer, as far as they are durable, from behind the event `after` on. For one thread.
+    """The durable events of a log that may have a writer, after the event `after`. For one thread.
 
-    `checksum` is what :attr:`checksum` said behind that event, None where it is not known.
+    `checksum` is what :attr:`checksum` said after that event, or None where the caller does not
+    know it.
     """
 
     cdef aqw_follower *follower
-    cdef bint is_busy           # in a call without the GIL
-    cdef uint64_t generation    # of forks, when it was opened: a child has not its files
+    cdef bint is_busy           # a call is under way without the GIL
+    cdef uint64_t generation    # of forks, when it was opened: a child does not have its files
     cdef readonly tuple record  # what next_record returned last
 
     def __cinit__(self, str directory not None, uint64_t after, checksum=None):
@@ -22,9 +23,11 @@ cdef class LogFollower:
         self.generation = aqw_fork_generation()
         with nogil:
             if is_known:
-                status = aqw_follower_open_behind(aqw_io_system(), c_path, after, c_checksum, &self.follower, &fault)
+                status = aqw_follower_open_behind(
+                    aqw_io_system(), c_path, after, c_checksum, &self.follower, &fault)
             else:
-                status = aqw_follower_open(aqw_io_system(), c_path, after, &self.follower, &fault)
+                status = aqw_follower_open(
+                    aqw_io_system(), c_path, after, &self.follower, &fault)
         if status != AQW_OK:
             self.follower = NULL
             raise_open_fault(&fault)
@@ -44,36 +47,43 @@ cdef class LogFollower:
 
     @property
     def sequence(self):
-        """Sequence of the last event that was returned or replayed, or where the follower began."""
+        """Sequence of the last event that was returned or replayed; at first that of `after`."""
         return aqw_follower_sequence(self.follower)
 
     @property
     def durable_sequence(self):
-        """Events up to here were durable when that was last looked at."""
+        """Events up to this sequence were durable at the follower's last look."""
         return aqw_follower_durable_sequence(self.follower)
 
     @property
     def history(self):
-        """Which history is followed, as 32 hexadecimal digits; None while that is not known."""
+        """The history that is followed, as 32 hexadecimal digits; None while it is not known."""
         cdef const uint8_t *history = aqw_follower_history(self.follower)
         return None if history == NULL else (<bytes>history[:16]).hex()
 
     @property
     def checksum(self):
-        """The checksum of the event that the follower is behind; None where it has not met that."""
+        """The checksum of the event with the sequence :attr:`sequence`.
+
+        None where the follower has not met that event.
+        """
         cdef uint32_t checksum = 0
         return checksum if aqw_follower_checksum(self.follower, &checksum) else None
 
     def trust(self, uint64_t sequence, /):
-        """From now on take events up to this one too, durable or not: for the queue that has written them out itself."""
+        """From now on take events up to this one, durable or not.
+
+        A queue that has written them out itself calls this.
+        """
         self.begin()
         aqw_follower_trust(self.follower, sequence)
         self.is_busy = False
 
     def next_record(self):
-        """The next durable event's record as a tuple like LogReader's, or None where there is none yet.
+        """Return the next durable event's record as a tuple like LogReader's.
 
-        A signal's handler that raises behind this call may take the record from the caller, who finds it in `record`.
+        None where no further event is durable yet. Where a signal's handler raises right after this
+        call, the caller does not get the tuple, and finds it in `record`.
         """
         cdef aqw_record record
         cdef aqw_fault fault
@@ -81,7 +91,7 @@ cdef class LogFollower:
         self.begin()
         with nogil:
             status = aqw_follower_next(self.follower, &record, &fault)
-        try:    # busy up to the end: the record lies in the follower's memory, which the next look uses again
+        try:    # busy to the end: the record lies in memory that the next call uses again
             if status == AQW_END:
                 return None
             if status != AQW_OK:
@@ -92,10 +102,11 @@ cdef class LogFollower:
             self.is_busy = False
 
     def replay(self, StateTable table not None, *, bint is_private):
-        """Apply the durable events from here on to the table; a batch as one. Returns how many.
+        """Apply the durable events from here on to the table, a batch as one.
 
-        A private table, which no other thread knows yet, is filled to the end. For any other the call may come back before the end, so
-        that the queries that wait for it get a turn: 0 says that nothing was left.
+        Returns the number of events. A private table, which no other thread knows yet, gets all of
+        them. For any other table the call may return before the end, so that queries that wait for
+        it get a turn: 0 says that no event was left.
         """
         cdef uint64_t count = 0
         cdef aqw_fault fault
@@ -103,7 +114,8 @@ cdef class LogFollower:
         self.begin()
         if is_private:
             with nogil:
-                status = apply_events(self.follower, table.table, <uint64_t>-1, &count, &fault)
+                status = apply_events(
+                    self.follower, table.table, <uint64_t>-1, &count, &fault)
         else:
             try:
                 table.begin_alone()
@@ -122,9 +134,13 @@ cdef class LogFollower:
 cdef uint64_t SHARED_EVENTS = 256
 
 
-cdef aqw_status apply_events(aqw_follower *follower, aqw_table *table, uint64_t events_max, uint64_t *count,
-                             aqw_fault *fault) noexcept nogil:
-    """Apply events, and of a batch all or none: where one can't be read or applied, table and follower are in front of it again."""
+cdef aqw_status apply_events(
+    aqw_follower *follower, aqw_table *table, uint64_t events_max, uint64_t *count, aqw_fault *fault
+) noexcept nogil:
+    """Apply events, and of a batch all or none.
+
+    Where an event of a batch can't be read or applied, table and follower go back to its beginning.
+    """
     cdef aqw_record record
     cdef aqw_follower_place place
     cdef aqw_status status = AQW_OK

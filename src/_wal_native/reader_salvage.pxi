@@ -1,26 +1,30 @@
-# --- Salvage: what can still be read ------------------------------------------------------------
+# --- Salvage: what can still be read --------------------------------------------------------------
 
 cdef class _Visitor:
-    """Who is called with what a salvage finds, and what came of it."""
+    """The function that a salvage calls for each record, and the error that it raised."""
 
     cdef object visit
     cdef object error
 
 
-cdef aqw_status visit_record(void *to, const aqw_record *record, aqw_fault *fault) noexcept with gil:
+cdef aqw_status visit_record(
+    void *to, const aqw_record *record, aqw_fault *fault
+) noexcept with gil:
     cdef _Visitor visitor = <_Visitor>to
     try:
         visitor.visit(fields_of(record))
-    except BaseException as error:  # raised again where the salvage was asked for
+    except BaseException as error:  # the call of the salvage raises it again
         visitor.error = error
         return aqw_fault_set(fault, AQW_STOPPED, NULL)
     return AQW_OK
 
 
 def salvage(str directory not None, str moved, object visit not None):
-    """Call `visit` with a tuple like LogReader's for every event whose record verifies, in order of place, whatever is damaged around it.
+    """Call `visit` with a tuple like LogReader's for every event whose record verifies.
 
-    `moved` is None for the log as it is, or "repair-<id>-", what the names of the files begin with that one repair has moved away.
+    The calls come in the order of the records' places, whatever is damaged around them. `moved` is
+    None for the log as it is. For the files that one repair has moved away it is "repair-<id>-",
+    with which their names begin. Raises the OpenError family, and what `visit` raises.
     """
     cdef aqw_fault fault
     cdef aqw_status status
@@ -37,7 +41,8 @@ def salvage(str directory not None, str moved, object visit not None):
     cdef Progress progress = Progress()
     watch_for_signals(progress, raised)
     with nogil:
-        status = aqw_salvage_read(aqw_io_system(), c_path, c_prefix, visit_record, to, progress.progress, &fault)
+        status = aqw_salvage_read(
+            aqw_io_system(), c_path, c_prefix, visit_record, to, progress.progress, &fault)
     end_the_watch(progress, raised)
     if visitor.error is not None:
         raise visitor.error

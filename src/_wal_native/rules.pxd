@@ -1,7 +1,7 @@
-"""Run states ↔ the core's codes, for the other doors."""
+"""Run states ↔ the core's codes, for the other modules."""
 
-# The code of a RunState member. TypeError for anything else, a plain string included.
+# Returns the code of a RunState member. Raises TypeError for anything else, plain strings included.
 cdef int state_code(object state) except -1
 
-# The member for a code from 0 to AQW_RUN_STATE_LAST. ValueError for any other number.
+# Returns the member for a code from 0 to AQW_RUN_STATE_LAST. Raises ValueError for other numbers.
 cdef object state_member(int code)

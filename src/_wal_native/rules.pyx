@@ -1,6 +1,6 @@
 """The rules that validation and replay share, as Python functions over ``core/event/rules.h``.
 
-A rule is stated once, in C. These functions add the conversion of ``RunState`` members and nothing else.
+A rule is stated once, in C. These functions only add the conversion of ``RunState`` members.
 """
 
 from cpython.object cimport PyObject
@@ -17,7 +17,8 @@ cdef int MEMBER_COUNT = AQW_RUN_STATE_LAST + 1
 if len(MEMBERS) != MEMBER_COUNT:
     raise ImportError("RunState and the core do not have the same states")
 
-cdef PyObject *members[AQW_RUN_STATE_LAST + 1]  # borrowed from MEMBERS, for comparing without reference counts
+# Borrowed from MEMBERS, to compare without reference counts.
+cdef PyObject *members[AQW_RUN_STATE_LAST + 1]
 cdef int member_index
 for member_index in range(MEMBER_COUNT):
     members[member_index] = <PyObject *>MEMBERS[member_index]
@@ -38,8 +39,9 @@ cdef object state_member(int code):
 
 
 def transition_is_valid(from_state, to_state, /):
-    """Whether a run may go from the one state to the other: the 17 transitions."""
-    return aqw_rule_transition_is_valid(<uint8_t>state_code(from_state), <uint8_t>state_code(to_state)) != 0
+    """Whether a run may go from one state to the other, by one of the 17 transitions."""
+    return aqw_rule_transition_is_valid(
+        <uint8_t>state_code(from_state), <uint8_t>state_code(to_state)) != 0
 
 
 def state_is_terminal(state, /):
@@ -48,7 +50,7 @@ def state_is_terminal(state, /):
 
 
 def attempt_blocks_change(from_state, to_state, bint has_active_attempt, /):
-    """Whether an active attempt forbids the change: leaving running to anything but canceled."""
+    """Whether an active attempt forbids the change: from running to anything but canceled."""
     return aqw_rule_attempt_blocks_change(
         <uint8_t>state_code(from_state), <uint8_t>state_code(to_state), has_active_attempt) != 0
 
@@ -64,17 +66,18 @@ def attempt_count_is_full(uint32_t attempt_count, /):
 
 
 def lease_expiry_regresses(uint64_t current, uint64_t proposed, /):
-    """Whether a heartbeat would lower the lease's expiry. Equal is fine."""
+    """Whether a heartbeat would lower the lease's expiry. An equal expiry does not."""
     return aqw_rule_lease_expiry_regresses(current, proposed) != 0
 
 
 def resume_precedes_pause(uint64_t paused_at, uint64_t resumed_at, /):
-    """Whether the engine would be resumed before it was paused. Equal is fine."""
+    """Whether the engine would resume before it was paused. An equal time does not."""
     return aqw_rule_resume_precedes_pause(paused_at, resumed_at) != 0
 
 
 def run_is_fresh(state, bint has_active_attempt, uint32_t attempt_count, uint64_t created_at,
                  uint64_t last_state_change_at, /):
-    """Whether a run has the only shape in which runs are created."""
+    """Whether a run has the one shape in which runs are created."""
     return aqw_rule_run_is_fresh(
-        <uint8_t>state_code(state), has_active_attempt, attempt_count, created_at, last_state_change_at) != 0
+        <uint8_t>state_code(state), has_active_attempt, attempt_count, created_at,
+        last_state_change_at) != 0

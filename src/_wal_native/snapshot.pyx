@@ -1,7 +1,7 @@
 """Snapshots, compaction and repair of a queue's directory.
 
-Every function makes one long call without the GIL. Those that change something are for who holds the queue's lock (compact), or take it
-themselves (repair).
+Every function makes one long call without the GIL. Of those that change something, the caller of
+`compact` holds the queue's lock, and `repair` takes it.
 """
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
@@ -21,11 +21,15 @@ cdef aqw_progress *progress_of(Progress progress):
     return NULL if progress is None else progress.progress
 
 
-def compact(str directory not None, Log log not None, *, uint64_t now, bint drops_segments, Progress progress=None):
-    """Make a snapshot of everything durable, keep two, and drop the segments that the older one covers if asked to.
+def compact(
+    str directory not None, Log log not None, *, uint64_t now, bint drops_segments,
+    Progress progress=None,
+):
+    """Make a snapshot of everything durable, and keep two.
 
-    `log` is the open log of that directory. Returns a dict. Raises SnapshotError, DisplacedError, CorruptLogError, StoppedError, MemoryError; the
-    queue stays open and whole.
+    With `drops_segments` it drops the segments that the older snapshot covers. `log` is the open
+    log of that directory, `now` is in Unix seconds. Returns a dict. Raises SnapshotError,
+    DisplacedError, CorruptLogError, StoppedError or MemoryError; the queue stays open and whole.
     """
     cdef aqw_compact_options options
     cdef aqw_compact_report report
@@ -58,7 +62,9 @@ cdef struct Ranges:
     size_t capacity
 
 
-cdef aqw_status add_to_ranges(void *to, const aqw_record *record, aqw_fault *fault) noexcept nogil:
+cdef aqw_status add_to_ranges(
+    void *to, const aqw_record *record, aqw_fault *fault
+) noexcept nogil:
     cdef Ranges *ranges = <Ranges *>to
     cdef uint64_t *grown
     if ranges.count > 0 and ranges.bounds[2 * ranges.count - 1] + 1 == record.sequence:
@@ -75,11 +81,16 @@ cdef aqw_status add_to_ranges(void *to, const aqw_record *record, aqw_fault *fau
     return AQW_OK
 
 
-def repair(str directory not None, *, bint accepts_data_loss, uint64_t now=0, str holder=None, Progress progress=None):
-    """Find out what a repair would do, or do it. Returns a dict. Raises the OpenError family, StoppedError, MemoryError.
+def repair(
+    str directory not None, *, bint accepts_data_loss, uint64_t now=0, str holder=None,
+    Progress progress=None,
+):
+    """Find out what a repair would do, or do it. Returns a dict.
 
-    Without a holder it takes no lock, and only looks. "verified": first and last sequence of every row of events behind the snapshot's
-    whose records verify, in the order in which they lie in the log.
+    Without a `holder` it takes no lock, and only looks. `now` is in Unix seconds. "verified" has
+    the first and the last sequence of every range of events, after the snapshot, whose records
+    verify, in the order of the log. Raises the OpenError family, StoppedError or MemoryError, and
+    ValueError for a repair without a holder.
     """
     cdef aqw_repair_options options
     cdef aqw_repair_report report
@@ -91,7 +102,7 @@ def repair(str directory not None, *, bint accepts_data_loss, uint64_t now=0, st
     cdef const char *c_path = path
     cdef bint only_looks = holder is None
     if only_looks and accepts_data_loss:
-        raise ValueError("who repairs takes the lock")
+        raise ValueError("a repair takes the lock, so it needs a holder")
     ranges.bounds = NULL
     ranges.count = ranges.capacity = 0
     options.accepts_data_loss = accepts_data_loss
@@ -108,7 +119,8 @@ def repair(str directory not None, *, bint accepts_data_loss, uint64_t now=0, st
                 status = aqw_repair(aqw_io_system(), c_path, &options, &report, &fault)
         if status != AQW_OK:
             raise_open_fault(&fault)
-        verified = [(ranges.bounds[2 * index], ranges.bounds[2 * index + 1]) for index in range(ranges.count)]
+        verified = [(ranges.bounds[2 * index], ranges.bounds[2 * index + 1])
+                    for index in range(ranges.count)]
     finally:
         free(ranges.bounds)
     return {
@@ -125,7 +137,10 @@ def repair(str directory not None, *, bint accepts_data_loss, uint64_t now=0, st
 
 
 def list_snapshots(str directory not None):
-    """Sequences of the snapshots that lie in the directory, valid or not, newest first."""
+    """Return the sequences of the snapshots in the directory, valid or not, newest first.
+
+    Raises the OpenError family where the directory cannot be read.
+    """
     cdef uint64_t sequences[AQW_SNAPSHOT_COUNT_MAX]
     cdef uint32_t count = 0
     cdef aqw_fault fault
@@ -133,7 +148,8 @@ def list_snapshots(str directory not None):
     cdef bytes path = os.fsencode(directory)
     cdef const char *c_path = path
     with nogil:
-        status = aqw_snapshot_list(aqw_io_system(), c_path, sequences, AQW_SNAPSHOT_COUNT_MAX, &count, &fault)
+        status = aqw_snapshot_list(
+            aqw_io_system(), c_path, sequences, AQW_SNAPSHOT_COUNT_MAX, &count, &fault)
     if status != AQW_OK:
         raise_open_fault(&fault)
     return [sequences[index] for index in range(count)]
@@ -148,8 +164,14 @@ cdef dict info_fields(const aqw_snapshot_info *info):
     }
 
 
-def read_snapshot(str directory not None, uint64_t sequence, StateTable table=None, *, Progress progress=None):
-    """Verify one snapshot, and load it into the empty table if one is given. Returns a dict. Raises CorruptLogError where it does not verify."""
+def read_snapshot(
+    str directory not None, uint64_t sequence, StateTable table=None, *, Progress progress=None
+):
+    """Verify one snapshot, and load it into the empty table where the caller gives one.
+
+    Returns a dict. Raises CorruptLogError where the snapshot does not verify, else the OpenError
+    family, and StoppedError where `progress` was canceled.
+    """
     cdef aqw_snapshot_info info
     cdef aqw_fault fault
     cdef aqw_status status
@@ -158,15 +180,17 @@ def read_snapshot(str directory not None, uint64_t sequence, StateTable table=No
     cdef aqw_table *c_table = NULL if table is None else table.table
     cdef aqw_progress *c_progress = progress_of(progress)
     with nogil:
-        status = aqw_snapshot_read(aqw_io_system(), c_path, sequence, c_table, c_progress, &info, &fault)
+        status = aqw_snapshot_read(
+            aqw_io_system(), c_path, sequence, c_table, c_progress, &info, &fault)
     if status != AQW_OK:
         raise_open_fault(&fault)
     return info_fields(&info)
 
 
 def snapshot_counts(str directory not None, uint64_t sequence):
-    """What a snapshot says of itself, for the price of its first block: a dict as read_snapshot's, and how many there are of each kind.
+    """Return what a snapshot says of itself, for the price of its first block.
 
+    That is a dict like that of `read_snapshot`, and a dict with the number of rows of each kind.
     Raises CorruptLogError where the header or that block does not verify.
     """
     cdef aqw_table_counts counts
@@ -176,18 +200,25 @@ def snapshot_counts(str directory not None, uint64_t sequence):
     cdef bytes path = os.fsencode(directory)
     cdef const char *c_path = path
     with nogil:
-        status = aqw_snapshot_read_counts(aqw_io_system(), c_path, sequence, &counts, &info, &fault)
+        status = aqw_snapshot_read_counts(
+            aqw_io_system(), c_path, sequence, &counts, &info, &fault)
     if status != AQW_OK:
         raise_open_fault(&fault)
     fields = dict(counts)
-    fields["history"] += fields["runs"]     # a run's first entry is implied
-    for name in ("runs_by_state", "parents", "memory_bytes"):   # which only the whole says
+    fields["history"] += fields["runs"]     # each run implies its first entry
+    for name in ("runs_by_state", "parents", "memory_bytes"):   # the first block does not say these
         del fields[name]
     return info_fields(&info), fields
 
 
-def load_newest_snapshot(str directory not None, StateTable table not None, *, Progress progress=None):
-    """Load the newest snapshot that verifies into the empty table. Returns a dict, or None where there is none, and the damage of newer ones."""
+def load_newest_snapshot(
+    str directory not None, StateTable table not None, *, Progress progress=None
+):
+    """Load the newest snapshot that verifies into the empty table.
+
+    Returns a dict, or None without a snapshot that verifies; and the CorruptLogError for a newer
+    snapshot that does not verify, or None. Raises the OpenError family, StoppedError, MemoryError.
+    """
     cdef aqw_snapshot_choice choice
     cdef aqw_fault fault
     cdef aqw_status status
@@ -198,11 +229,13 @@ def load_newest_snapshot(str directory not None, StateTable table not None, *, P
         progress = Progress()
     watch_for_signals(progress, raised)
     with nogil:
-        status = aqw_snapshot_load_newest(aqw_io_system(), c_path, table.table, progress.progress, &choice, &fault)
+        status = aqw_snapshot_load_newest(
+            aqw_io_system(), c_path, table.table, progress.progress, &choice, &fault)
     end_the_watch(progress, raised)
     if status != AQW_OK:
         raise_open_fault(&fault)
-    return info_fields(&choice.info) if choice.is_found else None, damage_of(&choice.damage) if choice.damaged else None
+    return (info_fields(&choice.info) if choice.is_found else None,
+            damage_of(&choice.damage) if choice.damaged else None)
 
 
 cdef struct Digest:
@@ -210,7 +243,9 @@ cdef struct Digest:
     uint64_t bytes
 
 
-cdef aqw_status add_to_digest(void *to, uint8_t kind, aqw_bytes fields, aqw_bytes bytes) noexcept nogil:
+cdef aqw_status add_to_digest(
+    void *to, uint8_t kind, aqw_bytes fields, aqw_bytes bytes
+) noexcept nogil:
     cdef Digest *digest = <Digest *>to
     cdef uint8_t header[5]
     cdef uint32_t size = fields.size + bytes.size
@@ -226,7 +261,10 @@ cdef aqw_status add_to_digest(void *to, uint8_t kind, aqw_bytes fields, aqw_byte
 
 
 def image_digest(StateTable table not None):
-    """A checksum and the size of everything that the table holds: equal for equal projections."""
+    """Return a checksum (CRC32C) and the size in bytes of everything that the table holds.
+
+    They are equal for equal projections.
+    """
     cdef Digest digest
     cdef const aqw_table *settled = table.settled()
     digest.running = AQW_CRC32C_START

@@ -1,6 +1,7 @@
 """Status codes of the core as exceptions: the one table.
 
-Each status names a different fix, so each has an exception of its own. The codes come from ``core/base/status.h``.
+Each status asks for a different remedy, so each has an exception of its own. The codes come from
+``core/base/status.h``.
 """
 
 from libc.stdint cimport uint64_t
@@ -74,7 +75,7 @@ cdef int raise_status(int status, uint64_t sequence=0) except -1:
     return raise_status_with(status, {})
 
 
-# What a field says where the caller does not know it: every status becomes its exception, whatever is known of it.
+# What a field says where the caller does not know it: so every status can become its exception.
 cdef dict UNKNOWN_FIELDS = {
     "path": "",
     "operation": "",
@@ -88,7 +89,10 @@ cdef dict UNKNOWN_FIELDS = {
 
 
 cdef int raise_status_with(int status, dict fields) except -1:
-    """Raise the status's exception. Of the fields those count that it has; those that it needs and are not given are unknown."""
+    """Raise the status's exception.
+
+    It takes its own fields of those given. A field that it needs and does not get is unknown.
+    """
     if is_success(status):
         return 0
     exception = exceptions.get(status)
@@ -106,5 +110,8 @@ cdef int raise_status_with(int status, dict fields) except -1:
 
 
 def status_name(int status, /):
-    """The status code's name in lower snake case; ``"unknown"`` for a number that is no status."""
+    """Return the status code's name in lower snake case.
+
+    It is ``"unknown"`` for a number that no status has.
+    """
     return name_of(status)

@@ -1,7 +1,7 @@
 """The state table. Times are Unix seconds.
 
-A query for something that is not there answers None, False or 0; one for several answers an empty list. An argument of
-the wrong type is a TypeError that names it.
+A query for something unknown returns None, False, 0 or an empty list. An argument of the wrong type
+raises a TypeError that names it.
 """
 
 from typing import TypeAlias
@@ -42,18 +42,38 @@ class StateTable:
     """The projection of a log, in memory."""
 
     def __init__(self) -> None: ...
-    def newest_change(self) -> int: ...
-    def leave_to_reader(self) -> None: ...
-    def ensure_not_in_query(self) -> None: ...
-    def take_over(self, other: StateTable) -> None: ...
+    def newest_change(self) -> int:
+        """Return the latest time at which a run was created or changed its state (Unix seconds).
+
+        The times are those of the events, purged runs included; 0 without any.
+        """
+
+    def leave_to_reader(self) -> None:
+        """From now on refuse :meth:`apply_event`: a refresh changes the table without the GIL."""
+
+    def ensure_not_in_query(self) -> None:
+        """Raise ReentrantCallError where a query of this thread is under way.
+
+        A change that it asks for now would wait for itself.
+        """
+
+    def take_over(self, other: StateTable) -> None:
+        """Exchange contents with a table that holds the same, and that no other thread knows.
+
+        Raises RuntimeError where the two do not hold the same, ReentrantCallError in a query.
+        """
+
     def apply_event(self, event: Event) -> None:
         """Apply one event wholly, or raise and change nothing.
 
         Raises:
-            RefusedEventError: the event breaks a rule of the projection; ``rule`` says which.
-            RecordTooLarge: the event is larger than a record may be.
-            TypeError: ``event`` is no event, or a field has the wrong type.
-            MemoryError: there is no memory for the change.
+            RefusedEventError: The event breaks a rule of the projection; ``rule`` says which.
+            RecordTooLarge: The event is larger than a record may be.
+            MalformedEventError: No record can hold the event.
+            TypeError, OverflowError: It is not an event, or a field has a wrong type or range.
+            MemoryError: There is no memory for the change.
+            RuntimeError: The projection belongs to a queue, which alone changes it.
+            ReentrantCallError: A query of this thread is under way.
         """
 
     @property
@@ -61,31 +81,37 @@ class StateTable:
         """The sequence of the last event applied; 0 before the first."""
 
     def run_state(self, run_id: RunId, /) -> RunState | None:
-        """The run's state."""
+        """Return the run's state; None for an unknown run."""
 
     def task_exists(self, task_id: TaskId, /) -> bool:
-        """Whether the task was created."""
+        """Whether the task was created, and not forgotten since."""
 
     def is_task_canceled(self, task_id: TaskId, /) -> bool:
         """Whether the task was canceled."""
 
     def forgotten_until(self, task_id: TaskId, /) -> int | None:
-        """When the identifier of a forgotten task may be used again, at the earliest (Unix seconds); None where it may be used now."""
+        """Return when a forgotten task's identifier may be used again (Unix seconds).
+
+        Until then a new task with it is refused. None where it may be used now.
+        """
 
     def is_engine_paused(self) -> bool:
         """Whether the engine is paused."""
 
     def engine_paused_at(self) -> int | None:
-        """When the engine was last paused; a resume does not clear it."""
+        """Return when the engine was last paused (Unix seconds), or None.
+
+        A resume does not clear it.
+        """
 
     def active_attempt_id(self, run_id: RunId, /) -> AttemptId | None:
-        """The run's active attempt."""
+        """Return the run's active attempt; None where it has no active attempt."""
 
     def active_lease(self, run_id: RunId, /) -> tuple[str, int] | None:
-        """The run's lease as (owner, expiry)."""
+        """Return the run's lease as (owner, expiry in Unix seconds); None where it has no lease."""
 
     def attempt_count(self, run_id: RunId, /) -> int:
-        """How many attempts of the run were started."""
+        """Return the number of the run's attempts so far; 0 for an unknown run."""
 
     def attempt_was_used(self, run_id: RunId, attempt_id: AttemptId, /) -> bool:
         """Whether the run ever had this attempt."""
@@ -93,7 +119,10 @@ class StateTable:
     def budget_allocation_exists(
         self, task_id: TaskId, dimension: BudgetDimension | str, /
     ) -> bool:
-        """Whether the task has a budget in this dimension: a member, or its name. Raises InvalidFieldError for anything else."""
+        """Whether the task has a budget in this dimension: a member, or its name.
+
+        Raises InvalidFieldError for another name, InvalidFieldTypeError for another type.
+        """
 
     def subscription_exists(self, subscription_id: SubscriptionId, /) -> bool:
         """Whether the subscription was created."""
@@ -104,41 +133,135 @@ class StateTable:
     def run(self, run_id: RunId) -> RunInstance | None:
         """Return the run as it is now; None where there is no such run."""
 
-    def read_lease(self, run_id: RunId, /) -> tuple[str, int, int, int] | None: ...
-    def read_history(
-        self, run_id: RunId, /
-    ) -> list[tuple[RunState | None, RunState, int]] | None: ...
-    def read_attempts(self, run_id: RunId, /) -> list[_Attempt] | None: ...
-    def read_run_ids(self, state: RunState | None = None, /) -> list[RunId]: ...
-    def read_runs_of_task(self, task_id: TaskId, /) -> list[RunInstance]: ...
-    def read_task(self, task_id: TaskId, /) -> _Task | None: ...
-    def read_tasks(self) -> list[_Task]: ...
-    def read_task_ids(self) -> list[TaskId]: ...
-    def read_dependencies(self, task_id: TaskId, /) -> list[TaskId]: ...
-    def read_dependency_pairs(self) -> list[tuple[TaskId, TaskId]]: ...
-    def read_children(self, parent_task_id: TaskId, /) -> list[TaskId]: ...
-    def read_parent_pairs(self) -> list[tuple[TaskId, TaskId]]: ...
-    def read_budget(
-        self, task_id: TaskId, dimension: BudgetDimension | str, /
-    ) -> _Budget | None: ...
-    def read_budgets(self) -> list[_Budget]: ...
-    def read_subscription(self, subscription_id: SubscriptionId, /) -> _Subscription | None: ...
-    def read_subscriptions(self) -> list[_Subscription]: ...
-    def read_actor(self, actor_id: ActorId, /) -> _Actor | None: ...
-    def read_actors(self) -> list[_Actor]: ...
-    def read_tenant(self, tenant_id: TenantId, /) -> _Tenant | None: ...
-    def read_tenants(self) -> list[_Tenant]: ...
-    def read_role(self, actor_id: ActorId, tenant_id: TenantId, /) -> _Role | None: ...
-    def read_roles(self) -> list[_Role]: ...
+    def read_lease(self, run_id: RunId, /) -> tuple[str, int, int, int] | None:
+        """Return (owner, expiry, acquired_at, updated_at); None where the run has no lease."""
+
+    def read_history(self, run_id: RunId, /) -> list[tuple[RunState | None, RunState, int]] | None:
+        """Return a list of (from_state, to_state, timestamp), oldest first.
+
+        The first from_state is None. Returns None for an unknown run.
+        """
+
+    def read_attempts(self, run_id: RunId, /) -> list[_Attempt] | None:
+        """Return a list of (attempt_id, started_at, finished_at, result, error, output).
+
+        It has the oldest attempt first. Returns None for an unknown run.
+        """
+
+    def read_run_ids(self, state: RunState | None = None, /) -> list[RunId]:
+        """Return the identifiers of the runs in a state, or of all runs, in the order of creation.
+
+        Raises TypeError for a state that is not a RunState.
+        """
+
+    def read_runs_of_task(self, task_id: TaskId, /) -> list[RunInstance]:
+        """Return the task's runs, in the order of creation."""
+
+    def read_task(self, task_id: TaskId, /) -> _Task | None:
+        """Return (task_id, created_at, canceled_at, encoded spec, runs_created, last_run_at).
+
+        None for an unknown task.
+        """
+
+    def read_tasks(self) -> list[_Task]:
+        """Return what :meth:`read_task` returns for every task, in the order of creation."""
+
+    def read_task_ids(self) -> list[TaskId]:
+        """Return the identifiers of all tasks, in the order of creation."""
+
+    def read_dependencies(self, task_id: TaskId, /) -> list[TaskId]:
+        """Return the identifiers of the task's prerequisites, in no particular order."""
+
+    def read_dependency_pairs(self) -> list[tuple[TaskId, TaskId]]:
+        """Return every (task_id, prerequisite), in the order of declaration."""
+
+    def read_children(self, parent_task_id: TaskId, /) -> list[TaskId]:
+        """Return the tasks that name this one as their parent, in the order of creation.
+
+        The parent itself may be unknown.
+        """
+
+    def read_parent_pairs(self) -> list[tuple[TaskId, TaskId]]:
+        """Return every (parent_task_id, task_id)."""
+
+    def read_budget(self, task_id: TaskId, dimension: BudgetDimension | str, /) -> _Budget | None:
+        """Return (task_id, dimension, limit, consumed, allocated_at, is_exhausted).
+
+        None where the task has no budget in this dimension: a member, or its name. Raises
+        InvalidFieldError for another name, InvalidFieldTypeError for another type.
+        """
+
+    def read_budgets(self) -> list[_Budget]:
+        """Return what :meth:`read_budget` returns for every budget, in the order of allocation."""
+
+    def read_subscription(self, subscription_id: SubscriptionId, /) -> _Subscription | None:
+        """Return (subscription_id, task_id, filter, created_at, triggered_at, canceled_at).
+
+        None for an unknown subscription.
+        """
+
+    def read_subscriptions(self) -> list[_Subscription]:
+        """Return what :meth:`read_subscription` returns for every one, in the order of creation."""
+
+    def read_actor(self, actor_id: ActorId, /) -> _Actor | None:
+        """Return (registration, registered_at, last_heartbeat_at, deregistered_at).
+
+        None for an unknown actor.
+        """
+
+    def read_actors(self) -> list[_Actor]:
+        """Return what :meth:`read_actor` returns for every actor.
+
+        They are in the order of their first registration.
+        """
+
+    def read_tenant(self, tenant_id: TenantId, /) -> _Tenant | None:
+        """Return (tenant_id, name, created_at); None for an unknown tenant."""
+
+    def read_tenants(self) -> list[_Tenant]:
+        """Return what :meth:`read_tenant` returns for every tenant, in the order of creation."""
+
+    def read_role(self, actor_id: ActorId, tenant_id: TenantId, /) -> _Role | None:
+        """Return (actor_id, tenant_id, role, assigned_at); None where no role was assigned."""
+
+    def read_roles(self) -> list[_Role]:
+        """Return what :meth:`read_role` returns for every actor and tenant.
+
+        They are in the order of their first assignment.
+        """
+
     def read_capability(
         self, actor_id: ActorId, tenant_id: TenantId, capability: Capability, /
-    ) -> _Capability | None: ...
-    def read_capabilities(self) -> list[_Capability]: ...
-    def read_ledger(self) -> list[_LedgerEntry]: ...
-    def read_tombstones(self) -> list[tuple[TaskId, int]]: ...
-    def read_engine(self) -> tuple[bool, int | None, int | None]: ...
-    def read_counts_by_state(self) -> dict[RunState, int]: ...
-    def read_counts(self) -> dict[str, int]: ...
+    ) -> _Capability | None:
+        """Return (actor_id, tenant_id, capability, granted_at, revoked_at).
+
+        None where the capability was not granted.
+        """
+
+    def read_capabilities(self) -> list[_Capability]:
+        """Return what :meth:`read_capability` returns for every grant.
+
+        They are in the order of their first grant.
+        """
+
+    def read_ledger(self) -> list[_LedgerEntry]:
+        """Return a list of (entry_id, tenant_id, ledger_key, actor_id, payload, timestamp).
+
+        It is in the order of the log.
+        """
+
+    def read_tombstones(self) -> list[tuple[TaskId, int]]:
+        """Return a list of (task_id, until), in the order in which the tasks were forgotten."""
+
+    def read_engine(self) -> tuple[bool, int | None, int | None]:
+        """Return (is_paused, paused_at, resumed_at)."""
+
+    def read_counts_by_state(self) -> dict[RunState, int]:
+        """Return the number of runs in each state, in the order of RunState."""
+
+    def read_counts(self) -> dict[str, int]:
+        """Return the number of rows of each kind, and the table's memory in bytes."""
+
     def find_finished(
         self,
         cutoff: int | None,
@@ -151,14 +274,25 @@ class StateTable:
         today: int = 0,
         kept_until: int | None = None,
     ) -> tuple[RunsPurged | None, tuple[int, int, int], bool]:
-        """What may be purged, among about the next ``rows_max`` rows, as the event or None; the place; whether a task was put off.
+        """Find what may be purged, among about the next ``rows_max`` rows.
 
-        That are runs that ended, with their last change at or before the cutoff; tasks that are over, that is have no other run, and
-        were canceled at or before the cutoff or will have no more runs by their policy; neither where a task that is not over
-        depends on them; subscriptions that were canceled, and actors that were deregistered, at or before the cutoff; what the ledger
-        begins with, as long as it was appended at or before its own cutoff. None finds nothing. And the oldest tombstones, as long as
-        they were to be kept until today or a time before. Tasks' identifiers become tombstones where ``kept_until`` says until when.
+        Returns the event or None, the place, and whether a task was put off. Times are Unix
+        seconds. The event names:
 
-        The event is accepted as long as no other was applied. The place is where to go on: zeros to begin with, and again at the end.
-        A task with more than 4,096 dependents is put off until there are fewer: another search, from the beginning, may find it.
+        - runs that ended, with their last change at or before the cutoff;
+        - tasks that are over: they have no other run, and were canceled at or before the cutoff, or
+          will have no more runs by their policy;
+        - subscriptions that were canceled, and actors that were deregistered, at or before the
+          cutoff;
+        - the first entries of the ledger, as long as they were appended at or before its own
+          cutoff;
+        - the oldest tombstones, as long as they were to be kept until today or an earlier time.
+
+        It names neither runs nor tasks on which a task that is not over depends. A cutoff of None
+        finds nothing. Tasks' identifiers become tombstones where ``kept_until`` says until when.
+
+        The event is accepted as long as no other was applied. The place says where the next call
+        goes on: zeros to begin with, and again at the end. A task with more than 4,096 dependents
+        is put off until it has fewer: another search, from the beginning, may find it. Raises
+        ValueError for ``rows_max`` below 2.
         """

@@ -1,13 +1,20 @@
-"""The state table as a Python object: applying events, the queries that validation asks for every command, and the
-readers that :class:`actionqueue.projection.Projection` builds its records from.
+"""The state table as a Python object.
 
-Every method is one critical section, so a query never sees half an event. While a queue applies a batch, queries from other
-threads wait, so they never see a part of it, nor one that is refused in the end.
+It applies events, answers the queries that validation asks for every command, and gives
+:class:`actionqueue.projection.Projection` the tuples of which it builds its records. The queries
+are in a file for each subject, each in a class that StateTable derives from, because Cython takes
+a class's body from one file only.
 
-A query makes Python objects between its looks at the table. Each may run the collector, and with it any code, or let another thread
-run. So a query holds the table while it lasts, and a change waits until no query does: whatever runs meanwhile, each query answers from
-one moment, and what it points at stays. A change that the query's own thread asks for meanwhile, in a finalizer or a callback of the
-collector, can't wait for it: it is refused with ReentrantCallError, and nothing has changed.
+Every method is one critical section, so a query never sees half an event. While a queue applies a
+batch, queries of other threads wait. So they never see a part of it, nor a batch that is refused in
+the end.
+
+A query makes Python objects between its looks at the table. Each object may run the collector, and
+with it any code, or let another thread run. So a query holds the table while it lasts, and a change
+waits until no query does (``table_held.pxi``). Whatever runs meanwhile, each query answers from one
+moment, and what it points at stays. A change that the query's own thread asks for meanwhile, in a
+finalizer or a callback of the collector, can't wait for the query. It is refused with
+ReentrantCallError, and nothing has changed.
 """
 
 cimport cython
@@ -51,9 +58,10 @@ from _wal_native.above import (
 cdef double PAUSE_SECONDS = 0.00005
 """How long a change waits between two looks at the queries that hold the table."""
 
-cdef tuple DIMENSIONS = tuple(BudgetDimension)      # the order of the members is the order of the codes
+# The order of the members is the order of the codes.
+cdef tuple DIMENSIONS = tuple(BudgetDimension)
 cdef tuple RESULTS = tuple(AttemptResultKind)
-cdef tuple STATES = tuple(RunState)                 # the rules have compared them with the core's
+cdef tuple STATES = tuple(RunState)     # the rules have compared them with the core's
 
 if len(DIMENSIONS) != AQW_BUDGET_DIMENSION_LAST + 1 or len(RESULTS) != AQW_ATTEMPT_RESULT_LAST + 1:
     raise ImportError("the vocabularies of Python and of the core differ")
@@ -75,7 +83,7 @@ cdef list all_rows(const aqw_table *table, uint32_t count, row_reader read):
 
 
 cdef list walked_rows(const aqw_table *table, row_walker next_row, row_reader read):
-    """The same for the kinds of which some rows may be purged."""
+    """Return all rows of a kind of which some may have been purged."""
     cdef list rows = []
     cdef uint32_t row = next_row(table, 0)
     while row:
@@ -98,7 +106,10 @@ include "table_actors.pxi"
 
 
 cdef int check_fresh(const aqw_table *table, object event) except -1:
-    """Refuse a run that is not fresh; a C event could not say so. The other rules of its creation come first."""
+    """Refuse a run that is not fresh, because a C event could not say so.
+
+    The other rules of its creation come first.
+    """
     run = event.run_instance
     if aqw_rule_run_is_fresh(<uint8_t>state_code(run.state), run.current_attempt_id is not None,
                              run.attempt_count, run.created_at, run.last_state_change_at):
@@ -116,7 +127,10 @@ cdef int check_fresh(const aqw_table *table, object event) except -1:
 
 
 cdef int has_schedule_ended(void *failures, aqw_bytes expression, uint64_t time) noexcept with gil:
-    """Asked by the search in the core, which knows no exceptions: the caller raises the first one."""
+    """Whether a cron schedule has ended. The core's search calls this, and knows no exceptions.
+
+    So the caller of the search raises the first exception.
+    """
     try:
         return has_ended(text_of(expression), time)
     except BaseException as error:
@@ -127,8 +141,8 @@ cdef int has_schedule_ended(void *failures, aqw_bytes expression, uint64_t time)
 cdef class StateTable(_ActorQueries):
     """The projection of a log, in memory. All times are Unix seconds.
 
-    A query for something that is not there answers None, False or 0. An argument of the wrong type is a TypeError that
-    names it.
+    A query for something unknown returns None, False, 0 or an empty list. An argument of the wrong
+    type raises a TypeError that names it.
     """
 
     @cython.critical_section
@@ -136,18 +150,23 @@ cdef class StateTable(_ActorQueries):
         """Apply one event wholly, or raise and change nothing.
 
         Raises:
-            RefusedEventError: the event breaks a rule of the projection; ``rule`` says which.
-            RecordTooLarge: the event is larger than a record may be.
-            TypeError: ``event`` is no event, or a field has the wrong type.
-            MemoryError: there is no memory for the change.
-            RuntimeError: the projection belongs to a queue, which alone changes it.
+            RefusedEventError: The event breaks a rule of the projection; ``rule`` says which.
+            RecordTooLarge: The event is larger than a record may be.
+            MalformedEventError: No record can hold the event.
+            TypeError, OverflowError: It is not an event, or a field has a wrong type or range.
+            MemoryError: There is no memory for the change.
+            RuntimeError: The projection belongs to a queue, which alone changes it.
+            ReentrantCallError: A query of this thread is under way.
         """
         if self.lane is not None:
-            raise RuntimeError("this projection belongs to an open queue; submit commands to change it")
+            raise RuntimeError(
+                "this projection belongs to an open queue; submit commands to change it")
         if self.is_readers:
-            raise RuntimeError("this projection belongs to a queue that is open read-only; only its refresh changes it")
-        # A finalizer may run Python code while the encoder is being filled, and come here again: then it takes
-        # another one.
+            raise RuntimeError(
+                "this projection belongs to a queue that is open read-only; only its refresh "
+                "changes it")
+        # A finalizer may run Python code while the encoder is being filled, and call this again.
+        # Then that call takes another encoder.
         cdef EventEncoder encoder = self.encoder
         self.encoder = None
         if encoder is None:
@@ -168,24 +187,31 @@ cdef class StateTable(_ActorQueries):
             raise_status(status, sequence)
 
     def leave_to_reader(self):
-        """From now on refuse apply_event: a refresh changes the table without the GIL."""
+        """From now on refuse :meth:`apply_event`: a refresh changes the table without the GIL."""
         self.is_readers = True
 
     def ensure_not_in_query(self):
-        """Raise ReentrantCallError where a query of this thread is under way: a change that it asks for now would wait for itself."""
+        """Raise ReentrantCallError where a query of this thread is under way.
+
+        A change that it asks for now would wait for itself.
+        """
         if self.holders > 0 and self.is_held_here():
             raise ReentrantCallError
 
     def take_over(self, StateTable other not None):
-        """Exchange contents with a table that holds the same, and that no other thread knows."""
+        """Exchange contents with a table that holds the same, and that no other thread knows.
+
+        Raises RuntimeError where the two do not hold the same, ReentrantCallError in a query.
+        """
         self.wait_for_queries()
         other.wait_for_queries()
         with cython.critical_section(self, other):
-            if self.is_in_batch or aqw_table_latest_sequence(self.table) != aqw_table_latest_sequence(other.table):
+            if (self.is_in_batch or aqw_table_latest_sequence(self.table)
+                    != aqw_table_latest_sequence(other.table)):
                 raise RuntimeError("the tables do not hold the same")
             self.table, other.table = other.table, self.table
 
-    # --- The engine ---------------------------------------------------------------------------------
+    # --- The engine -------------------------------------------------------------------------------
 
     @cython.critical_section
     def is_engine_paused(self):
@@ -200,7 +226,10 @@ cdef class StateTable(_ActorQueries):
 
     @cython.critical_section
     def engine_paused_at(self):
-        """When the engine was last paused, or None; a resume does not clear it."""
+        """Return when the engine was last paused (Unix seconds), or None.
+
+        A resume does not clear it.
+        """
         cdef aqw_engine_view engine
         self.hold()
         try:
@@ -211,7 +240,7 @@ cdef class StateTable(_ActorQueries):
 
     @cython.critical_section
     def read_engine(self):
-        """(is_paused, paused_at, resumed_at)."""
+        """Return (is_paused, paused_at, resumed_at)."""
         cdef aqw_engine_view engine
         self.hold()
         try:
@@ -224,7 +253,7 @@ cdef class StateTable(_ActorQueries):
         finally:
             self.let_go()
 
-    # --- Totals -------------------------------------------------------------------------------------
+    # --- Totals -----------------------------------------------------------------------------------
 
     @property
     @cython.critical_section
@@ -238,7 +267,7 @@ cdef class StateTable(_ActorQueries):
 
     @cython.critical_section
     def read_counts_by_state(self):
-        """The number of runs in each state, in the order of RunState."""
+        """Return the number of runs in each state, in the order of RunState."""
         cdef aqw_table_counts counts
         cdef int code
         self.hold()
@@ -250,7 +279,7 @@ cdef class StateTable(_ActorQueries):
 
     @cython.critical_section
     def read_counts(self):
-        """How many there are of each kind, and the bytes of memory that the table has taken."""
+        """Return the number of rows of each kind, and the table's memory in bytes."""
         cdef aqw_table_counts counts
         self.hold()
         try:
@@ -258,7 +287,7 @@ cdef class StateTable(_ActorQueries):
             return {
                 "tasks": counts.tasks,
                 "runs": counts.runs,
-                "history": counts.history + counts.runs,    # each run's first entry is implied
+                "history": counts.history + counts.runs,    # each run implies its first entry
                 "attempts": counts.attempts,
                 "leases": counts.leases,
                 "dependencies": counts.dependencies,
@@ -277,21 +306,28 @@ cdef class StateTable(_ActorQueries):
 
     @cython.critical_section
     def newest_change(self):
-        """The latest time at which a run was created or changed its state, by the events, those of purged runs included; 0 without any."""
+        """Return the latest time at which a run was created or changed its state (Unix seconds).
+
+        The times are those of the events, purged runs included; 0 without any.
+        """
         self.hold()
         try:
             return aqw_table_newest_change(self.table)
         finally:
             self.let_go()
 
-    # --- Retention ---------------------------------------------------------------------------------------------------
+    # --- Retention --------------------------------------------------------------------------------
 
     @cython.critical_section
-    def find_finished(self, cutoff, uint32_t rows_max, tuple place=(0, 0, 0), /, *, uint64_t timestamp=0, ledger_cutoff=None,
-                      uint64_t today=0, kept_until=None):
-        """What may be purged, among about the next ``rows_max`` rows, as the event or None; the place; whether a task was put off.
+    def find_finished(
+        self, cutoff, uint32_t rows_max, tuple place=(0, 0, 0), /, *, uint64_t timestamp=0,
+        ledger_cutoff=None, uint64_t today=0, kept_until=None,
+    ):
+        """Find what may be purged, among about the next ``rows_max`` rows.
 
-        The place is where to go on: zeros to begin with, and again at the end.
+        Returns the event or None, the place, and whether a task was put off. The place says where
+        the next call goes on: zeros to begin with, and again at the end. Raises ValueError for
+        ``rows_max`` below 2.
         """
         cdef aqw_finished *finished
         cdef aqw_retention what
@@ -320,13 +356,15 @@ cdef class StateTable(_ActorQueries):
                     ids_of(RunId, finished.run_ids[0], finished.run_count),
                     ids_of(TaskId, finished.task_ids[0], finished.task_count),
                     timestamp,
-                    ids_of(SubscriptionId, finished.subscription_ids[0], finished.subscription_count),
+                    ids_of(
+                        SubscriptionId, finished.subscription_ids[0], finished.subscription_count),
                     ids_of(ActorId, finished.actor_ids[0], finished.actor_count),
                     finished.ledger_count,
                     finished.tombstone_count,
                     kept_until if finished.task_count else None,
                 )
-                found = finished.run_count + finished.task_count + finished.subscription_count + finished.actor_count
+                found = (finished.run_count + finished.task_count + finished.subscription_count
+                         + finished.actor_count)
                 found += finished.ledger_count + finished.tombstone_count
                 place = (finished.next_part, finished.next_row, finished.next_run)
                 return event if found else None, place, bool(finished.has_put_off)

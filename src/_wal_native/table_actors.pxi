@@ -3,7 +3,8 @@
 cdef object actor_tuple(const aqw_table *table, uint32_t row):
     cdef aqw_actor_view actor
     aqw_table_actor(table, row, &actor)
-    # Building the registration may run a finalizer, which may register the actor anew and so free these bytes.
+    # Building the registration may run a finalizer, which may register the actor again and so free
+    # these bytes.
     cdef bytes kept = bytes_of(actor.registration)
     actor.registration.data = <const uint8_t *><const char *>kept
     return (
@@ -61,7 +62,10 @@ cdef class _ActorQueries(_BudgetQueries):
 
     @cython.critical_section
     def read_actor(self, ActorId actor_id not None, /):
-        """(registration, registered_at, last_heartbeat_at, deregistered_at)."""
+        """Return (registration, registered_at, last_heartbeat_at, deregistered_at).
+
+        None for an unknown actor.
+        """
         cdef uint32_t row
         self.hold()
         try:
@@ -72,7 +76,10 @@ cdef class _ActorQueries(_BudgetQueries):
 
     @cython.critical_section
     def read_actors(self):
-        """The same for every actor, in the order in which they were first registered."""
+        """Return what :meth:`read_actor` returns for every actor.
+
+        They are in the order of their first registration.
+        """
         self.hold()
         try:
             return walked_rows(self.settled(), aqw_table_next_actor, actor_tuple)
@@ -81,7 +88,7 @@ cdef class _ActorQueries(_BudgetQueries):
 
     @cython.critical_section
     def read_tenant(self, TenantId tenant_id not None, /):
-        """(tenant_id, name, created_at)."""
+        """Return (tenant_id, name, created_at); None for an unknown tenant."""
         cdef uint32_t row
         self.hold()
         try:
@@ -92,7 +99,7 @@ cdef class _ActorQueries(_BudgetQueries):
 
     @cython.critical_section
     def read_tenants(self):
-        """The same for every tenant, in the order in which they were first created."""
+        """Return what :meth:`read_tenant` returns for every tenant, in the order of creation."""
         self.hold()
         try:
             return all_rows(self.settled(), counts_of(self.settled()).tenants, tenant_tuple)
@@ -101,7 +108,7 @@ cdef class _ActorQueries(_BudgetQueries):
 
     @cython.critical_section
     def read_role(self, ActorId actor_id not None, TenantId tenant_id not None, /):
-        """(actor_id, tenant_id, role, assigned_at)."""
+        """Return (actor_id, tenant_id, role, assigned_at); None where no role was assigned."""
         cdef uint32_t row
         self.hold()
         try:
@@ -112,7 +119,10 @@ cdef class _ActorQueries(_BudgetQueries):
 
     @cython.critical_section
     def read_roles(self):
-        """The same for every actor and tenant, in the order in which they were first assigned."""
+        """Return what :meth:`read_role` returns for every actor and tenant.
+
+        They are in the order of their first assignment.
+        """
         self.hold()
         try:
             return walked_rows(self.settled(), aqw_table_next_role, role_tuple)
@@ -120,8 +130,13 @@ cdef class _ActorQueries(_BudgetQueries):
             self.let_go()
 
     @cython.critical_section
-    def read_capability(self, ActorId actor_id not None, TenantId tenant_id not None, capability not None, /):
-        """(actor_id, tenant_id, capability, granted_at, revoked_at)."""
+    def read_capability(
+        self, ActorId actor_id not None, TenantId tenant_id not None, capability not None, /
+    ):
+        """Return (actor_id, tenant_id, capability, granted_at, revoked_at).
+
+        None where the capability was not granted.
+        """
         cdef bytes encoded
         cdef const uint8_t *data
         cdef aqw_bytes key
@@ -139,7 +154,10 @@ cdef class _ActorQueries(_BudgetQueries):
 
     @cython.critical_section
     def read_capabilities(self):
-        """The same for every grant, in the order in which they were first granted."""
+        """Return what :meth:`read_capability` returns for every grant.
+
+        They are in the order of their first grant.
+        """
         self.hold()
         try:
             return walked_rows(self.settled(), aqw_table_next_capability, capability_tuple)
@@ -148,7 +166,10 @@ cdef class _ActorQueries(_BudgetQueries):
 
     @cython.critical_section
     def read_ledger(self):
-        """A list of (entry_id, tenant_id, ledger_key, actor_id, payload, timestamp), in the order of the log."""
+        """Return a list of (entry_id, tenant_id, ledger_key, actor_id, payload, timestamp).
+
+        It is in the order of the log.
+        """
         self.hold()
         try:
             return walked_rows(self.settled(), aqw_table_next_ledger, ledger_tuple)

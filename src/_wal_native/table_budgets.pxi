@@ -1,7 +1,10 @@
 # --- Budgets and subscriptions --------------------------------------------------------------------
 
 cdef int dimension_code(str query, object dimension) except -1:
-    """The code of the member that a query was given, or whose name: what a command's field takes, and refuses."""
+    """Return the code of a member, or of the member with this name.
+
+    It takes and refuses what a command's field does.
+    """
     cdef int code
     for code in range(AQW_BUDGET_DIMENSION_LAST + 1):
         if <PyObject *>DIMENSIONS[code] == <PyObject *>dimension:
@@ -43,10 +46,15 @@ cdef class _BudgetQueries(_TaskQueries):
 
     @cython.critical_section
     def budget_allocation_exists(self, TaskId task_id not None, dimension, /):
-        """Whether the task has a budget in this dimension: a member, or its name."""
+        """Whether the task has a budget in this dimension: a member, or its name.
+
+        Raises InvalidFieldError for another name, InvalidFieldTypeError for another type.
+        """
         self.hold()
         try:
-            return aqw_table_find_budget(self.settled(), task_id.data, <uint8_t>dimension_code("budget_allocation_exists", dimension)) != 0
+            return aqw_table_find_budget(
+                self.settled(), task_id.data,
+                <uint8_t>dimension_code("budget_allocation_exists", dimension)) != 0
         finally:
             self.let_go()
 
@@ -72,18 +80,23 @@ cdef class _BudgetQueries(_TaskQueries):
 
     @cython.critical_section
     def read_budget(self, TaskId task_id not None, dimension, /):
-        """(task_id, dimension, limit, consumed, allocated_at, is_exhausted)."""
+        """Return (task_id, dimension, limit, consumed, allocated_at, is_exhausted).
+
+        None where the task has no budget in this dimension: a member, or its name. Raises
+        InvalidFieldError for another name, InvalidFieldTypeError for another type.
+        """
         cdef uint32_t row
         self.hold()
         try:
-            row = aqw_table_find_budget(self.settled(), task_id.data, <uint8_t>dimension_code("budget", dimension))
+            row = aqw_table_find_budget(
+                self.settled(), task_id.data, <uint8_t>dimension_code("budget", dimension))
             return budget_tuple(self.settled(), row) if row else None
         finally:
             self.let_go()
 
     @cython.critical_section
     def read_budgets(self):
-        """The same for every budget, in the order in which they were first allocated."""
+        """Return what :meth:`read_budget` returns for every budget, in the order of allocation."""
         self.hold()
         try:
             return walked_rows(self.settled(), aqw_table_next_budget, budget_tuple)
@@ -92,7 +105,10 @@ cdef class _BudgetQueries(_TaskQueries):
 
     @cython.critical_section
     def read_subscription(self, SubscriptionId subscription_id not None, /):
-        """(subscription_id, task_id, filter, created_at, triggered_at, canceled_at)."""
+        """Return (subscription_id, task_id, filter, created_at, triggered_at, canceled_at).
+
+        None for an unknown subscription.
+        """
         cdef uint32_t row
         self.hold()
         try:
@@ -103,7 +119,7 @@ cdef class _BudgetQueries(_TaskQueries):
 
     @cython.critical_section
     def read_subscriptions(self):
-        """The same for every subscription, in the order in which they were created."""
+        """Return what :meth:`read_subscription` returns for every one, in the order of creation."""
         self.hold()
         try:
             return walked_rows(self.settled(), aqw_table_next_subscription, subscription_tuple)

@@ -12,11 +12,11 @@ cdef class _HeldTable:
 
     def __dealloc__(self):
         cdef aqw_table *table = self.table
-        with nogil:  # a large one takes its time, which others need not wait
+        with nogil:  # a large table takes its time, for which other threads need not wait
             aqw_table_free(table)
 
     cdef void forget_lost_holders(self) noexcept:
-        """In a forked child: the queries of threads that do not exist here have no end."""
+        """Forget the queries of threads that do not exist in a forked child: they have no end."""
         cdef unsigned long thread = PyThread_get_thread_ident()
         cdef int index, kept = 0
         for index in range(self.holders):
@@ -36,7 +36,9 @@ cdef class _HeldTable:
             if self.holders < HOLDERS_MAX:
                 break
             if self.holds_all():
-                raise RecursionError(f"{HOLDERS_MAX} queries of one thread are under way, each within the one before")
+                raise RecursionError(
+                    f"{HOLDERS_MAX} queries of one thread are under way, "
+                    "each within the one before")
             self.wait_a_moment()
         self.holding[self.holders] = thread
         self.holders += 1
@@ -60,7 +62,7 @@ cdef class _HeldTable:
         return False
 
     cdef bint holds_all(self) noexcept:
-        """Whether every query that is under way is this thread's: none of them would end while it waits."""
+        """Whether all queries under way are this thread's, so that none ends while it waits."""
         cdef unsigned long thread = PyThread_get_thread_ident()
         cdef int index
         for index in range(self.holders):
@@ -120,8 +122,9 @@ cdef class _HeldTable:
         while self.is_in_batch and self.batch_thread != PyThread_get_thread_ident():
             if self.lane is None:
                 if self.alone_generation != aqw_fork_generation():
-                    raise ForkedError       # the thread that was changing it does not exist here
+                    raise ForkedError       # the thread that was changing the table is gone
                 self.wait_a_moment()
             else:
-                self.lane.enter().release()     # the thread that applies the batch holds it until the batch is committed or undone
+                # The thread that applies the batch holds the lane until it commits or undoes it.
+                self.lane.enter().release()
         return 0

@@ -2,7 +2,8 @@
 
 cdef extern from *:
     """
-    /* A new instance of such a class. Its slots take references of their own. */
+    /* Makes an instance of a class whose instances are nothing but slots. The slots take references
+     * of their own. */
     static PyObject *aqw_table_instance(PyObject *cls, const Py_ssize_t *offsets,
                                         PyObject *values) {
         PyObject *made = PyType_GenericAlloc((PyTypeObject *)cls, 0);
@@ -46,7 +47,7 @@ cdef tuple run_tuple(const aqw_table *table, uint32_t row):
 
 
 cdef object run_instance(const aqw_table *table, uint32_t row):
-    """The run in the row, without its constructor's checks: the core checked the values before."""
+    """Return the run in the row, without its constructor's checks: the core checked the values."""
     fields = run_tuple(table, row)
     if runs_are_slots:
         return aqw_table_instance(RunInstance, run_offsets, fields)
@@ -58,7 +59,7 @@ cdef class _RunQueries(_HeldTable):
 
     @cython.critical_section
     def run_state(self, RunId run_id not None, /):
-        """The run's state, or None."""
+        """Return the run's state; None for an unknown run."""
         cdef uint32_t row
         self.hold()
         try:
@@ -69,7 +70,7 @@ cdef class _RunQueries(_HeldTable):
 
     @cython.critical_section
     def active_attempt_id(self, RunId run_id not None, /):
-        """The run's active attempt, or None."""
+        """Return the run's active attempt; None where it has no active attempt."""
         cdef uint32_t row
         cdef const uint8_t *attempt_id
         self.hold()
@@ -82,7 +83,7 @@ cdef class _RunQueries(_HeldTable):
 
     @cython.critical_section
     def active_lease(self, RunId run_id not None, /):
-        """The run's lease as (owner, expiry), or None."""
+        """Return the run's lease as (owner, expiry in Unix seconds); None where it has no lease."""
         cdef aqw_lease_view lease
         cdef uint32_t row
         self.hold()
@@ -96,7 +97,7 @@ cdef class _RunQueries(_HeldTable):
 
     @cython.critical_section
     def attempt_count(self, RunId run_id not None, /):
-        """How many attempts of the run were started; 0 for an unknown run."""
+        """Return the number of the run's attempts so far; 0 for an unknown run."""
         cdef uint32_t row
         self.hold()
         try:
@@ -129,7 +130,7 @@ cdef class _RunQueries(_HeldTable):
 
     @cython.critical_section
     def read_lease(self, RunId run_id not None, /):
-        """(owner, expiry, acquired_at, updated_at)."""
+        """Return (owner, expiry, acquired_at, updated_at); None where the run has no lease."""
         cdef aqw_lease_view lease
         cdef uint32_t row
         self.hold()
@@ -143,7 +144,10 @@ cdef class _RunQueries(_HeldTable):
 
     @cython.critical_section
     def read_history(self, RunId run_id not None, /):
-        """A list of (from_state, to_state, timestamp), oldest first; the first comes from None."""
+        """Return a list of (from_state, to_state, timestamp), oldest first.
+
+        The first from_state is None. Returns None for an unknown run.
+        """
         cdef aqw_run_view run
         cdef aqw_history_view entry
         cdef uint32_t row
@@ -157,7 +161,8 @@ cdef class _RunQueries(_HeldTable):
             row = run.first_history
             while row:
                 aqw_table_history(self.settled(), row, &entry)
-                entries.append((STATES[entry.from_state], STATES[entry.to_state], entry.timestamp))
+                entries.append(
+                    (STATES[entry.from_state], STATES[entry.to_state], entry.timestamp))
                 row = entry.next
             return entries
         finally:
@@ -165,7 +170,10 @@ cdef class _RunQueries(_HeldTable):
 
     @cython.critical_section
     def read_attempts(self, RunId run_id not None, /):
-        """A list of (attempt_id, started_at, finished_at, result, error, output), oldest first."""
+        """Return a list of (attempt_id, started_at, finished_at, result, error, output).
+
+        It has the oldest attempt first. Returns None for an unknown run.
+        """
         cdef aqw_run_view run
         cdef aqw_attempt_view attempt
         cdef uint32_t row
@@ -194,7 +202,10 @@ cdef class _RunQueries(_HeldTable):
 
     @cython.critical_section
     def read_run_ids(self, state=None, /):
-        """The runs in a state, or all of them, in the order in which they were created."""
+        """Return the identifiers of the runs in a state, or of all runs, in the order of creation.
+
+        Raises TypeError for a state that is not a RunState.
+        """
         cdef aqw_run_view run
         cdef aqw_table_counts counts
         cdef uint32_t row, left
@@ -217,7 +228,7 @@ cdef class _RunQueries(_HeldTable):
 
     @cython.critical_section
     def read_runs_of_task(self, TaskId task_id not None, /):
-        """Each run of the task, in the order in which they were created."""
+        """Return the task's runs, in the order of creation."""
         cdef aqw_task_view task
         cdef aqw_run_view run
         cdef uint32_t row

@@ -49,7 +49,7 @@ cdef class _TaskQueries(_RunQueries):
 
     @cython.critical_section
     def task_exists(self, TaskId task_id not None, /):
-        """Whether the task was created."""
+        """Whether the task was created, and not forgotten since."""
         self.hold()
         try:
             return aqw_table_find_task(self.settled(), task_id.data) != 0
@@ -69,7 +69,10 @@ cdef class _TaskQueries(_RunQueries):
 
     @cython.critical_section
     def forgotten_until(self, TaskId task_id not None, /):
-        """Until when the identifier is refused for that of a task that was forgotten."""
+        """Return when a forgotten task's identifier may be used again (Unix seconds).
+
+        Until then a new task with it is refused. None where it may be used now.
+        """
         cdef aqw_tombstone_view tombstone
         cdef uint32_t row
         self.hold()
@@ -84,7 +87,10 @@ cdef class _TaskQueries(_RunQueries):
 
     @cython.critical_section
     def read_task(self, TaskId task_id not None, /):
-        """(task_id, created_at, canceled_at, encoded spec, runs_created, last_run_at)."""
+        """Return (task_id, created_at, canceled_at, encoded spec, runs_created, last_run_at).
+
+        None for an unknown task.
+        """
         cdef uint32_t row
         self.hold()
         try:
@@ -95,7 +101,7 @@ cdef class _TaskQueries(_RunQueries):
 
     @cython.critical_section
     def read_tasks(self):
-        """The same for every task, in the order in which they were created."""
+        """Return what :meth:`read_task` returns for every task, in the order of creation."""
         self.hold()
         try:
             return walked_rows(self.settled(), aqw_table_next_task, task_tuple)
@@ -104,7 +110,7 @@ cdef class _TaskQueries(_RunQueries):
 
     @cython.critical_section
     def read_task_ids(self):
-        """Every task, in the order in which they were created."""
+        """Return the identifiers of all tasks, in the order of creation."""
         self.hold()
         try:
             return walked_rows(self.settled(), aqw_table_next_task, task_id_of)
@@ -113,7 +119,7 @@ cdef class _TaskQueries(_RunQueries):
 
     @cython.critical_section
     def read_dependencies(self, TaskId task_id not None, /):
-        """The task's prerequisites, in no particular order."""
+        """Return the identifiers of the task's prerequisites, in no particular order."""
         cdef aqw_task_view task
         cdef aqw_dependency_view dependency
         cdef uint32_t row
@@ -134,7 +140,7 @@ cdef class _TaskQueries(_RunQueries):
 
     @cython.critical_section
     def read_dependency_pairs(self):
-        """Every (task_id, prerequisite), in the order in which they were declared."""
+        """Return every (task_id, prerequisite), in the order of declaration."""
         self.hold()
         try:
             return walked_rows(self.settled(), aqw_table_next_dependency, dependency_pair)
@@ -143,7 +149,10 @@ cdef class _TaskQueries(_RunQueries):
 
     @cython.critical_section
     def read_children(self, TaskId parent_task_id not None, /):
-        """The tasks that name this one, known or not, as their parent, in the order in which they were created."""
+        """Return the tasks that name this one as their parent, in the order of creation.
+
+        The parent itself may be unknown.
+        """
         cdef uint32_t row
         self.hold()
         try:
@@ -154,7 +163,7 @@ cdef class _TaskQueries(_RunQueries):
 
     @cython.critical_section
     def read_parent_pairs(self):
-        """Every (parent_task_id, task_id)."""
+        """Return every (parent_task_id, task_id)."""
         cdef aqw_parent_view parent
         cdef uint32_t row
         self.hold()
@@ -172,7 +181,7 @@ cdef class _TaskQueries(_RunQueries):
 
     @cython.critical_section
     def read_tombstones(self):
-        """A list of (task_id, until), in the order in which the tasks were forgotten."""
+        """Return a list of (task_id, until), in the order in which the tasks were forgotten."""
         self.hold()
         try:
             return walked_rows(self.settled(), aqw_table_next_tombstone, tombstone_tuple)

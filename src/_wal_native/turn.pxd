@@ -1,4 +1,4 @@
-"""A lock that no signal leaves taken, for the doors that wait for the lane."""
+"""A lock that no signal leaves taken, for the modules that wait for the lane."""
 
 from libc.stdint cimport uint64_t
 
@@ -9,8 +9,8 @@ cdef class Turn:
     cdef unsigned long thread           # which one
     cdef uint64_t generation            # of forks, when the lock was made
 
-    # Takes the lock without being inside :meth:`run`, and returns it; its taker releases it.
+    # Takes the lock outside :meth:`run`, and returns it. The caller releases it.
     cdef object enter(self)
     cdef int ensure_outside(self) except -1
-    # In a forked child, where the lock may be held by a thread that does not exist.
+    # Makes a new lock, in a forked child, where a thread that does not exist may hold the old one.
     cdef int renew(self) except -1

@@ -1,12 +1,32 @@
+"""Calls that threads make one after the other, whatever signals come between."""
+
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 _R = TypeVar("_R")
 
 class Turn:
-    def run(self, work: Callable[..., _R], /, *arguments: Any) -> _R: ...
-    def wait(self) -> None: ...
+    """A lock whose holder makes one call.
+
+    It refuses a thread that is inside already, for example in a signal's handler.
+    """
+
+    def run(self, work: Callable[..., _R], /, *arguments: Any) -> _R:
+        """Make the call while no other thread is inside, and return what it returns.
+
+        Raises ReentrantCallError where this thread is inside.
+        """
+
+    def wait(self) -> None:
+        """Return when the call that is under way has ended.
+
+        Raises ReentrantCallError in the thread that makes it.
+        """
+
     @property
-    def is_taken(self) -> bool: ...
+    def is_taken(self) -> bool:
+        """Whether a thread is inside :meth:`run`."""
+
     @property
-    def is_mine(self) -> bool: ...
+    def is_mine(self) -> bool:
+        """Whether the calling thread is inside."""

@@ -1,8 +1,9 @@
 """Turns: calls that threads make one after the other, whatever signals come between.
 
-Python runs signals' handlers between its own steps. A handler that raises between the step that takes a lock and the step that enters
-the block behind it leaves the lock taken for good; CPython 3.14 does that to ``with lock:`` about every second time that one comes. No
-handler runs between steps of native code. So each lock of the package that the main thread may meet is taken here.
+Python runs signals' handlers between its own steps. A handler that raises between the step that
+takes a lock and the step that enters the block after it leaves the lock taken for good. In CPython
+3.14 about every second handler that raises does that to ``with lock:``. No handler runs between
+steps of native code. So each lock of the package that the main thread may meet is taken here.
 """
 
 from cpython.pythread cimport PyThread_get_thread_ident
@@ -18,20 +19,24 @@ if aqw_fork_watch() != 0:
 
 
 cdef class Turn:
-    """A lock whose holder makes one call. A thread that is inside already, by a signal's handler for example, is refused."""
+    """A lock whose holder makes one call.
+
+    It refuses a thread that is inside already, for example in a signal's handler.
+    """
 
     def __cinit__(self):
         self.renew()
 
     cdef int renew(self) except -1:
-        # Reentrant: a thread that is inside already is to be refused, and not to wait for itself.
+        # Reentrant: so a thread that is inside already does not wait for itself, and is refused.
         self.lock = threading.RLock()
         self.is_taken = False
         self.generation = aqw_fork_generation()
         return 0
 
     cdef int ensure_outside(self) except -1:
-        if self.is_taken and self.thread == PyThread_get_thread_ident() and self.generation == aqw_fork_generation():
+        if (self.is_taken and self.thread == PyThread_get_thread_ident()
+                and self.generation == aqw_fork_generation()):
             raise ReentrantCallError
         return 0
 
@@ -39,11 +44,14 @@ cdef class Turn:
         if self.generation != aqw_fork_generation():
             self.renew()
         cdef object lock = self.lock
-        lock.acquire()      # a wait that a signal's handler ends by raising has not taken it
+        lock.acquire()      # a wait that a signal's handler ends by raising does not take the lock
         return lock
 
     def run(self, work, /, *arguments):
-        """Return what the call returns, made while no other thread is inside. Raises ReentrantCallError where this thread is."""
+        """Make the call while no other thread is inside, and return what it returns.
+
+        Raises ReentrantCallError where this thread is inside.
+        """
         cdef object lock = self.enter()
         try:
             if self.is_taken:
@@ -58,7 +66,10 @@ cdef class Turn:
             lock.release()
 
     def wait(self):
-        """Return when the call that is under way has ended. Raises ReentrantCallError in the thread that makes it."""
+        """Return when the call that is under way has ended.
+
+        Raises ReentrantCallError in the thread that makes it.
+        """
         self.ensure_outside()
         self.enter().release()
 
