@@ -115,7 +115,7 @@ class Log:
         """Raise ForkedError, ClosedError or PoisonedError unless the log takes appends."""
 
     def stats(self) -> dict[str, Any]:
-        """Counters and positions as a dict; sizes in bytes, times in nanoseconds."""
+        """Return counters and positions as a dict; sizes in bytes, times in nanoseconds."""
 
     def close(self) -> None:
         """Sync, write the close marker, and let go of files and lock. A second close does nothing.

@@ -342,7 +342,7 @@ cdef class Log:
             raise_log_fault(status, &fault)
 
     def stats(self):
-        """Counters and positions as a dict; sizes in bytes, times in nanoseconds."""
+        """Return counters and positions as a dict; sizes in bytes, times in nanoseconds."""
         cdef aqw_log_stats stats
         self.check()
         with nogil:     # the append lock may be held over I/O
