@@ -7,39 +7,28 @@ raises a TypeError that names it.
 from typing import TypeAlias
 
 from actionqueue.model import (
-    ActorId,
-    ActorRegistration,
     AttemptId,
     AttemptResultKind,
     BudgetDimension,
-    Capability,
     Event,
-    EventFilter,
-    LedgerEntryId,
-    Role,
     RunId,
     RunInstance,
     RunsPurged,
     RunState,
     SubscriptionId,
     TaskId,
-    TenantId,
 )
 
 _Task: TypeAlias = tuple[TaskId, int, int | None, bytes, int, int | None]
 _Attempt: TypeAlias = tuple[
     AttemptId, int, int | None, AttemptResultKind | None, str | None, bytes | None
 ]
-_Budget: TypeAlias = tuple[TaskId, BudgetDimension, int, int, int, bool]
-_Subscription: TypeAlias = tuple[SubscriptionId, TaskId, EventFilter, int, int | None, int | None]
-_Actor: TypeAlias = tuple[ActorRegistration, int, int | None, int | None]
-_Tenant: TypeAlias = tuple[TenantId, str, int]
-_Role: TypeAlias = tuple[ActorId, TenantId, Role, int]
-_Capability: TypeAlias = tuple[ActorId, TenantId, Capability, int, int | None]
-_LedgerEntry: TypeAlias = tuple[LedgerEntryId, TenantId, str, ActorId | None, bytes, int]
 
 class StateTable:
-    """The projection of a log, in memory."""
+    """The projection of a log, in memory.
+
+    The queries for rarer rows are declared where they are called: ``actionqueue/projection.py``.
+    """
 
     def __init__(self) -> None: ...
     def newest_change(self) -> int:
@@ -183,75 +172,6 @@ class StateTable:
 
     def read_parent_pairs(self) -> list[tuple[TaskId, TaskId]]:
         """Return every (parent_task_id, task_id)."""
-
-    def read_budget(self, task_id: TaskId, dimension: BudgetDimension | str, /) -> _Budget | None:
-        """Return (task_id, dimension, limit, consumed, allocated_at, is_exhausted).
-
-        None where the task has no budget in this dimension: a member, or its name. Raises
-        InvalidFieldError for another name, InvalidFieldTypeError for another type.
-        """
-
-    def read_budgets(self) -> list[_Budget]:
-        """Return what :meth:`read_budget` returns for every budget, in the order of allocation."""
-
-    def read_subscription(self, subscription_id: SubscriptionId, /) -> _Subscription | None:
-        """Return (subscription_id, task_id, filter, created_at, triggered_at, canceled_at).
-
-        None for an unknown subscription.
-        """
-
-    def read_subscriptions(self) -> list[_Subscription]:
-        """Return what :meth:`read_subscription` returns for every one, in the order of creation."""
-
-    def read_actor(self, actor_id: ActorId, /) -> _Actor | None:
-        """Return (registration, registered_at, last_heartbeat_at, deregistered_at).
-
-        None for an unknown actor.
-        """
-
-    def read_actors(self) -> list[_Actor]:
-        """Return what :meth:`read_actor` returns for every actor.
-
-        They are in the order of their first registration.
-        """
-
-    def read_tenant(self, tenant_id: TenantId, /) -> _Tenant | None:
-        """Return (tenant_id, name, created_at); None for an unknown tenant."""
-
-    def read_tenants(self) -> list[_Tenant]:
-        """Return what :meth:`read_tenant` returns for every tenant, in the order of creation."""
-
-    def read_role(self, actor_id: ActorId, tenant_id: TenantId, /) -> _Role | None:
-        """Return (actor_id, tenant_id, role, assigned_at); None where no role was assigned."""
-
-    def read_roles(self) -> list[_Role]:
-        """Return what :meth:`read_role` returns for every actor and tenant.
-
-        They are in the order of their first assignment.
-        """
-
-    def read_capability(
-        self, actor_id: ActorId, tenant_id: TenantId, capability: Capability, /
-    ) -> _Capability | None:
-        """Return (actor_id, tenant_id, capability, granted_at, revoked_at).
-
-        None where the capability was not granted.
-        """
-
-    def read_capabilities(self) -> list[_Capability]:
-        """Return what :meth:`read_capability` returns for every grant.
-
-        They are in the order of their first grant.
-        """
-
-    def read_ledger(self) -> list[_LedgerEntry]:
-        """Return a list of (entry_id, tenant_id, ledger_key, actor_id, payload, timestamp).
-
-        It is in the order of the log.
-        """
-
-    def read_tombstones(self) -> list[tuple[TaskId, int]]:
-        """Return a list of (task_id, until), in the order in which the tasks were forgotten."""
 
     def read_engine(self) -> tuple[bool, int | None, int | None]:
         """Return (is_paused, paused_at, resumed_at)."""

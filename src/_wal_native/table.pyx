@@ -74,21 +74,13 @@ cdef inline object time_if(bint is_set, uint64_t time):
 ctypedef object (*row_reader)(const aqw_table *table, uint32_t row)
 
 
-ctypedef uint32_t (*row_walker)(const aqw_table *table, uint32_t row) noexcept
-
-
-cdef list all_rows(const aqw_table *table, uint32_t count, row_reader read):
-    cdef uint32_t row
-    return [read(table, row) for row in range(1, count + 1)]
-
-
-cdef list walked_rows(const aqw_table *table, row_walker next_row, row_reader read):
-    """Return all rows of a kind of which some may have been purged."""
+cdef list rows_of(const aqw_table *table, int kind, row_reader read):
+    """Return all rows of a kind that were not purged, in their order."""
     cdef list rows = []
-    cdef uint32_t row = next_row(table, 0)
+    cdef uint32_t row = aqw_table_next(table, kind, 0)
     while row:
         rows.append(read(table, row))
-        row = next_row(table, row)
+        row = aqw_table_next(table, kind, row)
     return rows
 
 
@@ -280,27 +272,13 @@ cdef class StateTable(_ActorQueries):
     @cython.critical_section
     def read_counts(self):
         """Return the number of rows of each kind, and the table's memory in bytes."""
-        cdef aqw_table_counts counts
+        cdef dict counts
         self.hold()
         try:
             counts = counts_of(self.settled())
-            return {
-                "tasks": counts.tasks,
-                "runs": counts.runs,
-                "history": counts.history + counts.runs,    # each run implies its first entry
-                "attempts": counts.attempts,
-                "leases": counts.leases,
-                "dependencies": counts.dependencies,
-                "budgets": counts.budgets,
-                "subscriptions": counts.subscriptions,
-                "actors": counts.actors,
-                "tenants": counts.tenants,
-                "roles": counts.roles,
-                "capabilities": counts.capabilities,
-                "ledger": counts.ledger,
-                "tombstones": counts.tombstones,
-                "memory_bytes": counts.memory_bytes,
-            }
+            del counts["runs_by_state"], counts["parents"]
+            counts["history"] += counts["runs"]     # each run implies its first entry
+            return counts
         finally:
             self.let_go()
 

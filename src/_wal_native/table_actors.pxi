@@ -82,7 +82,7 @@ cdef class _ActorQueries(_BudgetQueries):
         """
         self.hold()
         try:
-            return walked_rows(self.settled(), aqw_table_next_actor, actor_tuple)
+            return rows_of(self.settled(), AQW_ROW_ACTOR, actor_tuple)
         finally:
             self.let_go()
 
@@ -102,7 +102,7 @@ cdef class _ActorQueries(_BudgetQueries):
         """Return what :meth:`read_tenant` returns for every tenant, in the order of creation."""
         self.hold()
         try:
-            return all_rows(self.settled(), counts_of(self.settled()).tenants, tenant_tuple)
+            return rows_of(self.settled(), AQW_ROW_TENANT, tenant_tuple)
         finally:
             self.let_go()
 
@@ -125,7 +125,7 @@ cdef class _ActorQueries(_BudgetQueries):
         """
         self.hold()
         try:
-            return walked_rows(self.settled(), aqw_table_next_role, role_tuple)
+            return rows_of(self.settled(), AQW_ROW_ROLE, role_tuple)
         finally:
             self.let_go()
 
@@ -160,7 +160,7 @@ cdef class _ActorQueries(_BudgetQueries):
         """
         self.hold()
         try:
-            return walked_rows(self.settled(), aqw_table_next_capability, capability_tuple)
+            return rows_of(self.settled(), AQW_ROW_CAPABILITY, capability_tuple)
         finally:
             self.let_go()
 
@@ -172,6 +172,6 @@ cdef class _ActorQueries(_BudgetQueries):
         """
         self.hold()
         try:
-            return walked_rows(self.settled(), aqw_table_next_ledger, ledger_tuple)
+            return rows_of(self.settled(), AQW_ROW_LEDGER, ledger_tuple)
         finally:
             self.let_go()

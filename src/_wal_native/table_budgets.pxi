@@ -99,7 +99,7 @@ cdef class _BudgetQueries(_TaskQueries):
         """Return what :meth:`read_budget` returns for every budget, in the order of allocation."""
         self.hold()
         try:
-            return walked_rows(self.settled(), aqw_table_next_budget, budget_tuple)
+            return rows_of(self.settled(), AQW_ROW_BUDGET, budget_tuple)
         finally:
             self.let_go()
 
@@ -122,6 +122,6 @@ cdef class _BudgetQueries(_TaskQueries):
         """Return what :meth:`read_subscription` returns for every one, in the order of creation."""
         self.hold()
         try:
-            return walked_rows(self.settled(), aqw_table_next_subscription, subscription_tuple)
+            return rows_of(self.settled(), AQW_ROW_SUBSCRIPTION, subscription_tuple)
         finally:
             self.let_go()

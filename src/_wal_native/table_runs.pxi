@@ -216,12 +216,12 @@ cdef class _RunQueries(_HeldTable):
             counts = counts_of(self.settled())
             left = counts.runs if code < 0 else counts.runs_by_state[code]
             run_ids = []
-            row = aqw_table_next_run(self.settled(), 0) if left else 0
+            row = aqw_table_next(self.settled(), AQW_ROW_RUN, 0) if left else 0
             while row and <uint32_t>len(run_ids) < left:
                 if code < 0 or aqw_table_run_state(self.settled(), row) == code:
                     aqw_table_run(self.settled(), row, &run)
                     run_ids.append(id_from_data(RunId, run.run_id))
-                row = aqw_table_next_run(self.settled(), row)
+                row = aqw_table_next(self.settled(), AQW_ROW_RUN, row)
             return run_ids
         finally:
             self.let_go()

@@ -104,7 +104,7 @@ cdef class _TaskQueries(_RunQueries):
         """Return what :meth:`read_task` returns for every task, in the order of creation."""
         self.hold()
         try:
-            return walked_rows(self.settled(), aqw_table_next_task, task_tuple)
+            return rows_of(self.settled(), AQW_ROW_TASK, task_tuple)
         finally:
             self.let_go()
 
@@ -113,7 +113,7 @@ cdef class _TaskQueries(_RunQueries):
         """Return the identifiers of all tasks, in the order of creation."""
         self.hold()
         try:
-            return walked_rows(self.settled(), aqw_table_next_task, task_id_of)
+            return rows_of(self.settled(), AQW_ROW_TASK, task_id_of)
         finally:
             self.let_go()
 
@@ -143,7 +143,7 @@ cdef class _TaskQueries(_RunQueries):
         """Return every (task_id, prerequisite), in the order of declaration."""
         self.hold()
         try:
-            return walked_rows(self.settled(), aqw_table_next_dependency, dependency_pair)
+            return rows_of(self.settled(), AQW_ROW_DEPENDENCY, dependency_pair)
         finally:
             self.let_go()
 
@@ -184,6 +184,6 @@ cdef class _TaskQueries(_RunQueries):
         """Return a list of (task_id, until), in the order in which the tasks were forgotten."""
         self.hold()
         try:
-            return walked_rows(self.settled(), aqw_table_next_tombstone, tombstone_tuple)
+            return rows_of(self.settled(), AQW_ROW_TOMBSTONE, tombstone_tuple)
         finally:
             self.let_go()

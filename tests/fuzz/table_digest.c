@@ -123,7 +123,7 @@ static uint64_t add_parents(const aqw_table *table, uint64_t digest, uint32_t co
 
 static uint64_t add_budgets_and_subscriptions(const aqw_table *table, uint64_t digest, const aqw_table_counts *counts) {
     uint32_t found = 0;
-    for (uint32_t row = 0; (row = aqw_table_next_budget(table, row)) != 0; found++) {
+    for (uint32_t row = 0; (row = aqw_table_next(table, AQW_ROW_BUDGET, row)) != 0; found++) {
         aqw_budget_view budget;
         aqw_table_budget(table, row, &budget);
         CHECK(aqw_table_find_budget(table, budget.task_id, budget.dimension) == row);
@@ -132,7 +132,7 @@ static uint64_t add_budgets_and_subscriptions(const aqw_table *table, uint64_t d
     }
     CHECK(found == counts->budgets);
     found = 0;
-    for (uint32_t row = 0; (row = aqw_table_next_subscription(table, row)) != 0; found++) {
+    for (uint32_t row = 0; (row = aqw_table_next(table, AQW_ROW_SUBSCRIPTION, row)) != 0; found++) {
         aqw_subscription_view view;
         aqw_filter filter;
         aqw_table_subscription(table, row, &view);
@@ -148,7 +148,7 @@ static uint64_t add_budgets_and_subscriptions(const aqw_table *table, uint64_t d
 
 static uint64_t add_actors_and_tenants(const aqw_table *table, uint64_t digest, const aqw_table_counts *counts) {
     uint32_t found = 0;
-    for (uint32_t row = 0; (row = aqw_table_next_actor(table, row)) != 0; found++) {
+    for (uint32_t row = 0; (row = aqw_table_next(table, AQW_ROW_ACTOR, row)) != 0; found++) {
         aqw_actor_view actor;
         aqw_table_actor(table, row, &actor);
         CHECK(aqw_table_find_actor(table, actor.actor_id) == row);
@@ -167,7 +167,7 @@ static uint64_t add_actors_and_tenants(const aqw_table *table, uint64_t digest, 
 
 static uint64_t add_rights_and_ledger(const aqw_table *table, uint64_t digest, const aqw_table_counts *counts) {
     uint32_t found = 0;
-    for (uint32_t row = 0; (row = aqw_table_next_role(table, row)) != 0; found++) {
+    for (uint32_t row = 0; (row = aqw_table_next(table, AQW_ROW_ROLE, row)) != 0; found++) {
         aqw_role_view role;
         aqw_table_role(table, row, &role);
         CHECK(aqw_table_find_role(table, role.actor_id, role.tenant_id) == row);
@@ -175,7 +175,7 @@ static uint64_t add_rights_and_ledger(const aqw_table *table, uint64_t digest, c
     }
     CHECK(found == counts->roles);
     found = 0;
-    for (uint32_t row = 0; (row = aqw_table_next_capability(table, row)) != 0; found++) {
+    for (uint32_t row = 0; (row = aqw_table_next(table, AQW_ROW_CAPABILITY, row)) != 0; found++) {
         aqw_capability_view view;
         aqw_table_capability(table, row, &view);
         CHECK(aqw_table_find_capability(table, view.actor_id, view.tenant_id, view.capability) == row);
@@ -184,7 +184,7 @@ static uint64_t add_rights_and_ledger(const aqw_table *table, uint64_t digest, c
     }
     CHECK(found == counts->capabilities);
     found = 0;
-    for (uint32_t row = 0; (row = aqw_table_next_ledger(table, row)) != 0; found++) {
+    for (uint32_t row = 0; (row = aqw_table_next(table, AQW_ROW_LEDGER, row)) != 0; found++) {
         aqw_ledger_view entry;
         aqw_table_ledger(table, row, &entry);
         digest = add_id(add_id(digest, entry.entry_id), entry.tenant_id);
@@ -194,7 +194,7 @@ static uint64_t add_rights_and_ledger(const aqw_table *table, uint64_t digest, c
     }
     CHECK(found == counts->ledger);
     found = 0;
-    for (uint32_t row = 0; (row = aqw_table_next_tombstone(table, row)) != 0; found++) {
+    for (uint32_t row = 0; (row = aqw_table_next(table, AQW_ROW_TOMBSTONE, row)) != 0; found++) {
         aqw_tombstone_view tombstone;
         aqw_table_tombstone(table, row, &tombstone);
         CHECK(aqw_table_find_tombstone(table, tombstone.task_id) == row && aqw_table_find_task(table, tombstone.task_id) == 0);
@@ -214,12 +214,12 @@ uint64_t table_digest(const aqw_table *table) {
     uint64_t digest = digest_number(DIGEST_START, aqw_table_latest_sequence(table));
     digest = add_time(digest_number(digest, engine.is_paused), engine.has_paused_at, engine.paused_at);
     digest = add_time(digest, engine.has_resumed_at, engine.resumed_at);
-    for (uint32_t row = 0; (row = aqw_table_next_task(table, row)) != 0; all.tasks++) digest = add_task(table, digest, row, &all);
-    for (uint32_t row = 0; (row = aqw_table_next_run(table, row)) != 0; all.runs++) digest = add_run(table, digest, row, &all);
+    for (uint32_t row = 0; (row = aqw_table_next(table, AQW_ROW_TASK, row)) != 0; all.tasks++) digest = add_task(table, digest, row, &all);
+    for (uint32_t row = 0; (row = aqw_table_next(table, AQW_ROW_RUN, row)) != 0; all.runs++) digest = add_run(table, digest, row, &all);
     CHECK(all.tasks == counts.tasks && all.runs == counts.runs);
     CHECK(all.runs_in_tasks == counts.runs && all.history == counts.history && all.attempts == counts.attempts);
     uint32_t dependencies = 0;
-    for (uint32_t row = 0; (row = aqw_table_next_dependency(table, row)) != 0;) dependencies++;
+    for (uint32_t row = 0; (row = aqw_table_next(table, AQW_ROW_DEPENDENCY, row)) != 0;) dependencies++;
     CHECK(dependencies == counts.dependencies);
     CHECK(all.leases == counts.leases && all.dependencies == counts.dependencies);
     CHECK(memcmp(all.runs_by_state, counts.runs_by_state, sizeof all.runs_by_state) == 0);

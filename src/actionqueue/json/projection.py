@@ -39,7 +39,7 @@ import msgspec
 
 from actionqueue.model import RunInstance
 from actionqueue.model.forms import fields_to_json, value_to_json
-from actionqueue.projection import ActorRecord, Projection, TaskRecord
+from actionqueue.projection import RARE_RECORDS, ActorRecord, Projection, TaskRecord
 
 __all__ = ["projection_rows", "projection_to_json", "projection_to_text"]
 
@@ -192,18 +192,8 @@ def projection_rows(projection: Projection) -> Iterator[dict[str, Any]]:
             "attempts": [fields_to_json(attempt) for attempt in projection.attempts(run_id) or ()],
             "lease": None if lease is None else fields_to_json(lease),
         }
-    others: tuple[tuple[str, Iterable[msgspec.Struct]], ...] = (
-        ("budget", projection.budgets()),
-        ("subscription", projection.subscriptions()),
-        ("actor", projection.actors()),
-        ("tenant", projection.tenants()),
-        ("role", projection.roles()),
-        ("capability", projection.capability_grants()),
-        ("ledger", projection.ledger()),
-        ("tombstone", projection.tombstones()),
-    )
-    for kind, records in others:
-        for record in records:
+    for kind, records in RARE_RECORDS:
+        for record in records(projection):
             yield {"kind": kind, **fields_to_json(record)}
 
 

@@ -117,7 +117,7 @@ FAULTS = {
     ),
     "a row was not reserved": Fault(
         subscribe,
-        "table/add.c",
+        "table/subscriptions.c",
         "    if (aqw_index_reserve(table, AQW_ROW_SUBSCRIPTION, 1) != AQW_OK)"
         " return AQW_NO_MEMORY;\n",
         "",

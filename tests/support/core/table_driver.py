@@ -153,8 +153,13 @@ class Table:
 
     def rows(self, kind: str) -> Iterator[int]:
         """Walk the rows of a kind of which some may be purged."""
+        code = getattr(lib, f"AQW_ROW_{kind.upper()}")
         row = 0
-        while row := getattr(lib, f"aqw_table_next_{kind}")(self.table, row):
+        while row := (
+            lib.aqw_table_next_parent(self.table, row)
+            if kind == "parent"
+            else lib.aqw_table_next(self.table, code, row)
+        ):
             yield row
 
     def chain(self, kind: str, row: int, link: str = "next") -> Iterator[Any]:

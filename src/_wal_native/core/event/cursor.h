@@ -1,5 +1,5 @@
 /* The cursor that payloads are read with, and the writer that they are written with; private to
- * event.c, event/parts.c, table/save.c and table/load.c, which use every layout's basic forms
+ * event.c, event/parts.c and the files of table/ with items in them, which use the basic forms
  * (payload.h) through these functions and nothing else.
  *
  * Invariants:

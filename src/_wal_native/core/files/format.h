@@ -1,6 +1,6 @@
 /* Format 1 of the log on disk, byte by byte. This comment is the specification; record.c,
  * segment.c, ring.c and snapshot*.c are the only code that reads or writes these bytes (payloads:
- * event.c; items of snapshots: table/save.c, table/load.c).
+ * event.c; items of snapshots: table/image.h).
  *
  * All numbers are unsigned and little-endian. "Checksum" is CRC-32C. A "position" is an offset in a
  * segment file. In every version magic, version and checksum of the three headers (segment, ring,

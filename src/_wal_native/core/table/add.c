@@ -1,14 +1,9 @@
 /* Rows with their links and index entries: what applying an event and loading an image share. */
 #include <string.h>
 
+#include "base/limits.h"
 #include "event/rules.h"
 #include "table/internal.h"
-
-/* aqw_row_add for the rarer kinds. */
-static uint32_t add_row(aqw_table *table, int kind) {
-    AQW_DEBUG(aqw_check_added(table, kind));
-    return aqw_rows_add(&table->rows[kind]);
-}
 
 const uint8_t *aqw_bytes_copy(aqw_table *table, aqw_bytes bytes) {
     uint8_t *copy = aqw_arena_take(&table->arena, bytes.size, 1);
@@ -41,6 +36,39 @@ const uint8_t *aqw_ending_take(aqw_table *table, uint8_t result, aqw_bytes detai
     return ending;
 }
 
+/* Rows in general */
+
+aqw_status aqw_owned_reserve(aqw_table *table, int kind, uint32_t row, aqw_bytes bytes,
+                             aqw_owned **owned) {
+    if (bytes.size > AQW_PAYLOAD_SIZE_MAX) return AQW_TOO_LARGE;
+    aqw_status status = row ? aqw_undo_keep_row(table, kind, row)
+                            : aqw_index_reserve(table, kind, 1);
+    if (status != AQW_OK) return status;
+    if (aqw_undo_reserve_blocks(table) != AQW_OK) return AQW_NO_MEMORY;
+    *owned = aqw_owned_copy(table, bytes);
+    return *owned ? AQW_OK : AQW_NO_MEMORY;
+}
+
+void aqw_owned_set(aqw_table *table, aqw_owned **place, aqw_owned *owned) {
+    aqw_owned *replaced = *place;
+    aqw_undo_taken(table, owned, sizeof *owned + owned->size);
+    *place = owned;
+    if (replaced) aqw_undo_replaced(table, replaced, sizeof *replaced + replaced->size);
+}
+
+uint32_t aqw_row_new(aqw_table *table, int kind) {
+    AQW_DEBUG(aqw_check_added(table, kind));
+    return aqw_rows_add(&table->rows[kind]);
+}
+
+void *aqw_row_new_keyed(aqw_table *table, int kind, const uint8_t id[16]) {
+    uint32_t row = aqw_row_new(table, kind);
+    uint8_t *added = aqw_row_at(table, kind, row);
+    memcpy(added, id, 16);
+    aqw_index_insert(table, kind, row);
+    return added;
+}
+
 /* Tasks */
 
 uint32_t aqw_task_add(aqw_table *table, const uint8_t task_id[16]) {
@@ -59,19 +87,14 @@ aqw_status aqw_child_reserve(aqw_table *table, const uint8_t parent_task_id[16])
     return aqw_undo_keep_row(table, AQW_ROW_CHILD, parent->last_child);
 }
 
-static uint32_t add_parent(aqw_table *table, const uint8_t parent_task_id[16]) {
-    uint32_t row = add_row(table, AQW_ROW_PARENT);
-    aqw_parent_row *parent = aqw_row_at(table, AQW_ROW_PARENT, row);
-    memcpy(parent->parent_task_id, parent_task_id, 16);
-    aqw_index_insert(table, AQW_ROW_PARENT, row);
-    return row;
-}
-
 void aqw_child_add(aqw_table *table, const uint8_t parent_task_id[16], uint32_t task) {
     uint32_t parent_row = aqw_index_find_parent(table, parent_task_id);
     int is_new = parent_row == 0;
-    if (is_new) parent_row = add_parent(table, parent_task_id);
-    uint32_t child_row = add_row(table, AQW_ROW_CHILD);
+    if (is_new) {
+        aqw_row_new_keyed(table, AQW_ROW_PARENT, parent_task_id);
+        parent_row = table->rows[AQW_ROW_PARENT].count;
+    }
+    uint32_t child_row = aqw_row_new(table, AQW_ROW_CHILD);
     aqw_child_row *child = aqw_row_at(table, AQW_ROW_CHILD, child_row);
     child->task = task;
     child->parent = parent_row;
@@ -175,145 +198,4 @@ void aqw_attempt_end(aqw_table *table, aqw_run_row *run, uint64_t finished_at,
     attempt->finished_at = finished_at;
     attempt->ending = ending;
     run->has_active_attempt = 0;
-}
-
-/* The rest */
-
-void aqw_dependency_add(aqw_table *table, uint32_t task_row, uint32_t depends_on_row) {
-    aqw_task_row *task = aqw_task_at(table, task_row);
-    uint32_t row = add_row(table, AQW_ROW_DEPENDENCY);
-    aqw_dependency_row *dependency = aqw_row_at(table, AQW_ROW_DEPENDENCY, row);
-    dependency->task = task_row;
-    dependency->depends_on = depends_on_row;
-    dependency->next_in_task = task->first_dependency;
-    task->first_dependency = row;
-    aqw_task_row *depends_on = aqw_task_at(table, depends_on_row);
-    dependency->next_on_same = depends_on->first_dependent;
-    if (depends_on->first_dependent)
-        aqw_dependency_at(table, depends_on->first_dependent)->previous_on_same = row;
-    depends_on->first_dependent = row;
-    aqw_index_insert(table, AQW_ROW_DEPENDENCY, row);
-}
-
-aqw_budget_row *aqw_budget_add(aqw_table *table, uint32_t task, uint8_t dimension) {
-    uint32_t row = add_row(table, AQW_ROW_BUDGET);
-    aqw_budget_row *budget = aqw_row_at(table, AQW_ROW_BUDGET, row);
-    budget->task = task;
-    budget->dimension = dimension;
-    aqw_index_insert(table, AQW_ROW_BUDGET, row);
-    return budget;
-}
-
-aqw_status aqw_subscription_reserve(aqw_table *table, uint32_t task) {
-    uint32_t subscriber = aqw_index_find_subscriber(table, task);
-    if (aqw_index_reserve(table, AQW_ROW_SUBSCRIPTION, 1) != AQW_OK) return AQW_NO_MEMORY;
-    return subscriber ? aqw_undo_keep_row(table, AQW_ROW_SUBSCRIBER, subscriber)
-                      : aqw_index_reserve(table, AQW_ROW_SUBSCRIBER, 1);
-}
-
-static void count_subscription(aqw_table *table, uint32_t task) {
-    uint32_t row = aqw_index_find_subscriber(table, task);
-    if (!row) {
-        row = add_row(table, AQW_ROW_SUBSCRIBER);
-        ((aqw_subscriber_row *)aqw_row_at(table, AQW_ROW_SUBSCRIBER, row))->task = task;
-        aqw_index_insert(table, AQW_ROW_SUBSCRIBER, row);
-    }
-    ((aqw_subscriber_row *)aqw_row_at(table, AQW_ROW_SUBSCRIBER, row))->count++;
-}
-
-aqw_subscription_row *aqw_subscription_add(aqw_table *table, const uint8_t subscription_id[16],
-                                           uint32_t task) {
-    uint32_t row = add_row(table, AQW_ROW_SUBSCRIPTION);
-    aqw_subscription_row *subscription = aqw_row_at(table, AQW_ROW_SUBSCRIPTION, row);
-    memcpy(subscription->subscription_id, subscription_id, 16);
-    subscription->task = task;
-    aqw_index_insert(table, AQW_ROW_SUBSCRIPTION, row);
-    count_subscription(table, task);
-    return subscription;
-}
-
-/* Adds a row whose key is one identifier, its first bytes. */
-static void *add_keyed(aqw_table *table, int kind, const uint8_t id[16]) {
-    uint32_t row = add_row(table, kind);
-    uint8_t *added = aqw_row_at(table, kind, row);
-    memcpy(added, id, 16);
-    aqw_index_insert(table, kind, row);
-    return added;
-}
-
-_Static_assert(offsetof(aqw_actor_row, actor_id) == 0 && offsetof(aqw_tenant_row, tenant_id) == 0,
-               "the key comes first");
-_Static_assert(offsetof(aqw_holder_row, actor_id) == 0, "the key comes first");
-
-aqw_actor_row *aqw_actor_add(aqw_table *table, const uint8_t actor_id[16]) {
-    return add_keyed(table, AQW_ROW_ACTOR, actor_id);
-}
-
-aqw_tenant_row *aqw_tenant_add(aqw_table *table, const uint8_t tenant_id[16]) {
-    return add_keyed(table, AQW_ROW_TENANT, tenant_id);
-}
-
-static aqw_status reserve_held(aqw_table *table, int kind, const uint8_t actor_id[16]) {
-    uint32_t holder = aqw_index_find_holder(table, actor_id);
-    if (aqw_index_reserve(table, kind, 1) != AQW_OK) return AQW_NO_MEMORY;
-    return holder ? aqw_undo_keep_row(table, AQW_ROW_HOLDER, holder)
-                  : aqw_index_reserve(table, AQW_ROW_HOLDER, 1);
-}
-
-aqw_status aqw_role_reserve(aqw_table *table, const uint8_t actor_id[16]) {
-    return reserve_held(table, AQW_ROW_ROLE, actor_id);
-}
-
-aqw_status aqw_capability_reserve(aqw_table *table, const uint8_t actor_id[16]) {
-    return reserve_held(table, AQW_ROW_CAPABILITY, actor_id);
-}
-
-/* Returns the actor's holder, which has one more from now on. */
-static aqw_holder_row *holder_of(aqw_table *table, const uint8_t actor_id[16]) {
-    uint32_t row = aqw_index_find_holder(table, actor_id);
-    aqw_holder_row *holder = row ? aqw_row_at(table, AQW_ROW_HOLDER, row)
-                                 : add_keyed(table, AQW_ROW_HOLDER, actor_id);
-    holder->count++;
-    return holder;
-}
-
-aqw_role_row *aqw_role_add(aqw_table *table, const uint8_t actor_id[16],
-                           const uint8_t tenant_id[16]) {
-    aqw_holder_row *holder = holder_of(table, actor_id);
-    uint32_t row = add_row(table, AQW_ROW_ROLE);
-    aqw_role_row *role = aqw_row_at(table, AQW_ROW_ROLE, row);
-    memcpy(role->actor_id, actor_id, 16);
-    memcpy(role->tenant_id, tenant_id, 16);
-    role->next_of_holder = holder->first_role;
-    holder->first_role = row;
-    aqw_index_insert(table, AQW_ROW_ROLE, row);
-    return role;
-}
-
-uint32_t aqw_capability_add(aqw_table *table, const uint8_t actor_id[16],
-                            const uint8_t tenant_id[16], const uint8_t *capability, uint32_t size) {
-    aqw_holder_row *holder = holder_of(table, actor_id);
-    uint32_t row = add_row(table, AQW_ROW_CAPABILITY);
-    aqw_capability_row *grant = aqw_row_at(table, AQW_ROW_CAPABILITY, row);
-    memcpy(grant->actor_id, actor_id, 16);
-    memcpy(grant->tenant_id, tenant_id, 16);
-    grant->capability = capability;
-    grant->capability_size = size;
-    grant->next_of_holder = holder->first_capability;
-    holder->first_capability = row;
-    aqw_index_insert(table, AQW_ROW_CAPABILITY, row);
-    return row;
-}
-
-void aqw_tombstone_add(aqw_table *table, const uint8_t task_id[16], uint64_t until) {
-    ((aqw_tombstone_row *)add_keyed(table, AQW_ROW_TOMBSTONE, task_id))->until = until;
-}
-
-aqw_ledger_row *aqw_ledger_add(aqw_table *table, const uint8_t *bytes, uint32_t key_size,
-                               uint32_t payload_size) {
-    aqw_ledger_row *entry = aqw_row_at(table, AQW_ROW_LEDGER, add_row(table, AQW_ROW_LEDGER));
-    entry->bytes = bytes;
-    entry->key_size = key_size;
-    entry->payload_size = payload_size;
-    return entry;
 }

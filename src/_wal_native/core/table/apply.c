@@ -2,14 +2,14 @@
  * the order in which a command is validated), then all the memory that the change needs, then the
  * change, which can't fail.
  *
- * This file has the dispatch and the events of tasks, runs, leases and the engine;
- * table/apply_records.c has the rest. */
+ * This file has the dispatch and the events of tasks, runs and leases; those of rarer rows are in
+ * the files of their families (table/family.h). */
 #include <string.h>
 
 #include "base/limits.h"
 #include "event/rules.h"
 #include "table/check.h"
-#include "table/internal.h"
+#include "table/family.h"
 
 /* Tasks */
 
@@ -252,28 +252,15 @@ static aqw_status lease_closed(aqw_table *table, const aqw_event *event) {
     return AQW_OK;
 }
 
-/* The engine */
-
-static aqw_status engine_paused(aqw_table *table, const aqw_event *event) {
-    aqw_engine_view *engine = &table->head.engine;
-    if (engine->is_paused) return AQW_REFUSED_ENGINE_PAUSED;
-    engine->is_paused = 1;
-    engine->has_paused_at = 1;
-    engine->paused_at = event->timestamp;
-    engine->has_resumed_at = 0;
-    engine->resumed_at = 0;
-    return AQW_OK;
-}
-
-static aqw_status engine_resumed(aqw_table *table, const aqw_event *event) {
-    aqw_engine_view *engine = &table->head.engine;
-    if (!engine->is_paused) return AQW_REFUSED_ENGINE_NOT_PAUSED;
-    if (aqw_rule_resume_precedes_pause(engine->paused_at, event->timestamp))
-        return AQW_REFUSED_RESUME_BEFORE_PAUSE;
-    engine->is_paused = 0;
-    engine->has_resumed_at = 1;
-    engine->resumed_at = event->timestamp;
-    return AQW_OK;
+/* Looks for the kind of row that an event is about. */
+static aqw_status apply_rare(aqw_table *table, const aqw_event *event) {
+    for (int kind = 0; kind < AQW_ROW_KIND_COUNT; kind++) {
+        const aqw_row_event *of = aqw_row_types[kind]->events;
+        for (; of && of->apply; of++) {
+            if (of->kind == event->kind) return of->apply(table, event);
+        }
+    }
+    return AQW_INVALID_ARGUMENT;
 }
 
 static aqw_status apply(aqw_table *table, const aqw_event *event) {
@@ -292,8 +279,8 @@ static aqw_status apply(aqw_table *table, const aqw_event *event) {
     case AQW_LEASE_HEARTBEAT: return lease_heartbeat(table, event);
     case AQW_LEASE_EXPIRED:
     case AQW_LEASE_RELEASED: return lease_closed(table, event);
-    case AQW_ENGINE_PAUSED: return engine_paused(table, event);
-    case AQW_ENGINE_RESUMED: return engine_resumed(table, event);
+    case AQW_ENGINE_PAUSED:
+    case AQW_ENGINE_RESUMED: return aqw_engine_apply(table, event);
     case AQW_RUN_SUSPENDED:
         return change_state_from(table, event->as.run_suspended.run_id, AQW_RUNNING, AQW_SUSPENDED,
                                  event->timestamp);
@@ -302,7 +289,7 @@ static aqw_status apply(aqw_table *table, const aqw_event *event) {
                                  event->timestamp);
     case AQW_RUN_RESCHEDULED: return run_rescheduled(table, event);
     case AQW_RUNS_PURGED: return aqw_apply_purge(table, event);
-    default: return aqw_apply_record(table, event);
+    default: return apply_rare(table, event);
     }
 }
 

@@ -1,11 +1,12 @@
-/* The table's invariants, compiled in builds with assertions only. Each function looks at one kind
- * of row with all that it leads to; every chain is walked once from its head, so all of them
- * together take as many steps as there are rows. Rows are added in the order of their numbers: a
- * chain that rises, or falls, has an end. */
+/* The table's invariants, compiled in builds with assertions only; those of rarer rows are in the
+ * files of their families. Each function looks at one kind of row with all that it leads to; every
+ * chain is walked once from its head, so all of them together take as many steps as there are rows.
+ * Rows are added in the order of their numbers: a chain that rises, or falls, has an end. */
 #include "table/check.h"
 
 #include "base/check.h"
 #include "event/rules.h"
+#include "table/family.h"
 
 #if defined(NDEBUG)
 
@@ -13,21 +14,6 @@
 typedef int aqw_table_check_is_empty;
 
 #else
-
-/* What the rows add up to; the checks compare it with what the table keeps of that. */
-typedef struct tally {
-    uint32_t runs_by_state[AQW_RUN_STATE_LAST + 1];
-    uint32_t leases;
-    uint32_t purged[AQW_ROW_KIND_COUNT];
-    uint64_t history, attempts;         /* that runs lead to */
-    /* rows that the chains of tasks, parents and holders lead to, without purged ones */
-    uint64_t runs, dependencies, dependents, children, held;
-    uint64_t subscribed;                /* subscriptions that are not purged by themselves */
-} tally;
-
-static uint64_t count_left(const aqw_table *table, int kind) {
-    return table->rows[kind].count - table->head.purged[kind];
-}
 
 /* ---- Runs, with their history and attempts ---- */
 
@@ -78,7 +64,7 @@ static void check_attempts(const aqw_table *table, const aqw_run_row *run, uint3
     AQW_ASSERT(!is_unfinished || run->has_active_attempt || run->state == AQW_CANCELED);
 }
 
-static void check_run(const aqw_table *table, uint32_t row, tally *to) {
+static void check_run(const aqw_table *table, uint32_t row, aqw_tally *to) {
     const aqw_run_row *run = aqw_run_at(table, row);
     AQW_ASSERT(run->state <= AQW_RUN_STATE_LAST);
     AQW_ASSERT(!run->lease || aqw_rule_lease_held_allowed(run->state));
@@ -100,7 +86,7 @@ static void check_run(const aqw_table *table, uint32_t row, tally *to) {
 
 /* ---- Tasks, with the chains that begin at them ---- */
 
-static void check_runs_of(const aqw_table *table, uint32_t task_row, tally *to) {
+static void check_runs_of(const aqw_table *table, uint32_t task_row, aqw_tally *to) {
     const aqw_task_row *task = aqw_task_at(table, task_row);
     uint32_t count = 0, open = 0, last = 0;
     AQW_ASSERT(!task->first_run || !aqw_run_at(table, task->first_run)->is_purged);
@@ -124,7 +110,7 @@ static void check_runs_of(const aqw_table *table, uint32_t task_row, tally *to) 
 }
 
 /* The newest first, as in the next chain; purged ones stay in this one, but for its head. */
-static void check_dependencies_of(const aqw_table *table, uint32_t task_row, tally *to) {
+static void check_dependencies_of(const aqw_table *table, uint32_t task_row, aqw_tally *to) {
     uint32_t before = UINT32_MAX, first = aqw_task_at(table, task_row)->first_dependency;
     AQW_ASSERT(!first || !aqw_dependency_at(table, first)->is_purged);
     for (uint32_t row = first; row;) {
@@ -136,7 +122,7 @@ static void check_dependencies_of(const aqw_table *table, uint32_t task_row, tal
     }
 }
 
-static void check_dependents_of(const aqw_table *table, uint32_t task_row, tally *to) {
+static void check_dependents_of(const aqw_table *table, uint32_t task_row, aqw_tally *to) {
     uint32_t before = 0;
     for (uint32_t row = aqw_task_at(table, task_row)->first_dependent; row;) {
         const aqw_dependency_row *dependency = aqw_dependency_at(table, row);
@@ -149,7 +135,7 @@ static void check_dependents_of(const aqw_table *table, uint32_t task_row, tally
     }
 }
 
-static void check_task(const aqw_table *table, uint32_t row, tally *to) {
+static void check_task(const aqw_table *table, uint32_t row, aqw_tally *to) {
     const aqw_task_row *task = aqw_task_at(table, row);
     AQW_ASSERT(task->spec != NULL);
     AQW_ASSERT(!task->is_purged || task->run_count == 0);
@@ -159,16 +145,9 @@ static void check_task(const aqw_table *table, uint32_t row, tally *to) {
     check_dependents_of(table, row, to);
 }
 
-static void check_dependency(const aqw_table *table, uint32_t row) {
-    const aqw_dependency_row *dependency = aqw_dependency_at(table, row);
-    const aqw_task_row *task = aqw_task_at(table, dependency->task);
-    const aqw_task_row *depends_on = aqw_task_at(table, dependency->depends_on);
-    AQW_ASSERT(dependency->is_purged == (task->is_purged || depends_on->is_purged));
-}
+/* ---- Parents ---- */
 
-/* ---- The rest ---- */
-
-static void check_parent(const aqw_table *table, uint32_t row, tally *to) {
+static void check_parent(const aqw_table *table, uint32_t row, aqw_tally *to) {
     const aqw_parent_row *parent = aqw_row_at(table, AQW_ROW_PARENT, row);
     uint32_t last = 0;
     AQW_ASSERT(aqw_child_at(table, parent->last_child)->parent == row);
@@ -185,62 +164,6 @@ static void check_parent(const aqw_table *table, uint32_t row, tally *to) {
     AQW_ASSERT(last == 0 || last == parent->last_child);
 }
 
-static void check_budget(const aqw_table *table, uint32_t row) {
-    const aqw_budget_row *budget = aqw_row_at(table, AQW_ROW_BUDGET, row);
-    AQW_ASSERT(budget->task >= 1 && budget->task <= table->rows[AQW_ROW_TASK].count);
-    AQW_ASSERT(budget->dimension <= AQW_BUDGET_DIMENSION_LAST);
-    AQW_ASSERT(budget->is_exhausted || budget->consumed < budget->limit || budget->consumed == 0);
-}
-
-static void check_subscription(const aqw_table *table, uint32_t row, tally *to) {
-    const aqw_subscription_row *subscription = aqw_row_at(table, AQW_ROW_SUBSCRIPTION, row);
-    AQW_ASSERT(subscription->filter != NULL);
-    AQW_ASSERT(!subscription->is_purged || subscription->is_canceled);
-    AQW_ASSERT(aqw_index_find_subscriber(table, subscription->task) != 0);
-    to->subscribed += !subscription->is_purged;
-}
-
-static void check_holder(const aqw_table *table, uint32_t row, tally *to) {
-    const aqw_holder_row *holder = aqw_row_at(table, AQW_ROW_HOLDER, row);
-    uint32_t count = 0, before = UINT32_MAX;
-    for (uint32_t at = holder->first_role; at; count++) {
-        const aqw_role_row *role = aqw_row_at(table, AQW_ROW_ROLE, at);
-        AQW_ASSERT(at < before && !role->is_purged && role->role != NULL);
-        AQW_ASSERT(aqw_id_equal(role->actor_id, holder->actor_id));
-        before = at;
-        at = role->next_of_holder;
-    }
-    before = UINT32_MAX;
-    for (uint32_t at = holder->first_capability; at; count++) {
-        const aqw_capability_row *grant = aqw_row_at(table, AQW_ROW_CAPABILITY, at);
-        AQW_ASSERT(at < before && !grant->is_purged && grant->capability != NULL);
-        AQW_ASSERT(aqw_id_equal(grant->actor_id, holder->actor_id));
-        before = at;
-        at = grant->next_of_holder;
-    }
-    AQW_ASSERT(count == holder->count);
-    to->held += count;
-}
-
-static void check_owned(const aqw_table *table) {
-    for (uint32_t row = 1; row <= table->rows[AQW_ROW_ACTOR].count; row++) {
-        const aqw_actor_row *actor = aqw_row_at(table, AQW_ROW_ACTOR, row);
-        AQW_ASSERT(actor->registration != NULL);
-        AQW_ASSERT(!actor->is_purged || actor->is_deregistered);
-    }
-    for (uint32_t row = 1; row <= table->rows[AQW_ROW_TENANT].count; row++) {
-        AQW_ASSERT(((const aqw_tenant_row *)aqw_row_at(table, AQW_ROW_TENANT, row))->name != NULL);
-    }
-}
-
-static void check_subscribers(const aqw_table *table, const tally *of) {
-    uint64_t count = 0;
-    for (uint32_t row = 1; row <= table->rows[AQW_ROW_SUBSCRIBER].count; row++) {
-        count += ((const aqw_subscriber_row *)aqw_row_at(table, AQW_ROW_SUBSCRIBER, row))->count;
-    }
-    AQW_ASSERT(count == of->subscribed);
-}
-
 static uint64_t count_children_left(const aqw_table *table) {
     uint64_t count = 0;
     for (uint32_t row = 1; row <= table->rows[AQW_ROW_CHILD].count; row++) {
@@ -252,7 +175,8 @@ static uint64_t count_children_left(const aqw_table *table) {
 /* ---- The whole ---- */
 
 /* History, attempts and parents are counted with what leads to them. */
-static void check_kind(const aqw_table *table, int kind, tally *to) {
+static void check_kind(const aqw_table *table, int kind, aqw_tally *to) {
+    const aqw_row_type *type = aqw_row_types[kind];
     const aqw_rows *rows = &table->rows[kind];
     const aqw_map *map = &table->maps[kind];
     AQW_ASSERT(rows->count <= (uint64_t)rows->chunk_count * AQW_ROWS_PER_CHUNK);
@@ -264,37 +188,33 @@ static void check_kind(const aqw_table *table, int kind, tally *to) {
         switch (kind) {
         case AQW_ROW_TASK: check_task(table, row, to); break;
         case AQW_ROW_RUN: check_run(table, row, to); break;
-        case AQW_ROW_DEPENDENCY: check_dependency(table, row); break;
         case AQW_ROW_PARENT: check_parent(table, row, to); break;
-        case AQW_ROW_BUDGET: check_budget(table, row); break;
-        case AQW_ROW_SUBSCRIPTION: check_subscription(table, row, to); break;
-        case AQW_ROW_HOLDER: check_holder(table, row, to); break;
-        default: break;
+        default:
+            if (type->check) type->check(table, row, to);
+            break;
         }
     }
 }
 
-static void check_head(const aqw_table *table, const tally *of) {
+static void check_head(const aqw_table *table, const aqw_tally *of) {
     const aqw_table_head *head = &table->head;
     AQW_ASSERT(memcmp(head->runs_by_state, of->runs_by_state, sizeof of->runs_by_state) == 0);
     AQW_ASSERT(head->lease_count == of->leases);
     AQW_ASSERT(memcmp(head->purged, of->purged, sizeof of->purged) == 0);
-    AQW_ASSERT(count_left(table, AQW_ROW_TOMBSTONE) <= AQW_TOMBSTONE_COUNT_MAX);
-    AQW_ASSERT(!head->engine.is_paused || head->engine.has_paused_at);
-    AQW_ASSERT(!head->engine.is_paused || !head->engine.has_resumed_at);
+    AQW_ASSERT(aqw_engine_check(&head->engine));
 }
 
 /* Every row is in the chain of what it belongs to. */
-static void check_chains(const aqw_table *table, const tally *of) {
-    AQW_ASSERT(of->runs == count_left(table, AQW_ROW_RUN));
+static void check_chains(const aqw_table *table, const aqw_tally *of) {
+    AQW_ASSERT(of->runs == aqw_count_left(table, AQW_ROW_RUN));
     AQW_ASSERT(of->history == table->rows[AQW_ROW_HISTORY].count);
     AQW_ASSERT(of->attempts == table->rows[AQW_ROW_ATTEMPT].count);
-    AQW_ASSERT(of->dependencies == count_left(table, AQW_ROW_DEPENDENCY));
-    AQW_ASSERT(of->dependents == count_left(table, AQW_ROW_DEPENDENCY));
+    AQW_ASSERT(of->dependencies == aqw_count_left(table, AQW_ROW_DEPENDENCY));
+    AQW_ASSERT(of->dependents == aqw_count_left(table, AQW_ROW_DEPENDENCY));
     AQW_ASSERT(of->children == count_children_left(table));
-    AQW_ASSERT(of->held == count_left(table, AQW_ROW_ROLE) + count_left(table, AQW_ROW_CAPABILITY));
-    check_subscribers(table, of);
-    check_owned(table);
+    for (int kind = 0; kind < AQW_ROW_KIND_COUNT; kind++) {
+        if (aqw_row_types[kind]->check_sums) aqw_row_types[kind]->check_sums(table, of);
+    }
 }
 
 static void check_undo(const aqw_table *table) {
@@ -324,7 +244,7 @@ static int is_due(aqw_table *table, uint64_t paid) {
 }
 
 int aqw_table_check(aqw_table *table, uint64_t paid) {
-    tally of;
+    aqw_tally of;
     if (!is_due(table, paid)) return 1;
     memset(&of, 0, sizeof of);
     for (int kind = 0; kind < AQW_ROW_KIND_COUNT; kind++) check_kind(table, kind, &of);

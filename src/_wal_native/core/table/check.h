@@ -18,6 +18,19 @@
 #define AQW_CHECK_ROLLBACK 65536u
 #define AQW_CHECK_LOAD UINT64_MAX   /* a load has looked at every row itself */
 
+#if !defined(NDEBUG)
+/* What the rows add up to; the checks compare it with what the table keeps of that. */
+typedef struct aqw_tally {
+    uint32_t runs_by_state[AQW_RUN_STATE_LAST + 1];
+    uint32_t leases;
+    uint32_t purged[AQW_ROW_KIND_COUNT];
+    uint64_t history, attempts;         /* that runs lead to */
+    /* rows that the chains of tasks and parents lead to, without purged ones */
+    uint64_t runs, dependencies, dependents, children;
+    uint64_t sums[AQW_ROW_KIND_COUNT];  /* for rarer kinds: each family's file says what it sums */
+} aqw_tally;
+#endif
+
 /* Checks the table, if what was paid covers it; `paid` is one of the above. Returns 1: where
  * something is wrong, an assertion inside says what. */
 int aqw_table_check(aqw_table *table, uint64_t paid);

@@ -1,5 +1,6 @@
-/* A table's image: the whole table as a series of items, for snapshots. Only table/save.c and
- * table/load.c write or read these bytes. The code that stores them keeps each item's type and
+/* A table's image: the whole table as a series of items, for snapshots. Only table/ writes or reads
+ * these bytes: save.c and load.c the whole, the head, and what belongs to tasks and runs; the files
+ * of the families (table/family.h) their rows. The code that stores them keeps each item's type and
  * size, and protects all of them against damage.
  *
  * An item is a type and a payload of at most AQW_IMAGE_ITEM_SIZE_MAX bytes: its fields, at most
@@ -134,6 +135,7 @@ typedef struct aqw_table_loader {
     uint64_t size_max;
     aqw_status status;                          /* the first failure: later calls repeat it */
     uint8_t type;                               /* of the last item */
+    uint8_t kinds[AQW_IMAGE_TYPE_COUNT];        /* of rows, by type */
     /* by the head; of steps and dependencies, not of their items */
     uint32_t expected[AQW_IMAGE_TYPE_COUNT];
     uint32_t loaded[AQW_IMAGE_TYPE_COUNT];

@@ -1,4 +1,6 @@
-/* The state table's rows, and the table itself. Private to table/.
+/* The state table, its rows of tasks, runs, attempts and dependencies, and what every file of
+ * table/ does with rows. Private to table/. Rarer rows are in the files of their families
+ * (table/family.h).
  *
  * What is purged stays where it is, with a flag; so do the rows that go with it: history and
  * attempts with a run; budgets, subscriptions and the child row with a task. Lookups and walks go
@@ -25,27 +27,6 @@
 #include "base/rows.h"
 #include "event/event.h"
 #include "table/table.h"
-
-enum aqw_row_kind {
-    AQW_ROW_TASK = 0,
-    AQW_ROW_RUN = 1,
-    AQW_ROW_HISTORY = 2,
-    AQW_ROW_ATTEMPT = 3,
-    AQW_ROW_DEPENDENCY = 4,
-    AQW_ROW_PARENT = 5,
-    AQW_ROW_CHILD = 6,
-    AQW_ROW_BUDGET = 7,
-    AQW_ROW_SUBSCRIPTION = 8,
-    AQW_ROW_ACTOR = 9,
-    AQW_ROW_TENANT = 10,
-    AQW_ROW_ROLE = 11,
-    AQW_ROW_CAPABILITY = 12,
-    AQW_ROW_LEDGER = 13,
-    AQW_ROW_SUBSCRIBER = 14,
-    AQW_ROW_HOLDER = 15,
-    AQW_ROW_TOMBSTONE = 16,
-    AQW_ROW_KIND_COUNT = 17
-};
 
 typedef struct aqw_task_row {
     uint8_t task_id[16];
@@ -137,103 +118,11 @@ typedef struct aqw_child_row {
     uint32_t next;              /* purged or not */
 } aqw_child_row;
 
-typedef struct aqw_budget_row {
-    uint64_t limit;
-    uint64_t consumed;
-    uint64_t allocated_at;
-    uint32_t task;
-    uint8_t dimension;
-    uint8_t is_exhausted;
-} aqw_budget_row;
-
-typedef struct aqw_subscription_row {
-    uint8_t subscription_id[16];
-    uint64_t created_at;
-    uint64_t triggered_at;
-    uint64_t canceled_at;
-    const uint8_t *filter;      /* in the arena */
-    uint32_t filter_size;
-    uint32_t task;
-    uint8_t is_triggered;
-    uint8_t is_canceled;
-    uint8_t is_purged;          /* by itself; with its task it needs no flag */
-} aqw_subscription_row;
-
-/* How many subscriptions a task has that are not purged by themselves; few tasks have any. */
-typedef struct aqw_subscriber_row {
-    uint32_t task;
-    uint32_t count;
-} aqw_subscriber_row;
-
 /* Bytes that change while the table lives, and so are not in the arena. */
 typedef struct aqw_owned {
     uint32_t size;
     uint8_t data[];
 } aqw_owned;
-
-typedef struct aqw_actor_row {
-    uint8_t actor_id[16];
-    uint64_t registered_at;
-    uint64_t last_heartbeat_at;
-    uint64_t deregistered_at;
-    aqw_owned *registration;
-    uint8_t has_heartbeat;
-    uint8_t is_deregistered;
-    uint8_t is_purged;
-} aqw_actor_row;
-
-typedef struct aqw_tenant_row {
-    uint8_t tenant_id[16];
-    uint64_t created_at;
-    aqw_owned *name;
-} aqw_tenant_row;
-
-typedef struct aqw_role_row {
-    uint8_t actor_id[16];
-    uint8_t tenant_id[16];
-    uint64_t assigned_at;
-    aqw_owned *role;
-    uint32_t next_of_holder;
-    uint8_t is_purged;
-} aqw_role_row;
-
-typedef struct aqw_capability_row {
-    uint8_t actor_id[16];
-    uint8_t tenant_id[16];
-    uint64_t granted_at;
-    uint64_t revoked_at;
-    const uint8_t *capability;  /* in the arena: part of the key, never replaced */
-    uint32_t capability_size;
-    uint32_t next_of_holder;
-    uint8_t is_revoked;
-    uint8_t is_purged;
-} aqw_capability_row;
-
-/* What an actor, registered or not, was given: its roles and capabilities, the newest first,
- * without purged ones. */
-typedef struct aqw_holder_row {
-    uint8_t actor_id[16];
-    uint32_t first_role;
-    uint32_t first_capability;
-    uint32_t count;
-} aqw_holder_row;
-
-typedef struct aqw_ledger_row {
-    uint8_t entry_id[16];
-    uint8_t tenant_id[16];
-    uint8_t actor_id[16];
-    uint64_t timestamp;
-    const uint8_t *bytes;       /* in the arena: the key, then the payload */
-    uint32_t key_size;
-    uint32_t payload_size;
-    uint8_t has_actor;
-} aqw_ledger_row;
-
-/* The identifier of a purged task. No new task may have it. */
-typedef struct aqw_tombstone_row {
-    uint8_t task_id[16];
-    uint64_t until;             /* the earliest time at which it may be dropped */
-} aqw_tombstone_row;
 
 /* What is not in rows; a batch keeps a copy of it. */
 typedef struct aqw_table_head {
@@ -243,7 +132,7 @@ typedef struct aqw_table_head {
     aqw_engine_view engine;
     uint32_t runs_by_state[AQW_RUN_STATE_LAST + 1];
     uint32_t lease_count;
-    /* rows that are as if they were not there; of ledger and tombstones, the first ones */
+    /* rows that are as if they were not there; of kinds that are purged by number, the first */
     uint32_t purged[AQW_ROW_KIND_COUNT];
 } aqw_table_head;
 
@@ -329,20 +218,18 @@ static inline aqw_attempt_row *aqw_attempt_at(const aqw_table *table, uint32_t r
     return aqw_row_at(table, AQW_ROW_ATTEMPT, row);
 }
 
-/* table/index.c: the hash of a row of a kind, or NULL for kinds without a key; and lookups by key.
- * aqw_index_find_parent also finds a parent without children. */
-aqw_map_hash aqw_index_hash_of(int kind);
+/* The number of rows that are not purged. */
+static inline uint32_t aqw_count_left(const aqw_table *table, int kind) {
+    return table->rows[kind].count - table->head.purged[kind];
+}
+
+/* table/index.c: lookups by key. aqw_index_find_id is for rows whose key is one identifier, at
+ * their start. aqw_index_find_parent also finds a parent without children. */
+uint32_t aqw_index_find_id(const aqw_table *table, int kind, const uint8_t id[16]);
 uint32_t aqw_index_find_parent(const aqw_table *table, const uint8_t parent_task_id[16]);
-uint32_t aqw_index_find_subscriber(const aqw_table *table, uint32_t task);
-uint32_t aqw_index_find_dependency(const aqw_table *table, uint32_t task, uint32_t depends_on);
-uint32_t aqw_index_find_budget(const aqw_table *table, uint32_t task, uint8_t dimension);
 uint32_t aqw_index_find_attempt(const aqw_table *table, uint32_t run, const uint8_t attempt_id[16]);
-uint32_t aqw_index_find_holder(const aqw_table *table, const uint8_t actor_id[16]);
 /* Returns 1 where a row is as if it were not there. */
 int aqw_index_is_purged(const aqw_table *table, int kind, uint32_t row);
-/* Returns the first row of a kind after this one (0: the first of all) that is not
- * purged; 0 after the last. */
-uint32_t aqw_index_next(const aqw_table *table, int kind, uint32_t row);
 /* Makes room for `extra` more rows of a kind, in the rows and in the index; mostly it is there. */
 aqw_status aqw_index_grow(aqw_table *table, int kind, uint32_t extra);
 static inline aqw_status aqw_index_reserve(aqw_table *table, int kind, uint32_t extra) {
@@ -381,15 +268,20 @@ const uint8_t *aqw_bytes_copy(aqw_table *table, aqw_bytes bytes);          /* in
 aqw_owned *aqw_owned_copy(aqw_table *table, aqw_bytes bytes);
 aqw_lease *aqw_lease_take(aqw_table *table, aqw_bytes owner);
 const uint8_t *aqw_ending_take(aqw_table *table, uint8_t result, aqw_bytes detail);
+/* Takes the memory for setting an owned block in a row, which is the one given or, where that is 0,
+ * a new one; and sets it there. */
+aqw_status aqw_owned_reserve(aqw_table *table, int kind, uint32_t row, aqw_bytes bytes,
+                             aqw_owned **owned);
+void aqw_owned_set(aqw_table *table, aqw_owned **place, aqw_owned *owned);
+/* Adds a row of one of the rarer kinds, for which the caller has made room (aqw_index_reserve). The
+ * second is for rows whose key is one identifier, at their start: it fills in the key, enters the
+ * row into its index, and returns it. */
+uint32_t aqw_row_new(aqw_table *table, int kind);
+void *aqw_row_new_keyed(aqw_table *table, int kind, const uint8_t id[16]);
 /* Makes room for a child of this parent: in the rows, in the index, and in the undo record. */
 aqw_status aqw_child_reserve(aqw_table *table, const uint8_t parent_task_id[16]);
-/* Makes room for a subscription of this task, likewise. */
-aqw_status aqw_subscription_reserve(aqw_table *table, uint32_t task);
-/* Makes room for a role or a capability of this actor, likewise. */
-aqw_status aqw_role_reserve(aqw_table *table, const uint8_t actor_id[16]);
-aqw_status aqw_capability_reserve(aqw_table *table, const uint8_t actor_id[16]);
-/* Adds a row, links it and enters it into its index. The caller has made room (aqw_index_reserve),
- * the key is new, and the caller sets what is not an argument. */
+/* Adds a row, links it and enters it into its index. The caller has made room, the key is new, and
+ * the caller sets what is not an argument. */
 uint32_t aqw_task_add(aqw_table *table, const uint8_t task_id[16]);
 void aqw_child_add(aqw_table *table, const uint8_t parent_task_id[16], uint32_t task);
 uint32_t aqw_run_add(aqw_table *table, uint32_t task, const uint8_t run_id[16],
@@ -403,25 +295,24 @@ uint32_t aqw_attempt_add(aqw_table *table, uint32_t run, const uint8_t attempt_i
                          uint64_t started_at);
 void aqw_attempt_end(aqw_table *table, aqw_run_row *run, uint64_t finished_at,
                      const uint8_t *ending);
-void aqw_dependency_add(aqw_table *table, uint32_t task, uint32_t depends_on);
-aqw_budget_row *aqw_budget_add(aqw_table *table, uint32_t task, uint8_t dimension);
-aqw_subscription_row *aqw_subscription_add(aqw_table *table, const uint8_t subscription_id[16],
-                                           uint32_t task);
-aqw_actor_row *aqw_actor_add(aqw_table *table, const uint8_t actor_id[16]);
-aqw_tenant_row *aqw_tenant_add(aqw_table *table, const uint8_t tenant_id[16]);
-aqw_role_row *aqw_role_add(aqw_table *table, const uint8_t actor_id[16],
-                           const uint8_t tenant_id[16]);
-/* `capability` and the ledger's `bytes` are copies in the arena. */
-uint32_t aqw_capability_add(aqw_table *table, const uint8_t actor_id[16],
-                            const uint8_t tenant_id[16], const uint8_t *capability, uint32_t size);
-void aqw_tombstone_add(aqw_table *table, const uint8_t task_id[16], uint64_t until);
-aqw_ledger_row *aqw_ledger_add(aqw_table *table, const uint8_t *bytes, uint32_t key_size,
-                               uint32_t payload_size);
 
 /* table/purge.c: the event that drops what is over. */
 aqw_status aqw_apply_purge(aqw_table *table, const aqw_event *event);
 
-/* table/apply_records.c: the events that are not about tasks, runs, leases or the engine. */
-aqw_status aqw_apply_record(aqw_table *table, const aqw_event *event);
+/* table/tombstones.c: the identifier of a task that is purged. The second drops the oldest where
+ * there are more than the limit. */
+void aqw_tombstone_add(aqw_table *table, const uint8_t task_id[16], uint64_t until);
+void aqw_tombstones_bound(aqw_table *table);
+
+/* table/platform.c: the roles and capabilities of an actor that is purged. Keeps what the purge
+ * changes; takes them out of the counts; returns how many there are. */
+aqw_status aqw_held_keep(aqw_table *table, const uint8_t actor_id[16]);
+void aqw_held_drop(aqw_table *table, const uint8_t actor_id[16]);
+uint32_t aqw_held_count(const aqw_table *table, const uint8_t actor_id[16]);
+
+/* table/engine.c: the events of the engine. The second is for builds with assertions only, and
+ * returns 1. */
+aqw_status aqw_engine_apply(aqw_table *table, const aqw_event *event);
+int aqw_engine_check(const aqw_engine_view *engine);
 
 #endif

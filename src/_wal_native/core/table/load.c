@@ -9,111 +9,56 @@
 #include "event/cursor.h"
 #include "event/rules.h"
 #include "table/check.h"
-#include "table/internal.h"
-
-/* The least payload bytes that one of each takes, and its rows. A lease has no row and
- * reserves none. */
-static const struct { uint8_t size_min; uint8_t kind; } parts[AQW_IMAGE_TYPE_COUNT] = {
-    [AQW_IMAGE_TASK] = {21, AQW_ROW_TASK},
-    [AQW_IMAGE_RUN] = {20, AQW_ROW_RUN},
-    [AQW_IMAGE_HISTORY] = {2, AQW_ROW_HISTORY},
-    [AQW_IMAGE_ATTEMPT] = {18, AQW_ROW_ATTEMPT},
-    [AQW_IMAGE_LEASE] = {3, AQW_ROW_KIND_COUNT},
-    [AQW_IMAGE_DEPENDENCIES] = {2, AQW_ROW_DEPENDENCY},
-    [AQW_IMAGE_BUDGET] = {5, AQW_ROW_BUDGET},
-    [AQW_IMAGE_SUBSCRIPTION] = {21, AQW_ROW_SUBSCRIPTION},
-    [AQW_IMAGE_ACTOR] = {25, AQW_ROW_ACTOR},
-    [AQW_IMAGE_TENANT] = {18, AQW_ROW_TENANT},
-    [AQW_IMAGE_ROLE] = {34, AQW_ROW_ROLE},
-    [AQW_IMAGE_CAPABILITY] = {35, AQW_ROW_CAPABILITY},
-    [AQW_IMAGE_LEDGER_ENTRY] = {36, AQW_ROW_LEDGER},
-    [AQW_IMAGE_TOMBSTONE] = {17, AQW_ROW_TOMBSTONE},
-};
-
-/* The head was right, so there is room for as many as it promised. */
-static void count_one(aqw_table_loader *load, cursor *from, uint8_t type) {
-    require(from, load->loaded[type] < load->expected[type]);
-    if (!from->failed) load->loaded[type]++;
-}
-
-static aqw_bytes read_rest(cursor *from) {
-    aqw_bytes bytes = rest(from);
-    require(from, bytes.size <= AQW_PAYLOAD_SIZE_MAX);
-    if (!from->failed) from->at = from->end;
-    return bytes;
-}
-
-static aqw_bytes read_rest_as_text(cursor *from, uint32_t size_min) {
-    aqw_bytes text = read_rest(from);
-    require(from, text.size >= size_min && text.size <= AQW_TEXT_SIZE_MAX &&
-                      aqw_utf8_is_valid(text.data, text.size));
-    return text;
-}
-
-/* Returns the row of a task's number: rows are in the order of their items. */
-static uint32_t read_task(const aqw_table_loader *load, cursor *from) {
-    uint32_t row = read_positive32(from);
-    require(from, row <= load->loaded[AQW_IMAGE_TASK]);
-    return row;
-}
-
-typedef struct times { uint8_t has_first, has_second; uint64_t first, second; } times;
-
-static times read_times(cursor *from, uint64_t base, uint8_t flags_all) {
-    times read = {0, 0, 0, 0};
-    uint8_t flags = read_code(from, flags_all);
-    read.has_first = (flags & AQW_IMAGE_HAS_FIRST) != 0;
-    read.has_second = (flags & AQW_IMAGE_HAS_SECOND) != 0;
-    if (read.has_first) read.first = read_difference(from, base);
-    if (read.has_second) read.second = read_difference(from, base);
-    return read;
-}
+#include "table/family.h"
 
 /* ---- The head ---- */
 
-static void read_engine(cursor *from, aqw_engine_view *engine) {
-    uint8_t state = read_code(from, 2);
-    engine->is_paused = state == 1;
-    engine->has_paused_at = state != 0;
-    engine->has_resumed_at = state == 2;
-    if (engine->has_paused_at) engine->paused_at = read_varint(from);
-    if (engine->has_resumed_at) engine->resumed_at = read_difference(from, engine->paused_at);
-    require(from, !engine->has_resumed_at ||
-                      !aqw_rule_resume_precedes_pause(engine->paused_at, engine->resumed_at));
+/* Returns the least bytes that one takes; 3 for a lease, which has no row. */
+static uint64_t size_min_of(uint8_t kind) {
+    return kind == AQW_ROW_KIND_COUNT ? 3 : aqw_row_types[kind]->item->size_min;
+}
+
+static uint32_t count_max_of(uint8_t kind) {
+    uint32_t count_max = kind == AQW_ROW_KIND_COUNT ? 0 : aqw_row_types[kind]->item->count_max;
+    return count_max ? count_max : AQW_ROW_COUNT_MAX;
 }
 
 /* `size_max` is the size of all items. */
-static aqw_status read_head(cursor *from, uint64_t size_max, aqw_image_head *head) {
+static aqw_status read_head(cursor *from, uint64_t size_max, const uint8_t *kinds,
+                            aqw_image_head *head) {
     uint64_t size_min = 0;
     memset(head, 0, sizeof *head);
     head->sequence = read_varint(from);
-    read_engine(from, &head->engine);
+    aqw_engine_read(from, &head->engine);
     for (int type = AQW_IMAGE_TASK; type < AQW_IMAGE_TYPE_COUNT; type++) {
         head->counts[type] = read_varint32(from);
-        require(from, head->counts[type] <= AQW_ROW_COUNT_MAX);
-        size_min += (uint64_t)head->counts[type] * parts[type].size_min;
+        require(from, head->counts[type] <= count_max_of(kinds[type]));
+        size_min += (uint64_t)head->counts[type] * size_min_of(kinds[type]);
     }
-    require(from,
-            size_min <= size_max && head->counts[AQW_IMAGE_TOMBSTONE] <= AQW_TOMBSTONE_COUNT_MAX);
+    require(from, size_min <= size_max);
     return finish(from) == AQW_OK ? AQW_OK : AQW_MALFORMED_SNAPSHOT;
 }
 
 aqw_status aqw_image_head_read(uint8_t type, const uint8_t *payload, size_t size, uint64_t size_max,
                                aqw_image_head *head) {
     if (type != AQW_IMAGE_HEAD) return AQW_MALFORMED_SNAPSHOT;
+    uint8_t kinds[AQW_IMAGE_TYPE_COUNT];
     cursor from = {payload, payload + size, 0};
-    return read_head(&from, size_max, head);
+    aqw_kinds_by_item(kinds);
+    return read_head(&from, size_max, kinds, head);
 }
 
 static aqw_status load_head(aqw_table_loader *load, cursor *from) {
     aqw_image_head head;
-    if (read_head(from, load->size_max, &head) != AQW_OK) return AQW_MALFORMED_SNAPSHOT;
+    if (read_head(from, load->size_max, load->kinds, &head) != AQW_OK)
+        return AQW_MALFORMED_SNAPSHOT;
     load->table->head.latest_sequence = head.sequence;
     load->table->head.engine = head.engine;
     memcpy(load->expected, head.counts, sizeof load->expected);
     for (int type = AQW_IMAGE_TASK; type < AQW_IMAGE_TYPE_COUNT; type++) {
-        if (parts[type].kind == AQW_ROW_KIND_COUNT) continue;
-        if (aqw_index_reserve(load->table, parts[type].kind, load->expected[type]) != AQW_OK)
+        uint8_t kind = load->kinds[type];
+        if (kind == AQW_ROW_KIND_COUNT) continue;
+        if (aqw_index_reserve(load->table, kind, load->expected[type]) != AQW_OK)
             return AQW_NO_MEMORY;
     }
     return AQW_OK;
@@ -276,208 +221,13 @@ static aqw_status end_run(aqw_table_loader *load) {
     return was_active ? AQW_OK : AQW_MALFORMED_SNAPSHOT;
 }
 
-/* ---- The rest ---- */
-
-static void load_dependency(aqw_table_loader *load, cursor *from) {
-    uint32_t task = read_task(load, from);
-    uint32_t depends_on = read_task(load, from);
-    count_one(load, from, AQW_IMAGE_DEPENDENCIES);
-    if (from->failed) return;
-    require(from, !aqw_index_find_dependency(load->table, task, depends_on));
-    if (!from->failed) aqw_dependency_add(load->table, task, depends_on);
-}
-
-static aqw_status load_dependencies(aqw_table_loader *load, cursor *from) {
-    require(from, left(from) > 0 &&
-                      load->loaded[AQW_IMAGE_DEPENDENCIES] % AQW_IMAGE_GROUP_COUNT_MAX == 0);
-    for (int i = 0; i < AQW_IMAGE_GROUP_COUNT_MAX && left(from) > 0; i++)
-        load_dependency(load, from);
-    return finish(from) == AQW_OK ? AQW_OK : AQW_MALFORMED_SNAPSHOT;
-}
-
-static aqw_status load_budget(aqw_table_loader *load, cursor *from) {
-    count_one(load, from, AQW_IMAGE_BUDGET);
-    uint32_t task = read_task(load, from);
-    uint8_t code = read_code(from, AQW_IMAGE_EXHAUSTED | AQW_BUDGET_DIMENSION_LAST);
-    uint8_t dimension = (uint8_t)(code & ~AQW_IMAGE_EXHAUSTED);
-    uint8_t is_exhausted = (code & AQW_IMAGE_EXHAUSTED) != 0;
-    uint64_t limit = read_varint(from);
-    uint64_t consumed = read_varint(from);
-    uint64_t allocated_at = read_varint(from);
-    require(from, dimension <= AQW_BUDGET_DIMENSION_LAST &&
-                      (is_exhausted || consumed < limit || consumed == 0));
-    if (finish(from) != AQW_OK || aqw_index_find_budget(load->table, task, dimension))
-        return AQW_MALFORMED_SNAPSHOT;
-
-    aqw_budget_row *budget = aqw_budget_add(load->table, task, dimension);
-    budget->limit = limit;
-    budget->consumed = consumed;
-    budget->allocated_at = allocated_at;
-    budget->is_exhausted = is_exhausted;
-    return AQW_OK;
-}
-
-static aqw_status load_subscription(aqw_table_loader *load, cursor *from) {
-    aqw_table *table = load->table;
-    uint8_t subscription_id[16];
-    aqw_filter fields;
-    count_one(load, from, AQW_IMAGE_SUBSCRIPTION);
-    read_id(from, subscription_id);
-    uint32_t task = read_task(load, from);
-    uint64_t created_at = read_varint(from);
-    times happened = read_times(from, created_at, AQW_IMAGE_HAS_FIRST | AQW_IMAGE_HAS_SECOND);
-    aqw_bytes filter = read_rest(from);
-    if (finish(from) != AQW_OK || aqw_filter_decode(filter.data, filter.size, &fields) != AQW_OK ||
-        aqw_table_find_subscription(table, subscription_id)) {
-        return AQW_MALFORMED_SNAPSHOT;
-    }
-    if (aqw_subscription_reserve(table, task) != AQW_OK) return AQW_NO_MEMORY;
-    const uint8_t *filter_copy = aqw_bytes_copy(table, filter);
-    if (!filter_copy) return AQW_NO_MEMORY;
-
-    aqw_subscription_row *subscription = aqw_subscription_add(table, subscription_id, task);
-    subscription->filter = filter_copy;
-    subscription->filter_size = filter.size;
-    subscription->created_at = created_at;
-    subscription->is_triggered = happened.has_first;
-    subscription->triggered_at = happened.first;
-    subscription->is_canceled = happened.has_second;
-    subscription->canceled_at = happened.second;
-    return AQW_OK;
-}
-
-static aqw_status load_actor(aqw_table_loader *load, cursor *from) {
-    uint8_t actor_id[16];
-    aqw_registration fields;
-    count_one(load, from, AQW_IMAGE_ACTOR);
-    read_id(from, actor_id);
-    uint64_t registered_at = read_varint(from);
-    times happened = read_times(from, registered_at, AQW_IMAGE_HAS_FIRST | AQW_IMAGE_HAS_SECOND);
-    aqw_bytes bytes = read_rest(from);
-    if (finish(from) != AQW_OK ||
-        aqw_registration_decode(bytes.data, bytes.size, &fields) != AQW_OK ||
-        aqw_table_find_actor(load->table, actor_id)) {
-        return AQW_MALFORMED_SNAPSHOT;
-    }
-    aqw_owned *registration = aqw_owned_copy(load->table, bytes);
-    if (!registration) return AQW_NO_MEMORY;
-
-    aqw_actor_row *actor = aqw_actor_add(load->table, actor_id);
-    actor->registration = registration;
-    actor->registered_at = registered_at;
-    actor->has_heartbeat = happened.has_first;
-    actor->last_heartbeat_at = happened.first;
-    actor->is_deregistered = happened.has_second;
-    actor->deregistered_at = happened.second;
-    return AQW_OK;
-}
-
-static aqw_status load_tenant(aqw_table_loader *load, cursor *from) {
-    uint8_t tenant_id[16];
-    count_one(load, from, AQW_IMAGE_TENANT);
-    read_id(from, tenant_id);
-    uint64_t created_at = read_varint(from);
-    aqw_bytes text = read_rest_as_text(from, 1);
-    if (finish(from) != AQW_OK || aqw_table_find_tenant(load->table, tenant_id))
-        return AQW_MALFORMED_SNAPSHOT;
-    aqw_owned *name = aqw_owned_copy(load->table, text);
-    if (!name) return AQW_NO_MEMORY;
-
-    aqw_tenant_row *tenant = aqw_tenant_add(load->table, tenant_id);
-    tenant->name = name;
-    tenant->created_at = created_at;
-    return AQW_OK;
-}
-
-static aqw_status load_role(aqw_table_loader *load, cursor *from) {
-    uint8_t actor_id[16], tenant_id[16];
-    aqw_named fields;
-    count_one(load, from, AQW_IMAGE_ROLE);
-    read_id(from, actor_id);
-    read_id(from, tenant_id);
-    uint64_t assigned_at = read_varint(from);
-    aqw_bytes bytes = read_rest(from);
-    if (finish(from) != AQW_OK ||
-        aqw_named_decode(bytes.data, bytes.size, AQW_ROLE_CUSTOM, &fields) != AQW_OK ||
-        aqw_table_find_role(load->table, actor_id, tenant_id)) {
-        return AQW_MALFORMED_SNAPSHOT;
-    }
-    if (aqw_role_reserve(load->table, actor_id) != AQW_OK) return AQW_NO_MEMORY;
-    aqw_owned *owned = aqw_owned_copy(load->table, bytes);
-    if (!owned) return AQW_NO_MEMORY;
-
-    aqw_role_row *role = aqw_role_add(load->table, actor_id, tenant_id);
-    role->role = owned;
-    role->assigned_at = assigned_at;
-    return AQW_OK;
-}
-
-static aqw_status load_capability(aqw_table_loader *load, cursor *from) {
-    uint8_t actor_id[16], tenant_id[16];
-    aqw_named fields;
-    count_one(load, from, AQW_IMAGE_CAPABILITY);
-    read_id(from, actor_id);
-    read_id(from, tenant_id);
-    uint64_t granted_at = read_varint(from);
-    times revoked = read_times(from, granted_at, AQW_IMAGE_HAS_FIRST);
-    aqw_bytes bytes = read_rest(from);
-    if (finish(from) != AQW_OK ||
-        aqw_named_decode(bytes.data, bytes.size, AQW_CAPABILITY_CUSTOM, &fields) != AQW_OK ||
-        aqw_table_find_capability(load->table, actor_id, tenant_id, bytes)) {
-        return AQW_MALFORMED_SNAPSHOT;
-    }
-    if (aqw_capability_reserve(load->table, actor_id) != AQW_OK) return AQW_NO_MEMORY;
-    const uint8_t *capability = aqw_bytes_copy(load->table, bytes);
-    if (!capability) return AQW_NO_MEMORY;
-
-    uint32_t row = aqw_capability_add(load->table, actor_id, tenant_id, capability, bytes.size);
-    aqw_capability_row *grant = aqw_row_at(load->table, AQW_ROW_CAPABILITY, row);
-    grant->granted_at = granted_at;
-    grant->is_revoked = revoked.has_first;
-    grant->revoked_at = revoked.first;
-    return AQW_OK;
-}
-
-static aqw_status load_ledger_entry(aqw_table_loader *load, cursor *from) {
-    uint8_t entry_id[16], tenant_id[16], actor_id[16] = {0};
-    count_one(load, from, AQW_IMAGE_LEDGER_ENTRY);
-    read_id(from, entry_id);
-    read_id(from, tenant_id);
-    uint64_t timestamp = read_varint(from);
-    uint8_t has_actor = read_code(from, AQW_IMAGE_HAS_FIRST);
-    if (has_actor) read_id(from, actor_id);
-    uint32_t key_size = read_positive32(from);
-    aqw_bytes bytes = read_rest(from);
-    if (finish(from) != AQW_OK || key_size > bytes.size || key_size > AQW_TEXT_SIZE_MAX ||
-        !aqw_utf8_is_valid(bytes.data, key_size)) {
-        return AQW_MALFORMED_SNAPSHOT;
-    }
-    const uint8_t *copy = aqw_bytes_copy(load->table, bytes);
-    if (!copy) return AQW_NO_MEMORY;
-
-    aqw_ledger_row *entry = aqw_ledger_add(load->table, copy, key_size, bytes.size - key_size);
-    memcpy(entry->entry_id, entry_id, 16);
-    memcpy(entry->tenant_id, tenant_id, 16);
-    memcpy(entry->actor_id, actor_id, 16);
-    entry->has_actor = has_actor;
-    entry->timestamp = timestamp;
-    return AQW_OK;
-}
-
-static aqw_status load_tombstone(aqw_table_loader *load, cursor *from) {
-    uint8_t task_id[16];
-    count_one(load, from, AQW_IMAGE_TOMBSTONE);
-    read_real_id(from, task_id);
-    uint64_t until = read_varint(from);
-    if (finish(from) != AQW_OK || aqw_table_find_task(load->table, task_id) ||
-        aqw_table_find_tombstone(load->table, task_id)) {
-        return AQW_MALFORMED_SNAPSHOT;
-    }
-    aqw_tombstone_add(load->table, task_id, until);
-    return AQW_OK;
-}
-
 /* ---- The whole ---- */
+
+static aqw_status load_rare(aqw_table_loader *load, uint8_t type, cursor *from) {
+    if (type == 0 || type >= AQW_IMAGE_TYPE_COUNT) return AQW_MALFORMED_SNAPSHOT;
+    AQW_ASSERT(load->kinds[type] < AQW_ROW_KIND_COUNT);
+    return aqw_row_types[load->kinds[type]]->item->load(load, from);
+}
 
 static aqw_status load_item(aqw_table_loader *load, uint8_t type, cursor *from) {
     switch (type) {
@@ -487,16 +237,7 @@ static aqw_status load_item(aqw_table_loader *load, uint8_t type, cursor *from) 
     case AQW_IMAGE_HISTORY: return load_history(load, from);
     case AQW_IMAGE_ATTEMPT: return load_attempt(load, from);
     case AQW_IMAGE_LEASE: return load_lease(load, from);
-    case AQW_IMAGE_DEPENDENCIES: return load_dependencies(load, from);
-    case AQW_IMAGE_BUDGET: return load_budget(load, from);
-    case AQW_IMAGE_SUBSCRIPTION: return load_subscription(load, from);
-    case AQW_IMAGE_ACTOR: return load_actor(load, from);
-    case AQW_IMAGE_TENANT: return load_tenant(load, from);
-    case AQW_IMAGE_ROLE: return load_role(load, from);
-    case AQW_IMAGE_CAPABILITY: return load_capability(load, from);
-    case AQW_IMAGE_LEDGER_ENTRY: return load_ledger_entry(load, from);
-    case AQW_IMAGE_TOMBSTONE: return load_tombstone(load, from);
-    default: return AQW_MALFORMED_SNAPSHOT;
+    default: return load_rare(load, type, from);
     }
 }
 
@@ -514,6 +255,7 @@ aqw_status aqw_table_load_begin(aqw_table_loader *loader, aqw_table *table, uint
     memset(loader, 0, sizeof *loader);
     loader->table = table;
     loader->size_max = size_max;
+    aqw_kinds_by_item(loader->kinds);
     if (table->undo.is_open || table->head.latest_sequence) loader->status = AQW_INVALID_ARGUMENT;
     for (int kind = 0; kind < AQW_ROW_KIND_COUNT; kind++) {
         if (table->rows[kind].count) loader->status = AQW_INVALID_ARGUMENT;

@@ -1,13 +1,14 @@
-/* The state table: its making and its end. The rest is in table/apply*.c and table/purge.c
- * (events), table/add.c (rows), table/undo.c (batches), table/index.c (keys), table/query.c
- * (views), table/save.c and table/load.c (images). */
+/* The state table: its making and its end. The rest is in table/apply.c and table/purge.c (events),
+ * table/add.c (rows), table/undo.c (batches), table/index.c (keys), table/query.c (views),
+ * table/save.c and table/load.c (images), and, for rarer rows, in the files of their families
+ * (table/family.h). */
 #include "table/table.h"
 
 #include <string.h>
 
 #include "base/bytes.h"
 #include "table/check.h"
-#include "table/internal.h"
+#include "table/family.h"
 
 #define ARENA_CHUNK_SIZE 65536u
 #define UNDO_CHUNK_SIZE 65536u       /* a batch of many rows takes about 150 bytes a row */
@@ -16,26 +17,6 @@ _Static_assert(sizeof(aqw_task_row) <= 96, "task row");
 _Static_assert(sizeof(aqw_run_row) <= 88, "run row");
 _Static_assert(sizeof(aqw_history_row) <= 16, "history row");
 _Static_assert(sizeof(aqw_attempt_row) <= 48, "attempt row");
-
-static const uint32_t row_sizes[AQW_ROW_KIND_COUNT] = {
-    [AQW_ROW_TASK] = sizeof(aqw_task_row),
-    [AQW_ROW_RUN] = sizeof(aqw_run_row),
-    [AQW_ROW_HISTORY] = sizeof(aqw_history_row),
-    [AQW_ROW_ATTEMPT] = sizeof(aqw_attempt_row),
-    [AQW_ROW_DEPENDENCY] = sizeof(aqw_dependency_row),
-    [AQW_ROW_PARENT] = sizeof(aqw_parent_row),
-    [AQW_ROW_CHILD] = sizeof(aqw_child_row),
-    [AQW_ROW_BUDGET] = sizeof(aqw_budget_row),
-    [AQW_ROW_SUBSCRIPTION] = sizeof(aqw_subscription_row),
-    [AQW_ROW_ACTOR] = sizeof(aqw_actor_row),
-    [AQW_ROW_TENANT] = sizeof(aqw_tenant_row),
-    [AQW_ROW_ROLE] = sizeof(aqw_role_row),
-    [AQW_ROW_CAPABILITY] = sizeof(aqw_capability_row),
-    [AQW_ROW_LEDGER] = sizeof(aqw_ledger_row),
-    [AQW_ROW_SUBSCRIBER] = sizeof(aqw_subscriber_row),
-    [AQW_ROW_HOLDER] = sizeof(aqw_holder_row),
-    [AQW_ROW_TOMBSTONE] = sizeof(aqw_tombstone_row),
-};
 
 aqw_table *aqw_table_new(const aqw_memory *memory, const uint8_t seed[16]) {
     aqw_heap heap;
@@ -46,34 +27,36 @@ aqw_table *aqw_table_new(const aqw_memory *memory, const uint8_t seed[16]) {
     table->hash_key.k0 = aqw_load_u64(seed);
     table->hash_key.k1 = aqw_load_u64(seed + 8);
     for (int kind = 0; kind < AQW_ROW_KIND_COUNT; kind++) {
-        aqw_rows_init(&table->rows[kind], &table->heap, row_sizes[kind]);
-        aqw_map_init(&table->maps[kind], &table->heap, aqw_index_hash_of(kind), table);
+        const aqw_row_type *type = aqw_row_types[kind];
+        aqw_rows_init(&table->rows[kind], &table->heap, type->size);
+        aqw_map_init(&table->maps[kind], &table->heap, type->hash_of, table);
     }
     aqw_arena_init(&table->arena, &table->heap, ARENA_CHUNK_SIZE);
     aqw_arena_init(&table->undo.arena, &table->heap, UNDO_CHUNK_SIZE);
     return table;
 }
 
-static void free_owned(aqw_table *table, aqw_owned *owned) {
-    if (owned) aqw_heap_return(&table->heap, owned, sizeof *owned + owned->size);
-}
-
-/* The blocks that rows own, which are neither in chunks nor in the arena. */
-static void free_blocks(aqw_table *table) {
+static void free_leases(aqw_table *table) {
     for (uint32_t row = 1; row <= table->rows[AQW_ROW_RUN].count; row++) {
         aqw_lease *lease = ((aqw_run_row *)aqw_rows_at(&table->rows[AQW_ROW_RUN], row))->lease;
         if (lease) aqw_heap_return(&table->heap, lease, sizeof *lease + lease->owner_size);
     }
-    for (uint32_t row = 1; row <= table->rows[AQW_ROW_ACTOR].count; row++) {
-        free_owned(table,
-                   ((aqw_actor_row *)aqw_rows_at(&table->rows[AQW_ROW_ACTOR], row))->registration);
+}
+
+static void free_owned(aqw_table *table, int kind) {
+    size_t owned_at = aqw_row_types[kind]->owned_at;
+    for (uint32_t row = 1; owned_at && row <= table->rows[kind].count; row++) {
+        const uint8_t *bytes = aqw_rows_at(&table->rows[kind], row);
+        aqw_owned *owned;
+        memcpy(&owned, bytes + owned_at, sizeof owned);
+        if (owned) aqw_heap_return(&table->heap, owned, sizeof *owned + owned->size);
     }
-    for (uint32_t row = 1; row <= table->rows[AQW_ROW_TENANT].count; row++) {
-        free_owned(table, ((aqw_tenant_row *)aqw_rows_at(&table->rows[AQW_ROW_TENANT], row))->name);
-    }
-    for (uint32_t row = 1; row <= table->rows[AQW_ROW_ROLE].count; row++) {
-        free_owned(table, ((aqw_role_row *)aqw_rows_at(&table->rows[AQW_ROW_ROLE], row))->role);
-    }
+}
+
+/* The blocks that rows own, which are neither in chunks nor in the arena. */
+static void free_blocks(aqw_table *table) {
+    free_leases(table);
+    for (int kind = 0; kind < AQW_ROW_KIND_COUNT; kind++) free_owned(table, kind);
 }
 
 void aqw_table_clear(aqw_table *table) {

@@ -24,6 +24,32 @@
 
 typedef struct aqw_table aqw_table;
 
+/* Every kind of row, with its name in constants and in functions. The first ones come all day; each
+ * of the others, from dependencies on, has all of its own in the file of its family
+ * (table/family.h). A purge looks for what it names in this order. */
+#define AQW_ROW_KINDS(ROW) \
+    ROW(RUN, run) \
+    ROW(TASK, task) \
+    ROW(HISTORY, history) \
+    ROW(ATTEMPT, attempt) \
+    ROW(PARENT, parent) \
+    ROW(CHILD, child) \
+    ROW(DEPENDENCY, dependency) \
+    ROW(BUDGET, budget) \
+    ROW(SUBSCRIPTION, subscription) \
+    ROW(SUBSCRIBER, subscriber) \
+    ROW(ACTOR, actor) \
+    ROW(TENANT, tenant) \
+    ROW(HOLDER, holder) \
+    ROW(ROLE, role) \
+    ROW(CAPABILITY, capability) \
+    ROW(LEDGER, ledger) \
+    ROW(TOMBSTONE, tombstone)
+
+#define AQW_ROW_CODE(NAME, name) AQW_ROW_##NAME,
+enum aqw_row_kind { AQW_ROW_KINDS(AQW_ROW_CODE) AQW_ROW_KIND_COUNT };
+#undef AQW_ROW_CODE
+
 /* Makes a new, empty table; NULL without memory. The table takes all its memory from `memory`, NULL
  * for the C library's. `seed` keys the indexes: random bytes, secret from those that choose
  * identifiers. It affects speed only. */
@@ -243,19 +269,10 @@ uint32_t aqw_table_find_role(const aqw_table *table, const uint8_t actor_id[16],
 uint32_t aqw_table_find_capability(const aqw_table *table, const uint8_t actor_id[16],
                                    const uint8_t tenant_id[16], aqw_bytes capability);
 
-/* Walk the rows of a kind in their order: return the one after a row, the first after 0, and 0
- * after the last. Tenants are 1 to their count. */
-uint32_t aqw_table_next_task(const aqw_table *table, uint32_t row);
-uint32_t aqw_table_next_run(const aqw_table *table, uint32_t row);
-uint32_t aqw_table_next_dependency(const aqw_table *table, uint32_t row);
+/* Walks the rows of a kind (AQW_ROW_...) in their order, without those that are purged: returns the
+ * one after a row, the first after 0, and 0 after the last. Parents are walked by the second. */
+uint32_t aqw_table_next(const aqw_table *table, int kind, uint32_t row);
 uint32_t aqw_table_next_parent(const aqw_table *table, uint32_t row);
-uint32_t aqw_table_next_budget(const aqw_table *table, uint32_t row);
-uint32_t aqw_table_next_subscription(const aqw_table *table, uint32_t row);
-uint32_t aqw_table_next_actor(const aqw_table *table, uint32_t row);
-uint32_t aqw_table_next_role(const aqw_table *table, uint32_t row);
-uint32_t aqw_table_next_capability(const aqw_table *table, uint32_t row);
-uint32_t aqw_table_next_ledger(const aqw_table *table, uint32_t row);
-uint32_t aqw_table_next_tombstone(const aqw_table *table, uint32_t row);
 
 /* Read a row. The number must be one that the table gave out. */
 void aqw_table_task(const aqw_table *table, uint32_t row, aqw_task_view *view);

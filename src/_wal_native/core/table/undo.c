@@ -26,7 +26,8 @@ aqw_status aqw_undo_keep(aqw_table *table, void *address, size_t size) {
 
 aqw_status aqw_undo_reserve_blocks(aqw_table *table) {
     AQW_DEBUG(table->undo.blocks_reserved = 2);
-    return table->undo.is_open ? aqw_arena_reserve(&table->undo.arena, 2 * BLOCK_ENTRY_SIZE) : AQW_OK;
+    if (!table->undo.is_open) return AQW_OK;
+    return aqw_arena_reserve(&table->undo.arena, 2 * BLOCK_ENTRY_SIZE);
 }
 
 static void push(aqw_undo *undo, aqw_undo_block **list, void *block, size_t size) {
