@@ -49,6 +49,26 @@ def test_includes_go_down_only(floor: str) -> None:
             assert included.split("/")[0] in {floor, *FLOORS[floor]}, f"{path.name}: {included}"
 
 
+def test_what_all_rows_share_names_no_rarer_row() -> None:
+    """All that is particular to a kind of rarer row is in its family's file, once."""
+    table = CORE / "table"
+    kinds = re.findall(r"    ROW\((\w+), \w+\)", (table / "table.h").read_text("utf-8"))
+    rarer = kinds[kinds.index("DEPENDENCY") + 1 :]
+    assert {"BUDGET", "TENANT", "LEDGER"} < set(rarer)
+    for name in ["add", "apply", "check", "index", "kinds", "load", "purge", "query", "save"]:
+        text = (table / f"{name}.c").read_text("utf-8")
+        for kind in rarer:
+            named = rf"AQW_(ROW|IMAGE)_{kind}|aqw_{kind.lower()}_(row|view|type)"
+            assert not re.search(named, text), f"{name}.c: {kind}"
+    for kind in rarer:
+        homes = [
+            path.name
+            for path in table.glob("*.c")
+            if f"const aqw_row_type aqw_{kind.lower()}_type = " in path.read_text("utf-8")
+        ]
+        assert len(homes) == 1, kind
+
+
 def test_native_code_imports_nothing_of_the_package_above() -> None:
     """Its stubs do: they tell readers the types of what is handed down."""
     for path in (TOP / "src" / "_wal_native").iterdir():

@@ -252,15 +252,12 @@ static aqw_status lease_closed(aqw_table *table, const aqw_event *event) {
     return AQW_OK;
 }
 
-/* Looks for the kind of row that an event is about. */
 static aqw_status apply_rare(aqw_table *table, const aqw_event *event) {
-    for (int kind = 0; kind < AQW_ROW_KIND_COUNT; kind++) {
-        const aqw_row_event *of = aqw_row_types[kind]->events;
-        for (; of && of->apply; of++) {
-            if (of->kind == event->kind) return of->apply(table, event);
-        }
-    }
-    return AQW_INVALID_ARGUMENT;
+    uint8_t kind = table->rare_kinds[event->kind];
+    if (kind == AQW_ROW_KIND_COUNT) return AQW_INVALID_ARGUMENT;
+    const aqw_row_event *of = aqw_row_types[kind]->events;
+    while (of->kind != event->kind) of++;
+    return of->apply(table, event);
 }
 
 static aqw_status apply(aqw_table *table, const aqw_event *event) {

@@ -174,6 +174,8 @@ struct aqw_table {
     aqw_map maps[AQW_ROW_KIND_COUNT];       /* unused for kinds without a key */
     aqw_arena arena;
     aqw_undo undo;
+    /* by an event's kind: the kind of rarer row that it is about; AQW_ROW_KIND_COUNT for others */
+    uint8_t rare_kinds[UINT8_MAX + 1];
     /* the row that the next event likely needs: the last one, or what was fetched
      * (table/prefetch.h); or 0 */
     uint32_t expected_run;
@@ -299,8 +301,9 @@ void aqw_attempt_end(aqw_table *table, aqw_run_row *run, uint64_t finished_at,
 /* table/purge.c: the event that drops what is over. */
 aqw_status aqw_apply_purge(aqw_table *table, const aqw_event *event);
 
-/* table/tombstones.c: the identifier of a task that is purged. The second drops the oldest where
- * there are more than the limit. */
+/* table/tombstones.c: the identifiers of tasks that are purged. Makes room for this many; adds one;
+ * drops the oldest where there are more than the limit. */
+aqw_status aqw_tombstones_reserve(aqw_table *table, uint32_t count);
 void aqw_tombstone_add(aqw_table *table, const uint8_t task_id[16], uint64_t until);
 void aqw_tombstones_bound(aqw_table *table);
 

@@ -99,15 +99,10 @@ static void drop_child(aqw_table *table, uint32_t parent_row) {
     if (!parent->first_child) table->head.purged[AQW_ROW_PARENT]++;
 }
 
-/* Takes a marked task out of the counts, with what belongs to it alone and was not dropped
- * before. */
+/* Takes a marked task out of the counts, and out of the head of its parent's chain. */
 static void drop_task(aqw_table *table, uint32_t row) {
     uint32_t parent = parent_of(table, aqw_task_at(table, row));
     table->head.purged[AQW_ROW_TASK]++;
-    for (int kind = 0; kind < AQW_ROW_KIND_COUNT; kind++) {
-        const aqw_row_type *type = aqw_row_types[kind];
-        if (type->drop_with_task) type->drop_with_task(table, row);
-    }
     if (parent) drop_child(table, parent);
 }
 
@@ -267,12 +262,22 @@ static void drop_rows(aqw_table *table, const purge *all, const part *of) {
     if (!of->rules->ids_at) table->head.purged[of->kind] += of->count;
 }
 
+/* Drops what belongs to tasks alone and was not dropped before. */
+static void drop_with_tasks(aqw_table *table, const purge *all, const part *tasks) {
+    for (int kind = 0; kind < AQW_ROW_KIND_COUNT; kind++) {
+        const aqw_row_type *type = aqw_row_types[kind];
+        for (uint32_t i = 0; type->drop_with_task && i < tasks->count; i++)
+            type->drop_with_task(table, all->rows[tasks->first + i]);
+    }
+}
+
 /* Tasks are the last: what belongs to one and is named itself is out of the counts by then. */
 static void drop_all(aqw_table *table, const purge *all) {
     const part *tasks = task_part(all);
     for (int index = 0; index < all->part_count; index++) {
         if (&all->parts[index] != tasks) drop_rows(table, all, &all->parts[index]);
     }
+    drop_with_tasks(table, all, tasks);
     drop_rows(table, all, tasks);
 }
 
@@ -292,7 +297,7 @@ aqw_status aqw_apply_purge(aqw_table *table, const aqw_event *event) {
     int keeps_ids = event->as.runs_purged.keeps_ids;
     if (status == AQW_OK) status = find_rows(table, &all);
     if (status == AQW_OK && keeps_ids)
-        status = aqw_index_reserve(table, AQW_ROW_TOMBSTONE, task_part(&all)->count);
+        status = aqw_tombstones_reserve(table, task_part(&all)->count);
     if (status == AQW_OK) status = keep_rows(table, &all);
     if (status == AQW_OK) status = mark_rows(table, &all);
     if (status != AQW_OK) return status;

@@ -18,6 +18,17 @@ _Static_assert(sizeof(aqw_run_row) <= 88, "run row");
 _Static_assert(sizeof(aqw_history_row) <= 16, "history row");
 _Static_assert(sizeof(aqw_attempt_row) <= 48, "attempt row");
 
+static void note_events(aqw_table *table) {
+    memset(table->rare_kinds, AQW_ROW_KIND_COUNT, sizeof table->rare_kinds);
+    for (int kind = 0; kind < AQW_ROW_KIND_COUNT; kind++) {
+        const aqw_row_event *of = aqw_row_types[kind]->events;
+        for (; of && of->apply; of++) {
+            AQW_ASSERT(table->rare_kinds[of->kind] == AQW_ROW_KIND_COUNT);
+            table->rare_kinds[of->kind] = (uint8_t)kind;
+        }
+    }
+}
+
 aqw_table *aqw_table_new(const aqw_memory *memory, const uint8_t seed[16]) {
     aqw_heap heap;
     aqw_heap_init(&heap, memory);
@@ -31,6 +42,7 @@ aqw_table *aqw_table_new(const aqw_memory *memory, const uint8_t seed[16]) {
         aqw_rows_init(&table->rows[kind], &table->heap, type->size);
         aqw_map_init(&table->maps[kind], &table->heap, type->hash_of, table);
     }
+    note_events(table);
     aqw_arena_init(&table->arena, &table->heap, ARENA_CHUNK_SIZE);
     aqw_arena_init(&table->undo.arena, &table->heap, UNDO_CHUNK_SIZE);
     return table;

@@ -26,6 +26,10 @@ uint32_t aqw_table_find_tombstone(const aqw_table *table, const uint8_t task_id[
 
 /* ---- Their making ---- */
 
+aqw_status aqw_tombstones_reserve(aqw_table *table, uint32_t count) {
+    return aqw_index_reserve(table, AQW_ROW_TOMBSTONE, count);
+}
+
 void aqw_tombstone_add(aqw_table *table, const uint8_t task_id[16], uint64_t until) {
     ((aqw_tombstone_row *)aqw_row_new_keyed(table, AQW_ROW_TOMBSTONE, task_id))->until = until;
 }
