@@ -132,10 +132,31 @@ def field_checker(cls):
     def check(instance):
         check_fields(table, instance)
         if not table.was_looked_at:     # the class was not yet complete when its hook was made
+            refuse_chains(table, type(instance))
             table.was_looked_at = True
             add_constructor(table, type(instance))
 
     return check
+
+
+def refuse_chains(FieldTable table, cls):
+    """Refuse a class whose instances may be links of a chain, and whose end is not the collector's.
+
+    The end of such a chain would take a call a link, and so end the process. The library's own
+    fields lead to no chain, so only those count that other modules have added.
+    """
+    if cls.__struct_config__.gc:
+        return
+    for base in cls.__mro__:
+        if base.__module__.partition(".")[0] == "actionqueue":
+            continue
+        for field in table.fields:
+            held = (<Field>field).item if (<Field>field).kind == ITEMS else field
+            if (<Field>held).kind == INSTANCE and \
+                    (<Field>field).name in getattr(base, "__annotations__", {}):
+                raise TypeError(
+                    f"{cls.__name__}.{(<Field>field).name} holds objects, so the class must be "
+                    f"declared with gc=True")
 
 
 include "fields_constructor.pxi"

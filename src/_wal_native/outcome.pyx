@@ -24,12 +24,16 @@ cdef object describe(object command):
 cdef int check_applied(object applied) except -1:
     """Refuse what could hold an outcome.
 
-    The collector does not track outcomes, so a long chain of them would end the process.
+    The collector does not track outcomes, so a long chain of them would end the process, unless the
+    collector tracks the objects between them.
     """
     if not isinstance(applied, above.AppliedMutation):
         raise above.InvalidFieldTypeError(
             "MutationOutcome", "applied", applied,
             "must be what a command changes, an Applied… object")
+    if not type(applied).__struct_config__.gc:
+        raise above.InvalidFieldTypeError(
+            "MutationOutcome", "applied", applied, "must be of a class with gc=True")
     return 0
 
 

@@ -189,6 +189,45 @@ def test_a_class_with_more_than_slots_keeps_msgspecs() -> None:
     assert not has_constructor(Referable)
 
 
+def test_a_subclass_that_may_be_a_chain_is_the_collectors() -> None:
+    class Linked(aq.TaskSpec, frozen=True):
+        before: aq.TaskSpec | None = None
+
+    class Many(aq.TaskSpec, frozen=True):
+        before: tuple[aq.MutationOutcome, ...] = ()
+
+    for cls in (Linked, Many, Linked):
+        for _ in range(2):
+            with pytest.raises(TypeError, match=rf"{cls.__name__}\.before holds .* gc=True"):
+                cls(payload=b"x")
+
+    class Tracked(aq.TaskSpec, frozen=True, gc=True):
+        before: aq.TaskSpec | None = None
+
+    chain = None
+    for _ in range(200_000):
+        chain = Tracked(payload=b"x", before=chain)
+    del chain  # a segmentation fault, where the class is not the collector's
+
+
+def test_an_outcome_that_may_be_a_chain_is_the_collectors() -> None:
+    class Untracked(aq.AppliedMutation, frozen=True, gc=False):
+        name = "untracked"
+        before: Any
+
+    with pytest.raises(InvalidFieldTypeError, match="gc=True"):
+        aq.MutationOutcome(1, Untracked(None))
+
+    class Tracked(aq.AppliedMutation, frozen=True):
+        name = "tracked"
+        before: Any
+
+    chain = None
+    for number in range(200_000):
+        chain = aq.MutationOutcome(number, Tracked(chain))
+    del chain
+
+
 def test_a_subclass_has_its_own() -> None:
     class More(Three, frozen=True, gc=False):
         fourth: U64 = 4

@@ -1,9 +1,8 @@
 """Every error that the library raises, with typed fields.
 
 All derive from :class:`ActionQueueError`. Two errors are equal when they have the same type and the
-same fields. Errors can be pickled and copied, and their texts can be printed whatever values they
-hold. Each says in :attr:`ActionQueueError.written` whether the refused or failed command may be in
-the log. The tree of them::
+same fields. Errors can be pickled and copied. Each says in :attr:`ActionQueueError.written` whether
+the refused or failed command may be in the log. The tree of them::
 
     ActionQueueError                      base.py
     |-- InvalidFieldError                 values.py     a value that a call does not accept

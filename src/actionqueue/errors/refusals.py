@@ -79,6 +79,15 @@ def _states_for_lease(event: LeaseValidationEvent) -> str:
     return ", ".join(state.value for state in RunState if state_allows(kind, state))
 
 
+def _states_to_reschedule() -> str:
+    """Return the states in which the rules allow another time and priority."""
+    from _wal_native.rules import state_allows  # noqa: PLC0415 -- it imports the errors
+    from actionqueue.model import EventKind, RunState  # noqa: PLC0415
+
+    kind = EventKind.RUN_RESCHEDULED
+    return ", ".join(state.value for state in RunState if state_allows(kind, state))
+
+
 class SequenceOverflow(ValidationError):
     """The log is at the last sequence there is (``actionqueue.limits.SEQUENCE_MAX``, 2**64 - 1)."""
 
@@ -180,10 +189,13 @@ class InvalidTransition(ValidationError):
     to: RunState
 
     def __str__(self) -> str:
-        return self._in_batch(
-            f"run {self.run_id} cannot go from {self.from_} to {self.to}; from {self.from_} "
-            f"{_ways_on(self.from_)}"
-        )
+        text = f"run {self.run_id} cannot go from {self.from_} to {self.to}"
+        if self.to == "scheduled":
+            return self._in_batch(
+                f"{text}: no transition leads there, and only a run that is "
+                f"{_states_to_reschedule()} can be rescheduled"
+            )
+        return self._in_batch(f"{text}; from {self.from_} {_ways_on(self.from_)}")
 
 
 class AttemptStartUnknownRun(ValidationError):
