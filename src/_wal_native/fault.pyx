@@ -165,8 +165,9 @@ cdef int raise_open_fault(const aqw_fault *fault) except -1:
     if status == AQW_LOCKED:
         return raise_status_with(status, holder_of(path_of(fault)))
     if status == AQW_UNSUPPORTED_FORMAT:
-        return raise_status_with(
-            status, {"path": path_of(fault), "version": fault.format_version})
+        return raise_status_with(status, {
+            "path": path_of(fault), "version": fault.format_version or AQW_FORMAT_VERSION,
+            "event_kind": fault.event_kind or None})
     if status == AQW_NOT_A_QUEUE:
         return raise_status_with(
             status, {"path": path_of(fault), "quarantine": quarantine_of(path_of(fault))})

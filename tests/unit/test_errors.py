@@ -65,6 +65,7 @@ VALUES = {
     "given_up": ((26, 26),),
     "quarantine": "/queue/quarantine",
     "version": 27,
+    "event_kind": 28,
     "operation": "fdatasync",
     "errno": 5,
 }

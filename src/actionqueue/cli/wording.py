@@ -66,10 +66,12 @@ def describe(error: BaseException, command: str | None) -> str:  # noqa: C901, P
                 "`stats` and `verify` only read"
             )
         case UnsupportedFormatError():
-            return (
-                f"{error.path} has format {error.version}, which this version of actionqueue does "
-                "not know; upgrade it"
+            what = (
+                f"{error.path} has format {error.version}"
+                if error.event_kind is None
+                else f"{error.path} has an event of kind {error.event_kind}"
             )
+            return f"{what}, which this version of actionqueue does not know; upgrade it"
         case CompactedError():
             first = error.first_sequence
             return (

@@ -144,8 +144,19 @@ class UnsupportedFormatError(OpenError):
     """The queue was written by a newer version of the library."""
 
     path: str
+    """The file; the queue's directory where an event is what this version does not know."""
     version: int
-    message = "{path} has format {version}, which this version does not know; upgrade the library"
+    """The version of the format on disk."""
+    event_kind: int | None = None
+    """The code of an event's kind that this version does not know."""
+
+    def __str__(self) -> str:
+        what = (
+            f"{self.path} has format {self.version}"
+            if self.event_kind is None
+            else f"{self.path} has an event of kind {self.event_kind} in format {self.version}"
+        )
+        return f"{what}, which this version does not know; upgrade the library"
 
 
 class CompactedError(OpenError):

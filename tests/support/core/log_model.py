@@ -24,7 +24,9 @@ RING_DATA = 65536
 RING_SLOTS = (4096, 8192)
 LAG_UNKNOWN = 2**24 - 1
 MARKER, PAD = 240, 241
-EVENT_KINDS = range(1, len(LAYOUTS) + 1)
+EVENT_KINDS = range(1, MARKER)
+"""Also those that the library does not know."""
+KNOWN_KINDS = range(1, len(LAYOUTS) + 1)
 OPEN, END = 1, 2
 SEGMENT_SIZES = range(65536, 2**30 + 8192 + 1, 4)
 RING_SIZES = range(65536, 2**28 + 1, 65536)

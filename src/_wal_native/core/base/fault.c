@@ -34,9 +34,12 @@ const char *aqw_reason_name(int reason) {
 aqw_status aqw_fault_set(aqw_fault *fault, aqw_status status, const char *path) {
     memset(fault, 0, sizeof *fault);
     fault->status = (int)status;
-    if (path != NULL)
-        snprintf(fault->path, sizeof fault->path, "%.*s", (int)sizeof fault->path - 1, path);
+    if (path != NULL) aqw_fault_name(fault, path);
     return status;
+}
+
+void aqw_fault_name(aqw_fault *fault, const char *path) {
+    snprintf(fault->path, sizeof fault->path, "%.*s", (int)sizeof fault->path - 1, path);
 }
 
 aqw_status aqw_fault_io(aqw_fault *fault, const char *operation, const char *path,

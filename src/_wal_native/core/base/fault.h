@@ -43,7 +43,8 @@ typedef struct aqw_fault {
     uint64_t offset;
     uint64_t first_sequence;    /* the sequences at stake, both 0 where unknown */
     uint64_t last_sequence;
-    uint32_t format_version;    /* with AQW_UNSUPPORTED_FORMAT */
+    uint32_t format_version;    /* with AQW_UNSUPPORTED_FORMAT, */
+    uint32_t event_kind;        /* or else the kind of an event that this library does not know */
     char path[512];             /* the file, cut if longer */
 } aqw_fault;
 
@@ -53,6 +54,8 @@ const char *aqw_reason_name(int reason);
 /* Zeroes the fault and sets its status and path (NULL leaves the path empty). Returns the status,
  * so that callers can return it. */
 aqw_status aqw_fault_set(aqw_fault *fault, aqw_status status, const char *path);
+/* Sets the path of a fault that was filled without one. */
+void aqw_fault_name(aqw_fault *fault, const char *path);
 /* Records an I/O failure: `operation` on `path` gave the errno. Returns AQW_IO_ERROR. */
 aqw_status aqw_fault_io(aqw_fault *fault, const char *operation, const char *path,
                         int system_error);

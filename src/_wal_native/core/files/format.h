@@ -59,7 +59,7 @@
  * RECORD: at a position that is a multiple of 4
  *        0     4  checksum of bytes 4 to the end of the padding, started from the seed (below)
  *        4     3  payload size
- *        7     1  kind: an event kind (event.h), 240 = close marker, 241 = pad
+ *        7     1  kind: 1 to 239 = an event (events.def), 240 = close marker, 241 = pad
  *        8     4  ordinal: events before this record in this segment; an event's sequence is first
  *                 sequence + ordinal
  *       12     3  lag: sequence of the last event up to and including this record, less the durable
@@ -71,8 +71,10 @@
  *   Seed: the checksum's running value over log UUID, segment number, salt and the
  *   record's position (8 bytes each but the UUID). So a record is valid in one place
  *   of one segment of one log only.
- *   A record is valid if and only if its checksum is right, its kind is known, its flags are 0, 1
- *   or 2 (0 for a marker or pad), and its ordinal is the number of events before it.
+ *   A record is valid if and only if its checksum is right, its kind is one of these, its flags are
+ *   0, 1 or 2 (0 for a marker or pad), and its ordinal is the number of events before it. An event
+ *   of a kind that the reader does not know was written by a newer library: replay refuses it, and
+ *   what reads records takes it as any other.
  *   A batch is a run of records, all but the last with flag 1, the last with flag 2; no marker or
  *   pad stands inside, and it lies in one segment. A close marker says that every event before it
  *   was synced before it was written.

@@ -56,15 +56,14 @@ uint32_t aqw_pad_seal(uint8_t *to, const aqw_place *place, uint64_t position, ui
     return size;
 }
 
-static int kind_is_known(uint8_t kind) {
-    return (kind >= 1 && kind <= AQW_EVENT_KIND_LAST) || kind == AQW_KIND_MARKER ||
-           kind == AQW_KIND_PAD;
-}
+/* A newer library may have kinds of events that this one does not know. Their records are as valid
+ * as all others, and aqw_replay_record refuses them. Else recovery would take what such a library
+ * has acknowledged for a torn tail, or for damage. */
+static int is_event_kind(uint8_t kind) { return kind >= 1 && kind < AQW_KIND_MARKER; }
 
 static int shape_is_known(uint8_t kind, uint8_t flags) {
-    if (!kind_is_known(kind)) return 0;
-    return flags == 0 || (kind <= AQW_EVENT_KIND_LAST &&
-                          (flags == AQW_FLAG_BATCH_OPEN || flags == AQW_FLAG_BATCH_END));
+    if (is_event_kind(kind)) return flags <= AQW_FLAG_BATCH_END;
+    return flags == 0 && (kind == AQW_KIND_MARKER || kind == AQW_KIND_PAD);
 }
 
 int aqw_record_is_plausible(const uint8_t *from, uint32_t ordinal_min, uint32_t ordinal_max) {
@@ -78,7 +77,7 @@ int aqw_record_parse(const uint8_t *from, const aqw_place *place, uint64_t posit
     uint32_t payload_size = aqw_load_u32(from + 4) & 0xffffff;
     uint32_t ordinal = aqw_load_u32(from + 8);
     uint32_t lag = aqw_load_u32(from + 12) & 0xffffff;
-    int is_event = kind <= AQW_EVENT_KIND_LAST;
+    int is_event = is_event_kind(kind);
     /* A marker or pad stands after `ordinal` events: the last of them has the
      * sequence one lower. */
     uint64_t sequence = place->first_sequence + ordinal - (is_event ? 0 : 1);

@@ -5,6 +5,7 @@
 #include "base/bytes.h"
 #include "event/event.h"
 #include "files/format.h"
+#include "read/stream_internal.h"
 
 enum {
     /* bytes between two reports to progress, which may stop the replay */
@@ -43,7 +44,18 @@ static void look_ahead(const aqw_stream *stream, const aqw_table *table, lookahe
     if (ahead->records > 0) ahead->records--;
 }
 
+/* The record's checksum is right, so a library has written it, and a newer one. */
+static aqw_status newer_kind(const aqw_record *record, aqw_fault *fault) {
+    aqw_fault_set(fault, AQW_UNSUPPORTED_FORMAT, NULL);
+    fault->event_kind = record->kind;
+    fault->segment = record->segment_number;
+    fault->offset = record->position;
+    fault->first_sequence = fault->last_sequence = record->sequence;
+    return AQW_UNSUPPORTED_FORMAT;
+}
+
 aqw_status aqw_replay_record(aqw_table *table, const aqw_record *record, aqw_fault *fault) {
+    if (record->kind > AQW_EVENT_KIND_LAST) return newer_kind(record, fault);
     aqw_event event;
     aqw_reason reason = AQW_REASON_PAYLOAD;
     aqw_status status = aqw_event_decode(record->kind, record->sequence, record->payload,
@@ -85,6 +97,7 @@ aqw_status aqw_replay_stream(aqw_stream *stream, aqw_table *table, aqw_replay_co
         if (record.kind >= AQW_KIND_MARKER || record.sequence <= present) continue;
         counts->events++;
         status = aqw_replay_record(table, &record, fault);
+        if (status == AQW_UNSUPPORTED_FORMAT) aqw_fault_name(fault, stream->directory);
         if (status != AQW_OK) return status;
     }
 }

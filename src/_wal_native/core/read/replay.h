@@ -16,8 +16,9 @@ typedef struct aqw_replay_counts {
     uint64_t replayed_bytes;    /* of the records after what the table had before */
 } aqw_replay_counts;
 
-/* Decodes one event record and applies it. Returns AQW_CORRUPT with AQW_REASON_PAYLOAD or
- * AQW_REASON_REFUSED_EVENT where that fails: this library never writes such a record. */
+/* Decodes one event record and applies it. Returns AQW_UNSUPPORTED_FORMAT for a kind that this
+ * library does not know, and AQW_CORRUPT with AQW_REASON_PAYLOAD or AQW_REASON_REFUSED_EVENT where
+ * an event of a known kind fails: no library writes such a record. The fault has no path. */
 aqw_status aqw_replay_record(aqw_table *table, const aqw_record *record, aqw_fault *fault);
 
 /* Replays a stream from where it stands to its end, except the events that the table has already

@@ -74,6 +74,11 @@ static aqw_status take_event(salvager *s, const aqw_record *record) {
     }
     status = aqw_replay_record(s->table, record, &refused);
     if (status == AQW_NO_MEMORY) return aqw_fault_set(s->fault, status, s->stream->directory);
+    if (status == AQW_UNSUPPORTED_FORMAT) {     /* a repair would give good events up */
+        *s->fault = refused;
+        aqw_fault_name(s->fault, s->stream->directory);
+        return status;
+    }
     if (status != AQW_OK) return stop_at(s);
     if (s->in_batch) s->batch_events++;
     if (record->flags == AQW_FLAG_BATCH_END) {

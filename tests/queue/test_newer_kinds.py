@@ -1,0 +1,82 @@
+"""A log with an event of a kind that only a newer library knows: it is no damage and no torn tail,
+and nothing about it changes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import actionqueue as aq
+from actionqueue.inspection import verify
+from tests.support.core import log_model as model
+from tests.support.queues import copy_of, in_child, log_bytes
+
+NEWER = 200
+SIZE = 65536
+
+
+def pause_and_resume(queue: aq.ActionQueue, times: int) -> None:
+    for _ in range(times):
+        queue.submit(aq.EnginePauseCommand(None, 5))
+        queue.submit(aq.EngineResumeCommand(None, 5))
+
+
+def make_newer(path: Path, sequence: int, *, in_ring: bool) -> None:
+    """Give the record of an event another kind, as a newer library would have sealed it."""
+    (segment,) = (path / "wal").glob("*.log")
+    header = model.header_of(f"wal/{segment.name}", segment.read_bytes())
+    file = path / "ring" if in_ring else segment
+    data = bytearray(file.read_bytes())
+    for position in range(model.DATA, SIZE, 4):
+        at = model.RING_DATA + position % SIZE if in_ring else position
+        record = model.parse_record(header, bytes(data), at, position)
+        if record is not None and record.is_event and record.sequence == sequence:
+            break
+    else:
+        raise AssertionError(f"{file} has no event {sequence}")
+    lag = sequence - record.watermark if record.watermark else model.LAG_UNKNOWN
+    data[at : at + record.size] = model.record_bytes(
+        header, position, record.ordinal, NEWER, record.payload, lag=lag
+    )
+    file.write_bytes(data)
+
+
+def check_refused(path: Path) -> None:
+    before = log_bytes(path) | {"LOCK": b""}
+    for _ in range(2):
+        for options in ({}, {"readonly": True}):
+            with pytest.raises(aq.UnsupportedFormatError, match=r"kind 200 .*upgrade") as refused:
+                aq.open(path, **options)
+            assert (refused.value.event_kind, refused.value.path) == (NEWER, str(path))
+        with pytest.raises(aq.UnsupportedFormatError):
+            verify(path)
+        with pytest.raises(aq.UnsupportedFormatError):
+            aq.repair(path, accept_data_loss=True)
+    assert log_bytes(path) | {"LOCK": b""} == before
+
+
+@pytest.mark.parametrize("sequence", [1, 4, 6])
+def test_in_a_segment(tmp_path: Path, sequence: int) -> None:
+    path = tmp_path / "queue"
+    with aq.open(path, durability="deferred", segment_size=SIZE, ring_size=SIZE) as queue:
+        pause_and_resume(queue, 3)
+    make_newer(path, sequence, in_ring=False)
+    check_refused(path)
+
+
+@pytest.mark.parametrize("sequence", [1, 4, 6])
+def test_in_the_ring_of_a_killed_writer(tmp_path: Path, sequence: int) -> None:
+    path = tmp_path / "queue"
+
+    def leave() -> None:
+        queue = aq.open(
+            path, durability="deferred", segment_size=SIZE, ring_size=SIZE, compaction=None
+        )
+        pause_and_resume(queue, 3)
+        copy_of(path, tmp_path / "copy")
+
+    in_child(leave)
+    make_newer(tmp_path / "copy", sequence, in_ring=True)
+    check_refused(tmp_path / "copy")
