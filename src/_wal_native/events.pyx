@@ -334,7 +334,8 @@ def decode_event(int kind, sequence, bytes payload not None):
     """
     cdef aqw_event event
     if kind < 1 or kind > AQW_EVENT_KIND_LAST:
-        raise MalformedEventError("unknown kind", kind, sequence)
+        raise MalformedEventError(
+            "this version of the library does not know the kind", kind, sequence)
     if aqw_event_decode(<uint8_t>kind, sequence, <const uint8_t *>PyBytes_AS_STRING(payload),
                         <size_t>PyBytes_GET_SIZE(payload), &event) != AQW_OK:
         raise MalformedEventError("the payload does not decode", kind, sequence)

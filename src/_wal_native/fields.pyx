@@ -143,12 +143,14 @@ def refuse_chains(FieldTable table, cls):
     """Refuse a class whose instances may be links of a chain, and whose end is not the collector's.
 
     The end of such a chain would take a call a link, and so end the process. The library's own
-    fields lead to no chain, so only those count that other modules have added.
+    fields lead to no chain, so only those count that other modules have added to one of its types.
     """
-    if cls.__struct_config__.gc:
+    own = [base for base in cls.__mro__ if base.__module__.partition(".")[0] == "actionqueue"]
+    if cls.__struct_config__.gc or all(
+            [base.__module__ == "actionqueue.model.fields" for base in own]):
         return
     for base in cls.__mro__:
-        if base.__module__.partition(".")[0] == "actionqueue":
+        if base in own:
             continue
         for field in table.fields:
             held = (<Field>field).item if (<Field>field).kind == ITEMS else field

@@ -82,10 +82,13 @@ class LogRecord(msgspec.Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """The kind's name in lower snake case."""
+        """The kind's name in lower snake case; ``kind_200`` for one of a newer version."""
         if self.kind == MARKER:
             return "close_marker"
-        return "pad" if self.kind == PAD else EventKind(self.kind).name.lower()
+        if self.kind == PAD:
+            return "pad"
+        known = self.kind in EventKind.__members__.values()
+        return EventKind(self.kind).name.lower() if known else f"kind_{self.kind}"
 
     @property
     def batch(self) -> str | None:

@@ -131,6 +131,7 @@ def test_exit_codes_of_errors() -> None:
     expected = {
         aq.LockedError("LOCK"): 4,
         aq.CorruptLogError("queue", 1, 2, "checksum"): 5,
+        aq.MalformedEventError(): 5,
         aq.NotAQueueError("queue"): 6,
         aq.UnsupportedFormatError("queue", 2): 6,
         aq.OpenIOError("open", "queue", 13): 7,

@@ -10,6 +10,7 @@ import pytest
 
 import actionqueue as aq
 from actionqueue.inspection import verify
+from tests.support.command_line import run
 from tests.support.core import log_model as model
 from tests.support.queues import copy_of, in_child, log_bytes
 
@@ -64,6 +65,17 @@ def test_in_a_segment(tmp_path: Path, sequence: int) -> None:
         pause_and_resume(queue, 3)
     make_newer(path, sequence, in_ring=False)
     check_refused(path)
+
+
+def test_the_command_line_says_at_which_event_it_ends(tmp_path: Path) -> None:
+    path = tmp_path / "queue"
+    with aq.open(path, durability="deferred", segment_size=SIZE, ring_size=SIZE) as queue:
+        pause_and_resume(queue, 3)
+    make_newer(path, 4, in_ring=False)
+    ended = run("log", path, "--json")
+    assert (ended.code, len(ended.objects)) == (5, 3)
+    assert "kind 200, sequence 4" in ended.error
+    assert run("verify", path).code == run("dump", path).code == 6
 
 
 @pytest.mark.parametrize("sequence", [1, 4, 6])

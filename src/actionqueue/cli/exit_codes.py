@@ -12,6 +12,7 @@ from actionqueue.errors import (
     HistoryChangedError,
     LockedError,
     LogCloseError,
+    MalformedEventError,
     MutationError,
     NotAQueueError,
     SnapshotError,
@@ -65,7 +66,7 @@ MEANINGS = {
 
 _OF_ERRORS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], ExitCode], ...] = (
     (LockedError, ExitCode.LOCKED),
-    (CorruptLogError, ExitCode.CORRUPT),
+    ((CorruptLogError, MalformedEventError), ExitCode.CORRUPT),
     ((NotAQueueError, UnsupportedFormatError), ExitCode.NOT_A_QUEUE),
     (CompactedError, ExitCode.COMPACTED),
     (HistoryChangedError, ExitCode.HISTORY_CHANGED),
