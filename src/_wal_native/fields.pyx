@@ -139,7 +139,7 @@ def field_checker(cls):
     return check
 
 
-def refuse_chains(FieldTable table, cls):
+cdef int refuse_chains(FieldTable table, object cls) except -1:
     """Refuse a class whose instances may be links of a chain, and whose end is not the collector's.
 
     The end of such a chain would take a call a link, and so end the process. The library's own
@@ -148,7 +148,7 @@ def refuse_chains(FieldTable table, cls):
     own = [base for base in cls.__mro__ if base.__module__.partition(".")[0] == "actionqueue"]
     if cls.__struct_config__.gc or all(
             [base.__module__ == "actionqueue.model.fields" for base in own]):
-        return
+        return 0
     for base in cls.__mro__:
         if base in own:
             continue
@@ -159,6 +159,7 @@ def refuse_chains(FieldTable table, cls):
                 raise TypeError(
                     f"{cls.__name__}.{(<Field>field).name} holds objects, so the class must be "
                     f"declared with gc=True")
+    return 0
 
 
 include "fields_constructor.pxi"
