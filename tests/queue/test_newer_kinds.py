@@ -67,6 +67,24 @@ def test_in_a_segment(tmp_path: Path, sequence: int) -> None:
     check_refused(path)
 
 
+def test_a_repair_of_damage_behind_it_gives_nothing_up(tmp_path: Path) -> None:
+    path = tmp_path / "queue"
+    with aq.open(path, durability="deferred", segment_size=SIZE, ring_size=SIZE) as queue:
+        pause_and_resume(queue, 3)
+    make_newer(path, 2, in_ring=False)
+    (segment,) = (path / "wal").glob("*.log")
+    data = bytearray(segment.read_bytes())
+    at = data.rindex(b"\x0d", model.DATA, model.DATA + 200)  # the kind of the last resumption
+    data[at] ^= 0x40
+    segment.write_bytes(data)
+    before = log_bytes(path) | {"LOCK": b""}
+    with pytest.raises(aq.CorruptLogError):
+        aq.open(path)
+    with pytest.raises(aq.UnsupportedFormatError, match="kind 200"):
+        aq.repair(path, accept_data_loss=True)
+    assert log_bytes(path) | {"LOCK": b""} == before
+
+
 def test_the_command_line_says_at_which_event_it_ends(tmp_path: Path) -> None:
     path = tmp_path / "queue"
     with aq.open(path, durability="deferred", segment_size=SIZE, ring_size=SIZE) as queue:

@@ -54,7 +54,7 @@ def state_of(queue: aq.ActionQueue) -> dict[str, Any]:
 
 
 def replayed(path: str | os.PathLike[str]) -> Model:
-    """Return the model after the log of a queue that nobody has open, whose sequences must have no
+    """Return the model after the log of a queue without a writer, whose sequences must have no
     gap.
     """
     model = Model()
