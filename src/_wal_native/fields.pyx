@@ -153,7 +153,9 @@ cdef int refuse_chains(FieldTable table, object cls) except -1:
         if base in own:
             continue
         for field in table.fields:
-            held = (<Field>field).item if (<Field>field).kind == ITEMS else field
+            held = field
+            while (<Field>held).kind == ITEMS:
+                held = (<Field>held).item
             if (<Field>held).kind == INSTANCE and \
                     (<Field>field).name in getattr(base, "__annotations__", {}):
                 raise TypeError(

@@ -196,7 +196,10 @@ def test_a_subclass_that_may_be_a_chain_is_the_collectors() -> None:
     class Many(aq.TaskSpec, frozen=True):
         before: tuple[aq.MutationOutcome, ...] = ()
 
-    for cls in (Linked, Many, Linked):
+    class Nested(aq.TaskSpec, frozen=True):
+        before: tuple[tuple[aq.TaskSpec, ...], ...] = ()
+
+    for cls in (Linked, Many, Nested, Linked):
         for _ in range(2):
             with pytest.raises(TypeError, match=rf"{cls.__name__}\.before holds .* gc=True"):
                 cls(payload=b"x")
