@@ -10,7 +10,7 @@ SOURCES := pyproject.toml setup.py MANIFEST.in README.md \
 	-o -name '*.pxi' -o -name '*.c' -o -name '*.h' -o -name '*.def')
 
 .PHONY: help demo test test-debug test-system test-faults faults-docs test-ports lint sanitize fuzz \
-	fuzz-corpus valgrind system-packages install-check bench bench-all bench-large \
+	fuzz-corpus valgrind wheels test-wheels system-packages install-check bench bench-all bench-large \
 	bench-figures bench-check bench-rust bench-peers clean
 
 help:
@@ -30,6 +30,9 @@ help:
 	@echo "                    make fuzz-corpus keeps the findings"
 	@echo "make valgrind       the fuzz corpora, the core's self-test and the threads' stress"
 	@echo "                    programs under memcheck"
+	@echo "make wheels         the source distribution and the wheels of all systems, into dist/;"
+	@echo "                    WHEELS=cp314-win builds those with that in their tags"
+	@echo "make test-wheels    the tests that apply over each wheel, in a Python of its own system"
 	@echo "make bench          the quick benchmarks (minutes); make bench-peers and bench-rust"
 	@echo "                    compare with other stores and the Rust crates"
 	@echo "make bench-all      all benchmarks, as long series (half an hour); make bench-large"
@@ -45,7 +48,9 @@ help:
 TEST_PACKAGES := strace e2fsprogs xfsprogs mount util-linux
 FUZZ_PACKAGES := clang-14 libclang-rt-14-dev llvm-14 valgrind
 PORTS_PACKAGES := wine wine64 qemu-user
-SYSTEM_PACKAGES ?= $(TEST_PACKAGES) $(FUZZ_PACKAGES) $(PORTS_PACKAGES)
+# llvm takes debug symbols apart, maven fetches interpreters.
+WHEEL_PACKAGES := $(PORTS_PACKAGES) libc6-arm64-cross llvm maven
+SYSTEM_PACKAGES ?= $(TEST_PACKAGES) $(FUZZ_PACKAGES) $(WHEEL_PACKAGES)
 # For bench-rust only, so SYSTEM_PACKAGES lacks them. It needs Rust 1.89 or newer, which has to come
 # from elsewhere if Debian's is older.
 RUST_PACKAGES := cargo rustc
@@ -79,6 +84,10 @@ $(VENV)/fuzz-tools: $(BIN)/python pyproject.toml
 
 $(VENV)/ports-tools: $(BIN)/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --group ports
+	@touch $@
+
+$(VENV)/wheel-tools: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --group wheels
 	@touch $@
 
 $(VENV)/bench-tools: $(BIN)/python pyproject.toml
@@ -120,6 +129,13 @@ faults-docs:
 
 test-ports: $(VENV)/ports-tools
 	$(BIN)/python tests/core/selftest/ports.py
+
+wheels: $(VENV)/wheel-tools
+	$(BIN)/python -m tests.wheels.build $(WHEELS)
+
+# What WHEEL_FLAGS says goes to pytest.
+test-wheels: $(VENV)/wheel-tools
+	$(BIN)/python -m tests.wheels.run $(WHEELS) --pytest="$(WHEEL_FLAGS)"
 
 lint: $(VENV)/installed $(VENV)/test-tools $(VENV)/lint-tools
 	$(BIN)/ruff check .

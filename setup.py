@@ -9,10 +9,14 @@ ACTIONQUEUE_WERROR=1     warnings in the C core are errors (CI)
 
 What the first three compile is kept in a directory of its own below build/, because an object file
 does not tell how it was compiled.
+
+A cross compiler builds for another system (tests/wheels): CC names it, and _PYTHON_HOST_PLATFORM
+the system.
 """
 
 import os
 import sys
+import sysconfig
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -31,6 +35,8 @@ DECLARATIONS = Path("build/declarations")
 KINDS = Path("src/actionqueue/model/kinds.py")
 SHARED_OBJECT = "_wal_native.native"
 """All native modules are in this object, so that they share one core and its global state."""
+IS_FOR_WINDOWS = sysconfig.get_platform().startswith("win")
+IS_MICROSOFTS_COMPILER = sys.platform == "win32"
 
 
 def switch(name: str) -> bool:
@@ -54,14 +60,17 @@ def compiler_options() -> tuple[list[str], list[str], list[tuple[str] | tuple[st
     coverage, werror = switch("ACTIONQUEUE_COVERAGE"), switch("ACTIONQUEUE_WERROR")
     # One item undefines: Python's own arguments define it.
     macros: list[tuple[str] | tuple[str, str | None]] = [("NDEBUG",) if debug else ("NDEBUG", None)]
-    if sys.platform == "win32":
+    if IS_MICROSOFTS_COMPILER:
         if sanitize or coverage:
             sys.exit("the sanitizer and coverage builds need gcc or clang")
         # MSVC has <stdatomic.h> from Visual Studio 2022 17.5 on, behind this switch.
         warnings = ["/W3", "/WX"] if werror else []
         return ["/std:c11", "/experimental:c11atomics", "/O2", *warnings], [], macros
-    compile_args = ["-std=c11", "-fvisibility=hidden", "-pthread"]
-    link_args = ["-pthread"]
+    compile_args = ["-std=c11", "-fvisibility=hidden"]
+    link_args = []
+    if not IS_FOR_WINDOWS:
+        compile_args.append("-pthread")
+        link_args.append("-pthread")
     compile_args += ["-O0", "-g"] if debug else ["-O3", "-g1"]
     if sanitize:
         flags = [
@@ -80,10 +89,10 @@ def compiler_options() -> tuple[list[str], list[str], list[tuple[str] | tuple[st
 COMPILE_ARGS, LINK_ARGS, MACROS = compiler_options()
 WARNINGS = (
     ["-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wconversion"]
-    if sys.platform != "win32"
+    if not IS_MICROSOFTS_COMPILER
     else []
 )
-if switch("ACTIONQUEUE_WERROR") and sys.platform != "win32":
+if switch("ACTIONQUEUE_WERROR") and not IS_MICROSOFTS_COMPILER:
     WARNINGS.append("-Werror")
 
 core = (
@@ -98,7 +107,7 @@ core = (
 )
 
 # core/os/io_windows.c takes random numbers and the access lists of directories from these.
-LIBRARIES = ["bcrypt", "advapi32"] if sys.platform == "win32" else []
+LIBRARIES = ["bcrypt", "advapi32"] if IS_FOR_WINDOWS else []
 
 OPTIONS: dict[str, Any] = {
     "include_dirs": [str(CORE)],

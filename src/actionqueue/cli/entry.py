@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import errno
 import os
 import sys
 import warnings
@@ -43,14 +44,21 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         code = ExitCode.INTERRUPTED
     except SystemExit as end:  # SIGTERM or SIGHUP, where the command had something to clean up
         code = end.code
-    except BrokenPipeError:
-        _abandon_output()
-        code = ExitCode.OUTPUT_CLOSED
     except OSError as error:
         _abandon_output()
-        code = _fail(describe(error, None), exit_code_of(error))
+        if _is_of_a_closed_pipe(error):
+            code = ExitCode.OUTPUT_CLOSED
+        else:
+            code = _fail(describe(error, None), exit_code_of(error))
     end_at_interrupts()
     sys.exit(code)
+
+
+def _is_of_a_closed_pipe(error: OSError) -> bool:
+    """Tell whether the reader of the output has gone, for which Windows has another number."""
+    if isinstance(error, BrokenPipeError):
+        return True
+    return sys.platform == "win32" and error.errno == errno.EINVAL and error.filename is None
 
 
 def _run(arguments: list[str]) -> int:

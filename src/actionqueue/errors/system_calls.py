@@ -55,9 +55,14 @@ _REMEDIES = {
 _CANNOT_WRITE = {"EACCES", "EPERM", "EROFS"}
 
 
+def _name(number: int) -> str:
+    """Return an errno's name, which Windows gives in its own spelling for some: WSAESTALE."""
+    return errno_codes.errorcode.get(number, "").removeprefix("WSA")
+
+
 def remedy(number: int) -> str:
     """Return what to do about a call that failed for an open queue."""
-    return _REMEDIES.get(errno_codes.errorcode.get(number, ""), "mend the cause")
+    return _REMEDIES.get(_name(number), "mend the cause")
 
 
 def remedy_for_opening(number: int) -> str:
@@ -66,7 +71,7 @@ def remedy_for_opening(number: int) -> str:
     A queue that is not open yet was not moved away; and what of the wrong kind stands at the path
     was said with the failure.
     """
-    name = errno_codes.errorcode.get(number, "")
+    name = _name(number)
     known = _REMEDIES.get(name, _MOVED)
     text = "" if known is _MOVED else f"; {known}"
     return text + (

@@ -1,0 +1,198 @@
+"""Installs wheels of ``dist/`` into Pythons of their own systems, and runs the tests there.
+
+``python -m tests.wheels.run [PART ...]``, where a PART is a part of a tag, as for the build:
+
+- Linux, x86-64: a new environment, and every test that ``make test`` runs.
+- Windows, x86-64: a Python for Windows under wine, and every test that applies on Windows
+  (:mod:`tests.support.platform_needs`) with the one version whose every part this wine can run;
+  the smoke check with the others.
+- Linux, ARM64: the smoke check, under qemu.
+- the others: nothing here runs them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+from tests.support.places import ROOT
+from tests.wheels import interpreters
+from tests.wheels.build import DIST, WORK
+from tests.wheels.targets import Target, chosen, digits
+
+SMOKE = ROOT / "tests" / "package" / "smoke.py"
+WINE_VERSION = "3.11"
+"""From 3.12 on, Python copies files by a call that Debian 12's wine lacks."""
+WINE_INSTEAD = {
+    "numpy": "numpy==2.1.3",  # later ones call what Debian 12's wine lacks
+    "gunicorn": None,  # not for Windows
+}
+WINE_ENVIRONMENT = {
+    "WINEPREFIX": str(WORK / "wine"),
+    "WINEDEBUG": "-all",
+    "WINEDLLOVERRIDES": "winedbg.exe=d;mscoree,mshtml=",
+    "PYTHONDONTWRITEBYTECODE": "1",
+}
+ARM64_LIBRARIES = Path("/usr/aarch64-linux-gnu")
+
+
+def call(command: list[str | Path], **more: str) -> bool:
+    """Run a program in the project's directory, with its output shown, and tell whether it
+    succeeded.
+    """
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(command, cwd=ROOT, env={**environment, **more}, check=False)
+    return done.returncode == 0
+
+
+def must(command: list[str | Path], **more: str) -> None:
+    """Run a program, and end if it fails."""
+    if not call(command, **more):
+        sys.exit(f"{' '.join(map(str, command[:6]))} ... failed")
+
+
+def wheel_of(target: Target, version: str) -> Path:
+    """Return the wheel that was built for a system and version."""
+    tag = f"cp{digits(version)}-cp{digits(version)}-"
+    found = [path for path in DIST.glob(f"*{tag}*.whl") if target.tag in path.name]
+    if len(found) != 1:
+        sys.exit(f"{DIST} has {len(found)} wheels for {target.name}, Python {version}: make wheels")
+    return found[0]
+
+
+def test_group() -> list[str]:
+    """Return what the tests need, as ``pyproject.toml`` says it."""
+    groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
+    return [str(requirement) for requirement in groups["test"]]
+
+
+def on_linux(wheel: Path, version: str, pytest_arguments: list[str]) -> bool:
+    """Run the tests in a new environment of this machine."""
+    place = WORK / "environments" / version
+    shutil.rmtree(place, ignore_errors=True)
+    must([interpreters.program(version), "-m", "venv", place])
+    python = place / "bin" / "python"
+    must([python, "-m", "pip", "install", "--quiet", "--upgrade", "pip>=25.1"])
+    must([python, "-m", "pip", "install", "--quiet", f"{wheel}[cli]", "--group", "test"])
+    return call([python, SMOKE]) and call([python, "-m", "pytest", *pytest_arguments])
+
+
+def target_install(place: Path, version: str, platforms: list[str], wanted: list[str]) -> None:
+    """Install wheels for another system into a directory."""
+    must(
+        [sys.executable, "-m", "pip", "install", "--quiet", "--target", place,
+         "--python-version", version, "--implementation", "cp", "--abi", f"cp{digits(version)}",
+         "--only-binary", ":all:", *[f"--platform={platform}" for platform in platforms], *wanted]
+    )  # fmt: skip
+
+
+def on_windows(wheel: Path, version: str, pytest_arguments: list[str]) -> bool:
+    """Run the tests, or the smoke check, in a Python for Windows under wine."""
+    if shutil.which("wine") is None:
+        sys.exit("wine is missing: make system-packages")
+    place = WORK / f"windows-{version}"
+    shutil.rmtree(place, ignore_errors=True)
+    shutil.copytree(interpreters.directory(version, "windows-x86_64"), place)
+    is_whole = version == WINE_VERSION
+    wanted = [f"{wheel}[cli]", "colorama"]  # which click wants on Windows, and pip by this machine
+    if is_whole:
+        for requirement in test_group():
+            name = requirement.partition("==")[0]
+            wanted += [chosen] if (chosen := WINE_INSTEAD.get(name, requirement)) else []
+    else:
+        # It asks Windows for its name in a way that Debian 12's wine does not survive.
+        (place / "lib" / "_wmi.pyd").unlink(missing_ok=True)
+    target_install(place / "lib" / "site-packages", version, ["win_amd64"], wanted)
+    if not (WORK / "wine" / "ready").exists():
+        must(["wine", "wineboot", "--init"], **WINE_ENVIRONMENT)
+        must(["wine", "winecfg", "-v", "win10"], **WINE_ENVIRONMENT)
+        (WORK / "wine" / "ready").touch()
+    if not is_whole:
+        return wine(place, [SMOKE])
+    return wine(place, ["-m", "pytest", "-p", "no:cacheprovider", *pytest_arguments])
+
+
+def wine(place: Path, arguments: list[str | Path]) -> bool:
+    """Run a Python for Windows.
+
+    Its standard streams must be pipes: wine gives no handles for others.
+    """
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in {"DISPLAY", "WAYLAND_DISPLAY", "PYTHONPATH"}
+    }
+    with subprocess.Popen(
+        ["wine", place / "python.exe", *arguments],
+        cwd=ROOT,
+        env={**environment, **WINE_ENVIRONMENT},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.close()
+        while piece := process.stdout.read1():
+            sys.stdout.buffer.write(piece)
+            sys.stdout.buffer.flush()
+    return process.returncode == 0
+
+
+def on_arm64(wheel: Path, version: str) -> bool:
+    """Run the smoke check in a Python for ARM64 under qemu."""
+    if shutil.which("qemu-aarch64") is None or not ARM64_LIBRARIES.exists():
+        sys.exit("qemu or the libraries of ARM64 are missing: make system-packages")
+    python = interpreters.directory(version, "linux-arm64")
+    place = WORK / f"arm64-{version}"
+    shutil.rmtree(place, ignore_errors=True)
+    platforms = ["manylinux_2_17_aarch64", "manylinux2014_aarch64", "manylinux_2_28_aarch64"]
+    target_install(place, version, platforms, [str(wheel)])
+    program = python / "bin" / f"python{version}"
+    program.chmod(0o755)
+    libraries = f"{python}:{ARM64_LIBRARIES}/lib"
+    return call(
+        ["qemu-aarch64", "-L", ARM64_LIBRARIES, "-E", f"LD_LIBRARY_PATH={libraries}",
+         "-E", f"PYTHONPATH={place}", program, SMOKE]
+    )  # fmt: skip
+
+
+def run(target: Target, version: str, pytest_arguments: list[str]) -> str:
+    """Run what can run of a wheel, and return how that ended."""
+    wheel = wheel_of(target, version)
+    if target.tag == "manylinux_2_17_x86_64":
+        passed = on_linux(wheel, version, ["-n", "2", *pytest_arguments])
+    elif target.tag == "win_amd64":
+        passed = on_windows(wheel, version, pytest_arguments)
+    elif target.tag == "manylinux_2_17_aarch64" and interpreters.exists(version, "linux-arm64"):
+        passed = on_arm64(wheel, version)
+    else:
+        return "nothing here runs it"
+    return "passed" if passed else "FAILED"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("parts", nargs="*", default=[""], help="parts of the tags to run")
+    parser.add_argument("--pytest", default="", help="arguments for pytest")
+    arguments = parser.parse_args()
+    lines = []
+    for target, version in chosen(*arguments.parts):
+        print(f"--- {target.name}, Python {version}", flush=True)
+        begun = time.monotonic()
+        ended = run(target, version, arguments.pytest.split())
+        seconds = f"{time.monotonic() - begun:.0f} s"
+        lines.append(f"{version}  {target.name:<28} {ended:<20} {seconds:>6}")
+    print("\n".join(["---", *lines]))
+    if any("FAILED" in line for line in lines):
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
