@@ -1,5 +1,6 @@
 """The long forms of the tests, and those that need more of the system than Python and a C compiler
-(:mod:`tests.support.system_needs`).
+(:mod:`tests.support.system_needs`), or apply on some platforms only
+(:mod:`tests.support.platform_needs`).
 
 ``pytest --long`` runs a test's long form where it has one: such a test takes the fixture
 :func:`long_form`. The marker ``faults`` is set on every test that takes it, on every test below
@@ -21,7 +22,7 @@ import pytest
 from hypothesis import settings
 
 import actionqueue  # noqa: F401 -- native modules take names from it, and tests import some of them first
-from tests.support import system_needs
+from tests.support import platform_needs, system_needs
 from tests.support.crash import ledger
 from tests.support.queues import in_memory
 
@@ -62,6 +63,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    return True if platform_needs.ignores(collection_path) else None
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     is_long = config.getoption("--long")
     for item in items:
@@ -71,6 +76,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 item.add_marker(pytest.mark.timeout(LONG_TIMEOUT_S))
     if is_long:
         items.sort(key=lambda item: place_of(item.nodeid))
+    platform_needs.choose(config, items)
     system_needs.choose(config, items)
 
 
@@ -89,19 +95,24 @@ def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
     # The workers of a run in parallel choose; the process that prints asks one of them.
-    for line in system_needs.summary() or getattr(config, "system_summary", []):
+    for line in left_out() or getattr(config, "left_out", []):
         terminalreporter.write_line(line)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any, error: object) -> None:
     """Keep what a worker left out: all leave out the same."""
-    node.config.system_summary = getattr(node, "workeroutput", {}).get("system_summary", [])
+    node.config.left_out = getattr(node, "workeroutput", {}).get("left_out", [])
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     if hasattr(session.config, "workeroutput"):
-        session.config.workeroutput["system_summary"] = system_needs.summary()
+        session.config.workeroutput["left_out"] = left_out()
+
+
+def left_out() -> list[str]:
+    """Return the lines that say which tests were not run, and why."""
+    return [*platform_needs.summary(), *system_needs.summary()]
 
 
 def place_of(test: str) -> int:

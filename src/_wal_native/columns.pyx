@@ -302,7 +302,8 @@ cdef bint is_single(object value):
 
 
 cdef object whole_number(object value):
-    if isinstance(value, bool):
+    # NumPy before 2.3 takes its own booleans for numbers, with a warning.
+    if isinstance(value, bool) or getattr(getattr(value, "dtype", None), "kind", None) == "b":
         raise TypeError
     return operator.index(value)
 

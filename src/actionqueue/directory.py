@@ -68,7 +68,9 @@ def _text_of(path: str | os.PathLike[str]) -> str:
     if not directory:
         raise ValueError('path is empty; "." is the working directory')
     try:
-        is_one = b"\0" not in os.fsencode(directory)
+        # Windows' own encoding lets lone surrogates through, and the core's calls do not.
+        encoded = os.fsencode(directory) if os.name == "posix" else directory.encode()
+        is_one = b"\0" not in encoded
     except UnicodeEncodeError:
         is_one = False
     if not is_one:

@@ -123,11 +123,13 @@ void check_names(const char *directory) {
     }
     EXPECT_EQUAL(file_size(second), 1);
 
-    /* A removed name is free as soon as nobody has the file open. */
-    close_file(writer);
+    /* A removed name is free at once, while the file is still open. */
     EXPECT_EQUAL(io->unlink(io->context, second), 0);
     EXPECT_EQUAL(io->open(io->context, second, AQW_OPEN_READ, &handle), ENOENT);
     close_file(open_file(second, AQW_OPEN_WRITE | AQW_OPEN_CREATE));
+    EXPECT_EQUAL(io->size(io->context, writer, &size), 0);
+    EXPECT_EQUAL(size, 1);
+    close_file(writer);
     EXPECT_EQUAL(directory_count(directory), 1);
 }
 

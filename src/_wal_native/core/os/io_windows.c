@@ -7,8 +7,8 @@
  *
  * All files except the lock file are opened so that other processes may read, rename and
  * remove them while they are open, as on POSIX systems. A removed or replaced name is free at
- * once where the file system knows POSIX semantics (NTFS does); elsewhere it is free when the
- * last handle is closed. */
+ * once: where the file system knows POSIX semantics (NTFS does) in one step; elsewhere a removed
+ * file gets another name until the last handle is closed, and a file can't be replaced till then. */
 #if defined(_WIN32)
 
 #undef _WIN32_WINNT
@@ -323,25 +323,27 @@ static int windows_size(void *context, int64_t handle, uint64_t *size) {
 
 /* ---- Names ---- */
 
-/* Frees the old file's name at once, even while another process reads the file. */
-static BOOL rename_handle(HANDLE handle, const WCHAR *to) {
+static BOOL rename_handle(HANDLE handle, const WCHAR *to, FILE_INFO_BY_HANDLE_CLASS how,
+                          DWORD flags) {
     union {
         FILE_RENAME_INFO information;
         uint8_t room[sizeof(FILE_RENAME_INFO) + WIDE_SIZE * sizeof(WCHAR)];
     } request;
     memset(&request.information, 0, sizeof request.information);
-    request.information.Flags = FILE_RENAME_FLAG_REPLACE_IF_EXISTS |
-                                FILE_RENAME_FLAG_POSIX_SEMANTICS;
+    request.information.Flags = flags;
     request.information.FileNameLength = (DWORD)(wcslen(to) * sizeof(WCHAR));
     memcpy(request.information.FileName, to, request.information.FileNameLength + sizeof(WCHAR));
-    return SetFileInformationByHandle(handle, FileRenameInfoEx, &request, sizeof request);
+    return SetFileInformationByHandle(handle, how, &request, sizeof request);
 }
 
 static int rename_once(const WCHAR *from, const WCHAR *to) {
     HANDLE handle = open_wide(from, DELETE | SYNCHRONIZE, OPEN_EXISTING,
                               FILE_FLAG_BACKUP_SEMANTICS | FILE_FLAG_WRITE_THROUGH);
     if (handle == INVALID_HANDLE_VALUE) return 0;
-    BOOL renamed = rename_handle(handle, to);
+    /* These flags free the old file's name at once, even while another process reads the file. */
+    BOOL renamed = rename_handle(handle, to, FileRenameInfoEx,
+                                 FILE_RENAME_FLAG_REPLACE_IF_EXISTS |
+                                     FILE_RENAME_FLAG_POSIX_SEMANTICS);
     DWORD error = GetLastError();
     (void)CloseHandle(handle);
     SetLastError(error);
@@ -360,6 +362,43 @@ static int windows_rename(void *context, const char *from, const char *to) {
     return 0;
 }
 
+/* The last part of a name that a removed file has until the last handle to it is closed. */
+enum { REMOVED_SIZE = sizeof ".removed-" - 1 + 16 };
+
+static int name_removed(const char *path, WCHAR to[WIDE_SIZE]) {
+    uint64_t random;
+    int error = widen(path, to);
+    if (error != 0) return error;
+    size_t length = wcslen(to);
+    if (length + REMOVED_SIZE >= WIDE_SIZE) return ENAMETOOLONG;
+    if (BCryptGenRandom(NULL, (PUCHAR)&random, sizeof random, BCRYPT_USE_SYSTEM_PREFERRED_RNG) < 0)
+        return EIO;
+    wcscpy(to + length, L".removed-");
+    for (WCHAR *at = to + length + REMOVED_SIZE - 16; at < to + length + REMOVED_SIZE; at++) {
+        *at = L"0123456789abcdef"[random & 15];
+        random >>= 4;
+    }
+    to[length + REMOVED_SIZE] = 0;
+    return 0;
+}
+
+/* Removes a file where the file system does not know POSIX semantics. Its name would stay, and could
+ * not be opened, while another process has the file open: a reader would see a segment that is gone
+ * between others that are there. So the file gets another name first. It is removed with the handle,
+ * so also if this process is killed in between. */
+static int remove_later(const char *path) {
+    HANDLE handle;
+    WCHAR aside[WIDE_SIZE];
+    int error = name_removed(path, aside);
+    if (error == 0)
+        error = open_path(path, DELETE | SYNCHRONIZE, OPEN_EXISTING, FILE_FLAG_DELETE_ON_CLOSE,
+                          &handle);
+    if (error != 0) return error;
+    (void)rename_handle(handle, aside, FileRenameInfo, 0);   /* without it, the name stays longer */
+    (void)CloseHandle(handle);
+    return 0;
+}
+
 static int windows_unlink(void *context, const char *path) {
     (void)context;
     HANDLE handle;
@@ -367,14 +406,12 @@ static int windows_unlink(void *context, const char *path) {
     if (error != 0) return error;
     FILE_DISPOSITION_INFO_EX at_once = {FILE_DISPOSITION_FLAG_DELETE |
                                         FILE_DISPOSITION_FLAG_POSIX_SEMANTICS};
-    FILE_DISPOSITION_INFO at_close = {TRUE};
-    BOOL removed =
-        SetFileInformationByHandle(handle, FileDispositionInfoEx, &at_once, sizeof at_once) ||
-        (is_unknown_call() &&
-         SetFileInformationByHandle(handle, FileDispositionInfo, &at_close, sizeof at_close));
+    BOOL removed = SetFileInformationByHandle(handle, FileDispositionInfoEx, &at_once,
+                                              sizeof at_once);
+    int is_unknown = !removed && is_unknown_call();
     error = result(removed);
     (void)CloseHandle(handle);
-    return error;
+    return is_unknown ? remove_later(path) : error;
 }
 
 /* ---- Directories ---- */

@@ -1,0 +1,93 @@
+"""Which tests apply on which platforms, and why: the one place that says it.
+
+Every test applies on Linux and macOS. ``@pytest.mark.platform("fork")`` names what else than files,
+threads and processes a test needs; :data:`NEEDS` says what that is, and where there is such a
+thing. :data:`FILES` says it for whole files and folders, whose imports may not even work elsewhere.
+
+What does not apply is left out, is counted, and is named with its reason at the end of the run;
+none is ever skipped. ``python -m tests.wheels.run`` is how the suite runs on other platforms here.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.support.places import ROOT
+
+IS_POSIX = os.name == "posix"
+
+NEEDS = {
+    "fork": ("a child that begins in the middle of its parent", hasattr(os, "fork")),
+    "signals": (
+        "signals that come at any moment, stop a process, or end it in its own way",
+        hasattr(signal, "SIGALRM"),
+    ),
+    "modes": ("permission bits, owners and links as POSIX has them", IS_POSIX),
+    "names": ("names of files that are bytes, and hold what Windows refuses", IS_POSIX),
+    "open files": ("removing, moving or replacing files and directories that are open", IS_POSIX),
+    "limits": ("limits of a process's memory, files and descriptors (setrlimit)", IS_POSIX),
+    "descriptors": ("descriptors that programs hand on to each other", IS_POSIX),
+    "shell": ("sh and its programs", IS_POSIX and shutil.which("sh") is not None),
+    "terminals": ("pseudo-terminals", IS_POSIX),
+    "core": ("the C core, compiled by the tests with the system's own compiler", IS_POSIX),
+    "sources": (
+        "programs that install, build or check the project's sources in new environments",
+        IS_POSIX,
+    ),
+}
+"""What a test may need, by name: what that is, and whether this platform has it."""
+
+FILES: dict[str, tuple[str, ...]] = {
+    "tests/core": ("core",),
+    "tests/crash": ("fork", "signals", "limits"),
+    "tests/fuzz": ("core", "fork", "limits"),
+}
+"""What whole files and folders need."""
+
+left_out: Counter[str] = Counter()
+"""How many tests, or files of tests, were left out, by the first need that is not met."""
+
+
+def missing(needs: tuple[str, ...]) -> str | None:
+    """Return the first of some needs that this platform does not meet."""
+    return next((need for need in needs if not NEEDS[need][1]), None)
+
+
+def ignores(path: Path) -> bool:
+    """Tell whether nothing in a file or folder applies here."""
+    needs = FILES.get(path.relative_to(ROOT).as_posix(), ())
+    need = missing(needs)
+    if need is not None:
+        left_out[need] += 1
+    return need is not None
+
+
+def choose(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep the tests that apply on this platform."""
+    chosen, others = [], []
+    for item in items:
+        needs = tuple(str(need) for mark in item.iter_markers("platform") for need in mark.args)
+        need = missing(needs)
+        if need is None:
+            chosen.append(item)
+        else:
+            left_out[need] += 1
+            others.append(item)
+    if others:
+        config.hook.pytest_deselected(items=others)
+        items[:] = chosen
+
+
+def summary() -> list[str]:
+    """Return the lines that say which tests do not apply on this platform, and why."""
+    if not left_out:
+        return []
+    lines = [f"{sum(left_out.values())} tests, or folders of tests, need what {sys.platform} lacks:"]
+    return lines + [f"  {count:4} {NEEDS[need][0]}" for need, count in sorted(left_out.items())]
