@@ -15,8 +15,10 @@ the system.
 """
 
 import os
+import re
 import sys
 import sysconfig
+import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -120,6 +122,24 @@ OPTIONS: dict[str, Any] = {
 MODULES = sorted(path.stem for path in NATIVE.glob("*.pyx"))
 
 
+def index_page() -> str:
+    """Return README.md for the index, where a link by path would lead nowhere.
+
+    Each such link becomes one to the file at the release's tag.
+    """
+    project = tomllib.loads(Path("pyproject.toml").read_text("utf-8"))["project"]
+    start = Path("src/actionqueue/__init__.py").read_text("utf-8")
+    (version,) = re.findall(r'^__version__ = "(.+)"$', start, re.MULTILINE)
+
+    def absolute(link: re.Match[str]) -> str:
+        # A picture is taken as the file's bytes; "blob" is the page that shows a file.
+        form = "raw" if link["picture"] else "blob"
+        return f"{link['name']}({project['urls']['Source']}/{form}/v{version}/{link['path']})"
+
+    by_path = r"(?P<name>(?P<picture>!)?\[[^]]*\])\((?!\w+:|#)(?P<path>[^)\s]+)\)"
+    return re.sub(by_path, absolute, Path("README.md").read_text("utf-8"))
+
+
 class BuildExtensions(build_ext):
     """Makes one shared object of all native modules."""
 
@@ -175,6 +195,8 @@ write_kinds(CORE, KINDS)  # at once, because every command of setuptools counts 
 # The build replaces this extension; without one there would be nothing to build.
 placeholder = Extension(SHARED_OBJECT, [])
 setup(
+    long_description=index_page(),
+    long_description_content_type="text/markdown",
     libraries=[core],
     ext_modules=[placeholder],
     cmdclass={"build_ext": BuildExtensions},

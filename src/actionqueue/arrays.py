@@ -32,7 +32,7 @@ def numpy_module() -> Any:
     try:
         return importlib.import_module("numpy")
     except ImportError as error:
-        raise ImportError("arrays need NumPy; pip install numpy") from error
+        raise ImportError("arrays need NumPy: pip install 'actionqueue[numpy]'") from error
 
 
 def id_array(ids: Iterable[Identifier]) -> NDArray[np.void]:

@@ -3,7 +3,7 @@
 :meth:`ActionQueue.submit_transitions` and its three siblings submit columns, and say what the
 arrays must be. They make no Python object for a row; the rules and the errors are those of single
 commands. Submitting needs no NumPy, for any contiguous buffer of the right type will do; the calls
-that return arrays do (``pip install numpy``).
+that return arrays do (``pip install 'actionqueue[numpy]'``).
 
 Identifiers in arrays have the dtype ``V16``. Never use ``S16``: it drops zero bytes at the end.
 States and results are ``uint8`` codes, in the order of :class:`RunState` and

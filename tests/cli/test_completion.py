@@ -104,4 +104,4 @@ def test_without_the_extra_completion_says_so(tmp_path: Path) -> None:
     ended: Ended = run(
         program=PROGRAM, env=os.environ | {VARIABLE: "bash_complete", "PYTHONPATH": str(tmp_path)}
     )
-    assert_fails(ended, 9, "pip install click rich")
+    assert_fails(ended, 9, "pip install 'actionqueue[cli]'")

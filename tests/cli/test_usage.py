@@ -85,7 +85,7 @@ def test_without_the_extra_one_line_says_what_to_install(tmp_path: Path, missing
     )
     paths = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
     ended = run("verify", tmp_path, env=os.environ | {"PYTHONPATH": paths})
-    assert_fails(ended, 9, "pip install click rich")
+    assert_fails(ended, 9, "pip install 'actionqueue[cli]'")
 
 
 def test_the_library_does_not_import_the_extra() -> None:

@@ -484,7 +484,7 @@ def test_submitting_needs_no_numpy(queue: aq.ActionQueue, monkeypatch: pytest.Mo
         lambda: aq.columns.offsets_and_data([b""]),
         lambda: outcome.sequences,
     ):
-        with pytest.raises(ImportError, match="pip install numpy"):
+        with pytest.raises(ImportError, match=r"pip install 'actionqueue\[numpy\]'"):
             needs()
 
 

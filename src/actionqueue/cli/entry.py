@@ -71,7 +71,7 @@ def _run(arguments: list[str]) -> int:
     except ModuleNotFoundError as error:
         if error.name not in {"click", "rich"}:
             raise
-        needed = "the command line needs click and rich (the cli extra): pip install click rich"
+        needed = "the command line needs click and rich: pip install 'actionqueue[cli]'"
         return _fail(needed, ExitCode.NOT_INSTALLED)
     if instruction := os.environ.get(COMPLETE_VARIABLE):
         return _complete(application, instruction)
