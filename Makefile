@@ -9,9 +9,10 @@ SOURCES := pyproject.toml setup.py MANIFEST.in README.md \
 	$(shell find src -name '*.py' -o -name '*.pyi' -o -name '*.pyx' -o -name '*.pxd' \
 	-o -name '*.pxi' -o -name '*.c' -o -name '*.h' -o -name '*.def')
 
-.PHONY: help demo test test-debug test-system test-faults faults-docs test-ports lint sanitize fuzz \
-	fuzz-corpus valgrind wheels test-wheels system-packages install-check bench bench-all bench-large \
-	bench-figures bench-check bench-rust bench-peers clean
+.PHONY: help demo test test-debug test-system test-faults faults-docs test-ports lint lint-python \
+	lint-c lint-metadata lint-workflows sanitize fuzz fuzz-corpus valgrind wheels test-wheels \
+	system-packages install-check sdist check-dist sbom bench bench-all bench-large bench-figures \
+	bench-check bench-rust bench-peers clean
 
 help:
 	@echo "make demo           build; run a real scheduler, kill it, and prove nothing was lost"
@@ -23,7 +24,9 @@ help:
 	@echo "                    make faults-docs writes the table into docs/"
 	@echo "make test-ports     the C core for other systems and processors: compiled for all, run"
 	@echo "                    under wine and qemu"
-	@echo "make lint           ruff, mypy, the type stubs against the modules, C warnings as errors"
+	@echo "make lint           lint-python: ruff, mypy, the type stubs against the modules; lint-c: C"
+	@echo "                    warnings as errors; lint-metadata: what the index reads;"
+	@echo "                    lint-workflows: zizmor, actionlint and shellcheck (needs Go)"
 	@echo "make sanitize       the C core's tests under the address and undefined-behaviour"
 	@echo "                    sanitizers, its threads and self-test under the thread sanitizer"
 	@echo "make fuzz           each fuzz target for FUZZ_SECONDS (default 60), and a table;"
@@ -39,19 +42,26 @@ help:
 	@echo "                    replays 100 M events; make bench-figures draws"
 	@echo "make bench-check    instructions a command, against benchmarks/instructions.json"
 	@echo "make system-packages  what the targets need besides Python, make and a C compiler"
-	@echo "                    (Debian, as root)"
+	@echo "                    (Debian, as root); NEEDS='TEST FUZZ' installs for some of them only"
 	@echo "make install-check  wheel, sdist and editable install in new environments, with"
 	@echo "                    PYTHON=... (default python3)"
+	@echo "make sdist          the source distribution, in dist/; make check-dist checks what is there"
+	@echo "                    as the index does; make sbom lists what an installation of it holds"
 	@echo "make clean          remove what was built"
 
-# Debian's names. make demo and make test need none of them.
+# Debian's names; make demo and make test need BUILD_PACKAGES only. NEEDS says for which of these
+# lists make system-packages is called.
+BUILD_PACKAGES := python3-venv python3-dev gcc libc6-dev
+CLANG_PACKAGES := clang
 TEST_PACKAGES := strace e2fsprogs xfsprogs mount util-linux
-FUZZ_PACKAGES := clang-14 libclang-rt-14-dev llvm-14 valgrind
+VALGRIND_PACKAGES := valgrind
+FUZZ_PACKAGES := clang-14 libclang-rt-14-dev llvm-14 $(VALGRIND_PACKAGES)
 PORTS_PACKAGES := wine wine64 qemu-user
 # llvm takes debug symbols apart, maven fetches interpreters.
-WHEEL_PACKAGES := $(PORTS_PACKAGES) libc6-arm64-cross llvm maven
-SYSTEM_PACKAGES ?= $(TEST_PACKAGES) $(FUZZ_PACKAGES) $(WHEEL_PACKAGES)
-# For bench-rust only, so SYSTEM_PACKAGES lacks them. It needs Rust 1.89 or newer, which has to come
+WHEELS_PACKAGES := $(PORTS_PACKAGES) libc6-arm64-cross llvm maven
+NEEDS ?= TEST FUZZ WHEELS
+SYSTEM_PACKAGES ?= $(foreach need,$(NEEDS),$(or $($(need)_PACKAGES),$(error NEEDS: no $(need))))
+# For bench-rust only, so NEEDS lacks them. It needs Rust 1.89 or newer, which has to come
 # from elsewhere if Debian's is older.
 RUST_PACKAGES := cargo rustc
 CARGO ?= cargo
@@ -98,6 +108,10 @@ $(VENV)/lint-tools: $(BIN)/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --group lint
 	@touch $@
 
+$(VENV)/release-tools: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --group release
+	@touch $@
+
 demo: $(VENV)/installed
 	$(BIN)/actionqueue demo
 
@@ -137,14 +151,32 @@ wheels: $(VENV)/wheel-tools
 test-wheels: $(VENV)/wheel-tools
 	$(BIN)/python -m tests.wheels.run $(WHEELS) --pytest="$(WHEEL_FLAGS)"
 
-lint: $(VENV)/installed $(VENV)/test-tools $(VENV)/lint-tools
+lint: lint-python lint-c lint-metadata lint-workflows
+
+lint-python: $(VENV)/installed $(VENV)/test-tools $(VENV)/lint-tools
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -c 'import sys, actionqueue, mypy.stubtest; sys.exit(mypy.stubtest.main())' \
 		--concise --ignore-disjoint-bases --ignore-unused-allowlist \
 		--allowlist tests/stubtest-allowlist.txt _wal_native
+
+lint-c:
 	$(CC) -std=c11 -O2 -fsyntax-only -Wall -Wextra -Wpedantic -Wshadow -Wconversion \
 		-Wsign-conversion -Werror -Isrc/_wal_native/core src/_wal_native/core/*/*.c
+
+# Of pyroma's ten points two are for an e-mail address, which this project has not.
+lint-metadata: $(VENV)/lint-tools
+	$(BIN)/validate-pyproject pyproject.toml
+	$(BIN)/pyroma --min 8 .
+
+# Go's proxy has actionlint; its package on PyPI would fetch the program from elsewhere.
+GO ?= go
+ACTIONLINT := github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
+lint-workflows: $(VENV)/lint-tools
+	$(BIN)/zizmor --offline --quiet .github
+	@command -v $(GO) >/dev/null || { echo "go is missing: install Go 1.25 or newer, which" \
+		"builds actionlint, or name it with GO=..." >&2; exit 1; }
+	$(GO) run $(ACTIONLINT) -shellcheck $(BIN)/shellcheck
 
 sanitize: $(VENV)/installed $(VENV)/test-tools
 	ACTIONQUEUE_SANITIZE=1 ASAN_OPTIONS=detect_leaks=0 \
@@ -203,8 +235,8 @@ bench-peers: $(VENV)/installed
 	$(call BENCH,peers) --install
 
 bench-rust: $(VENV)/installed
-	@command -v $(CARGO) >/dev/null || { echo "cargo is missing: make system-packages" \
-		"SYSTEM_PACKAGES='$(RUST_PACKAGES)'" >&2; exit 1; }
+	@command -v $(CARGO) >/dev/null || \
+		{ echo "cargo is missing: make system-packages NEEDS=RUST" >&2; exit 1; }
 	@mkdir -p build/bench $(BENCH_DIRECTORY)
 	cd benchmarks/peers/rust && $(CARGO) build --quiet --release
 	$(call BENCH,against_rust)
@@ -215,6 +247,31 @@ system-packages:
 
 install-check:
 	sh tests/package/install_check.sh $(PYTHON)
+
+# --- Releases: see CONTRIBUTING.md ----------------------------------------------------------------
+
+VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"$$/\1/p' src/actionqueue/__init__.py)
+
+sdist: $(VENV)/release-tools
+	rm -f dist/*.tar.gz
+	$(BIN)/python -m build --quiet --sdist --outdir dist
+	$(BIN)/twine check --strict dist/*.tar.gz
+
+# Strict: a page that the index could not show fails it, too.
+check-dist: $(VENV)/release-tools
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist/*.whl
+
+# A list of what an installation with all extras holds, in a new environment: CycloneDX, JSON. Its
+# program reads no version that another file gives.
+sbom: $(VENV)/release-tools
+	rm -rf build/sbom
+	$(PYTHON) -m venv --without-pip build/sbom
+	$(BIN)/python -m pip --python build/sbom/bin/python install --quiet \
+		'dist/actionqueue-$(VERSION).tar.gz[cli,numpy]'
+	sed 's/^dynamic = .*/version = "$(VERSION)"/' pyproject.toml > build/sbom/pyproject.toml
+	$(BIN)/cyclonedx-py environment --pyproject build/sbom/pyproject.toml --mc-type library \
+		--output-format JSON --output-file build/actionqueue-$(VERSION).cdx.json build/sbom/bin/python
 
 clean:
 	rm -rf $(VENV) $(VENV)-debug build dist src/*.egg-info
