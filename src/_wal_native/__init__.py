@@ -10,7 +10,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from importlib.machinery import ExtensionFileLoader, ModuleSpec, PathFinder
-from importlib.util import spec_from_file_location
 from types import ModuleType
 
 from _wal_native import above
@@ -57,7 +56,9 @@ class _Finder:
         if found is None or found.origin is None:
             return None
         loader = ExtensionFileLoader(name, found.origin)
-        return spec_from_file_location(name, found.origin, loader=loader)
+        spec = ModuleSpec(name, loader, origin=found.origin)
+        spec.has_location = True
+        return spec
 
 
 sys.meta_path.insert(0, _Finder)  # before files of these names that an older build has left

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 import warnings
@@ -51,8 +50,6 @@ earlier openings did not get to a compaction."""
 RETENTION_SHARE = 100
 """Retention waits between two searches for at least this many times as long as the last one
 took."""
-
-_logger = logging.getLogger("actionqueue")
 
 
 class Compactor:
@@ -300,7 +297,9 @@ class Compactor:
     def _log_warning(self, text: str, *arguments: object) -> None:
         """Log; if the application's logging raises, note it for stats() and go on."""
         try:
-            _logger.warning(text, *arguments)
+            import logging  # noqa: PLC0415 -- it takes long, and most queues have nothing to log
+
+            logging.getLogger("actionqueue").warning(text, *arguments)
         except Exception as error:  # noqa: BLE001 -- its filters and handlers may raise anything
             self._note_also(error)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import reprlib
-import socket
 import threading
 from datetime import UTC, datetime
 
@@ -88,10 +87,16 @@ def dropped_text(reason: str, size: int, events: int) -> str:
     return text
 
 
+def _name_on_windows() -> str:
+    import socket  # noqa: PLC0415 -- it takes long, and other systems do without it
+
+    return socket.gethostname()
+
+
 def host_name() -> str:
     """Return this machine's name as one line of UTF-8, whatever its bytes and the locale."""
     try:
-        name = os.uname().nodename if hasattr(os, "uname") else socket.gethostname()
+        name = os.uname().nodename if hasattr(os, "uname") else _name_on_windows()
     except (OSError, UnicodeError):
         return "unknown"
     text = os.fsencode(name).decode("utf-8", "backslashreplace")

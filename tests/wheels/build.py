@@ -1,10 +1,10 @@
 """Builds the source distribution and, from it, the wheels for every system and version of Python.
 
 ``python -m tests.wheels.build [PART ...]``, where a PART is a part of a tag (``cp314-win``):
-everything goes to ``dist/``, debug symbols to ``build/wheels/symbols/``. The cross compiler is Clang of the
-``ziglang`` package, which brings the C libraries of all systems. The Python that runs ``setup.py``
-is a Linux one of the wheel's version, from which the name of the wheel follows; it takes the
-headers of the wheel's own system.
+everything goes to ``dist/``, debug symbols to ``build/wheels/symbols/``. The cross compiler is
+Clang of the ``ziglang`` package, which brings the C libraries of all systems. The Python that runs
+``setup.py`` is a Linux one of the wheel's version, from which the name of the wheel follows; it
+takes the headers of the wheel's own system.
 
 Cython translates once for all, and what needs no Python, the C core, is compiled once a system.
 """
@@ -169,12 +169,13 @@ def repaired(target: Target, made: Path) -> Path:
     nothing that they load is in the wheel.
     """
     if target.system == "linux":
+        repaired_place = made.parent / "repaired"
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         run(
-            [tool("auditwheel"), "repair", "--plat", "auto", "--wheel-dir", made.parent / "repaired", made],
+            [tool("auditwheel"), "repair", "--plat", "auto", "--wheel-dir", repaired_place, made],
             environment={**os.environ, "PATH": path},
         )
-        (made,) = (made.parent / "repaired").glob("*.whl")
+        (made,) = repaired_place.glob("*.whl")
     place = DIST / made.name
     shutil.copyfile(made, place)
     return place

@@ -55,9 +55,7 @@ def loaded(file: Path) -> set[str]:
     if isinstance(binary, lief.MachO.Binary):
         kinds = lief.MachO.LoadCommand.TYPE
         return {
-            str(library.name)
-            for library in binary.libraries
-            if library.command != kinds.ID_DYLIB
+            str(library.name) for library in binary.libraries if library.command != kinds.ID_DYLIB
         }
     if isinstance(binary, lief.PE.Binary):
         return {str(imported.name).lower() for imported in binary.imports}

@@ -45,6 +45,7 @@ CHECKSUMS = {
     ("3.14", "windows-x86_64"): "3291bf3d8f405335ac21dbe55780521fdfd295b0f9f43f7e6e8c55bedd709cb3",
 }
 
+
 def exists(version: str, system: str) -> bool:
     """Tell whether there is an interpreter of a version for a system."""
     return (version, system) in CHECKSUMS

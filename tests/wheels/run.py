@@ -72,6 +72,21 @@ def test_group() -> list[str]:
     return [str(requirement) for requirement in groups["test"]]
 
 
+def local_index(wheel: Path, place: Path, python: Path | str, platform: list[str]) -> Path:
+    """Make an index, as a directory, of a wheel and of all that it depends on."""
+    shutil.rmtree(place, ignore_errors=True)
+    must(
+        [python, "-m", "pip", "download", "--quiet", "--dest", place, "--only-binary", ":all:",
+         *platform, f"{wheel}[cli]", "colorama"]  # click wants it on Windows only
+    )  # fmt: skip
+    return place
+
+
+def from_index(index: Path) -> list[str]:
+    """Return the arguments with which pip takes the package from an index alone, offline."""
+    return ["--no-index", f"--find-links={index}", "actionqueue[cli]", "colorama"]
+
+
 def on_linux(wheel: Path, version: str, pytest_arguments: list[str]) -> bool:
     """Run the tests in a new environment of this machine."""
     place = WORK / "environments" / version
@@ -79,17 +94,34 @@ def on_linux(wheel: Path, version: str, pytest_arguments: list[str]) -> bool:
     must([interpreters.program(version), "-m", "venv", place])
     python = place / "bin" / "python"
     must([python, "-m", "pip", "install", "--quiet", "--upgrade", "pip>=25.1"])
-    must([python, "-m", "pip", "install", "--quiet", f"{wheel}[cli]", "--group", "test"])
-    return call([python, SMOKE]) and call([python, "-m", "pytest", *pytest_arguments])
+    index = local_index(wheel, WORK / "index" / wheel.stem, python, [])
+    must([python, "-m", "pip", "install", "--quiet", *from_index(index)])
+    if not call([python, SMOKE]):
+        return False
+    must([python, "-m", "pip", "install", "--quiet", "--group", "test"])
+    return call([python, "-m", "pytest", *pytest_arguments])
 
 
-def target_install(place: Path, version: str, platforms: list[str], wanted: list[str]) -> None:
-    """Install wheels for another system into a directory."""
-    must(
-        [sys.executable, "-m", "pip", "install", "--quiet", "--target", place,
-         "--python-version", version, "--implementation", "cp", "--abi", f"cp{digits(version)}",
-         "--only-binary", ":all:", *[f"--platform={platform}" for platform in platforms], *wanted]
-    )  # fmt: skip
+def of_platform(version: str, tags: list[str]) -> list[str]:
+    """Return the arguments with which pip chooses wheels for another system."""
+    return [
+        "--python-version", version, "--implementation", "cp", "--abi", f"cp{digits(version)}",
+        *[f"--platform={tag}" for tag in tags],
+    ]  # fmt: skip
+
+
+def install(place: Path, wheel: Path, platform: list[str], more: list[str]) -> None:
+    """Install a wheel for another system, from an index of its own, and then more, into a
+    directory.
+    """
+    index = local_index(wheel, WORK / "index" / wheel.stem, sys.executable, platform)
+    pip: list[str | Path] = [
+        sys.executable, "-m", "pip", "install", "--quiet", "--only-binary", ":all:",
+        "--target", place, *platform,
+    ]  # fmt: skip
+    must([*pip, *from_index(index)])
+    if more:
+        must([*pip, "--upgrade", *more])
 
 
 def on_windows(wheel: Path, version: str, pytest_arguments: list[str]) -> bool:
@@ -100,7 +132,7 @@ def on_windows(wheel: Path, version: str, pytest_arguments: list[str]) -> bool:
     shutil.rmtree(place, ignore_errors=True)
     shutil.copytree(interpreters.directory(version, "windows-x86_64"), place)
     is_whole = version == WINE_VERSION
-    wanted = [f"{wheel}[cli]", "colorama"]  # which click wants on Windows, and pip by this machine
+    wanted = []
     if is_whole:
         for requirement in test_group():
             name = requirement.partition("==")[0]
@@ -108,7 +140,7 @@ def on_windows(wheel: Path, version: str, pytest_arguments: list[str]) -> bool:
     else:
         # It asks Windows for its name in a way that Debian 12's wine does not survive.
         (place / "lib" / "_wmi.pyd").unlink(missing_ok=True)
-    target_install(place / "lib" / "site-packages", version, ["win_amd64"], wanted)
+    install(place / "lib" / "site-packages", wheel, of_platform(version, ["win_amd64"]), wanted)
     if not (WORK / "wine" / "ready").exists():
         must(["wine", "wineboot", "--init"], **WINE_ENVIRONMENT)
         must(["wine", "winecfg", "-v", "win10"], **WINE_ENVIRONMENT)
@@ -152,8 +184,8 @@ def on_arm64(wheel: Path, version: str) -> bool:
     python = interpreters.directory(version, "linux-arm64")
     place = WORK / f"arm64-{version}"
     shutil.rmtree(place, ignore_errors=True)
-    platforms = ["manylinux_2_17_aarch64", "manylinux2014_aarch64", "manylinux_2_28_aarch64"]
-    target_install(place, version, platforms, [str(wheel)])
+    tags = ["manylinux_2_17_aarch64", "manylinux2014_aarch64", "manylinux_2_28_aarch64"]
+    install(place, wheel, of_platform(version, tags), [])
     program = python / "bin" / f"python{version}"
     program.chmod(0o755)
     libraries = f"{python}:{ARM64_LIBRARIES}/lib"

@@ -21,12 +21,15 @@ So it only ever gets lists of numbers, without the year.
 from __future__ import annotations
 
 import re
-from calendar import timegm
+from datetime import date
 from functools import lru_cache
 from time import gmtime
 from typing import NamedTuple, NoReturn
 
 __all__ = ["CronSyntaxError", "Schedule", "has_ended", "parse"]
+
+EPOCH = date(1970, 1, 1)
+SECONDS_A_DAY = 86400
 
 
 class CronSyntaxError(ValueError):
@@ -141,7 +144,7 @@ class Schedule(NamedTuple):
         )
 
         last_year = max(self.year)
-        if count < 1 or timestamp >= timegm((last_year + 1, 1, 1, 0, 0, 0)):
+        if count < 1 or timestamp >= _start_of(last_year + 1):
             return []
         found: list[int] = []
         expression = " ".join(self._croniter_fields())
@@ -160,7 +163,7 @@ class Schedule(NamedTuple):
                 break
             else:
                 following = min(candidate for candidate in self.year if candidate > year)
-                times.set_current(timegm((following, 1, 1, 0, 0, 0)) - 1, force=True)
+                times.set_current(_start_of(following) - 1, force=True)
         return found
 
     def _croniter_fields(self) -> list[str]:
@@ -203,7 +206,12 @@ def has_ended(expression: str, time: int) -> bool:
         last_year = max(parse(expression).year)
     except CronSyntaxError:
         return False
-    return time >= timegm((last_year + 1, 1, 2, 0, 0, 0))
+    return time >= _start_of(last_year + 1) + SECONDS_A_DAY
+
+
+def _start_of(year: int) -> int:
+    """Return the first second of a year, as a timestamp."""
+    return (date(year, 1, 1) - EPOCH).days * SECONDS_A_DAY
 
 
 def _parse(expression: str) -> Schedule:
