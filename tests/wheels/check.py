@@ -20,6 +20,7 @@ BYTES_MAX = 2_000_000
 HEADING = f"{'wheel':<58} {'MB':>5} {'exports':>7} loads"
 MODULES = sorted(path.stem for path in (ROOT / "src" / "_wal_native").glob("*.pyx"))
 ENTRY_POINTS = {f"PyInit_{name}" for name in MODULES}
+MADE_BY_MACOS_LINKER = {"__dso_handle", "_mh_dylib_header"}
 MACHINES = {
     "linux-x86_64": "X86_64",
     "linux-aarch64": "AARCH64",
@@ -28,6 +29,8 @@ MACHINES = {
     "macosx-10.15-x86_64": "X86_64",
     "macosx-11.0-arm64": "ARM64",
 }
+
+lief.logging.disable()  # it tells of every odd byte
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,8 @@ def exported(file: Path) -> set[str]:
         exports = binary.get_export()
         return {str(entry.name) for entry in exports.entries if entry.name} if exports else set()
     if isinstance(binary, lief.MachO.Binary):
-        return {str(symbol.name).removeprefix("_") for symbol in binary.exported_symbols}
+        names = {str(symbol.name).removeprefix("_") for symbol in binary.exported_symbols}
+        return names - MADE_BY_MACOS_LINKER
     return {str(symbol.name) for symbol in binary.exported_symbols}
 
 

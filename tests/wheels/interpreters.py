@@ -128,3 +128,29 @@ def program(version: str) -> Path:
 def import_library(version: str) -> Path:
     """Return the library that Windows extensions for x86-64 link with."""
     return directory(version, "windows-x86_64") / "libs" / f"python{digits(version)}.lib"
+
+
+def libraries_of_arm64() -> Path:
+    """Return the root of a file system with the C library for ARM64, and what else the interpreters
+    load: from Debian's packages, unpacked and not installed.
+    """
+    place = cache_directory() / "debian-arm64"
+    if not (place / "ready").exists():
+        shutil.rmtree(place, ignore_errors=True)
+        for name in ("state", "cache", "packages"):
+            (place / name).mkdir(parents=True)
+        (place / "status").touch()
+        apt = [
+            "apt-get", "-q", "-q", "-o", "APT::Architecture=arm64", "-o", "APT::Architectures=arm64",
+            "-o", f"Dir::State={place}/state", "-o", f"Dir::State::status={place}/status",
+            "-o", f"Dir::Cache={place}/cache", "-o", "APT::Sandbox::User=root",
+        ]  # fmt: skip
+        subprocess.run([*apt, "update"], check=True)
+        wanted = ("libc6", "libgcc-s1", "zlib1g", "libffi8")
+        subprocess.run([*apt, "download", *wanted], check=True, cwd=place / "packages")
+        for package in place.glob("packages/*.deb"):
+            subprocess.run(["dpkg", "-x", package, place / "root"], check=True)
+        for name in ("state", "cache", "packages"):
+            shutil.rmtree(place / name)
+        (place / "ready").touch()
+    return place / "root"

@@ -39,7 +39,6 @@ WINE_ENVIRONMENT = {
     "WINEDLLOVERRIDES": "winedbg.exe=d;mscoree,mshtml=",
     "PYTHONDONTWRITEBYTECODE": "1",
 }
-ARM64_LIBRARIES = Path("/usr/aarch64-linux-gnu")
 
 
 def call(command: list[str | Path], **more: str) -> bool:
@@ -179,8 +178,8 @@ def wine(place: Path, arguments: list[str | Path]) -> bool:
 
 def on_arm64(wheel: Path, version: str) -> bool:
     """Run the smoke check in a Python for ARM64 under qemu."""
-    if shutil.which("qemu-aarch64") is None or not ARM64_LIBRARIES.exists():
-        sys.exit("qemu or the libraries of ARM64 are missing: make system-packages")
+    if shutil.which("qemu-aarch64") is None:
+        sys.exit("qemu is missing: make system-packages")
     python = interpreters.directory(version, "linux-arm64")
     place = WORK / f"arm64-{version}"
     shutil.rmtree(place, ignore_errors=True)
@@ -188,9 +187,10 @@ def on_arm64(wheel: Path, version: str) -> bool:
     install(place, wheel, of_platform(version, tags), [])
     program = python / "bin" / f"python{version}"
     program.chmod(0o755)
-    libraries = f"{python}:{ARM64_LIBRARIES}/lib"
+    root = interpreters.libraries_of_arm64()
+    found = ":".join(map(str, [python, *root.glob("*/aarch64-linux-gnu")]))
     return call(
-        ["qemu-aarch64", "-L", ARM64_LIBRARIES, "-E", f"LD_LIBRARY_PATH={libraries}",
+        ["qemu-aarch64", "-L", root, "-E", f"LD_LIBRARY_PATH={found}",
          "-E", f"PYTHONPATH={place}", program, SMOKE]
     )  # fmt: skip
 
