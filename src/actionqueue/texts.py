@@ -15,10 +15,12 @@ Rows = tuple[tuple[int, int], ...]
 class _Shown(reprlib.Repr):
     def repr_int(self, x: int, level: int) -> str:
         """Return a number, or how long it is: Python writes none of thousands of digits."""
+        # First, because newer CPythons, as 3.14.3, have a text of their own with an address in it.
         try:
-            return super().repr_int(x, level)
+            str(x)
         except ValueError:
             return f"<a number of about {int(math.log10(abs(x))) + 1} digits>"
+        return super().repr_int(x, level)
 
 
 _shown = _Shown()
