@@ -25,6 +25,7 @@ from actionqueue.errors import (
     ReentrantCallError,
 )
 from actionqueue.limits import BATCH_SIZE_MAX
+from tests.support import every_step
 from tests.support.columns import OPTIONS, add_run, add_runs, small_queue
 from tests.support.queues import (
     copy_of,
@@ -118,6 +119,45 @@ def test_a_signal_handler_meets_a_whole_table_and_no_second_call(queue: aq.Actio
         signal.signal(signal.SIGUSR1, before)
     assert seen == [*range(0, COUNT, 64)]
     assert queue.projection.counts_by_state()[aq.RunState.READY] == COUNT
+
+
+EVERY_STEP = """
+import sys
+import actionqueue as aq
+from actionqueue import columns
+from tests.support.columns import OPTIONS, add_runs
+from tests.support.every_step import BehindCalls
+
+columns.ROWS_AT_ONCE = 2
+queue = aq.open(sys.argv[1], **OPTIONS)
+step = ready = 0
+is_past = False
+while not is_past:
+    run_ids = add_runs(queue, 6)
+    before = queue.sequence
+    try:
+        with BehindCalls(step) as at:
+            queue.submit_transitions(run_ids, 0, 1, 1)
+    except KeyboardInterrupt:
+        pass
+    assert queue.sequence in (before, before + 6), (step, queue.sequence - before)
+    assert queue.stats()["last_sequence"] == queue.sequence
+    ready += queue.sequence - before
+    assert queue.projection.counts_by_state()[aq.RunState.READY] == ready
+    is_past = at.is_past
+    step += 1
+queue.close()
+print(step, ready)
+"""
+
+
+def test_a_handler_that_raises_at_any_step_leaves_all_of_a_call_or_nothing(tmp_path: Path) -> None:
+    code, printed, complaints = every_step.run(EVERY_STEP, tmp_path / "queue", seconds=250)
+    assert (code, complaints) == (0, "")
+    steps, ready = map(int, printed.split())
+    assert steps > 10
+    with aq.open(tmp_path / "queue", **OPTIONS) as queue:
+        assert queue.projection.counts_by_state()[aq.RunState.READY] == ready
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
 import actionqueue as aq
@@ -72,7 +72,13 @@ def _watch(title: str, worker: threading.Thread, progress: Progress) -> None:
     columns = TextColumn(title), BarColumn(), TimeElapsedColumn()
     with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(title, total=None)
-        while worker.is_alive():
-            worker.join(LOOK_SECONDS)
-            if progress.total > 0:
-                bar.update(task, total=progress.total, completed=min(progress.done, progress.total))
+        _move(bar, task, worker, progress)
+
+
+def _move(bar: Bar, task: TaskID, worker: threading.Thread, progress: Progress) -> None:
+    # In a function of its own (tests/unit/test_loops.py): a Ctrl-C where a loop goes back ends no
+    # with block in the same function in CPython 3.13, and the terminal would lack its cursor.
+    while worker.is_alive():
+        worker.join(LOOK_SECONDS)
+        if progress.total > 0:
+            bar.update(task, total=progress.total, completed=min(progress.done, progress.total))

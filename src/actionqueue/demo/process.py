@@ -73,15 +73,18 @@ class _Loop:
         self._line.send(Recovered(str(self._queue.recovery), scheduler.finished_count))
         scheduler.plan(self._plan.paths, self._plan.first_budget)
         with Crew(self._plan.worker_count, self._plan.trouble) as crew:
-            while not scheduler.is_finished:
-                self._obey()
-                for path, owner in scheduler.look_at_the_clock():
-                    self._line.send(Expired(path, owner))
-                self._lease(crew)
-                self._say_what_stands_still(crew)
-                self._listen(crew)
+            self._schedule(crew)
         stats = self._queue.stats()
         self._line.send(Done(fingerprint(self._queue.projection), stats["syncs"]))
+
+    def _schedule(self, crew: Crew) -> None:
+        while not self._scheduler.is_finished:
+            self._obey()
+            for path, owner in self._scheduler.look_at_the_clock():
+                self._line.send(Expired(path, owner))
+            self._lease(crew)
+            self._say_what_stands_still(crew)
+            self._listen(crew)
 
     def _obey(self) -> None:
         while self._line.poll():
