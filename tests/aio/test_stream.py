@@ -352,6 +352,42 @@ def test_a_handler_that_raises_at_any_step_takes_no_event(tmp_path: Path) -> Non
     assert int(printed) > 30
 
 
+EVERY_STEP_OF_CLOSING = """
+import asyncio, sys
+import actionqueue as aq
+from actionqueue.aio import AsyncQueue
+from tests.support.every_step import BehindCalls
+
+async def work(queue, step):
+    stream = AsyncQueue(queue).follow(after=0)
+    await anext(stream)
+    assert stream._follower is not None
+    try:
+        with BehindCalls(step) as at:
+            await stream.aclose()
+    except KeyboardInterrupt:
+        await stream.aclose()
+    assert stream._follower is None and not stream._read, step
+    return at.is_past
+
+with aq.open(sys.argv[1]) as queue:
+    queue.submit_many([aq.TaskCreateCommand(None, aq.TaskSpec(payload=b"x"), 1) for _ in range(6)])
+    step = 0
+    while not asyncio.run(work(queue, step)):
+        step += 1
+print(step)
+"""
+
+
+def test_a_stream_whose_closing_was_interrupted_keeps_nothing_once_it_is_closed(
+    tmp_path: Path,
+) -> None:
+    program = EVERY_STEP_OF_CLOSING
+    code, printed, complaints = every_step.run(program, tmp_path / "queue", seconds=250)
+    assert (code, complaints) == (0, "")
+    assert int(printed) > 1
+
+
 def test_a_stream_that_is_closed_while_it_reads_keeps_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
