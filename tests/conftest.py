@@ -67,6 +67,13 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
     return True if platform_needs.ignores(collection_path) else None
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    # Tests fork while threads run, their own or the runner's. CPython 3.12 and later warn of that,
+    # and from 3.15 on the parent's call raises it where warnings are errors. The library itself
+    # never forks.
+    config.addinivalue_line("filterwarnings", "ignore:.*use of fork:DeprecationWarning")
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     is_long = config.getoption("--long")
     for item in items:

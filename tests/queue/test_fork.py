@@ -368,10 +368,13 @@ def test_multiprocessing_with_spawn(tmp_path: Path) -> None:
 
 
 def test_a_fork_in_the_middle_of_a_batch_leaves_the_child_the_projection_as_it_was(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By a callback of the collector, or a signal's handler, in the thread that applies the
     batch.
+
+    CPython 3.14 makes and drops all of a batch without a collection. So one is begun where the last
+    command is validated, if none has come before.
     """
     with aq.open(tmp_path / "queue", durability="deferred", compaction=None) as queue:
         queue.submit(task_create())
@@ -392,6 +395,13 @@ def test_a_fork_in_the_middle_of_a_batch_leaves_the_child_the_projection_as_it_w
             ):
                 children.append(os.fork())
 
+        def validate_with_a_collection(command: aq.MutationCommand, *others: Any) -> int:
+            if command is commands[-1] and not children:
+                gc.collect()
+            return validate(command, *others)
+
+        validate = lane.validate
+        monkeypatch.setattr(lane, "validate", validate_with_a_collection)
         threshold = gc.get_threshold()
         gc.set_threshold(50)
         gc.callbacks.append(fork)
