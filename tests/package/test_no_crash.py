@@ -178,7 +178,7 @@ for module in map(importlib.import_module, names):
     classes += [cls for cls in classes_in(module, msgspec.Struct) if cls not in classes]
 # Since 3.12 the interpreter itself frees what it knows with less care for the stack than a small
 # one has.
-size, length = (256 * 1024, 20_000) if sys.version_info < (3, 12) else (16 * 1024 * 1024, 400_000)
+size, length = (256 * 1024, 20_000) if sys.version_info < (3, 12) else (2 * 1024 * 1024, 50_000)
 threading.stack_size(size)
 thread = threading.Thread(target=work)
 thread.start()
