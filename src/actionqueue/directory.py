@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import ntpath
 import os
 import re
 import stat
@@ -42,6 +43,7 @@ PAUSE_SECONDS_MAX = 0.1
 CALLERS_OF_OPEN = 5
 """Frames from a warning here up to the caller of :func:`actionqueue.open`."""
 
+_REFUSED_BY_WINDOWS = re.compile(r'[\x00-\x1f<>:"|?*]')
 _SEGMENT = re.compile(r"[0-9]{20}-([0-9]{20})\.log")
 
 Result = TypeVar("Result")
@@ -67,18 +69,27 @@ def _text_of(path: str | os.PathLike[str]) -> str:
     directory = str.__str__(directory)  # a subclass of str may have odd comparisons
     if not directory:
         raise ValueError('path is empty; "." is the working directory')
+    if (wrong := what_no_path_has(directory)) is not None:
+        raise ValueError(
+            f"path must be text that the file system takes, without {wrong}, got {shown(path)}"
+        )
+    return directory
+
+
+def what_no_path_has(text: str) -> str | None:
+    """Return what a text has that no path of this system can have, in words; None if nothing."""
     try:
         # Windows' own encoding lets lone surrogates through, and the core's calls do not.
-        encoded = os.fsencode(directory) if os.name == "posix" else directory.encode()
-        is_one = b"\0" not in encoded
+        is_one = b"\0" not in (os.fsencode(text) if os.name == "posix" else text.encode())
     except UnicodeEncodeError:
         is_one = False
     if not is_one:
-        raise ValueError(
-            "path must be text that the file system takes, without NUL or lone surrogates, got "
-            f"{shown(path)}"
-        )
-    return directory
+        return "NUL or lone surrogates"
+    if os.name == "nt" and _REFUSED_BY_WINDOWS.search(ntpath.splitdrive(text)[1]):
+        # The system would say that there is no such file. What follows a colon is no name in it
+        # either, but the name of another stream of the same file.
+        return 'control characters and the signs < > : " | ? * in names'
+    return None
 
 
 def directory_to_open(path: str | os.PathLike[str]) -> str:
@@ -182,7 +193,7 @@ def holder_text() -> str:
 
 def lock_path(directory: str) -> str:
     """Return the path of a queue's lock file."""
-    return str(Path(directory, "LOCK"))
+    return Path(directory, "LOCK").as_posix()
 
 
 def has_writer(directory: str) -> bool:
@@ -228,7 +239,7 @@ def disk_bytes(directory: str) -> int:
 
 def snapshot_path(directory: str, sequence: int) -> str:
     """Return the path of the snapshot as of this event."""
-    return str(Path(directory, "snapshots", f"{sequence:020d}.snap"))
+    return Path(directory, "snapshots", f"{sequence:020d}.snap").as_posix()
 
 
 def size_of_snapshot(directory: str, sequence: int) -> int:

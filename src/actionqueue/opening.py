@@ -128,7 +128,7 @@ def open(  # noqa: A001 -- the package's own open, as in gzip.open
         except LockedError as error:
             if error.pid not in (None, os.getpid()):
                 raise
-            compactor = compactors.get(str(Path(error.path).parent))
+            compactor = compactors.get(Path(error.path).parent.as_posix())
         # A dropped queue closes a moment later where its background thread still refers to it.
         if compactor is not None:
             compactor.wait_for_references()

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import click
 
+from actionqueue.directory import what_no_path_has
+
 __all__ = ["NamedPath", "directory_argument", "json_option"]
 
 
 class NamedPath(click.Path):
-    """A path that is not empty.
+    """A path that is not empty, and has nothing that no path of this system can have.
 
     An empty one, from an unset variable, would be the current directory.
     """
@@ -20,6 +23,8 @@ class NamedPath(click.Path):
         """Return the path."""
         if value == "":
             self.fail("The path is empty; . is the current directory.", param, ctx)
+        if (wrong := what_no_path_has(os.fspath(value))) is not None:
+            self.fail(f"A path of this system is without {wrong}.", param, ctx)
         return super().convert(value, param, ctx)
 
 
