@@ -13,7 +13,10 @@ from types import FrameType
 
 __all__ = ["temporary_directory"]
 
-SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)
+)
+"""What asks a process to end: SIGBREAK is Windows' for Ctrl-Break and for a console that closes."""
 
 
 @contextmanager
@@ -21,8 +24,9 @@ def temporary_directory(prefix: str, parent: Path | None = None) -> Iterator[Pat
     """Make a directory, and remove it in the end.
 
     While it exists, SIGTERM and SIGHUP raise SystemExit in the main thread, with 128 plus the
-    signal's number as the exit code, as in a shell. A signal that the process already ignores or
-    handles stays so. In other threads the call changes no signal.
+    signal's number as the exit code, as in a shell; Windows' SIGBREAK counts as SIGTERM. A signal
+    that the process already ignores or handles stays so. In other threads the call changes no
+    signal.
     """
     ending = _Ending()
     try:
@@ -58,7 +62,7 @@ class _Ending:
         if self._number is None:
             self._number = number
             if self._raises:
-                raise SystemExit(128 + number)
+                self.raise_late()
 
     def raise_from_now_on(self) -> None:
         """Raise a signal where it comes, also one that has come before."""
@@ -77,4 +81,5 @@ class _Ending:
     def raise_late(self) -> None:
         """Raise a noted signal, unless another exception is under way."""
         if self._number is not None:
-            raise SystemExit(128 + self._number)
+            is_break = self._number == getattr(signal, "SIGBREAK", None)
+            raise SystemExit(128 + (signal.SIGTERM if is_break else self._number))

@@ -28,7 +28,7 @@ def compare(modes: list[Mode], directory: Path, *, rounds: int, limit: Limit, te
 
     The modes take turns, and each round begins with another one, so that other work of the machine
     meets all of them. The call writes everything to a new directory within the given one, and
-    removes it in the end, also after Ctrl-C, SIGTERM and SIGHUP.
+    removes it in the end, also after Ctrl-C, SIGTERM and SIGHUP, on Windows Ctrl-Break.
 
     Raises what opening a queue and submitting raise; OSError if it cannot write to the directory.
     """

@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         sys.stdout.flush()
     except KeyboardInterrupt:
         code = ExitCode.INTERRUPTED
-    except SystemExit as end:  # SIGTERM or SIGHUP, where the command had something to clean up
+    except SystemExit as end:  # SIGTERM and its like, where a command had something to clean up
         code = end.code
     except OSError as error:
         _abandon_output()

@@ -60,7 +60,7 @@ MEANINGS = {
     ExitCode.HUNG_UP: "ended by SIGHUP, for instance of a closed terminal",
     ExitCode.INTERRUPTED: "interrupted with Ctrl-C",
     ExitCode.OUTPUT_CLOSED: "the reader of the output has gone",
-    ExitCode.TERMINATED: "ended by SIGTERM",
+    ExitCode.TERMINATED: "ended by SIGTERM; on Windows by Ctrl-Break",
 }
 
 
