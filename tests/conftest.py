@@ -40,6 +40,11 @@ LONGEST = (
 # open to the group.
 os.umask(0o022)
 
+# On Windows, what goes through a pipe is in the system's old encoding by default. Tests of that ask
+# for it; all others speak UTF-8 with the programs that they start, as on other systems.
+if os.name == "nt":
+    os.environ.setdefault("PYTHONUTF8", "1")
+
 # What a shell starts in the background ignores SIGINT, and what nohup starts SIGHUP; so would the
 # programs that tests interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -443,6 +443,7 @@ async def poisoned(path: Path) -> AsyncQueue:
     return queue
 
 
+@pytest.mark.platform("fork", "limits")
 def test_a_failed_sync_is_told_to_everybody_who_waits(tmp_path: Path) -> None:
     async def work() -> None:
         queue = await poisoned(tmp_path)
@@ -466,6 +467,7 @@ def test_a_failed_sync_is_told_to_everybody_who_waits(tmp_path: Path) -> None:
     assert replayed(tmp_path / "queue").latest_sequence == 12
 
 
+@pytest.mark.platform("fork", "limits")
 def test_who_waits_for_what_is_durable_is_not_told_of_a_failure(tmp_path: Path) -> None:
     async def work() -> None:
         queue = await poisoned(tmp_path)
@@ -477,6 +479,7 @@ def test_who_waits_for_what_is_durable_is_not_told_of_a_failure(tmp_path: Path) 
     in_child(lambda: run(work()))
 
 
+@pytest.mark.platform("fork", "limits")
 def test_a_failing_last_sync_is_told_to_those_who_wait_and_by_close(tmp_path: Path) -> None:
     async def work() -> None:
         queue = await open_async(tmp_path / "queue")
@@ -550,6 +553,7 @@ def test_a_loop_that_can_never_be_told_holds_up_nobody_else(
     run(work())
 
 
+@pytest.mark.platform("fork", "limits")
 @pytest.mark.parametrize("notice", ["columns", "submit"])
 def test_a_follower_ends_when_a_sync_of_the_policy_has_failed(tmp_path: Path, notice: str) -> None:
     async def work() -> None:
@@ -650,6 +654,7 @@ def test_an_open_queue_can_be_given_to_tasks_and_taken_back(tmp_path: Path) -> N
         assert inner.submit(task_create()).sequence == 2
 
 
+@pytest.mark.platform("fork")
 def test_a_forked_child_is_refused_and_closes_nothing(tmp_path: Path) -> None:
     queue = asyncio.run(opened(tmp_path))
 

@@ -490,7 +490,7 @@ def test_a_loop_that_was_closed_under_a_task_lets_go_of_its_stream(tmp_path: Pat
         taking._log_destroy_pending = False  # type: ignore[attr-defined]
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.platform("fork")
 def test_a_forked_child_is_told_at_once_that_it_has_no_stream(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -46,7 +46,12 @@ def run(
         *map(str, options),
     ]
     done = subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=SECONDS_MAX, env=environment
+        command,
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+        timeout=SECONDS_MAX,
+        env=environment,
     )
     assert done.returncode == 0, done.stderr
     result: dict[str, Any] = json.loads(found.read_text("utf-8"))
@@ -196,7 +201,7 @@ def test_a_driver_that_was_not_built(tmp_path: Path) -> None:
         [sys.executable, *against_rust(tmp_path / "none")],
         env=places.environment(),
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=False,
     )
     assert done.returncode == 1

@@ -63,6 +63,7 @@ def bad_paths(place: Path) -> dict[str, Path]:
     }
 
 
+@pytest.mark.platform("modes")
 @pytest.mark.parametrize("form", FORMS, ids=" ".join)
 def test_paths_where_no_queue_can_be(tmp_path: Path, form: tuple[str, ...]) -> None:
     paths = bad_paths(tmp_path)
@@ -216,6 +217,7 @@ def test_no_memory_is_told_in_one_line(tmp_path: Path, name: str) -> None:
     assert_fails(run(name, tmp_path / "queue", program=patched(patch)), 7, "memory")
 
 
+@pytest.mark.platform("modes")
 def test_a_warning_is_one_line(tmp_path: Path) -> None:
     make_queue(tmp_path / "queue")
     (tmp_path / "queue").chmod(0o777)
@@ -237,6 +239,7 @@ STRICT = os.environ | {"PYTHONWARNINGS": "error"}
 """What somebody sets who tests another program."""
 
 
+@pytest.mark.platform("modes")
 @pytest.mark.parametrize("form", FORMS, ids=" ".join)
 def test_no_warning_ends_a_command(tmp_path: Path, form: tuple[str, ...]) -> None:
     make_queue(tmp_path / "queue")
@@ -308,11 +311,15 @@ def test_a_reader_that_goes_away_is_not_a_failure(tmp_path: Path, arguments: lis
 def test_an_empty_environment(tmp_path: Path, name: str) -> None:
     """No HOME, no PATH, no locale."""
     make_queue(tmp_path / "queue")
-    ended = run(name, tmp_path / "queue", env={})
+    # Windows' programs do not start without the place of their system.
+    needed = {key: value for key, value in os.environ.items() if key.upper() == "SYSTEMROOT"}
+    ended = run(name, tmp_path / "queue", env=needed)
     assert (ended.code, ended.error) == (0, "")
 
 
 PLAIN: dict[str, str] = {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+if sys.platform == "win32":  # it has no locale of that kind
+    PLAIN["PYTHONIOENCODING"] = "ascii"
 
 
 @pytest.mark.parametrize(
@@ -322,7 +329,29 @@ PLAIN: dict[str, str] = {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOC
 def test_a_locale_without_signs_gets_others(
     tmp_path: Path, look: Callable[[Path], tuple[Any, ...]]
 ) -> None:
-    with aq.open(tmp_path / "queue") as queue:
+    make_queue_with_a_run(tmp_path / "queue")
+    ended = run(*look(tmp_path / "queue"), env=os.environ | PLAIN)
+    assert (ended.code, ended.error) == (0, "")
+    assert ended.output.isascii()
+    assert "\\u" not in ended.output
+    assert "##########" in ended.output
+
+
+@pytest.mark.parametrize("name", ["dump", "stats", "log", "verify"])
+@pytest.mark.parametrize("encoding", ["cp1252", "cp437", "cp932"])
+def test_encodings_that_windows_gives_to_pipes(tmp_path: Path, name: str, encoding: str) -> None:
+    """The name of the queue has a sign that they lack."""
+    path = tmp_path / "dépôt ☃"
+    make_queue_with_a_run(path)
+    ended = run(name, path, encoding=encoding, env=os.environ | {"PYTHONIOENCODING": encoding})
+    assert (ended.code, ended.error) == (0, "")
+    assert run(
+        name, path / "no", encoding=encoding, env=os.environ | {"PYTHONIOENCODING": encoding}
+    ).error.startswith("actionqueue: error: there is no queue")
+
+
+def make_queue_with_a_run(path: Path) -> None:
+    with aq.open(path) as queue:
         task = aq.TaskSpec(payload=b"")
         queue.submit(aq.TaskCreateCommand(None, task, 1))
         queue.submit(
@@ -330,11 +359,6 @@ def test_a_locale_without_signs_gets_others(
                 None, aq.RunInstance.scheduled(task.id, scheduled_at=1, created_at=1)
             )
         )
-    ended = run(*look(tmp_path / "queue"), env=os.environ | PLAIN)
-    assert (ended.code, ended.error) == (0, "")
-    assert ended.output.isascii()
-    assert "\\u" not in ended.output
-    assert "##########" in ended.output
 
 
 def test_following_from_past_the_end(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,20 +28,20 @@ PROGRAMS = {
 """The same as what the installer writes, and the other way."""
 
 WITH_THE_FIRST_LOOK = """
-import os, sys
+import os, sys, _signal
 class Finder:
     def find_spec(self, name, path=None, target=None):
         if name == os.environ["INTERRUPTED_AT"]:
             sys.meta_path.remove(self)
-            os.kill(os.getpid(), 2)
+            _signal.raise_signal(2)
 sys.meta_path.insert(0, Finder())
 """
 """Interrupts the process where it first looks for a module."""
 
 IN_THE_CHILDREN = """
-import os, sys
+import sys, _signal
 if "--multiprocessing-fork" in sys.orig_argv:
-    os.kill(os.getpid(), 2)
+    _signal.raise_signal(2)
 """
 """Interrupts every process of the demo but the first, before it has imported anything."""
 
@@ -62,14 +63,15 @@ def interrupted_at(module: str, name: str, directory: Path, environment: dict[st
     """Run a command that is interrupted where it begins to import a module."""
     make_queue(directory)
     environment["INTERRUPTED_AT"] = module
-    return run(
-        "stats", directory, program=PROGRAMS[name], env=environment, preexec_fn=as_on_a_terminal
-    )
+    return run("stats", directory, program=PROGRAMS[name], env=environment, **HEEDING)
 
 
 def as_on_a_terminal() -> None:
     """Heed Ctrl-C, whatever the tests were started by."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+HEEDING: dict[str, Any] = {} if sys.platform == "win32" else {"preexec_fn": as_on_a_terminal}
 
 
 @pytest.mark.parametrize(
@@ -105,7 +107,7 @@ def test_interrupts_that_are_ignored_stay_so(
 def test_importing_the_library_leaves_interrupts_alone(tmp_path: Path) -> None:
     code = "import signal, actionqueue, actionqueue.cli.entry\n"
     code += "print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
-    ended = run(program=[sys.executable, "-c", code], cwd=tmp_path, preexec_fn=as_on_a_terminal)
+    ended = run(program=[sys.executable, "-c", code], cwd=tmp_path, **HEEDING)
     assert ended == (0, "True\n", "")
 
 
@@ -122,6 +124,6 @@ def test_an_interrupt_while_the_demos_processes_import(
         "--workers",
         2,
         env=begun_with(IN_THE_CHILDREN),
-        preexec_fn=as_on_a_terminal,
+        **HEEDING,
     )
     assert (ended.code, ended.error) == (0, "")

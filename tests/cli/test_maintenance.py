@@ -4,16 +4,13 @@ in order, as users run them.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import pty
 import re
 import shutil
 import signal
 import struct
 import subprocess
-import termios
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,6 +30,8 @@ from tests.support.command_line import (
     newest_segment,
     patched,
     run,
+    started,
+    strike,
     tree,
 )
 from tests.support.queues import SMALL
@@ -158,6 +157,7 @@ def test_a_queue_in_use_is_refused_and_its_holder_named(
         assert tree(tmp_path) == before
 
 
+@pytest.mark.platform("limits")
 @pytest.mark.parametrize("name", ["snapshot", "compact"])
 def test_a_disk_without_room(tmp_path: Path, name: str) -> None:
     directory = tmp_path / "queue"
@@ -225,7 +225,7 @@ def test_verify_finds_a_snapshot_that_is_whole_and_wrong(
     directory, other = tmp_path / "queue", tmp_path / "other"
     make_large(directory, 40)
     run("snapshot", directory)
-    subprocess.run(["cp", "-a", directory, other], check=True)
+    shutil.copytree(directory, other)
     for place in (directory, other):  # different tasks from here on
         add_to(place, 20)
         run("snapshot", place)
@@ -419,6 +419,7 @@ def test_repair_where_only_the_ring_is_left(tmp_path: Path, keeps_snapshots: boo
         assert queue.sequence == (40 if keeps_snapshots else 0)
 
 
+@pytest.mark.platform("modes")
 @pytest.mark.parametrize("folder", ["wal", "snapshots"])
 def test_a_link_in_a_directorys_place_is_named_and_what_to_do(tmp_path: Path, folder: str) -> None:
     directory = tmp_path / "queue"
@@ -692,19 +693,14 @@ class Follower:
     """``log --follow`` in a process of its own."""
 
     def __init__(self, directory: Path, *options: str) -> None:
-        self.process = subprocess.Popen(
-            [*PROGRAM, "log", str(directory), "--follow", "--json", *options],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        self.process = started("log", directory, "--follow", "--json", *options)
 
     def next(self) -> int:
         assert self.process.stdout is not None
         return int(json.loads(self.process.stdout.readline())["sequence"])
 
     def interrupt(self) -> tuple[int, str, str]:
-        self.process.send_signal(signal.SIGINT)
+        strike(self.process, signal.SIGINT)
         output, error = self.process.communicate(timeout=SECONDS_MAX)
         return self.process.returncode, output, error
 
@@ -777,6 +773,10 @@ def on_a_terminal(
     """Run the command line with standard error on a terminal; return its exit code and what
     appeared there.
     """
+    import fcntl  # Windows has none of the three
+    import pty
+    import termios
+
     parent, child = pty.openpty()
     fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     environment = {**os.environ, "TERM": "xterm", "PYTHONUNBUFFERED": "1"}
@@ -804,6 +804,7 @@ def on_a_terminal(
     return code, shown.decode()
 
 
+@pytest.mark.platform("terminals")
 @pytest.mark.system("terminal")
 @pytest.mark.parametrize(
     ("form", "title"),
@@ -839,6 +840,7 @@ module.{function} = hold
 """
 
 
+@pytest.mark.platform("terminals")
 @pytest.mark.system("terminal")
 @pytest.mark.parametrize(
     ("form", "title", "module", "function"),

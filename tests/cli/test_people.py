@@ -59,6 +59,7 @@ def widest(text: str) -> int:
     return max(map(cell_len, text.splitlines()))
 
 
+@pytest.mark.platform("terminals")
 @pytest.mark.parametrize("command", ["dump", "log", "stats"])
 @pytest.mark.parametrize("columns", [80, 60])
 def test_no_line_is_wider_than_the_terminal(
@@ -72,6 +73,7 @@ def test_no_line_is_wider_than_the_terminal(
         assert "…" not in shown or command == "log"
 
 
+@pytest.mark.platform("terminals")
 def test_a_folded_line_of_the_log_says_all_of_it(recorded: Path, leased: Path) -> None:
     for queue in (recorded, leased):
         piped = run("log", queue).output
@@ -113,6 +115,7 @@ def test_programs_get_unix_seconds(leased: Path) -> None:
     )
 
 
+@pytest.mark.platform("terminals")
 @pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS)])
 def test_help_fits_a_terminal(command: tuple[str, ...]) -> None:
     assert widest(shown_on_a_terminal(*command, "--help", columns=80)) <= 80

@@ -152,6 +152,7 @@ def test_where_there_is_no_queue_none_is_made(tmp_path: Path, form: tuple[str, .
     assert tree(tmp_path) == before
 
 
+@pytest.mark.platform("modes")
 @pytest.mark.parametrize("name", READING)
 def test_what_the_system_refuses_is_told(tmp_path: Path, name: str) -> None:
     (tmp_path / "loop").symlink_to(tmp_path / "loop")

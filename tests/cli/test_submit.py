@@ -189,6 +189,7 @@ def test_durability(tmp_path: Path, option: str | None, key: str | None, expecte
     assert run("verify", tmp_path / "queue", "--json").objects[0]["durable_sequence"] == 1
 
 
+@pytest.mark.platform("limits")
 def test_a_command_that_cannot_be_appended_ends_the_stream_after_its_verdict(
     tmp_path: Path,
 ) -> None:
@@ -261,6 +262,7 @@ def test_a_last_sync_that_fails_is_told(tmp_path: Path) -> None:
     assert_fails(ended, 8, "event 2", "fdatasync")
 
 
+@pytest.mark.platform("signals")
 def test_an_interrupt_closes_the_queue(tmp_path: Path) -> None:
     command = [*PROGRAM, "submit", str(tmp_path / "queue")]
     with subprocess.Popen(

@@ -18,9 +18,13 @@ import pytest
 
 from actionqueue import temporary
 from actionqueue.temporary import temporary_directory
-from tests.support.command_line import PROGRAM, SECONDS_MAX
+from tests.support.command_line import SECONDS_MAX, started, strike
 
-SIGNALS = [signal.SIGTERM, signal.SIGHUP]
+OTHER = signal.SIGBREAK if sys.platform == "win32" else signal.SIGHUP
+"""What a process gets whose console, or terminal, is closed; Ctrl-Break is the same for it."""
+SIGNALS = [signal.SIGTERM, OTHER]
+CODES = {number: 128 + (signal.SIGTERM if os.name == "nt" else number) for number in SIGNALS}
+TEMPORARY = "TEMP" if os.name == "nt" else "TMPDIR"
 HOURS = "100000"
 DEMO = ["demo", "--files", "60"]
 BENCH = ["bench", "--seconds", HOURS, "--rounds", "1", "--threads", "3", "--only"]
@@ -32,18 +36,6 @@ def place(tmp_path: Path) -> Path:
     made = tmp_path / "place"
     made.mkdir()
     return made
-
-
-def started(arguments: list[str], place: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [*PROGRAM, *arguments],
-        cwd=place,
-        env=os.environ | {"TMPDIR": str(place), "PYTHONUNBUFFERED": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
 
 
 def wait_for_line(process: subprocess.Popen[str], text: str) -> None:
@@ -63,13 +55,14 @@ def wait_for_queue(place: Path, process: subprocess.Popen[str]) -> None:
 
 @pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
 def test_the_demos(place: Path, number: signal.Signals) -> None:
-    with started(DEMO, place) as process:
+    environment = os.environ | {TEMPORARY: str(place), "PYTHONUNBUFFERED": "1"}
+    with started(*DEMO, cwd=place, env=environment) as process:
         wait_for_line(process, "kill -9")
         assert [made.name.startswith("actionqueue-demo-") for made in place.iterdir()] == [True]
-        process.send_signal(number)
+        strike(process, number)
         # This ends when the last process that has the pipes has ended.
         _, error = process.communicate(timeout=SECONDS_MAX)
-    assert (process.returncode, error) == (128 + number, "")
+    assert (process.returncode, error) == (CODES[number], "")
     assert list(place.iterdir()) == []
 
 
@@ -79,20 +72,11 @@ def test_the_benchmarks(place: Path, mode: str, number: signal.Signals) -> None:
     """Also where a round would take a day, in the main thread or in others."""
     shortened = "import actionqueue.bench.disk as d, actionqueue.bench.rounds as r\n"
     shortened += "d.Floor.commit_many = lambda self, times, **_: times.append(1)\nr.WARM_UP = 0\n"
-    program = [
-        sys.executable,
-        "-c",
-        f"{shortened}from actionqueue.cli.entry import main\nmain()",
-        *BENCH,
-        mode,
-    ]
-    with subprocess.Popen(
-        program, cwd=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+    with started(*BENCH, mode, patch=shortened, cwd=place) as process:
         wait_for_queue(place, process)
-        process.send_signal(number)
+        strike(process, number)
         output, error = process.communicate(timeout=SECONDS_MAX)
-    assert (process.returncode, output, error) == (128 + number, "", "")
+    assert (process.returncode, output, error) == (CODES[number], "", "")
     assert list(place.iterdir()) == []
 
 
@@ -109,11 +93,17 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
 
 
+@pytest.mark.platform("terminals")
 def test_a_terminal_that_is_closed(place: Path) -> None:
     environment = os.environ | {"TMPDIR": str(place), "TERM": "xterm", "COLUMNS": "80"}
     program = [sys.executable, "-c", HANGS_UP]
     done = subprocess.run(
-        program, env=environment, capture_output=True, text=True, timeout=SECONDS_MAX, check=False
+        program,
+        env=environment,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=SECONDS_MAX,
+        check=False,
     )
     assert done.returncode == 0, done
     assert int(done.stdout) != 0
@@ -140,7 +130,7 @@ def test_a_signal_in_the_block_ends_the_process_behind_it(
         (made / "deep" / "file").touch()
         signal.raise_signal(number)
         pytest.fail("the signal was not looked at")
-    assert end.value.code == 128 + number
+    assert end.value.code == CODES[number]
     assert list(tmp_path.iterdir()) == []
 
 
@@ -153,7 +143,7 @@ def test_a_signal_while_the_directory_is_made_or_removed_waits(
         def call(*arguments: object, **options: object) -> object:
             signal.raise_signal(signal.SIGTERM)
             result = do(*arguments, **options)
-            signal.raise_signal(signal.SIGHUP)
+            signal.raise_signal(OTHER)
             return result
 
         return call
@@ -172,7 +162,7 @@ def test_a_signal_while_the_directory_is_made_or_removed_waits(
 def test_only_the_first_signal_is_raised(tmp_path: Path) -> None:
     with pytest.raises(SystemExit), temporary_directory("made-", tmp_path):
         try:
-            signal.raise_signal(signal.SIGHUP)
+            signal.raise_signal(OTHER)
         finally:
             signal.raise_signal(signal.SIGTERM)
     assert list(tmp_path.iterdir()) == []
@@ -183,14 +173,14 @@ def test_what_the_program_does_with_a_signal_stays(
     tmp_path: Path, before: Callable[..., None]
 ) -> None:
     """As with nohup."""
-    default = signal.signal(signal.SIGHUP, before)
+    default = signal.signal(OTHER, before)
     try:
         with temporary_directory("made-", tmp_path) as made:
-            signal.raise_signal(signal.SIGHUP)
+            signal.raise_signal(OTHER)
             assert made.is_dir()
-        assert signal.getsignal(signal.SIGHUP) is before
+        assert signal.getsignal(OTHER) is before
     finally:
-        signal.signal(signal.SIGHUP, default)
+        signal.signal(OTHER, default)
 
 
 @pytest.mark.usefixtures("untouched")

@@ -111,6 +111,7 @@ def test_verdicts_that_cannot_be_written(tmp_path: Path) -> None:
     assert run("verify", tmp_path / "queue", "--json").objects[0]["is_clean"]
 
 
+@pytest.mark.platform("shell")
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 @pytest.mark.parametrize("name", [*WRITING, *READING])
 def test_closed_standard_streams_do_not_reach_the_queue(

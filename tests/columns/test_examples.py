@@ -49,7 +49,7 @@ def test_the_benchmark_measures_every_way(tmp_path: Path) -> None:
     subprocess.run(
         [*command, "--directory", str(disk), "--json", str(found)],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=True,
         cwd=TOP,
     )

@@ -4,7 +4,6 @@ All of a call happened, or none of it.
 
 from __future__ import annotations
 
-import resource
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -110,13 +109,13 @@ def test_a_signal_handler_meets_a_whole_table_and_no_second_call(queue: aq.Actio
         with pytest.raises(ReentrantCallError):
             queue.submit_transitions(run_ids, 0, 1, 1)
 
-    before = signal.signal(signal.SIGUSR1, handler)
+    before = signal.signal(signal.SIGTERM, handler)
     try:
         submit(
-            queue, transitions(run_ids, 0, 1, 1), lambda _turn: signal.raise_signal(signal.SIGUSR1)
+            queue, transitions(run_ids, 0, 1, 1), lambda _turn: signal.raise_signal(signal.SIGTERM)
         )
     finally:
-        signal.signal(signal.SIGUSR1, before)
+        signal.signal(signal.SIGTERM, before)
     assert seen == [*range(0, COUNT, 64)]
     assert queue.projection.counts_by_state()[aq.RunState.READY] == COUNT
 
@@ -160,6 +159,7 @@ def test_a_handler_that_raises_at_any_step_leaves_all_of_a_call_or_nothing(tmp_p
         assert queue.projection.counts_by_state()[aq.RunState.READY] == ready
 
 
+@pytest.mark.platform("fork", "limits")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_call_that_is_the_first_to_hear_of_a_failed_sync_poisons_the_handle(
     tmp_path: Path,
@@ -183,9 +183,12 @@ def test_a_call_that_is_the_first_to_hear_of_a_failed_sync_poisons_the_handle(
     in_child(work)
 
 
+@pytest.mark.platform("fork", "limits")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 @pytest.mark.parametrize("on_refusal", ["raise", "report"])
 def test_an_append_that_fails_undoes_the_call(tmp_path: Path, on_refusal: Any) -> None:
+    import resource  # not on Windows
+
     def work() -> int:
         queue = aq.open(tmp_path / "queue", **{**OPTIONS, "segment_size": 2**20})
         run_ids = add_runs(queue, 2000)

@@ -254,6 +254,7 @@ def test_submitters_wait_for_a_copy_and_others_do_not() -> None:
         assert set(queue.projection.columns().runs["state"]) == {8}
 
 
+@pytest.mark.platform("fork")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_in_a_forked_child_the_projection_is_still_read() -> None:
     with small_queue() as queue:

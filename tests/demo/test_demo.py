@@ -24,7 +24,7 @@ from actionqueue.demo.run import Options, plan_of
 from actionqueue.demo.scheduler import LEASE_SECS, SWEEP, Scheduler, task_id_of
 from actionqueue.inspection import iterate_records, read_projection
 from tests.support import places
-from tests.support.command_line import PROGRAM, SECONDS_MAX, run
+from tests.support.command_line import SECONDS_MAX, run, started, strike
 
 FILES = 60
 SEED = 3
@@ -137,7 +137,7 @@ def test_the_kept_queue_is_sound(home: Path) -> None:
 
 def change_record(home: Path, change: Callable[[list[str]], None]) -> None:
     record = home / "acknowledged.jsonl"
-    entries = record.read_text().splitlines(keepends=True)
+    entries = record.read_text("utf-8").splitlines(keepends=True)
     change(entries)
     record.write_text("".join(entries))
 
@@ -336,15 +336,18 @@ def test_a_slow_supervisor_is_waited_for(tmp_path: Path) -> None:
 
 
 def test_an_interrupt_ends_every_process(tmp_path: Path) -> None:
-    command = [*PROGRAM, "demo", "--directory", str(tmp_path / "home"), "--files", str(FILES)]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    with started(
+        *("demo", "--directory", tmp_path / "home", "--files", FILES),
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
     ) as process:
         assert process.stdout is not None
         for line in process.stdout:
             if "kill -9" in line:
                 break
-        os.killpg(process.pid, signal.SIGINT)
+        if sys.platform == "win32":
+            strike(process, signal.SIGINT)
+        else:
+            os.killpg(process.pid, signal.SIGINT)
         # The pipes end when the last process that has them does.
         _, error = process.communicate(timeout=SECONDS_MAX)
     assert (process.returncode, error) == (130, "")
@@ -372,19 +375,22 @@ def test_a_scheduler_that_dies_by_itself_fails_the_demo(tmp_path: Path) -> None:
 def test_the_example_runs_and_goes_on_where_it_was_killed(tmp_path: Path) -> None:
     command = [sys.executable, str(EXAMPLE), str(tmp_path / "queue")]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONUNBUFFERED": "1"}
+        command,
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
     ) as process:
         assert process.stdout is not None
         first = [process.stdout.readline() for _ in range(4)]
         process.kill()
     assert first[1:] == [f"job {number}: success, completed\n" for number in range(3)]
     second = subprocess.run(
-        command, capture_output=True, text=True, check=True, timeout=SECONDS_MAX
+        command, capture_output=True, encoding="utf-8", check=True, timeout=SECONDS_MAX
     ).stdout
     assert "job 0" not in second
     assert second.endswith("9 completed, 1 failed\n")
     third = subprocess.run(
-        command, capture_output=True, text=True, check=True, timeout=SECONDS_MAX
+        command, capture_output=True, encoding="utf-8", check=True, timeout=SECONDS_MAX
     ).stdout.splitlines()
     assert third[1:] == ["9 completed, 1 failed"]
 
@@ -393,9 +399,9 @@ def test_the_example_needs_no_directory() -> None:
     ended = subprocess.run(
         [sys.executable, str(EXAMPLE)],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=True,
         timeout=SECONDS_MAX,
     )
     assert ended.stdout.endswith("9 completed, 1 failed\n")
-    assert len(EXAMPLE.read_text().splitlines()) <= 120
+    assert len(EXAMPLE.read_text("utf-8").splitlines()) <= 120

@@ -38,7 +38,7 @@ def test_the_program_in_the_readme_runs(tmp_path: Path) -> None:
         [sys.executable, "-W", "error", "-c", program],
         cwd=tmp_path,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=False,
     )
     assert done.returncode == 0, done.stderr

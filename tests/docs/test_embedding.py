@@ -144,6 +144,7 @@ def change_and_wait(place: Path, client: Client, before: int) -> int:
         changing.join()
 
 
+@pytest.mark.platform("signals")
 def test_uvicorn_with_reload(place: Path) -> None:
     client = Client(place / "s")
     with server(
@@ -165,6 +166,7 @@ def test_uvicorn_with_reload(place: Path) -> None:
     assert_kept(place, client)
 
 
+@pytest.mark.platform("signals")
 def test_gunicorn_that_reloads_and_loses_workers(place: Path) -> None:
     client = Client(place / "s")
     with server(
@@ -194,7 +196,7 @@ def test_gunicorn_that_reloads_and_loses_workers(place: Path) -> None:
 def test_the_worker_pool(place: Path) -> None:
     program = [sys.executable, "pool.py", "queue"]
     done = subprocess.run(
-        program, cwd=place, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+        program, cwd=place, capture_output=True, encoding="utf-8", timeout=PATIENCE_S, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "completed\n", "")
 
@@ -202,7 +204,7 @@ def test_the_worker_pool(place: Path) -> None:
 def test_a_thousand_tasks(place: Path) -> None:
     program = [sys.executable, "tasks.py", "queue"]
     done = subprocess.run(
-        program, cwd=place, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+        program, cwd=place, capture_output=True, encoding="utf-8", timeout=PATIENCE_S, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
     tasks, syncs = map(int, re.findall(r"\d+", done.stdout))
@@ -245,9 +247,12 @@ queue.close()
 """
 
 
+@pytest.mark.platform("exec")
 def test_a_program_that_replaces_itself_without_closing(tmp_path: Path) -> None:
     """As reloaders do. The process stays the same, and the lock does not."""
     program = [sys.executable, "-c", RELOADS, str(tmp_path / "queue"), "10"]
-    done = subprocess.run(program, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    done = subprocess.run(
+        program, capture_output=True, encoding="utf-8", timeout=PATIENCE_S, check=False
+    )
     assert (done.returncode, done.stderr) == (0, "")
     assert replayed(tmp_path / "queue").latest_sequence == 10

@@ -69,6 +69,7 @@ def insert(file: Path, before: str, text: str) -> None:
     file.write_text(content.replace(before, text + before, 1), "utf-8")
 
 
+@pytest.mark.platform("sources")
 @pytest.mark.package
 @pytest.mark.timeout(1800)
 def test_a_command_is_added_by_the_page_alone(tmp_path: Path) -> None:

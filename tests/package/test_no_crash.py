@@ -132,7 +132,7 @@ def test_no_class_ends_the_interpreter(tmp_path: Path, module: str, name: str) -
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, module, name, str(tmp_path)],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         errors="replace",
         timeout=250,
         check=False,
@@ -192,7 +192,11 @@ def test_no_chain_of_objects_is_too_long_to_be_freed() -> None:
     first takes a call for each.
     """
     done = subprocess.run(
-        [sys.executable, "-c", CHAINS], capture_output=True, text=True, timeout=250, check=False
+        [sys.executable, "-c", CHAINS],
+        capture_output=True,
+        encoding="utf-8",
+        timeout=250,
+        check=False,
     )
     assert done.returncode == 0, (done.stdout[-400:], done.stderr[-4000:])
     assert done.stdout.endswith("alive\n"), done.stderr[-4000:]

@@ -210,6 +210,7 @@ def test_nothing_names_a_path_of_some_machine() -> None:
 # --- The source distribution ----------------------------------------------------------------------
 
 
+@pytest.mark.platform("sources")
 @pytest.mark.package
 @pytest.mark.timeout(1800)
 def test_a_source_distribution_is_complete_and_installs_in_a_new_environment(

@@ -77,6 +77,7 @@ def attempt_of(text: str) -> list[object]:
     ]
 
 
+@pytest.mark.platform("fork")
 @pytest.mark.parametrize("end", ["close", "kill"])
 @pytest.mark.parametrize("segment_size", [2**16, 2**18, 2**26])
 @pytest.mark.parametrize("seed", range(4))
@@ -128,6 +129,7 @@ def test_any_content_leaves_the_log_as_it_is(
             assert queue.recovery.dropped_bytes == 0
 
 
+@pytest.mark.platform("fork")
 @pytest.mark.parametrize("end", ["close", "kill"])
 @pytest.mark.parametrize("places", range(4))
 def test_a_record_made_to_verify_where_the_ring_comes_round_again(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import signal
 import threading
 import time
@@ -364,9 +363,12 @@ def test_ages_are_whole_numbers_of_any_kind(
 # --- Failures -------------------------------------------------------------------------------------
 
 
+@pytest.mark.platform("fork", "limits")
 def test_a_snapshot_that_does_not_fit_leaves_queue_and_older_snapshot_as_they_were(
     path: Path,
 ) -> None:
+    import resource  # not on Windows
+
     def work() -> None:
         with open_small(path) as queue:
             queue.submit(task_create())
@@ -413,6 +415,8 @@ def poison(queue: aq.ActionQueue) -> None:
     """Let a write fail: the segment's file may not grow, and the next one cannot be made; then a
     write fails within one.
     """
+    import resource  # not on Windows
+
     resource.setrlimit(resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
     with pytest.raises(aq.MutationError):
         queue.submit(task_create(), "immediate")
@@ -420,6 +424,7 @@ def poison(queue: aq.ActionQueue) -> None:
     assert queue.is_poisoned
 
 
+@pytest.mark.platform("fork", "limits")
 def test_a_poisoned_handle_makes_no_snapshot(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     def work() -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

@@ -233,10 +233,10 @@ began.wait()
 
 @pytest.fixture
 def on_signal() -> Iterator[Callable[[Callable[[], Any]], None]]:
-    """Return a function that sets what SIGUSR1 does."""
-    before = signal.getsignal(signal.SIGUSR1)
-    yield lambda call: signal.signal(signal.SIGUSR1, lambda _number, _frame: call()) and None
-    signal.signal(signal.SIGUSR1, before)
+    """Return a function that sets what SIGTERM does."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield lambda call: signal.signal(signal.SIGTERM, lambda _number, _frame: call()) and None
+    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.mark.parametrize("call", ["close", "snapshot", "compact"])
@@ -246,7 +246,7 @@ def test_a_call_from_a_handler_inside_a_snapshot_is_refused(
     compact = compactor.compact
 
     def compact_with_a_signal(*arguments: Any, **options: Any) -> Any:
-        signal.raise_signal(signal.SIGUSR1)
+        signal.raise_signal(signal.SIGTERM)
         return compact(*arguments, **options)
 
     monkeypatch.setattr(compactor, "compact", compact_with_a_signal)
@@ -305,6 +305,7 @@ def test_a_call_from_a_handler_at_every_step_of_a_snapshot(path: Path, call: str
     assert int(printed) > 100
 
 
+@pytest.mark.platform("signals")
 def test_closing_from_a_handler_while_the_thread_waits_for_another_ones_compaction(
     path: Path, on_signal: Any, gate: Gate
 ) -> None:
@@ -314,7 +315,7 @@ def test_closing_from_a_handler_while_the_thread_waits_for_another_ones_compacti
     gate.began.wait(WAIT_SECONDS)
     on_signal(queue.close)
     main = threading.main_thread()
-    striker = threading.Timer(0.05, lambda: signal.pthread_kill(main.ident or 0, signal.SIGUSR1))
+    striker = threading.Timer(0.05, lambda: signal.pthread_kill(main.ident or 0, signal.SIGTERM))
     striker.start()
     with pytest.raises(aq.ClosedError):
         queue.snapshot()
@@ -323,6 +324,7 @@ def test_closing_from_a_handler_while_the_thread_waits_for_another_ones_compacti
     assert queue.is_closed
 
 
+@pytest.mark.platform("fork")
 def test_a_fork_in_the_middle(path: Path, gate: Gate) -> None:
     with open_small(path, aq.CompactionPolicy(log_bytes=None, age_seconds=10**6)) as queue:
         fill(queue, 20)

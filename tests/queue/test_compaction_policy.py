@@ -289,7 +289,7 @@ def test_a_failure_is_told_and_tried_again_after_a_while_that_grows(
         assert max(waits) == retry.RETRY_SECONDS_MAX
         assert len(caplog.records) == len(tries)
         message = caplog.records[0].getMessage()
-        for part in (str(path), "No space left on device", "next try in 1 s"):
+        for part in (path.as_posix(), "No space left on device", "next try in 1 s"):
             assert part in message
         assert queue.stats()["snapshot_error"] == str(failure)
         assert queue.submit(task_create()).sequence == 2
@@ -395,15 +395,15 @@ def test_what_a_handler_raises_ends_an_opening_that_compacts(
     compact = compactor.compact
 
     def interrupted(*arguments: Any, **options: Any) -> Any:
-        signal.raise_signal(signal.SIGUSR1)
+        signal.raise_signal(signal.SIGTERM)
         return compact(*arguments, **options)
 
     monkeypatch.setattr(compactor, "compact", interrupted)
-    before = signal.signal(signal.SIGUSR1, handler)
+    before = signal.signal(signal.SIGTERM, handler)
     try:
         with pytest.raises(error):
             open_small(path, OVERDUE)
     finally:
-        signal.signal(signal.SIGUSR1, before)
+        signal.signal(signal.SIGTERM, before)
     with open_small(path) as queue:
         assert queue.sequence == 22

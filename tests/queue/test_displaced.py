@@ -22,13 +22,11 @@ from actionqueue.errors import (
     PoisonedError,
     Written,
 )
-from tests.support.queues import SMALL, in_child, log_bytes, replayed, state_of, task_create
+from tests.support.queues import SMALL, in_child, log_bytes, real, replayed, state_of, task_create
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 
-on_posix = pytest.mark.skipif(
-    os.name != "posix", reason="Windows neither moves nor removes what is open"
-)
+moves_what_is_open = pytest.mark.platform("open files")
 
 
 def submit(queue: aq.ActionQueue, times: int) -> None:
@@ -42,7 +40,7 @@ def until_displaced(queue: aq.ActionQueue) -> AppendError:
     return failure.value
 
 
-@on_posix
+@moves_what_is_open
 @pytest.mark.parametrize(
     "away",
     [shutil.rmtree, lambda path: path.rename(path.with_name("old"))],
@@ -84,7 +82,7 @@ def test_a_new_queue_at_the_path_of_an_open_one_is_left_alone(
         assert replayed(tmp_path / "old").latest_sequence == sequence
 
 
-@on_posix
+@moves_what_is_open
 def test_a_moved_queue_goes_on_where_it_is(tmp_path: Path) -> None:
     path, moved = tmp_path / "queue", tmp_path / "moved"
     with aq.open(path, **SMALL, durability="deferred") as queue:
@@ -99,7 +97,7 @@ def test_a_moved_queue_goes_on_where_it_is(tmp_path: Path) -> None:
         submit(queue, 20)
 
 
-@on_posix
+@moves_what_is_open
 @pytest.mark.parametrize("replaced_by", ["another queue", "a link to where it is now", "nothing"])
 def test_snapshots_and_compactions_of_a_moved_queue_fail(tmp_path: Path, replaced_by: str) -> None:
     path, moved = tmp_path / "queue", tmp_path / "moved"
@@ -140,7 +138,8 @@ def replace_lock(path: Path) -> None:
     (path / "LOCK").write_bytes(b"")
 
 
-@on_posix
+@moves_what_is_open
+@pytest.mark.platform("fork")
 @pytest.mark.parametrize("lose_lock", [take_lock_away, replace_lock])
 def test_a_queue_whose_lock_file_is_lost_has_one_writer(
     tmp_path: Path, lose_lock: Callable[[Path], None]
@@ -150,7 +149,7 @@ def test_a_queue_whose_lock_file_is_lost_has_one_writer(
     def refused() -> str:
         with pytest.raises(LockedError) as refusal:
             aq.open(tmp_path, **SMALL)
-        assert refusal.value == LockedError(os.path.join(os.path.realpath(tmp_path), "wal"), holder)
+        assert refusal.value == LockedError(real(tmp_path / "wal"), holder)
         with pytest.raises(LockedError):
             repair(tmp_path, accept_data_loss=True)
         return str(refusal.value)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import resource
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -50,6 +49,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 @contextmanager
 def no_more_descriptors() -> Iterator[None]:
     """Let every open fail with EMFILE."""
+    import resource  # not on Windows
+
     lowest_free = os.dup(0)
     os.close(lowest_free)
     with limit(resource.RLIMIT_NOFILE, lowest_free):
@@ -105,6 +106,7 @@ def assert_recovers(path: Path, at_least: int, at_most: int) -> None:
 # --- Writes that fail -----------------------------------------------------------------------------
 
 
+@pytest.mark.platform("fork", "limits")
 @pytest.mark.parametrize("call", ["submit", "submit_many", "sync"])
 def test_a_drain_that_fails_before_a_sync(tmp_path: Path, call: str) -> None:
     def work() -> int:
@@ -121,7 +123,7 @@ def test_a_drain_that_fails_before_a_sync(tmp_path: Path, call: str) -> None:
             assert error.sequence == queue.sequence
             assert isinstance(error.cause, LogWriteError)
             assert (error.cause.operation, error.cause.errno) == ("write", errno.EFBIG)
-            assert error.cause.path.startswith(os.path.join(queue.path, "wal"))
+            assert error.cause.path.startswith(f"{queue.path}/wal")
             assert queue.durable_sequence == 1
             assert_poisoned(queue, LogWriteError, projection)
         return queue.sequence
@@ -131,6 +133,7 @@ def test_a_drain_that_fails_before_a_sync(tmp_path: Path, call: str) -> None:
     assert_recovers(tmp_path, 6, sequence)
 
 
+@pytest.mark.platform("fork", "limits")
 def test_a_drain_that_fails_for_want_of_room_in_the_ring(tmp_path: Path) -> None:
     def work() -> tuple[int, int]:
         queue = aq.open(tmp_path, segment_size=2**20, ring_size=65536, durability="deferred")
@@ -150,6 +153,7 @@ def test_a_drain_that_fails_for_want_of_room_in_the_ring(tmp_path: Path) -> None
     assert_recovers(tmp_path, acknowledged, sequence)
 
 
+@pytest.mark.platform("fork", "limits")
 @pytest.mark.parametrize("is_batch", [False, True], ids=["one", "batch"])
 def test_a_direct_append_that_fails(tmp_path: Path, is_batch: bool) -> None:
     """What exceeds the ring is written at once; where that fails it is not applied."""
@@ -174,6 +178,7 @@ def test_a_direct_append_that_fails(tmp_path: Path, is_batch: bool) -> None:
     assert_recovers(tmp_path, 1, 1)
 
 
+@pytest.mark.platform("fork", "limits")
 def test_a_close_whose_sync_fails(tmp_path: Path) -> None:
     def work() -> None:
         queue = aq.open(tmp_path)
@@ -193,6 +198,7 @@ def test_a_close_whose_sync_fails(tmp_path: Path) -> None:
     assert replayed(tmp_path).latest_sequence == 1
 
 
+@pytest.mark.platform("fork", "limits")
 @pytest.mark.parametrize("durability", ["immediate", "deferred"])
 def test_a_close_whose_mark_cannot_be_written(tmp_path: Path, durability: str) -> None:
     """Everything is durable by then, so the failure says that the log is whole, and nobody is asked
@@ -228,6 +234,7 @@ def test_a_close_whose_mark_cannot_be_written(tmp_path: Path, durability: str) -
         assert queue.submit(task_create()).sequence == 2
 
 
+@pytest.mark.platform("fork", "limits")
 def test_everybody_who_waits_is_told_of_the_failure(tmp_path: Path) -> None:
     """Nobody is acknowledged as immediate after a failed sync, whoever led it."""
 
@@ -268,6 +275,7 @@ def test_everybody_who_waits_is_told_of_the_failure(tmp_path: Path) -> None:
     assert_recovers(tmp_path, acknowledged, sequence)
 
 
+@pytest.mark.platform("fork", "limits")
 def test_closing_while_others_wait_for_a_sync_that_fails(tmp_path: Path) -> None:
     """Whose command was appended is never told that nothing was written."""
 
@@ -304,6 +312,7 @@ def test_closing_while_others_wait_for_a_sync_that_fails(tmp_path: Path) -> None
     in_child(work)
 
 
+@pytest.mark.platform("fork", "limits")
 def test_a_poisoned_queue_keeps_its_ring_for_the_recovery(tmp_path: Path) -> None:
     def work() -> None:
         queue = aq.open(tmp_path / "queue", segment_size=2**20, durability="deferred")
@@ -333,6 +342,7 @@ def fill(queue: aq.ActionQueue) -> AppendError:
     return failure.value
 
 
+@pytest.mark.platform("fork", "limits")
 @pytest.mark.parametrize("durability", ["immediate", "deferred"])
 def test_a_next_segment_that_finds_no_room_can_be_tried_again(
     tmp_path: Path, durability: str
@@ -369,6 +379,7 @@ def test_a_next_segment_that_finds_no_room_can_be_tried_again(
     assert not list((tmp_path / "wal").glob("*.tmp"))
 
 
+@pytest.mark.platform("fork", "limits")
 def test_no_descriptors_for_the_next_segment(tmp_path: Path) -> None:
     def work() -> int:
         queue = aq.open(tmp_path, **SMALL)
@@ -411,6 +422,7 @@ def test_a_directory_of_segments_that_is_gone(tmp_path: Path, replacement: str |
     assert replayed(tmp_path / "queue").latest_sequence == queue.sequence
 
 
+@pytest.mark.platform("open files")
 def test_a_directory_that_is_removed_under_an_open_queue(tmp_path: Path) -> None:
     queue = aq.open(tmp_path / "queue", **SMALL)
     queue.submit(task_create())
@@ -428,6 +440,7 @@ def test_a_directory_that_is_removed_under_an_open_queue(tmp_path: Path) -> None
 # --- Opening --------------------------------------------------------------------------------------
 
 
+@pytest.mark.platform("fork", "limits")
 def test_opening_without_descriptors(tmp_path: Path) -> None:
     def work() -> None:
         with no_more_descriptors():
@@ -445,6 +458,7 @@ def test_opening_without_descriptors(tmp_path: Path) -> None:
     in_child(work)
 
 
+@pytest.mark.platform("fork", "limits")
 @pytest.mark.parametrize("size", [0, 10, 65536, 100_000, 300_000])
 def test_creating_without_room_leaves_nothing_that_hinders(tmp_path: Path, size: int) -> None:
     def work() -> None:
@@ -460,6 +474,7 @@ def test_creating_without_room_leaves_nothing_that_hinders(tmp_path: Path, size:
     assert replayed(tmp_path / "queue").latest_sequence == 1
 
 
+@pytest.mark.platform("fork", "limits")
 @pytest.mark.parametrize("size", [0, 10, 8192, 65536, 100_000, 300_000])
 def test_recovering_without_room_loses_nothing(tmp_path: Path, size: int) -> None:
     with aq.open(tmp_path / "queue") as queue:

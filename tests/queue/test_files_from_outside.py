@@ -19,9 +19,7 @@ from actionqueue.errors import PartialDurabilityError, PoisonedError
 from actionqueue.texts import host_name
 from tests.support.queues import task_create
 
-pytestmark = pytest.mark.skipif(
-    os.name != "posix", reason="Windows neither cuts nor removes what is open"
-)
+pytestmark = pytest.mark.platform("open files", "shell")
 
 
 def run(program: str, *arguments: object, before: str = "") -> str:
@@ -31,7 +29,7 @@ def run(program: str, *arguments: object, before: str = "") -> str:
         ["sh", "-c", command, "sh", *map(str, arguments)],
         env=environment,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=120,
         check=False,
     )
@@ -59,7 +57,7 @@ def test_no_file_of_the_queue_has_the_number_of_a_standard_stream(
     tmp_path: Path, closed: str
 ) -> None:
     run(OPEN_NUMBERS, tmp_path / "queue", tmp_path / "note", before=closed)
-    assert (tmp_path / "note").read_text() == "0"
+    assert (tmp_path / "note").read_text("utf-8") == "0"
 
 
 CUT_RING = """
@@ -184,6 +182,8 @@ def test_programs_that_freeze_others_are_told_of_every_extension() -> None:
         for suffix in (".so", ".pyd")
         for file in package.glob(f"*{suffix}")
     }
-    named = set(re.findall(r"import _wal_native\.(\w+)", (package / "__init__.py").read_text()))
+    named = set(
+        re.findall(r"import _wal_native\.(\w+)", (package / "__init__.py").read_text("utf-8"))
+    )
     assert named >= extensions
     assert len(extensions) == 1

@@ -53,7 +53,7 @@ with aq.open(sys.argv[1], durability="deferred", compaction=None, **SIZES) as qu
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="preloads a library, and asks /proc for paths")
+@pytest.mark.platform("linux")
 def test_ordinary_commands_leave_small_segments_to_what_makes_room(tmp_path: Path) -> None:
     library = tmp_path / "no_room.so"
     compiler = os.environ.get("CC", "cc")
@@ -64,7 +64,7 @@ def test_ordinary_commands_leave_small_segments_to_what_makes_room(tmp_path: Pat
         [sys.executable, "-c", PROGRAM, str(tmp_path / "queue")],
         env={**os.environ, "LD_PRELOAD": str(library)},
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=120,
         check=False,
     )

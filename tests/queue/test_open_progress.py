@@ -18,7 +18,7 @@ import actionqueue as aq
 from actionqueue.aio import open_async
 from actionqueue.bench.workload import commands_of_a_run
 from actionqueue.errors import StoppedError
-from tests.support.queues import SMALL, copy_of, in_child, task_create
+from tests.support.queues import SMALL, copy_of, task_create
 
 LARGE_RUNS = 80_000
 """Events of ten times as many take longer to replay than it takes to ask about signals."""
@@ -60,13 +60,9 @@ def test_all_that_was_to_be_read_was_read(tmp_path: Path) -> None:
 
 def test_what_a_killed_process_left_counts_as_well(tmp_path: Path) -> None:
     path = tmp_path / "queue"
-
-    def leave() -> None:
-        queue = aq.open(path, durability="deferred", compaction=None)
+    with aq.open(path, durability="deferred", compaction=None) as queue:
         queue.submit_many([task_create() for _ in range(100)])
         copy_of(path, tmp_path / "copy")
-
-    in_child(leave)
     progress = aq.Progress()
     with aq.open(tmp_path / "copy", progress=progress) as queue:
         assert queue.recovery.ring_events == 100
@@ -117,6 +113,7 @@ def no_collection() -> Iterator[None]:
     gc.enable()
 
 
+@pytest.mark.platform("signals")
 @pytest.mark.usefixtures("no_collection")
 def test_what_a_handler_raises_ends_the_recovery(large: Path) -> None:
     progress = aq.Progress()
@@ -138,6 +135,7 @@ def test_what_a_handler_raises_ends_the_recovery(large: Path) -> None:
         assert queue.sequence == 10 * LARGE_RUNS
 
 
+@pytest.mark.platform("signals")
 def test_a_handler_that_raises_nothing_does_not_end_it(large: Path) -> None:
     rung: list[bool] = []
     progress = aq.Progress()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import ctypes
 import gc
 import inspect
 import os
 import pickle
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -433,15 +435,25 @@ def test_a_queue_is_neither_pickled_nor_copied(tmp_path: Path) -> None:
                 wanted(queue)
 
 
-def test_the_file_descriptors_are_given_back(tmp_path: Path) -> None:
+def open_files() -> int:
+    """Return how many descriptors, on Windows handles, this process has."""
+    if sys.platform == "win32":
+        process, count = ctypes.windll.kernel32.GetCurrentProcess, ctypes.c_ulong()
+        process.restype = ctypes.c_void_p
+        assert ctypes.windll.kernel32.GetProcessHandleCount(
+            ctypes.c_void_p(process()), ctypes.byref(count)
+        )
+        return count.value
     descriptors = Path(f"/proc/{os.getpid()}/fd")
-    if not descriptors.is_dir():
-        descriptors = Path("/dev/fd")
-    before = len(list(descriptors.iterdir()))
+    return len(list((descriptors if descriptors.is_dir() else Path("/dev/fd")).iterdir()))
+
+
+def test_the_file_descriptors_are_given_back(tmp_path: Path) -> None:
+    before = open_files()
     for _ in range(20):
         with aq.open(tmp_path, **SMALL) as queue:
             queue.submit_many([task_create(b"x" * 9000) for _ in range(10)], "deferred")
-    assert len(list(descriptors.iterdir())) == before
+    assert open_files() == before
 
 
 def test_the_repr_names_path_state_and_sequence(tmp_path: Path) -> None:

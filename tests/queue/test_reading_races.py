@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import threading
@@ -25,6 +24,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 # --- Races with a writer --------------------------------------------------------------------------
 
 
+@pytest.mark.platform("fork")
 def test_a_look_at_the_lock_never_refuses_a_writer(path: Path) -> None:
     """A reader has the lock shared for an instant, and may be scheduled away in it."""
     open_small(path).close()
@@ -47,6 +47,7 @@ def test_a_look_at_the_lock_never_refuses_a_writer(path: Path) -> None:
             looker.end()
 
 
+@pytest.mark.platform("open files")
 def test_a_writer_waits_for_a_look_that_takes_long(path: Path) -> None:
     open_small(path).close()
     opened: list[Any] = []
@@ -56,6 +57,8 @@ def test_a_writer_waits_for_a_look_that_takes_long(path: Path) -> None:
             opened.append(open_small(path))
         except aq.LockedError as error:
             opened.append(error)
+
+    import fcntl  # not on Windows
 
     with (path / "LOCK").open("rb") as lock:
         fcntl.flock(lock, fcntl.LOCK_SH)
@@ -100,6 +103,7 @@ class Visit:
         fill(self.queue, 10)
 
 
+@pytest.mark.platform("fork")
 @pytest.mark.parametrize("visit", ["nothing", "opens_and_closes", "compacts", "is_killed", "stays"])
 @pytest.mark.parametrize("before", ["closed", "killed", "live"])
 @pytest.mark.parametrize("place", ["load_newest_snapshot", "LogReader", "LogFollower"])
@@ -255,6 +259,7 @@ def live_as_follower(path: Path) -> Callable[[Line], None]:
     return work
 
 
+@pytest.mark.platform("fork")
 def test_readers_of_a_queue_whose_writers_come_and_go(path: Path, long_form: bool) -> None:
     with open_small(path) as queue:
         submit_units(queue, 50, Random(0))

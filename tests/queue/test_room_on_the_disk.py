@@ -11,10 +11,7 @@ import pytest
 import actionqueue as aq
 from actionqueue.inspection import statistics
 
-pytestmark = [
-    pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork"),
-    pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 
 
 def live_and_be_killed(path: Path, durability: str | None) -> None:
@@ -31,6 +28,7 @@ def live_and_be_killed(path: Path, durability: str | None) -> None:
     os.waitpid(child, 0)
 
 
+@pytest.mark.platform("fork")
 @pytest.mark.parametrize("durability", [None, "immediate", "deferred"])
 def test_a_crash_loop_does_not_fill_the_disk(tmp_path: Path, durability: str | None) -> None:
     path = tmp_path / "queue"

@@ -93,6 +93,7 @@ WORKS: dict[str, Callable[[aq.ActionQueue], Any]] = {
 }
 
 
+@pytest.mark.platform("fork", "signals")
 @pytest.mark.parametrize("work", WORKS)
 def test_an_interrupt_at_any_instant_leaves_log_and_projection_one(
     directory: Path, work: str, long_form: bool
@@ -130,6 +131,7 @@ def be_interrupted(path: Path, work: Callable[[aq.ActionQueue], Any], count: int
     return {"sequence": queue.sequence, "state": state}
 
 
+@pytest.mark.platform("fork", "signals")
 def test_an_interrupt_while_opening_or_closing_leaves_the_queue_to_be_opened_again(
     directory: Path,
 ) -> None:
@@ -161,6 +163,7 @@ def test_an_interrupt_while_opening_or_closing_leaves_the_queue_to_be_opened_aga
     assert replayed(directory).latest_sequence == acknowledged
 
 
+@pytest.mark.platform("fork", "signals")
 def test_an_interrupted_wait_for_the_disk_ends_in_durability(tmp_path: Path) -> None:
     """Who leads a sync finishes it before it raises."""
 
@@ -179,6 +182,7 @@ def test_an_interrupted_wait_for_the_disk_ends_in_durability(tmp_path: Path) -> 
         assert queue.recovery.is_clean
 
 
+@pytest.mark.platform("fork", "signals")
 def test_interrupts_in_the_main_thread_do_not_disturb_the_others(directory: Path) -> None:
     def work() -> tuple[int, list[int]]:
         queue = aq.open(directory, segment_size=2**22, ring_size=65536, durability="deferred")
@@ -243,11 +247,11 @@ def test_a_call_from_a_handler_inside_a_call_is_refused(
         refusals.append(refusal.value)
 
     def validate_with_a_signal(*arguments: Any) -> int:
-        signal.raise_signal(signal.SIGUSR1)
+        signal.raise_signal(signal.SIGTERM)
         return validate(*arguments)
 
     validate = lane.validate
-    before = signal.signal(signal.SIGUSR1, handler)
+    before = signal.signal(signal.SIGTERM, handler)
     try:
         with aq.open(tmp_path) as queue:
             with monkeypatch.context() as patch:
@@ -260,10 +264,11 @@ def test_a_call_from_a_handler_inside_a_call_is_refused(
             assert queue.submit(task_create()).sequence == 2
             assert queue.projection.latest_sequence == 2
     finally:
-        signal.signal(signal.SIGUSR1, before)
+        signal.signal(signal.SIGTERM, before)
     assert replayed(tmp_path).latest_sequence == 2
 
 
+@pytest.mark.platform("fork", "signals")
 def test_handlers_that_call_the_queue_at_random_instants(directory: Path) -> None:
     def work() -> tuple[int, int, int]:
         queue = aq.open(directory, segment_size=2**22, ring_size=65536, durability="deferred")

@@ -141,6 +141,7 @@ def with_failed_sync(path: Path, policy: aq.SyncPolicy) -> aq.ActionQueue:
     return queue
 
 
+@pytest.mark.platform("fork", "limits")
 @pytest.mark.parametrize("call", CALLS)
 def test_the_next_call_tells_of_a_failed_sync(tmp_path: Path, call: str) -> None:
     def work() -> None:
@@ -157,6 +158,7 @@ def test_the_next_call_tells_of_a_failed_sync(tmp_path: Path, call: str) -> None
     assert replayed(tmp_path / "queue").latest_sequence == 1  # it was in the ring
 
 
+@pytest.mark.platform("fork", "limits")
 def test_is_poisoned_knows_at_once(tmp_path: Path) -> None:
     def work() -> None:
         queue = with_failed_sync(tmp_path / "queue", aq.SyncPolicy(records=1))
@@ -167,6 +169,7 @@ def test_is_poisoned_knows_at_once(tmp_path: Path) -> None:
     in_child(work)
 
 
+@pytest.mark.platform("fork", "limits")
 def test_a_failed_sync_shows_in_stats_and_in_the_representation(tmp_path: Path) -> None:
     def work() -> None:
         queue = with_failed_sync(tmp_path / "stats", aq.SyncPolicy(records=1))
@@ -179,6 +182,7 @@ def test_a_failed_sync_shows_in_stats_and_in_the_representation(tmp_path: Path) 
     in_child(work)
 
 
+@pytest.mark.platform("fork", "limits")
 def test_close_tells_of_a_failed_sync_that_nobody_heard_of(tmp_path: Path) -> None:
     def work() -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -204,6 +208,7 @@ def threads() -> int:
     return len(list(Path("/proc/self/task").iterdir()))
 
 
+@pytest.mark.platform("fork")
 def test_the_thread_ends_with_the_queue(tmp_path: Path) -> None:
     def work() -> None:
         before = threads()
@@ -222,6 +227,7 @@ def test_the_thread_ends_with_the_queue(tmp_path: Path) -> None:
     assert replayed(tmp_path).latest_sequence == 2
 
 
+@pytest.mark.platform("fork")
 def test_forks_while_the_thread_works(tmp_path: Path) -> None:
     with aq.open(
         tmp_path,

@@ -4,20 +4,18 @@ disk.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import pty
 import struct
 import subprocess
 import sys
-import termios
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import actionqueue as aq
+from tests.support.queues import killed
 
 PROGRAM = [sys.executable, "-m", "actionqueue"]
 SECONDS_MAX = 120
@@ -41,7 +39,11 @@ class Ended(NamedTuple):
 
 
 def run(
-    *arguments: object, stdin: bytes = b"", program: Iterable[str] = PROGRAM, **options: Any
+    *arguments: object,
+    stdin: bytes = b"",
+    program: Iterable[str] = PROGRAM,
+    encoding: str = "utf-8",
+    **options: Any,
 ) -> Ended:
     """Run the command line to its end."""
     ended = subprocess.run(
@@ -52,11 +54,18 @@ def run(
         check=False,
         **options,
     )
-    return Ended(ended.returncode, ended.stdout.decode(), ended.stderr.decode())
+    output, error = (
+        said.decode(encoding).replace(os.linesep, "\n") for said in (ended.stdout, ended.stderr)
+    )
+    return Ended(ended.returncode, output, error)
 
 
 def shown_on_a_terminal(*arguments: object, columns: int, program: Iterable[str] = PROGRAM) -> str:
     """Run the command line to its end with a terminal so wide, and return what that was sent."""
+    import fcntl  # Windows has none of the three
+    import pty
+    import termios
+
     ours, theirs = pty.openpty()
     try:
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
@@ -79,6 +88,45 @@ def shown_on_a_terminal(*arguments: object, columns: int, program: Iterable[str]
     finally:
         os.close(ours)
     return sent.decode().replace("\r\n", "\n")
+
+
+LISTENS = """
+import os, signal, threading
+
+def listen():
+    while said := os.read(0, 100):
+        signal.raise_signal(int(said))
+
+threading.Thread(target=listen, daemon=True).start()
+"""
+"""Lets a program get signals through its standard input, as on Windows no process can send them."""
+
+
+def started(*arguments: object, patch: str = "", **options: Any) -> subprocess.Popen[str]:
+    """Start the command line, after the statements of a patch, for :func:`strike`. It leads a
+    session of its own, and its outputs are pipes.
+    """
+    if sys.platform == "win32":
+        patch += LISTENS
+        options["stdin"] = subprocess.PIPE
+    return subprocess.Popen(
+        [*(patched(patch) if patch else PROGRAM), *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        start_new_session=True,
+        **options,
+    )
+
+
+def strike(process: subprocess.Popen[str], number: int) -> None:
+    """Let a signal come in a program that was started with :func:`started`."""
+    if sys.platform == "win32":
+        assert process.stdin is not None
+        process.stdin.write(f"{number}\n")
+        process.stdin.flush()
+    else:
+        process.send_signal(number)
 
 
 def patched(patch: str) -> list[str]:
@@ -152,17 +200,16 @@ def fill_more(queue: aq.ActionQueue, count: int) -> None:
 def kill_a_writer(directory: Path, events: int = 20) -> None:
     """Make a queue whose writer dies with DEFERRED events in the ring."""
     code = (
-        "import os, signal, sys\n"
+        "import sys\n"
         "import actionqueue as aq\n"
         "queue = aq.open(sys.argv[1])\n"
         "for number in range(int(sys.argv[2])):\n"
         "    command = aq.EngineResumeCommand if number % 2 else aq.EnginePauseCommand\n"
         "    queue.submit(command(None, number), 'deferred')\n"
-        "os.kill(os.getpid(), signal.SIGKILL)\n"
+        "print('ready')\n"
+        "sys.stdin.read()\n"
     )
-    subprocess.run(
-        [sys.executable, "-c", code, str(directory), str(events)], check=False, timeout=SECONDS_MAX
-    )
+    killed(code, directory, events)
 
 
 def newest_segment(directory: Path) -> Path:

@@ -36,7 +36,7 @@ def run(program: str, *arguments: object, seconds: int) -> tuple[int, str, str]:
         command,
         env=places.environment(),
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=seconds,
         check=False,
     )

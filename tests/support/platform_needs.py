@@ -1,8 +1,9 @@
 """Which tests apply on which platforms, and why: the one place that says it.
 
-Every test applies on Linux and macOS. ``@pytest.mark.platform("fork")`` names what else than files,
-threads and processes a test needs; :data:`NEEDS` says what that is, and where there is such a
-thing. :data:`FILES` says it for whole files and folders, whose imports may not even work elsewhere.
+Every test applies on Linux, and all but those with the need "linux" on macOS.
+``@pytest.mark.platform("fork")`` names what else than files, threads and processes a test needs;
+:data:`NEEDS` says what that is, and where there is such a thing. :data:`FILES` says it for whole
+files and folders, whose imports may not even work elsewhere.
 
 What does not apply is left out, is counted, and is named with its reason at the end of the run;
 none is ever skipped. ``python -m tests.wheels.run`` is how the suite runs on other platforms here.
@@ -10,18 +11,22 @@ none is ever skipped. ``python -m tests.wheels.run`` is how the suite runs on ot
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import signal
 import sys
 from collections import Counter
 from pathlib import Path
-
-import pytest
+from typing import TYPE_CHECKING
 
 from tests.support.places import ROOT
 
+if TYPE_CHECKING:
+    import pytest
+
 IS_POSIX = os.name == "posix"
+IS_WINE = sys.platform == "win32" and hasattr(ctypes.windll.ntdll, "wine_get_version")
 
 NEEDS = {
     "fork": ("a child that begins in the middle of its parent", hasattr(os, "fork")),
@@ -31,14 +36,17 @@ NEEDS = {
     ),
     "modes": ("permission bits, owners and links as POSIX has them", IS_POSIX),
     "names": ("names of files that are bytes, and hold what Windows refuses", IS_POSIX),
+    "long names": ("names of 255 characters, which wine makes and does not find", not IS_WINE),
     "open files": ("removing, moving or replacing files and directories that are open", IS_POSIX),
     "limits": ("limits of a process's memory, files and descriptors (setrlimit)", IS_POSIX),
     "descriptors": ("descriptors that programs hand on to each other", IS_POSIX),
+    "exec": ("a process that goes on as another program (exec)", IS_POSIX),
     "shell": ("sh and its programs", IS_POSIX and shutil.which("sh") is not None),
     "terminals": ("pseudo-terminals", IS_POSIX),
+    "linux": ("/proc, and libraries that are loaded before others", sys.platform == "linux"),
     "core": ("the C core, compiled by the tests with the system's own compiler", IS_POSIX),
     "sources": (
-        "programs that install, build or check the project's sources in new environments",
+        "programs of the project that build, install, check or measure its sources",
         IS_POSIX,
     ),
 }
@@ -48,6 +56,9 @@ FILES: dict[str, tuple[str, ...]] = {
     "tests/core": ("core",),
     "tests/crash": ("fork", "signals", "limits"),
     "tests/fuzz": ("core", "fork", "limits"),
+    "tests/bench/test_benchmarks.py": ("sources",),
+    "tests/queue/test_fork.py": ("fork",),
+    "tests/queue/test_kill.py": ("fork", "signals"),
 }
 """What whole files and folders need."""
 
@@ -89,5 +100,7 @@ def summary() -> list[str]:
     """Return the lines that say which tests do not apply on this platform, and why."""
     if not left_out:
         return []
-    lines = [f"{sum(left_out.values())} tests, or folders of tests, need what {sys.platform} lacks:"]
+    lines = [
+        f"{sum(left_out.values())} tests, or folders of tests, need what {sys.platform} lacks:"
+    ]
     return lines + [f"  {count:4} {NEEDS[need][0]}" for need, count in sorted(left_out.items())]

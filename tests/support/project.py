@@ -18,7 +18,7 @@ SECONDS = 1500
 def run(*program: str, **options: Any) -> str:
     """Run a program away from the source tree and return what it printed."""
     ended = subprocess.run(
-        program, capture_output=True, text=True, timeout=SECONDS, check=False, **options
+        program, capture_output=True, encoding="utf-8", timeout=SECONDS, check=False, **options
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
     return ended.stdout

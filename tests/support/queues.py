@@ -9,6 +9,8 @@ import pickle
 import select
 import shutil
 import signal
+import subprocess
+import sys
 import tempfile
 import time
 import traceback
@@ -25,13 +27,14 @@ from actionqueue.json.projection import projection_to_json
 from actionqueue.model.base import event_of, validate
 from tests.support.core.log_model import crc
 from tests.support.model import Model
+from tests.support.places import environment
 
 PATIENCE_S = 60.0
 
 SMALL: dict[str, int] = {"segment_size": 65536, "ring_size": 65536}
 """Options for a queue that drains and rotates after a few records."""
 
-IN_MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+IN_MEMORY = "/dev/shm" if os.name == "posix" and os.access("/dev/shm", os.W_OK) else None
 """Where temporary directories cost no disk syncs; None is the usual place."""
 
 CHILD_SECONDS = 60
@@ -51,6 +54,11 @@ def segment_of_version(segment: bytes, version: int) -> bytes:
 def state_of(queue: aq.ActionQueue) -> dict[str, Any]:
     """Return all that the queue's projection says."""
     return projection_to_json(queue.projection)
+
+
+def real(path: str | os.PathLike[str]) -> str:
+    """Return a path as the library tells it: the real one, with forward slashes."""
+    return Path(os.path.realpath(path)).as_posix()
 
 
 def replayed(path: str | os.PathLike[str]) -> Model:
@@ -138,10 +146,35 @@ def leave_with(pipe: int, work: Callable[[], Any]) -> None:
         os._exit(0)
 
 
+def killed(program: str, *arguments: object) -> tuple[int, list[str]]:
+    """Run a Python program, kill it when it has printed ``ready``, and return its process's number
+    and the lines before.
+
+    There is no signal that it could handle: SIGKILL, on Windows TerminateProcess.
+    """
+    with subprocess.Popen(
+        [sys.executable, "-c", program, *map(str, arguments)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=environment(PYTHONUTF8="1", PYTHONUNBUFFERED="1"),
+        encoding="utf-8",
+    ) as process:
+        assert process.stdin is not None  # it stays open: the program may wait for its end
+        assert process.stdout is not None
+        lines: list[str] = []
+        for line in process.stdout:
+            lines.append(line.rstrip("\n"))
+            if lines[-1] == "ready":
+                break
+        process.kill()
+    assert lines[-1:] == ["ready"], lines
+    return process.pid, lines[:-1]
+
+
 @contextmanager
 def limit(which: int, value: int) -> Iterator[None]:
     """Lower a limit of this process for a while."""
-    import resource  # Windows has none, and needs the others here
+    import resource  # not on Windows
 
     before = resource.getrlimit(which)
     resource.setrlimit(which, (value, before[1]))
@@ -159,7 +192,7 @@ def dropping(path: str | os.PathLike[str]) -> Iterator[None]:
         yield
     texts = [str(warning.message) for warning in seen if warning.category is ResourceWarning]
     assert len(texts) == 1, texts
-    assert f"unclosed queue {os.fspath(path)!r}" in texts[0]
+    assert f"unclosed queue {Path(path).as_posix()!r}" in texts[0]
 
 
 def wait_until(is_so: Callable[[], bool]) -> None:
@@ -173,7 +206,7 @@ def wait_until(is_so: Callable[[], bool]) -> None:
 @contextmanager
 def file_size_limit(size: int) -> Iterator[None]:
     """Let writes behind this offset of any file fail with EFBIG."""
-    import resource
+    import resource  # not on Windows
 
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     with limit(resource.RLIMIT_FSIZE, size):

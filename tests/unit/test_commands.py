@@ -225,7 +225,7 @@ def test_every_kind_has_one_event():
 
 
 def test_the_codes_are_those_of_the_core():
-    table = (places.CORE / "event/events.def").read_text()
+    table = (places.CORE / "event/events.def").read_text("utf-8")
     lines = re.findall(r"^(?:EVENT|ALSO|AGAIN)\((\d+), (\w+),", table, re.MULTILINE)
     assert {name: int(code) for code, name in lines} == {
         kind.name: kind.value for kind in EventKind

@@ -59,7 +59,7 @@ from tests.support.strategies import (
     task_specs,
 )
 
-GOLDEN = json.loads((places.DATA / "golden-payloads.json").read_text())
+GOLDEN = json.loads((places.DATA / "golden-payloads.json").read_text("utf-8"))
 KINDS = {name: kind for kind in EVENTS for name in [kind.kind.name.lower()]}
 
 # --- The golden events, built by hand from their readable form ------------------------------------

@@ -363,7 +363,9 @@ def test_annotations_that_cannot_be_checked_are_refused(annotation, why):
 
 def test_limits_are_those_of_the_core():
     header = places.CORE / "base/limits.h"
-    defined = dict(re.findall(r"^#define AQW_(\w+) (\d+)u?$", header.read_text(), re.MULTILINE))
+    defined = dict(
+        re.findall(r"^#define AQW_(\w+) (\d+)u?$", header.read_text("utf-8"), re.MULTILINE)
+    )
     assert defined
     for name, value in defined.items():
         assert getattr(limits, name) == getattr(native, name) == int(value)

@@ -210,7 +210,7 @@ def test_a_process_that_only_unpickles():
     one = AttemptId()
     program = f"import pickle; print(pickle.loads({pickle.dumps(one)!r}))"
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+        [sys.executable, "-c", program], capture_output=True, encoding="utf-8", check=True
     )
     assert done.stdout.strip() == str(one)
 
@@ -243,7 +243,7 @@ def test_threads_never_get_the_same_identifier():
     assert len({one for into in made for one in into}) == 40_000
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
+@pytest.mark.platform("fork")
 def test_a_forked_child_does_not_repeat_its_parent():
     AttemptId()  # so that there is a block of random bytes that a child could inherit
     reading, writing = os.pipe()

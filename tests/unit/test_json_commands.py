@@ -437,7 +437,7 @@ def test_any_command_survives_the_way_there_and_back(strategy, data):
 
 @pytest.mark.parametrize("path", VECTORS, ids=lambda path: path.stem)
 def test_the_streams_of_the_oracle(path):
-    for line in path.read_text().splitlines():
+    for line in path.read_text("utf-8").splitlines():
         form = json.loads(line)["command"]
         written = command_to_json(command_from_json(form))
         if form["type"] == "run_create":

@@ -75,7 +75,7 @@ except UnknownTask as error:
 def test_a_new_command_needs_nothing_but_its_classes() -> None:
     command = [sys.executable, "-c", PROGRAM]
     done = subprocess.run(
-        command, env=places.environment(), capture_output=True, text=True, check=False
+        command, env=places.environment(), capture_output=True, encoding="utf-8", check=False
     )
     assert (done.stdout, done.stderr) == ("refused\n", "")
 

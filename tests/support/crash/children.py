@@ -4,7 +4,6 @@ bidden.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import pickle
 import signal
@@ -42,6 +41,8 @@ class Child:
     """
 
     def __init__(self, work: Callable[[Line], None]) -> None:
+        import fcntl  # not on Windows
+
         told, tell = os.pipe()
         fcntl.fcntl(tell, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
         bidden, bid = os.pipe()
