@@ -111,6 +111,7 @@ def test_importing_the_library_leaves_interrupts_alone(tmp_path: Path) -> None:
     assert ended == (0, "True\n", "")
 
 
+@pytest.mark.platform("signals")
 def test_an_interrupt_while_the_demos_processes_import(
     begun_with: Callable[[str], dict[str, str]],
 ) -> None:

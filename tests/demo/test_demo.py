@@ -369,6 +369,15 @@ def test_a_scheduler_that_dies_by_itself_fails_the_demo(tmp_path: Path) -> None:
     assert ended.error.endswith("The demo failed: the scheduler ended without a kill.\n")
 
 
+def test_a_scheduler_that_does_not_live_to_begin_fails_the_demo(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, sys\nif '--multiprocessing-fork' in sys.orig_argv:\n    os._exit(3)\n"
+    )
+    ended = run("demo", "--files", 20, env=os.environ | {"PYTHONPATH": str(tmp_path)})
+    assert ended.code == 1
+    assert ended.error.endswith("The demo failed: the scheduler ended without a kill.\n")
+
+
 # --- The example ----------------------------------------------------------------------------------
 
 

@@ -65,14 +65,22 @@ class Crew:
         self, others: Sequence[Connection], seconds: float
     ) -> Iterator[tuple[Worker, Heartbeat | Result]]:
         """Wait up to ``seconds`` for a message of a worker or of the others; yield the workers'."""
-        heard = wait([*others, *(worker.connection for worker in self._workers)], seconds)
+        lines = [worker.connection for worker in self._workers]
+        # On Windows a line does not end where the worker did not live to take its end of it.
+        ends = [worker.process.sentinel for worker in self._workers]
+        heard = wait([*others, *lines, *ends], seconds)
         for index, worker in enumerate(self._workers):
             if worker.connection in heard:
                 try:
                     yield worker, worker.connection.recv()
                 except (EOFError, OSError):
-                    worker.process.join()
-                    self._workers[index] = self._hire()
+                    self._replace(index)
+            elif worker.process.sentinel in heard:
+                self._replace(index)
+
+    def _replace(self, index: int) -> None:
+        self._workers[index].process.join()
+        self._workers[index] = self._hire()
 
     def __enter__(self) -> Self:
         return self

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from errno import ENOENT
 from multiprocessing import resource_tracker
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import BinaryIO
@@ -200,12 +200,14 @@ class _Supervisor:
                 self._order(Order.GO_ON)
 
     def _hear(self) -> object:
-        if not self._line.poll(SILENCE_SECONDS_MAX):
+        # On Windows the line does not end where the scheduler did not live to take its end of it.
+        heard = wait([self._line, self._scheduler.sentinel], SILENCE_SECONDS_MAX)
+        if not heard:
             raise DemoError(f"the scheduler has said nothing for {SILENCE_SECONDS_MAX} seconds")
-        try:
-            return self._line.recv()
-        except (EOFError, OSError):
-            raise DemoError("the scheduler ended without a kill") from None
+        with suppress(EOFError, OSError):
+            if self._line in heard or self._line.poll():
+                return self._line.recv()
+        raise DemoError("the scheduler ended without a kill")
 
     def _react(self, message: object) -> None:
         match message:
@@ -294,10 +296,18 @@ class _Supervisor:
 def _without_interrupts() -> Iterator[None]:
     """Start processes with Ctrl-C blocked; the supervisor, whose it is, gets it afterwards.
 
-    A new process would print a traceback on Ctrl-C while it imports what it needs to ignore it.
+    A new process would print a traceback on Ctrl-C while it imports what it needs to ignore it. On
+    Windows it inherits that it ignores Ctrl-C, and one that comes meanwhile is lost.
     """
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
+    if sys.platform == "win32":
+        import ctypes  # noqa: PLC0415 -- for this only
+
+        ignore_ctrl_c = ctypes.windll.kernel32.SetConsoleCtrlHandler
+        ignore_ctrl_c(None, 1)
+        try:
+            yield
+        finally:
+            ignore_ctrl_c(None, 0)
         return
     # It starts with the first process, and would remove the mask if it started in between.
     resource_tracker.ensure_running()
