@@ -38,6 +38,10 @@ NEEDS = {
     "names": ("names of files that are bytes, and hold what Windows refuses", IS_POSIX),
     "long names": ("names of 255 characters, which wine makes and does not find", not IS_WINE),
     "open files": ("removing, moving or replacing files and directories that are open", IS_POSIX),
+    "held files": (
+        "files that one program keeps from all others, as Windows lets it",
+        sys.platform == "win32",
+    ),
     "limits": ("limits of a process's memory, files and descriptors (setrlimit)", IS_POSIX),
     "descriptors": ("descriptors that programs hand on to each other", IS_POSIX),
     "exec": ("a process that goes on as another program (exec)", IS_POSIX),

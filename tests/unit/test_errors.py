@@ -318,6 +318,7 @@ def test_the_holder_of_a_lock_is_told_with_a_time_that_people_read():
         ("EACCES", "right to write"),
         ("EPERM", "right to write"),
         ("EROFS", "file system writable"),
+        ("EBUSY", "program that holds it"),
         ("ENOENT", "directory back where it was opened"),
         ("ESTALE", "directory back where it was opened"),
         ("EIO", "look at the disk"),

@@ -44,6 +44,7 @@ _REMEDIES = {
     "ENOMEM": "free memory",
     "EACCES": _RIGHTS,
     "EPERM": _RIGHTS,
+    "EBUSY": "let go of the file in the program that holds it (a virus scanner, a backup)",
     "EROFS": "make the file system writable",
     "ENOENT": _MOVED,
     "ENOTDIR": _MOVED,
