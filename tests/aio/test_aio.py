@@ -87,7 +87,7 @@ def test_a_queue_opens_takes_commands_and_closes(tmp_path: Path) -> None:
         async with open_async(tmp_path / "queue", compaction=None) as queue:
             assert queue.recovery.is_created
             assert (queue.path, queue.sequence, queue.is_closed) == (
-                str(tmp_path / "queue"),
+                (tmp_path / "queue").as_posix(),
                 0,
                 False,
             )

@@ -424,6 +424,7 @@ def test_the_end_of_a_queue_is_the_end_of_its_streams_whatever_comes_after_it(
     asyncio.run(work())
 
 
+@pytest.mark.platform("open files")
 def test_events_that_can_no_longer_be_read_are_missed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -555,7 +555,7 @@ def base() -> Iterator[Path]:
 
 def test_of_two_processes_exactly_one_wins(base: Path) -> None:
     with Opener() as first, Opener() as second:
-        for race in range(200):
+        for race in range(200 if os.name == "posix" else 40):
             path = base / str(race // 2)  # new in half of the races
             first.ask(path)
             second.ask(path)
@@ -570,7 +570,7 @@ def test_of_two_processes_exactly_one_wins(base: Path) -> None:
 
 def test_of_many_threads_exactly_one_wins(base: Path) -> None:
     count = 4
-    for race in range(100):
+    for race in range(100 if os.name == "posix" else 20):  # a refusal takes longer on Windows
         won: list[aq.ActionQueue] = []
         lost: list[LockedError] = []
         others: list[BaseException] = []
