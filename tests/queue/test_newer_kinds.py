@@ -5,6 +5,7 @@ and nothing about it changes.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,6 +27,18 @@ def pause_and_resume(queue: aq.ActionQueue, times: int) -> None:
 
 def make_newer(path: Path, sequence: int, *, in_ring: bool) -> None:
     """Give the record of an event another kind, as a newer library would have sealed it."""
+    header, file, data, position, at, record = found(path, sequence, in_ring=in_ring)
+    lag = sequence - record.watermark if record.watermark else model.LAG_UNKNOWN
+    data[at : at + record.size] = model.record_bytes(
+        header, position, record.ordinal, NEWER, record.payload, lag=lag
+    )
+    file.write_bytes(data)
+
+
+def found(path: Path, sequence: int, *, in_ring: bool) -> Any:
+    """Return the segment's header, the file that holds the record of an event and its bytes, and
+    the record's position, its place in the file and the record.
+    """
     (segment,) = (path / "wal").glob("*.log")
     header = model.header_of(f"wal/{segment.name}", segment.read_bytes())
     file = path / "ring" if in_ring else segment
@@ -34,14 +47,8 @@ def make_newer(path: Path, sequence: int, *, in_ring: bool) -> None:
         at = model.RING_DATA + position % SIZE if in_ring else position
         record = model.parse_record(header, bytes(data), at, position)
         if record is not None and record.is_event and record.sequence == sequence:
-            break
-    else:
-        raise AssertionError(f"{file} has no event {sequence}")
-    lag = sequence - record.watermark if record.watermark else model.LAG_UNKNOWN
-    data[at : at + record.size] = model.record_bytes(
-        header, position, record.ordinal, NEWER, record.payload, lag=lag
-    )
-    file.write_bytes(data)
+            return header, file, data, position, at, record
+    raise AssertionError(f"{file} has no event {sequence}")
 
 
 def check_refused(path: Path) -> None:
@@ -72,10 +79,8 @@ def test_a_repair_of_damage_behind_it_gives_nothing_up(tmp_path: Path) -> None:
     with aq.open(path, durability="deferred", segment_size=SIZE, ring_size=SIZE) as queue:
         pause_and_resume(queue, 3)
     make_newer(path, 2, in_ring=False)
-    (segment,) = (path / "wal").glob("*.log")
-    data = bytearray(segment.read_bytes())
-    at = data.rindex(b"\x0d", model.DATA, model.DATA + 200)  # the kind of the last resumption
-    data[at] ^= 0x40
+    _, segment, data, _, at, record = found(path, 6, in_ring=False)
+    data[at + record.size // 2] ^= 0x40
     segment.write_bytes(data)
     before = log_bytes(path) | {"LOCK": b""}
     with pytest.raises(aq.CorruptLogError):
