@@ -36,6 +36,7 @@ NEEDS = {
     ),
     "modes": ("permission bits, owners and links as POSIX has them", IS_POSIX),
     "names": ("names of files that are bytes, and hold what Windows refuses", IS_POSIX),
+    "bad names": ("names that the system refuses to every file", sys.platform == "win32"),
     "long names": ("names of 255 characters, which wine makes and does not find", not IS_WINE),
     "open files": ("removing, moving or replacing files and directories that are open", IS_POSIX),
     "held files": (
