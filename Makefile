@@ -57,8 +57,8 @@ TEST_PACKAGES := strace e2fsprogs xfsprogs mount util-linux
 VALGRIND_PACKAGES := valgrind
 FUZZ_PACKAGES := clang-14 libclang-rt-14-dev llvm-14 $(VALGRIND_PACKAGES)
 PORTS_PACKAGES := wine wine64 qemu-user
-# llvm takes debug symbols apart, maven fetches interpreters, musl-tools builds one.
-WHEELS_PACKAGES := $(PORTS_PACKAGES) llvm maven musl musl-tools
+# llvm takes debug symbols apart, maven fetches interpreters.
+WHEELS_PACKAGES := $(PORTS_PACKAGES) llvm maven
 NEEDS ?= TEST FUZZ WHEELS
 SYSTEM_PACKAGES ?= $(foreach need,$(NEEDS),$(or $($(need)_PACKAGES),$(error NEEDS: no $(need))))
 # For bench-rust only, so NEEDS lacks them. It needs Rust 1.89 or newer, which has to come

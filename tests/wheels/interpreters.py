@@ -10,8 +10,6 @@ is among what ``make system-packages`` installs.
 from __future__ import annotations
 
 import hashlib
-import os
-import re
 import shutil
 import subprocess
 import sys
@@ -163,72 +161,3 @@ def libraries_of_arm64() -> Path:
             subprocess.run(["dpkg", "-x", package, place / "root"], check=True)
         (place / "ready").touch()
     return place / "root"
-
-
-MUSL_VERSION = "3.11"
-"""The version whose sources Debian 12 has."""
-MUSL_COMPILER = """#!/bin/sh
-for argument in "$@"; do
-  if [ "$argument" = --print-multiarch ]; then echo x86_64-linux-musl; exit; fi
-done
-exec musl-gcc "$@"
-"""
-
-
-def musl_program() -> Path:
-    """Return a Python that runs on this machine over musl, built from Debian's source package."""
-    place = cache_directory() / "musl-python"
-    program = place / "python" / "bin" / f"python{MUSL_VERSION}"
-    if not program.exists():
-        shutil.rmtree(place, ignore_errors=True)
-        source = source_of_debian(place, f"python{MUSL_VERSION}")
-        compiler, headers = place / "compiler", place / "headers"
-        compiler.write_text(MUSL_COMPILER)
-        compiler.chmod(0o755)
-        headers.mkdir()  # the kernel's, which come with glibc's
-        for name, there in (
-            ("linux", "linux"),
-            ("asm-generic", "asm-generic"),
-            ("asm", "x86_64-linux-gnu/asm"),
-        ):
-            (headers / name).symlink_to(Path("/usr/include") / there)
-        environment = {
-            **os.environ,
-            "CC": str(compiler),
-            "CFLAGS": f"-O1 -w -idirafter {headers}",
-            "PKG_CONFIG": "/bin/false",
-        }
-        for command in (
-            ["./configure", "-q", f"--prefix={place}/python", "--without-ensurepip",
-             "--disable-test-modules"],
-            ["make", "-s", "-j2"],
-            ["make", "-s", "install"],
-        ):  # fmt: skip
-            done = subprocess.run(
-                command, cwd=source, env=environment, capture_output=True, text=True, check=False
-            )
-            if done.returncode != 0:
-                sys.exit(f"{' '.join(command)} failed:\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
-        shutil.rmtree(source)
-    return program
-
-
-def source_of_debian(place: Path, package: str) -> Path:
-    """Fetch the original sources of one of Debian's packages, and return where they are."""
-    parts = place / "parts"
-    parts.mkdir(parents=True)
-    apt = private_apt(place, "-oDir::Etc::sourcelist=/dev/null", f"-oDir::Etc::sourceparts={parts}")
-    for known in Path("/etc/apt/sources.list.d").glob("*.sources"):
-        text = re.sub(r"^Types:.*", "Types: deb-src", known.read_text(), flags=re.MULTILINE)
-        (parts / known.name).write_text(text)
-    subprocess.run([*apt, "update"], check=True)
-    # Not of a security update, whose description may be gone: the original is the same.
-    subprocess.run(
-        [*apt, "source", "--download-only", "--tar-only", package],
-        check=False, cwd=place / "packages",
-    )  # fmt: skip
-    archives = list(place.glob("packages/*.orig.tar.*"))
-    if len(archives) != 1:
-        sys.exit(f"apt-get did not fetch the sources of {package}")
-    shutil.unpack_archive(archives[0], place, filter="tar")
-    return next(path for path in place.glob("Python-*") if path.is_dir())

@@ -7,7 +7,6 @@
   (:mod:`tests.support.platform_needs`) with the one version whose every part this wine can run;
   the smoke check with the others.
 - Linux, ARM64: the smoke check, under qemu.
-- Linux, x86-64, musl: the smoke check, in the one version that is built here.
 - the others: nothing here runs them.
 """
 
@@ -196,16 +195,6 @@ def on_arm64(wheel: Path, version: str) -> bool:
     )  # fmt: skip
 
 
-def on_musl(wheel: Path, version: str) -> bool:
-    """Run the smoke check in a Python that was built over musl."""
-    place = WORK / f"musl-{version}"
-    shutil.rmtree(place, ignore_errors=True)
-    install(
-        place, wheel, of_platform(version, ["musllinux_1_2_x86_64", "musllinux_1_1_x86_64"]), []
-    )
-    return call([interpreters.musl_program(), SMOKE], PYTHONPATH=str(place))
-
-
 def run(target: Target, version: str, pytest_arguments: list[str]) -> str:
     """Run what can run of a wheel, and return how that ended."""
     wheel = wheel_of(target, version)
@@ -215,8 +204,6 @@ def run(target: Target, version: str, pytest_arguments: list[str]) -> str:
         passed = on_windows(wheel, version, pytest_arguments)
     elif target.tag == "manylinux_2_17_aarch64" and interpreters.exists(version, "linux-arm64"):
         passed = on_arm64(wheel, version)
-    elif target.tag == "musllinux_1_2_x86_64" and version == interpreters.MUSL_VERSION:
-        passed = on_musl(wheel, version)
     else:
         return "nothing here runs it"
     return "passed" if passed else "FAILED"
