@@ -78,7 +78,7 @@ def test_everything_that_was_announced_happened(shown: tuple[Path, str]) -> None
     assert output.count("kill -9") == 2
     *story, command = output.splitlines()
     assert max(map(cell_len, story)) <= 80
-    assert command == f"  actionqueue stats {home}/queue"
+    assert command == f"  actionqueue stats {home / 'queue'}"
     names = [record.name for record in iterate_records(home / "queue")]
     for name in (
         "engine_paused",

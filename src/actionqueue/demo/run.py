@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import shlex
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -85,7 +86,7 @@ def run(options: Options) -> bool:
     if options.directory is not None:
         print(
             "\nThe queue is kept:\n  actionqueue stats "
-            f"{shlex.quote(str(options.directory / 'queue'))}"
+            f"{_for_the_shell(options.directory / 'queue')}"
         )
     return proved
 
@@ -316,6 +317,11 @@ def _without_interrupts() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _for_the_shell(path: Path) -> str:
+    """Return a path as one word of a command: Windows' shells do not all know single quotes."""
+    return subprocess.list2cmdline([str(path)]) if os.name == "nt" else shlex.quote(str(path))
 
 
 def _short(path: str) -> str:
