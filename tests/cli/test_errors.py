@@ -126,6 +126,7 @@ os.execv(sys.executable, [sys.executable, "-m", "actionqueue", *sys.argv[2:]])
 """
 
 
+@pytest.mark.platform("exec")
 @pytest.mark.parametrize("form", [*FORMS, ("bench",), ("demo",)], ids=" ".join)
 def test_a_current_directory_that_was_removed(tmp_path: Path, form: tuple[str, ...]) -> None:
     more = {
@@ -138,6 +139,7 @@ def test_a_current_directory_that_was_removed(tmp_path: Path, form: tuple[str, .
     assert_fails(ended, 7, "the current directory was removed")
 
 
+@pytest.mark.platform("exec")
 @pytest.mark.parametrize("name", COMMANDS)
 def test_an_absolute_path_needs_no_current_directory(tmp_path: Path, name: str) -> None:
     make_queue(tmp_path / "queue")

@@ -136,7 +136,7 @@ def test_where_there_is_no_queue_none_is_made(tmp_path: Path, name: str) -> None
     (tmp_path / "empty").mkdir()
     before = tree(tmp_path)
     for place in ("empty", "missing"):
-        assert_fails(run(name, tmp_path / place), 6, str(tmp_path / place))
+        assert_fails(run(name, tmp_path / place), 6, (tmp_path / place).as_posix())
     assert tree(tmp_path) == before
 
 
@@ -211,7 +211,11 @@ def test_verify_finds_a_damaged_snapshot(tmp_path: Path, which: int) -> None:
     victim = snapshots(directory)[which]
     flip(victim)
     assert_fails(
-        run("verify", directory), 5, str(victim), "snapshot_invalid", "next compaction replaces it"
+        run("verify", directory),
+        5,
+        victim.as_posix(),
+        "snapshot_invalid",
+        "next compaction replaces it",
     )
 
 
@@ -246,7 +250,7 @@ def test_verify_finds_a_snapshot_that_is_whole_and_wrong(
     else:
         assert (ended.objects[0]["reason"], ended.objects[0]["path"]) == (
             "snapshot_differs",
-            str(victim),
+            victim.as_posix(),
         )
         assert "move the snapshot away" in ended.error
         victim.unlink()
@@ -315,7 +319,7 @@ def test_what_the_damage_says_leads_to_repair_and_that_to_a_queue_that_opens(
     ended = run("repair", directory, "--accept-data-loss")
     assert (ended.code, ended.error) == (0, "")
     assert f"kept      sequences 1 to {kept}\n" in ended.output
-    assert f"to {directory}/quarantine/\n" in ended.output
+    assert f"to {directory.as_posix()}/quarantine/\n" in ended.output
     assert run("verify", directory).code == 0
     with aq.open(directory) as queue:
         assert queue.sequence == kept
@@ -373,18 +377,18 @@ def test_after_a_repair_that_kept_nothing_it_is_said_where_everything_is(tmp_pat
         f"`actionqueue log --salvage {directory}` prints them\n" in ended.output
     )
     assert "begins a new one, at sequence 1\n" in ended.output
-    assert f"to {directory}/quarantine/\n" in ended.output
+    assert f"to {directory.as_posix()}/quarantine/\n" in ended.output
     for form in (("repair",), ("repair", "--accept-data-loss"), ("verify",), ("snapshot",)):
         assert_fails(
             run(form[0], directory, *form[1:]),
             6,
-            f"{directory}/quarantine",
+            f"{directory.as_posix()}/quarantine",
             "a repair could keep nothing",
             "begins a new queue",
         )
     with pytest.raises(aq.NotAQueueError) as refusal:
         aq.open(directory, create=False)
-    assert refusal.value.quarantine == f"{directory}/quarantine"
+    assert refusal.value.quarantine == f"{directory.as_posix()}/quarantine"
     salvaged = run("log", "--salvage", directory)
     assert [entry["sequence"] for entry in salvaged.objects] == list(range(2, 61))
     assert {entry["event"]["task_spec"]["id"] for entry in salvaged.objects} < set(state["tasks"])
@@ -432,7 +436,7 @@ def test_a_link_in_a_directorys_place_is_named_and_what_to_do(tmp_path: Path, fo
         assert_fails(
             ended,
             5,
-            f"{directory}/{folder}: directory (symbolic link)",
+            f"{directory.as_posix()}/{folder}: directory (symbolic link)",
             "put the directory itself there",
         )
     (directory / folder).unlink()
@@ -499,7 +503,11 @@ def test_verify_says_exactly_which_sequences_are_lost(tmp_path: Path, name: str)
     )
     assert (found["first_sequence"], found["last_sequence"]) == (unreadable[0][0], 60)
     if reason == "segment_missing":
-        assert (found["path"], found["segment"], found["offset"]) == (f"{directory}/wal", 2, None)
+        assert (found["path"], found["segment"], found["offset"]) == (
+            f"{directory.as_posix()}/wal",
+            2,
+            None,
+        )
     looked = run("repair", directory, "--json").objects[0]
     assert (looked["unreadable"], looked["given_up"], looked["kept_sequence"]) == (
         unreadable,
