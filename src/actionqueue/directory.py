@@ -226,7 +226,8 @@ def disk_bytes(directory: str) -> int:
     total = 0
     for folder in ("", "wal", "snapshots", "quarantine"):
         # os.path is faster than pathlib, and a queue may have thousands of files.
-        place = os.path.join(directory, folder)  # noqa: PTH118
+        # Without a slash at its end: Windows' listing finds nothing there.
+        place = f"{directory}/{folder}" if folder else directory
         for name in names_in(place):
             try:
                 status = os.lstat(os.path.join(place, name))  # noqa: PTH118

@@ -79,7 +79,7 @@ def test_paths_where_no_queue_can_be(tmp_path: Path, form: tuple[str, ...]) -> N
 
 @pytest.mark.platform("bad names")
 @pytest.mark.parametrize("form", FORMS, ids=" ".join)
-@pytest.mark.parametrize("name", ["a|b", "a\nb", "a\udcff", "a:b"])
+@pytest.mark.parametrize("name", ["a|b", "a\nb", "a\udcff", "ab:c"])
 def test_names_that_windows_takes_nowhere(tmp_path: Path, name: str, form: tuple[str, ...]) -> None:
     ended = run(form[0], tmp_path / name, *form[1:])
     assert_fails(ended, 2, "A path of this system is without")
