@@ -147,9 +147,9 @@ test-ports: $(VENV)/ports-tools
 wheels: $(VENV)/wheel-tools
 	$(BIN)/python -m tests.wheels.build $(WHEELS)
 
-# What WHEEL_FLAGS says goes to pytest.
+# SHORT=--short runs a part only of the tests under wine; what PYTEST says goes to pytest.
 test-wheels: $(VENV)/wheel-tools
-	$(BIN)/python -m tests.wheels.run $(WHEELS) --pytest="$(WHEEL_FLAGS)"
+	$(BIN)/python -m tests.wheels.run $(WHEELS) $(SHORT) --pytest="$(PYTEST)"
 
 lint: lint-python lint-c lint-metadata lint-workflows
 

@@ -140,8 +140,8 @@ def test_many_modes_of_a_family_can_be_told_apart(made: tuple[dict[str, Any], Pa
         assert len({style[-1] for style in styles}) >= 8  # dashes
 
 
+@pytest.mark.platform("memory")
 def test_a_disk_that_is_none_keeps_nothing(tmp_path: Path) -> None:
-    assert IN_MEMORY is not None, "this needs a file system in memory, such as /dev/shm"
     with tempfile.TemporaryDirectory(dir=IN_MEMORY) as directory:
         html = tmp_path / "found.html"
         ended = run(*QUICK, "--directory", directory, "--only", "immediate-1", "--html", html)

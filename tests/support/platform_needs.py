@@ -50,6 +50,7 @@ NEEDS = {
     "terminals": ("pseudo-terminals", IS_POSIX),
     "linux": ("/proc, and libraries that are loaded before others", sys.platform == "linux"),
     "core": ("the C core, compiled by the tests with the system's own compiler", IS_POSIX),
+    "memory": ("a file system in memory, /dev/shm", Path("/dev/shm").is_dir()),
     "sources": (
         "programs of the project that build, install, check or measure its sources",
         IS_POSIX,

@@ -214,7 +214,11 @@ def file_size_limit(size: int) -> Iterator[None]:
 
 
 def knows_mount_of(directory: Path) -> bool:
-    """Whether the system tells which mount the directory lies on: in a change root it does not."""
+    """Whether the system tells which mount the directory lies on: in a change root it does not,
+    and other systems than Linux have another way.
+    """
+    if sys.platform != "linux":
+        return False
     number = directory.stat().st_dev
     mounts = Path("/proc/self/mountinfo").read_text("utf-8").splitlines()
     return f"{os.major(number)}:{os.minor(number)}" in [line.split()[2] for line in mounts]

@@ -29,6 +29,13 @@ from tests.wheels.targets import Target, chosen, digits
 SMOKE = ROOT / "tests" / "package" / "smoke.py"
 WINE_VERSION = "3.11"
 """From 3.12 on, Python copies files by a call that Debian 12's wine lacks."""
+SHORT_ON_WINDOWS = (
+    "tests/unit", "tests/conformance", "tests/property", "tests/columns", "tests/aio",
+    "tests/queue/test_held_files.py", "tests/queue/test_lane.py", "tests/queue/test_queue.py",
+    "tests/queue/test_spawn.py", "tests/queue/test_terminated.py", "tests/queue/test_threads.py",
+    "tests/cli/test_submit.py",
+)  # fmt: skip
+"""What --short runs there: programs start slowly under wine."""
 WINE_INSTEAD = {
     "numpy": "numpy==2.1.3",  # later ones call what Debian 12's wine lacks
     "gunicorn": None,  # not for Windows
@@ -213,12 +220,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("parts", nargs="*", default=[""], help="parts of the tags to run")
     parser.add_argument("--pytest", default="", help="arguments for pytest")
+    parser.add_argument("--short", action="store_true", help="run a part only under wine")
     arguments = parser.parse_args()
     lines = []
     for target, version in chosen(*arguments.parts):
         print(f"--- {target.name}, Python {version}", flush=True)
         begun = time.monotonic()
-        ended = run(target, version, arguments.pytest.split())
+        options = arguments.pytest.split()
+        if arguments.short and target.system == "win":
+            options += SHORT_ON_WINDOWS
+        ended = run(target, version, options)
         seconds = f"{time.monotonic() - begun:.0f} s"
         lines.append(f"{version}  {target.name:<28} {ended:<20} {seconds:>6}")
     print("\n".join(["---", *lines]))

@@ -126,7 +126,7 @@ def _lock(error: LockedError) -> str:
     holder = "another process" if error.pid is None else f"process {error.pid}"
     host = "" if error.host is None else f" on {error.host}"
     since = "" if error.started is None else f" since {error.since}"
-    is_open = f"{Path(error.path).parent} is in use: {holder}{host} has it open{since}"
+    is_open = f"{Path(error.path).parent.as_posix()} is in use: {holder}{host} has it open{since}"
     return (
         f"{is_open}; try again when it is closed; `actionqueue dump`, `log` and `stats` can look "
         "at it meanwhile"
