@@ -17,7 +17,7 @@ class WeakList(Generic[T]):
     """
 
     def __init__(self) -> None:
-        self._references: dict[int, weakref.ref[T]] = {}
+        self._references: dict[object, weakref.ref[T]] = {}
 
     def add(self, item: T) -> None:
         """Note an object, and forget those that are gone."""
@@ -25,7 +25,8 @@ class WeakList(Generic[T]):
             key for key, reference in list(self._references.items()) if reference() is None
         ]:
             self._references.pop(gone, None)
-        self._references[id(item)] = weakref.ref(item)
+        # Under a key that no other thread, which is forgetting an object, takes for that one's.
+        self._references[object()] = weakref.ref(item)
 
     def __iter__(self) -> Iterator[T]:
         """Yield the objects that there were when this began."""
