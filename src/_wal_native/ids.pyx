@@ -18,8 +18,19 @@ from uuid import UUID
 # Its errors are looked up when one is raised: pickles import this module before the package above.
 from _wal_native import above
 
+cdef enum:
+    BLOCK_SIZE = 4096
+
 cdef extern from *:
     """
+    #ifdef Py_GIL_DISABLED
+    #define AQW_IDS_STATIC static _Thread_local
+    #else
+    #define AQW_IDS_STATIC static
+    #endif
+    AQW_IDS_STATIC unsigned char aqw_ids_block[4096];
+    AQW_IDS_STATIC Py_ssize_t aqw_ids_left;
+
     #ifdef _WIN32
     static int aqw_ids_at_fork_in_child(void (*handler)(void)) {
         (void)handler;
@@ -32,6 +43,8 @@ cdef extern from *:
     }
     #endif
     """
+    unsigned char random_block "aqw_ids_block"[BLOCK_SIZE]
+    Py_ssize_t random_left "aqw_ids_left"
     int aqw_ids_at_fork_in_child(void (*handler)() noexcept nogil) noexcept
 
 cdef extern from *:
@@ -48,34 +61,27 @@ cdef extern from *:
 #
 # The system's generator gives a block at a time, because a call for each identifier would cost more
 # than all the rest. A forked child discards the bytes that are left: it would else repeat its
-# parent's identifiers.
-
-cdef enum:
-    BLOCK_SIZE = 4096
-
-cdef unsigned char random_block[BLOCK_SIZE]
-cdef Py_ssize_t random_left = 0
-cdef object random_guard = object()     # guards the two above where there is no GIL
+# parent's identifiers. Where there is no GIL each thread has a block of its own, so that none waits
+# for another, and a forked child's only thread for none that is gone.
 
 
 cdef void discard_random_block() noexcept nogil:
     global random_left
-    random_left = 0
+    random_left = 0     # of the child's only thread
 
 
 cdef int take_random(unsigned char *to) except -1:
     """Take 16 bytes that no other identifier gets."""
     global random_left
     cdef bytes block
-    with cython.critical_section(random_guard):
-        while random_left < 16:
-            # Other threads may run during the call. Each returns from it with a whole fresh block,
-            # so to replace what another thread brought meanwhile never repeats a byte.
-            block = urandom(BLOCK_SIZE)
-            memcpy(random_block, PyBytes_AS_STRING(block), BLOCK_SIZE)
-            random_left = BLOCK_SIZE
-        random_left -= 16
-        memcpy(to, &random_block[random_left], 16)
+    while random_left < 16:
+        # Other threads and signals' handlers may run during the call. Each returns from it with a
+        # whole fresh block, so to replace what another brought meanwhile never repeats a byte.
+        block = urandom(BLOCK_SIZE)
+        memcpy(random_block, PyBytes_AS_STRING(block), BLOCK_SIZE)
+        random_left = BLOCK_SIZE
+    random_left -= 16
+    memcpy(to, &random_block[random_left], 16)
     return 0
 
 
