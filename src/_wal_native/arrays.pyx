@@ -107,7 +107,8 @@ cdef bytes room_for(uint32_t count, size_t size):
 
 
 cdef bint may_enter_lane(StateTable table) noexcept:
-    return table.lane is not None and not table.is_held_here()
+    with cython.critical_section(table):
+        return table.lane is not None and not table.is_held_here()
 
 
 def read_records(StateTable table not None, /):

@@ -36,6 +36,9 @@ from msgspec.structs import fields as struct_fields
 
 from _wal_native.above import InvalidFieldError, InvalidFieldTypeError
 
+cdef extern from "<stdatomic.h>":
+    ctypedef int atomic_int
+
 cdef object NODEFAULT
 from msgspec import NODEFAULT
 
@@ -61,7 +64,7 @@ cdef class FieldTable:
     cdef Quick *quicks              # one for each field
     cdef object check_together
     cdef PresenceRule together      # where it holds, check_together is not called; or None
-    cdef bint was_looked_at         # by add_constructor
+    cdef atomic_int was_looked_at   # by add_constructor
     # For the constructor only:
     cdef tuple names
     cdef tuple defaults             # NODEFAULT where a field has no default

@@ -12,6 +12,7 @@ from libc.stdint cimport uint64_t
 from _wal_native.core cimport aqw_fork_generation
 from _wal_native.log cimport Log
 from _wal_native.outcome cimport outcome_of
+from _wal_native.table cimport StateTable
 from _wal_native.turn cimport Turn
 
 from _wal_native.above import ClosedError, DurabilityPolicy, ReentrantCallError
@@ -39,13 +40,25 @@ cdef class Lane:
 
     cdef public Log _log
     cdef public object _durability
-    cdef public object _unusable        # the error of a handle that takes no commands, or None
+    cdef object unusable                # the error of a handle that takes no commands, or None
+    cdef list former                    # what it was before: another thread may be reading that
     cdef readonly Turn _lane
 
     def __cinit__(self, *args, **kwargs):
         self._lane = Turn()
+        self.former = []
         # The constructor above replaces it. Where that did not run, or failed, it stays.
-        self._unusable = ClosedError()
+        self.unusable = ClosedError()
+
+    @property
+    def _unusable(self):
+        return self.unusable
+
+    @_unusable.setter
+    def _unusable(self, error):
+        with cython.critical_section(self):
+            self.former.append(self.unusable)
+            self.unusable = error
 
     cdef uint64_t try_submit(self, object command) except? 0:
         """Return the sequence, or 0 with nothing changed: then the lane looks at the command."""
@@ -56,7 +69,7 @@ cdef class Lane:
         if self._lane.generation != aqw_fork_generation():
             return 0
         with cython.critical_section(log.table):
-            if self._lane.is_taken or log.table.is_copied or self._unusable is not None:
+            if self._lane.thread != 0 or log.table.is_copied or self.unusable is not None:
                 return 0
             return log.try_submit(command)
 
@@ -82,10 +95,15 @@ cdef class Lane:
             ValueError: `durability` is not a DurabilityPolicy, nor the name of one.
         """
         cdef object policy = self._durability if durability is None else policy_of(durability)
+        cdef StateTable table
+        cdef bint is_in_query
         cdef uint64_t sequence = self.try_submit(command)
         if sequence == 0:
             # The lane's holder may be waiting for the end of this thread's own query.
-            if self._log.table.is_held_here():
+            table = self._log.table
+            with cython.critical_section(table):
+                is_in_query = table.is_held_here()
+            if is_in_query:
                 raise ReentrantCallError
             sequence = self._submit(command)
         if policy is IMMEDIATE:

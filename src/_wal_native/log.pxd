@@ -10,7 +10,9 @@ from _wal_native.table cimport StateTable
 cdef class Log:
     cdef aqw_log *log
     cdef readonly StateTable table      # where appended events are applied
-    cdef EventEncoder encoder
+    cdef EventEncoder encoder           # for the thread in the lane
+    cdef EventEncoder quick             # for the short way, whose threads are in no lane
+    cdef bint quick_is_busy
     cdef aqw_batch batch
     cdef bint batch_is_open
     cdef uint64_t generation            # of forks, when the log was opened
@@ -20,7 +22,8 @@ cdef class Log:
     cdef object too_large(self, const aqw_event *event)
     cdef int stage(self, object event) except -1
     cdef uint64_t try_submit(self, object command) except? 0
-    cdef bint encode_command(self, object command, uint64_t sequence) except -1
+    cdef bint encode_command(
+        self, EventEncoder encoder, object command, uint64_t sequence) except -1
     cdef int submit_encoded(self, const aqw_event *event) except -1
     cdef int append_direct(self, const aqw_event *event) except -1
     cdef int append_staged(self) except -1

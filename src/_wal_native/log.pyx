@@ -149,8 +149,8 @@ cdef class Log:
         cdef aqw_status status
         cdef uint64_t size
         while True:
-            self.table.wait_for_queries()
             with cython.critical_section(self.table):
+                self.table.wait_for_queries()
                 status = aqw_submit(self.log, self.table.table, &self.batch, event, &fault)
             if status == AQW_OK:
                 return 0
@@ -171,24 +171,36 @@ cdef class Log:
         """Append and apply a command's event where that takes memory only.
 
         Returns its sequence, or 0 where nothing has changed. Runs no Python code and keeps the GIL,
-        unless it returns 0. The caller holds the table's critical section.
+        unless it returns 0. The caller holds the table's critical section. A free-threaded build
+        may give that up while it encodes a text that another thread encodes, too; so what the
+        caller has looked at is looked at again.
         """
         cdef aqw_fault fault
         cdef aqw_status status
         cdef uint64_t sequence = aqw_table_latest_sequence(self.table.table) + 1
         if (self.generation != aqw_fork_generation() or self.batch_is_open
-                or self.table.holders > 0 or not self.encode_command(command, sequence)):
+                or self.table.holders > 0 or self.quick_is_busy):
             return 0
-        if self.table.holders > 0:      # a query began while the command was being encoded
-            return 0
-        status = aqw_submit(
-            self.log, self.table.table, &self.batch, &self.encoder.event, &fault)
+        self.quick_is_busy = True
+        try:
+            if not self.encode_command(self.quick, command, sequence):
+                return 0
+            # A query, a batch or a call in the lane began while the command was being encoded. An
+            # event that was submitted meanwhile has its sequence, and apply refuses this one.
+            if self.table.holders > 0 or self.batch_is_open or self.table.lane.thread != 0:
+                return 0
+            status = aqw_submit(
+                self.log, self.table.table, &self.batch, &self.quick.event, &fault)
+        finally:
+            self.quick_is_busy = False
         return sequence if status == AQW_OK else 0
 
-    cdef bint encode_command(self, object command, uint64_t sequence) except -1:
+    cdef bint encode_command(
+        self, EventEncoder encoder, object command, uint64_t sequence
+    ) except -1:
         """Make a command's event where that needs no Python event in between."""
         try:
-            return self.encoder.fill_command(command, sequence)
+            return encoder.fill_command(command, sequence)
         # The lane meets it again, in its turn among the checks. A BaseException that a signal's
         # handler raised goes on.
         except Exception:
@@ -202,14 +214,18 @@ cdef class Log:
         aqw_batch_reset(&self.batch)
         if aqw_batch_add(&self.batch, event) != AQW_OK:
             raise self.too_large(event)
-        self.table.begin()
+        with cython.critical_section(self.table):
+            self.table.begin()
         try:
-            self.table.apply(event)
+            with cython.critical_section(self.table):
+                self.table.apply(event)
             self.append_staged()
         except BaseException:
-            self.table.rollback()
+            with cython.critical_section(self.table):
+                self.table.rollback()
             raise
-        self.table.commit()
+        with cython.critical_section(self.table):
+            self.table.commit()
         aqw_batch_reset(&self.batch)    # at once, so that a large batch gives its memory back
         return 0
 
@@ -241,7 +257,8 @@ cdef class Log:
         """
         self.check()        # a signal's handler may have forked: the batch was undone in the child
         self.stage(event)
-        self.table.apply(&self.encoder.event)
+        with cython.critical_section(self.table):
+            self.table.apply(&self.encoder.event)
 
     def batch_extend(self, list commands not None, Py_ssize_t index, list outcomes not None):
         """Add commands from an index on, and append their outcomes to `outcomes`.
@@ -258,7 +275,7 @@ cdef class Log:
             size = self.batch.size
             with cython.critical_section(self.table):
                 sequence = aqw_table_latest_sequence(self.table.table) + 1
-                if not self.encode_command(command, sequence):
+                if not self.encode_command(self.encoder, command, sequence):
                     break
                 if aqw_batch_add(&self.batch, &self.encoder.event) != AQW_OK:
                     break
@@ -275,15 +292,17 @@ cdef class Log:
         self.check()
         if self.batch.count > 0:
             self.append_staged()
-        self.batch_is_open = False
-        self.table.commit()
+        with cython.critical_section(self.table):
+            self.batch_is_open = False
+            self.table.commit()
         aqw_batch_reset(&self.batch)
 
     def batch_rollback(self):
         """Undo the open batch. Does nothing where no batch is open."""
         if self.batch_is_open:
-            self.batch_is_open = False
-            self.table.rollback()
+            with cython.critical_section(self.table):
+                self.batch_is_open = False
+                self.table.rollback()
             aqw_batch_reset(&self.batch)
 
     # --- Durability -------------------------------------------------------------------------------
@@ -374,6 +393,7 @@ cdef class Log:
         if self.log != NULL and self.generation != aqw_fork_generation():
             aqw_log_abandon(self.log)
             self.batch_is_open = False
+            self.quick_is_busy = False
             self.table.rollback()
             if self.table.lane is not None:
                 self.table.lane.renew()

@@ -67,6 +67,7 @@ def open_log(
     cdef Log log = Log.__new__(Log)
     log.table = table
     log.encoder = EventEncoder()
+    log.quick = EventEncoder()
     options.log.segment_size_max = segment_size
     options.log.ring_size = ring_size
     options.log.sector_size = sector_size

@@ -10,17 +10,6 @@ from libc.stdint cimport uint64_t
 from _wal_native import above
 
 
-cdef object applied_of = None
-
-
-cdef object describe(object command):
-    """Return what the command changed, as a new object."""
-    global applied_of
-    if applied_of is None:
-        applied_of = above.applied_of
-    return applied_of(command)
-
-
 cdef int check_applied(object applied) except -1:
     """Refuse what could hold an outcome.
 
@@ -59,7 +48,7 @@ cdef class MutationOutcome:
     @property
     def applied(self):
         """What the command changed. An outcome of a submit makes a new object for each look."""
-        return self.change if self.command is None else describe(self.command)
+        return self.change if self.command is None else above.applied_of(self.command)
 
     def __eq__(self, other):
         if type(other) is not MutationOutcome:

@@ -5,6 +5,7 @@ have a writer, as far as it is durable (``reader_follower.pxi``). Neither takes 
 writes or creates anything.
 """
 
+cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.errno cimport EAGAIN, ENOENT
 from libc.string cimport memcpy
@@ -17,6 +18,11 @@ from _wal_native.table cimport StateTable
 import os
 
 from _wal_native.above import ForkedError, OpenIOError
+
+
+cdef extern from "<stdatomic.h>":
+    ctypedef int atomic_int
+    int atomic_exchange(atomic_int *to, int value) noexcept
 
 
 cdef tuple fields_of(const aqw_record *record):
@@ -38,7 +44,7 @@ cdef class LogReader:
     """
 
     cdef aqw_stream *stream
-    cdef bint is_busy           # a call is under way without the GIL
+    cdef atomic_int is_busy     # a call is under way without the GIL
     cdef Progress progress      # of its opening; the stream knows it as long as it lives
     cdef readonly str directory
 
@@ -74,9 +80,8 @@ cdef class LogReader:
             aqw_stream_free(self.stream)
 
     cdef int begin(self) except -1:
-        if self.is_busy:
+        if atomic_exchange(&self.is_busy, True):
             raise RuntimeError("a LogReader is for one thread")
-        self.is_busy = True
         return 0
 
     def summary(self):

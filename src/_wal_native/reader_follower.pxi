@@ -8,7 +8,7 @@ cdef class LogFollower:
     """
 
     cdef aqw_follower *follower
-    cdef bint is_busy           # a call is under way without the GIL
+    cdef atomic_int is_busy     # a call is under way without the GIL
     cdef uint64_t generation    # of forks, when it was opened: a child does not have its files
     cdef readonly tuple record  # what next_record returned last
 
@@ -40,9 +40,8 @@ cdef class LogFollower:
     cdef int begin(self) except -1:
         if self.generation != aqw_fork_generation():
             raise ForkedError
-        if self.is_busy:
+        if atomic_exchange(&self.is_busy, True):
             raise RuntimeError("a LogFollower is for one thread")
-        self.is_busy = True
         return 0
 
     @property
@@ -118,13 +117,15 @@ cdef class LogFollower:
                     self.follower, table.table, <uint64_t>-1, &count, &fault)
         else:
             try:
-                table.begin_alone()
+                with cython.critical_section(table):
+                    table.begin_alone()
             except BaseException:
                 self.is_busy = False
                 raise
             with nogil:
                 status = apply_events(self.follower, table.table, SHARED_EVENTS, &count, &fault)
-            table.end_alone()
+            with cython.critical_section(table):
+                table.end_alone()
         self.is_busy = False
         if status != AQW_OK and status != AQW_END:
             raise_open_fault(&fault)

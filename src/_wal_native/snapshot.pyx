@@ -4,6 +4,7 @@ Every function makes one long call without the GIL. Of those that change somethi
 `compact` holds the queue's lock, and `repair` takes it.
 """
 
+cimport cython
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
 
@@ -266,8 +267,10 @@ def image_digest(StateTable table not None):
     They are equal for equal projections.
     """
     cdef Digest digest
-    cdef const aqw_table *settled = table.settled()
+    cdef aqw_status status
     digest.running = AQW_CRC32C_START
     digest.bytes = 0
-    raise_status(aqw_table_save(settled, add_to_digest, &digest))
+    with cython.critical_section(table):
+        status = aqw_table_save(table.settled(), add_to_digest, &digest)
+    raise_status(status)
     return aqw_crc32c_finish(digest.running), digest.bytes

@@ -13,7 +13,9 @@ cdef enum:
 
 cdef class _HeldTable:
     # A thread that touches it holds the GIL, or on free-threaded builds the critical section of the
-    # object.
+    # object, which a thread gives up wherever it gives up the GIL, and wherever it waits for
+    # another section. The caller of each function below is in it.
+    cdef object __weakref__
     cdef aqw_table *table
     cdef EventEncoder encoder           # None while it is in use
     cdef Turn lane                      # of the queue that owns the table, or None
@@ -36,7 +38,7 @@ cdef class _HeldTable:
     cdef bint is_held_here(self) noexcept
     cdef bint holds_all(self) noexcept
     cdef int wait_a_moment(self) except -1
-    # Returns when no query is under way, with the GIL kept since its last look. Raises
+    # Returns when no query is under way, with the GIL or the section kept since its last look. Raises
     # ReentrantCallError in a query's own thread.
     cdef int wait_for_queries(self) except -1
     # Between the two the caller works without the GIL and without the lane, and queries wait.

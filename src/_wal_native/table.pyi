@@ -216,3 +216,6 @@ class StateTable:
         is put off until it has fewer: another search, from the beginning, may find it. Raises
         ValueError for ``rows_max`` below 2.
         """
+
+def free_sections() -> None:
+    """Let go, in a forked child, of the tables' critical sections for the parent's threads."""

@@ -36,7 +36,7 @@ from _wal_native.rules cimport state_code
 from _wal_native.slots cimport aqw_slot_offset, aqw_slots_are_all
 from _wal_native.status cimport raise_status
 
-from os import urandom
+import os
 from time import sleep as pause
 
 from _wal_native.events import capability_to_bytes
@@ -54,6 +54,7 @@ from _wal_native.above import (
     RunState,
     has_ended,
 )
+from _wal_native.weak_list import WeakList
 
 cdef double PAUSE_SECONDS = 0.00005
 """How long a change waits between two looks at the queries that hold the table."""
@@ -182,6 +183,7 @@ cdef class StateTable(_ActorQueries):
         """From now on refuse :meth:`apply_event`: a refresh changes the table without the GIL."""
         self.is_readers = True
 
+    @cython.critical_section
     def ensure_not_in_query(self):
         """Raise ReentrantCallError where a query of this thread is under way.
 
@@ -195,9 +197,9 @@ cdef class StateTable(_ActorQueries):
 
         Raises RuntimeError where the two do not hold the same, ReentrantCallError in a query.
         """
-        self.wait_for_queries()
-        other.wait_for_queries()
         with cython.critical_section(self, other):
+            other.wait_for_queries()
+            self.wait_for_queries()     # the last to wait: no other thread knows the other table
             if (self.is_in_batch or aqw_table_latest_sequence(self.table)
                     != aqw_table_latest_sequence(other.table)):
                 raise RuntimeError("the tables do not hold the same")

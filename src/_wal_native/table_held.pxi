@@ -1,14 +1,55 @@
 # --- The table, held by queries while they last ---------------------------------------------------
 
+cdef extern from *:
+    """
+    /* In a forked child: lets go of an object's critical section for threads that are gone. One
+     * that this thread is in stays, for its own end. The interpreter says nowhere else who is in a
+     * section: a thread's sections are a list, with two bits of the address for their kind. */
+    static void aqw_table_free_section(PyObject *object) {
+    #ifdef Py_GIL_DISABLED
+        uintptr_t section = PyThreadState_Get()->critical_section;
+        int is_mine = 0;
+        while ((section & ~(uintptr_t)3) != 0) {
+            PyCriticalSection2 *both = (PyCriticalSection2 *)(section & ~(uintptr_t)3);
+            PyCriticalSection *one = (PyCriticalSection *)both;
+            is_mine |= (section & 1) == 0 &&
+                       (one->_cs_mutex == &object->ob_mutex ||
+                        ((section & 2) != 0 && both->_cs_mutex2 == &object->ob_mutex));
+            section = one->_cs_prev;
+        }
+        object->ob_mutex = (PyMutex){0};
+        if (is_mine) PyMutex_Lock(&object->ob_mutex);
+    #else
+        (void)object;
+    #endif
+    }
+    """
+    void aqw_table_free_section(object table) noexcept
+
+
+cdef object tables = WeakList()
+
+
+def free_sections():
+    """Let go, in a forked child, of the tables' critical sections for the parent's threads."""
+    for table in tables:
+        aqw_table_free_section(table)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=free_sections)
+
+
 cdef class _HeldTable:
     """A table of the core, and how queries and changes of it keep out of each other's way."""
 
     def __cinit__(self):
-        cdef bytes seed = urandom(16)
+        cdef bytes seed = os.urandom(16)
         self.table = aqw_table_new(NULL, seed)
         if self.table == NULL:
             raise MemoryError("no memory for the state table")
         self.encoder = EventEncoder()
+        tables.add(self)
 
     def __dealloc__(self):
         cdef aqw_table *table = self.table

@@ -2,11 +2,13 @@
 
 from libc.stdint cimport uint64_t
 
+cdef extern from "<stdatomic.h>":
+    ctypedef unsigned long atomic_ulong
+
 
 cdef class Turn:
     cdef object lock                    # threading.RLock, whose every call is made from native code
-    cdef readonly bint is_taken         # a thread is inside :meth:`run`
-    cdef unsigned long thread           # which one
+    cdef atomic_ulong thread            # the one inside :meth:`run`; 0: none. Any thread reads it
     cdef uint64_t generation            # of forks, when the lock was made
 
     # Takes the lock outside :meth:`run`, and returns it. The caller releases it.

@@ -30,12 +30,12 @@ cdef class Turn:
     cdef int renew(self) except -1:
         # Reentrant: so a thread that is inside already does not wait for itself, and is refused.
         self.lock = threading.RLock()
-        self.is_taken = False
+        self.thread = 0
         self.generation = aqw_fork_generation()
         return 0
 
     cdef int ensure_outside(self) except -1:
-        if (self.is_taken and self.thread == PyThread_get_thread_ident()
+        if (self.thread == PyThread_get_thread_ident()
                 and self.generation == aqw_fork_generation()):
             raise ReentrantCallError
         return 0
@@ -54,14 +54,13 @@ cdef class Turn:
         """
         cdef object lock = self.enter()
         try:
-            if self.is_taken:
+            if self.thread != 0:
                 raise ReentrantCallError
             self.thread = PyThread_get_thread_ident()
-            self.is_taken = True
             try:
                 return work(*arguments)
             finally:
-                self.is_taken = False
+                self.thread = 0
         finally:
             lock.release()
 
@@ -74,6 +73,11 @@ cdef class Turn:
         self.enter().release()
 
     @property
+    def is_taken(self):
+        """Whether a thread is inside :meth:`run`."""
+        return self.thread != 0
+
+    @property
     def is_mine(self):
         """Whether the calling thread is inside."""
-        return self.is_taken and self.thread == PyThread_get_thread_ident()
+        return self.thread == PyThread_get_thread_ident()
