@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 import threading
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
 
@@ -13,38 +11,7 @@ import pytest
 import actionqueue as aq
 from actionqueue.errors import ClosedError, ValidationError
 from tests.support.queues import REFUSED, SMALL, replayed, state_of, task_create
-
-
-@pytest.fixture
-def hasty() -> Iterator[None]:
-    """Let threads take turns as often as the interpreter can."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(before)
-
-
-def run_together(works: list[Callable[[], None]]) -> None:
-    """Run each in a thread of its own, beginning at the same time; the first exception is raised
-    here.
-    """
-    barrier = threading.Barrier(len(works))
-    failures: list[BaseException] = []
-
-    def run(work: Callable[[], None]) -> None:
-        barrier.wait()
-        try:
-            work()
-        except BaseException as failure:
-            failures.append(failure)
-
-    threads = [threading.Thread(target=run, args=(work,)) for work in works]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if failures:
-        raise failures[0]
+from tests.support.threads import run_together
 
 
 class Worker:
