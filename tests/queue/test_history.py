@@ -71,6 +71,7 @@ def path(tmp_path: Path) -> Path:
     return made
 
 
+@pytest.mark.platform("open files")
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
 def test_a_reader_of_another_history(path: Path, change: Callable[[Path], None]) -> None:
     with aq.open(path, readonly=True) as reader:
@@ -81,6 +82,7 @@ def test_a_reader_of_another_history(path: Path, change: Callable[[Path], None])
         assert [task.spec.payload.data for task in reader.projection.tasks()] == seen
 
 
+@pytest.mark.platform("open files")
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
 def test_a_follower_of_another_history(path: Path, change: Callable[[Path], None]) -> None:
     follower = aq.follow(path, after=0, timeout=5)
@@ -109,6 +111,7 @@ def test_what_is_no_change_of_history(path: Path) -> None:
         assert reader.sequence == 512
 
 
+@pytest.mark.platform("open files")
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
 def test_a_stored_position_of_another_history(path: Path, change: Callable[[Path], None]) -> None:
     """What a consumer stored, and comes back with in another process."""
@@ -129,6 +132,7 @@ def test_a_stored_position_of_another_history(path: Path, change: Callable[[Path
         )
 
 
+@pytest.mark.platform("open files")
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
 def test_a_compaction_does_not_hide_another_history(
     path: Path, change: Callable[[Path], None]

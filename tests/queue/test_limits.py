@@ -187,6 +187,7 @@ def deep(root: Path, size: int) -> Path:
     return path
 
 
+@pytest.mark.platform("long names")
 def test_a_path_at_its_limit(tmp_path: Path) -> None:
     """A queue that can be created there can also rotate and be recovered there: its longest name
     fits.

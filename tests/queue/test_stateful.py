@@ -73,6 +73,8 @@ class QueueMachine(RuleBasedStateMachine):
                 with aq.open(self.path, readonly=True) as reader:
                     assert projection_to_json(reader.projection) == self.model.to_json()
             finally:
+                if self.reader is not None:
+                    self.reader.close()
                 shutil.rmtree(self.directory)
 
     # --- Commands ---------------------------------------------------------------------------------

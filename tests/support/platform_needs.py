@@ -64,6 +64,7 @@ FILES: dict[str, tuple[str, ...]] = {
     "tests/fuzz": ("core", "fork", "limits"),
     "tests/bench/test_benchmarks.py": ("sources",),
     "tests/queue/test_fork.py": ("fork",),
+    "tests/queue/test_history_under_readers.py": ("open files",),
     "tests/queue/test_kill.py": ("fork", "signals"),
 }
 """What whole files and folders need."""

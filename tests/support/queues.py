@@ -227,7 +227,10 @@ def knows_mount_of(directory: Path) -> bool:
 @contextmanager
 def in_memory() -> Iterator[Path]:
     """Make a directory that costs no disk syncs and goes with the block."""
-    with tempfile.TemporaryDirectory(prefix="actionqueue-", dir=IN_MEMORY) as made:
+    # Windows removes no directory of a file that a generator which is not gone yet has open.
+    with tempfile.TemporaryDirectory(
+        prefix="actionqueue-", dir=IN_MEMORY, ignore_cleanup_errors=os.name != "posix"
+    ) as made:
         yield Path(made)
 
 
