@@ -178,7 +178,10 @@ class QueueLane(Lane):
             self._poison(cause)
             raise self._not_durable(sequence, cause) from error
         except ClosedError as error:
-            # Another thread closed the queue before this was durable: its last sync failed.
+            # Another thread closed the queue. A command that still waits is in doubt, because the
+            # last sync failed. A sync() may only have come after a close that went well.
+            if sequence is None and self._projection.poisoned_by is None:
+                raise
             cause = self._projection.poisoned_by or error
             raise self._not_durable(sequence, cause) from error
 
