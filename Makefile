@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-PYTEST_FLAGS ?= -n 2
+PYTEST_FLAGS ?= -n 3
 
 SOURCES := pyproject.toml setup.py MANIFEST.in README.md \
 	$(shell find src -name '*.py' -o -name '*.pyi' -o -name '*.pyx' -o -name '*.pxd' \
@@ -44,7 +44,7 @@ help:
 	@echo "make system-packages  what the targets need besides Python, make and a C compiler"
 	@echo "                    (Debian, as root); NEEDS='TEST FUZZ' installs for some of them only"
 	@echo "make install-check  wheel, sdist and editable install in new environments, with"
-	@echo "                    PYTHON=... (default python3)"
+	@echo "                    PYTHON=... (default python3); WAYS=editable for that alone"
 	@echo "make sdist          the source distribution, in dist/; make check-dist checks what is there"
 	@echo "                    as the index does; make sbom lists what an installation of it holds"
 	@echo "make clean          remove what was built"
@@ -246,7 +246,7 @@ system-packages:
 	DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $(SYSTEM_PACKAGES)
 
 install-check:
-	sh tests/package/install_check.sh $(PYTHON)
+	sh tests/package/install_check.sh $(PYTHON) $(WAYS)
 
 # --- Releases: see CONTRIBUTING.md ----------------------------------------------------------------
 

@@ -206,7 +206,7 @@ def run(target: Target, version: str, pytest_arguments: list[str]) -> str:
     """Run what can run of a wheel, and return how that ended."""
     wheel = wheel_of(target, version)
     if target.tag == "manylinux_2_17_x86_64":
-        passed = on_linux(wheel, version, ["-n", "2", *pytest_arguments])
+        passed = on_linux(wheel, version, ["-n", "3", *pytest_arguments])
     elif target.tag == "win_amd64":
         passed = on_windows(wheel, version, pytest_arguments)
     elif target.tag == "manylinux_2_17_aarch64" and interpreters.exists(version, "linux-arm64"):
