@@ -445,6 +445,7 @@ class CountingProjection(ProjectionStub):
         self.applied.append(event.sequence)
 
 
+@pytest.mark.platform("signals")
 def test_signals_at_any_moment_neither_lose_nor_double_an_event() -> None:
     authority = StorageMutationAuthority(ListWriter(), CountingProjection())
     interrupted = 0

@@ -153,7 +153,7 @@ def on_windows(wheel: Path, version: str, pytest_arguments: list[str]) -> bool:
         (WORK / "wine" / "ready").touch()
     if not is_whole:
         return wine(place, [SMOKE])
-    return wine(place, ["-m", "pytest", "-p", "no:cacheprovider", *pytest_arguments])
+    return wine(place, ["-m", "pytest", "-p", "no:cacheprovider", "-n", "2", *pytest_arguments])
 
 
 def wine(place: Path, arguments: list[str | Path]) -> bool:
