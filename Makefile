@@ -147,7 +147,7 @@ test-ports: $(VENV)/ports-tools
 wheels: $(VENV)/wheel-tools
 	$(BIN)/python -m tests.wheels.build $(WHEELS)
 
-# SHORT=--short runs a part only of the tests under wine; what PYTEST says goes to pytest.
+# SHORT=--short runs a part of the tests only; what PYTEST says goes to pytest.
 test-wheels: $(VENV)/wheel-tools
 	$(BIN)/python -m tests.wheels.run $(WHEELS) $(SHORT) --pytest="$(PYTEST)"
 

@@ -65,7 +65,7 @@ def directory(version: str, system: str) -> Path:
             )
         made = part / inside
         if system == "linux-x86_64":
-            make_runnable(made, version)
+            make_runnable(made, version, place)
         made.rename(place)
         shutil.rmtree(part)
         package.unlink()
@@ -93,14 +93,17 @@ def fetched(version: str, system: str) -> Path:
     return package
 
 
-def make_runnable(place: Path, version: str) -> None:
-    """Let the programs of an unpacked Linux interpreter find its libraries, and run."""
+def make_runnable(place: Path, version: str, later: Path) -> None:
+    """Let the programs of an unpacked Linux interpreter find its libraries where they will be.
+
+    The path is absolute, because an environment may hold a copy of the program.
+    """
     for name in place.glob("bin/*"):
         name.chmod(0o755)
     for library in place.glob("libffi.so.*"):  # its extensions look for libraries beside themselves
         shutil.copy(library, place / f"lib/python{version}/lib-dynload")
     subprocess.run(
-        [tool("patchelf"), "--force-rpath", "--set-rpath", "$ORIGIN/..",
+        [tool("patchelf"), "--force-rpath", "--set-rpath", str(later),
          place / f"bin/python{version}"],
         check=True,
     )  # fmt: skip
