@@ -38,8 +38,8 @@ cdef class _HeldTable:
     cdef bint is_held_here(self) noexcept
     cdef bint holds_all(self) noexcept
     cdef int wait_a_moment(self) except -1
-    # Returns when no query is under way, with the GIL or the section kept since its last look. Raises
-    # ReentrantCallError in a query's own thread.
+    # Returns when no query is under way, with the GIL or the section kept since its last look.
+    # Raises ReentrantCallError in a query's own thread.
     cdef int wait_for_queries(self) except -1
     # Between the two the caller works without the GIL and without the lane, and queries wait.
     cdef int begin_alone(self) except -1

@@ -33,9 +33,9 @@ def whole_number(
     Raises:
         InvalidFieldTypeError: The value is of another type.
     """
-    # NumPy before 2.3 takes its own booleans for numbers, with a warning.
-    is_numpys = getattr(getattr(value, "dtype", None), "kind", None) == "b"
     try:
+        # NumPy before 2.3 takes its own booleans for numbers, with a warning.
+        is_numpys = getattr(getattr(value, "dtype", None), "kind", None) == "b"
         if not isinstance(value, bool) and not is_numpys:
             return operator.index(value)
     except Exception as error:

@@ -311,6 +311,15 @@ def test_a_look_that_is_interrupted_at_any_point_doubles_no_event(
     assert asyncio.run(work()) == list(range(1, 11))
 
 
+AT_EVERY_STEP = """
+with aq.open(sys.argv[1]) as queue:
+    queue.submit_many([aq.TaskCreateCommand(None, aq.TaskSpec(payload=b"x"), 1) for _ in range(6)])
+    step = 0
+    while not asyncio.run(work(queue, step)):
+        step += 1
+print(step)
+"""
+
 EVERY_STEP = """
 import asyncio, sys
 import actionqueue as aq
@@ -336,18 +345,12 @@ async def work(queue, step):
         await consume(stream, found)
     assert found == [1, 2, 3, 4, 5, 6], (step, found)
     return at.is_past
-
-with aq.open(sys.argv[1]) as queue:
-    queue.submit_many([aq.TaskCreateCommand(None, aq.TaskSpec(payload=b"x"), 1) for _ in range(6)])
-    step = 0
-    while not asyncio.run(work(queue, step)):
-        step += 1
-print(step)
 """
 
 
 def test_a_handler_that_raises_at_any_step_takes_no_event(tmp_path: Path) -> None:
-    code, printed, complaints = every_step.run(EVERY_STEP, tmp_path / "queue", seconds=250)
+    program = EVERY_STEP + AT_EVERY_STEP
+    code, printed, complaints = every_step.run(program, tmp_path / "queue", seconds=250)
     assert code == 0, complaints
     assert int(printed) > 30
 
@@ -369,20 +372,13 @@ async def work(queue, step):
         await stream.aclose()
     assert stream._follower is None and not stream._read, step
     return at.is_past
-
-with aq.open(sys.argv[1]) as queue:
-    queue.submit_many([aq.TaskCreateCommand(None, aq.TaskSpec(payload=b"x"), 1) for _ in range(6)])
-    step = 0
-    while not asyncio.run(work(queue, step)):
-        step += 1
-print(step)
 """
 
 
 def test_a_stream_whose_closing_was_interrupted_keeps_nothing_once_it_is_closed(
     tmp_path: Path,
 ) -> None:
-    program = EVERY_STEP_OF_CLOSING
+    program = EVERY_STEP_OF_CLOSING + AT_EVERY_STEP
     code, printed, complaints = every_step.run(program, tmp_path / "queue", seconds=250)
     assert (code, complaints) == (0, "")
     assert int(printed) > 1

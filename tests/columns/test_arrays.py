@@ -16,7 +16,7 @@ import pytest
 import actionqueue as aq
 from actionqueue.errors import InvalidFieldError, InvalidFieldTypeError
 from actionqueue.limits import BATCH_COUNT_MAX, TEXT_SIZE_MAX
-from tests.support.columns import add_run, small_queue
+from tests.support.columns import OldBoolean, add_run, small_queue
 from tests.support.queues import state_of
 
 COUNT = 3
@@ -194,6 +194,7 @@ BAD_NUMBERS: list[Any] = [
     2**64,
     np.float64(9),
     np.bool_(1),
+    OldBoolean(),
     np.full(COUNT, 9, np.int64),
     np.full(COUNT, 9, np.uint32),
     np.full(COUNT, 9, np.float64),

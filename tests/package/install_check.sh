@@ -11,7 +11,8 @@ trap 'rm -rf "$work"' EXIT
 
 # A copy, so that nothing is built in the tree and nothing left over in it is used.
 mkdir "$work/source"
-(cd "$top" && tar cf - --exclude .git --exclude '.venv*' --exclude build --exclude dist --exclude '*.so' .) | tar xf - -C "$work/source"
+(cd "$top" && tar cf - --exclude .git --exclude '.venv*' --exclude build --exclude dist \
+  --exclude '*.so' .) | tar xf - -C "$work/source"
 
 check() {
   (cd "$work" && "$1/bin/python" "$top/tests/package/smoke.py")

@@ -18,10 +18,18 @@ import pytest
 
 import actionqueue as aq
 from actionqueue import compactor, growth, retention, retry
+from tests.support.columns import OldBoolean
 from tests.support.compaction import first_sequences, run_to_the_end, snapshots
 from tests.support.queues import fill, open_small, state_of, task_create, wait_until
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+
+
+class Raising:
+    """An object whose every attribute raises."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError(name)
 
 
 # --- The policy -----------------------------------------------------------------------------------
@@ -37,7 +45,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
         "tombstone_seconds",
     ],
 )
-@pytest.mark.parametrize("value", [-1, 1.5, True, "1"])
+@pytest.mark.parametrize(
+    "value", [-1, 1.5, True, "1", OldBoolean(), pytest.param(Raising(), id="raising")]
+)
 def test_a_policy_out_of_range(field: str, value: Any) -> None:
     with pytest.raises(aq.InvalidFieldError) as refusal:
         aq.CompactionPolicy(**{field: value})

@@ -453,7 +453,7 @@ def test_a_projection_without_a_queue_is_changed_in_a_child_whose_parent_was_in_
         gc.set_threshold(*threshold)
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+@pytest.mark.platform("linux")
 def test_a_fault_in_memory_of_the_childs_own_is_none_of_the_parents_ring(tmp_path: Path) -> None:
     with aq.open(tmp_path / "queue") as queue:
         if not queue.stats()["is_ring_mapped"]:

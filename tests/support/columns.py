@@ -17,6 +17,17 @@ from actionqueue.columns import ColumnOutcome
 from tests.support.model import TRANSITIONS
 from tests.support.queues import SMALL, in_memory
 
+
+class OldBoolean:
+    """A boolean as it is in NumPy before 2.3: a number, too."""
+
+    dtype = np.dtype(bool)
+    ndim = 0
+
+    def __index__(self) -> int:
+        return 1
+
+
 STATES = tuple(aq.RunState)
 RESULTS = tuple(aq.AttemptResultKind)
 OPTIONS: dict[str, Any] = {**SMALL, "durability": "deferred", "compaction": None}

@@ -1,6 +1,6 @@
 """Which tests apply on which platforms, and why: the one place that says it.
 
-Every test applies on Linux, and all but those with the need "linux" on macOS.
+Nearly every test applies on Linux, and all of these but some of Linux's own on macOS.
 ``@pytest.mark.platform("fork")`` names what else than files, threads and processes a test needs;
 :data:`NEEDS` says what that is, and where there is such a thing. :data:`FILES` says it for whole
 files and folders, whose imports may not even work elsewhere.
@@ -49,7 +49,8 @@ NEEDS = {
     "shell": ("sh and its programs", IS_POSIX and shutil.which("sh") is not None),
     "terminals": ("pseudo-terminals", IS_POSIX),
     "linux": ("/proc, and libraries that are loaded before others", sys.platform == "linux"),
-    "core": ("the C core, compiled by the tests with the system's own compiler", IS_POSIX),
+    "compiler": ("a C compiler of the system's own", not IS_WINE),
+    "core": ("the C core, compiled by the tests as a module of their own", IS_POSIX),
     "memory": ("a file system in memory, /dev/shm", Path("/dev/shm").is_dir()),
     "sources": (
         "programs of the project that build, install, check or measure its sources",
@@ -60,6 +61,7 @@ NEEDS = {
 
 FILES: dict[str, tuple[str, ...]] = {
     "tests/core": ("core",),
+    "tests/core/test_selftest.py": ("compiler",),
     "tests/crash": ("fork", "signals", "limits"),
     "tests/fuzz": ("core", "fork", "limits"),
     "tests/bench/test_benchmarks.py": ("sources",),
@@ -67,7 +69,7 @@ FILES: dict[str, tuple[str, ...]] = {
     "tests/queue/test_history_under_readers.py": ("open files",),
     "tests/queue/test_kill.py": ("fork", "signals"),
 }
-"""What whole files and folders need."""
+"""What whole files and folders need; what is said of a file, and not of its folder, counts."""
 
 left_out: Counter[str] = Counter()
 """How many tests, or files of tests, were left out, by the first need that is not met."""
@@ -80,7 +82,11 @@ def missing(needs: tuple[str, ...]) -> str | None:
 
 def ignores(path: Path) -> bool:
     """Tell whether nothing in a file or folder applies here."""
-    needs = FILES.get(path.relative_to(ROOT).as_posix(), ())
+    name = path.relative_to(ROOT).as_posix()
+    if any(file.startswith(f"{name}/") and missing(FILES[file]) is None for file in FILES):
+        return False
+    places = [name, *(place.as_posix() for place in Path(name).parents)]
+    needs = next((FILES[place] for place in places if place in FILES), ())
     need = missing(needs)
     if need is not None:
         left_out[need] += 1

@@ -28,8 +28,8 @@ from typing import NamedTuple, NoReturn
 
 __all__ = ["CronSyntaxError", "Schedule", "has_ended", "parse"]
 
-EPOCH = date(1970, 1, 1)
-SECONDS_A_DAY = 86400
+_EPOCH = date(1970, 1, 1)
+_SECONDS_A_DAY = 86400
 
 
 class CronSyntaxError(ValueError):
@@ -206,12 +206,12 @@ def has_ended(expression: str, time: int) -> bool:
         last_year = max(parse(expression).year)
     except CronSyntaxError:
         return False
-    return time >= _start_of(last_year + 1) + SECONDS_A_DAY
+    return time >= _start_of(last_year + 1) + _SECONDS_A_DAY
 
 
 def _start_of(year: int) -> int:
     """Return the first second of a year, as a timestamp."""
-    return (date(year, 1, 1) - EPOCH).days * SECONDS_A_DAY
+    return (date(year, 1, 1) - _EPOCH).days * _SECONDS_A_DAY
 
 
 def _parse(expression: str) -> Schedule:

@@ -8,7 +8,7 @@
  * All files except the lock file are opened so that other processes may read, rename and
  * remove them while they are open, as on POSIX systems. A removed or replaced name is free at
  * once: where the file system knows POSIX semantics (NTFS does) in one step; elsewhere a removed
- * file gets another name until the last handle is closed, and a file can't be replaced till then. */
+ * file gets another name until the last handle is closed, and an open file can't be replaced. */
 #if defined(_WIN32)
 
 #undef _WIN32_WINNT
@@ -382,10 +382,10 @@ static int name_removed(const char *path, WCHAR to[WIDE_SIZE]) {
     return 0;
 }
 
-/* Removes a file where the file system does not know POSIX semantics. Its name would stay, and could
- * not be opened, while another process has the file open: a reader would see a segment that is gone
- * between others that are there. So the file gets another name first. It is removed with the handle,
- * so also if this process is killed in between. */
+/* Removes a file where the file system does not know POSIX semantics. Its name would stay, and
+ * could not be opened, while another process has the file open: a reader would see a segment that
+ * is gone between others that are there. So the file gets another name first. It is removed with
+ * the handle, so also if this process is killed in between. */
 static int remove_later(const char *path) {
     HANDLE handle;
     WCHAR aside[WIDE_SIZE];
