@@ -4,54 +4,30 @@ in order, as users run them.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
 import signal
 import struct
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import actionqueue as aq
-from actionqueue.json.projection import projection_to_json
 from tests.support.command_line import (
     PROGRAM,
     SECONDS_MAX,
     assert_fails,
     fill,
-    fill_more,
     kill_a_writer,
     make_queue,
-    newest_segment,
     patched,
     run,
-    started,
-    strike,
     tree,
 )
-from tests.support.queues import SMALL
-
-
-def make_large(directory: Path, events: int = 60) -> dict[str, Any]:
-    """Make a queue of many small segments, close it, and return its state."""
-    with aq.open(directory, compaction=None, durability="deferred", **SMALL) as queue:
-        return add(queue, events)
-
-
-def add(queue: aq.ActionQueue, events: int = 30) -> dict[str, Any]:
-    for _ in range(events):
-        queue.submit(aq.TaskCreateCommand(None, aq.TaskSpec(payload=b"x" * 9000), 1))
-    return projection_to_json(queue.projection)
-
-
-def add_to(directory: Path, events: int = 30) -> dict[str, Any]:
-    with aq.open(directory, compaction=None, durability="deferred", **SMALL) as queue:
-        return add(queue, events)
+from tests.support.large_queues import add_to, damage, flip, make_large
 
 
 def snapshots(directory: Path) -> list[Path]:
@@ -60,12 +36,6 @@ def snapshots(directory: Path) -> list[Path]:
 
 def dumped(directory: Path) -> dict[str, Any]:
     return run("dump", directory, "--json").objects[0]
-
-
-def flip(path: Path, offset: int | None = None) -> None:
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2 if offset is None else offset] ^= 1
-    path.write_bytes(content)
 
 
 # --- snapshot -------------------------------------------------------------------------------------
@@ -260,18 +230,6 @@ def test_verify_finds_a_snapshot_that_is_whole_and_wrong(
 # --- repair ---------------------------------------------------------------------------------------
 
 
-def damage(directory: Path) -> int:
-    """Damage the 31st event's record, and return the sequence before it."""
-    record = next(
-        entry
-        for entry in run("log", directory, "--json", "--from", "31").objects
-        if entry["sequence"] == 31
-    )
-    segment = next((directory / "wal").glob(f"{record['segment']:020}-*.log"))
-    flip(segment, record["offset"] + 100)
-    return 30
-
-
 def test_repair_first_says_what_it_would_do(tmp_path: Path) -> None:
     directory = tmp_path / "queue"
     make_large(directory)
@@ -442,334 +400,6 @@ def test_a_link_in_a_directorys_place_is_named_and_what_to_do(tmp_path: Path, fo
     (directory / folder).unlink()
     (tmp_path / "elsewhere").rename(directory / folder)
     assert run("verify", directory).code == 0
-
-
-# --- What verify says of damage -------------------------------------------------------------------
-
-
-Damage = Callable[[list[Path]], None]
-
-
-def cut(path: Path, size: int) -> None:
-    os.truncate(path, size)
-
-
-DAMAGES: dict[str, tuple[Damage, str, list[list[int]], list[list[int]]]] = {
-    # What is done to segments of six events each, the reason, what can't be read, what a repair
-    # would give up.
-    "a record": (
-        lambda wal: flip(wal[1], 8192 + 2 * 9088 + 100),
-        "record_invalid",
-        [[9, 9]],
-        [[10, 60]],
-    ),
-    "a segment removed": (lambda wal: wal[1].unlink(), "segment_missing", [[7, 12]], [[13, 60]]),
-    "two segments": (
-        lambda wal: (wal[1].unlink(), wal[4].unlink()),
-        "segment_missing",
-        [[7, 12], [25, 30]],
-        [[13, 24], [31, 60]],
-    ),
-    "the first removed": (lambda wal: wal[0].unlink(), "history_missing", [[1, 6]], [[7, 60]]),
-    "the newest removed": (lambda wal: wal[-1].unlink(), "record_invalid", [[55, 60]], []),
-    "a segment cut": (lambda wal: cut(wal[1], 8192 + 9100), "file_size", [[8, 12]], [[13, 60]]),
-    "a header": (
-        lambda wal: wal[1].write_bytes(bytes(8192) + wal[1].read_bytes()[8192:]),
-        "header_invalid",
-        [[7, 12]],
-        [[13, 60]],
-    ),
-}
-
-
-@pytest.mark.parametrize("name", DAMAGES)
-def test_verify_says_exactly_which_sequences_are_lost(tmp_path: Path, name: str) -> None:
-    act, reason, unreadable, given_up = DAMAGES[name]
-    directory = tmp_path / "queue"
-    make_large(directory)
-    wal = sorted((directory / "wal").glob("*.log"))
-    assert [int(path.name[21:41]) for path in wal] == list(range(1, 61, 6)), "six events in each"
-    (directory / "ring").write_bytes((directory / "ring").read_bytes()[:65536] + bytes(65536))
-    act(wal)
-    before = tree(directory)
-    ended = run("verify", directory, "--json")
-    assert tree(directory) == before
-    (found,) = ended.objects
-    assert (ended.code, found["reason"], found["unreadable"], found["given_up"]) == (
-        5,
-        reason,
-        unreadable,
-        given_up,
-    )
-    assert (found["first_sequence"], found["last_sequence"]) == (unreadable[0][0], 60)
-    if reason == "segment_missing":
-        assert (found["path"], found["segment"], found["offset"]) == (
-            f"{directory.as_posix()}/wal",
-            2,
-            None,
-        )
-    looked = run("repair", directory, "--json").objects[0]
-    assert (looked["unreadable"], looked["given_up"], looked["kept_sequence"]) == (
-        unreadable,
-        given_up,
-        unreadable[0][0] - 1,
-    )
-    # And that is what there is: every event that is not called unreadable can be had.
-    there = [entry["sequence"] for entry in run("log", "--salvage", directory).objects]
-    assert there == [
-        number
-        for number in range(1, 61)
-        if not any(first <= number <= last for first, last in unreadable)
-    ]
-
-
-def test_verify_where_a_batch_is_broken(tmp_path: Path) -> None:
-    """Those of its events that can be read are given up with it."""
-    directory = tmp_path / "queue"
-    with aq.open(directory, compaction=None) as queue:
-        fill_more(queue, 2)
-        with queue.batch() as batch:
-            for _ in range(3):
-                batch.submit(aq.TaskCreateCommand(None, aq.TaskSpec(payload=b"x" * 100), 1))
-        fill_more(queue, 1)
-    record = run("log", directory, "--json").objects[3]
-    assert record["sequence"] == 4
-    flip(newest_segment(directory), record["offset"] + 40)
-    (directory / "ring").write_bytes(
-        (directory / "ring").read_bytes()[:65536]
-        + bytes((directory / "ring").stat().st_size - 65536)
-    )
-    (found,) = run("verify", directory, "--json").objects
-    assert (found["unreadable"], found["given_up"]) == ([[4, 4]], [[3, 3], [5, 6]])
-
-
-def test_one_event_that_is_lost_is_the_first_and_the_last(tmp_path: Path) -> None:
-    directory = tmp_path / "queue"
-    with aq.open(directory, compaction=None) as queue:
-        fill_more(queue, 3)
-    record = run("log", directory, "--json").objects[2]
-    flip(newest_segment(directory), record["offset"] + 30)
-    (directory / "ring").write_bytes(
-        (directory / "ring").read_bytes()[:65536]
-        + bytes((directory / "ring").stat().st_size - 65536)
-    )
-    with pytest.raises(aq.CorruptLogError) as refusal:
-        aq.open(directory)
-    assert (refusal.value.first_sequence, refusal.value.last_sequence) == (3, 3)
-    (found,) = run("verify", directory, "--json").objects
-    assert (found["first_sequence"], found["last_sequence"], found["unreadable"]) == (
-        3,
-        3,
-        [[3, 3]],
-    )
-
-
-def test_no_sequence_is_named_that_is_not_known(tmp_path: Path) -> None:
-    directory = tmp_path / "queue"
-    make_large(directory)
-    max((directory / "wal").glob("*.log")).unlink()
-    (directory / "ring").unlink()
-    with pytest.raises(aq.CorruptLogError) as refusal:
-        aq.open(directory)
-    assert (refusal.value.first_sequence, refusal.value.last_sequence) == (55, None)
-    assert "from 55 on" in str(refusal.value)
-    assert "None" not in run("verify", directory).error
-
-
-def test_what_a_killed_writers_damaged_ring_costs_is_told(tmp_path: Path) -> None:
-    directory = tmp_path / "queue"
-    kill_a_writer(directory, 20)
-    record = run("log", directory, "--json", "--from", "8").objects[0]
-    with (directory / "ring").open("r+b") as ring:
-        ring.seek(65536 + record["offset"] + 2)
-        ring.write(b"\xff" * 7)
-    shown = run("verify", directory).output
-    assert (
-        "what the ring holds behind sequence 7, 12 whole events among them, acknowledged as "
-        "Deferred at most, does not count" in shown
-    )
-    with aq.open(directory) as queue:
-        assert (queue.sequence, queue.recovery.dropped_events, queue.recovery.dropped_bytes) == (
-            7,
-            12,
-            0,
-        )
-        text = str(queue.recovery)
-    assert (
-        "dropped what only the ring held (torn), 12 whole events among them, acknowledged as "
-        "Deferred at most" in text
-    )
-    assert "0 bytes" not in text
-
-
-# --- log --salvage --------------------------------------------------------------------------------
-
-
-def test_salvage_reads_past_damage_and_tells_the_gaps(tmp_path: Path) -> None:
-    directory = tmp_path / "queue"
-    make_large(directory)
-    events = {
-        entry["sequence"]: entry["event"]
-        for entry in run("log", directory, "--json").objects
-        if entry["event"]
-    }
-    damage(directory)
-    before = tree(directory)
-    ended = run("log", "--salvage", directory)
-    assert tree(directory) == before
-    assert ended.code == 0
-    assert {entry["sequence"]: entry["event"] for entry in ended.objects} == {
-        number: events[number] for number in events if number != 31
-    }
-    assert {entry["moved"] for entry in ended.objects} == {None}
-    assert (
-        ended.error
-        == "wal: sequence 31 is missing\nwal: 59 events can be read, up to sequence 60\n"
-    )
-    part = run("log", "--salvage", directory, "--from", "30", "--to", "33")
-    assert [entry["sequence"] for entry in part.objects] == [30, 32, 33]
-
-
-def test_salvage_reads_what_repairs_have_moved_away(tmp_path: Path) -> None:
-    """Also of more than one, in their order; and a queue that has gone on since is not mixed up
-    with them.
-    """
-    directory = tmp_path / "queue"
-    make_large(directory)
-    for kept in (30, 31):  # what the ring still holds of the newest segment is not lost
-        record = next(
-            entry
-            for entry in run("log", directory, "--json").objects
-            if entry["sequence"] == kept + 1 and entry["event"]
-        )
-        flip(
-            next((directory / "wal").glob(f"{record['segment']:020}-*.log")), record["offset"] + 100
-        )
-        assert run("repair", directory, "--accept-data-loss").code == 0
-        add_to(directory, 10)
-    ended = run("log", "--salvage", directory)
-    found: dict[str | None, list[int]] = {}
-    for entry in ended.objects:
-        found.setdefault(entry["moved"], []).append(entry["sequence"])
-    now, first, second = found.values()
-    assert next(iter(found)) is None
-    assert now == list(range(32, 42))
-    assert first == [number for number in range(1, 61) if number != 31]
-    assert second == [number for number in range(31, 41) if number != 32]
-    for moved in list(found)[1:]:
-        assert f"quarantine/{moved}*: " in ended.error
-        assert (directory / "quarantine" / f"{moved}ring").exists()
-
-
-def test_salvage_reads_what_only_a_ring_holds(tmp_path: Path) -> None:
-    directory = tmp_path / "queue"
-    kill_a_writer(directory, 12)
-    assert [entry["sequence"] for entry in run("log", "--salvage", directory).objects] == list(
-        range(1, 13)
-    )
-    (directory / "wal" / f"{9:020}-{9:020}.log").write_bytes(b"junk")
-    assert run("repair", directory, "--accept-data-loss").code == 0
-    moved = [
-        entry["sequence"] for entry in run("log", "--salvage", directory).objects if entry["moved"]
-    ]
-    assert moved == list(range(1, 13))
-
-
-def test_salvage_where_there_is_nothing(tmp_path: Path) -> None:
-    assert_fails(run("log", "--salvage", tmp_path / "missing"), 6, "missing")
-    assert_fails(run("log", "--salvage", tmp_path), 6, "there is no queue")
-    (tmp_path / "wal").mkdir()
-    assert run("log", "--salvage", tmp_path) == (0, "", "wal: 0 events can be read\n")
-    assert_fails(run("log", "--salvage", "--follow", tmp_path), 2, "do not go together")
-
-
-def test_a_reader_of_salvage_that_goes_away(tmp_path: Path) -> None:
-    make_large(tmp_path / "queue")
-    command = [*PROGRAM, "log", "--salvage", str(tmp_path / "queue")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        process.stdout.close()
-        assert process.stderr is not None
-        assert b"Traceback" not in process.stderr.read()
-        assert process.wait(SECONDS_MAX) == 141
-
-
-# --- log --follow ---------------------------------------------------------------------------------
-
-
-class Follower:
-    """``log --follow`` in a process of its own."""
-
-    def __init__(self, directory: Path, *options: str) -> None:
-        self.process = started("log", directory, "--follow", "--json", *options)
-
-    def next(self) -> int:
-        assert self.process.stdout is not None
-        return int(json.loads(self.process.stdout.readline())["sequence"])
-
-    def interrupt(self) -> tuple[int, str, str]:
-        strike(self.process, signal.SIGINT)
-        output, error = self.process.communicate(timeout=SECONDS_MAX)
-        return self.process.returncode, output, error
-
-
-def test_following_a_writer_until_it_is_interrupted(tmp_path: Path) -> None:
-    directory = tmp_path / "queue"
-    with aq.open(directory, compaction=None, **SMALL) as queue:
-        add(queue, 3)
-        follower = Follower(directory)
-        assert [follower.next() for _ in range(3)] == [1, 2, 3]
-        add(queue, 20)
-        assert [follower.next() for _ in range(20)] == list(range(4, 24))
-    with aq.open(directory, compaction=None, **SMALL) as queue:
-        fill_more(queue, 2)
-        queue.sync()
-        assert [follower.next() for _ in range(2)] == [24, 25]
-    assert follower.interrupt() == (130, "", "")
-
-
-def test_following_as_far_as_asked_for(tmp_path: Path) -> None:
-    directory = tmp_path / "queue"
-    with aq.open(directory, compaction=None, **SMALL) as queue:
-        add(queue, 3)
-        follower = Follower(directory, "--from", "2", "--to", "5")
-        assert [follower.next() for _ in range(2)] == [2, 3]
-        add(queue, 4)
-        output, error = follower.process.communicate(timeout=SECONDS_MAX)
-        assert [json.loads(line)["sequence"] for line in output.splitlines()] == [4, 5]
-        assert (follower.process.returncode, error) == (0, "")
-        assert run("log", directory, "--follow", "--to", "2", "--json").objects[-1]["sequence"] == 2
-        assert run("log", directory, "--follow", "--from", "9", "--to", "2") == (0, "", "")
-        assert run("log", directory, "--follow", "--to", "0") == (0, "", "")
-
-
-@pytest.mark.parametrize("options", [[], ["--json"], ["--follow"], ["--salvage"]], ids=" ".join)
-def test_a_range_without_a_record_is_looked_for_all_the_same(
-    tmp_path: Path, options: list[str]
-) -> None:
-    """A script that comes to it takes 0 for a queue that has none."""
-    bounds = ["--from", "5", "--to", "3"]
-    assert_fails(run("log", tmp_path / "nope", *bounds, *options), 6, "there is no queue")
-    (tmp_path / "empty").mkdir()
-    assert_fails(run("log", tmp_path / "empty", *bounds, *options), 6, "there is no queue")
-    make_queue(tmp_path / "queue")
-    ended = run("log", tmp_path / "queue", *bounds, *options)
-    assert (ended.code, ended.output) == (0, "")
-
-
-def test_following_a_compacted_log(tmp_path: Path) -> None:
-    directory = tmp_path / "queue"
-    with aq.open(directory, compaction=None, **SMALL) as queue:
-        for _ in range(3):
-            add(queue)
-            queue.compact()
-        first = run("log", directory, "--json").objects[0]["sequence"]
-        assert first > 1
-        follower = Follower(directory)
-        assert follower.next() == first
-        assert follower.interrupt()[0] == 130
-        ended = run("log", directory, "--follow", "--from", "1")
-        assert_fails(ended, 10, f"begins at sequence {first}")
 
 
 # --- Progress -------------------------------------------------------------------------------------
