@@ -14,6 +14,10 @@ class WeakList(Generic[T]):
 
     Not a :class:`weakref.WeakSet`: that has Python code run when an object goes, and what a
     signal's handler raises there is lost.
+
+    Threads add while others look through. Only a list of the keys, or of the values, is taken in
+    one step: a list of the items allocates a pair for each, where the collector may run, and with
+    it finalizers that let another thread add in the middle.
     """
 
     def __init__(self) -> None:
@@ -21,10 +25,10 @@ class WeakList(Generic[T]):
 
     def add(self, item: T) -> None:
         """Note an object, and forget those that are gone."""
-        for gone in [
-            key for key, reference in list(self._references.items()) if reference() is None
-        ]:
-            self._references.pop(gone, None)
+        for key in list(self._references):
+            reference = self._references.get(key)
+            if reference is not None and reference() is None:
+                self._references.pop(key, None)
         # Under a key that no other thread, which is forgetting an object, takes for that one's.
         self._references[object()] = weakref.ref(item)
 
