@@ -51,7 +51,8 @@ NEEDS = {
     "linux": ("/proc, and libraries that are loaded before others", sys.platform == "linux"),
     "compiler": ("a C compiler of the system's own", not IS_WINE),
     "core": ("the C core, compiled by the tests as a module of their own", IS_POSIX),
-    "memory": ("a file system in memory, /dev/shm", Path("/dev/shm").is_dir()),
+    "bash": ("bash", IS_POSIX and shutil.which("bash") is not None),
+    "memory": ("a file system in memory, /dev/shm", IS_POSIX and Path("/dev/shm").is_dir()),
     "sources": (
         "programs of the project that build, install, check or measure its sources",
         IS_POSIX,

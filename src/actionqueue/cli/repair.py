@@ -76,7 +76,7 @@ def _text(report: RepairReport, directory: Path, *, accept_data_loss: bool) -> s
         if report.unreadable:
             lines.append(f"          not readable: {rows_text(report.unreadable)}")
         if report.given_up:
-            salvage = f"actionqueue log --salvage {directory}"
+            salvage = f"actionqueue log --salvage {directory.as_posix()}"
             lines.append(
                 f"          readable, but not without a gap: {rows_text(report.given_up)}; "
                 f"`{salvage}` prints them"
@@ -90,7 +90,7 @@ def _text(report: RepairReport, directory: Path, *, accept_data_loss: bool) -> s
     if accept_data_loss:
         lines.append(
             f"moved     {count(report.quarantined_files)} files, {size(report.quarantined_bytes)}, "
-            f"to {directory}/quarantine/"
+            f"to {directory.as_posix()}/quarantine/"
         )
     else:
         lines.append(
