@@ -33,6 +33,8 @@ def whole_number(
     Raises:
         InvalidFieldTypeError: The value is of another type.
     """
+    if type(value) is int:
+        return value  # before the try block, which would take a signal's exception for the value's
     try:
         # NumPy before 2.3 takes its own booleans for numbers, with a warning.
         is_numpys = getattr(getattr(value, "dtype", None), "kind", None) == "b"
@@ -82,15 +84,24 @@ def seconds_from_0(owner: str, field: str, value: Any, most: float | None = None
     )
     if isinstance(value, bool) or not isinstance(value, Real):
         raise InvalidFieldTypeError(owner, field, value, reason)
-    try:
-        seconds = float(value)
-    except OverflowError:
-        seconds = math.inf
-    except Exception as error:
-        raise InvalidFieldTypeError(owner, field, value, reason) from error
+    seconds = _seconds_of(value, lambda: InvalidFieldTypeError(owner, field, value, reason))
     if not (math.isfinite(seconds) and seconds >= 0 and (most is None or seconds <= most)):
         raise InvalidFieldError(owner, field, value, reason)
     return seconds
+
+
+def _seconds_of(value: Any, refusal: Callable[[], Exception]) -> float:
+    """Return a number as a float, which is infinite where it is too large for one."""
+    if type(value) is float:
+        return value
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
+    except Exception as error:
+        if type(value) is int:
+            raise  # a signal's handler raised it
+        raise refusal() from error
 
 
 def seconds_between_looks(owner: str, value: Any) -> float:
