@@ -72,6 +72,7 @@ static aqw_status run_created(aqw_table *table, const aqw_event *event) {
         return AQW_NO_MEMORY;
 
     table->expected_run = aqw_run_add(table, task_row, run_id, created_at);
+    if (table->orders.are_made) aqw_orders_note_run(table, table->expected_run, 1);
     aqw_run_row *run = aqw_run_at(table, table->expected_run);
     run->scheduled_at = event->as.run_created.scheduled_at;
     if (run->scheduled_at > task->last_run_at) task->last_run_at = run->scheduled_at;
@@ -107,6 +108,7 @@ static aqw_status change_state(aqw_table *table, uint32_t row, uint8_t to_state,
     int drops_lease = run->lease != NULL && ends;
     if (drops_lease && aqw_undo_reserve_blocks(table) != AQW_OK) return AQW_NO_MEMORY;
 
+    aqw_note_run(table, row);
     aqw_run_change_state(table, run, to_state, timestamp);
     if (!aqw_rule_attempt_allowed(to_state)) run->has_active_attempt = 0;
     if (drops_lease) drop_lease(table, run);
@@ -135,6 +137,7 @@ static aqw_status run_rescheduled(aqw_table *table, const aqw_event *event) {
     if (!aqw_rule_state_allows(event->kind, run->state)) return AQW_REFUSED_TRANSITION;
     if (aqw_undo_keep_row(table, AQW_ROW_RUN, row) != AQW_OK) return AQW_NO_MEMORY;
 
+    aqw_note_run(table, row);
     run->scheduled_at = event->as.run_rescheduled.scheduled_at;
     run->effective_priority = event->as.run_rescheduled.effective_priority;
     return AQW_OK;
@@ -159,6 +162,7 @@ static aqw_status attempt_started(aqw_table *table, const aqw_event *event) {
         return AQW_NO_MEMORY;
     }
 
+    aqw_note_run(table, row);
     aqw_attempt_add(table, row, attempt_id, event->timestamp);
     return AQW_OK;
 }
@@ -183,6 +187,7 @@ static aqw_status attempt_finished(aqw_table *table, const aqw_event *event) {
     const uint8_t *ending = aqw_ending_take(table, result, detail);
     if (!ending) return AQW_NO_MEMORY;
 
+    aqw_note_run(table, row);
     aqw_attempt_end(table, run, event->timestamp, ending);
     return AQW_OK;
 }
@@ -208,6 +213,7 @@ static aqw_status lease_acquired(aqw_table *table, const aqw_event *event) {
     aqw_lease *lease = aqw_lease_take(table, owner);
     if (!lease) return AQW_NO_MEMORY;
 
+    aqw_note_run(table, row);
     aqw_undo_taken(table, lease, sizeof *lease + owner.size);
     lease->expiry = event->as.lease.expiry;
     lease->acquired_at = event->timestamp;
@@ -229,6 +235,7 @@ static aqw_status lease_heartbeat(aqw_table *table, const aqw_event *event) {
     }
     if (aqw_undo_keep(table, run->lease, sizeof *run->lease) != AQW_OK) return AQW_NO_MEMORY;
 
+    aqw_note_run(table, row);
     run->lease->expiry = event->as.lease.expiry;
     run->lease->updated_at = event->timestamp;
     return AQW_OK;
@@ -247,6 +254,7 @@ static aqw_status lease_closed(aqw_table *table, const aqw_event *event) {
     if (aqw_undo_keep_row(table, AQW_ROW_RUN, row) != AQW_OK) return AQW_NO_MEMORY;
     if (aqw_undo_reserve_blocks(table) != AQW_OK) return AQW_NO_MEMORY;
 
+    aqw_note_run(table, row);
     drop_lease(table, run);
     if (aqw_rule_lease_close_makes_ready(run->state)) aqw_run_set_state(table, run, AQW_READY);
     return AQW_OK;
@@ -295,7 +303,10 @@ aqw_status aqw_table_apply(aqw_table *table, const aqw_event *event) {
         return AQW_REFUSED_SEQUENCE;
     AQW_DEBUG(aqw_check_event(table));
     aqw_status status = apply(table, event);
-    if (status == AQW_OK) table->head.latest_sequence = event->sequence;
+    if (status == AQW_OK) {
+        table->head.latest_sequence = event->sequence;
+        if (table->orders.are_made) aqw_orders_change_ended(table);
+    }
     AQW_ASSERT(aqw_table_check(table, event->kind == AQW_RUNS_PURGED ? AQW_CHECK_PURGE
                                                                      : AQW_CHECK_EVENT));
     return status;

@@ -251,6 +251,7 @@ int aqw_table_check(aqw_table *table, uint64_t paid) {
     check_head(table, &of);
     check_chains(table, &of);
     check_undo(table);
+    aqw_orders_check(table);
     return 1;
 }
 

@@ -26,6 +26,7 @@
 #include "base/memory.h"
 #include "base/rows.h"
 #include "event/event.h"
+#include "table/order_internal.h"
 #include "table/table.h"
 
 typedef struct aqw_task_row {
@@ -174,6 +175,7 @@ struct aqw_table {
     aqw_map maps[AQW_ROW_KIND_COUNT];       /* unused for kinds without a key */
     aqw_arena arena;
     aqw_undo undo;
+    aqw_orders orders;
     /* by an event's kind: the kind of rarer row that it is about; AQW_ROW_KIND_COUNT for others */
     uint8_t rare_kinds[UINT8_MAX + 1];
     /* the row that the next event likely needs: the last one, or what was fetched
@@ -184,6 +186,11 @@ struct aqw_table {
     uint32_t reserved[AQW_ROW_KIND_COUNT];      /* no row is added beyond this number */
 #endif
 };
+
+/* A run is about to change, in what an order may be of (table/order.c). */
+static inline void aqw_note_run(aqw_table *table, uint32_t row) {
+    if (table->orders.are_made) aqw_orders_note_run(table, row, 0);
+}
 
 /* table/check.c, in builds with assertions only. The table has promised room for `extra` more rows;
  * a row is about to be added, which must have such room. */

@@ -260,6 +260,7 @@ aqw_status aqw_table_load_begin(aqw_table_loader *loader, aqw_table *table, uint
     for (int kind = 0; kind < AQW_ROW_KIND_COUNT; kind++) {
         if (table->rows[kind].count) loader->status = AQW_INVALID_ARGUMENT;
     }
+    if (loader->status == AQW_OK) aqw_orders_drop(table);   /* those of no runs */
     return loader->status;
 }
 

@@ -1,7 +1,7 @@
 /* The state table: its making and its end. The rest is in table/apply.c and table/purge.c (events),
- * table/add.c (rows), table/undo.c (batches), table/index.c (keys), table/query.c (views),
- * table/save.c and table/load.c (images), and, for rarer rows, in the files of their families
- * (table/family.h). */
+ * table/add.c (rows), table/undo.c (batches), table/index.c (keys), table/order.c (orders of runs),
+ * table/query.c (views), table/save.c and table/load.c (images), and, for rarer rows, in the files
+ * of their families (table/family.h). */
 #include "table/table.h"
 
 #include <string.h>
@@ -43,6 +43,7 @@ aqw_table *aqw_table_new(const aqw_memory *memory, const uint8_t seed[16]) {
         aqw_map_init(&table->maps[kind], &table->heap, type->hash_of, table);
     }
     note_events(table);
+    aqw_orders_init(table);
     aqw_arena_init(&table->arena, &table->heap, ARENA_CHUNK_SIZE);
     aqw_arena_init(&table->undo.arena, &table->heap, UNDO_CHUNK_SIZE);
     return table;
@@ -73,6 +74,7 @@ static void free_blocks(aqw_table *table) {
 
 void aqw_table_clear(aqw_table *table) {
     aqw_table_rollback(table);
+    aqw_orders_drop(table);
     free_blocks(table);
     for (int kind = 0; kind < AQW_ROW_KIND_COUNT; kind++) {
         aqw_map_free(&table->maps[kind]);

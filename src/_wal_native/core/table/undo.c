@@ -82,6 +82,7 @@ void aqw_table_commit(aqw_table *table) {
     if (!table->undo.is_open) return;
     free_blocks(table, table->undo.replaced);
     close_undo(&table->undo);
+    aqw_orders_commit(table);
     AQW_ASSERT(aqw_table_check(table, AQW_CHECK_BATCH));
 }
 
@@ -102,5 +103,6 @@ void aqw_table_rollback(aqw_table *table) {
     table->head = undo->head;
     free_blocks(table, undo->taken);
     close_undo(undo);
+    aqw_orders_rollback(table);
     AQW_DEBUG(aqw_check_rollback(table));
 }
