@@ -206,6 +206,7 @@ bench: $(VENV)/installed $(VENV)/bench-tools
 	$(call BENCH,groups)
 	$(call BENCH,replay)
 	$(call BENCH,scale)
+	$(call BENCH,orders)
 	$(BIN)/actionqueue bench --directory $(BENCH_DIRECTORY) \
 		--json-file build/bench/fsync-policies.json \
 		--html build/bench/fsync-policies.html \
@@ -214,6 +215,7 @@ bench: $(VENV)/installed $(VENV)/bench-tools
 # All figures of docs/performance.md, on a machine with nothing else to do: half an hour, 24 GiB of
 # memory and 20 of disk. The command line may set other sizes than these.
 bench-all: BENCH_FLAGS_scale = --runs 10000 100000 1000000 10000000 --rounds 3
+bench-all: BENCH_FLAGS_orders = --runs 10000 100000 1000000 10000000 --rounds 3
 bench-all: BENCH_FLAGS_replay = --runs 10000 100000 1000000
 bench-all: bench bench-peers bench-rust
 	$(call BENCH,columns)

@@ -60,6 +60,15 @@ def deferred(directory: Path, runs: int) -> None:
             submit_a_run(queue.submit)
 
 
+def asked(directory: Path, runs: int) -> None:
+    """Ask, after each run's commands, which run is due next: the orders are kept up to date."""
+    with aq.open(directory, durability="deferred", compaction=None) as queue:
+        queue.projection.next_due()
+        for _ in range(runs):
+            submit_a_run(queue.submit)
+            queue.projection.next_due()
+
+
 def immediate(directory: Path, runs: int) -> None:
     """Submit one command after the other, each with a sync; the system's part does not count."""
     with aq.open(directory, durability="immediate", compaction=None) as queue:
@@ -130,6 +139,7 @@ def columns(directory: Path, runs: int) -> None:
 WORKLOADS = {
     "build": Workload(500, build),
     "deferred": Workload(300, deferred),
+    "asked": Workload(300, asked),
     "immediate": Workload(50, immediate),
     "batches": Workload(300, batches),
     "columns": Workload(10_000, columns, leased),

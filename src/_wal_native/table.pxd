@@ -1,9 +1,10 @@
 """The object that owns the state table: the log applies to it the events that it has appended."""
 
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 
 from _wal_native.events cimport EventEncoder
 from _wal_native.core cimport aqw_event, aqw_table
+from _wal_native.ids cimport RunId
 from _wal_native.turn cimport Turn
 
 
@@ -27,6 +28,7 @@ cdef class _HeldTable:
     cdef unsigned long batch_thread     # which thread does that
     cdef uint64_t alone_generation      # of forks, when a change without the lane began
 
+    cdef int waiting                    # queries that wait for a change without the lane
     cdef int holders                    # queries under way, of the threads in `holding`
     cdef unsigned long holding[64]
     cdef uint64_t holders_generation    # of forks, when all of them were threads of this process
@@ -41,6 +43,7 @@ cdef class _HeldTable:
     # Returns when no query is under way, with the GIL or the section kept since its last look.
     # Raises ReentrantCallError in a query's own thread.
     cdef int wait_for_queries(self) except -1
+    cdef int let_queries_in(self) except -1
     # Between the two the caller works without the GIL and without the lane, and queries wait.
     cdef int begin_alone(self) except -1
     cdef void end_alone(self) noexcept
@@ -60,7 +63,12 @@ cdef class _RunQueries(_HeldTable):
     pass
 
 
-cdef class _TaskQueries(_RunQueries):
+cdef class _OrderQueries(_RunQueries):
+    cdef const aqw_table *ordered(self) except NULL
+    cdef uint32_t known_row(self, str owner, object after, RunId run_id) except 0
+
+
+cdef class _TaskQueries(_OrderQueries):
     pass
 
 

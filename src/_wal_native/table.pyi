@@ -137,10 +137,30 @@ class StateTable:
         It has the oldest attempt first. Returns None for an unknown run.
         """
 
-    def read_run_ids(self, state: RunState | None = None, /) -> list[RunId]:
-        """Return the identifiers of the runs in a state, or of all runs, in the order of creation.
+    def read_order(
+        self,
+        order: int,
+        until: int,
+        limit: int,
+        owner: str,
+        after: tuple[int, RunId] | None = None,
+        /,
+    ) -> list[tuple[int, RunId]]:
+        """Return a list of up to ``limit`` (time, run_id), the earliest time first.
 
-        Raises TypeError for a state that is not a RunState.
+        ``order`` is 0 for runs that are due, 1 for leases and their expiry, 2 for deadlines of
+        attempts. No time is after ``until``. Of runs with the same time the oldest comes first.
+        ``after`` is the pair behind which the list begins; ``owner`` names the caller's query.
+        Raises InvalidFieldError where it names an unknown run, MemoryError without memory.
+        """
+
+    def read_run_ids(
+        self, state: RunState | None = None, limit: int = ..., after: RunId | None = None, /
+    ) -> list[RunId]:
+        """Return the identifiers of up to ``limit`` runs in a state, or of all, the oldest first.
+
+        ``after`` is the RunId behind which the list begins, of a run in any state. Raises TypeError
+        for a state that is not a RunState, InvalidFieldError for an unknown run.
         """
 
     def read_runs_of_task(self, task_id: TaskId, /) -> list[RunInstance]:

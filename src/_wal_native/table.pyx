@@ -18,6 +18,7 @@ ReentrantCallError, and nothing has changed.
 """
 
 cimport cython
+from cpython.exc cimport PyErr_CheckSignals
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
 from cpython.pythread cimport PyThread_get_thread_ident
@@ -56,6 +57,9 @@ from _wal_native.above import (
 )
 from _wal_native.weak_list import WeakList
 
+cdef int TURNS_MAX = 100
+"""How many moments a change without the lane waits for queries to begin, which may be gone."""
+
 cdef double PAUSE_SECONDS = 0.00005
 """How long a change waits between two looks at the queries that hold the table."""
 
@@ -93,6 +97,7 @@ cdef aqw_table_counts counts_of(const aqw_table *table) noexcept:
 
 include "table_held.pxi"
 include "table_runs.pxi"
+include "table_orders.pxi"
 include "table_tasks.pxi"
 include "table_budgets.pxi"
 include "table_actors.pxi"

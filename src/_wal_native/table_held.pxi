@@ -65,6 +65,7 @@ cdef class _HeldTable:
                 self.holding[kept] = thread
                 kept += 1
         self.holders = kept
+        self.waiting = 0
         self.holders_generation = aqw_fork_generation()
 
     cdef int hold(self) except -1:
@@ -125,7 +126,19 @@ cdef class _HeldTable:
             self.wait_a_moment()
         return 0
 
+    cdef int let_queries_in(self) except -1:
+        """Let the queries that have waited for the change before this one go first."""
+        cdef int turn
+        for turn in range(TURNS_MAX):
+            if self.waiting == 0:
+                break
+            self.wait_a_moment()
+        return 0
+
     cdef int begin_alone(self) except -1:
+        if self.holders_generation != aqw_fork_generation():
+            self.forget_lost_holders()
+        self.let_queries_in()
         self.wait_for_queries()
         self.batch_thread = PyThread_get_thread_ident()
         self.alone_generation = aqw_fork_generation()
@@ -164,7 +177,11 @@ cdef class _HeldTable:
             if self.lane is None:
                 if self.alone_generation != aqw_fork_generation():
                     raise ForkedError       # the thread that was changing the table is gone
-                self.wait_a_moment()
+                self.waiting += 1
+                try:
+                    self.wait_a_moment()
+                finally:
+                    self.waiting = max(0, self.waiting - 1)
             else:
                 # The thread that applies the batch holds the lane until it commits or undoes it.
                 self.lane.enter().release()

@@ -201,32 +201,6 @@ cdef class _RunQueries(_HeldTable):
             self.let_go()
 
     @cython.critical_section
-    def read_run_ids(self, state=None, /):
-        """Return the identifiers of the runs in a state, or of all runs, in the order of creation.
-
-        Raises TypeError for a state that is not a RunState.
-        """
-        cdef aqw_run_view run
-        cdef aqw_table_counts counts
-        cdef uint32_t row, left
-        cdef int code
-        self.hold()
-        try:
-            code = -1 if state is None else state_code(state)
-            counts = counts_of(self.settled())
-            left = counts.runs if code < 0 else counts.runs_by_state[code]
-            run_ids = []
-            row = aqw_table_next(self.settled(), AQW_ROW_RUN, 0) if left else 0
-            while row and <uint32_t>len(run_ids) < left:
-                if code < 0 or aqw_table_run_state(self.settled(), row) == code:
-                    aqw_table_run(self.settled(), row, &run)
-                    run_ids.append(id_from_data(RunId, run.run_id))
-                row = aqw_table_next(self.settled(), AQW_ROW_RUN, row)
-            return run_ids
-        finally:
-            self.let_go()
-
-    @cython.critical_section
     def read_runs_of_task(self, TaskId task_id not None, /):
         """Return the task's runs, in the order of creation."""
         cdef aqw_task_view task

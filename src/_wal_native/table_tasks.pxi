@@ -44,7 +44,7 @@ cdef object tombstone_tuple(const aqw_table *table, uint32_t row):
     return id_from_data(TaskId, tombstone.task_id), tombstone.until
 
 
-cdef class _TaskQueries(_RunQueries):
+cdef class _TaskQueries(_OrderQueries):
     """Queries for tasks, what they depend on, and the forgotten ones."""
 
     @cython.critical_section

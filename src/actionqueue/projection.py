@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 import msgspec
 
 from _wal_native.events import task_spec_from_bytes
-from _wal_native.table import StateTable
 from actionqueue.arrays import state_of
 from actionqueue.columns import ProjectionColumns, read_columns, read_run_id_array
 from actionqueue.model import (
@@ -34,6 +33,7 @@ from actionqueue.model import (
     TaskSpec,
     TenantId,
 )
+from actionqueue.run_orders import RunOrders, TimedRun
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,6 +64,7 @@ __all__ = [
     "SubscriptionRecord",
     "TaskRecord",
     "TenantRecord",
+    "TimedRun",
     "Tombstone",
 ]
 
@@ -250,7 +251,7 @@ class ProjectionCounts(msgspec.Struct, frozen=True):
     """Memory that the projection has taken from the system."""
 
 
-class Projection(StateTable):
+class Projection(RunOrders):
     """The state that a log leads to.
 
     It changes only by :meth:`apply_event`; only an open queue changes its own projection. Each
@@ -358,13 +359,6 @@ class Projection(StateTable):
         """Return the run's attempts, oldest first; None for an unknown run."""
         attempts = self.read_attempts(run_id)
         return None if attempts is None else [AttemptRecord(*fields) for fields in attempts]
-
-    def run_ids(self, state: RunState | str | int | None = None) -> list[RunId]:
-        """Return the identifiers of the runs in a state, or of all runs, oldest first.
-
-        The state is a member, its name or its code. Raises InvalidFieldError for anything else.
-        """
-        return self.read_run_ids(None if state is None else state_of("run_ids", state))
 
     def run_id_array(self, state: RunState | str | int | None = None) -> NDArray[np.void]:
         """Return what :meth:`run_ids` does as a read-only V16 array, without a Python object a run.

@@ -138,6 +138,13 @@ def test_replay_and_scale(tmp_path: Path) -> None:
     assert by_name["40 runs: open from the log"]["note"] == "130 events"
 
 
+def test_orders(tmp_path: Path) -> None:
+    result, _ = run(program("orders"), tmp_path, "--runs", 200, 400, "--changes", 5)
+    by_name = {entry["name"]: entry for entry in rows(result)}
+    assert by_name["400 runs: due, a hundred of them"]["ratio_to"] == "200 runs"
+    assert 12 < by_name["400 runs: memory of the orders a run"]["values"][0] < 200
+
+
 def test_peers_that_are_missing_are_named(tmp_path: Path) -> None:
     (tmp_path / "absent").mkdir()
     for module in ("lmdb", "rocksdict", "plyvel", "litequeue", "persistqueue", "diskcache"):

@@ -24,6 +24,29 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 # --- Races with a writer --------------------------------------------------------------------------
 
 
+def test_queries_get_their_turn_beside_refreshes_without_a_pause(path: Path) -> None:
+    with open_small(path) as queue:
+        fill(queue, 3)
+        queue.sync()
+        with aq.open(path, readonly=True) as reader:
+            has_answers, was_in_time = threading.Event(), threading.Event()
+
+            def refresh() -> None:
+                for _ in range(100_000):
+                    reader.refresh()
+                    if has_answers.is_set():
+                        was_in_time.set()
+                        return
+
+            refreshing = threading.Thread(target=refresh)
+            refreshing.start()
+            for _ in range(20):
+                assert reader.projection.latest_sequence > 0
+            has_answers.set()
+            refreshing.join()
+            assert was_in_time.is_set()
+
+
 @pytest.mark.platform("fork")
 def test_a_look_at_the_lock_never_refuses_a_writer(path: Path) -> None:
     """A reader has the lock shared for an instant, and may be scheduled away in it."""
