@@ -31,7 +31,7 @@ from tests.support.command_line import (
 )
 
 WRITING = ("submit", "snapshot", "compact", "repair")
-READING = ("dump", "log", "verify", "stats")
+READING = ("due", "dump", "log", "runs", "verify", "stats")
 COMMANDS = (*WRITING, *READING)
 FORMS = [
     ("log", "--salvage"),

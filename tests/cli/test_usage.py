@@ -99,6 +99,11 @@ def test_the_library_does_not_import_the_extra() -> None:
 )
 def test_output_that_cannot_be_written(tmp_path: Path, form: tuple[str, ...]) -> None:
     make_queue(tmp_path / "queue")
+    with aq.open(tmp_path / "queue") as queue:  # a run that is due, so that there is output
+        task = aq.TaskSpec(payload=b"x")
+        run_of_it = aq.RunInstance.scheduled(task.id, scheduled_at=1, created_at=1)
+        queue.submit(aq.TaskCreateCommand(None, task, 1))
+        queue.submit(aq.RunCreateCommand(None, run_of_it))
     ended = run(form[0], tmp_path / "queue", *form[1:], program=patched(UNWRITABLE))
     assert_fails(ended, 7, f"standard input or output: {os.strerror(errno.EBADF)}")
 

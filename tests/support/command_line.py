@@ -19,7 +19,7 @@ from tests.support.queues import killed
 
 PROGRAM = [sys.executable, "-m", "actionqueue"]
 SECONDS_MAX = 120
-READING = ("dump", "log", "verify", "stats")
+READING = ("due", "dump", "log", "runs", "verify", "stats")
 """The commands that write and create nothing. All but verify show a queue that is open
 elsewhere.
 """

@@ -16,9 +16,11 @@ _COMMANDS = (
     "bench",
     "compact",
     "demo",
+    "due",
     "dump",
     "log",
     "repair",
+    "runs",
     "snapshot",
     "stats",
     "submit",
@@ -72,6 +74,6 @@ def application() -> None:
     """Submit commands to a queue, and look at what it holds.
 
     DIR is the queue's directory. submit creates it if it is missing, and holds the queue until it
-    ends; snapshot, compact and repair hold it too. dump, log and stats write nothing and work while
-    another process has the queue open; verify writes nothing, and refuses then.
+    ends; snapshot, compact and repair hold it too. dump, due, log, runs and stats write nothing and
+    work while another process has the queue open; verify writes nothing, and refuses then.
     """

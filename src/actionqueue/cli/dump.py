@@ -7,12 +7,11 @@ from pathlib import Path
 
 import click
 import msgspec
-from rich.padding import Padding
-from rich.text import Text
 
 from actionqueue import inspection
 from actionqueue.cli.options import directory_argument, json_option
-from actionqueue.cli.output import count, print_json, printable
+from actionqueue.cli.output import count, print_json
+from actionqueue.cli.run_lines import print_runs
 from actionqueue.cli.tables import OutputConsole, counts_table, states_table
 from actionqueue.json.projection import projection_rows, projection_to_text
 from actionqueue.projection import Projection
@@ -69,10 +68,6 @@ def _print_overview(projection: Projection) -> None:
 
 
 def _print_runs(console: OutputConsole, projection: Projection) -> None:
-    """Print a line for each of the last runs, 80 columns wide, and its lease below it.
-
-    The lease's owner may have any length.
-    """
     run_ids = projection.run_ids()
     console.print(
         "Runs"
@@ -80,20 +75,4 @@ def _print_runs(console: OutputConsole, projection: Projection) -> None:
         else f"The last {RUNS_SHOWN} of {count(len(run_ids))} runs",
         style="italic",
     )
-    console.print(_row("run", "state", "since", "attempts"), style="bold")
-    for run_id in run_ids[-RUNS_SHOWN:]:
-        run, lease = projection.run(run_id), projection.lease(run_id)
-        if run is None:
-            continue
-        console.print(
-            _row(str(run_id), run.state, moment(run.last_state_change_at), str(run.attempt_count))
-        )
-        if lease is not None:
-            held = Text(
-                f"leased by {printable(lease.owner)} until {moment(lease.expiry)}", overflow="fold"
-            )
-            console.print(Padding(held, (0, 0, 0, 4), expand=False))
-
-
-def _row(*cells: str) -> Text:
-    return Text("{:<36}  {:<10}  {:<20}  {:>8}".format(*cells))
+    print_runs(console, projection, run_ids[-RUNS_SHOWN:])

@@ -10,7 +10,9 @@ import click
 
 from actionqueue.directory import what_no_path_has
 
-__all__ = ["NamedPath", "directory_argument", "json_option"]
+__all__ = ["NamedPath", "directory_argument", "json_option", "limit_option"]
+
+LIMIT_MAX = 1_000_000
 
 
 class NamedPath(click.Path):
@@ -33,3 +35,11 @@ directory_argument = click.argument(
     "directory", metavar="DIR", type=NamedPath(file_okay=False, readable=False, path_type=Path)
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+limit_option = click.option(
+    "--limit",
+    type=click.IntRange(1, LIMIT_MAX),
+    default=20,
+    show_default=True,
+    metavar="N",
+    help="Print at most this many.",
+)

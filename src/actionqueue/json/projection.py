@@ -37,11 +37,11 @@ from typing import Any
 
 import msgspec
 
-from actionqueue.model import RunInstance
+from actionqueue.model import RunId, RunInstance
 from actionqueue.model.forms import fields_to_json, value_to_json
 from actionqueue.projection import RARE_RECORDS, ActorRecord, Projection, TaskRecord
 
-__all__ = ["projection_rows", "projection_to_json", "projection_to_text"]
+__all__ = ["projection_rows", "projection_to_json", "projection_to_text", "run_row"]
 
 
 def projection_to_json(projection: Projection, *, is_small: bool = False) -> dict[str, Any]:
@@ -182,19 +182,23 @@ def projection_rows(projection: Projection) -> Iterator[dict[str, Any]]:
     for task_id, prerequisite in projection.dependency_pairs():
         yield {"kind": "dependency", "task_id": str(task_id), "depends_on": str(prerequisite)}
     for run_id in projection.run_ids():
-        run, lease = projection.run(run_id), projection.lease(run_id)
-        if run is None:
-            raise RuntimeError("the projection changed while it was read")
         yield {
             "kind": "run",
-            **fields_to_json(run),
+            **run_row(projection, run_id),
             "history": [fields_to_json(entry) for entry in projection.history(run_id) or ()],
             "attempts": [fields_to_json(attempt) for attempt in projection.attempts(run_id) or ()],
-            "lease": None if lease is None else fields_to_json(lease),
         }
     for kind, records in RARE_RECORDS:
         for record in records(projection):
             yield {"kind": kind, **fields_to_json(record)}
+
+
+def run_row(projection: Projection, run_id: RunId) -> dict[str, Any]:
+    """Return the fields of a run and of its lease, which may be None."""
+    run, lease = projection.run(run_id), projection.lease(run_id)
+    if run is None:
+        raise RuntimeError("the projection changed while it was read")
+    return {**fields_to_json(run), "lease": None if lease is None else fields_to_json(lease)}
 
 
 def _text(value: object) -> str | None:
