@@ -161,6 +161,41 @@ def row(
     )
 
 
+def sizes_of(options_of: argparse.ArgumentParser) -> None:
+    """Add the option of benchmarks over queues of several sizes."""
+    options_of.add_argument(
+        "--runs",
+        type=int,
+        nargs="+",
+        default=[10_000, 100_000],
+        help="sizes of the queues, the smallest first",
+    )
+
+
+def rows_by_size(
+    rounds: int,
+    turns: Mapping[int, Callable[[], Sequence[float]]],
+    figures: Sequence[str],
+    unit: str,
+) -> list[Row]:
+    """Let queues take turns, each of which returns its figures; compare them with the first queue.
+
+    The queues come by their number of runs, the smallest first.
+    """
+    found = interleave(rounds, {f"{runs:,} runs": turn for runs, turn in turns.items()})
+    first = next(iter(found))
+    return [
+        row(
+            f"{name}: {figure}",
+            unit,
+            [values[place] for values in taken],
+            to=(first, [values[place] for values in found[first]]),
+        )
+        for place, figure in enumerate(figures)
+        for name, taken in found.items()
+    ]
+
+
 def in_a_child(work: Callable[..., T], *arguments: Any) -> T:
     """Call a function of a module in a new process with its own memory; return its result."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:

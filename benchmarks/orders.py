@@ -18,7 +18,7 @@ from time import perf_counter_ns
 
 import actionqueue as aq
 from actionqueue.bench.workload import MOMENT, PAYLOAD
-from benchmarks.measure import Row, finish, interleave, parser, row, scratch
+from benchmarks.measure import finish, parser, row, rows_by_size, scratch, sizes_of
 
 RUNS_A_BATCH = 500
 DUE = 100
@@ -88,30 +88,10 @@ class Sized:
         self._queue.close()
 
 
-def question_rows(sizes: list[Sized], rounds: int) -> list[Row]:
-    """Let the open queues take turns."""
-    found = interleave(rounds, {f"{size.runs:,} runs": size.turn for size in sizes})
-    smallest = f"{sizes[0].runs:,} runs"
-    rows = []
-    for place, what in enumerate(QUESTIONS):
-        base = [turn[place] for turn in found[smallest]]
-        rows += [
-            row(f"{name}: {what}", "µs", [turn[place] for turn in turns], to=(smallest, base))
-            for name, turns in found.items()
-        ]
-    return rows
-
-
 def main() -> int:
     """Measure, and print a table."""
     options_of = parser(__doc__ or "")
-    options_of.add_argument(
-        "--runs",
-        type=int,
-        nargs="+",
-        default=[10_000, 100_000],
-        help="sizes of the queues, the smallest first",
-    )
+    sizes_of(options_of)
     options_of.add_argument(
         "--changes", type=int, default=1000, help="questions of each kind in a round; default 1,000"
     )
@@ -120,7 +100,8 @@ def main() -> int:
         options_of.error(f"--runs: every size must be over {DUE + READY}")
     with scratch(options.directory) as directory:
         sizes = [Sized(directory / str(runs), runs, options.changes) for runs in options.runs]
-        rows = question_rows(sizes, options.rounds)
+        turns = {size.runs: size.turn for size in sizes}
+        rows = rows_by_size(options.rounds, turns, QUESTIONS, "µs")
         for size in sizes:
             name = f"{size.runs:,} runs"
             rows.append(row(f"{name}: the first question", "ms", [size.first_question]))

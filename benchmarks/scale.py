@@ -19,7 +19,16 @@ from time import perf_counter_ns
 
 import actionqueue as aq
 from actionqueue.bench.workload import COMMANDS_A_RUN, MOMENT, PAYLOAD, submit_a_run
-from benchmarks.measure import Row, finish, in_a_child, interleave, parser, row, scratch
+from benchmarks.measure import (
+    Row,
+    finish,
+    in_a_child,
+    parser,
+    row,
+    rows_by_size,
+    scratch,
+    sizes_of,
+)
 from benchmarks.replay import opened, snapshot
 
 RUNS_A_BATCH = 500
@@ -82,16 +91,8 @@ class Sized:
 
 def cost_rows(sizes: list[Sized], rounds: int) -> list[Row]:
     """Let the open queues take turns."""
-    found = interleave(rounds, {f"{size.runs:,} runs": size.turn for size in sizes})
-    smallest = f"{sizes[0].runs:,} runs"
-    rows = []
-    for place, what in enumerate(("a transition of any run", "a command of a new run")):
-        base = [turn[place] for turn in found[smallest]]
-        rows += [
-            row(f"{name}: {what}", "ns", [turn[place] for turn in turns], to=(smallest, base))
-            for name, turns in found.items()
-        ]
-    return rows
+    figures = ("a transition of any run", "a command of a new run")
+    return rows_by_size(rounds, {size.runs: size.turn for size in sizes}, figures, "ns")
 
 
 def file_rows(size: Sized, rounds: int) -> list[Row]:
@@ -117,13 +118,7 @@ def file_rows(size: Sized, rounds: int) -> list[Row]:
 def main() -> int:
     """Measure, and print a table."""
     options_of = parser(__doc__ or "")
-    options_of.add_argument(
-        "--runs",
-        type=int,
-        nargs="+",
-        default=[10_000, 100_000],
-        help="sizes of the queues, the smallest first",
-    )
+    sizes_of(options_of)
     options_of.add_argument(
         "--transitions",
         type=int,

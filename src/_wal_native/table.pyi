@@ -24,6 +24,10 @@ _Attempt: TypeAlias = tuple[
     AttemptId, int, int | None, AttemptResultKind | None, str | None, bytes | None
 ]
 
+ORDER_DUE: int
+ORDER_LEASES: int
+ORDER_DEADLINES: int
+
 class StateTable:
     """The projection of a log, in memory.
 
@@ -148,10 +152,10 @@ class StateTable:
     ) -> list[tuple[int, RunId]]:
         """Return a list of up to ``limit`` (time, run_id), the earliest time first.
 
-        ``order`` is 0 for runs that are due, 1 for leases and their expiry, 2 for deadlines of
-        attempts. No time is after ``until``. Of runs with the same time the oldest comes first.
-        ``after`` is the pair behind which the list begins; ``owner`` names the caller's query.
-        Raises InvalidFieldError where it names an unknown run, MemoryError without memory.
+        ``order`` is ORDER_DUE, ORDER_LEASES (the times are expiries) or ORDER_DEADLINES. No time is
+        after ``until``. Of runs with the same time the oldest comes first. ``after`` is the pair
+        behind which the list begins; ``owner`` names the caller's query. Raises InvalidFieldError
+        where it names an unknown run, MemoryError without memory.
         """
 
     def read_run_ids(

@@ -57,6 +57,10 @@ from _wal_native.above import (
 )
 from _wal_native.weak_list import WeakList
 
+ORDER_DUE = AQW_ORDER_DUE
+ORDER_LEASES = AQW_ORDER_LEASES
+ORDER_DEADLINES = AQW_ORDER_DEADLINES
+
 cdef int TURNS_MAX = 100
 """How many moments a change without the lane waits for queries to begin, which may be gone."""
 

@@ -36,10 +36,10 @@ cdef class _OrderQueries(_RunQueries):
     def read_order(self, int order, uint64_t until, uint32_t limit, str owner, after=None, /):
         """Return a list of up to ``limit`` (time, run_id), the earliest time first.
 
-        ``order`` is 0 for runs that are due, 1 for leases and their expiry, 2 for deadlines of
-        attempts. No time is after ``until``. Of runs with the same time the oldest comes first.
-        ``after`` is the pair behind which the list begins; ``owner`` names the caller's query.
-        Raises InvalidFieldError where it names an unknown run, MemoryError without memory.
+        ``order`` is ORDER_DUE, ORDER_LEASES (the times are expiries) or ORDER_DEADLINES. No time is
+        after ``until``. Of runs with the same time the oldest comes first. ``after`` is the pair
+        behind which the list begins; ``owner`` names the caller's query. Raises InvalidFieldError
+        where it names an unknown run, MemoryError without memory.
         """
         cdef aqw_ordered_entry entries[ORDER_READ_AT_ONCE]
         cdef aqw_ordered_entry last

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
-from _wal_native.table import StateTable
+from _wal_native.table import ORDER_DEADLINES, ORDER_DUE, ORDER_LEASES, StateTable
 from actionqueue.arrays import state_of
 from actionqueue.errors import InvalidFieldError, InvalidFieldTypeError
 from actionqueue.limits import ROW_COUNT_MAX, U64_MAX
@@ -19,8 +19,6 @@ __all__ = ["RunOrders", "TimedRun"]
 
 TimedRun: TypeAlias = tuple[int, RunId]
 """A time, in Unix seconds, and the run that it is of."""
-
-_DUE, _LEASES, _DEADLINES = range(3)  # the codes of the table's orders
 
 
 class RunOrders(StateTable):
@@ -37,11 +35,11 @@ class RunOrders(StateTable):
         They are scheduled, or wait for a retry. The earliest comes first; of several for the same
         second, the one that was created first.
         """
-        return self._in_order("due", _DUE, "now", now, limit, after)
+        return self._in_order("due", ORDER_DUE, "now", now, limit, after)
 
     def next_due(self) -> int | None:
         """Return the earliest time that :meth:`due` has a run for; None without such a run."""
-        return self._first_time("next_due", _DUE)
+        return self._first_time("next_due", ORDER_DUE)
 
     def expiring_leases(
         self, until: int, limit: int, after: TimedRun | None = None
@@ -52,11 +50,11 @@ class RunOrders(StateTable):
         are leases that no command may drop now: those of runs in suspended or retry_wait, which
         have theirs again once they are ready.
         """
-        return self._in_order("expiring_leases", _LEASES, "until", until, limit, after)
+        return self._in_order("expiring_leases", ORDER_LEASES, "until", until, limit, after)
 
     def next_lease_expiry(self) -> int | None:
         """Return the earliest time that :meth:`expiring_leases` has a run for; None without one."""
-        return self._first_time("next_lease_expiry", _LEASES)
+        return self._first_time("next_lease_expiry", ORDER_LEASES)
 
     def overdue_attempts(
         self, now: int, limit: int, after: TimedRun | None = None
@@ -66,11 +64,11 @@ class RunOrders(StateTable):
         The deadline is the attempt's start and its task's ``timeout_secs`` together; attempts of
         tasks without that limit have no deadline. The earliest comes first.
         """
-        return self._in_order("overdue_attempts", _DEADLINES, "now", now, limit, after)
+        return self._in_order("overdue_attempts", ORDER_DEADLINES, "now", now, limit, after)
 
     def next_deadline(self) -> int | None:
         """Return the earliest deadline of an active attempt; None without one."""
-        return self._first_time("next_deadline", _DEADLINES)
+        return self._first_time("next_deadline", ORDER_DEADLINES)
 
     def run_ids(
         self,

@@ -13,6 +13,7 @@ from actionqueue.directory import what_no_path_has
 __all__ = ["NamedPath", "directory_argument", "json_option", "limit_option"]
 
 LIMIT_MAX = 1_000_000
+"""What is shown at most at once; dump --jsonl prints everything."""
 
 
 class NamedPath(click.Path):

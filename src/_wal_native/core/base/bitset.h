@@ -1,6 +1,6 @@
-/* A set of numbers from 1 on, a bit for each, that is walked in order. Above the bits are levels, in
- * which a bit says that a word of the level below is not empty, so that a walk goes past a million
- * absent numbers as fast as past one. */
+/* A set of numbers from 1 on, a bit for each, that is walked in order. Above the bits are levels,
+ * in which a bit says that a word of the level below is not empty, so that a walk goes past a
+ * million absent numbers as fast as past one. */
 #ifndef AQW_BITSET_H
 #define AQW_BITSET_H
 

@@ -1,7 +1,7 @@
-/* A set of (time, row), in that order: a tree of nodes of 64 entries (a B+ tree). Changes and lookups
- * take a few nodes, however large the set. An entry takes 12 bytes, in nodes that are half to wholly
- * full, and a quarter at least where most entries have gone. Entries that are added in their order
- * fill their nodes. */
+/* A set of (time, row), in that order: a tree of nodes of 64 entries (a B+ tree). Changes and
+ * lookups take a few nodes, however large the set. An entry takes 12 bytes, in nodes that are half
+ * to wholly full, and about a quarter where most entries have gone. Entries that are added in their
+ * order fill their nodes. */
 #ifndef AQW_ORDERED_H
 #define AQW_ORDERED_H
 
@@ -28,8 +28,8 @@ typedef struct aqw_ordered {
 void aqw_ordered_init(aqw_ordered *set, aqw_heap *heap);
 /* Empties the set and gives its memory back. */
 void aqw_ordered_free(aqw_ordered *set);
-/* Adds an entry. Nothing happens where it is in the set already. Returns AQW_NO_MEMORY, with the set
- * as it was, or AQW_OK. */
+/* Adds an entry. Nothing happens where it is in the set already. Returns AQW_NO_MEMORY, with the
+ * set as it was, or AQW_OK. */
 aqw_status aqw_ordered_add(aqw_ordered *set, aqw_ordered_entry entry);
 /* Removes an entry. Nothing happens where it is not in the set. */
 void aqw_ordered_remove(aqw_ordered *set, aqw_ordered_entry entry);

@@ -1,7 +1,7 @@
-/* The orders of runs. A run that changes is noted with what it is entered under (note_run), before
- * it changes; and when the orders are asked for, or many runs are noted, it is taken out of where it
- * was and entered where it belongs (enter_run). What a run is entered under does not depend on how
- * often it changed in between, nor on whether a batch was undone. */
+/* The orders of runs. A run that changes is noted with what it is entered under, before it changes
+ * (aqw_orders_note_run); and when the orders are asked for, or many runs are noted, it is taken out
+ * of where it was and entered where it belongs (enter_run). What a run is entered under does not
+ * depend on how often it changed in between, nor on whether a batch was undone. */
 #include "table/order.h"
 
 #include <string.h>
@@ -253,6 +253,7 @@ void aqw_orders_check(const aqw_table *table) {
         }
     }
     for (int order = 0; order < AQW_ORDER_COUNT; order++)
-        AQW_ASSERT(!orders->are_whole || orders->noted_count || times[order] == orders->of_times[order].count);
+        AQW_ASSERT(!orders->are_whole || orders->noted_count ||
+                   times[order] == orders->of_times[order].count);
 }
 #endif

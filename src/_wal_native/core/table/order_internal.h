@@ -8,7 +8,7 @@
 #include "event/event.h"
 #include "table/order.h"
 
-/* A run that has changed since the orders were last brought up to date: what it is entered under. */
+/* A run that has changed since the orders were brought up to date: what it is entered under. */
 typedef struct aqw_noted_run {
     uint64_t scheduled_at;
     uint64_t lease_expiry;
@@ -39,8 +39,8 @@ typedef struct aqw_orders {
 void aqw_orders_init(aqw_table *table);
 /* Gives up the orders, until they are asked for again. */
 void aqw_orders_drop(aqw_table *table);
-/* A run is about to change; or, with `is_new`, was just added. Can't fail: without memory the orders
- * are given up. */
+/* A run is about to change; or, with `is_new`, was just added. Can't fail: without memory the
+ * orders are given up. */
 void aqw_orders_note_run(aqw_table *table, uint32_t row, int is_new);
 /* A change outside a batch, a batch, and the undoing of one have ended: the rows are whole. */
 void aqw_orders_change_ended(aqw_table *table);
