@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterable, Sequence
 import actionqueue as aq
 from actionqueue.demo.messages import Assignment, Result
 from actionqueue.model import AttemptResultKind, BudgetDimension, RunState
+from actionqueue.projection import TimedRun
 
 __all__ = ["ATTEMPTS_MAX", "SWEEP", "Scheduler", "task_id_of"]
 
@@ -32,6 +33,8 @@ ATTEMPTS_MAX = 3
 LEASE_SECS = 3
 PLAN_SIZE = 100
 """Tasks in one batch of the planning."""
+AT_ONCE = 1000
+"""How many due runs and expired leases a look at the clock takes; the next look takes more."""
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "actionqueue:demo")
 SWEEP = aq.TaskId(uuid.uuid5(NAMESPACE, "the sweep"))
 """The parent of all other tasks, which use its budget: bytes of source."""
@@ -95,23 +98,18 @@ class Scheduler:
             return []
         self._last_look = time
         due = [
-            aq.RunStateTransitionCommand(None, run_id, state, RunState.READY, time)
-            for state in (RunState.SCHEDULED, RunState.RETRY_WAIT)
-            for run_id in self._projection.run_ids(state)
-            if self._is_due(run_id, time)
+            aq.RunStateTransitionCommand(None, run_id, run.state, RunState.READY, time)
+            for run_id, run in self._runs(self._projection.due(time, AT_ONCE))
+            # It waits a second before a retry; a real scheduler would wait longer with each.
+            if run.state is RunState.SCHEDULED or run.last_state_change_at < time
         ]
         if due:
             self._commit(due)
-        return [self._expire(run_id, lease, time) for run_id, lease in self._expired_leases(time)]
+        expired = self._projection.expiring_leases(time, AT_ONCE)
+        return [self._expire(run_id, run, time) for run_id, run in self._runs(expired)]
 
-    def _is_due(self, run_id: aq.RunId, time: int) -> bool:
-        run = self._run(run_id)
-        # It waits a second before a retry; a real scheduler would wait longer with each.
-        return (
-            run.scheduled_at <= time
-            if run.state is RunState.SCHEDULED
-            else run.last_state_change_at < time
-        )
+    def _runs(self, timed: list[TimedRun]) -> list[tuple[aq.RunId, aq.RunInstance]]:
+        return [(run_id, self._run(run_id)) for _, run_id in timed]
 
     # --- Leases -----------------------------------------------------------------------------------
 
@@ -157,19 +155,10 @@ class Scheduler:
                 ]
             )
 
-    def _expired_leases(self, time: int) -> list[tuple[aq.RunId, aq.Lease]]:
-        leases = [
-            (run_id, self._projection.lease(run_id))
-            for run_id in self._projection.run_ids(RunState.RUNNING)
-        ]
-        return [
-            (run_id, lease)
-            for run_id, lease in leases
-            if lease is not None and lease.expiry <= time
-        ]
-
-    def _expire(self, run_id: aq.RunId, lease: aq.Lease, time: int) -> tuple[str, str]:
-        run = self._run(run_id)
+    def _expire(self, run_id: aq.RunId, run: aq.RunInstance, time: int) -> tuple[str, str]:
+        lease = self._projection.lease(run_id)
+        if lease is None:
+            raise LookupError(f"run {run_id} has no lease")
         commands: list[aq.MutationCommand] = []
         if run.current_attempt_id is not None:
             lost = aq.AttemptOutcome.timeout(f"the lease of {lease.owner} expired")
