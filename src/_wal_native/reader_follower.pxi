@@ -132,7 +132,9 @@ cdef class LogFollower:
         return count
 
 
-cdef uint64_t SHARED_EVENTS = 256
+cdef uint64_t SHARED_EVENTS = 2048
+"""Queries wait for as many: for two or three milliseconds. With fewer a refresh beside busy threads
+falls behind a fast writer."""
 
 
 cdef aqw_status apply_events(

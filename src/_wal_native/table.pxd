@@ -65,6 +65,7 @@ cdef class _RunQueries(_HeldTable):
 
 cdef class _OrderQueries(_RunQueries):
     cdef const aqw_table *ordered(self) except NULL
+    cdef int let_others_run(self) except -1
     cdef uint32_t known_row(self, str owner, object after, RunId run_id) except 0
 
 

@@ -3,17 +3,14 @@
 cdef enum:
     ORDER_READ_AT_ONCE = 256
     ORDERED_AT_ONCE = 2048      # runs, which take about a millisecond
+    LOOKED_AT_ONCE = 8192       # rows, the same
 
 
 cdef class _OrderQueries(_RunQueries):
     """Queries that cost their answer, however many runs there are."""
 
     cdef const aqw_table *ordered(self) except NULL:
-        """Return the table with its orders up to date.
-
-        Other threads may run meanwhile, and a signal's handler may raise. Only queries of theirs
-        can come in between: the caller holds the table.
-        """
+        """Return the table with its orders up to date; the caller holds it."""
         cdef const aqw_table *table
         cdef uint8_t is_done
         while True:
@@ -21,9 +18,17 @@ cdef class _OrderQueries(_RunQueries):
             raise_status(aqw_table_order(self.table, ORDERED_AT_ONCE, &is_done))
             if is_done:
                 return table
-            with nogil:
-                pass
-            PyErr_CheckSignals()
+            self.let_others_run()
+
+    cdef int let_others_run(self) except -1:
+        """Give up the interpreter's lock for an instant; a signal's handler may raise.
+
+        Only queries can come in between, for the caller holds the table.
+        """
+        with nogil:
+            pass
+        PyErr_CheckSignals()
+        return 0
 
     cdef uint32_t known_row(self, str owner, object after, RunId run_id) except 0:
         cdef uint32_t row = aqw_table_find_run(self.settled(), run_id.data)
@@ -71,7 +76,7 @@ cdef class _OrderQueries(_RunQueries):
                 last = entries[count - 1]
                 behind = &last
                 limit -= count
-                PyErr_CheckSignals()
+                self.let_others_run()
             return pairs
         finally:
             self.let_go()
@@ -86,7 +91,7 @@ cdef class _OrderQueries(_RunQueries):
         cdef const aqw_table *table
         cdef aqw_run_view run
         cdef aqw_table_counts counts
-        cdef uint32_t row = 0, left
+        cdef uint32_t row = 0, left, looked = 0
         cdef int code
         self.hold()
         try:
@@ -97,6 +102,9 @@ cdef class _OrderQueries(_RunQueries):
             left = min(limit, counts.runs if code < 0 else counts.runs_by_state[code])
             run_ids = []
             while left:
+                looked += 1
+                if looked % LOOKED_AT_ONCE == 0:
+                    self.let_others_run()
                 if code < 0 or aqw_rule_state_is_terminal(<uint8_t>code):
                     table = self.settled()
                     row = aqw_table_next(table, AQW_ROW_RUN, row)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Iterable, Iterator
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any, TypeVar
 
 from _wal_native.progress import Progress
@@ -33,8 +33,9 @@ def whole_number(
     Raises:
         InvalidFieldTypeError: The value is of another type.
     """
-    if type(value) is int:
-        return value  # before the try block, which would take a signal's exception for the value's
+    if type(value) is int or _is_numpys(value, Integral):
+        # Before the try block, which would take what a signal's handler raises for the value's.
+        return operator.index(value)
     try:
         # NumPy before 2.3 takes its own booleans for numbers, with a warning.
         is_numpys = getattr(getattr(value, "dtype", None), "kind", None) == "b"
@@ -43,6 +44,11 @@ def whole_number(
     except Exception as error:
         raise InvalidFieldTypeError(owner, field, value, reason) from error
     raise InvalidFieldTypeError(owner, field, value, reason)
+
+
+def _is_numpys(value: Any, kind: type[Any]) -> bool:
+    """Tell whether a value is one of NumPy's own numbers, whose conversion does not fail."""
+    return type(value).__module__ == "numpy" and isinstance(value, kind)
 
 
 def number_up_to(owner: str, field: str, value: Any, most: int, reason: str) -> int:
@@ -92,14 +98,12 @@ def seconds_from_0(owner: str, field: str, value: Any, most: float | None = None
 
 def _seconds_of(value: Any, refusal: Callable[[], Exception]) -> float:
     """Return a number as a float, which is infinite where it is too large for one."""
-    if type(value) is float:
-        return value
     try:
         return float(value)
     except OverflowError:
         return math.inf
     except Exception as error:
-        if type(value) is int:
+        if type(value) in {int, float} or _is_numpys(value, Real):
             raise  # a signal's handler raised it
         raise refusal() from error
 

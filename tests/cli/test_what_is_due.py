@@ -44,7 +44,7 @@ def test_runs_of_a_state(queue: tuple[Path, list[RunId]]) -> None:
     lines = shown.output.splitlines()
     assert lines[0] == "3 of 26 ready runs"
     assert [line.split()[0] for line in lines[2:5]] == [str(run_id) for run_id in ids[2:5]]
-    assert lines[5] == f"more: --after {ids[4]}"
+    assert lines[5] == f"more: --state ready --after {ids[4]}"
     rest = run("runs", path, "--state", "ready", "--limit", "99", "--after", str(ids[4]))
     assert [line.split()[0] for line in rest.output.splitlines()[2:]] == list(map(str, ids[5:28]))
     assert run("runs", path, "--state", "failed").output == "0 failed runs\n"
@@ -72,7 +72,14 @@ def test_what_is_due(queue: tuple[Path, list[RunId]]) -> None:
         ("attempt", str(ids[0]), 1150),
     ]
     lines = run("due", path, "--at", "1200", "--limit", "1").output.splitlines()
-    assert [line.split()[0] for line in lines] == ["run", str(ids[28]), str(ids[1]), str(ids[0])]
+    assert [line.split()[0] for line in lines] == [
+        "run",
+        str(ids[28]),
+        "more",
+        str(ids[1]),
+        str(ids[0]),
+    ]
+    assert lines[2] == "more of these: raise --limit 1"
     assert [row["kind"] for row in run("due", path, "--json").objects[-2:]] == ["lease", "attempt"]
 
 

@@ -100,6 +100,24 @@ def test_agree_with_a_sort_after_every_step(random: Random, length: int, pages: 
 
 
 @PATIENT
+@given(randoms, st.integers(1, 300))
+def test_agree_with_a_sort_where_they_are_made_in_steps(random: Random, length: int) -> None:
+    """Runs change before their turn has come, after it, and while they are noted."""
+    model, source = Model(), EventSource(random)
+    is_done = ffi.new("uint8_t *")
+    with Table() as table:
+        for _ in range(length):
+            event = source.next(model)
+            assert table.apply(event) == apply_to(model, event)
+        for _ in range(length):
+            if random.random() < 0.3:
+                assert lib.aqw_table_order(table.table, 1, is_done) == lib.AQW_OK
+            event = source.next(model)
+            assert table.apply(event) == apply_to(model, event)
+        check(table, model)
+
+
+@PATIENT
 @given(randoms, st.integers(1, 30))
 def test_agree_with_a_sort_where_batches_are_undone(random: Random, batches: int) -> None:
     model, source = Model(), EventSource(random)

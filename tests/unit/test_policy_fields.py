@@ -7,6 +7,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
+import numpy as np
 import pytest
 
 from actionqueue import policy_fields
@@ -42,7 +43,11 @@ def raising_at(number: int) -> Callable[[FrameType, str, Any], Any]:
         lambda: policy_fields.number_from_0("call", "field", 5),
         lambda: policy_fields.seconds_from_0("call", "field", 5, 9),
         lambda: policy_fields.seconds_from_0("call", "field", 5.5, 9),
+        lambda: policy_fields.number_up_to("call", "field", np.int64(5), 9, "must be from 0 to 9"),
+        lambda: policy_fields.seconds_from_0("call", "field", np.float64(5), 9),
+        lambda: policy_fields.seconds_from_0("call", "field", np.uint8(5), 9),
         lambda: policy_fields.file_size("segment_size", 65536),
+        lambda: policy_fields.file_size("segment_size", np.int64(65536)),
         lambda: policy_fields.flag("create", True),
         lambda: SyncPolicy(records=5, milliseconds=500),
         lambda: CompactionPolicy(retention_seconds=5),

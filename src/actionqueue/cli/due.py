@@ -48,19 +48,26 @@ def due(directory: Path, *, as_json: bool, limit: int, time: int | None) -> None
     """
     projection = inspection.read_projection(directory)
     until = now() if time is None else time
-    console = None if as_json else OutputConsole()
-    found = 0
-    for kind, words, query in _QUERIES:
-        for at, run_id in query(projection, until, limit):
-            if console is None:
+    if as_json:
+        for kind, _, query in _QUERIES:
+            for at, run_id in query(projection, until, limit):
                 print_json({"kind": kind, "run_id": str(run_id), "time": at})
-                continue
-            if not found:
-                console.print(_row("run", "what", "since"), style="bold")
-            found += 1
-            console.print(_row(str(run_id), words, moment(at)))
-    if console is not None and not found:
+    else:
+        _print_lines(projection, until, limit)
+
+
+def _print_lines(projection: Projection, until: int, limit: int) -> None:
+    console = OutputConsole()
+    answers = [(words, query(projection, until, limit + 1)) for _, words, query in _QUERIES]
+    if not any(found for _, found in answers):
         console.print(_what_is_next(projection))
+        return
+    console.print(_row("run", "what", "since"), style="bold")
+    for words, found in answers:
+        for at, run_id in found[:limit]:
+            console.print(_row(str(run_id), words, moment(at)))
+        if len(found) > limit:
+            console.print(f"more of these: raise --limit {limit}")
 
 
 def _row(*cells: str) -> Text:

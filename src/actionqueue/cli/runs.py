@@ -85,4 +85,5 @@ def _print_lines(
     if first:
         print_runs(console, projection, first)
     if has_more:
-        console.print(f"more: --after {first[-1]}")
+        only = "" if state is None else f"--state {state} "
+        console.print(f"more: {only}--after {first[-1]}")

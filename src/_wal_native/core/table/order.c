@@ -125,8 +125,8 @@ static void return_notes(aqw_table *table) {
     orders->noted_capacity = 0;
 }
 
-/* The first time: enters the runs that were there. A run that changes meanwhile is noted, and then
- * perhaps entered before its turn comes, which does no harm. */
+/* The first time: enters all runs, one after the other. Those that are still to come are not noted,
+ * for they are entered as they are then. */
 static aqw_status enter_old(aqw_table *table, uint32_t *left) {
     aqw_orders *orders = &table->orders;
     for (; orders->made_rows < table->rows[AQW_ROW_RUN].count && *left; (*left)--) {
@@ -186,7 +186,8 @@ static aqw_status reserve_note(aqw_table *table, uint32_t row) {
 
 void aqw_orders_note_run(aqw_table *table, uint32_t row, int is_new) {
     aqw_orders *orders = &table->orders;
-    if (!orders->are_made || aqw_bitset_has(&orders->noted_rows, row)) return;
+    if (!orders->are_made || (!orders->are_whole && row > orders->made_rows)) return;
+    if (aqw_bitset_has(&orders->noted_rows, row)) return;
     if (reserve_note(table, row) != AQW_OK) {
         aqw_orders_drop(table);
         return;
@@ -232,28 +233,39 @@ uint32_t aqw_table_next_in_state(const aqw_table *table, uint8_t state, uint32_t
 /* ---- Checks ---- */
 
 #if !defined(NDEBUG)
-/* Every run that was entered, and is not noted, is where it belongs; and with all of them there is
- * nothing more than what belongs. */
+/* A run is in the orders where these places say; the times are counted. */
+static void check_times(const aqw_table *table, const aqw_noted_run *run,
+                        uint64_t counts[AQW_ORDER_COUNT]) {
+    aqw_run_places places = places_of(table, run);
+    for (int order = 0; order < AQW_ORDER_COUNT; order++) {
+        aqw_ordered_entry entry = {places.times[order], run->row};
+        counts[order] += places.has_time[order];
+        AQW_ASSERT(!places.has_time[order] ||
+                   aqw_ordered_has(&table->orders.of_times[order], entry));
+    }
+    for (uint8_t state = 0; state <= AQW_RUN_STATE_LAST; state++) {
+        AQW_ASSERT(aqw_bitset_has(&table->orders.of_states[state], run->row) ==
+                   (state == places.state));
+    }
+}
+
+/* Every run is where its row says, or, if it is noted, where the note says; a run whose turn has
+ * not come is nowhere; and there is nothing else. After a rollback a note may be of a run that is
+ * no more. */
 void aqw_orders_check(const aqw_table *table) {
     const aqw_orders *orders = &table->orders;
-    uint64_t times[AQW_ORDER_COUNT] = {0};
+    uint64_t counts[AQW_ORDER_COUNT] = {0};
     if (!orders->are_made) return;
     for (uint32_t row = 1; row <= table->rows[AQW_ROW_RUN].count; row++) {
-        if (!orders->are_whole && row > orders->made_rows) break;
+        aqw_noted_run absent = {.row = row, .state = AQW_STATE_NONE};
         if (aqw_bitset_has(&orders->noted_rows, row)) continue;
         aqw_noted_run run = describe(table, row);
-        aqw_run_places places = places_of(table, &run);
-        for (uint8_t state = 0; state <= AQW_RUN_STATE_LAST; state++)
-            AQW_ASSERT(aqw_bitset_has(&orders->of_states[state], row) == (state == places.state));
-        for (int order = 0; order < AQW_ORDER_COUNT; order++) {
-            aqw_ordered_entry entry = {places.times[order], row};
-            times[order] += places.has_time[order];
-            AQW_ASSERT(!places.has_time[order] ||
-                       aqw_ordered_has(&orders->of_times[order], entry));
-        }
+        int is_entered = orders->are_whole || row <= orders->made_rows;
+        check_times(table, is_entered ? &run : &absent, counts);
     }
+    for (uint32_t at = 0; at < orders->noted_count; at++)
+        check_times(table, &orders->noted[at], counts);
     for (int order = 0; order < AQW_ORDER_COUNT; order++)
-        AQW_ASSERT(!orders->are_whole || orders->noted_count ||
-                   times[order] == orders->of_times[order].count);
+        AQW_ASSERT(counts[order] == orders->of_times[order].count);
 }
 #endif
