@@ -76,7 +76,8 @@ cdef class _OrderQueries(_RunQueries):
                 last = entries[count - 1]
                 behind = &last
                 limit -= count
-                self.let_others_run()
+                if limit:
+                    self.let_others_run()
             return pairs
         finally:
             self.let_go()

@@ -327,6 +327,9 @@ class ReadOnlyQueue:
     def refresh(self) -> int:
         """Bring the projection up to what is durable now, and return how many events that took.
 
+        What becomes durable meanwhile comes along, so beside a writer that is faster than the
+        reading the call lasts as long as that writes; queries of other threads get their turn.
+
         Where a compaction dropped the next event, the call reads everything again, and
         :attr:`projection` is another object from then on.
 
