@@ -147,6 +147,18 @@ def test_nodes_stay_filled_where_most_entries_go(ordered: Ordered) -> None:
     assert ordered.bytes_per_entry < 12 * 4 + 8
 
 
+def test_nodes_stay_filled_where_neighbours_shrink_one_after_the_other(ordered: Ordered) -> None:
+    full = WIDTH - 1  # entries of a node that was filled in order
+    for number in range(full * WIDTH):
+        ordered.add((number, 1))
+    for kept, nodes in ((1, range(0, WIDTH, 2)), (WIDTH // 4, range(1, WIDTH, 2))):
+        for node in nodes:
+            for number in range(node * full + kept, (node + 1) * full):
+                ordered.remove((number, 1))
+    ordered.check()
+    assert ordered.bytes_per_entry < 12 * 4 + 8
+
+
 @pytest.mark.parametrize("behind", [1, 31, 62, 63, 64, 65, 130])
 def test_nodes_stay_filled_where_entries_come_in_two_trains(ordered: Ordered, behind: int) -> None:
     """Each entry comes last in its node, and not in the set."""

@@ -1,8 +1,8 @@
 /* Invariants:
  *  - Entries are in leaves, all at the same depth. Child i > 0 of a node has the entries from the
  *    node's entry i on; child 0 has what is before entry 1, and entry 0 means nothing.
- *  - No node is empty. A node with less than a quarter has neighbours with which it would be more
- *    than three quarters full. */
+ *  - No node is empty. Two neighbours below the same node have more than WIDTH_LOW entries
+ *    together: a node that falls below that is joined with one, unless they are too many. */
 #include "base/ordered.h"
 
 #include <string.h>
@@ -10,9 +10,9 @@
 #include "base/assert.h"
 
 #define WIDTH 64u
-#define WIDTH_LOW (WIDTH / 4)
+#define WIDTH_LOW (WIDTH / 2)
 #define WIDTH_JOINED (WIDTH * 3 / 4)
-#define HEIGHT_MAX 12u          /* nodes are a quarter full or more: enough for 2^32 entries */
+#define HEIGHT_MAX 12u          /* nodes are a quarter full on average: enough for 2^32 entries */
 
 struct aqw_ordered_node {
     uint32_t count;

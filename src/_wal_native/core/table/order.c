@@ -154,6 +154,7 @@ static aqw_status enter_noted(aqw_table *table, uint32_t *left) {
 aqw_status aqw_table_order(aqw_table *table, uint32_t runs_max, uint8_t *is_done) {
     aqw_orders *orders = &table->orders;
     uint32_t left = runs_max;
+    AQW_ASSERT(runs_max > 0);
     *is_done = 0;
     orders->are_made = 1;
     if (table->undo.is_open) orders->have_open_batch = 1;

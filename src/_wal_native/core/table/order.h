@@ -21,10 +21,10 @@
  *    limit; 2^64 - 1 where the sum would pass that. */
 enum aqw_order { AQW_ORDER_DUE, AQW_ORDER_LEASES, AQW_ORDER_DEADLINES, AQW_ORDER_COUNT };
 
-/* Brings the orders to what the rows say, or nearer to it: looks at no more than `runs_max` runs,
- * so that the caller can let other threads run in between. Returns AQW_OK, or AQW_NO_MEMORY: the
- * table is as it was, and has no orders. The functions that follow are for a table that has not
- * changed since `is_done` was 1. */
+/* Brings the orders to what the rows say, or nearer to it: looks at no more than `runs_max` runs (1
+ * or more), so that the caller can let other threads run in between. Returns AQW_OK, or
+ * AQW_NO_MEMORY: the table is as it was, and has no orders. The functions that follow are for a
+ * table that has not changed since `is_done` was 1. */
 aqw_status aqw_table_order(aqw_table *table, uint32_t runs_max, uint8_t *is_done);
 /* Copies up to `capacity` pairs of a time and a run's row, those with the earliest time and of
  * these the oldest run first, which come after a pair (NULL: from the first on) and whose time is

@@ -8,7 +8,8 @@
 #include "event/event.h"
 #include "table/order.h"
 
-/* A run that has changed since the orders were brought up to date: what it is entered under. */
+/* A run that has changed since the orders were brought up to date: what it is entered under.
+ * There is one of them a run at most, however often it changes. */
 typedef struct aqw_noted_run {
     uint64_t scheduled_at;
     uint64_t lease_expiry;
