@@ -332,7 +332,7 @@ def test_after_a_repair_that_kept_nothing_it_is_said_where_everything_is(tmp_pat
     assert "not readable: 1\n" in ended.output
     assert (
         "readable, but not without a gap: 2 to 60; "
-        f"`actionqueue log --salvage {directory}` prints them\n" in ended.output
+        f"`actionqueue log --salvage {directory.as_posix()}` prints them\n" in ended.output
     )
     assert "begins a new one, at sequence 1\n" in ended.output
     assert f"to {directory.as_posix()}/quarantine/\n" in ended.output

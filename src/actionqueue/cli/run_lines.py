@@ -1,4 +1,4 @@
-"""Runs as lines for people, 80 columns wide."""
+"""Runs as lines for people."""
 
 from __future__ import annotations
 
@@ -34,4 +34,5 @@ def print_runs(console: OutputConsole, projection: Projection, run_ids: Iterable
 
 
 def _row(*cells: str) -> Text:
-    return Text("{:<36}  {:<10}  {:<20}  {:>8}".format(*cells))
+    """Return a line of 79 columns: the old console of Windows breaks one of 80."""
+    return Text("{:<36}  {:<10}  {:<20} {:>8}".format(*cells))
