@@ -5,6 +5,7 @@ memory, address space.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import resource
 import signal
@@ -132,15 +133,41 @@ def test_every_number_of_free_descriptors() -> None:
     )
 
 
+def limit_that_leaves(free: int) -> int:
+    """Return the limit below which so many numbers are free, some of them perhaps between others
+    that the tests' own process holds.
+    """
+    taken = [os.dup(0) for _ in range(free + 1)]
+    for number in taken:
+        os.close(number)
+    return taken[-1]
+
+
+def test_free_numbers_are_counted_between_used_ones() -> None:
+    held = fcntl.fcntl(0, fcntl.F_DUPFD, limit_that_leaves(2))
+    try:
+        for free in range(6):
+            numbers = range(limit_that_leaves(free))
+            assert sum(not is_open(number) for number in numbers) == free
+    finally:
+        os.close(held)
+
+
+def is_open(number: int) -> bool:
+    try:
+        os.fstat(number)
+    except OSError:
+        return False
+    return True
+
+
 def one_number(path: Path, plan: Plan, free: int, at: int | None) -> tuple[str, int]:
     """Let a user live with few descriptors, from the beginning or from a step on. Returns what
     failed first.
     """
 
     def come_under(_queue: aq.ActionQueue | None = None) -> None:
-        next_free = os.dup(0)
-        os.close(next_free)
-        limit(resource.RLIMIT_NOFILE, next_free + free)
+        limit(resource.RLIMIT_NOFILE, limit_that_leaves(free))
 
     def live(line: Line) -> None:
         if at is None:

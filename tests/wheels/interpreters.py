@@ -10,6 +10,7 @@ is among what ``make system-packages`` installs.
 from __future__ import annotations
 
 import hashlib
+import inspect
 import shutil
 import subprocess
 import sys
@@ -52,8 +53,12 @@ def exists(version: str, system: str) -> bool:
 
 
 def directory(version: str, system: str) -> Path:
-    """Return the directory of an interpreter, and fetch it if it is not there."""
-    place = cache_directory() / "interpreters" / f"{RELEASES[version]}-{system}"
+    """Return the directory of an interpreter, and fetch it if it is not there.
+
+    Its name tells how it was made runnable, so that one that older code made is not taken.
+    """
+    way = hashlib.sha256(inspect.getsource(make_runnable).encode()).hexdigest()[:8]
+    place = cache_directory() / "interpreters" / f"{RELEASES[version]}-{system}-{way}"
     if not place.exists():
         package = fetched(version, system)
         part = place.with_name(f"{place.name}.part")
@@ -153,12 +158,12 @@ def libraries_of_arm64() -> Path:
     """Return the root of a file system with the C library for ARM64, and what else the interpreters
     load: from Debian's packages, unpacked and not installed.
     """
-    place = cache_directory() / "debian-arm64"
+    wanted = ("libc6", "libgcc-s1", "zlib1g", "libffi8")
+    place = cache_directory() / "-".join(("debian-arm64", *wanted))
     if not (place / "ready").exists():
         shutil.rmtree(place, ignore_errors=True)
         apt = private_apt(place, "-oAPT::Architecture=arm64", "-oAPT::Architectures=arm64")
         subprocess.run([*apt, "update"], check=True)
-        wanted = ("libc6", "libgcc-s1", "zlib1g", "libffi8")
         subprocess.run([*apt, "download", *wanted], check=True, cwd=place / "packages")
         for package in place.glob("packages/*.deb"):
             subprocess.run(["dpkg", "-x", package, place / "root"], check=True)
