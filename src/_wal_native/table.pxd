@@ -69,7 +69,11 @@ cdef class _OrderQueries(_RunQueries):
     cdef uint32_t known_row(self, str owner, object after, RunId run_id) except 0
 
 
-cdef class _TaskQueries(_OrderQueries):
+cdef class _ReadyQueries(_OrderQueries):
+    cdef list ready_groups(self, object capabilities)
+
+
+cdef class _TaskQueries(_ReadyQueries):
     pass
 
 

@@ -27,6 +27,11 @@ _Attempt: TypeAlias = tuple[
 ORDER_DUE: int
 ORDER_LEASES: int
 ORDER_DEADLINES: int
+BLOCKED_BY_CANCEL: int
+BLOCKED_BY_ATTEMPTS: int
+BLOCKED_BY_PREREQUISITE: int
+BLOCKED_BY_BUDGET: int
+BLOCKED_BY_KEY: int
 
 class StateTable:
     """The projection of a log, in memory.
@@ -167,6 +172,31 @@ class StateTable:
         for a state that is not a RunState, InvalidFieldError for an unknown run.
         """
 
+    def read_ready(
+        self,
+        limit: int,
+        owner: str,
+        capabilities: frozenset[str] | None = None,
+        after: tuple[int, int, RunId] | None = None,
+        /,
+    ) -> list[tuple[int, int, RunId]]:
+        """Return a list of up to ``limit`` (priority, since, run_id) of runs that may be started.
+
+        ``capabilities`` is a frozenset of texts, or None for all runs. ``after`` is the triple
+        behind which the list begins; ``owner`` names the caller's query. Raises InvalidFieldError
+        where it names an unknown run, MemoryError without memory.
+        """
+
+    def read_blockers(
+        self, run_id: RunId, /
+    ) -> list[tuple[int, TaskId | RunId, BudgetDimension | None]] | None:
+        """Return what would keep a run from being started, were it ready: (kind, id, dimension).
+
+        ``kind`` is a code of C, BLOCKED_BY_CANCEL and so on; the identifier is that of a task, or
+        for BLOCKED_BY_KEY that of the run that holds the key; only budgets have a dimension. None
+        for an unknown run. A triple may come twice.
+        """
+
     def read_runs_of_task(self, task_id: TaskId, /) -> list[RunInstance]:
         """Return the task's runs, in the order of creation."""
 
@@ -184,6 +214,9 @@ class StateTable:
 
     def read_dependencies(self, task_id: TaskId, /) -> list[TaskId]:
         """Return the identifiers of the task's prerequisites, in no particular order."""
+
+    def read_dependents(self, task_id: TaskId, /) -> list[TaskId]:
+        """Return the identifiers of the tasks that depend on this one, the newest first."""
 
     def read_dependency_pairs(self) -> list[tuple[TaskId, TaskId]]:
         """Return every (task_id, prerequisite), in the order of declaration."""

@@ -61,6 +61,12 @@ ORDER_DUE = AQW_ORDER_DUE
 ORDER_LEASES = AQW_ORDER_LEASES
 ORDER_DEADLINES = AQW_ORDER_DEADLINES
 
+BLOCKED_BY_CANCEL = AQW_BLOCKED_BY_CANCEL
+BLOCKED_BY_ATTEMPTS = AQW_BLOCKED_BY_ATTEMPTS
+BLOCKED_BY_PREREQUISITE = AQW_BLOCKED_BY_PREREQUISITE
+BLOCKED_BY_BUDGET = AQW_BLOCKED_BY_BUDGET
+BLOCKED_BY_KEY = AQW_BLOCKED_BY_KEY
+
 cdef int TURNS_MAX = 100
 """How many moments a change without the lane waits for queries to begin, which may be gone."""
 
@@ -102,6 +108,7 @@ cdef aqw_table_counts counts_of(const aqw_table *table) noexcept:
 include "table_held.pxi"
 include "table_runs.pxi"
 include "table_orders.pxi"
+include "table_ready.pxi"
 include "table_tasks.pxi"
 include "table_budgets.pxi"
 include "table_actors.pxi"

@@ -44,7 +44,7 @@ cdef object tombstone_tuple(const aqw_table *table, uint32_t row):
     return id_from_data(TaskId, tombstone.task_id), tombstone.until
 
 
-cdef class _TaskQueries(_OrderQueries):
+cdef class _TaskQueries(_ReadyQueries):
     """Queries for tasks, what they depend on, and the forgotten ones."""
 
     @cython.critical_section
@@ -135,6 +135,27 @@ cdef class _TaskQueries(_OrderQueries):
                 depends_on.append(id_from_data(TaskId, dependency.depends_on))
                 row = dependency.next_in_task
             return depends_on
+        finally:
+            self.let_go()
+
+    @cython.critical_section
+    def read_dependents(self, TaskId task_id not None, /):
+        """Return the identifiers of the tasks that depend on this one, the newest first."""
+        cdef aqw_task_view task
+        cdef aqw_dependency_view dependency
+        cdef uint32_t row
+        self.hold()
+        try:
+            row = aqw_table_find_task(self.settled(), task_id.data)
+            dependents = []
+            if row:
+                aqw_table_task(self.settled(), row, &task)
+                row = task.first_dependent
+            while row:
+                aqw_table_dependency(self.settled(), row, &dependency)
+                dependents.append(id_from_data(TaskId, dependency.task_id))
+                row = dependency.next_on_same
+            return dependents
         finally:
             self.let_go()
 

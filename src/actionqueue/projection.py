@@ -33,7 +33,7 @@ from actionqueue.model import (
     TaskSpec,
     TenantId,
 )
-from actionqueue.run_orders import RunOrders, TimedRun
+from actionqueue.run_orders import ReadyRun, RunOrders, TimedRun
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,6 +60,7 @@ __all__ = [
     "LedgerRecord",
     "Projection",
     "ProjectionCounts",
+    "ReadyRun",
     "RoleAssignment",
     "SubscriptionRecord",
     "TaskRecord",
@@ -393,6 +394,10 @@ class Projection(RunOrders):
     def dependencies(self, task_id: TaskId) -> list[TaskId]:
         """Return the task's prerequisites in the order of their identifiers."""
         return sorted(self.read_dependencies(task_id), key=_identifier_order)
+
+    def dependents(self, task_id: TaskId) -> list[TaskId]:
+        """Return the tasks that have this one as a prerequisite, the newest declaration first."""
+        return self.read_dependents(task_id)
 
     def dependency_pairs(self) -> list[tuple[TaskId, TaskId]]:
         """Return every (task, prerequisite), in the order in which they were declared."""

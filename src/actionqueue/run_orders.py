@@ -1,4 +1,4 @@
-"""What to run next: the runs that are due, the leases that expire, the attempts that take too long.
+"""What to run next: ready runs that nothing blocks, due runs, leases and attempts at their end.
 
 The native table keeps these orders from the first question on. A question then costs its answer,
 whether the queue has ten thousand runs or ten million.
@@ -6,6 +6,7 @@ whether the queue has ten thousand runs or ten million.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 from _wal_native.table import ORDER_DEADLINES, ORDER_DUE, ORDER_LEASES, StateTable
@@ -13,10 +14,13 @@ from actionqueue.arrays import state_of
 from actionqueue.errors import InvalidFieldError, InvalidFieldTypeError
 from actionqueue.limits import ROW_COUNT_MAX, U64_MAX
 from actionqueue.model import RunId, RunState
-from actionqueue.policy_fields import number_up_to
+from actionqueue.policy_fields import each, number_up_to, whole_number
+from actionqueue.wait_reasons import WaitReason, reason_of, reasons_of_state
 
-__all__ = ["RunOrders", "TimedRun"]
+__all__ = ["ReadyRun", "RunOrders", "TimedRun"]
 
+ReadyRun: TypeAlias = tuple[int, int, RunId]
+"""A run's effective priority, since when it waits in Unix seconds, and its identifier."""
 TimedRun: TypeAlias = tuple[int, RunId]
 """A time, in Unix seconds, and the run that it is of."""
 
@@ -70,6 +74,48 @@ class RunOrders(StateTable):
         """Return the earliest deadline of an active attempt; None without one."""
         return self._first_time("next_deadline", ORDER_DEADLINES)
 
+    def ready(
+        self,
+        limit: int,
+        capabilities: Iterable[str] | None = None,
+        after: ReadyRun | None = None,
+    ) -> list[ReadyRun]:
+        """Return the ready runs that may be started now, in the order to start them in.
+
+        The highest ``effective_priority`` comes first; of these the run that waits longest, by its
+        ``last_state_change_at``; of these the one that was created first. Left out is what
+        :meth:`why_waiting` has a reason for. Of several runs with the same concurrency key, and the
+        same required capabilities, only the first one comes: the others would wait for it. That
+        the engine is paused counts for nothing here.
+
+        A call costs its answer, and once for each run that has become blocked since.
+
+        Args:
+            limit: At most this many runs.
+            capabilities: What the caller can do. Only runs come whose task requires nothing else.
+                None is for all runs, whatever they require.
+            after: Begin behind this one, from an earlier answer.
+        """
+        able = None if capabilities is None else _texts("ready", "capabilities", capabilities)
+        return self.read_ready(_limit("ready", limit), "ready", able, _ready_run("ready", after))
+
+    def why_waiting(self, run_id: RunId) -> list[WaitReason] | None:
+        """Return everything that keeps a run from being started; None for an unknown run.
+
+        The list is empty for a ready run that :meth:`ready` may return, and for runs that wait for
+        nothing: those that are leased, running or at their end.
+        """
+        run = self.run(run_id)
+        if run is None:
+            return None
+        reasons = reasons_of_state(run)
+        if reasons is None:
+            return []
+        if self.is_engine_paused():
+            reasons.append(WaitReason("paused"))
+        found = self.read_blockers(run_id) or []
+        return reasons + [reason_of(*blocker) for blocker in dict.fromkeys(found)]
+
     def run_ids(
         self,
         state: RunState | str | int | None = None,
@@ -114,6 +160,35 @@ def _limit(owner: str, value: Any) -> int:
     if number == 0:
         raise InvalidFieldError(owner, "limit", value, reason)
     return number
+
+
+def _texts(owner: str, field: str, values: Any) -> frozenset[str]:
+    if isinstance(values, str | bytes):
+        raise InvalidFieldTypeError(owner, field, values, "must be several texts, such as a set")
+    texts = frozenset(each(owner, field, values))
+    for text in texts:
+        if not isinstance(text, str):
+            raise InvalidFieldTypeError(owner, field, text, "must be texts")
+    return texts
+
+
+def _priority(owner: str, value: Any) -> int:
+    reason = "must have a priority from -2**31 to 2**31 - 1"
+    number = whole_number(owner, "after", value, reason)
+    if not -(2**31) <= number < 2**31:
+        raise InvalidFieldError(owner, "after", value, reason)
+    return number
+
+
+def _ready_run(owner: str, value: Any) -> ReadyRun | None:
+    if value is None:
+        return None
+    match value:
+        case (priority, since, RunId() as run_id) if isinstance(value, tuple):
+            return _priority(owner, priority), _time(owner, "after", since), run_id
+        case _:
+            reason = "must be a priority, a time and a RunId, from an answer of this query, or None"
+            raise InvalidFieldTypeError(owner, "after", value, reason)
 
 
 def _pair(owner: str, value: Any) -> TimedRun | None:

@@ -21,6 +21,10 @@ FOREVER = 2**64 - 1
 Entry = tuple[int, int]
 
 
+def in_c(entry: tuple[int, ...]) -> tuple[list[int], int]:
+    return [*entry[:-1]], entry[-1]
+
+
 class Ordered:
     """A C set of (time, row), and the sorted list of what must be in it."""
 
@@ -30,7 +34,7 @@ class Ordered:
         self.heap = ffi.new("aqw_heap *")
         self.set = ffi.new("aqw_ordered *")
         lib.aqw_heap_init(self.heap, self.memory.functions)
-        lib.aqw_ordered_init(self.set, self.heap)
+        lib.aqw_ordered_init(self.set, self.heap, 1)
 
     def close(self) -> None:
         lib.aqw_ordered_free(self.set)
@@ -38,12 +42,12 @@ class Ordered:
         assert self.heap.taken_bytes == 0
 
     def add(self, entry: Entry) -> None:
-        assert lib.aqw_ordered_add(self.set, entry) == OK
+        assert lib.aqw_ordered_add(self.set, in_c(entry)) == OK
         if entry not in self:
             insort(self.entries, entry)
 
     def remove(self, entry: Entry) -> None:
-        lib.aqw_ordered_remove(self.set, entry)
+        assert bool(lib.aqw_ordered_remove(self.set, in_c(entry))) == (entry in self)
         if entry in self:
             self.entries.remove(entry)
 
@@ -53,9 +57,9 @@ class Ordered:
 
     def read(self, after: Entry | None, until: int, capacity: int) -> list[Entry]:
         to = ffi.new("aqw_ordered_entry[]", capacity)
-        cursor = ffi.NULL if after is None else ffi.new("aqw_ordered_entry *", after)
+        cursor = ffi.NULL if after is None else ffi.new("aqw_ordered_entry *", in_c(after))
         count = lib.aqw_ordered_read(self.set, cursor, until, to, capacity)
-        return [(to[at].time, to[at].row) for at in range(count)]
+        return [(to[at].words[0], to[at].row) for at in range(count)]
 
     def check(self) -> None:
         assert self.set.count == len(self.entries)
@@ -65,7 +69,7 @@ class Ordered:
         at = bisect_right(self.entries, after)
         expected = [entry for entry in self.entries[at:] if entry[0] <= until][:capacity]
         assert self.read(after, until, capacity) == expected
-        assert bool(lib.aqw_ordered_has(self.set, after)) == (after in self)
+        assert bool(lib.aqw_ordered_has(self.set, in_c(after))) == (after in self)
 
     @property
     def bytes_per_entry(self) -> float:
@@ -175,9 +179,9 @@ def test_without_memory_nothing_changes(ordered: Ordered, for_good: bool) -> Non
     refused = 0
     for number in order_of(WIDTH * WIDTH, "shuffled"):
         ordered.memory.fail_after(0)
-        if lib.aqw_ordered_add(ordered.set, (number, 7)) == NO_MEMORY:
+        if lib.aqw_ordered_add(ordered.set, in_c((number, 7))) == NO_MEMORY:
             refused += 1
-            assert not lib.aqw_ordered_has(ordered.set, (number, 7))
+            assert not lib.aqw_ordered_has(ordered.set, in_c((number, 7)))
         else:
             insort(ordered.entries, (number, 7))
         ordered.memory.fail_after(None)
@@ -264,3 +268,36 @@ def test_a_walk_goes_past_what_is_not_there_in_few_steps() -> None:
     assert lib.aqw_bitset_next(bits.set, 2**25) == 0
     assert lib.aqw_bitset_next(bits.set, 2**32 - 1) == 0
     bits.close()
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**32).map(Random), st.integers(2, 3), st.integers(1, 2000))
+def test_sets_of_several_words(random: Random, words: int, count: int) -> None:
+    """The first word that differs decides, and the row after all of them."""
+    heap, ordered = ffi.new("aqw_heap *"), ffi.new("aqw_ordered *")
+    memory = Memory()
+    lib.aqw_heap_init(heap, memory.functions)
+    lib.aqw_ordered_init(ordered, heap, words)
+    model: set[tuple[int, ...]] = set()
+
+    def any_entry() -> tuple[int, ...]:
+        return (*(random.choice((0, 1, 2, 5, FOREVER)) for _ in range(words)), random.randint(1, 9))
+
+    for _ in range(count):
+        entry = any_entry()
+        if random.random() < 0.6:
+            assert lib.aqw_ordered_add(ordered, in_c(entry)) == OK
+            model.add(entry)
+        else:
+            assert lib.aqw_ordered_remove(ordered, in_c(entry)) == (entry in model)
+            model.discard(entry)
+        assert bool(lib.aqw_ordered_has(ordered, in_c(entry))) == (entry in model)
+    to = ffi.new("aqw_ordered_entry[]", len(model) + 1)
+    for after in (any_entry(), (any_entry()[0], *[0] * words)):
+        first = after[0]
+        expected = sorted(entry for entry in model if entry > after and entry[0] <= first)
+        cursor = ffi.new("aqw_ordered_entry *", in_c(after))
+        read = lib.aqw_ordered_read(ordered, cursor, first, to, len(model) + 1)
+        assert [(*entry.words[0:words], entry.row) for entry in to[0:read]] == expected
+    lib.aqw_ordered_free(ordered)
+    assert not memory.live

@@ -81,6 +81,7 @@ void aqw_table_dependency(const aqw_table *table, uint32_t row, aqw_dependency_v
     aqw_task_id_copy(table, view->task_id, dependency->task);
     aqw_task_id_copy(table, view->depends_on, dependency->depends_on);
     view->next_in_task = dependency->next_in_task;
+    view->next_on_same = dependency->next_on_same;
     while (view->next_in_task && aqw_dependency_at(table, view->next_in_task)->is_purged) {
         view->next_in_task = aqw_dependency_at(table, view->next_in_task)->next_in_task;
     }

@@ -22,10 +22,11 @@ void aqw_orders_init(aqw_table *table) {
     aqw_orders *orders = &table->orders;
     memset(orders, 0, sizeof *orders);
     for (int order = 0; order < AQW_ORDER_COUNT; order++)
-        aqw_ordered_init(&orders->of_times[order], &table->heap);
+        aqw_ordered_init(&orders->of_times[order], &table->heap, 1);
     for (int state = 0; state <= AQW_RUN_STATE_LAST; state++)
         aqw_bitset_init(&orders->of_states[state], &table->heap);
     aqw_bitset_init(&orders->noted_rows, &table->heap);
+    aqw_ready_init(table);
 }
 
 void aqw_orders_drop(aqw_table *table) {
@@ -35,6 +36,7 @@ void aqw_orders_drop(aqw_table *table) {
     for (int state = 0; state <= AQW_RUN_STATE_LAST; state++)
         aqw_bitset_free(&orders->of_states[state]);
     aqw_bitset_free(&orders->noted_rows);
+    aqw_ready_free(table);
     aqw_heap_return(&table->heap, orders->noted, orders->noted_capacity * sizeof *orders->noted);
     aqw_orders_init(table);
 }
@@ -48,8 +50,13 @@ typedef struct aqw_run_places {
     uint64_t times[AQW_ORDER_COUNT];
 } aqw_run_places;
 
-/* Fills in what the rows say of a run now. */
-static aqw_noted_run describe(const aqw_table *table, uint32_t row) {
+/* An attempt that ended, and neither did its work nor was suspended. */
+static int is_unsuccessful(const aqw_attempt_row *attempt) {
+    return attempt->ending && attempt->ending[0] != AQW_SUCCESS &&
+           attempt->ending[0] != AQW_RESULT_SUSPENDED;
+}
+
+aqw_noted_run aqw_orders_describe(const aqw_table *table, uint32_t row) {
     aqw_noted_run run = {.row = row, .state = AQW_STATE_NONE};
     if (row > table->rows[AQW_ROW_RUN].count) return run;   /* its batch was undone */
     const aqw_run_row *from = aqw_run_at(table, row);
@@ -57,11 +64,15 @@ static aqw_noted_run describe(const aqw_table *table, uint32_t row) {
     run.state = from->state;
     run.task = from->task;
     run.scheduled_at = from->scheduled_at;
+    run.last_state_change_at = from->last_state_change_at;
+    run.effective_priority = from->effective_priority;
     run.has_lease = from->lease != NULL;
     if (run.has_lease) run.lease_expiry = from->lease->expiry;
     run.has_attempt = from->has_active_attempt;
     if (run.has_attempt)
         run.attempt_started_at = aqw_attempt_at(table, from->last_attempt)->started_at;
+    run.is_between_attempts = from->last_attempt != 0 &&
+                              is_unsuccessful(aqw_attempt_at(table, from->last_attempt));
     return run;
 }
 
@@ -105,16 +116,18 @@ static aqw_status enter_state(aqw_orders *orders, uint32_t row, uint8_t was, uin
 /* Moves a run from where it was entered to where it belongs. */
 static aqw_status enter_run(aqw_table *table, const aqw_noted_run *entered) {
     aqw_orders *orders = &table->orders;
-    aqw_noted_run now = describe(table, entered->row);
+    aqw_noted_run now = aqw_orders_describe(table, entered->row);
     aqw_run_places was = places_of(table, entered), is = places_of(table, &now);
     for (int order = 0; order < AQW_ORDER_COUNT; order++) {
         aqw_ordered *of = &orders->of_times[order];
-        aqw_ordered_entry old = {was.times[order], entered->row};
-        aqw_ordered_entry new = {is.times[order], entered->row};
-        if (was.has_time[order] && is.has_time[order] && old.time == new.time) continue;
-        if (was.has_time[order]) aqw_ordered_remove(of, old);
+        aqw_ordered_entry old = {{was.times[order], 0, 0}, entered->row};
+        aqw_ordered_entry new = {{is.times[order], 0, 0}, entered->row};
+        if (was.has_time[order] && is.has_time[order] && was.times[order] == is.times[order])
+            continue;
+        if (was.has_time[order]) (void)aqw_ordered_remove(of, old);
         if (is.has_time[order] && aqw_ordered_add(of, new) != AQW_OK) return AQW_NO_MEMORY;
     }
+    if (aqw_ready_enter(table, entered, &now) != AQW_OK) return AQW_NO_MEMORY;
     return enter_state(orders, entered->row, was.state, is.state);
 }
 
@@ -158,12 +171,15 @@ aqw_status aqw_table_order(aqw_table *table, uint32_t runs_max, uint8_t *is_done
     *is_done = 0;
     orders->are_made = 1;
     if (table->undo.is_open) orders->have_open_batch = 1;
+    /* What is woken comes first, because it needs the rows that a run depended on; and last,
+     * because runs that have ended wake others. */
     if ((!orders->are_whole && enter_old(table, &left) != AQW_OK) ||
-        enter_noted(table, &left) != AQW_OK) {
+        aqw_ready_wake(table, &left) != AQW_OK || enter_noted(table, &left) != AQW_OK ||
+        aqw_ready_wake(table, &left) != AQW_OK) {
         aqw_orders_drop(table);
         return AQW_NO_MEMORY;
     }
-    *is_done = orders->are_whole && !orders->noted_count;
+    *is_done = orders->are_whole && !orders->noted_count && !orders->ready.woken_count;
     return AQW_OK;
 }
 
@@ -194,14 +210,16 @@ void aqw_orders_note_run(aqw_table *table, uint32_t row, int is_new) {
         return;
     }
     aqw_noted_run gone = {.row = row, .state = AQW_STATE_NONE};
-    orders->noted[orders->noted_count++] = is_new ? gone : describe(table, row);
+    orders->noted[orders->noted_count++] = is_new ? gone : aqw_orders_describe(table, row);
     aqw_bitset_add(&orders->noted_rows, row);
 }
 
 /* Enters some of what is noted where it has become much, so that the next to ask need not. */
 static void enter_some(aqw_table *table, uint32_t runs_max) {
     uint8_t is_done;
-    if (table->orders.noted_count >= NOTED_MAX) (void)aqw_table_order(table, runs_max, &is_done);
+    const aqw_orders *orders = &table->orders;
+    if (orders->noted_count >= NOTED_MAX || orders->ready.woken_count >= NOTED_MAX)
+        (void)aqw_table_order(table, runs_max, &is_done);
 }
 
 void aqw_orders_change_ended(aqw_table *table) {
@@ -239,7 +257,7 @@ static void check_times(const aqw_table *table, const aqw_noted_run *run,
                         uint64_t counts[AQW_ORDER_COUNT]) {
     aqw_run_places places = places_of(table, run);
     for (int order = 0; order < AQW_ORDER_COUNT; order++) {
-        aqw_ordered_entry entry = {places.times[order], run->row};
+        aqw_ordered_entry entry = {{places.times[order], 0, 0}, run->row};
         counts[order] += places.has_time[order];
         AQW_ASSERT(!places.has_time[order] ||
                    aqw_ordered_has(&table->orders.of_times[order], entry));
@@ -255,17 +273,21 @@ static void check_times(const aqw_table *table, const aqw_noted_run *run,
  * no more. */
 void aqw_orders_check(const aqw_table *table) {
     const aqw_orders *orders = &table->orders;
-    uint64_t counts[AQW_ORDER_COUNT] = {0};
+    uint64_t counts[AQW_ORDER_COUNT] = {0}, ready_counts[4] = {0};
     if (!orders->are_made) return;
     for (uint32_t row = 1; row <= table->rows[AQW_ROW_RUN].count; row++) {
         aqw_noted_run absent = {.row = row, .state = AQW_STATE_NONE};
         if (aqw_bitset_has(&orders->noted_rows, row)) continue;
-        aqw_noted_run run = describe(table, row);
+        aqw_noted_run run = aqw_orders_describe(table, row);
         int is_entered = orders->are_whole || row <= orders->made_rows;
         check_times(table, is_entered ? &run : &absent, counts);
+        aqw_ready_check(table, is_entered ? &run : &absent, 0, ready_counts);
     }
-    for (uint32_t at = 0; at < orders->noted_count; at++)
+    for (uint32_t at = 0; at < orders->noted_count; at++) {
         check_times(table, &orders->noted[at], counts);
+        aqw_ready_check(table, &orders->noted[at], 1, ready_counts);
+    }
+    aqw_ready_check_counts(table, ready_counts);
     for (int order = 0; order < AQW_ORDER_COUNT; order++)
         AQW_ASSERT(counts[order] == orders->of_times[order].count);
 }

@@ -45,6 +45,7 @@ void aqw_table_task(const aqw_table *table, uint32_t row, aqw_task_view *view) {
     view->run_count = task->run_count;
     view->first_run = task->first_run;
     view->first_dependency = task->first_dependency;
+    view->first_dependent = task->first_dependent;
 }
 
 static void fill_lease(const aqw_lease *lease, aqw_lease_view *view) {

@@ -87,6 +87,7 @@ typedef struct aqw_task_view {
     uint32_t run_count;
     uint32_t first_run;         /* row of the task's first run; then aqw_run_view.next_in_task */
     uint32_t first_dependency;  /* row; then aqw_dependency_view.next_in_task */
+    uint32_t first_dependent;   /* row; then aqw_dependency_view.next_on_same */
 } aqw_task_view;
 
 typedef struct aqw_lease_view {
@@ -144,6 +145,7 @@ typedef struct aqw_dependency_view {
     uint8_t task_id[16];
     uint8_t depends_on[16];
     uint32_t next_in_task;
+    uint32_t next_on_same;      /* the one declared before it on the same task */
 } aqw_dependency_view;
 
 /* A task that others name as their parent, whether it is known or not. */

@@ -1,0 +1,119 @@
+# --- Ready runs that may be started, and what blocks the others -----------------------------------
+
+cdef enum:
+    READY_READ_AT_ONCE = 64
+    READY_LOOKS_AT_ONCE = 1024  # runs, of which those that are blocked are parked
+
+
+cdef bint may_run(const aqw_table *table, uint32_t run, object capabilities) except -1:
+    """Whether these capabilities, a frozenset or None for all, have those that the run requires."""
+    cdef uint32_t offset = 0
+    cdef aqw_bytes name
+    if capabilities is None:
+        return True
+    while aqw_table_next_required(table, run, &offset, &name):
+        if text_of(name) not in capabilities:
+            return False
+    return True
+
+
+cdef class _ReadyQueries(_OrderQueries):
+    """Queries for what to start next."""
+
+    cdef list ready_groups(self, object capabilities):
+        """Return the groups of ready runs that these capabilities may run."""
+        cdef const aqw_table *table = self.ordered()
+        cdef aqw_ready_group group
+        cdef list groups = []
+        cdef bint is_first = True
+        while aqw_table_next_ready_group(table, is_first, &group):
+            is_first = False
+            if group.id == 0 or may_run(table, group.run, capabilities):
+                groups.append(group.id)
+        return groups
+
+    @cython.critical_section
+    def read_ready(self, uint32_t limit, str owner, object capabilities=None, after=None, /):
+        """Return a list of up to ``limit`` (priority, since, run_id) of runs that may be started.
+
+        ``capabilities`` is a frozenset of texts, or None for all runs. ``after`` is the triple
+        behind which the list begins; ``owner`` names the caller's query. Raises InvalidFieldError
+        where it names an unknown run, MemoryError without memory.
+        """
+        cdef aqw_ordered_entry entries[READY_READ_AT_ONCE]
+        cdef aqw_ordered_entry place
+        cdef aqw_run_view run
+        cdef const aqw_table *table
+        cdef uint64_t *groups = NULL
+        cdef uint32_t group_count, asked, looks, copied, at
+        cdef RunId run_id
+        place.words[0] = place.words[1] = place.words[2] = place.row = 0
+        self.hold()
+        try:
+            if after is not None:
+                priority, place.words[2], run_id = after
+                place.words[1] = aqw_ready_rank(priority)
+                place.row = self.known_row(owner, after, run_id)
+            chosen = self.ready_groups(capabilities)
+            group_count = <uint32_t>len(chosen)
+            groups = <uint64_t *>PyMem_Malloc((group_count + 1) * sizeof(uint64_t))
+            if groups == NULL:
+                raise MemoryError
+            for at in range(group_count):
+                groups[at] = chosen[at]
+            found = []
+            while limit:
+                asked = min(limit, <uint32_t>READY_READ_AT_ONCE)
+                looks = READY_LOOKS_AT_ONCE
+                table = self.ordered()
+                raise_status(aqw_table_read_ready(
+                    self.table, groups, group_count, &place, entries, asked, &looks, &copied))
+                for at in range(copied):
+                    aqw_table_run(table, entries[at].row, &run)
+                    found.append((
+                        run.effective_priority, run.last_state_change_at,
+                        id_from_data(RunId, run.run_id)))
+                limit -= copied
+                if looks and copied < asked:
+                    break
+                if limit:
+                    self.let_others_run()
+            return found
+        finally:
+            PyMem_Free(groups)
+            self.let_go()
+
+    @cython.critical_section
+    def read_blockers(self, RunId run_id not None, /):
+        """Return what would keep a run from being started, were it ready: (kind, id, dimension).
+
+        ``kind`` is a code of C, BLOCKED_BY_CANCEL and so on; the identifier is that of a task, or
+        for BLOCKED_BY_KEY that of the run that holds the key; only budgets have a dimension. None
+        for an unknown run. A triple may come twice.
+        """
+        cdef aqw_blocker blocker
+        cdef aqw_run_view run
+        cdef const aqw_table *table
+        cdef uint32_t row
+        blocker.kind = blocker.dimension = 0
+        blocker.row = blocker.place = blocker.steps = blocker.mark = 0
+        self.hold()
+        try:
+            table = self.ordered()
+            row = aqw_table_find_run(table, run_id.data)
+            if row == 0:
+                return None
+            found = []
+            while aqw_table_next_blocker(table, row, &blocker):
+                if blocker.kind == AQW_BLOCKED_BY_KEY:
+                    aqw_table_run(table, blocker.row, &run)
+                    found.append((blocker.kind, id_from_data(RunId, run.run_id), None))
+                elif blocker.kind == AQW_BLOCKED_BY_BUDGET:
+                    found.append((
+                        blocker.kind, task_id_of(table, blocker.row),
+                        DIMENSIONS[blocker.dimension]))
+                else:
+                    found.append((blocker.kind, task_id_of(table, blocker.row), None))
+            return found
+        finally:
+            self.let_go()
