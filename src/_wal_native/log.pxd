@@ -27,3 +27,4 @@ cdef class Log:
     cdef int submit_encoded(self, const aqw_event *event) except -1
     cdef int append_direct(self, const aqw_event *event) except -1
     cdef int append_staged(self) except -1
+    cdef uint64_t add_command(self, object command) except? 0

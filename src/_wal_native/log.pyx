@@ -266,26 +266,33 @@ cdef class Log:
         This goes on as long as the rules accept a command and the lane need not look at it. Returns
         the index of the first command that was left; the batch is as if it had not been tried.
         """
-        cdef aqw_status status = AQW_OK
         cdef uint64_t sequence
-        cdef size_t size
         while index < len(commands):
             self.check()
             command = commands[index]
-            size = self.batch.size
-            with cython.critical_section(self.table):
-                sequence = aqw_table_latest_sequence(self.table.table) + 1
-                if not self.encode_command(self.encoder, command, sequence):
-                    break
-                if aqw_batch_add(&self.batch, &self.encoder.event) != AQW_OK:
-                    break
-                status = aqw_table_apply(self.table.table, &self.encoder.event)
-                if status != AQW_OK:
-                    aqw_batch_take_back(&self.batch, size)
-                    break
+            sequence = self.add_command(command)
+            if sequence == 0:
+                break
             outcomes.append(outcome_of(sequence, command))
             index += 1
         return index
+
+    cdef uint64_t add_command(self, object command) except? 0:
+        """Add a command to the batch. Returns its sequence; 0, with the batch as it was, for one
+        that the rules refuse or the lane must look at.
+        """
+        cdef uint64_t sequence
+        cdef size_t size = self.batch.size
+        cdef bint is_added = False
+        # Cython keeps the reference of a section that a break leaves, so nothing leaves this one.
+        with cython.critical_section(self.table):
+            sequence = aqw_table_latest_sequence(self.table.table) + 1
+            if (self.encode_command(self.encoder, command, sequence)
+                    and aqw_batch_add(&self.batch, &self.encoder.event) == AQW_OK):
+                is_added = aqw_table_apply(self.table.table, &self.encoder.event) == AQW_OK
+                if not is_added:
+                    aqw_batch_take_back(&self.batch, size)
+        return sequence if is_added else 0
 
     def batch_commit(self):
         """Append the batch as one. After an exception the caller must roll it back."""

@@ -85,7 +85,7 @@ other: the shortest run leaves that to the other, whose calls are a scene of the
 """
 STRUCK_WITHIN = 12
 """Runs in which a number may come up."""
-MEET_OTHERS = ("brk", "futex", "read")
+MEET_OTHERS = ("brk", "futex", "mmap", "read")
 """Calls that the interpreter and libc make or don't, as threads meet and memory lies: some of their
 numbers may never come up again.
 """
