@@ -62,7 +62,7 @@ SPECIALS = [
     b"NaN",
     b"1e999",
 ]
-CRON_SIGNS = list("*?-/,LW# \t")
+CRON_SIGNS = list("*?-/,|LW# \t")
 CRON_WORDS = [
     *CRON_SIGNS,
     "0",
@@ -76,6 +76,7 @@ CRON_WORDS = [
     "@daily",
     "00",
     "99999999999",
+    "CRON_TZ=",
 ]
 
 
@@ -127,7 +128,11 @@ def hostile_line(random: Random) -> bytes:
 
 
 hostile_lines = st.builds(lambda seed: hostile_line(Random(seed)), st.integers(0, 2**32))
-cron_texts = st.lists(st.sampled_from(CRON_WORDS), max_size=20).map("".join) | st.text(max_size=30)
+cron_texts = st.builds(
+    str.__add__,
+    st.sampled_from(["", "", "CRON_TZ=Europe/Zurich ", "CRON_TZ=Nowhere/Land "]),
+    st.lists(st.sampled_from(CRON_WORDS), max_size=20).map("".join) | st.text(max_size=30),
+)
 payloads = [path.read_bytes() for path in sorted((CORPUS / "event").iterdir())]
 
 

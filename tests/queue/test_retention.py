@@ -254,7 +254,7 @@ def test_a_failure_while_a_schedule_is_asked_forgets_nothing(
     with open_small(path) as queue:
         task_of(queue, aq.Cron("0 0 0 1 1 * 2020"))
         before = queue.sequence
-        monkeypatch.setattr("actionqueue.model.cron.parse", lambda _text: 1 // 0)
+        monkeypatch.setattr("actionqueue.model.cron.expressions.parse", lambda _text: 1 // 0)
         with pytest.raises(ZeroDivisionError):
             queue.compact(retention_seconds=0)
         assert queue.sequence == before

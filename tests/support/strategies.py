@@ -109,6 +109,7 @@ cron_expressions = st.sampled_from(
         "0 0 12 ? * SUN",
         "@hourly",
         "@yearly",
+        "CRON_TZ=Europe/Zurich 0 30 2 13 * |FRI",
     ]
 )
 run_policies: st.SearchStrategy[RunPolicy] = st.one_of(

@@ -10,7 +10,7 @@ the command becomes, the outcome that the caller gets, and the checks that may r
 ``queries``         what the checks of commands ask of a projection
 ``ids``             the identifiers
 ``tasks``           tasks, and what they wait for
-``run_policies``    when a task is to run; ``cron`` reads the expressions
+``run_policies``    when a task is to run; ``cron``, a folder, reads the expressions
 ``runs``            runs and their states
 ``attempts``        attempts, and how they end
 ``leases``          which owner may work on a run, and until when

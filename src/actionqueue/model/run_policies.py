@@ -1,6 +1,6 @@
 """How often a task runs: once, a number of times at an interval, or by a cron expression."""
 
-from typing import Any
+from typing import Any, Self
 
 from actionqueue.errors import InvalidFieldError, InvalidFieldTypeError
 from actionqueue.limits import CALENDAR_SECONDS_MAX, U32_MAX
@@ -76,14 +76,28 @@ class Repeat(RunPolicy, frozen=True, gc=False):
 
 
 class Cron(RunPolicy, frozen=True, gc=False):
-    """Runs at the times of a cron expression, in UTC.
+    """Runs at the times of a cron expression, in UTC or a time zone.
 
     The expression has seven fields (second, minute, hour, day of the month, month, weekday, year),
     or six with the year left out, or is one of ``@yearly @monthly @weekly @daily @hourly``.
     Weekdays are 1 (Sunday) to 7 (Saturday) or names. A time must match every field, day of the
-    month and weekday both. The grammar is that of :mod:`actionqueue.model.cron`. What is no such
-    expression is refused; the runs are the scheduler's to create:
-    docs/guide.md#what-the-queue-refuses-what-is-yours.
+    month and weekday both. Before it may stand a time zone: ``CRON_TZ=Europe/Zurich 0 30 2 * * *``.
+    The grammar is that of :mod:`actionqueue.model.cron`. What is no such expression is refused; the
+    runs are the scheduler's to create: docs/guide.md#what-the-queue-refuses-what-is-yours.
+
+    :meth:`from_crontab` makes one of the five fields of a crontab, which has other weekdays and
+    another rule of days.
+
+    Two nights a year a zone's clock is put forward or back. An expression that repeats (its second
+    or minute has a ``*`` or a step, or its hour matches all 24) goes by that clock: it matches
+    nothing in the hour that the clock leaves out, and matches in both of the hours that it shows
+    twice, because work for every few minutes must not stop for an hour. Every other expression
+    names times of the day, and matches once for each: for the times that the clock leaves out
+    together, at the first second after them (02:30 at 03:00); for a time that comes twice, at the
+    first. So a job of each night is neither left out nor done twice.
+
+    This machine need not know the time zone, so that what another one wrote can be read.
+    :class:`~actionqueue.TaskCreateCommand`, which has it written, refuses a zone that is not known.
     """
 
     expression: NonEmptyText
@@ -91,10 +105,57 @@ class Cron(RunPolicy, frozen=True, gc=False):
     """Runs that the scheduler is to create in all, at least 1; None for no bound:
     docs/guide.md#what-the-queue-refuses-what-is-yours."""
 
+    @classmethod
+    def from_crontab(
+        cls, line: str, timezone: str | None = None, max_occurrences: int | None = None
+    ) -> Self:
+        """Return the policy that runs when a line of a crontab says, as cron reads it.
+
+        ``Cron.from_crontab("*/5 8-18 * * 1-5", "Europe/Zurich")`` has the expression
+        ``CRON_TZ=Europe/Zurich 0 */5 8-18 * * MON-FRI``, which the log keeps.
+
+        Args:
+            line: The five fields without the command: minute, hour, day of the month, month,
+                weekday. Weekdays are 0 to 7, where 0 and 7 are Sunday, or names. Where neither the
+                day of the month nor the weekday begins with ``*``, a day matches where either does:
+                ``0 12 13 * 5`` is every 13th and every Friday, and becomes ``0 0 12 13 * |FRI``.
+                Or one of ``@yearly @annually @monthly @weekly @daily @midnight @hourly``. The time
+                zone may stand before either, as ``CRON_TZ=Europe/Zurich``.
+            timezone: A name of the IANA time zone database. None: what the line says, or UTC.
+            max_occurrences: Runs that the scheduler is to create in all; None for no bound.
+
+        Raises:
+            InvalidFieldError: It is no such line, this machine does not know the time zone, or a
+                number is out of range.
+            InvalidFieldTypeError: An argument is of another type.
+        """
+        if not isinstance(line, str):
+            raise InvalidFieldTypeError("from_crontab", "line", line, "must be a str")
+        if timezone is not None and not isinstance(timezone, str):
+            reason = "must be the name of a time zone, or None"
+            raise InvalidFieldTypeError("from_crontab", "timezone", timezone, reason)
+        try:
+            cron.zone_named(timezone)
+        except cron.TimeZoneError as error:
+            raise InvalidFieldError("from_crontab", "timezone", timezone, str(error)) from None
+        try:
+            expression = cron.expression_of(line, timezone)
+            cron.zone_named(cron.parse(expression).zone)
+        except (cron.CronSyntaxError, cron.TimeZoneError) as error:
+            raise InvalidFieldError("from_crontab", "line", line, str(error)) from None
+        return cls(expression, max_occurrences)
+
     def _check_together(self) -> None:
         try:
             cron.parse(self.expression)
         except cron.CronSyntaxError as error:
+            raise InvalidFieldError("Cron", "expression", self.expression, str(error)) from None
+
+    def check_time_zone(self) -> None:
+        """Raise InvalidFieldError where this machine does not know the expression's time zone."""
+        try:
+            cron.zone_named(cron.parse(self.expression).zone)
+        except cron.TimeZoneError as error:
             raise InvalidFieldError("Cron", "expression", self.expression, str(error)) from None
 
     def next_occurrences_after(self, timestamp: int, count: int) -> list[int]:
@@ -111,7 +172,8 @@ class Cron(RunPolicy, frozen=True, gc=False):
             count: A whole number from 0 to 2**32 - 1.
 
         Raises:
-            InvalidFieldError: A number is out of range.
+            InvalidFieldError: A number is out of range, or this machine does not know the
+                expression's time zone.
             InvalidFieldTypeError: A number is no whole number.
         """
         after = number_up_to(
@@ -124,7 +186,10 @@ class Cron(RunPolicy, frozen=True, gc=False):
             U32_MAX,
             f"must be a whole number from 0 to {U32_MAX}",
         )
-        return cron.parse(self.expression).next_after(after, most)
+        try:
+            return cron.parse(self.expression).next_after(after, most)
+        except cron.TimeZoneError as error:
+            raise InvalidFieldError("Cron", "expression", self.expression, str(error)) from None
 
     def _to_keys(self) -> dict[str, Any]:
         return {"repeat": None, "cron": [self.expression, self.max_occurrences]}

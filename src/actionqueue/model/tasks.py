@@ -42,7 +42,7 @@ from actionqueue.model.forms import (
 )
 from actionqueue.model.ids import TaskId, TenantId
 from actionqueue.model.queries import ProjectionQueries
-from actionqueue.model.run_policies import Once, RunPolicy
+from actionqueue.model.run_policies import Cron, Once, RunPolicy
 from actionqueue.vocabulary import vocabulary
 
 if TYPE_CHECKING:
@@ -253,7 +253,11 @@ class AppliedTaskCreate(AppliedMutation, frozen=True):
 
 @registered
 class TaskCreateCommand(MutationCommand, frozen=True, gc=False):
-    """Create a task."""
+    """Create a task.
+
+    The constructor refuses a :class:`~actionqueue.Cron` with a time zone that this machine does not
+    know: so a mistake is found before it is written, and what is written can be read everywhere.
+    """
 
     becomes = TaskCreated
     tells = AppliedTaskCreate
@@ -262,6 +266,11 @@ class TaskCreateCommand(MutationCommand, frozen=True, gc=False):
     sequence: U64 | None
     task_spec: TaskSpec
     timestamp: Timestamp
+
+    def _check_together(self) -> None:
+        run_policy = self.task_spec.run_policy
+        if isinstance(run_policy, Cron):
+            run_policy.check_time_zone()
 
     def _check(self, projection: ProjectionQueries) -> None:
         task_id = self.task_spec.id

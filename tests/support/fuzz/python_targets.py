@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from calendar import timegm
 from collections.abc import Callable
-from time import gmtime
+from datetime import UTC, datetime
 
 import msgspec
 
@@ -73,7 +73,7 @@ def cron_expression(data: bytes) -> None:
     except cron.CronSyntaxError as error:
         assert is_one_line(error)
         return
-    assert all(schedule)
+    assert all(schedule[:7])
     # Times far apart take long to find; that is another test's matter.
     if max(schedule.year) - min(schedule.year) > 8:
         schedule = schedule._replace(
@@ -81,17 +81,24 @@ def cron_expression(data: bytes) -> None:
             or frozenset({2024})
         )
     start = timegm((min(schedule.year), 1, 1, 0, 0, 0)) - 1
-    times = schedule.next_after(start, 3)
+    try:
+        times = schedule.next_after(start, 3)
+        zone = cron.zone_named(schedule.zone) or UTC
+    except cron.TimeZoneError as error:
+        assert is_one_line(error)
+        return
     assert times == sorted(set(times))
     for time in times:
-        moment = gmtime(time)
+        moment = datetime.fromtimestamp(time, zone).timetuple()
         assert time > start
+        if schedule.zone and not schedule.repeats:
+            continue  # it may stand for a time that the clock leaves out
         assert moment.tm_sec in schedule.second
         assert moment.tm_min in schedule.minute
         assert moment.tm_hour in schedule.hour
-        assert moment.tm_mday in schedule.day
         assert moment.tm_mon in schedule.month
-        assert (moment.tm_wday + 1) % 7 + 1 in schedule.weekday
+        days = moment.tm_mday in schedule.day, (moment.tm_wday + 1) % 7 + 1 in schedule.weekday
+        assert (any if schedule.either_day else all)(days)
         assert moment.tm_year in schedule.year
 
 
