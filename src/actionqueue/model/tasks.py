@@ -268,9 +268,8 @@ class TaskCreateCommand(MutationCommand, frozen=True, gc=False):
     timestamp: Timestamp
 
     def _check_together(self) -> None:
-        run_policy = self.task_spec.run_policy
-        if isinstance(run_policy, Cron):
-            run_policy.check_time_zone()
+        if type(self.task_spec.run_policy) is Cron:
+            self.task_spec.run_policy.check_time_zone()
 
     def _check(self, projection: ProjectionQueries) -> None:
         task_id = self.task_spec.id
