@@ -4,7 +4,7 @@ every minute of a zone's clock.
 
 import sys
 import zoneinfo
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -29,15 +29,6 @@ def times(fields, zone, after, until):
         datetime.fromtimestamp(time, known).isoformat(" ", "minutes")[5:]
         for time in found
         if time <= last
-    ]
-
-
-def hourly(first, last, offset, minutes=("00",)):
-    return [
-        f"{day} {hour:02}:{minute}{offset}"
-        for day, hours in ((first[0], range(first[1], last + 1)),)
-        for hour in hours
-        for minute in minutes
     ]
 
 
@@ -80,6 +71,9 @@ NIGHTS = [
     ("0 */30 2-3 * * *", *ZURICH_AUTUMN, [
         "10-27 02:00+02:00", "10-27 02:30+02:00", "10-27 02:00+01:00", "10-27 02:30+01:00",
         "10-27 03:00+01:00", "10-27 03:30+01:00",
+    ]),
+    ("*/30 30 2 * * *", *ZURICH_AUTUMN, [
+        "10-27 02:30+02:00", "10-27 02:30+02:00", "10-27 02:30+01:00", "10-27 02:30+01:00",
     ]),
     # Half an hour, on Lord Howe Island.
     ("0 15 2 * * *", "Australia/Lord_Howe", "2024-10-06 00:00", "2024-10-06 04:00",
@@ -136,6 +130,36 @@ def test_a_time_after_the_first_of_two_leads_to_the_next_day():
     for after in (first, first + 1, first + 1800, first + 3600, first + 3601):
         assert policy.next_occurrences_after(after, 1) == [first + 25 * 3600]
     assert policy.next_occurrences_after(first - 1, 1) == [first]
+
+
+def test_a_time_at_the_end_of_a_gap_leads_to_the_next_day():
+    policy = Cron.from_crontab("30 2 * * *", "Europe/Zurich")
+    end = int(datetime(2024, 3, 31, 1, tzinfo=UTC).timestamp())
+    assert policy.next_occurrences_after(end - 1, 1) == [end]
+    assert policy.next_occurrences_after(end, 1) == [end + 86400 - 1800]
+
+
+class PutBack(tzinfo):
+    """A made-up zone, whose clock is put back from 02:30 to 01:30 when it is 23:30 in UTC: what
+    comes twice goes beyond midnight there, which no real zone has had since 1970."""
+
+    AT = datetime(2024, 1, 10, 23, 30, tzinfo=UTC)
+
+    def fromutc(self, moment):
+        hours = 3 if moment.replace(tzinfo=UTC) < self.AT else 2
+        return moment + timedelta(hours=hours)
+
+
+def test_a_clock_may_be_put_back_around_midnight_in_utc(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("actionqueue.model.cron.schedules.zone_named", lambda _name: PutBack())
+    midnight = int(datetime(2024, 1, 11, tzinfo=UTC).timestamp())
+    schedule = parse("CRON_TZ=Made/Up 0 0,15 2 * * *")
+    first, second, following = midnight - 3600, midnight - 2700, midnight + 86400
+    assert schedule.next_after(midnight - 7200, 3) == [first, second, following]
+    for after in (second, midnight - 1800, midnight - 1, midnight, midnight + 900):
+        assert schedule.next_after(after, 1) == [following]
+    repeats = parse("CRON_TZ=Made/Up 0 */15 2 * * *")
+    assert repeats.next_after(midnight - 3600, 3) == [second, midnight, midnight + 900]
 
 
 def test_rare_days_in_a_zone():

@@ -64,6 +64,9 @@ LINES = {
     "0 8 * * fri-sun": "0 0 8 * * SUN,FRI,SAT",
     "0 8 * * 5-7": "0 0 8 * * SUN,FRI,SAT",
     "0 8 1-7 * 6": "0 0 8 1-7 * |SAT",
+    "0 8 * * 1/2": "0 0 8 * * MON,WED,FRI",
+    "0 8 * * 5/1": "0 0 8 * * FRI,SAT",
+    "0 8 * * 7/2": "0 0 8 * * SUN",
     # A kind of day that begins with a star is not restricted, so that both must match.
     "0 8 */2 * 1": "0 0 8 */2 * MON",
     "0 8 1 * */2": "0 0 8 1 * SUN,TUE,THU,SAT",

@@ -23,7 +23,8 @@ are in UTC. Parsing looks at the form of the name only, so that what one machine
 another one that does not know the zone.
 
 What happens when the clock of the zone is put forward or back depends on how often the expression
-matches, as with cronie, and as its manual recommends for all cron programs:
+matches, by the rule of cronie's manual (cron(8), which leaves out changes of more than three hours;
+here the size makes no difference):
 
 - An expression *repeats* where its second or its minute has a ``*`` or a step, or its hour matches
   all 24 hours. It matches whenever the zone's clock shows a time that its fields match: so not in
