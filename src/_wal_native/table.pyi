@@ -29,6 +29,7 @@ ORDER_LEASES: int
 ORDER_DEADLINES: int
 BLOCKED_BY_CANCEL: int
 BLOCKED_BY_ATTEMPTS: int
+BLOCKED_BY_LEASE: int
 BLOCKED_BY_PREREQUISITE: int
 BLOCKED_BY_BUDGET: int
 BLOCKED_BY_KEY: int
@@ -192,9 +193,9 @@ class StateTable:
     ) -> list[tuple[int, TaskId | RunId, BudgetDimension | None]] | None:
         """Return what would keep a run from being started, were it ready: (kind, id, dimension).
 
-        ``kind`` is a code of C, BLOCKED_BY_CANCEL and so on; the identifier is that of a task, or
-        for BLOCKED_BY_KEY that of the run that holds the key; only budgets have a dimension. None
-        for an unknown run. A triple may come twice.
+        ``kind`` is a code of C, BLOCKED_BY_CANCEL and so on; the identifier is that of a task,
+        for BLOCKED_BY_KEY that of the run that holds the key, and for BLOCKED_BY_LEASE the run's
+        own; only budgets have a dimension. None for an unknown run. A triple may come twice.
         """
 
     def read_runs_of_task(self, task_id: TaskId, /) -> list[RunInstance]:

@@ -87,9 +87,9 @@ cdef class _ReadyQueries(_OrderQueries):
     def read_blockers(self, RunId run_id not None, /):
         """Return what would keep a run from being started, were it ready: (kind, id, dimension).
 
-        ``kind`` is a code of C, BLOCKED_BY_CANCEL and so on; the identifier is that of a task, or
-        for BLOCKED_BY_KEY that of the run that holds the key; only budgets have a dimension. None
-        for an unknown run. A triple may come twice.
+        ``kind`` is a code of C, BLOCKED_BY_CANCEL and so on; the identifier is that of a task,
+        for BLOCKED_BY_KEY that of the run that holds the key, and for BLOCKED_BY_LEASE the run's
+        own; only budgets have a dimension. None for an unknown run. A triple may come twice.
         """
         cdef aqw_blocker blocker
         cdef aqw_run_view run
@@ -105,7 +105,7 @@ cdef class _ReadyQueries(_OrderQueries):
                 return None
             found = []
             while aqw_table_next_blocker(table, row, &blocker):
-                if blocker.kind == AQW_BLOCKED_BY_KEY:
+                if blocker.kind == AQW_BLOCKED_BY_KEY or blocker.kind == AQW_BLOCKED_BY_LEASE:
                     aqw_table_run(table, blocker.row, &run)
                     found.append((blocker.kind, id_from_data(RunId, run.run_id), None))
                 elif blocker.kind == AQW_BLOCKED_BY_BUDGET:

@@ -11,6 +11,7 @@ from _wal_native.table import (
     BLOCKED_BY_BUDGET,
     BLOCKED_BY_CANCEL,
     BLOCKED_BY_KEY,
+    BLOCKED_BY_LEASE,
     BLOCKED_BY_PREREQUISITE,
 )
 from actionqueue.model import BudgetDimension, RunId, RunInstance, RunState, TaskId
@@ -24,6 +25,7 @@ WaitKind: TypeAlias = Literal[
     "paused",
     "canceled",
     "attempts",
+    "lease",
     "prerequisite",
     "budget",
     "concurrency_key",
@@ -35,8 +37,8 @@ class WaitReason(msgspec.Struct, frozen=True, gc=False):
 
     kind: WaitKind
     """What it is: the run's own state (scheduled, retry_wait, suspended); the engine is paused; its
-    task is canceled; it has had all its attempts; a prerequisite is not met; a budget is exhausted;
-    another run holds its concurrency key."""
+    task is canceled; it has had all its attempts; there is a lease on it; a prerequisite is not
+    met; a budget is exhausted; another run holds its concurrency key."""
     until: int | None = None
     """Until when it waits in its state, in Unix seconds; only of scheduled and retry_wait."""
     task_id: TaskId | None = None
@@ -45,7 +47,7 @@ class WaitReason(msgspec.Struct, frozen=True, gc=False):
     dimension: BudgetDimension | None = None
     """Which budget of that task."""
     run_id: RunId | None = None
-    """The run that holds the concurrency key."""
+    """The run that holds the concurrency key, or on which there is a lease."""
 
     def __str__(self) -> str:
         return _SENTENCES[self.kind].format(self)
@@ -58,6 +60,7 @@ _SENTENCES: dict[str, str] = {
     "paused": "the engine is paused",
     "canceled": "its task {0.task_id} is canceled",
     "attempts": "it has had all attempts that its task {0.task_id} gives it",
+    "lease": "there is a lease on it, which a command must drop first",
     "prerequisite": "the prerequisite {0.task_id} is not met",
     "budget": "the {0.dimension} budget of the task {0.task_id} is exhausted",
     "concurrency_key": "the run {0.run_id} holds its concurrency key",
@@ -65,6 +68,7 @@ _SENTENCES: dict[str, str] = {
 _KINDS: dict[int, WaitKind] = {
     BLOCKED_BY_CANCEL: "canceled",
     BLOCKED_BY_ATTEMPTS: "attempts",
+    BLOCKED_BY_LEASE: "lease",
     BLOCKED_BY_PREREQUISITE: "prerequisite",
     BLOCKED_BY_BUDGET: "budget",
     BLOCKED_BY_KEY: "concurrency_key",

@@ -76,7 +76,8 @@ def read_state(table: Table, state: RunState) -> list[RunId]:
     return found
 
 
-KINDS = ("canceled", "attempts", "prerequisite", "budget", "key")
+KINDS = ("canceled", "attempts", "lease", "prerequisite", "budget", "key")
+OF_A_RUN = {"lease", "key"}
 DIMENSIONS = ("token", "cost_cents", "time_secs")
 
 
@@ -113,7 +114,8 @@ def read_blockers(table: Table, run_id: RunId) -> set[Reason]:
     blocker, found = ffi.new("aqw_blocker *"), set()
     row = lib.aqw_table_find_run(table.table, run_id.bytes)
     while lib.aqw_table_next_blocker(table.table, row, blocker):
-        kind, where = KINDS[blocker.kind], "run" if blocker.kind == 4 else "task"
+        kind = KINDS[blocker.kind]
+        where = "run" if kind in OF_A_RUN else "task"
         view = table.view(where, blocker.row)
         named = id_of(RunId, view.run_id) if where == "run" else id_of(TaskId, view.task_id)
         found.add((kind, (named, DIMENSIONS[blocker.dimension]) if kind == "budget" else named))
@@ -423,3 +425,50 @@ def test_a_thousand_runs_that_wait_for_one_key_cost_a_question_nothing(table: Ta
     status = lib.aqw_table_read_ready(table.table, [0], 1, place, to, 1, looks, copied)
     assert (status, copied[0]) == (lib.AQW_OK, 1)
     assert id_of(RunId, table.view("run", to[0].row).run_id) == last.id
+
+
+def test_a_run_may_be_started_once_a_task_between_it_and_the_budget_is_forgotten(
+    table: Table,
+) -> None:
+    top = TaskSpec(payload=b"")
+    between = TaskSpec(payload=b"", parent_task_id=top.id)
+    task = TaskSpec(payload=b"", parent_task_id=between.id)
+    run = RunInstance.scheduled(task.id, scheduled_at=5, created_at=5)
+    events = numbered(
+        *(aq.TaskCreated(0, spec, 1) for spec in (top, between, task)),
+        aq.BudgetAllocated(0, top.id, aq.BudgetDimension.TOKEN, 0, 2),
+        aq.BudgetExhausted(0, top.id, aq.BudgetDimension.TOKEN, 3),
+        aq.RunCreated(0, run),
+        *path_to(run, S.READY),
+        aq.RunsPurged(0, (), (between.id,), 9, (), (), 0, 0, None),
+    )
+    model = Model()
+    for event in events:
+        table.must_apply(event)
+        model.apply_event(event)
+        check(table, model)
+    assert [run_id for *_, run_id in ready_runs(model)] == [run.id]
+
+
+def test_a_parked_run_that_is_forgotten_with_its_task_comes_back_nowhere(table: Table) -> None:
+    """Its dependencies go with it, before its place is looked for."""
+    first, second = TaskSpec(payload=b""), TaskSpec(payload=b"")
+    runs = [
+        RunInstance.scheduled(task.id, scheduled_at=5, created_at=5) for task in (first, second)
+    ]
+    model = Model()
+    events = numbered(
+        *(aq.TaskCreated(0, task, 1) for task in (first, second)),
+        aq.DependencyDeclared(0, second.id, (first.id,), 2),
+        *(aq.RunCreated(0, run) for run in runs),
+        *path_to(runs[1], S.READY),
+        aq.RunStateChanged(0, runs[1].id, S.READY, S.CANCELED, 8),
+        aq.TaskCanceled(0, second.id, 8),
+        aq.RunsPurged(0, (runs[1].id,), (second.id,), 9, (), (), 0, 0, None),
+        *path_to(runs[0], S.READY, S.LEASED, S.RUNNING, S.COMPLETED),
+    )
+    for number, event in enumerate(events):
+        table.must_apply(event)
+        model.apply_event(event)
+        if not 6 <= number <= 8:  # it was parked, and then it changes without a question
+            check(table, model)

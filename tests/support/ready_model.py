@@ -26,7 +26,7 @@ def required_by(model: Model, run: dict[str, Any]) -> tuple[str, ...]:
 def holds_key(model: Model, run: dict[str, Any]) -> bool:
     if key_of(model, run) is None:
         return False
-    if run["state"] in {"leased", "running"}:
+    if run["state"] in {"leased", "running"} or (run["state"] == "ready" and run["lease"]):
         return True
     policy = model.tasks[run["task_id"]]["spec"].constraints.concurrency_key_hold_policy
     if policy != "hold_during_retry":
@@ -61,6 +61,8 @@ def blockers(model: Model, run_id: RunId) -> set[Reason]:
     counted = [attempt for attempt in run["attempts"] if attempt["result"] != "suspended"]
     if len(counted) >= task["spec"].constraints.max_attempts:
         found.add(("attempts", task_id))
+    if run["lease"] is not None:
+        found.add(("lease", run_id))
     for prerequisite in model.dependencies.get(task_id, []):
         if not is_met(model, prerequisite):
             found.add(("prerequisite", prerequisite))

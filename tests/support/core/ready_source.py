@@ -112,6 +112,10 @@ class ReadySource:
 
         if random.random() < 0.05:
             return aq.RunRescheduled(sequence, run_id, clock, random.choice((0, 1)), clock)
+        if state in {S.READY, S.LEASED} and random.random() < 0.1:
+            if run["lease"] is None:
+                return aq.LeaseAcquired(sequence, run_id, "owner", clock + 5, clock)
+            return aq.LeaseReleased(sequence, run_id, "owner", run["lease"]["expiry"], clock)
         if random.random() < 0.03:
             return aq.RunCanceled(sequence, run_id, clock)
         if run["current_attempt_id"] is not None:

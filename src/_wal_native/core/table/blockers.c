@@ -15,7 +15,7 @@ static aqw_task_spec spec_of(const aqw_table *table, uint32_t task_row) {
     return spec;
 }
 
-/* ---- Cancel and attempts: at most one of each ---- */
+/* ---- Cancel, attempts and lease: at most one of each ---- */
 
 static int next_cancel(const aqw_table *table, const aqw_run_row *run, aqw_blocker *at) {
     at->row = run->task;
@@ -38,6 +38,11 @@ static int next_attempts(const aqw_table *table, const aqw_run_row *run, aqw_blo
         row = row == run->last_attempt ? 0 : attempt->next;
     }
     return !left;
+}
+
+static int next_lease(const aqw_table *table, const aqw_run_row *run, aqw_blocker *at) {
+    (void)table;
+    return !at->steps++ && run->lease != NULL;
 }
 
 /* ---- Prerequisites ---- */
@@ -68,20 +73,19 @@ static int next_prerequisite(const aqw_table *table, const aqw_run_row *run, aqw
 
 /* ---- Budgets, of the task and of those above it ---- */
 
-uint32_t aqw_parent_task(const aqw_table *table, uint32_t task_row) {
+static uint32_t parent_task(const aqw_table *table, uint32_t task_row) {
     const aqw_task_row *task = aqw_task_at(table, task_row);
     if (!aqw_task_spec_has_parent(task->spec, task->spec_size)) return 0;
     aqw_task_spec spec = spec_of(table, task_row);
     return aqw_table_find_task(table, spec.parent_task_id);
 }
 
-/* Goes up one task; 0 at the top, and where the way leads into a circle: the mark stays behind and
- * is met again (Brent's algorithm). */
-static uint32_t go_up(const aqw_table *table, aqw_blocker *at) {
-    uint32_t parent = aqw_parent_task(table, at->place);
-    at->steps++;
-    if (parent == at->mark) return 0;
-    if ((at->steps & (at->steps - 1)) == 0) at->mark = parent;
+/* In a circle, the mark stays behind and is met again (Brent's algorithm). */
+uint32_t aqw_go_up(const aqw_table *table, uint32_t task, uint32_t *mark, uint32_t *steps) {
+    uint32_t parent = parent_task(table, task);
+    ++*steps;
+    if (parent == *mark) return 0;
+    if ((*steps & (*steps - 1)) == 0) *mark = parent;
     return parent;
 }
 
@@ -102,13 +106,14 @@ static int next_budget(const aqw_table *table, const aqw_run_row *run, aqw_block
         at->place = at->mark = run->task;
         at->steps = 1;
     }
-    for (; at->place; at->place = go_up(table, at), dimension = 0) {
+    for (; at->place; at->place = aqw_go_up(table, at->place, &at->mark, &at->steps)) {
         for (; dimension <= AQW_BUDGET_DIMENSION_LAST; dimension++) {
             if (!is_exhausted(table, at->place, dimension)) continue;
             at->row = at->place;
             at->dimension = dimension;
             return 1;
         }
+        dimension = 0;
     }
     return 0;
 }
@@ -120,6 +125,7 @@ typedef int (*search)(const aqw_table *table, const aqw_run_row *run, aqw_blocke
 static const search searches[] = {
     [AQW_BLOCKED_BY_CANCEL] = next_cancel,
     [AQW_BLOCKED_BY_ATTEMPTS] = next_attempts,
+    [AQW_BLOCKED_BY_LEASE] = next_lease,
     [AQW_BLOCKED_BY_PREREQUISITE] = next_prerequisite,
     [AQW_BLOCKED_BY_BUDGET] = next_budget,
 };
@@ -127,6 +133,7 @@ static const search searches[] = {
 int aqw_table_next_blocker(const aqw_table *table, uint32_t row, aqw_blocker *blocker) {
     const aqw_run_row *run = aqw_run_at(table, row);
     while (blocker->kind < AQW_BLOCKED_BY_KEY) {
+        if (blocker->kind == AQW_BLOCKED_BY_LEASE) blocker->row = row;
         if (searches[blocker->kind](table, run, blocker)) return 1;
         blocker->kind++;
         blocker->place = blocker->steps = blocker->mark = 0;

@@ -63,7 +63,7 @@ static aqw_status budget_allocated(aqw_table *table, const aqw_event *event, uin
     budget->consumed = 0;
     budget->allocated_at = event->timestamp;
     budget->is_exhausted = 0;
-    aqw_orders_note_task(table, budget->task);
+    aqw_orders_note_budget(table, budget->task);
     return AQW_OK;
 }
 
@@ -90,7 +90,7 @@ static aqw_status budget_changed(aqw_table *table, const aqw_event *event) {
         budget->limit = event->as.budget.value;
         budget->consumed = 0;
         budget->is_exhausted = 0;
-        aqw_orders_note_task(table, budget->task);
+        aqw_orders_note_budget(table, budget->task);
     } else {
         budget->is_exhausted = 1;
     }

@@ -69,9 +69,10 @@ void aqw_orders_note_run(aqw_table *table, uint32_t row, int is_new);
 void aqw_orders_change_ended(aqw_table *table);
 void aqw_orders_commit(aqw_table *table);
 void aqw_orders_rollback(aqw_table *table);
-/* What blocks runs of a task, and of those below it, may have gone: its budgets have changed, or it
- * is purged. Can't fail, as above. */
-void aqw_orders_note_task(aqw_table *table, uint32_t row);
+/* A budget of a task has changed: what blocked its runs, and those of tasks below it, may have
+ * gone. So it may where a task is being purged, which is marked already. Can't fail, as above. */
+void aqw_orders_note_budget(aqw_table *table, uint32_t task);
+void aqw_orders_note_forgotten(aqw_table *table, uint32_t task);
 
 /* Fills in what the rows say of a run now. */
 aqw_noted_run aqw_orders_describe(const aqw_table *table, uint32_t row);
@@ -92,8 +93,9 @@ enum aqw_blocker_group { AQW_GROUP_PREREQUISITE, AQW_GROUP_BUDGET };
 /* Fills in the group of `parked` in which a run blocked by this waits; returns 0 where nothing can
  * end that. */
 int aqw_blocker_group_of(const aqw_blocker *blocker, uint64_t *group);
-/* Returns the row of the task that a task names as its parent; 0 without one that is known. */
-uint32_t aqw_parent_task(const aqw_table *table, uint32_t task);
+/* Returns the row of the task that a task names as its parent; 0 without one that is known, and
+ * where the way up leads into a circle. It begins with the first task as the mark, and 1 step. */
+uint32_t aqw_go_up(const aqw_table *table, uint32_t task, uint32_t *mark, uint32_t *steps);
 static inline uint64_t aqw_blocker_group(enum aqw_blocker_group kind, uint32_t task) {
     return (uint64_t)kind << 32 | task;
 }

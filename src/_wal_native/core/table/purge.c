@@ -102,7 +102,7 @@ static void drop_child(aqw_table *table, uint32_t parent_row) {
 /* Takes a marked task out of the counts, and out of the head of its parent's chain. */
 static void drop_task(aqw_table *table, uint32_t row) {
     uint32_t parent = parent_of(table, aqw_task_at(table, row));
-    aqw_orders_note_task(table, row);
+    aqw_orders_note_forgotten(table, row);
     table->head.purged[AQW_ROW_TASK]++;
     if (parent) drop_child(table, parent);
 }

@@ -68,8 +68,14 @@ aqw_traits aqw_traits_of(const aqw_table *table, uint32_t task_row) {
 static int holds_key(const aqw_noted_run *run, const aqw_traits *of) {
     if (!of->key) return 0;
     if (run->state == AQW_LEASED || run->state == AQW_RUNNING) return 1;
+    if (run->state == AQW_READY && run->has_lease) return 1;
     if (!of->holds_during_retry) return 0;
     return run->state == AQW_RETRY_WAIT || (run->state == AQW_READY && run->is_between_attempts);
+}
+
+/* A ready run with a lease is its owner's. */
+static int is_to_start(const aqw_noted_run *run) {
+    return run->state == AQW_READY && !run->has_lease;
 }
 
 aqw_ready_place aqw_ready_place_of(const aqw_noted_run *run, const aqw_traits *of) {
@@ -218,14 +224,9 @@ static int visit_groups(const aqw_table *table, const aqw_ready_place *at, visit
         uint32_t task = aqw_dependency_at(table, row)->depends_on;
         if (found(ready, at, aqw_blocker_group(AQW_GROUP_PREREQUISITE, task))) return 1;
     }
-    /* As in table/blockers.c: in a circle, the mark is met again. */
     uint32_t mark = at->task, steps = 1;
-    for (uint32_t task = at->task; task;) {
+    for (uint32_t task = at->task; task; task = aqw_go_up(table, task, &mark, &steps)) {
         if (found(ready, at, aqw_blocker_group(AQW_GROUP_BUDGET, task))) return 1;
-        task = aqw_parent_task(table, task);
-        steps++;
-        if (task == mark) break;
-        if ((steps & (steps - 1)) == 0) mark = task;
     }
     return 0;
 }
@@ -276,22 +277,38 @@ static aqw_status wake_group(aqw_table *table, enum aqw_blocker_group kind, uint
     return add_woken(table, group) ? AQW_OK : AQW_NO_MEMORY;
 }
 
-void aqw_orders_note_task(aqw_table *table, uint32_t row) {
-    if (!table->orders.are_made) return;
-    if (wake_group(table, AQW_GROUP_PREREQUISITE, row) != AQW_OK ||
-        wake_group(table, AQW_GROUP_BUDGET, row) != AQW_OK)
+void aqw_orders_note_budget(aqw_table *table, uint32_t task) {
+    if (table->orders.are_made && wake_group(table, AQW_GROUP_BUDGET, task) != AQW_OK)
         aqw_orders_drop(table);
 }
 
-/* Enters a run of a woken group. One that has changed since is entered as it is now, later. */
+/* The tasks above it are no longer above those that are below it. */
+void aqw_orders_note_forgotten(aqw_table *table, uint32_t task) {
+    if (!table->orders.are_made || !table->orders.ready.parked.count) return;
+    if (wake_group(table, AQW_GROUP_PREREQUISITE, task) != AQW_OK) {
+        aqw_orders_drop(table);
+        return;
+    }
+    int has_children = aqw_index_find_parent(table, aqw_task_at(table, task)->task_id) != 0;
+    uint32_t mark = task, steps = 1;
+    for (uint32_t at = task; at && table->orders.are_made;) {
+        aqw_orders_note_budget(table, at);
+        at = has_children ? aqw_go_up(table, at, &mark, &steps) : 0;
+    }
+}
+
+/* Enters a run of a woken group. One that has changed since is entered as it is now, later. One
+ * that is purged may have stayed behind: its place could not be found, for the dependencies of its
+ * task are gone. */
 static aqw_status reenter(aqw_table *table, const aqw_ordered_entry *parked) {
     aqw_orders *orders = &table->orders;
     (void)aqw_ordered_remove(&orders->ready.parked, *parked);
     if (aqw_bitset_has(&orders->noted_rows, parked->row)) return AQW_OK;
     aqw_noted_run run = aqw_orders_describe(table, parked->row);
+    if (run.state == AQW_STATE_NONE) return AQW_OK;
     aqw_traits of = aqw_traits_of(table, run.task);
     aqw_ready_place at = aqw_ready_place_of(&run, &of);
-    AQW_ASSERT(run.state == AQW_READY && at.rank == parked->words[1] &&
+    AQW_ASSERT(is_to_start(&run) && at.rank == parked->words[1] &&
                at.time == parked->words[2]);
     return enter(table, &at);
 }
@@ -333,8 +350,8 @@ aqw_status aqw_ready_enter(aqw_table *table, const aqw_noted_run *was, const aqw
     aqw_ready_place from = aqw_ready_place_of(was, &of), to = aqw_ready_place_of(is, &of);
     int held = holds_key(was, &of), holds = holds_key(is, &of);
     aqw_status status = holds && !held ? hold(table, of.key, is->row) : AQW_OK;
-    if (status == AQW_OK && was->state == AQW_READY) status = leave(table, &from);
-    if (status == AQW_OK && is->state == AQW_READY) status = enter(table, &to);
+    if (status == AQW_OK && is_to_start(was)) status = leave(table, &from);
+    if (status == AQW_OK && is_to_start(is)) status = enter(table, &to);
     if (status == AQW_OK && held && !holds) status = let_go(table, of.key, is->row);
     return status;
 }
@@ -367,7 +384,7 @@ void aqw_ready_check(const aqw_table *table, const aqw_noted_run *run, int is_no
         AQW_ASSERT(aqw_ordered_has(&ready->held, holder));
         counts[COUNT_HELD]++;
     }
-    if (run->state != AQW_READY) return;
+    if (!is_to_start(run)) return;
     aqw_ordered_entry first;
     int is_open = aqw_ordered_has(&ready->open, open_entry(&at));
     int is_keyed = at.is_keyed && aqw_ordered_has(&ready->keyed, keyed_entry(&at));
@@ -392,6 +409,7 @@ void aqw_ready_check_counts(const aqw_table *table, const uint64_t counts[4]) {
     AQW_ASSERT(counts[COUNT_OPEN] == ready->open.count);
     AQW_ASSERT(counts[COUNT_KEYED] == ready->keyed.count);
     AQW_ASSERT(counts[COUNT_HELD] == ready->held.count);
-    AQW_ASSERT(counts[COUNT_PARKED] == ready->parked.count || ready->woken_count);
+    AQW_ASSERT(counts[COUNT_PARKED] == ready->parked.count || ready->woken_count ||
+               table->head.purged[AQW_ROW_RUN]);
 }
 #endif

@@ -12,13 +12,16 @@
 /* What keeps a ready run from being started:
  *  - its task is canceled;
  *  - it has had all attempts that its task gives it; one that was suspended does not count;
+ *  - there is a lease on it;
  *  - its task depends on one that is not met: without a completed run, or with one to end;
  *  - a budget of its task, or of one above it, is exhausted;
- *  - another run holds its task's concurrency key. A run holds it while it is leased or running;
- *    under AQW_HOLD_DURING_RETRY also in retry_wait, and in ready between two attempts. */
+ *  - another run holds its task's concurrency key. A run holds it while it is leased or running, or
+ *    ready with a lease; under AQW_HOLD_DURING_RETRY also in retry_wait, and in ready between two
+ *    attempts. */
 enum aqw_blocker_kind {
     AQW_BLOCKED_BY_CANCEL,
     AQW_BLOCKED_BY_ATTEMPTS,
+    AQW_BLOCKED_BY_LEASE,
     AQW_BLOCKED_BY_PREREQUISITE,
     AQW_BLOCKED_BY_BUDGET,
     AQW_BLOCKED_BY_KEY,
@@ -29,7 +32,8 @@ enum aqw_blocker_kind {
 typedef struct aqw_blocker {
     uint8_t kind;               /* enum aqw_blocker_kind */
     uint8_t dimension;          /* of the budget */
-    uint32_t row;               /* the task's; of a key, that of the run that holds it */
+    uint32_t row;               /* the task's; of a key, that of the run that holds it; of a
+                                 * lease, that of the run itself */
     uint32_t place;             /* where the search stands; the next ones are its own, too */
     uint32_t steps;
     uint32_t mark;
