@@ -26,6 +26,7 @@ from actionqueue import (
     reading,
     recovery,
     sync_policy,
+    wait_reasons,
 )
 from actionqueue.authority import *
 from actionqueue.clock import *
@@ -40,6 +41,7 @@ from actionqueue.queue import *
 from actionqueue.reading import *
 from actionqueue.recovery import *
 from actionqueue.sync_policy import *
+from actionqueue.wait_reasons import *
 
 __version__ = "0.1.0"
 
@@ -57,3 +59,4 @@ __all__ += queue.__all__
 __all__ += reading.__all__
 __all__ += recovery.__all__
 __all__ += sync_policy.__all__
+__all__ += wait_reasons.__all__

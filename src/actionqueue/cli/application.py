@@ -14,17 +14,23 @@ __all__ = ["application"]
 
 _COMMANDS = (
     "bench",
+    "cancel",
     "compact",
     "demo",
     "due",
     "dump",
     "log",
+    "pause",
     "repair",
+    "reschedule",
+    "resume",
+    "retry",
     "runs",
     "snapshot",
     "stats",
     "submit",
     "verify",
+    "why",
 )
 _EPILOG = "\b\nExit codes:\n" + "\n".join(
     f"{code:>5}  {meaning}" for code, meaning in MEANINGS.items()
@@ -74,6 +80,7 @@ def application() -> None:
     """Submit commands to a queue, and look at what it holds.
 
     DIR is the queue's directory. submit creates it if it is missing, and holds the queue until it
-    ends; snapshot, compact and repair hold it too. dump, due, log, runs and stats write nothing and
-    work while another process has the queue open; verify writes nothing, and refuses then.
+    ends; what changes the queue otherwise holds it too. dump, due, log, runs, stats and why write
+    nothing and work while another process has the queue open; verify writes nothing, and refuses
+    then.
     """

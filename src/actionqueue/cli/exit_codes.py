@@ -17,6 +17,7 @@ from actionqueue.errors import (
     NotAQueueError,
     SnapshotError,
     UnsupportedFormatError,
+    ValidationError,
     WriterError,
 )
 
@@ -38,6 +39,7 @@ class ExitCode(IntEnum):
     NOT_INSTALLED = 9
     COMPACTED = 10
     HISTORY_CHANGED = 11
+    REFUSED = 12
     HUNG_UP = 129
     INTERRUPTED = 130
     OUTPUT_CLOSED = 141
@@ -57,6 +59,7 @@ MEANINGS = {
     ExitCode.NOT_INSTALLED: "the command line's own dependencies are missing",
     ExitCode.COMPACTED: "log --follow: the log no longer goes back to the requested event",
     ExitCode.HISTORY_CHANGED: "log --follow: the log ends before the event, or has another history",
+    ExitCode.REFUSED: "retry, reschedule: the run's state does not allow it; nothing was written",
     ExitCode.HUNG_UP: "ended by SIGHUP, for instance of a closed terminal",
     ExitCode.INTERRUPTED: "interrupted with Ctrl-C",
     ExitCode.OUTPUT_CLOSED: "the reader of the output has gone",
@@ -71,6 +74,7 @@ _OF_ERRORS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], ExitCode]
     (CompactedError, ExitCode.COMPACTED),
     (HistoryChangedError, ExitCode.HISTORY_CHANGED),
     ((DisplacedError, LogCloseError, SnapshotError), ExitCode.SYSTEM),  # every event was written
+    (ValidationError, ExitCode.REFUSED),
     ((MutationError, WriterError), ExitCode.NOT_WRITTEN),
 )
 

@@ -3,39 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
 from actionqueue import inspection
-from actionqueue.cli.options import directory_argument, json_option, limit_option
+from actionqueue.cli.options import RUN, directory_argument, json_option, limit_option
 from actionqueue.cli.output import count, print_json
 from actionqueue.cli.run_lines import print_runs
 from actionqueue.cli.tables import OutputConsole
-from actionqueue.errors import InvalidFieldError
 from actionqueue.json.projection import run_row
 from actionqueue.model import RunId, RunState
 from actionqueue.projection import Projection
-from actionqueue.texts import shown
 
 __all__ = ["runs"]
-
-
-class _Run(click.ParamType[RunId]):
-    """A run's identifier."""
-
-    name = "run"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> RunId:
-        """Return the identifier."""
-        if isinstance(value, RunId):
-            return value
-        try:
-            return RunId(value)
-        except InvalidFieldError:
-            self.fail(f"{shown(value)} is no run's identifier.", param, ctx)
 
 
 @click.command()
@@ -48,7 +28,7 @@ class _Run(click.ParamType[RunId]):
     help=f"Only runs in this state: {', '.join(RunState)}.",
 )
 @limit_option
-@click.option("--after", type=_Run(), metavar="RUN", help="Begin behind this run.")
+@click.option("--after", type=RUN, metavar="RUN", help="Begin behind this run.")
 def runs(
     directory: Path, *, as_json: bool, state: str | None, limit: int, after: RunId | None
 ) -> None:

@@ -29,7 +29,7 @@ from actionqueue.errors import (
 
 __all__ = ["describe", "say", "say_warning"]
 
-READING = frozenset({"due", "dump", "log", "runs", "stats", "verify"})
+READING = frozenset({"due", "dump", "log", "runs", "stats", "verify", "why"})
 _REMOVED = "the current directory was removed; go to another one, or give paths that begin with /"
 RIGHTS = frozenset({errno.EACCES, errno.EPERM})
 
