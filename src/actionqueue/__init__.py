@@ -25,6 +25,7 @@ from actionqueue import (
     queue,
     reading,
     recovery,
+    scheduler,
     sync_policy,
     wait_reasons,
 )
@@ -40,6 +41,7 @@ from actionqueue.projection import *
 from actionqueue.queue import *
 from actionqueue.reading import *
 from actionqueue.recovery import *
+from actionqueue.scheduler import *
 from actionqueue.sync_policy import *
 from actionqueue.wait_reasons import *
 
@@ -58,5 +60,6 @@ __all__ += projection.__all__
 __all__ += queue.__all__
 __all__ += reading.__all__
 __all__ += recovery.__all__
+__all__ += scheduler.__all__
 __all__ += sync_policy.__all__
 __all__ += wait_reasons.__all__

@@ -5,6 +5,7 @@ The short way of a command is :mod:`_wal_native.lane`; what it cannot take comes
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, ParamSpec, TypeVar
 
@@ -18,7 +19,12 @@ from actionqueue.errors import (
     ValidationError,
     WriterError,
 )
-from actionqueue.model import MutationCommand, MutationOutcome
+from actionqueue.model import (
+    MutationCommand,
+    MutationOutcome,
+    SubscriptionCreateCommand,
+    SubscriptionId,
+)
 from actionqueue.model.base import applied_of, event_of, validate
 from actionqueue.policy_fields import each
 from actionqueue.projection import Projection
@@ -40,6 +46,9 @@ class QueueLane(Lane):
     """What takes commands: a log, its projection, and the lock under which they change together."""
 
     _projection: Projection
+    _subscribed: deque[SubscriptionId] | None = None
+    """Where a scheduler has put a list here: the subscriptions that were created since, also those
+    of batches that were rolled back. That costs nothing for commands of other kinds."""
 
     @property
     def durability(self) -> DurabilityPolicy:
@@ -104,6 +113,8 @@ class QueueLane(Lane):
     def _append_one(self, command: MutationCommand) -> int:
         sequence = validate(command, self._projection)
         self._log.submit(event_of(command, sequence))
+        if self._subscribed is not None and type(command) is SubscriptionCreateCommand:
+            self._subscribed.append(command.subscription_id)
         return sequence
 
     def submit_many(
@@ -155,6 +166,8 @@ class QueueLane(Lane):
                 self._log.batch_add(event_of(command, sequence))
             except ValidationError as error:
                 raise error.at_batch_index(index) from error.__cause__
+            if self._subscribed is not None and type(command) is SubscriptionCreateCommand:
+                self._subscribed.append(command.subscription_id)
             outcomes.append(MutationOutcome(sequence, applied_of(command)))
 
     def _ensure_not_in_query(self) -> None:

@@ -97,6 +97,9 @@ class ActionQueue(ColumnLane, MaintainedLane):
     projection stays readable, and the remedy is to close the queue and open it again.
     """
 
+    _scheduling: object = None
+    """What the schedulers of the queue share, once there is one: actionqueue.scheduler.shared."""
+
     def __init__(
         self,
         path: str | os.PathLike[str],

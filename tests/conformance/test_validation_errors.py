@@ -403,5 +403,6 @@ def test_every_refusal_is_provoked_here() -> None:
         errors.RecordTooLarge,
         errors.AttemptCountOverflow,
         errors.TaskForgotten,
+        errors.SchedulingError,  # of a scheduler, which refuses before there is a command
     }
     assert provoked | alone == set(ValidationError.__subclasses__())

@@ -24,6 +24,7 @@ VALUES = {
     "until": 1_700_000_000,
     "run_id": RunId(bytes(15) + b"\1"),
     "task_id": TaskId(bytes(15) + b"\2"),
+    "task_ids": (TaskId(bytes(15) + b"\2"), TaskId(bytes(15) + b"\2")),
     "subscription_id": SubscriptionId(bytes(15) + b"\3"),
     "attempt_id": AttemptId(bytes(15) + b"\4"),
     "active_attempt_id": AttemptId(bytes(15) + b"\5"),
@@ -123,7 +124,8 @@ def test_the_message_names_the_fields(cls):
     message = str(make(cls))
     for name in cls.fields:
         value = VALUES[name]
-        assert {"unreadable": "read: 25", "given_up": "repair: 26"}.get(name, str(value)) in message
+        shown = {"unreadable": "read: 25", "given_up": "repair: 26", "task_ids": "0002 -> 0000"}
+        assert shown.get(name, str(value)) in message
     assert "{" not in message
 
 

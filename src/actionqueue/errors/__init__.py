@@ -11,7 +11,9 @@ the refused or failed command may be in the log. The tree of them::
     |-- RefusedEventError                               an event that the projection refuses
     |-- MutationError                     base.py       submitting a command
     |   |-- ValidationError               refusals.py   the projection does not allow it now:
-    |   |   `-- UnknownRun, TaskAlreadyExists ...       one class for each reason
+    |   |   |-- UnknownRun, TaskAlreadyExists ...       one class for each reason
+    |   |   `-- SchedulingError           scheduling.py a scheduler does not do it now:
+    |   |       `-- ClaimLost, DependencyCycle
     |   |-- AppendError                   writing.py    it was not appended
     |   |-- PartialDurabilityError                      it was appended, but not synced
     |   `-- ApplyError                                  it was appended, but not applied
@@ -33,6 +35,7 @@ from actionqueue.errors.base import *
 from actionqueue.errors.handle import *
 from actionqueue.errors.opening import *
 from actionqueue.errors.refusals import *
+from actionqueue.errors.scheduling import *
 from actionqueue.errors.values import *
 from actionqueue.errors.writing import *
 from actionqueue.texts import host_name, shown
@@ -52,9 +55,11 @@ __all__ = [
     "AttemptStartRequiresRunning",
     "AttemptStartUnknownRun",
     "BudgetNotAllocated",
+    "ClaimLost",
     "ClosedError",
     "CompactedError",
     "CorruptLogError",
+    "DependencyCycle",
     "DisplacedError",
     "EmptyDependencyList",
     "EngineAlreadyPaused",
@@ -94,6 +99,7 @@ __all__ = [
     "RunCreateRequiresScheduled",
     "RunResumeRequiresSuspended",
     "RunSuspendRequiresRunning",
+    "SchedulingError",
     "SequenceOverflow",
     "SnapshotError",
     "StoppedError",

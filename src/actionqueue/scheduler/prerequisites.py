@@ -1,0 +1,149 @@
+"""Prerequisites: when one is met, what becomes of tasks that wait for one that never will be.
+
+A prerequisite is met when it has a completed run and none that is still to end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from enum import StrEnum
+
+from _wal_native.events import task_spec_from_bytes
+from actionqueue.errors import DependencyCycle
+from actionqueue.model import (
+    MutationCommand,
+    RunId,
+    RunInstance,
+    RunState,
+    RunStateTransitionCommand,
+    TaskCancelCommand,
+    TaskId,
+)
+from actionqueue.projection import Projection
+from actionqueue.scheduler.recurrence import count_max
+from actionqueue.vocabulary import vocabulary
+
+__all__ = ["PrerequisiteFailure"]
+
+CANCELED = RunState.CANCELED
+COMPLETED = RunState.COMPLETED
+TERMINAL = frozenset({RunState.COMPLETED, RunState.FAILED, RunState.CANCELED})
+
+
+@vocabulary("on_prerequisite_failed")
+class PrerequisiteFailure(StrEnum):
+    """What becomes of the tasks that wait for a task which failed or was canceled for good."""
+
+    CANCEL = "cancel"
+    """They are canceled with their runs, and those that wait for them."""
+    HOLD = "hold"
+    """They go on waiting: for a person to look at them, or for another run of the task."""
+
+
+class Cancellation:
+    """What a batch cancels besides its other commands, none of which is applied yet."""
+
+    def __init__(
+        self,
+        projection: Projection,
+        dependents: Callable[[TaskId], list[TaskId]],
+        now: int,
+        states: Mapping[RunId, RunState] | None = None,
+    ) -> None:
+        """Begin with the states to which the batch's other commands take runs."""
+        self._projection = projection
+        self._dependents = dependents
+        self._now = now
+        self._states: dict[RunId, RunState] = dict(states or {})
+        self.commands: list[MutationCommand] = []
+        self.task_ids: list[TaskId] = []
+        """The tasks that are canceled."""
+        self.run_ids: list[RunId] = []
+        """Their runs that are canceled."""
+
+    def cancel(self, task_id: TaskId) -> None:
+        """Cancel a task, if it is not, and its runs that have not ended."""
+        if task_id not in self.task_ids and not self._projection.is_task_canceled(task_id):
+            self.commands.append(TaskCancelCommand(None, task_id, self._now))
+            self.task_ids.append(task_id)
+        for run in self._projection.read_runs_of_task(task_id):
+            self.cancel_run(run)
+
+    def cancel_run(self, run: RunInstance) -> None:
+        """Cancel a run, if it has not ended. Its lease goes, its attempt stays unfinished."""
+        state = self._state_of(run)
+        if state not in TERMINAL:
+            self._states[run.id] = CANCELED
+            self.run_ids.append(run.id)
+            self.commands.append(
+                RunStateTransitionCommand(None, run.id, state, CANCELED, self._now)
+            )
+
+    def cancel_dependents(self, task_ids: Iterable[TaskId]) -> None:
+        """Cancel what waits for tasks that can no longer be met, and so on from there."""
+        waiting = list(dict.fromkeys(task_ids))
+        for task_id in waiting:  # it grows meanwhile
+            dependents = self._dependents(task_id)
+            if dependents and self.is_lost(task_id):
+                for dependent in dependents:
+                    if dependent not in waiting and not self._is_over(dependent):
+                        self.cancel(dependent)
+                        waiting.append(dependent)
+
+    def is_lost(self, task_id: TaskId) -> bool:
+        """Whether the task can no longer be met.
+
+        It is so where each of its runs failed or was canceled, and none is to come.
+        """
+        states = [self._state_of(run) for run in self._projection.read_runs_of_task(task_id)]
+        if COMPLETED in states or any(state not in TERMINAL for state in states):
+            return False
+        if task_id in self.task_ids or self._projection.is_task_canceled(task_id):
+            return True
+        return bool(states) and not self._has_runs_to_come(task_id)
+
+    def _is_over(self, task_id: TaskId) -> bool:
+        """Whether nothing of the task is left to cancel."""
+        if self._projection.is_task_canceled(task_id):
+            return True
+        runs = self._projection.read_runs_of_task(task_id)
+        if not runs or any(self._state_of(run) not in TERMINAL for run in runs):
+            return False
+        return not self._has_runs_to_come(task_id)
+
+    def _has_runs_to_come(self, task_id: TaskId) -> bool:
+        fields = self._projection.read_task(task_id)
+        if fields is None:
+            return False
+        policy = task_spec_from_bytes(task_id, fields[3]).run_policy
+        return fields[4] < count_max(policy)
+
+    def _state_of(self, run: RunInstance) -> RunState:
+        return self._states.get(run.id, run.state)
+
+
+def ensure_no_cycle(
+    projection: Projection, task_id: TaskId, prerequisites: Iterable[TaskId]
+) -> None:
+    """Raise DependencyCycle where a task would wait for itself, by way of its prerequisites."""
+    came_from: dict[TaskId, TaskId] = {}
+    waiting: list[TaskId] = []
+    for prerequisite in prerequisites:
+        if prerequisite not in came_from:
+            came_from[prerequisite] = task_id
+            waiting.append(prerequisite)
+    while waiting:
+        current = waiting.pop()
+        if current == task_id:
+            raise DependencyCycle(_circle(task_id, came_from))
+        for prerequisite in projection.read_dependencies(current):
+            if prerequisite not in came_from:
+                came_from[prerequisite] = current
+                waiting.append(prerequisite)
+
+
+def _circle(task_id: TaskId, came_from: Mapping[TaskId, TaskId]) -> tuple[TaskId, ...]:
+    circle = [task_id, came_from[task_id]]
+    while circle[-1] != task_id:
+        circle.append(came_from[circle[-1]])
+    return tuple(reversed(circle))

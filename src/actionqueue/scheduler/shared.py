@@ -1,0 +1,162 @@
+"""What the schedulers of one queue share: their lock, what waits, and the subscriptions."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+
+import msgspec
+
+from _wal_native.turn import Turn
+from actionqueue.errors import UnknownRun
+from actionqueue.model import (
+    MutationCommand,
+    RunId,
+    RunState,
+    RunStateTransitionCommand,
+    SubscriptionId,
+)
+from actionqueue.queue import ActionQueue
+from actionqueue.scheduler.subscriptions import Subscriptions
+
+__all__ = ["RunEnd"]
+
+
+class RunEnd(msgspec.Struct, frozen=True):
+    """How a run ended."""
+
+    run_id: RunId
+    state: RunState
+    """Completed, failed or canceled."""
+    output: bytes | None
+    """What its last attempt gave, where it is completed; None for no output."""
+    error: str | None
+    """What its last attempt said, where it failed."""
+
+
+class Shared:
+    """One for each open queue."""
+
+    def __init__(self, queue: ActionQueue) -> None:
+        """Read the queue's subscriptions. The caller is in the queue's lane."""
+        self.turn = Turn()
+        """A step is one call of it: it reads the projection and appends, and no other does."""
+        self._projection = queue.projection
+        created: deque[SubscriptionId] = deque()
+        queue._subscribed = created  # noqa: SLF001 -- the queue's other half
+        self.subscriptions = Subscriptions(self._projection, created)
+        self._wakers: dict[object, Callable[[], object]] = {}
+        self._futures: dict[RunId, list[Future[RunEnd]]] = {}
+        self._ended: deque[tuple[int, RunId]] = deque()
+        self.is_watched = False
+        """Whether anything waits, so that a step has something to tell."""
+
+    # --- Inside the turn --------------------------------------------------------------------------
+
+    def note(self, commands: list[MutationCommand], sequence: int) -> None:
+        """Wake what waits for a change, and note the runs that ended with it."""
+        for wake in list(self._wakers.values()):
+            wake()
+        if self._futures:
+            for command in commands:
+                if (
+                    type(command) is RunStateTransitionCommand
+                    and command.run_id in self._futures
+                    and command.new_state.is_terminal
+                ):
+                    self._ended.append((sequence, command.run_id))
+
+    def add_waker(self, key: object, wake: Callable[[], object]) -> None:
+        """Have a function called at every change, inside the turn, until it is removed."""
+        self._wakers[key] = wake
+        self.is_watched = True
+
+    def remove_waker(self, key: object) -> None:
+        """Call a function no more."""
+        self._wakers.pop(key, None)
+        self._look_whether_watched()
+
+    def add_future(self, run_id: RunId) -> Future[RunEnd]:
+        """Return a future of a run's end, which is done at once where it has ended."""
+        future: Future[RunEnd] = Future()
+        state = self._projection.run_state(run_id)
+        if state is None:
+            raise UnknownRun(run_id)
+        futures = [each for each in self._futures.get(run_id, ()) if not each.cancelled()]
+        self._futures[run_id] = [*futures, future]
+        self.is_watched = True
+        return future
+
+    def note_ended_elsewhere(self) -> None:
+        """Note awaited runs that ended without a step of a scheduler, or that were forgotten."""
+        for run_id in self._futures:
+            state = self._projection.run_state(run_id)
+            if state is None or state.is_terminal:
+                self._ended.append((self._projection.latest_sequence, run_id))
+
+    def take_ended(self, sequence: int) -> list[tuple[Future[RunEnd], RunEnd | None]]:
+        """Take the futures of the runs that ended up to a sequence, with what became of them."""
+        taken: list[tuple[Future[RunEnd], RunEnd | None]] = []
+        left = [each for each in self._ended if each[0] > sequence]
+        for ended_at, run_id in self._ended:
+            if ended_at <= sequence and run_id in self._futures:
+                end = self._end_of(run_id)
+                taken += [(future, end) for future in self._futures.pop(run_id)]
+        self._ended = deque(left)
+        self._look_whether_watched()
+        return taken
+
+    def take_all(self) -> list[Future[RunEnd]]:
+        """Take every future: the queue does not go on."""
+        taken = [future for futures in self._futures.values() for future in futures]
+        self._futures.clear()
+        self._ended.clear()
+        self._look_whether_watched()
+        return taken
+
+    def _look_whether_watched(self) -> None:
+        self.is_watched = bool(self._wakers or self._futures)
+
+    def _end_of(self, run_id: RunId) -> RunEnd | None:
+        state = self._projection.run_state(run_id)
+        if state is None:
+            return None
+        error = output = None
+        attempts = self._projection.read_attempts(run_id)
+        if attempts and state is not RunState.CANCELED:
+            *_, error, output = attempts[-1]
+        return RunEnd(run_id, state, output, error)
+
+    # --- Outside of the turn ----------------------------------------------------------------------
+
+    def has_ended(self) -> bool:
+        """Whether a future is to be done."""
+        return bool(self._ended)
+
+    def resolve(self, sequence: int) -> None:
+        """Have the futures done of the runs that ended up to a sequence, which is durable."""
+        for future, end in self.turn.run(self.take_ended, sequence):
+            if future.set_running_or_notify_cancel():
+                if end is None:
+                    future.set_exception(LookupError("retention forgot the run"))
+                else:
+                    future.set_result(end)
+
+    def fail(self, error: BaseException) -> None:
+        """Have every future fail: a sync has failed, and the queue takes nothing more."""
+        for future in self.turn.run(self.take_all):
+            if future.set_running_or_notify_cancel():
+                future.set_exception(error)
+
+
+def shared_of(queue: ActionQueue) -> Shared:
+    """Return what the queue's schedulers share."""
+    return queue._lane.run(_shared_in_lane, queue)  # noqa: SLF001 -- the queue's other half
+
+
+def _shared_in_lane(queue: ActionQueue) -> Shared:
+    shared = queue._scheduling  # noqa: SLF001 -- the queue's other half
+    if not isinstance(shared, Shared):
+        shared = queue._scheduling = Shared(queue)  # noqa: SLF001 -- as above
+    return shared

@@ -1,0 +1,109 @@
+"""Waiting: for something to claim, and for a run's end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from collections.abc import Set as AbstractSet
+from concurrent.futures import Future
+from threading import Event
+
+from actionqueue.model import RunId
+from actionqueue.policy_fields import seconds_from_0
+from actionqueue.scheduler.arguments import identifier, texts_or_none
+from actionqueue.scheduler.shared import RunEnd
+from actionqueue.scheduler.ticking import Ticking
+
+TIMEOUT_MAX = 1e9
+LOOK_SECONDS = 1.0
+"""The longest time between two looks: a raw command wakes nothing."""
+CLOSE_LOOK_SECONDS = 0.05
+"""The time between two looks within the second before something is due."""
+
+
+class Waiting(Ticking):
+    """Blocks until something has happened."""
+
+    def wait(self, timeout: float | None = None, capabilities: Iterable[str] | None = None) -> bool:
+        """Return True as soon as something can be claimed, False at the end of the timeout.
+
+        It ticks meanwhile, whenever something is due: workers that wait need no other thread for
+        the ticks. Of several threads that wait for the same run one will claim it; the others wait
+        again.
+
+        Args:
+            timeout: Seconds, a finite number from 0; None waits without end. The seconds are real
+                ones, whatever the scheduler's clock says.
+            capabilities: As in :meth:`claim`.
+
+        Raises:
+            InvalidFieldError: An argument does not fit.
+            ClosedError, PoisonedError, ForkedError: The queue takes no commands (any more).
+        """
+        able = texts_or_none("wait", "capabilities", capabilities)
+        end = deadline("wait", timeout)
+        changed = Event()
+        while True:
+            changed.clear()
+            seconds = self._turn.run(self._look, able, changed, changed.set)
+            if seconds is None:
+                return True
+            try:
+                left = seconds if end is None else min(seconds, end - time.monotonic())
+                if seconds and left <= 0:
+                    return False
+                changed.wait(left)
+            finally:
+                self._turn.run(self._shared.remove_waker, changed)
+            if not seconds:
+                self.tick()
+
+    def _look(
+        self, able: AbstractSet[str] | None, key: object, wake: Callable[[], object]
+    ) -> float | None:
+        """Return None where something can be claimed, or the seconds until the next look.
+
+        They are 0 where a tick has something to do. Until the key is removed each change is told.
+        """
+        self._ensure_usable()
+        now = self._now()
+        wakeup = self.next_wakeup()
+        if wakeup is not None and wakeup <= now:
+            return 0.0
+        if not self._projection.is_engine_paused() and self._ready(1, able):
+            return None
+        self._shared.add_waker(key, wake)
+        return CLOSE_LOOK_SECONDS if wakeup is not None and wakeup <= now + 1 else LOOK_SECONDS
+
+    def finished(self, run_id: RunId) -> Future[RunEnd]:
+        """Return a future of a run's end, which is done when that is durable.
+
+        "Durable" is what the queue's policy says: with deferred durability it is done at once. An
+        end that came about by a raw command is noticed at the next tick. The future raises
+        LookupError where retention has forgotten the run meanwhile, and the queue's error where the
+        end could not be made durable.
+
+        Raises:
+            UnknownRun: There is no such run.
+            InvalidFieldTypeError: It is no identifier of a run.
+        """
+        identifier("finished", "run_id", run_id, RunId)
+        future, has_ended = self._turn.run(self._add_future, run_id)
+        if has_ended:
+            self._settle(self._projection.latest_sequence)
+        return future
+
+    def _add_future(self, run_id: RunId) -> tuple[Future[RunEnd], bool]:
+        future = self._shared.add_future(run_id)
+        self._shared.note_ended_elsewhere()
+        return future, self._shared.has_ended()
+
+
+def deadline(owner: str, timeout: float | None) -> float | None:
+    """Return the monotonic time at which a timeout ends; None for None.
+
+    Raises InvalidFieldError for what is no number of seconds.
+    """
+    if timeout is None:
+        return None
+    return time.monotonic() + seconds_from_0(owner, "timeout", timeout, TIMEOUT_MAX)

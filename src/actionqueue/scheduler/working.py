@@ -1,0 +1,325 @@
+"""What workers call: claims and their ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
+from typing import NoReturn
+
+from actionqueue.errors import ClaimLost, InvalidFieldError, InvalidFieldTypeError, ValidationError
+from actionqueue.limits import CALENDAR_SECONDS_MAX
+from actionqueue.model import (
+    AttemptFinishCommand,
+    AttemptId,
+    AttemptOutcome,
+    AttemptResultKind,
+    AttemptStartCommand,
+    LeaseAcquireCommand,
+    LeaseHeartbeatCommand,
+    LeaseReleaseCommand,
+    MutationCommand,
+    RunId,
+    RunResumeCommand,
+    RunState,
+    RunStateTransitionCommand,
+    RunSuspendCommand,
+)
+from actionqueue.scheduler.arguments import (
+    CLAIM_COUNT_MAX,
+    claim_of,
+    claims_of,
+    number_from_1,
+    texts_or_none,
+    time_or_none,
+)
+from actionqueue.scheduler.attempts import counted_attempts, retry_or_fail
+from actionqueue.scheduler.claims import Claim
+from actionqueue.scheduler.core import Core, Plan
+from actionqueue.scheduler.prerequisites import Cancellation
+
+READY = RunState.READY
+LEASED = RunState.LEASED
+RUNNING = RunState.RUNNING
+COMPLETED = RunState.COMPLETED
+FAILED = RunState.FAILED
+SUCCESS = AttemptResultKind.SUCCESS
+COMMANDS_A_CLAIM = 4
+NOTHING_DONE = AttemptOutcome(AttemptResultKind.SUSPENDED)
+DONE = AttemptOutcome(SUCCESS)
+ANY_RUN = RunId(b"any run, no run.")
+
+
+class Working(Core):
+    """Hands runs out to workers, and takes what they bring back."""
+
+    _checked_owner: str = ""
+
+    # --- Claims -----------------------------------------------------------------------------------
+
+    def claim(
+        self, owner: str, limit: int = 1, capabilities: Iterable[str] | None = None
+    ) -> list[Claim]:
+        """Give up to ``limit`` ready runs to a worker, the most urgent first.
+
+        Each gets a lease and an attempt, all in one step. Left out are runs that something blocks:
+        a canceled task, a prerequisite that is not met, a concurrency key that another run holds,
+        an exhausted budget of the task or of an ancestor. A claim takes one run of each key at
+        most. While the engine is paused there is nothing to claim.
+
+        Args:
+            owner: The worker's name, not empty.
+            limit: From 1 to 65,536.
+            capabilities: What the worker can do: it gets runs that require nothing else. None for
+                everything.
+
+        Raises:
+            InvalidFieldError: An argument does not fit.
+        """
+        if owner is not self._checked_owner:
+            self._check_owner(owner)
+        if type(limit) is not int or not 1 <= limit <= CLAIM_COUNT_MAX:
+            limit = number_from_1("claim", "limit", limit, CLAIM_COUNT_MAX)
+        able = (
+            None if capabilities is None else texts_or_none("claim", "capabilities", capabilities)
+        )
+        claims, sequence = self._turn.run(self._claim, self._now(), owner, limit, able)
+        if sequence:
+            self._settle(sequence)
+        return claims
+
+    def _claim(
+        self, now: int, owner: str, limit: int, able: AbstractSet[str] | None
+    ) -> tuple[list[Claim], int]:
+        refused: set[RunId] = set()
+        while True:
+            claims, commands = self._plan_claims(now, owner, limit, able, refused)
+            if not claims:
+                self._ensure_usable()
+                return claims, 0
+            try:
+                return claims, self._append(commands, now)
+            except ValidationError as error:
+                # Another thread has changed this run meanwhile, or a raw command has given it a
+                # lease: it is left out, so that each turn has one run less to try.
+                index = (error.batch_index or 0) // COMMANDS_A_CLAIM
+                if index >= len(claims):  # what the claims trigger was refused
+                    index = 0
+                refused.add(claims[index].run_id)
+
+    def _plan_claims(
+        self,
+        now: int,
+        owner: str,
+        limit: int,
+        able: AbstractSet[str] | None,
+        refused: AbstractSet[RunId],
+    ) -> tuple[list[Claim], list[MutationCommand]]:
+        projection = self._projection
+        claims: list[Claim] = []
+        commands: list[MutationCommand] = []
+        if projection.is_engine_paused():
+            return claims, commands
+        keys: set[str] = set()
+        expiry = min(now + self._lease_seconds, CALENDAR_SECONDS_MAX)
+        run_ids = self._ready(limit + len(refused), able)
+        for run_id in run_ids:
+            run = None if run_id in refused else projection.run(run_id)
+            task = None if run is None else projection.read_task(run.task_id)
+            if run is None or task is None:
+                continue
+            attempt_id = AttemptId()
+            number = counted_attempts(projection, run_id) + 1 if run.attempt_count else 1
+            claim = Claim(run.task_id, run_id, attempt_id, owner, number, now, expiry, task[3])
+            if len(run_ids) > 1:
+                key = claim.spec.constraints.concurrency_key
+                if key is not None:
+                    if key in keys:
+                        continue
+                    keys.add(key)
+            claims.append(claim)
+            commands += (
+                RunStateTransitionCommand(None, run_id, READY, LEASED, now),
+                LeaseAcquireCommand(None, run_id, owner, expiry, now),
+                RunStateTransitionCommand(None, run_id, LEASED, RUNNING, now),
+                AttemptStartCommand(None, run_id, attempt_id, now),
+            )
+            if len(claims) == limit:
+                break
+        return claims, commands
+
+    def _check_owner(self, owner: str) -> None:
+        if type(owner) is not str:
+            raise InvalidFieldTypeError("claim", "owner", owner, "must be a text")
+        if not owner:
+            raise InvalidFieldError("claim", "owner", owner, "must not be empty")
+        LeaseAcquireCommand(None, ANY_RUN, owner, 0, 0)  # raises where no lease can have it
+        self._checked_owner = owner
+
+    # --- While the work goes on -------------------------------------------------------------------
+
+    def heartbeat(self, claims: Claim | Iterable[Claim]) -> None:
+        """Extend the leases of one claim or of several, all or none.
+
+        Each lease ends ``lease_seconds`` from now, if it would end before; the claim's
+        ``lease_expiry`` says so.
+
+        Raises:
+            ClaimLost: One of the claims is no longer held: the error says which. No lease was
+                extended.
+            InvalidFieldTypeError: An argument is no claim.
+        """
+        several = claims_of("heartbeat", claims)
+        for claim, expiry in self._step(self._plan_heartbeat, several):
+            claim.lease_expiry = expiry
+
+    def _plan_heartbeat(self, now: int, claims: list[Claim]) -> Plan[list[tuple[Claim, int]]]:
+        proposed = min(now + self._lease_seconds, CALENDAR_SECONDS_MAX)
+        commands: list[MutationCommand] = []
+        expiries: list[tuple[Claim, int]] = []
+        for claim in dict.fromkeys(claims):
+            lease = self._lease_of(claim)
+            if lease is None:
+                self._raise_lost(claim)
+            expiry = max(lease[1], proposed)
+            expiries.append((claim, expiry))
+            if expiry > lease[1]:
+                commands.append(LeaseHeartbeatCommand(None, claim.run_id, claim.owner, expiry, now))
+        return commands, expiries
+
+    # --- The ends ---------------------------------------------------------------------------------
+
+    def complete(self, claim: Claim, output: bytes = b"") -> None:
+        """Take the result of an attempt that did its work: the run is completed.
+
+        Args:
+            claim: The claim.
+            output: What the attempt gave; no bytes are no output.
+
+        Raises:
+            ClaimLost: The claim is no longer held. Nothing was written.
+            InvalidFieldError: An argument does not fit.
+        """
+        if type(claim) is not Claim:
+            claim_of("complete", claim)
+        outcome = DONE if output == b"" else AttemptOutcome(SUCCESS, None, output)
+        self._step(self._plan_complete, claim, outcome)
+
+    def _plan_complete(self, now: int, claim: Claim, outcome: AttemptOutcome) -> Plan[None]:
+        self._lease_of(claim)
+        run_id = claim.run_id
+        return [
+            AttemptFinishCommand(None, run_id, claim.attempt_id, outcome, now),
+            RunStateTransitionCommand(None, run_id, RUNNING, COMPLETED, now),
+        ], None
+
+    def fail(self, claim: Claim, error: str, *, retry_at: int | None = None) -> RunState:
+        """Take the failure of an attempt, and return the run's new state.
+
+        While the task has attempts left the run waits for its retry; else it has failed, and what
+        depends on it is dealt with as the scheduler was told.
+
+        Args:
+            claim: The claim.
+            error: What went wrong.
+            retry_at: The time of the next attempt, in Unix seconds; None leaves it to the backoff.
+                It gives the run no attempt more.
+
+        Raises:
+            ClaimLost: The claim is no longer held. Nothing was written.
+            InvalidFieldError: An argument does not fit.
+        """
+        claim_of("fail", claim)
+        outcome = AttemptOutcome.failure(error)
+        retry_at = time_or_none("fail", "retry_at", retry_at)
+        return self._step(self._plan_fail, claim, outcome, retry_at)
+
+    def _plan_fail(
+        self, now: int, claim: Claim, outcome: AttemptOutcome, retry_at: int | None
+    ) -> Plan[RunState]:
+        commands = self._end_attempt(claim, outcome, now)
+        run = self._projection.run(claim.run_id)
+        if run is None:
+            self._raise_lost(claim)
+        max_attempts = claim.spec.constraints.max_attempts
+        onwards, state = retry_or_fail(
+            self._projection, run, max_attempts, self._retry, now, retry_at
+        )
+        commands += onwards
+        if state is FAILED and self._cancels_dependents:
+            ended = {claim.run_id: FAILED}
+            cancellation = Cancellation(self._projection, self._dependents, now, ended)
+            cancellation.cancel_dependents([claim.task_id])
+            commands += cancellation.commands
+        return commands, state
+
+    def suspend(self, claim: Claim, reason: str | None = None, *, output: bytes = b"") -> None:
+        """Lay a run aside until :meth:`resume_run` or a subscription of its task resumes it.
+
+        The attempt does not count. A suspended run holds neither lease nor concurrency key.
+
+        Args:
+            claim: The claim.
+            reason: Why, if there is something to say.
+            output: What the attempt has so far, for the next one to read.
+
+        Raises:
+            ClaimLost: The claim is no longer held. Nothing was written.
+            InvalidFieldError: An argument does not fit.
+        """
+        claim_of("suspend", claim)
+        RunSuspendCommand(None, ANY_RUN, reason, 0)  # raises where the reason does not fit
+        outcome = AttemptOutcome.suspended(output)
+        self._step(self._plan_suspend, claim, reason, outcome)
+
+    def _plan_suspend(
+        self, now: int, claim: Claim, reason: str | None, outcome: AttemptOutcome
+    ) -> Plan[None]:
+        commands = self._end_attempt(claim, outcome, now)
+        commands.append(RunSuspendCommand(None, claim.run_id, reason, now))
+        return commands, None
+
+    def release(self, claim: Claim) -> None:
+        """Give a run back as if it had not been claimed.
+
+        It is ready, and the attempt does not count.
+
+        Raises:
+            ClaimLost: The claim is no longer held. Nothing was written.
+            InvalidFieldTypeError: It is no claim.
+        """
+        self._step(self._plan_release, claim_of("release", claim))
+
+    def _plan_release(self, now: int, claim: Claim) -> Plan[None]:
+        commands = self._end_attempt(claim, NOTHING_DONE, now)
+        commands.append(RunSuspendCommand(None, claim.run_id, "released", now))
+        commands.append(RunResumeCommand(None, claim.run_id, now))
+        return commands, None
+
+    # --- What becomes of claims -------------------------------------------------------------------
+
+    def _end_attempt(
+        self, claim: Claim, outcome: AttemptOutcome, now: int
+    ) -> list[MutationCommand]:
+        """Return the commands that end a claim's attempt and its lease."""
+        lease = self._lease_of(claim)
+        commands: list[MutationCommand] = [
+            AttemptFinishCommand(None, claim.run_id, claim.attempt_id, outcome, now)
+        ]
+        if lease is not None:
+            commands.append(LeaseReleaseCommand(None, claim.run_id, *lease, now))
+        return commands
+
+    def _lease_of(self, claim: Claim) -> tuple[str, int] | None:
+        """Return the lease of a claim that is held, None where a raw command has dropped it."""
+        projection = self._projection
+        lease = projection.active_lease(claim.run_id)
+        if projection.active_attempt_id(claim.run_id) != claim.attempt_id or (
+            lease is not None and lease[0] != claim.owner
+        ):
+            self._raise_lost(claim)
+        return lease
+
+    def _raise_lost(self, claim: Claim) -> NoReturn:
+        self._ensure_usable()
+        state = self._projection.run_state(claim.run_id)
+        raise ClaimLost(claim.run_id, claim.attempt_id, state)
