@@ -78,7 +78,7 @@ def test_what_is_no_backoff_is_named(field: str, value: object) -> None:
 
 @pytest.mark.parametrize("attempt", [0, -1, U32_MAX + 1, True, 1.0, "1"])
 def test_what_is_no_attempt_is_named(attempt: object) -> None:
-    with pytest.raises(InvalidFieldError, match="seconds_after.attempt"):
+    with pytest.raises(InvalidFieldError, match=r"seconds_after\.attempt"):
         aq.Backoff().seconds_after(RUN, attempt)
-    with pytest.raises(InvalidFieldTypeError, match="seconds_after.run_id"):
+    with pytest.raises(InvalidFieldTypeError, match=r"seconds_after\.run_id"):
         aq.Backoff().seconds_after("run", 1)

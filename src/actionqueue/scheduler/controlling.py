@@ -26,7 +26,6 @@ from actionqueue.scheduler.arguments import identifier, time_or_none
 from actionqueue.scheduler.core import Core, Plan
 from actionqueue.scheduler.prerequisites import Cancellation
 from actionqueue.scheduler.recurrence import Recurrence, is_newest
-from actionqueue.scheduler.subscriptions import custom
 
 SCHEDULED = RunState.SCHEDULED
 READY = RunState.READY
@@ -192,7 +191,7 @@ class Controlling(Core):
 
     def _plan_signal(self, now: int, key: str) -> Plan[list[SubscriptionId]]:
         commands: list[MutationCommand] = []
-        triggered = self._shared.subscriptions.extend(commands, now, [custom(key)])
+        triggered = self._shared.subscriptions.signal(key, commands, now)
         return commands, triggered
 
     def consume(self, task_id: TaskId, dimension: BudgetDimension | str, amount: int) -> None:

@@ -8,7 +8,7 @@ there are no subscriptions.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import TypeAlias
 
 from actionqueue.model import (
@@ -40,8 +40,7 @@ SUSPENDED = RunState.SUSPENDED
 COMPLETED = RunState.COMPLETED
 
 
-def custom(key: str) -> Occurrence:
-    """Return the occurrence that the application names by a key."""
+def _custom(key: str) -> Occurrence:
     return "custom", key, None
 
 
@@ -54,7 +53,7 @@ def _occurrence_of(event_filter: EventFilter) -> Occurrence:
         case BudgetThresholdFilter(task_id=task_id, dimension=dimension):
             return "budget", task_id, dimension
         case CustomFilter(key=key):
-            return custom(key)
+            return _custom(key)
     raise TypeError(f"no filter: {event_filter!r}")
 
 
@@ -68,26 +67,32 @@ class Subscriptions:
         self._index: dict[Occurrence, dict[SubscriptionId, TaskId]] = {}
         created.extend(each.subscription_id for each in projection.subscriptions())
 
-    def extend(
-        self, commands: list[MutationCommand], now: int, occurred: Iterable[Occurrence] = ()
-    ) -> list[SubscriptionId]:
-        """Add what a batch triggers to its commands; return the subscriptions that it triggers.
+    def signal(self, key: str, commands: list[MutationCommand], now: int) -> list[SubscriptionId]:
+        """Add what a custom key triggers to commands; return the subscriptions.
 
-        Each is triggered once a batch at most. The suspended runs of its task become ready, which
-        may trigger more.
+        What follows from that is left to :meth:`extend`.
+        """
+        if self._created:
+            self._take_created()
+        triggered: dict[SubscriptionId, TaskId] = {}
+        self._trigger(_custom(key), _Batch(self._projection, commands), triggered, now)
+        return list(triggered)
+
+    def extend(self, commands: list[MutationCommand], now: int) -> None:
+        """Add what a batch triggers to its commands.
+
+        Each subscription is triggered once a batch at most. The suspended runs of its task become
+        ready, which may trigger more.
         """
         if self._created:
             self._take_created()
         if not self._index:
-            return []
+            return
         batch = _Batch(self._projection, commands)
         triggered: dict[SubscriptionId, TaskId] = {}
-        for occurrence in occurred:
-            self._trigger(occurrence, batch, triggered, now)
         for command in commands:  # it grows meanwhile
             for occurrence in batch.occurrences_of(command):
                 self._trigger(occurrence, batch, triggered, now)
-        return list(triggered)
 
     def _trigger(
         self,

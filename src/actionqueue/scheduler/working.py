@@ -52,7 +52,7 @@ ANY_RUN = RunId(b"any run, no run.")
 class Working(Core):
     """Hands runs out to workers, and takes what they bring back."""
 
-    _checked_owner: str = ""
+    _checked_owner: str | None = None
 
     # --- Claims -----------------------------------------------------------------------------------
 

@@ -1,0 +1,409 @@
+"""What subscriptions wait for, budgets, and other wishes of an application."""
+
+from __future__ import annotations
+
+import pytest
+
+import actionqueue as aq
+from actionqueue import EventFilter, run_id_of
+from actionqueue.errors import (
+    InvalidFieldError,
+    InvalidFieldTypeError,
+    InvalidTransition,
+    PreviousStateMismatch,
+    RunResumeRequiresSuspended,
+    UnknownRun,
+    UnknownTask,
+)
+from tests.support.scheduling import BEGIN, Bench
+
+
+def subscribe(at: Bench, task: aq.TaskId, event_filter: EventFilter) -> aq.SubscriptionId:
+    subscription = aq.SubscriptionId()
+    at.submit(aq.SubscriptionCreateCommand(None, subscription, task, event_filter, BEGIN))
+    return subscription
+
+
+def suspended(at: Bench, priority: int = 99) -> aq.TaskId:
+    """Return a task whose run is suspended."""
+    task = at.scheduler.add(b"", priority=priority)
+    at.scheduler.suspend(at.claim())
+    return task
+
+
+def is_triggered(at: Bench, subscription: aq.SubscriptionId) -> bool:
+    record = at.projection.subscription(subscription)
+    assert record is not None
+    return record.triggered_at is not None
+
+
+def test_a_signal_resumes_what_waits_for_it(at: Bench) -> None:
+    task = suspended(at)
+    subscription = subscribe(at, task, EventFilter.custom("approved"))
+    other = subscribe(at, task, EventFilter.custom("refused"))
+    assert at.scheduler.signal("another") == []
+    assert at.state(task) == "suspended"
+    assert at.scheduler.signal("approved") == [subscription]
+    assert at.state(task) == "ready"
+    assert is_triggered(at, subscription)
+    assert not is_triggered(at, other)
+    assert at.claim().attempt == 1
+
+
+def test_a_signal_that_nothing_waits_for_leaves_no_trace(at: Bench) -> None:
+    assert at.scheduler.signal("key") == []
+    assert at.queue.sequence == 0
+
+
+@pytest.mark.parametrize("way", ["submit", "submit_many", "batch", "before opening", "another"])
+def test_subscriptions_are_known_however_they_were_made(at: Bench, way: str) -> None:
+    task = suspended(at)
+    subscription = aq.SubscriptionId()
+    command = aq.SubscriptionCreateCommand(
+        None, subscription, task, EventFilter.custom("key"), BEGIN
+    )
+    if way == "submit":
+        at.queue.submit(command)
+    elif way == "batch":
+        with at.queue.batch() as batch:
+            batch.submit(command)
+    else:
+        at.queue.submit_many([command])
+    if way == "before opening":
+        at.reopen()
+    if way == "another":
+        at.scheduler = aq.Scheduler(at.queue, clock=at.clock)
+    assert at.scheduler.signal("key") == [subscription]
+
+
+def test_a_refused_batch_has_no_subscription(at: Bench) -> None:
+    task = suspended(at)
+    command = aq.SubscriptionCreateCommand(
+        None, aq.SubscriptionId(), task, EventFilter.custom("key"), BEGIN
+    )
+    with pytest.raises(aq.UnknownTask):
+        at.submit(command, aq.TaskCancelCommand(None, aq.TaskId(), BEGIN))
+    assert at.scheduler.signal("key") == []
+    at.queue.submit(command)
+    assert len(at.scheduler.signal("key")) == 1
+
+
+def test_a_canceled_subscription_is_not_triggered(at: Bench) -> None:
+    task = suspended(at)
+    subscription = subscribe(at, task, EventFilter.custom("key"))
+    assert len(at.scheduler.signal("key")) == 1
+    at.submit(aq.SubscriptionCancelCommand(None, subscription, BEGIN))
+    assert at.scheduler.signal("key") == []
+    at.queue.compact(retention_seconds=0)
+    assert at.scheduler.signal("key") == []
+
+
+def test_a_subscription_is_triggered_each_time(at: Bench) -> None:
+    task = suspended(at)
+    subscription = subscribe(at, task, EventFilter.custom("key"))
+    for time in (BEGIN + 5, BEGIN + 9):
+        at.clock.time = time
+        assert at.scheduler.signal("key") == [subscription]
+        record = at.projection.subscription(subscription)
+        assert record is not None
+        assert record.triggered_at == time
+
+
+def test_the_completion_of_a_task_resumes_what_waits_for_it(at: Bench) -> None:
+    waiting = suspended(at)
+    task = at.scheduler.add(b"", run_policy=aq.Repeat(2, 60))
+    subscription = subscribe(at, waiting, EventFilter.task_completed(task))
+    at.scheduler.complete(at.claim())
+    assert not is_triggered(at, subscription)
+    at.tick_at(60)
+    at.scheduler.complete(at.claim())
+    assert is_triggered(at, subscription)
+    assert at.state(waiting) == "ready"
+
+
+def test_a_failure_is_no_completion(at: Bench) -> None:
+    waiting = suspended(at)
+    task = at.scheduler.add(b"")
+    subscription = subscribe(at, waiting, EventFilter.task_completed(task))
+    at.scheduler.fail(at.claim(), "why")
+    assert not is_triggered(at, subscription)
+
+
+@pytest.mark.parametrize(
+    "state",
+    ["ready", "leased", "running", "retry_wait", "suspended", "completed", "failed", "canceled"],
+)
+def test_a_run_that_enters_a_state_resumes_what_waits_for_it(at: Bench, state: str) -> None:
+    waiting = suspended(at, priority=-99)
+    task = aq.TaskId()
+    subscription = subscribe(at, waiting, EventFilter.run_state_changed(task, state))
+    at.scheduler.add(b"", task_id=task, at=BEGIN + 1, max_attempts=2)
+
+    def is_as_expected(*entered: str) -> bool:
+        return is_triggered(at, subscription) == (state in entered)
+
+    assert is_as_expected()
+    at.tick_at(1)
+    assert is_as_expected("ready")
+    claim = at.claim()
+    assert claim.task_id == task
+    assert is_as_expected("ready", "leased", "running")
+    if state in {"retry_wait", "failed"}:
+        at.scheduler.fail(claim, "why")
+        assert is_as_expected("retry_wait")
+        at.tick_at(2)
+        at.scheduler.fail(at.claim(), "why")
+    elif state == "suspended":
+        at.scheduler.suspend(claim)
+    elif state == "completed":
+        at.scheduler.complete(claim)
+    elif state == "canceled":
+        at.scheduler.cancel(task)
+    assert is_triggered(at, subscription)
+    assert at.state(waiting) == "ready"
+
+
+def test_what_a_subscription_resumes_may_trigger_another(at: Bench) -> None:
+    first, second = suspended(at), suspended(at)
+    subscribe(at, first, EventFilter.custom("key"))
+    subscribe(at, second, EventFilter.run_state_changed(first, "ready"))
+    sequence = at.queue.sequence
+    assert len(at.scheduler.signal("key")) == 1
+    assert at.state(first) == at.state(second) == "ready"
+    assert at.queue.sequence == sequence + 4
+
+
+def test_a_task_that_waits_for_itself_is_triggered_once(at: Bench) -> None:
+    task = at.scheduler.add(b"")
+    subscribe(at, task, EventFilter.run_state_changed(task, "suspended"))
+    at.scheduler.suspend(at.claim())
+    assert at.state(task) == "ready"
+
+
+def test_what_is_canceled_in_the_same_step_is_not_resumed(at: Bench) -> None:
+    task = suspended(at)
+    subscribe(at, task, EventFilter.run_state_changed(task, "canceled"))
+    at.scheduler.cancel(task)
+    assert at.state(task) == "canceled"
+
+
+# --- Budgets --------------------------------------------------------------------------------------
+
+
+def allocate(at: Bench, task: aq.TaskId, limit: int) -> None:
+    at.submit(aq.BudgetAllocateCommand(None, task, "token", limit, BEGIN))
+
+
+def test_a_budgets_use_triggers_where_it_reaches_the_share(at: Bench) -> None:
+    waiting = suspended(at)
+    task = at.scheduler.add(b"")
+    allocate(at, task, 200)
+    half = subscribe(at, waiting, EventFilter.budget_threshold(task, "token", 50))
+    other = subscribe(at, waiting, EventFilter.budget_threshold(task, "cost_cents", 0))
+    at.scheduler.consume(task, "token", 99)
+    assert not is_triggered(at, half)
+    at.scheduler.consume(task, aq.BudgetDimension.TOKEN, 1)
+    assert is_triggered(at, half)
+    at.clock.advance(1)
+    at.scheduler.consume(task, "token", 50)
+    record = at.projection.subscription(half)
+    assert record is not None
+    assert record.triggered_at == BEGIN
+    at.scheduler.consume(task, "cost_cents", 5)  # of which there is no budget
+    assert not is_triggered(at, other)
+
+
+def test_an_exhausted_budget_of_an_ancestor_blocks_claims(at: Bench) -> None:
+    root = at.scheduler.add(b"", priority=9)
+    child = at.scheduler.add(b"", parent_task_id=root)
+    at.scheduler.add(b"", parent_task_id=child)
+    at.claim()
+    allocate(at, root, 10)
+    at.scheduler.consume(root, "token", 10)
+    assert at.scheduler.claim("w", 9) == []
+    at.submit(aq.BudgetReplenishCommand(None, root, "token", 10, BEGIN))
+    assert len(at.scheduler.claim("w", 9)) == 2
+
+
+# --- Runs -----------------------------------------------------------------------------------------
+
+
+def test_a_run_gets_another_time_and_priority(at: Bench) -> None:
+    task = at.scheduler.add(b"", at=BEGIN + 10)
+    run = run_id_of(task, 0)
+    at.scheduler.reschedule(run, at=BEGIN + 5)
+    at.scheduler.reschedule(run, priority=3)
+    is_now = at.projection.run(run)
+    assert is_now is not None
+    assert (is_now.scheduled_at, is_now.effective_priority) == (BEGIN + 5, 3)
+    at.tick_at(5)
+    at.scheduler.reschedule(run, priority=-3)
+    with pytest.raises(InvalidTransition):
+        at.scheduler.reschedule(run, at=BEGIN + 50)
+    at.claim()
+    with pytest.raises(InvalidTransition):
+        at.scheduler.reschedule(run, priority=1)
+
+
+def test_a_retry_need_not_wait(at: Bench) -> None:
+    at.scheduler.add(b"", max_attempts=2)
+    claim = at.claim()
+    at.scheduler.fail(claim, "why", retry_at=BEGIN + 500)
+    at.scheduler.retry(claim.run_id)
+    assert at.claim().attempt == 2
+
+
+def test_what_does_not_fit_the_state_is_refused(at: Bench) -> None:
+    run = run_id_of(at.scheduler.add(b""), 0)
+    with pytest.raises(PreviousStateMismatch):
+        at.scheduler.retry(run)
+    with pytest.raises(RunResumeRequiresSuspended):
+        at.scheduler.resume_run(run)
+    unknown = aq.RunId()
+    for call in (at.scheduler.retry, at.scheduler.resume_run, at.scheduler.finished):
+        with pytest.raises(UnknownRun):
+            call(unknown)
+    with pytest.raises(UnknownRun):
+        at.scheduler.reschedule(unknown, priority=1)
+    with pytest.raises(UnknownTask):
+        at.scheduler.consume(aq.TaskId(), "token", 1)
+
+
+# --- What calls accept ----------------------------------------------------------------------------
+
+RUN, TASK = aq.RunId(), aq.TaskId()
+WRONG = {
+    "add.task": lambda s: s.add("text"),
+    "add.at": lambda s: s.add(b"", at=-1),
+    "add.at later": lambda s: s.add(b"", at=253402300800),
+    "add.at bool": lambda s: s.add(b"", at=True),
+    "add.at float": lambda s: s.add(b"", at=1.5),
+    "add.depends_on": lambda s: s.add(b"", depends_on=TASK),
+    "add.depends_on None": lambda s: s.add(b"", depends_on=None),
+    "add.depends_on other": lambda s: s.add(b"", depends_on=[RUN]),
+    "add.depends_on text": lambda s: s.add(b"", depends_on=str(TASK)),
+    "add.priority": lambda s: s.add(b"", priority=2**31),
+    "add.max_attempts": lambda s: s.add(b"", max_attempts=0),
+    "add.timeout_secs": lambda s: s.add(b"", timeout_secs=0),
+    "add.concurrency_key": lambda s: s.add(b"", concurrency_key="k" * 2**20 + "k"),
+    "add.concurrency_key empty": lambda s: s.add(b"", concurrency_key=""),
+    "add.run_policy": lambda s: s.add(b"", run_policy="daily"),
+    "add.with a spec": lambda s: s.add(aq.TaskSpec(payload=b""), priority=1),
+    "add.task_id": lambda s: s.add(b"", task_id=RUN),
+    "add_prerequisites.task_id": lambda s: s.add_prerequisites(RUN, []),
+    "add_prerequisites.depends_on": lambda s: s.add_prerequisites(TASK, [None]),
+    "claim.owner": lambda s: s.claim(b"worker"),
+    "claim.owner empty": lambda s: s.claim(""),
+    "claim.owner list": lambda s: s.claim(["worker"]),
+    "claim.owner long": lambda s: s.claim("w" * 2**25),
+    "claim.owner surrogate": lambda s: s.claim("\udc80"),
+    "claim.limit": lambda s: s.claim("w", 0),
+    "claim.limit large": lambda s: s.claim("w", 65_537),
+    "claim.limit bool": lambda s: s.claim("w", True),
+    "claim.limit float": lambda s: s.claim("w", 1.0),
+    "claim.capabilities": lambda s: s.claim("w", 1, "gpu"),
+    "claim.capabilities other": lambda s: s.claim("w", 1, [1]),
+    "claim.capabilities number": lambda s: s.claim("w", 1, 7),
+    "complete.claim": lambda s: s.complete(RUN),
+    "fail.claim": lambda s: s.fail(None, "why"),
+    "suspend.claim": lambda s: s.suspend("claim"),
+    "release.claim": lambda s: s.release([]),
+    "heartbeat.claims": lambda s: s.heartbeat(7),
+    "heartbeat.claims other": lambda s: s.heartbeat([RUN]),
+    "cancel.task_id": lambda s: s.cancel(RUN),
+    "cancel_run.run_id": lambda s: s.cancel_run(TASK),
+    "reschedule.run_id": lambda s: s.reschedule(TASK, priority=1),
+    "reschedule.at": lambda s: s.reschedule(RUN, at=-1),
+    "reschedule.nothing": lambda s: s.reschedule(RUN),
+    "reschedule.priority": lambda s: s.reschedule(RUN, priority=2**31),
+    "reschedule.priority bool": lambda s: s.reschedule(RUN, priority=True),
+    "resume_run.run_id": lambda s: s.resume_run(str(RUN)),
+    "retry.run_id": lambda s: s.retry(TASK),
+    "signal.key": lambda s: s.signal(7),
+    "consume.task_id": lambda s: s.consume(RUN, "token", 1),
+    "consume.dimension": lambda s: s.consume(TASK, "money", 1),
+    "consume.amount": lambda s: s.consume(TASK, "token", -1),
+    "finished.run_id": lambda s: s.finished(TASK),
+    "wait.timeout": lambda s: s.wait(-1),
+    "wait.timeout nan": lambda s: s.wait(float("nan")),
+    "wait.timeout text": lambda s: s.wait("1"),
+    "wait.capabilities": lambda s: s.wait(0, b"gpu"),
+}
+
+
+@pytest.mark.parametrize("call", WRONG.values(), ids=WRONG)
+def test_what_does_not_fit_is_named_before_anything_is_written(at: Bench, call) -> None:
+    at.scheduler.add(b"")
+    sequence = at.queue.sequence
+    with pytest.raises(InvalidFieldError):
+        call(at.scheduler)
+    assert at.queue.sequence == sequence
+
+
+def test_what_workers_say_is_checked_before_anything_is_written(at: Bench) -> None:
+    at.scheduler.add(b"")
+    claim = at.claim()
+    sequence = at.queue.sequence
+    for call in (
+        lambda: at.scheduler.complete(claim, "text"),
+        lambda: at.scheduler.fail(claim, b"bytes"),
+        lambda: at.scheduler.fail(claim, None),
+        lambda: at.scheduler.fail(claim, "why", retry_at=-1),
+        lambda: at.scheduler.suspend(claim, 7),
+        lambda: at.scheduler.suspend(claim, output="text"),
+    ):
+        with pytest.raises(InvalidFieldError):
+            call()
+    assert at.queue.sequence == sequence
+    at.scheduler.complete(claim, bytearray(b"out"))
+
+
+def test_an_unknown_field_is_no_field(at: Bench) -> None:
+    with pytest.raises(TypeError, match="colour"):
+        at.scheduler.add(b"", colour="red")
+
+
+OPTIONS = {
+    "lease_seconds": [0, -1, 253402300800, True, 1.5, None],
+    "retry": [None, 5, aq.Backoff],
+    "misfire": ["never", None],
+    "on_prerequisite_failed": ["retry", True],
+    "clock": [None, 7],
+}
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [(option, value) for option in OPTIONS for value in OPTIONS[option]]
+)
+def test_options_that_do_not_fit_are_named(at: Bench, option: str, value: object) -> None:
+    with pytest.raises(InvalidFieldError):
+        aq.Scheduler(at.queue, **{option: value})
+
+
+def test_a_scheduler_needs_an_open_queue(at: Bench) -> None:
+    with pytest.raises(InvalidFieldTypeError):
+        aq.Scheduler(at.path)
+    at.queue.close()
+    with pytest.raises(aq.ClosedError):
+        aq.Scheduler(at.queue)
+    for call in (
+        lambda: at.scheduler.add(b""),
+        lambda: at.scheduler.claim("w"),
+        at.scheduler.tick,
+        lambda: at.scheduler.wait(0),
+    ):
+        with pytest.raises(aq.ClosedError):
+            call()
+
+
+@pytest.mark.parametrize("time", [-1, 253402300800, 1.5, True, None, "now"])
+def test_a_clock_must_tell_the_time(at: Bench, time: object) -> None:
+    at.clock.time = time
+    for call in (
+        lambda: at.scheduler.add(b""),
+        lambda: at.scheduler.claim("w"),
+        at.scheduler.tick,
+    ):
+        with pytest.raises(InvalidFieldError, match=r"Scheduler\.clock"):
+            call()
+    assert at.queue.sequence == 0
