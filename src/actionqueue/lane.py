@@ -126,7 +126,9 @@ class QueueLane(Lane):
         what :meth:`submit` raises; a ValidationError then carries the refused command's position in
         ``batch_index``.
         """
-        policy = self._durability if durability is None else DurabilityPolicy(durability)
+        policy = self._durability if durability is None else durability
+        if type(policy) is not DurabilityPolicy:  # a look-up costs as much as a small batch
+            policy = DurabilityPolicy(policy)
         try:
             batch = list(commands)  # under no lock: an iterable may do anything
         except TypeError:

@@ -32,13 +32,13 @@ def test_a_task_without_a_time_out_has_no_deadline(at: Bench) -> None:
 def test_each_step_is_one_batch(at: Bench, monkeypatch) -> None:
     """So a crash leaves all of it or nothing."""
     batches: list[int] = []
-    submit_many = at.queue.submit_many
+    append_batch = at.queue._append_batch
 
-    def counted(commands, durability=None):
+    def counted(commands):
         batches.append(len(commands))
-        return submit_many(commands, durability)
+        return append_batch(commands)
 
-    monkeypatch.setattr(at.queue, "submit_many", counted)
+    monkeypatch.setattr(at.scheduler, "_append_batch", counted)
     task = at.scheduler.add(b"", run_policy=aq.Repeat(2, 60), max_attempts=2)
     at.scheduler.fail(at.claim(), "why")
     at.tick_at(1)
@@ -313,16 +313,16 @@ def test_a_ready_run_that_a_raw_command_leased_is_left_out(at: Bench) -> None:
 def test_a_claim_goes_on_where_another_thread_takes_a_run_from_it(at: Bench, monkeypatch) -> None:
     """As if it came between the look at the projection and the append."""
     runs = [aq.run_id_of(at.scheduler.add(b""), 0) for _ in range(4)]
-    submit_many = at.queue.submit_many
+    append_batch = at.queue._append_batch
     taken = iter(runs[:2])
 
-    def late(commands, durability=None):
+    def late(commands):
         for run in taken:
-            submit_many([aq.RunStateTransitionCommand(None, run, "ready", "leased", BEGIN)])
+            append_batch([aq.RunStateTransitionCommand(None, run, "ready", "leased", BEGIN)])
             break
-        return submit_many(commands, durability)
+        return append_batch(commands)
 
-    monkeypatch.setattr(at.queue, "submit_many", late)
+    monkeypatch.setattr(at.scheduler, "_append_batch", late)
     assert [claim.run_id for claim in at.scheduler.claim("w", 3)] == runs[2:]
 
 
@@ -330,13 +330,13 @@ def test_a_step_is_planned_again_where_another_thread_came_between(at: Bench, mo
     at.scheduler.add(b"", max_attempts=2)
     claim = at.claim()
     at.clock.advance(1)
-    submit_many = at.queue.submit_many
+    append_batch = at.queue._append_batch
     raw = [aq.LeaseHeartbeatCommand(None, claim.run_id, "worker", BEGIN + 77, BEGIN)]
 
-    def late(commands, durability=None):
+    def late(commands):
         if raw:
-            submit_many([raw.pop()])
-        return submit_many(commands, durability)
+            append_batch([raw.pop()])
+        return append_batch(commands)
 
-    monkeypatch.setattr(at.queue, "submit_many", late)
+    monkeypatch.setattr(at.scheduler, "_append_batch", late)
     assert at.scheduler.fail(claim, "why") == "retry_wait"

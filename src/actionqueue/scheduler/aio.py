@@ -91,7 +91,7 @@ class _Appending(Scheduler):
         sequence = self.appended.sequence
         if not sequence:
             return
-        if self._shared.has_ended():
+        if self._shared.ended:
             settled = self.begin_to_settle(sequence)
             if settled is not None:
                 await asyncio.shield(settled)

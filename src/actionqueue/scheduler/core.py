@@ -19,7 +19,7 @@ from actionqueue.errors import (
     ValidationError,
 )
 from actionqueue.limits import CALENDAR_SECONDS_MAX
-from actionqueue.model import MutationCommand, TaskId, TaskSpec
+from actionqueue.model import MutationCommand, MutationOutcome, TaskId, TaskSpec
 from actionqueue.policy_fields import function
 from actionqueue.queue import ActionQueue
 from actionqueue.scheduler._stand_ins import dependents_query, ready_query
@@ -30,7 +30,6 @@ from actionqueue.scheduler.recurrence import Misfire
 from actionqueue.scheduler.shared import shared_of
 from actionqueue.sync_policy import DurabilityPolicy
 
-DEFERRED = DurabilityPolicy.DEFERRED
 IMMEDIATE = DurabilityPolicy.IMMEDIATE
 
 P = ParamSpec("P")
@@ -69,10 +68,15 @@ class Core:
         self._queue = queue
         self._projection = queue.projection
         self._wait_durable = queue._wait_durable  # noqa: SLF001 -- the queue's other half
+        self._in_lane = queue._in_lane  # noqa: SLF001 -- as above
+        self._append_batch = queue._append_batch  # noqa: SLF001 -- as above
+        self._ensure_not_in_query = queue._ensure_not_in_query  # noqa: SLF001 -- as above
         self._ensure_usable = queue._ensure_usable  # noqa: SLF001 -- as above
         self._ensure_usable()
         self._shared = shared_of(queue)
         self._turn = self._shared.turn
+        self._created = self._shared.subscriptions.created
+        self._waiting = self._shared.subscriptions.waiting
         self._is_immediate = queue.durability is IMMEDIATE
         self._ready = ready_query(self._projection)
         self._dependents = dependents_query(self._projection)
@@ -124,11 +128,14 @@ class Core:
 
     def _append(self, commands: list[MutationCommand], time: int) -> int:
         """Append commands with what they trigger, and return the last sequence."""
-        shared = self._shared
-        shared.subscriptions.extend(commands, time)
-        sequence = self._queue.submit_many(commands, DEFERRED)[-1].sequence
-        if shared.is_watched:
-            shared.note(commands, sequence)
+        if self._created or self._waiting:
+            self._shared.subscriptions.extend(commands, time)
+        # As submit_many does it, but for the looks that a list of the scheduler's own does not need.
+        self._ensure_not_in_query()
+        outcomes: list[MutationOutcome] = self._in_lane(self._append_batch, commands)
+        sequence = outcomes[-1].sequence
+        if self._shared.is_watched:
+            self._shared.note(commands, sequence)
         return sequence
 
     def _settle(self, sequence: int) -> None:
@@ -139,7 +146,7 @@ class Core:
             except ActionQueueError as error:
                 self._shared.fail(error)
                 raise
-        if self._shared.has_ended():
+        if self._shared.ended:
             self._shared.resolve(sequence)
 
     def _task(self, task_id: TaskId) -> tuple[TaskSpec, int, int, bool]:

@@ -48,7 +48,8 @@ class Shared:
         self.subscriptions = Subscriptions(self._projection, created)
         self._wakers: dict[object, Callable[[], object]] = {}
         self._futures: dict[RunId, list[Future[RunEnd]]] = {}
-        self._ended: deque[tuple[int, RunId]] = deque()
+        self.ended: deque[tuple[int, RunId]] = deque()
+        """Runs that are awaited and have ended, and the sequence by which they have."""
         self.is_watched = False
         """Whether anything waits, so that a step has something to tell."""
 
@@ -65,7 +66,7 @@ class Shared:
                     and command.run_id in self._futures
                     and command.new_state.is_terminal
                 ):
-                    self._ended.append((sequence, command.run_id))
+                    self.ended.append((sequence, command.run_id))
 
     def add_waker(self, key: object, wake: Callable[[], object]) -> None:
         """Have a function called at every change, inside the turn, until it is removed."""
@@ -93,17 +94,18 @@ class Shared:
         for run_id in self._futures:
             state = self._projection.run_state(run_id)
             if state is None or state.is_terminal:
-                self._ended.append((self._projection.latest_sequence, run_id))
+                self.ended.append((self._projection.latest_sequence, run_id))
 
     def take_ended(self, sequence: int) -> list[tuple[Future[RunEnd], RunEnd | None]]:
         """Take the futures of the runs that ended up to a sequence, with what became of them."""
         taken: list[tuple[Future[RunEnd], RunEnd | None]] = []
-        left = [each for each in self._ended if each[0] > sequence]
-        for ended_at, run_id in self._ended:
-            if ended_at <= sequence and run_id in self._futures:
+        for _ in range(len(self.ended)):
+            ended_at, run_id = self.ended.popleft()
+            if ended_at > sequence:
+                self.ended.append((ended_at, run_id))
+            elif run_id in self._futures:
                 end = self._end_of(run_id)
                 taken += [(future, end) for future in self._futures.pop(run_id)]
-        self._ended = deque(left)
         self._look_whether_watched()
         return taken
 
@@ -111,7 +113,7 @@ class Shared:
         """Take every future: the queue does not go on."""
         taken = [future for futures in self._futures.values() for future in futures]
         self._futures.clear()
-        self._ended.clear()
+        self.ended.clear()
         self._look_whether_watched()
         return taken
 
@@ -129,10 +131,6 @@ class Shared:
         return RunEnd(run_id, state, output, error)
 
     # --- Outside of the turn ----------------------------------------------------------------------
-
-    def has_ended(self) -> bool:
-        """Whether a future is to be done."""
-        return bool(self._ended)
 
     def resolve(self, sequence: int) -> None:
         """Have the futures done of the runs that ended up to a sequence, which is durable."""

@@ -63,8 +63,9 @@ class Subscriptions:
     def __init__(self, projection: Projection, created: deque[SubscriptionId]) -> None:
         """Read those there are. The lane adds the others to ``created``."""
         self._projection = projection
-        self._created = created
-        self._index: dict[Occurrence, dict[SubscriptionId, TaskId]] = {}
+        self.created = created
+        """Those that were created since the last look."""
+        self.waiting: dict[Occurrence, dict[SubscriptionId, TaskId]] = {}
         created.extend(each.subscription_id for each in projection.subscriptions())
 
     def signal(self, key: str, commands: list[MutationCommand], now: int) -> list[SubscriptionId]:
@@ -72,7 +73,7 @@ class Subscriptions:
 
         What follows from that is left to :meth:`extend`.
         """
-        if self._created:
+        if self.created:
             self._take_created()
         triggered: dict[SubscriptionId, TaskId] = {}
         self._trigger(_custom(key), _Batch(self._projection, commands), triggered, now)
@@ -84,9 +85,9 @@ class Subscriptions:
         Each subscription is triggered once a batch at most. The suspended runs of its task become
         ready, which may trigger more.
         """
-        if self._created:
+        if self.created:
             self._take_created()
-        if not self._index:
+        if not self.waiting:
             return
         batch = _Batch(self._projection, commands)
         triggered: dict[SubscriptionId, TaskId] = {}
@@ -101,7 +102,7 @@ class Subscriptions:
         triggered: dict[SubscriptionId, TaskId],
         now: int,
     ) -> None:
-        found = self._index.get(occurrence)
+        found = self.waiting.get(occurrence)
         if found is None:
             return
         for subscription_id, task_id in list(found.items()):
@@ -114,15 +115,15 @@ class Subscriptions:
                 batch.commands.append(SubscriptionTriggerCommand(None, subscription_id, now))
                 batch.resume_suspended(task_id, now)
         if not found:
-            del self._index[occurrence]
+            del self.waiting[occurrence]
 
     def _take_created(self) -> None:
-        while self._created:
-            subscription_id = self._created.popleft()
+        while self.created:
+            subscription_id = self.created.popleft()
             record = self._projection.subscription(subscription_id)
             if record is not None and record.canceled_at is None:
-                waiting = self._index.setdefault(_occurrence_of(record.filter), {})
-                waiting[subscription_id] = record.task_id
+                those = self.waiting.setdefault(_occurrence_of(record.filter), {})
+                those[subscription_id] = record.task_id
 
     def _is_gone(self, subscription_id: SubscriptionId) -> bool:
         return self._projection.is_subscription_canceled(

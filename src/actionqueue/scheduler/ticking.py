@@ -111,7 +111,7 @@ class Ticking(Core):
                 self._settle(last)
         if self._shared.is_watched:
             self._turn.run(self._shared.note_ended_elsewhere)
-            if self._shared.has_ended():
+            if self._shared.ended:
                 self._settle(self._projection.latest_sequence)
         return report
 

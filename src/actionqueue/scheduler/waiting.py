@@ -96,7 +96,7 @@ class Waiting(Ticking):
     def _add_future(self, run_id: RunId) -> tuple[Future[RunEnd], bool]:
         future = self._shared.add_future(run_id)
         self._shared.note_ended_elsewhere()
-        return future, self._shared.has_ended()
+        return future, bool(self._shared.ended)
 
 
 def deadline(owner: str, timeout: float | None) -> float | None:
