@@ -172,6 +172,18 @@ def test_a_run_that_was_given_back_is_as_it_was(at: Bench) -> None:
     assert at.scheduler.fail(at.claim(), "why") == "failed"
 
 
+def test_a_suspended_attempt_uses_up_no_retry(at: Bench) -> None:
+    at.scheduler.add(b"", max_attempts=2)
+    at.scheduler.suspend(claim := at.claim())
+    at.scheduler.resume_run(claim.run_id)
+    assert at.scheduler.fail(at.claim(), "why") == "retry_wait"
+    assert at.scheduler.next_wakeup() == BEGIN + 1  # the backoff after the first attempt
+    at.tick_at(1)
+    at.scheduler.release(at.claim())
+    at.claim()
+    assert at.tick_at(31).failed == [claim.run_id]
+
+
 def test_a_suspended_attempt_does_not_count(at: Bench) -> None:
     at.scheduler.add(b"", max_attempts=1)
     claim = at.claim()

@@ -140,7 +140,7 @@ def test_missed_times_of_a_cron_task_end_with_its_occurrences(tmp_path, misfire:
 def test_skipped_times_use_up_no_run(tmp_path) -> None:
     with bench(tmp_path, misfire="skip") as at:
         task = at.scheduler.add(b"", run_policy=Repeat(2, 60), at=BEGIN + 1, priority=6)
-        at.tick_at(130)
+        assert at.tick_at(130).skipped == [run_id_of(task, 0)]
         assert times(at, task) == [181]
         at.tick_at(181)
         at.tick_at(241)

@@ -213,7 +213,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.clock.advance(seconds)
         wakeup = self.scheduler.next_wakeup()
         did = bool(self.scheduler.tick())
-        assert did == (wakeup is not None and wakeup <= self.now) or self.model.misfire == "skip"
+        assert did == (wakeup is not None and wakeup <= self.now)
         self.model.tick(self.now)
         # Nothing is late by more than a tick.
         wakeup = self.scheduler.next_wakeup()

@@ -130,7 +130,7 @@ class Core:
         """Append commands with what they trigger, and return the last sequence."""
         if self._created or self._waiting:
             self._shared.subscriptions.extend(commands, time)
-        # As submit_many does it, but for the looks that a list of the scheduler's own does not need.
+        # As submit_many does it, without its looks at a list that a caller gave.
         self._ensure_not_in_query()
         outcomes: list[MutationOutcome] = self._in_lane(self._append_batch, commands)
         sequence = outcomes[-1].sequence

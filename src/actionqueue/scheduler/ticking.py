@@ -40,6 +40,8 @@ class TickReport(msgspec.Struct, frozen=True):
     """Runs that became ready, because their time or that of their retry had come."""
     created: list[RunId] = msgspec.field(default_factory=list)
     """The next runs of recurring tasks."""
+    skipped: list[RunId] = msgspec.field(default_factory=list)
+    """Runs of recurring tasks that went to a time to come, because theirs was missed."""
     expired: list[RunId] = msgspec.field(default_factory=list)
     """Runs whose lease had expired."""
     overdue: list[RunId] = msgspec.field(default_factory=list)
@@ -205,6 +207,8 @@ class Ticking(Core):
                 batch.states.update(dict.fromkeys(ready, READY))
                 batch.created.update(dict.fromkeys(created, run.task_id))
                 batch.report.ready.extend(ready)
+                if not ready:
+                    batch.report.skipped.append(run_id)
                 batch.report.created.extend(created)
         return self._finish(batch, now)
 
