@@ -103,6 +103,7 @@ def test_a_task_that_is_over_is_not_canceled(at: Bench) -> None:
     at.scheduler.add_prerequisites(done, [first])
     after = at.scheduler.add(b"", depends_on=[done])
     at.scheduler.cancel(first)
+    at.scheduler.add_prerequisites(done, [first])
     assert not at.projection.is_task_canceled(done)
     assert at.claim().task_id == after
 
@@ -186,6 +187,15 @@ def test_canceling_a_task_cancels_its_runs_in_every_state(at: Bench) -> None:
     assert at.scheduler.next_wakeup() is None
     with pytest.raises(ClaimLost):
         at.scheduler.complete(running)
+
+
+def test_canceling_a_recurring_task_cancels_what_waits_for_it(at: Bench) -> None:
+    """Although it would have had more runs."""
+    first = at.scheduler.add(b"", run_policy=Repeat(9, 60))
+    waiting = at.scheduler.add(b"", depends_on=[first], run_policy=Repeat(9, 60))
+    last = at.scheduler.add(b"", depends_on=[waiting])
+    assert at.scheduler.cancel(first) == [first, waiting, last]
+    assert states(at, last) == ["canceled"]
 
 
 def test_canceling_again_changes_nothing(at: Bench) -> None:

@@ -180,6 +180,16 @@ def test_a_task_that_waits_for_itself_is_triggered_once(at: Bench) -> None:
     assert at.state(task) == "ready"
 
 
+def test_a_step_triggers_a_subscription_once(at: Bench) -> None:
+    """Also where two runs enter the state with it."""
+    waiting = suspended(at)
+    task = at.scheduler.add(b"", run_policy=aq.Repeat(2, 60))
+    subscribe(at, waiting, EventFilter.run_state_changed(task, "canceled"))
+    sequence = at.queue.sequence
+    at.scheduler.cancel(task)
+    assert at.queue.sequence == sequence + 3 + 2
+
+
 def test_what_is_canceled_in_the_same_step_is_not_resumed(at: Bench) -> None:
     task = suspended(at)
     subscribe(at, task, EventFilter.run_state_changed(task, "canceled"))

@@ -129,6 +129,19 @@ class SchedulerModel:
             return False
         return task.is_canceled or len(task.runs) == task.count
 
+    def waits_for(self, task: ModelTask, other: ModelTask) -> bool:
+        """Whether it does, at once or by way of others."""
+        return task is other or any(self.waits_for(each, other) for each in task.prerequisites)
+
+    def add_prerequisite(self, task: ModelTask, prerequisite: ModelTask, now: int) -> None:
+        task.prerequisites.append(prerequisite)
+        if self.cancels and self.is_lost(prerequisite) and not self._is_over(task):
+            self.cancel(task, now)
+
+    def _is_over(self, task: ModelTask) -> bool:
+        has_open = any(run.state not in OVER for run in task.runs)
+        return task.is_canceled or (not has_open and len(task.runs) == task.count)
+
     def _after_an_end(self, now: int) -> None:
         """Cancel what waits in vain, until there is no more of it."""
         if not self.cancels:
@@ -137,9 +150,7 @@ class SchedulerModel:
             vain = [
                 task
                 for task in self.tasks
-                if any(map(self.is_lost, task.prerequisites))
-                and not task.is_canceled
-                and ({run.state for run in task.runs} - OVER or len(task.runs) < task.count)
+                if any(map(self.is_lost, task.prerequisites)) and not self._is_over(task)
             ]
             if not vain:
                 return
@@ -171,10 +182,10 @@ class SchedulerModel:
 
     def ready(self, able: frozenset[str] | None) -> list[ModelRun]:
         """Return what may be claimed one at a time, in order."""
-        free = [run for run in self.runs if run.state == "ready" and self._is_free(run, able)]
+        free = [run for run in self.runs if run.state == "ready" and self.is_free(run, able)]
         return sorted(free, key=lambda run: (-run.priority, run.changed, self.runs.index(run)))
 
-    def _is_free(self, run: ModelRun, able: frozenset[str] | None) -> bool:
+    def is_free(self, run: ModelRun, able: frozenset[str] | None) -> bool:
         task = run.task
         return (
             not task.is_canceled

@@ -35,6 +35,7 @@ from actionqueue.scheduler.recurrence import Recurrence, first_time, new_run
 SCHEDULED = RunState.SCHEDULED
 READY = RunState.READY
 CANCELED = RunState.CANCELED
+NOTHING: tuple[TaskId, ...] = ()
 CONSTRAINTS = frozenset(TaskConstraints.__struct_fields__)
 METADATA = frozenset(TaskMetadata.__struct_fields__)
 
@@ -87,7 +88,7 @@ class Adding(Core):
         task: TaskSpec | TaskPayload | bytes | bytearray | memoryview,
         *,
         at: int | None = None,
-        depends_on: Iterable[TaskId] = (),
+        depends_on: Iterable[TaskId] = NOTHING,
         **fields: Unpack[TaskFields],
     ) -> TaskId:
         """Create a task with its first run, and return the task's identifier.
@@ -113,9 +114,9 @@ class Adding(Core):
         spec = spec_of(task, fields)
         if at is not None:
             at = time_or_none("add", "at", at)
-        prerequisites = (
-            identifiers("add", "depends_on", depends_on, TaskId) if depends_on != () else []
-        )
+        prerequisites: list[TaskId] = []
+        if depends_on is not NOTHING:
+            prerequisites = identifiers("add", "depends_on", depends_on, TaskId)
         return self._step(self._plan_add, spec, at, prerequisites)
 
     def _plan_add(
@@ -169,8 +170,8 @@ class Adding(Core):
         commands: list[MutationCommand] = [
             DependencyDeclareCommand(None, task_id, prerequisites, now)
         ]
-        if self._is_one_lost(prerequisites, now):
-            cancellation = Cancellation(self._projection, self._dependents, now)
+        cancellation = Cancellation(self._projection, self._dependents, now)
+        if not cancellation.is_over(task_id) and self._is_one_lost(prerequisites, now):
             cancellation.cancel(task_id)
             cancellation.cancel_dependents([task_id])
             commands += cancellation.commands

@@ -96,7 +96,11 @@ class _Appending(Scheduler):
             if settled is not None:
                 await asyncio.shield(settled)
         elif self._is_immediate:
-            await self.syncer.wait(sequence)
+            try:
+                await self.syncer.wait(sequence)
+            except ActionQueueError as error:
+                self._shared.fail(error)
+                raise
 
     def begin_to_settle(self, sequence: int) -> asyncio.Future[None] | None:
         """Have the futures of ended runs done when a sequence is durable.

@@ -86,7 +86,7 @@ class Cancellation:
             dependents = self._dependents(task_id)
             if dependents and self.is_lost(task_id):
                 for dependent in dependents:
-                    if dependent not in waiting and not self._is_over(dependent):
+                    if dependent not in waiting and not self.is_over(dependent):
                         self.cancel(dependent)
                         waiting.append(dependent)
 
@@ -102,7 +102,7 @@ class Cancellation:
             return True
         return bool(states) and not self._has_runs_to_come(task_id)
 
-    def _is_over(self, task_id: TaskId) -> bool:
+    def is_over(self, task_id: TaskId) -> bool:
         """Whether nothing of the task is left to cancel."""
         if self._projection.is_task_canceled(task_id):
             return True

@@ -6,7 +6,14 @@ from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from typing import NoReturn
 
-from actionqueue.errors import ClaimLost, InvalidFieldError, InvalidFieldTypeError, ValidationError
+from actionqueue.errors import (
+    ClaimLost,
+    InvalidFieldError,
+    InvalidFieldTypeError,
+    RecordTooLarge,
+    SequenceOverflow,
+    ValidationError,
+)
 from actionqueue.limits import CALENDAR_SECONDS_MAX
 from actionqueue.model import (
     AttemptFinishCommand,
@@ -44,6 +51,7 @@ COMPLETED = RunState.COMPLETED
 FAILED = RunState.FAILED
 SUCCESS = AttemptResultKind.SUCCESS
 COMMANDS_A_CLAIM = 4
+NO_OUTPUT = b""
 NOTHING_DONE = AttemptOutcome(AttemptResultKind.SUSPENDED)
 DONE = AttemptOutcome(SUCCESS)
 ANY_RUN = RunId(b"any run, no run.")
@@ -98,6 +106,8 @@ class Working(Core):
                 return claims, 0
             try:
                 return claims, self._append(commands, now)
+            except (RecordTooLarge, SequenceOverflow):
+                raise  # no run is to blame
             except ValidationError as error:
                 # Another thread has changed this run meanwhile, or a raw command has given it a
                 # lease: it is left out, so that each turn has one run less to try.
@@ -188,7 +198,7 @@ class Working(Core):
 
     # --- The ends ---------------------------------------------------------------------------------
 
-    def complete(self, claim: Claim, output: bytes = b"") -> None:
+    def complete(self, claim: Claim, output: bytes = NO_OUTPUT) -> None:
         """Take the result of an attempt that did its work: the run is completed.
 
         Args:
@@ -201,7 +211,7 @@ class Working(Core):
         """
         if type(claim) is not Claim:
             claim_of("complete", claim)
-        outcome = DONE if output == b"" else AttemptOutcome(SUCCESS, None, output)
+        outcome = DONE if output is NO_OUTPUT else AttemptOutcome(SUCCESS, None, output)
         self._step(self._plan_complete, claim, outcome)
 
     def _plan_complete(self, now: int, claim: Claim, outcome: AttemptOutcome) -> Plan[None]:
