@@ -119,6 +119,16 @@ def test_a_run_of_a_dependent_that_ends_in_the_same_tick_is_canceled_once(at: Be
     assert at.state(second) == "canceled"
 
 
+def test_the_next_run_of_a_task_that_the_same_tick_cancels_is_canceled_too(at: Bench) -> None:
+    first = at.scheduler.add(b"", at=BEGIN + 5)
+    waiting = at.scheduler.add(b"", at=BEGIN + 5, depends_on=[first], run_policy=Repeat(3, 60))
+    at.submit(aq.TaskCancelCommand(None, first, BEGIN))
+    report = at.tick_at(5)
+    assert states(at, waiting) == ["canceled", "canceled"]
+    assert len(report.canceled) == 3
+    assert at.scheduler.next_wakeup() is None
+
+
 # --- Circles --------------------------------------------------------------------------------------
 
 

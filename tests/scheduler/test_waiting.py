@@ -11,6 +11,7 @@ import pytest
 
 import actionqueue as aq
 from actionqueue.errors import ClosedError, PartialDurabilityError, ReentrantCallError
+from actionqueue.scheduler.working import DONE
 from tests.support.queues import has_failed, wait_until
 from tests.support.scheduling import BEGIN, Bench, Clock
 from tests.support.threads import run_together
@@ -185,6 +186,28 @@ def test_an_immediate_end_is_told_when_it_is_durable(tmp_path: Path) -> None:
         )
         scheduler.complete(claim)
         assert durable == [True]
+
+
+def test_an_end_is_not_told_with_an_earlier_step(tmp_path: Path, monkeypatch) -> None:
+    with aq.open(tmp_path / "queue", compaction=None) as queue:
+        scheduler, clock = aq.Scheduler(queue, clock=Clock()), Clock()
+        tasks = [scheduler.add(b"") for _ in range(2)]
+        first, second = scheduler.claim("w", 2)
+        futures = [scheduler.finished(aq.run_id_of(task, 0)) for task in tasks]
+        wait_durable = scheduler._wait_durable
+        later = [second]
+
+        def meanwhile(sequence: int) -> None:
+            wait_durable(sequence)
+            if later:  # another thread's step, which is appended, and not durable yet
+                plan, arguments = scheduler._plan_complete, (later.pop(), DONE)
+                scheduler._turn.run(scheduler._attempt, plan, clock(), arguments)
+
+        monkeypatch.setattr(scheduler, "_wait_durable", meanwhile)
+        scheduler.complete(first)
+        assert [future.done() for future in futures] == [True, False]
+        scheduler.add(b"")
+        assert futures[1].done()
 
 
 def test_an_end_that_does_not_become_durable_is_no_end(tmp_path: Path, monkeypatch) -> None:
