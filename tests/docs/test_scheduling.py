@@ -51,7 +51,7 @@ def test_the_programs_run(tmp_path: Path, name: str, printed: list[str]) -> None
         assert aq.Scheduler(queue).next_wakeup() is None
 
 
-def test_every_method_is_told_of() -> None:
+def test_the_document_names_every_method() -> None:
     text = DOCUMENT.read_text("utf-8")
     for name in vars(aq.Scheduler) | {
         name: None for base in aq.Scheduler.__mro__[:-1] for name in vars(base)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -267,6 +269,46 @@ def test_workers_in_threads_share_the_work_and_do_each_run_once(at: Bench) -> No
     ]
     run_together([*works, disturb])
     assert done == Counter(aq.run_id_of(task, 0) for task in tasks)
+
+
+def test_raw_commands_beside_schedulers_do_no_harm(at: Bench) -> None:
+    """They lease, reschedule and cancel runs under the schedulers' hands."""
+    runs = [aq.run_id_of(at.scheduler.add(b"", max_attempts=3), 0) for _ in range(200)]
+
+    def disturb() -> None:
+        random = Random(7)
+        for _ in range(600):
+            run = random.choice(runs)
+            state = at.projection.run_state(run)
+            with suppress(aq.ValidationError):
+                match random.randrange(4):
+                    case 0:
+                        at.submit(aq.RunStateTransitionCommand(None, run, "ready", "leased", BEGIN))
+                        at.submit(aq.RunStateTransitionCommand(None, run, "leased", "ready", BEGIN))
+                    case 1:
+                        at.submit(aq.LeaseAcquireCommand(None, run, "raw", BEGIN + 1, BEGIN))
+                        at.submit(aq.LeaseReleaseCommand(None, run, "raw", BEGIN + 1, BEGIN))
+                    case 2:
+                        at.submit(aq.RunRescheduleCommand(None, run, BEGIN, 5, BEGIN))
+                    case 3 if state == "running" and random.random() < 0.2:
+                        at.submit(
+                            aq.RunStateTransitionCommand(None, run, "running", "canceled", BEGIN)
+                        )
+
+    def work(name: str) -> None:
+        for number in range(150):
+            at.scheduler.tick()
+            for claim in at.scheduler.claim(name, 3):
+                with suppress(aq.ClaimLost):
+                    at.scheduler.heartbeat(claim)
+                    (at.scheduler.complete if number % 3 else at.scheduler.release)(claim)
+
+    run_together([disturb, *(lambda name=name: work(name) for name in "abc")])
+    while claims := at.scheduler.claim("last", 100):
+        for claim in claims:
+            at.scheduler.complete(claim)
+    states = {at.projection.run_state(run) for run in runs}
+    assert states <= {aq.RunState.COMPLETED, aq.RunState.CANCELED}
 
 
 def test_a_step_inside_a_step_is_refused(at: Bench) -> None:
