@@ -60,7 +60,7 @@ cdef class _OrderQueries(_RunQueries):
         try:
             if after is not None:
                 time, run_id = after
-                last.time = time
+                last.words[0] = time
                 last.row = self.known_row(owner, after, run_id)
                 behind = &last
             pairs = []
@@ -70,7 +70,7 @@ cdef class _OrderQueries(_RunQueries):
                 count = aqw_table_read_order(table, order, behind, until, entries, asked)
                 for at in range(count):
                     aqw_table_run(table, entries[at].row, &run)
-                    pairs.append((entries[at].time, id_from_data(RunId, run.run_id)))
+                    pairs.append((entries[at].words[0], id_from_data(RunId, run.run_id)))
                 if count < asked:
                     break
                 last = entries[count - 1]

@@ -144,6 +144,20 @@ def each(owner: str, field: str, values: Iterable[Value]) -> Iterator[Value]:
         raise InvalidFieldTypeError(owner, field, values, "must be iterable") from None
 
 
+def texts(owner: str, field: str, values: Any) -> frozenset[str]:
+    """Return several texts as a set.
+
+    Raises InvalidFieldTypeError for anything else, also for one text: its letters are texts, too.
+    """
+    if isinstance(values, str | bytes):
+        raise InvalidFieldTypeError(owner, field, values, "must be several texts, such as a set")
+    found = list(each(owner, field, values))
+    for value in found:
+        if type(value) is not str:
+            raise InvalidFieldTypeError(owner, field, value, "must be texts")
+    return frozenset(found)
+
+
 def object_with(owner: str, field: str, value: Value, methods: tuple[str, ...]) -> Value:
     """Return an object that a call is to work with.
 

@@ -14,7 +14,7 @@ from actionqueue.arrays import state_of
 from actionqueue.errors import InvalidFieldError, InvalidFieldTypeError
 from actionqueue.limits import ROW_COUNT_MAX, U64_MAX
 from actionqueue.model import RunId, RunState
-from actionqueue.policy_fields import each, number_up_to, whole_number
+from actionqueue.policy_fields import number_up_to, texts, whole_number
 from actionqueue.wait_reasons import WaitReason, reason_of, reasons_of_state
 
 __all__ = ["ReadyRun", "RunOrders", "TimedRun"]
@@ -96,7 +96,7 @@ class RunOrders(StateTable):
                 None is for all runs, whatever they require.
             after: Begin behind this one, from an earlier answer.
         """
-        able = None if capabilities is None else _texts("ready", "capabilities", capabilities)
+        able = None if capabilities is None else texts("ready", "capabilities", capabilities)
         return self.read_ready(_limit("ready", limit), "ready", able, _ready_run("ready", after))
 
     def why_waiting(self, run_id: RunId) -> list[WaitReason] | None:
@@ -160,16 +160,6 @@ def _limit(owner: str, value: Any) -> int:
     if number == 0:
         raise InvalidFieldError(owner, "limit", value, reason)
     return number
-
-
-def _texts(owner: str, field: str, values: Any) -> frozenset[str]:
-    if isinstance(values, str | bytes):
-        raise InvalidFieldTypeError(owner, field, values, "must be several texts, such as a set")
-    texts = frozenset(each(owner, field, values))
-    for text in texts:
-        if not isinstance(text, str):
-            raise InvalidFieldTypeError(owner, field, text, "must be texts")
-    return texts
 
 
 def _priority(owner: str, value: Any) -> int:

@@ -22,7 +22,6 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterable
-from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from typing import NoReturn, ParamSpec, TypedDict, TypeVar, Unpack
 
@@ -125,7 +124,7 @@ class _Appending(Scheduler):
         return settled
 
     def look(
-        self, able: AbstractSet[str] | None, key: object, wake: Callable[[], object]
+        self, able: frozenset[str] | None, key: object, wake: Callable[[], object]
     ) -> float | None:
         """Return None where something can be claimed, or the seconds until the next look."""
         return self._turn.run(self._look, able, key, wake)

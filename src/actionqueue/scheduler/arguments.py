@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from actionqueue.errors import InvalidFieldError, InvalidFieldTypeError
 from actionqueue.limits import CALENDAR_SECONDS_MAX
 from actionqueue.model import Identifier
-from actionqueue.policy_fields import number_up_to
+from actionqueue.policy_fields import number_up_to, texts
 from actionqueue.scheduler.claims import Claim
 
 TIME = (
@@ -62,19 +62,7 @@ def identifiers(owner: str, field: str, values: Any, kind: type[Id]) -> list[Id]
 
 def texts_or_none(owner: str, field: str, values: Any) -> frozenset[str] | None:
     """Return several texts, or None. Raises InvalidFieldTypeError for anything else."""
-    if values is None:
-        return None
-    reason = "must be several texts, or None"
-    if isinstance(values, (str, bytes)):
-        raise InvalidFieldTypeError(owner, field, values, reason)
-    try:
-        each = list(values)
-    except TypeError:
-        raise InvalidFieldTypeError(owner, field, values, reason) from None
-    for value in each:
-        if type(value) is not str:
-            raise InvalidFieldTypeError(owner, field, value, "must be a text")
-    return frozenset(each)
+    return None if values is None else texts(owner, field, values)
 
 
 def claim_of(owner: str, value: Any) -> Claim:

@@ -22,7 +22,6 @@ from actionqueue.limits import CALENDAR_SECONDS_MAX
 from actionqueue.model import MutationCommand, MutationOutcome, TaskId, TaskSpec
 from actionqueue.policy_fields import function
 from actionqueue.queue import ActionQueue
-from actionqueue.scheduler._stand_ins import dependents_query, ready_query
 from actionqueue.scheduler.arguments import number_from_1, time_of
 from actionqueue.scheduler.backoff import Backoff
 from actionqueue.scheduler.prerequisites import PrerequisiteFailure
@@ -78,8 +77,7 @@ class Core:
         self._created = self._shared.subscriptions.created
         self._waiting = self._shared.subscriptions.waiting
         self._is_immediate = queue.durability is IMMEDIATE
-        self._ready = ready_query(self._projection)
-        self._dependents = dependents_query(self._projection)
+        self._dependents = self._projection.dependents
 
     @property
     def queue(self) -> ActionQueue:

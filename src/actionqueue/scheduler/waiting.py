@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from collections.abc import Set as AbstractSet
 from concurrent.futures import Future
 from threading import Event
 
@@ -59,7 +58,7 @@ class Waiting(Ticking):
                 self.tick()
 
     def _look(
-        self, able: AbstractSet[str] | None, key: object, wake: Callable[[], object]
+        self, able: frozenset[str] | None, key: object, wake: Callable[[], object]
     ) -> float | None:
         """Return None where something can be claimed, or the seconds until the next look.
 
@@ -70,7 +69,7 @@ class Waiting(Ticking):
         wakeup = self.next_wakeup()
         if wakeup is not None and wakeup <= now:
             return 0.0
-        if not self._projection.is_engine_paused() and self._ready(1, able):
+        if not self._projection.is_engine_paused() and self._projection.read_ready(1, "wait", able):
             return None
         self._shared.add_waker(key, wake)
         return CLOSE_LOOK_SECONDS if wakeup is not None and wakeup <= now + 1 else LOOK_SECONDS

@@ -96,7 +96,7 @@ class Working(Core):
         return claims
 
     def _claim(
-        self, now: int, owner: str, limit: int, able: AbstractSet[str] | None
+        self, now: int, owner: str, limit: int, able: frozenset[str] | None
     ) -> tuple[list[Claim], int]:
         refused: set[RunId] = set()
         while True:
@@ -121,7 +121,7 @@ class Working(Core):
         now: int,
         owner: str,
         limit: int,
-        able: AbstractSet[str] | None,
+        able: frozenset[str] | None,
         refused: AbstractSet[RunId],
     ) -> tuple[list[Claim], list[MutationCommand]]:
         projection = self._projection
@@ -131,8 +131,8 @@ class Working(Core):
             return claims, commands
         keys: set[str] = set()
         expiry = min(now + self._lease_seconds, CALENDAR_SECONDS_MAX)
-        run_ids = self._ready(limit + len(refused), able)
-        for run_id in run_ids:
+        found = projection.read_ready(limit + len(refused), "claim", able)
+        for _, _, run_id in found:
             run = None if run_id in refused else projection.run(run_id)
             task = None if run is None else projection.read_task(run.task_id)
             if run is None or task is None:
@@ -140,7 +140,7 @@ class Working(Core):
             attempt_id = AttemptId()
             number = counted_attempts(projection, run_id) + 1 if run.attempt_count else 1
             claim = Claim(run.task_id, run_id, attempt_id, owner, number, now, expiry, task[3])
-            if len(run_ids) > 1:
+            if len(found) > 1:
                 key = claim.spec.constraints.concurrency_key
                 if key is not None:
                     if key in keys:
