@@ -85,6 +85,15 @@ def test_a_failed_run_of_a_recurring_task_is_not_the_end_of_it(at: Bench) -> Non
     assert at.state(waiting) == "canceled"
 
 
+def test_an_expression_without_more_times_is_the_end_of_its_task(at: Bench) -> None:
+    first = at.scheduler.add(b"", run_policy=aq.Cron("0 0 0 1 1 * 1970-1971"))
+    waiting = at.scheduler.add(b"", depends_on=[first])
+    at.clock.time = 365 * 86400
+    at.scheduler.tick()
+    at.scheduler.fail(at.claim(), "why")
+    assert at.state(waiting) == "canceled"
+
+
 def test_what_waits_for_a_failed_task_is_canceled_although_it_comes_later(at: Bench) -> None:
     first = at.scheduler.add(b"")
     at.scheduler.fail(at.claim(), "why")

@@ -221,6 +221,21 @@ def test_runs_of_raw_commands_do_not_break_the_chain(at: Bench) -> None:
     assert states(at, task) == ["ready"] * 4 + ["scheduled"]
 
 
+def test_a_raw_run_beyond_the_calendar_is_the_last(at: Bench) -> None:
+    tasks = [at.scheduler.add(b"", run_policy=policy) for policy in (Repeat(5, 60), EVERY_MINUTE)]
+    for task in tasks:
+        far = aq.RunInstance.scheduled(task, scheduled_at=U64_MAX, created_at=BEGIN)
+        at.submit(
+            aq.RunCreateCommand(None, far),
+            aq.RunStateTransitionCommand(None, far.id, "scheduled", "canceled", BEGIN),
+        )
+    at.tick_at(120)
+    assert [states(at, task) for task in tasks] == [
+        ["ready", "ready", "canceled"],
+        ["ready", "canceled"],
+    ]
+
+
 def test_planning_goes_on_after_retention_forgot_the_runs(at: Bench) -> None:
     task = at.scheduler.add(b"", run_policy=Repeat(4, 60))
     at.scheduler.complete(at.claim())

@@ -12,6 +12,7 @@ from _wal_native.events import task_spec_from_bytes
 from actionqueue.errors import DependencyCycle
 from actionqueue.model import (
     MutationCommand,
+    Once,
     RunId,
     RunInstance,
     RunState,
@@ -20,7 +21,7 @@ from actionqueue.model import (
     TaskId,
 )
 from actionqueue.projection import Projection
-from actionqueue.scheduler.recurrence import count_max
+from actionqueue.scheduler.recurrence import count_max, next_time
 from actionqueue.vocabulary import vocabulary
 
 __all__ = ["PrerequisiteFailure"]
@@ -115,8 +116,12 @@ class Cancellation:
         fields = self._projection.read_task(task_id)
         if fields is None:
             return False
-        policy = task_spec_from_bytes(task_id, fields[3]).run_policy
-        return fields[4] < count_max(policy)
+        *_, encoded, runs_created, last_run_at = fields
+        policy = task_spec_from_bytes(task_id, encoded).run_policy
+        if runs_created >= count_max(policy):
+            return False
+        last = last_run_at or 0
+        return type(policy) is Once or next_time(policy, last, last) is not None
 
     def _state_of(self, run: RunInstance) -> RunState:
         return self._states.get(run.id, run.state)

@@ -89,14 +89,15 @@ def first_time(policy: RunPolicy, begin: int) -> int:
 def next_time(policy: RunPolicy, last: int, after: int) -> int | None:
     """Return the first time of a policy after ``after``, counted on from its time ``last``.
 
-    None where there is none before the calendar's end.
+    None where it has no more of them before the calendar ends.
     """
     if isinstance(policy, Repeat):
         steps = max(after - last, 0) // policy.interval_secs + 1
         time = last + steps * policy.interval_secs
         return time if time <= CALENDAR_SECONDS_MAX else None
-    if isinstance(policy, Cron) and after <= CALENDAR_SECONDS_MAX:
-        times = policy.next_occurrences_after(max(after, last), 1)
+    begin = max(after, last)
+    if isinstance(policy, Cron) and begin <= CALENDAR_SECONDS_MAX:
+        times = policy.next_occurrences_after(begin, 1)
         return times[0] if times else None
     return None
 
