@@ -34,7 +34,8 @@ PUBLIC_MODULES = (
     "authority", "clock", "errors", "model", "model.actors", "model.attempts", "model.budgets",
     "model.engine", "model.ids", "model.leases", "model.platform", "model.retention",
     "model.run_policies", "model.runs", "model.subscriptions", "model.tasks",
-    "opening", "projection", "queue", "recovery", "sync_policy",
+    "opening", "projection", "queue", "recovery", "scheduler", "scheduler.backoff",
+    "scheduler.claims", "scheduler.scheduler", "sync_policy",
 )  # fmt: skip
 
 

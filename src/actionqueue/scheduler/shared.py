@@ -79,7 +79,7 @@ class Shared:
         self._look_whether_watched()
 
     def add_future(self, run_id: RunId) -> Future[RunEnd]:
-        """Return a future of a run's end, which is done at once where it has ended."""
+        """Return a future of a run's end, and note where it has ended already."""
         future: Future[RunEnd] = Future()
         state = self._projection.run_state(run_id)
         if state is None:
@@ -87,6 +87,8 @@ class Shared:
         futures = [each for each in self._futures.get(run_id, ()) if not each.cancelled()]
         self._futures[run_id] = [*futures, future]
         self.is_watched = True
+        if state.is_terminal:
+            self.ended.append((self._projection.latest_sequence, run_id))
         return future
 
     def note_ended_elsewhere(self) -> None:

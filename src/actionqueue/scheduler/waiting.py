@@ -87,15 +87,10 @@ class Waiting(Ticking):
             InvalidFieldTypeError: It is no identifier of a run.
         """
         identifier("finished", "run_id", run_id, RunId)
-        future, has_ended = self._turn.run(self._add_future, run_id)
-        if has_ended:
+        future = self._turn.run(self._shared.add_future, run_id)
+        if self._shared.ended:
             self._settle(self._projection.latest_sequence)
         return future
-
-    def _add_future(self, run_id: RunId) -> tuple[Future[RunEnd], bool]:
-        future = self._shared.add_future(run_id)
-        self._shared.note_ended_elsewhere()
-        return future, bool(self._shared.ended)
 
 
 def deadline(owner: str, timeout: float | None) -> float | None:
