@@ -76,9 +76,9 @@ class Log:
         """
 
     def batch_extend(
-        self, commands: list[MutationCommand], index: int, outcomes: list[MutationOutcome]
+        self, commands: list[MutationCommand], index: int, outcomes: list[MutationOutcome] | None
     ) -> int:
-        """Add commands from an index on, and append their outcomes to `outcomes`.
+        """Add commands from an index on, and append their outcomes to `outcomes`, if not None.
 
         This goes on as long as the rules accept a command and the lane need not look at it. Returns
         the index of the first command that was left; the batch is as if it had not been tried.

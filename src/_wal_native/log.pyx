@@ -260,8 +260,8 @@ cdef class Log:
         with cython.critical_section(self.table):
             self.table.apply(&self.encoder.event)
 
-    def batch_extend(self, list commands not None, Py_ssize_t index, list outcomes not None):
-        """Add commands from an index on, and append their outcomes to `outcomes`.
+    def batch_extend(self, list commands not None, Py_ssize_t index, list outcomes):
+        """Add commands from an index on, and append their outcomes to `outcomes`, if not None.
 
         This goes on as long as the rules accept a command and the lane need not look at it. Returns
         the index of the first command that was left; the batch is as if it had not been tried.
@@ -273,7 +273,8 @@ cdef class Log:
             sequence = self.add_command(command)
             if sequence == 0:
                 break
-            outcomes.append(outcome_of(sequence, command))
+            if outcomes is not None:
+                outcomes.append(outcome_of(sequence, command))
             index += 1
         return index
 

@@ -135,9 +135,10 @@ class QueueLane(Lane):
             each("submit_many", "commands", commands)
             raise
         self._ensure_not_in_query()
-        outcomes = self._in_lane(self._append_batch, batch)
+        outcomes: list[MutationOutcome] = []
+        sequence = self._in_lane(self._append_batch, batch, outcomes)
         if outcomes and policy is IMMEDIATE:
-            self._wait_durable(outcomes[-1].sequence)
+            self._wait_durable(sequence)
         return outcomes
 
     def sync(self) -> None:
@@ -145,10 +146,15 @@ class QueueLane(Lane):
         self._ensure_usable()
         self._wait_durable(None)
 
-    def _append_batch(self, commands: list[MutationCommand]) -> list[MutationOutcome]:
+    def _append_batch(
+        self, commands: list[MutationCommand], outcomes: list[MutationOutcome] | None
+    ) -> int:
+        """Append commands as one, and return the last sequence.
+
+        Appends what each came to to the outcomes, unless that is None.
+        """
         # Keep this short: where memory is exhausted, Python 3.11 enters no handler whose offset is
         # a number from the heap, and tries for ever.
-        outcomes: list[MutationOutcome] = []
         try:
             self._log.batch_begin()  # inside, so that an interrupt after it undoes it
             self._add_to_batch(commands, outcomes)
@@ -156,12 +162,13 @@ class QueueLane(Lane):
         except BaseException:
             self._log.batch_rollback()
             raise
-        return outcomes
+        return self.sequence
 
     def _add_to_batch(
-        self, commands: list[MutationCommand], outcomes: list[MutationOutcome]
+        self, commands: list[MutationCommand], outcomes: list[MutationOutcome] | None
     ) -> None:
-        while (index := self._log.batch_extend(commands, len(outcomes), outcomes)) < len(commands):
+        index = -1
+        while (index := self._log.batch_extend(commands, index + 1, outcomes)) < len(commands):
             command = commands[index]
             try:
                 sequence = validate(command, self._projection)
@@ -170,7 +177,8 @@ class QueueLane(Lane):
                 raise error.at_batch_index(index) from error.__cause__
             if self._subscribed is not None and type(command) is SubscriptionCreateCommand:
                 self._subscribed.append(command.subscription_id)
-            outcomes.append(MutationOutcome(sequence, applied_of(command)))
+            if outcomes is not None:
+                outcomes.append(MutationOutcome(sequence, applied_of(command)))
 
     def _ensure_not_in_query(self) -> None:
         """Refuse a call that a collector's callback or a finalizer makes inside its thread's query.

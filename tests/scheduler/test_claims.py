@@ -34,9 +34,9 @@ def test_each_step_is_one_batch(at: Bench, monkeypatch) -> None:
     batches: list[int] = []
     append_batch = at.queue._append_batch
 
-    def counted(commands):
+    def counted(commands, outcomes):
         batches.append(len(commands))
-        return append_batch(commands)
+        return append_batch(commands, outcomes)
 
     monkeypatch.setattr(at.scheduler, "_append_batch", counted)
     task = at.scheduler.add(b"", run_policy=aq.Repeat(2, 60), max_attempts=2)
@@ -328,11 +328,12 @@ def test_a_claim_goes_on_where_another_thread_takes_a_run_from_it(at: Bench, mon
     append_batch = at.queue._append_batch
     taken = iter(runs[:2])
 
-    def late(commands):
+    def late(commands, outcomes):
         for run in taken:
-            append_batch([aq.RunStateTransitionCommand(None, run, "ready", "leased", BEGIN)])
+            command = aq.RunStateTransitionCommand(None, run, "ready", "leased", BEGIN)
+            append_batch([command], None)
             break
-        return append_batch(commands)
+        return append_batch(commands, outcomes)
 
     monkeypatch.setattr(at.scheduler, "_append_batch", late)
     assert [claim.run_id for claim in at.scheduler.claim("w", 3)] == runs[2:]
@@ -345,10 +346,10 @@ def test_a_step_is_planned_again_where_another_thread_came_between(at: Bench, mo
     append_batch = at.queue._append_batch
     raw = [aq.LeaseHeartbeatCommand(None, claim.run_id, "worker", BEGIN + 77, BEGIN)]
 
-    def late(commands):
+    def late(commands, outcomes):
         if raw:
-            append_batch([raw.pop()])
-        return append_batch(commands)
+            append_batch([raw.pop()], None)
+        return append_batch(commands, outcomes)
 
     monkeypatch.setattr(at.scheduler, "_append_batch", late)
     assert at.scheduler.fail(claim, "why") == "retry_wait"

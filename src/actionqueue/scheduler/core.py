@@ -19,7 +19,7 @@ from actionqueue.errors import (
     ValidationError,
 )
 from actionqueue.limits import CALENDAR_SECONDS_MAX
-from actionqueue.model import MutationCommand, MutationOutcome, TaskId, TaskSpec
+from actionqueue.model import MutationCommand, TaskId, TaskSpec
 from actionqueue.policy_fields import function
 from actionqueue.queue import ActionQueue
 from actionqueue.scheduler.arguments import number_from_1, time_of
@@ -130,8 +130,7 @@ class Core:
             self._shared.subscriptions.extend(commands, time)
         # As submit_many does it, without its looks at a list that a caller gave.
         self._ensure_not_in_query()
-        outcomes: list[MutationOutcome] = self._in_lane(self._append_batch, commands)
-        sequence = outcomes[-1].sequence
+        sequence: int = self._in_lane(self._append_batch, commands, None)
         if self._shared.is_watched:
             self._shared.note(commands, sequence)
         return sequence
