@@ -109,7 +109,7 @@ class RunInstance(Checked, frozen=True, gc=False):
     """When the scheduler is to make it ready; before is taken too:
     docs/guide.md#what-the-queue-refuses-what-is-yours."""
     effective_priority: I32
-    """The scheduler is to run higher ones first; no query orders by it:
+    """The scheduler is to run higher ones first, as ``Projection.ready`` orders them:
     docs/guide.md#what-the-queue-refuses-what-is-yours."""
     last_state_change_at: Timestamp
 
