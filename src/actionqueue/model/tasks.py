@@ -153,7 +153,7 @@ class TaskMetadata(Checked, frozen=True, gc=False):
     tags: Texts = ()
     """No query selects by them: docs/guide.md#what-the-queue-refuses-what-is-yours."""
     priority: I32 = 0
-    """The scheduler is to run higher ones first; no query orders by it:
+    """The scheduler is to run higher ones first; a run has a priority of its own:
     docs/guide.md#what-the-queue-refuses-what-is-yours."""
     description: Text | None = None
 
