@@ -59,7 +59,7 @@ MEANINGS = {
     ExitCode.NOT_INSTALLED: "the command line's own dependencies are missing",
     ExitCode.COMPACTED: "log --follow: the log no longer goes back to the requested event",
     ExitCode.HISTORY_CHANGED: "log --follow: the log ends before the event, or has another history",
-    ExitCode.REFUSED: "retry, reschedule: the run's state does not allow it; nothing was written",
+    ExitCode.REFUSED: "retry, reschedule: the run's state does not allow it",
     ExitCode.HUNG_UP: "ended by SIGHUP, for instance of a closed terminal",
     ExitCode.INTERRUPTED: "interrupted with Ctrl-C",
     ExitCode.OUTPUT_CLOSED: "the reader of the output has gone",

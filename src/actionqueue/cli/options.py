@@ -48,7 +48,8 @@ class _Identifier(click.ParamType[Identifier], Generic[Identifier]):
     """An identifier of a kind."""
 
     def __init__(self, kind: type[Identifier], name: str) -> None:
-        self.kind, self.name = kind, name
+        self.kind: type[Identifier] = kind
+        self.name = name
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
