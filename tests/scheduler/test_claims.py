@@ -353,3 +353,30 @@ def test_a_step_is_planned_again_where_another_thread_came_between(at: Bench, mo
 
     monkeypatch.setattr(at.scheduler, "_append_batch", late)
     assert at.scheduler.fail(claim, "why") == "retry_wait"
+
+
+def test_a_key_is_kept_by_a_run_that_was_released_between_attempts(at: Bench) -> None:
+    """A released attempt does not count, for the key neither."""
+    first = at.scheduler.add(b"", concurrency_key="k", max_attempts=3, priority=-1)
+    at.scheduler.fail(at.claim(), "no", retry_at=BEGIN)
+    at.scheduler.tick()
+    at.scheduler.release(at.claim())
+    at.scheduler.add(b"", concurrency_key="k")
+    assert [claim.task_id for claim in at.scheduler.claim("w", 9)] == [first]
+
+
+def test_two_runs_that_both_hold_their_key_do_not_wait_for_each_other(at: Bench) -> None:
+    """Raw commands and suspensions bring that about."""
+    first, second = (at.scheduler.add(b"", concurrency_key="k", max_attempts=3) for _ in range(2))
+    for _ in range(2):
+        claim = at.claim()
+        at.scheduler.fail(claim, "no", retry_at=BEGIN)
+        at.scheduler.tick()
+        at.scheduler.suspend(at.claim())
+    for task in (first, second):
+        at.scheduler.resume_run(aq.run_id_of(task, 0))
+    claim = at.claim()
+    assert claim.task_id == first
+    assert at.scheduler.claim("w", 9) == []
+    at.scheduler.complete(claim)
+    assert at.claim().task_id == second

@@ -166,3 +166,23 @@ def test_the_wakeup_is_when_a_tick_has_something_to_do(at: Bench) -> None:
         assert not at.tick_at(expected - 1)
         assert at.tick_at(expected)
     assert at.scheduler.next_wakeup() is None
+
+
+def test_a_zone_that_the_machine_lacks_puts_one_run_off_and_nothing_else(
+    at: Bench, monkeypatch
+) -> None:
+    cron = at.scheduler.add(b"", run_policy=aq.Cron("CRON_TZ=Europe/Zurich 0 0 * * * *"))
+    other = at.scheduler.add(b"", at=BEGIN + 3600)
+    with monkeypatch.context() as patch:
+        patch.setattr(aq.Cron, "next_occurrences_after", refuse)
+        report = at.tick_at(3600)
+        assert report.postponed == [aq.run_id_of(cron, 0)]
+        assert aq.run_id_of(other, 0) in report.ready
+        assert at.scheduler.next_wakeup() == BEGIN + 3660
+    report = at.tick_at(3660)
+    assert report.ready == [aq.run_id_of(cron, 0)]
+    assert report.created == [aq.run_id_of(cron, 1)]
+
+
+def refuse(*_arguments: object) -> None:
+    raise aq.InvalidFieldError("next_occurrences_after", "zone", "Europe/Zurich", "is unknown")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import Counter
 from concurrent.futures import Future
@@ -325,3 +326,28 @@ def test_schedulers_are_neither_copied_nor_pickled(at: Bench) -> None:
         copy.copy(at.scheduler)
     assert "Scheduler of <ActionQueue" in repr(at.scheduler)
     assert at.scheduler.queue is at.queue
+
+
+def test_a_future_is_done_whatever_the_callback_of_another_raises(at: Bench) -> None:
+    tasks = [at.scheduler.add(b"") for _ in range(3)]
+    futures = [at.scheduler.finished(aq.run_id_of(task, 0)) for task in tasks for _ in range(2)]
+
+    def leave(_future: object) -> None:
+        sys.exit("a callback")
+
+    futures[0].add_done_callback(leave)
+    futures[3].set_result(None)  # the application's own mistake
+    ended = []
+    for claim in at.scheduler.claim("worker", 3):
+        with suppress(SystemExit):
+            at.scheduler.complete(claim)
+            ended.append(claim)
+    assert len(ended) == 2
+    assert all(future.done() for future in futures)
+
+
+def test_no_future_of_a_queue_that_is_closed(at: Bench) -> None:
+    run_id = aq.run_id_of(at.scheduler.add(b""), 0)
+    at.queue.close()
+    with pytest.raises(aq.ClosedError):
+        at.scheduler.finished(run_id)

@@ -31,10 +31,29 @@ def holds_key(model: Model, run: dict[str, Any]) -> bool:
     policy = model.tasks[run["task_id"]]["spec"].constraints.concurrency_key_hold_policy
     if policy != "hold_during_retry":
         return False
-    ended = run["attempts"][-1]["result"] if run["attempts"] else None
-    return run["state"] == "retry_wait" or (
-        run["state"] == "ready" and ended in {"failure", "timeout"}
+    return run["state"] == "retry_wait" or (run["state"] == "ready" and is_between_attempts(run))
+
+
+def is_between_attempts(run: dict[str, Any]) -> bool:
+    ended = [attempt["result"] for attempt in run["attempts"] if attempt["result"] is not None]
+    counted = [result for result in ended if result != "suspended"]
+    is_active = len(ended) < len(run["attempts"])
+    return bool(counted) and not is_active and counted[-1] in {"failure", "timeout"}
+
+
+def waits_between_attempts(model: Model, run: dict[str, Any]) -> bool:
+    return (
+        run["state"] == "ready"
+        and run["lease"] is None
+        and holds_key(model, run)
+        and is_between_attempts(run)
     )
+
+
+def position(model: Model, run_id: RunId) -> tuple[int, int, int]:
+    run = model.runs[run_id]
+    at = list(model.runs).index(run_id)
+    return -run["effective_priority"], run["last_state_change_at"], at
 
 
 def is_met(model: Model, task_id: Any) -> bool:
@@ -72,6 +91,9 @@ def blockers(model: Model, run_id: RunId) -> set[Reason]:
             found.add(("budget", (owner, str(dimension))))
     for other_id, other in model.runs.items():
         is_other = other_id != run_id and holds_key(model, other)
+        if waits_between_attempts(model, run) and waits_between_attempts(model, other):
+            # Each would wait for the other, so the first one may be started.
+            is_other &= position(model, other_id) < position(model, run_id)
         if is_other and key_of(model, other) == key_of(model, run):
             found.add(("key", other_id))
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, TypedDict, Unpack
 
-from actionqueue.errors import InvalidFieldError
+from actionqueue.errors import DependencyCycle, InvalidFieldError
 from actionqueue.model import (
     ConcurrencyKeyHoldPolicy,
     Cron,
@@ -133,7 +133,8 @@ class Adding(Core):
             RunCreateCommand(None, new_run(run_id, spec, time, now)),
         ]
         if prerequisites:
-            ensure_no_cycle(self._projection, task_id, prerequisites)
+            if task_id in prerequisites:  # nothing else can wait for a task that is not there yet
+                raise DependencyCycle((task_id, task_id))
             commands.append(DependencyDeclareCommand(None, task_id, prerequisites, now))
             if self._is_one_lost(prerequisites, now):
                 commands.append(TaskCancelCommand(None, task_id, now))

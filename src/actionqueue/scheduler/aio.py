@@ -181,8 +181,19 @@ class AsyncScheduler:
     async def claim(
         self, owner: str, limit: int = 1, capabilities: Iterable[str] | None = None
     ) -> list[Claim]:
-        """Give ready runs to a worker. See :meth:`actionqueue.Scheduler.claim`."""
-        return await self._call(self._scheduler.claim, owner, limit, capabilities)
+        """Give ready runs to a worker. See :meth:`actionqueue.Scheduler.claim`.
+
+        Where the task is cancelled before it has its claims, they are released.
+        """
+        claims = self._scheduler.call(self._scheduler.claim, owner, limit, capabilities)
+        try:
+            await self._scheduler.settle()
+        except asyncio.CancelledError:
+            for claim in claims:
+                with suppress(ActionQueueError):  # a poisoned queue takes nothing
+                    self._scheduler.call(self._scheduler.release, claim)
+            raise
+        return claims
 
     async def heartbeat(self, claims: Claim | Iterable[Claim]) -> None:
         """Extend leases. See :meth:`actionqueue.Scheduler.heartbeat`."""

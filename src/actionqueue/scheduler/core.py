@@ -143,7 +143,7 @@ class Core:
             except ActionQueueError as error:
                 self._shared.fail(error)
                 raise
-        if self._shared.ended:
+        if self._shared.ended or self._shared.told:
             self._shared.resolve(sequence)
 
     def _task(self, task_id: TaskId) -> tuple[TaskSpec, int, int, bool]:

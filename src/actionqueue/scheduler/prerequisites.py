@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 
 from _wal_native.events import task_spec_from_bytes
-from actionqueue.errors import DependencyCycle
+from actionqueue.errors import DependencyCycle, InvalidFieldError
 from actionqueue.model import (
     MutationCommand,
     Once,
@@ -57,16 +57,24 @@ class Cancellation:
         self._now = now
         self._states: dict[RunId, RunState] = dict(states or {})
         self.commands: list[MutationCommand] = []
-        self.task_ids: list[TaskId] = []
-        """The tasks that are canceled."""
+        self._canceled: dict[TaskId, None] = {}
         self.run_ids: list[RunId] = []
         """Their runs that are canceled."""
 
+    @property
+    def task_ids(self) -> list[TaskId]:
+        """The tasks that are canceled."""
+        return list(self._canceled)
+
+    def has_canceled(self, task_id: TaskId) -> bool:
+        """Whether this cancels a task."""
+        return task_id in self._canceled
+
     def cancel(self, task_id: TaskId) -> None:
         """Cancel a task, if it is not, and its runs that have not ended."""
-        if task_id not in self.task_ids and not self._projection.is_task_canceled(task_id):
+        if task_id not in self._canceled and not self._projection.is_task_canceled(task_id):
             self.commands.append(TaskCancelCommand(None, task_id, self._now))
-            self.task_ids.append(task_id)
+            self._canceled[task_id] = None
         for run in self._projection.read_runs_of_task(task_id):
             self.cancel_run(run)
 
@@ -82,13 +90,15 @@ class Cancellation:
 
     def cancel_dependents(self, task_ids: Iterable[TaskId]) -> None:
         """Cancel what waits for tasks that can no longer be met, and so on from there."""
-        waiting = list(dict.fromkeys(task_ids))
+        seen = set(task_ids)
+        waiting = list(seen)
         for task_id in waiting:  # it grows meanwhile
             dependents = self._dependents(task_id)
             if dependents and self.is_lost(task_id):
                 for dependent in dependents:
-                    if dependent not in waiting and not self.is_over(dependent):
+                    if dependent not in seen and not self.is_over(dependent):
                         self.cancel(dependent)
+                        seen.add(dependent)
                         waiting.append(dependent)
 
     def is_lost(self, task_id: TaskId) -> bool:
@@ -99,7 +109,7 @@ class Cancellation:
         states = [self._state_of(run) for run in self._projection.read_runs_of_task(task_id)]
         if COMPLETED in states or any(state not in TERMINAL for state in states):
             return False
-        if task_id in self.task_ids or self._projection.is_task_canceled(task_id):
+        if task_id in self._canceled or self._projection.is_task_canceled(task_id):
             return True
         return bool(states) and not self._has_runs_to_come(task_id)
 
@@ -121,7 +131,10 @@ class Cancellation:
         if runs_created >= count_max(policy):
             return False
         last = last_run_at or 0
-        return type(policy) is Once or next_time(policy, last, last) is not None
+        try:
+            return type(policy) is Once or next_time(policy, last, last) is not None
+        except InvalidFieldError:  # a time zone that this machine lacks, as long as it does
+            return True
 
     def _state_of(self, run: RunInstance) -> RunState:
         return self._states.get(run.id, run.state)

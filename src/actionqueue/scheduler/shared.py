@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 
 import msgspec
 
@@ -50,6 +50,8 @@ class Shared:
         self._futures: dict[RunId, list[Future[RunEnd]]] = {}
         self.ended: deque[tuple[int, RunId]] = deque()
         """Runs that are awaited and have ended, and the sequence by which they have."""
+        self.told: deque[tuple[Future[RunEnd], RunEnd | BaseException | None]] = deque()
+        """Futures that are to be done, each with how; one leaves when it is."""
         self.is_watched = False
         """Whether anything waits, so that a step has something to tell."""
 
@@ -98,26 +100,24 @@ class Shared:
             if state is None or state.is_terminal:
                 self.ended.append((self._projection.latest_sequence, run_id))
 
-    def take_ended(self, sequence: int) -> list[tuple[Future[RunEnd], RunEnd | None]]:
+    def take_ended(self, sequence: int) -> None:
         """Take the futures of the runs that ended up to a sequence, with what became of them."""
-        taken: list[tuple[Future[RunEnd], RunEnd | None]] = []
         for _ in range(len(self.ended)):
             ended_at, run_id = self.ended.popleft()
             if ended_at > sequence:
                 self.ended.append((ended_at, run_id))
             elif run_id in self._futures:
                 end = self._end_of(run_id)
-                taken += [(future, end) for future in self._futures.pop(run_id)]
+                self.told.extend((future, end) for future in self._futures.pop(run_id))
         self._look_whether_watched()
-        return taken
 
-    def take_all(self) -> list[Future[RunEnd]]:
+    def take_all(self, error: BaseException) -> None:
         """Take every future: the queue does not go on."""
-        taken = [future for futures in self._futures.values() for future in futures]
+        for futures in self._futures.values():
+            self.told.extend((future, error) for future in futures)
         self._futures.clear()
         self.ended.clear()
         self._look_whether_watched()
-        return taken
 
     def _look_whether_watched(self) -> None:
         self.is_watched = bool(self._wakers or self._futures)
@@ -136,18 +136,50 @@ class Shared:
 
     def resolve(self, sequence: int) -> None:
         """Have the futures done of the runs that ended up to a sequence, which is durable."""
-        for future, end in self.turn.run(self.take_ended, sequence):
-            if future.set_running_or_notify_cancel():
-                if end is None:
-                    future.set_exception(LookupError("retention forgot the run"))
-                else:
-                    future.set_result(end)
+        self.turn.run(self.take_ended, sequence)
+        self._tell()
 
     def fail(self, error: BaseException) -> None:
         """Have every future fail: a sync has failed, and the queue takes nothing more."""
-        for future in self.turn.run(self.take_all):
-            if future.set_running_or_notify_cancel():
-                future.set_exception(error)
+        self.turn.run(self.take_all, error)
+        self._tell()
+
+    def _tell(self) -> None:
+        """Have futures done, one after the other, whatever their callbacks raise.
+
+        Raises the first of that at the end. What a signal's handler raises in between leaves the
+        others for the next step.
+        """
+        raised: BaseException | None = None
+        while self.told:
+            try:
+                future, end = self.told.popleft()
+            except IndexError:  # another thread has taken the last one
+                break
+            try:
+                _finish(future, end)
+            except BaseException as error:  # noqa: BLE001 -- it is raised again
+                if not future.done():
+                    self.told.appendleft((future, end))
+                raised = raised or error
+        if raised is not None:
+            raise raised
+
+
+def _finish(future: Future[RunEnd], end: RunEnd | BaseException | None) -> None:
+    try:
+        if not future.running() and not future.set_running_or_notify_cancel():
+            return
+        if isinstance(end, RunEnd):
+            future.set_result(end)
+        elif end is None:
+            future.set_exception(LookupError("retention forgot the run"))
+        else:
+            future.set_exception(end)
+    except (InvalidStateError, RuntimeError):
+        if not future.done():
+            raise
+        # a caller has set it itself
 
 
 def shared_of(queue: ActionQueue) -> Shared:

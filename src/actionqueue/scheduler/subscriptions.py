@@ -8,7 +8,7 @@ there are no subscriptions.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import TypeAlias
 
 from actionqueue.model import (
@@ -92,7 +92,7 @@ class Subscriptions:
         batch = _Batch(self._projection, commands)
         triggered: dict[SubscriptionId, TaskId] = {}
         for command in commands:  # it grows meanwhile
-            for occurrence in batch.occurrences_of(command):
+            for occurrence in batch.occurrences_of(command, self.waiting):
                 self._trigger(occurrence, batch, triggered, now)
 
     def _trigger(
@@ -163,8 +163,10 @@ class _Batch:
             elif (change := _change_of(command)) is not None:
                 self._states[change[0]] = change[1]
 
-    def occurrences_of(self, command: MutationCommand) -> Iterator[Occurrence]:
-        """Yield what a command of the batch makes happen."""
+    def occurrences_of(
+        self, command: MutationCommand, waiting: Container[Occurrence]
+    ) -> Iterator[Occurrence]:
+        """Yield what a command of the batch makes happen, as far as something waits for it."""
         if type(command) is BudgetConsumeCommand:
             yield "budget", command.task_id, command.dimension
             return
@@ -173,8 +175,9 @@ class _Batch:
         if change is None or task_id is None:
             return
         yield "state", task_id, change[1]
-        if change[1] is COMPLETED and self._has_ended(task_id):
-            yield "completed", task_id, None
+        completed: Occurrence = "completed", task_id, None
+        if change[1] is COMPLETED and completed in waiting and self._has_ended(task_id):
+            yield completed
 
     def consumed(self, task_id: TaskId, dimension: BudgetDimension) -> int:
         """Return how much of a budget the batch consumes."""

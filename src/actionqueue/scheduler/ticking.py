@@ -6,14 +6,18 @@ from collections.abc import Callable
 
 import msgspec
 
+from actionqueue.errors import InvalidFieldError
+from actionqueue.limits import CALENDAR_SECONDS_MAX
 from actionqueue.model import (
     AttemptFinishCommand,
     AttemptOutcome,
     LeaseExpireCommand,
     LeaseReleaseCommand,
     MutationCommand,
+    Once,
     RunId,
     RunInstance,
+    RunRescheduleCommand,
     RunState,
     RunStateTransitionCommand,
     TaskId,
@@ -29,6 +33,7 @@ RUNNING = RunState.RUNNING
 RETRY_WAIT = RunState.RETRY_WAIT
 FAILED = RunState.FAILED
 CANCELED = RunState.CANCELED
+LATER_SECONDS = 60
 AT_ONCE = 500
 """The runs that one batch of a tick deals with."""
 
@@ -42,6 +47,9 @@ class TickReport(msgspec.Struct, frozen=True):
     """The next runs of recurring tasks."""
     skipped: list[RunId] = msgspec.field(default_factory=list)
     """Runs of recurring tasks that went to a time to come, because theirs was missed."""
+    postponed: list[RunId] = msgspec.field(default_factory=list)
+    """Runs of recurring tasks that go to a minute from now, because this machine does not know
+    their time zone, and so not when the next one is due."""
     expired: list[RunId] = msgspec.field(default_factory=list)
     """Runs whose lease had expired."""
     overdue: list[RunId] = msgspec.field(default_factory=list)
@@ -196,13 +204,17 @@ class Ticking(Core):
             elif run.state is RETRY_WAIT:
                 self._retry_due(batch, run, spec.constraints.max_attempts, now)
             else:
-                newest = is_newest(
+                newest = type(spec.run_policy) is not Once and is_newest(
                     self._projection, run.task_id, runs_created, run_id, batch.states.keys()
                 )
                 recurrence = Recurrence(self._projection, spec, runs_created, last, self._misfire)
-                commands, ready, created = recurrence.when_due(
-                    run_id, run.scheduled_at, run.effective_priority, now, is_newest=newest
-                )
+                try:
+                    commands, ready, created = recurrence.when_due(
+                        run_id, run.scheduled_at, run.effective_priority, now, is_newest=newest
+                    )
+                except InvalidFieldError:
+                    self._postpone(batch, run, now)
+                    continue
                 batch.commands += commands
                 batch.states.update(dict.fromkeys(ready, READY))
                 batch.created.update(dict.fromkeys(created, run.task_id))
@@ -211,6 +223,17 @@ class Ticking(Core):
                     batch.report.skipped.append(run_id)
                 batch.report.created.extend(created)
         return self._finish(batch, now)
+
+    def _postpone(self, batch: _Batch, run: RunInstance, now: int) -> None:
+        """Look at a run a minute later, whose task's time zone this machine does not know.
+
+        Without the zone there is no time for the next run, and the recurrence would end.
+        """
+        later = min(now + LATER_SECONDS, CALENDAR_SECONDS_MAX)
+        batch.commands.append(
+            RunRescheduleCommand(None, run.id, later, run.effective_priority, now)
+        )
+        batch.report.postponed.append(run.id)
 
     def _retry_due(self, batch: _Batch, run: RunInstance, max_attempts: int, now: int) -> None:
         if counted_attempts(self._projection, run.id) < max_attempts:
@@ -228,7 +251,7 @@ class Ticking(Core):
             batch.commands += cancellation.commands
             batch.report.canceled.extend(cancellation.run_ids)
             for run_id, task_id in batch.created.items():
-                if task_id in cancellation.task_ids:
+                if cancellation.has_canceled(task_id):
                     state = batch.states.get(run_id, SCHEDULED)
                     batch.commands.append(
                         RunStateTransitionCommand(None, run_id, state, CANCELED, now)

@@ -85,8 +85,10 @@ class Waiting(Ticking):
         Raises:
             UnknownRun: There is no such run.
             InvalidFieldTypeError: It is no identifier of a run.
+            ClosedError, PoisonedError, ForkedError: The queue takes no commands (any more).
         """
         identifier("finished", "run_id", run_id, RunId)
+        self._ensure_usable()
         future = self._turn.run(self._shared.add_future, run_id)
         if self._shared.ended:
             self._settle(self._projection.latest_sequence)

@@ -50,10 +50,21 @@ typedef struct aqw_run_places {
     uint64_t times[AQW_ORDER_COUNT];
 } aqw_run_places;
 
-/* An attempt that ended, and neither did its work nor was suspended. */
-static int is_unsuccessful(const aqw_attempt_row *attempt) {
-    return attempt->ending && attempt->ending[0] != AQW_SUCCESS &&
-           attempt->ending[0] != AQW_RESULT_SUSPENDED;
+/* Returns how the last attempt ended that counts: one that was suspended does not. */
+static uint8_t last_result(const aqw_table *table, const aqw_run_row *run) {
+    uint8_t result = AQW_RESULT_NONE;
+    const uint8_t *ending = aqw_attempt_at(table, run->last_attempt)->ending;
+    if (!ending || ending[0] != AQW_RESULT_SUSPENDED) return ending ? ending[0] : result;
+    for (uint32_t row = run->first_attempt; row; row = aqw_attempt_at(table, row)->next) {
+        ending = aqw_attempt_at(table, row)->ending;
+        if (ending && ending[0] != AQW_RESULT_SUSPENDED) result = ending[0];
+    }
+    return result;
+}
+
+static int is_between_attempts(const aqw_table *table, const aqw_run_row *run) {
+    uint8_t result = run->last_attempt ? last_result(table, run) : AQW_RESULT_NONE;
+    return result == AQW_FAILURE || result == AQW_TIMEOUT;
 }
 
 aqw_noted_run aqw_orders_describe(const aqw_table *table, uint32_t row) {
@@ -71,8 +82,7 @@ aqw_noted_run aqw_orders_describe(const aqw_table *table, uint32_t row) {
     run.has_attempt = from->has_active_attempt;
     if (run.has_attempt)
         run.attempt_started_at = aqw_attempt_at(table, from->last_attempt)->started_at;
-    run.is_between_attempts = from->last_attempt != 0 &&
-                              is_unsuccessful(aqw_attempt_at(table, from->last_attempt));
+    run.is_between_attempts = (uint8_t)is_between_attempts(table, from);
     return run;
 }
 

@@ -22,7 +22,7 @@ typedef struct aqw_noted_run {
     uint8_t state;              /* AQW_STATE_NONE: it was not there */
     uint8_t has_lease;
     uint8_t has_attempt;        /* an active one */
-    uint8_t is_between_attempts;    /* the last one ended without success, and was not suspended */
+    uint8_t is_between_attempts;    /* the last one that counts ended without success */
 } aqw_noted_run;
 
 /* The ready runs, and the concurrency keys (table/ready.c). Words that begin with a group keep the

@@ -191,13 +191,29 @@ static aqw_status let_go(aqw_table *table, uint64_t key, uint32_t row) {
     return key_is_held(ready, key) ? AQW_OK : turn_key(table, key, 1);
 }
 
+/* Tells whether a run that holds its key while it is ready comes after another such run. Of those
+ * the first one may be started; otherwise each would wait for the other. */
+static int comes_after(const aqw_table *table, uint32_t run, uint32_t other) {
+    aqw_noted_run one = aqw_orders_describe(table, run), two = aqw_orders_describe(table, other);
+    uint64_t first = aqw_ready_rank(one.effective_priority);
+    uint64_t second = aqw_ready_rank(two.effective_priority);
+    if (!is_to_start(&one) || !is_to_start(&two) || !one.is_between_attempts) return 1;
+    if (first != second) return first > second;
+    if (one.last_state_change_at != two.last_state_change_at)
+        return one.last_state_change_at > two.last_state_change_at;
+    return run > other;
+}
+
 int aqw_ready_next_holder(const aqw_table *table, uint32_t run, aqw_blocker *blocker) {
     const aqw_ready *ready = &table->orders.ready;
     aqw_traits of = aqw_traits_of(table, aqw_run_at(table, run)->task);
-    aqw_ordered_entry found, after = {{of.key, 0, 0}, blocker->place};
-    if (!of.key || !aqw_ordered_read(&ready->held, &after, of.key, &found, 1)) return 0;
-    blocker->place = blocker->row = found.row;
-    return found.row == run ? aqw_ready_next_holder(table, run, blocker) : 1;
+    for (;;) {
+        aqw_ordered_entry found, after = {{of.key, 0, 0}, blocker->place};
+        if (!of.key || !aqw_ordered_read(&ready->held, &after, of.key, &found, 1)) return 0;
+        blocker->place = blocker->row = found.row;
+        if (found.row != run && (!of.holds_during_retry || comes_after(table, run, found.row)))
+            return 1;
+    }
 }
 
 /* ---- Places ---- */
