@@ -12,7 +12,7 @@ SOURCES := pyproject.toml setup.py MANIFEST.in README.md \
 .PHONY: help demo test test-debug test-system test-faults faults-docs test-ports lint lint-python \
 	lint-c lint-metadata lint-workflows sanitize fuzz fuzz-corpus valgrind wheels test-wheels \
 	system-packages install-check sdist check-dist sbom bench bench-all bench-large bench-figures \
-	bench-check bench-rust bench-peers clean
+	bench-check bench-rust bench-peers bench-jobs clean
 
 help:
 	@echo "make demo           build; run a real scheduler, kill it, and prove nothing was lost"
@@ -37,7 +37,8 @@ help:
 	@echo "                    WHEELS=cp314-win builds those with that in their tags"
 	@echo "make test-wheels    the tests that apply over each wheel, in a Python of its own system"
 	@echo "make bench          the quick benchmarks (minutes); make bench-peers and bench-rust"
-	@echo "                    compare with other stores and the Rust crates"
+	@echo "                    compare with other stores and the Rust crates, bench-jobs with"
+	@echo "                    other job queues"
 	@echo "make bench-all      all benchmarks, as long series (half an hour); make bench-large"
 	@echo "                    replays 100 M events; make bench-figures draws"
 	@echo "make bench-check    instructions a command, against benchmarks/instructions.json"
@@ -64,6 +65,8 @@ SYSTEM_PACKAGES ?= $(foreach need,$(NEEDS),$(or $($(need)_PACKAGES),$(error NEED
 # For bench-rust only, so NEEDS lacks them. It needs Rust 1.89 or newer, which has to come
 # from elsewhere if Debian's is older.
 RUST_PACKAGES := cargo rustc
+# For bench-jobs only, too.
+JOBS_PACKAGES := redis-server postgresql
 CARGO ?= cargo
 
 # BENCH_DIRECTORY, where benchmarks write, should be on the disk to measure. BENCH_FLAGS are further
@@ -217,7 +220,7 @@ bench: $(VENV)/installed $(VENV)/bench-tools
 bench-all: BENCH_FLAGS_scale = --runs 10000 100000 1000000 10000000 --rounds 3
 bench-all: BENCH_FLAGS_orders = --runs 10000 100000 1000000 10000000 --rounds 3
 bench-all: BENCH_FLAGS_replay = --runs 10000 100000 1000000
-bench-all: bench bench-peers bench-rust
+bench-all: bench bench-peers bench-jobs bench-rust
 	$(call BENCH,columns)
 	$(call BENCH,shared_syncs)
 	$(call BENCH,asyncio_tasks)
@@ -239,6 +242,12 @@ bench-check: $(VENV)/installed
 bench-peers: $(VENV)/installed
 	@mkdir -p build/bench $(BENCH_DIRECTORY)
 	$(call BENCH,peers) --install
+
+# The servers of two of the queues are Debian's: make system-packages NEEDS=JOBS. Their rows say so
+# where they are missing.
+bench-jobs: $(VENV)/installed $(VENV)/bench-tools
+	@mkdir -p build/bench $(BENCH_DIRECTORY)
+	$(call BENCH,jobs)
 
 bench-rust: $(VENV)/installed
 	@command -v $(CARGO) >/dev/null || \

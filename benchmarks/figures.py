@@ -170,6 +170,19 @@ def bars_figure(result: Result, ours: str, unit: str) -> Figure:
     return figure
 
 
+def jobs_figure(result: Result) -> Figure:
+    """Draw the rates of whole jobs; what depends on a queue's size is in the table only."""
+    rates = [row for row in result.rows if row.unit == "jobs/s"]
+    return bars_figure(msgspec.structs.replace(result, rows=rates), "actionqueue", "jobs")
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as SVG, with texts as texts, and the same bytes for the same figures."""
+    how = {"svg.fonttype": "none", "svg.hashsalt": "actionqueue", "font.family": "sans-serif"}
+    with mpl.rc_context(how):
+        figure.savefig(path, format="svg", metadata={"Date": None})
+
+
 FIGURES: dict[str, Callable[[Result], Figure]] = {
     "scale": scale_figure,
     "shared_syncs": lambda result: shared_figure(result, "thread"),
@@ -177,6 +190,7 @@ FIGURES: dict[str, Callable[[Result], Figure]] = {
     "replay": replay_figure,
     "columns": lambda result: bars_figure(result, "columns", "rows"),
     "peers": lambda result: bars_figure(result, "actionqueue", "records"),
+    "jobs": jobs_figure,
 }
 
 
@@ -200,7 +214,10 @@ def table_of(result: Result) -> str:
         lines.append(
             f"| {row.name} | {number(row.spread.median)} | {spread} | {row.unit} | {ratio} |"
         )
-    lines += ["", *result.notes] if result.notes else []
+    lines += [
+        f"| {absent.name} | not measured |  |  | {absent.reason} |" for absent in result.missing
+    ]
+    lines += ["", *(f"- {note}" for note in result.notes)] if result.notes else []
     return "\n".join(lines)
 
 
@@ -265,16 +282,13 @@ def main() -> int:
         help="the directory with performance.md, to write the tables there too",
     )
     options = made.parse_args()
-    mpl.rcParams["svg.fonttype"] = "none"
-    mpl.rcParams["svg.hashsalt"] = "actionqueue"
-    mpl.rcParams["font.family"] = "sans-serif"
     results = results_of(options.results)
     if not results:
         sys.exit(f"{options.results} has no results: make bench-all")
     for name, result in results.items():
         print(table_of(result), end="\n\n")
         if options.plots is not None and name in FIGURES:
-            FIGURES[name](result).savefig(options.plots / f"{name}.svg", metadata={"Date": None})
+            save(FIGURES[name](result), options.plots / f"{name}.svg")
     if options.docs is not None:
         write_documents(results, options.docs)
     return 0

@@ -26,6 +26,7 @@ from actionqueue.bench.machine import Machine, machine_of
 from actionqueue.bench.spread import Spread
 
 __all__ = [
+    "Missing",
     "Result",
     "Row",
     "finish",
@@ -33,6 +34,8 @@ __all__ = [
     "interleave",
     "own_rss",
     "parser",
+    "positive",
+    "result_of",
     "row",
     "scratch",
 ]
@@ -57,6 +60,14 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     note: str
 
 
+class Missing(msgspec.Struct, frozen=True, kw_only=True):
+    """A figure that could not be measured."""
+
+    name: str
+    """What its row would be called."""
+    reason: str
+
+
 class Result(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that a benchmark found."""
 
@@ -67,6 +78,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     settings: dict[str, Any]
     rows: list[Row]
     notes: list[str]
+    missing: list[Missing] = []
 
 
 def parser(text: str, *, rounds: int = 5) -> argparse.ArgumentParser:
@@ -76,7 +88,7 @@ def parser(text: str, *, rounds: int = 5) -> argparse.ArgumentParser:
     )
     made.add_argument(
         "--rounds",
-        type=_positive,
+        type=positive,
         default=rounds,
         metavar="N",
         help=f"rounds of all candidates; default {rounds}",
@@ -96,7 +108,8 @@ def parser(text: str, *, rounds: int = 5) -> argparse.ArgumentParser:
     return made
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """Read the number of an option that must be 1 or more."""
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError("must be 1 or more")
@@ -208,14 +221,33 @@ def own_rss() -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def finish(options: argparse.Namespace, rows: Sequence[Row], notes: Sequence[str] = ()) -> int:
+def finish(
+    options: argparse.Namespace,
+    rows: Sequence[Row],
+    notes: Sequence[str] = (),
+    missing: Sequence[Missing] = (),
+) -> int:
     """Print the table, write the file if there is one, and return the exit code."""
+    result = result_of(options, rows, notes, missing)
+    if options.json is not None:
+        options.json.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n")
+    _print(result)
+    return 0
+
+
+def result_of(
+    options: argparse.Namespace,
+    rows: Sequence[Row],
+    notes: Sequence[str] = (),
+    missing: Sequence[Missing] = (),
+) -> Result:
+    """Return what a benchmark found, with the machine, the commit and the options."""
     settings = {
         name: str(value) if isinstance(value, Path) else value
         for name, value in vars(options).items()
         if name != "json"
     }
-    result = Result(
+    return Result(
         benchmark=Path(sys.argv[0]).stem,
         started_at=datetime.now(UTC).isoformat(timespec="seconds"),
         commit=_commit(),
@@ -223,11 +255,8 @@ def finish(options: argparse.Namespace, rows: Sequence[Row], notes: Sequence[str
         settings=settings,
         rows=list(rows),
         notes=list(notes),
+        missing=list(missing),
     )
-    if options.json is not None:
-        options.json.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n")
-    _print(result)
-    return 0
 
 
 def _commit() -> str:
@@ -268,6 +297,8 @@ def _print(result: Result) -> None:
             ratio,
             entry.ratio_to,
         )
+    for absent in result.missing:
+        table.add_row(absent.name, "not measured", "", "", "", absent.reason)
     console.print(f"{machine.processor}, {machine.cores} cores; {machine.system}; {machine.python}")
     console.print(f"{machine.file_system} on {machine.device}")
     console.print(f"actionqueue {machine.actionqueue} at {result.commit}; load {machine.load:.2f}")
