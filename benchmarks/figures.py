@@ -148,7 +148,8 @@ def bars_figure(result: Result, ours: str, unit: str) -> Figure:
     """Draw the rate of each candidate in each mode, the part of a name before the colon."""
     modes = list(dict.fromkeys(row.name.partition(": ")[0] for row in result.rows))
     figure = Figure(figsize=(9, 2.4 * len(modes)), layout="constrained")
-    for mode, axes in zip(modes, figure.subplots(len(modes), 1, sharex=True), strict=True):
+    panels = figure.subplots(len(modes), 1, sharex=True, squeeze=False)[:, 0]
+    for mode, axes in zip(modes, panels, strict=True):
         rows = sorted(
             (row for row in result.rows if row.name.startswith(f"{mode}: ")),
             key=lambda row: row.spread.median,
@@ -178,8 +179,9 @@ def jobs_figure(result: Result) -> Figure:
 
 def save(figure: Figure, path: Path) -> None:
     """Write a figure as SVG, with texts as texts, and the same bytes for the same figures."""
-    how = {"svg.fonttype": "none", "svg.hashsalt": "actionqueue", "font.family": "sans-serif"}
-    with mpl.rc_context(how):
+    with mpl.rc_context(
+        {"svg.fonttype": "none", "svg.hashsalt": "actionqueue", "font.family": "sans-serif"}
+    ):
         figure.savefig(path, format="svg", metadata={"Date": None})
 
 

@@ -100,8 +100,8 @@ def in_threads(functions: Sequence[Add], jobs: int) -> float:
         began = perf_counter()
         functions[0](jobs)
         return perf_counter() - began
-    began: list[float] = []
-    start = threading.Barrier(len(functions), lambda: began.append(perf_counter()))
+    times: list[float] = []
+    start = threading.Barrier(len(functions), lambda: times.append(perf_counter()))
 
     def act(function: Add) -> None:
         start.wait()
@@ -111,7 +111,7 @@ def in_threads(functions: Sequence[Add], jobs: int) -> float:
         ends = [pool.submit(act, function) for function in functions]
         for end in ends:
             end.result()
-        return perf_counter() - began[0]
+        return perf_counter() - times[0]
 
 
 def worker_of(connect: Callable[[], Add], how: How) -> Callable[[int], float]:

@@ -182,6 +182,8 @@ def options_of(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     options = made.parse_args(arguments)
     if options.plot is not None:
+        if not set(options.only) & set(MODES):
+            made.error(f"--plot draws {', '.join(MODES)}: choose one of them")
         try:
             import_module("matplotlib")
         except ImportError as error:

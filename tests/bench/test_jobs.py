@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 
 from benchmarks import job_servers, jobs
-from benchmarks.job_queues import PAYLOAD, How, Jobs, Queue, in_threads, perform
+from benchmarks.job_queues import OURS, PAYLOAD, How, Jobs, Queue, in_threads, perform
 from tests.support import places
 from tests.support.benchmarks import program, rows, run
 
 TINY = ("--jobs", 200, "--durable-jobs", 16, "--peer-jobs", 16)
 SMALL = ("--few", 30, "--many", 60, "--claims", 5, "--ticks", 1)
-OTHERS = [queue for queue in jobs.QUEUES.values() if queue is not jobs.OURS]
+OTHERS = [queue for queue in jobs.QUEUES.values() if queue is not OURS]
 
 
 def absent(directory: Path, *modules: str) -> Path:
@@ -121,6 +121,17 @@ def test_threads_that_fail_raise(tmp_path: Path) -> None:
 
     with pytest.raises(KeyError, match="3"):
         in_threads([lambda count: None, fail], 6)
+
+
+def test_jobs_are_drawn(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    (tmp_path / "disk").mkdir()
+    plot = tmp_path / "jobs.svg"
+    chosen = ("--only", "deferred", "--queues", "actionqueue", "--plot", plot)
+    run(program("jobs"), tmp_path / "disk", *TINY, *chosen)
+    drawn = plot.read_text("utf-8")
+    assert "Deferred, one by one: jobs a second" in drawn
+    assert ">actionqueue<" in drawn
 
 
 def test_jobs_are_drawn_with_matplotlib_only(tmp_path: Path) -> None:
