@@ -11,7 +11,8 @@ from multiprocessing.context import SpawnProcess
 from types import TracebackType
 from typing import Self
 
-from actionqueue.demo.messages import Assignment, Heartbeat, Result, Trouble
+from actionqueue import Claim
+from actionqueue.demo.messages import Heartbeat, Result, Trouble
 from actionqueue.demo.worker import work
 
 __all__ = ["Crew", "Worker"]
@@ -23,7 +24,7 @@ class Worker:
     """A worker process. No other has its name, also not after a restart of the scheduler."""
 
     def __init__(self, number: int, trouble: Trouble) -> None:
-        self.assignment: Assignment | None = None
+        self.claim: Claim | None = None
         self.connection, theirs = _processes.Pipe()
         self.process: SpawnProcess = _processes.Process(
             target=work, args=(theirs, trouble), daemon=True
@@ -32,11 +33,11 @@ class Worker:
         theirs.close()  # so that the pipe ends when the worker does
         self.name = f"worker-{number}/{os.getpid()}"
 
-    def assign(self, assignment: Assignment) -> None:
+    def assign(self, claim: Claim) -> None:
         """Hand over a run. If the worker has died meanwhile, its lease will expire."""
-        self.assignment = assignment
+        self.claim = claim
         try:
-            self.connection.send(assignment)
+            self.connection.send(claim)
         except OSError:
             return
 
@@ -54,7 +55,7 @@ class Crew:
 
     def idle(self) -> list[Worker]:
         """Return the workers without a run."""
-        return [worker for worker in self._workers if worker.assignment is None]
+        return [worker for worker in self._workers if worker.claim is None]
 
     @property
     def is_idle(self) -> bool:

@@ -6,11 +6,10 @@ from enum import Enum
 
 import msgspec
 
-from actionqueue.model import AttemptId, MutationCommand, RunId
+from actionqueue.demo.record import Fact
 
 __all__ = [
     "Acknowledged",
-    "Assignment",
     "Counts",
     "Done",
     "Expired",
@@ -46,17 +45,6 @@ class Counts(msgspec.Struct, frozen=True):
 # --- Between scheduler and worker -----------------------------------------------------------------
 
 
-class Assignment(msgspec.Struct, frozen=True):
-    """A run for a worker, which has its lease."""
-
-    run_id: RunId
-    attempt_id: AttemptId
-    attempt: int
-    """From 1."""
-    path: str
-    owner: str
-
-
 class Heartbeat(msgspec.Struct, frozen=True):
     """The worker is alive, and works on its run."""
 
@@ -64,7 +52,8 @@ class Heartbeat(msgspec.Struct, frozen=True):
 class Result(msgspec.Struct, frozen=True):
     """The result of the attempt: an output or an error."""
 
-    output: bytes | None
+    output: bytes
+    """No bytes where there is an error."""
     error: str | None
     size: int
     """Bytes of source that the worker read."""
@@ -94,9 +83,9 @@ class Recovered(msgspec.Struct, frozen=True):
 
 
 class Acknowledged(msgspec.Struct, frozen=True):
-    """Commands that the queue has acknowledged as durable, with their sequences."""
+    """What is on disk, because a call of the scheduler has returned."""
 
-    entries: tuple[tuple[int, MutationCommand], ...]
+    facts: tuple[Fact, ...]
 
 
 class Started(msgspec.Struct, frozen=True):
@@ -122,10 +111,11 @@ class Retried(msgspec.Struct, frozen=True):
 
 
 class Expired(msgspec.Struct, frozen=True):
-    """A lease ran out; the run is ready again."""
+    """A lease ran out; there will be another attempt."""
 
     path: str
-    owner: str
+    reason: str
+    """It names the owner."""
 
 
 class Quiet(msgspec.Struct, frozen=True):
@@ -141,5 +131,3 @@ class Done(msgspec.Struct, frozen=True):
 
     fingerprint: str
     """The fingerprint of the scheduler's own projection."""
-    commits: int
-    """Syncs of the last session."""

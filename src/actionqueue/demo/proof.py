@@ -8,10 +8,9 @@ exactly one attempt as a success, and the run enters the state completed exactly
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,20 +18,21 @@ import msgspec
 
 from actionqueue import model
 from actionqueue.demo.messages import Trouble
-from actionqueue.demo.scheduler import ATTEMPTS_MAX, SWEEP
+from actionqueue.demo.record import facts_in_log, facts_in_record
+from actionqueue.demo.tasks import ATTEMPTS_MAX, SWEEP
 from actionqueue.demo.worker import measure
 from actionqueue.inspection import iterate_records, read_projection
-from actionqueue.json.commands import command_from_json, command_to_json
 from actionqueue.json.projection import projection_to_json
-from actionqueue.model import AttemptResultKind, MutationCommand, RunId, RunState, TaskId
-from actionqueue.model.base import event_of
+from actionqueue.model import AttemptResultKind, RunId, RunState, TaskId
 from actionqueue.projection import Projection
 
-__all__ = ["Claim", "Journal", "fingerprint", "prove", "record_line", "survival"]
+__all__ = ["Journal", "Statement", "fingerprint", "prove", "survival"]
+
+UNSUCCESSFUL = {AttemptResultKind.FAILURE, AttemptResultKind.TIMEOUT}
 
 
-class Claim(NamedTuple):
-    """A statement, and whether the log proves it."""
+class Statement(NamedTuple):
+    """A sentence, and whether the log proves it."""
 
     text: str
     holds: bool
@@ -44,35 +44,6 @@ def fingerprint(projection: Projection) -> str:
     return hashlib.sha256(
         msgspec.json.encode(projection_to_json(projection), order="sorted")
     ).hexdigest()
-
-
-# --- The record of what was acknowledged ----------------------------------------------------------
-
-
-def record_line(sequence: int, command: MutationCommand) -> bytes:
-    """Return the record's line for an acknowledged command."""
-    return msgspec.json.encode({"sequence": sequence, "command": command_to_json(command)}) + b"\n"
-
-
-def _recorded(record: Path) -> Iterator[model.Event]:
-    """Yield the events of the acknowledged commands."""
-    with record.open("rb") as lines:
-        for line in lines:
-            entry = json.loads(line)
-            yield event_of(command_from_json(entry["command"]), entry["sequence"])
-
-
-def survival(directory: Path, record: Path) -> Claim:
-    """Claim that every acknowledged command is in the log, at its sequence and with every field."""
-    in_log = {event.sequence: event for event in _events(directory)}
-    expected = list(_recorded(record))
-    found = sum(in_log.get(event.sequence) == event for event in expected)
-    evidence = f"{found:,} of {len(expected):,}, field by field"
-    return Claim("Every acknowledged command is in the log", 0 < len(expected) == found, evidence)
-
-
-def _events(directory: Path) -> Iterator[model.Event]:
-    return (record.event() for record in iterate_records(directory) if record.is_event)
 
 
 # --- What the log says of each run ----------------------------------------------------------------
@@ -90,7 +61,7 @@ class RunStory(msgspec.Struct):
 
 
 class Journal:
-    """Reads the log once from the beginning to the end, and keeps what the claims need."""
+    """Reads the log once from the beginning to the end, and keeps what the statements need."""
 
     def __init__(self, directory: Path) -> None:
         self.paths: dict[TaskId, str] = {}
@@ -103,7 +74,7 @@ class Journal:
         self.replayed = Projection()
         self._is_paused = False
         self._spent = 0
-        for event in _events(directory):
+        for event in (record.event() for record in iterate_records(directory) if record.is_event):
             self.sequences.append(event.sequence)
             self.replayed.apply_event(event)
             self._read(event)
@@ -138,13 +109,13 @@ class Journal:
         return [run for run in self.runs.values() if run.ends == [state]]
 
 
-# --- The claims -----------------------------------------------------------------------------------
+# --- The statements -------------------------------------------------------------------------------
 
 
 def prove(
     directory: Path, record: Path, paths: Sequence[str], trouble: Trouble, live: str
-) -> list[Claim]:
-    """Return the claims. ``live`` is the fingerprint of the scheduler's projection at its end."""
+) -> list[Statement]:
+    """Return the statements. ``live`` is the fingerprint of the scheduler's own projection."""
     journal = Journal(directory)
     return [
         _planned_once(journal, paths),
@@ -154,17 +125,26 @@ def prove(
         _without_gap(journal),
         _replay(journal, directory, live),
         _expired_lease(journal, trouble),
-        Claim(
+        Statement(
             "Nothing was leased while paused",
             _held(journal.pauses, journal.leases_while_paused),
             f"{_times(journal.pauses)} paused",
         ),
-        Claim(
+        Statement(
             "Nothing was leased without budget",
             _held(len(journal.budgets) - 1, journal.leases_without_budget),
             f"{_times(len(journal.budgets) - 1)} used up and replenished",
         ),
     ]
+
+
+def survival(
+    directory: Path, record: Path, text: str = "Everything acknowledged is in the log"
+) -> Statement:
+    """State that the log has all that the scheduler's calls acknowledged, with every field."""
+    expected = facts_in_record(record)
+    total, found = expected.total(), (expected & facts_in_log(directory)).total()
+    return Statement(text, 0 < total == found, f"{found:,} of {total:,}, field by field")
 
 
 def _held(times: int, breaches: int) -> bool:
@@ -175,44 +155,45 @@ def _times(number: int) -> str:
     return "once" if number == 1 else f"{number} times"
 
 
-def _planned_once(journal: Journal, paths: Sequence[str]) -> Claim:
+def _planned_once(journal: Journal, paths: Sequence[str]) -> Statement:
     tasks_of_runs = sorted(journal.paths[run.task_id] for run in journal.runs.values())
     holds = tasks_of_runs == sorted(paths) and len(journal.paths) == len(paths)
-    return Claim(
+    return Statement(
         "One task and one run for every file",
         holds,
         f"{len(journal.runs):,} runs, {len(paths):,} files",
     )
 
 
-def _completed_once(journal: Journal) -> Claim:
+def _completed_once(journal: Journal) -> Statement:
     completed = journal.in_state(RunState.COMPLETED)
     exact = sum(run.results.count(AttemptResultKind.SUCCESS) == 1 for run in completed)
     failed = len(journal.in_state(RunState.FAILED))
     holds = exact == len(completed) == len(journal.runs) - failed
-    return Claim(
+    return Statement(
         "Every sound file completed exactly once",
         holds,
         f"{exact:,} of {len(completed):,}: one success each",
     )
 
 
-def _failures_accounted_for(journal: Journal, trouble: Trouble) -> Claim:
-    """Claim that a run failed only if its file could not succeed, and after all its attempts."""
+def _failures_accounted_for(journal: Journal, trouble: Trouble) -> Statement:
+    """State that a run failed only if its file could not succeed, and after all its attempts."""
     failed = journal.in_state(RunState.FAILED)
     exhausted = all(
-        run.results.count(AttemptResultKind.FAILURE) == ATTEMPTS_MAX
-        and AttemptResultKind.SUCCESS not in run.results
-        for run in failed
+        len(run.results) == ATTEMPTS_MAX and set(run.results) <= UNSUCCESSFUL for run in failed
     )
     impossible = all(
         path == trouble.fails_always or _cannot_be_parsed(path)
         for path in (journal.paths[run.task_id] for run in failed)
     )
-    attempts = sum(run.results.count(AttemptResultKind.FAILURE) for run in journal.runs.values())
-    retried = attempts - ATTEMPTS_MAX * len(failed)
+    retried = sum(
+        run.results.count(AttemptResultKind.FAILURE)
+        for run in journal.runs.values()
+        if run.ends != [RunState.FAILED]
+    )
     evidence = f"{len(failed)} files; {retried} others were retried"
-    return Claim(
+    return Statement(
         "Every other file failed, with a reason",
         exhausted and impossible and len(failed) > 0,
         evidence,
@@ -229,23 +210,23 @@ def _cannot_be_parsed(path: str) -> bool:
     return False
 
 
-def _without_gap(journal: Journal) -> Claim:
+def _without_gap(journal: Journal) -> Statement:
     holds = journal.sequences == list(range(1, len(journal.sequences) + 1))
-    return Claim("The log has no gap", holds, f"sequences 1 to {len(journal.sequences):,}")
+    return Statement("The log has no gap", holds, f"sequences 1 to {len(journal.sequences):,}")
 
 
-def _replay(journal: Journal, directory: Path, live: str) -> Claim:
+def _replay(journal: Journal, directory: Path, live: str) -> Statement:
     prints = {live, fingerprint(journal.replayed), fingerprint(read_projection(directory))}
     text = "Replaying gives the same projection"
-    return Claim(
+    return Statement(
         text,
         len(prints) == 1,
         f"in 3 ways, fingerprint {live[:8]}" if len(prints) == 1 else "they differ",
     )
 
 
-def _expired_lease(journal: Journal, trouble: Trouble) -> Claim:
-    """Claim that another worker finished the killed one's run, and each expired run ended once.
+def _expired_lease(journal: Journal, trouble: Trouble) -> Statement:
+    """State that another worker finished the killed one's run, and each expired run ended once.
 
     On a busy machine leases of merely slow workers expire too, and these may take the same run
     again.
@@ -255,6 +236,7 @@ def _expired_lease(journal: Journal, trouble: Trouble) -> Claim:
     moved_on = hung.owners[0] in hung.expired and hung.owners[-1] != hung.owners[0]
     ended = all(len(run.ends) == 1 for run in expired)
     text = "What the killed had begun was finished"
-    return Claim(
-        text, moved_on and ended, f"{sum(len(run.expired) for run in expired)} leases expired first"
+    leases = sum(len(run.expired) for run in expired)
+    return Statement(
+        text, moved_on and ended, f"{leases} {'lease' if leases == 1 else 'leases'} expired first"
     )

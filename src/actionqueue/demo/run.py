@@ -37,9 +37,12 @@ from actionqueue.demo.messages import (
     Started,
 )
 from actionqueue.demo.process import Plan, schedule
-from actionqueue.demo.proof import Claim, prove, record_line, survival
+from actionqueue.demo.proof import Statement, prove, survival
+from actionqueue.demo.record import record_line
 from actionqueue.demo.report import Screen
+from actionqueue.demo.speed import jobs_per_second
 from actionqueue.inspection import read_projection
+from actionqueue.sync_policy import DurabilityPolicy
 from actionqueue.temporary import temporary_directory
 
 __all__ = ["Options", "plan_of", "run"]
@@ -71,7 +74,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def run(options: Options) -> bool:
-    """Run the demo and return whether every claim holds."""
+    """Run the demo and return whether the log proves every statement."""
     paths = standard_library(options.file_count, options.seed)
     if not paths:
         raise FileNotFoundError(
@@ -132,20 +135,25 @@ def _run_in(home: Path, paths: Sequence[str], options: Options) -> bool:
             supervisor.end()
         seconds = screen.elapsed
         screen.say("•", "all files done; reading the log from its beginning")
-    claims = [
-        *supervisor.claims,
+    statements = [
+        *supervisor.statements,
         *prove(Path(plan.directory), record, paths, plan.trouble, done.fingerprint),
     ]
     projection = read_projection(plan.directory)
     screen.show_library(projection)
-    screen.show_proof(claims)
+    screen.show_proof(statements)
     screen.show_end(projection, seconds, plan.worker_count)
-    return all(claim.holds for claim in claims)
+    with temporary_directory("speed-", home) as made:
+        screen.show_speed(
+            jobs_per_second(made / "deferred", DurabilityPolicy.DEFERRED),
+            jobs_per_second(made / "immediate", DurabilityPolicy.IMMEDIATE),
+        )
+    return all(statement.holds for statement in statements)
 
 
 class _Supervisor:
     def __init__(self, plan: Plan, screen: Screen, record: Path, record_file: BinaryIO) -> None:
-        self.claims: list[Claim] = []
+        self.statements: list[Statement] = []
         self._plan = plan
         self._screen = screen
         self._record = record
@@ -223,12 +231,8 @@ class _Supervisor:
                 self._finished += 1
                 if error is not None:
                     self._screen.say("✗", f"{_short(path)} failed for good: {error}", "red")
-            case Expired(path=path, owner=owner):
-                self._screen.say(
-                    "⌛",
-                    f"the lease of {owner} on {_short(path)} expired; the run is ready again",
-                    "yellow",
-                )
+            case Expired(path=path, reason=reason):
+                self._screen.say("⌛", f"{reason}: {_short(path)} is tried again", "yellow")
             case Quiet():
                 self._screen.say("▶", "paused, and every worker has finished; resume", "green")
                 self._order(Order.RESUME)
@@ -248,8 +252,7 @@ class _Supervisor:
             self._line.send(order)
 
     def _note(self, message: Acknowledged) -> None:
-        for sequence, command in message.entries:
-            self._record_file.write(record_line(sequence, command))
+        self._record_file.write(record_line(message.facts))
 
     # --- Trouble ----------------------------------------------------------------------------------
 
@@ -277,8 +280,8 @@ class _Supervisor:
         self.kill()
         self._hear_the_rest()
         self._record_file.flush()
-        claim = survival(Path(self._plan.directory), self._record)
-        self.claims.append(claim._replace(text="The kill lost nothing acknowledged"))
+        text = "The kill lost nothing acknowledged"
+        self.statements.append(survival(Path(self._plan.directory), self._record, text))
         self._prepare()
         self._start()
 

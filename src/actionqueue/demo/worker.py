@@ -1,4 +1,4 @@
-"""A worker process: takes assignments from its pipe, and sends heartbeats while it works."""
+"""A worker process: takes claims from its pipe, and sends heartbeats while it works."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from pathlib import Path
 import msgspec
 
 from _wal_native.turn import Turn
-from actionqueue.demo.messages import Assignment, Counts, Heartbeat, Result, Trouble
+from actionqueue import Claim
+from actionqueue.demo.messages import Counts, Heartbeat, Result, Trouble
 
 __all__ = ["work"]
 
@@ -27,31 +28,30 @@ def work(connection: Connection, trouble: Trouble) -> None:
     pulse = Pulse(connection)
     try:
         while True:
-            assignment: Assignment = connection.recv()
+            claim: Claim = connection.recv()
             pulse.is_working.set()
-            result = perform(assignment, trouble)
+            result = perform(claim, trouble)
             pulse.is_working.clear()
             pulse.send(result)
     except (EOFError, OSError):
         return
 
 
-def perform(assignment: Assignment, trouble: Trouble) -> Result:
+def perform(claim: Claim, trouble: Trouble) -> Result:
     """Parse the file, or make the trouble planned for it."""
-    if assignment.path == trouble.hangs and assignment.attempt == 1:
+    path = os.fsdecode(claim.payload)
+    if path == trouble.hangs and claim.attempt == 1:
         threading.Event().wait()  # until the supervisor kills this process
     try:
-        source = Path(assignment.path).read_bytes()
+        source = Path(path).read_bytes()
     except OSError as error:
-        return Result(None, f"cannot read: {error.strerror}", 0)
-    if assignment.path == trouble.fails_always or (
-        assignment.path in trouble.fails_once and assignment.attempt == 1
-    ):
-        return Result(None, "failed on purpose", len(source))
+        return Result(b"", f"cannot read: {error.strerror}", 0)
+    if path == trouble.fails_always or (path in trouble.fails_once and claim.attempt == 1):
+        return Result(b"", "failed on purpose", len(source))
     try:
         counts = measure(source)
     except Exception as error:  # noqa: BLE001 -- whatever the parser raises, the file has failed
-        return Result(None, type(error).__name__, len(source))
+        return Result(b"", type(error).__name__, len(source))
     return Result(msgspec.json.encode(counts), None, len(source))
 
 
