@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -9,19 +10,17 @@ import sys
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
 
 import pytest
 from rich.cells import cell_len
 
 import actionqueue as aq
-from actionqueue.demo import process
+from actionqueue.demo import tasks
 from actionqueue.demo.files import choose_trouble, standard_library
-from actionqueue.demo.messages import Finished, Order, Result, Started, Trouble
+from actionqueue.demo.messages import Trouble
 from actionqueue.demo.proof import fingerprint, prove
 from actionqueue.demo.run import Options, plan_of
-from actionqueue.demo.scheduler import LEASE_SECS, SWEEP, Scheduler, task_id_of
+from actionqueue.demo.tasks import ATTEMPTS_MAX, SWEEP, task_id_of
 from actionqueue.inspection import iterate_records, read_projection
 from tests.support import places
 from tests.support.command_line import SECONDS_MAX, run, started, strike
@@ -61,11 +60,13 @@ def paths() -> list[str]:
     return standard_library(FILES, SEED)
 
 
-def failed_claims(home: Path, live: str | None = None) -> set[str]:
+def failed_statements(home: Path, live: str | None = None) -> set[str]:
     queue = home / "queue"
     live = fingerprint(read_projection(queue)) if live is None else live
-    claims = prove(queue, home / "acknowledged.jsonl", paths(), choose_trouble(paths(), SEED), live)
-    return {claim.text for claim in claims if not claim.holds}
+    statements = prove(
+        queue, home / "acknowledged.jsonl", paths(), choose_trouble(paths(), SEED), live
+    )
+    return {statement.text for statement in statements if not statement.holds}
 
 
 # --- The demo as it is ----------------------------------------------------------------------------
@@ -77,7 +78,8 @@ def test_everything_that_was_announced_happened(shown: tuple[Path, str]) -> None
     assert output.count(" ✓ ") == 10
     assert output.count("kill -9") == 2
     *story, command = output.splitlines()
-    assert max(map(cell_len, story)) <= 80
+    assert max(map(cell_len, story)) <= 79
+    assert re.search(r"Speed: [\d,]+ jobs a second, ", output)
     assert command == f"  actionqueue stats {home / 'queue'}"
     names = [record.name for record in iterate_records(home / "queue")]
     for name in (
@@ -91,7 +93,7 @@ def test_everything_that_was_announced_happened(shown: tuple[Path, str]) -> None
 
 
 def test_the_proof_can_be_repeated(home: Path) -> None:
-    assert failed_claims(home) == set()
+    assert failed_statements(home) == set()
 
 
 def test_every_file_is_accounted_for(home: Path) -> None:
@@ -105,7 +107,7 @@ def test_every_file_is_accounted_for(home: Path) -> None:
         assert one.is_terminal
         if path == trouble.fails_always:
             assert one.state is aq.RunState.FAILED
-            assert results.count(aq.AttemptResultKind.FAILURE) == 3
+            assert results.count(aq.AttemptResultKind.FAILURE) == ATTEMPTS_MAX
         if path == trouble.hangs:
             assert results[0] is aq.AttemptResultKind.TIMEOUT
     assert len(projection.task_ids()) == FILES + 1
@@ -142,30 +144,33 @@ def change_record(home: Path, change: Callable[[list[str]], None]) -> None:
     record.write_text("".join(entries))
 
 
-def test_an_acknowledged_command_that_is_not_in_the_log(home: Path) -> None:
-    last = read_projection(home / "queue").latest_sequence
-    entry = {"sequence": last + 1, "command": {"type": "engine_pause", "timestamp": 1}}
-    change_record(home, lambda entries: entries.append(json.dumps(entry) + "\n"))
-    assert failed_claims(home) == {"Every acknowledged command is in the log"}
+def test_an_acknowledged_step_that_is_not_in_the_log(home: Path) -> None:
+    change_record(home, lambda entries: entries.append('[["engine_paused"]]\n'))
+    assert failed_statements(home) == {"Everything acknowledged is in the log"}
 
 
-def test_an_acknowledged_command_that_is_not_as_it_was(home: Path) -> None:
-    def later(entries: list[str]) -> None:
-        entry = json.loads(entries[-1])
-        entry["command"]["timestamp"] += 1
-        entries[-1] = json.dumps(entry) + "\n"
+@pytest.mark.parametrize(
+    "kind", ["task_created", "lease_acquired", "attempt_finished", "budget_consumed"]
+)
+def test_an_acknowledged_step_that_is_not_as_it_was(home: Path, kind: str) -> None:
+    def otherwise(entries: list[str]) -> None:
+        line = next(i for i, entry in enumerate(entries) if f'"{kind}"' in entry)
+        facts = json.loads(entries[line])
+        changed = next(fact for fact in facts if fact[0] == kind)
+        changed[-1] += "0"
+        entries[line] = json.dumps(facts) + "\n"
 
-    change_record(home, later)
-    assert failed_claims(home) == {"Every acknowledged command is in the log"}
+    change_record(home, otherwise)
+    assert failed_statements(home) == {"Everything acknowledged is in the log"}
 
 
 def test_nothing_acknowledged_proves_nothing(home: Path) -> None:
     change_record(home, lambda entries: entries.clear())
-    assert failed_claims(home) == {"Every acknowledged command is in the log"}
+    assert failed_statements(home) == {"Everything acknowledged is in the log"}
 
 
 def test_another_projection_than_the_schedulers(home: Path) -> None:
-    assert failed_claims(home, live="another") == {"Replaying gives the same projection"}
+    assert failed_statements(home, live="another") == {"Replaying gives the same projection"}
 
 
 def submit(home: Path, make: Callable[[aq.Projection], list[aq.MutationCommand]]) -> None:
@@ -192,21 +197,21 @@ def test_a_file_that_was_done_twice(home: Path) -> None:
         home,
         lambda _: second_run(paths()[0], aq.AttemptOutcome.success(b"x"), aq.RunState.COMPLETED),
     )
-    assert failed_claims(home) == {"One task and one run for every file"}
+    assert failed_statements(home) == {"One task and one run for every file"}
 
 
 def test_a_completed_run_without_success(home: Path) -> None:
     submit(
         home, lambda _: second_run(paths()[0], aq.AttemptOutcome.failure(""), aq.RunState.COMPLETED)
     )
-    assert "Every sound file completed exactly once" in failed_claims(home)
+    assert "Every sound file completed exactly once" in failed_statements(home)
 
 
 def test_a_file_that_was_given_up_too_early(home: Path) -> None:
     submit(
         home, lambda _: second_run(paths()[0], aq.AttemptOutcome.failure(""), aq.RunState.FAILED)
     )
-    assert "Every other file failed, with a reason" in failed_claims(home)
+    assert "Every other file failed, with a reason" in failed_statements(home)
 
 
 def test_a_lease_in_a_pause_and_without_budget(home: Path) -> None:
@@ -226,42 +231,39 @@ def test_a_lease_in_a_pause_and_without_budget(home: Path) -> None:
     assert {
         "Nothing was leased while paused",
         "Nothing was leased without budget",
-    } <= failed_claims(home)
+    } <= failed_statements(home)
 
 
 @pytest.mark.parametrize(
     ("finisher", "ends", "holds"),
     [("another", True, True), ("hangs", True, False), ("another", False, False)],
 )
-def test_on_a_slow_machine(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, finisher: str, ends: bool, holds: bool
-) -> None:
+def test_on_a_slow_machine(tmp_path: Path, finisher: str, ends: bool, holds: bool) -> None:
     """The lease of a worker that is only slow expires, and it takes the same run again: all is
     well, as long as that comes to an end.
     """
     time = 1000
-    monkeypatch.setattr(aq, "now", lambda: time)
     files = ["/lib/hangs.py", "/lib/slow.py"]
     with aq.open(tmp_path / "queue") as queue:
-        scheduler = Scheduler(queue, lambda _entries: None)
-        scheduler.plan(files, budget=1000)
-        scheduler.look_at_the_clock()
-        assert [scheduler.lease(owner).path for owner in ("hangs", "slow")] == files  # type: ignore[union-attr]
-        time += LEASE_SECS
-        scheduler.look_at_the_clock()
+        scheduler = aq.Scheduler(queue, lease_seconds=3, clock=lambda: time)
+        list(tasks.plan(scheduler, files, budget=1000))
+        for owner in ("hangs", "slow"):
+            scheduler.claim(owner)
+        time += 3
+        assert len(scheduler.tick().expired) == 2
+        time += 1
+        scheduler.tick()
         for owner, takes in ((finisher, True), ("slow", ends)):
-            again = scheduler.lease(owner)
-            assert again is not None
+            (again,) = scheduler.claim(owner)
             if takes:
-                scheduler.take(again, Result(b"output", None, 10))
+                scheduler.complete(again, b"output")
         live = fingerprint(queue.projection)
     (tmp_path / "record").touch()
-    claims = prove(
+    statements = prove(
         tmp_path / "queue", tmp_path / "record", files, Trouble(files[0], "", frozenset()), live
     )
-    assert [
-        claim.holds for claim in claims if claim.text == "What the killed had begun was finished"
-    ] == [holds]
+    text = "What the killed had begun was finished"
+    assert [statement.holds for statement in statements if statement.text == text] == [holds]
 
 
 def test_all_of_the_trouble_comes_while_there_is_work_left(tmp_path: Path) -> None:
@@ -273,63 +275,6 @@ def test_all_of_the_trouble_comes_while_there_is_work_left(tmp_path: Path) -> No
         # A lease is asked for while all but these are done, and one is left: the budget is used up
         # by then.
         assert 0 < plan.first_budget <= sum(sizes[: -plan.worker_count - 1])
-
-
-class Line:
-    """The pipe to a supervisor: what it was told, and what it has to say."""
-
-    def __init__(self) -> None:
-        self.told: list[object] = []
-        self.orders: list[Order] = []
-
-    def send(self, message: object) -> None:
-        self.told.append(message)
-
-    def poll(self) -> bool:
-        return bool(self.orders)
-
-    def recv(self) -> Order:
-        return self.orders.pop(0)
-
-
-class Crew:
-    """A crew of one, which does at once what it is given."""
-
-    def __init__(self) -> None:
-        self.name, self.assignment, self.process = "one", None, SimpleNamespace(pid=1)
-
-    def assign(self, assignment: Any) -> None:
-        self.assignment = assignment
-
-    def idle(self) -> list[Any]:
-        return [self] if self.assignment is None else []
-
-    def receive(self, _others: object, _seconds: float) -> list[Any]:
-        return [(self, Result(b"output", None, 10))]
-
-
-def test_a_slow_supervisor_is_waited_for(tmp_path: Path) -> None:
-    """Else all work may be done before its orders come, and nothing would be proved."""
-    files = [f"/lib/{name}.py" for name in "abc"]
-    plan = plan_of(tmp_path, standard_library(20, SEED), Options())
-    line, crew = Line(), Crew()
-    with aq.open(tmp_path / "queue") as queue:
-        loop = process._Loop(cast("Any", line), plan, queue)
-        loop._scheduler.plan(files, budget=1000)
-        loop._scheduler.look_at_the_clock()
-        for _ in range(3):
-            loop._lease(cast("Any", crew))
-            loop._listen(cast("Any", crew))
-        assert [message.path for message in line.told if isinstance(message, Started)] == files[:1]
-        for done in (1, 2):
-            assert sum(isinstance(message, Finished) for message in line.told) == done
-            line.orders.append(Order.GO_ON)
-            loop._obey()
-            loop._lease(cast("Any", crew))
-            assert [message.path for message in line.told if isinstance(message, Started)] == files[
-                : done + 1
-            ]
-            loop._listen(cast("Any", crew))
 
 
 # --- The demo that goes wrong ---------------------------------------------------------------------
@@ -392,7 +337,7 @@ def test_the_example_runs_and_goes_on_where_it_was_killed(tmp_path: Path) -> Non
         assert process.stdout is not None
         first = [process.stdout.readline() for _ in range(4)]
         process.kill()
-    assert first[1:] == [f"job {number}: success, completed\n" for number in range(3)]
+    assert first[1:] == [f"job {number}: JOB {number}, completed\n" for number in range(3)]
     second = subprocess.run(
         command, capture_output=True, encoding="utf-8", check=True, timeout=SECONDS_MAX
     ).stdout
@@ -413,4 +358,4 @@ def test_the_example_needs_no_directory() -> None:
         timeout=SECONDS_MAX,
     )
     assert ended.stdout.endswith("9 completed, 1 failed\n")
-    assert len(EXAMPLE.read_text("utf-8").splitlines()) <= 120
+    assert len(EXAMPLE.read_text("utf-8").splitlines()) <= 80
