@@ -5,6 +5,7 @@ moves it.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -13,20 +14,24 @@ import pytest
 
 import actionqueue as aq
 from actionqueue import AttemptResultKind, RunState
+from actionqueue.demo import process
 from actionqueue.demo.messages import (
     Acknowledged,
+    Done,
     Expired,
     Finished,
     Heartbeat,
     Order,
     OutOfBudget,
     Quiet,
+    Recovered,
     Result,
     Retried,
     Started,
     Trouble,
 )
 from actionqueue.demo.process import LEASE_SECONDS, Loop, Plan
+from actionqueue.demo.proof import fingerprint
 from actionqueue.demo.record import facts_in_log, facts_in_record, record_line
 from actionqueue.demo.tasks import ATTEMPTS_MAX, is_out_of_budget, task_id_of
 
@@ -155,6 +160,7 @@ def test_what_was_acknowledged_is_complete_and_in_the_log(demo: Demo) -> None:
     demo.turn()
     demo.time += 1
     demo.turn(Heartbeat())
+    demo.turn(Heartbeat())  # within the same second it changes nothing
     demo.turn(GOOD)
     demo.line.orders += [Order.PAUSE, Order.RESUME]
     demo.turn()
@@ -181,8 +187,10 @@ def test_a_success(demo: Demo) -> None:
     demo.turn()
     demo.turn(GOOD)
     one = demo.run_of(PATHS[0])
-    (attempt,) = demo.queue.projection.attempts(one.id) or ()
-    assert (attempt.result, attempt.output) == (AttemptResultKind.SUCCESS, b"output")
+    attempts = demo.queue.projection.attempts(one.id) or []
+    assert [(attempt.result, attempt.output) for attempt in attempts] == [
+        (AttemptResultKind.SUCCESS, b"output")
+    ]
     assert demo.queue.projection.lease(one.id) is None
     assert demo.line.of(Finished) == [Finished(PATHS[0], None)]
 
@@ -271,6 +279,9 @@ def test_a_paused_scheduler_hands_nothing_out_and_takes_results(demo: Demo) -> N
     demo.line.orders.append(Order.RESUME)
     demo.turn()
     assert demo.line.started == PATHS[:2]
+    demo.line.orders.append(Order.PAUSE)
+    demo.turn(GOOD)
+    assert demo.line.of(Quiet) == [Quiet(), Quiet()]
 
 
 def test_without_budget_nothing_is_handed_out(demo: Demo) -> None:
@@ -309,6 +320,24 @@ def test_a_new_scheduler_goes_on_where_the_old_one_was(tmp_path: Path) -> None:
         new.turn()
         new.turn(GOOD)
         assert {new.run_of(path).state for path in PATHS} == {RunState.COMPLETED}
+
+
+def test_from_the_beginning_to_the_end(demo: Demo, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Quick(Crew):
+        """Workers that do at once what they are given."""
+
+        def receive(self, _others: object, _seconds: float) -> Iterator[tuple[Worker, object]]:
+            yield from [(worker, GOOD) for worker in self.workers if worker.claim is not None]
+
+    for _ in PATHS[1:]:
+        demo.turn()
+        demo.turn(GOOD)
+    monkeypatch.setattr(process, "Crew", lambda *_: nullcontext(Quick(demo.queue, "two")))
+    demo.line.told.clear()
+    demo.loop.run()
+    assert demo.line.of(Recovered) == [Recovered("created a new queue", 2)]
+    assert demo.line.told[-1] == Done(fingerprint(demo.queue.projection))
+    assert {demo.run_of(path).state for path in PATHS} == {RunState.COMPLETED}
 
 
 def test_a_slow_supervisor_is_waited_for(demo: Demo) -> None:

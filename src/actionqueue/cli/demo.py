@@ -30,7 +30,7 @@ FILES_MIN = 20
 def demo(directory: Path | None, files: int | None, workers: int | None, seed: int) -> int:
     """Watch a scheduler survive its kill.
 
-    A small scheduler parses Python's standard library: every .py file is a task, worker processes
+    The scheduler parses Python's standard library: every .py file is a task, worker processes
     lease its runs. Some files fail, a worker hangs and is killed, the engine is paused and resumed,
     the budget runs out, the scheduler is killed with SIGKILL. It recovers and finishes, and the log
     proves that nothing was lost and nothing done twice.

@@ -177,10 +177,7 @@ class Loop:
         if self._unheard:
             return  # else a slow supervisor would make its trouble too late
         for worker in crew.idle():
-            claims = self._scheduler.claim(worker.name)
-            if not claims:
-                return
-            for claim in claims:
+            for claim in self._scheduler.claim(worker.name):
                 self._acknowledge(
                     fact("lease_acquired", claim.run_id, claim.owner, claim.lease_expiry),
                     fact("attempt_started", claim.run_id, claim.attempt_id),
