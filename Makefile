@@ -132,8 +132,8 @@ test-system: $(VENV)/installed $(VENV)/test-tools
 	$(BIN)/python -m pytest $(PYTEST_FLAGS) --system
 
 # It prints the table, and writes it to build/faults.md, in any case; it fails if a test fails or a
-# row has no figure. Tests that fork for every kill have processes of their own: those of the others
-# grow to gigabytes, and a fork of such a process takes five times as long.
+# row has no figure. Tests that fork for every kill have processes of their own, which stay small: a
+# fork of a large one takes several times as long.
 FAULTS_THAT_FORK := tests/crash/test_strace.py tests/crash/test_kills.py
 test-faults: $(VENV)/installed $(VENV)/test-tools
 	@mkdir -p build && rm -f build/faults.jsonl build/faults.md

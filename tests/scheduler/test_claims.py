@@ -380,3 +380,12 @@ def test_two_runs_that_both_hold_their_key_do_not_wait_for_each_other(at: Bench)
     assert at.scheduler.claim("w", 9) == []
     at.scheduler.complete(claim)
     assert at.claim().task_id == second
+
+
+def test_a_refused_step_says_nothing_of_its_batch(at: Bench) -> None:
+    """The caller has made none."""
+    task = at.scheduler.add(b"")
+    with pytest.raises(aq.PreviousStateMismatch) as caught:
+        at.scheduler.retry(aq.run_id_of(task, 0))
+    assert "batch" not in str(caught.value)
+    assert caught.value.batch_index is None

@@ -47,6 +47,11 @@ class ValidationError(MutationError):
         self.__dict__["batch_index"] = index
         return self
 
+    def out_of_batch(self) -> Self:
+        """Forget the position: the caller has not made the batch."""
+        self.__dict__.pop("batch_index", None)
+        return self
+
     def __str__(self) -> str:
         return self._in_batch(super().__str__())
 

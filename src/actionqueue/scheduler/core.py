@@ -121,6 +121,7 @@ class Core:
             except ValidationError as error:
                 refusal = type(error), error.args
                 if refusal == refused or self._projection.latest_sequence == before:
+                    error.out_of_batch()
                     raise
                 refused = refusal
 
