@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
-from threading import Event
+from contextlib import suppress
+from threading import Lock
 
 from actionqueue.model import RunId
 from actionqueue.policy_fields import seconds_from_0
@@ -18,6 +19,27 @@ LOOK_SECONDS = 1.0
 """The longest time between two looks: a raw command wakes nothing."""
 CLOSE_LOOK_SECONDS = 0.05
 """The time between two looks within the second before something is due."""
+
+
+class _Wakeup:
+    """What a waiting thread sleeps on: a lock by itself.
+
+    A signal's handler may raise in the sleep. A condition, as in ``threading.Event``, then lets go
+    of a lock that it does not hold, and raises RuntimeError in place of that.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._lock.acquire()
+
+    def set(self) -> None:
+        """End the sleep, or the next one."""
+        with suppress(RuntimeError):  # it is set already
+            self._lock.release()
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep until it is set, or so long."""
+        self._lock.acquire(timeout=max(seconds, 0.0))
 
 
 class Waiting(Ticking):
@@ -41,9 +63,8 @@ class Waiting(Ticking):
         """
         able = texts_or_none("wait", "capabilities", capabilities)
         end = deadline("wait", timeout)
-        changed = Event()
         while True:
-            changed.clear()
+            changed = _Wakeup()
             seconds = self._turn.run(self._look, able, changed, changed.set)
             if seconds is None:
                 return True
@@ -51,7 +72,7 @@ class Waiting(Ticking):
                 left = seconds if end is None else min(seconds, end - time.monotonic())
                 if seconds and left <= 0:
                     return False
-                changed.wait(left)
+                changed.sleep(left)
             finally:
                 self._turn.run(self._shared.remove_waker, changed)
             if not seconds:
