@@ -188,6 +188,9 @@ class StateTable:
         where it names an unknown run, MemoryError without memory.
         """
 
+    def counted_attempts(self, run_id: RunId, /) -> int:
+        """Return the number of the run's attempts that did not end as suspended; 0 for no run."""
+
     def read_blockers(
         self, run_id: RunId, /
     ) -> list[tuple[int, TaskId | RunId, BudgetDimension | None]] | None:

@@ -84,6 +84,17 @@ cdef class _ReadyQueries(_OrderQueries):
             self.let_go()
 
     @cython.critical_section
+    def counted_attempts(self, RunId run_id not None, /):
+        """Return the number of the run's attempts that did not end as suspended; 0 for no run."""
+        cdef uint32_t row
+        self.hold()
+        try:
+            row = aqw_table_find_run(self.settled(), run_id.data)
+            return aqw_table_counted_attempts(self.table, row) if row else 0
+        finally:
+            self.let_go()
+
+    @cython.critical_section
     def read_blockers(self, RunId run_id not None, /):
         """Return what would keep a run from being started, were it ready: (kind, id, dimension).
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from actionqueue.limits import CALENDAR_SECONDS_MAX
 from actionqueue.model import (
-    AttemptResultKind,
     MutationCommand,
-    RunId,
     RunInstance,
     RunRescheduleCommand,
     RunState,
@@ -15,16 +13,9 @@ from actionqueue.model import (
 from actionqueue.projection import Projection
 from actionqueue.scheduler.backoff import Backoff
 
-SUSPENDED = AttemptResultKind.SUSPENDED
 RUNNING = RunState.RUNNING
 RETRY_WAIT = RunState.RETRY_WAIT
 FAILED = RunState.FAILED
-
-
-def counted_attempts(projection: Projection, run_id: RunId) -> int:
-    """Return the number of the run's attempts that count: those that did not end as suspended."""
-    attempts = projection.read_attempts(run_id) or ()
-    return sum(attempt[3] is not SUSPENDED for attempt in attempts)
 
 
 def retry_or_fail(
@@ -42,7 +33,7 @@ def retry_or_fail(
     run_id = run.id
     count = run.attempt_count
     if count > 1:
-        count = counted_attempts(projection, run_id)
+        count = projection.counted_attempts(run_id)
     if count >= max_attempts:
         return [RunStateTransitionCommand(None, run_id, RUNNING, FAILED, now)], FAILED
     if retry_at is None:

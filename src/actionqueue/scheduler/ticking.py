@@ -22,7 +22,7 @@ from actionqueue.model import (
     RunStateTransitionCommand,
     TaskId,
 )
-from actionqueue.scheduler.attempts import counted_attempts, retry_or_fail
+from actionqueue.scheduler.attempts import retry_or_fail
 from actionqueue.scheduler.core import Core, Plan
 from actionqueue.scheduler.prerequisites import Cancellation
 from actionqueue.scheduler.recurrence import Recurrence, is_newest
@@ -236,7 +236,7 @@ class Ticking(Core):
         batch.report.postponed.append(run.id)
 
     def _retry_due(self, batch: _Batch, run: RunInstance, max_attempts: int, now: int) -> None:
-        if counted_attempts(self._projection, run.id) < max_attempts:
+        if self._projection.counted_attempts(run.id) < max_attempts:
             batch.commands.append(RunStateTransitionCommand(None, run.id, RETRY_WAIT, READY, now))
             batch.states[run.id] = READY
             batch.report.ready.append(run.id)

@@ -39,7 +39,7 @@ from actionqueue.scheduler.arguments import (
     texts_or_none,
     time_or_none,
 )
-from actionqueue.scheduler.attempts import counted_attempts, retry_or_fail
+from actionqueue.scheduler.attempts import retry_or_fail
 from actionqueue.scheduler.claims import Claim
 from actionqueue.scheduler.core import Core, Plan
 from actionqueue.scheduler.prerequisites import Cancellation
@@ -138,7 +138,7 @@ class Working(Core):
             if run is None or task is None:
                 continue
             attempt_id = AttemptId()
-            number = counted_attempts(projection, run_id) + 1 if run.attempt_count else 1
+            number = projection.counted_attempts(run_id) + 1 if run.attempt_count else 1
             claim = Claim(run.task_id, run_id, attempt_id, owner, number, now, expiry, task[3])
             if len(found) > 1:
                 key = claim.spec.constraints.concurrency_key

@@ -17,9 +17,9 @@ static aqw_task_spec spec_of(const aqw_table *table, uint32_t task_row) {
 
 /* ---- Cancel, attempts and lease: at most one of each ---- */
 
-static int next_cancel(const aqw_table *table, const aqw_run_row *run, aqw_blocker *at) {
-    at->row = run->task;
-    return !at->steps++ && aqw_task_at(table, run->task)->is_canceled;
+static int next_cancel(const aqw_table *table, uint32_t row, aqw_blocker *at) {
+    at->row = aqw_run_at(table, row)->task;
+    return !at->steps++ && aqw_task_at(table, at->row)->is_canceled;
 }
 
 /* Only an attempt that has ended can have been suspended. */
@@ -27,22 +27,27 @@ static int counts(const aqw_attempt_row *attempt) {
     return !attempt->ending || attempt->ending[0] != AQW_RESULT_SUSPENDED;
 }
 
-static int next_attempts(const aqw_table *table, const aqw_run_row *run, aqw_blocker *at) {
-    at->row = run->task;
-    if (at->steps++ || !run->attempt_count) return 0;
-    uint32_t left = spec_of(table, run->task).max_attempts;
-    if (run->attempt_count < left) return 0;
-    for (uint32_t row = run->first_attempt; row && left;) {
+uint32_t aqw_table_counted_attempts(const aqw_table *table, uint32_t run) {
+    uint32_t counted = 0;
+    for (uint32_t row = aqw_run_at(table, run)->first_attempt; row;) {
         const aqw_attempt_row *attempt = aqw_attempt_at(table, row);
-        if (counts(attempt)) left--;
-        row = row == run->last_attempt ? 0 : attempt->next;
+        counted += (uint32_t)counts(attempt);
+        row = attempt->next;
     }
-    return !left;
+    return counted;
 }
 
-static int next_lease(const aqw_table *table, const aqw_run_row *run, aqw_blocker *at) {
-    (void)table;
-    return !at->steps++ && run->lease != NULL;
+static int next_attempts(const aqw_table *table, uint32_t row, aqw_blocker *at) {
+    const aqw_run_row *run = aqw_run_at(table, row);
+    at->row = run->task;
+    if (at->steps++ || !run->attempt_count) return 0;
+    uint32_t most = spec_of(table, run->task).max_attempts;
+    return run->attempt_count >= most && aqw_table_counted_attempts(table, row) >= most;
+}
+
+static int next_lease(const aqw_table *table, uint32_t row, aqw_blocker *at) {
+    at->row = row;
+    return !at->steps++ && aqw_run_at(table, row)->lease != NULL;
 }
 
 /* ---- Prerequisites ---- */
@@ -57,14 +62,15 @@ int aqw_prerequisite_is_met(const aqw_table *table, uint32_t task_row) {
     return 0;
 }
 
-static int next_prerequisite(const aqw_table *table, const aqw_run_row *run, aqw_blocker *at) {
-    uint32_t row = at->steps++ ? aqw_dependency_at(table, at->place)->next_in_task
-                               : aqw_task_at(table, run->task)->first_dependency;
-    for (; row; row = aqw_dependency_at(table, row)->next_in_task) {
-        const aqw_dependency_row *dependency = aqw_dependency_at(table, row);
+static int next_prerequisite(const aqw_table *table, uint32_t row, aqw_blocker *at) {
+    uint32_t task = aqw_run_at(table, row)->task;
+    uint32_t next = at->steps++ ? aqw_dependency_at(table, at->place)->next_in_task
+                                : aqw_task_at(table, task)->first_dependency;
+    for (; next; next = aqw_dependency_at(table, next)->next_in_task) {
+        const aqw_dependency_row *dependency = aqw_dependency_at(table, next);
         if (dependency->is_purged || aqw_prerequisite_is_met(table, dependency->depends_on))
             continue;
-        at->place = row;
+        at->place = next;
         at->row = dependency->depends_on;
         return 1;
     }
@@ -97,13 +103,13 @@ static int is_exhausted(const aqw_table *table, uint32_t task_row, uint8_t dimen
     return budget.is_exhausted;
 }
 
-static int next_budget(const aqw_table *table, const aqw_run_row *run, aqw_blocker *at) {
+static int next_budget(const aqw_table *table, uint32_t row, aqw_blocker *at) {
     uint8_t dimension = 0;
     if (!aqw_count_left(table, AQW_ROW_BUDGET)) return 0;
     if (at->steps) {
         dimension = (uint8_t)(at->dimension + 1);
     } else {
-        at->place = at->mark = run->task;
+        at->place = at->mark = aqw_run_at(table, row)->task;
         at->steps = 1;
     }
     for (; at->place; at->place = aqw_go_up(table, at->place, &at->mark, &at->steps)) {
@@ -120,7 +126,7 @@ static int next_budget(const aqw_table *table, const aqw_run_row *run, aqw_block
 
 /* ---- The next one ---- */
 
-typedef int (*search)(const aqw_table *table, const aqw_run_row *run, aqw_blocker *at);
+typedef int (*search)(const aqw_table *table, uint32_t run, aqw_blocker *at);
 
 static const search searches[] = {
     [AQW_BLOCKED_BY_CANCEL] = next_cancel,
@@ -131,10 +137,8 @@ static const search searches[] = {
 };
 
 int aqw_table_next_blocker(const aqw_table *table, uint32_t row, aqw_blocker *blocker) {
-    const aqw_run_row *run = aqw_run_at(table, row);
     while (blocker->kind < AQW_BLOCKED_BY_KEY) {
-        if (blocker->kind == AQW_BLOCKED_BY_LEASE) blocker->row = row;
-        if (searches[blocker->kind](table, run, blocker)) return 1;
+        if (searches[blocker->kind](table, row, blocker)) return 1;
         blocker->kind++;
         blocker->place = blocker->steps = blocker->mark = 0;
     }

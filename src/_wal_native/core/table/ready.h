@@ -43,6 +43,9 @@ typedef struct aqw_blocker {
  * after the last one. Where tasks are above each other in a circle, some come twice. */
 int aqw_table_next_blocker(const aqw_table *table, uint32_t run, aqw_blocker *blocker);
 
+/* Returns the number of a run's attempts that did not end as suspended. */
+uint32_t aqw_table_counted_attempts(const aqw_table *table, uint32_t run);
+
 /* Ready runs with the same required capabilities, in the same order, and that may be started. */
 typedef struct aqw_ready_group {
     uint64_t id;                /* 0: none required */
