@@ -32,7 +32,7 @@ WaitKind: TypeAlias = Literal[
 ]
 
 
-class WaitReason(msgspec.Struct, frozen=True, gc=False):
+class WaitReason(msgspec.Struct, frozen=True):
     """One thing that keeps a run from being started. Its text is a sentence about it."""
 
     kind: WaitKind

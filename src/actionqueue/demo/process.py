@@ -99,10 +99,14 @@ class Loop:
         self._say(Recovered(str(self._queue.recovery), self._finished_count))
         self.plan()
         with Crew(self._plan.worker_count, self._plan.trouble) as crew:
-            while self._finished_count < self._projection.counts().runs:
-                self.turn(crew)
+            self.take_turns(crew)
         self._say(Done(fingerprint(self._projection)))
         self._settle()
+
+    def take_turns(self, crew: Crew) -> None:
+        """Take turns until every run has ended."""
+        while self._finished_count < self._projection.counts().runs:
+            self.turn(crew)
 
     def plan(self) -> None:
         """Add what is not there yet."""

@@ -23,12 +23,15 @@ def jobs_per_second(
     ``seconds``, at least one job.
     """
     with aq.open(directory, durability=durability) as queue:
-        scheduler = aq.Scheduler(queue)
-        jobs, began, elapsed = 0, time.perf_counter(), 0.0
-        while elapsed < seconds or not jobs:
-            scheduler.add(b"job")
-            for claim in scheduler.claim(OWNER):
-                scheduler.complete(claim)
-                jobs += 1
-            elapsed = time.perf_counter() - began
+        return _jobs_per_second(aq.Scheduler(queue), seconds)
+
+
+def _jobs_per_second(scheduler: aq.Scheduler, seconds: float) -> float:
+    jobs, began, elapsed = 0, time.perf_counter(), 0.0
+    while elapsed < seconds or not jobs:
+        scheduler.add(b"job")
+        for claim in scheduler.claim(OWNER):
+            scheduler.complete(claim)
+            jobs += 1
+        elapsed = time.perf_counter() - began
     return jobs / elapsed

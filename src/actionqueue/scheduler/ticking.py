@@ -103,27 +103,32 @@ class Ticking(Core):
         """
         now = self._now()
         report = TickReport()
-        last = 0
-        plans: tuple[Callable[[int], Plan[TickReport]], ...] = (
-            self._plan_expired,
-            self._plan_overdue,
-            self._plan_due,
-        )
+        appended: list[int] = []
         try:
-            for plan in plans:
-                sequence = 1
-                while sequence:
-                    done, sequence = self._turn.run(self._attempt, plan, now, ())
-                    last = max(last, sequence)
-                    report.add(done)
+            self._do_all(now, report, appended)
         finally:
-            if last:
-                self._settle(last)
+            if appended:
+                self._settle(appended[-1])
         if self._shared.is_watched:
             self._turn.run(self._shared.note_ended_elsewhere)
             if self._shared.ended:
                 self._settle(self._projection.latest_sequence)
         return report
+
+    def _do_all(self, now: int, report: TickReport, appended: list[int]) -> None:
+        """Do what is due, batch by batch. Adds to the report, and to the sequences appended."""
+        plans: tuple[Callable[[int], Plan[TickReport]], ...] = (
+            self._plan_expired,
+            self._plan_overdue,
+            self._plan_due,
+        )
+        for plan in plans:
+            sequence = 1
+            while sequence:
+                done, sequence = self._turn.run(self._attempt, plan, now, ())
+                if sequence:
+                    appended.append(sequence)
+                report.add(done)
 
     def next_wakeup(self) -> int | None:
         """Return when the next tick has something to do, in Unix seconds; None without anything.
