@@ -141,6 +141,26 @@ def test_a_call_waits_for_durability_and_its_end_is_told_then(tmp_path: Path) ->
     run(work())
 
 
+def test_a_claim_that_is_cancelled_gives_its_runs_back(tmp_path: Path) -> None:
+    """The task has not seen them, so the attempt does not count either."""
+
+    async def work() -> None:
+        async with open_async(tmp_path / "queue", compaction=None) as queue:
+            scheduler = AsyncScheduler(queue, clock=Clock())
+            task_id = await scheduler.add(b"")
+            gate = Gate(queue)
+            claiming = asyncio.ensure_future(scheduler.claim("w"))
+            await gate.reached()
+            claiming.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await claiming
+            gate.may_go.set()
+            (claim,) = await scheduler.claim("w")
+            assert (claim.task_id, claim.attempt) == (task_id, 1)
+
+    run(work())
+
+
 def test_a_failed_sync_is_told_to_all_that_wait(tmp_path: Path, monkeypatch) -> None:
     async def work() -> None:
         async with open_async(tmp_path / "queue", compaction=None) as queue:

@@ -8,7 +8,6 @@ import click
 
 from actionqueue.cli.options import directory_argument, task_argument
 from actionqueue.cli.steps import scheduler_of
-from actionqueue.errors import UnknownTask
 from actionqueue.model import TaskId
 
 __all__ = ["cancel"]
@@ -24,11 +23,6 @@ def cancel(directory: Path, task_id: TaskId) -> None:
     is never completed would wait for ever. Refused while the queue is open elsewhere.
     """
     with scheduler_of(directory) as scheduler:
-        try:
-            canceled = scheduler.cancel(task_id)
-        except UnknownTask:
-            raise click.BadParameter(
-                f"The queue knows no task {task_id}.", param_hint="'TASK'"
-            ) from None
+        canceled = scheduler.cancel(task_id)
     for canceled_id in canceled:
         click.echo(canceled_id)

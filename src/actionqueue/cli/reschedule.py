@@ -8,7 +8,6 @@ import click
 
 from actionqueue.cli.options import directory_argument, run_argument
 from actionqueue.cli.steps import scheduler_of
-from actionqueue.errors import UnknownRun
 from actionqueue.limits import CALENDAR_SECONDS_MAX, I32_MAX, I32_MIN
 from actionqueue.model import RunId
 
@@ -39,9 +38,4 @@ def reschedule(directory: Path, run_id: RunId, *, time: int | None, priority: in
     if time is None and priority is None:
         raise click.UsageError("Give --at, --priority, or both.")
     with scheduler_of(directory) as scheduler:
-        try:
-            scheduler.reschedule(run_id, at=time, priority=priority)
-        except UnknownRun:
-            raise click.BadParameter(
-                f"The queue knows no run {run_id}.", param_hint="'RUN'"
-            ) from None
+        scheduler.reschedule(run_id, at=time, priority=priority)

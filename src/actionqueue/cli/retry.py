@@ -8,7 +8,6 @@ import click
 
 from actionqueue.cli.options import directory_argument, run_argument
 from actionqueue.cli.steps import scheduler_of
-from actionqueue.errors import UnknownRun
 from actionqueue.model import RunId
 
 __all__ = ["retry"]
@@ -23,9 +22,4 @@ def retry(directory: Path, run_id: RunId) -> None:
     A run that has ended has no next attempt. Refused while the queue is open elsewhere.
     """
     with scheduler_of(directory) as scheduler:
-        try:
-            scheduler.retry(run_id)
-        except UnknownRun:
-            raise click.BadParameter(
-                f"The queue knows no run {run_id}.", param_hint="'RUN'"
-            ) from None
+        scheduler.retry(run_id)

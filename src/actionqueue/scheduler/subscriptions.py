@@ -218,11 +218,10 @@ class _Batch:
 
 def _change_of(command: MutationCommand) -> tuple[RunId, RunState] | None:
     """Return the run that a command takes to another state, and that state."""
-    kind = type(command)
-    if kind is RunStateTransitionCommand:
-        return command.run_id, command.new_state  # type: ignore[attr-defined]
-    if kind is RunSuspendCommand:
-        return command.run_id, SUSPENDED  # type: ignore[attr-defined]
-    if kind is RunResumeCommand:
-        return command.run_id, READY  # type: ignore[attr-defined]
+    if type(command) is RunStateTransitionCommand:
+        return command.run_id, command.new_state
+    if type(command) is RunSuspendCommand:
+        return command.run_id, SUSPENDED
+    if type(command) is RunResumeCommand:
+        return command.run_id, READY
     return None
