@@ -138,6 +138,9 @@ def test_an_interrupt_while_opening_or_closing_leaves_the_queue_to_be_opened_aga
     def work() -> int:
         acknowledged = 0
         interrupter = Interrupter(2)
+        # The many collections below are for what is made here. What the runner has, with all its
+        # tests, takes half a second each.
+        gc.freeze()
 
         def live() -> None:
             nonlocal acknowledged

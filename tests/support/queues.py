@@ -37,7 +37,7 @@ SMALL: dict[str, int] = {"segment_size": 65536, "ring_size": 65536}
 IN_MEMORY = "/dev/shm" if os.name == "posix" and os.access("/dev/shm", os.W_OK) else None
 """Where temporary directories cost no disk syncs; None is the usual place."""
 
-CHILD_SECONDS = 60
+CHILD_SECONDS = 300
 """A child that hangs is killed after this long, and its test fails."""
 
 

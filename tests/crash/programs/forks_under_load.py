@@ -19,7 +19,7 @@ from pathlib import Path
 
 import actionqueue as aq
 
-CHILD_SECONDS = 60
+CHILD_SECONDS = 300
 SMALL = {"segment_size": 65536, "ring_size": 65536}
 
 
