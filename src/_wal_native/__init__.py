@@ -33,6 +33,7 @@ MODULES = frozenset(
         "status",
         "table",
         "turn",
+        "work",
     }
 )
 NAMED_BY_PICKLES = frozenset({"ids", "outcome"})

@@ -38,12 +38,6 @@ cdef class Lane:
     thread that copies the table without the GIL has the lane's lock, too, and says so in the table.
     """
 
-    cdef public Log _log
-    cdef public object _durability
-    cdef object unusable                # the error of a handle that takes no commands, or None
-    cdef list former                    # what it was before: another thread may be reading that
-    cdef readonly Turn _lane
-
     def __cinit__(self, *args, **kwargs):
         self._lane = Turn()
         self.former = []

@@ -84,8 +84,11 @@ class Log:
         the index of the first command that was left; the batch is as if it had not been tried.
         """
 
-    def batch_commit(self) -> None:
-        """Append the batch as one. After an exception the caller must roll it back."""
+    def batch_commit(self) -> bool:
+        """Append the batch as one. After an exception the caller must roll it back.
+
+        Returns whether there was anything to append. Does nothing where no batch is open.
+        """
 
     def batch_rollback(self) -> None:
         """Undo the open batch. Does nothing where no batch is open."""

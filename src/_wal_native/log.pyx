@@ -27,6 +27,9 @@ DEFAULT_RING_SIZE = AQW_RING_SIZE_DEFAULT
 
 cdef object open_logs = WeakList()
 
+cdef enum:
+    QUICK_SIZE_MAX = 65536      # bytes of a batch that go into the ring with the GIL kept
+
 
 def abandon_all():
     """Let the parent's logs go in a forked child, which has closed its descriptors of them."""
@@ -231,9 +234,12 @@ cdef class Log:
 
     cdef int append_staged(self) except -1:
         cdef aqw_fault fault
-        cdef aqw_status status
-        with nogil:
-            status = aqw_log_append(self.log, &self.batch, &fault)
+        cdef aqw_status status = AQW_NEEDS_ROOM
+        if self.batch.size <= QUICK_SIZE_MAX:
+            status = aqw_log_try_append(self.log, &self.batch, NULL, NULL, &fault)
+        if status == AQW_NEEDS_ROOM:
+            with nogil:
+                status = aqw_log_append(self.log, &self.batch, &fault)
         return (0 if status == AQW_OK
                 else raise_log_fault(status, &fault, self.batch.first_sequence))
 
@@ -296,14 +302,21 @@ cdef class Log:
         return sequence if is_added else 0
 
     def batch_commit(self):
-        """Append the batch as one. After an exception the caller must roll it back."""
+        """Append the batch as one. After an exception the caller must roll it back.
+
+        Returns whether there was anything to append. Does nothing where no batch is open.
+        """
+        cdef bint is_any = False
         self.check()
-        if self.batch.count > 0:
-            self.append_staged()
-        with cython.critical_section(self.table):
-            self.batch_is_open = False
-            self.table.commit()
-        aqw_batch_reset(&self.batch)
+        if self.batch_is_open:
+            is_any = self.batch.count > 0
+            if is_any:
+                self.append_staged()
+            with cython.critical_section(self.table):
+                self.batch_is_open = False
+                self.table.commit()
+            aqw_batch_reset(&self.batch)
+        return is_any
 
     def batch_rollback(self):
         """Undo the open batch. Does nothing where no batch is open."""

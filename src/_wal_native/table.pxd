@@ -3,7 +3,7 @@
 from libc.stdint cimport uint32_t, uint64_t
 
 from _wal_native.events cimport EventEncoder
-from _wal_native.core cimport aqw_event, aqw_table
+from _wal_native.core cimport aqw_event, aqw_ordered_entry, aqw_table
 from _wal_native.ids cimport RunId
 from _wal_native.turn cimport Turn
 
@@ -71,6 +71,14 @@ cdef class _OrderQueries(_RunQueries):
 
 cdef class _ReadyQueries(_OrderQueries):
     cdef list ready_groups(self, object capabilities)
+    # Fills in up to `limit` rows of runs that may be started, behind a place, which goes on with
+    # them. The caller holds the table. Returns how many there are.
+    cdef uint32_t ready_rows(
+        self, uint32_t limit, object capabilities, aqw_ordered_entry *place, uint32_t *rows
+    ) except? 0
+    # The same for a claim: none while the engine is paused. The caller frees the rows.
+    cdef uint32_t rows_to_claim(
+        self, uint32_t limit, object capabilities, uint32_t **rows) except? 0
 
 
 cdef class _TaskQueries(_ReadyQueries):

@@ -24,6 +24,7 @@ from cpython.object cimport PyObject
 from cpython.pythread cimport PyThread_get_thread_ident
 from cpython.unicode cimport PyUnicode_CheckExact
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.string cimport memset
 
 from _wal_native.events cimport (
     EventEncoder, capability_from_c, filter_from_c, registration_from_c, role_from_c,

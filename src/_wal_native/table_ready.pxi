@@ -32,6 +32,56 @@ cdef class _ReadyQueries(_OrderQueries):
                 groups.append(group.id)
         return groups
 
+    cdef uint32_t ready_rows(
+        self, uint32_t limit, object capabilities, aqw_ordered_entry *place, uint32_t *rows
+    ) except? 0:
+        cdef aqw_ordered_entry entries[READY_READ_AT_ONCE]
+        cdef uint64_t *groups = NULL
+        cdef uint32_t group_count, asked, looks, copied, at, count = 0
+        chosen = self.ready_groups(capabilities)
+        group_count = <uint32_t>len(chosen)
+        groups = <uint64_t *>PyMem_Malloc((group_count + 1) * sizeof(uint64_t))
+        if groups == NULL:
+            raise MemoryError
+        try:
+            for at in range(group_count):
+                groups[at] = chosen[at]
+            while count < limit:
+                asked = min(limit - count, <uint32_t>READY_READ_AT_ONCE)
+                looks = READY_LOOKS_AT_ONCE
+                self.ordered()
+                raise_status(aqw_table_read_ready(
+                    self.table, groups, group_count, place, entries, asked, &looks, &copied))
+                for at in range(copied):
+                    rows[count + at] = entries[at].row
+                count += copied
+                if looks and copied < asked:
+                    break
+                if count < limit:
+                    self.let_others_run()
+            return count
+        finally:
+            PyMem_Free(groups)
+
+    cdef uint32_t rows_to_claim(
+        self, uint32_t limit, object capabilities, uint32_t **rows
+    ) except? 0:
+        cdef aqw_ordered_entry place
+        cdef aqw_engine_view engine
+        memset(&place, 0, sizeof(place))
+        self.hold()
+        try:
+            aqw_table_engine(self.settled(), &engine)
+            limit = min(limit, counts_of(self.table).runs_by_state[AQW_READY])
+            if engine.is_paused or limit == 0:
+                return 0
+            rows[0] = <uint32_t *>PyMem_Malloc(limit * sizeof(uint32_t))
+            if rows[0] == NULL:
+                raise MemoryError
+            return self.ready_rows(limit, capabilities, &place, rows[0])
+        finally:
+            self.let_go()
+
     @cython.critical_section
     def read_ready(self, uint32_t limit, str owner, object capabilities=None, after=None, /):
         """Return a list of up to ``limit`` (priority, since, run_id) of runs that may be started.
@@ -40,47 +90,34 @@ cdef class _ReadyQueries(_OrderQueries):
         behind which the list begins; ``owner`` names the caller's query. Raises InvalidFieldError
         where it names an unknown run, MemoryError without memory.
         """
-        cdef aqw_ordered_entry entries[READY_READ_AT_ONCE]
         cdef aqw_ordered_entry place
         cdef aqw_run_view run
-        cdef const aqw_table *table
-        cdef uint64_t *groups = NULL
-        cdef uint32_t group_count, asked, looks, copied, at
+        cdef uint32_t *rows = NULL
+        cdef uint32_t at, count
         cdef RunId run_id
-        place.words[0] = place.words[1] = place.words[2] = place.row = 0
+        memset(&place, 0, sizeof(place))
         self.hold()
         try:
             if after is not None:
                 priority, place.words[2], run_id = after
                 place.words[1] = aqw_ready_rank(priority)
                 place.row = self.known_row(owner, after, run_id)
-            chosen = self.ready_groups(capabilities)
-            group_count = <uint32_t>len(chosen)
-            groups = <uint64_t *>PyMem_Malloc((group_count + 1) * sizeof(uint64_t))
-            if groups == NULL:
+            limit = min(limit, counts_of(self.settled()).runs_by_state[AQW_READY])
+            rows = <uint32_t *>PyMem_Malloc((<size_t>limit + 1) * sizeof(uint32_t))
+            if rows == NULL:
                 raise MemoryError
-            for at in range(group_count):
-                groups[at] = chosen[at]
+            count = self.ready_rows(limit, capabilities, &place, rows)
             found = []
-            while limit:
-                asked = min(limit, <uint32_t>READY_READ_AT_ONCE)
-                looks = READY_LOOKS_AT_ONCE
-                table = self.ordered()
-                raise_status(aqw_table_read_ready(
-                    self.table, groups, group_count, &place, entries, asked, &looks, &copied))
-                for at in range(copied):
-                    aqw_table_run(table, entries[at].row, &run)
-                    found.append((
-                        run.effective_priority, run.last_state_change_at,
-                        id_from_data(RunId, run.run_id)))
-                limit -= copied
-                if looks and copied < asked:
-                    break
-                if limit:
+            for at in range(count):
+                if at % ORDERED_AT_ONCE == ORDERED_AT_ONCE - 1:
                     self.let_others_run()
+                aqw_table_run(self.settled(), rows[at], &run)
+                found.append((
+                    run.effective_priority, run.last_state_change_at,
+                    id_from_data(RunId, run.run_id)))
             return found
         finally:
-            PyMem_Free(groups)
+            PyMem_Free(rows)
             self.let_go()
 
     @cython.critical_section

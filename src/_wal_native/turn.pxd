@@ -14,5 +14,9 @@ cdef class Turn:
     # Takes the lock outside :meth:`run`, and returns it. The caller releases it.
     cdef object enter(self)
     cdef int ensure_outside(self) except -1
+    # What :meth:`run` does before its call, and behind it, with the lock that this gave. Whatever
+    # comes between, the end must come.
+    cdef object begin(self)
+    cdef int end(self, object lock) except -1
     # Makes a new lock, in a forked child, where a thread that does not exist may hold the old one.
     cdef int renew(self) except -1

@@ -47,22 +47,29 @@ cdef class Turn:
         lock.acquire()      # a wait that a signal's handler ends by raising does not take the lock
         return lock
 
+    cdef object begin(self):
+        cdef object lock = self.enter()
+        if self.thread != 0:
+            lock.release()
+            raise ReentrantCallError
+        self.thread = PyThread_get_thread_ident()
+        return lock
+
+    cdef int end(self, object lock) except -1:
+        self.thread = 0
+        lock.release()
+        return 0
+
     def run(self, work, /, *arguments):
         """Make the call while no other thread is inside, and return what it returns.
 
         Raises ReentrantCallError where this thread is inside.
         """
-        cdef object lock = self.enter()
+        cdef object lock = self.begin()
         try:
-            if self.thread != 0:
-                raise ReentrantCallError
-            self.thread = PyThread_get_thread_ident()
-            try:
-                return work(*arguments)
-            finally:
-                self.thread = 0
+            return work(*arguments)
         finally:
-            lock.release()
+            self.end(lock)
 
     def wait(self):
         """Return when the call that is under way has ended.

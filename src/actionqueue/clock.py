@@ -9,4 +9,5 @@ __all__ = ["now"]
 
 def now() -> int:
     """Return the current time in whole Unix seconds; 0 while the clock stands before 1970."""
-    return max(int(time.time()), 0)
+    seconds = int(time.time())
+    return seconds if seconds > 0 else 0  # max() would take as long as all the rest

@@ -11,6 +11,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from _wal_native.lane import Lane
 from actionqueue.errors import (
+    ActionQueueError,
     AppendError,
     ClosedError,
     ForkedError,
@@ -104,11 +105,18 @@ class QueueLane(Lane):
             # has not.
             self._log.ensure_open()
             return work(*arguments)
-        except WriterError as error:
-            raise self._append_error(error) from error
-        except PoisonedError as error:
-            self._poison(cause_of(error))
-            raise
+        except (WriterError, PoisonedError) as error:
+            meant = self._meant_by(error)
+            if meant is error:
+                raise
+            raise meant from error
+
+    def _meant_by(self, error: WriterError | PoisonedError) -> ActionQueueError:
+        """Return what an error of the writer means to a caller; poison the handle where it must."""
+        if isinstance(error, WriterError):
+            return self._append_error(error)
+        self._poison(cause_of(error))
+        return error
 
     def _append_one(self, command: MutationCommand) -> int:
         sequence = validate(command, self._projection)

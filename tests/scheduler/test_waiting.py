@@ -14,7 +14,7 @@ import pytest
 
 import actionqueue as aq
 from actionqueue.errors import ClosedError, PartialDurabilityError, ReentrantCallError
-from actionqueue.scheduler.working import DONE
+from actionqueue.scheduler.working import completed
 from tests.support.queues import has_failed, wait_until
 from tests.support.scheduling import BEGIN, Bench, Clock
 from tests.support.threads import run_together
@@ -203,8 +203,7 @@ def test_an_end_is_not_told_with_an_earlier_step(tmp_path: Path, monkeypatch) ->
         def meanwhile(sequence: int) -> None:
             wait_durable(sequence)
             if later:  # another thread's step, which is appended, and not durable yet
-                plan, arguments = scheduler._plan_complete, (later.pop(), DONE)
-                scheduler._turn.run(scheduler._attempt, plan, clock(), arguments)
+                scheduler._work.complete([later.pop()], None, clock(), completed)
 
         monkeypatch.setattr(scheduler, "_wait_durable", meanwhile)
         scheduler.complete(first)

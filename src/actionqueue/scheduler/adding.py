@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypedDict, Unpack
 
-from actionqueue.errors import DependencyCycle, InvalidFieldError
+from actionqueue.errors import (
+    DependencyCycle,
+    InvalidFieldError,
+    InvalidFieldTypeError,
+    RefusedEventError,
+)
 from actionqueue.model import (
     ConcurrencyKeyHoldPolicy,
     Cron,
@@ -38,6 +43,8 @@ CANCELED = RunState.CANCELED
 NOTHING: tuple[TaskId, ...] = ()
 CONSTRAINTS = frozenset(TaskConstraints.__struct_fields__)
 METADATA = frozenset(TaskMetadata.__struct_fields__)
+NO_TASKS = (TaskSpec, TaskPayload, bytes, bytearray, memoryview, str)
+"""One task, or a text, where several tasks are asked for."""
 
 
 class TaskFields(TypedDict, total=False):
@@ -59,25 +66,52 @@ class TaskFields(TypedDict, total=False):
     tenant_id: TenantId | None
 
 
-def spec_of(task: Any, fields: TaskFields) -> TaskSpec:
-    """Return the task's specification: the one that is given, or one of a payload and fields."""
-    if isinstance(task, TaskSpec):
-        for field, value in fields.items():
-            raise InvalidFieldError("add", field, value, "goes with a payload, not with a TaskSpec")
-        return task
-    if not fields:
-        return TaskSpec(TaskId(), task)
+def maker_of(owner: str, fields: TaskFields) -> Callable[[Any], TaskSpec]:
+    """Return what makes a task's specification of a payload, with these fields, or takes a whole
+    one as it is.
+    """
     given: dict[str, Any] = dict(fields)
     constraints = {name: given.pop(name) for name in CONSTRAINTS & given.keys()}
     metadata = {name: given.pop(name) for name in METADATA & given.keys()}
-    task_id = given.pop("task_id") if "task_id" in given else TaskId()
-    if "content_type" in given:
-        task = TaskPayload(task, given.pop("content_type"))
+    task_id = given.pop("task_id", None)
+    is_typed = "content_type" in given
+    content_type = given.pop("content_type", None)
     if constraints:
         given["constraints"] = TaskConstraints(**constraints)
     if metadata:
         given["metadata"] = TaskMetadata(**metadata)
-    return TaskSpec(task_id, task, **given)
+
+    def make(task: Any) -> TaskSpec:
+        if isinstance(task, TaskSpec):
+            for field, value in fields.items():
+                raise InvalidFieldError(
+                    owner, field, value, "goes with a payload, not with a TaskSpec"
+                )
+            return task
+        payload = TaskPayload(task, content_type) if is_typed else task
+        return TaskSpec(TaskId() if task_id is None else task_id, payload, **given)
+
+    return make
+
+
+def added(time: int) -> Callable[[list[TaskSpec], int], list[MutationCommand]]:
+    """Return a function that returns what happens to first runs for this time, as commands."""
+
+    def changes(specs: list[TaskSpec], now: int) -> list[MutationCommand]:
+        commands: list[MutationCommand] = []
+        for spec in specs:
+            run_id = RunId(spec.id.bytes)
+            commands.append(RunCreateCommand(None, new_run(run_id, spec, time, now)))
+            if time <= now:
+                commands.append(RunStateTransitionCommand(None, run_id, SCHEDULED, READY, now))
+        return commands
+
+    return changes
+
+
+def added_now(specs: list[TaskSpec], now: int) -> list[MutationCommand]:
+    """Return what happens to first runs that are ready at once, as commands."""
+    return added(now)(specs, now)
 
 
 class Adding(Core):
@@ -111,17 +145,78 @@ class Adding(Core):
             TaskAlreadyExists, TaskForgotten: The identifier is taken.
             UnknownTask: A prerequisite does not exist.
         """
-        spec = spec_of(task, fields)
+        if not fields and type(task) is bytes:
+            spec = TaskSpec(TaskId(), task)
+        else:
+            spec = maker_of("add", fields)(task)
+        self._add("add", [spec], at, depends_on)
+        return spec.id
+
+    def add_many(
+        self,
+        tasks: Iterable[TaskSpec | TaskPayload | bytes | bytearray | memoryview],
+        *,
+        at: int | None = None,
+        depends_on: Iterable[TaskId] = NOTHING,
+        **fields: Unpack[TaskFields],
+    ) -> list[TaskId]:
+        """Create several tasks as one step, all or none, and return their identifiers.
+
+        Each is created as :meth:`add` does it, with the same time, prerequisites and fields. They
+        become ready in their order.
+
+        Raises:
+            InvalidFieldError, InvalidFieldTypeError, TypeError: An argument does not fit.
+            DependencyCycle: A task would wait for itself.
+            TaskAlreadyExists, TaskForgotten: An identifier is taken.
+            UnknownTask: A prerequisite does not exist.
+            RecordTooLarge: So much does not fit into one batch.
+        """
+        if "task_id" in fields:
+            reason = "is that of one task; give a TaskSpec for each"
+            raise InvalidFieldError("add_many", "task_id", fields["task_id"], reason)
+        if isinstance(tasks, NO_TASKS) or not isinstance(tasks, Iterable):
+            reason = "must be several payloads or TaskSpecs"
+            raise InvalidFieldTypeError("add_many", "tasks", tasks, reason)
+        specs = list(map(maker_of("add_many", fields), tasks))
+        self._add("add_many", specs, at, depends_on)
+        return [spec.id for spec in specs]
+
+    def _add(
+        self, owner: str, specs: list[TaskSpec], at: int | None, depends_on: Iterable[TaskId]
+    ) -> None:
         if at is not None:
-            at = time_or_none("add", "at", at)
-        prerequisites: list[TaskId] = []
+            at = time_or_none(owner, "at", at)
         if depends_on is not NOTHING:
-            prerequisites = identifiers("add", "depends_on", depends_on, TaskId)
-        return self._step(self._plan_add, spec, at, prerequisites)
+            prerequisites = identifiers(owner, "depends_on", depends_on, TaskId)
+            if prerequisites:
+                self._step(self._plan_add, specs, at, prerequisites)
+                return
+        now = self._now()
+        sequence = 0
+        try:  # for tasks that all begin in the same way
+            if at is None:
+                sequence = self._work.add(specs, now, now, added_now)
+            else:
+                sequence = self._work.add(specs, at, now, added(at))
+        except RefusedEventError:
+            pass  # the plan's commands say what is refused
+        if sequence:
+            self._settle(sequence)
+        else:
+            self._step(self._plan_add, specs, at, [])
 
     def _plan_add(
+        self, now: int, specs: list[TaskSpec], at: int | None, prerequisites: list[TaskId]
+    ) -> Plan[None]:
+        commands: list[MutationCommand] = []
+        for spec in specs:
+            commands += self._commands_to_add(now, spec, at, prerequisites)
+        return commands, None
+
+    def _commands_to_add(
         self, now: int, spec: TaskSpec, at: int | None, prerequisites: list[TaskId]
-    ) -> Plan[TaskId]:
+    ) -> list[MutationCommand]:
         task_id = spec.id
         policy = spec.run_policy
         time = now if at is None else at
@@ -139,7 +234,7 @@ class Adding(Core):
             if self._is_one_lost(prerequisites, now):
                 commands.append(TaskCancelCommand(None, task_id, now))
                 commands.append(RunStateTransitionCommand(None, run_id, SCHEDULED, CANCELED, now))
-                return commands, task_id
+                return commands
         if time <= now:
             if type(policy) is Once:
                 commands.append(RunStateTransitionCommand(None, run_id, SCHEDULED, READY, now))
@@ -147,7 +242,7 @@ class Adding(Core):
                 recurrence = Recurrence(self._projection, spec, 1, time, self._misfire)
                 priority = spec.metadata.priority
                 commands += recurrence.when_due(run_id, time, priority, now, is_newest=True)[0]
-        return commands, task_id
+        return commands
 
     def add_prerequisites(self, task_id: TaskId, depends_on: Iterable[TaskId]) -> None:
         """Have a task wait for more tasks.

@@ -174,6 +174,19 @@ class AsyncScheduler:
         """Create a task with its first run. See :meth:`actionqueue.Scheduler.add`."""
         return await self._call(self._scheduler.add, task, at=at, depends_on=depends_on, **fields)
 
+    async def add_many(
+        self,
+        tasks: Iterable[TaskSpec | TaskPayload | bytes | bytearray | memoryview],
+        *,
+        at: int | None = None,
+        depends_on: Iterable[TaskId] = (),
+        **fields: Unpack[TaskFields],
+    ) -> list[TaskId]:
+        """Create several tasks as one step. See :meth:`actionqueue.Scheduler.add_many`."""
+        return await self._call(
+            self._scheduler.add_many, tasks, at=at, depends_on=depends_on, **fields
+        )
+
     async def add_prerequisites(self, task_id: TaskId, depends_on: Iterable[TaskId]) -> None:
         """Have a task wait for more. See :meth:`actionqueue.Scheduler.add_prerequisites`."""
         await self._call(self._scheduler.add_prerequisites, task_id, depends_on)
@@ -202,6 +215,10 @@ class AsyncScheduler:
     async def complete(self, claim: Claim, output: bytes = b"") -> None:
         """Take the result of an attempt. See :meth:`actionqueue.Scheduler.complete`."""
         await self._call(self._scheduler.complete, claim, output)
+
+    async def complete_many(self, results: Iterable[Claim | tuple[Claim, bytes]]) -> None:
+        """Take the results of several attempts: :meth:`actionqueue.Scheduler.complete_many`."""
+        await self._call(self._scheduler.complete_many, results)
 
     async def fail(self, claim: Claim, error: str, *, retry_at: int | None = None) -> RunState:
         """Take the failure of an attempt. See :meth:`actionqueue.Scheduler.fail`."""

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
 
 from _wal_native.events import task_spec_from_bytes
+from _wal_native.work import Work
 from actionqueue.clock import now
 from actionqueue.errors import (
     ActionQueueError,
@@ -24,6 +25,7 @@ from actionqueue.policy_fields import function
 from actionqueue.queue import ActionQueue
 from actionqueue.scheduler.arguments import number_from_1, time_of
 from actionqueue.scheduler.backoff import Backoff
+from actionqueue.scheduler.claims import Claim
 from actionqueue.scheduler.prerequisites import PrerequisiteFailure
 from actionqueue.scheduler.recurrence import Misfire
 from actionqueue.scheduler.shared import shared_of
@@ -74,6 +76,7 @@ class Core:
         self._ensure_usable()
         self._shared = shared_of(queue)
         self._turn = self._shared.turn
+        self._work = Work(queue, self._shared, Claim)
         self._created = self._shared.subscriptions.created
         self._waiting = self._shared.subscriptions.waiting
         self._is_immediate = queue.durability is IMMEDIATE

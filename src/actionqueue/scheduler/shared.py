@@ -70,6 +70,12 @@ class Shared:
                 ):
                     self.ended.append((sequence, command.run_id))
 
+    def triggered(self, changes: list[MutationCommand], now: int) -> list[MutationCommand]:
+        """Return the commands that changes of runs trigger, which a batch in the lane has made."""
+        count = len(changes)
+        self.subscriptions.extend(changes, now)
+        return changes[count:]
+
     def add_waker(self, key: object, wake: Callable[[], object]) -> None:
         """Have a function called at every change, inside the turn, until it is removed."""
         self._wakers[key] = wake

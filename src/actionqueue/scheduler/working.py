@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from collections.abc import Set as AbstractSet
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from actionqueue.errors import (
     ClaimLost,
     InvalidFieldError,
     InvalidFieldTypeError,
-    RecordTooLarge,
-    SequenceOverflow,
-    ValidationError,
 )
 from actionqueue.limits import CALENDAR_SECONDS_MAX
 from actionqueue.model import (
     AttemptFinishCommand,
-    AttemptId,
     AttemptOutcome,
     AttemptResultKind,
-    AttemptStartCommand,
     LeaseAcquireCommand,
     LeaseHeartbeatCommand,
     LeaseReleaseCommand,
@@ -50,11 +44,48 @@ RUNNING = RunState.RUNNING
 COMPLETED = RunState.COMPLETED
 FAILED = RunState.FAILED
 SUCCESS = AttemptResultKind.SUCCESS
-COMMANDS_A_CLAIM = 4
 NO_OUTPUT = b""
+OUTPUT_SIZE_UNCHECKED = 65536
+"""Bytes that any attempt may have as its output."""
 NOTHING_DONE = AttemptOutcome(AttemptResultKind.SUSPENDED)
-DONE = AttemptOutcome(SUCCESS)
 ANY_RUN = RunId(b"any run, no run.")
+
+
+def begun(claims: list[Claim], now: int) -> list[MutationCommand]:
+    """Return what happens to the runs of new claims, as commands."""
+    return [
+        RunStateTransitionCommand(None, claim.run_id, previous, state, now)
+        for claim in claims
+        for previous, state in ((READY, LEASED), (LEASED, RUNNING))
+    ]
+
+
+def completed(claims: list[Claim], now: int) -> list[MutationCommand]:
+    """Return what happens to the runs of claims that are completed, as commands."""
+    return [
+        RunStateTransitionCommand(None, claim.run_id, RUNNING, COMPLETED, now) for claim in claims
+    ]
+
+
+def output_of(output: Any) -> bytes:
+    """Return an attempt's output as bytes. Raises InvalidFieldError where it can have no such."""
+    if type(output) is bytes and len(output) <= OUTPUT_SIZE_UNCHECKED:
+        return output
+    return AttemptOutcome(SUCCESS, None, output).output or NO_OUTPUT
+
+
+def results_of(results: Any) -> tuple[list[Claim], list[bytes]]:
+    """Return claims, and as many outputs, of what may be pairs of both."""
+    if type(results) is Claim or not isinstance(results, Iterable):
+        reason = "must be several claims, or pairs of a claim and its output"
+        raise InvalidFieldTypeError("complete_many", "results", results, reason)
+    claims: list[Claim] = []
+    outputs: list[bytes] = []
+    for result in results:
+        claim, output = result if type(result) is tuple and len(result) == 2 else (result, None)
+        claims.append(claim_of("complete_many", claim))
+        outputs.append(NO_OUTPUT if output is None else output_of(output))
+    return claims, outputs
 
 
 class Working(Core):
@@ -90,72 +121,14 @@ class Working(Core):
         able = (
             None if capabilities is None else texts_or_none("claim", "capabilities", capabilities)
         )
-        claims, sequence = self._turn.run(self._claim, self._now(), owner, limit, able)
+        now = self._now()
+        expiry = now + self._lease_seconds
+        if expiry > CALENDAR_SECONDS_MAX:
+            expiry = CALENDAR_SECONDS_MAX
+        claims, sequence = self._work.claim(owner, limit, able, expiry, now, begun)
         if sequence:
             self._settle(sequence)
         return claims
-
-    def _claim(
-        self, now: int, owner: str, limit: int, able: frozenset[str] | None
-    ) -> tuple[list[Claim], int]:
-        refused: set[RunId] = set()
-        while True:
-            claims, commands = self._plan_claims(now, owner, limit, able, refused)
-            if not claims:
-                self._ensure_usable()
-                return claims, 0
-            try:
-                return claims, self._append(commands, now)
-            except (RecordTooLarge, SequenceOverflow):
-                raise  # no run is to blame
-            except ValidationError as error:
-                # Another thread has changed this run meanwhile, or a raw command has given it a
-                # lease: it is left out, so that each turn has one run less to try.
-                index = (error.batch_index or 0) // COMMANDS_A_CLAIM
-                if index >= len(claims):  # what the claims trigger was refused
-                    index = 0
-                refused.add(claims[index].run_id)
-
-    def _plan_claims(
-        self,
-        now: int,
-        owner: str,
-        limit: int,
-        able: frozenset[str] | None,
-        refused: AbstractSet[RunId],
-    ) -> tuple[list[Claim], list[MutationCommand]]:
-        projection = self._projection
-        claims: list[Claim] = []
-        commands: list[MutationCommand] = []
-        if projection.is_engine_paused():
-            return claims, commands
-        keys: set[str] = set()
-        expiry = min(now + self._lease_seconds, CALENDAR_SECONDS_MAX)
-        found = projection.read_ready(limit + len(refused), "claim", able)
-        for _, _, run_id in found:
-            run = None if run_id in refused else projection.run(run_id)
-            task = None if run is None else projection.read_task(run.task_id)
-            if run is None or task is None:
-                continue
-            attempt_id = AttemptId()
-            number = projection.counted_attempts(run_id) + 1 if run.attempt_count else 1
-            claim = Claim(run.task_id, run_id, attempt_id, owner, number, now, expiry, task[3])
-            if len(found) > 1:
-                key = claim.spec.constraints.concurrency_key
-                if key is not None:
-                    if key in keys:
-                        continue
-                    keys.add(key)
-            claims.append(claim)
-            commands += (
-                RunStateTransitionCommand(None, run_id, READY, LEASED, now),
-                LeaseAcquireCommand(None, run_id, owner, expiry, now),
-                RunStateTransitionCommand(None, run_id, LEASED, RUNNING, now),
-                AttemptStartCommand(None, run_id, attempt_id, now),
-            )
-            if len(claims) == limit:
-                break
-        return claims, commands
 
     def _check_owner(self, owner: str) -> None:
         if type(owner) is not str:
@@ -211,16 +184,26 @@ class Working(Core):
         """
         if type(claim) is not Claim:
             claim_of("complete", claim)
-        outcome = DONE if output is NO_OUTPUT else AttemptOutcome(SUCCESS, None, output)
-        self._step(self._plan_complete, claim, outcome)
+        outputs = None if output is NO_OUTPUT else [output_of(output)]
+        self._settle(self._work.complete([claim], outputs, self._now(), completed))
 
-    def _plan_complete(self, now: int, claim: Claim, outcome: AttemptOutcome) -> Plan[None]:
-        self._lease_of(claim)
-        run_id = claim.run_id
-        return [
-            AttemptFinishCommand(None, run_id, claim.attempt_id, outcome, now),
-            RunStateTransitionCommand(None, run_id, RUNNING, COMPLETED, now),
-        ], None
+    def complete_many(self, results: Iterable[Claim | tuple[Claim, bytes]]) -> None:
+        """Take the results of several attempts as one step: all or none.
+
+        Args:
+            results: Claims; or pairs of a claim and its output, as :meth:`complete` takes it.
+
+        Raises:
+            ClaimLost: One of the claims is no longer held, or comes twice: the error says which.
+                Nothing was written.
+            InvalidFieldError, InvalidFieldTypeError: An argument does not fit.
+            RecordTooLarge: So much does not fit into one batch.
+        """
+        claims, outputs = results_of(results)
+        if not claims:
+            self._ensure_usable()
+            return
+        self._settle(self._work.complete(claims, outputs, self._now(), completed))
 
     def fail(self, claim: Claim, error: str, *, retry_at: int | None = None) -> RunState:
         """Take the failure of an attempt, and return the run's new state.

@@ -1,0 +1,80 @@
+"""What a scheduler does all day, in one native call a step. Times are Unix seconds."""
+
+from collections.abc import Callable
+from typing import Generic, TypeVar, final
+
+from actionqueue.model import AttemptId, MutationCommand, RunId, TaskId, TaskSpec
+from actionqueue.scheduler.shared import Shared
+
+from .lane import Lane
+
+_Claim = TypeVar("_Claim")
+
+@final
+class Work(Generic[_Claim]):
+    """The steps over a queue, in the turn of its schedulers.
+
+    Each takes ``changes``, a function that returns what happens to runs, as commands, for the
+    step's items and its time: specifications for :meth:`add`, claims for the others. All raise what
+    :meth:`actionqueue.ActionQueue.submit_many` raises but for its refusals.
+    """
+
+    def __init__(
+        self,
+        queue: Lane,
+        shared: Shared,
+        make_claim: Callable[[TaskId, RunId, AttemptId, str, int, int, int, bytes], _Claim],
+        /,
+    ) -> None:
+        """Take a queue, and what makes a claim of the eight fields that a run's claim has."""
+
+    def add(
+        self,
+        specs: list[TaskSpec],
+        scheduled_at: int,
+        now: int,
+        changes: Callable[[list[TaskSpec], int], list[MutationCommand]],
+        /,
+    ) -> int:
+        """Create tasks, each with its first run, which has the task's 16 bytes.
+
+        Returns the last sequence; 0 with nothing done where a task's policy is not Once.
+
+        Raises:
+            RefusedEventError: A task's or a run's identifier is taken.
+            RecordTooLarge, InvalidFieldError: A task, or all together, are over a limit.
+        """
+
+    def claim(
+        self,
+        owner: str,
+        limit: int,
+        capabilities: frozenset[str] | None,
+        expiry: int,
+        now: int,
+        changes: Callable[[list[_Claim], int], list[MutationCommand]],
+        /,
+    ) -> tuple[list[_Claim], int]:
+        """Claim up to ``limit`` ready runs that nothing blocks.
+
+        Returns a list of the claims, and the last sequence, 0 without a claim. ``capabilities`` is
+        a frozenset, or None for all runs. Of runs with one concurrency key the first is claimed.
+        There are none while the engine is paused.
+        """
+
+    def complete(
+        self,
+        claims: list[_Claim],
+        outputs: list[bytes] | None,
+        now: int,
+        changes: Callable[[list[_Claim], int], list[MutationCommand]],
+        /,
+    ) -> int:
+        """Complete the runs of claims, and return the last sequence, 0 without a claim.
+
+        ``outputs`` has bytes for each, or is None.
+
+        Raises:
+            ClaimLost: A claim is not held.
+            RecordTooLarge, InvalidFieldError: A result, or all together, are over a limit.
+        """
