@@ -38,9 +38,11 @@ cdef class EventEncoder:
 # (a cron expression).
 cdef object event_from_c(const aqw_event *event)
 
-# The nested parts that the state table keeps encoded.
-# What it gives belongs to the spec and to the encoder. Raises as `fill`.
+# Encodes a TaskSpec; the caller has checked its type. What it gives belongs to the encoder. Raises
+# as `fill`.
 cdef int encode_task_spec(EventEncoder encoder, aqw_bytes *to, object source) except -1
+
+# The nested parts that the state table keeps encoded.
 cdef object task_spec_from_c(object task_id, aqw_bytes part)
 cdef object filter_from_c(aqw_bytes part)
 cdef object registration_from_c(object actor_id, aqw_bytes part)

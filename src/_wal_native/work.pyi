@@ -1,14 +1,39 @@
 """What a scheduler does all day, in one native call a step. Times are Unix seconds."""
 
 from collections.abc import Callable
-from typing import Generic, TypeVar, final
+from typing import Any, Generic, TypeVar, final
 
 from actionqueue.model import AttemptId, MutationCommand, RunId, TaskId, TaskSpec
+from actionqueue.scheduler.claim_columns import ClaimColumns
 from actionqueue.scheduler.shared import Shared
 
 from .lane import Lane
 
 _Claim = TypeVar("_Claim")
+
+@final
+class ClaimRows:
+    """What a claim of many runs gives, as the memory of arrays, a row for each run.
+
+    The identifiers have 16 bytes a row. ``numbers`` has five numbers of 64 bits a row: that of the
+    attempt; where in ``data`` the task's encoded specification begins and ends; where in ``data``
+    its payload begins, and the payload's size.
+    """
+
+    @property
+    def task_ids(self) -> bytearray: ...
+    @property
+    def run_ids(self) -> bytearray: ...
+    @property
+    def attempt_ids(self) -> bytearray: ...
+    @property
+    def numbers(self) -> bytearray: ...
+    @property
+    def data(self) -> bytearray: ...
+
+@final
+class Step:
+    """What a step adds to its batch."""
 
 @final
 class Work(Generic[_Claim]):
@@ -60,6 +85,33 @@ class Work(Generic[_Claim]):
         Returns a list of the claims, and the last sequence, 0 without a claim. ``capabilities`` is
         a frozenset, or None for all runs. Of runs with one concurrency key the first is claimed.
         There are none while the engine is paused.
+        """
+
+    def claim_rows(
+        self,
+        owner: str,
+        limit: int,
+        capabilities: frozenset[str] | None,
+        expiry: int,
+        now: int,
+        changes: Callable[[list[ClaimRows], int], list[MutationCommand]],
+        /,
+    ) -> tuple[ClaimRows, int]:
+        """Claim as :meth:`claim` does, and return ClaimRows in place of the list."""
+
+    def complete_rows(
+        self,
+        claims: ClaimColumns,
+        outputs: Any,
+        now: int,
+        changes: Callable[[list[ClaimColumns], int], list[MutationCommand]],
+        /,
+    ) -> int:
+        """Complete what a claim as columns has: its ``owner``, ``run_ids`` and ``attempt_ids``.
+
+        ``outputs`` is bytes for all rows, a pair of arrays (offsets, data), or None. Returns and
+        raises what :meth:`complete` does, and InvalidFieldError or InvalidFieldTypeError for arrays
+        of another type or layout.
         """
 
     def complete(

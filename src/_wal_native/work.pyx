@@ -11,6 +11,7 @@ from cpython.mem cimport PyMem_Free
 from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
+from _wal_native.buffers cimport Buffer, byte_buffer, id_buffer, offset_buffer
 from _wal_native.core cimport *
 from _wal_native.events cimport encode_task_spec
 from _wal_native.from_c cimport bytes_of
@@ -23,6 +24,8 @@ from _wal_native.turn cimport Turn
 
 from _wal_native.above import (
     ClaimLost,
+    InvalidFieldError,
+    InvalidFieldTypeError,
     Once,
     PoisonedError,
     SequenceOverflow,
@@ -186,6 +189,35 @@ cdef class Work:
         sequence = self.do(step, changes)
         return step.items, sequence
 
+    def claim_rows(
+        self, str owner not None, uint32_t limit, capabilities, uint64_t expiry, uint64_t now,
+        changes, /
+    ):
+        """Claim as :meth:`claim` does, and return ClaimRows in place of the list."""
+        cdef Claiming step = Claiming.__new__(Claiming)
+        step.rows = ClaimRows.__new__(ClaimRows)
+        step.items = [step.rows]
+        step.now = now
+        step.owner = owner
+        step.limit = limit
+        step.capabilities = capabilities
+        step.expiry = expiry
+        sequence = self.do(step, changes)
+        return step.rows, sequence
+
+    def complete_rows(self, claims not None, outputs, uint64_t now, changes, /):
+        """Complete what a claim as columns has: its ``owner``, ``run_ids`` and ``attempt_ids``.
+
+        ``outputs`` is bytes for all rows, a pair of arrays (offsets, data), or None. Returns and
+        raises what :meth:`complete` does, and InvalidFieldError or InvalidFieldTypeError for arrays
+        of another type or layout.
+        """
+        cdef ColumnCompletion step = ColumnCompletion.__new__(ColumnCompletion)
+        step.take(claims, outputs)
+        step.items = [claims]
+        step.now = now
+        return self.do(step, changes) if step.run_ids.length() else 0
+
     def complete(self, list claims not None, list outputs, uint64_t now, changes, /):
         """Complete the runs of claims, and return the last sequence, 0 without a claim.
 
@@ -248,6 +280,7 @@ cdef class Claiming(Step):
     cdef uint32_t limit
     cdef object capabilities
     cdef uint64_t expiry
+    cdef ClaimRows rows         # or None, for claims as objects
 
     cdef int add_to_batch(self, Work on) except -1:
         cdef uint32_t *rows = NULL
@@ -255,11 +288,11 @@ cdef class Claiming(Step):
         try:
             with cython.critical_section(on.log.table):
                 count = on.log.table.rows_to_claim(self.limit, self.capabilities, &rows)
-            return self.claim_rows(on, rows, count) if count else 0
+            return self.claim_each(on, rows, count) if count else 0
         finally:
             PyMem_Free(rows)
 
-    cdef int claim_rows(self, Work on, const uint32_t *rows, uint32_t count) except -1:
+    cdef int claim_each(self, Work on, const uint32_t *rows, uint32_t count) except -1:
         cdef aqw_held held
         cdef aqw_bytes spec
         cdef uint32_t at, number
@@ -281,6 +314,9 @@ cdef class Claiming(Step):
                 number = describe(on.work.table, rows[at], held.run_id, task_id, &spec)
                 status = aqw_work_claim(&on.work, &held, self.expiry)
             on.check(status)
+            if self.rows is not None:
+                self.rows.add(task_id, &held, number, spec)
+                continue
             self.items.append(on.make_claim(
                 id_from_data(TaskId, task_id), id_from_data(RunId, held.run_id), attempt_id,
                 self.owner, number, self.now, self.expiry, bytes_of(spec)))
@@ -319,6 +355,9 @@ cdef class Completion(Step):
                 raise_lost(on.work.table, &held)
             on.check(status)
         return 0
+
+
+include "work_columns.pxi"
 
 
 cdef int raise_lost(const aqw_table *table, const aqw_held *held) except -1:

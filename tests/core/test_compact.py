@@ -55,6 +55,19 @@ def log_with(events: int, *compactions: int, size: int = SIZE) -> tuple[Disk, Lo
     return disk, log
 
 
+class ShortReads(MemoryIo):
+    """One of its reads finds no bytes, as in a file that was cut."""
+
+    reads_left = -1
+
+    def _read(self, handle: int, offset: int, to: Any, size: int, done: Any) -> int:
+        self.reads_left -= 1
+        if self.reads_left == 0:
+            done[0] = 0
+            return 0
+        return super()._read(handle, offset, to, size, done)
+
+
 # --- What goes and what stays ---------------------------------------------------------------------
 
 
@@ -577,3 +590,28 @@ def test_one_file_that_cannot_be_removed_lets_no_others_pile_up(kind: str) -> No
     assert len(segments_of(disk)) <= 7
     log.close()
     assert reopened(disk).recovered == data_up_to(events, SIZE)
+
+
+def test_a_read_that_finds_no_bytes_is_damage() -> None:
+    """Not another history: that is what a reader is told of a log that was replaced."""
+    statuses: list[str] = []
+    for read in range(1, 1000):
+        io = ShortReads(home())
+        log = Log(io)
+        for number in range(1, 10):
+            log.commit(numbered(number, SIZE))
+            if number == 4:
+                compact(io)
+        io.reads_left = read
+        try:
+            compact(io)
+        except CoreError as error:
+            statuses.append(error.status)
+        was_reached = io.reads_left <= 0
+        io.reads_left = -1
+        compact(io)
+        log.close()
+        if not was_reached:
+            break
+    assert set(statuses) == {"corrupt"}
+    assert len(statuses) > 5

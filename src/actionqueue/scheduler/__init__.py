@@ -8,6 +8,7 @@ queue have in common. The twin for asyncio, ``aio``, is imported on its own.
 """
 
 from actionqueue.scheduler.backoff import Backoff
+from actionqueue.scheduler.claim_columns import ClaimColumns
 from actionqueue.scheduler.claims import Claim
 from actionqueue.scheduler.prerequisites import PrerequisiteFailure
 from actionqueue.scheduler.recurrence import Misfire, run_id_of
@@ -18,6 +19,7 @@ from actionqueue.scheduler.ticking import TickReport
 __all__ = [
     "Backoff",
     "Claim",
+    "ClaimColumns",
     "Misfire",
     "PrerequisiteFailure",
     "RunEnd",

@@ -67,8 +67,9 @@ class TaskFields(TypedDict, total=False):
 
 
 def maker_of(owner: str, fields: TaskFields) -> Callable[[Any], TaskSpec]:
-    """Return what makes a task's specification of a payload, with these fields, or takes a whole
-    one as it is.
+    """Return what makes a task's specification of a payload with these fields.
+
+    It takes a whole one as it is.
     """
     given: dict[str, Any] = dict(fields)
     constraints = {name: given.pop(name) for name in CONSTRAINTS & given.keys()}

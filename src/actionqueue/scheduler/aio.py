@@ -23,7 +23,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import NoReturn, ParamSpec, TypedDict, TypeVar, Unpack
+from typing import Any, NoReturn, ParamSpec, TypedDict, TypeVar, Unpack
 
 from actionqueue.aio import AsyncQueue
 from actionqueue.errors import ActionQueueError, InvalidFieldTypeError
@@ -39,6 +39,7 @@ from actionqueue.model import (
 from actionqueue.scheduler.adding import TaskFields
 from actionqueue.scheduler.arguments import texts_or_none
 from actionqueue.scheduler.backoff import Backoff
+from actionqueue.scheduler.claim_columns import ClaimColumns
 from actionqueue.scheduler.claims import Claim
 from actionqueue.scheduler.prerequisites import PrerequisiteFailure
 from actionqueue.scheduler.recurrence import Misfire
@@ -199,6 +200,21 @@ class AsyncScheduler:
         Where the task is cancelled before it has its claims, they are released.
         """
         claims = self._scheduler.call(self._scheduler.claim, owner, limit, capabilities)
+        await self._settle_or_release(claims)
+        return claims
+
+    async def claim_columns(
+        self, owner: str, limit: int, capabilities: Iterable[str] | None = None
+    ) -> ClaimColumns:
+        """Claim runs as arrays. See :meth:`actionqueue.Scheduler.claim_columns`.
+
+        Where the task is cancelled before it has its claims, they are released.
+        """
+        claims = self._scheduler.call(self._scheduler.claim_columns, owner, limit, capabilities)
+        await self._settle_or_release(map(claims.claim, range(len(claims))))
+        return claims
+
+    async def _settle_or_release(self, claims: Iterable[Claim]) -> None:
         try:
             await self._scheduler.settle()
         except asyncio.CancelledError:
@@ -206,7 +222,6 @@ class AsyncScheduler:
                 with suppress(ActionQueueError):  # a poisoned queue takes nothing
                     self._scheduler.call(self._scheduler.release, claim)
             raise
-        return claims
 
     async def heartbeat(self, claims: Claim | Iterable[Claim]) -> None:
         """Extend leases. See :meth:`actionqueue.Scheduler.heartbeat`."""
@@ -219,6 +234,10 @@ class AsyncScheduler:
     async def complete_many(self, results: Iterable[Claim | tuple[Claim, bytes]]) -> None:
         """Take the results of several attempts: :meth:`actionqueue.Scheduler.complete_many`."""
         await self._call(self._scheduler.complete_many, results)
+
+    async def complete_columns(self, claims: ClaimColumns, outputs: Any = None) -> None:
+        """Complete runs as arrays. See :meth:`actionqueue.Scheduler.complete_columns`."""
+        await self._call(self._scheduler.complete_columns, claims, outputs)
 
     async def fail(self, claim: Claim, error: str, *, retry_at: int | None = None) -> RunState:
         """Take the failure of an attempt. See :meth:`actionqueue.Scheduler.fail`."""

@@ -7,12 +7,12 @@ from typing import NoReturn
 from actionqueue.scheduler.adding import Adding
 from actionqueue.scheduler.controlling import Controlling
 from actionqueue.scheduler.waiting import Waiting
-from actionqueue.scheduler.working import Working
+from actionqueue.scheduler.working_columns import WorkingInColumns
 
 __all__ = ["Scheduler"]
 
 
-class Scheduler(Adding, Working, Controlling, Waiting):
+class Scheduler(Adding, WorkingInColumns, Controlling, Waiting):
     """Decides what runs when, over an open queue, which is its only memory.
 
     Every decision is one batch of commands: the log has all of it or nothing, and it is as durable

@@ -82,7 +82,8 @@ def results_of(results: Any) -> tuple[list[Claim], list[bytes]]:
     claims: list[Claim] = []
     outputs: list[bytes] = []
     for result in results:
-        claim, output = result if type(result) is tuple and len(result) == 2 else (result, None)
+        is_pair = type(result) is tuple and len(result) == len(("claim", "output"))
+        claim, output = result if is_pair else (result, None)
         claims.append(claim_of("complete_many", claim))
         outputs.append(NO_OUTPUT if output is None else output_of(output))
     return claims, outputs
@@ -114,27 +115,32 @@ class Working(Core):
         Raises:
             InvalidFieldError: An argument does not fit.
         """
-        if owner is not self._checked_owner:
-            self._check_owner(owner)
-        if type(limit) is not int or not 1 <= limit <= CLAIM_COUNT_MAX:
-            limit = number_from_1("claim", "limit", limit, CLAIM_COUNT_MAX)
-        able = (
-            None if capabilities is None else texts_or_none("claim", "capabilities", capabilities)
-        )
-        now = self._now()
-        expiry = now + self._lease_seconds
-        if expiry > CALENDAR_SECONDS_MAX:
-            expiry = CALENDAR_SECONDS_MAX
+        limit, able, expiry, now = self._claiming("claim", owner, limit, capabilities)
         claims, sequence = self._work.claim(owner, limit, able, expiry, now, begun)
         if sequence:
             self._settle(sequence)
         return claims
 
-    def _check_owner(self, owner: str) -> None:
+    def _claiming(
+        self, call: str, owner: str, limit: int, capabilities: Iterable[str] | None
+    ) -> tuple[int, frozenset[str] | None, int, int]:
+        """Check what a claim takes; return it with the time at which its leases end, and now."""
+        if owner is not self._checked_owner:
+            self._check_owner(call, owner)
+        if type(limit) is not int or not 1 <= limit <= CLAIM_COUNT_MAX:
+            limit = number_from_1(call, "limit", limit, CLAIM_COUNT_MAX)
+        able = None if capabilities is None else texts_or_none(call, "capabilities", capabilities)
+        now = self._now()
+        expiry = now + self._lease_seconds
+        if expiry > CALENDAR_SECONDS_MAX:  # noqa: PLR1730 -- min() is slower
+            expiry = CALENDAR_SECONDS_MAX
+        return limit, able, expiry, now
+
+    def _check_owner(self, call: str, owner: str) -> None:
         if type(owner) is not str:
-            raise InvalidFieldTypeError("claim", "owner", owner, "must be a text")
+            raise InvalidFieldTypeError(call, "owner", owner, "must be a text")
         if not owner:
-            raise InvalidFieldError("claim", "owner", owner, "must not be empty")
+            raise InvalidFieldError(call, "owner", owner, "must not be empty")
         LeaseAcquireCommand(None, ANY_RUN, owner, 0, 0)  # raises where no lease can have it
         self._checked_owner = owner
 

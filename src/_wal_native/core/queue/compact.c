@@ -63,6 +63,16 @@ static aqw_status replay_durable(compaction *c, aqw_follower *follower, aqw_tabl
     }
 }
 
+/* The log's own writer asks, so that nothing else replaces or restores it: a follower that does not
+ * find again what it has read met a file that was cut or written over. */
+static aqw_status as_damage(compaction *c, aqw_status status) {
+    if (status != AQW_HISTORY_CHANGED) return status;
+    uint64_t sequence = c->fault->last_sequence;
+    aqw_fault_corrupt(c->fault, AQW_REASON_RECORD_INVALID, c->directory, 0, 0);
+    c->fault->first_sequence = c->fault->last_sequence = sequence;
+    return AQW_CORRUPT;
+}
+
 /* Applies what is durable after the snapshot that the table holds, or from the beginning. */
 static aqw_status follow_log(compaction *c, aqw_table *table, const aqw_snapshot_choice *base) {
     aqw_follower *follower = NULL;
@@ -81,13 +91,13 @@ static aqw_status follow_log(compaction *c, aqw_table *table, const aqw_snapshot
         c->fault->last_sequence = first - 1;
         return AQW_CORRUPT;
     }
-    if (status != AQW_OK) return status;
+    if (status != AQW_OK) return as_damage(c, status);
     memcpy(c->log_uuid, aqw_follower_log_uuid(follower), sizeof c->log_uuid);
     status = base->is_found && memcmp(c->log_uuid, base->info.log_uuid, sizeof c->log_uuid) != 0
                  ? aqw_fault_corrupt(c->fault, AQW_REASON_OTHER_LOG, c->directory, 0, 0)
                  : replay_durable(c, follower, table);
     aqw_follower_free(follower);
-    return status;
+    return as_damage(c, status);
 }
 
 /* Brings the table, which holds a snapshot or nothing, up to what is durable, and writes it. */

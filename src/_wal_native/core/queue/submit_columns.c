@@ -190,21 +190,6 @@ static aqw_status fill(const aqw_columns *columns, uint32_t row, aqw_event *even
     }
 }
 
-static int has_bytes(const aqw_event *event) {
-    return event->kind == AQW_LEASE_HEARTBEAT ||
-           (event->kind == AQW_ATTEMPT_FINISHED && event->as.attempt_finished.detail.data != NULL);
-}
-
-/* Adds the event to the batch, and lets it point to the bytes there. */
-static aqw_status stage(aqw_batch *batch, aqw_event *event) {
-    size_t at = batch->size;
-    aqw_status status = aqw_batch_add(batch, event);
-    if (status != AQW_OK || !has_bytes(event)) return status;
-    const uint8_t *record = batch->data + at;
-    return aqw_event_decode(event->kind, event->sequence, record + AQW_RECORD_HEADER_SIZE,
-                            aqw_load_u32(record + 4) & 0xffffff, event);
-}
-
 /* Returns what the rules say of an event whose record is too large: they come first, in
  * validation as in apply. */
 static aqw_status judge_too_large(aqw_table *table, const aqw_event *event) {
@@ -223,7 +208,7 @@ static aqw_status add_event(aqw_table *table, aqw_batch *batch, aqw_event *event
     size_t size = batch->size, needed;
     if (aqw_table_latest_sequence(table) == AQW_SEQUENCE_MAX) return AQW_REFUSED_SEQUENCE;
     event->sequence = aqw_table_latest_sequence(table) + 1;
-    aqw_status status = stage(batch, event);
+    aqw_status status = aqw_batch_add_own(batch, event);
     if (status == AQW_TOO_LARGE && aqw_event_encode(event, NULL, 0, &needed) == AQW_TOO_LARGE) {
         *payload_size = needed;
         return judge_too_large(table, event);

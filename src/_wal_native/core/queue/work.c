@@ -15,7 +15,7 @@ static aqw_event *begin(aqw_work *work, uint8_t kind) {
 /* Encodes the event after those of the batch, and applies it. */
 static aqw_status put(aqw_work *work) {
     if (work->event.sequence == 0) return AQW_REFUSED_SEQUENCE;     /* the last one is taken */
-    aqw_status status = aqw_batch_add(work->batch, &work->event);
+    aqw_status status = aqw_batch_add_own(work->batch, &work->event);
     return status == AQW_OK ? aqw_table_apply(work->table, &work->event) : status;
 }
 

@@ -3,7 +3,8 @@
  * Each function encodes its events after those of the batch and applies them, one after the other.
  * The caller opens the table's undo record and resets the batch before the first call, and after
  * the last one appends the batch and commits. After anything but AQW_OK it must roll the batch
- * back. The events are those that commands for the same would become; only the way is shorter. */
+ * back. The events are those that commands for the same would become; only the way is shorter. An
+ * output may change meanwhile: log and table get the same bytes. */
 #ifndef AQW_WORK_H
 #define AQW_WORK_H
 

@@ -75,6 +75,20 @@ aqw_status aqw_batch_add(aqw_batch *batch, const aqw_event *event) {
     return finish(batch, event->sequence, event->kind, used);
 }
 
+static int has_bytes(const aqw_event *event) {
+    return event->kind == AQW_LEASE_HEARTBEAT ||
+           (event->kind == AQW_ATTEMPT_FINISHED && event->as.attempt_finished.detail.data != NULL);
+}
+
+aqw_status aqw_batch_add_own(aqw_batch *batch, aqw_event *event) {
+    size_t at = batch->size;
+    aqw_status status = aqw_batch_add(batch, event);
+    if (status != AQW_OK || !has_bytes(event)) return status;
+    const uint8_t *record = batch->data + at;
+    return aqw_event_decode(event->kind, event->sequence, record + AQW_RECORD_HEADER_SIZE,
+                            aqw_load_u32(record + 4) & 0xffffff, event);
+}
+
 void aqw_batch_take_back(aqw_batch *batch, size_t size) {
     AQW_ASSERT(batch->count > 0 && size < batch->size);
     batch->size = size;

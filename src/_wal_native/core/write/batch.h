@@ -27,6 +27,10 @@ void aqw_batch_reset(aqw_batch *batch);
 /* Adds an event. Returns AQW_REFUSED_SEQUENCE where its sequence is not the next, AQW_TOO_LARGE
  * over a limit of limits.h, AQW_MALFORMED_EVENT or AQW_NO_MEMORY; the batch is unchanged then. */
 aqw_status aqw_batch_add(aqw_batch *batch, const aqw_event *event);
+/* The same for an event whose bytes may change meanwhile, as those of a caller's array: a lease's
+ * heartbeat or an attempt's end, which then has the bytes in the batch. They stay there until the
+ * next call. AQW_MALFORMED_EVENT also where what was encoded is no valid event any more. */
+aqw_status aqw_batch_add_own(aqw_batch *batch, aqw_event *event);
 /* Takes the last record out again; `size` is what the batch's size was before the record. */
 void aqw_batch_take_back(aqw_batch *batch, size_t size);
 /* Adds a payload that is already encoded (recovery copies records with it). */
