@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 import actionqueue as aq
+from actionqueue.columns import id_array
 from actionqueue.errors import (
     ClaimLost,
     DependencyCycle,
@@ -28,6 +29,15 @@ from tests.support.scheduling import BEGIN, Clock
 LEASE = 6
 ABLE = {None: None, "nothing": frozenset[str](), "gpu": frozenset({"gpu"})}
 any_number = st.integers(0, 10**6)
+
+
+def columns_of(claims: list[aq.Claim]) -> aq.ClaimColumns:
+    """Return claims of one owner as arrays, as far as a completion reads them."""
+    nothing = id_array([])
+    run_ids = id_array([claim.run_id for claim in claims])
+    attempt_ids = id_array([claim.attempt_id for claim in claims])
+    rest: list[Any] = [nothing] * 6
+    return aq.ClaimColumns(claims[0].owner, 0, 0, nothing, run_ids, attempt_ids, *rest)
 
 
 class SchedulerMachine(RuleBasedStateMachine):
@@ -97,14 +107,27 @@ class SchedulerMachine(RuleBasedStateMachine):
         holds=st.booleans(),
         required=st.sampled_from([None, None, None, "gpu"]),
         waits_for=st.lists(any_number, max_size=2),
+        copies=st.sampled_from([None, None, 0, 1, 3]),
     )
     def add(
-        self, offset, repeat, priority, max_attempts, timeout, key, holds, required, waits_for
+        self,
+        offset,
+        repeat,
+        priority,
+        max_attempts,
+        timeout,
+        key,
+        holds,
+        required,
+        waits_for,
+        copies,
     ) -> None:
+        """Add a task, or some copies of it in one step."""
         at = None if offset is None else self.now + offset
         prerequisites = [self.some_task(number) for number in waits_for if self.model.tasks]
-        task_id = self.scheduler.add(
-            b"",
+        add: Any = self.scheduler.add if copies is None else self.scheduler.add_many
+        added = add(
+            b"" if copies is None else [b""] * copies,
             at=at,
             depends_on=[task.id for task in prerequisites],
             run_policy=aq.Once() if repeat is None else aq.Repeat(*repeat),
@@ -117,19 +140,20 @@ class SchedulerMachine(RuleBasedStateMachine):
         )
         count, interval = repeat or (1, 1)
         needs = frozenset[str]() if required is None else frozenset({required})
-        task = ModelTask(
-            task_id,
-            count,
-            interval,
-            priority,
-            max_attempts,
-            timeout,
-            key,
-            holds,
-            needs,
-            prerequisites,
-        )
-        self.model.add(task, self.now if at is None else at, self.now)
+        for task_id in [added] if copies is None else added:
+            task = ModelTask(
+                task_id,
+                count,
+                interval,
+                priority,
+                max_attempts,
+                timeout,
+                key,
+                holds,
+                needs,
+                list(prerequisites),
+            )
+            self.model.add(task, self.now if at is None else at, self.now)
 
     @precondition(has_tasks)
     @rule(number=any_number, of=any_number)
@@ -163,10 +187,15 @@ class SchedulerMachine(RuleBasedStateMachine):
         owner=st.sampled_from(["one", "two"]),
         limit=st.integers(1, 4),
         able=st.sampled_from(list(ABLE.values())),
+        in_columns=st.booleans(),
     )
-    def claim(self, owner: str, limit: int, able: frozenset[str] | None) -> None:
+    def claim(self, owner: str, limit: int, able: frozenset[str] | None, in_columns: bool) -> None:
         expected = self.model.claim(limit, able)
-        claims = self.scheduler.claim(owner, limit, able)
+        if in_columns:
+            columns = self.scheduler.claim_columns(owner, limit, able)
+            claims = [columns.claim(row) for row in range(len(columns))]
+        else:
+            claims = self.scheduler.claim(owner, limit, able)
         if able is None:
             assert [claim.run_id for claim in claims] == [run.id for run in expected]
         else:
@@ -214,6 +243,29 @@ class SchedulerMachine(RuleBasedStateMachine):
             self.model.fail(run, self.now, retry_at)
         else:
             getattr(self.model, end)(run, self.now)
+
+    @precondition(lambda self: self.claims)
+    @rule(numbers=st.lists(any_number, min_size=1, max_size=4), in_columns=st.booleans())
+    def complete_many(self, numbers: list[int], in_columns: bool) -> None:
+        claims = [self.claims[-1 - number % len(self.claims)] for number in numbers]
+        runs = [self.model.is_held(claim) for claim in claims]
+
+        def complete() -> None:
+            if in_columns and len({claim.owner for claim in claims}) == 1:
+                self.scheduler.complete_columns(columns_of(claims), b"out")
+            else:
+                self.scheduler.complete_many([(claim, b"out") for claim in claims])
+
+        if None in runs or len(set(claims)) < len(claims):
+            sequence = self.queue.sequence
+            with pytest.raises(ClaimLost):
+                complete()
+            assert self.queue.sequence == sequence
+            return
+        complete()
+        for run in runs:
+            assert run is not None
+            self.model.complete(run, self.now)
 
     # --- Time -------------------------------------------------------------------------------------
 
