@@ -61,6 +61,32 @@ def begin_a_batch(queue: aq.ActionQueue) -> None:
         raise ZeroDivisionError
 
 
+def schedule(queue: aq.ActionQueue) -> None:
+    scheduler = aq.Scheduler(queue)
+    task = aq.TaskSpec(payload=b"", constraints=aq.TaskConstraints(concurrency_key="k"))
+    scheduler.add(task)
+    with suppress(aq.TaskAlreadyExists):
+        scheduler.add_many([b"", task])
+    scheduler.add_many([b"", b""])
+    scheduler.add(b"", concurrency_key="k")
+    claims = scheduler.claim("worker", 10)
+    scheduler.complete(claims[0])
+    with suppress(aq.ClaimLost):
+        scheduler.complete_many(claims)
+    scheduler.complete_many(claims[1:])
+    assert scheduler.claim("worker")
+    assert not scheduler.claim("worker")
+
+
+def schedule_in_columns(queue: aq.ActionQueue) -> None:
+    scheduler = aq.Scheduler(queue)
+    scheduler.add_many([b"", b""])
+    claims = scheduler.claim_columns("worker", 10)
+    scheduler.complete_columns(claims.select([0]))
+    with suppress(aq.ClaimLost):
+        scheduler.complete_columns(claims)
+
+
 USES: dict[str, Callable[[aq.ActionQueue], object]] = {
     "a command": lambda queue: queue.submit(task_create()),
     "a rare command": lambda queue: queue.submit(tenant_create()),
@@ -76,6 +102,8 @@ USES: dict[str, Callable[[aq.ActionQueue], object]] = {
     "questions": ask,
     "a stream of events": follow_half_way,
     "a compaction": lambda queue: queue.compact(),
+    "a scheduler": schedule,
+    "a scheduler, in columns": schedule_in_columns,
     "statistics": lambda queue: queue.stats(),
 }
 

@@ -6,6 +6,7 @@ import pickle
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
 import actionqueue as aq
@@ -14,8 +15,6 @@ from actionqueue.errors import ClaimLost, InvalidFieldError, InvalidFieldTypeErr
 from actionqueue.limits import PAYLOAD_SIZE_MAX
 from tests.support.queues import log_bytes
 from tests.support.scheduling import BEGIN, Bench
-
-np = pytest.importorskip("numpy")
 
 
 def add(at: Bench, count: int) -> list[aq.TaskId]:
