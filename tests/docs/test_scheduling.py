@@ -22,24 +22,28 @@ def programs() -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("name", "printed"),
+    ("name", "arguments", "printed"),
     [
         (
             "runner.py",
+            [],
             [
                 "completed b'FETCH THE PAGE'",
                 "completed b'INDEX IT'",
                 "failed this one always fails",
             ],
         ),
-        ("runner_async.py", [f"completed b'JOB {number}'" for number in range(3)]),
+        ("runner_async.py", [], [f"completed b'JOB {number}'" for number in range(3)]),
+        ("worker_processes.py", ["one", "a bad one", "two", "three"], ["3 completed 1 failed"]),
     ],
 )
-def test_the_programs_run(tmp_path: Path, name: str, printed: list[str]) -> None:
+def test_the_programs_run(
+    tmp_path: Path, name: str, arguments: list[str], printed: list[str]
+) -> None:
     program = tmp_path / name
     program.write_text(programs()[name], "utf-8")
     done = subprocess.run(
-        [sys.executable, "-W", "error", program, tmp_path / "queue"],
+        [sys.executable, "-W", "error", program, tmp_path / "queue", *arguments],
         capture_output=True,
         encoding="utf-8",
         check=False,
