@@ -7,6 +7,7 @@ import pytest
 import actionqueue as aq
 from actionqueue import EventFilter, run_id_of
 from actionqueue.errors import (
+    AttemptsExhausted,
     InvalidTransition,
     PreviousStateMismatch,
     RunResumeRequiresSuspended,
@@ -259,6 +260,25 @@ def test_a_retry_need_not_wait(at: Bench) -> None:
     at.scheduler.fail(claim, "why", retry_at=BEGIN + 500)
     at.scheduler.retry(claim.run_id)
     assert at.claim().attempt == 2
+
+
+def test_a_run_without_an_attempt_left_is_not_made_ready(at: Bench) -> None:
+    """It would be ready for ever, and no worker would get it."""
+    task = at.scheduler.add(b"")
+    claim = at.claim()
+    outcome = aq.AttemptOutcome.failure("why")
+    at.submit(
+        aq.AttemptFinishCommand(None, claim.run_id, claim.attempt_id, outcome, BEGIN),
+        aq.LeaseReleaseCommand(None, claim.run_id, "worker", BEGIN + 30, BEGIN),
+        aq.RunStateTransitionCommand(None, claim.run_id, "running", "retry_wait", BEGIN),
+        aq.RunRescheduleCommand(None, claim.run_id, BEGIN + 50, 0, BEGIN),
+    )
+    sequence = at.queue.sequence
+    with pytest.raises(AttemptsExhausted) as caught:
+        at.scheduler.retry(claim.run_id)
+    assert caught.value == AttemptsExhausted(claim.run_id, task, 1)
+    assert at.queue.sequence == sequence
+    assert at.tick_at(50).failed == [claim.run_id]  # as the error says
 
 
 def test_what_does_not_fit_the_state_is_refused(at: Bench) -> None:

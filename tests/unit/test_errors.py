@@ -67,6 +67,7 @@ VALUES = {
     "quarantine": "/queue/quarantine",
     "version": 27,
     "event_kind": 28,
+    "max_attempts": 29,
     "operation": "fdatasync",
     "errno": 5,
 }

@@ -13,7 +13,7 @@ the refused or failed command may be in the log. The tree of them::
     |   |-- ValidationError               refusals.py   the projection does not allow it now:
     |   |   |-- UnknownRun, TaskAlreadyExists ...       one class for each reason
     |   |   `-- SchedulingError           scheduling.py a scheduler does not do it now:
-    |   |       `-- ClaimLost, DependencyCycle
+    |   |       `-- AttemptsExhausted, ClaimLost, DependencyCycle
     |   |-- AppendError                   writing.py    it was not appended
     |   |-- PartialDurabilityError                      it was appended, but not synced
     |   `-- ApplyError                                  it was appended, but not applied
@@ -54,6 +54,7 @@ __all__ = [
     "AttemptStartAlreadyActive",
     "AttemptStartRequiresRunning",
     "AttemptStartUnknownRun",
+    "AttemptsExhausted",
     "BudgetNotAllocated",
     "ClaimLost",
     "ClosedError",

@@ -14,6 +14,20 @@ class SchedulingError(ValidationError):
     """Base of the refusals of a scheduler. The log and the projection are untouched."""
 
 
+class AttemptsExhausted(SchedulingError):
+    """The run has had all attempts that its task gives it, so no worker would get it again."""
+
+    run_id: RunId
+    task_id: TaskId
+    max_attempts: int
+    """How many attempts the task gives each run. Suspended and released ones do not count."""
+    message = (
+        "run {run_id} cannot be tried again: it has had all attempts that its task {task_id} gives "
+        "a run (max_attempts: {max_attempts}); the first tick after the time of its retry lets it "
+        "fail; add a new task for the work"
+    )
+
+
 class ClaimLost(SchedulingError):
     """The claim's attempt is not the run's current one any more, or another owner has the lease.
 

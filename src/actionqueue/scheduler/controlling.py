@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from actionqueue.errors import InvalidFieldError, InvalidTransition, UnknownRun, UnknownTask
+from actionqueue.errors import (
+    AttemptsExhausted,
+    InvalidFieldError,
+    InvalidTransition,
+    UnknownRun,
+    UnknownTask,
+)
 from actionqueue.limits import I32_MAX, I32_MIN
 from actionqueue.model import (
     BudgetConsumeCommand,
@@ -172,11 +178,18 @@ class Controlling(Core):
 
         Raises:
             UnknownRun, PreviousStateMismatch: There is no such run, or it does not wait for one.
+            AttemptsExhausted: It has had all attempts that its task gives it: a raw command has
+                taken it to where it waits.
             InvalidFieldTypeError: It is no identifier of a run.
         """
         self._step(self._plan_retry, identifier("retry", "run_id", run_id, RunId))
 
     def _plan_retry(self, now: int, run_id: RunId) -> Plan[None]:
+        run = self._projection.run(run_id)
+        if run is not None and run.state is RETRY_WAIT:
+            max_attempts = self._task(run.task_id)[0].constraints.max_attempts
+            if self._projection.counted_attempts(run_id) >= max_attempts:
+                raise AttemptsExhausted(run_id, run.task_id, max_attempts)
         return [RunStateTransitionCommand(None, run_id, RETRY_WAIT, READY, now)], None
 
     # --- What subscriptions wait for --------------------------------------------------------------
