@@ -162,6 +162,38 @@ def test_a_run_that_enters_a_state_resumes_what_waits_for_it(at: Bench, state: s
     assert at.state(waiting) == "ready"
 
 
+def test_a_run_that_is_given_back_is_ready_and_was_not_suspended(at: Bench) -> None:
+    waiting = suspended(at, priority=-99)
+    task = at.scheduler.add(b"")
+    laid_aside = subscribe(at, waiting, EventFilter.run_state_changed(task, "suspended"))
+    ready = subscribe(at, waiting, EventFilter.run_state_changed(task, "ready"))
+    at.scheduler.release(at.claim())
+    assert not is_triggered(at, laid_aside)
+    assert is_triggered(at, ready)
+    at.scheduler.suspend(at.claim())
+    assert is_triggered(at, laid_aside)
+
+
+def test_a_lease_that_expires_triggers_what_waits_for_the_runs_new_state(at: Bench) -> None:
+    waiting = suspended(at, priority=-99)
+    leased, running = at.scheduler.add(b""), at.scheduler.add(b"", priority=1, max_attempts=2)
+    at.claim()
+    run = run_id_of(leased, 0)
+    at.submit(
+        aq.RunStateTransitionCommand(None, run, "ready", "leased", BEGIN),
+        aq.LeaseAcquireCommand(None, run, "raw", BEGIN + 30, BEGIN),
+    )
+    ready = subscribe(at, waiting, EventFilter.run_state_changed(leased, "ready"))
+    retried = subscribe(at, waiting, EventFilter.run_state_changed(running, "retry_wait"))
+    again = subscribe(at, waiting, EventFilter.run_state_changed(running, "ready"))
+    at.tick_at(30)
+    assert at.state(leased) == "ready"
+    assert at.state(running) == "retry_wait"
+    assert is_triggered(at, ready)
+    assert is_triggered(at, retried)
+    assert not is_triggered(at, again)
+
+
 def test_what_a_subscription_resumes_may_trigger_another(at: Bench) -> None:
     first, second = suspended(at), suspended(at)
     subscribe(at, first, EventFilter.custom("key"))

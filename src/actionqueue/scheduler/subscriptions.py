@@ -17,6 +17,8 @@ from actionqueue.model import (
     BudgetThresholdFilter,
     CustomFilter,
     EventFilter,
+    LeaseExpireCommand,
+    LeaseReleaseCommand,
     MutationCommand,
     RunCreateCommand,
     RunId,
@@ -38,6 +40,8 @@ Occurrence: TypeAlias = tuple[str, object, object]
 READY = RunState.READY
 SUSPENDED = RunState.SUSPENDED
 COMPLETED = RunState.COMPLETED
+LEASED = RunState.LEASED
+LEASE_ENDS = (LeaseExpireCommand, LeaseReleaseCommand)
 
 
 def _custom(key: str) -> Occurrence:
@@ -157,11 +161,21 @@ class _Batch:
         self.commands = commands
         self._states: dict[RunId, RunState] = {}
         self._tasks: dict[RunId, TaskId] = {}
+        self._released: set[RunId] = set()
+        """Runs that the batch suspends only to make them ready, as a worker gives one back."""
+        self._unleased: set[RunId] = set()
+        """Leased runs, which the end of their lease makes ready."""
         for command in commands:
             if type(command) is RunCreateCommand:
                 self._tasks[command.run_instance.id] = command.run_instance.task_id
             elif (change := _change_of(command)) is not None:
-                self._states[change[0]] = change[1]
+                run_id, state = change
+                if type(command) is RunResumeCommand and self._states.get(run_id) is SUSPENDED:
+                    self._released.add(run_id)
+                self._states[run_id] = state
+            elif isinstance(command, LEASE_ENDS) and self._state_of(command.run_id) is LEASED:
+                self._unleased.add(command.run_id)
+                self._states[command.run_id] = READY
 
     def occurrences_of(
         self, command: MutationCommand, waiting: Container[Occurrence]
@@ -171,6 +185,10 @@ class _Batch:
             yield "budget", command.task_id, command.dimension
             return
         change = _change_of(command)
+        if type(command) is RunSuspendCommand and command.run_id in self._released:
+            return
+        if isinstance(command, LEASE_ENDS) and command.run_id in self._unleased:
+            change = command.run_id, READY
         task_id = None if change is None else self._task_of(change[0])
         if change is None or task_id is None:
             return
@@ -194,6 +212,9 @@ class _Batch:
             if self._states.get(run.id, run.state) is SUSPENDED:
                 self._states[run.id] = READY
                 self.commands.append(RunResumeCommand(None, run.id, now))
+
+    def _state_of(self, run_id: RunId) -> RunState | None:
+        return self._states.get(run_id) or self._projection.run_state(run_id)
 
     def _task_of(self, run_id: RunId) -> TaskId | None:
         if run_id not in self._tasks:
