@@ -54,6 +54,11 @@ def test_a_job_from_its_beginning_to_its_end(tmp_path: Path) -> None:
             assert (await scheduler.finished(claim.run_id)).state == "completed"
             with pytest.raises(ClaimLost):
                 await scheduler.complete(claim)
+            third = await scheduler.add(b"", priority=9)
+            assert len(await scheduler.claim("gone")) == 1
+            assert await scheduler.release_all("gone") == 1
+            assert queue.projection.run_state(aq.run_id_of(third, 0)) == "ready"
+            assert await scheduler.cancel(third) == [third]
             await scheduler.pause()
             assert await scheduler.claim("w") == []
             await scheduler.resume()

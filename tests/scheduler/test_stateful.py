@@ -267,6 +267,10 @@ class SchedulerMachine(RuleBasedStateMachine):
             assert run is not None
             self.model.complete(run, self.now)
 
+    @rule(owner=st.sampled_from(["one", "two"]))
+    def release_all(self, owner: str) -> None:
+        assert self.scheduler.release_all(owner) == self.model.release_all(owner, self.now)
+
     # --- Time -------------------------------------------------------------------------------------
 
     @rule(seconds=st.integers(1, 12))

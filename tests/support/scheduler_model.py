@@ -248,6 +248,12 @@ class SchedulerModel:
         self.suspend(run, now)
         run.go("ready", now)
 
+    def release_all(self, owner: str, now: int) -> int:
+        held = [run for run in self.runs if run.state == "running" and run.owner == owner]
+        for run in held:
+            self.release(run, now)
+        return len(held)
+
     # --- Time -------------------------------------------------------------------------------------
 
     def tick(self, now: int) -> None:

@@ -218,9 +218,7 @@ class AsyncScheduler:
         try:
             await self._scheduler.settle()
         except asyncio.CancelledError:
-            for claim in claims:
-                with suppress(ActionQueueError):  # a poisoned queue takes nothing
-                    self._scheduler.call(self._scheduler.release, claim)
+            self._scheduler.call(self._scheduler._give_back, claims)  # noqa: SLF001 -- its twin
             raise
 
     async def heartbeat(self, claims: Claim | Iterable[Claim]) -> None:
@@ -252,6 +250,10 @@ class AsyncScheduler:
     async def release(self, claim: Claim) -> None:
         """Give a run back. See :meth:`actionqueue.Scheduler.release`."""
         await self._call(self._scheduler.release, claim)
+
+    async def release_all(self, owner: str) -> int:
+        """Give back what an owner holds. See :meth:`actionqueue.Scheduler.release_all`."""
+        return await self._call(self._scheduler.release_all, owner)
 
     async def tick(self) -> TickReport:
         """Do what time has brought about. See :meth:`actionqueue.Scheduler.tick`."""

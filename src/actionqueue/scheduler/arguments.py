@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from actionqueue.errors import InvalidFieldError, InvalidFieldTypeError
 from actionqueue.limits import CALENDAR_SECONDS_MAX
-from actionqueue.model import Identifier
+from actionqueue.model import Identifier, LeaseAcquireCommand, RunId
 from actionqueue.policy_fields import number_up_to, texts
 from actionqueue.scheduler.claims import Claim
 
@@ -17,6 +17,8 @@ TIME = (
 )
 CLAIM_COUNT_MAX = 65_536
 """The most runs that one call claims."""
+
+ANY_RUN = RunId(b"any run, no run.")
 
 Id = TypeVar("Id", bound=Identifier)
 
@@ -63,6 +65,16 @@ def identifiers(owner: str, field: str, values: Any, kind: type[Id]) -> list[Id]
 def texts_or_none(owner: str, field: str, values: Any) -> frozenset[str] | None:
     """Return several texts, or None. Raises InvalidFieldTypeError for anything else."""
     return None if values is None else texts(owner, field, values)
+
+
+def owner_of(owner: str, value: Any) -> str:
+    """Return a worker's name, which leases have. Raises InvalidFieldError for anything else."""
+    if type(value) is not str:
+        raise InvalidFieldTypeError(owner, "owner", value, "must be a text")
+    if not value:
+        raise InvalidFieldError(owner, "owner", value, "must not be empty")
+    LeaseAcquireCommand(None, ANY_RUN, value, 0, 0)  # raises where no lease can have it
+    return value
 
 
 def claim_of(owner: str, value: Any) -> Claim:

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, NoReturn
+from typing import Any
 
 from actionqueue.errors import (
-    ClaimLost,
-    InvalidFieldError,
     InvalidFieldTypeError,
 )
 from actionqueue.limits import CALENDAR_SECONDS_MAX
 from actionqueue.model import (
-    AttemptFinishCommand,
     AttemptOutcome,
     AttemptResultKind,
-    LeaseAcquireCommand,
     LeaseHeartbeatCommand,
-    LeaseReleaseCommand,
     MutationCommand,
     RunId,
-    RunResumeCommand,
     RunState,
     RunStateTransitionCommand,
     RunSuspendCommand,
@@ -30,13 +24,15 @@ from actionqueue.scheduler.arguments import (
     claim_of,
     claims_of,
     number_from_1,
+    owner_of,
     texts_or_none,
     time_or_none,
 )
 from actionqueue.scheduler.attempts import retry_or_fail
 from actionqueue.scheduler.claims import Claim
-from actionqueue.scheduler.core import Core, Plan
+from actionqueue.scheduler.core import Plan
 from actionqueue.scheduler.prerequisites import Cancellation
+from actionqueue.scheduler.releasing import Releasing
 
 READY = RunState.READY
 LEASED = RunState.LEASED
@@ -89,7 +85,7 @@ def results_of(results: Any) -> tuple[list[Claim], list[bytes]]:
     return claims, outputs
 
 
-class Working(Core):
+class Working(Releasing):
     """Hands runs out to workers, and takes what they bring back."""
 
     _checked_owner: str | None = None
@@ -112,13 +108,19 @@ class Working(Core):
             capabilities: What the worker can do: it gets runs that require nothing else. None for
                 everything.
 
+        Where Ctrl-C, or an error, ends the wait for the disk, the runs are given back.
+
         Raises:
             InvalidFieldError: An argument does not fit.
         """
         limit, able, expiry, now = self._claiming("claim", owner, limit, capabilities)
         claims, sequence = self._work.claim(owner, limit, able, expiry, now, begun)
         if sequence:
-            self._settle(sequence)
+            try:
+                self._settle(sequence)
+            except BaseException:  # the caller gets no claim
+                self._give_back(claims)
+                raise
         return claims
 
     def _claiming(
@@ -126,7 +128,7 @@ class Working(Core):
     ) -> tuple[int, frozenset[str] | None, int, int]:
         """Check what a claim takes; return it with the time at which its leases end, and now."""
         if owner is not self._checked_owner:
-            self._check_owner(call, owner)
+            self._checked_owner = owner_of(call, owner)
         if type(limit) is not int or not 1 <= limit <= CLAIM_COUNT_MAX:
             limit = number_from_1(call, "limit", limit, CLAIM_COUNT_MAX)
         able = None if capabilities is None else texts_or_none(call, "capabilities", capabilities)
@@ -135,14 +137,6 @@ class Working(Core):
         if expiry > CALENDAR_SECONDS_MAX:  # noqa: PLR1730 -- min() is slower
             expiry = CALENDAR_SECONDS_MAX
         return limit, able, expiry, now
-
-    def _check_owner(self, call: str, owner: str) -> None:
-        if type(owner) is not str:
-            raise InvalidFieldTypeError(call, "owner", owner, "must be a text")
-        if not owner:
-            raise InvalidFieldError(call, "owner", owner, "must not be empty")
-        LeaseAcquireCommand(None, ANY_RUN, owner, 0, 0)  # raises where no lease can have it
-        self._checked_owner = owner
 
     # --- While the work goes on -------------------------------------------------------------------
 
@@ -276,49 +270,3 @@ class Working(Core):
         commands = self._end_attempt(claim, outcome, now)
         commands.append(RunSuspendCommand(None, claim.run_id, reason, now))
         return commands, None
-
-    def release(self, claim: Claim) -> None:
-        """Give a run back as if it had not been claimed.
-
-        It is ready, and the attempt does not count.
-
-        Raises:
-            ClaimLost: The claim is no longer held. Nothing was written.
-            InvalidFieldTypeError: It is no claim.
-        """
-        self._step(self._plan_release, claim_of("release", claim))
-
-    def _plan_release(self, now: int, claim: Claim) -> Plan[None]:
-        commands = self._end_attempt(claim, NOTHING_DONE, now)
-        commands.append(RunSuspendCommand(None, claim.run_id, "released", now))
-        commands.append(RunResumeCommand(None, claim.run_id, now))
-        return commands, None
-
-    # --- What becomes of claims -------------------------------------------------------------------
-
-    def _end_attempt(
-        self, claim: Claim, outcome: AttemptOutcome, now: int
-    ) -> list[MutationCommand]:
-        """Return the commands that end a claim's attempt and its lease."""
-        lease = self._lease_of(claim)
-        commands: list[MutationCommand] = [
-            AttemptFinishCommand(None, claim.run_id, claim.attempt_id, outcome, now)
-        ]
-        if lease is not None:
-            commands.append(LeaseReleaseCommand(None, claim.run_id, *lease, now))
-        return commands
-
-    def _lease_of(self, claim: Claim) -> tuple[str, int] | None:
-        """Return the lease of a claim that is held, None where a raw command has dropped it."""
-        projection = self._projection
-        lease = projection.active_lease(claim.run_id)
-        if projection.active_attempt_id(claim.run_id) != claim.attempt_id or (
-            lease is not None and lease[0] != claim.owner
-        ):
-            self._raise_lost(claim)
-        return lease
-
-    def _raise_lost(self, claim: Claim) -> NoReturn:
-        self._ensure_usable()
-        state = self._projection.run_state(claim.run_id)
-        raise ClaimLost(claim.run_id, claim.attempt_id, state)
