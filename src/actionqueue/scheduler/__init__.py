@@ -1,11 +1,11 @@
 """The scheduler over a queue: what runs when, with leases, retries, recurrence and dependencies.
 
 ``core`` takes the steps. Above it are ``adding`` (tasks), ``working`` (claims and their ends),
-``releasing`` (claims given back), ``ticking`` (what time brings about), ``controlling`` (what an
-application asks for) and ``waiting``; ``scheduler`` puts them together. ``recurrence``,
-``prerequisites``, ``attempts`` and ``subscriptions`` say which commands each rule takes; ``shared``
-is what the schedulers of one queue have in common. The twin for asyncio, ``aio``, is imported on
-its own.
+``releasing`` (claims given back), ``ending`` (failures with what they cancel), ``due`` and
+``ticking`` (what time brings about), ``controlling`` (what an application asks for) and
+``waiting``; ``scheduler`` puts them together. ``recurrence``, ``prerequisites``, ``attempts`` and
+``subscriptions`` say which commands each rule takes; ``shared`` is what the schedulers of one queue
+have in common. The twin for asyncio, ``aio``, is imported on its own.
 """
 
 from actionqueue.scheduler.backoff import Backoff

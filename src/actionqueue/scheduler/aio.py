@@ -45,7 +45,7 @@ from actionqueue.scheduler.prerequisites import PrerequisiteFailure
 from actionqueue.scheduler.recurrence import Misfire
 from actionqueue.scheduler.scheduler import Scheduler
 from actionqueue.scheduler.shared import RunEnd
-from actionqueue.scheduler.ticking import TickReport
+from actionqueue.scheduler.ticking import REFUSALS, TickReport
 from actionqueue.scheduler.waiting import deadline
 
 __all__ = ["AsyncScheduler"]
@@ -129,6 +129,14 @@ class _Appending(Scheduler):
     ) -> float | None:
         """Return None where something can be claimed, or the seconds until the next look."""
         return self._turn.run(self._look, able, key, wake)
+
+    def give_back(self, claims: list[Claim]) -> None:
+        """Give back claims that did not reach their task."""
+        self._give_back(claims)
+
+    def can_claim(self, able: frozenset[str] | None) -> bool:
+        """Return whether there is something to claim."""
+        return self._can_claim(able)
 
     def forget(self, key: object) -> None:
         """Wake no more."""
@@ -218,7 +226,7 @@ class AsyncScheduler:
         try:
             await self._scheduler.settle()
         except asyncio.CancelledError:
-            self._scheduler.call(self._scheduler._give_back, claims)  # noqa: SLF001 -- its twin
+            self._scheduler.call(self._scheduler.give_back, claims)
             raise
 
     async def heartbeat(self, claims: Claim | Iterable[Claim]) -> None:
@@ -327,7 +335,12 @@ class AsyncScheduler:
             if seconds is None:
                 return True
             if seconds == 0:
-                await self.tick()
+                try:
+                    await self.tick()
+                except REFUSALS:
+                    if self._scheduler.can_claim(able):
+                        return True
+                    raise
                 continue
             try:
                 left = seconds if end is None else min(seconds, end - time.monotonic())

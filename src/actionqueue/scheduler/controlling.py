@@ -25,12 +25,13 @@ from actionqueue.model import (
     RunState,
     RunStateTransitionCommand,
     SubscriptionId,
+    TaskCancelCommand,
     TaskId,
 )
 from actionqueue.policy_fields import whole_number
 from actionqueue.scheduler.arguments import identifier, time_or_none
 from actionqueue.scheduler.core import Core, Plan
-from actionqueue.scheduler.prerequisites import Cancellation
+from actionqueue.scheduler.prerequisites import Cancellation, part_of
 from actionqueue.scheduler.recurrence import Recurrence, is_newest
 
 SCHEDULED = RunState.SCHEDULED
@@ -49,35 +50,53 @@ class Controlling(Core):
         """Cancel a task with its runs that have not ended, and return the tasks that this cancels.
 
         Claims of these runs are lost. What waits for the task is dealt with as the scheduler was
-        told. Of a task that is canceled already the remaining runs are canceled.
+        told. Of a task that is canceled already the remaining runs are canceled, and what waits for
+        it. It is one step, or several where more than 250,000 commands are needed: after an error
+        or an end of the process between them, call it again.
 
         Raises:
             UnknownTask: There is no such task.
             InvalidFieldTypeError: It is no identifier of a task.
         """
-        return self._step(self._plan_cancel, identifier("cancel", "task_id", task_id, TaskId))
+        identifier("cancel", "task_id", task_id, TaskId)
+        canceled: list[TaskId] = []
+        is_done = False
+        while not is_done:
+            task_ids, is_done = self._step(self._plan_cancel, task_id)
+            canceled += task_ids
+        return canceled
 
-    def _plan_cancel(self, now: int, task_id: TaskId) -> Plan[list[TaskId]]:
+    def _plan_cancel(self, now: int, task_id: TaskId) -> Plan[tuple[list[TaskId], bool]]:
         if not self._projection.task_exists(task_id):
             raise UnknownTask(task_id)
         cancellation = Cancellation(self._projection, self._dependents, now)
         cancellation.cancel(task_id)
         if self._cancels_dependents:
             cancellation.cancel_dependents([task_id])
-        return cancellation.commands, cancellation.task_ids
+        commands = cancellation.commands
+        if not cancellation.is_too_large:
+            return commands, (cancellation.task_ids, True)
+        begin = int(not self._projection.is_task_canceled(task_id))  # the task itself comes first
+        part = commands[:begin] + part_of(commands[begin:])
+        task_ids = [command.task_id for command in part if type(command) is TaskCancelCommand]
+        return part, (task_ids, False)
 
     def cancel_run(self, run_id: RunId) -> None:
         """Cancel one run, and leave its task to go on: a recurring task gets its next run.
 
-        A run that has ended stays as it is.
+        A run that has ended stays as it is. What waits in vain then is canceled before the run, in
+        several steps where more than 250,000 commands are needed.
 
         Raises:
             UnknownRun: There is no such run.
             InvalidFieldTypeError: It is no identifier of a run.
         """
-        self._step(self._plan_cancel_run, identifier("cancel_run", "run_id", run_id, RunId))
+        identifier("cancel_run", "run_id", run_id, RunId)
+        while not self._step(self._plan_cancel_run, run_id):
+            pass
 
-    def _plan_cancel_run(self, now: int, run_id: RunId) -> Plan[None]:
+    def _plan_cancel_run(self, now: int, run_id: RunId) -> Plan[bool]:
+        """Plan it, or the first part of it; return whether that is all."""
         run = self._projection.run(run_id)
         if run is None:
             raise UnknownRun(run_id)
@@ -85,7 +104,7 @@ class Controlling(Core):
         cancellation.cancel_run(run)
         commands = cancellation.commands
         if not commands:
-            return commands, None
+            return commands, True
         spec, runs_created, last, is_canceled = self._task(run.task_id)
         if (
             run.state is SCHEDULED
@@ -96,10 +115,12 @@ class Controlling(Core):
             create = recurrence.create_next(max(last, run.scheduled_at), now)
             if create is not None:
                 commands.append(create)
-                return commands, None
+                return commands, True
         if self._cancels_dependents:
             cancellation.cancel_dependents([run.task_id])
-        return commands, None
+        if cancellation.is_too_large:
+            return part_of(commands[1:]), False
+        return commands, True
 
     # --- The engine -------------------------------------------------------------------------------
 

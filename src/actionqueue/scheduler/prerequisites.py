@@ -28,6 +28,9 @@ __all__ = ["PrerequisiteFailure"]
 
 CANCELED = RunState.CANCELED
 COMPLETED = RunState.COMPLETED
+CASCADE_MAX = 250_000
+"""The commands of a cascade that one batch takes: the others of a batch, and what subscriptions
+add, have room beside them."""
 TERMINAL = frozenset({RunState.COMPLETED, RunState.FAILED, RunState.CANCELED})
 
 
@@ -65,6 +68,11 @@ class Cancellation:
     def task_ids(self) -> list[TaskId]:
         """The tasks that are canceled."""
         return list(self._canceled)
+
+    @property
+    def is_too_large(self) -> bool:
+        """Whether one batch does not take all of it. Then :func:`part_of` its commands is next."""
+        return len(self.commands) > CASCADE_MAX
 
     def has_canceled(self, task_id: TaskId) -> bool:
         """Whether this cancels a task."""
@@ -138,6 +146,18 @@ class Cancellation:
 
     def _state_of(self, run: RunInstance) -> RunState:
         return self._states.get(run.id, run.state)
+
+
+def part_of(commands: list[MutationCommand]) -> list[MutationCommand]:
+    """Return the part of a large cascade that is to be done first: its last commands, backwards.
+
+    So what is left hangs together. A look from the same tasks finds all of it: a task is canceled
+    after those that wait for it, and after its own runs, but in one batch with the first of them.
+    """
+    begin = len(commands) - CASCADE_MAX
+    if begin > 0 and type(commands[begin - 1]) is TaskCancelCommand:
+        begin -= 1
+    return commands[max(begin, 0) :][::-1]
 
 
 def ensure_no_cycle(

@@ -1,93 +1,33 @@
-"""The tick: what time alone brings about."""
+"""The tick: what time alone brings about, batch by batch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import TypeAlias
 
-import msgspec
+from actionqueue.errors import ActionQueueError, InvalidFieldError, ValidationError
+from actionqueue.model import RunId
+from actionqueue.scheduler.due import Due, Kind, TickReport
 
-from actionqueue.errors import InvalidFieldError
-from actionqueue.limits import CALENDAR_SECONDS_MAX
-from actionqueue.model import (
-    AttemptFinishCommand,
-    AttemptOutcome,
-    LeaseExpireCommand,
-    LeaseReleaseCommand,
-    MutationCommand,
-    Once,
-    RunId,
-    RunInstance,
-    RunRescheduleCommand,
-    RunState,
-    RunStateTransitionCommand,
-    TaskId,
-)
-from actionqueue.scheduler.attempts import retry_or_fail
-from actionqueue.scheduler.core import Core, Plan
-from actionqueue.scheduler.prerequisites import Cancellation
-from actionqueue.scheduler.recurrence import Recurrence, is_newest
+__all__ = ["TickReport"]
 
-SCHEDULED = RunState.SCHEDULED
-READY = RunState.READY
-RUNNING = RunState.RUNNING
-RETRY_WAIT = RunState.RETRY_WAIT
-FAILED = RunState.FAILED
-CANCELED = RunState.CANCELED
-LATER_SECONDS = 60
-AT_ONCE = 500
-"""The runs that one batch of a tick deals with."""
+Refusal: TypeAlias = ActionQueueError | LookupError
+REFUSALS = (InvalidFieldError, ValidationError, LookupError)
+"""What concerns one batch, and leaves the queue as it was."""
 
 
-class TickReport(msgspec.Struct, frozen=True):
-    """What a tick did. A run may be in several lists."""
+class _Tick:
+    """What a tick has done so far."""
 
-    ready: list[RunId] = msgspec.field(default_factory=list)
-    """Runs that became ready, because their time or that of their retry had come."""
-    created: list[RunId] = msgspec.field(default_factory=list)
-    """The next runs of recurring tasks."""
-    skipped: list[RunId] = msgspec.field(default_factory=list)
-    """Runs of recurring tasks that went to a time to come, because theirs was missed."""
-    postponed: list[RunId] = msgspec.field(default_factory=list)
-    """Runs of recurring tasks that go to a minute from now, because this machine does not know
-    their time zone, and so not when the next one is due."""
-    expired: list[RunId] = msgspec.field(default_factory=list)
-    """Runs whose lease had expired."""
-    overdue: list[RunId] = msgspec.field(default_factory=list)
-    """Runs whose attempt took longer than its task allows."""
-    retried: list[RunId] = msgspec.field(default_factory=list)
-    """Those of the two that wait for another attempt."""
-    failed: list[RunId] = msgspec.field(default_factory=list)
-    """Runs that failed, because they have no attempt left."""
-    canceled: list[RunId] = msgspec.field(default_factory=list)
-    """Runs that were canceled: of canceled tasks, and of tasks that wait for one that failed."""
-
-    def __bool__(self) -> bool:
-        return any(getattr(self, name) for name in self.__struct_fields__)
-
-    def add(self, other: TickReport) -> None:
-        """Add what another batch did."""
-        for name in self.__struct_fields__:
-            getattr(self, name).extend(getattr(other, name))
-
-
-class _Batch:
-    """One batch of a tick under construction."""
-
-    def __init__(self) -> None:
-        self.commands: list[MutationCommand] = []
+    def __init__(self, now: int) -> None:
+        self.now = now
         self.report = TickReport()
-        self.states: dict[RunId, RunState] = {}
-        self.created: dict[RunId, TaskId] = {}
-        self.ended_tasks: list[TaskId] = []
-
-    def end(self, run: RunInstance, state: RunState) -> None:
-        """Note that a run fails or is canceled."""
-        self.states[run.id] = state
-        self.ended_tasks.append(run.task_id)
-        (self.report.failed if state is FAILED else self.report.canceled).append(run.id)
+        self.last = 0
+        """The last sequence that it appended."""
+        self.refused: dict[RunId, Refusal] = {}
+        """Runs for which the queue takes no commands, and why."""
 
 
-class Ticking(Core):
+class Ticking(Due):
     """Does what is due."""
 
     def tick(self) -> TickReport:
@@ -99,36 +39,63 @@ class Ticking(Core):
         - A run becomes ready when its time, or that of its retry, has come. The same batch creates
           the next run of a recurring task.
 
-        There is nothing to do before :meth:`next_wakeup`, and a tick costs little then.
+        There is nothing to do before :meth:`next_wakeup`, and a tick costs little then. It is a
+        batch for each 500 runs. What a failure cancels is in the batch of the failure, or, where
+        that is more than 250,000 commands, in several; a run fails with the last of them, and every
+        later tick goes on with what an end of the process has left.
+
+        Raises what the queue says of a run whose step it refuses, after everything else is done.
         """
-        now = self._now()
-        report = TickReport()
-        appended: list[int] = []
+        tick = _Tick(self._now())
         try:
-            self._do_all(now, report, appended)
+            for kind in (
+                Kind(self._projection.expiring_leases, self._expire),
+                Kind(self._projection.overdue_attempts, self._time_out),
+                Kind(self._projection.due, self._begin),
+            ):
+                while self._do_batch(tick, kind):
+                    pass
         finally:
-            if appended:
-                self._settle(appended[-1])
+            if tick.last:
+                self._settle(tick.last)
         if self._shared.is_watched:
             self._turn.run(self._shared.note_ended_elsewhere)
             if self._shared.ended:
                 self._settle(self._projection.latest_sequence)
-        return report
+        if tick.refused:
+            raise next(iter(tick.refused.values()))
+        return tick.report
 
-    def _do_all(self, now: int, report: TickReport, appended: list[int]) -> None:
-        """Do what is due, batch by batch. Adds to the report, and to the sequences appended."""
-        plans: tuple[Callable[[int], Plan[TickReport]], ...] = (
-            self._plan_expired,
-            self._plan_overdue,
-            self._plan_due,
+    def _do_batch(self, tick: _Tick, kind: Kind) -> bool:
+        """Do a batch of a kind, and return whether there may be more to do.
+
+        Where it is refused, each of its runs has a batch of its own. Those that are refused alone
+        are left out from then on, so that they stop none of the others.
+        """
+        try:
+            return self._do_runs(tick, kind, None)
+        except REFUSALS:
+            run_ids = self._find(kind, tick.now, tick.refused)
+        for run_id in run_ids:
+            try:
+                self._do_runs(tick, kind, run_id)
+            except REFUSALS as error:
+                tick.refused[run_id] = error
+        return bool(run_ids)
+
+    def _do_runs(self, tick: _Tick, kind: Kind, only: RunId | None) -> bool:
+        batch, sequence = self._turn.run(
+            self._attempt, self._plan_runs, tick.now, (kind, tick.refused, only)
         )
-        for plan in plans:
-            sequence = 1
-            while sequence:
-                done, sequence = self._turn.run(self._attempt, plan, now, ())
-                if sequence:
-                    appended.append(sequence)
-                report.add(done)
+        if sequence:
+            tick.last = sequence
+            tick.report.add(batch.report)
+        if batch.left:
+            canceled, last = self._end_now(batch.left, tick.now)
+            tick.last = last or tick.last
+            tick.report.canceled.extend(canceled)
+            tick.report.failed.extend(batch.left)
+        return bool(sequence)
 
     def next_wakeup(self) -> int | None:
         """Return when the next tick has something to do, in Unix seconds; None without anything.
@@ -142,124 +109,3 @@ class Ticking(Core):
             projection.next_deadline(),
         )
         return min((time for time in times if time is not None), default=None)
-
-    # --- Leases and attempts ----------------------------------------------------------------------
-
-    def _plan_expired(self, now: int) -> Plan[TickReport]:
-        batch = _Batch()
-        for _, run_id in self._projection.expiring_leases(now, AT_ONCE):
-            run = self._projection.run(run_id)
-            lease = self._projection.active_lease(run_id)
-            if run is None or lease is None:
-                continue
-            batch.report.expired.append(run_id)
-            if run.current_attempt_id is not None:
-                outcome = AttemptOutcome.timeout(f"the lease of {lease[0]} expired")
-                batch.commands.append(
-                    AttemptFinishCommand(None, run_id, run.current_attempt_id, outcome, now)
-                )
-            batch.commands.append(LeaseExpireCommand(None, run_id, *lease, now))
-            if run.state is RUNNING:
-                self._go_on(batch, run, now)
-            else:  # a leased run becomes ready with the end of its lease
-                batch.states[run_id] = READY
-        return self._finish(batch, now)
-
-    def _plan_overdue(self, now: int) -> Plan[TickReport]:
-        batch = _Batch()
-        for _, run_id in self._projection.overdue_attempts(now, AT_ONCE):
-            run = self._projection.run(run_id)
-            if run is None or run.current_attempt_id is None:
-                continue
-            batch.report.overdue.append(run_id)
-            outcome = AttemptOutcome.timeout("the attempt took longer than its task allows")
-            batch.commands.append(
-                AttemptFinishCommand(None, run_id, run.current_attempt_id, outcome, now)
-            )
-            lease = self._projection.active_lease(run_id)
-            if lease is not None:
-                batch.commands.append(LeaseReleaseCommand(None, run_id, *lease, now))
-            self._go_on(batch, run, now)
-        return self._finish(batch, now)
-
-    def _go_on(self, batch: _Batch, run: RunInstance, now: int) -> None:
-        max_attempts = self._task(run.task_id)[0].constraints.max_attempts
-        commands, state = retry_or_fail(self._projection, run, max_attempts, self._retry, now)
-        batch.commands += commands
-        if state is FAILED:
-            batch.end(run, FAILED)
-        else:
-            batch.states[run.id] = RETRY_WAIT
-            batch.report.retried.append(run.id)
-
-    # --- Runs whose time has come -----------------------------------------------------------------
-
-    def _plan_due(self, now: int) -> Plan[TickReport]:
-        batch = _Batch()
-        for _, run_id in self._projection.due(now, AT_ONCE):
-            run = self._projection.run(run_id)
-            if run is None:
-                continue
-            spec, runs_created, last, is_canceled = self._task(run.task_id)
-            if is_canceled:
-                batch.commands.append(
-                    RunStateTransitionCommand(None, run_id, run.state, CANCELED, now)
-                )
-                batch.end(run, CANCELED)
-            elif run.state is RETRY_WAIT:
-                self._retry_due(batch, run, spec.constraints.max_attempts, now)
-            else:
-                newest = type(spec.run_policy) is not Once and is_newest(
-                    self._projection, run.task_id, runs_created, run_id, batch.states.keys()
-                )
-                recurrence = Recurrence(self._projection, spec, runs_created, last, self._misfire)
-                try:
-                    commands, ready, created = recurrence.when_due(
-                        run_id, run.scheduled_at, run.effective_priority, now, is_newest=newest
-                    )
-                except InvalidFieldError:
-                    self._postpone(batch, run, now)
-                    continue
-                batch.commands += commands
-                batch.states.update(dict.fromkeys(ready, READY))
-                batch.created.update(dict.fromkeys(created, run.task_id))
-                batch.report.ready.extend(ready)
-                if not ready:
-                    batch.report.skipped.append(run_id)
-                batch.report.created.extend(created)
-        return self._finish(batch, now)
-
-    def _postpone(self, batch: _Batch, run: RunInstance, now: int) -> None:
-        """Look at a run a minute later, whose task's time zone this machine does not know.
-
-        Without the zone there is no time for the next run, and the recurrence would end.
-        """
-        later = min(now + LATER_SECONDS, CALENDAR_SECONDS_MAX)
-        batch.commands.append(
-            RunRescheduleCommand(None, run.id, later, run.effective_priority, now)
-        )
-        batch.report.postponed.append(run.id)
-
-    def _retry_due(self, batch: _Batch, run: RunInstance, max_attempts: int, now: int) -> None:
-        if self._projection.counted_attempts(run.id) < max_attempts:
-            batch.commands.append(RunStateTransitionCommand(None, run.id, RETRY_WAIT, READY, now))
-            batch.states[run.id] = READY
-            batch.report.ready.append(run.id)
-        else:  # a raw command has taken it here, although it may not be tried again
-            batch.commands.append(RunStateTransitionCommand(None, run.id, RETRY_WAIT, FAILED, now))
-            batch.end(run, FAILED)
-
-    def _finish(self, batch: _Batch, now: int) -> Plan[TickReport]:
-        if batch.ended_tasks and self._cancels_dependents:
-            cancellation = Cancellation(self._projection, self._dependents, now, batch.states)
-            cancellation.cancel_dependents(batch.ended_tasks)
-            batch.commands += cancellation.commands
-            batch.report.canceled.extend(cancellation.run_ids)
-            for run_id, task_id in batch.created.items():
-                if cancellation.has_canceled(task_id):
-                    state = batch.states.get(run_id, SCHEDULED)
-                    batch.commands.append(
-                        RunStateTransitionCommand(None, run_id, state, CANCELED, now)
-                    )
-                    batch.report.canceled.append(run_id)
-        return batch.commands, batch.report

@@ -12,7 +12,7 @@ from actionqueue.model import RunId
 from actionqueue.policy_fields import seconds_from_0
 from actionqueue.scheduler.arguments import identifier, texts_or_none
 from actionqueue.scheduler.shared import RunEnd
-from actionqueue.scheduler.ticking import Ticking
+from actionqueue.scheduler.ticking import REFUSALS, Ticking
 
 TIMEOUT_MAX = 1e9
 LOOK_SECONDS = 1.0
@@ -60,6 +60,8 @@ class Waiting(Ticking):
         Raises:
             InvalidFieldError: An argument does not fit.
             ClosedError, PoisonedError, ForkedError: The queue takes no commands (any more).
+
+        Also raises what :meth:`tick` does, while there is nothing to claim.
         """
         able = texts_or_none("wait", "capabilities", capabilities)
         end = deadline("wait", timeout)
@@ -75,8 +77,25 @@ class Waiting(Ticking):
                 changed.sleep(left)
             finally:
                 self._turn.run(self._shared.remove_waker, changed)
-            if not seconds:
-                self.tick()
+            if not seconds and self._tick_and_look(able):
+                return True
+
+    def _tick_and_look(self, able: frozenset[str] | None) -> bool:
+        """Tick, and return True where a part was refused and something can be claimed all the same.
+
+        Raises the refusal where nothing can be claimed.
+        """
+        try:
+            self.tick()
+        except REFUSALS:
+            if self._can_claim(able):
+                return True
+            raise
+        return False
+
+    def _can_claim(self, able: frozenset[str] | None) -> bool:
+        is_paused = self._projection.is_engine_paused()
+        return not is_paused and bool(self._projection.read_ready(1, "wait", able))
 
     def _look(
         self, able: frozenset[str] | None, key: object, wake: Callable[[], object]
@@ -90,7 +109,7 @@ class Waiting(Ticking):
         wakeup = self.next_wakeup()
         if wakeup is not None and wakeup <= now:
             return 0.0
-        if not self._projection.is_engine_paused() and self._projection.read_ready(1, "wait", able):
+        if self._can_claim(able):
             return None
         self._shared.add_waker(key, wake)
         return CLOSE_LOOK_SECONDS if wakeup is not None and wakeup <= now + 1 else LOOK_SECONDS

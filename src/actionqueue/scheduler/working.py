@@ -31,7 +31,7 @@ from actionqueue.scheduler.arguments import (
 from actionqueue.scheduler.attempts import retry_or_fail
 from actionqueue.scheduler.claims import Claim
 from actionqueue.scheduler.core import Plan
-from actionqueue.scheduler.prerequisites import Cancellation
+from actionqueue.scheduler.ending import Ending
 from actionqueue.scheduler.releasing import Releasing
 
 READY = RunState.READY
@@ -85,7 +85,7 @@ def results_of(results: Any) -> tuple[list[Claim], list[bytes]]:
     return claims, outputs
 
 
-class Working(Releasing):
+class Working(Releasing, Ending):
     """Hands runs out to workers, and takes what they bring back."""
 
     _checked_owner: str | None = None
@@ -224,11 +224,18 @@ class Working(Releasing):
         claim_of("fail", claim)
         outcome = AttemptOutcome.failure(error)
         retry_at = time_or_none("fail", "retry_at", retry_at)
-        return self._step(self._plan_fail, claim, outcome, retry_at)
+        state = self._step(self._plan_fail, claim, outcome, retry_at)
+        if state is None:
+            _, sequence = self._end_now([claim.run_id], self._now())
+            if sequence:
+                self._settle(sequence)
+            return FAILED
+        return state
 
     def _plan_fail(
         self, now: int, claim: Claim, outcome: AttemptOutcome, retry_at: int | None
-    ) -> Plan[RunState]:
+    ) -> Plan[RunState | None]:
+        """Plan the failure. The state is None where the run's end is left to further batches."""
         commands = self._end_attempt(claim, outcome, now)
         run = self._projection.run(claim.run_id)
         if run is None:
@@ -237,13 +244,12 @@ class Working(Releasing):
         onwards, state = retry_or_fail(
             self._projection, run, max_attempts, self._retry, now, retry_at
         )
-        commands += onwards
-        if state is FAILED and self._cancels_dependents:
-            ended = {claim.run_id: FAILED}
-            cancellation = Cancellation(self._projection, self._dependents, now, ended)
-            cancellation.cancel_dependents([claim.task_id])
-            commands += cancellation.commands
-        return commands, state
+        if state is FAILED:
+            cascade = self._cascade([claim.task_id], {claim.run_id: FAILED}, now)
+            if cascade.is_too_large:
+                return commands + self._end_later(run, now), None
+            onwards += cascade.commands
+        return commands + onwards, state
 
     def suspend(self, claim: Claim, reason: str | None = None, *, output: bytes = b"") -> None:
         """Lay a run aside until :meth:`resume_run` or a subscription of its task resumes it.
