@@ -149,7 +149,9 @@ class Controlling(Core):
     ) -> None:
         """Give a run another time, another priority, or both.
 
-        A recurring task's later runs keep their times.
+        A recurring task's later runs keep their times. Only where the waiting run skips times that
+        are still to come, they go on behind it: so a recurrence comes back which a clock that was
+        ahead has put off.
 
         Args:
             run_id: The run.
