@@ -66,6 +66,7 @@ def test_a_job_from_its_beginning_to_its_end(tmp_path: Path) -> None:
             await scheduler.consume(second, "token", 1)
             assert await scheduler.signal("key") == []
             await scheduler.add_prerequisites(second, [await scheduler.add(b"")])
+            assert await scheduler.plan_next(second) is None
             third = await scheduler.add(b"", at=BEGIN + 500)
             await scheduler.cancel_run(aq.run_id_of(third, 0))
             assert await scheduler.cancel(second) == [second]

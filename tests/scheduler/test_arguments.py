@@ -52,6 +52,7 @@ WRONG = {
     "heartbeat.claims other": lambda s: s.heartbeat([RUN]),
     "cancel.task_id": lambda s: s.cancel(RUN),
     "cancel_run.run_id": lambda s: s.cancel_run(TASK),
+    "plan_next.task_id": lambda s: s.plan_next(RUN),
     "reschedule.run_id": lambda s: s.reschedule(TASK, priority=1),
     "reschedule.at": lambda s: s.reschedule(RUN, at=-1),
     "reschedule.nothing": lambda s: s.reschedule(RUN),

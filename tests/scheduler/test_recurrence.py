@@ -241,6 +241,41 @@ def test_canceling_the_run_that_is_ahead_leaves_the_task_to_go_on(at: Bench) -> 
     assert states(at, task) == ["ready", "canceled", "canceled"]
 
 
+def cancel_raw(at: Bench, run: aq.RunId) -> None:
+    at.submit(aq.RunStateTransitionCommand(None, run, "scheduled", "canceled", BEGIN))
+
+
+@every_misfire
+def test_a_recurrence_that_a_raw_command_has_ended_is_planned_again(tmp_path, misfire: str) -> None:
+    with bench(tmp_path, misfire=misfire) as at:
+        task = at.scheduler.add(b"", run_policy=Repeat(9, 60))
+        assert at.scheduler.plan_next(task) is None  # it has a run to come
+        cancel_raw(at, run_id_of(task, 1))
+        at.tick_at(200)
+        assert at.scheduler.next_wakeup() is None
+        assert at.scheduler.plan_next(task) == run_id_of(task, 2)
+        assert at.scheduler.plan_next(task) is None
+        at.scheduler.tick()
+        planned = {"coalesce": [120, 240], "all": [120, 180, 240], "skip": [240]}[misfire]
+        assert times(at, task) == [0, 60, *planned]
+
+
+def test_no_run_is_planned_where_the_task_has_no_more(at: Bench) -> None:
+    ended = at.scheduler.add(b"", run_policy=Repeat(2, 60))
+    cancel_raw(at, run_id_of(ended, 1))
+    once = at.scheduler.add(b"")
+    canceled = at.scheduler.add(b"", run_policy=Repeat(9, 60))
+    at.scheduler.cancel(canceled)
+    runless = aq.TaskSpec(payload=b"", run_policy=Repeat(9, 60))
+    at.submit(aq.TaskCreateCommand(None, runless, BEGIN))
+    sequence = at.queue.sequence
+    for task in (ended, once, canceled, runless.id):
+        assert at.scheduler.plan_next(task) is None
+    with pytest.raises(aq.UnknownTask):
+        at.scheduler.plan_next(aq.TaskId())
+    assert at.queue.sequence == sequence
+
+
 def test_runs_of_raw_commands_do_not_break_the_chain(at: Bench) -> None:
     task = at.scheduler.add(b"", run_policy=Repeat(5, 60))
     own = aq.RunInstance.scheduled(task, scheduled_at=BEGIN + 60, created_at=BEGIN)

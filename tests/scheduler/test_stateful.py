@@ -307,6 +307,21 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     @precondition(has_tasks)
     @rule(number=any_number)
+    def cancel_raw_and_plan_next(self, number: int) -> None:
+        task = self.some_task(number)
+        ahead = task.runs[-1]
+        has_more = len(task.runs) < task.count
+        if ahead.state == "scheduled" and has_more:
+            assert self.scheduler.plan_next(task.id) is None
+            self.queue.submit(
+                aq.RunStateTransitionCommand(None, ahead.id, "scheduled", "canceled", self.now)
+            )
+            ahead.go("canceled", self.now)
+        planned = self.model.plan_next(task, self.now)
+        assert self.scheduler.plan_next(task.id) == (None if planned is None else planned.id)
+
+    @precondition(has_tasks)
+    @rule(number=any_number)
     def resume_run(self, number: int) -> None:
         run = self.some_run(number)
         if run.state == "suspended":

@@ -189,6 +189,11 @@ class SchedulerModel:
             self._create_next(run.task, run.task.last, max(run.task.last, run.at), now)
         self._after_an_end(now)
 
+    def plan_next(self, task: ModelTask, now: int) -> ModelRun | None:
+        if task.is_canceled or any(run.state == "scheduled" for run in task.runs):
+            return None
+        return self._create_next(task, task.last, task.last, now)
+
     # --- Claims -----------------------------------------------------------------------------------
 
     def ready(self, able: frozenset[str] | None) -> list[ModelRun]:

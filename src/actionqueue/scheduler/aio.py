@@ -279,6 +279,10 @@ class AsyncScheduler:
         """Cancel one run. See :meth:`actionqueue.Scheduler.cancel_run`."""
         await self._call(self._scheduler.cancel_run, run_id)
 
+    async def plan_next(self, task_id: TaskId) -> RunId | None:
+        """Create a recurring task's next run: :meth:`actionqueue.Scheduler.plan_next`."""
+        return await self._call(self._scheduler.plan_next, task_id)
+
     async def pause(self) -> None:
         """Hand nothing out from now on. See :meth:`actionqueue.Scheduler.pause`."""
         await self._call(self._scheduler.pause)

@@ -122,6 +122,37 @@ class Controlling(Core):
             return part_of(commands[1:]), False
         return commands, True
 
+    def plan_next(self, task_id: TaskId) -> RunId | None:
+        """Create the next run of a recurring task that has none to come, and return its identifier.
+
+        The schedulers plan one run ahead by themselves. It is missing only where a raw command, and
+        not :meth:`cancel_run`, canceled the run that waited; nothing tells a scheduler of that. The
+        run is for the first time of the policy behind the latest run. Where that has passed, the
+        next tick deals with the times that were missed.
+
+        None, and nothing is done, where a run waits for its time already, where the policy has no
+        more runs, where the task is canceled, and where it has not had a run yet.
+
+        Raises:
+            UnknownTask: There is no such task.
+            InvalidFieldTypeError: It is no identifier of a task.
+            InvalidFieldError: This machine does not know the policy's time zone.
+        """
+        return self._step(self._plan_next, identifier("plan_next", "task_id", task_id, TaskId))
+
+    def _plan_next(self, now: int, task_id: TaskId) -> Plan[RunId | None]:
+        if not self._projection.task_exists(task_id):
+            raise UnknownTask(task_id)
+        spec, runs_created, last, is_canceled = self._task(task_id)
+        if is_canceled or not runs_created:
+            return [], None
+        runs = self._projection.read_runs_of_task(task_id)
+        if any(run.state is SCHEDULED for run in runs):
+            return [], None
+        recurrence = Recurrence(self._projection, spec, runs_created, last, self._misfire)
+        create = recurrence.create_next(last, now)
+        return ([], None) if create is None else ([create], create.run_instance.id)
+
     # --- The engine -------------------------------------------------------------------------------
 
     def pause(self) -> None:
