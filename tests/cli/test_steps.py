@@ -104,6 +104,19 @@ def test_a_run_gets_another_time_and_priority(queue: Queue) -> None:
     assert_fails(said, 12, "running")
 
 
+def test_a_run_that_waits_for_no_time_gets_no_other_one(queue: Queue) -> None:
+    """What is printed says so, and what else may be done."""
+    run_id = run_of(queue.waiting)
+    said = run("reschedule", queue.path, run_id, "--at", "7000", "--priority", "3")
+    assert_fails(said, 12, f"run {run_id} is ready and waits for no time")
+    assert "another priority" in said.error
+    assert "cannot go from" not in said.error
+    unchanged = inspection.read_projection(queue.path).run(run_id)
+    assert unchanged is not None
+    assert unchanged.effective_priority == 0
+    assert run("reschedule", queue.path, run_id, "--priority", "3") == (0, "", "")
+
+
 @pytest.mark.parametrize("command", ["why", "cancel", "retry", "reschedule"])
 def test_what_is_unknown_is_named(queue: Queue, command: str) -> None:
     more = ["--priority", "1"] if command == "reschedule" else []

@@ -20,6 +20,7 @@ from actionqueue.errors import (
     ClaimLost,
     DependencyCycle,
     InvalidTransition,
+    NotWaitingForTime,
     PreviousStateMismatch,
     RunResumeRequiresSuspended,
 )
@@ -359,7 +360,7 @@ class SchedulerMachine(RuleBasedStateMachine):
             run.at = run.at if at is None else at
             run.priority = priority
         else:
-            with pytest.raises(InvalidTransition):
+            with pytest.raises(InvalidTransition if at is None else NotWaitingForTime):
                 self.scheduler.reschedule(run.id, at=at, priority=priority)
 
     # --- Ends of the process ----------------------------------------------------------------------

@@ -9,6 +9,7 @@ from actionqueue import EventFilter, run_id_of
 from actionqueue.errors import (
     AttemptsExhausted,
     InvalidTransition,
+    NotWaitingForTime,
     PreviousStateMismatch,
     RunResumeRequiresSuspended,
     UnknownRun,
@@ -279,8 +280,9 @@ def test_a_run_gets_another_time_and_priority(at: Bench) -> None:
     assert (is_now.scheduled_at, is_now.effective_priority) == (BEGIN + 5, 3)
     at.tick_at(5)
     at.scheduler.reschedule(run, priority=-3)
-    with pytest.raises(InvalidTransition):
+    with pytest.raises(NotWaitingForTime) as caught:
         at.scheduler.reschedule(run, at=BEGIN + 50)
+    assert caught.value == NotWaitingForTime(run, aq.RunState.READY)
     at.claim()
     with pytest.raises(InvalidTransition):
         at.scheduler.reschedule(run, priority=1)

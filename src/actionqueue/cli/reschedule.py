@@ -33,7 +33,8 @@ __all__ = ["reschedule"]
 def reschedule(directory: Path, run_id: RunId, *, time: int | None, priority: int | None) -> None:
     """Give a run another time, another priority, or both.
 
-    Refused while the queue is open elsewhere, and for a run that was started or is at its end.
+    Refused while the queue is open elsewhere, for a run that was started or is at its end, and
+    another time for a run that waits for none: one that is ready or suspended.
     """
     if time is None and priority is None:
         raise click.UsageError("Give --at, --priority, or both.")

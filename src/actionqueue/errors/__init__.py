@@ -13,7 +13,7 @@ the refused or failed command may be in the log. The tree of them::
     |   |-- ValidationError               refusals.py   the projection does not allow it now:
     |   |   |-- UnknownRun, TaskAlreadyExists ...       one class for each reason
     |   |   `-- SchedulingError           scheduling.py a scheduler does not do it now:
-    |   |       `-- AttemptsExhausted, ClaimLost, DependencyCycle
+    |   |       `-- AttemptsExhausted, ClaimLost ...
     |   |-- AppendError                   writing.py    it was not appended
     |   |-- PartialDurabilityError                      it was appended, but not synced
     |   `-- ApplyError                                  it was appended, but not applied
@@ -87,6 +87,7 @@ __all__ = [
     "MutationError",
     "NonMonotonicSequence",
     "NotAQueueError",
+    "NotWaitingForTime",
     "OpenError",
     "OpenIOError",
     "PartialDurabilityError",

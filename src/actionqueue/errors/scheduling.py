@@ -53,3 +53,15 @@ class DependencyCycle(SchedulingError):
 
     def __str__(self) -> str:
         return f"tasks would wait for each other: {' -> '.join(map(str, self.task_ids))}"
+
+
+class NotWaitingForTime(SchedulingError):
+    """The run waits for no time, so it can get no other one."""
+
+    run_id: RunId
+    state: RunState
+    message = (
+        "run {run_id} is {state} and waits for no time, so it can get no other one; only a run "
+        "that is scheduled or in retry_wait can; one that is ready or suspended can get another "
+        "priority; to have the work done at another time, cancel the run and add its task again"
+    )

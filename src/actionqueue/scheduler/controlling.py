@@ -7,7 +7,7 @@ from typing import Any
 from actionqueue.errors import (
     AttemptsExhausted,
     InvalidFieldError,
-    InvalidTransition,
+    NotWaitingForTime,
     UnknownRun,
     UnknownTask,
 )
@@ -37,7 +37,6 @@ from actionqueue.scheduler.recurrence import Recurrence, is_newest
 SCHEDULED = RunState.SCHEDULED
 READY = RunState.READY
 RETRY_WAIT = RunState.RETRY_WAIT
-SUSPENDED = RunState.SUSPENDED
 CANCELED = RunState.CANCELED
 
 
@@ -192,7 +191,8 @@ class Controlling(Core):
 
         Raises:
             UnknownRun: There is no such run.
-            InvalidTransition: The run's state does not allow it.
+            NotWaitingForTime: There is a time, and the run waits for none.
+            InvalidTransition: There is only a priority, and the run is claimed or over.
             InvalidFieldError: An argument does not fit.
         """
         identifier("reschedule", "run_id", run_id, RunId)
@@ -209,8 +209,8 @@ class Controlling(Core):
         run = self._projection.run(run_id)
         if run is None:
             raise UnknownRun(run_id)
-        if at is not None and run.state in {READY, SUSPENDED}:
-            raise InvalidTransition(run_id=run_id, from_=run.state, to=SCHEDULED)
+        if at is not None and run.state not in {SCHEDULED, RETRY_WAIT}:
+            raise NotWaitingForTime(run_id, run.state)
         time = run.scheduled_at if at is None else at
         priority = run.effective_priority if priority is None else priority
         return [RunRescheduleCommand(None, run_id, time, priority, now)], None
