@@ -94,6 +94,28 @@ def test_an_expression_without_more_times_is_the_end_of_its_task(at: Bench) -> N
     assert at.state(waiting) == "canceled"
 
 
+def test_a_prerequisite_whose_failed_runs_were_forgotten_is_lost(at: Bench) -> None:
+    """Retention keeps the task: it does not parse an expression of this length."""
+    years = ",".join(["1971"] * 60)
+    first = at.scheduler.add(b"", run_policy=aq.Cron(f"0 0 0 1 1 * {years}"))
+    at.clock.time = 365 * 86400
+    at.scheduler.tick()
+    at.scheduler.fail(at.claim(), "why")
+    at.queue.compact(retention_seconds=0)
+    assert at.projection.task_exists(first)
+    assert states(at, first) == []
+    waiting = at.scheduler.add(b"", depends_on=[first])
+    assert at.state(waiting) == "canceled"
+
+
+def test_a_prerequisite_without_a_run_yet_is_not_lost(at: Bench) -> None:
+    first = aq.TaskSpec(payload=b"")
+    at.submit(aq.TaskCreateCommand(None, first, BEGIN))
+    waiting = at.scheduler.add(b"", depends_on=[first.id])
+    assert at.state(waiting) == "ready"
+    assert at.scheduler.claim("w") == []
+
+
 def test_what_waits_for_a_failed_task_is_canceled_although_it_comes_later(at: Bench) -> None:
     first = at.scheduler.add(b"")
     at.scheduler.fail(at.claim(), "why")

@@ -1,6 +1,7 @@
 """Prerequisites: when one is met, what becomes of tasks that wait for one that never will be.
 
-A prerequisite is met when it has a completed run and none that is still to end.
+A prerequisite is met when it has a completed run and none that is still to end. Runs that
+retention has forgotten are not completed ones.
 """
 
 from __future__ import annotations
@@ -112,37 +113,40 @@ class Cancellation:
     def is_lost(self, task_id: TaskId) -> bool:
         """Whether the task can no longer be met.
 
-        It is so where each of its runs failed or was canceled, and none is to come.
+        It is so where each of its runs failed or was canceled, and none is to come. A run that
+        retention has forgotten counts as one of these, as it does where the queue blocks what waits
+        (``core/table/blockers.c``): the records do not say whether it was completed.
         """
         states = [self._state_of(run) for run in self._projection.read_runs_of_task(task_id)]
         if COMPLETED in states or any(state not in TERMINAL for state in states):
             return False
         if task_id in self._canceled or self._projection.is_task_canceled(task_id):
             return True
-        return bool(states) and not self._has_runs_to_come(task_id)
+        return self._has_had_all_runs(task_id)
 
     def is_over(self, task_id: TaskId) -> bool:
         """Whether nothing of the task is left to cancel."""
         if self._projection.is_task_canceled(task_id):
             return True
         runs = self._projection.read_runs_of_task(task_id)
-        if not runs or any(self._state_of(run) not in TERMINAL for run in runs):
+        if any(self._state_of(run) not in TERMINAL for run in runs):
             return False
-        return not self._has_runs_to_come(task_id)
+        return self._has_had_all_runs(task_id)
 
-    def _has_runs_to_come(self, task_id: TaskId) -> bool:
+    def _has_had_all_runs(self, task_id: TaskId) -> bool:
+        """Whether the task has had a run, which may be forgotten, and is to get no more."""
         fields = self._projection.read_task(task_id)
         if fields is None:
             return False
         *_, encoded, runs_created, last_run_at = fields
         policy = task_spec_from_bytes(task_id, encoded).run_policy
-        if runs_created >= count_max(policy):
-            return False
+        if not runs_created or runs_created >= count_max(policy):
+            return bool(runs_created)
         last = last_run_at or 0
         try:
-            return type(policy) is Once or next_time(policy, last, last) is not None
+            return type(policy) is not Once and next_time(policy, last, last) is None
         except InvalidFieldError:  # a time zone that this machine lacks, as long as it does
-            return True
+            return False
 
     def _state_of(self, run: RunInstance) -> RunState:
         return self._states.get(run.id, run.state)
