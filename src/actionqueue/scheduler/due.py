@@ -98,9 +98,9 @@ class Kind(NamedTuple):
     """A kind of what time brings about."""
 
     find: Callable[[int, int], list[TimedRun]]
-    """Finds up to so many runs whose time has come up to a time."""
+    """Finds the first runs whose time has come by a time, up to a number of them."""
     add: Callable[[Batch, RunId, int], None]
-    """Adds to a batch what becomes of a run at a time."""
+    """Adds to a batch what becomes of one of them then."""
 
 
 class Due(Ending):
