@@ -71,7 +71,8 @@ cdef class Log:
 
     cdef object too_large(self, const aqw_event *event):
         """Return the error for an event that is too large, or makes the batch too large."""
-        cdef uint64_t size = aqw_event_payload_size(event)
+        cdef size_t size
+        aqw_event_encode(event, NULL, 0, &size)
         if size > AQW_PAYLOAD_SIZE_MAX:
             return RecordTooLarge(size, AQW_PAYLOAD_SIZE_MAX)
         if self.batch.count >= AQW_BATCH_COUNT_MAX:

@@ -76,7 +76,10 @@ cdef class _ReadyQueries(_OrderQueries):
     cdef uint32_t ready_rows(
         self, uint32_t limit, object capabilities, aqw_ordered_entry *place, uint32_t *rows
     ) except? 0
-    # The same for a claim: none while the engine is paused. The caller frees the rows.
+    cdef uint32_t one_a_key(
+        self, uint32_t limit, object capabilities, aqw_ordered_entry *place, uint32_t *rows
+    ) except? 0
+    # The rows that one claim takes: none while the engine is paused. The caller frees them.
     cdef uint32_t rows_to_claim(
         self, uint32_t limit, object capabilities, uint32_t **rows) except? 0
 

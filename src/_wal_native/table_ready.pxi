@@ -17,6 +17,24 @@ cdef bint may_run(const aqw_table *table, uint32_t run, object capabilities) exc
     return True
 
 
+cdef bint takes_key(const aqw_table *table, uint32_t row, set keys) except -1:
+    """Whether no run in the set has the key of this one, which the set then has."""
+    cdef aqw_run_view run
+    cdef aqw_task_view task
+    cdef aqw_task_spec spec
+    aqw_table_run(table, row, &run)
+    aqw_table_task(table, aqw_table_find_task(table, run.task_id), &task)
+    if aqw_task_spec_decode(task.spec.data, task.spec.size, &spec) != AQW_OK:
+        raise SystemError("the table has a specification that does not decode")
+    if spec.concurrency_key.data == NULL:
+        return True
+    key = bytes_of(spec.concurrency_key)
+    if key in keys:
+        return False
+    keys.add(key)
+    return True
+
+
 cdef class _ReadyQueries(_OrderQueries):
     """Queries for what to start next."""
 
@@ -78,9 +96,31 @@ cdef class _ReadyQueries(_OrderQueries):
             rows[0] = <uint32_t *>PyMem_Malloc(limit * sizeof(uint32_t))
             if rows[0] == NULL:
                 raise MemoryError
-            return self.ready_rows(limit, capabilities, &place, rows[0])
+            if limit == 1:
+                return self.ready_rows(1, capabilities, &place, rows[0])
+            return self.one_a_key(limit, capabilities, &place, rows[0])
         finally:
             self.let_go()
+
+    cdef uint32_t one_a_key(
+        self, uint32_t limit, object capabilities, aqw_ordered_entry *place, uint32_t *rows
+    ) except? 0:
+        """Fill in rows as `ready_rows` does, of runs with the same concurrency key the first only.
+
+        Groups of different capabilities each have a first one.
+        """
+        cdef uint32_t asked, found, at, count = 0
+        cdef set keys = set()
+        while count < limit:
+            asked = limit - count
+            found = self.ready_rows(asked, capabilities, place, rows + count)
+            for at in range(count, count + found):
+                if takes_key(self.settled(), rows[at], keys):
+                    rows[count] = rows[at]
+                    count += 1
+            if found < asked:
+                break
+        return count
 
     @cython.critical_section
     def read_ready(self, uint32_t limit, str owner, object capabilities=None, after=None, /):

@@ -299,7 +299,6 @@ cdef class Claiming(Step):
         cdef uint8_t task_id[16]
         cdef aqw_status status
         cdef AttemptId attempt_id
-        cdef set keys = set()
         set_text(&held.owner, self.owner)
         on.begin(self.now)
         for at in range(count):
@@ -307,8 +306,6 @@ cdef class Claiming(Step):
                 let_others_run()
             attempt_id = AttemptId()
             on.log.check()
-            if count > 1 and not takes_key(on.work.table, rows[at], keys):
-                continue
             memcpy(held.attempt_id, attempt_id.data, 16)
             with cython.critical_section(on.log.table):
                 number = describe(on.work.table, rows[at], held.run_id, task_id, &spec)
@@ -365,24 +362,6 @@ cdef int raise_lost(const aqw_table *table, const aqw_held *held) except -1:
     state = state_member(aqw_table_run_state(table, row)) if row else None
     raise ClaimLost(
         id_from_data(RunId, held.run_id), id_from_data(AttemptId, held.attempt_id), state)
-
-
-cdef bint takes_key(const aqw_table *table, uint32_t row, set keys) except -1:
-    """Whether no run in the set has the key of this one, which the set then has."""
-    cdef aqw_run_view run
-    cdef aqw_task_view task
-    cdef aqw_task_spec spec
-    aqw_table_run(table, row, &run)
-    aqw_table_task(table, aqw_table_find_task(table, run.task_id), &task)
-    if aqw_task_spec_decode(task.spec.data, task.spec.size, &spec) != AQW_OK:
-        raise SystemError("the table has a specification that does not decode")
-    if spec.concurrency_key.data == NULL:
-        return True
-    key = bytes_of(spec.concurrency_key)
-    if key in keys:
-        return False
-    keys.add(key)
-    return True
 
 
 cdef uint32_t describe(

@@ -384,3 +384,32 @@ def test_a_refused_step_says_nothing_of_its_batch(at: Bench) -> None:
         at.scheduler.retry(aq.run_id_of(task, 0))
     assert "batch" not in str(caught.value)
     assert caught.value.batch_index is None
+
+
+@pytest.mark.parametrize(
+    ("error", "kept"),
+    [
+        ("why", "why"),
+        ("", ""),
+        ("a file \udcff and \ud800", "a file \\udcff and \\ud800"),
+        ("x" * (2**20 + 5), "x" * 2**20),
+        ("é" * 2**20, "é" * 2**19),
+        ("x" + "é" * 2**20, "x" + "é" * (2**19 - 1)),
+    ],
+)
+def test_an_error_is_kept_as_far_as_it_can_be(at: Bench, error: str, kept: str) -> None:
+    at.scheduler.add(b"")
+    claim = at.claim()
+    assert at.scheduler.fail(claim, error) == "failed"
+    assert at.projection.attempts(claim.run_id)[-1].error == kept
+
+
+def test_another_run_takes_the_place_of_one_whose_key_is_taken(at: Bench) -> None:
+    """Runs of one key that require different capabilities each are the first of theirs."""
+    first = at.scheduler.add(b"", concurrency_key="k", priority=2)
+    at.scheduler.add_many([b""] * 2, concurrency_key="k", priority=2, required_capabilities=["g"])
+    at.scheduler.add(b"", concurrency_key="k", priority=1, required_capabilities=["h"])
+    plain = at.scheduler.add_many([b""] * 9)
+    claims = at.scheduler.claim("w", 6)
+    assert [claim.task_id for claim in claims] == [first, *plain[:5]]
+    assert len(at.scheduler.claim("w", 9)) == 4

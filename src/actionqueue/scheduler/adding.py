@@ -171,7 +171,8 @@ class Adding(Core):
             DependencyCycle: A task would wait for itself.
             TaskAlreadyExists, TaskForgotten: An identifier is taken.
             UnknownTask: A prerequisite does not exist.
-            RecordTooLarge: So much does not fit into one batch.
+            InvalidFieldError, RecordTooLarge: So much does not fit into one batch, by the number of
+                its commands (1,048,576) or of its bytes (256 MiB).
         """
         if "task_id" in fields:
             reason = "is that of one task; give a TaskSpec for each"

@@ -208,7 +208,7 @@ class AsyncScheduler:
         Where the task is cancelled before it has its claims, they are released.
         """
         claims = self._scheduler.call(self._scheduler.claim, owner, limit, capabilities)
-        await self._settle_or_release(claims)
+        await self._settle_or_release(lambda: claims)
         return claims
 
     async def claim_columns(
@@ -219,14 +219,14 @@ class AsyncScheduler:
         Where the task is cancelled before it has its claims, they are released.
         """
         claims = self._scheduler.call(self._scheduler.claim_columns, owner, limit, capabilities)
-        await self._settle_or_release(map(claims.claim, range(len(claims))))
+        await self._settle_or_release(claims.claims)
         return claims
 
-    async def _settle_or_release(self, claims: Iterable[Claim]) -> None:
+    async def _settle_or_release(self, claims: Callable[[], list[Claim]]) -> None:
         try:
             await self._scheduler.settle()
         except asyncio.CancelledError:
-            self._scheduler.call(self._scheduler.give_back, claims)
+            self._scheduler.call(self._scheduler.give_back, claims())
             raise
 
     async def heartbeat(self, claims: Claim | Iterable[Claim]) -> None:

@@ -79,6 +79,10 @@ class ClaimColumns(msgspec.Struct, frozen=True, eq=False):
             self.data[int(self._spec_starts[row]) : int(self._spec_ends[row])].tobytes(),
         )
 
+    def claims(self) -> list[Claim]:
+        """Return all rows as claims."""
+        return [self.claim(row) for row in range(len(self))]
+
     def select(self, rows: Any) -> ClaimColumns:
         """Return some of the rows: a slice, an array of their numbers, or one of booleans."""
         return msgspec.structs.replace(

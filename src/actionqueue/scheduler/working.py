@@ -8,7 +8,7 @@ from typing import Any
 from actionqueue.errors import (
     InvalidFieldTypeError,
 )
-from actionqueue.limits import CALENDAR_SECONDS_MAX
+from actionqueue.limits import CALENDAR_SECONDS_MAX, TEXT_SIZE_MAX
 from actionqueue.model import (
     AttemptOutcome,
     AttemptResultKind,
@@ -61,6 +61,18 @@ def completed(claims: list[Claim], now: int) -> list[MutationCommand]:
     return [
         RunStateTransitionCommand(None, claim.run_id, RUNNING, COMPLETED, now) for claim in claims
     ]
+
+
+def kept_of(error: str) -> str:
+    """Return what the log can keep of a text; anything else as it is.
+
+    An error's text is often not the worker's own, and a failure that can't be told would leave the
+    run to its lease.
+    """
+    if not isinstance(error, str):
+        return error
+    encoded = error.encode(errors="backslashreplace")
+    return encoded[:TEXT_SIZE_MAX].decode(errors="ignore")
 
 
 def output_of(output: Any) -> bytes:
@@ -213,7 +225,8 @@ class Working(Releasing, Ending):
 
         Args:
             claim: The claim.
-            error: What went wrong.
+            error: What went wrong. The log keeps what it can of any text: the first 1 MiB of its
+                UTF-8 form, and lone surrogates as escapes.
             retry_at: The time of the next attempt, in Unix seconds; None leaves it to the backoff.
                 It gives the run no attempt more.
 
@@ -222,7 +235,7 @@ class Working(Releasing, Ending):
             InvalidFieldError: An argument does not fit.
         """
         claim_of("fail", claim)
-        outcome = AttemptOutcome.failure(error)
+        outcome = AttemptOutcome.failure(kept_of(error))
         retry_at = time_or_none("fail", "retry_at", retry_at)
         state = self._step(self._plan_fail, claim, outcome, retry_at)
         if state is None:

@@ -31,6 +31,8 @@ class WorkingInColumns(Working):
             limit: From 1 to 65,536.
             capabilities: What the worker can do; None for everything.
 
+        Where Ctrl-C, or an error, ends the wait for the disk, the runs are given back.
+
         Raises:
             InvalidFieldError: An argument does not fit.
             ImportError: NumPy is missing. Nothing was claimed.
@@ -38,9 +40,14 @@ class WorkingInColumns(Working):
         numpy_module()
         limit, able, expiry, now = self._claiming("claim_columns", owner, limit, capabilities)
         rows, sequence = self._work.claim_rows(owner, limit, able, expiry, now, begun_rows)
+        claims = columns_of(rows, owner, now, expiry)
         if sequence:
-            self._settle(sequence)
-        return columns_of(rows, owner, now, expiry)
+            try:
+                self._settle(sequence)
+            except BaseException:  # the caller gets no claim
+                self._give_back(claims.claims())
+                raise
+        return claims
 
     def complete_columns(self, claims: ClaimColumns, outputs: Any = None) -> None:
         """Complete the runs of all rows of a claim as one step: all or none.
