@@ -48,13 +48,7 @@ class Ticking(Due):
         """
         tick = _Tick(self._now())
         try:
-            for kind in (
-                Kind(self._projection.expiring_leases, self._expire),
-                Kind(self._projection.overdue_attempts, self._time_out),
-                Kind(self._projection.due, self._begin),
-            ):
-                while self._do_batch(tick, kind):
-                    pass
+            self._do_all(tick)
         finally:
             if tick.last:
                 self._settle(tick.last)
@@ -65,6 +59,15 @@ class Ticking(Due):
         if tick.refused:
             raise next(iter(tick.refused.values()))
         return tick.report
+
+    def _do_all(self, tick: _Tick) -> None:
+        for kind in (
+            Kind(self._projection.expiring_leases, self._expire),
+            Kind(self._projection.overdue_attempts, self._time_out),
+            Kind(self._projection.due, self._begin),
+        ):
+            while self._do_batch(tick, kind):
+                pass
 
     def _do_batch(self, tick: _Tick, kind: Kind) -> bool:
         """Do a batch of a kind, and return whether there may be more to do.
