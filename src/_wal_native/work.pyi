@@ -8,6 +8,7 @@ from actionqueue.scheduler.claim_columns import ClaimColumns
 from actionqueue.scheduler.shared import Shared
 
 from .lane import Lane
+from .turn import Turn
 
 _Claim = TypeVar("_Claim")
 
@@ -30,6 +31,16 @@ class ClaimRows:
     def numbers(self) -> bytearray: ...
     @property
     def data(self) -> bytearray: ...
+
+@final
+class SchedulersTurn(Turn):
+    """The turn of a queue's schedulers, in which a thread takes the queue's lane.
+
+    So the turn comes first, and a thread that is in the lane already, or in a query for whose end
+    the lane's holder waits, is refused: a finalizer or a signal's handler calls from there.
+    """
+
+    def __init__(self, queue: Lane) -> None: ...
 
 @final
 class Step:
@@ -70,6 +81,9 @@ class Work(Generic[_Claim]):
             RecordTooLarge, InvalidFieldError: A task, or all together, are over a limit.
         """
 
+    def append(self, step: Step, changes: Callable[..., list[MutationCommand]], /) -> int:
+        """Append what a step says, and return the last sequence. The caller is in the turn."""
+
     def claim(
         self,
         owner: str,
@@ -104,7 +118,7 @@ class Work(Generic[_Claim]):
         claims: ClaimColumns,
         outputs: Any,
         now: int,
-        changes: Callable[[list[ClaimColumns], int], list[MutationCommand]],
+        changes: Callable[[list[bytes], int], list[MutationCommand]],
         /,
     ) -> int:
         """Complete what a claim as columns has: its ``owner``, ``run_ids`` and ``attempt_ids``.

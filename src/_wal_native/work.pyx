@@ -38,10 +38,11 @@ cdef extern from *:
 
 cdef enum:
     AT_ONCE = 512       # runs, which take less than a millisecond
+    SPEC_SIZE_KEPT = 65536      # bytes of the memory that the next specification takes again
 
 
-cdef int set_text(aqw_bytes *to, str text) except -1:
-    """Point to a text's bytes, which the text keeps."""
+cdef int set_text(aqw_bytes *to, object text) except -1:
+    """Point to the bytes of a str, which keeps them."""
     cdef Py_ssize_t size
     to.data = <const uint8_t *>PyUnicode_AsUTF8AndSize(text, &size)
     to.size = <uint32_t>min(size, <Py_ssize_t>AQW_TEXT_SIZE_MAX + 1)    # which the core refuses
@@ -53,6 +54,26 @@ cdef int let_others_run() except -1:
     with nogil:
         pass
     return PyErr_CheckSignals()
+
+
+@cython.final
+cdef class SchedulersTurn(Turn):
+    """The turn of a queue's schedulers, in which a thread takes the queue's lane.
+
+    So the turn comes first, and a thread that is in the lane already, or in a query for whose end
+    the lane's holder waits, is refused: a finalizer or a signal's handler calls from there.
+    """
+
+    cdef Lane queue
+
+    def __init__(self, Lane queue not None):
+        self.queue = queue
+
+    cdef object begin(self):
+        self.queue._lane.ensure_outside()
+        if self.queue._log.table.holders > 0:
+            self.queue._log.ensure_not_in_query()
+        return Turn.begin(self)
 
 
 @cython.final
@@ -86,18 +107,18 @@ cdef class Work:
 
         ``changes`` returns what happens to runs, as commands, for the step's items and its time.
         """
-        cdef uint64_t sequence
-        cdef object lock
-        if self.log.table.holders > 0:
-            self.log.ensure_not_in_query()
-        lock = self.turn.begin()
+        cdef object lock = self.turn.begin()
         try:
-            sequence = self.do_in_turn(step, changes)
-            if sequence and self.shared.is_watched:
-                self.shared.note(changes(step.items, step.now), sequence)
-            return sequence
+            if self.shared.is_watched:
+                return self.shared.watch(
+                    self.append, (step, changes), changes, (step.items, step.now))
+            return self.do_in_turn(step, changes)
         finally:
             self.turn.end(lock)
+
+    def append(self, Step step not None, changes, /):
+        """Append what a step says, and return the last sequence. The caller is in the turn."""
+        return self.do_in_turn(step, changes)
 
     cdef uint64_t do_in_turn(self, Step step, object changes) except? 0:
         cdef object lock = self.queue._lane.begin()
@@ -214,9 +235,8 @@ cdef class Work:
         """
         cdef ColumnCompletion step = ColumnCompletion.__new__(ColumnCompletion)
         step.take(claims, outputs)
-        step.items = [claims]
         step.now = now
-        return self.do(step, changes) if step.run_ids.length() else 0
+        return self.do(step, changes) if step.run_ids else 0
 
     def complete(self, list claims not None, list outputs, uint64_t now, changes, /):
         """Complete the runs of claims, and return the last sequence, 0 without a claim.
@@ -269,6 +289,8 @@ cdef class Addition(Step):
             with cython.critical_section(on.log.table):
                 status = aqw_work_add(&on.work, &task)
             on.check(status)
+            if task.spec.size > SPEC_SIZE_KEPT:
+                on.log.encoder.trim()
         return 0
 
 
@@ -378,14 +400,25 @@ cdef uint32_t describe(
     return aqw_table_counted_attempts(table, row) + 1 if run.attempt_count else 1
 
 
-cdef str set_held(aqw_held *held, object claim):
+cdef object set_held(aqw_held *held, object claim):
     """Fill in what a claim says that its owner holds. Returns the owner, which keeps its bytes."""
-    cdef RunId run_id = claim.run_id
-    cdef AttemptId attempt_id = claim.attempt_id
-    cdef str owner = claim.owner
-    if run_id is None or attempt_id is None or owner is None:
-        raise TypeError("a field of the claim was set to None")
-    memcpy(held.run_id, run_id.data, 16)
-    memcpy(held.attempt_id, attempt_id.data, 16)
-    set_text(&held.owner, owner)
+    cdef object run_id = claim.run_id, attempt_id = claim.attempt_id
+    if type(run_id) is not RunId:
+        raise InvalidFieldTypeError("Claim", "run_id", run_id, "must be a RunId")
+    if type(attempt_id) is not AttemptId:
+        raise InvalidFieldTypeError("Claim", "attempt_id", attempt_id, "must be an AttemptId")
+    memcpy(held.run_id, (<RunId>run_id).data, 16)
+    memcpy(held.attempt_id, (<AttemptId>attempt_id).data, 16)
+    return set_owner(held, "Claim", claim.owner)
+
+
+cdef object set_owner(aqw_held *held, str whose, object owner):
+    """Fill in an owner's name, which may be of a class derived from str. Returns it."""
+    if not isinstance(owner, str):
+        raise InvalidFieldTypeError(whose, "owner", owner, "must be a text")
+    try:
+        set_text(&held.owner, owner)
+    except UnicodeEncodeError:
+        raise InvalidFieldError(
+            whose, "owner", owner, "must not have lone surrogates") from None
     return owner

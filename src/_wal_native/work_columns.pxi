@@ -46,23 +46,30 @@ cdef class ClaimRows:
 
 @cython.final
 cdef class ColumnCompletion(Step):
-    """Attempts of one owner that did their work, as arrays. The one item says what they are."""
+    """Attempts of one owner that did their work, as arrays. The one item has their runs' bytes.
 
-    cdef str owner
-    cdef Buffer run_ids
-    cdef Buffer attempt_ids
+    The identifiers are copied, because other threads may change the caller's arrays meanwhile.
+    """
+
+    cdef object owner
+    cdef bytes run_ids
+    cdef bytes attempt_ids
     cdef Buffer offsets         # of the outputs, or None
     cdef Buffer data
     cdef bytes output           # the same for all rows, or None
 
     cdef int take(self, claims, outputs) except -1:
         """Take the arrays in. Raises for what they can't be."""
-        self.owner = claims.owner
-        self.run_ids = id_buffer("complete_columns", "run_ids", claims.run_ids)
-        self.attempt_ids = id_buffer("complete_columns", "attempt_ids", claims.attempt_ids)
-        refuse_length("attempt_ids", self.attempt_ids, self.run_ids.length())
+        cdef aqw_held held
+        cdef Buffer run_ids = id_buffer("complete_columns", "run_ids", claims.run_ids)
+        cdef Buffer attempt_ids = id_buffer("complete_columns", "attempt_ids", claims.attempt_ids)
+        refuse_length("attempt_ids", attempt_ids, run_ids.length())
+        self.run_ids = run_ids.data()[:16 * run_ids.length()]
+        self.attempt_ids = attempt_ids.data()[:16 * run_ids.length()]
+        self.owner = set_owner(&held, "complete_columns", claims.owner)
+        self.items = [self.run_ids]
         if outputs is None or isinstance(outputs, bytes):
-            self.output = outputs
+            self.output = None if outputs is None else bytes(outputs)
             return 0
         if not isinstance(outputs, tuple) or len(outputs) != 2:
             raise InvalidFieldTypeError(
@@ -70,7 +77,7 @@ cdef class ColumnCompletion(Step):
                 "must be bytes for all rows, or a tuple of offsets and data")
         self.offsets = offset_buffer("complete_columns", "outputs", outputs[0])
         self.data = byte_buffer("complete_columns", "outputs", outputs[1])
-        refuse_length("outputs", self.offsets, self.run_ids.length() + 1)
+        refuse_length("outputs", self.offsets, run_ids.length() + 1)
         return 0
 
     cdef uint64_t offset(self, Py_ssize_t index) noexcept:
@@ -110,12 +117,12 @@ cdef class ColumnCompletion(Step):
         output.size = 0
         set_text(&held.owner, self.owner)
         on.begin(self.now)
-        for index in range(self.run_ids.length()):
+        for index in range(len(self.run_ids) // 16):
             if index % AT_ONCE == AT_ONCE - 1:
                 let_others_run()
             on.log.check()
-            memcpy(held.run_id, self.run_ids.data() + 16 * index, 16)
-            memcpy(held.attempt_id, self.attempt_ids.data() + 16 * index, 16)
+            memcpy(held.run_id, <const char *>self.run_ids + 16 * index, 16)
+            memcpy(held.attempt_id, <const char *>self.attempt_ids + 16 * index, 16)
             self.set_output(&output, index)
             with cython.critical_section(on.log.table):
                 is_held = aqw_work_is_held(on.work.table, &held)

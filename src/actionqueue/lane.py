@@ -120,9 +120,14 @@ class QueueLane(Lane):
 
     def _append_one(self, command: MutationCommand) -> int:
         sequence = validate(command, self._projection)
+        if self._subscribed is None or type(command) is not SubscriptionCreateCommand:
+            self._log.submit(event_of(command, sequence))
+            return sequence
+        # Before, because a signal's handler may raise behind it, and behind it, because a scheduler
+        # that looks in between finds nothing. It takes one for nothing, and one twice.
+        self._subscribed.append(command.subscription_id)
         self._log.submit(event_of(command, sequence))
-        if self._subscribed is not None and type(command) is SubscriptionCreateCommand:
-            self._subscribed.append(command.subscription_id)
+        self._subscribed.append(command.subscription_id)
         return sequence
 
     def submit_many(

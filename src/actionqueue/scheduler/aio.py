@@ -225,7 +225,7 @@ class AsyncScheduler:
     async def _settle_or_release(self, claims: Callable[[], list[Claim]]) -> None:
         try:
             await self._scheduler.settle()
-        except asyncio.CancelledError:
+        except BaseException:  # the task was cancelled, or its coroutine closed: it gets no claim
             self._scheduler.call(self._scheduler.give_back, claims())
             raise
 

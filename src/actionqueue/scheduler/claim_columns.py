@@ -10,6 +10,7 @@ import msgspec
 from _wal_native.arrays import unpack_ids
 from _wal_native.work import ClaimRows
 from actionqueue.arrays import numpy_module
+from actionqueue.errors import InvalidFieldTypeError
 from actionqueue.model import (
     AttemptId,
     MutationCommand,
@@ -84,9 +85,21 @@ class ClaimColumns(msgspec.Struct, frozen=True, eq=False):
         return [self.claim(row) for row in range(len(self))]
 
     def select(self, rows: Any) -> ClaimColumns:
-        """Return some of the rows: a slice, an array of their numbers, or one of booleans."""
+        """Return some of the rows: a slice, an array of their numbers, or one of booleans.
+
+        Raises IndexError for numbers that no row has, InvalidFieldTypeError for anything else.
+        """
+        numpy = numpy_module()
+        reason = "must be a slice, an array of row numbers, or one of booleans"
+        if not isinstance(rows, slice):
+            rows = numpy.asarray(rows)
+            if rows.ndim != 1 or (rows.size and rows.dtype.kind not in "biu"):
+                raise InvalidFieldTypeError("select", "rows", rows, reason)
+            if not rows.size:
+                rows = rows.astype(numpy.intp)
+        arrays = {field: getattr(self, field)[rows] for field in _ARRAYS_OF_ROWS}
         return msgspec.structs.replace(
-            self, **{field: getattr(self, field)[rows] for field in _ARRAYS_OF_ROWS}
+            self, **{field: numpy.ascontiguousarray(array) for field, array in arrays.items()}
         )
 
     def _check(self, row: int) -> None:
@@ -133,9 +146,9 @@ def columns_of(rows: ClaimRows, owner: str, started_at: int, lease_expiry: int) 
 def begun_rows(claimed: Iterable[ClaimRows], now: int) -> list[MutationCommand]:
     """Return what happens to the runs of a new claim, as commands."""
     return [
-        RunStateTransitionCommand(None, RunId(bytes(run_id)), previous, state, now)
+        RunStateTransitionCommand(None, run_id, previous, state, now)
         for rows in claimed
-        for run_id in _each_id(rows.run_ids)
+        for run_id in _each_run(rows.run_ids)
         for previous, state in (
             (RunState.READY, RunState.LEASED),
             (RunState.LEASED, RunState.RUNNING),
@@ -143,14 +156,14 @@ def begun_rows(claimed: Iterable[ClaimRows], now: int) -> list[MutationCommand]:
     ]
 
 
-def completed_rows(completed: Iterable[ClaimColumns], now: int) -> list[MutationCommand]:
-    """Return what happens to the runs of completed claims, as commands."""
+def completed_rows(completed: Iterable[bytes], now: int) -> list[MutationCommand]:
+    """Return what happens to completed runs, of which this has the bytes, as commands."""
     return [
         RunStateTransitionCommand(None, run_id, RunState.RUNNING, RunState.COMPLETED, now)
-        for claims in completed
-        for run_id in unpack_ids(claims.run_ids, RunId)
+        for packed in completed
+        for run_id in _each_run(packed)
     ]
 
 
-def _each_id(packed: bytearray) -> list[bytes]:
-    return [bytes(packed[begin : begin + 16]) for begin in range(0, len(packed), 16)]
+def _each_run(packed: bytes | bytearray) -> list[RunId]:
+    return [RunId(bytes(packed[begin : begin + 16])) for begin in range(0, len(packed), 16)]

@@ -9,6 +9,7 @@ the batch, and the step plans again.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
 
 from _wal_native.events import task_spec_from_bytes
@@ -71,7 +72,6 @@ class Core:
         self._wait_durable = queue._wait_durable  # noqa: SLF001 -- the queue's other half
         self._in_lane = queue._in_lane  # noqa: SLF001 -- as above
         self._append_batch = queue._append_batch  # noqa: SLF001 -- as above
-        self._ensure_not_in_query = queue._ensure_not_in_query  # noqa: SLF001 -- as above
         self._ensure_usable = queue._ensure_usable  # noqa: SLF001 -- as above
         self._ensure_usable()
         self._shared = shared_of(queue)
@@ -132,12 +132,10 @@ class Core:
         """Append commands with what they trigger, and return the last sequence."""
         if self._created or self._waiting:
             self._shared.subscriptions.extend(commands, time)
-        # As submit_many does it, without its looks at a list that a caller gave.
-        self._ensure_not_in_query()
-        sequence: int = self._in_lane(self._append_batch, commands, None)
+        append = partial(self._in_lane, self._append_batch, commands, None)
         if self._shared.is_watched:
-            self._shared.note(commands, sequence)
-        return sequence
+            return self._shared.watch(append, (), list, (commands,))
+        return append()
 
     def _settle(self, sequence: int) -> None:
         """Wait as the queue's policy says, and have the futures of ended runs done."""

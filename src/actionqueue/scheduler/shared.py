@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
+from typing import Any
 
 import msgspec
 
-from _wal_native.turn import Turn
+from _wal_native.work import SchedulersTurn
 from actionqueue.errors import UnknownRun
 from actionqueue.model import (
     MutationCommand,
@@ -40,7 +42,7 @@ class Shared:
 
     def __init__(self, queue: ActionQueue) -> None:
         """Read the queue's subscriptions. The caller is in the queue's lane."""
-        self.turn = Turn()
+        self.turn = SchedulersTurn(queue)
         """A step is one call of it: it reads the projection and appends, and no other does."""
         self._projection = queue.projection
         created: deque[SubscriptionId] = deque()
@@ -54,8 +56,37 @@ class Shared:
         """Futures that are to be done, each with how; one leaves when it is."""
         self.is_watched = False
         """Whether anything waits, so that a step has something to tell."""
+        self._is_behind = False
+        """Whether a step may have ended between its append and what it had to tell."""
 
     # --- Inside the turn --------------------------------------------------------------------------
+
+    def watch(
+        self,
+        append: Callable[..., int],
+        arguments: tuple[Any, ...],
+        changes: Callable[..., list[MutationCommand]],
+        what: tuple[Any, ...],
+    ) -> int:
+        """Append something while anything waits, and tell of it; return the last sequence.
+
+        Where a signal's handler ends the step in between, the next one finds what it missed.
+        """
+        was_behind, self._is_behind = self._is_behind, True
+        before = self._projection.latest_sequence
+        try:
+            sequence = append(*arguments)
+        except BaseException:
+            if self._projection.latest_sequence == before:
+                self._is_behind = was_behind
+            raise
+        if sequence:
+            if was_behind:
+                self.note_ended_elsewhere()
+            self.note(changes(*what), sequence)
+            was_behind = False
+        self._is_behind = was_behind
+        return sequence
 
     def note(self, commands: list[MutationCommand], sequence: int) -> None:
         """Wake what waits for a change, and note the runs that ended with it."""
@@ -108,19 +139,19 @@ class Shared:
 
     def take_ended(self, sequence: int) -> None:
         """Take the futures of the runs that ended up to a sequence, with what became of them."""
-        for _ in range(len(self.ended)):
-            ended_at, run_id = self.ended.popleft()
-            if ended_at > sequence:
-                self.ended.append((ended_at, run_id))
-            elif run_id in self._futures:
+        # Nothing leaves a place before it is in the next one: a signal's handler may come between.
+        for ended_at, run_id in list(self.ended):
+            if ended_at <= sequence and run_id in self._futures:
                 end = self._end_of(run_id)
-                self.told.extend((future, end) for future in self._futures.pop(run_id))
+                self.told.extend([(future, end) for future in self._futures[run_id]])
+                del self._futures[run_id]
+        self.ended = deque(entry for entry in self.ended if entry[0] > sequence)
         self._look_whether_watched()
 
     def take_all(self, error: BaseException) -> None:
         """Take every future: the queue does not go on."""
         for futures in self._futures.values():
-            self.told.extend((future, error) for future in futures)
+            self.told.extend([(future, error) for future in futures])
         self._futures.clear()
         self.ended.clear()
         self._look_whether_watched()
@@ -153,26 +184,30 @@ class Shared:
     def _tell(self) -> None:
         """Have futures done, one after the other, whatever their callbacks raise.
 
-        Raises the first of that at the end. What a signal's handler raises in between leaves the
-        others for the next step.
+        Raises the first of that at the end. What a signal's handler raises in between leaves those
+        that are not done for the next step.
         """
         raised: BaseException | None = None
         while self.told:
             try:
-                future, end = self.told.popleft()
+                entry = self.told[0]
             except IndexError:  # another thread has taken the last one
                 break
             try:
-                _finish(future, end)
+                _finish(*entry)
             except BaseException as error:  # noqa: BLE001 -- it is raised again
-                if not future.done():
-                    self.told.appendleft((future, end))
                 raised = raised or error
+                if not entry[0].done():
+                    break
+            with suppress(ValueError):  # another thread may have taken it
+                self.told.remove(entry)
         if raised is not None:
             raise raised
 
 
 def _finish(future: Future[RunEnd], end: RunEnd | BaseException | None) -> None:
+    if future.done():
+        return
     try:
         if not future.running() and not future.set_running_or_notify_cancel():
             return
@@ -190,7 +225,8 @@ def _finish(future: Future[RunEnd], end: RunEnd | BaseException | None) -> None:
 
 def shared_of(queue: ActionQueue) -> Shared:
     """Return what the queue's schedulers share."""
-    return queue._lane.run(_shared_in_lane, queue)  # noqa: SLF001 -- the queue's other half
+    queue._ensure_not_in_query()  # noqa: SLF001 -- the queue's other half
+    return queue._lane.run(_shared_in_lane, queue)  # noqa: SLF001 -- as above
 
 
 def _shared_in_lane(queue: ActionQueue) -> Shared:

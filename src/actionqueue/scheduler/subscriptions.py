@@ -123,11 +123,12 @@ class Subscriptions:
 
     def _take_created(self) -> None:
         while self.created:
-            subscription_id = self.created.popleft()
+            subscription_id = self.created[0]
             record = self._projection.subscription(subscription_id)
             if record is not None and record.canceled_at is None:
                 those = self.waiting.setdefault(_occurrence_of(record.filter), {})
                 those[subscription_id] = record.task_id
+            self.created.popleft()  # last: a signal's handler may raise in between
 
     def _is_gone(self, subscription_id: SubscriptionId) -> bool:
         return self._projection.is_subscription_canceled(

@@ -67,10 +67,10 @@ class Waiting(Ticking):
         end = deadline("wait", timeout)
         while True:
             changed = _Wakeup()
-            seconds = self._turn.run(self._look, able, changed, changed.set)
-            if seconds is None:
-                return True
             try:
+                seconds = self._turn.run(self._look, able, changed, changed.set)
+                if seconds is None:
+                    return True
                 left = seconds if end is None else min(seconds, end - time.monotonic())
                 if seconds and left <= 0:
                     return False

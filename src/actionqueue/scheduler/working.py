@@ -124,6 +124,7 @@ class Working(Releasing, Ending):
 
         Raises:
             InvalidFieldError: An argument does not fit.
+            RecordTooLarge: A long name for so many leases does not fit into one batch.
         """
         limit, able, expiry, now = self._claiming("claim", owner, limit, capabilities)
         claims, sequence = self._work.claim(owner, limit, able, expiry, now, begun)

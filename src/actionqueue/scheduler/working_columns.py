@@ -35,6 +35,7 @@ class WorkingInColumns(Working):
 
         Raises:
             InvalidFieldError: An argument does not fit.
+            RecordTooLarge: A long name for so many leases does not fit into one batch.
             ImportError: NumPy is missing. Nothing was claimed.
         """
         numpy_module()
