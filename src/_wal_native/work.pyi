@@ -92,13 +92,14 @@ class Work(Generic[_Claim]):
         expiry: int,
         now: int,
         changes: Callable[[list[_Claim], int], list[MutationCommand]],
+        claims: list[_Claim],
         /,
-    ) -> tuple[list[_Claim], int]:
-        """Claim up to ``limit`` ready runs that nothing blocks.
+    ) -> int:
+        """Claim up to ``limit`` ready runs that nothing blocks, and append them to the claims.
 
-        Returns a list of the claims, and the last sequence, 0 without a claim. ``capabilities`` is
-        a frozenset, or None for all runs. Of runs with one concurrency key the first is claimed.
-        There are none while the engine is paused.
+        Returns the last sequence, 0 without a claim. ``capabilities`` is a frozenset, or None for
+        all runs. Of runs with one concurrency key the first is claimed. There are none while the
+        engine is paused. After an exception some of the claims may be held, or all, or none.
         """
 
     def claim_rows(
@@ -109,9 +110,10 @@ class Work(Generic[_Claim]):
         expiry: int,
         now: int,
         changes: Callable[[list[ClaimRows], int], list[MutationCommand]],
+        rows: ClaimRows,
         /,
-    ) -> tuple[ClaimRows, int]:
-        """Claim as :meth:`claim` does, and return ClaimRows in place of the list."""
+    ) -> int:
+        """Claim as :meth:`claim` does, with ClaimRows in place of the list."""
 
     def complete_rows(
         self,

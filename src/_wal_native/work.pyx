@@ -192,39 +192,37 @@ cdef class Work:
 
     def claim(
         self, str owner not None, uint32_t limit, capabilities, uint64_t expiry, uint64_t now,
-        changes, /
+        changes, list claims not None, /
     ):
-        """Claim up to ``limit`` ready runs that nothing blocks.
+        """Claim up to ``limit`` ready runs that nothing blocks, and append them to the claims.
 
-        Returns a list of the claims, and the last sequence, 0 without a claim. ``capabilities`` is
-        a frozenset, or None for all runs. Of runs with one concurrency key the first is claimed.
-        There are none while the engine is paused.
+        Returns the last sequence, 0 without a claim. ``capabilities`` is a frozenset, or None for
+        all runs. Of runs with one concurrency key the first is claimed. There are none while the
+        engine is paused. After an exception some of the claims may be held, or all, or none.
         """
         cdef Claiming step = Claiming.__new__(Claiming)
-        step.items = []
+        step.items = claims
         step.now = now
         step.owner = owner
         step.limit = limit
         step.capabilities = capabilities
         step.expiry = expiry
-        sequence = self.do(step, changes)
-        return step.items, sequence
+        return self.do(step, changes)
 
     def claim_rows(
         self, str owner not None, uint32_t limit, capabilities, uint64_t expiry, uint64_t now,
-        changes, /
+        changes, ClaimRows rows not None, /
     ):
-        """Claim as :meth:`claim` does, and return ClaimRows in place of the list."""
+        """Claim as :meth:`claim` does, with ClaimRows in place of the list."""
         cdef Claiming step = Claiming.__new__(Claiming)
-        step.rows = ClaimRows.__new__(ClaimRows)
-        step.items = [step.rows]
+        step.rows = rows
+        step.items = [rows]
         step.now = now
         step.owner = owner
         step.limit = limit
         step.capabilities = capabilities
         step.expiry = expiry
-        sequence = self.do(step, changes)
-        return step.rows, sequence
+        return self.do(step, changes)
 
     def complete_rows(self, claims not None, outputs, uint64_t now, changes, /):
         """Complete what a claim as columns has: its ``owner``, ``run_ids`` and ``attempt_ids``.

@@ -224,6 +224,27 @@ def test_a_clock_that_was_ahead_once_is_mended_by_bringing_the_run_forward(
         assert times(at, task)[-7:] == [begin + time for time in expected]
 
 
+@pytest.mark.parametrize("misfire", ["coalesce", "skip"])
+@pytest.mark.parametrize("policy", [Repeat(99, 60), Cron("0 * * * * *")])
+def test_what_brought_it_back_holds_for_a_canceled_run_too(
+    tmp_path: Path, policy: aq.RunPolicy, misfire: str
+) -> None:
+    with bench(tmp_path, misfire=misfire) as at:
+        task = at.scheduler.add(b"", run_policy=policy)
+        begin = times(at, task)[0]
+        for seconds in (0, 10**8, 100):
+            at.tick_at(begin + seconds)
+        waiting = at.projection.read_runs_of_task(task)[-1]
+        at.scheduler.reschedule(waiting.id, at=BEGIN + begin + 110)
+        at.tick_at(begin + 110)
+        assert times(at, task)[-1] == begin + 120
+        at.scheduler.cancel_run(at.projection.read_runs_of_task(task)[-1].id)
+        assert times(at, task)[-1] == begin + 180
+        cancel_raw(at, at.projection.read_runs_of_task(task)[-1].id)
+        assert at.scheduler.plan_next(task) is not None
+        assert times(at, task)[-1] == begin + 240
+
+
 def test_the_first_run_brought_forward_leaves_the_others_where_they_are(at: Bench) -> None:
     """The task begins where it was told to."""
     task = at.scheduler.add(b"", run_policy=Repeat(9, 60), at=BEGIN + 1000)

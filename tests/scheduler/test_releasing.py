@@ -110,3 +110,12 @@ def test_a_claim_that_could_not_become_durable_says_why(tmp_path: Path, monkeypa
         monkeypatch.setattr(scheduler, "_wait_durable", fail)
         with pytest.raises(aq.PartialDurabilityError):
             scheduler.claim("w")
+
+
+def test_a_long_name_releases_in_smaller_batches(at: Bench) -> None:
+    owner = "x" * 2**20
+    at.scheduler.add_many([b""] * 260)
+    for _ in range(4):
+        at.scheduler.claim(owner, 65)
+    assert at.scheduler.release_all(owner) == 260
+    assert at.projection.counts_by_state()["ready"] == 260

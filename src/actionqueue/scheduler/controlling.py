@@ -111,7 +111,7 @@ class Controlling(Core):
             and is_newest(self._projection, run.task_id, runs_created, run_id, frozenset())
         ):
             recurrence = Recurrence(self._projection, spec, runs_created, last, self._misfire)
-            create = recurrence.create_next(max(last, run.scheduled_at), now)
+            create = recurrence.create_next(recurrence.go_on_behind(run.scheduled_at, now), now)
             if create is not None:
                 commands.append(create)
                 return commands, True
@@ -149,7 +149,8 @@ class Controlling(Core):
         if any(run.state is SCHEDULED for run in runs):
             return [], None
         recurrence = Recurrence(self._projection, spec, runs_created, last, self._misfire)
-        create = recurrence.create_next(last, now)
+        after = recurrence.go_on_behind(runs[-1].scheduled_at, now) if runs else last
+        create = recurrence.create_next(after, now)
         return ([], None) if create is None else ([create], create.run_instance.id)
 
     # --- The engine -------------------------------------------------------------------------------

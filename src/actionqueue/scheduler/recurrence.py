@@ -152,10 +152,7 @@ class Recurrence:
         if not is_newest or type(self._spec.run_policy) is Once:
             return [ready], [run_id], []
         policy = self._spec.run_policy
-        if self._count > 1:
-            self._last = counted_from(policy, self._last, scheduled_at, now)
-        # A run that was put off keeps its task's times; those in between are not missed.
-        anchor = max(self._last, scheduled_at)
+        anchor = self.go_on_behind(scheduled_at, now)
         if self._misfire is Misfire.SKIP:
             following = next_time(policy, self._last, anchor)
             if following is not None and following <= now:
@@ -182,6 +179,13 @@ class Recurrence:
             made_ready.append(run.id)
             after = run.scheduled_at
         return commands, made_ready, created
+
+    def go_on_behind(self, scheduled_at: int, now: int) -> int:
+        """Have the policy's times go on behind a run, and return the time behind which they do."""
+        if self._count > 1:
+            self._last = counted_from(self._spec.run_policy, self._last, scheduled_at, now)
+        # A run that was put off keeps its task's times; those in between are not missed.
+        return max(self._last, scheduled_at)
 
     def create_next(self, after: int, now: int) -> RunCreateCommand | None:
         """Return the command that creates the next run, for the policy's first time after one.

@@ -30,9 +30,18 @@ RUNNING = RunState.RUNNING
 NOTHING_DONE = AttemptOutcome(AttemptResultKind.SUSPENDED)
 AT_ONCE = 500
 """The runs that one batch gives back."""
+OWNERS_SIZE_MAX = 2**26
+"""The bytes of owners' names that one batch has at most: where names are long, it has less runs."""
 
 Held: TypeAlias = tuple[RunId, AttemptId | None]
 """A run that an owner has a lease on, and its active attempt."""
+
+
+def _parts(owner: str, held: Sequence[Held]) -> list[Sequence[Held]]:
+    """Return runs that one owner has as the parts of which each goes into one batch."""
+    size = len(owner.encode(errors="surrogatepass"))
+    at_once = max(min(AT_ONCE, OWNERS_SIZE_MAX // max(size, 1)), 1)
+    return [held[begin : begin + at_once] for begin in range(0, len(held), at_once)]
 
 
 class Releasing(Core):
@@ -90,8 +99,7 @@ class Releasing(Core):
         """Give back those of the runs that are held still, and return how many they are."""
         count = last = 0
         try:
-            for begin in range(0, len(held), AT_ONCE):
-                some = held[begin : begin + AT_ONCE]
+            for some in _parts(owner, held):
                 released, sequence = self._turn.run(
                     self._attempt, self._plan_release_held, self._now(), (owner, some)
                 )
@@ -130,12 +138,11 @@ class Releasing(Core):
 
         It waits for no disk. What the log has of it is durable with the next step that is.
         """
-        for begin in range(0, len(claims), AT_ONCE):
-            some = claims[begin : begin + AT_ONCE]
-            held = [(claim.run_id, claim.attempt_id) for claim in some]
+        held: list[Held] = [(claim.run_id, claim.attempt_id) for claim in claims]
+        for some in _parts(claims[0].owner, held) if claims else ():
             with suppress(ActionQueueError):  # a poisoned queue takes nothing
                 self._turn.run(
-                    self._attempt, self._plan_release_held, self._now(), (some[0].owner, held)
+                    self._attempt, self._plan_release_held, self._now(), (claims[0].owner, some)
                 )
 
     # --- What becomes of claims -------------------------------------------------------------------

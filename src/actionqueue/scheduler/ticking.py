@@ -54,8 +54,8 @@ class Ticking(Due):
                 self._settle(tick.last)
         if self._shared.is_watched:
             self._turn.run(self._shared.note_ended_elsewhere)
-            if self._shared.ended:
-                self._settle(self._projection.latest_sequence)
+        if self._shared.ended or self._shared.told:
+            self._settle(self._projection.latest_sequence)
         if tick.refused:
             raise next(iter(tick.refused.values()))
         return tick.report

@@ -120,20 +120,21 @@ class Working(Releasing, Ending):
             capabilities: What the worker can do: it gets runs that require nothing else. None for
                 everything.
 
-        Where Ctrl-C, or an error, ends the wait for the disk, the runs are given back.
+        Where Ctrl-C, or an error, ends the call, the runs are given back.
 
         Raises:
             InvalidFieldError: An argument does not fit.
             RecordTooLarge: A long name for so many leases does not fit into one batch.
         """
         limit, able, expiry, now = self._claiming("claim", owner, limit, capabilities)
-        claims, sequence = self._work.claim(owner, limit, able, expiry, now, begun)
-        if sequence:
-            try:
+        claims: list[Claim] = []
+        try:
+            sequence = self._work.claim(owner, limit, able, expiry, now, begun, claims)
+            if sequence:
                 self._settle(sequence)
-            except BaseException:  # the caller gets no claim
-                self._give_back(claims)
-                raise
+        except BaseException:  # the caller gets no claim
+            self._give_back(claims)
+            raise
         return claims
 
     def _claiming(

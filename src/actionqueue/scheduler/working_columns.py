@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from _wal_native.work import ClaimRows
 from actionqueue.arrays import numpy_module
 from actionqueue.errors import InvalidFieldTypeError
 from actionqueue.scheduler.claim_columns import (
@@ -31,7 +32,7 @@ class WorkingInColumns(Working):
             limit: From 1 to 65,536.
             capabilities: What the worker can do; None for everything.
 
-        Where Ctrl-C, or an error, ends the wait for the disk, the runs are given back.
+        Where Ctrl-C, or an error, ends the call, the runs are given back.
 
         Raises:
             InvalidFieldError: An argument does not fit.
@@ -40,14 +41,15 @@ class WorkingInColumns(Working):
         """
         numpy_module()
         limit, able, expiry, now = self._claiming("claim_columns", owner, limit, capabilities)
-        rows, sequence = self._work.claim_rows(owner, limit, able, expiry, now, begun_rows)
-        claims = columns_of(rows, owner, now, expiry)
-        if sequence:
-            try:
+        rows = ClaimRows()
+        try:
+            sequence = self._work.claim_rows(owner, limit, able, expiry, now, begun_rows, rows)
+            claims = columns_of(rows, owner, now, expiry)
+            if sequence:
                 self._settle(sequence)
-            except BaseException:  # the caller gets no claim
-                self._give_back(claims.claims())
-                raise
+        except BaseException:  # the caller gets no claim
+            self._give_back(columns_of(rows, owner, now, expiry).claims())
+            raise
         return claims
 
     def complete_columns(self, claims: ClaimColumns, outputs: Any = None) -> None:
