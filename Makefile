@@ -123,7 +123,7 @@ test: $(VENV)/installed $(VENV)/test-tools
 
 # In an environment of its own, so that the one of the other targets keeps the build that users get.
 # The core's own tests have the assertions on in any case: their door compiles it with them.
-DEBUG_TESTS ?= tests/queue
+DEBUG_TESTS ?= tests/queue tests/scheduler
 test-debug:
 	ACTIONQUEUE_DEBUG=1 $(MAKE) VENV=$(VENV)-debug $(VENV)-debug/installed $(VENV)-debug/test-tools
 	ACTIONQUEUE_DEBUG=1 $(VENV)-debug/bin/python -m pytest $(PYTEST_FLAGS) $(DEBUG_TESTS)
