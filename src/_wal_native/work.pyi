@@ -1,7 +1,7 @@
 """What a scheduler does all day, in one native call a step. Times are Unix seconds."""
 
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar, final
+from typing import Any, Generic, TypeVar, final, overload
 
 from actionqueue.model import AttemptId, MutationCommand, RunId, TaskId, TaskSpec
 from actionqueue.scheduler.claim_columns import ClaimColumns
@@ -42,7 +42,6 @@ class SchedulersTurn(Turn):
 
     def __init__(self, queue: Lane) -> None: ...
 
-@final
 class Step:
     """What a step adds to its batch."""
 
@@ -84,6 +83,7 @@ class Work(Generic[_Claim]):
     def append(self, step: Step, changes: Callable[..., list[MutationCommand]], /) -> int:
         """Append what a step says, and return the last sequence. The caller is in the turn."""
 
+    @overload
     def claim(
         self,
         owner: str,
@@ -92,17 +92,19 @@ class Work(Generic[_Claim]):
         expiry: int,
         now: int,
         changes: Callable[[list[_Claim], int], list[MutationCommand]],
-        claims: list[_Claim],
+        into: list[_Claim],
         /,
     ) -> int:
-        """Claim up to ``limit`` ready runs that nothing blocks, and append them to the claims.
+        """Claim up to ``limit`` ready runs that nothing blocks, and append them to a list.
 
-        Returns the last sequence, 0 without a claim. ``capabilities`` is a frozenset, or None for
-        all runs. Of runs with one concurrency key the first is claimed. There are none while the
-        engine is paused. After an exception some of the claims may be held, or all, or none.
+        Or to ClaimRows. Returns the last sequence, 0 without a claim. ``capabilities`` is a
+        frozenset, or None for all runs. Of runs with one concurrency key the first is claimed.
+        There are none while the engine is paused. After an exception some of the claims may be
+        held, or all, or none.
         """
 
-    def claim_rows(
+    @overload
+    def claim(
         self,
         owner: str,
         limit: int,
@@ -110,11 +112,9 @@ class Work(Generic[_Claim]):
         expiry: int,
         now: int,
         changes: Callable[[list[ClaimRows], int], list[MutationCommand]],
-        rows: ClaimRows,
+        into: ClaimRows,
         /,
-    ) -> int:
-        """Claim as :meth:`claim` does, with ClaimRows in place of the list."""
-
+    ) -> int: ...
     def complete_rows(
         self,
         claims: ClaimColumns,

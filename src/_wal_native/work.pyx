@@ -167,6 +167,21 @@ cdef class Work:
             raise SequenceOverflow
         return raise_status(status, self.work.event.sequence)
 
+    cdef int complete_held(self, const aqw_held *held, aqw_bytes output) except -1:
+        """Complete a run. Raises ClaimLost where its attempt is not held."""
+        cdef aqw_status status
+        cdef bint is_held
+        self.log.check()
+        with cython.critical_section(self.log.table):
+            is_held = aqw_work_is_held(self.work.table, held)
+            status = aqw_work_complete(&self.work, held, output) if is_held else AQW_OK
+        if is_held:
+            return self.check(status)
+        cdef uint32_t row = aqw_table_find_run(self.work.table, held.run_id)
+        state = state_member(aqw_table_run_state(self.work.table, row)) if row else None
+        raise ClaimLost(
+            id_from_data(RunId, held.run_id), id_from_data(AttemptId, held.attempt_id), state)
+
     # --- The steps --------------------------------------------------------------------------------
 
     def add(self, list specs not None, uint64_t scheduled_at, uint64_t now, changes, /):
@@ -192,31 +207,21 @@ cdef class Work:
 
     def claim(
         self, str owner not None, uint32_t limit, capabilities, uint64_t expiry, uint64_t now,
-        changes, list claims not None, /
+        changes, into, /
     ):
-        """Claim up to ``limit`` ready runs that nothing blocks, and append them to the claims.
+        """Claim up to ``limit`` ready runs that nothing blocks, and append them to a list.
 
-        Returns the last sequence, 0 without a claim. ``capabilities`` is a frozenset, or None for
-        all runs. Of runs with one concurrency key the first is claimed. There are none while the
-        engine is paused. After an exception some of the claims may be held, or all, or none.
+        Or to ClaimRows. Returns the last sequence, 0 without a claim. ``capabilities`` is a
+        frozenset, or None for all runs. Of runs with one concurrency key the first is claimed.
+        There are none while the engine is paused. After an exception some of the claims may be
+        held, or all, or none.
         """
         cdef Claiming step = Claiming.__new__(Claiming)
-        step.items = claims
-        step.now = now
-        step.owner = owner
-        step.limit = limit
-        step.capabilities = capabilities
-        step.expiry = expiry
-        return self.do(step, changes)
-
-    def claim_rows(
-        self, str owner not None, uint32_t limit, capabilities, uint64_t expiry, uint64_t now,
-        changes, ClaimRows rows not None, /
-    ):
-        """Claim as :meth:`claim` does, with ClaimRows in place of the list."""
-        cdef Claiming step = Claiming.__new__(Claiming)
-        step.rows = rows
-        step.items = [rows]
+        if isinstance(into, ClaimRows):
+            step.rows = into
+            step.items = [into]
+        else:
+            step.items = into
         step.now = now
         step.owner = owner
         step.limit = limit
@@ -349,9 +354,7 @@ cdef class Completion(Step):
     cdef int add_to_batch(self, Work on) except -1:
         cdef aqw_held held
         cdef aqw_bytes output
-        cdef aqw_status status
         cdef Py_ssize_t index
-        cdef bint is_held
         cdef bytes given
         output.data = NULL
         output.size = 0
@@ -364,24 +367,11 @@ cdef class Completion(Step):
                 given = self.outputs[index]
                 output.data = <const uint8_t *><const char *>given
                 output.size = <uint32_t>len(given)
-            on.log.check()
-            with cython.critical_section(on.log.table):
-                is_held = aqw_work_is_held(on.work.table, &held)
-                status = aqw_work_complete(&on.work, &held, output) if is_held else AQW_OK
-            if not is_held:
-                raise_lost(on.work.table, &held)
-            on.check(status)
+            on.complete_held(&held, output)
         return 0
 
 
 include "work_columns.pxi"
-
-
-cdef int raise_lost(const aqw_table *table, const aqw_held *held) except -1:
-    cdef uint32_t row = aqw_table_find_run(table, held.run_id)
-    state = state_member(aqw_table_run_state(table, row)) if row else None
-    raise ClaimLost(
-        id_from_data(RunId, held.run_id), id_from_data(AttemptId, held.attempt_id), state)
 
 
 cdef uint32_t describe(

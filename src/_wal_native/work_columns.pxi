@@ -110,9 +110,7 @@ cdef class ColumnCompletion(Step):
     cdef int add_to_batch(self, Work on) except -1:
         cdef aqw_held held
         cdef aqw_bytes output
-        cdef aqw_status status
         cdef Py_ssize_t index
-        cdef bint is_held
         output.data = NULL
         output.size = 0
         set_text(&held.owner, self.owner)
@@ -120,16 +118,10 @@ cdef class ColumnCompletion(Step):
         for index in range(len(self.run_ids) // 16):
             if index % AT_ONCE == AT_ONCE - 1:
                 let_others_run()
-            on.log.check()
             memcpy(held.run_id, <const char *>self.run_ids + 16 * index, 16)
             memcpy(held.attempt_id, <const char *>self.attempt_ids + 16 * index, 16)
             self.set_output(&output, index)
-            with cython.critical_section(on.log.table):
-                is_held = aqw_work_is_held(on.work.table, &held)
-                status = aqw_work_complete(&on.work, &held, output) if is_held else AQW_OK
-            if not is_held:
-                raise_lost(on.work.table, &held)
-            on.check(status)
+            on.complete_held(&held, output)
         return 0
 
 

@@ -114,13 +114,13 @@ class Working(Releasing, Ending):
         an exhausted budget of the task or of an ancestor. A claim takes one run of each key at
         most. While the engine is paused there is nothing to claim.
 
+        Where Ctrl-C, or an error, ends the call, the runs are given back.
+
         Args:
             owner: The worker's name, not empty.
             limit: From 1 to 65,536.
             capabilities: What the worker can do: it gets runs that require nothing else. None for
                 everything.
-
-        Where Ctrl-C, or an error, ends the call, the runs are given back.
 
         Raises:
             InvalidFieldError: An argument does not fit.

@@ -25,14 +25,14 @@ class WorkingInColumns(Working):
     ) -> ClaimColumns:
         """Claim up to ``limit`` ready runs as :meth:`claim` does, and return them as arrays.
 
+        Where Ctrl-C, or an error, ends the call, the runs are given back.
+
         Needs NumPy (``pip install 'actionqueue[numpy]'``).
 
         Args:
             owner: The worker's name, not empty.
             limit: From 1 to 65,536.
             capabilities: What the worker can do; None for everything.
-
-        Where Ctrl-C, or an error, ends the call, the runs are given back.
 
         Raises:
             InvalidFieldError: An argument does not fit.
@@ -43,7 +43,7 @@ class WorkingInColumns(Working):
         limit, able, expiry, now = self._claiming("claim_columns", owner, limit, capabilities)
         rows = ClaimRows()
         try:
-            sequence = self._work.claim_rows(owner, limit, able, expiry, now, begun_rows, rows)
+            sequence = self._work.claim(owner, limit, able, expiry, now, begun_rows, rows)
             claims = columns_of(rows, owner, now, expiry)
             if sequence:
                 self._settle(sequence)

@@ -41,8 +41,8 @@ def fails(call: Callable[[], object], number: int, *, for_good: bool) -> bool:
 
 
 def main() -> None:
-    # Without a thread of its own: one that begins while nothing is left has the interpreter
-    # look for memory for ever (Python 3.11, in the part of a thread's start that is Python's).
+    # Without a thread of its own: where nothing is left as one begins or ends, Python 3.11 looks
+    # for memory for ever, in the code of threading itself.
     queue = aq.open(sys.argv[1], **OPTIONS, durability=sys.argv[2], compaction=None)
     calls: list[tuple[int, Callable[[], Callable[[], object]]]] = [
         (1, lambda: partial(queue.submit, task())),
