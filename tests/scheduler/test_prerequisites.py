@@ -150,6 +150,21 @@ def test_a_run_of_a_dependent_that_ends_in_the_same_tick_is_canceled_once(at: Be
     assert at.state(second) == "canceled"
 
 
+def test_a_dependent_is_canceled_also_where_a_run_of_its_own_ends_in_the_same_tick(
+    at: Bench,
+) -> None:
+    first = at.scheduler.add(b"")
+    second = at.scheduler.add(b"", run_policy=Repeat(2, 60))
+    third = at.scheduler.add(b"", depends_on=[second])
+    at.scheduler.claim("w", 2)
+    at.scheduler.add_prerequisites(second, [first])
+    at.tick_at(30)
+    assert states(at, first) == ["failed"]
+    assert states(at, second) == ["failed", "canceled"]
+    assert at.projection.is_task_canceled(second)
+    assert states(at, third) == ["canceled"]
+
+
 def test_the_next_run_of_a_task_that_the_same_tick_cancels_is_canceled_too(at: Bench) -> None:
     first = at.scheduler.add(b"", at=BEGIN + 5)
     waiting = at.scheduler.add(b"", at=BEGIN + 5, depends_on=[first], run_policy=Repeat(3, 60))

@@ -88,45 +88,34 @@ class SchedulerModel:
         task.last = max(task.last, at)
         return run
 
-    def _create_next(self, task: ModelTask, last: int, after: int, now: int) -> ModelRun | None:
+    def _create_next(self, task: ModelTask, after: int, now: int) -> ModelRun | None:
         if len(task.runs) == task.count:
             return None
-        return self._create(task, self._next(task, last, after), now)
+        return self._create(task, self._next(task, after), now)
 
-    def _next(self, task: ModelTask, last: int, after: int) -> int:
-        time = last + task.interval
+    def _next(self, task: ModelTask, after: int) -> int:
+        time = task.last + task.interval
         while time <= after:
             time += task.interval
         return time
 
-    def _last(self, run: ModelRun, now: int) -> int:
-        """Return from where the times go on: a run brought forward by several brings them along."""
-        task = run.task
-        last = task.last
-        while last > run.at:
-            last -= task.interval
-        is_far = len(task.runs) > 1 and self._next(task, last, now) < task.last
-        return last if is_far else task.last
-
     def _when_due(self, run: ModelRun, now: int) -> None:
         task = run.task
-        last = self._last(run, now)
-        anchor = max(last, run.at)
+        anchor = max(task.last, run.at)
         recurs = task.count > 1 and run is task.runs[-1]
-        if self.misfire == "skip" and recurs and self._next(task, last, anchor) <= now:
-            run.at = self._next(task, last, now)
+        if self.misfire == "skip" and recurs and self._next(task, anchor) <= now:
+            run.at = self._next(task, now)
             return
         run.go("ready", now)
         if run is not task.runs[-1]:
             return
         if self.misfire != "all":
-            self._create_next(task, last, max(anchor, now), now)
+            self._create_next(task, max(anchor, now), now)
             return
-        while (following := self._create_next(task, last, last, now)) is not None:
+        while (following := self._create_next(task, task.last, now)) is not None:
             if following.at > now:
                 break
             following.go("ready", now)
-            last = following.at
 
     # --- Prerequisites ----------------------------------------------------------------------------
 
@@ -186,13 +175,13 @@ class SchedulerModel:
         run.go("canceled", now)
         run.attempt_id = None
         if was_ahead:
-            self._create_next(run.task, run.task.last, max(run.task.last, run.at), now)
+            self._create_next(run.task, max(run.task.last, run.at), now)
         self._after_an_end(now)
 
     def plan_next(self, task: ModelTask, now: int) -> ModelRun | None:
         if task.is_canceled or any(run.state == "scheduled" for run in task.runs):
             return None
-        return self._create_next(task, task.last, task.last, now)
+        return self._create_next(task, task.last, now)
 
     # --- Claims -----------------------------------------------------------------------------------
 

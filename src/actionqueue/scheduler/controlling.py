@@ -111,7 +111,7 @@ class Controlling(Core):
             and is_newest(self._projection, run.task_id, runs_created, run_id, frozenset())
         ):
             recurrence = Recurrence(self._projection, spec, runs_created, last, self._misfire)
-            create = recurrence.create_next(recurrence.go_on_behind(run.scheduled_at, now), now)
+            create = recurrence.create_next(max(last, run.scheduled_at), now)
             if create is not None:
                 commands.append(create)
                 return commands, True
@@ -149,8 +149,7 @@ class Controlling(Core):
         if any(run.state is SCHEDULED for run in runs):
             return [], None
         recurrence = Recurrence(self._projection, spec, runs_created, last, self._misfire)
-        after = recurrence.go_on_behind(runs[-1].scheduled_at, now) if runs else last
-        create = recurrence.create_next(after, now)
+        create = recurrence.create_next(last, now)
         return ([], None) if create is None else ([create], create.run_instance.id)
 
     # --- The engine -------------------------------------------------------------------------------
@@ -180,9 +179,7 @@ class Controlling(Core):
     ) -> None:
         """Give a run another time, another priority, or both.
 
-        A recurring task's later runs keep their times. Only where the waiting run skips times that
-        are still to come, they go on behind it: so a recurrence comes back which a clock that was
-        ahead has put off.
+        A recurring task's later runs keep their times.
 
         Args:
             run_id: The run.

@@ -99,15 +99,13 @@ class Cancellation:
 
     def cancel_dependents(self, task_ids: Iterable[TaskId]) -> None:
         """Cancel what waits for tasks that can no longer be met, and so on from there."""
-        seen = set(task_ids)
-        waiting = list(seen)
+        waiting = list(dict.fromkeys(task_ids))
         for task_id in waiting:  # it grows meanwhile
             dependents = self._dependents(task_id)
             if dependents and self.is_lost(task_id):
                 for dependent in dependents:
-                    if dependent not in seen and not self.is_over(dependent):
+                    if not self.has_canceled(dependent) and not self.is_over(dependent):
                         self.cancel(dependent)
-                        seen.add(dependent)
                         waiting.append(dependent)
 
     def is_lost(self, task_id: TaskId) -> bool:

@@ -102,22 +102,6 @@ def next_time(policy: RunPolicy, last: int, after: int) -> int | None:
     return None
 
 
-def counted_from(policy: RunPolicy, last: int, scheduled_at: int, now: int) -> int:
-    """Return the time from which a policy's times go on behind a run whose time has come.
-
-    That is ``last``, the latest time for which the task has had a run. A run may have been brought
-    forward from there. Where that leaves a time of the policy out that is still to come, they go on
-    behind the run: the clock was ahead once, and ``last`` is what it has left.
-    """
-    if scheduled_at >= last:
-        return last
-    begin = scheduled_at
-    if isinstance(policy, Repeat):
-        begin = last - -(-(last - scheduled_at) // policy.interval_secs) * policy.interval_secs
-    following = next_time(policy, begin, now)
-    return begin if following is not None and following < last else last
-
-
 def count_max(policy: RunPolicy) -> int:
     """Return how many runs a policy has in all."""
     if isinstance(policy, Repeat):
@@ -152,7 +136,8 @@ class Recurrence:
         if not is_newest or type(self._spec.run_policy) is Once:
             return [ready], [run_id], []
         policy = self._spec.run_policy
-        anchor = self.go_on_behind(scheduled_at, now)
+        # A run that was put off keeps its task's times; those in between are not missed.
+        anchor = max(self._last, scheduled_at)
         if self._misfire is Misfire.SKIP:
             following = next_time(policy, self._last, anchor)
             if following is not None and following <= now:
@@ -179,13 +164,6 @@ class Recurrence:
             made_ready.append(run.id)
             after = run.scheduled_at
         return commands, made_ready, created
-
-    def go_on_behind(self, scheduled_at: int, now: int) -> int:
-        """Have the policy's times go on behind a run, and return the time behind which they do."""
-        if self._count > 1:
-            self._last = counted_from(self._spec.run_policy, self._last, scheduled_at, now)
-        # A run that was put off keeps its task's times; those in between are not missed.
-        return max(self._last, scheduled_at)
 
     def create_next(self, after: int, now: int) -> RunCreateCommand | None:
         """Return the command that creates the next run, for the policy's first time after one.
