@@ -8,18 +8,23 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from errno import ENOSPC
 from itertools import pairwise
 from pathlib import Path
 
+import msgspec
 import pytest
 from rich.cells import cell_len
 
 import actionqueue as aq
+from actionqueue.bench.machine import machine_of
 from actionqueue.demo import tasks
 from actionqueue.demo.files import choose_trouble, standard_library
 from actionqueue.demo.messages import Trouble
 from actionqueue.demo.proof import fingerprint, prove
-from actionqueue.demo.run import Options, plan_of
+from actionqueue.demo.report import Screen
+from actionqueue.demo.run import Options, _show_speed, plan_of
+from actionqueue.demo.run import run as run_here
 from actionqueue.demo.tasks import ATTEMPTS_MAX, SWEEP, task_id_of
 from actionqueue.inspection import iterate_records, read_projection
 from tests.support import places
@@ -311,7 +316,32 @@ def test_a_scheduler_that_dies_by_itself_fails_the_demo(tmp_path: Path) -> None:
     )
     ended = run(home, program=[sys.executable, str(script)])
     assert ended.code == 1
-    assert ended.error.endswith("The demo failed: the scheduler ended without a kill.\n")
+    assert ended.error.startswith("The demo failed: the scheduler stopped: ")
+    assert str(home / "queue") in ended.error
+    assert ended.error.count("\n") == 1  # no traceback
+
+
+def test_a_disk_without_room_for_the_measurement_leaves_the_proof(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object) -> float:
+        raise OSError(ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("actionqueue.demo.run.jobs_per_second", refuse)
+    assert run_here(Options(directory=tmp_path / "home", file_count=20))
+    assert "Speed: not measured: [Errno" in capsys.readouterr().out
+
+
+def test_a_measurement_in_memory_promises_no_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine = msgspec.structs.replace(machine_of(tmp_path), is_in_memory=True)
+    monkeypatch.setattr("actionqueue.demo.run.machine_of", lambda _: machine)
+    with Screen(1) as screen:
+        _show_speed(tmp_path, screen)
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "file system is in memory" in shown
+    assert "on disk" not in shown
 
 
 def test_a_scheduler_that_does_not_live_to_begin_fails_the_demo(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ __all__ = [
     "Result",
     "Retried",
     "Started",
+    "Stopped",
     "Trouble",
 ]
 
@@ -124,6 +125,12 @@ class Quiet(msgspec.Struct, frozen=True):
 
 class OutOfBudget(msgspec.Struct, frozen=True):
     """The scheduler leases nothing until it gets a new budget."""
+
+
+class Stopped(msgspec.Struct, frozen=True):
+    """The queue does not go on, and the scheduler has ended."""
+
+    reason: str
 
 
 class Done(msgspec.Struct, frozen=True):

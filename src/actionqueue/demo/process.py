@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection
 
 import msgspec
@@ -35,10 +36,12 @@ from actionqueue.demo.messages import (
     Result,
     Retried,
     Started,
+    Stopped,
     Trouble,
 )
 from actionqueue.demo.proof import fingerprint
 from actionqueue.demo.record import Fact, fact
+from actionqueue.errors import ActionQueueError
 from actionqueue.model import AttemptResultKind, RunState
 
 __all__ = ["Loop", "Plan", "schedule"]
@@ -65,11 +68,13 @@ def schedule(line: Connection, plan: Plan) -> None:
     # Ctrl-C is the supervisor's; the workers inherit this.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     let_warnings_be_told()
-    try:
-        with aq.open(plan.directory, durability=aq.DurabilityPolicy.DEFERRED) as queue:
-            Loop(line, plan, queue).run()
-    except (EOFError, ConnectionError):
-        return  # the supervisor has gone
+    # Where the supervisor has gone, the work has no purpose any more.
+    with suppress(EOFError, ConnectionError):
+        try:
+            with aq.open(plan.directory, durability=aq.DurabilityPolicy.DEFERRED) as queue:
+                Loop(line, plan, queue).run()
+        except ActionQueueError as error:
+            line.send(Stopped(str(error)))
 
 
 class Loop:

@@ -192,7 +192,7 @@ def _failures_accounted_for(journal: Journal, trouble: Trouble) -> Statement:
         for run in journal.runs.values()
         if run.ends != [RunState.FAILED]
     )
-    evidence = f"{len(failed)} files; {retried} others were retried"
+    evidence = f"{len(failed)} failed; {retried} others were retried"
     return Statement(
         "Every other file failed, with a reason",
         exhausted and impossible and len(failed) > 0,

@@ -122,20 +122,37 @@ class Screen:
         )
         self.console.print()
         self.console.print(
-            f"[bold]{figures}, {worker_count} workers, {seconds:.1f} s.[/] Every decision was on "
-            "disk before a process acted on it. Work that a kill interrupted was done again; "
-            "finished work is recorded once."
+            f"[bold]{figures}, {count_of(worker_count, 'worker')}, {seconds:.1f} s.[/] Every "
+            "decision was on disk before a process acted on it. Work that a kill interrupted was "
+            "done again; finished work is recorded once."
         )
 
-    def show_speed(self, deferred: float, immediate: float) -> None:
+    def show_speed(self, deferred: float, immediate: float, *, is_in_memory: bool) -> None:
         """Show how many jobs a second this machine takes, by what each call waits for."""
         self.console.print()
+        if is_in_memory:
+            self.console.print(
+                f"[bold]Speed: {deferred:,.0f} jobs a second[/], each added, claimed and completed "
+                "by one thread of this process. The queue's file system is in memory, so that no "
+                "figure can be had of calls that wait for a disk: name a --directory on one."
+            )
+            return
         self.console.print(
             f"[bold]Speed: {deferred:,.0f} jobs a second[/], each added, claimed and completed by "
             "one thread of this process, written to the log without waiting for the disk: a killed "
             f"process loses nothing, a power cut may. [bold]{immediate:,.0f} a second[/] where "
             "each of the three calls returns only when it is on disk."
         )
+
+    def say_no_speed(self, reason: str) -> None:
+        """Say why the speed was not measured."""
+        self.console.print()
+        self.console.print(Text(f"Speed: not measured: {reason}"))
+
+
+def count_of(number: int, noun: str) -> str:
+    """Return a number and what it counts."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _outputs(projection: Projection) -> dict[str, Counts]:

@@ -23,6 +23,7 @@ from typing import BinaryIO
 
 import msgspec
 
+from actionqueue.bench.machine import machine_of
 from actionqueue.demo.files import choose_trouble, library_root, standard_library
 from actionqueue.demo.messages import (
     Acknowledged,
@@ -35,12 +36,14 @@ from actionqueue.demo.messages import (
     Recovered,
     Retried,
     Started,
+    Stopped,
 )
 from actionqueue.demo.process import Plan, schedule
 from actionqueue.demo.proof import Statement, prove, survival
 from actionqueue.demo.record import record_line
-from actionqueue.demo.report import Screen
+from actionqueue.demo.report import Screen, count_of
 from actionqueue.demo.speed import jobs_per_second
+from actionqueue.errors import ActionQueueError
 from actionqueue.inspection import read_projection
 from actionqueue.sync_policy import DurabilityPolicy
 from actionqueue.temporary import temporary_directory
@@ -125,9 +128,10 @@ def _run_in(home: Path, paths: Sequence[str], options: Options) -> bool:
     plan = plan_of(home, paths, options)
     record = home / "acknowledged.jsonl"
     with Screen(len(paths)) as screen, record.open("wb") as record_file:
-        screen.say(
-            "•", f"{len(paths):,} files, {plan.worker_count} workers, queue in {plan.directory}"
-        )
+        workers = count_of(plan.worker_count, "worker")
+        if plan.worker_count < (options.worker_count or 0):
+            workers += f" (one for {FILES_PER_WORKER} files)"
+        screen.say("•", f"{len(paths):,} files, {workers}, queue in {plan.directory}")
         supervisor = _Supervisor(plan, screen, record, record_file)
         try:
             done = supervisor.supervise()
@@ -143,12 +147,20 @@ def _run_in(home: Path, paths: Sequence[str], options: Options) -> bool:
     screen.show_library(projection)
     screen.show_proof(statements)
     screen.show_end(projection, seconds, plan.worker_count)
-    with temporary_directory("speed-", home) as made:
-        screen.show_speed(
-            jobs_per_second(made / "deferred", DurabilityPolicy.DEFERRED),
-            jobs_per_second(made / "immediate", DurabilityPolicy.IMMEDIATE),
-        )
+    _show_speed(home, screen)
     return all(statement.holds for statement in statements)
+
+
+def _show_speed(home: Path, screen: Screen) -> None:
+    """Measure the speed, where the disk has room for that: what was proved is proved."""
+    try:
+        with temporary_directory("speed-", home) as made:
+            deferred = jobs_per_second(made / "deferred", DurabilityPolicy.DEFERRED)
+            immediate = jobs_per_second(made / "immediate", DurabilityPolicy.IMMEDIATE)
+    except (OSError, ActionQueueError) as error:
+        screen.say_no_speed(str(error))
+    else:
+        screen.show_speed(deferred, immediate, is_in_memory=machine_of(home).is_in_memory)
 
 
 class _Supervisor:
@@ -215,7 +227,10 @@ class _Supervisor:
             raise DemoError(f"the scheduler has said nothing for {SILENCE_SECONDS_MAX} seconds")
         with suppress(EOFError, OSError):
             if self._line in heard or self._line.poll():
-                return self._line.recv()
+                message = self._line.recv()
+                if isinstance(message, Stopped):
+                    raise DemoError(f"the scheduler stopped: {message.reason}")
+                return message
         raise DemoError("the scheduler ended without a kill")
 
     def _react(self, message: object) -> None:
