@@ -31,8 +31,11 @@ def numpy_module() -> Any:
     """Import the module and return it, or raise an ImportError that says what to install."""
     try:
         return importlib.import_module("numpy")
-    except ImportError as error:
-        raise ImportError("arrays need NumPy: pip install 'actionqueue[numpy]'") from error
+    except ModuleNotFoundError as error:
+        if error.name != "numpy":  # NumPy is there; its own words say what it lacks
+            raise
+        reason = "arrays need NumPy: pip install 'actionqueue[numpy]'"
+        raise ModuleNotFoundError(reason, name="numpy") from error
 
 
 def id_array(ids: Iterable[Identifier]) -> NDArray[np.void]:

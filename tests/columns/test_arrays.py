@@ -567,3 +567,18 @@ def test_texts_to_arrays() -> None:
         InvalidFieldError, match=r"^offsets_and_data\.values: must not have lone surrogates"
     ):
         aq.columns.offsets_and_data(["\ud800"])
+
+
+@pytest.mark.parametrize(
+    "error", [ImportError("no shared object"), ModuleNotFoundError("no part", name="numpy.part")]
+)
+def test_a_broken_numpy_speaks_for_itself(
+    monkeypatch: pytest.MonkeyPatch, error: ImportError
+) -> None:
+    def refuse(_name: str) -> None:
+        raise error
+
+    monkeypatch.setattr("actionqueue.arrays.importlib.import_module", refuse)
+    with pytest.raises(ImportError) as caught:
+        aq.new_ids(aq.RunId, 1)
+    assert caught.value is error

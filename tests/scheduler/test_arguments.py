@@ -81,6 +81,13 @@ def test_what_does_not_fit_is_named_before_anything_is_written(at: Bench, call) 
     assert at.queue.sequence == sequence
 
 
+@pytest.mark.parametrize("owner", ["", b"w", ["w"], "w" * 2**25, "\udc80"])
+def test_an_owner_that_does_not_fit_is_named_as_the_calls_own(at: Bench, owner: object) -> None:
+    for call, rest in (("claim", ()), ("claim_columns", (1,)), ("release_all", ())):
+        with pytest.raises(InvalidFieldError, match=rf"^{call}\.owner: "):
+            getattr(at.scheduler, call)(owner, *rest)
+
+
 def test_what_workers_say_is_checked_before_anything_is_written(at: Bench) -> None:
     at.scheduler.add(b"")
     claim = at.claim()

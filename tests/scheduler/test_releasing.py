@@ -119,3 +119,19 @@ def test_a_long_name_releases_in_smaller_batches(at: Bench) -> None:
         at.scheduler.claim(owner, 65)
     assert at.scheduler.release_all(owner) == 260
     assert at.projection.counts_by_state()["ready"] == 260
+
+
+@pytest.mark.parametrize("call", ["claim", "claim_columns"])
+def test_an_interrupted_claim_is_given_back_also_where_the_clock_then_fails(
+    at: Bench, call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at.scheduler.add_many([b""] * 3)
+
+    def interrupt(_sequence: int) -> None:
+        at.clock.time = "no time"
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(at.scheduler, "_settle", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        getattr(at.scheduler, call)("w", 3)
+    assert at.projection.counts_by_state()["ready"] == 3

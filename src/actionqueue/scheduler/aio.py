@@ -21,7 +21,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, NoReturn, ParamSpec, TypedDict, TypeVar, Unpack
 
@@ -39,10 +39,11 @@ from actionqueue.model import (
 from actionqueue.scheduler.adding import TaskFields
 from actionqueue.scheduler.arguments import texts_or_none
 from actionqueue.scheduler.backoff import Backoff
-from actionqueue.scheduler.claim_columns import ClaimColumns
+from actionqueue.scheduler.claim_columns import ClaimColumns, held_rows
 from actionqueue.scheduler.claims import Claim
 from actionqueue.scheduler.prerequisites import PrerequisiteFailure
 from actionqueue.scheduler.recurrence import Misfire
+from actionqueue.scheduler.releasing import Held, held_by
 from actionqueue.scheduler.scheduler import Scheduler
 from actionqueue.scheduler.shared import RunEnd
 from actionqueue.scheduler.ticking import REFUSALS, TickReport
@@ -130,9 +131,9 @@ class _Appending(Scheduler):
         """Return None where something can be claimed, or the seconds until the next look."""
         return self._turn.run(self._look, able, key, wake)
 
-    def give_back(self, claims: list[Claim]) -> None:
+    def give_back(self, owner: str, held: Sequence[Held], now: int) -> None:
         """Give back claims that did not reach their task."""
-        self._give_back(claims)
+        self._give_back(owner, held, now)
 
     def can_claim(self, able: frozenset[str] | None) -> bool:
         """Return whether there is something to claim."""
@@ -208,7 +209,8 @@ class AsyncScheduler:
         Where the task is cancelled before it has its claims, they are released.
         """
         claims = self._scheduler.call(self._scheduler.claim, owner, limit, capabilities)
-        await self._settle_or_release(lambda: claims)
+        started_at = claims[0].started_at if claims else 0
+        await self._settle_or_release(owner, lambda: held_by(claims), started_at)
         return claims
 
     async def claim_columns(
@@ -219,14 +221,20 @@ class AsyncScheduler:
         Where the task is cancelled before it has its claims, they are released.
         """
         claims = self._scheduler.call(self._scheduler.claim_columns, owner, limit, capabilities)
-        await self._settle_or_release(claims.claims)
+
+        def held() -> Sequence[Held]:
+            return held_rows(claims.run_ids.tobytes(), claims.attempt_ids.tobytes())
+
+        await self._settle_or_release(owner, held, claims.started_at)
         return claims
 
-    async def _settle_or_release(self, claims: Callable[[], list[Claim]]) -> None:
+    async def _settle_or_release(
+        self, owner: str, held: Callable[[], Sequence[Held]], now: int
+    ) -> None:
         try:
             await self._scheduler.settle()
         except BaseException:  # the task was cancelled, or its coroutine closed: it gets no claim
-            self._scheduler.call(self._scheduler.give_back, claims())
+            self._scheduler.call(self._scheduler.give_back, owner, held(), now)
             raise
 
     async def heartbeat(self, claims: Claim | Iterable[Claim]) -> None:

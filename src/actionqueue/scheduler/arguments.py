@@ -73,7 +73,10 @@ def owner_of(owner: str, value: Any) -> str:
         raise InvalidFieldTypeError(owner, "owner", value, "must be a text")
     if not value:
         raise InvalidFieldError(owner, "owner", value, "must not be empty")
-    LeaseAcquireCommand(None, ANY_RUN, value, 0, 0)  # raises where no lease can have it
+    try:
+        LeaseAcquireCommand(None, ANY_RUN, value, 0, 0)
+    except InvalidFieldError as error:  # no lease can have it
+        raise InvalidFieldError(owner, "owner", value, error.reason) from None
     return value
 
 

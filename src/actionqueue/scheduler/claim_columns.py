@@ -20,6 +20,7 @@ from actionqueue.model import (
     TaskId,
 )
 from actionqueue.policy_fields import whole_number
+from actionqueue.scheduler.arguments import Id
 from actionqueue.scheduler.claims import Claim
 from actionqueue.texts import shown
 
@@ -148,7 +149,7 @@ def begun_rows(claimed: Iterable[ClaimRows], now: int) -> list[MutationCommand]:
     return [
         RunStateTransitionCommand(None, run_id, previous, state, now)
         for rows in claimed
-        for run_id in _each_run(rows.run_ids)
+        for run_id in _each(RunId, bytes(rows.run_ids))
         for previous, state in (
             (RunState.READY, RunState.LEASED),
             (RunState.LEASED, RunState.RUNNING),
@@ -161,9 +162,14 @@ def completed_rows(completed: Iterable[bytes], now: int) -> list[MutationCommand
     return [
         RunStateTransitionCommand(None, run_id, RunState.RUNNING, RunState.COMPLETED, now)
         for packed in completed
-        for run_id in _each_run(packed)
+        for run_id in _each(RunId, packed)
     ]
 
 
-def _each_run(packed: bytes | bytearray) -> list[RunId]:
-    return [RunId(bytes(packed[begin : begin + 16])) for begin in range(0, len(packed), 16)]
+def held_rows(run_ids: bytes, attempt_ids: bytes) -> list[tuple[RunId, AttemptId]]:
+    """Return what the rows of a claim hold."""
+    return list(zip(_each(RunId, run_ids), _each(AttemptId, attempt_ids), strict=True))
+
+
+def _each(kind: type[Id], packed: bytes) -> list[Id]:
+    return [kind(packed[begin : begin + 16]) for begin in range(0, len(packed), 16)]

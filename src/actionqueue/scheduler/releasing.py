@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import NoReturn, TypeAlias
 
@@ -35,6 +35,11 @@ OWNERS_SIZE_MAX = 2**26
 
 Held: TypeAlias = tuple[RunId, AttemptId | None]
 """A run that an owner has a lease on, and its active attempt."""
+
+
+def held_by(claims: Iterable[Claim]) -> list[Held]:
+    """Return what claims hold."""
+    return [(claim.run_id, claim.attempt_id) for claim in claims]
 
 
 def _parts(owner: str, held: Sequence[Held]) -> list[Sequence[Held]]:
@@ -133,17 +138,15 @@ class Releasing(Core):
                 commands += _ready_again(run_id, now)
         return commands, count
 
-    def _give_back(self, claims: list[Claim]) -> None:
+    def _give_back(self, owner: str, held: Sequence[Held], now: int) -> None:
         """Give back claims that did not reach their worker, as far as the queue takes it.
 
-        It waits for no disk. What the log has of it is durable with the next step that is.
+        It waits for no disk. What the log has of it is durable with the next step that is. The time
+        is the claim's: the scheduler's clock is the user's code, which might raise.
         """
-        held: list[Held] = [(claim.run_id, claim.attempt_id) for claim in claims]
-        for some in _parts(claims[0].owner, held) if claims else ():
+        for some in _parts(owner, held):
             with suppress(ActionQueueError):  # a poisoned queue takes nothing
-                self._turn.run(
-                    self._attempt, self._plan_release_held, self._now(), (claims[0].owner, some)
-                )
+                self._turn.run(self._attempt, self._plan_release_held, now, (owner, some))
 
     # --- What becomes of claims -------------------------------------------------------------------
 

@@ -32,7 +32,7 @@ from actionqueue.scheduler.attempts import retry_or_fail
 from actionqueue.scheduler.claims import Claim
 from actionqueue.scheduler.core import Plan
 from actionqueue.scheduler.ending import Ending
-from actionqueue.scheduler.releasing import Releasing
+from actionqueue.scheduler.releasing import Releasing, held_by
 
 READY = RunState.READY
 LEASED = RunState.LEASED
@@ -133,7 +133,7 @@ class Working(Releasing, Ending):
             if sequence:
                 self._settle(sequence)
         except BaseException:  # the caller gets no claim
-            self._give_back(claims)
+            self._give_back(owner, held_by(claims), now)
             raise
         return claims
 

@@ -13,6 +13,7 @@ from actionqueue.scheduler.claim_columns import (
     begun_rows,
     columns_of,
     completed_rows,
+    held_rows,
 )
 from actionqueue.scheduler.working import Working
 
@@ -48,7 +49,7 @@ class WorkingInColumns(Working):
             if sequence:
                 self._settle(sequence)
         except BaseException:  # the caller gets no claim
-            self._give_back(columns_of(rows, owner, now, expiry).claims())
+            self._give_back(owner, held_rows(bytes(rows.run_ids), bytes(rows.attempt_ids)), now)
             raise
         return claims
 
