@@ -6,7 +6,7 @@ import pytest
 
 import actionqueue as aq
 from actionqueue.errors import InvalidFieldError, InvalidFieldTypeError
-from tests.support.scheduling import Bench
+from tests.support.scheduling import BEGIN, Bench
 
 RUN, TASK = aq.RunId(), aq.TaskId()
 WRONG = {
@@ -97,6 +97,8 @@ def test_what_workers_say_is_checked_before_anything_is_written(at: Bench) -> No
         lambda: at.scheduler.fail(claim, b"bytes"),
         lambda: at.scheduler.fail(claim, None),
         lambda: at.scheduler.fail(claim, "why", retry_at=-1),
+        lambda: at.scheduler.fail(claim, "why", retry=None),
+        lambda: at.scheduler.fail(claim, "why", retry_at=BEGIN, retry=False),
         lambda: at.scheduler.suspend(claim, 7),
         lambda: at.scheduler.suspend(claim, output="text"),
     ):

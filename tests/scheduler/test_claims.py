@@ -145,6 +145,19 @@ def test_a_completed_run_has_its_output_and_no_lease(at: Bench) -> None:
     assert (attempt.result, attempt.output) == (AttemptResultKind.SUCCESS, b"output")
 
 
+def test_what_no_further_attempt_can_mend_fails_for_good(at: Bench) -> None:
+    first = at.scheduler.add(b"", max_attempts=5)
+    waiting = at.scheduler.add(b"", depends_on=[first])
+    claim = at.claim()
+    assert at.scheduler.fail(claim, "no such customer", retry=False) == "failed"
+    assert at.state(claim) == "failed"
+    assert at.projection.lease(claim.run_id) is None
+    assert at.state(waiting) == "canceled"
+    assert at.projection.attempts(claim.run_id)[0].error == "no such customer"
+    with pytest.raises(ClaimLost):
+        at.scheduler.fail(claim, "again", retry=False)
+
+
 def test_a_failed_run_is_tried_again_until_its_attempts_are_used_up(at: Bench) -> None:
     task = at.scheduler.add(b"", max_attempts=3, priority=7)
     for number, delay in ((1, 1), (2, 2)):

@@ -253,9 +253,12 @@ class AsyncScheduler:
         """Complete runs as arrays. See :meth:`actionqueue.Scheduler.complete_columns`."""
         await self._call(self._scheduler.complete_columns, claims, outputs)
 
-    async def fail(self, claim: Claim, error: str, *, retry_at: int | None = None) -> RunState:
+    async def fail(
+        self, claim: Claim, error: str, *, retry_at: int | None = None, retry: bool = True
+    ) -> RunState:
         """Take the failure of an attempt. See :meth:`actionqueue.Scheduler.fail`."""
-        return await self._call(self._scheduler.fail, claim, error, retry_at=retry_at)
+        fail = self._scheduler.fail
+        return await self._call(fail, claim, error, retry_at=retry_at, retry=retry)
 
     async def suspend(
         self, claim: Claim, reason: str | None = None, *, output: bytes = b""

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from actionqueue.errors import (
-    InvalidFieldTypeError,
-)
+from actionqueue.errors import InvalidFieldError, InvalidFieldTypeError
 from actionqueue.limits import CALENDAR_SECONDS_MAX, TEXT_SIZE_MAX
 from actionqueue.model import (
     AttemptOutcome,
@@ -32,6 +30,7 @@ from actionqueue.scheduler.attempts import retry_or_fail
 from actionqueue.scheduler.claims import Claim
 from actionqueue.scheduler.core import Plan
 from actionqueue.scheduler.ending import Ending
+from actionqueue.scheduler.prerequisites import part_of
 from actionqueue.scheduler.releasing import Releasing, held_by
 
 READY = RunState.READY
@@ -219,7 +218,9 @@ class Working(Releasing, Ending):
             return
         self._settle(self._work.complete(claims, outputs, self._now(), completed))
 
-    def fail(self, claim: Claim, error: str, *, retry_at: int | None = None) -> RunState:
+    def fail(
+        self, claim: Claim, error: str, *, retry_at: int | None = None, retry: bool = True
+    ) -> RunState:
         """Take the failure of an attempt, and return the run's new state.
 
         While the task has attempts left the run waits for its retry; else it has failed, and what
@@ -231,6 +232,10 @@ class Working(Releasing, Ending):
                 UTF-8 form, and lone surrogates as escapes.
             retry_at: The time of the next attempt, in Unix seconds; None leaves it to the backoff.
                 It gives the run no attempt more.
+            retry: False fails the run for good, although it may have attempts left: for what no
+                further attempt can mend. Where that cancels so much that it takes several steps,
+                the run fails with the last one, and a process that ends in between leaves it to its
+                lease.
 
         Raises:
             ClaimLost: The claim is no longer held. Nothing was written.
@@ -239,6 +244,15 @@ class Working(Releasing, Ending):
         claim_of("fail", claim)
         outcome = AttemptOutcome.failure(kept_of(error))
         retry_at = time_or_none("fail", "retry_at", retry_at)
+        if type(retry) is not bool:
+            raise InvalidFieldTypeError("fail", "retry", retry, "must be True or False")
+        if not retry:
+            if retry_at is not None:
+                reason = "must not be given where there is no retry"
+                raise InvalidFieldError("fail", "retry_at", retry_at, reason)
+            while not self._step(self._plan_fail_for_good, claim, outcome):
+                pass
+            return FAILED
         state = self._step(self._plan_fail, claim, outcome, retry_at)
         if state is None:
             _, sequence = self._end_now([claim.run_id], self._now())
@@ -265,6 +279,15 @@ class Working(Releasing, Ending):
                 return commands + self._end_later(run, now), None
             onwards += cascade.commands
         return commands + onwards, state
+
+    def _plan_fail_for_good(self, now: int, claim: Claim, outcome: AttemptOutcome) -> Plan[bool]:
+        """Plan it, or the first part of what it cancels; return whether that is all."""
+        commands = self._end_attempt(claim, outcome, now)
+        cascade = self._cascade([claim.task_id], {claim.run_id: FAILED}, now)
+        if cascade.is_too_large:
+            return part_of(cascade.commands), False
+        commands.append(RunStateTransitionCommand(None, claim.run_id, RUNNING, FAILED, now))
+        return commands + cascade.commands, True
 
     def suspend(self, claim: Claim, reason: str | None = None, *, output: bytes = b"") -> None:
         """Lay a run aside until :meth:`resume_run` or a subscription of its task resumes it.
