@@ -88,6 +88,12 @@ class StateTable:
     def is_task_canceled(self, task_id: TaskId, /) -> bool:
         """Whether the task was canceled."""
 
+    def has_forgotten_completed_run(self, task_id: TaskId, /) -> bool:
+        """Whether retention has forgotten a completed run of the task.
+
+        What depends on the task counts it as one that is there.
+        """
+
     def forgotten_until(self, task_id: TaskId, /) -> int | None:
         """Return when a forgotten task's identifier may be used again (Unix seconds).
 

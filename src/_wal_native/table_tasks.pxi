@@ -68,6 +68,24 @@ cdef class _TaskQueries(_ReadyQueries):
             self.let_go()
 
     @cython.critical_section
+    def has_forgotten_completed_run(self, TaskId task_id not None, /):
+        """Whether retention has forgotten a completed run of the task.
+
+        What depends on the task counts it as one that is there.
+        """
+        cdef aqw_task_view task
+        cdef uint32_t row
+        self.hold()
+        try:
+            row = aqw_table_find_task(self.settled(), task_id.data)
+            if row == 0:
+                return False
+            aqw_table_task(self.settled(), row, &task)
+            return task.completed_purged != 0
+        finally:
+            self.let_go()
+
+    @cython.critical_section
     def forgotten_until(self, TaskId task_id not None, /):
         """Return when a forgotten task's identifier may be used again (Unix seconds).
 

@@ -268,7 +268,10 @@ def test_a_budget_is_exhausted_where_nothing_is_left(
         (6, b"\5\1", "ok", "ok"),
         (6, b"\5\0", MALFORMED, MALFORMED),
         (4, b"\1", MALFORMED, MALFORMED),
+        (14, b"\5\1", "ok", "ok"),  # one of those that were purged was completed
+        (10, b"\5", MALFORMED, MALFORMED),
         (8, b"", MALFORMED, MALFORMED),
+        (16, b"", MALFORMED, MALFORMED),
     ],
 )
 def test_a_task_says_whether_it_ever_had_runs(

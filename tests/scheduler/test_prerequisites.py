@@ -108,6 +108,22 @@ def test_a_prerequisite_whose_failed_runs_were_forgotten_is_lost(at: Bench) -> N
     assert at.state(waiting) == "canceled"
 
 
+@pytest.mark.parametrize("has_snapshot", [False, True])
+def test_a_completed_run_counts_after_it_was_forgotten(at: Bench, has_snapshot: bool) -> None:
+    first = at.scheduler.add(b"", run_policy=Repeat(2, 60))
+    at.scheduler.complete(at.claim())
+    at.queue.compact(retention_seconds=0)
+    assert states(at, first) == ["scheduled"]
+    if has_snapshot:
+        at.queue.snapshot()
+    at.reopen()
+    at.tick_at(60)
+    at.scheduler.fail(at.claim(), "why")
+    waiting = at.scheduler.add(b"", depends_on=[first])
+    assert at.projection.has_forgotten_completed_run(first)
+    assert at.claim().task_id == waiting
+
+
 def test_a_prerequisite_without_a_run_yet_is_not_lost(at: Bench) -> None:
     first = aq.TaskSpec(payload=b"")
     at.submit(aq.TaskCreateCommand(None, first, BEGIN))

@@ -140,6 +140,7 @@ class Model:
             "canceled_at": None,
             "runs_created": 0,
             "last_run_at": None,
+            "completed_purged": False,
         }
 
     def _task_canceled(self, event: aq.TaskCanceled, refuse_if: Any) -> None:
@@ -479,7 +480,9 @@ class Model:
             for key in [key for key in given if key[0] in event.actor_ids]:
                 del given[key]
         for run_id in event.run_ids:
-            del self.runs[run_id]
+            run = self.runs.pop(run_id)
+            if run["state"] == "completed":
+                self.tasks[run["task_id"]]["completed_purged"] = True
         for task_id in event.task_ids:
             del self.tasks[task_id]
             self.dependencies.pop(task_id, None)

@@ -58,7 +58,8 @@ def position(model: Model, run_id: RunId) -> tuple[int, int, int]:
 
 def is_met(model: Model, task_id: Any) -> bool:
     states = [run["state"] for run in model.runs.values() if run["task_id"] == task_id]
-    return "completed" in states and set(states) <= {"completed", "failed", "canceled"}
+    has_completed = "completed" in states or model.tasks[task_id]["completed_purged"]
+    return has_completed and set(states) <= {"completed", "failed", "canceled"}
 
 
 def upwards(model: Model, task_id: Any) -> Iterator[Any]:

@@ -1,7 +1,7 @@
 """Prerequisites: when one is met, what becomes of tasks that wait for one that never will be.
 
-A prerequisite is met when it has a completed run and none that is still to end. Runs that
-retention has forgotten are not completed ones.
+A prerequisite is met when it has a completed run, which retention may have forgotten, and none that
+is still to end.
 """
 
 from __future__ import annotations
@@ -111,12 +111,13 @@ class Cancellation:
     def is_lost(self, task_id: TaskId) -> bool:
         """Whether the task can no longer be met.
 
-        It is so where each of its runs failed or was canceled, and none is to come. A run that
-        retention has forgotten counts as one of these, as it does where the queue blocks what waits
-        (``core/table/blockers.c``): the records do not say whether it was completed.
+        It is so where each of its runs, those that retention has forgotten too, failed or was
+        canceled, and none is to come. ``core/table/blockers.c`` has the same rule.
         """
         states = [self._state_of(run) for run in self._projection.read_runs_of_task(task_id)]
         if COMPLETED in states or any(state not in TERMINAL for state in states):
+            return False
+        if self._projection.has_forgotten_completed_run(task_id):
             return False
         if task_id in self._canceled or self._projection.is_task_canceled(task_id):
             return True

@@ -228,6 +228,7 @@ class Table:
             sorted(prerequisites, key=str),
             view.runs_created,
             last_run_at,
+            view.completed_purged != 0,
         ]
 
     def _run(self, row: int) -> list[Any]:
@@ -373,6 +374,7 @@ def dump_of(model: Model) -> dict[str, Any]:
                 sorted(model.dependencies.get(task_id, []), key=str),
                 task["runs_created"],
                 task["last_run_at"],
+                task["completed_purged"],
             ]
             for task_id, task in model.tasks.items()
         ],

@@ -54,7 +54,7 @@ static int next_lease(const aqw_table *table, uint32_t row, aqw_blocker *at) {
 
 int aqw_prerequisite_is_met(const aqw_table *table, uint32_t task_row) {
     const aqw_task_row *task = aqw_task_at(table, task_row);
-    if (task->open_runs) return 0;
+    if (task->open_runs || task->completed_purged) return !task->open_runs;
     for (uint32_t row = task->first_run; row; row = aqw_run_at(table, row)->next_in_task) {
         const aqw_run_row *run = aqw_run_at(table, row);
         if (!run->is_purged && run->state == AQW_COMPLETED) return 1;

@@ -106,6 +106,7 @@ static void check_runs_of(const aqw_table *table, uint32_t task_row, aqw_tally *
     AQW_ASSERT(count > 0 || !task->last_run || aqw_run_at(table, task->last_run)->is_purged);
     AQW_ASSERT(count > 0 || task->last_end == 0);
     AQW_ASSERT(task->runs_created >= count && (task->runs_created > 0) == task->had_runs);
+    AQW_ASSERT(task->runs_created > count || !task->completed_purged);
     to->runs += count;
 }
 

@@ -20,8 +20,8 @@
  *                     runs, steps of history (closed leases not counted), attempts, leases,
  *                     dependencies, budgets, subscriptions, actors, tenants, roles, capabilities,
  *                     ledger entries, tombstones (at most AQW_TOMBSTONE_COUNT_MAX)
- *    2  task          task id, created_at time, u8 flags: AQW_IMAGE_HAS_FIRST
- *                     canceled, AQW_IMAGE_HAD_RUNS, AQW_IMAGE_RUNS_PURGED,
+ *    2  task          task id, created_at time, u8 flags: AQW_IMAGE_HAS_FIRST canceled,
+ *                     AQW_IMAGE_HAD_RUNS, AQW_IMAGE_RUNS_PURGED, AQW_IMAGE_COMPLETED_PURGED,
  *                     [canceled_at after created_at], [last_run_at after created_at],
  *                     [how many runs were purged: varint], task spec...
  *    3  run           run id, task number, created_at time, scheduled_at after created_at,
@@ -55,7 +55,8 @@
  *
  * What was purged is not in the image, and tasks are numbered without it. A task that ever had a
  * run has AQW_IMAGE_HAD_RUNS, with the latest time that one was created for; a task that lost
- * runs to purges has AQW_IMAGE_RUNS_PURGED, with their number.
+ * runs to purges has AQW_IMAGE_RUNS_PURGED, with their number, and AQW_IMAGE_COMPLETED_PURGED where
+ * one of them was completed.
  *
  * Within a type the order is that of the table's rows: of creation, of first declaration, of first
  * registration; a run's steps and attempts keep their own order. Steps and dependencies come in
@@ -74,7 +75,8 @@
  *     of tasks and runs are not nil;
  *   - every step is a transition that rules.h allows;
  *   - a task has AQW_IMAGE_HAD_RUNS if and only if it has runs or
- *     AQW_IMAGE_RUNS_PURGED, whose number is not 0;
+ *     AQW_IMAGE_RUNS_PURGED, whose number is not 0; without it, it has no
+ *     AQW_IMAGE_COMPLETED_PURGED;
  *   - a run with attempts was running once; all but its last one are finished, and the last, where
  *     the run is running, or was canceled from there;
  *   - a lease is in a state in which rules.h lets it be held, and there is at most one;
@@ -115,6 +117,7 @@
 #define AQW_IMAGE_HAS_SECOND 2
 #define AQW_IMAGE_HAD_RUNS 2
 #define AQW_IMAGE_RUNS_PURGED 4
+#define AQW_IMAGE_COMPLETED_PURGED 8
 #define AQW_IMAGE_EXHAUSTED 16
 #define AQW_IMAGE_UNFINISHED 16
 #define AQW_IMAGE_LEASE_CLOSED 16

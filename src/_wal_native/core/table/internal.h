@@ -41,6 +41,7 @@ typedef struct aqw_task_row {
     uint32_t is_canceled : 1;
     uint32_t is_purged : 1;
     uint32_t had_runs : 1;      /* it has a last_run_at */
+    uint32_t completed_purged : 1;      /* a completed run of it was purged */
     uint32_t run_count;         /* of runs that are not purged */
     uint32_t open_runs;         /* of runs that have not ended, none of them purged */
     uint32_t first_run;         /* not a purged one */

@@ -74,11 +74,13 @@ static aqw_status load_task(aqw_table_loader *load, cursor *from) {
     read_real_id(from, task_id);
     uint64_t created_at = read_varint(from);
     uint8_t flags = read_code(from,
-                              AQW_IMAGE_HAS_FIRST | AQW_IMAGE_HAD_RUNS | AQW_IMAGE_RUNS_PURGED);
+                              AQW_IMAGE_HAS_FIRST | AQW_IMAGE_HAD_RUNS | AQW_IMAGE_RUNS_PURGED |
+                                  AQW_IMAGE_COMPLETED_PURGED);
     uint64_t canceled_at = flags & AQW_IMAGE_HAS_FIRST ? read_difference(from, created_at) : 0;
     uint64_t last_run_at = flags & AQW_IMAGE_HAD_RUNS ? read_difference(from, created_at) : 0;
     uint64_t runs_purged = flags & AQW_IMAGE_RUNS_PURGED ? read_positive(from) : 0;
     require(from, !runs_purged || (flags & AQW_IMAGE_HAD_RUNS) != 0);
+    require(from, runs_purged || (flags & AQW_IMAGE_COMPLETED_PURGED) == 0);
     aqw_bytes spec = read_rest(from);
     if (finish(from) != AQW_OK || aqw_task_spec_decode(spec.data, spec.size, &fields) != AQW_OK ||
         aqw_table_find_task(table, task_id)) {
@@ -95,6 +97,7 @@ static aqw_status load_task(aqw_table_loader *load, cursor *from) {
     task->is_canceled = (flags & AQW_IMAGE_HAS_FIRST) != 0;
     task->canceled_at = canceled_at;
     task->had_runs = (flags & AQW_IMAGE_HAD_RUNS) != 0;
+    task->completed_purged = (flags & AQW_IMAGE_COMPLETED_PURGED) != 0;
     task->last_run_at = last_run_at;
     task->runs_created = runs_purged;
     if (task->had_runs && !runs_purged) load->awaited_tasks++;

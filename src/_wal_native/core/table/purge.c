@@ -37,6 +37,7 @@ static void drop_run(aqw_table *table, uint32_t row) {
     head->purged[AQW_ROW_HISTORY] += run->history_count;
     head->purged[AQW_ROW_ATTEMPT] += run->attempt_count;
     if (!task->run_count) task->last_end = 0;
+    if (run->state == AQW_COMPLETED) task->completed_purged = 1;
     while (task->first_run && aqw_run_at(table, task->first_run)->is_purged) {
         task->first_run = aqw_run_at(table, task->first_run)->next_in_task;
     }

@@ -42,6 +42,7 @@ void aqw_table_task(const aqw_table *table, uint32_t row, aqw_task_view *view) {
     view->runs_created = task->runs_created;
     view->has_last_run = task->had_runs;
     view->last_run_at = task->last_run_at;
+    view->completed_purged = task->completed_purged;
     view->run_count = task->run_count;
     view->first_run = task->first_run;
     view->first_dependency = task->first_dependency;

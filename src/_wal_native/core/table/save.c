@@ -34,7 +34,8 @@ static aqw_status save_task(aqw_saver *save, uint32_t row) {
     put_varint(out, task->created_at);
     put_u8(out, (task->is_canceled ? AQW_IMAGE_HAS_FIRST : 0u) |
                     (task->had_runs ? AQW_IMAGE_HAD_RUNS : 0u) |
-                    (purged ? AQW_IMAGE_RUNS_PURGED : 0u));
+                    (purged ? AQW_IMAGE_RUNS_PURGED : 0u) |
+                    (task->completed_purged ? AQW_IMAGE_COMPLETED_PURGED : 0u));
     if (task->is_canceled) put_difference(out, task->canceled_at, task->created_at);
     if (task->had_runs) put_difference(out, task->last_run_at, task->created_at);
     if (purged) put_varint(out, purged);

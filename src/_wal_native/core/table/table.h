@@ -84,6 +84,7 @@ typedef struct aqw_task_view {
     uint64_t runs_created;      /* ever, also those that were purged */
     uint8_t has_last_run;       /* 1 where a run was ever created */
     uint64_t last_run_at;       /* the latest that a run was created for, purged or not */
+    uint8_t completed_purged;   /* 1 where a completed run of it was purged */
     uint32_t run_count;
     uint32_t first_run;         /* row of the task's first run; then aqw_run_view.next_in_task */
     uint32_t first_dependency;  /* row; then aqw_dependency_view.next_in_task */
