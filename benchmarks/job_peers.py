@@ -13,7 +13,17 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from benchmarks.job_queues import PAYLOAD, PAYLOAD_TEXT, How, Jobs, Queue, found, perform, worker_of
+from benchmarks.job_queues import (
+    PAYLOAD,
+    PAYLOAD_TEXT,
+    Add,
+    How,
+    Jobs,
+    Queue,
+    found,
+    perform,
+    worker_of,
+)
 
 __all__ = ["PEERS"]
 
@@ -94,14 +104,19 @@ def litequeue_jobs(directory: Path, how: How) -> Jobs:
 
 
 def persist_queue_jobs(directory: Path, how: How) -> Jobs:
-    """Put, get and ack."""
-    queue: Any = import_module("persistqueue").SQLiteAckQueue(
-        str(directory), multithreading=True, timeout=BUSY_SECONDS
-    )
+    """Put, get and ack; or, in groups, put and get, and say once a group that it is done."""
+    module = import_module("persistqueue")
+    if how.group > 1:
+        queue: Any = module.SQLiteQueue(str(directory), auto_commit=False, timeout=BUSY_SECONDS)
+    else:
+        queue = module.SQLiteAckQueue(str(directory), multithreading=True, timeout=BUSY_SECONDS)
     # It has no setting for this; SQLite's own default is FULL.
     queue._putter.execute(  # noqa: SLF001
         f"PRAGMA synchronous = {'FULL' if how.is_synced else 'NORMAL'}"
     )
+    if how.group > 1:
+        add, work = _persist_queue_groups(queue, how.group)
+        return Jobs(lambda: add, worker_of(lambda: work, how), queue.close)
 
     def add(jobs: int) -> None:
         for _ in range(jobs):
@@ -116,6 +131,22 @@ def persist_queue_jobs(directory: Path, how: How) -> Jobs:
                 queue.clear_acked_data(max_delete=ACKED_AT_ONCE, keep_latest=0)
 
     return Jobs(lambda: add, worker_of(lambda: work, how), queue.close)
+
+
+def _persist_queue_groups(queue: Any, group: int) -> tuple[Add, Add]:
+    """Return what adds jobs, and what works on them and forgets a group at a time."""
+
+    def add(jobs: int) -> None:
+        for _ in range(jobs):
+            queue.put(PAYLOAD)
+
+    def work(jobs: int) -> None:
+        for begin in range(0, jobs, group):
+            for _ in range(begin, min(begin + group, jobs)):
+                perform(found(queue.get(block=False)))
+            queue.task_done()
+
+    return add, work
 
 
 def apscheduler_jobs(directory: Path, how: How) -> Jobs:
@@ -170,9 +201,9 @@ def apscheduler_jobs(directory: Path, how: How) -> Jobs:
 # over 100 and 200 jobs, one call each. With the settings of Immediate, each job more took 3.0
 # fdatasync in huey, litequeue and persist-queue, for the addition, the claim and the end, as it did
 # in actionqueue, and 2.0 in APScheduler, which writes nothing when a job begins. In groups
-# litequeue took 1.0, for the claim, and actionqueue 3.4 for each hundred jobs, one a step at least.
-# With the settings of Deferred no queue synced by the job: each process took 4 to 16 in all, for
-# SQLite's checkpoints and for opening and closing.
+# litequeue took 1.0, for the claim, persist-queue 1.0, for the addition, and actionqueue 3.4 for
+# each hundred jobs, one a step at least. With the settings of Deferred no queue synced by the job:
+# each process took 4 to 16 in all, for SQLite's checkpoints and for opening and closing.
 PEERS = [
     Queue(
         "huey",
@@ -197,6 +228,8 @@ PEERS = [
         persist_queue_jobs,
         deferred="SQLiteAckQueue: WAL, synchronous NORMAL; it keeps no output",
         immediate="SQLiteAckQueue: WAL, synchronous FULL; it keeps no output",
+        groups="SQLiteQueue(auto_commit=False): each put is committed, what was got by task_done; "
+        "a claim leaves no trace, so that two processes may do a job at once",
     ),
     Queue(
         "APScheduler",
