@@ -55,12 +55,13 @@ help:
 BUILD_PACKAGES := python3-venv python3-dev gcc libc6-dev
 CLANG_PACKAGES := clang
 TEST_PACKAGES := strace e2fsprogs xfsprogs mount util-linux
+STORES_PACKAGES := postgresql etcd-server
 VALGRIND_PACKAGES := valgrind
 FUZZ_PACKAGES := clang-14 libclang-rt-14-dev llvm-14 $(VALGRIND_PACKAGES)
 PORTS_PACKAGES := wine wine64 qemu-user
 # llvm takes debug symbols apart, maven fetches interpreters.
 WHEELS_PACKAGES := $(PORTS_PACKAGES) llvm maven
-NEEDS ?= TEST FUZZ WHEELS
+NEEDS ?= TEST STORES FUZZ WHEELS
 SYSTEM_PACKAGES ?= $(foreach need,$(NEEDS),$(or $($(need)_PACKAGES),$(error NEEDS: no $(need))))
 # For bench-rust only, so NEEDS lacks them. It needs Rust 1.89 or newer, which has to come
 # from elsewhere if Debian's is older.
@@ -89,6 +90,10 @@ $(VENV)/installed: $(BIN)/python $(SOURCES)
 
 $(VENV)/test-tools: $(BIN)/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --group test
+	@touch $@
+
+$(VENV)/stores-tools: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --group stores
 	@touch $@
 
 $(VENV)/fuzz-tools: $(BIN)/python pyproject.toml
@@ -128,7 +133,7 @@ test-debug:
 	ACTIONQUEUE_DEBUG=1 $(MAKE) VENV=$(VENV)-debug $(VENV)-debug/installed $(VENV)-debug/test-tools
 	ACTIONQUEUE_DEBUG=1 $(VENV)-debug/bin/python -m pytest $(PYTEST_FLAGS) $(DEBUG_TESTS)
 
-test-system: $(VENV)/installed $(VENV)/test-tools
+test-system: $(VENV)/installed $(VENV)/test-tools $(VENV)/stores-tools
 	$(BIN)/python -m pytest $(PYTEST_FLAGS) --system
 
 # It prints the table, and writes it to build/faults.md, in any case; it fails if a test fails or a

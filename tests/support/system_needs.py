@@ -15,10 +15,19 @@ import os
 import shutil
 from collections import Counter
 from functools import cache
+from pathlib import Path
 
 import pytest
 
-PATH = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
+PATH = os.pathsep.join(
+    [
+        os.environ.get("PATH", os.defpath),
+        "/usr/sbin",
+        "/sbin",
+        *sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin"))),
+    ]
+)
+"""Debian has PostgreSQL's programs in folders of their own."""
 
 left_out: Counter[tuple[str, ...]] = Counter()
 """How many tests were left out, by what they need."""

@@ -68,6 +68,13 @@ VALUES = {
     "version": 27,
     "event_kind": 28,
     "max_attempts": 29,
+    "holder": "another-host",
+    "epoch": 30,
+    "after": 31,
+    "trimmed_to": 32,
+    "first": 33,
+    "last": 34,
+    "log": "jobs",
     "operation": "fdatasync",
     "errno": 5,
 }
@@ -184,6 +191,7 @@ def test_written(cls):
         errors.LogCloseError: Written.YES,
         errors.AppendError: Written.UNKNOWN,  # as for any foreign error
         errors.ApplyError: Written.YES,
+        errors.OutcomeUnknownError: Written.UNKNOWN,
     }
     assert make(cls).written is expected.get(cls, Written.NO)
 

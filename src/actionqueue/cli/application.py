@@ -28,6 +28,7 @@ _COMMANDS = (
     "runs",
     "snapshot",
     "stats",
+    "store",
     "submit",
     "verify",
     "why",

@@ -16,6 +16,8 @@ from actionqueue.errors import (
     MutationError,
     NotAQueueError,
     SnapshotError,
+    TermHeldError,
+    UnknownLogError,
     UnsupportedFormatError,
     ValidationError,
     WriterError,
@@ -48,10 +50,10 @@ class ExitCode(IntEnum):
 
 MEANINGS = {
     ExitCode.OK: "done; for submit: every line was a command, accepted or refused",
-    ExitCode.NOT_PROVED: "demo: the proof failed",
+    ExitCode.NOT_PROVED: "demo: the proof failed; store check: a setting may break the promise",
     ExitCode.USAGE: "bad usage",
     ExitCode.BAD_INPUT: "submit: at least one line was no command; it submitted the others",
-    ExitCode.LOCKED: "another process has the queue open",
+    ExitCode.LOCKED: "another process has the queue open, or the store's log",
     ExitCode.CORRUPT: "the log or a snapshot is damaged; repair wants --accept-data-loss",
     ExitCode.NOT_A_QUEUE: "there is no queue, or a newer version of the library wrote it",
     ExitCode.SYSTEM: "a system call failed: rights, a full disk, an I/O error, no memory",
@@ -68,9 +70,9 @@ MEANINGS = {
 
 
 _OF_ERRORS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], ExitCode], ...] = (
-    (LockedError, ExitCode.LOCKED),
+    ((LockedError, TermHeldError), ExitCode.LOCKED),
     ((CorruptLogError, MalformedEventError), ExitCode.CORRUPT),
-    ((NotAQueueError, UnsupportedFormatError), ExitCode.NOT_A_QUEUE),
+    ((NotAQueueError, UnsupportedFormatError, UnknownLogError), ExitCode.NOT_A_QUEUE),
     (CompactedError, ExitCode.COMPACTED),
     (HistoryChangedError, ExitCode.HISTORY_CHANGED),
     ((DisplacedError, LogCloseError, SnapshotError), ExitCode.SYSTEM),  # every event was written

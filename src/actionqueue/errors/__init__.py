@@ -22,6 +22,8 @@ the refused or failed command may be in the log. The tree of them::
     |-- WriterError                       writing.py    the native writer
     |   |-- LogWriteError, LogSpaceError, LogCloseError, SnapshotError
     |   `-- DisplacedError
+    |-- StoreError                        stores.py     a log in a replicated engine:
+    |   `-- FencedError, OutcomeUnknownError ...          one class for each reason
     `-- ClosedError, PoisonedError, ForkedError, ReentrantCallError, StoppedError
                                           handle.py     the open queue takes no such call
 
@@ -36,11 +38,13 @@ from actionqueue.errors.handle import *
 from actionqueue.errors.opening import *
 from actionqueue.errors.refusals import *
 from actionqueue.errors.scheduling import *
+from actionqueue.errors.stores import *
 from actionqueue.errors.values import *
 from actionqueue.errors.writing import *
 from actionqueue.texts import host_name, shown
 
 __all__ = [
+    "AcknowledgedLostError",
     "ActionQueueError",
     "ActiveAttemptBlocksTransition",
     "AppendError",
@@ -66,6 +70,7 @@ __all__ = [
     "EngineAlreadyPaused",
     "EngineNotPaused",
     "EngineResumeBeforePause",
+    "FencedError",
     "ForkedError",
     "HistoryChangedError",
     "InvalidFieldError",
@@ -90,6 +95,7 @@ __all__ = [
     "NotWaitingForTime",
     "OpenError",
     "OpenIOError",
+    "OutcomeUnknownError",
     "PartialDurabilityError",
     "PoisonedError",
     "PreviousStateMismatch",
@@ -105,12 +111,19 @@ __all__ = [
     "SequenceOverflow",
     "SnapshotError",
     "StoppedError",
+    "StoreError",
+    "StoreFullError",
+    "StoreUnavailableError",
+    "StoreUnsafeError",
     "SubscriptionAlreadyCanceled",
     "SubscriptionAlreadyExists",
     "TaskAlreadyCanceled",
     "TaskAlreadyExists",
     "TaskForgotten",
+    "TermHeldError",
     "TimestampWarning",
+    "TrimmedError",
+    "UnknownLogError",
     "UnknownRun",
     "UnknownSubscription",
     "UnknownTask",

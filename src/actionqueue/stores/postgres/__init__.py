@@ -1,0 +1,399 @@
+"""A log in PostgreSQL, 15 or newer, with standbys that answer for each commit.
+
+:mod:`~actionqueue.stores.postgres.schema` has the tables and why no deposed writer can append.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+from uuid import uuid4
+
+from actionqueue.errors import (
+    FencedError,
+    InvalidFieldError,
+    OutcomeUnknownError,
+    StoreError,
+    StoreFullError,
+    StoreUnavailableError,
+    StoreUnsafeError,
+    TermHeldError,
+    TrimmedError,
+)
+from actionqueue.policy_fields import flag
+from actionqueue.stores.arguments import (
+    GROUP_SIZE_MAX,
+    deadline,
+    digest_of,
+    group_of,
+    is_over,
+    name_of,
+    piece_of,
+    sequence_of,
+    sequences_of,
+    term_of,
+)
+from actionqueue.stores.canary import Canary
+from actionqueue.stores.postgres import schema
+from actionqueue.stores.postgres.check import unsafe_settings, warnings_of
+from actionqueue.stores.postgres.session import Answer, LostAnswer, RefusedStatement, Session
+from actionqueue.stores.protocol import Head, SnapshotInfo, StoreInfo, Term
+
+__all__ = ["PostgresStore"]
+
+KEEP_SECONDS = 1.0
+CAMPAIGN_LOOK_SECONDS = 0.05
+TAIL_LOOK_SECONDS = 0.005
+IDLE_LOOK_SECONDS = 0.05
+GROUPS_AT_ONCE = 32
+DISK_FULL = "53100"
+
+
+class PostgresStore:
+    """A :class:`~actionqueue.stores.LogStore` in a PostgreSQL database.
+
+    Needs psycopg (``pip install 'actionqueue[postgres]'``). The servers are yours, and so is what
+    promotes a standby; :meth:`describe` checks their settings. No connection is made before the
+    first call. The store is not for children of a fork.
+    """
+
+    def __init__(
+        self, conninfo: str, *, log: str = "actionqueue", unsafe_allow_local: bool = False
+    ) -> None:
+        """Name the database and the log.
+
+        Args:
+            conninfo: libpq's parameters of a connection: ``"host=a,b,c dbname=jobs"``, with all
+                nodes; the primary among them is found.
+            log: The log's name. A database may have several.
+            unsafe_allow_local: True appends although no standby answers for a commit: for tests,
+                and for a server whose disk is trusted with everything.
+
+        Raises:
+            InvalidFieldError: An argument does not fit.
+            ImportError: psycopg is missing.
+        """
+        name_of("PostgresStore", "log", log)
+        self._log = log
+        self._is_unsafe = flag("unsafe_allow_local", unsafe_allow_local)
+        # Appends wait for neither readers nor snapshots.
+        self._writing, self._reading, self._moving = (
+            _session(conninfo, log, purpose) for purpose in ("appends", "reading", "snapshots")
+        )
+        self._canary = Canary()
+        self._acknowledged = 0
+        self._heard_at = 0.0
+        self._closed = threading.Event()
+
+    # --- What there is ----------------------------------------------------------------------------
+
+    def initialize(self) -> bool:
+        """Make the tables and the log. See :meth:`LogStore.initialize`."""
+        _asked(self._writing.ask_of_any_log, schema.SCHEMA)
+        made = _asked(self._writing.ask_of_any_log, schema.CREATE_LOG, name=self._log, uuid=uuid4())
+        return made.row_count == 1
+
+    def describe(self) -> StoreInfo:
+        """Check the settings of the primary. See :meth:`LogStore.describe`."""
+        settings = _asked(self._reading.ask_of_any_log, schema.SETTINGS)
+        standbys = _asked(self._reading.ask_of_any_log, schema.STANDBYS)
+        return StoreInfo(
+            engine="PostgreSQL",
+            version=settings.rows[0][0],
+            nodes=tuple(f"{name} ({state}, {sync})" for name, state, sync in standbys.rows),
+            append_bytes_max=GROUP_SIZE_MAX,
+            snapshot_bytes_max=None,
+            keep_seconds=KEEP_SECONDS,
+            warnings=warnings_of(settings, standbys),
+        )
+
+    def head(self) -> Head:
+        """Say where the log stands. See :meth:`LogStore.head`."""
+        head = Head(*_asked(self._reading.ask, schema.HEAD).rows[0])
+        self._canary.compare(head.next_sequence - 1)
+        self._canary.know(head.watermark)
+        return head
+
+    # --- Terms ------------------------------------------------------------------------------------
+
+    def campaign(
+        self, holder: str, *, resume: Term | None = None, timeout: float | None = None
+    ) -> Term:
+        """Take the log. See :meth:`LogStore.campaign`."""
+        name_of("campaign", "holder", holder)
+        if resume is not None:
+            term_of("campaign", resume, "resume")
+        until = deadline("campaign", timeout)
+        while True:
+            failure: StoreError
+            try:
+                term = self._take(holder, resume)
+                if term is not None:
+                    return term
+                failure = TermHeldError(self.head().holder or "")
+            except (StoreUnavailableError, OutcomeUnknownError) as error:
+                failure = error
+            if is_over(until):
+                raise failure
+            self._closed.wait(CAMPAIGN_LOOK_SECONDS)
+
+    def _take(self, holder: str, resume: Term | None) -> Term | None:
+        """Take the log if it is free; return None where another writer is alive."""
+        resumed = None if resume is None else resume.epoch
+        if resumed is not None:
+            self._ensure_newest(resumed)
+        if not self._asked(schema.LOCK).rows[0][0]:
+            self._asked(schema.END_THE_DEAD, resumed=resumed)
+            return None
+        asked_at = time.monotonic()
+        answer = self._changed(schema.CAMPAIGN, holder=holder, resumed=resumed)
+        if not answer.rows:
+            if resumed is not None:
+                self._ensure_newest(resumed)
+            raise self._unsafe() or StoreUnavailableError(None)
+        epoch, next_sequence = answer.rows[0]
+        self._canary.compare(next_sequence - 1)
+        self._canary.know(next_sequence - 1)
+        self._acknowledged = next_sequence - 1
+        self._heard_at = asked_at
+        return Term(epoch, next_sequence, holder)
+
+    def keep(self, term: Term) -> None:
+        """Say that the writer is alive. See :meth:`LogStore.keep`."""
+        term_of("keep", term)
+        self._keep(term)
+
+    def _keep(self, term: Term) -> None:
+        asked_at = time.monotonic()
+        answer = self._changed(schema.KEEP, epoch=term.epoch, watermark=self._acknowledged)
+        if not answer.row_count:
+            self._ensure_newest(term.epoch)
+            raise self._unsafe() or OutcomeUnknownError(None)
+        self._heard_at = asked_at
+
+    def valid_until(self, term: Term) -> float:
+        """Return until when no other writer takes the log. See :meth:`LogStore.valid_until`."""
+        term_of("valid_until", term)
+        return self._heard_at + schema.LEASE_SECONDS
+
+    def resign(self, term: Term) -> None:
+        """End a term. See :meth:`LogStore.resign`."""
+        term_of("resign", term)
+        self._changed(schema.RESIGN, epoch=term.epoch, watermark=self._acknowledged)
+        self._asked(schema.UNLOCK)
+
+    # --- Groups -----------------------------------------------------------------------------------
+
+    def append(self, term: Term, first: int, last: int, group: bytes) -> None:
+        """Append a group. See :meth:`LogStore.append`."""
+        term_of("append", term)
+        first, last = sequences_of(first, last)
+        group_of("append", group)
+        asked_at = time.monotonic()
+        answer = self._changed(
+            schema.APPEND,
+            epoch=term.epoch,
+            first=first,
+            last=last,
+            watermark=self._acknowledged,
+            group=group,
+        )
+        if answer.row_count != 1:
+            self._explain(term, first, last, group)
+        self._acknowledged = last
+        self._canary.know(last)
+        self._heard_at = asked_at
+
+    def _explain(self, term: Term, first: int, last: int, group: bytes) -> None:
+        """Raise why a group was not appended, unless it is there already."""
+        next_sequence = self._ensure_newest(term.epoch)
+        unsafe = self._unsafe()
+        if unsafe is not None:
+            raise unsafe
+        if next_sequence == last + 1 and self._has(first, group):
+            # What is seen may be on this server alone: an answer to a change covers it.
+            return self._keep(term)
+        reason = f"must be {next_sequence}, where the log goes on"
+        raise InvalidFieldError("append", "first", first, reason)
+
+    def outcome(self, term: Term, first: int, group: bytes) -> bool:
+        """Return whether a group is in the log. See :meth:`LogStore.outcome`."""
+        term_of("outcome", term)
+        first = sequence_of("outcome", "first", first)
+        group_of("outcome", group)
+        self._ensure_newest(term.epoch)
+        return self._has(first, group)
+
+    def _has(self, first: int, group: bytes) -> bool:
+        rows = self._asked(schema.OUTCOME, first=first).rows
+        return bool(rows) and rows[0][0] == group
+
+    def read(self, after: int, *, upto: int | None = None) -> Iterator[bytes]:
+        """Return groups. See :meth:`LogStore.read`."""
+        after = sequence_of("read", "after", after)
+        head = self.head()
+        upto = head.watermark if upto is None else sequence_of("read", "upto", upto)
+        if after < head.trimmed_to:
+            raise TrimmedError(after, head.trimmed_to)
+        return self._read(after, upto)
+
+    def _read(self, after: int, upto: int) -> Iterator[bytes]:
+        found = _asked(self._reading.ask, schema.FIND_FIRST, first=after + 1).rows[0][0]
+        first = after + 1 if found is None else found
+        while first <= upto:
+            rows = _asked(self._reading.ask, schema.READ, first=first, count=GROUPS_AT_ONCE).rows
+            for begin, last, group in rows:
+                if begin != first:  # a trim came in between
+                    raise TrimmedError(after, max(self.head().trimmed_to, begin - 1))
+                if last > upto:
+                    return
+                if last > after:
+                    yield group
+                first = last + 1
+            if not rows:
+                trimmed_to = self.head().trimmed_to
+                if first <= trimmed_to:
+                    raise TrimmedError(after, trimmed_to)
+                return
+
+    def tail(self, after: int, timeout: float | None) -> Iterator[bytes]:
+        """Wait for groups. See :meth:`LogStore.tail`."""
+        after = sequence_of("tail", "after", after)
+        until = deadline("tail", timeout)
+        look = TAIL_LOOK_SECONDS
+        while self.head().watermark <= after:
+            if is_over(until) or self._closed.is_set():
+                return iter(())
+            self._closed.wait(look)
+            look = min(look * 2, IDLE_LOOK_SECONDS)
+        return self.read(after)
+
+    # --- Snapshots --------------------------------------------------------------------------------
+
+    def put_snapshot(
+        self, term: Term, sequence: int, pieces: Iterable[bytes], digest: bytes
+    ) -> None:
+        """Store a snapshot. See :meth:`LogStore.put_snapshot`."""
+        term_of("put_snapshot", term)
+        sequence = sequence_of("put_snapshot", "sequence", sequence)
+        digest_of(digest)
+        where = {"sequence": sequence, "epoch": term.epoch}
+        count = 0
+        for piece in pieces:
+            self._move(term, schema.PUT_PIECE, **where, number=count, piece=piece_of(piece))
+            count += 1
+        self._move(term, schema.PUT_MANIFEST, **where, count=count, digest=digest)
+        self._move_all(schema.DROP_OLD_PIECES, epoch=term.epoch)
+
+    def snapshots(self) -> list[SnapshotInfo]:
+        """Return the snapshots. See :meth:`LogStore.snapshots`."""
+        rows = _asked(self._reading.ask, schema.READ_MANIFESTS).rows
+        return [SnapshotInfo(*row) for row in rows]
+
+    def get_snapshot(self, info: SnapshotInfo) -> Iterator[bytes]:
+        """Return a snapshot's pieces. See :meth:`LogStore.get_snapshot`."""
+        for number in range(info.piece_count):
+            rows = _asked(
+                self._moving.ask,
+                schema.READ_PIECE,
+                sequence=info.sequence,
+                epoch=info.epoch,
+                number=number,
+            ).rows
+            if not rows:
+                raise TrimmedError(info.sequence, self.head().trimmed_to)
+            yield rows[0][0]
+
+    def trim(self, term: Term, below: int) -> None:
+        """Drop groups. See :meth:`LogStore.trim`."""
+        term_of("trim", term)
+        below = sequence_of("trim", "below", below)
+        answer = _changed(self._moving, schema.TRIM, epoch=term.epoch, below=below)
+        if not answer.row_count:
+            self._ensure_newest(term.epoch)
+            reason = "must be at most the sequence behind the newest snapshot"
+            raise InvalidFieldError("trim", "below", below, reason)
+        while self._move_all(schema.DROP_GROUPS, below=below).row_count:
+            pass
+        self._move_all(schema.DROP_SNAPSHOTS, below=below)
+        self._move_all(schema.DROP_OLD_PIECES, epoch=term.epoch)
+
+    def _move(self, term: Term, statement: str, **parameters: Any) -> None:
+        """Change something of a snapshot in a term that is the newest."""
+        if not _changed(self._moving, statement, **parameters).row_count:
+            self._ensure_newest(term.epoch)
+            raise OutcomeUnknownError(None)
+
+    def _move_all(self, statement: str, **parameters: Any) -> Answer:
+        return _changed(self._moving, statement, **parameters)
+
+    def close(self) -> None:
+        """Let go of the connections. See :meth:`LogStore.close`."""
+        self._closed.set()
+        for session in (self._writing, self._reading, self._moving):
+            session.close()
+
+    # --- Answers ----------------------------------------------------------------------------------
+
+    def _asked(self, statement: str, **parameters: Any) -> Answer:
+        return _asked(self._writing.ask, statement, **parameters)
+
+    def _changed(self, statement: str, **parameters: Any) -> Answer:
+        return _changed(self._writing, statement, **parameters, is_unsafe=self._is_unsafe)
+
+    def _ensure_newest(self, epoch: int) -> int:
+        """Return where the log goes on. Raise FencedError where a term after this one came."""
+        newest, next_sequence, holder, *_ = self._asked(schema.WHY_NOT).rows[0]
+        self._canary.compare(next_sequence - 1)
+        if newest != epoch:
+            raise FencedError(holder or "", newest)
+        return int(next_sequence)
+
+    def _unsafe(self) -> StoreUnsafeError | None:
+        """Return why the settings keep no promise, if they do not."""
+        *_, names, commit, fsync = self._asked(schema.WHY_NOT).rows[0]
+        reason = "" if self._is_unsafe else unsafe_settings(names, commit, fsync)
+        return StoreUnsafeError(reason) if reason else None
+
+
+def _session(conninfo: str, log: str, purpose: str) -> Session:
+    try:
+        return Session(conninfo, log, purpose)
+    except ImportError:
+        raise
+    except Exception as error:
+        raise InvalidFieldError("PostgresStore", "conninfo", conninfo, str(error)) from error
+
+
+def _asked(ask: Callable[..., Answer], statement: str, **parameters: Any) -> Answer:
+    """Ask something that may be asked twice: where a connection has ended, the next one answers."""
+    try:
+        try:
+            return ask(statement, **parameters)
+        except LostAnswer:
+            return ask(statement, **parameters)
+    except LostAnswer as error:
+        raise StoreUnavailableError(error) from error
+    except RefusedStatement as error:
+        raise StoreUnavailableError(error.cause) from error
+
+
+def _changed(session: Session, statement: str, **parameters: Any) -> Answer:
+    """Change something, and trust the answer only where the server said nothing besides.
+
+    A notice says that the commit did not wait for the standbys until they answered.
+    """
+    try:
+        answer = session.ask(statement, **parameters)
+    except LostAnswer as error:
+        raise OutcomeUnknownError(error) from error
+    except RefusedStatement as error:
+        if error.state == DISK_FULL:
+            raise StoreFullError(str(error.cause).strip()) from error
+        raise StoreUnavailableError(error.cause) from error
+    if answer.notices:
+        session.drop()
+        raise OutcomeUnknownError(RuntimeError("; ".join(answer.notices)))
+    return answer

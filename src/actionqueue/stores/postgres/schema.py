@@ -1,0 +1,240 @@
+"""The tables, and every statement that goes to them.
+
+The row of ``aq.head`` is the fence. A campaign and an append both change it, so one waits for the
+other, and a lock of PostgreSQL is held until the standbys have answered: an append is wholly before
+or wholly after a new epoch. After a promotion the old primary gets no answer from a majority.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "APPEND",
+    "CAMPAIGN",
+    "CREATE_LOG",
+    "DROP_GROUPS",
+    "DROP_OLD_PIECES",
+    "DROP_SNAPSHOTS",
+    "END_THE_DEAD",
+    "FIND_FIRST",
+    "FIND_LOG",
+    "HEAD",
+    "KEEP",
+    "LEASE_SECONDS",
+    "LOCK",
+    "OUTCOME",
+    "PUT_MANIFEST",
+    "PUT_PIECE",
+    "READ",
+    "READ_MANIFESTS",
+    "READ_PIECE",
+    "RESIGN",
+    "SCHEMA",
+    "SETTINGS",
+    "SET_SESSION",
+    "STANDBYS",
+    "TRIM",
+    "UNLOCK",
+    "WHY_NOT",
+]
+
+LEASE_SECONDS = 3
+"""A writer that has not been heard of for so long may be put aside."""
+LOCK_CLASS = 4711
+"""The class of the advisory locks: one for each log, which a living writer's session holds."""
+
+SCHEMA = """
+CREATE SCHEMA IF NOT EXISTS aq;
+CREATE TABLE IF NOT EXISTS aq.head (
+  log_id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  name text NOT NULL UNIQUE,
+  uuid uuid NOT NULL,
+  epoch bigint NOT NULL,
+  next_seq bigint NOT NULL,
+  watermark bigint NOT NULL,
+  trimmed_to bigint NOT NULL,
+  holder text,
+  seen timestamptz
+) WITH (fillfactor = 10);
+CREATE TABLE IF NOT EXISTS aq.log (
+  log_id int,
+  first_seq bigint,
+  last_seq bigint NOT NULL,
+  epoch bigint NOT NULL,
+  data bytea NOT NULL,
+  PRIMARY KEY (log_id, first_seq)
+);
+ALTER TABLE aq.log ALTER data SET STORAGE EXTERNAL;
+CREATE TABLE IF NOT EXISTS aq.snapshot (
+  log_id int,
+  sequence bigint,
+  epoch bigint,
+  no int,
+  data bytea NOT NULL,
+  PRIMARY KEY (log_id, sequence, epoch, no)
+);
+ALTER TABLE aq.snapshot ALTER data SET STORAGE EXTERNAL;
+CREATE TABLE IF NOT EXISTS aq.manifest (
+  log_id int,
+  sequence bigint,
+  epoch bigint NOT NULL,
+  pieces int NOT NULL,
+  digest bytea NOT NULL,
+  PRIMARY KEY (log_id, sequence)
+);
+"""
+"""A snapshot is visible by its row in ``aq.manifest``, which comes last."""
+
+CREATE_LOG = """
+INSERT INTO aq.head (name, uuid, epoch, next_seq, watermark, trimmed_to)
+VALUES (%(name)s, %(uuid)s, 0, 1, 0, 0) ON CONFLICT (name) DO NOTHING
+"""
+
+SET_SESSION = """
+SET synchronous_commit = on;
+SET statement_timeout = 0;
+SET lock_timeout = 0;
+SET idle_session_timeout = 0;
+SET tcp_keepalives_idle = 1;
+SET tcp_keepalives_interval = 1;
+SET tcp_keepalives_count = 3;
+SET tcp_user_timeout = 3000;
+"""
+
+FIND_LOG = "SELECT log_id, uuid FROM aq.head WHERE name = %(name)s"
+
+HEAD = """
+SELECT uuid, epoch, next_seq, watermark, trimmed_to, holder FROM aq.head WHERE log_id = %(log)s
+"""
+
+# --- Terms ----------------------------------------------------------------------------------------
+
+_IS_SAFE = """
+(%(is_unsafe)s OR (current_setting('synchronous_standby_names') <> ''
+  AND current_setting('synchronous_commit') IN ('on', 'remote_apply')
+  AND current_setting('fsync') = 'on'))
+"""
+
+LOCK = f"SELECT pg_try_advisory_lock({LOCK_CLASS}, %(log)s)"
+UNLOCK = "SELECT pg_advisory_unlock_all()"
+"""Each campaign of a session has taken the lock once more."""
+
+END_THE_DEAD = f"""
+SELECT pg_terminate_backend(l.pid) FROM pg_locks l, aq.head h
+WHERE h.log_id = %(log)s AND l.locktype = 'advisory' AND l.classid = {LOCK_CLASS}
+  AND l.objid = h.log_id AND l.granted AND l.pid <> pg_backend_pid()
+  AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+  AND (h.seen < clock_timestamp() - make_interval(secs => {LEASE_SECONDS})
+    OR h.epoch = %(resumed)s::bigint)
+"""  # noqa: S608 -- of numbers
+"""The system of a writer that was stopped goes on answering, so its session would live for ever."""
+
+CAMPAIGN = f"""
+UPDATE aq.head SET epoch = epoch + 1, holder = %(holder)s, watermark = next_seq - 1,
+  seen = clock_timestamp()
+WHERE log_id = %(log)s AND (%(resumed)s::bigint IS NULL OR epoch = %(resumed)s::bigint)
+  AND {_IS_SAFE}
+RETURNING epoch, next_seq
+"""  # noqa: S608 -- of the text above
+"""It is the barrier, too: its answer from the standbys covers all that the log holds."""
+
+KEEP = f"""
+UPDATE aq.head SET seen = clock_timestamp(), watermark = %(watermark)s
+WHERE log_id = %(log)s AND epoch = %(epoch)s AND {_IS_SAFE}
+"""  # noqa: S608 -- of the text above
+
+RESIGN = """
+UPDATE aq.head SET epoch = epoch + 1, holder = NULL, watermark = %(watermark)s
+WHERE log_id = %(log)s AND epoch = %(epoch)s
+"""
+
+WHY_NOT = """
+SELECT epoch, next_seq, holder, current_setting('synchronous_standby_names'),
+  current_setting('synchronous_commit'), current_setting('fsync')
+FROM aq.head WHERE log_id = %(log)s
+"""
+
+# --- Groups ---------------------------------------------------------------------------------------
+
+APPEND = f"""
+WITH h AS (
+  UPDATE aq.head SET next_seq = %(last)s::bigint + 1, watermark = %(watermark)s,
+    seen = clock_timestamp()
+  WHERE log_id = %(log)s AND epoch = %(epoch)s AND next_seq = %(first)s AND {_IS_SAFE}
+  RETURNING 1
+)
+INSERT INTO aq.log (log_id, first_seq, last_seq, epoch, data)
+SELECT %(log)s, %(first)s, %(last)s, %(epoch)s, %(group)b FROM h
+"""  # noqa: S608 -- of the text above
+
+OUTCOME = "SELECT data FROM aq.log WHERE log_id = %(log)s AND first_seq = %(first)s"
+
+FIND_FIRST = """
+SELECT max(first_seq) FROM aq.log WHERE log_id = %(log)s AND first_seq <= %(first)s
+"""
+
+READ = """
+SELECT first_seq, last_seq, data FROM aq.log
+WHERE log_id = %(log)s AND first_seq >= %(first)s ORDER BY first_seq LIMIT %(count)s
+"""
+
+TRIM = """
+UPDATE aq.head SET trimmed_to = greatest(trimmed_to, %(below)s::bigint - 1)
+WHERE log_id = %(log)s AND epoch = %(epoch)s AND EXISTS
+  (SELECT 1 FROM aq.manifest m WHERE m.log_id = %(log)s AND m.sequence >= %(below)s::bigint - 1)
+"""
+
+DROP_GROUPS = """
+DELETE FROM aq.log WHERE ctid = ANY (ARRAY(
+  SELECT ctid FROM aq.log WHERE log_id = %(log)s AND last_seq < %(below)s
+  ORDER BY first_seq LIMIT 1000))
+"""
+
+# --- Snapshots ------------------------------------------------------------------------------------
+
+PUT_PIECE = """
+INSERT INTO aq.snapshot (log_id, sequence, epoch, no, data)
+SELECT %(log)s, %(sequence)s, %(epoch)s, %(number)s, %(piece)b
+FROM aq.head WHERE log_id = %(log)s AND epoch = %(epoch)s
+ON CONFLICT (log_id, sequence, epoch, no) DO UPDATE SET data = EXCLUDED.data
+"""
+
+PUT_MANIFEST = """
+INSERT INTO aq.manifest (log_id, sequence, epoch, pieces, digest)
+SELECT %(log)s, %(sequence)s, %(epoch)s, %(count)s, %(digest)b
+FROM aq.head WHERE log_id = %(log)s AND epoch = %(epoch)s FOR UPDATE
+ON CONFLICT (log_id, sequence) DO UPDATE
+SET epoch = EXCLUDED.epoch, pieces = EXCLUDED.pieces, digest = EXCLUDED.digest
+"""
+
+READ_MANIFESTS = """
+SELECT sequence, epoch, pieces, digest FROM aq.manifest
+WHERE log_id = %(log)s ORDER BY sequence DESC
+"""
+
+READ_PIECE = """
+SELECT data FROM aq.snapshot
+WHERE log_id = %(log)s AND sequence = %(sequence)s AND epoch = %(epoch)s AND no = %(number)s
+"""
+
+DROP_SNAPSHOTS = """
+DELETE FROM aq.manifest WHERE log_id = %(log)s AND sequence < %(below)s::bigint - 1
+"""
+
+DROP_OLD_PIECES = """
+DELETE FROM aq.snapshot s WHERE s.log_id = %(log)s AND s.epoch <= %(epoch)s
+  AND s.sequence < (SELECT max(sequence) FROM aq.manifest WHERE log_id = %(log)s)
+  AND NOT EXISTS (SELECT 1 FROM aq.manifest m
+    WHERE m.log_id = s.log_id AND m.sequence = s.sequence AND m.epoch = s.epoch)
+"""
+"""What snapshots have left that were dropped, replaced, or never finished; newer ones may be on
+their way."""
+
+# --- What the engine is ---------------------------------------------------------------------------
+
+SETTINGS = """
+SELECT current_setting('server_version'), current_setting('server_version_num')::int,
+  current_setting('synchronous_standby_names'), current_setting('synchronous_commit'),
+  current_setting('fsync'), current_setting('full_page_writes'), pg_is_in_recovery()
+"""
+
+STANDBYS = "SELECT application_name, state, sync_state FROM pg_stat_replication ORDER BY 1"
