@@ -27,8 +27,9 @@ cdef class EventEncoder:
 
     # Fills `event` with what a command becomes, without a Python event in between. Returns False
     # where the command's class does not take the short way, or the command names another sequence.
-    # Raises as `fill`. Runs no Python code where it succeeds. What the event points to belongs to
-    # the command and to this encoder.
+    # Raises TypeError, OverflowError, MemoryError and the like where `fill` raises. Runs no Python
+    # code, so what it raises is never a signal's handler's. What the event points to belongs to the
+    # command and to this encoder.
     cdef bint fill_command(self, object command, uint64_t sequence) except -1
     cdef int trim(self) except -1
 
@@ -40,7 +41,7 @@ cdef object event_from_c(const aqw_event *event)
 
 # Encodes a TaskSpec; the caller has checked its type. What it gives belongs to the encoder. Raises
 # as `fill`.
-cdef int encode_task_spec(EventEncoder encoder, aqw_bytes *to, object source) except -1
+cdef int encode_checked_spec(EventEncoder encoder, aqw_bytes *to, object source) except -1
 
 # The nested parts that the state table keeps encoded.
 cdef object task_spec_from_c(object task_id, aqw_bytes part)

@@ -13,6 +13,23 @@ from actionqueue.model import (
     TaskSpec,
 )
 
+class Misfit(Exception):
+    """Says why an object has no C event: a function that makes the error, and its arguments.
+
+    The encoder raises it and nothing else on purpose, and runs no Python code for that. In the code
+    of an error's constructor a signal's handler may raise; the short way, which drops whatever the
+    encoder raises, would drop that, too.
+    """
+
+def wrong_type(cls: type, value: object) -> TypeError:
+    """Return the error for a value that is not of the class."""
+
+def wrong_object(needed: str, value: object) -> TypeError:
+    """Return the error for an object that is none of several classes."""
+
+def empty_slot(owner: object) -> AttributeError:
+    """Return the error for an object that lacks a field."""
+
 @final
 class Scratch:
     """Memory that an encoder writes to, and uses again for its next event."""

@@ -27,8 +27,8 @@ from libc.string cimport memcpy, memset
 from _wal_native.core cimport *
 from _wal_native.from_c cimport bytes_of, ids_of, text_of
 from _wal_native.ids cimport ActorId, Identifier, RunId, TaskId, TenantId, id_from_data
-from _wal_native.rules cimport state_code, state_member
-from _wal_native.slots cimport slot, slot_of, value_in
+from _wal_native.rules cimport find_state, state_member
+from _wal_native.slots cimport slot_of, value_in
 
 from enum import Enum
 
@@ -63,6 +63,7 @@ from _wal_native.above import (
     TaskPayload,
     TaskSpec,
 )
+from _wal_native.rules import wrong_state
 
 cdef extern from *:
     """
@@ -106,8 +107,11 @@ cdef class EventEncoder:
             self.source = None
             previous = None
         self.source = event
-        self.event.sequence = integer(slot(event, program.sequence))
-        fill_fields(self, program, event)
+        try:
+            self.event.sequence = integer(slot(event, program.sequence))
+            fill_fields(self, program, event)
+        except Misfit as misfit:
+            raise error_of(misfit) from None
         return &self.event
 
     @cython.nonecheck(False)
@@ -127,7 +131,8 @@ cdef class EventEncoder:
 cdef int fill_fields(EventEncoder encoder, const Program *program, object source) except -1:
     """Fill in an event's kind and fields from an object of the program's class.
 
-    Runs no Python code where it succeeds: it reads slots of objects whose types it has checked.
+    Runs no Python code: it reads slots of objects whose types it has checked, and where one does not
+    fit it raises a Misfit.
     """
     cdef aqw_event *event = &encoder.event
     cdef const Step *step = &program.steps[0]
@@ -147,7 +152,7 @@ cdef int fill_fields(EventEncoder encoder, const Program *program, object source
         to = <uint8_t *>event + step.to
         value = value_in(owner, step.slot)
         if value is NULL:
-            raise AttributeError(f"a field of {type(owner).__name__} is not set")
+            raise Misfit(empty_slot, owner)
         if form == AQW_FIELD_ID:
             if <PyObject *>Py_TYPE(<object>value) != step.about:
                 refuse_type(value, step.about)
@@ -157,7 +162,7 @@ cdef int fill_fields(EventEncoder encoder, const Program *program, object source
                 refuse_type(value, <PyObject *>int)
             (<uint64_t *>to)[0] = <object>value
         elif form == AQW_FIELD_STATE:
-            to[0] = <uint8_t>state_code(<object>value)
+            to[0] = <uint8_t>code_of_state(<object>value)
         elif form == AQW_FIELD_TEXT:
             set_text(<aqw_bytes *>to, <object>value)
             size += (<aqw_bytes *>to).size
@@ -224,7 +229,7 @@ cdef uint8_t *reserve_ids(
             count += <size_t>len(<tuple?>slot(owner, step.slot))
         step += 1
     if count > limit:
-        raise RecordTooLarge(16 * count, 16 * limit)
+        raise Misfit(RecordTooLarge, 16 * count, 16 * limit)
     encoder.ids.reserve(16 * count + 1)
     return encoder.ids.data
 
@@ -237,7 +242,7 @@ cdef uint8_t *put_ids(uint8_t *to, tuple ids, PyObject *cls) except NULL:
 
 
 cdef int refuse(const aqw_event *event, str reason) except -1:
-    raise MalformedEventError(reason, event.kind, event.sequence)
+    raise Misfit(MalformedEventError, reason, event.kind, event.sequence)
 
 
 cdef inline bint has_error(int result) noexcept:
@@ -289,7 +294,7 @@ cdef Py_ssize_t fill_special(EventEncoder encoder, const Step *step, object owne
 
 
 cdef int check_fresh(const aqw_event *event, object run) except -1:
-    cdef uint8_t state = <uint8_t>state_code(slot(run, RUN_STATE))
+    cdef uint8_t state = <uint8_t>code_of_state(slot(run, RUN_STATE))
     cdef bint has_attempt = slot(run, RUN_CURRENT_ATTEMPT_ID) is not None
     cdef uint32_t attempt_count = integer(slot(run, RUN_ATTEMPT_COUNT))
     cdef uint64_t created_at = event.fields.run_created.created_at
@@ -319,10 +324,13 @@ def encode_event(object event not None) -> bytes:
     cdef aqw_event *filled = encoder.fill(event)
     cdef size_t size
     cdef bytes payload
-    check_encoded(aqw_event_encode(filled, NULL, 0, &size), &size)
-    payload = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>size)
-    check_encoded(
-        aqw_event_encode(filled, <uint8_t *>PyBytes_AS_STRING(payload), size, &size), &size)
+    try:
+        check_encoded(aqw_event_encode(filled, NULL, 0, &size), &size)
+        payload = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>size)
+        check_encoded(
+            aqw_event_encode(filled, <uint8_t *>PyBytes_AS_STRING(payload), size, &size), &size)
+    except Misfit as misfit:
+        raise error_of(misfit) from None
     return payload
 
 
@@ -344,7 +352,10 @@ def decode_event(int kind, sequence, bytes payload not None):
 
 cdef aqw_bytes part_of(bytes data) except *:
     cdef aqw_bytes part
-    set_bytes(&part, data)
+    try:
+        set_bytes(&part, data)
+    except Misfit as misfit:
+        raise error_of(misfit) from None
     return part
 
 
@@ -377,6 +388,9 @@ def capability_to_bytes(capability not None) -> bytes:
     """Return the capability's encoding. Raises RecordTooLarge where its text is over the limit."""
     cdef aqw_bytes encoded
     cdef Scratch scratch = Scratch()
-    check_type(capability, Capability)
-    encode_named(scratch, &encoded, capability, CAPABILITY_NAMES)
+    try:
+        check_type(capability, Capability)
+        encode_named(scratch, &encoded, capability, CAPABILITY_NAMES)
+    except Misfit as misfit:
+        raise error_of(misfit) from None
     return bytes_of(encoded)

@@ -1,5 +1,13 @@
 # --- Domain objects → nested parts --------------------------------------------------------------
 
+cdef int encode_checked_spec(EventEncoder encoder, aqw_bytes *to, object source) except -1:
+    try:
+        encode_task_spec(encoder, to, source)
+    except Misfit as misfit:
+        raise error_of(misfit) from None
+    return 0
+
+
 cdef int encode_task_spec(EventEncoder encoder, aqw_bytes *to, object source) except -1:
     cdef Scratch part = encoder.part
     cdef aqw_task_spec spec
@@ -43,7 +51,7 @@ cdef int set_run_policy(aqw_task_spec *to, object policy) except -1:
         if policy.max_occurrences is not None:
             to.max_occurrences = integer(policy.max_occurrences)
     else:
-        raise TypeError(f"expected a run policy, got {type(policy).__name__}")
+        raise Misfit(wrong_object, "a run policy", policy)
     return 0
 
 
@@ -93,13 +101,13 @@ cdef int set_filter(aqw_filter *to, object source) except -1:
         to.kind = AQW_FILTER_TASK_COMPLETED
     elif type(source) is RunStateChangedFilter:
         to.kind = AQW_FILTER_RUN_STATE_CHANGED
-        to.state = <uint8_t>state_code(source.state)
+        to.state = <uint8_t>code_of_state(source.state)
     elif type(source) is BudgetThresholdFilter:
         to.kind = AQW_FILTER_BUDGET_THRESHOLD
         to.dimension = <uint8_t>code_of(source.dimension, DIMENSIONS)
         to.threshold_pct = integer(source.threshold_pct)
     else:
-        raise TypeError(f"expected a filter, got {type(source).__name__}")
+        raise Misfit(wrong_object, "a filter", source)
     return set_id(to.task_id, source.task_id, <PyObject *>TaskId)
 
 
@@ -142,7 +150,7 @@ cdef int encode_named(Scratch scratch, aqw_bytes *to, object value, tuple names)
     cdef size_t size
     cdef object name = slot(value, NAMED_NAME)
     if type(name) is not str:
-        raise TypeError(f"expected str, got {type(name).__name__}")
+        raise Misfit(wrong_type, str, name)
     part.code = <uint8_t>names.index(name)
     set_optional_text(&part.custom, slot(value, NAMED_TEXT))
     check_encoded(aqw_named_encode(&part, custom_code, NULL, 0, &size), &size)

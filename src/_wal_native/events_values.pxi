@@ -1,3 +1,35 @@
+# --- What has no C event --------------------------------------------------------------------------
+
+class Misfit(Exception):
+    """Says why an object has no C event: a function that makes the error, and its arguments.
+
+    The encoder raises it and nothing else on purpose, and runs no Python code for that. In the code
+    of an error's constructor a signal's handler may raise; the short way, which drops whatever the
+    encoder raises, would drop that, too.
+    """
+
+
+cdef object error_of(object misfit):
+    """Return the error that a Misfit stands for."""
+    make, *about = misfit.args
+    return make(*about)
+
+
+def wrong_type(cls, value):
+    """Return the error for a value that is not of the class."""
+    return TypeError(f"expected {cls.__name__}, got {type(value).__name__}")
+
+
+def wrong_object(str needed, value):
+    """Return the error for an object that is none of several classes."""
+    return TypeError(f"expected {needed}, got {type(value).__name__}")
+
+
+def empty_slot(owner):
+    """Return the error for an object that lacks a field."""
+    return AttributeError(f"a field of {type(owner).__name__} is not set")
+
+
 # --- Vocabularies and slots -----------------------------------------------------------------------
 
 cdef inline int code_of(object member, tuple members) except -1:
@@ -6,7 +38,22 @@ cdef inline int code_of(object member, tuple members) except -1:
     for code in range(len(members)):
         if members[code] is member:
             return <int>code
-    raise TypeError(f"expected {type(members[0]).__name__}, got {type(member).__name__}")
+    raise Misfit(wrong_type, type(members[0]), member)
+
+
+cdef inline int code_of_state(object state) except -1:
+    cdef int code = find_state(state)
+    if code < 0:
+        raise Misfit(wrong_state, state)
+    return code
+
+
+cdef inline object slot(object owner, Py_ssize_t offset):
+    """Return what is in a slot that must not be empty."""
+    cdef PyObject *value = value_in(owner, offset)
+    if value is NULL:
+        raise Misfit(empty_slot, owner)
+    return <object>value
 
 
 cdef tuple DIMENSIONS = tuple(BudgetDimension)
@@ -51,11 +98,11 @@ if (NAMED_NAME, NAMED_TEXT) != (slot_of(Capability, "name"), slot_of(Capability,
 # --- Python values → C fields -------------------------------------------------------------------
 
 cdef int refuse_type(PyObject *value, PyObject *cls) except -1:
-    raise TypeError(f"expected {(<object>cls).__name__}, got {type(<object>value).__name__}")
+    raise Misfit(wrong_type, <object>cls, <object>value)
 
 
 cdef inline object integer(object value):
-    """Return the number itself, or raise TypeError for what is not an int.
+    """Return the number itself, or raise a Misfit for what is not an int.
 
     Cython would ask other objects for a number, and so run code that may use this encoder.
     """
@@ -66,7 +113,7 @@ cdef inline object integer(object value):
 
 cdef inline int check_type(object value, object cls) except -1:
     if not PyObject_TypeCheck(value, <PyTypeObject *>cls):
-        raise TypeError(f"expected {cls.__name__}, got {type(value).__name__}")
+        raise Misfit(wrong_type, cls, value)
     return 0
 
 
@@ -90,10 +137,10 @@ cdef inline int set_text(aqw_bytes *to, object text) except -1:
     """Point to a string's UTF-8 form, which the string itself keeps."""
     cdef Py_ssize_t size
     if type(text) is not str:
-        raise TypeError(f"expected str, got {type(text).__name__}")
+        raise Misfit(wrong_type, str, text)
     to.data = <const uint8_t *>PyUnicode_AsUTF8AndSize(text, &size)
     if size > AQW_TEXT_SIZE_MAX:
-        raise RecordTooLarge(size, AQW_TEXT_SIZE_MAX)
+        raise Misfit(RecordTooLarge, size, AQW_TEXT_SIZE_MAX)
     to.size = <uint32_t>size
     return 0
 
@@ -108,9 +155,9 @@ cdef inline int set_optional_text(aqw_bytes *to, object text) except -1:
 
 cdef inline int set_bytes(aqw_bytes *to, object data) except -1:
     if type(data) is not bytes:
-        raise TypeError(f"expected bytes, got {type(data).__name__}")
+        raise Misfit(wrong_type, bytes, data)
     if PyBytes_GET_SIZE(data) > AQW_PAYLOAD_SIZE_MAX:
-        raise RecordTooLarge(PyBytes_GET_SIZE(data), AQW_PAYLOAD_SIZE_MAX)
+        raise Misfit(RecordTooLarge, PyBytes_GET_SIZE(data), AQW_PAYLOAD_SIZE_MAX)
     to.data = <const uint8_t *>PyBytes_AS_STRING(data)
     to.size = <uint32_t>PyBytes_GET_SIZE(data)
     return 0
@@ -126,7 +173,7 @@ cdef int set_list(aqw_list *to, Scratch scratch, tuple texts) except -1:
         check_encoded(
             aqw_list_put(scratch.data, scratch.capacity, &size, entry.data, entry.size), &size)
         if size > AQW_PAYLOAD_SIZE_MAX:
-            raise RecordTooLarge(size, AQW_PAYLOAD_SIZE_MAX)
+            raise Misfit(RecordTooLarge, size, AQW_PAYLOAD_SIZE_MAX)
     scratch.reserve(1)
     to.data = scratch.data
     to.size = <uint32_t>size
@@ -135,12 +182,12 @@ cdef int set_list(aqw_list *to, Scratch scratch, tuple texts) except -1:
 
 
 cdef int check_encoded(aqw_status status, const size_t *size) except -1:
-    """Raise for an encoder's status. The size is that of the whole, in bytes."""
+    """Raise a Misfit for an encoder's status. The size is that of the whole, in bytes."""
     if status == AQW_OK:
         return 0
     if status == AQW_TOO_LARGE:
-        raise RecordTooLarge(size[0], AQW_PAYLOAD_SIZE_MAX)
-    raise MalformedEventError("a field has a value that no payload can hold")
+        raise Misfit(RecordTooLarge, size[0], AQW_PAYLOAD_SIZE_MAX)
+    raise Misfit(MalformedEventError, "a field has a value that no payload can hold")
 
 
 cdef enum:

@@ -25,6 +25,7 @@ from _wal_native.above import (
     OpenIOError,
     PoisonedError,
     SnapshotError,
+    ensure_from_system,
     host_name,
 )
 
@@ -68,11 +69,13 @@ cdef str holder_text(str path):
     """Return the beginning of the lock file, or an empty string where it cannot be read."""
     try:
         descriptor = os.open(path, os.O_RDONLY | LOOK_FLAGS)
-    except OSError:
+    except OSError as error:
+        ensure_from_system(error)
         return ""
     try:
         return os.read(descriptor, HOLDER_SIZE_MAX).decode("utf-8", "replace")
-    except OSError:
+    except OSError as error:
+        ensure_from_system(error)
         return ""
     finally:
         os.close(descriptor)
@@ -86,8 +89,10 @@ cdef bint may_live(object pid, object host):
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except (OSError, OverflowError):
-        return True
+    except OverflowError:
+        pass
+    except OSError as error:
+        ensure_from_system(error)
     return True
 
 
@@ -105,8 +110,10 @@ cdef object locker_of(str path):
                 if (words[1:2] == ["FLOCK"] and words[3] == "WRITE" and words[5] == place
                         and words[4].isdecimal()):
                     return int(words[4]) or None
-    except (OSError, AttributeError, IndexError):   # not Linux, or other lines than today's
+    except (AttributeError, IndexError):    # not Linux, or other lines than today's
         pass
+    except OSError as error:
+        ensure_from_system(error)
     return None
 
 
@@ -148,7 +155,8 @@ cdef object quarantine_of(str directory):
     try:
         return (quarantine if any(name.startswith("repair-") for name in os.listdir(quarantine))
                 else None)
-    except OSError:
+    except OSError as error:
+        ensure_from_system(error)
         return None
 
 

@@ -113,12 +113,13 @@ cdef inline object msgspec_constructs(
 ):
     """Leave to msgspec what cannot be placed at once: names that are not interned, and mistakes.
 
-    An error of msgspec gets the class and its fields.
+    An error of msgspec gets the class and its fields. It has no trace of Python code, as what a
+    field's rule, a default's function or a signal's handler raises has.
     """
     try:
         return table.build(cls, arguments, count_and_flag, names)
     except TypeError as error:
-        if type(error) is not TypeError:
+        if type(error) is not TypeError or error.__traceback__.tb_next is not None:
             raise
         raise TypeError(call_text(table, str(error), PyVectorcall_NARGS(count_and_flag))) from None
 

@@ -205,8 +205,8 @@ cdef class Log:
         """Make a command's event where that needs no Python event in between."""
         try:
             return encoder.fill_command(command, sequence)
-        # The lane meets it again, in its turn among the checks. A BaseException that a signal's
-        # handler raised goes on.
+        # The lane meets it again, in its turn among the checks. A signal's handler has not raised
+        # it: the encoder runs no Python code.
         except Exception:
             return False
 

@@ -5,6 +5,9 @@ A state that is not a ``RunState`` raises TypeError, a number out of range Overf
 
 from actionqueue.model import RunState
 
+def wrong_state(state: object) -> TypeError:
+    """Return the error for what is no state of runs."""
+
 def transition_is_valid(from_state: RunState, to_state: RunState, /) -> bool:
     """Whether a run may go from one state to the other, by one of the 17 transitions."""
 

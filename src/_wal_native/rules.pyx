@@ -24,12 +24,24 @@ for member_index in range(MEMBER_COUNT):
     members[member_index] = <PyObject *>MEMBERS[member_index]
 
 
-cdef int state_code(object state) except -1:
+cdef int find_state(object state) noexcept:
     cdef int code
     for code in range(AQW_RUN_STATE_LAST + 1):
         if members[code] == <PyObject *>state:
             return code
-    raise TypeError(f"a run's state must be a RunState, not {shown(state)}")
+    return -1
+
+
+def wrong_state(state):
+    """Return the error for what is no state of runs."""
+    return TypeError(f"a run's state must be a RunState, not {shown(state)}")
+
+
+cdef int state_code(object state) except -1:
+    cdef int code = find_state(state)
+    if code < 0:
+        raise wrong_state(state)
+    return code
 
 
 cdef object state_member(int code):

@@ -49,11 +49,3 @@ cdef inline Py_ssize_t slot_of(object cls, str name) except -1:
 cdef inline PyObject *value_in(object owner, Py_ssize_t offset) noexcept:
     """What is in a slot: a borrowed reference, or NULL."""
     return (<PyObject **>((<char *><PyObject *>owner) + offset))[0]
-
-
-cdef inline object slot(object owner, Py_ssize_t offset):
-    """Return what is in a slot, or raise AttributeError where it is empty."""
-    cdef PyObject *value = value_in(owner, offset)
-    if value is NULL:
-        raise AttributeError(f"a field of {type(owner).__name__} is not set")
-    return <object>value

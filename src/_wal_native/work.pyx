@@ -13,7 +13,7 @@ from libc.string cimport memcpy
 
 from _wal_native.buffers cimport Buffer, byte_buffer, id_buffer, offset_buffer
 from _wal_native.core cimport *
-from _wal_native.events cimport encode_task_spec
+from _wal_native.events cimport encode_checked_spec
 from _wal_native.from_c cimport bytes_of
 from _wal_native.ids cimport AttemptId, RunId, TaskId, id_from_data
 from _wal_native.lane cimport Lane
@@ -287,7 +287,7 @@ cdef class Addition(Step):
             memcpy(task.task_id, task_id.data, 16)
             memcpy(task.run_id, task_id.data, 16)
             task.priority = <int32_t>spec.metadata.priority
-            encode_task_spec(on.log.encoder, &task.spec, spec)
+            encode_checked_spec(on.log.encoder, &task.spec, spec)
             on.log.check()
             with cython.critical_section(on.log.table):
                 status = aqw_work_add(&on.work, &task)

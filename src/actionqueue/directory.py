@@ -22,6 +22,7 @@ from actionqueue.errors import (
     OpenIOError,
     UnsafeDirectoryWarning,
 )
+from actionqueue.errors.system_calls import ensure_from_system
 from actionqueue.texts import host_name, shown
 
 __all__ = [
@@ -58,6 +59,7 @@ def real_directory(path: str | os.PathLike[str]) -> str:
     try:
         real = os.path.realpath(directory)
     except OSError as error:  # a relative path, and the working directory was removed
+        ensure_from_system(error)
         raise OpenIOError("resolve", directory, error.errno or errno.EIO) from error
     return real.replace(os.sep, "/")  # on Windows too: the core takes paths apart at the slash
 
@@ -105,6 +107,7 @@ def directory_to_open(path: str | os.PathLike[str]) -> str:
             if place.is_symlink():
                 place.stat()
         except OSError as error:
+            ensure_from_system(error)
             raise OpenIOError("follow", str(place), error.errno or errno.EIO) from error
     _warn_of_others(directory)
     return directory
@@ -115,7 +118,8 @@ def _warn_of_others(directory: str) -> None:
         return
     try:
         status = Path(directory).stat()
-    except OSError:  # the directory does not exist yet, or does not open
+    except OSError as error:  # the directory does not exist yet, or does not open
+        ensure_from_system(error)
         return
     if not stat.S_ISDIR(status.st_mode):
         return
@@ -153,7 +157,10 @@ def _is_private_group(directory: str, status: os.stat_result) -> bool:
         import pwd  # noqa: PLC0415
 
         owner, group = pwd.getpwuid(status.st_uid), grp.getgrgid(status.st_gid)
-    except (ImportError, KeyError, OSError):
+    except (ImportError, KeyError):
+        return False
+    except OSError as error:
+        ensure_from_system(error)
         return False
     is_own = owner.pw_gid == status.st_gid and owner.pw_name == group.gr_name
     return is_own and set(group.gr_mem) <= {owner.pw_name}
@@ -166,6 +173,7 @@ def _has_access_list(directory: str) -> bool:
     try:
         os.getxattr(directory, "system.posix_acl_access")
     except OSError as error:
+        ensure_from_system(error)
         return error.errno not in (errno.ENODATA, errno.ENOTSUP)
     return True
 
@@ -182,6 +190,7 @@ def existing_directory(path: str | os.PathLike[str]) -> str:
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR):
             raise NotAQueueError(directory) from None
+        ensure_from_system(error)
         raise OpenIOError("open", directory, error.errno or errno.EIO) from error
     return directory
 
@@ -231,7 +240,8 @@ def disk_bytes(directory: str) -> int:
         for name in names_in(place):
             try:
                 status = os.lstat(os.path.join(place, name))  # noqa: PTH118
-            except OSError:
+            except OSError as error:
+                ensure_from_system(error)
                 continue
             if stat.S_ISREG(status.st_mode):
                 total += status.st_blocks * 512 if hasattr(status, "st_blocks") else status.st_size
@@ -247,7 +257,8 @@ def size_of_snapshot(directory: str, sequence: int) -> int:
     """Return the size of the snapshot as of this event; 0 without one, or if the look fails."""
     try:
         return Path(snapshot_path(directory, sequence)).stat().st_size if sequence else 0
-    except OSError:
+    except OSError as error:
+        ensure_from_system(error)
         return 0
 
 
@@ -257,7 +268,8 @@ def sizes_of_segments(directory: str, count: int) -> list[int]:
     newest = sorted(name for name in names_in(str(wal)) if name.endswith(".log"))[-count:]
     try:
         return [(wal / name).lstat().st_size for name in newest]
-    except OSError:
+    except OSError as error:
+        ensure_from_system(error)
         return []
 
 
@@ -278,6 +290,7 @@ def _traces(directory: str) -> list[tuple[str, int, int, int]]:
                 found.append(
                     (f"{folder}/{entry.name}", status.st_ino, status.st_size, status.st_mtime_ns)
                 )
-        except OSError:  # the folder does not exist, or a file has just gone
+        except OSError as error:  # the folder does not exist, or a file has just gone
+            ensure_from_system(error)
             found.append((folder, 0, 0, 0))
     return sorted(found)

@@ -197,7 +197,7 @@ def file_size(option: str, value: int) -> int:
     fits, text = _SIZES[option]
     try:
         size = whole_number("open", option, value)
-    except TypeError:
+    except InvalidFieldTypeError:
         raise TypeError(f"{option} must be {text}, got {shown(value)}") from None
     if not fits(size):
         raise ValueError(f"{option} must be {text}, got {shown(value)}")

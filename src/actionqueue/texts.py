@@ -6,7 +6,11 @@ import math
 import os
 import reprlib
 import threading
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_YEAR_9999_ENDS = 253_402_300_799
+"""Its last second, in Unix seconds."""
 
 Rows = tuple[tuple[int, int], ...]
 """Runs of sequences: the first and the last of each."""
@@ -69,10 +73,9 @@ def moment(seconds: int) -> str:
 
     Behind the year 9999, where times in another unit lie, it is the number.
     """
-    try:
-        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    except (OverflowError, ValueError, OSError):
+    if not 0 <= seconds <= _YEAR_9999_ENDS:
         return str(seconds)
+    return (_EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def rows_text(rows: Rows) -> str:
@@ -92,14 +95,18 @@ def dropped_text(reason: str, size: int, events: int) -> str:
 def _name_on_windows() -> str:
     import socket  # noqa: PLC0415 -- it takes long, and other systems do without it
 
-    return socket.gethostname()
+    try:
+        return socket.gethostname()
+    except OSError as error:
+        if error.errno is None:  # no system call has failed: a signal's handler raised it
+            raise
+        return "unknown"
+    except UnicodeError:
+        return "unknown"
 
 
 def host_name() -> str:
     """Return this machine's name as one line of UTF-8, whatever its bytes and the locale."""
-    try:
-        name = os.uname().nodename if hasattr(os, "uname") else _name_on_windows()
-    except (OSError, UnicodeError):
-        return "unknown"
+    name = os.uname().nodename if hasattr(os, "uname") else _name_on_windows()
     text = os.fsencode(name).decode("utf-8", "backslashreplace")
     return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text) or "unknown"

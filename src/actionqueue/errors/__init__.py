@@ -39,6 +39,7 @@ from actionqueue.errors.opening import *
 from actionqueue.errors.refusals import *
 from actionqueue.errors.scheduling import *
 from actionqueue.errors.stores import *
+from actionqueue.errors.system_calls import ensure_from_system
 from actionqueue.errors.values import *
 from actionqueue.errors.writing import *
 from actionqueue.texts import host_name, shown
@@ -141,4 +142,4 @@ del _name
 
 # Native modules raise these errors, and name values in them.
 provide({name: globals()[name] for name in __all__})
-provide({"host_name": host_name, "shown": shown})
+provide({"ensure_from_system": ensure_from_system, "host_name": host_name, "shown": shown})

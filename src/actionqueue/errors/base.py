@@ -21,6 +21,9 @@ class Written(StrEnum):
     """The event may or may not survive a restart; reopening the queue shows which."""
 
 
+_MISSING = object()
+
+
 @dataclass_transform(eq_default=False)
 class ActionQueueError(Exception):
     """Base of all errors of this library.
@@ -51,10 +54,10 @@ class ActionQueueError(Exception):
         if len(values) > len(names):
             raise TypeError(f"{cls.__name__} takes {len(names)} fields, got {len(values)}")
         for name in names[len(values) :]:
-            try:
-                values += (named.pop(name) if name in named else getattr(cls, name),)
-            except AttributeError:
-                raise TypeError(f"{cls.__name__} lacks the field {name!r}") from None
+            value = named.pop(name) if name in named else getattr(cls, name, _MISSING)
+            if value is _MISSING:
+                raise TypeError(f"{cls.__name__} lacks the field {name!r}")
+            values += (value,)
         if named:
             raise TypeError(f"{cls.__name__} has no further field {', '.join(named)}")
         # args hold every field, so pickling and copying need nothing else

@@ -6,6 +6,15 @@ import errno as errno_codes
 import os
 
 
+def ensure_from_system(error: OSError) -> None:
+    """Raise an error again that no system call has raised: those have a number.
+
+    A signal's handler may raise a TimeoutError, which is an OSError, too.
+    """
+    if error.errno is None:
+        raise error
+
+
 def failed_call(operation: str, path: str, number: int) -> str:
     """Return which call failed, and why, without the remedy."""
     return f"{operation} failed on {path}: {_why(operation, number)}"

@@ -105,8 +105,9 @@ def validate(command: MutationCommand, projection: ProjectionQueries) -> int:
         ValidationError: The subclass says why the projection does not allow the command.
         InvalidFieldTypeError: This is no command.
     """
+    cls = type(command)  # before the try block: a signal's handler may raise behind a call
     try:
-        check = _CHECKS[type(command)]
+        check = _CHECKS[cls]
     except KeyError:
         reason = f"one of the {len(COMMANDS)} commands is needed"
         raise InvalidFieldTypeError("MutationCommand", "command", command, reason) from None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from datetime import tzinfo
 
+from actionqueue.errors.system_calls import ensure_from_system
+
 __all__ = ["TimeZoneError", "is_zone_name", "zone_named"]
 
 _ALWAYS_KNOWN = "UTC"
@@ -42,6 +44,7 @@ def zone_named(name: str | None) -> tzinfo | None:
             ) from None
         raise TimeZoneError(f"this machine knows no time zone {_shown(name)}") from None
     except OSError as error:
+        ensure_from_system(error)
         raise TimeZoneError(
             f"this machine can't read its time zone {_shown(name)}: {error.strerror}"
         ) from error
