@@ -1,9 +1,14 @@
 """How far a long call has come, and a way to stop it."""
 
+from typing import NoReturn
+
 class Progress:
     """Shows how far a long call has come, and cancels it.
 
-    The caller makes a new one for each call. Other threads look at it, or cancel it.
+    The caller makes a new one for each call. Other threads look at it, or cancel it. That also ends
+    the call's wait for another one of the same queue (a compaction under way). It ends no system
+    call, such as a sync, and no wait for a command that another thread is submitting: the call ends
+    behind them.
     """
 
     def __init__(self) -> None: ...
@@ -23,4 +28,6 @@ class Progress:
         """Whether :meth:`cancel` was called."""
 
     def cancel(self) -> None:
-        """Make the call end soon, with StoppedError."""
+        """Make the call end soon, with StoppedError, also where it waits for another call."""
+
+    def __reduce__(self) -> NoReturn: ...

@@ -14,7 +14,10 @@ from _wal_native.above import ForkedError
 cdef class Progress:
     """Shows how far a long call has come, and cancels it.
 
-    The caller makes a new one for each call. Other threads look at it, or cancel it.
+    The caller makes a new one for each call. Other threads look at it, or cancel it. That also ends
+    the call's wait for another one of the same queue (a compaction under way). It ends no system
+    call, such as a sync, and no wait for a command that another thread is submitting: the call ends
+    behind them.
     """
 
     def __cinit__(self):
@@ -45,8 +48,13 @@ cdef class Progress:
         return bool(aqw_progress_is_canceled(self.progress))
 
     def cancel(self):
-        """Make the call end soon, with StoppedError."""
+        """Make the call end soon, with StoppedError, also where it waits for another call."""
         aqw_progress_cancel(self.progress)
+
+    def __reduce__(self):
+        raise TypeError(
+            f"a {type(self).__name__} belongs to one call in this process and can't be pickled or "
+            "copied; make a new one for each call")
 
 
 cdef int signal_has_raised(void *raised) noexcept nogil:

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from _wal_native.progress import Progress
+
 _R = TypeVar("_R")
 
 class Turn:
@@ -17,10 +19,19 @@ class Turn:
         Raises ReentrantCallError where this thread is inside.
         """
 
-    def wait(self) -> None:
+    def run_long(
+        self, progress: Progress | None, work: Callable[..., _R], /, *arguments: Any
+    ) -> _R:
+        """Do the same for a long call, whose wait for its turn `progress.cancel()` ends.
+
+        Then it raises StoppedError.
+        """
+
+    def wait(self, progress: Progress | None = None) -> None:
         """Return when the call that is under way has ended.
 
-        Raises ReentrantCallError in the thread that makes it.
+        Raises ReentrantCallError in the thread that makes it, StoppedError where `progress` is
+        canceled meanwhile.
         """
 
     @property

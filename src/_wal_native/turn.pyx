@@ -12,7 +12,10 @@ from _wal_native.core cimport aqw_fork_generation, aqw_fork_watch
 
 import threading
 
-from _wal_native.above import ReentrantCallError
+from _wal_native.above import ReentrantCallError, StoppedError
+
+cdef double LOOK_SECONDS = 0.05
+"""How often a wait looks whether it was canceled."""
 
 if aqw_fork_watch() != 0:
     raise ImportError("the system does not let the library watch for forks")
@@ -40,15 +43,23 @@ cdef class Turn:
             raise ReentrantCallError
         return 0
 
-    cdef object enter(self):
+    cdef object enter(self, object progress=None):
         if self.generation != aqw_fork_generation():
             self.renew()
         cdef object lock = self.lock
-        lock.acquire()      # a wait that a signal's handler ends by raising does not take the lock
+        # A wait that a signal's handler ends by raising does not take the lock.
+        if progress is None:
+            lock.acquire()
+            return lock
+        while not lock.acquire(True, LOOK_SECONDS):
+            if progress.is_canceled:
+                raise StoppedError
         return lock
 
     cdef object begin(self):
-        cdef object lock = self.enter()
+        return self.inside(self.enter())
+
+    cdef object inside(self, object lock):
         if self.thread != 0:
             lock.release()
             raise ReentrantCallError
@@ -71,13 +82,25 @@ cdef class Turn:
         finally:
             self.end(lock)
 
-    def wait(self):
+    def run_long(self, progress, work, /, *arguments):
+        """Do the same for a long call, whose wait for its turn `progress.cancel()` ends.
+
+        Then it raises StoppedError.
+        """
+        cdef object lock = self.inside(self.enter(progress))
+        try:
+            return work(*arguments)
+        finally:
+            self.end(lock)
+
+    def wait(self, progress=None):
         """Return when the call that is under way has ended.
 
-        Raises ReentrantCallError in the thread that makes it.
+        Raises ReentrantCallError in the thread that makes it, StoppedError where `progress` is
+        canceled meanwhile.
         """
         self.ensure_outside()
-        self.enter().release()
+        self.enter(progress).release()
 
     @property
     def is_taken(self):

@@ -152,21 +152,23 @@ class Compactor:
         """Whether a compaction or retention is at work."""
         return self._progress is not None
 
-    def wait_for_references(self) -> None:
+    def wait_for_references(self, progress: Progress | None) -> None:
         """Return when the background thread has let go of the queue: a dropped queue then closes.
 
         A compaction has a reference only while it calls the queue. If it goes on after such a call,
         the queue was not dropped: that would have ended the compaction.
+
+        Raises StoppedError where the progress is canceled meanwhile.
         """
         if not self._calling.is_mine:
-            self._calling.wait()
+            self._calling.wait(progress)
         if not self.is_compacting:
-            self.wait_for_the_look()
+            self.wait_for_the_look(progress)
 
-    def wait_for_the_look(self) -> None:
+    def wait_for_the_look(self, progress: Progress | None = None) -> None:
         """Return when the background thread has no reference to the queue."""
         if not self._looking.is_mine:
-            self._looking.wait()
+            self._looking.wait(progress)
 
     def run(
         self,
@@ -181,7 +183,8 @@ class Compactor:
         if tombstone_seconds is None and self._policy is not None:
             tombstone_seconds = self._policy.tombstone_seconds
         seconds = (retention_seconds, ledger_retention_seconds, tombstone_seconds)
-        return self._turn.run(self._run_and_note, drops_segments, seconds, progress or Progress())
+        work = (self._run_and_note, drops_segments, seconds, progress or Progress())
+        return self._turn.run_long(progress, *work)
 
     def _run_and_note(
         self,
@@ -330,7 +333,9 @@ class Compactor:
             or self._forgetting.is_put_off
         ):
             return
-        self._turn.run(self._forget, retention_clock.now(), policy, progress or Progress())
+        self._turn.run_long(
+            progress, self._forget, retention_clock.now(), policy, progress or Progress()
+        )
         taken = time.monotonic() - instant
         self._retention_at = instant + max(
             CHECK_SECONDS, RETENTION_SHARE * taken, min(60, min(ages(policy)) / 100)

@@ -131,7 +131,7 @@ def open(  # noqa: A001 -- the package's own open, as in gzip.open
             compactor = compactors.get(Path(error.path).parent.as_posix())
         # A dropped queue closes a moment later where its background thread still refers to it.
         if compactor is not None:
-            compactor.wait_for_references()
+            compactor.wait_for_references(progress)
         return ActionQueue(path, **options)
     # A reader creates nothing, so create=False is true as well.
     given = [name for name, value in options.items() if not _is_left_out(name, value)]

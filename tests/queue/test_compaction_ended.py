@@ -4,7 +4,9 @@ last reference.
 
 from __future__ import annotations
 
+import copy
 import gc
+import pickle
 import signal
 import subprocess
 import sys
@@ -74,6 +76,50 @@ def test_progress_is_told_and_can_cancel(path: Path, gate: Gate) -> None:
         report = queue.compact(progress=progress)
         assert progress.done >= report.file_bytes > 0
         assert not progress.is_canceled
+
+
+@pytest.mark.parametrize("call", ["snapshot", "compact"])
+def test_a_cancel_ends_the_wait_for_another_ones_compaction(
+    path: Path, gate: Gate, call: str
+) -> None:
+    with open_small(path) as queue:
+        fill(queue, 20)
+        worker = Worker(queue.compact)
+        gate.began.wait(WAIT_SECONDS)
+        progress = aq.Progress()
+        waiting = Worker(lambda: getattr(queue, call)(progress=progress))
+        progress.cancel()
+        assert isinstance(waiting.result(), aq.StoppedError)
+        assert len(gate.threads) == 1
+        gate.may_go.set()
+        assert worker.result().sequence == 20
+
+
+def test_a_cancel_ends_the_wait_of_an_opening_for_the_compacting_thread(path: Path) -> None:
+    """The thread may be letting go of a dropped queue, so a second opening waits for its look."""
+    with open_small(path) as queue:
+        compactor = queue._compactor
+        looks, may_go = threading.Event(), threading.Event()
+        looking = Worker(
+            lambda: compactor._looking.run(lambda: (looks.set(), may_go.wait(WAIT_SECONDS)))
+        )
+        assert looks.wait(WAIT_SECONDS)
+        progress = aq.Progress()
+        opening = Worker(lambda: open_small(path, progress=progress))
+        progress.cancel()
+        assert isinstance(opening.result(), aq.StoppedError)
+        may_go.set()
+        looking.result()
+
+
+@pytest.mark.parametrize("copied", [pickle.dumps, copy.copy, copy.deepcopy])
+def test_a_progress_is_no_value(copied: Callable[[aq.Progress], object]) -> None:
+    class Own(aq.Progress):
+        pass
+
+    for cls in (aq.Progress, Own):
+        with pytest.raises(TypeError, match=f"a {cls.__name__} belongs to one call .* make a new"):
+            copied(cls())
 
 
 def test_nobody_who_submits_waits_for_a_snapshot(path: Path, gate: Gate) -> None:

@@ -296,9 +296,9 @@ def test_a_queue_that_is_dropped_in_a_call_of_its_compaction_is_waited_for(
             assert waited.wait(CHILD_SECONDS)
         sync(queue)
 
-    def noted(compactor: compactor.Compactor) -> None:
+    def noted(compactor: compactor.Compactor, progress: aq.Progress | None) -> None:
         waited.set()
-        wait(compactor)
+        wait(compactor, progress)
 
     monkeypatch.setattr(aq.ActionQueue, "sync", slow)
     monkeypatch.setattr(compactor.Compactor, "wait_for_references", noted)
