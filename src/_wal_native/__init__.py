@@ -3,12 +3,17 @@
 All of them are in one shared object, so that there is one core with one of each of its global
 states. Python looks for a file of each module's own name; the finder here leads it to that object.
 They import nothing of the package above: :mod:`_wal_native.above`.
+
+A process loads that object once, and its modules keep the classes that they were given first. So
+both packages stay, whatever is taken out of ``sys.modules``, and no second interpreter gets them.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from importlib import import_module
+from importlib.abc import Loader
 from importlib.machinery import ExtensionFileLoader, ModuleSpec, PathFinder
 from types import ModuleType
 
@@ -41,13 +46,33 @@ NAMED_BY_PICKLES = frozenset({"ids", "outcome"})
 SHARED_OBJECT = "native"
 
 
+def _ensure_main_interpreter() -> None:
+    """Raise ImportError in any other interpreter of the process.
+
+    There the shared object would not load, or, if it came first, not in the main one any more.
+    """
+    for name in ("_interpreters", "_xxsubinterpreters"):
+        try:
+            interpreters = import_module(name)
+        except ImportError:
+            continue
+        if interpreters.get_current() != interpreters.get_main():
+            raise ImportError(
+                "actionqueue can be imported in the main interpreter of a process only, not in "
+                "another one; do so there, or in a process of its own"
+            )
+        return
+
+
 class _Finder:
-    """Finds the native modules in the shared object."""
+    """Finds the native modules in the shared object, and both packages where they were before."""
 
     @staticmethod
     def find_spec(
-        name: str, path: Sequence[str] | None, _target: ModuleType | None = None
+        name: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
+        if target is None and (kept := above.kept_module(name)) is not None:
+            return ModuleSpec(name, _Keeper(kept), origin=kept.__file__)
         package, _, module = name.rpartition(".")
         if package != __name__ or module not in MODULES:
             return None
@@ -62,7 +87,23 @@ class _Finder:
         return spec
 
 
+class _Keeper(Loader):
+    """Loads a module that was imported before: it is the same one."""
+
+    def __init__(self, module: ModuleType) -> None:
+        self._module = module
+        self._spec = module.__spec__
+
+    def create_module(self, _spec: ModuleSpec) -> ModuleType:
+        return self._module
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.__spec__ = self._spec
+
+
+_ensure_main_interpreter()
 sys.meta_path.insert(0, _Finder)  # before files of these names that an older build has left
+above.keep(sys.modules[__name__])
 
 
 def _imports_of_the_extensions() -> None:

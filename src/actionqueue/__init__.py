@@ -4,6 +4,8 @@ Open a queue with :func:`open`, submit the commands of :mod:`actionqueue.model`,
 :class:`Projection` what they add up to. Every public name is importable from here.
 """
 
+import sys
+
 import _actionqueue_start
 
 if _actionqueue_start.is_running_the_package():
@@ -14,6 +16,7 @@ from actionqueue import errors  # isort: skip
 from actionqueue import model  # isort: skip
 from actionqueue import provided as _provided  # isort: skip  # noqa: F401 -- for what it does
 
+from _wal_native.above import keep as _keep
 from actionqueue import (
     authority,
     clock,
@@ -63,3 +66,5 @@ __all__ += recovery.__all__
 __all__ += scheduler.__all__
 __all__ += sync_policy.__all__
 __all__ += wait_reasons.__all__
+
+_keep(sys.modules[__name__])
