@@ -34,6 +34,7 @@ import typing
 
 from msgspec.structs import fields as struct_fields
 
+from _wal_native import above
 from _wal_native.above import InvalidFieldError, InvalidFieldTypeError
 
 cdef extern from "<stdatomic.h>":
@@ -133,11 +134,15 @@ def field_checker(cls):
     cdef FieldTable table = FieldTable(cls)
 
     def check(instance):
+        if type(instance) is not cls:
+            raise TypeError(
+                f"{type(instance).__name__} has no check of its own fields: the __init_subclass__ of "
+                "a class that it is derived from must call super().__init_subclass__()")
         check_fields(table, instance)
         if not table.was_looked_at:     # the class was not yet complete when its hook was made
-            refuse_chains(table, type(instance))
+            refuse_chains(table, cls)
             table.was_looked_at = True
-            add_constructor(table, type(instance))
+            add_constructor(table, cls)
 
     return check
 
@@ -147,10 +152,10 @@ cdef int refuse_chains(FieldTable table, object cls) except -1:
 
     The end of such a chain would take a call a link, and so end the process. The library's own
     fields lead to no chain, so only those count that other modules have added to one of its types.
+    Those types are known by themselves: any class may claim to be of one of its modules.
     """
-    own = [base for base in cls.__mro__ if base.__module__.partition(".")[0] == "actionqueue"]
-    if cls.__struct_config__.gc or all(
-            [base.__module__ == "actionqueue.model.fields" for base in own]):
+    own = [base for base in cls.__mro__ if vars(above).get(base.__name__) is base]
+    if cls.__struct_config__.gc or not own:
         return 0
     for base in cls.__mro__:
         if base in own:

@@ -204,6 +204,18 @@ def test_a_subclass_that_may_be_a_chain_is_the_collectors() -> None:
             with pytest.raises(TypeError, match=rf"{cls.__name__}\.before holds .* gc=True"):
                 cls(payload=b"x")
 
+    class Claiming(aq.AttemptOutcome, frozen=True):
+        __module__ = aq.AttemptOutcome.__module__
+        before: aq.AttemptOutcome | None = None
+
+    class TaskSpec(aq.TaskSpec, frozen=True):  # another one of that name
+        __module__ = aq.TaskSpec.__module__
+        before: aq.TaskSpec | None = None
+
+    for make in (lambda: Claiming("success"), lambda: TaskSpec(payload=b"x")):
+        with pytest.raises(TypeError, match=r"\.before holds .* gc=True"):
+            make()
+
     class Tracked(aq.TaskSpec, frozen=True, gc=True):
         before: aq.TaskSpec | None = None
 
@@ -211,6 +223,22 @@ def test_a_subclass_that_may_be_a_chain_is_the_collectors() -> None:
     for _ in range(200_000):
         chain = Tracked(payload=b"x", before=chain)
     del chain  # a segmentation fault, where the class is not the collector's
+
+
+def test_a_class_without_a_check_of_its_own_has_no_instances() -> None:
+    """Its fields could hold anything, other instances in a chain too."""
+
+    class Between(aq.AttemptOutcome, frozen=True):
+        def __init_subclass__(cls) -> None:
+            pass
+
+    class Unchecked(Between, frozen=True):
+        before: Any = None
+
+    assert Between("success").error is None
+    for _ in range(2):
+        with pytest.raises(TypeError, match=r"Unchecked has no check .* super\(\)"):
+            Unchecked("success", before=Between("success"))
 
 
 def test_an_outcome_that_may_be_a_chain_is_the_collectors() -> None:
