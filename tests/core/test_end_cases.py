@@ -38,7 +38,7 @@ WORDS = {
     "stop": {"no record": 1, "contradiction": 2},
     "last": {"whole": 1, "in batch": 2, "close": 4},
     "tail": {"zeros": 1, "bytes": 2},
-    "ring": {"not made": 1, "missing": 2, "no more": 4, "more": 8},
+    "ring": {"not made": 1, "missing": 2, "no more": 4, "more": 8, "ahead": 16},
 }
 VERDICTS = {1: "clean", 2: "unclean", 3: "refused"}
 
@@ -75,7 +75,7 @@ NO_LOG: dict[str, Callable[[Facts], bool]] = {
         facts.last == "in batch" and facts.ring == "not made"
     ),
     "the records of the batch stand in the segment or in the ring": lambda facts: (
-        facts.last == "in batch" and facts.tail == "zeros" and facts.ring != "more"
+        facts.last == "in batch" and facts.tail == "zeros" and facts.ring not in {"more", "ahead"}
     ),
     "the record that contradicts stands in the segment or in the ring": lambda facts: (
         facts.stop == "contradiction"
@@ -188,7 +188,7 @@ def test_the_words_are_the_values_of_the_core() -> None:
 def test_every_pattern_meets_exactly_one_case() -> None:
     table = cases()
     assert len({case.label for case in table}) == len(table)
-    assert len(PATTERNS) == 144
+    assert len(PATTERNS) == 180
     for facts in PATTERNS:
         (met,) = [case.label for case in table if case.is_met_by(facts)]
         assert decided(facts) == met
@@ -228,7 +228,7 @@ def test_the_document_shows_the_table() -> None:
 def test_the_document_explains_every_value() -> None:
     explained: dict[str, list[str]] = {}
     rows = list(rows_of_the_document())
-    for fact, value, meaning in rows[rows.index(["fact", "value", "meaning"]) + 2 :][:14]:
+    for fact, value, meaning in rows[rows.index(["fact", "value", "meaning"]) + 2 :][:15]:
         explained.setdefault(fact or list(explained)[-1], []).append(value)
         assert meaning
     assert explained == {name: list(words) for name, words in WORDS.items()}
@@ -274,8 +274,9 @@ class Builder:
             self.position += 128
             self.add(self.ring)
         image = {self.header.name: bytes(self.segment)}
-        if facts.ring in ("no more", "more"):
-            image["ring"] = model.ring_bytes(UUID, bytes(self.ring))
+        if facts.ring in ("no more", "more", "ahead"):
+            used_for = self.header.number + (facts.ring == "ahead")
+            image["ring"] = model.ring_bytes(UUID, bytes(self.ring), segment_number=used_for)
         return image
 
     @property
@@ -320,6 +321,7 @@ def test_the_sequences_at_stake() -> None:
         Facts("ahead", "no record", "in batch", "bytes", "no more"): (2, 2),
         Facts("held", "no record", "whole", "zeros", "missing"): (2, 0),
         Facts("held", "no record", "in batch", "bytes", "missing"): (2, 0),
+        Facts("held", "no record", "whole", "zeros", "ahead"): (2, 0),
     }
     for facts, sequences in at_stake.items():
         builder = Builder(facts)

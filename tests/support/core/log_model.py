@@ -22,6 +22,7 @@ HEADER_COPIES = (0, 4096)
 DATA = 8192
 RING_DATA = 65536
 RING_SLOTS = (4096, 8192)
+RING_SEGMENTS = (12288, 16384)
 LAG_UNKNOWN = 2**24 - 1
 MARKER, PAD = 240, 241
 EVENT_KINDS = range(1, MARKER)
@@ -234,6 +235,7 @@ class Ring:
     durable_sequence: int
     data: bytes
     history: bytes = bytes(16)
+    segment_number: int = 0
 
     def record(self, segment: Header, position: int) -> Record | None:
         """Return the record that the ring holds for a position of the newest segment."""
@@ -248,9 +250,9 @@ class Ring:
         return parse_record(segment, (self.data + self.data)[at : at + size], 0, position)
 
 
-def slot_bytes(log_uuid: bytes, sequence: int) -> bytes:
-    check = crc(log_uuid + struct.pack("<Q", sequence))
-    return struct.pack("<QII", sequence, check, check ^ 0xFFFFFFFF)
+def slot_bytes(log_uuid: bytes, value: int) -> bytes:
+    check = crc(log_uuid + struct.pack("<Q", value))
+    return struct.pack("<QII", value, check, check ^ 0xFFFFFFFF)
 
 
 def ring_bytes(
@@ -258,6 +260,7 @@ def ring_bytes(
     data: bytes,
     slots: tuple[int | None, int | None] = (0, None),
     history: bytes = bytes(16),
+    segment_number: int | None = None,
 ) -> bytes:
     header = (
         RING_MAGIC
@@ -272,6 +275,9 @@ def ring_bytes(
     for at, sequence in zip(RING_SLOTS, slots, strict=True):
         if sequence is not None:
             ring[at : at + 16] = slot_bytes(log_uuid, sequence)
+    if segment_number is not None:
+        at = RING_SEGMENTS[0]
+        ring[at : at + 16] = slot_bytes(log_uuid, segment_number)
     return bytes(ring)
 
 
@@ -288,13 +294,20 @@ def parse_ring(data: bytes) -> Ring:
     size = struct.unpack_from("<Q", data, 32)[0]
     if size not in RING_SIZES or len(data) != RING_DATA + size:
         raise Damage("file_size")
-    slots = [data[at : at + 16] for at in RING_SLOTS]
+    durable, segment_number = (
+        greatest_slot(data, places) for places in (RING_SLOTS, RING_SEGMENTS)
+    )
+    return Ring(data[16:32], durable, data[RING_DATA:], data[40:56], segment_number)
+
+
+def greatest_slot(ring: bytes, places: tuple[int, int]) -> int:
+    slots = [ring[at : at + 16] for at in places]
     valid = [
-        sequence
+        value
         for slot in slots
-        if slot == slot_bytes(data[16:32], sequence := struct.unpack_from("<Q", slot)[0])
+        if slot == slot_bytes(ring[16:32], value := struct.unpack_from("<Q", slot)[0])
     ]
-    return Ring(data[16:32], max(valid, default=0), data[RING_DATA:], data[40:56])
+    return max(valid, default=0)
 
 
 # --- Reading --------------------------------------------------------------------------------------
@@ -343,6 +356,8 @@ def read_log(files: Mapping[str, bytes]) -> Reading:
     reading.events[:0] = [record for record in older if record.is_event]
     if ring is None and not reading.is_clean and reading.has_events:
         raise Damage("ring_missing")
+    if ring is not None and ring.segment_number > newest.number:
+        raise Damage("segment_missing")
     return reading
 
 

@@ -132,6 +132,9 @@ class Reader:
         self.disk.files[f"{DIRECTORY}/{file}"].content[at] ^= 1 << bit
 
 
+SLOTS = [at for slot in (*model.RING_SLOTS, *model.RING_SEGMENTS) for at in range(slot, slot + 16)]
+
+
 def used_places(log: Log) -> list[Place]:
     """Return every byte that means something: headers, slots, records, and some behind them."""
     places: list[Place] = []
@@ -142,7 +145,7 @@ def used_places(log: Log) -> list[Place]:
                 (name, at) for at in (*range(128), *range(4096, 4224), *range(model.DATA, end))
             ]
     end = max((len(log.image["ring"].rstrip(b"\0")), model.RING_DATA + model.DATA)) + 40
-    places += [("ring", at) for at in (*range(64), *range(4096, 4112), *range(8192, 8208))]
+    places += [("ring", at) for at in (*range(64), *SLOTS)]
     return places + [("ring", at) for at in range(model.RING_DATA + model.DATA, end)]
 
 

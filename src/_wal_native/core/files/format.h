@@ -96,6 +96,9 @@
  *     4104     8  its check: checksum of UUID and sequence, in the low 32 bits; the
  *                 complement above
  *     8192    16  slot 1, likewise. The writer uses the two in turn; the greatest valid one counts
+ *    12288    16  number of the segment that the writer goes on in, and its check, as in the slots
+ *                 above; written when that segment's name is durable, and before any of its events
+ *    16384    16  the same, likewise in turn; zeros in both say nothing
  *    65536        the byte of the newest segment at position p is at 65536 + p mod size
  *   A ring byte counts only as part of a record that is valid at its position in the
  *   newest segment.
@@ -155,7 +158,7 @@
  *   5. Clean: the last record is a close marker in the segment, its watermark is the last sequence,
  *      zeros follow, and the ring holds no event after it.
  *   6. The ring may be missing after a clean end, or where there was never an event. Else its
- *      absence is damage.
+ *      absence is damage; and so is that of the segment that the ring names, or of any before it.
  *      What 4 to 6 say of the place where the records end is one table of cases:
  *      read/end_cases.c.
  *   7. No segment, but a ring or a snapshot, valid or not, is damage too. Only where all three are
@@ -228,6 +231,8 @@
 #define AQW_RING_HEADER_SIZE 64
 #define AQW_RING_SLOT_FIRST 4096
 #define AQW_RING_SLOT_SECOND 8192
+#define AQW_RING_SEGMENT_FIRST 12288
+#define AQW_RING_SEGMENT_SECOND 16384
 #define AQW_RING_DATA 65536
 
 #endif

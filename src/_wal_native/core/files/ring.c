@@ -20,22 +20,23 @@ typedef struct ring_names {
     char temporary[AQW_PATH_SIZE_MAX + 16];
 } ring_names;
 
-static uint64_t slot_check(const uint8_t log_uuid[16], uint64_t sequence) {
+/* Of a slot's value: a sequence, or a segment's number. */
+static uint64_t slot_check(const uint8_t log_uuid[16], uint64_t value) {
     uint8_t bytes[24];
     memcpy(bytes, log_uuid, 16);
-    aqw_store_u64(bytes + 16, sequence);
+    aqw_store_u64(bytes + 16, value);
     uint32_t checksum = aqw_crc32c(bytes, sizeof bytes);
     return (uint64_t)checksum | (uint64_t)~checksum << 32;
 }
 
-static void slot_write(uint8_t to[16], const uint8_t log_uuid[16], uint64_t sequence) {
-    aqw_store_u64(to, sequence);
-    aqw_store_u64(to + 8, slot_check(log_uuid, sequence));
+static void slot_write(uint8_t to[16], const uint8_t log_uuid[16], uint64_t value) {
+    aqw_store_u64(to, value);
+    aqw_store_u64(to + 8, slot_check(log_uuid, value));
 }
 
 static uint64_t slot_read(const uint8_t from[16], const uint8_t log_uuid[16]) {
-    uint64_t sequence = aqw_load_u64(from);
-    return aqw_load_u64(from + 8) == slot_check(log_uuid, sequence) ? sequence : 0;
+    uint64_t value = aqw_load_u64(from);
+    return aqw_load_u64(from + 8) == slot_check(log_uuid, value) ? value : 0;
 }
 
 static int has_history(const aqw_ring *ring) {
@@ -64,6 +65,10 @@ static int write_header(const aqw_io *io, aqw_ring *ring, const uint8_t log_uuid
     slot_write(slot, log_uuid, durable_sequence);
     error = aqw_io_write_all(io, handle, 0, header, sizeof header);
     if (error == 0) error = aqw_io_write_all(io, handle, AQW_RING_SLOT_FIRST, slot, sizeof slot);
+    if (error == 0 && ring->segment_number != 0) {
+        slot_write(slot, log_uuid, ring->segment_number);
+        error = aqw_io_write_all(io, handle, AQW_RING_SEGMENT_FIRST, slot, sizeof slot);
+    }
     return error == 0 ? aqw_io_sync(io, handle) : error;
 }
 
@@ -147,6 +152,7 @@ aqw_status aqw_ring_publish(const aqw_io *io, const char *directory, const uint8
     if (status == AQW_OK && error == 0) {
         memcpy(ring->log_uuid, log_uuid, 16);
         ring->slot = 1;
+        ring->segment_slot = 1;
         /* Before it gets its name, so that a failure for lack of memory leaves
          * nothing half done. */
         status = map_data(io, ring, names.temporary, fault);
@@ -233,35 +239,48 @@ void aqw_ring_get(const aqw_ring *ring, uint64_t position, uint8_t *to, uint64_t
     memcpy(to + first, ring->data, (size_t)(size - first));
 }
 
-void aqw_ring_set_durable(const aqw_io *io, aqw_ring *ring, uint64_t sequence) {
+/* Without the note the bound or the number is only lower, which is still true; so a failure needs
+ * no answer. */
+static void put_slot(const aqw_io *io, aqw_ring *ring, uint64_t at, uint64_t value) {
     uint8_t slot[16];
-    AQW_ASSERT(aqw_ring_check(ring) && (ring->slot == 0 || ring->slot == 1));
-    uint64_t at = ring->slot == 0 ? AQW_RING_SLOT_FIRST : AQW_RING_SLOT_SECOND;
-    slot_write(slot, ring->log_uuid, sequence);
+    slot_write(slot, ring->log_uuid, value);
     if (ring->is_mapped) memcpy((uint8_t *)ring->mapping + at, slot, sizeof slot);
-    /* Without it the bound is only lower, which is still true; so a failure needs no answer. */
     else (void)aqw_io_write_all(io, ring->handle, at, slot, sizeof slot);
+}
+
+void aqw_ring_set_durable(const aqw_io *io, aqw_ring *ring, uint64_t sequence) {
+    AQW_ASSERT(aqw_ring_check(ring) && (ring->slot == 0 || ring->slot == 1));
+    put_slot(io, ring, ring->slot == 0 ? AQW_RING_SLOT_FIRST : AQW_RING_SLOT_SECOND, sequence);
     ring->slot = !ring->slot;
+}
+
+void aqw_ring_set_segment(const aqw_io *io, aqw_ring *ring, uint64_t number) {
+    AQW_ASSERT(aqw_ring_check(ring) && (ring->segment_slot == 0 || ring->segment_slot == 1));
+    put_slot(io, ring, ring->segment_slot == 0 ? AQW_RING_SEGMENT_FIRST : AQW_RING_SEGMENT_SECOND,
+             number);
+    ring->segment_number = number;
+    ring->segment_slot = !ring->segment_slot;
 }
 
 static aqw_status load_header(const aqw_io *io, int64_t handle, const char *path,
                               aqw_ring_image *image, aqw_fault *fault) {
-    uint8_t header[AQW_RING_HEADER_SIZE], slots[2][16];
-    size_t done = 0, first = 0, second = 0;
+    static const uint64_t places[4] = {AQW_RING_SLOT_FIRST, AQW_RING_SLOT_SECOND,
+                                       AQW_RING_SEGMENT_FIRST, AQW_RING_SEGMENT_SECOND};
+    uint8_t header[AQW_RING_HEADER_SIZE], slots[4][16];
+    size_t done = 0, read[4] = {0, 0, 0, 0};
     uint64_t file_size = 0;
     int error = io->size(io->context, handle, &file_size);
     if (error != 0) return aqw_fault_io(fault, "size", path, error);
     if (file_size < AQW_RING_DATA)
         return aqw_fault_corrupt(fault, AQW_REASON_FILE_SIZE, path, 0, file_size);
     error = aqw_io_read_all(io, handle, 0, header, sizeof header, &done);
-    if (error == 0)
-        error = aqw_io_read_all(io, handle, AQW_RING_SLOT_FIRST, slots[0], sizeof slots[0], &first);
-    if (error == 0)
-        error = aqw_io_read_all(io, handle, AQW_RING_SLOT_SECOND, slots[1], sizeof slots[1],
-                                &second);
+    for (int i = 0; error == 0 && i < 4; i++)
+        error = aqw_io_read_all(io, handle, places[i], slots[i], sizeof slots[i], &read[i]);
     if (error != 0) return aqw_fault_io(fault, "read", path, error);
     /* The file had that size a moment ago. */
-    if (done != sizeof header || first != sizeof slots[0] || second != sizeof slots[1])
+    int is_cut = done != sizeof header;
+    for (int i = 0; i < 4; i++) is_cut |= read[i] != sizeof slots[i];
+    if (is_cut)
         return aqw_fault_corrupt(fault, AQW_REASON_FILE_SIZE, path, 0, 0);
     /* Magic, version and checksum have the same place in every version; so a damaged version number
      * is damage and no newer version. */
@@ -286,8 +305,10 @@ static aqw_status load_header(const aqw_io *io, int64_t handle, const char *path
     error = io->identity(io->context, handle, &identity);
     if (error != 0) return aqw_fault_io(fault, "identify", path, error);
     image->is_copy = identity != aqw_load_u32(header + 56);
-    uint64_t a = slot_read(slots[0], image->log_uuid), b = slot_read(slots[1], image->log_uuid);
-    image->durable_sequence = a > b ? a : b;
+    uint64_t values[4];
+    for (int i = 0; i < 4; i++) values[i] = slot_read(slots[i], image->log_uuid);
+    image->durable_sequence = values[0] > values[1] ? values[0] : values[1];
+    image->segment_number = values[2] > values[3] ? values[2] : values[3];
     return AQW_OK;
 }
 

@@ -23,6 +23,8 @@ typedef struct aqw_ring {
     uint8_t log_uuid[16];
     uint8_t history[16];        /* zeros until it is published, which makes a new one */
     int slot;                   /* the slot that the next durable sequence goes to */
+    uint64_t segment_number;    /* of the segment that the log goes on in; 0 until it is known */
+    int segment_slot;           /* the slot that the next number goes to */
 } aqw_ring;
 
 /* What a ring file holds, read without mapping it. */
@@ -32,6 +34,7 @@ typedef struct aqw_ring_image {
     uint8_t history[16];
     int is_copy;                /* 1 where the file is not the one that the writer had */
     uint64_t durable_sequence;  /* the greatest valid slot, or 0 */
+    uint64_t segment_number;    /* the same of the segments' numbers */
     uint64_t size;
     uint8_t *data;              /* `size` bytes, malloc'd; NULL without a ring */
 } aqw_ring_image;
@@ -75,6 +78,10 @@ void aqw_ring_get(const aqw_ring *ring, uint64_t position, uint8_t *to, uint64_t
 /* Notes that all events up to this sequence are on stable storage. The kernel keeps the note if the
  * process is killed. */
 void aqw_ring_set_durable(const aqw_io *io, aqw_ring *ring, uint64_t sequence);
+
+/* Notes that the log goes on in this segment, whose name is durable: its file is missed from now
+ * on, also while nothing in it is durable. */
+void aqw_ring_set_segment(const aqw_io *io, aqw_ring *ring, uint64_t number);
 
 /* Reads the ring file's header and durable sequence only; image->data stays NULL.
  * Otherwise as aqw_ring_load. */

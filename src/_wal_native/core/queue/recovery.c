@@ -482,6 +482,7 @@ static aqw_status open_log(recovery *r, aqw_table *table, aqw_log **log) {
     }
     /* The last step: only now does anything replace what was there before. */
     memcpy(r->start.ring.history, r->history, sizeof r->history);
+    r->start.ring.segment_number = r->start.segment.place.segment_number;
     if (status == AQW_OK)
         status = aqw_ring_publish(r->io, r->directory, r->start.segment.place.log_uuid,
                                   r->start.last_sequence, &r->start.ring, r->fault);

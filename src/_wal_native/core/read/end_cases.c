@@ -39,6 +39,10 @@ static const aqw_end_case cases[] = {
     {"ring_missing_behind_close", AQW_VERDICT_REFUSED, AQW_REASON_RING_MISSING,
      {AQW_BOUND_HELD, AQW_STOP_NO_RECORD, AQW_LAST_CLOSE, AQW_TAIL_BYTES, AQW_RING_MISSING}},
 
+    /* The ring says that the log went on. What it holds is of a segment that is not there. */
+    {"segment_missing", AQW_VERDICT_REFUSED, AQW_REASON_SEGMENT_MISSING,
+     {AQW_BOUND_HELD, AQW_STOP_NO_RECORD, ANY, ANY, AQW_RING_AHEAD}},
+
     /* A batch counts whole or not at all. */
     {"batch_torn", AQW_VERDICT_UNCLEAN, AQW_REASON_BATCH,
      {AQW_BOUND_HELD, AQW_STOP_NO_RECORD, AQW_LAST_IN_BATCH, ANY,

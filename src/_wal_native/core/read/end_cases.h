@@ -38,10 +38,11 @@ enum {
     AQW_RING_NOT_MADE = 1,          /* there is no ring, and the log never had an event */
     AQW_RING_MISSING = 2,           /* there is no ring, and the log had an event */
     AQW_RING_NO_MORE = 4,           /* it holds no event there */
-    AQW_RING_MORE = 8               /* it holds an event there, which does not count */
+    AQW_RING_MORE = 8,              /* it holds an event there, which does not count */
+    AQW_RING_AHEAD = 16             /* it was used for a later segment, which is missing */
 };
 
-enum { AQW_FACT_ANY = 15 };         /* all values of any fact */
+enum { AQW_FACT_ANY = 31 };         /* all values of any fact */
 
 /* Of a log: one value for each fact. Of a case: the values that it covers. */
 typedef struct aqw_end_facts {

@@ -189,6 +189,8 @@ static int ring_of(const aqw_stream *stream, const findings *found) {
     const walk *at = &found->at;
     int had_event = at->ordinal > 0 || aqw_stream_newest(stream)->place.first_sequence != 1;
     if (!stream->ring.is_present) return had_event ? AQW_RING_MISSING : AQW_RING_NOT_MADE;
+    if (stream->ring.segment_number > aqw_stream_newest(stream)->place.segment_number)
+        return AQW_RING_AHEAD;
     int has_more = found->ring_behind.events > 0 || at->ring_events > at->whole_ring_events;
     return has_more ? AQW_RING_MORE : AQW_RING_NO_MORE;
 }
@@ -203,10 +205,22 @@ static aqw_end_facts facts_of(const aqw_stream *stream, const findings *found) {
     return facts;
 }
 
+/* A later segment than the newest is missing. How many events it and the ring had is not known. */
+static aqw_status refuse_missing_segment(const aqw_stream *stream, const findings *found,
+                                         aqw_fault *fault) {
+    char wal[AQW_PATH_SIZE_MAX + 8];
+    (void)aqw_path_join(wal, sizeof wal, stream->directory, "wal");
+    aqw_fault_corrupt(fault, AQW_REASON_SEGMENT_MISSING, wal,
+                      aqw_stream_newest(stream)->place.segment_number + 1, 0);
+    fault->first_sequence = found->last_sequence + 1;
+    return AQW_CORRUPT;
+}
+
 /* The sequences at stake begin after the last whole event where the log as a whole stops too early,
  * else at the record that is wrong. How many events a missing ring held is not known. */
 static aqw_status refuse(const aqw_stream *stream, const findings *found, aqw_reason reason,
                          aqw_fault *fault) {
+    if (reason == AQW_REASON_SEGMENT_MISSING) return refuse_missing_segment(stream, found, fault);
     uint64_t first = aqw_stream_newest(stream)->place.first_sequence + found->at.ordinal;
     uint64_t last = reason == AQW_REASON_RING_MISSING ? 0 : stream->summary.durable_sequence;
     if (reason == AQW_REASON_RING_MISSING || reason == AQW_REASON_SNAPSHOT_AHEAD)

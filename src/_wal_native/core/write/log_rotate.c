@@ -199,6 +199,7 @@ static aqw_status switch_segment(aqw_log *log, aqw_prepared *prepared, uint64_t 
     }
     (void)log->io.close(log->io.context, log->segment_handle);
     aqw_log_count(log, &log->taken_bytes, log->segment.file_size - log->tail + AQW_SEGMENT_DATA);
+    aqw_ring_set_segment(&log->io, &log->ring, next.place.segment_number);
     log->segment = next;
     log->segment_handle = prepared->handle;
     (void)aqw_segment_path(log->segment_path, sizeof log->segment_path, log->directory,
