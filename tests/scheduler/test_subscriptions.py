@@ -129,6 +129,26 @@ def test_a_failure_is_no_completion(at: Bench) -> None:
     assert not is_triggered(at, subscription)
 
 
+@pytest.mark.parametrize("end", ["fail", "cancel", "cancel_run"])
+def test_a_task_is_completed_also_where_the_last_run_to_end_is_not(at: Bench, end: str) -> None:
+    """What depends on it begins then, too."""
+    waiting = suspended(at, priority=-99)
+    task = at.scheduler.add(b"", run_policy=aq.Repeat(2, 60))
+    at.scheduler.add(b"dependent", depends_on=[task], priority=9)
+    subscription = subscribe(at, waiting, EventFilter.task_completed(task))
+    at.scheduler.complete(at.claim())
+    if end == "fail":
+        at.tick_at(60)
+        at.scheduler.fail(at.claim(), "why")
+    elif end == "cancel":
+        at.scheduler.cancel(task)
+    else:
+        at.scheduler.cancel_run(run_id_of(task, 1))
+    assert is_triggered(at, subscription)
+    assert at.state(waiting) == "ready"
+    assert at.claim().payload == b"dependent"
+
+
 @pytest.mark.parametrize(
     "state",
     ["ready", "leased", "running", "retry_wait", "suspended", "completed", "failed", "canceled"],

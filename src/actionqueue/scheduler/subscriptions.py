@@ -195,7 +195,7 @@ class _Batch:
             return
         yield "state", task_id, change[1]
         completed: Occurrence = "completed", task_id, None
-        if change[1] is COMPLETED and completed in waiting and self._has_ended(task_id):
+        if change[1].is_terminal and completed in waiting and self._is_completed(task_id):
             yield completed
 
     def consumed(self, task_id: TaskId, dimension: BudgetDimension) -> int:
@@ -225,17 +225,21 @@ class _Batch:
             self._tasks[run_id] = run.task_id
         return self._tasks[run_id]
 
-    def _has_ended(self, task_id: TaskId) -> bool:
-        """Whether each run of the task has ended with the batch."""
-        if any(
-            task == task_id and not self._states.get(run_id, RunState.SCHEDULED).is_terminal
-            for run_id, task in self._tasks.items()
-        ):
-            return False
-        return all(
-            self._states.get(run.id, run.state).is_terminal
+    def _is_completed(self, task_id: TaskId) -> bool:
+        """Whether a run of the task is completed with the batch, and each of the others has ended.
+
+        It is what a prerequisite is met by, so the last run to end need not be the completed one.
+        """
+        states = [
+            self._states.get(run.id, run.state)
             for run in self._projection.read_runs_of_task(task_id)
-        )
+        ]
+        states += [
+            self._states.get(run_id, RunState.SCHEDULED)
+            for run_id, task in self._tasks.items()
+            if task == task_id
+        ]
+        return COMPLETED in states and all(state.is_terminal for state in states)
 
 
 def _change_of(command: MutationCommand) -> tuple[RunId, RunState] | None:
