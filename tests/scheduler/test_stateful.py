@@ -27,7 +27,15 @@ class SchedulerMachine(
     """Does the same to a scheduler and to the model."""
 
 
+class MachineOfSomeRules(SchedulerMachine):
+    """Has only some of the rules in each example, so that these come often."""
+
+    has_all_rules = False
+
+
 TestScheduler = SchedulerMachine.TestCase
 TestScheduler.settings = settings(
-    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=150, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
 )
+TestSchedulerWithSomeRules = MachineOfSomeRules.TestCase
+TestSchedulerWithSomeRules.settings = settings(TestScheduler.settings, max_examples=50)

@@ -16,10 +16,14 @@ STATES += ["canceled", "scheduled"]
 ON_THE_WAY = {"ready", "retry_wait"}
 """States that a run may enter on its way to another, where that takes several batches."""
 keys = st.sampled_from(["x", "y"])
+completed = st.tuples(st.just("completed"), any_number)
+entered = st.tuples(st.just("entered"), any_number, st.sampled_from(STATES))
 what_happens = (
     st.tuples(st.just("custom"), keys)
-    | st.tuples(st.just("completed"), any_number)
-    | st.tuples(st.just("entered"), any_number, st.sampled_from(STATES))
+    | completed
+    | completed.map(tuple)
+    | entered
+    | entered.map(tuple)
     | st.tuples(
         st.just("used"),
         any_number,
