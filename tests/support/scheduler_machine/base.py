@@ -25,6 +25,13 @@ has_tasks = precondition(lambda self: self.model.tasks)
 has_runs = precondition(lambda self: self.model.runs)
 
 
+seldom = precondition(lambda self: self.step % 3 == 0)
+"""For what disturbs the rest, or is of no use often: every third step may be such."""
+at_work = precondition(lambda self: self.step % 3 != 1)
+in_between = precondition(lambda self: self.step % 3 != 2)
+"""For the others, half of which are left out of each step: so there are turns of work."""
+
+
 def has_runs_in(state: str) -> Any:
     return precondition(lambda self: any(run.state == state for run in self.model.runs))
 
@@ -36,6 +43,7 @@ class _All:
 
 
 class Base(RuleBasedStateMachine):
+    step = 0
     has_all_rules = True
     """Whether each example has all rules. Hypothesis leaves half of them out otherwise, others in
     each example; few examples would have all that it takes to wait for something and get it.
@@ -114,9 +122,14 @@ class Base(RuleBasedStateMachine):
         return self.model.tasks[number % len(self.model.tasks)]
 
     def some_task_with(self, dimension: str | None, number: int) -> ModelTask:
-        """A task with a budget in a dimension, if there is any; else any task."""
-        fitting = [task for task in self.model.tasks if dimension in task.budgets]
-        return (fitting or self.model.tasks)[number % len(fitting or self.model.tasks)]
+        """A task with a budget in a dimension, one whose use is awaited if there is any; else any
+        task.
+        """
+        awaited = [each.waits_for[1:3] for each in self.model.subscriptions]
+        having = [task for task in self.model.tasks if dimension in task.budgets]
+        fitting = [task for task in having if (task.id, dimension) in awaited]
+        several = fitting or having or self.model.tasks
+        return several[number % len(several)]
 
     def some_run(self, number: int) -> ModelRun:
         return self.model.runs[number % len(self.model.runs)]

@@ -10,7 +10,7 @@ from hypothesis.stateful import rule
 
 import actionqueue as aq
 from actionqueue.errors import BudgetNotAllocated
-from tests.support.scheduler_machine.base import Base, any_number, has_tasks
+from tests.support.scheduler_machine.base import Base, any_number, at_work, has_tasks, in_between
 from tests.support.scheduler_model import ModelTask
 
 dimensions = st.sampled_from(["token", "token", "cost_cents"])
@@ -19,6 +19,7 @@ amounts = st.integers(0, 4)
 
 
 class BudgetRules(Base):
+    @in_between
     @has_tasks
     @rule(
         number=any_number,
@@ -43,6 +44,7 @@ class BudgetRules(Base):
         if used is not None:
             self.use(task, dimension, used)
 
+    @at_work
     @has_tasks
     @rule(number=any_number, dimension=dimensions, amount=amounts, is_known=st.booleans())
     def consume(self, number: int, dimension: str, amount: int, is_known: bool) -> None:

@@ -17,6 +17,7 @@ class Checks(Base):
     def the_projection_is_the_model(self) -> None:
         if not hasattr(self, "queue"):
             return
+        self.step += 1
         self.check_runs()
         self.check_tasks()
         self.check_subscriptions()

@@ -12,7 +12,7 @@ from hypothesis.stateful import precondition, rule
 import actionqueue as aq
 from actionqueue.columns import id_array
 from actionqueue.errors import ClaimLost
-from tests.support.scheduler_machine.base import Base, any_number
+from tests.support.scheduler_machine.base import Base, any_number, at_work, has_runs_in, seldom
 from tests.support.scheduler_model import ModelRun
 
 ABLE = {None: None, "nothing": frozenset[str](), "gpu": frozenset({"gpu"})}
@@ -32,6 +32,8 @@ def columns_of(claims: list[aq.Claim]) -> aq.ClaimColumns:
 
 
 class ClaimRules(Base):
+    @at_work
+    @has_runs_in("ready")
     @rule(
         owner=st.sampled_from(["one", "two"]),
         limit=st.integers(1, 4),
@@ -76,6 +78,7 @@ class ClaimRules(Base):
         for one, (end, retry_in) in zip(claims, then, strict=False):
             self.end_claim(one, end, retry_in)
 
+    @at_work
     @has_claims
     @rule(
         number=any_number,
@@ -105,6 +108,7 @@ class ClaimRules(Base):
         else:
             getattr(self.model, end)(run, self.now)
 
+    @at_work
     @has_claims
     @rule(numbers=some_numbers, in_columns=st.booleans(), are_held=st.booleans())
     def complete_many(self, numbers: list[int], in_columns: bool, are_held: bool) -> None:
@@ -120,6 +124,7 @@ class ClaimRules(Base):
         if held is not None:
             self.model.complete(held, self.now)
 
+    @seldom
     @has_claims
     @rule(numbers=some_numbers, are_held=st.booleans())
     def heartbeat(self, numbers: list[int], are_held: bool) -> None:
@@ -154,6 +159,7 @@ class ClaimRules(Base):
         assert self.queue.sequence == sequence
         return None
 
+    @seldom
     @has_claims
     @rule(owner=st.sampled_from(["one", "two"]))
     def release_all(self, owner: str) -> None:

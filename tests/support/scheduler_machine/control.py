@@ -12,10 +12,18 @@ from actionqueue.errors import (
     PreviousStateMismatch,
     RunResumeRequiresSuspended,
 )
-from tests.support.scheduler_machine.base import Base, any_number, has_runs, has_runs_in
+from tests.support.scheduler_machine.base import (
+    Base,
+    any_number,
+    at_work,
+    has_runs,
+    has_runs_in,
+    seldom,
+)
 
 
 class ControlRules(Base):
+    @seldom
     @has_runs_in("ready")
     @rule(reopens=st.booleans(), seconds=st.integers(0, 3))
     def pause_and_resume(self, reopens: bool, seconds: int) -> None:
@@ -34,6 +42,7 @@ class ControlRules(Base):
         self.scheduler.resume()
         self.model.is_paused = False
 
+    @seldom
     @has_runs_in("suspended")
     @rule(number=any_number, is_suspended=st.booleans())
     def resume_run(self, number: int, is_suspended: bool) -> None:
@@ -45,6 +54,7 @@ class ControlRules(Base):
             with pytest.raises(RunResumeRequiresSuspended):
                 self.scheduler.resume_run(run.id)
 
+    @at_work
     @has_runs_in("retry_wait")
     @rule(number=any_number, is_waiting=st.booleans())
     def retry(self, number: int, is_waiting: bool) -> None:
@@ -56,6 +66,7 @@ class ControlRules(Base):
             with pytest.raises(PreviousStateMismatch):
                 self.scheduler.retry(run.id)
 
+    @seldom
     @has_runs
     @rule(
         number=any_number,

@@ -8,7 +8,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 import actionqueue as aq
-from tests.support.scheduler_machine.base import Base, any_number, has_runs_in, has_tasks
+from tests.support.scheduler_machine.base import (
+    Base,
+    any_number,
+    at_work,
+    has_runs,
+    has_runs_in,
+    in_between,
+    seldom,
+)
 from tests.support.scheduler_model import ModelSubscription, ModelTask
 
 STATES = ["ready", "leased", "running", "retry_wait", "suspended", "completed", "failed"]
@@ -40,7 +48,8 @@ FILTERS: dict[str, Any] = {
 
 
 class SubscriptionRules(Base):
-    @has_tasks
+    @in_between
+    @has_runs
     @rule(number=any_number, what=what_happens, is_suspended=st.booleans())
     def subscribe(self, number: int, what: tuple[Any, ...], is_suspended: bool) -> None:
         """Have any task wait for something, or one with a suspended run."""
@@ -51,6 +60,7 @@ class SubscriptionRules(Base):
         )
         self.have_wait(task, what)
 
+    @in_between
     @has_runs_in("ready")
     @rule(what=what_happens)
     def lay_aside(self, what: tuple[Any, ...]) -> None:
@@ -62,10 +72,21 @@ class SubscriptionRules(Base):
             self.scheduler.suspend(claim)
             self.model.suspend(run, self.now)
 
+    def task_with_budget(self, dimension: str, number: int) -> ModelTask:
+        """A task with a budget in a dimension, which it gets where no task has one."""
+        task = self.some_task_with(dimension, number)
+        if dimension not in task.budgets:
+            limit = 1 + number % 4
+            self.queue.submit(aq.BudgetAllocateCommand(None, task.id, dimension, limit, self.now))
+            self.model.allocate(task, dimension, limit)
+        return task
+
     def have_wait(self, task: ModelTask, what: tuple[Any, ...]) -> None:
         kind, subject, *rest = what
         if kind == "used":
-            subject = self.some_task_with(rest[0], subject).id
+            subject = self.task_with_budget(rest[0], subject).id
+        elif "ready" in rest:  # which what is suspended enters where it is resumed
+            subject = self.some_run_in({"suspended"}, subject).task.id
         elif kind != "custom":
             subject = self.some_task_id(subject)
         if self.is_in_parts and ON_THE_WAY & set(rest):
@@ -77,6 +98,7 @@ class SubscriptionRules(Base):
         )
         self.model.subscriptions.append(subscription)
 
+    @seldom
     @precondition(lambda self: self.model.subscriptions)
     @rule(number=any_number)
     def cancel_subscription(self, number: int) -> None:
@@ -85,6 +107,7 @@ class SubscriptionRules(Base):
             self.queue.submit(aq.SubscriptionCancelCommand(None, subscription.id, self.now))
             subscription.canceled_at = self.now
 
+    @at_work
     @precondition(lambda self: self.model.subscriptions)
     @rule(key=keys)
     def signal(self, key: str) -> None:

@@ -11,13 +11,14 @@ from hypothesis.stateful import precondition, rule
 
 import actionqueue as aq
 from actionqueue.errors import DependencyCycle
-from tests.support.scheduler_machine.base import Base, any_number, has_runs
+from tests.support.scheduler_machine.base import Base, any_number, has_runs, in_between, seldom
 from tests.support.scheduler_model import ModelTask
 
 several_numbers = st.lists(any_number, min_size=1, max_size=2)
 
 
 class TaskRules(Base):
+    @in_between
     @rule(
         offset=st.none() | st.integers(-10, 15),
         repeat=st.none() | st.tuples(st.integers(2, 5), st.integers(1, 7)),
@@ -89,6 +90,7 @@ class TaskRules(Base):
         ]
         self.model.add(tasks, self.now if at is None else at, self.now)
 
+    @seldom
     @precondition(lambda self: len(self.model.tasks) > 1)
     @rule(number=any_number, of=several_numbers)
     def add_prerequisites(self, number: int, of: list[int]) -> None:
@@ -110,6 +112,7 @@ class TaskRules(Base):
             assert found is not None
             assert awaited in [each.id for each in found.prerequisites]
 
+    @seldom
     @has_runs
     @rule(number=any_number, is_whole=st.sampled_from([True, False, False]))
     def cancel(self, number: int, is_whole: bool) -> None:
@@ -122,6 +125,7 @@ class TaskRules(Base):
             self.scheduler.cancel_run(run.id)
             self.model.cancel_run(run, self.now)
 
+    @seldom
     @precondition(lambda self: any(task.count > 1 for task in self.model.tasks))
     @rule(number=any_number)
     def cancel_raw_and_plan_next(self, number: int) -> None:

@@ -9,10 +9,11 @@ from hypothesis.stateful import rule
 
 from actionqueue import clock
 from tests.support.queues import copy_of
-from tests.support.scheduler_machine.base import Base
+from tests.support.scheduler_machine.base import Base, at_work, seldom
 
 
 class TimeRules(Base):
+    @at_work
     @rule(seconds=st.integers(0, 12), is_told=st.sampled_from([True, True, False]))
     def pass_time(self, seconds: int, is_told: bool) -> None:
         """Some time passes, and a tick tells the scheduler, or none does yet."""
@@ -28,6 +29,7 @@ class TimeRules(Base):
         assert wakeup is None or wakeup > self.now
         assert self.scheduler.wait(timeout=0) == bool(self.model.claim(1, None))
 
+    @seldom
     @rule(
         end=st.sampled_from(["close", "kill", "none"]),
         retention_seconds=st.none() | st.integers(0, 20),
