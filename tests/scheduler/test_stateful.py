@@ -35,7 +35,7 @@ class MachineOfSomeRules(SchedulerMachine):
 
 TestScheduler = SchedulerMachine.TestCase
 TestScheduler.settings = settings(
-    max_examples=150, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=200, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestSchedulerWithSomeRules = MachineOfSomeRules.TestCase
 TestSchedulerWithSomeRules.settings = settings(TestScheduler.settings, max_examples=50)

@@ -17,7 +17,7 @@ from tests.support.scheduler_model import ModelRun
 
 ABLE = {None: None, "nothing": frozenset[str](), "gpu": frozenset({"gpu"})}
 has_claims = precondition(lambda self: self.claims)
-ends = st.sampled_from(["complete", "complete", "complete", "fail", "release", "suspend"])
+ends = st.sampled_from(["complete", "complete", "fail", "release", "suspend"])
 retry_times = st.none() | st.integers(-2, 5)
 some_numbers = st.lists(any_number, min_size=1, max_size=4)
 

@@ -87,6 +87,8 @@ class SubscriptionRules(Base):
             subject = self.task_with_budget(rest[0], subject).id
         elif "ready" in rest:  # which what is suspended enters where it is resumed
             subject = self.some_run_in({"suspended"}, subject).task.id
+        elif kind == "entered" and subject % 2:
+            subject = self.some_run_in({"ready", "running"}, subject).task.id
         elif kind != "custom":
             subject = self.some_task_id(subject)
         if self.is_in_parts and ON_THE_WAY & set(rest):
