@@ -17,7 +17,7 @@ from tests.support.scheduler_model import ModelRun
 
 ABLE = {None: None, "nothing": frozenset[str](), "gpu": frozenset({"gpu"})}
 has_claims = precondition(lambda self: self.claims)
-ends = st.sampled_from(["complete", "complete", "fail", "release", "suspend"])
+ends = st.sampled_from(["complete", "complete", "fail", "fail", "give up", "release", "suspend"])
 retry_times = st.none() | st.integers(-2, 5)
 some_numbers = st.lists(any_number, min_size=1, max_size=4)
 
@@ -94,6 +94,7 @@ class ClaimRules(Base):
         calls = {
             "complete": lambda: self.scheduler.complete(claim, b"out"),
             "fail": lambda: self.scheduler.fail(claim, "why", retry_at=retry_at),
+            "give up": lambda: self.scheduler.fail(claim, "why", retry=False),
             "release": lambda: self.scheduler.release(claim),
             "suspend": lambda: self.scheduler.suspend(claim, "later"),
         }
@@ -105,6 +106,8 @@ class ClaimRules(Base):
             self.model.complete([run], self.now)
         elif end == "fail":
             self.model.fail(run, self.now, retry_at)
+        elif end == "give up":
+            self.model.fail_for_good(run, self.now)
         else:
             getattr(self.model, end)(run, self.now)
 

@@ -92,6 +92,12 @@ class ModelClaims(ModelTasks):
     def fail(self, run: ModelRun, now: int, retry_at: int | None) -> None:
         self.fail_each([run], now, retry_at)
 
+    def fail_for_good(self, run: ModelRun, now: int) -> None:
+        run.attempt_id = None
+        run.go("failed", now)
+        self.cancel_what_waits_in_vain(now)
+        self.end_step(now)
+
     def fail_each(self, runs: Iterable[ModelRun], now: int, retry_at: int | None = None) -> None:
         for run in runs:
             run.attempt_id = None
