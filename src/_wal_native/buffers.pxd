@@ -21,6 +21,7 @@ cdef int refuse_mask(str owner, str argument, object value) except -1
 cdef Buffer id_buffer(str owner, str argument, object value)    # V16, or uint8 of shape (n, 16)
 cdef Buffer code_buffer(str owner, str argument, object value)  # uint8
 cdef Buffer number_buffer(str owner, str argument, object value)    # uint64
+cdef Buffer priority_buffer(str owner, str argument, object value)    # uint64
 # Of 32 or 64 bits. A negative number reads as a large one.
 cdef Buffer offset_buffer(str owner, str argument, object value)
 cdef Buffer byte_buffer(str owner, str argument, object value)  # single bytes

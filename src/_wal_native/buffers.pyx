@@ -130,6 +130,11 @@ cdef Buffer number_buffer(str owner, str argument, object value):
         owner, argument, value, "QLN", (8,), "an array of uint64, or one number for all rows")
 
 
+cdef Buffer priority_buffer(str owner, str argument, object value):
+    return taken(
+        owner, argument, value, "il", (4,), "an array of int32, or one number for all rows")
+
+
 cdef Buffer offset_buffer(str owner, str argument, object value):
     return taken(
         owner, argument, value, "IiLlQqNn", (4, 8), "offsets in an array of uint32 or uint64")

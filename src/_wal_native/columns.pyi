@@ -76,6 +76,15 @@ def transitions(run_ids: Any, previous_states: Any, new_states: Any, timestamps:
     type, layout or value a command could not have.
     """
 
+def reschedules(
+    run_ids: Any, scheduled_times: Any, effective_priorities: Any, timestamps: Any, /
+) -> Rows:
+    """Return the rows of ``submit_reschedules``, checked.
+
+    Raises InvalidFieldTypeError or InvalidFieldError for the first argument, or row of it, whose
+    type, layout or value a command could not have.
+    """
+
 def lease_heartbeats(run_ids: Any, owners: Any, expiries: Any, timestamps: Any, /) -> Rows:
     """Return the rows of ``submit_lease_heartbeats``, checked.
 

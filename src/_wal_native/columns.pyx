@@ -11,7 +11,8 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from _wal_native.buffers cimport (
-    Buffer, byte_buffer, code_buffer, id_buffer, number_buffer, offset_buffer, refuse_mask,
+    Buffer, byte_buffer, code_buffer, id_buffer, number_buffer, offset_buffer, priority_buffer,
+    refuse_mask,
 )
 from _wal_native.core cimport *
 from _wal_native.ids cimport AttemptId, RunId, id_from_data
@@ -185,6 +186,20 @@ cdef class Rows:
             raise InvalidFieldError(
                 self.owner, argument, value, "must be from 0 to 2**64 - 1") from None
 
+    cdef int set_priorities(self, str argument, object value, aqw_column *to) except -1:
+        if not is_single(value):
+            return self.keep(argument, priority_buffer(self.owner, argument, value), to)
+        refuse_mask(self.owner, argument, value)
+        try:
+            return self.share(whole_number(value).to_bytes(4, sys.byteorder, signed=True), to)
+        except TypeError:
+            raise InvalidFieldTypeError(
+                self.owner, argument, value,
+                "must be a whole number, or an array of int32") from None
+        except OverflowError:
+            raise InvalidFieldError(
+                self.owner, argument, value, "must be from -2**31 to 2**31 - 1") from None
+
     cdef int set_codes(self, str argument, object value, tuple members, aqw_column *to) except -1:
         if not is_single(value):
             return self.keep(argument, code_buffer(self.owner, argument, value), to)
@@ -308,7 +323,7 @@ cdef object whole_number(object value):
     return operator.index(value)
 
 
-# --- The four calls -------------------------------------------------------------------------------
+# --- The calls ------------------------------------------------------------------------------------
 
 def transitions(run_ids, previous_states, new_states, timestamps, /):
     """Return the rows of ``submit_transitions``, checked.
@@ -320,6 +335,20 @@ def transitions(run_ids, previous_states, new_states, timestamps, /):
     rows.set_run_ids(run_ids)
     rows.set_codes("previous_states", previous_states, STATES, &rows.columns.previous_states)
     rows.set_codes("new_states", new_states, STATES, &rows.columns.new_states)
+    rows.set_numbers("timestamps", timestamps, &rows.columns.timestamps)
+    return rows.checked()
+
+
+def reschedules(run_ids, scheduled_times, effective_priorities, timestamps, /):
+    """Return the rows of ``submit_reschedules``, checked.
+
+    Raises InvalidFieldTypeError or InvalidFieldError for the first argument, or row of it, whose
+    type, layout or value a command could not have.
+    """
+    cdef Rows rows = Rows("submit_reschedules", AQW_RUN_RESCHEDULED)
+    rows.set_run_ids(run_ids)
+    rows.set_numbers("scheduled_times", scheduled_times, &rows.columns.scheduled_times)
+    rows.set_priorities("effective_priorities", effective_priorities, &rows.columns.priorities)
     rows.set_numbers("timestamps", timestamps, &rows.columns.timestamps)
     return rows.checked()
 

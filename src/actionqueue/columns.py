@@ -51,6 +51,7 @@ from actionqueue.model import (
     LeaseHeartbeatCommand,
     MutationCommand,
     RunId,
+    RunRescheduleCommand,
     RunState,
     RunStateTransitionCommand,
 )
@@ -263,6 +264,8 @@ def _command_of(owner: str, row: _Refused) -> MutationCommand:
     """
     if owner == "submit_transitions":
         return RunStateTransitionCommand(None, row.run_id, row.previous_state, row.new_state, 0)
+    if owner == "submit_reschedules":
+        return RunRescheduleCommand(None, row.run_id, 0, 0, 0)
     if owner == "submit_lease_heartbeats":
         return LeaseHeartbeatCommand(None, row.run_id, _OWNER, row.expiry, 0)
     if owner == "submit_attempt_starts":

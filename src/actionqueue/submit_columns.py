@@ -9,6 +9,7 @@ from _wal_native.columns import (
     attempt_finishes,
     attempt_starts,
     lease_heartbeats,
+    reschedules,
     transitions,
 )
 from actionqueue.columns import ColumnOutcome, append_rows, stops_at_refusal
@@ -56,6 +57,32 @@ class ColumnLane(QueueLane):
         """
         return self._submit_rows(
             transitions(run_ids, previous_states, new_states, timestamps), on_refusal, durability
+        )
+
+    def submit_reschedules(
+        self,
+        run_ids: Any,
+        scheduled_times: Any,
+        effective_priorities: Any,
+        timestamps: Any,
+        *,
+        on_refusal: Literal["raise", "report"] = "raise",
+        durability: DurabilityPolicy | str | None = None,
+    ) -> ColumnOutcome:
+        """Submit a RunRescheduleCommand for each row. See :meth:`submit_transitions`.
+
+        Args:
+            run_ids: As there.
+            scheduled_times: uint64, Unix seconds; or one number for all rows.
+            effective_priorities: int32; or one number for all rows.
+            timestamps: As there.
+            on_refusal: As there.
+            durability: As there.
+        """
+        return self._submit_rows(
+            reschedules(run_ids, scheduled_times, effective_priorities, timestamps),
+            on_refusal,
+            durability,
         )
 
     def submit_lease_heartbeats(

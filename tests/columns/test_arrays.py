@@ -31,6 +31,12 @@ GOOD: dict[str, dict[str, Any]] = {
         "new_states": np.full(COUNT, 4, np.uint8),
         "timestamps": np.full(COUNT, 9, np.uint64),
     },
+    "submit_reschedules": {
+        "run_ids": aq.columns.id_array(RUN_IDS),
+        "scheduled_times": np.full(COUNT, 99, np.uint64),
+        "effective_priorities": np.array([-1, 0, 1], np.int32),
+        "timestamps": np.full(COUNT, 9, np.uint64),
+    },
     "submit_lease_heartbeats": {
         "run_ids": aq.columns.id_array(RUN_IDS),
         "owners": aq.columns.offsets_and_data(["wörker"] * COUNT),
@@ -68,9 +74,15 @@ def start_attempts(queue: aq.ActionQueue) -> None:
     queue.submit_attempt_starts(aq.columns.id_array(RUN_IDS), aq.columns.id_array(ATTEMPT_IDS), 1)
 
 
+def wait_for_a_retry(queue: aq.ActionQueue) -> None:
+    queue.submit_transitions(aq.columns.id_array(RUN_IDS), "running", "retry_wait", 1)
+
+
 def call(queue: aq.ActionQueue, name: str, **changed: Any) -> Any:
     if name == "submit_attempt_finishes" and not queue.projection.counts().attempts:
         start_attempts(queue)
+    if name == "submit_reschedules" and queue.projection.run_state(RUN_IDS[0]) == "running":
+        wait_for_a_retry(queue)
     return getattr(queue, name)(**{**GOOD[name], **changed})
 
 
@@ -258,11 +270,34 @@ BAD_TEXTS: list[Any] = [
     (OFFSETS, "aö".encode()),
 ]
 
+BAD_PRIORITIES: list[Any] = [
+    None,
+    "1",
+    1.0,
+    True,
+    2**31,
+    -(2**31) - 1,
+    [1, 2, 3],
+    np.zeros(COUNT, np.uint32),
+    np.zeros(COUNT, np.int64),
+    np.zeros(COUNT, np.float32),
+    np.zeros(COUNT, OTHER_ORDER + "i4"),
+    np.zeros(COUNT + 1, np.int32),
+    np.zeros((COUNT, 2), np.int32),
+    np.zeros(2 * COUNT, np.int32)[::2],
+]
+
 BAD: dict[str, dict[str, list[Any]]] = {
     "submit_transitions": {
         "run_ids": BAD_IDS,
         "previous_states": BAD_CODES,
         "new_states": BAD_CODES,
+        "timestamps": BAD_NUMBERS,
+    },
+    "submit_reschedules": {
+        "run_ids": BAD_IDS,
+        "scheduled_times": BAD_NUMBERS,
+        "effective_priorities": BAD_PRIORITIES,
         "timestamps": BAD_NUMBERS,
     },
     "submit_lease_heartbeats": {
@@ -396,6 +431,8 @@ CASES = [(name, argument) for name, arguments in BAD.items() for argument in arg
 def test_another_array_is_refused_by_name(queue: aq.ActionQueue, name: str, argument: str) -> None:
     if name == "submit_attempt_finishes":
         start_attempts(queue)
+    if name == "submit_reschedules":
+        wait_for_a_retry(queue)
     before, appended = state_of(queue), queue.stats()["appended_records"]
     for value in BAD[name][argument]:
         for on_refusal in ("raise", "report"):

@@ -284,6 +284,7 @@ def test_what_to_do_with_refusals_is_one_of_two() -> None:
 
 CALLS: dict[str, Callable[[aq.ActionQueue, Any], Any]] = {
     "submit_transitions": lambda queue, ids: queue.submit_transitions(ids, 0, 1, 1),
+    "submit_reschedules": lambda queue, ids: queue.submit_reschedules(ids, 1, 1, 1),
     "submit_lease_heartbeats": lambda queue, ids: queue.submit_lease_heartbeats(ids, "", 1, 1),
     "submit_attempt_starts": lambda queue, ids: queue.submit_attempt_starts(ids, ids, 1),
     "submit_attempt_finishes": lambda queue, ids: queue.submit_attempt_finishes(ids, ids, 0, 1),

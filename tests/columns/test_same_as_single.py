@@ -159,6 +159,9 @@ def test_one_value_stands_for_all_rows() -> None:
         run_ids = aq.columns.id_array([add_run(queue, "ready") for _ in range(3)])
         for run_id in queue.projection.run_ids():
             queue.submit(aq.LeaseAcquireCommand(None, run_id, "worker", 10, 1))
+        queue.submit_reschedules(run_ids, 50, -7, 5)
+        assert queue.projection.columns().runs["scheduled_at"].tolist() == [50, 50, 50]
+        assert queue.projection.columns().runs["effective_priority"].tolist() == [-7, -7, -7]
         queue.submit_transitions(run_ids, "ready", aq.RunState.LEASED, 5)
         queue.submit_transitions(run_ids, 2, 3, 6)
         queue.submit_lease_heartbeats(run_ids, "worker", 20, 7)

@@ -98,6 +98,11 @@ def submit_columns(queue: aq.ActionQueue, commands: Sequence[Any], **options: An
             previous = aq.columns.state_codes([command.previous_state for command in commands])
             new = aq.columns.state_codes([command.new_state for command in commands])
             return queue.submit_transitions(run_ids, previous, new, times(commands), **options)
+        case aq.RunRescheduleCommand():
+            priorities = np.array([command.effective_priority for command in commands], np.int32)
+            return queue.submit_reschedules(
+                run_ids, times(commands, "scheduled_at"), priorities, times(commands), **options
+            )
         case aq.LeaseHeartbeatCommand():
             owners = aq.columns.offsets_and_data([command.owner for command in commands])
             return queue.submit_lease_heartbeats(
@@ -125,7 +130,7 @@ def submit_columns(queue: aq.ActionQueue, commands: Sequence[Any], **options: An
 
 
 class RowSource:
-    """Plausible commands of the four kinds for a queue's runs; most are acceptable where they stand
+    """Plausible commands of the five kinds for a queue's runs; most are acceptable where they stand
     first.
     """
 
@@ -137,7 +142,14 @@ class RowSource:
 
     def commands(self, count: int) -> list[Any]:
         make = self.random.choice(
-            [self._transition, self._transition, self._heartbeat, self._start, self._finish]
+            [
+                self._transition,
+                self._transition,
+                self._reschedule,
+                self._heartbeat,
+                self._start,
+                self._finish,
+            ]
         )
         return [make(self._run_id()) for _ in range(count)]
 
@@ -161,6 +173,10 @@ class RowSource:
             else self.random.choice(STATES)
         )
         return aq.RunStateTransitionCommand(None, run_id, previous, new, self._time())
+
+    def _reschedule(self, run_id: aq.RunId) -> aq.RunRescheduleCommand:
+        priority = self.random.choice([0, -1, 5, -(2**31), 2**31 - 1])
+        return aq.RunRescheduleCommand(None, run_id, self._time(), priority, self._time())
 
     def _heartbeat(self, run_id: aq.RunId) -> aq.LeaseHeartbeatCommand:
         lease = self.projection.lease(run_id)

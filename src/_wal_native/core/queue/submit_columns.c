@@ -22,6 +22,12 @@ static uint64_t number_at(aqw_column column, uint32_t row) {
     return number;
 }
 
+static int32_t priority_at(aqw_column column, uint32_t row) {
+    int32_t priority;
+    memcpy(&priority, value_at(column, row), sizeof priority);
+    return priority;
+}
+
 static uint64_t offset_at(const aqw_byte_column *column, uint32_t row) {
     const uint8_t *from = column->offsets + (size_t)row * column->offset_size;
     if (column->offset_size == sizeof(uint32_t)) {
@@ -167,6 +173,11 @@ static aqw_status fill(const aqw_columns *columns, uint32_t row, aqw_event *even
         event->as.run_state_changed.previous_state = code_at(columns->previous_states, row);
         event->as.run_state_changed.new_state = code_at(columns->new_states, row);
         return AQW_OK;
+    case AQW_RUN_RESCHEDULED:
+        memcpy(event->as.run_rescheduled.run_id, run_id, 16);
+        event->as.run_rescheduled.scheduled_at = number_at(columns->scheduled_times, row);
+        event->as.run_rescheduled.effective_priority = priority_at(columns->priorities, row);
+        return AQW_OK;
     case AQW_LEASE_HEARTBEAT:
         memcpy(event->as.lease.run_id, run_id, 16);
         event->as.lease.expiry = number_at(columns->expiries, row);
@@ -236,7 +247,7 @@ static void note_refusal(const aqw_columns *columns, uint32_t row, const aqw_tab
         refused->new_state = event->as.run_state_changed.new_state;
     } else if (columns->kind == AQW_LEASE_HEARTBEAT) {
         refused->expiry = event->as.lease.expiry;
-    } else {
+    } else if (columns->kind != AQW_RUN_RESCHEDULED) {
         memcpy(refused->attempt_id, event->as.attempt_started.attempt_id, 16);
     }
     uint32_t run = aqw_table_find_run(table, refused->run_id);

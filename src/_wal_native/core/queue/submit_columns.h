@@ -35,13 +35,16 @@ typedef struct aqw_byte_column {
 /* A kind's columns are those that its events have as fields; the core does not look
  * at the others. */
 typedef struct aqw_columns {
-    /* AQW_RUN_STATE_CHANGED, AQW_LEASE_HEARTBEAT, AQW_ATTEMPT_STARTED or AQW_ATTEMPT_FINISHED */
+    /* AQW_RUN_STATE_CHANGED, AQW_RUN_RESCHEDULED, AQW_LEASE_HEARTBEAT, AQW_ATTEMPT_STARTED or
+     * AQW_ATTEMPT_FINISHED */
     uint8_t kind;
     uint32_t count;             /* rows, at most AQW_BATCH_COUNT_MAX */
     aqw_column run_ids;         /* 16 bytes */
     aqw_column timestamps;      /* 8 */
     aqw_column previous_states; /* 1 */
     aqw_column new_states;      /* 1 */
+    aqw_column scheduled_times; /* 8 */
+    aqw_column priorities;      /* 4, signed */
     aqw_column expiries;        /* 8 */
     aqw_column attempt_ids;     /* 16 */
     aqw_column results;         /* 1 */
