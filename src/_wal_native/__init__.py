@@ -13,11 +13,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from importlib.abc import Loader
 from importlib.machinery import ExtensionFileLoader, ModuleSpec, PathFinder
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from _wal_native import above
+
+if TYPE_CHECKING:
+    from importlib.abc import Loader
+else:
+    Loader = object  # the real one takes as long to import as all of this package's modules
 
 MODULES = frozenset(
     {

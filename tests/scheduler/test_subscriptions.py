@@ -149,6 +149,18 @@ def test_a_task_is_completed_also_where_the_last_run_to_end_is_not(at: Bench, en
     assert at.claim().payload == b"dependent"
 
 
+def test_a_completed_run_counts_after_it_was_forgotten(at: Bench) -> None:
+    waiting = suspended(at, priority=-99)
+    task = at.scheduler.add(b"", run_policy=aq.Repeat(2, 60))
+    subscription = subscribe(at, waiting, EventFilter.task_completed(task))
+    at.scheduler.complete(at.claim())
+    at.queue.compact(retention_seconds=0)
+    assert at.projection.has_forgotten_completed_run(task)
+    at.tick_at(60)
+    at.scheduler.fail(at.claim(), "why")
+    assert is_triggered(at, subscription)
+
+
 @pytest.mark.parametrize(
     "state",
     ["ready", "leased", "running", "retry_wait", "suspended", "completed", "failed", "canceled"],

@@ -239,7 +239,8 @@ class _Batch:
             for run_id, task in self._tasks.items()
             if task == task_id
         ]
-        return COMPLETED in states and all(state.is_terminal for state in states)
+        is_completed = COMPLETED in states or self._projection.has_forgotten_completed_run(task_id)
+        return is_completed and all(state.is_terminal for state in states)
 
 
 def _change_of(command: MutationCommand) -> tuple[RunId, RunState] | None:
