@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 import shutil
 import signal
 import socket
@@ -11,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +90,7 @@ class Postgres:
         self.ports = free_ports(1 + standbys)
         self._how: dict[str, Any] = {}
         if os.geteuid() == 0:
-            user = pwd.getpwnam(POSTGRES_USER)
+            user = import_module("pwd").getpwnam(POSTGRES_USER)
             self._how = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
             os.chown(directory, user.pw_uid, user.pw_gid)
         self._how |= {"cwd": directory, "env": os.environ | {"HOME": str(directory), "LC_ALL": "C"}}
@@ -147,7 +147,7 @@ class Postgres:
         wait_for(lambda: self._answers(number), f"n{number} starts", server)
 
     def _answers(self, number: int) -> bool:
-        psycopg = __import__("psycopg")
+        psycopg = import_module("psycopg")
         try:
             self.connect(number).close()
         except psycopg.OperationalError:
@@ -155,7 +155,7 @@ class Postgres:
         return True
 
     def connect(self, number: int, **options: Any) -> Any:
-        psycopg = __import__("psycopg")
+        psycopg = import_module("psycopg")
         where: dict[str, Any] = {"host": "127.0.0.1", "port": self.ports[number], "user": "aq"}
         where |= {"dbname": "postgres", "client_encoding": "UTF8"}
         return psycopg.connect(**where, autocommit=True, **options)
