@@ -8,7 +8,7 @@ from tests.support.places import ROOT
 
 
 def test_every_package_is_installed() -> None:
-    """They are named one by one, so that files which an earlier build has left are not among them."""
+    """They are named one by one, so that what an earlier build has left is not among them."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     named = project["tool"]["setuptools"]["packages"]
     source = ROOT / "src"
