@@ -55,8 +55,8 @@ def test_the_script_asks_by_the_variable(shell: str) -> None:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["st"], ["stats"]),
-        (["s"], ["snapshot", "stats", "submit"]),
+        (["st"], ["stats", "store"]),
+        (["s"], ["snapshot", "stats", "store", "submit"]),
         (["submit", "queue", "--du"], ["--durability"]),
         (["submit", "queue", "--durability", "i"], ["immediate"]),
         (["log", "queue", "--f"], ["--from", "--follow"]),

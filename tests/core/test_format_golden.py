@@ -151,8 +151,11 @@ def test_written_bytes(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", HISTORIES)
-def test_kept_logs_are_still_read(name: str) -> None:
-    disk = Disk({f"{DIRECTORY}/{path}": data for path, data in golden(name).items()})
+@pytest.mark.parametrize("folder", ["", "older/"])
+def test_kept_logs_are_still_read(name: str, folder: str) -> None:
+    """The older ones are of before rings said which segment the log goes on in."""
+    files = golden(folder + name)
+    disk = Disk({f"{DIRECTORY}/{path}": data for path, data in files.items()})
     reading = model.read_log(disk.image(DIRECTORY))
     with Log(MemoryIo(disk)) as log:
         assert [entry(data) for data in log.recovered] == [
