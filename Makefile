@@ -18,7 +18,7 @@ help:
 	@echo "make demo           build; run a real scheduler, kill it, and prove nothing was lost"
 	@echo "make test           build, then run the tests, as any user (minutes)"
 	@echo "make test-debug     the queue's tests over a build with assertions (minutes)"
-	@echo "make test-system    the tests that need root, strace or file systems of their own;"
+	@echo "make test-system    the tests that need root, strace, servers or file systems of their own;"
 	@echo "                    make system-packages installs the programs"
 	@echo "make test-faults    the long tests of the fault model, and a table of their trials;"
 	@echo "                    make faults-docs writes the table into docs/"
