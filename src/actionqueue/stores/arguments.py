@@ -17,6 +17,7 @@ __all__ = [
     "SEQUENCE_MAX",
     "deadline",
     "digest_of",
+    "ensure_in_order",
     "group_of",
     "is_over",
     "name_of",
@@ -85,6 +86,20 @@ def piece_of(value: Any) -> bytes:
 def digest_of(value: Any) -> bytes:
     """Return a snapshot's digest."""
     return _bytes_of("put_snapshot", "digest", value, DIGEST_SIZE_MAX)
+
+
+def ensure_in_order(sequence: int, next_sequence: int, newest: int) -> None:
+    """Refuse a snapshot that goes beyond the log's end, or comes before the newest snapshot.
+
+    With the first, a trim would drop what no snapshot holds. The second's pieces count as left
+    over while it is on its way.
+    """
+    if sequence >= next_sequence:
+        reason = f"must be at most the log's last sequence ({next_sequence - 1})"
+        raise InvalidFieldError("put_snapshot", "sequence", sequence, reason)
+    if sequence < newest:
+        reason = f"must not come before the newest snapshot ({newest})"
+        raise InvalidFieldError("put_snapshot", "sequence", sequence, reason)
 
 
 def term_of(owner: str, value: Any, field: str = "term") -> Term:

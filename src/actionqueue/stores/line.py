@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import queue
 import threading
+import time
+import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, ParamSpec, TypeVar
@@ -21,16 +23,32 @@ Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 
+Calls = queue.SimpleQueue[Callable[[], object] | None]
+
+
+def _work(calls: Calls) -> None:
+    """Run one call after the other. The thread holds no line: one that is let go of ends it."""
+    while (do := calls.get()) is not None:
+        do()
+        del do
+
+
 class Line:
     """Runs calls in a thread that begins with the first of them."""
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._calls: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
+        self._calls: Calls = queue.SimpleQueue()
+        weakref.finalize(self, self._calls.put, None).atexit = False
         self._lock = threading.Lock()
         self._process = os.getpid()
         self._has_begun = False
         self._is_closed = False
+
+    @property
+    def is_of_this_process(self) -> bool:
+        """Whether this is not a child of the process that made the line."""
+        return os.getpid() == self._process
 
     def run(
         self,
@@ -42,9 +60,24 @@ class Line:
 
         Raises ClosedError after :meth:`close`, ForkedError in a child of the process.
         """
+        return self.run_until(None, call, *arguments, **named)
+
+    def run_until(
+        self,
+        until: float | None,
+        call: Callable[Arguments, Result],
+        *arguments: Arguments.args,
+        **named: Arguments.kwargs,
+    ) -> Result:
+        """Run a call as :meth:`run` does, and wait at most until then, by ``time.monotonic``.
+
+        Raises TimeoutError. The call may go on then, where it had begun.
+        """
         result: Future[Result] = Future()
 
         def do() -> None:
+            if not result.set_running_or_notify_cancel():
+                return
             try:
                 value = call(*arguments, **named)
             except BaseException as error:  # noqa: BLE001 -- the caller's, whatever it is
@@ -53,28 +86,30 @@ class Line:
                 result.set_result(value)
 
         self._put(do)
-        return result.result()
+        try:
+            return result.result(None if until is None else max(until - time.monotonic(), 0))
+        finally:
+            result.cancel()
 
     def _put(self, do: Callable[[], object]) -> None:
-        if os.getpid() != self._process:
+        if not self.is_of_this_process:
             raise ForkedError
         with self._lock:
             if self._is_closed:
                 raise ClosedError
             if not self._has_begun:
-                threading.Thread(target=self._work, name=self._name, daemon=True).start()
+                threading.Thread(
+                    target=_work, args=(self._calls,), name=self._name, daemon=True
+                ).start()
                 self._has_begun = True
             self._calls.put(do)
 
-    def _work(self) -> None:
-        while (do := self._calls.get()) is not None:
-            do()
-            del do
-
     def close(self, last: Callable[[], Any]) -> None:
         """Have ``last`` run after all calls that were made, and take no more. It does not wait."""
+        if not self.is_of_this_process:
+            return
         with self._lock:
-            if self._is_closed or os.getpid() != self._process:
+            if self._is_closed:
                 return
             self._is_closed = True
             if self._has_begun:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -21,12 +22,14 @@ from actionqueue.errors import (
     StoreUnsafeError,
     TermHeldError,
     TrimmedError,
+    UnknownLogError,
 )
 from actionqueue.policy_fields import flag
 from actionqueue.stores.arguments import (
     GROUP_SIZE_MAX,
     deadline,
     digest_of,
+    ensure_in_order,
     group_of,
     is_over,
     name_of,
@@ -48,6 +51,8 @@ CAMPAIGN_LOOK_SECONDS = 0.05
 TAIL_LOOK_SECONDS = 0.005
 IDLE_LOOK_SECONDS = 0.05
 GROUPS_AT_ONCE = 32
+STEP_MAX = 2**31
+"""Epochs rise by up to so much; there is room for billions of terms."""
 DISK_FULL = "53100"
 
 
@@ -84,16 +89,22 @@ class PostgresStore:
         )
         self._canary = Canary()
         self._acknowledged = 0
-        self._heard_at = 0.0
+        self._heard = (0, 0.0)
+        """The store's newest term, and when the engine has heard of it last."""
+        self._putting = threading.RLock()
         self._closed = threading.Event()
 
     # --- What there is ----------------------------------------------------------------------------
 
     def initialize(self) -> bool:
         """Make the tables and the log. See :meth:`LogStore.initialize`."""
-        _asked(self._writing.ask_of_any_log, schema.SCHEMA)
-        made = _asked(self._writing.ask_of_any_log, schema.CREATE_LOG, name=self._log, uuid=uuid4())
-        return made.row_count == 1
+        ask = self._writing.ask_of_any_log
+        if not _asked(ask, schema.HAS_SCHEMA).rows[0][0]:
+            _asked(ask, schema.SCHEMA)
+        uuid = uuid4()
+        _asked(ask, schema.CREATE_LOG, name=self._log, uuid=uuid)
+        # The statement may have been sent twice, and then the first one has made it.
+        return bool(_asked(ask, schema.FIND_LOG, name=self._log).rows[0][1] == uuid)
 
     def describe(self) -> StoreInfo:
         """Check the settings of the primary. See :meth:`LogStore.describe`."""
@@ -111,7 +122,13 @@ class PostgresStore:
 
     def head(self) -> Head:
         """Say where the log stands. See :meth:`LogStore.head`."""
-        head = Head(*_asked(self._reading.ask, schema.HEAD).rows[0])
+        return self._head(None)
+
+    def _head(self, until: float | None) -> Head:
+        rows = _asked(self._reading.ask, schema.HEAD, until=until).rows
+        if not rows:
+            raise UnknownLogError(self._log)
+        head = Head(*rows[0])
         self._canary.compare(head.next_sequence - 1)
         self._canary.know(head.watermark)
         return head
@@ -126,38 +143,60 @@ class PostgresStore:
         if resume is not None:
             term_of("campaign", resume, "resume")
         until = deadline("campaign", timeout)
+        resumed = None if resume is None else resume.epoch
+        step = 1 + secrets.randbelow(STEP_MAX)
+        last_seen, silent_from = "", time.monotonic()
         while True:
             failure: StoreError
             try:
-                term = self._take(holder, resume)
+                is_silent = time.monotonic() >= silent_from + schema.LEASE_SECONDS
+                silent = last_seen if is_silent else None
+                term = self._take(holder, until, resumed=resumed, step=step, silent=silent)
                 if term is not None:
                     return term
-                failure = TermHeldError(self.head().holder or "")
+                _, _, other, seen, *_ = self._why_not(until)
+                if seen != last_seen:
+                    last_seen, silent_from = seen, time.monotonic()
+                failure = TermHeldError(other or "")
             except (StoreUnavailableError, OutcomeUnknownError) as error:
                 failure = error
             if is_over(until):
                 raise failure
             self._closed.wait(CAMPAIGN_LOOK_SECONDS)
 
-    def _take(self, holder: str, resume: Term | None) -> Term | None:
+    def _take(
+        self,
+        holder: str,
+        until: float | None,
+        *,
+        resumed: int | None,
+        step: int,
+        silent: str | None,
+    ) -> Term | None:
         """Take the log if it is free; return None where another writer is alive."""
-        resumed = None if resume is None else resume.epoch
-        if resumed is not None:
-            self._ensure_newest(resumed)
-        if not self._asked(schema.LOCK).rows[0][0]:
-            self._asked(schema.END_THE_DEAD, resumed=resumed)
+        wanted = () if resumed is None else (resumed, resumed + step)
+        if wanted:
+            self._ensure_newest(*wanted, until=until)
+        which = {"resumed": resumed, "step": step, "silent": silent}
+        if not self._asked(schema.LOCK, until=until).rows[0][0]:
+            self._asked(schema.END_THE_DEAD, **which, until=until)
             return None
         asked_at = time.monotonic()
-        answer = self._changed(schema.CAMPAIGN, holder=holder, resumed=resumed)
+        own = self._heard[0]
+        answer = self._changed(schema.CAMPAIGN, **which, holder=holder, own=own, until=until)
         if not answer.rows:
-            if resumed is not None:
-                self._ensure_newest(resumed)
-            raise self._unsafe() or StoreUnavailableError(None)
+            self._asked(schema.UNLOCK, until=until)
+            if wanted:
+                self._ensure_newest(*wanted, until=until)
+            unsafe = self._unsafe()
+            if unsafe is not None:
+                raise unsafe
+            return None
         epoch, next_sequence = answer.rows[0]
         self._canary.compare(next_sequence - 1)
         self._canary.know(next_sequence - 1)
         self._acknowledged = next_sequence - 1
-        self._heard_at = asked_at
+        self._heard = (epoch, asked_at)
         return Term(epoch, next_sequence, holder)
 
     def keep(self, term: Term) -> None:
@@ -171,18 +210,27 @@ class PostgresStore:
         if not answer.row_count:
             self._ensure_newest(term.epoch)
             raise self._unsafe() or OutcomeUnknownError(None)
-        self._heard_at = asked_at
+        self._heard_in(term, asked_at)
+
+    def _heard_in(self, term: Term, asked_at: float) -> None:
+        if self._heard[0] == term.epoch:
+            self._heard = (term.epoch, asked_at)
 
     def valid_until(self, term: Term) -> float:
         """Return until when no other writer takes the log. See :meth:`LogStore.valid_until`."""
         term_of("valid_until", term)
-        return self._heard_at + schema.LEASE_SECONDS
+        epoch, heard_at = self._heard
+        return heard_at + schema.LEASE_SECONDS if epoch == term.epoch else 0.0
 
     def resign(self, term: Term) -> None:
         """End a term. See :meth:`LogStore.resign`."""
         term_of("resign", term)
+        is_newest = self._heard[0] == term.epoch
+        if is_newest:
+            self._heard = (0, 0.0)
         self._changed(schema.RESIGN, epoch=term.epoch, watermark=self._acknowledged)
-        self._asked(schema.UNLOCK)
+        if is_newest:
+            self._asked(schema.UNLOCK)
 
     # --- Groups -----------------------------------------------------------------------------------
 
@@ -204,7 +252,7 @@ class PostgresStore:
             self._explain(term, first, last, group)
         self._acknowledged = last
         self._canary.know(last)
-        self._heard_at = asked_at
+        self._heard_in(term, asked_at)
 
     def _explain(self, term: Term, first: int, last: int, group: bytes) -> None:
         """Raise why a group was not appended, unless it is there already."""
@@ -263,7 +311,7 @@ class PostgresStore:
         after = sequence_of("tail", "after", after)
         until = deadline("tail", timeout)
         look = TAIL_LOOK_SECONDS
-        while self.head().watermark <= after:
+        while self._head(until).watermark <= after:
             if is_over(until) or self._closed.is_set():
                 return iter(())
             self._closed.wait(look)
@@ -279,7 +327,21 @@ class PostgresStore:
         term_of("put_snapshot", term)
         sequence = sequence_of("put_snapshot", "sequence", sequence)
         digest_of(digest)
+        with self._putting:  # two would put their pieces into each other's place
+            self._put_snapshot(term, sequence, pieces, digest)
+
+    def _put_snapshot(
+        self, term: Term, sequence: int, pieces: Iterable[bytes], digest: bytes
+    ) -> None:
+        next_sequence = self._ensure_newest(term.epoch)
+        newest = self.snapshots()[:1]
+        ensure_in_order(sequence, next_sequence, newest[0].sequence if newest else 0)
         where = {"sequence": sequence, "epoch": term.epoch}
+        if newest and (newest[0].sequence, newest[0].epoch) == (sequence, term.epoch):
+            # It is visible, and stays as it is. This server alone may have it until it answers.
+            there = {"count": newest[0].piece_count, "digest": newest[0].digest}
+            self._move(term, schema.PUT_MANIFEST, **where, **there)
+            return
         count = 0
         for piece in pieces:
             self._move(term, schema.PUT_PIECE, **where, number=count, piece=piece_of(piece))
@@ -343,17 +405,23 @@ class PostgresStore:
     def _changed(self, statement: str, **parameters: Any) -> Answer:
         return _changed(self._writing, statement, **parameters, is_unsafe=self._is_unsafe)
 
-    def _ensure_newest(self, epoch: int) -> int:
-        """Return where the log goes on. Raise FencedError where a term after this one came."""
-        newest, next_sequence, holder, *_ = self._asked(schema.WHY_NOT).rows[0]
+    def _ensure_newest(self, *epochs: int, until: float | None = None) -> int:
+        """Return where the log goes on. Raise FencedError where a term after these came."""
+        newest, next_sequence, holder, *_ = self._why_not(until)
         self._canary.compare(next_sequence - 1)
-        if newest != epoch:
+        if newest not in epochs:
             raise FencedError(holder or "", newest)
         return int(next_sequence)
 
+    def _why_not(self, until: float | None = None) -> tuple[Any, ...]:
+        rows = self._asked(schema.WHY_NOT, until=until).rows
+        if not rows:
+            raise UnknownLogError(self._log)
+        return rows[0]
+
     def _unsafe(self) -> StoreUnsafeError | None:
         """Return why the settings keep no promise, if they do not."""
-        *_, names, commit, fsync = self._asked(schema.WHY_NOT).rows[0]
+        *_, names, commit, fsync = self._why_not()
         reason = "" if self._is_unsafe else unsafe_settings(names, commit, fsync)
         return StoreUnsafeError(reason) if reason else None
 

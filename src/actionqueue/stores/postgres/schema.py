@@ -17,6 +17,7 @@ __all__ = [
     "END_THE_DEAD",
     "FIND_FIRST",
     "FIND_LOG",
+    "HAS_SCHEMA",
     "HEAD",
     "KEEP",
     "LEASE_SECONDS",
@@ -42,7 +43,9 @@ LEASE_SECONDS = 3
 LOCK_CLASS = 4711
 """The class of the advisory locks: one for each log, which a living writer's session holds."""
 
-SCHEMA = """
+HAS_SCHEMA = "SELECT to_regclass('aq.manifest') IS NOT NULL"
+SCHEMA = f"""
+SELECT pg_advisory_xact_lock({LOCK_CLASS}, 0);
 CREATE SCHEMA IF NOT EXISTS aq;
 CREATE TABLE IF NOT EXISTS aq.head (
   log_id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -82,7 +85,8 @@ CREATE TABLE IF NOT EXISTS aq.manifest (
   PRIMARY KEY (log_id, sequence)
 );
 """
-"""A snapshot is visible by its row in ``aq.manifest``, which comes last."""
+"""A snapshot is visible by its row in ``aq.manifest``, which comes last. The lock is for several
+calls at once: without it PostgreSQL refuses all but one of them."""
 
 CREATE_LOG = """
 INSERT INTO aq.head (name, uuid, epoch, next_seq, watermark, trimmed_to)
@@ -91,6 +95,8 @@ VALUES (%(name)s, %(uuid)s, 0, 1, 0, 0) ON CONFLICT (name) DO NOTHING
 
 SET_SESSION = """
 SET synchronous_commit = on;
+SET client_min_messages = warning;
+SET default_transaction_isolation = 'read committed';
 SET statement_timeout = 0;
 SET lock_timeout = 0;
 SET idle_session_timeout = 0;
@@ -99,6 +105,9 @@ SET tcp_keepalives_interval = 1;
 SET tcp_keepalives_count = 3;
 SET tcp_user_timeout = 3000;
 """
+
+"""A role may have any of them otherwise. The warnings are needed: a commit that stops waiting for
+the standbys says so in one."""
 
 FIND_LOG = "SELECT log_id, uuid FROM aq.head WHERE name = %(name)s"
 
@@ -114,6 +123,8 @@ _IS_SAFE = """
   AND current_setting('fsync') = 'on'))
 """
 
+_LEASE = f"make_interval(secs => {LEASE_SECONDS})"
+
 LOCK = f"SELECT pg_try_advisory_lock({LOCK_CLASS}, %(log)s)"
 UNLOCK = "SELECT pg_advisory_unlock_all()"
 """Each campaign of a session has taken the lock once more."""
@@ -123,32 +134,45 @@ SELECT pg_terminate_backend(l.pid) FROM pg_locks l, aq.head h
 WHERE h.log_id = %(log)s AND l.locktype = 'advisory' AND l.classid = {LOCK_CLASS}
   AND l.objid = h.log_id AND l.granted AND l.pid <> pg_backend_pid()
   AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-  AND (h.seen < clock_timestamp() - make_interval(secs => {LEASE_SECONDS})
-    OR h.epoch = %(resumed)s::bigint)
+  AND (h.seen < clock_timestamp() - {_LEASE}
+    OR h.seen::text = %(silent)s
+    OR h.epoch IN (%(resumed)s::bigint, %(resumed)s::bigint + %(step)s::bigint))
 """  # noqa: S608 -- of numbers
 """The system of a writer that was stopped goes on answering, so its session would live for ever."""
 
 CAMPAIGN = f"""
-UPDATE aq.head SET epoch = epoch + 1, holder = %(holder)s, watermark = next_seq - 1,
-  seen = clock_timestamp()
-WHERE log_id = %(log)s AND (%(resumed)s::bigint IS NULL OR epoch = %(resumed)s::bigint)
-  AND {_IS_SAFE}
+UPDATE aq.head SET epoch = coalesce(%(resumed)s::bigint, epoch) + %(step)s::bigint,
+  holder = %(holder)s, seen = clock_timestamp()
+WHERE log_id = %(log)s AND {_IS_SAFE} AND CASE WHEN %(resumed)s::bigint IS NULL
+  THEN holder IS NULL OR epoch = %(own)s OR seen < clock_timestamp() - {_LEASE}
+    OR seen::text = %(silent)s
+  ELSE epoch IN (%(resumed)s::bigint, %(resumed)s::bigint + %(step)s::bigint) END
 RETURNING epoch, next_seq
-"""  # noqa: S608 -- of the text above
-"""It is the barrier, too: its answer from the standbys covers all that the log holds."""
+"""  # noqa: S608 -- of the texts above
+"""It is the barrier, too: its answer from the standbys covers all that the log holds. So it leaves
+the watermark alone, which readers could see before that, where the commit stops waiting.
+
+The lock is not enough: it ends with its session, and does not go to another server with the log. So
+a writer has its time, too. ``silent`` is what a candidate has seen for so long by its own clock.
+
+The step is a campaign's own number. A campaign that lost its answer knows by it which epoch it has
+made itself, and a server that was promoted without an epoch does not give the same one again.
+"""
 
 KEEP = f"""
-UPDATE aq.head SET seen = clock_timestamp(), watermark = %(watermark)s
-WHERE log_id = %(log)s AND epoch = %(epoch)s AND {_IS_SAFE}
+UPDATE aq.head SET seen = clock_timestamp(), watermark = greatest(watermark, %(watermark)s)
+WHERE log_id = %(log)s AND epoch = %(epoch)s AND next_seq > %(watermark)s AND {_IS_SAFE}
 """  # noqa: S608 -- of the text above
+"""A server that lacks what was acknowledged matches none of the changes of a term."""
 
 RESIGN = """
-UPDATE aq.head SET epoch = epoch + 1, holder = NULL, watermark = %(watermark)s
-WHERE log_id = %(log)s AND epoch = %(epoch)s
+UPDATE aq.head SET epoch = epoch + 1, holder = NULL,
+  watermark = greatest(watermark, %(watermark)s)
+WHERE log_id = %(log)s AND epoch = %(epoch)s AND next_seq > %(watermark)s
 """
 
 WHY_NOT = """
-SELECT epoch, next_seq, holder, current_setting('synchronous_standby_names'),
+SELECT epoch, next_seq, holder, seen::text, current_setting('synchronous_standby_names'),
   current_setting('synchronous_commit'), current_setting('fsync')
 FROM aq.head WHERE log_id = %(log)s
 """
@@ -157,9 +181,10 @@ FROM aq.head WHERE log_id = %(log)s
 
 APPEND = f"""
 WITH h AS (
-  UPDATE aq.head SET next_seq = %(last)s::bigint + 1, watermark = %(watermark)s,
-    seen = clock_timestamp()
-  WHERE log_id = %(log)s AND epoch = %(epoch)s AND next_seq = %(first)s AND {_IS_SAFE}
+  UPDATE aq.head SET next_seq = %(last)s::bigint + 1, seen = clock_timestamp(),
+    watermark = greatest(watermark, %(watermark)s)
+  WHERE log_id = %(log)s AND epoch = %(epoch)s AND next_seq = %(first)s
+    AND next_seq > %(watermark)s AND {_IS_SAFE}
   RETURNING 1
 )
 INSERT INTO aq.log (log_id, first_seq, last_seq, epoch, data)
@@ -194,14 +219,15 @@ DELETE FROM aq.log WHERE ctid = ANY (ARRAY(
 PUT_PIECE = """
 INSERT INTO aq.snapshot (log_id, sequence, epoch, no, data)
 SELECT %(log)s, %(sequence)s, %(epoch)s, %(number)s, %(piece)b
-FROM aq.head WHERE log_id = %(log)s AND epoch = %(epoch)s
+FROM aq.head WHERE log_id = %(log)s AND epoch = %(epoch)s AND next_seq > %(sequence)s
 ON CONFLICT (log_id, sequence, epoch, no) DO UPDATE SET data = EXCLUDED.data
 """
 
 PUT_MANIFEST = """
 INSERT INTO aq.manifest (log_id, sequence, epoch, pieces, digest)
 SELECT %(log)s, %(sequence)s, %(epoch)s, %(count)s, %(digest)b
-FROM aq.head WHERE log_id = %(log)s AND epoch = %(epoch)s FOR UPDATE
+FROM aq.head WHERE log_id = %(log)s AND epoch = %(epoch)s AND next_seq > %(sequence)s
+FOR UPDATE
 ON CONFLICT (log_id, sequence) DO UPDATE
 SET epoch = EXCLUDED.epoch, pieces = EXCLUDED.pieces, digest = EXCLUDED.digest
 """

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 import socket
+import time
 from contextlib import suppress
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -30,6 +31,10 @@ DEFAULTS = {
     "keepalives_count": 3,
 }
 
+SILENT_SECONDS = 4.0
+"""How long a statement with a time may take at least: as long as TCP needs to miss a server."""
+MISSING = {"42P01", "3F000"}
+"""PostgreSQL's codes for a table and a schema that are not there."""
 ENDS_OF_CONNECTIONS = ("08", "57P")
 """What PostgreSQL's codes begin with for connections that end, and servers that stop or start."""
 
@@ -87,13 +92,22 @@ class Session:
         self._uuid: UUID | None = None
         self._log_id = 0
 
-    def ask(self, statement: str, **parameters: Any) -> Answer:
+    def ask(self, statement: str, *, until: float | None = None, **parameters: Any) -> Answer:
         """Execute a statement about the log, whose number is the parameter `log`.
+
+        Without an answer until then, and for a few seconds, the connection is let go of, which
+        cancels nothing.
 
         Raises LostAnswer, RefusedStatement; StoreUnavailableError where there was no connection,
         and none can be made; UnknownLogError.
         """
-        return self._line.run(self._ask, statement, parameters)
+        if until is not None:
+            until = max(until, time.monotonic() + SILENT_SECONDS)
+        try:
+            return self._line.run_until(until, self._ask, statement, parameters)
+        except TimeoutError as error:
+            self._shut_down()
+            raise StoreUnavailableError(LostAnswer("no answer came in time")) from error
 
     def ask_of_any_log(self, statement: str, **parameters: Any) -> Answer:
         """Execute one that needs no log to be there."""
@@ -103,7 +117,12 @@ class Session:
         connection = self._connected()
         if not self._log_id:
             self._find_log(connection)
-        return self._execute(connection, statement, {"log": self._log_id, **parameters})
+        try:
+            return self._execute(connection, statement, {"log": self._log_id, **parameters})
+        except RefusedStatement as error:
+            if error.state in MISSING:
+                raise UnknownLogError(self._log) from error
+            raise
 
     def _ask_of_any_log(self, statement: str, parameters: dict[str, Any]) -> Answer:
         # Several statements in one text have no parameters, and cannot be prepared.
@@ -154,12 +173,14 @@ class Session:
 
     def _find_log(self, connection: Any) -> None:
         try:
-            found = connection.execute(FIND_LOG, {"name": self._log}).fetchone()
-        except (self._psycopg.errors.UndefinedTable, self._psycopg.errors.InvalidSchemaName):
-            found = None
-        if found is None or self._uuid not in {None, found[1]}:
+            rows = self._execute(connection, FIND_LOG, {"name": self._log}).rows
+        except RefusedStatement as error:
+            if error.state in MISSING:
+                raise UnknownLogError(self._log) from error
+            raise
+        if not rows or self._uuid not in {None, rows[0][1]}:
             raise UnknownLogError(self._log)
-        self._log_id, self._uuid = found
+        self._log_id, self._uuid = rows[0]
 
     def drop(self) -> None:
         """Let go of the connection; the next statement makes one."""
@@ -172,7 +193,16 @@ class Session:
                 connection.close()
 
     def close(self) -> None:
-        """Let go for good. A statement that waits for a server which does not answer ends, too."""
+        """Let go for good. A statement that waits for a server which does not answer ends, too.
+
+        In a child of the process this does nothing: the connection is the parent's.
+        """
+        if self._line.is_of_this_process:
+            self._shut_down()
+            self._line.close(self._drop)
+
+    def _shut_down(self) -> None:
+        """End the connection under a statement that waits."""
         connection = self._connection
         if connection is not None:
             with (
@@ -180,4 +210,3 @@ class Session:
                 socket.socket(fileno=os.dup(connection.pgconn.socket)) as held,
             ):
                 held.shutdown(socket.SHUT_RDWR)
-        self._line.close(self._drop)
