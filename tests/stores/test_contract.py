@@ -256,7 +256,7 @@ def test_a_reader_waits_for_groups(logs: Logs) -> None:
 
 def test_a_snapshot_is_there_once_it_is_whole(logs: Logs) -> None:
     store, reader = logs.made(), logs.open()
-    term = filled(store, 3)
+    term = filled(store, 2, 3, 9)
     pieces = [b"a", b"", b"x" * 2**20, b"the end"]
     store.put_snapshot(term, 3, pieces, b"digest")
     (info,) = reader.snapshots()
@@ -270,12 +270,13 @@ def test_a_snapshot_is_there_once_it_is_whole(logs: Logs) -> None:
     with pytest.raises(ArithmeticError):
         store.put_snapshot(term, 9, broken(), b"")
     assert reader.snapshots() == [info]
-    store.put_snapshot(term, 2, [b"an earlier one"], b"")
-    store.put_snapshot(term, 3, [b"again"], b"other")
+    store.put_snapshot(term, 9, [b"a later one"], b"")
+    term = store.campaign("writer")
+    store.put_snapshot(term, 9, [b"again"], b"other")
     newest, earlier = reader.snapshots()
-    assert (newest.sequence, earlier.sequence) == (3, 2)
+    assert (newest.sequence, earlier.sequence) == (9, 3)
     assert list(reader.get_snapshot(newest)) == [b"again"]
-    assert list(reader.get_snapshot(earlier)) == [b"an earlier one"]
+    assert b"".join(reader.get_snapshot(earlier)) == b"".join(pieces)
 
 
 def test_what_snapshots_hold_can_be_dropped(logs: Logs) -> None:

@@ -103,8 +103,10 @@ def test_a_full_engine_says_so() -> None:
             with closing(EtcdStore(cluster.endpoints, log="jobs")) as store:
                 store.initialize()
                 term = store.campaign("writer")
+                store.append(term, 1, 1, b"1")
+                store.append(term, 2, 2, b"2")
                 store.put_snapshot(term, 2, [b"what it holds"], b"")
-                number = 0
+                number = 2
                 with pytest.raises(StoreFullError, match="space"):
                     while number < 100:
                         number += 1

@@ -100,7 +100,8 @@ class LogStore(Protocol):
             holder: The name under which others see this writer.
             resume: A term of this writer that ended without another one after it, as by a lost
                 connection. The call succeeds only where no other term came since.
-            timeout: The most seconds to wait; None for any time.
+            timeout: The most seconds to wait; None for any time. An engine that does not answer
+                gets a few seconds more.
 
         Raises:
             FencedError: With ``resume``: another term came since.
@@ -120,7 +121,8 @@ class LogStore(Protocol):
     def valid_until(self, term: Term) -> float:
         """Return until when no other writer takes a term that is kept, by ``time.monotonic``.
 
-        Later another one may have. What it has appended then, this writer does not know.
+        Later another one may have. What it has appended then, this writer does not know. For a
+        term that is not this store's newest, or was resigned, it is a time long ago.
         """
         ...
 
@@ -172,9 +174,12 @@ class LogStore(Protocol):
     ) -> None:
         """Store a snapshot, which is visible once it is whole.
 
+        One that this term has put there for the same sequence stays as it is.
+
         Args:
             term: The writer's term.
-            sequence: The last event that the snapshot holds.
+            sequence: The last event that the snapshot holds. It is in the log, and no newer
+                snapshot is there.
             pieces: Its bytes, in pieces of at most 1 MiB.
             digest: At most 64 bytes by which a reader knows it again.
 
@@ -208,5 +213,8 @@ class LogStore(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of the engine. A term that was not resigned ends by itself."""
+        """Let go of the engine. A term that was not resigned ends by itself, after its time.
+
+        In a child of the process this does nothing. A change that was under way may be made.
+        """
         ...

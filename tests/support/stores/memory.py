@@ -24,6 +24,7 @@ from actionqueue.stores.arguments import (
     GROUP_SIZE_MAX,
     deadline,
     digest_of,
+    ensure_in_order,
     group_of,
     is_over,
     name_of,
@@ -75,7 +76,7 @@ class MemoryStore:
         out; ``unavailable``: the next call reaches nothing."""
         self._canary = Canary()
         self._acknowledged = 0
-        self._heard_at = 0.0
+        self._heard = (0, 0.0)
         self._is_closed = False
 
     # --- What there is ----------------------------------------------------------------------------
@@ -148,7 +149,7 @@ class MemoryStore:
         log.owner, log.holder, log.seen = self, holder, now
         log.watermark = self._acknowledged = log.next_sequence - 1
         self._canary.know(log.watermark)
-        self._heard_at = now
+        self._heard = (log.epoch, now)
         return Term(log.epoch, log.next_sequence, holder)
 
     def _change(self, term: Term, change: Callable[[Log], None]) -> None:
@@ -169,13 +170,15 @@ class MemoryStore:
 
         def change(log: Log) -> None:
             log.watermark = self._acknowledged
-            log.seen = self._heard_at = self.engine.clock()
+            log.seen = self.engine.clock()
+            self._heard = (term.epoch, log.seen)
 
         self._change(term, change)
 
     def valid_until(self, term: Term) -> float:
         term_of("valid_until", term)
-        return self._heard_at + LEASE_SECONDS
+        epoch, heard_at = self._heard
+        return heard_at + LEASE_SECONDS if epoch == term.epoch else 0.0
 
     def resign(self, term: Term) -> None:
         term_of("resign", term)
@@ -184,6 +187,7 @@ class MemoryStore:
             log.epoch += 1
             log.owner = log.holder = None
             log.watermark = log.next_sequence - 1
+            self._heard = (0, 0.0)
 
         with self.engine.lock:
             if self._log().epoch == term.epoch:
@@ -205,7 +209,8 @@ class MemoryStore:
             log.watermark = self._acknowledged
             log.groups.append((first, last, group))
             log.next_sequence = last + 1
-            log.seen = self._heard_at = self.engine.clock()
+            log.seen = self.engine.clock()
+            self._heard = (term.epoch, log.seen)
 
         self._change(term, change)
         self._acknowledged = last
@@ -251,6 +256,11 @@ class MemoryStore:
         given = [piece_of(piece) for piece in pieces]
 
         def change(log: Log) -> None:
+            newest = max(log.snapshots, default=0)
+            ensure_in_order(sequence, log.next_sequence, newest)
+            there = log.snapshots.get(sequence)
+            if there is not None and there[0].epoch == term.epoch:
+                return
             info = SnapshotInfo(sequence, term.epoch, len(given), digest)
             log.snapshots[sequence] = (info, given)
 

@@ -27,6 +27,7 @@ from actionqueue.stores.arguments import (
     GROUP_SIZE_MAX,
     deadline,
     digest_of,
+    ensure_in_order,
     group_of,
     is_over,
     name_of,
@@ -93,7 +94,9 @@ class EtcdStore:
         self._lease = 0
         self._has_key = False
         """Whether the holder's key was put with the lease."""
-        self._kept_at = 0.0
+        self._kept = (0, 0.0)
+        """The store's newest term, and when its lease was renewed last."""
+        self._putting = threading.RLock()
         self._compacted_at = 0.0
         self._closed = threading.Event()
 
@@ -172,13 +175,17 @@ class EtcdStore:
     def _take(self, holder: str, mark: bytes, resume: Term | None) -> Term | None:
         """Take the log if it is free; return None where another writer is alive."""
         self._ensure_resumable(mark, resume)
+        asked_at = time.monotonic()
         if not self._hold(holder):
             return None
         try:
-            return self._raise_epoch(holder, mark, resume)
+            term = self._raise_epoch(holder, mark, resume)
         except FencedError:
             self._let_go()
             raise
+        if term is not None:
+            self._kept = (term.epoch, asked_at)
+        return term
 
     def _ensure_resumable(self, mark: bytes, resume: Term | None) -> Any:
         """Return the epoch's key. Raise FencedError where another term came after one to resume.
@@ -194,10 +201,8 @@ class EtcdStore:
     def _hold(self, holder: str) -> bool:
         """Take the holder's key with a lease, or renew it; return whether this store has it."""
         keys, requests, rpc = self._keys, self._requests, self._nodes.rpc
-        asked_at = time.monotonic()
         is_alive = bool(self._lease) and self._renew()
         if is_alive and self._has_key:
-            self._kept_at = asked_at
             return True
         self._has_key = False
         if not is_alive:
@@ -211,7 +216,6 @@ class EtcdStore:
             found = answer.responses[0].response_range.kvs
             if not found or found[0].lease != self._lease:
                 return False
-        self._kept_at = asked_at
         self._has_key = True
         return True
 
@@ -227,7 +231,11 @@ class EtcdStore:
         before = self._ensure_resumable(mark, resume)
         if before.value.split(b" ")[0] != mark:
             self._transaction(
-                [requests.is_of(keys.epoch, before.mod_revision)],
+                [
+                    requests.is_of(keys.epoch, before.mod_revision),
+                    # The lease may have ended meanwhile, and another writer be alive.
+                    requests.is_leased(keys.holder, self._lease),
+                ],
                 [requests.put(keys.epoch, mark + b" " + holder.encode())],
                 [],
             )
@@ -249,26 +257,36 @@ class EtcdStore:
         term_of("keep", term)
         try:
             self._ensure_newest(term.epoch)
+            asked_at = time.monotonic()
             # Where another writer has the key, it will have the epoch: the next call says so.
-            self._hold(term.holder)
+            if self._hold(term.holder):
+                # Another one may have come and gone before the key was held, but not since.
+                self._ensure_newest(term.epoch)
+                if self._kept[0] == term.epoch:
+                    self._kept = (term.epoch, asked_at)
         except StoreUnavailableError as error:
             raise OutcomeUnknownError(error.cause) from error
 
     def valid_until(self, term: Term) -> float:
         """Return until when no other writer takes the log. See :meth:`LogStore.valid_until`."""
         term_of("valid_until", term)
-        return self._kept_at + LEASE_SECONDS
+        epoch, kept_at = self._kept
+        return kept_at + LEASE_SECONDS if epoch == term.epoch else 0.0
 
     def resign(self, term: Term) -> None:
         """End a term. See :meth:`LogStore.resign`."""
         term_of("resign", term)
         keys, requests = self._keys, self._requests
+        is_newest = self._kept[0] == term.epoch
+        if is_newest:
+            self._kept = (0, 0.0)
         self._transaction(
             [requests.is_of(keys.epoch, term.epoch)],
             [requests.put(keys.epoch, b"- ")],
             [],
         )
-        self._let_go()
+        if is_newest:
+            self._let_go()
 
     # --- Groups -----------------------------------------------------------------------------------
 
@@ -295,7 +313,10 @@ class EtcdStore:
             self._canary.know(last)
             return
         self._ensure_of(answer, term.epoch)
-        end = int(_value_of(answer, 1), 16)
+        found = _value_of(answer, 1)
+        if not found:
+            raise UnknownLogError(self._log)
+        end = int(found, 16)
         self._canary.compare(end - 1)
         if end != last + 1 or _value_of(answer, 2) != value:  # else its answer was lost before
             reason = f"must be {end}, where the log goes on"
@@ -391,6 +412,17 @@ class EtcdStore:
         term_of("put_snapshot", term)
         sequence = sequence_of("put_snapshot", "sequence", sequence)
         digest_of(digest)
+        with self._putting:  # two would put their pieces into each other's place
+            self._put_snapshot(term, sequence, pieces, digest)
+
+    def _put_snapshot(
+        self, term: Term, sequence: int, pieces: Iterable[bytes], digest: bytes
+    ) -> None:
+        self._ensure_newest(term.epoch)
+        newest = self.snapshots()[:1]
+        ensure_in_order(sequence, self.head().next_sequence, newest[0].sequence if newest else 0)
+        if newest and (newest[0].sequence, newest[0].epoch) == (sequence, term.epoch):
+            return  # it is visible, and stays as it is
         count = size = 0
         for piece in pieces:
             size += len(piece_of(piece))

@@ -85,6 +85,11 @@ class Requests:
         compare = self.rpc.Compare
         return compare(result=compare.EQUAL, target=compare.MOD, key=key, mod_revision=revision)
 
+    def is_leased(self, key: bytes, lease: int) -> Any:
+        """Compare: the key is there, with this lease."""
+        compare = self.rpc.Compare
+        return compare(result=compare.EQUAL, target=compare.LEASE, key=key, lease=lease)
+
     def is_value(self, key: bytes, value: bytes) -> Any:
         """Compare: the key has this value."""
         compare = self.rpc.Compare

@@ -60,6 +60,7 @@ class Nodes:
         self.endpoints = tuple(endpoints)
         self._credentials = credentials
         self._channels: list[Any] = []
+        self._stubs: dict[tuple[int, str], Any] = {}
         self._lock = threading.Lock()
         self._at = 0
         self._process = os.getpid()
@@ -75,7 +76,12 @@ class Nodes:
         while True:
             at = self._at
             try:
-                return self._send(self._channel(at), stub, method, request)
+                return self._send(self._stub(at, stub), method, request)
+            except ClosedError as error:
+                if is_first:
+                    raise
+                # What was sent before may still be carried out.
+                raise StoreUnavailableError(error) from error
             except self._grpc.RpcError as error:
                 failure = self._failure_of(error)
                 if isinstance(failure, StoreFullError) and not is_first:
@@ -93,25 +99,35 @@ class Nodes:
     def ask_node(self, number: int, stub: str, method: str, request: Any) -> Any:
         """Send a request to one node. Raises StoreUnavailableError."""
         try:
-            return self._send(self._channel(number), stub, method, request)
+            return self._send(self._stub(number, stub), method, request)
         except self._grpc.RpcError as error:
             raise self._failure_of(error) from error
 
-    def _send(self, channel: Any, stub: str, method: str, request: Any) -> Any:
-        call = getattr(getattr(self.rpc, stub)(channel), method)
-        if method == "LeaseKeepAlive":  # a stream of requests, and one of answers
-            return next(iter(call(iter([request]), timeout=CALL_SECONDS)))
-        return call(request, timeout=CALL_SECONDS)
+    def _send(self, stub: Any, method: str, request: Any) -> Any:
+        call = getattr(stub, method)
+        try:
+            if method == "LeaseKeepAlive":  # a stream of requests, and one of answers
+                return next(iter(call(iter([request]), timeout=CALL_SECONDS)))
+            return call(request, timeout=CALL_SECONDS)
+        except StopIteration as error:
+            raise StoreUnavailableError(RuntimeError("no answer was in the stream")) from error
+        except ValueError as error:  # the channel was closed before it took the request
+            if self._is_closed:
+                raise ClosedError from error
+            raise
 
-    def _channel(self, number: int) -> Any:
+    def _stub(self, number: int, name: str) -> Any:
+        """Return a node's calls, made once: grpc crashes where a closed channel is asked for them."""
+        if os.getpid() != self._process:
+            raise ForkedError
         with self._lock:
             if self._is_closed:
                 raise ClosedError
-            if os.getpid() != self._process:
-                raise ForkedError
             if not self._channels:
                 self._channels = [self._open(endpoint) for endpoint in self.endpoints]
-            return self._channels[number]
+            if (number, name) not in self._stubs:
+                self._stubs[number, name] = getattr(self.rpc, name)(self._channels[number])
+            return self._stubs[number, name]
 
     def _open(self, endpoint: str) -> Any:
         if self._credentials is None:
@@ -126,7 +142,9 @@ class Nodes:
         )
 
     def close(self) -> None:
-        """Close the channels."""
+        """Close the channels; in a child of the process this does nothing."""
+        if os.getpid() != self._process:
+            return
         with self._lock:
             self._is_closed = True
             channels, self._channels = self._channels, []
