@@ -117,7 +117,7 @@ class Nodes:
             raise
 
     def _stub(self, number: int, name: str) -> Any:
-        """Return a node's calls, made once: grpc crashes where a closed channel is asked for them."""
+        """Return a node's calls, made once: grpc crashes where a closed channel makes them."""
         if os.getpid() != self._process:
             raise ForkedError
         with self._lock:
