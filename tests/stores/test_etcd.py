@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-import actionqueue.stores.etcd as etcd_store
+import actionqueue.stores.etcd.calls as etcd_calls
 from actionqueue.errors import (
     FencedError,
     InvalidFieldError,
@@ -74,7 +74,7 @@ def test_a_stopped_leader_is_passed_by(cluster: Etcd, store: EtcdStore) -> None:
 def test_without_a_majority_an_outcome_is_unknown(
     cluster: Etcd, store: EtcdStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(etcd_store, "PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(etcd_calls, "PATIENCE_SECONDS", 0.5)
     term = store.campaign("writer")
     store.append(term, 1, 1, b"1")
     stopped = [cluster.servers[number] for number in (0, 1)]

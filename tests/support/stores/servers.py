@@ -240,6 +240,14 @@ class Etcd:
             log = directory / f"n{number}.log"
             self.servers[number] = Server([*command, *options], log, cwd=directory)
 
+        wait_for(self._has_leader, "the nodes elect a leader")
+
+    def _has_leader(self) -> bool:
+        try:
+            return self.leader() >= 0
+        except AssertionError:
+            return False
+
     def leader(self) -> int:
         """Return the leader's number, as the nodes that answer have it."""
         from actionqueue.errors import StoreUnavailableError

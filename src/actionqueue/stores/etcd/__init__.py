@@ -37,17 +37,15 @@ from actionqueue.stores.arguments import (
     term_of,
 )
 from actionqueue.stores.canary import Canary
+from actionqueue.stores.etcd.calls import Calls, holder_in, value_of
 from actionqueue.stores.etcd.check import check
-from actionqueue.stores.etcd.keys import DIGITS, Keys, Requests, hexadecimal
-from actionqueue.stores.etcd.nodes import CALL_SECONDS, Nodes
+from actionqueue.stores.etcd.keys import DIGITS, hexadecimal
 from actionqueue.stores.protocol import Head, SnapshotInfo, StoreInfo, Term
 
 __all__ = ["EtcdStore"]
 
 LEASE_SECONDS = 2
 KEEP_SECONDS = 0.5
-PATIENCE_SECONDS = 5.0
-"""How long an append is repeated at one node after the other before its outcome is unknown."""
 CAMPAIGN_LOOK_SECONDS = 0.05
 TAIL_LOOK_SECONDS = 0.005
 IDLE_LOOK_SECONDS = 0.05
@@ -63,7 +61,7 @@ class _Manifest(msgspec.Struct, array_like=True):
     digest: bytes
 
 
-class EtcdStore:
+class EtcdStore(Calls):
     """A :class:`~actionqueue.stores.LogStore` in etcd.
 
     Needs grpcio and aetcd (``pip install 'actionqueue[etcd]'``). The cluster is yours; never take
@@ -86,10 +84,7 @@ class EtcdStore:
             ImportError: grpcio or aetcd is missing.
         """
         name_of("EtcdStore", "log", log)
-        self._log = log
-        self._nodes = Nodes(_endpoints_of(endpoints), credentials)
-        self._keys = Keys(log)
-        self._requests = Requests(self._nodes.rpc)
+        super().__init__(_endpoints_of(endpoints), log, credentials)
         self._canary = Canary()
         self._lease = 0
         self._has_key = False
@@ -117,7 +112,7 @@ class EtcdStore:
             [requests.get(keys.id)],
         )
         # The request may have been sent twice, and then the first one has made it.
-        return made.succeeded or _value_of(made, 0) == log_id
+        return made.succeeded or value_of(made, 0) == log_id
 
     def describe(self) -> StoreInfo:
         """Ask all nodes. See :meth:`LogStore.describe`."""
@@ -145,7 +140,7 @@ class EtcdStore:
             next_sequence=next_sequence,
             watermark=next_sequence - 1,  # a majority has whatever can be read
             trimmed_to=int(trimmed.value, 16),
-            holder=_holder_in(epoch.value) or None,
+            holder=holder_in(epoch.value) or None,
         )
 
     # --- Terms ------------------------------------------------------------------------------------
@@ -195,7 +190,7 @@ class EtcdStore:
         _, epoch = self._get(self._keys.id, self._keys.epoch)
         is_own = epoch.value.split(b" ")[0] == mark
         if resume is not None and not is_own and epoch.mod_revision != resume.epoch:
-            raise FencedError(_holder_in(epoch.value), epoch.mod_revision)
+            raise FencedError(holder_in(epoch.value), epoch.mod_revision)
         return epoch
 
     def _hold(self, holder: str) -> bool:
@@ -313,12 +308,12 @@ class EtcdStore:
             self._canary.know(last)
             return
         self._ensure_of(answer, term.epoch)
-        found = _value_of(answer, 1)
+        found = value_of(answer, 1)
         if not found:
             raise UnknownLogError(self._log)
         end = int(found, 16)
         self._canary.compare(end - 1)
-        if end != last + 1 or _value_of(answer, 2) != value:  # else its answer was lost before
+        if end != last + 1 or value_of(answer, 2) != value:  # else its answer was lost before
             reason = f"must be {end}, where the log goes on"
             raise InvalidFieldError("append", "first", first, reason)
 
@@ -335,7 +330,7 @@ class EtcdStore:
         )
         if not answer.succeeded:
             self._ensure_of(answer, term.epoch)
-        return _value_of(answer, 0)[DIGITS:] == group
+        return value_of(answer, 0)[DIGITS:] == group
 
     def read(self, after: int, *, upto: int | None = None) -> Iterator[bytes]:
         """Return groups. See :meth:`LogStore.read`."""
@@ -515,90 +510,6 @@ class EtcdStore:
         """Let go of the channels. See :meth:`LogStore.close`."""
         self._closed.set()
         self._nodes.close()
-
-    # --- Requests ---------------------------------------------------------------------------------
-
-    def _call(self, stub: str, method: str, request: Any) -> Any:
-        return self._nodes.call(stub, method, request, CALL_SECONDS)
-
-    def _transaction(self, compare: list[Any], success: list[Any], failure: list[Any]) -> Any:
-        return self._call("KVStub", "Txn", self._requests.transaction(compare, success, failure))
-
-    def _changed(
-        self,
-        compare: list[Any],
-        success: list[Any],
-        failure: list[Any],
-        written: tuple[bytes, bytes],
-    ) -> Any:
-        """Change something in a term, and go on until a node answers or patience ends.
-
-        The change that fills the engine up is carried out, and etcd says that there is no space
-        all the same. So this looks for the key and the value of ``written``, and returns None where
-        they are there.
-        """
-        request = self._requests.transaction(compare, success, failure)
-        try:
-            return self._nodes.call("KVStub", "Txn", request, PATIENCE_SECONDS)
-        except StoreUnavailableError as error:
-            raise OutcomeUnknownError(error.cause) from error
-        except StoreFullError:
-            key, value = written
-            try:
-                (found,) = self._get_some(key)
-            except StoreUnavailableError as error:
-                raise OutcomeUnknownError(error.cause) from error
-            if found is None or found.value != value:
-                raise
-            return None
-
-    def _get_some(self, *keys: bytes) -> list[Any]:
-        """Return the keys of one moment with their values; None for what is not there."""
-        answer = self._transaction([], [self._requests.get(key) for key in keys], [])
-        found = [response.response_range.kvs for response in answer.responses]
-        return [kvs[0] if kvs else None for kvs in found]
-
-    def _get(self, *keys: bytes) -> list[Any]:
-        """Return keys that every log has. Raises UnknownLogError."""
-        found = self._get_some(*keys)
-        if None in found:
-            raise UnknownLogError(self._log)
-        return found
-
-    def _range_of(self, key: bytes) -> Any:
-        return self._call("KVStub", "Range", self._nodes.rpc.RangeRequest(key=key))
-
-    def _range(self, begin: bytes, end: bytes, limit: int, *, keys_only: bool = False) -> list[Any]:
-        request = self._requests.range(begin, end, limit, keys_only=keys_only)
-        return list(self._call("KVStub", "Range", request).kvs)
-
-    def _delete(self, begin: bytes, end: bytes) -> None:
-        request = self._nodes.rpc.DeleteRangeRequest(key=begin, range_end=end)
-        self._call("KVStub", "DeleteRange", request)
-
-    def _ensure_newest(self, epoch: int) -> None:
-        (newest,) = self._get(self._keys.epoch)
-        if newest.mod_revision != epoch:
-            raise FencedError(_holder_in(newest.value), newest.mod_revision)
-
-    def _ensure_of(self, answer: Any, epoch: int) -> None:
-        """Raise FencedError where the first thing that a transaction got is another epoch."""
-        found = answer.responses[0].response_range.kvs
-        if not found:
-            raise UnknownLogError(self._log)
-        if found[0].mod_revision != epoch:
-            raise FencedError(_holder_in(found[0].value), found[0].mod_revision)
-
-
-def _value_of(answer: Any, number: int) -> bytes:
-    """Return the value that a transaction got; no bytes where there is no such key."""
-    found = answer.responses[number].response_range.kvs
-    return bytes(found[0].value) if found else b""
-
-
-def _holder_in(epoch: bytes) -> str:
-    """Return the holder in an epoch's value, behind the campaign's mark."""
-    return epoch.partition(b" ")[2].decode()
 
 
 def _snapshot_in(rest: bytes) -> tuple[int, int]:
