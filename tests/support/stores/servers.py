@@ -119,6 +119,7 @@ class Postgres:
             "unix_socket_directories = ''",
             f"cluster_name = 'n{number}'",
             "shared_buffers = 16MB",
+            "dynamic_shared_memory_type = mmap",  # in its directory, which goes with it
             "max_wal_senders = 10",
             "wal_keep_size = 256MB",
             "wal_receiver_timeout = 5s",
