@@ -214,8 +214,11 @@ class Postgres:
         return f"host={hosts} port={ports} user=aq dbname=postgres"
 
     def stop(self) -> None:
+        """End the servers at once, but let them give back what they share in memory."""
         for server in self.servers.values():
-            server.kill()
+            server.signal(signal.SIGCONT)
+            server.process.send_signal(signal.SIGQUIT)
+            server.process.wait(PATIENCE_SECONDS)
 
 
 # --- etcd -----------------------------------------------------------------------------------------
