@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -203,13 +205,23 @@ def test_a_writer_whose_connection_was_ended_goes_on(writer: Writer) -> None:
 
 def test_an_interrupt_reaches_no_statement(writer: Writer) -> None:
     """Clients cancel then, and a canceled commit counts as done."""
-    done = threading.Event()
-    with writer.waiting(2) as end:
-        waiting = threading.Thread(target=lambda: (end(), done.set()))
+
+    def interrupt_once_it_waits() -> None:
+        wait_for(writer.backends, "the append waits")
+        os.kill(os.getpid(), signal.SIGINT)
+
+    writer.store.keep(writer.term)
+    with writer.cluster.frozen(1, 2):
+        waiting = threading.Thread(target=interrupt_once_it_waits)
         waiting.start()
-        assert not done.is_set()
-    waiting.join()
-    assert done.is_set()
+        with pytest.raises(KeyboardInterrupt):
+            writer.store.append(writer.term, 2, 2, b"2")
+        waiting.join()
+        assert len(writer.backends()) == 1
+        with closing(PostgresStore(writer.cluster.conninfo, log="jobs")) as reader:
+            assert list(reader.read(0)) == [b"1"]
+    writer.store.append(writer.term, 2, 2, b"2")  # behind the one that went on, and the same
+    assert list(writer.store.read(0, upto=2)) == [b"1", b"2"]
 
 
 def test_parameters_that_make_no_sense_are_named() -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from uuid import UUID, uuid4
 
 from actionqueue.errors import (
+    ClosedError,
     FencedError,
     InvalidFieldError,
     OutcomeUnknownError,
@@ -100,6 +101,8 @@ class MemoryStore:
         )
 
     def _log(self) -> Log:
+        if self._is_closed:
+            raise ClosedError
         if self.fail_next == "unavailable":
             self.fail_next = ""
             raise StoreUnavailableError(ConnectionError("a fault"))
