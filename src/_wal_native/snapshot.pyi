@@ -72,3 +72,9 @@ def image_digest(table: StateTable) -> tuple[int, int]:
 
     They are equal for equal projections.
     """
+
+def take_completions(to: StateTable, of: StateTable) -> None:
+    """Have a table that no other thread uses know the forgotten completed runs that another knows.
+
+    A snapshot of a version before the one that keeps them does not say which these are.
+    """

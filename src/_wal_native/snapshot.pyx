@@ -274,3 +274,12 @@ def image_digest(StateTable table not None):
         status = aqw_table_save(table.settled(), add_to_digest, &digest)
     raise_status(status)
     return aqw_crc32c_finish(digest.running), digest.bytes
+
+
+def take_completions(StateTable to not None, StateTable of not None):
+    """Have a table that no other thread uses know the forgotten completed runs that another knows.
+
+    A snapshot of a version before the one that keeps them does not say which these are.
+    """
+    with cython.critical_section(to, of):
+        aqw_table_take_completions(to.table, of.settled())

@@ -56,7 +56,8 @@
  * What was purged is not in the image, and tasks are numbered without it. A task that ever had a
  * run has AQW_IMAGE_HAD_RUNS, with the latest time that one was created for; a task that lost
  * runs to purges has AQW_IMAGE_RUNS_PURGED, with their number, and AQW_IMAGE_COMPLETED_PURGED where
- * one of them was completed.
+ * one of them was completed. An image of a version before that flag never has it, nor has what
+ * was loaded from one and saved again.
  *
  * Within a type the order is that of the table's rows: of creation, of first declaration, of first
  * registration; a run's steps and attempts keep their own order. Steps and dependencies come in

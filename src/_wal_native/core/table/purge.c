@@ -43,6 +43,15 @@ static void drop_run(aqw_table *table, uint32_t row) {
     }
 }
 
+void aqw_table_take_completions(aqw_table *to, const aqw_table *from) {
+    for (uint32_t row = 1; row <= to->rows[AQW_ROW_TASK].count; row++) {
+        aqw_task_row *task = aqw_task_at(to, row);
+        if (task->is_purged || task->runs_created == task->run_count) continue;
+        uint32_t same = aqw_table_find_task(from, task->task_id);
+        if (same && aqw_task_at(from, same)->completed_purged) task->completed_purged = 1;
+    }
+}
+
 const aqw_row_purge aqw_run_purge = {
     .unknown = AQW_REFUSED_UNKNOWN_RUN,
     .ids_at = offsetof(aqw_event, as.runs_purged.run_ids),

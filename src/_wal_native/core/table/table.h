@@ -257,6 +257,10 @@ uint64_t aqw_table_newest_change(const aqw_table *table);
 void aqw_table_engine(const aqw_table *table, aqw_engine_view *view);
 void aqw_table_counts_get(const aqw_table *table, aqw_table_counts *counts);
 
+/* Has `to` know which forgotten runs were completed where `from` does: what a version before the one
+ * that keeps this (image.h) has saved does not say so. */
+void aqw_table_take_completions(aqw_table *to, const aqw_table *from);
+
 /* Find a row by key: return its number, or 0. */
 uint32_t aqw_table_find_task(const aqw_table *table, const uint8_t task_id[16]);
 uint32_t aqw_table_find_run(const aqw_table *table, const uint8_t run_id[16]);
