@@ -322,6 +322,8 @@ def test_the_sequences_at_stake() -> None:
         Facts("held", "no record", "whole", "zeros", "missing"): (2, 0),
         Facts("held", "no record", "in batch", "bytes", "missing"): (2, 0),
         Facts("held", "no record", "whole", "zeros", "ahead"): (2, 0),
+        Facts("lost", "no record", "whole", "zeros", "ahead"): (2, 0),
+        Facts("ahead", "no record", "whole", "zeros", "ahead"): (2, 0),
     }
     for facts, sequences in at_stake.items():
         builder = Builder(facts)

@@ -1,6 +1,7 @@
-"""The file of the newest segment is removed behind a killed writer, when nothing in it was durable.
+"""The file of the newest segment is removed behind a killed writer.
 
-All that tells of its events then is the ring, whose bytes only that segment's header could verify.
+Where nothing in it was durable all that tells of its events is the ring, whose bytes only that
+segment's header could verify.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ if sys.argv[3] == "written":
     queue._log.write_out()
 if sys.argv[3] == "synced":
     queue.sync()
+if sys.argv[3] == "snapshot":
+    queue.snapshot()
 print(queue.durable_sequence, queue.sequence, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -82,6 +85,34 @@ def test_it_is_missed(path: Path, look: Callable[[Path], Any], segments: int, wh
     if look is not verify:  # which has no sequences to name: it has read all that is there
         assert caught.value.first_sequence == durable + 1
     assert files_of(path) == before
+
+
+@pytest.mark.parametrize("has_snapshot", [False, True])
+def test_it_is_missed_where_something_in_it_was_durable(path: Path, has_snapshot: bool) -> None:
+    """No record of the segment before it is called damaged: all of them are as they were."""
+    _, last = killed(path, 2, "snapshot" if has_snapshot else "synced")
+    newest = max((path / "wal").glob("*.log"))
+    newest.unlink()
+    with pytest.raises(aq.CorruptLogError) as caught:
+        aq.open(path)
+    assert (caught.value.reason, caught.value.segment) == ("segment_missing", 2)
+    first = int(newest.stem.partition("-")[2])
+    assert (caught.value.first_sequence, caught.value.last_sequence) == (first, None)
+    report = aq.repair(path, accept_data_loss=True)
+    assert report.damage is not None
+    assert report.damage.reason == "segment_missing"
+    assert report.kept_sequence == (last if has_snapshot else first - 1)
+
+
+def test_a_repair_gives_its_number_to_no_other_segment(path: Path) -> None:
+    """Else a file that is found again would take the place of the one that the log goes on in."""
+    killed(path)
+    newest = max((path / "wal").glob("*.log"))
+    newest.rename(path.with_name("found again"))
+    aq.repair(path, accept_data_loss=True)
+    (segment,) = (path / "wal").glob("*.log")
+    assert segment.name > newest.name
+    assert segment.name[:20] != newest.name[:20]
 
 
 def test_a_repair_says_so_and_keeps_what_is_left(path: Path) -> None:

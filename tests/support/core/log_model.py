@@ -352,11 +352,13 @@ def read_log(files: Mapping[str, bytes]) -> Reading:
         for i in range(len(headers) - 1)
         for record in read_older(headers[i], headers[i + 1], datas[i])
     ]
-    reading = read_newest(newest, data, ring, durable)
+    is_behind = ring is not None and ring.segment_number > newest.number
+    # What was durable behind its records is in the segment that the ring names, and no loss of it.
+    reading = read_newest(newest, data, ring, 0 if is_behind else durable)
     reading.events[:0] = [record for record in older if record.is_event]
     if ring is None and not reading.is_clean and reading.has_events:
         raise Damage("ring_missing")
-    if ring is not None and ring.segment_number > newest.number:
+    if is_behind:
         raise Damage("segment_missing")
     return reading
 

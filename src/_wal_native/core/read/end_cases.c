@@ -5,6 +5,8 @@
 #include "base/fault.h"
 
 #define ANY AQW_FACT_ANY
+#define RING_OF_NEWEST \
+    (AQW_RING_NOT_MADE | AQW_RING_MISSING | AQW_RING_NO_MORE | AQW_RING_MORE)
 
 static const aqw_end_case cases[] = {
     /* Verified records with flags that contradict each other are no remains of a crash. */
@@ -13,13 +15,14 @@ static const aqw_end_case cases[] = {
 
     /* What was durable once can't be torn. */
     {"batch_lost", AQW_VERDICT_REFUSED, AQW_REASON_BATCH,
-     {AQW_BOUND_LOST, AQW_STOP_NO_RECORD, AQW_LAST_IN_BATCH, ANY, ANY}},
+     {AQW_BOUND_LOST, AQW_STOP_NO_RECORD, AQW_LAST_IN_BATCH, ANY, RING_OF_NEWEST}},
     {"event_lost", AQW_VERDICT_REFUSED, AQW_REASON_RECORD_INVALID,
-     {AQW_BOUND_LOST, AQW_STOP_NO_RECORD, AQW_LAST_WHOLE | AQW_LAST_CLOSE, ANY, ANY}},
+     {AQW_BOUND_LOST, AQW_STOP_NO_RECORD, AQW_LAST_WHOLE | AQW_LAST_CLOSE, ANY,
+      RING_OF_NEWEST}},
 
     /* A snapshot holds only what was durable, so the log lost events, and every trace of them. */
     {"snapshot_ahead", AQW_VERDICT_REFUSED, AQW_REASON_SNAPSHOT_AHEAD,
-     {AQW_BOUND_AHEAD, AQW_STOP_NO_RECORD, ANY, ANY, ANY}},
+     {AQW_BOUND_AHEAD, AQW_STOP_NO_RECORD, ANY, ANY, RING_OF_NEWEST}},
 
     /* A close marker says that nothing is in the ring only, so the ring may be gone. */
     {"closed", AQW_VERDICT_CLEAN, AQW_REASON_NONE,
@@ -39,9 +42,10 @@ static const aqw_end_case cases[] = {
     {"ring_missing_behind_close", AQW_VERDICT_REFUSED, AQW_REASON_RING_MISSING,
      {AQW_BOUND_HELD, AQW_STOP_NO_RECORD, AQW_LAST_CLOSE, AQW_TAIL_BYTES, AQW_RING_MISSING}},
 
-    /* The ring says that the log went on. What it holds is of a segment that is not there. */
+    /* The ring says that the log went on. What it holds, and what was durable behind the records,
+     * is of a segment that is not there: no record that is there is wrong. */
     {"segment_missing", AQW_VERDICT_REFUSED, AQW_REASON_SEGMENT_MISSING,
-     {AQW_BOUND_HELD, AQW_STOP_NO_RECORD, ANY, ANY, AQW_RING_AHEAD}},
+     {ANY, AQW_STOP_NO_RECORD, ANY, ANY, AQW_RING_AHEAD}},
 
     /* A batch counts whole or not at all. */
     {"batch_torn", AQW_VERDICT_UNCLEAN, AQW_REASON_BATCH,

@@ -199,12 +199,15 @@ static aqw_status load_header_of_other_size(salvager *s, uint64_t index) {
     return status;
 }
 
+static void note_number(salvager *s, uint64_t number) {
+    if (number > s->found->segment_number_max && number <= SEGMENT_NUMBER_MAX)
+        s->found->segment_number_max = number;
+}
+
 static aqw_status load_headers(salvager *s) {
     aqw_stream *all = s->stream;
     for (uint64_t i = 0; i < all->segment_count; i++) {
-        uint64_t number = all->segments[i].place.segment_number;
-        if (number > s->found->segment_number_max && number <= SEGMENT_NUMBER_MAX)
-            s->found->segment_number_max = number;
+        note_number(s, all->segments[i].place.segment_number);
         aqw_status status = aqw_stream_load_header(all, i, s->fault);
         if (is_unreadable(status, s->fault)) status = aqw_stream_load_header(all, i, s->fault);
         if (status == AQW_CORRUPT && s->fault->reason == AQW_REASON_FILE_SIZE)
@@ -269,6 +272,8 @@ static aqw_status take_segments(salvager *s) {
                           memcmp(all->ring.log_uuid, s->found->log_uuid, 16) == 0;
     if (ring_is_present && all->ring.durable_sequence > s->found->durable)
         s->found->durable = all->ring.durable_sequence;
+    /* Of a segment that is gone, maybe: its number, and so its name, must not come again. */
+    if (ring_is_present) note_number(s, all->ring.segment_number);
     for (uint64_t i = 0; i < count; i++) {
         if (s->usable[i]) last = i;
         if (s->usable[i] && s->table != NULL && all->segments[i].place.first_sequence - 1 <= base)

@@ -23,7 +23,7 @@ typedef struct aqw_salvage {
     /* in: the snapshot's; out without a snapshot: that of most of the files */
     uint8_t log_uuid[16];
     int has_log_uuid;
-    uint64_t segment_number_max;    /* of all names, except absurd ones */
+    uint64_t segment_number_max;    /* of all names and the ring, except absurd ones */
     uint64_t durable;           /* the highest sequence that anything says was durable */
     uint64_t last_seen;         /* the highest sequence of a record that verifies */
     /* events whose records verify, but that were not applied: after a gap or a
