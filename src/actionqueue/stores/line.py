@@ -26,8 +26,10 @@ Result = TypeVar("Result")
 Calls = queue.SimpleQueue[Callable[[], object] | None]
 
 
-def _work(calls: Calls) -> None:
+def _work(calls: Calls, working: threading.Lock) -> None:
     """Run one call after the other. The thread holds no line: one that is let go of ends it."""
+    if not working.acquire(blocking=False):
+        return  # an interrupt had the line begin a thread twice
     while (do := calls.get()) is not None:
         do()
         del do
@@ -41,6 +43,7 @@ class Line:
         self._calls: Calls = queue.SimpleQueue()
         weakref.finalize(self, self._calls.put, None).atexit = False
         self._lock = threading.Lock()
+        self._working = threading.Lock()
         self._process = os.getpid()
         self._has_begun = False
         self._is_closed = False
@@ -99,7 +102,7 @@ class Line:
                 raise ClosedError
             if not self._has_begun:
                 threading.Thread(
-                    target=_work, args=(self._calls,), name=self._name, daemon=True
+                    target=_work, args=(self._calls, self._working), name=self._name, daemon=True
                 ).start()
                 self._has_begun = True
             self._calls.put(do)
