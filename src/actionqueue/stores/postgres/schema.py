@@ -211,8 +211,11 @@ WHERE log_id = %(log)s AND epoch = %(epoch)s AND EXISTS
 DROP_GROUPS = """
 DELETE FROM aq.log WHERE ctid = ANY (ARRAY(
   SELECT ctid FROM aq.log WHERE log_id = %(log)s AND last_seq < %(below)s
+    AND last_seq <= (SELECT trimmed_to FROM aq.head WHERE log_id = %(log)s)
   ORDER BY first_seq LIMIT 1000))
 """
+"""A server that was promoted wrongly may have neither the trim nor the snapshot for it: what it
+has not trimmed itself stays, with the snapshots that reach so far."""
 
 # --- Snapshots ------------------------------------------------------------------------------------
 
@@ -244,6 +247,7 @@ WHERE log_id = %(log)s AND sequence = %(sequence)s AND epoch = %(epoch)s AND no 
 
 DROP_SNAPSHOTS = """
 DELETE FROM aq.manifest WHERE log_id = %(log)s AND sequence < %(below)s::bigint - 1
+  AND sequence < (SELECT trimmed_to FROM aq.head WHERE log_id = %(log)s)
 """
 
 DROP_OLD_PIECES = """
