@@ -6,9 +6,57 @@ from typing import Any
 
 import pytest
 
+from actionqueue.errors import ClosedError, StoreUnsafeError
 from tests.stores.test_postgres import Writer, cluster, writer  # noqa: F401 -- fixtures
 
 pytestmark = pytest.mark.system("postgres")
+
+
+def test_a_store_that_is_closed_while_it_connects_asks_nothing(
+    writer: Writer,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No other call could end what waits in the new connection."""
+    session = writer.store._writing
+    connect = session._connect
+
+    def connected() -> Any:
+        connection = connect()
+        writer.store.close()
+        return connection
+
+    session.drop()
+    monkeypatch.setattr(session, "_connect", connected)
+    with pytest.raises(ClosedError):
+        writer.store.append(writer.term, 2, 2, b"2")
+    with writer.cluster.connect(0) as connection:
+        rows = connection.execute("SELECT next_seq FROM aq.head WHERE name = 'jobs'").fetchall()
+    assert rows == [(2,)]
+
+
+def test_each_statement_of_a_campaign_has_its_time(
+    writer: Writer,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else a server that is frozen in between holds the campaign for ever."""
+    store = writer.store
+    ask, times = store._writing.ask, []
+
+    def asked(statement: str, *, until: float | None = None, **parameters: Any) -> Any:
+        times.append(until)
+        return ask(statement, until=until, **parameters)
+
+    monkeypatch.setattr(store._writing, "ask", asked)
+    writer.resume()
+    assert set(times) == {None}
+    times.clear()
+    writer.on_server("ALTER SYSTEM SET synchronous_standby_names = ''")
+    writer.on_server("SELECT pg_reload_conf()")
+    store._writing.drop()  # a new session has the new settings
+    with pytest.raises(StoreUnsafeError):
+        store.campaign("writer", timeout=60)
+    assert times
+    assert None not in times
 
 
 def test_a_trim_drops_nothing_from_a_server_that_does_not_know_of_it(

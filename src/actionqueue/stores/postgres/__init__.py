@@ -188,7 +188,7 @@ class PostgresStore:
             self._asked(schema.UNLOCK, until=until)
             if wanted:
                 self._ensure_newest(*wanted, until=until)
-            unsafe = self._unsafe()
+            unsafe = self._unsafe(until)
             if unsafe is not None:
                 raise unsafe
             return None
@@ -419,9 +419,9 @@ class PostgresStore:
             raise UnknownLogError(self._log)
         return rows[0]
 
-    def _unsafe(self) -> StoreUnsafeError | None:
+    def _unsafe(self, until: float | None = None) -> StoreUnsafeError | None:
         """Return why the settings keep no promise, if they do not."""
-        *_, names, commit, fsync = self._why_not()
+        *_, names, commit, fsync = self._why_not(until)
         reason = "" if self._is_unsafe else unsafe_settings(names, commit, fsync)
         return StoreUnsafeError(reason) if reason else None
 

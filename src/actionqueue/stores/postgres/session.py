@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from actionqueue.errors import StoreUnavailableError, UnknownLogError
+from actionqueue.errors import ClosedError, StoreUnavailableError, UnknownLogError
 from actionqueue.stores.line import Line
 from actionqueue.stores.postgres.schema import FIND_LOG, SET_SESSION
 
@@ -88,6 +88,7 @@ class Session:
         self._log = log
         self._line = Line(f"actionqueue: {purpose} of {log}")
         self._connection: Any = None
+        self._is_closed = False
         self._notices: list[str] = []
         self._uuid: UUID | None = None
         self._log_id = 0
@@ -150,6 +151,10 @@ class Session:
     def _connected(self) -> Any:
         if self._connection is None:
             self._connection = self._connect()
+        if self._is_closed:
+            # Closed before it could end this connection: nothing would end what waits in it.
+            self._drop()
+            raise ClosedError
         return self._connection
 
     def _connect(self) -> Any:
@@ -198,6 +203,7 @@ class Session:
         In a child of the process this does nothing: the connection is the parent's.
         """
         if self._line.is_of_this_process:
+            self._is_closed = True
             self._shut_down()
             self._line.close(self._drop)
 
