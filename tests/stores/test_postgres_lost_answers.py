@@ -6,10 +6,40 @@ from typing import Any
 
 import pytest
 
-from actionqueue.errors import ClosedError, StoreUnsafeError
+from actionqueue.errors import ClosedError, FencedError, StoreUnavailableError, StoreUnsafeError
 from tests.stores.test_postgres import Writer, cluster, writer  # noqa: F401 -- fixtures
+from tests.support.stores.servers import wait_for
 
 pytestmark = pytest.mark.system("postgres")
+
+
+def test_a_resumed_campaign_that_failed_is_no_other_writer(writer: Writer) -> None:  # noqa: F811
+    """The server carries it out once the standbys answer, after the campaign's time."""
+    store, term = writer.store, writer.term
+    with writer.cluster.frozen(1, 2), pytest.raises(StoreUnavailableError):
+        store.campaign("writer", resume=term, timeout=0)
+    wait_for(lambda: store.head().epoch > term.epoch, "the campaign is carried out")
+    writer.resume()
+    store.append(writer.term, 2, 2, b"2")
+    with pytest.raises(FencedError):
+        store.campaign("writer", resume=term, timeout=60)
+
+
+def test_an_append_meanwhile_is_not_taken_for_a_loss(
+    writer: Writer,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ask = writer.store._reading.ask
+
+    def asked(statement: str, **parameters: Any) -> Any:
+        answer = ask(statement, **parameters)
+        monkeypatch.setattr(writer.store._reading, "ask", ask)
+        writer.store.append(writer.term, 2, 2, b"2")
+        return answer
+
+    monkeypatch.setattr(writer.store._reading, "ask", asked)
+    assert writer.store.head().next_sequence == 2
+    assert writer.store.head().next_sequence == 3
 
 
 def test_a_store_that_is_closed_while_it_connects_asks_nothing(

@@ -17,7 +17,11 @@ class Canary:
         """Note that a majority has all events up to a sequence."""
         self.known = max(self.known, sequence)
 
-    def compare(self, last: int) -> None:
-        """Raise AcknowledgedLostError where the engine's last event comes before that."""
-        if last < self.known:
-            raise AcknowledgedLostError(last + 1, self.known)
+    def compare(self, last: int, known: int) -> None:
+        """Raise AcknowledgedLostError where the engine's last event comes before a known one.
+
+        ``known`` is from before the engine was asked: what another thread has appended since need
+        not be in the answer.
+        """
+        if last < known:
+            raise AcknowledgedLostError(last + 1, known)

@@ -110,7 +110,7 @@ class MemoryStore:
             log = self.engine.logs[self.name]
         except KeyError:
             raise UnknownLogError(self.name) from None
-        self._canary.compare(log.next_sequence - 1)
+        self._canary.compare(log.next_sequence - 1, self._canary.known)
         return log
 
     def head(self) -> Head:

@@ -36,10 +36,12 @@ from actionqueue.stores.arguments import (
     sequences_of,
     term_of,
 )
+from actionqueue.stores.attempts import Attempts
 from actionqueue.stores.canary import Canary
 from actionqueue.stores.etcd.calls import Calls, holder_in, value_of
 from actionqueue.stores.etcd.check import check
 from actionqueue.stores.etcd.keys import DIGITS, hexadecimal
+from actionqueue.stores.heard import Heard
 from actionqueue.stores.protocol import Head, SnapshotInfo, StoreInfo, Term
 
 __all__ = ["EtcdStore"]
@@ -89,8 +91,10 @@ class EtcdStore(Calls):
         self._lease = 0
         self._has_key = False
         """Whether the holder's key was put with the lease."""
-        self._kept = (0, 0.0)
-        """The store's newest term, and when its lease was renewed last."""
+        self._heard = Heard()
+        self._marks = Attempts(_mark)
+        self._holding = threading.RLock()
+        """Of two threads at once, one would take the other's lease for its own, or end it."""
         self._putting = threading.RLock()
         self._compacted_at = 0.0
         self._closed = threading.Event()
@@ -130,9 +134,10 @@ class EtcdStore(Calls):
     def head(self) -> Head:
         """Say where the log stands. See :meth:`LogStore.head`."""
         keys = self._keys
+        known = self._canary.known
         log_id, epoch, end, trimmed = self._get(keys.id, keys.epoch, keys.end, keys.trimmed)
         next_sequence = int(end.value, 16)
-        self._canary.compare(next_sequence - 1)
+        self._canary.compare(next_sequence - 1, known)
         self._canary.know(next_sequence - 1)
         return Head(
             log_id=UUID(log_id.value.decode()),
@@ -153,7 +158,10 @@ class EtcdStore(Calls):
         if resume is not None:
             term_of("campaign", resume, "resume")
         until = deadline("campaign", timeout)
-        mark = uuid4().hex.encode()
+        with self._marks.resuming(None if resume is None else resume.epoch) as mark:
+            return self._campaign(holder, mark, resume, until)
+
+    def _campaign(self, holder: str, mark: bytes, resume: Term | None, until: float | None) -> Term:
         while True:
             failure: StoreError
             try:
@@ -170,17 +178,18 @@ class EtcdStore(Calls):
     def _take(self, holder: str, mark: bytes, resume: Term | None) -> Term | None:
         """Take the log if it is free; return None where another writer is alive."""
         self._ensure_resumable(mark, resume)
-        asked_at = time.monotonic()
-        if not self._hold(holder):
-            return None
-        try:
-            term = self._raise_epoch(holder, mark, resume)
-        except FencedError:
-            self._let_go()
-            raise
-        if term is not None:
-            self._kept = (term.epoch, asked_at)
-        return term
+        with self._holding:
+            asked_at = time.monotonic()
+            if not self._hold(holder):
+                return None
+            try:
+                term = self._raise_epoch(holder, mark, resume)
+            except FencedError:
+                self._let_go()
+                raise
+            if term is not None:
+                self._heard.begin(term.epoch, asked_at)
+            return term
 
     def _ensure_resumable(self, mark: bytes, resume: Term | None) -> Any:
         """Return the epoch's key. Raise FencedError where another term came after one to resume.
@@ -234,11 +243,12 @@ class EtcdStore(Calls):
                 [requests.put(keys.epoch, mark + b" " + holder.encode())],
                 [],
             )
+        known = self._canary.known
         now, end = self._get(keys.epoch, keys.end)
         if now.value.split(b" ")[0] != mark:
             return None
         first_sequence = int(end.value, 16)
-        self._canary.compare(first_sequence - 1)
+        self._canary.compare(first_sequence - 1, known)
         self._canary.know(first_sequence - 1)
         return Term(now.mod_revision, first_sequence, holder)
 
@@ -252,36 +262,37 @@ class EtcdStore(Calls):
         term_of("keep", term)
         try:
             self._ensure_newest(term.epoch)
+            self._keep(term)
+        except StoreUnavailableError as error:
+            raise OutcomeUnknownError(error.cause) from error
+
+    def _keep(self, term: Term) -> None:
+        with self._holding:
             asked_at = time.monotonic()
             # Where another writer has the key, it will have the epoch: the next call says so.
             if self._hold(term.holder):
                 # Another one may have come and gone before the key was held, but not since.
                 self._ensure_newest(term.epoch)
-                if self._kept[0] == term.epoch:
-                    self._kept = (term.epoch, asked_at)
-        except StoreUnavailableError as error:
-            raise OutcomeUnknownError(error.cause) from error
+                self._heard.hear(term.epoch, asked_at)
 
     def valid_until(self, term: Term) -> float:
         """Return until when no other writer takes the log. See :meth:`LogStore.valid_until`."""
         term_of("valid_until", term)
-        epoch, kept_at = self._kept
-        return kept_at + LEASE_SECONDS if epoch == term.epoch else 0.0
+        return self._heard.until(term.epoch, LEASE_SECONDS)
 
     def resign(self, term: Term) -> None:
         """End a term. See :meth:`LogStore.resign`."""
         term_of("resign", term)
         keys, requests = self._keys, self._requests
-        is_newest = self._kept[0] == term.epoch
-        if is_newest:
-            self._kept = (0, 0.0)
-        self._transaction(
-            [requests.is_of(keys.epoch, term.epoch)],
-            [requests.put(keys.epoch, b"- ")],
-            [],
-        )
-        if is_newest:
-            self._let_go()
+        with self._holding:
+            is_newest = self._heard.end(term.epoch)
+            self._transaction(
+                [requests.is_of(keys.epoch, term.epoch)],
+                [requests.put(keys.epoch, b"- ")],
+                [],
+            )
+            if is_newest:
+                self._let_go()
 
     # --- Groups -----------------------------------------------------------------------------------
 
@@ -292,6 +303,7 @@ class EtcdStore(Calls):
         group_of("append", group)
         keys, requests = self._keys, self._requests
         value = hexadecimal(last) + group
+        known = self._canary.known
         answer = self._changed(
             [
                 requests.is_of(keys.epoch, term.epoch),
@@ -312,7 +324,7 @@ class EtcdStore(Calls):
         if not found:
             raise UnknownLogError(self._log)
         end = int(found, 16)
-        self._canary.compare(end - 1)
+        self._canary.compare(end - 1, known)
         if end != last + 1 or value_of(answer, 2) != value:  # else its answer was lost before
             reason = f"must be {end}, where the log goes on"
             raise InvalidFieldError("append", "first", first, reason)
@@ -510,6 +522,10 @@ class EtcdStore(Calls):
         """Let go of the channels. See :meth:`LogStore.close`."""
         self._closed.set()
         self._nodes.close()
+
+
+def _mark() -> bytes:
+    return uuid4().hex.encode()
 
 
 def _snapshot_in(rest: bytes) -> tuple[int, int]:

@@ -38,7 +38,9 @@ from actionqueue.stores.arguments import (
     sequences_of,
     term_of,
 )
+from actionqueue.stores.attempts import Attempts
 from actionqueue.stores.canary import Canary
+from actionqueue.stores.heard import Heard
 from actionqueue.stores.postgres import schema
 from actionqueue.stores.postgres.check import unsafe_settings, warnings_of
 from actionqueue.stores.postgres.session import Answer, LostAnswer, RefusedStatement, Session
@@ -89,8 +91,8 @@ class PostgresStore:
         )
         self._canary = Canary()
         self._acknowledged = 0
-        self._heard = (0, 0.0)
-        """The store's newest term, and when the engine has heard of it last."""
+        self._heard = Heard()
+        self._steps = Attempts(lambda: 1 + secrets.randbelow(STEP_MAX))
         self._putting = threading.RLock()
         self._closed = threading.Event()
 
@@ -125,11 +127,12 @@ class PostgresStore:
         return self._head(None)
 
     def _head(self, until: float | None) -> Head:
+        known = self._canary.known
         rows = _asked(self._reading.ask, schema.HEAD, until=until).rows
         if not rows:
             raise UnknownLogError(self._log)
         head = Head(*rows[0])
-        self._canary.compare(head.next_sequence - 1)
+        self._canary.compare(head.next_sequence - 1, known)
         self._canary.know(head.watermark)
         return head
 
@@ -144,7 +147,12 @@ class PostgresStore:
             term_of("campaign", resume, "resume")
         until = deadline("campaign", timeout)
         resumed = None if resume is None else resume.epoch
-        step = 1 + secrets.randbelow(STEP_MAX)
+        with self._steps.resuming(resumed) as step:
+            return self._campaign(holder, until, resumed=resumed, step=step)
+
+    def _campaign(
+        self, holder: str, until: float | None, *, resumed: int | None, step: int
+    ) -> Term:
         last_seen, silent_from = "", time.monotonic()
         while True:
             failure: StoreError
@@ -181,8 +189,8 @@ class PostgresStore:
         if not self._asked(schema.LOCK, until=until).rows[0][0]:
             self._asked(schema.END_THE_DEAD, **which, until=until)
             return None
-        asked_at = time.monotonic()
-        own = self._heard[0]
+        asked_at, known = time.monotonic(), self._canary.known
+        own = self._heard.epoch
         answer = self._changed(schema.CAMPAIGN, **which, holder=holder, own=own, until=until)
         if not answer.rows:
             self._asked(schema.UNLOCK, until=until)
@@ -193,10 +201,10 @@ class PostgresStore:
                 raise unsafe
             return None
         epoch, next_sequence = answer.rows[0]
-        self._canary.compare(next_sequence - 1)
+        self._canary.compare(next_sequence - 1, known)
         self._canary.know(next_sequence - 1)
         self._acknowledged = next_sequence - 1
-        self._heard = (epoch, asked_at)
+        self._heard.begin(epoch, asked_at)
         return Term(epoch, next_sequence, holder)
 
     def keep(self, term: Term) -> None:
@@ -210,24 +218,17 @@ class PostgresStore:
         if not answer.row_count:
             self._ensure_newest(term.epoch)
             raise self._unsafe() or OutcomeUnknownError(None)
-        self._heard_in(term, asked_at)
-
-    def _heard_in(self, term: Term, asked_at: float) -> None:
-        if self._heard[0] == term.epoch:
-            self._heard = (term.epoch, asked_at)
+        self._heard.hear(term.epoch, asked_at)
 
     def valid_until(self, term: Term) -> float:
         """Return until when no other writer takes the log. See :meth:`LogStore.valid_until`."""
         term_of("valid_until", term)
-        epoch, heard_at = self._heard
-        return heard_at + schema.LEASE_SECONDS if epoch == term.epoch else 0.0
+        return self._heard.until(term.epoch, schema.LEASE_SECONDS)
 
     def resign(self, term: Term) -> None:
         """End a term. See :meth:`LogStore.resign`."""
         term_of("resign", term)
-        is_newest = self._heard[0] == term.epoch
-        if is_newest:
-            self._heard = (0, 0.0)
+        is_newest = self._heard.end(term.epoch)
         self._changed(schema.RESIGN, epoch=term.epoch, watermark=self._acknowledged)
         if is_newest:
             self._asked(schema.UNLOCK)
@@ -252,7 +253,7 @@ class PostgresStore:
             self._explain(term, first, last, group)
         self._acknowledged = last
         self._canary.know(last)
-        self._heard_in(term, asked_at)
+        self._heard.hear(term.epoch, asked_at)
 
     def _explain(self, term: Term, first: int, last: int, group: bytes) -> None:
         """Raise why a group was not appended, unless it is there already."""
@@ -407,8 +408,9 @@ class PostgresStore:
 
     def _ensure_newest(self, *epochs: int, until: float | None = None) -> int:
         """Return where the log goes on. Raise FencedError where a term after these came."""
+        known = self._canary.known
         newest, next_sequence, holder, *_ = self._why_not(until)
-        self._canary.compare(next_sequence - 1)
+        self._canary.compare(next_sequence - 1, known)
         if newest not in epochs:
             raise FencedError(holder or "", newest)
         return int(next_sequence)
