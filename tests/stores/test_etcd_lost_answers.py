@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import closing
 from typing import Any
 
 import pytest
 
-from actionqueue.errors import FencedError, StoreUnavailableError
+import actionqueue.stores.etcd.calls as etcd_calls
+from actionqueue.errors import FencedError, OutcomeUnknownError, StoreUnavailableError
 from actionqueue.stores import EtcdStore
 from tests.stores.test_etcd import cluster, store  # noqa: F401 -- fixtures
+from tests.support.stores.servers import Etcd
 
 pytestmark = pytest.mark.system("etcd")
 
@@ -17,6 +21,99 @@ pytestmark = pytest.mark.system("etcd")
 def _take_over(store: EtcdStore, other: EtcdStore) -> Any:  # noqa: F811
     store._let_go()  # as if its lease had ended
     return other.campaign("other", timeout=60)
+
+
+def _lose_first(
+    store: EtcdStore,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    meanwhile: Callable[[], object],
+    *,
+    is_carried_out: bool = True,
+) -> None:
+    """Have the next request lose its answer, and something happen before it is sent again."""
+    import grpc
+
+    send = store._nodes._send
+
+    class Late(grpc.RpcError):  # type: ignore[misc]
+        def code(self) -> Any:
+            return grpc.StatusCode.DEADLINE_EXCEEDED
+
+        def details(self) -> str:
+            return "a fault"
+
+    def lost(*arguments: Any) -> Any:
+        monkeypatch.setattr(store._nodes, "_send", send)
+        if is_carried_out:
+            send(*arguments)
+        meanwhile()
+        raise Late
+
+    monkeypatch.setattr(store._nodes, "_send", lost)
+
+
+def test_an_append_before_another_writer_came_is_not_said_to_be_refused(
+    cluster: Etcd,  # noqa: F811
+    store: EtcdStore,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The answer to it was lost, and the other writer refuses the request that is sent again."""
+    term = store.campaign("writer")
+    with closing(EtcdStore(cluster.endpoints, log="jobs")) as other:
+        _lose_first(store, monkeypatch, lambda: _take_over(store, other))
+        store.append(term, 1, 1, b"1")
+        with pytest.raises(FencedError):
+            store.append(term, 2, 2, b"2")
+        assert list(other.read(0)) == [b"1"]
+
+
+def test_an_append_that_was_not_carried_out_is_refused(
+    cluster: Etcd,  # noqa: F811
+    store: EtcdStore,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    term = store.campaign("writer")
+    with closing(EtcdStore(cluster.endpoints, log="jobs")) as other:
+        _lose_first(store, monkeypatch, lambda: _take_over(store, other), is_carried_out=False)
+        with pytest.raises(FencedError):
+            store.append(term, 1, 1, b"1")
+        assert list(other.read(0)) == []
+
+
+def test_an_equal_group_of_another_writer_is_not_the_append(
+    cluster: Etcd,  # noqa: F811
+    store: EtcdStore,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else two writers would believe that one group is theirs."""
+    term = store.campaign("writer")
+    with closing(EtcdStore(cluster.endpoints, log="jobs")) as other:
+
+        def append_the_same() -> None:
+            other.append(_take_over(store, other), 1, 1, b"1")
+
+        _lose_first(store, monkeypatch, append_the_same, is_carried_out=False)
+        with pytest.raises(FencedError):
+            store.append(term, 1, 1, b"1")
+
+
+def test_an_append_that_another_writer_trimmed_may_have_been_there(
+    cluster: Etcd,  # noqa: F811
+    store: EtcdStore,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    term = store.campaign("writer")
+    with closing(EtcdStore(cluster.endpoints, log="jobs")) as other:
+
+        def take_over_and_trim() -> None:
+            newer = _take_over(store, other)
+            other.append(newer, 2, 2, b"2")
+            other.put_snapshot(newer, 1, [b"one"], b"")
+            other.trim(newer, 2)
+
+        _lose_first(store, monkeypatch, take_over_and_trim)
+        with pytest.raises(OutcomeUnknownError):
+            store.append(term, 1, 1, b"1")
 
 
 def test_a_resumed_campaign_that_failed_is_no_other_writer(
@@ -107,3 +204,15 @@ def test_an_append_meanwhile_is_not_taken_for_a_loss(
     monkeypatch.setattr(store, "_get", asked)
     assert store.head().next_sequence == 1
     assert store.head().next_sequence == 2
+
+
+def test_more_snapshots_than_one_answer_holds_are_all_there(
+    store: EtcdStore,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(etcd_calls, "KEYS_AT_ONCE", 2)
+    term = store.campaign("writer")
+    for number in range(1, 6):
+        store.append(term, number, number, b"1")
+        store.put_snapshot(term, number, [b"a piece"], b"")
+    assert [info.sequence for info in store.snapshots()] == [5, 4, 3, 2, 1]

@@ -38,7 +38,7 @@ from actionqueue.stores.arguments import (
 )
 from actionqueue.stores.attempts import Attempts
 from actionqueue.stores.canary import Canary
-from actionqueue.stores.etcd.calls import Calls, holder_in, value_of
+from actionqueue.stores.etcd.calls import KEYS_AT_ONCE, Calls, holder_in, value_of
 from actionqueue.stores.etcd.check import check
 from actionqueue.stores.etcd.keys import DIGITS, hexadecimal
 from actionqueue.stores.heard import Heard
@@ -53,7 +53,6 @@ TAIL_LOOK_SECONDS = 0.005
 IDLE_LOOK_SECONDS = 0.05
 COMPACTION_SECONDS = 30
 SNAPSHOT_SIZE_MAX = 256 << 20
-KEYS_AT_ONCE = 1000
 GROUPS_AT_ONCE = 16
 
 
@@ -304,7 +303,7 @@ class EtcdStore(Calls):
         keys, requests = self._keys, self._requests
         value = hexadecimal(last) + group
         known = self._canary.known
-        answer = self._changed(
+        answer, is_first = self._changed(
             [
                 requests.is_of(keys.epoch, term.epoch),
                 requests.is_value(keys.end, hexadecimal(first)),
@@ -314,16 +313,19 @@ class EtcdStore(Calls):
                 requests.put(keys.end, hexadecimal(last + 1)),
             ],
             [requests.get(keys.epoch), requests.get(keys.end), requests.get(keys.group(first))],
-            (keys.group(first), value),
+            (keys.group(first), value, term.epoch),
         )
         if answer is None or answer.succeeded:
             self._canary.know(last)
             return
-        self._ensure_of(answer, term.epoch)
         found = value_of(answer, 1)
         if not found:
             raise UnknownLogError(self._log)
         end = int(found, 16)
+        if not is_first and first < end and not value_of(answer, 2):
+            # Another writer came, and has trimmed what tells whether the first request did it.
+            raise OutcomeUnknownError(None)
+        self._ensure_of(answer, term.epoch)
         self._canary.compare(end - 1, known)
         if end != last + 1 or value_of(answer, 2) != value:  # else its answer was lost before
             reason = f"must be {end}, where the log goes on"
@@ -444,11 +446,11 @@ class EtcdStore(Calls):
 
     def _put_in_term(self, term: Term, key: bytes, value: bytes) -> None:
         requests = self._requests
-        answer = self._changed(
+        answer, _ = self._changed(
             [requests.is_of(self._keys.epoch, term.epoch)],
             [requests.put(key, value)],
             [requests.get(self._keys.epoch)],
-            (key, value),
+            (key, value, term.epoch),
         )
         if answer is not None and not answer.succeeded:
             self._ensure_of(answer, term.epoch)
@@ -469,9 +471,8 @@ class EtcdStore(Calls):
         """Return the snapshots. See :meth:`LogStore.snapshots`."""
         self._get(self._keys.id)
         begin = self._keys.manifests
-        found = self._range(begin, begin + b"\xff", KEYS_AT_ONCE)
         infos = []
-        for each in found:
+        for each in self._all(begin, begin + b"\xff"):
             manifest = msgspec.msgpack.decode(each.value, type=_Manifest)
             sequence = int(each.key[len(begin) :], 16)
             infos.append(

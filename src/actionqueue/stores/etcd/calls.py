@@ -15,8 +15,9 @@ from actionqueue.errors import (
 from actionqueue.stores.etcd.keys import Keys, Requests
 from actionqueue.stores.etcd.nodes import CALL_SECONDS, Nodes
 
-__all__ = ["Calls", "holder_in", "value_of"]
+__all__ = ["KEYS_AT_ONCE", "Calls", "holder_in", "value_of"]
 
+KEYS_AT_ONCE = 1000
 PATIENCE_SECONDS = 5.0
 """How long an append is repeated at one node after the other before its outcome is unknown."""
 
@@ -41,28 +42,40 @@ class Calls:
         compare: list[Any],
         success: list[Any],
         failure: list[Any],
-        written: tuple[bytes, bytes],
-    ) -> Any:
+        written: tuple[bytes, bytes, int],
+    ) -> tuple[Any, bool]:
         """Change something in a term, and go on until a node answers or patience ends.
 
+        Return the answer, and whether it is that to the first request.
+
         The change that fills the engine up is carried out, and etcd says that there is no space
-        all the same. So this looks for the key and the value of ``written``, and returns None where
-        they are there.
+        all the same. And what refuses the second request, such as another writer, may have come
+        after the first one was carried out. So this looks for the key and the value of ``written``
+        then, and returns None for the answer where they are there since its epoch, and were before
+        another one.
         """
         request = self._requests.transaction(compare, success, failure)
         try:
-            return self._nodes.call("KVStub", "Txn", request, PATIENCE_SECONDS)
+            answer, is_first = self._nodes.call_again("KVStub", "Txn", request, PATIENCE_SECONDS)
         except StoreUnavailableError as error:
             raise OutcomeUnknownError(error.cause) from error
         except StoreFullError:
-            key, value = written
-            try:
-                (found,) = self._get_some(key)
-            except StoreUnavailableError as error:
-                raise OutcomeUnknownError(error.cause) from error
-            if found is None or found.value != value:
-                raise
-            return None
+            if self._is_written(*written):
+                return None, True
+            raise
+        if not answer.succeeded and not is_first and self._is_written(*written):
+            return None, False
+        return answer, is_first
+
+    def _is_written(self, key: bytes, value: bytes, epoch: int) -> bool:
+        """Return whether a key has a value, from this epoch and not from the newest after it."""
+        try:
+            newest, found = self._get_some(self._keys.epoch, key)
+        except StoreUnavailableError as error:
+            raise OutcomeUnknownError(error.cause) from error
+        if newest is None or found is None or found.value != value or found.mod_revision < epoch:
+            return False
+        return bool(newest.mod_revision == epoch or found.mod_revision < newest.mod_revision)
 
     def _get_some(self, *keys: bytes) -> list[Any]:
         """Return the keys of one moment with their values; None for what is not there."""
@@ -83,6 +96,14 @@ class Calls:
     def _range(self, begin: bytes, end: bytes, limit: int, *, keys_only: bool = False) -> list[Any]:
         request = self._requests.range(begin, end, limit, keys_only=keys_only)
         return list(self._call("KVStub", "Range", request).kvs)
+
+    def _all(self, begin: bytes, end: bytes) -> list[Any]:
+        """Return all keys of a range, which may be more than one answer holds."""
+        found: list[Any] = []
+        while more := self._range(begin, end, KEYS_AT_ONCE):
+            found += more
+            begin = more[-1].key + b"\0"
+        return found
 
     def _delete(self, begin: bytes, end: bytes) -> None:
         request = self._nodes.rpc.DeleteRangeRequest(key=begin, range_end=end)

@@ -71,12 +71,19 @@ class Nodes:
 
         Raises StoreUnavailableError where none has answered then, StoreFullError.
         """
+        return self.call_again(stub, method, request, patience)[0]
+
+    def call_again(self, stub: str, method: str, request: Any, patience: float) -> tuple[Any, bool]:
+        """Do what :meth:`call` does; return whether the answer is that to the first request, too.
+
+        Where it is not, one before may have been carried out.
+        """
         until = time.monotonic() + patience
         is_first = True
         while True:
             at = self._at
             try:
-                return self._send(self._stub(at, stub), method, request)
+                return self._send(self._stub(at, stub), method, request), is_first
             except ClosedError as error:
                 if is_first:
                     raise
