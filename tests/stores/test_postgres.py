@@ -6,11 +6,13 @@ import os
 import signal
 import tempfile
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -227,8 +229,31 @@ def test_an_interrupt_reaches_no_statement(writer: Writer) -> None:
 def test_parameters_that_make_no_sense_are_named() -> None:
     with pytest.raises(InvalidFieldError, match=r"PostgresStore\.conninfo"):
         PostgresStore("host=a colour=red")
+    with pytest.raises(InvalidFieldError, match=r"PostgresStore\.conninfo"):
+        PostgresStore(None)  # type: ignore[arg-type]
     with pytest.raises(InvalidFieldError, match=r"PostgresStore\.log"):
         PostgresStore("host=a", log="")
+
+
+@pytest.mark.parametrize(
+    "conninfo",
+    [
+        "host=a password=the secret",
+        "host=a password='the secret",
+        "secret",
+        "host=a secret=1",
+        "postgres://me:secret@[a/b",
+        "postgres://me:secret@a/b?secret=1",
+        "password=secret\ud800",
+        b"password=secret colour=red",
+    ],
+)
+def test_parameters_are_not_shown_for_their_password(conninfo: Any) -> None:
+    with pytest.raises(InvalidFieldError, match=r"PostgresStore\.conninfo") as caught:
+        PostgresStore(conninfo)
+    shown = "".join(traceback.format_exception(caught.value, limit=0))
+    assert "secret" not in shown + repr(caught.value)
+    assert caught.value.__context__ is None
 
 
 def test_no_server_is_an_error_in_time(cluster: Postgres) -> None:

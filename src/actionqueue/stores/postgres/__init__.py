@@ -433,8 +433,15 @@ def _session(conninfo: str, log: str, purpose: str) -> Session:
         return Session(conninfo, log, purpose)
     except ImportError:
         raise
-    except Exception as error:
-        raise InvalidFieldError("PostgresStore", "conninfo", conninfo, str(error)) from error
+    except Exception:  # noqa: BLE001, S110 -- whatever the client says of it may quote a password
+        pass
+    raise InvalidFieldError(
+        "PostgresStore",
+        "conninfo",
+        "...",
+        "must be libpq's parameters of a connection, or its URI; it is not shown, since it may "
+        "hold a password",
+    )
 
 
 def _asked(ask: Callable[..., Answer], statement: str, **parameters: Any) -> Answer:
