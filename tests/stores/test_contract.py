@@ -18,7 +18,7 @@ from actionqueue.errors import (
     UnknownLogError,
 )
 from actionqueue.stores.arguments import GROUP_SIZE_MAX
-from actionqueue.stores.protocol import Term
+from actionqueue.stores.protocol import SnapshotInfo, Term
 from tests.stores.conftest import Logs
 
 
@@ -367,3 +367,25 @@ def test_a_closed_store_takes_no_calls(logs: Logs) -> None:
     store.close()
     with pytest.raises(ClosedError):
         store.head()
+
+
+def test_what_is_no_snapshot_and_no_term_is_named(logs: Logs) -> None:
+    store = logs.made()
+    term = filled(store, 3)
+    for info, field in (
+        (None, "info"),
+        (SnapshotInfo(-1, 1, 1, b""), r"info\.sequence"),
+        (SnapshotInfo(1, "1", 1, b""), r"info\.epoch"),  # type: ignore[arg-type]
+        (SnapshotInfo(1, 1, 2**63, b""), r"info\.piece_count"),
+    ):
+        with pytest.raises(InvalidFieldError, match=rf"get_snapshot\.{field}:"):
+            store.get_snapshot(info)
+    for wrong, field in (
+        (None, "term"),
+        (Term("1", 1, "writer"), r"term\.epoch"),  # type: ignore[arg-type]
+        (Term(2**63, 1, "writer"), r"term\.epoch"),
+        (Term(term.epoch, 1, None), r"term\.holder"),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(InvalidFieldError, match=rf"append\.{field}:"):
+            store.append(wrong, 4, 4, b"4")
+    store.append(term, 4, 4, b"4")

@@ -7,7 +7,7 @@ from typing import Any
 
 from actionqueue.errors import InvalidFieldError, InvalidFieldTypeError
 from actionqueue.policy_fields import number_up_to, seconds_from_0
-from actionqueue.stores.protocol import Term
+from actionqueue.stores.protocol import SnapshotInfo, Term
 
 __all__ = [
     "DIGEST_SIZE_MAX",
@@ -19,6 +19,7 @@ __all__ = [
     "digest_of",
     "ensure_in_order",
     "group_of",
+    "info_of",
     "is_over",
     "name_of",
     "piece_of",
@@ -107,6 +108,18 @@ def term_of(owner: str, value: Any, field: str = "term") -> Term:
     if type(value) is not Term:
         reason = "must be a Term, which campaign returned"
         raise InvalidFieldTypeError(owner, field, value, reason)
+    sequence_of(owner, f"{field}.epoch", value.epoch)
+    name_of(owner, f"{field}.holder", value.holder)
+    return value
+
+
+def info_of(value: Any) -> SnapshotInfo:
+    """Return what is to be known of a snapshot."""
+    if type(value) is not SnapshotInfo:
+        reason = "must be a SnapshotInfo, which snapshots returned"
+        raise InvalidFieldTypeError("get_snapshot", "info", value, reason)
+    for field in ("sequence", "epoch", "piece_count"):
+        sequence_of("get_snapshot", f"info.{field}", getattr(value, field))
     return value
 
 

@@ -27,6 +27,7 @@ from actionqueue.stores.arguments import (
     digest_of,
     ensure_in_order,
     group_of,
+    info_of,
     is_over,
     name_of,
     piece_of,
@@ -275,6 +276,7 @@ class MemoryStore:
             return [found[sequence][0] for sequence in sorted(found, reverse=True)]
 
     def get_snapshot(self, info: SnapshotInfo) -> Iterator[bytes]:
+        info = info_of(info)
         with self.engine.lock:
             log = self._log()
             found = log.snapshots.get(info.sequence)

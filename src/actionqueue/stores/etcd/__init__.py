@@ -31,6 +31,7 @@ from actionqueue.stores.arguments import (
     group_of,
     is_over,
     name_of,
+    info_of,
     piece_of,
     sequence_of,
     sequences_of,
@@ -497,6 +498,9 @@ class EtcdStore(Calls):
         if not newest or newest[0].sequence < below - 1:
             reason = "must be at most the sequence behind the newest snapshot"
             raise InvalidFieldError("trim", "below", below, reason)
+        return self._get_snapshot(info_of(info))
+
+    def _get_snapshot(self, info: SnapshotInfo) -> Iterator[bytes]:
         if below - 1 > self.head().trimmed_to:
             # A full engine deletes, and puts nothing. Readers see what is missing all the same.
             with suppress(StoreFullError):

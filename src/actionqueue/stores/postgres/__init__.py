@@ -32,6 +32,7 @@ from actionqueue.stores.arguments import (
     ensure_in_order,
     group_of,
     is_over,
+    info_of,
     name_of,
     piece_of,
     sequence_of,
@@ -369,6 +370,9 @@ class PostgresStore:
                 raise TrimmedError(info.sequence, self.head().trimmed_to)
             yield rows[0][0]
 
+        return self._get_snapshot(info_of(info))
+
+    def _get_snapshot(self, info: SnapshotInfo) -> Iterator[bytes]:
     def trim(self, term: Term, below: int) -> None:
         """Drop groups. See :meth:`LogStore.trim`."""
         term_of("trim", term)
