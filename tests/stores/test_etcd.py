@@ -123,8 +123,39 @@ def test_a_full_engine_says_so() -> None:
 
 
 @pytest.mark.parametrize(
-    ("endpoints", "field"), [("a:1", "endpoints"), ([], "endpoints"), ([1], "endpoints")]
+    ("endpoints", "named"),
+    [
+        ("a:1", "a:1"),
+        ([], ()),
+        ([1], 1),
+        *(
+            (["a:1", wrong], wrong)
+            for wrong in (
+                "",
+                "a",
+                "a:",
+                ":1",
+                "a:0",
+                "a:65536",
+                "a:b",
+                "a:1\n",
+                " a:1",
+                "::1:1",
+                "http://a:1",
+                "https://a:1/",
+                "a\ud800:1",
+                "a:\u0661",
+            )
+        ),
+    ],
 )
-def test_endpoints_that_make_no_sense_are_named(endpoints: object, field: str) -> None:
-    with pytest.raises(InvalidFieldError, match=rf"EtcdStore\.{field}"):
+def test_endpoints_that_make_no_sense_are_named(endpoints: object, named: object) -> None:
+    with pytest.raises(InvalidFieldError, match=r"EtcdStore\.endpoints") as caught:
         EtcdStore(endpoints)  # type: ignore[arg-type]
+    assert caught.value.value == named
+    str(caught.value).encode()
+
+
+@pytest.mark.parametrize("endpoint", ["a:1", "10.0.0.1:2379", "db-1.a_b.example:65535", "[::1]:1"])
+def test_endpoints_are_names_or_addresses_with_a_port(endpoint: str) -> None:
+    EtcdStore([endpoint]).close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -56,6 +57,9 @@ COMPACTION_SECONDS = 30
 SNAPSHOT_SIZE_MAX = 256 << 20
 GROUPS_AT_ONCE = 16
 
+PORT_MAX = 65535
+_ENDPOINT = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._-]+)?\]):([0-9]{1,5})")
+"""What grpc would take otherwise, such as an address without a port, is never reached."""
 
 class _Manifest(msgspec.Struct, array_like=True):
     epoch: int
@@ -539,7 +543,7 @@ def _snapshot_in(rest: bytes) -> tuple[int, int]:
 
 
 def _endpoints_of(value: Any) -> tuple[str, ...]:
-    reason = "must be several texts like '10.0.0.1:2379'"
+    reason = "must be several texts like '10.0.0.1:2379', a name or an address with its port"
     if isinstance(value, str):
         raise InvalidFieldTypeError("EtcdStore", "endpoints", value, reason)
     try:
@@ -549,6 +553,9 @@ def _endpoints_of(value: Any) -> tuple[str, ...]:
     for endpoint in endpoints:
         if type(endpoint) is not str:
             raise InvalidFieldTypeError("EtcdStore", "endpoints", endpoint, reason)
-    if not endpoints or not all(endpoints):
+        port = _ENDPOINT.fullmatch(endpoint)
+        if port is None or not 1 <= int(port[1]) <= PORT_MAX:
+            raise InvalidFieldError("EtcdStore", "endpoints", endpoint, reason)
+    if not endpoints:
         raise InvalidFieldError("EtcdStore", "endpoints", endpoints, reason)
     return endpoints
