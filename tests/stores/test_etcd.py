@@ -12,6 +12,7 @@ import pytest
 
 import actionqueue.stores.etcd.calls as etcd_calls
 from actionqueue.errors import (
+    AcknowledgedLostError,
     FencedError,
     InvalidFieldError,
     OutcomeUnknownError,
@@ -159,3 +160,29 @@ def test_endpoints_that_make_no_sense_are_named(endpoints: object, named: object
 @pytest.mark.parametrize("endpoint", ["a:1", "10.0.0.1:2379", "db-1.a_b.example:65535", "[::1]:1"])
 def test_endpoints_are_names_or_addresses_with_a_port(endpoint: str) -> None:
     EtcdStore([endpoint]).close()
+
+
+@pytest.mark.parametrize(("last", "missing"), [(5, "2 to 3"), (3, "2 to 3"), (2, "2 to 2")])
+def test_a_hole_is_a_loss(store: EtcdStore, last: int, missing: str) -> None:
+    term = store.campaign("writer")
+    store.append(term, 1, 1, b"1")
+    for number in range(2, last + 1):
+        store.append(term, number, number, b"more")
+    store._delete(store._keys.group(2), store._keys.group(4))
+    assert list(store.read(0, upto=1)) == [b"1"]
+    assert list(store.read(3)) == [b"more"] * (last - 3)
+    for after in (0, 1):
+        with pytest.raises(AcknowledgedLostError, match=missing):
+            list(store.read(after))
+
+
+def test_a_trim_meanwhile_is_no_loss(store: EtcdStore) -> None:
+    term = store.campaign("writer")
+    for number in range(1, 4):
+        store.append(term, number, number, b"more")
+    store.put_snapshot(term, 2, [b"two"], b"")
+    groups = store.read(0)
+    store.trim(term, 3)
+    with pytest.raises(TrimmedError):
+        list(groups)
+    assert list(store.read(2)) == [b"more"]

@@ -23,6 +23,7 @@ from actionqueue.errors import (
     OutcomeUnknownError,
     StoreUnavailableError,
     StoreUnsafeError,
+    TrimmedError,
 )
 from actionqueue.stores import PostgresStore
 from actionqueue.stores.protocol import Term
@@ -254,6 +255,35 @@ def test_parameters_are_not_shown_for_their_password(conninfo: Any) -> None:
     shown = "".join(traceback.format_exception(caught.value, limit=0))
     assert "secret" not in shown + repr(caught.value)
     assert caught.value.__context__ is None
+
+
+@pytest.mark.parametrize(("last", "missing"), [(5, "2 to 3"), (3, "2 to 3"), (2, "2 to 2")])
+def test_a_hole_is_a_loss(writer: Writer, last: int, missing: str) -> None:
+    for number in range(2, last + 1):
+        writer.store.append(writer.term, number, number, b"more")
+    writer.store.keep(writer.term)
+    writer.on_server("DELETE FROM aq.log WHERE first_seq IN (2, 3)")
+    assert list(writer.store.read(0, upto=1)) == [b"1"]
+    assert list(writer.store.read(3)) == [b"more"] * (last - 3)
+    with closing(PostgresStore(writer.cluster.conninfo, log="jobs")) as reader:
+        for after in (0, 1):
+            with pytest.raises(AcknowledgedLostError, match=missing):
+                list(reader.read(after))
+    with pytest.raises(AcknowledgedLostError, match="events 2 to"):
+        list(writer.store.read(0, upto=2))
+
+
+def test_a_trim_meanwhile_is_no_loss(writer: Writer) -> None:
+    store, term = writer.store, writer.term
+    for number in range(2, 4):
+        store.append(term, number, number, b"more")
+    store.keep(term)
+    store.put_snapshot(term, 2, [b"two"], b"")
+    groups = store.read(0)
+    store.trim(term, 3)
+    with pytest.raises(TrimmedError):
+        list(groups)
+    assert list(store.read(2)) == [b"more"]
 
 
 def test_no_server_is_an_error_in_time(cluster: Postgres) -> None:

@@ -87,7 +87,7 @@ class TrimmedError(StoreError):
 
 
 class AcknowledgedLostError(StoreError):
-    """The engine has lost what it had acknowledged: a node without it was promoted.
+    """The engine has lost what it had acknowledged: a node without it was promoted, for instance.
 
     The log is not opened for writing. What the lost events were, this process may still know.
     """
@@ -97,7 +97,8 @@ class AcknowledgedLostError(StoreError):
     """The sequences that were acknowledged and are gone."""
     message = (
         "the engine had acknowledged the events {first} to {last} and no longer has them: a node "
-        "that lacked them was promoted; stop all writers, and look for the node that has them"
+        "that lacked them was promoted, or something else than a store deleted them; stop all "
+        "writers, and look for the node or the backup that has them"
     )
 
 

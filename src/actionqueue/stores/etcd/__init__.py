@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 import msgspec
 
 from actionqueue.errors import (
+    AcknowledgedLostError,
     FencedError,
     InvalidFieldError,
     InvalidFieldTypeError,
@@ -30,9 +31,9 @@ from actionqueue.stores.arguments import (
     digest_of,
     ensure_in_order,
     group_of,
+    info_of,
     is_over,
     name_of,
-    info_of,
     piece_of,
     sequence_of,
     sequences_of,
@@ -56,10 +57,10 @@ IDLE_LOOK_SECONDS = 0.05
 COMPACTION_SECONDS = 30
 SNAPSHOT_SIZE_MAX = 256 << 20
 GROUPS_AT_ONCE = 16
-
 PORT_MAX = 65535
 _ENDPOINT = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._-]+)?\]):([0-9]{1,5})")
 """What grpc would take otherwise, such as an address without a port, is never reached."""
+
 
 class _Manifest(msgspec.Struct, array_like=True):
     epoch: int
@@ -367,19 +368,29 @@ class EtcdStore(Calls):
         while begin <= upto:
             found = self._range(self._keys.group(begin), end, GROUPS_AT_ONCE)
             for each in found:
-                if self._first_of(each.key) != begin:
-                    break
+                first = self._first_of(each.key)
+                if first != begin:
+                    self._explain_hole(after, begin, first - 1)
                 last = int(each.value[:DIGITS], 16)
                 if last > upto:
                     return
                 if last > after:
                     yield each.value[DIGITS:]
                 begin = last + 1
-            else:
-                if found:
-                    continue
-            # A trim came in between.
-            raise TrimmedError(after, max(self.head().trimmed_to, begin))
+            if not found:
+                self._explain_hole(after, begin, upto)
+
+    def _explain_hole(self, after: int, first: int, last: int) -> None:
+        """Raise why groups are missing: a trim came in between, or the engine has lost them."""
+        trimmed_to = self.head().trimmed_to
+        before = self._range(self._keys.group(0), self._keys.group(first), 1, keys_only=True)
+        first = max(first, after + 1)
+        if not before:  # a full engine drops what comes before a snapshot without saying so
+            newest = self.snapshots()[:1]
+            trimmed_to = max(trimmed_to, newest[0].sequence if newest else 0)
+        if first <= trimmed_to:
+            raise TrimmedError(after, trimmed_to)
+        raise AcknowledgedLostError(first, last)
 
     def _begin_of_group_at(self, sequence: int) -> int:
         """Return the first sequence of the group that holds one, or the first group's.
@@ -487,6 +498,9 @@ class EtcdStore(Calls):
 
     def get_snapshot(self, info: SnapshotInfo) -> Iterator[bytes]:
         """Return a snapshot's pieces. See :meth:`LogStore.get_snapshot`."""
+        return self._get_snapshot(info_of(info))
+
+    def _get_snapshot(self, info: SnapshotInfo) -> Iterator[bytes]:
         for number in range(info.piece_count):
             (piece,) = self._get_some(self._keys.piece(info.sequence, info.epoch, number))
             if piece is None:
@@ -502,9 +516,6 @@ class EtcdStore(Calls):
         if not newest or newest[0].sequence < below - 1:
             reason = "must be at most the sequence behind the newest snapshot"
             raise InvalidFieldError("trim", "below", below, reason)
-        return self._get_snapshot(info_of(info))
-
-    def _get_snapshot(self, info: SnapshotInfo) -> Iterator[bytes]:
         if below - 1 > self.head().trimmed_to:
             # A full engine deletes, and puts nothing. Readers see what is missing all the same.
             with suppress(StoreFullError):

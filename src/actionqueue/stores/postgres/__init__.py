@@ -13,6 +13,7 @@ from typing import Any
 from uuid import uuid4
 
 from actionqueue.errors import (
+    AcknowledgedLostError,
     FencedError,
     InvalidFieldError,
     OutcomeUnknownError,
@@ -31,8 +32,8 @@ from actionqueue.stores.arguments import (
     digest_of,
     ensure_in_order,
     group_of,
-    is_over,
     info_of,
+    is_over,
     name_of,
     piece_of,
     sequence_of,
@@ -287,26 +288,37 @@ class PostgresStore:
         upto = head.watermark if upto is None else sequence_of("read", "upto", upto)
         if after < head.trimmed_to:
             raise TrimmedError(after, head.trimmed_to)
-        return self._read(after, upto)
+        # A writer reads on to its term's beginning, which is durable and may be behind it.
+        durable = max(head.watermark, self._canary.known)
+        return self._read(after, upto, min(upto, durable))
 
-    def _read(self, after: int, upto: int) -> Iterator[bytes]:
+    def _read(self, after: int, upto: int, durable: int) -> Iterator[bytes]:
         found = _asked(self._reading.ask, schema.FIND_FIRST, first=after + 1).rows[0][0]
         first = after + 1 if found is None else found
         while first <= upto:
             rows = _asked(self._reading.ask, schema.READ, first=first, count=GROUPS_AT_ONCE).rows
             for begin, last, group in rows:
-                if begin != first:  # a trim came in between
-                    raise TrimmedError(after, max(self.head().trimmed_to, begin - 1))
+                if first > upto:
+                    return
+                if begin != first:
+                    self._explain_hole(after, first, begin - 1)
                 if last > upto:
                     return
                 if last > after:
                     yield group
                 first = last + 1
             if not rows:
-                trimmed_to = self.head().trimmed_to
-                if first <= trimmed_to:
-                    raise TrimmedError(after, trimmed_to)
+                if max(first, after + 1) <= durable:
+                    self._explain_hole(after, first, durable)
                 return
+
+    def _explain_hole(self, after: int, first: int, last: int) -> None:
+        """Raise why groups are missing: a trim came in between, or the engine has lost them."""
+        trimmed_to = self.head().trimmed_to
+        first = max(first, after + 1)
+        if first <= trimmed_to:
+            raise TrimmedError(after, trimmed_to)
+        raise AcknowledgedLostError(first, last)
 
     def tail(self, after: int, timeout: float | None) -> Iterator[bytes]:
         """Wait for groups. See :meth:`LogStore.tail`."""
@@ -358,6 +370,9 @@ class PostgresStore:
 
     def get_snapshot(self, info: SnapshotInfo) -> Iterator[bytes]:
         """Return a snapshot's pieces. See :meth:`LogStore.get_snapshot`."""
+        return self._get_snapshot(info_of(info))
+
+    def _get_snapshot(self, info: SnapshotInfo) -> Iterator[bytes]:
         for number in range(info.piece_count):
             rows = _asked(
                 self._moving.ask,
@@ -370,9 +385,6 @@ class PostgresStore:
                 raise TrimmedError(info.sequence, self.head().trimmed_to)
             yield rows[0][0]
 
-        return self._get_snapshot(info_of(info))
-
-    def _get_snapshot(self, info: SnapshotInfo) -> Iterator[bytes]:
     def trim(self, term: Term, below: int) -> None:
         """Drop groups. See :meth:`LogStore.trim`."""
         term_of("trim", term)
