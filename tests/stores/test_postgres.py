@@ -286,6 +286,15 @@ def test_a_trim_meanwhile_is_no_loss(writer: Writer) -> None:
     assert list(store.read(2)) == [b"more"]
 
 
+def test_one_without_rights_is_told_so(writer: Writer) -> None:
+    writer.on_server("CREATE ROLE stranger LOGIN")
+    with (
+        closing(PostgresStore(f"{writer.cluster.conninfo} user=stranger", log="jobs")) as store,
+        pytest.raises(StoreUnavailableError, match="may lack rights: permission denied"),
+    ):
+        store.head()
+
+
 def test_no_server_is_an_error_in_time(cluster: Postgres) -> None:
     store = PostgresStore("host=127.0.0.1 port=1 user=aq dbname=postgres")
     for call in (store.head, store.initialize, lambda: store.campaign("writer", timeout=0)):

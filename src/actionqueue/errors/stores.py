@@ -49,14 +49,20 @@ class OutcomeUnknownError(StoreError):
 
 
 class StoreUnavailableError(StoreError):
-    """The engine cannot be reached, or has no majority. Nothing was written."""
+    """The engine cannot be reached, has no majority, or refuses the caller. Nothing was written.
+
+    A caller is refused that has no rights to the log, or to make one.
+    """
 
     cause: BaseException | None = None
     """What the client said last."""
 
     def __str__(self) -> str:
         why = "" if self.cause is None else f": {told(self.cause)}"
-        return f"the engine cannot be reached, or has no majority{why}"
+        return (
+            "the engine cannot be reached, has no majority, or refuses the caller, which may lack "
+            f"rights{why}"
+        )
 
 
 class StoreUnsafeError(StoreError):
