@@ -32,6 +32,7 @@ MODULES = frozenset(
         "events",
         "fault",
         "fields",
+        "group",
         "ids",
         "lane",
         "log",

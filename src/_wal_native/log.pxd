@@ -16,9 +16,16 @@ cdef class Log:
     cdef aqw_batch batch
     cdef bint batch_is_open
     cdef uint64_t generation            # of forks, when the log was opened
+    cdef bint has_store
+    cdef uint64_t batch_size_max        # bytes of a batch's records; 0: as limits.h says
+    cdef public object store_failure    # why the store takes nothing more, where that poisoned it
     cdef object __weakref__
 
     cdef int check(self) except -1
+    cdef int raise_fault(
+        self, int status, const aqw_fault *fault, uint64_t sequence=*) except -1
+    cdef int wait_until_stored(self, uint64_t wanted) except -1
+    cdef int wait_for_store(self) except -1
     cdef object too_large(self, const aqw_event *event)
     cdef int stage(self, object event) except -1
     cdef uint64_t try_submit(self, object command) except? 0

@@ -100,6 +100,45 @@ class Log:
         where the events may not be durable.
         """
 
+    store_failure: BaseException | None
+    """Why the store takes nothing more, where that poisoned the log."""
+
+    def try_sync(self, seconds: float) -> bool:
+        """Wait until the store has every event, but no longer; return whether it has them."""
+
+    def ship_from(self, sequence: int) -> None:
+        """Say what the store has when shipping begins: every event up to a sequence."""
+
+    def begin_shipping(self, seconds: float) -> int | None:
+        """Wait until events are to go to the store, or so long; return the last one's sequence.
+
+        They are in the segments' files then. Returns None where nothing waits for the store. Raises
+        ClosedError after :meth:`stop_shipping`, PoisonedError.
+        """
+
+    def acknowledge(self, sequence: int) -> None:
+        """Count every event up to a sequence as durable: the store has them."""
+
+    def fail_shipping(self, error: BaseException) -> None:
+        """Poison the log with an error: the store takes nothing more from it."""
+
+    def stop_shipping(self) -> None:
+        """End what :meth:`begin_shipping` waits for, and what waits for the store."""
+
+    def append_for(self, seconds: float) -> None:
+        """Have appends wait from so long on, until this is called again."""
+
+    @property
+    def log_uuid(self) -> bytes:
+        """The log's UUID, 16 bytes."""
+
+    def take_in(self, data: bytes) -> str:
+        """Apply and append what a group has after the last event, a batch as one.
+
+        All of it counts as durable then. Returns in words why it can't be taken in, or an empty
+        text. Raises what an append raises.
+        """
+
     def write_out(self) -> int:
         """Write what was appended so far to the segment's file, without a sync.
 
@@ -142,6 +181,8 @@ def open_log(
     holder: str,
     sync: SyncPolicy | None = None,
     progress: Progress | None = None,
+    store_log: bytes | None = None,
+    batch_size_max: int = 0,
 ) -> tuple[Log, dict[str, Any]]:
     """Open or create the queue in a directory (a real path), and replay it into the empty table.
 

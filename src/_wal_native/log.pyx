@@ -5,12 +5,14 @@ everything else. The GIL is released around each C call that may do I/O, and aro
 """
 
 cimport cython
-from libc.stdint cimport uint64_t
+from cpython.exc cimport PyErr_CheckSignals
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from _wal_native.events cimport EventEncoder
 from _wal_native.core cimport *
 from _wal_native.fault cimport damage_of, raise_close_fault, raise_log_fault, raise_open_fault
+from _wal_native.group cimport taken_in
 from _wal_native.outcome cimport outcome_of
 from _wal_native.progress cimport Progress, end_the_watch, watch_for_signals
 from _wal_native.status cimport raise_status
@@ -19,7 +21,13 @@ from _wal_native.turn cimport Turn
 
 import os
 
-from _wal_native.above import ClosedError, ForkedError, InvalidFieldError, RecordTooLarge
+from _wal_native.above import (
+    ClosedError,
+    ForkedError,
+    InvalidFieldError,
+    PoisonedError,
+    RecordTooLarge,
+)
 from _wal_native.weak_list import WeakList
 
 DEFAULT_SEGMENT_SIZE = AQW_SEGMENT_SIZE_DEFAULT
@@ -29,6 +37,9 @@ cdef object open_logs = WeakList()
 
 cdef enum:
     QUICK_SIZE_MAX = 65536      # bytes of a batch that go into the ring with the GIL kept
+
+cdef uint64_t SIGNALS_NS = 100_000_000
+"""Waits for a store, which may take long, let signals' handlers run as often."""
 
 
 def abandon_all():
@@ -69,10 +80,22 @@ cdef class Log:
             raise ClosedError
         return 0
 
+    cdef int raise_fault(
+        self, int status, const aqw_fault *fault, uint64_t sequence=0
+    ) except -1:
+        """Raise what a status of the log means, and where the store ended the log, why it did."""
+        if status == AQW_POISONED and self.store_failure is not None:
+            raise PoisonedError(self.store_failure)
+        if status == AQW_TOO_LARGE:
+            raise RecordTooLarge(self.batch.size, self.batch_size_max)
+        return raise_log_fault(status, fault, sequence)
+
     cdef object too_large(self, const aqw_event *event):
         """Return the error for an event that is too large, or makes the batch too large."""
         cdef size_t size
         aqw_event_encode(event, NULL, 0, &size)
+        if self.batch_size_max != 0 and aqw_record_size(<uint32_t>size) > self.batch_size_max:
+            return RecordTooLarge(size, self.batch_size_max)
         if size > AQW_PAYLOAD_SIZE_MAX:
             return RecordTooLarge(size, AQW_PAYLOAD_SIZE_MAX)
         if self.batch.count >= AQW_BATCH_COUNT_MAX:
@@ -115,7 +138,7 @@ cdef class Log:
         with nogil:
             status = aqw_log_append(self.log, &self.batch, &fault)
         if status != AQW_OK:
-            raise_log_fault(status, &fault, event.sequence)
+            self.raise_fault(status, &fault, event.sequence)
 
     def flush(self):
         """Return when every appended event is on stable storage."""
@@ -162,6 +185,7 @@ cdef class Log:
                 raise self.too_large(event)
             if status != AQW_NEEDS_ROOM:
                 break
+            self.wait_for_store()
             size = aqw_record_size(<uint32_t>aqw_event_payload_size(event))
             if aqw_log_is_direct(self.log, size):
                 return self.append_direct(event)
@@ -169,7 +193,7 @@ cdef class Log:
                 status = aqw_log_make_room(self.log, size, &fault)
             if status != AQW_OK:
                 break
-        return raise_log_fault(status, &fault, event.sequence)
+        return self.raise_fault(status, &fault, event.sequence)
 
     cdef uint64_t try_submit(self, object command) except? 0:
         """Append and apply a command's event where that takes memory only.
@@ -242,7 +266,7 @@ cdef class Log:
             with nogil:
                 status = aqw_log_append(self.log, &self.batch, &fault)
         return (0 if status == AQW_OK
-                else raise_log_fault(status, &fault, self.batch.first_sequence))
+                else self.raise_fault(status, &fault, self.batch.first_sequence))
 
     # --- Batches ----------------------------------------------------------------------------------
 
@@ -252,6 +276,7 @@ cdef class Log:
         Raises ValueError where a batch is open, ReentrantCallError in a query of this thread.
         """
         self.check()
+        self.wait_for_store()   # before the batch, for which queries wait
         with cython.critical_section(self.table):
             self.table.begin()
             aqw_batch_reset(&self.batch)
@@ -339,10 +364,13 @@ cdef class Log:
         cdef aqw_status status
         cdef uint64_t wanted = <uint64_t>-1 if sequence is None else sequence
         self.check()
+        if self.has_store:
+            self.wait_until_stored(wanted)
+            return
         with nogil:
             status = aqw_log_sync(self.log, wanted, &fault)
         if status != AQW_OK:
-            raise_log_fault(status, &fault)
+            self.raise_fault(status, &fault)
 
     def write_out(self):
         """Write what was appended so far to the segment's file, without a sync.
@@ -356,7 +384,7 @@ cdef class Log:
         with nogil:
             status = aqw_log_write_out(self.log, &sequence, &fault)
         if status != AQW_OK:
-            raise_log_fault(status, &fault)
+            self.raise_fault(status, &fault)
         return sequence
 
     @property
@@ -380,7 +408,7 @@ cdef class Log:
         self.check()
         cdef aqw_status status = aqw_log_state(self.log, &fault)
         if status != AQW_OK:
-            raise_log_fault(status, &fault)
+            self.raise_fault(status, &fault)
 
     def stats(self):
         """Return counters and positions as a dict; sizes in bytes, times in nanoseconds."""
@@ -393,6 +421,137 @@ cdef class Log:
         fields["sync_ns_histogram"] = tuple(stats.sync_ns_histogram)
         fields["sync_events_histogram"] = tuple(stats.sync_events_histogram)
         return fields
+
+    # --- A log with a store -----------------------------------------------------------------------
+
+    cdef int wait_until_stored(self, uint64_t wanted) except -1:
+        """Return when the store has every event up to the sequence. Signals' handlers may raise."""
+        cdef aqw_fault fault
+        cdef aqw_status status
+        cdef uint64_t last, until
+        with nogil:
+            last = aqw_log_last_sequence(self.log)
+        if wanted > last:
+            self.ensure_open()
+            wanted = last
+        while True:
+            until = aqw_log_moment_after(SIGNALS_NS)
+            with nogil:
+                status = aqw_log_sync_until(self.log, wanted, until, &fault)
+            if status != AQW_END:
+                break
+            PyErr_CheckSignals()
+            self.check()
+        return 0 if status == AQW_OK else self.raise_fault(status, &fault)
+
+    cdef int wait_for_store(self) except -1:
+        """Return when appends need not wait for the store. Signals' handlers may raise."""
+        cdef aqw_fault fault
+        cdef aqw_status status = AQW_OK
+        while self.has_store and status == AQW_OK and aqw_log_store_holds(self.log):
+            with nogil:
+                status = aqw_log_store_hold(self.log, &fault)
+            PyErr_CheckSignals()
+            self.check()
+        return 0 if status == AQW_OK else self.raise_fault(status, &fault)
+
+    def try_sync(self, seconds):
+        """Wait until the store has every event, but no longer; return whether it has them."""
+        cdef aqw_fault fault
+        cdef aqw_status status
+        cdef uint64_t until = aqw_log_moment_after(<uint64_t>(seconds * 1e9))
+        cdef uint64_t last
+        self.check()
+        with nogil:
+            last = aqw_log_last_sequence(self.log)
+            status = aqw_log_sync_until(self.log, last, until, &fault)
+        if status != AQW_OK and status != AQW_END:
+            self.raise_fault(status, &fault)
+        return status == AQW_OK
+
+    def begin_shipping(self, seconds):
+        """Wait until events are to go to the store, or so long; return the last one's sequence.
+
+        They are in the segments' files then. Returns None where nothing waits for the store. Raises
+        ClosedError after :meth:`stop_shipping`, PoisonedError.
+        """
+        cdef aqw_fault fault
+        cdef aqw_status status
+        cdef uint64_t sequence = 0
+        cdef uint64_t until = aqw_log_moment_after(<uint64_t>(seconds * 1e9))
+        self.check()
+        with nogil:
+            status = aqw_log_ship_begin(self.log, until, &sequence, &fault)
+        if status == AQW_END:
+            return None
+        if status != AQW_OK:
+            self.raise_fault(status, &fault)
+        return sequence
+
+    def acknowledge(self, uint64_t sequence):
+        """Count every event up to a sequence as durable: the store has them."""
+        self.check()
+        with nogil:
+            aqw_log_ship_end(self.log, sequence)
+
+    def fail_shipping(self, error):
+        """Poison the log with an error: the store takes nothing more from it."""
+        self.check()
+        self.store_failure = error
+        with nogil:
+            aqw_log_ship_fail(self.log)
+
+    def stop_shipping(self):
+        """End what :meth:`begin_shipping` waits for, and what waits for the store."""
+        self.check()
+        with nogil:
+            aqw_log_ship_stop(self.log)
+
+    def ship_from(self, uint64_t sequence):
+        """Say what the store has when shipping begins: every event up to a sequence."""
+        self.check()
+        with nogil:
+            aqw_log_ship_from(self.log, sequence)
+
+    def append_for(self, seconds):
+        """Have appends wait from so long on, until this is called again."""
+        cdef uint64_t until = aqw_log_moment_after(<uint64_t>(max(seconds, 0) * 1e9))
+        self.check()
+        with nogil:
+            aqw_log_append_until(self.log, until)
+
+    @property
+    def log_uuid(self):
+        """The log's UUID, 16 bytes."""
+        self.check()
+        return <bytes>aqw_log_uuid(self.log)[:16]
+
+    def take_in(self, const uint8_t[::1] data not None):
+        """Apply and append what a group has after the last event, all of which is durable."""
+        cdef uint64_t written = 0
+        cdef aqw_fault fault
+        cdef aqw_status status
+        cdef aqw_group_header header
+        self.check()
+        status = aqw_group_read(&data[0], <size_t>data.shape[0], &header) if data.shape[0] \
+            else AQW_CORRUPT
+        if status == AQW_OK:
+            with cython.critical_section(self.table):
+                self.table.begin_alone()
+            with nogil:
+                status = aqw_take_in(
+                    self.log, self.table.table, &self.batch, &data[0], <size_t>data.shape[0],
+                    &header, &fault)
+                # A durable event is in the segment's file: that is where readers look for it.
+                if status == AQW_OK:
+                    status = aqw_log_write_out(self.log, &written, &fault)
+                if status == AQW_OK:
+                    aqw_log_ship_end(self.log, written)
+            with cython.critical_section(self.table):
+                self.table.end_alone()
+            if status in (AQW_POISONED, AQW_IO_ERROR, AQW_NO_SPACE, AQW_CLOSED, AQW_TOO_LARGE):
+                self.raise_fault(status, &fault)
+        return taken_in(status, &fault)
 
     # --- The end ----------------------------------------------------------------------------------
 

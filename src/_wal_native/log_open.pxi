@@ -41,9 +41,12 @@ cdef int set_policy(aqw_sync_policy *policy, object chosen) except -1:
 def open_log(
     str directory, StateTable table not None, *, bint may_create, uint64_t segment_size,
     uint64_t ring_size, uint32_t sector_size, uint64_t now, str holder, object sync=None,
-    Progress progress=None,
+    Progress progress=None, bytes store_log=None, uint64_t batch_size_max=0,
 ):
     """Open or create the queue in a directory (a real path), and replay it into the empty table.
+
+    With `store_log`, the UUID of a log in a store, events are durable when that store has them: a
+    new queue gets that UUID, and `batch_size_max` bounds the bytes of a batch's records.
 
     Sizes are in bytes, `now` in Unix seconds. `sync` is the SyncPolicy, or None for one that never
     syncs. Returns the log, and the recovery report as a dict.
@@ -73,6 +76,13 @@ def open_log(
     options.log.sector_size = sector_size
     options.log.now = now
     set_policy(&options.log.sync, sync)
+    if store_log is not None and len(store_log) != 16:
+        raise ValueError("store_log is a UUID's 16 bytes")
+    options.log.has_store = log.has_store = store_log is not None
+    options.log.batch_size_max = log.batch_size_max = batch_size_max
+    options.log_uuid = NULL
+    if store_log is not None:
+        options.log_uuid = <const uint8_t *><const char *>store_log
     options.may_create = may_create
     options.holder = holder_text
     cdef list raised = []

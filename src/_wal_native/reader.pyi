@@ -99,6 +99,21 @@ class LogFollower:
         the record, and finds it in `record`.
         """
 
+    def take_group(
+        self,
+        upto: int,
+        size_max: int,
+        log_uuid: bytes,
+        epoch: int,
+        watermark: int,
+        link: int,
+    ) -> tuple[int, int, bytes, int] | None:
+        """Return the next whole batches up to an event, durable or not, as a group.
+
+        That is the first and the last sequence, the group's bytes (no more than `size_max`, unless
+        one batch has more) and its checksum; None where no event is left.
+        """
+
     def replay(self, table: StateTable, *, is_private: bool) -> int:
         """Apply the durable events from here on to the table, a batch as one.
 

@@ -11,6 +11,7 @@ cdef class LogFollower:
     cdef atomic_int is_busy     # a call is under way without the GIL
     cdef uint64_t generation    # of forks, when it was opened: a child does not have its files
     cdef readonly tuple record  # what next_record returned last
+    cdef aqw_group group        # what take_group makes a group in
 
     def __cinit__(self, str directory not None, uint64_t after, checksum=None):
         cdef aqw_fault fault
@@ -33,6 +34,7 @@ cdef class LogFollower:
             raise_open_fault(&fault)
 
     def __dealloc__(self):
+        aqw_group_free(&self.group)
         if self.generation == aqw_fork_generation():
             with nogil:
                 aqw_follower_free(self.follower)
@@ -97,6 +99,42 @@ cdef class LogFollower:
                 raise_open_fault(&fault)
             self.record = fields_of(&record)
             return self.record
+        finally:
+            self.is_busy = False
+
+    def take_group(
+        self, uint64_t upto, size_t size_max, bytes log_uuid not None, uint64_t epoch,
+        uint64_t watermark, uint32_t link,
+    ):
+        """Return the next whole batches up to an event, durable or not, as a group.
+
+        That is the first and the last sequence, the group's bytes (no more than `size_max`, unless
+        one batch has more) and its checksum; None where no event is left.
+        """
+        cdef aqw_fault fault
+        cdef aqw_status status
+        cdef aqw_group_header header
+        if len(log_uuid) != 16:
+            raise ValueError("log_uuid has 16 bytes")
+        self.begin()
+        try:
+            memcpy(header.log_uuid, <const char *>log_uuid, 16)
+            header.epoch = epoch
+            header.first_sequence = aqw_follower_sequence(self.follower) + 1
+            header.watermark = watermark
+            header.link = link
+            aqw_follower_trust(self.follower, upto)
+            with nogil:
+                status = fill_group(self.follower, &self.group, upto, size_max, &fault)
+            if self.group.count == 0:
+                if status != AQW_OK and status != AQW_END:
+                    raise_open_fault(&fault)
+                return None
+            aqw_group_seal(&self.group, &header)
+            return (
+                header.first_sequence, header.first_sequence + header.count - 1,
+                PyBytes_FromStringAndSize(<const char *>self.group.data, self.group.size),
+                header.checksum)
         finally:
             self.is_busy = False
 
@@ -172,4 +210,36 @@ cdef aqw_status apply_events(
         aqw_table_rollback(table)
         aqw_follower_go_back(follower, &place)
         count[0] = before
+    return status
+
+
+cdef aqw_status fill_group(
+    aqw_follower *follower, aqw_group *group, uint64_t upto, size_t size_max, aqw_fault *fault
+) noexcept nogil:
+    """Add whole batches to an empty group, as long as they fit."""
+    cdef aqw_follower_place place
+    cdef aqw_record record
+    cdef size_t size
+    cdef uint32_t count
+    cdef aqw_status status = aqw_group_begin(group)
+    if status != AQW_OK:
+        return aqw_fault_set(fault, status, NULL)
+    while aqw_follower_sequence(follower) < upto:
+        aqw_follower_where(follower, &place)
+        size = group.size
+        count = group.count
+        while True:
+            status = aqw_follower_next(follower, &record, fault)
+            if status != AQW_OK:
+                break
+            status = aqw_group_add(group, &record)
+            if status != AQW_OK:
+                aqw_fault_set(fault, status, NULL)
+                break
+            if record.flags != AQW_FLAG_BATCH_OPEN:
+                break
+        if status != AQW_OK or (count > 0 and group.size > size_max):
+            aqw_group_take_back(group, size, count)
+            aqw_follower_go_back(follower, &place)
+            break
     return status

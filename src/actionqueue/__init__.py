@@ -5,6 +5,7 @@ Open a queue with :func:`open`, submit the commands of :mod:`actionqueue.model`,
 """
 
 import sys
+from typing import TYPE_CHECKING, Any
 
 import _actionqueue_start
 
@@ -48,6 +49,10 @@ from actionqueue.scheduler import *
 from actionqueue.sync_policy import *
 from actionqueue.wait_reasons import *
 
+if TYPE_CHECKING:
+    from actionqueue.stores import EtcdStore as EtcdStore
+    from actionqueue.stores import PostgresStore as PostgresStore
+
 __version__ = "0.1.0"
 
 __all__ = ["__version__"]
@@ -66,5 +71,15 @@ __all__ += recovery.__all__
 __all__ += scheduler.__all__
 __all__ += sync_policy.__all__
 __all__ += wait_reasons.__all__
+
+
+def __getattr__(name: str) -> Any:
+    """Import the stores where they are asked for: most programs have none."""
+    if name in {"EtcdStore", "PostgresStore"}:
+        from actionqueue import stores  # noqa: PLC0415
+
+        return getattr(stores, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 _keep(sys.modules[__name__])

@@ -51,6 +51,7 @@ from actionqueue.projection import Projection
 from actionqueue.queue import ActionQueue, Batch
 from actionqueue.reading import POLL_SECONDS, Position
 from actionqueue.recovery import RecoveryReport
+from actionqueue.stores.protocol import LogStore
 from actionqueue.sync_policy import DurabilityPolicy, SyncPolicy
 
 __all__ = ["AsyncBatch", "AsyncEventStream", "AsyncQueue", "open_async"]
@@ -70,9 +71,16 @@ class WriterOptions(TypedDict, total=False):
     compaction: CompactionPolicy | None
     sync: SyncPolicy
     progress: Progress | None
+    store: LogStore | None
+    standby: bool
+    holder: str | None
+    takeover_seconds: float | None
+    outbox_seconds: float
 
 
-def open_async(path: str | os.PathLike[str], **options: Unpack[WriterOptions]) -> Opening:
+def open_async(
+    path: str | os.PathLike[str] | None = None, **options: Unpack[WriterOptions]
+) -> Opening:
     """Open or create the queue in a directory, in a thread: recovery may take seconds.
 
     Use the result as ``async with open_async(path) as q``, or ``q = await open_async(path)`` and
@@ -80,7 +88,7 @@ def open_async(path: str | os.PathLike[str], **options: Unpack[WriterOptions]) -
     nothing stays open.
 
     Args:
-        path: The queue's directory.
+        path: The queue's directory; with ``store`` it may be left out.
         options: Those of :func:`actionqueue.open`, without ``readonly``: a reader waits for its
             reading only, so call ``await asyncio.to_thread(actionqueue.open, path,
             readonly=True)`` for one.
@@ -98,7 +106,7 @@ def open_async(path: str | os.PathLike[str], **options: Unpack[WriterOptions]) -
 class Opening:
     """What :func:`open_async` returns: await it, or enter it with ``async with``."""
 
-    def __init__(self, path: str | os.PathLike[str], options: WriterOptions) -> None:
+    def __init__(self, path: str | os.PathLike[str] | None, options: WriterOptions) -> None:
         self._path = path
         self._options = options
         self._opened: list[AsyncQueue] = []
@@ -119,8 +127,8 @@ class Opening:
             raise
 
     def _open(self, progress: Progress, handover: Handover) -> AsyncQueue:
-        options: WriterOptions = {**self._options, "progress": progress}
-        queue = opening.open(self._path, **options)
+        options: dict[str, Any] = {**self._options, "progress": progress}
+        queue: ActionQueue = opening.open(self._path, **options)
         try:
             opened = AsyncQueue(queue)
         except BaseException:

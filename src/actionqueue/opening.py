@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from _wal_native.log import DEFAULT_RING_SIZE, DEFAULT_SEGMENT_SIZE
 from actionqueue.compaction import CompactionPolicy, Progress
-from actionqueue.errors import LockedError
+from actionqueue.errors import LockedError, OtherLogError
 from actionqueue.lane import IMMEDIATE
 from actionqueue.policy_fields import flag
 from actionqueue.queue import ActionQueue, compactors
 from actionqueue.reading import ReadOnlyQueue
 from actionqueue.sync_policy import DurabilityPolicy, SyncPolicy
 
+if TYPE_CHECKING:
+    from actionqueue.replication.queue import ReplicatedQueue
+    from actionqueue.replication.reading import StoreReader
+    from actionqueue.stores.protocol import LogStore
+
 __all__ = ["open"]
 
+NOTE_NAME = "store.json"
+"""The file by which a directory says that its log is in a store."""
 DEFAULT_COMPACTION = CompactionPolicy()
 DEFAULT_SYNC = SyncPolicy()
 
@@ -29,6 +36,12 @@ WRITER_DEFAULTS: dict[str, Any] = {
     "compaction": DEFAULT_COMPACTION,
     "sync": DEFAULT_SYNC,
     "progress": None,
+}
+STORE_DEFAULTS: dict[str, Any] = {
+    "standby": False,
+    "holder": None,
+    "takeover_seconds": 10.0,
+    "outbox_seconds": 5.0,
 }
 
 
@@ -54,9 +67,41 @@ def open(  # noqa: A001 -- as below
 ) -> ReadOnlyQueue: ...
 
 
-def open(  # noqa: A001 -- the package's own open, as in gzip.open
-    path: str | os.PathLike[str],
+@overload
+def open(  # noqa: A001 -- as below
+    path: str | os.PathLike[str] | None = None,
     *,
+    store: LogStore,
+    standby: bool = ...,
+    holder: str | None = ...,
+    takeover_seconds: float | None = ...,
+    outbox_seconds: float = ...,
+    durability: DurabilityPolicy | str = ...,
+    readonly: Literal[False] = False,
+    create: bool = ...,
+    segment_size: int = ...,
+    ring_size: int = ...,
+    sector_size: int = ...,
+    compaction: CompactionPolicy | None = ...,
+    sync: SyncPolicy = ...,
+    progress: Progress | None = ...,
+) -> ReplicatedQueue: ...
+
+
+@overload
+def open(  # noqa: A001 -- as below
+    path: None = None, *, store: LogStore, readonly: Literal[True]
+) -> StoreReader: ...
+
+
+def open(  # noqa: A001 -- the package's own open, as in gzip.open
+    path: str | os.PathLike[str] | None = None,
+    *,
+    store: LogStore | None = None,
+    standby: bool = False,
+    holder: str | None = None,
+    takeover_seconds: float | None = 10.0,
+    outbox_seconds: float = 5.0,
     durability: DurabilityPolicy | str = IMMEDIATE,
     readonly: bool = False,
     create: bool = True,
@@ -66,7 +111,7 @@ def open(  # noqa: A001 -- the package's own open, as in gzip.open
     compaction: CompactionPolicy | None = DEFAULT_COMPACTION,
     sync: SyncPolicy = DEFAULT_SYNC,
     progress: Progress | None = None,
-) -> ActionQueue | ReadOnlyQueue:
+) -> ActionQueue | ReadOnlyQueue | StoreReader:
     """Open the queue in a directory, or create it, and replay its log.
 
     The caller holds the queue exclusively until it closes it; a reader holds nothing. An exception
@@ -80,6 +125,18 @@ def open(  # noqa: A001 -- the package's own open, as in gzip.open
         path: The queue's directory. The call creates it, with missing parents, unless ``create`` is
             false. It follows symbolic links on the way once, now, and refuses one that leads
             nowhere. For a directory that other users may write to it issues UnsafeDirectoryWarning.
+            With ``store`` it may be left out: then Deferred commands that have not reached the
+            store are lost with the process.
+        store: Where the log is: an event is durable when this store has it. The call returns a
+            :class:`~actionqueue.replication.queue.ReplicatedQueue`, and the directory is a copy and
+            the outbox. The queue closes the store. See docs/replicated.md.
+        standby: With ``store``: follow another writer, and take the log over when that is gone.
+        holder: With ``store``: the name under which others see this writer; the host and the
+            process, unless it is given.
+        takeover_seconds: With ``store``: how long to wait for another writer to be gone; None for
+            any time.
+        outbox_seconds: With ``store``: how long commands are taken while nothing reaches it. Then
+            they wait.
         readonly: Return a :class:`ReadOnlyQueue`, which takes no lock, creates nothing, and can
             look at a queue that is open elsewhere. The call then refuses the other options, which
             are the writer's.
@@ -107,6 +164,10 @@ def open(  # noqa: A001 -- the package's own open, as in gzip.open
         UnsupportedFormatError: A newer version of the library wrote the queue.
         NotAQueueError: The directory holds no queue, and ``create`` is false.
         OpenIOError: A system call failed.
+        OtherLogError: The directory is of another log than the store's, or, without ``store``, of
+            one that is in a store.
+        TermHeldError: Another writer still holds the store's log after ``takeover_seconds``.
+        StoreError: The store failed; the error's class says why.
         StoppedError: The caller called ``progress.cancel()``.
         ValueError: An option is out of range. TypeError: It is of another type. Nothing was
             created.
@@ -122,7 +183,21 @@ def open(  # noqa: A001 -- the package's own open, as in gzip.open
         "progress": progress,
     }
     flag("readonly", readonly)
+    in_store = {
+        "standby": standby,
+        "holder": holder,
+        "takeover_seconds": takeover_seconds,
+        "outbox_seconds": outbox_seconds,
+    }
+    if store is not None:
+        return _open_in_store(path, store, options, in_store, readonly=readonly)
+    given = [name for name, value in in_store.items() if value != STORE_DEFAULTS[name]]
+    if given:
+        raise ValueError(f"{', '.join(given)}: without a store this means nothing; give store=")
+    if path is None:
+        raise TypeError("path must be a str or a path-like of str, got None; or give store=")
     if not readonly:
+        _ensure_in_no_store(path)
         try:
             return ActionQueue(path, **options)
         except LockedError as error:
@@ -141,6 +216,38 @@ def open(  # noqa: A001 -- the package's own open, as in gzip.open
             "leave them out"
         )
     return ReadOnlyQueue(path)
+
+
+def _open_in_store(
+    path: str | os.PathLike[str] | None,
+    store: LogStore,
+    options: dict[str, Any],
+    in_store: dict[str, Any],
+    *,
+    readonly: bool,
+) -> ReplicatedQueue | StoreReader:
+    from actionqueue.replication.queue import ReplicatedQueue  # noqa: PLC0415 -- few need it
+    from actionqueue.replication.reading import StoreReader  # noqa: PLC0415
+
+    if not readonly:
+        return ReplicatedQueue(path, store=store, **in_store, **options)
+    given = [name for name, value in options.items() if not _is_left_out(name, value)]
+    given += [name for name, value in in_store.items() if value != STORE_DEFAULTS[name]]
+    if path is not None:
+        given.append("path")
+    if given:
+        raise ValueError(f"readonly=True with a store takes no {', '.join(given)}; leave them out")
+    return StoreReader(store)
+
+
+def _ensure_in_no_store(path: str | os.PathLike[str]) -> None:
+    """Refuse the copy of a log in a store: what a writer adds here alone would be lost."""
+    try:
+        is_in_store = Path(os.fspath(path), NOTE_NAME).exists()
+    except (TypeError, ValueError, OSError):
+        return  # the opening says what is wrong with it
+    if is_in_store:
+        raise OtherLogError(os.fspath(path), "is a copy of a log in a store: give store=, too")
 
 
 def _is_left_out(name: str, value: object) -> bool:

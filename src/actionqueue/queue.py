@@ -115,19 +115,7 @@ class ActionQueue(ColumnLane, MaintainedLane):
     ) -> None:
         started = time.perf_counter()
         self._unusable = ClosedError()
-        self._durability = DurabilityPolicy(durability)
-        flag("create", create)
-        if compaction is not None and not isinstance(compaction, CompactionPolicy):
-            raise TypeError(
-                "compaction must be a CompactionPolicy, or None for no compaction by itself, got "
-                f"{shown(compaction)}"
-            )
-        if not isinstance(sync, SyncPolicy):
-            raise TypeError(
-                "sync must be a SyncPolicy (SyncPolicy() as it stands never syncs by itself), got "
-                f"{shown(sync)}"
-            )
-        progress_or_none("open", progress)
+        self._check_options(durability, create, compaction, sync, progress)
         self._path = directory_to_open(path)
         self._projection = Projection()
         try:
@@ -152,6 +140,29 @@ class ActionQueue(ColumnLane, MaintainedLane):
         except BaseException:
             self._give_up()
             raise
+
+    def _check_options(
+        self,
+        durability: DurabilityPolicy | str,
+        create: object,
+        compaction: object,
+        sync: object,
+        progress: object,
+    ) -> None:
+        """Refuse options of other types, and take the durability."""
+        self._durability = DurabilityPolicy(durability)
+        flag("create", create)
+        if compaction is not None and not isinstance(compaction, CompactionPolicy):
+            raise TypeError(
+                "compaction must be a CompactionPolicy, or None for no compaction by itself, got "
+                f"{shown(compaction)}"
+            )
+        if not isinstance(sync, SyncPolicy):
+            raise TypeError(
+                "sync must be a SyncPolicy (SyncPolicy() as it stands never syncs by itself), got "
+                f"{shown(sync)}"
+            )
+        progress_or_none("open", progress)
 
     def _begin(
         self,
@@ -313,12 +324,16 @@ class ActionQueue(ColumnLane, MaintainedLane):
         # First, and in one step: an interrupt after it leaves a handle that takes nothing, and that
         # a caller can close again.
         self._lane.run(setattr, self, "_unusable", ClosedError())
+        self._end_shipping()
         self._compactor.stop()  # outside the lane, which a compaction may be waiting for
         try:
             self._lane.run(self._close_log)
         finally:
             # Here, because an exception that a signal's handler raises in a finalizer is lost.
             self._finalizer.detach()
+
+    def _end_shipping(self) -> None:
+        """Do what comes before the log closes, while a compaction may still be under way."""
 
     def _close_log(self) -> None:
         try:

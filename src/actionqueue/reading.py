@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from typing import NamedTuple, NoReturn, Self
+from typing import TYPE_CHECKING, NamedTuple, NoReturn, Self, overload
 
 from _wal_native.events import decode_event
 from _wal_native.reader import LogFollower, LogReader
@@ -26,19 +26,47 @@ from actionqueue.model import Event
 from actionqueue.policy_fields import number_up_to, seconds_between_looks, seconds_from_0
 from actionqueue.projection import Projection
 
+if TYPE_CHECKING:
+    from actionqueue.replication.reading import StoreStream
+    from actionqueue.stores.protocol import LogStore
+
 __all__ = ["EventStream", "ReadOnlyQueue", "follow"]
 
 POLL_SECONDS = 0.01
 
 
+@overload
 def follow(
     path: str | os.PathLike[str],
     *,
+    after: int | str = ...,
+    history: str | None = ...,
+    timeout: float | None = ...,
+    poll_seconds: float = ...,
+) -> EventStream: ...
+
+
+@overload
+def follow(
+    path: None = None,
+    *,
+    store: LogStore,
+    after: int | str = ...,
+    history: str | None = ...,
+    timeout: float | None = ...,
+    poll_seconds: float = ...,
+) -> StoreStream: ...
+
+
+def follow(
+    path: str | os.PathLike[str] | None = None,
+    *,
+    store: LogStore | None = None,
     after: int | str = 0,
     history: str | None = None,
     timeout: float | None = None,
     poll_seconds: float = POLL_SECONDS,
-) -> EventStream:
+) -> EventStream | StoreStream:
     """Yield the events of a log in order, each as soon as it is durable.
 
     A writer may have the queue open meanwhile. A batch's events follow one another: the first comes
@@ -47,6 +75,7 @@ def follow(
 
     Args:
         path: The queue's directory.
+        store: Follow the log in this store instead of a path. The stream does not close it.
         after: Where to begin: after a position, as :attr:`EventStream.position` gave it; or after
             the event with this sequence, 0 for the first event.
         history: The history of the sequence, as :attr:`EventStream.history` or ``queue.history``
@@ -64,12 +93,21 @@ def follow(
             or repaired while the stream followed it.
         NotAQueueError: There is no queue at this path.
         CorruptLogError: A durable record does not verify. OpenIOError: A system call failed.
+        StoreError: The store failed; the error's class says why.
         InvalidFieldError: A number is out of range, or a text is no position.
             InvalidFieldTypeError: An argument is of another type. Nothing was read.
     """
     position = Position.of(after, history)
     timeout = None if timeout is None else seconds_from_0("follow", "timeout", timeout)
     poll_seconds = seconds_between_looks("follow", poll_seconds)
+    if store is not None:
+        from actionqueue.replication.reading import StoreStream  # noqa: PLC0415 -- few need it
+
+        if path is not None:
+            raise TypeError("follow() takes a path or a store, not both")
+        return StoreStream(store, position, timeout)
+    if path is None:
+        raise TypeError("path must be a str or a path-like of str, got None; or give store=")
     return EventStream(
         follower_at(existing_directory(path), position), position, timeout, poll_seconds
     )

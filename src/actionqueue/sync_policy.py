@@ -53,6 +53,11 @@ class SyncPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """A sync follows when the ring is full and a submit writes it to the log's file. What is too
     large for the ring counts as filling it."""
 
+    @property
+    def acts(self) -> bool:
+        """Whether the queue ever syncs by itself."""
+        return self != SyncPolicy()
+
     def __post_init__(self) -> None:
         for field, most in _BOUNDS.items():
             value = getattr(self, field)

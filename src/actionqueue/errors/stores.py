@@ -113,3 +113,34 @@ class UnknownLogError(StoreError):
 
     log: str
     message = "the engine has no log {log!r}; actionqueue store init makes one"
+
+
+class DamagedGroupError(StoreError):
+    """A group of the log is not what a writer has appended, or is not the next one."""
+
+    sequence: int
+    """Of the event where the group was expected."""
+    reason: str
+    message = (
+        "the store's group at event {sequence} is of no use: {reason}; another program may have "
+        "changed the log"
+    )
+
+
+class OtherLogError(StoreError):
+    """A directory belongs to another log than the store's, or to none. Nothing was changed."""
+
+    path: str
+    reason: str
+    message = "{path} {reason}; open another directory"
+
+
+class StandbyError(StoreError):
+    """The queue stands by while another writer holds the log. The command was not looked at."""
+
+    holder: str
+    """The name of the writer, as far as it is known."""
+    message = (
+        "the queue stands by: {holder!r} holds the log; wait_until_active() returns when this "
+        "queue has taken it over"
+    )

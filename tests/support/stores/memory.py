@@ -76,6 +76,8 @@ class MemoryStore:
         self.fail_next: str = ""
         """``before`` or ``after``: the next change's answer is lost, and it was not or was carried
         out; ``unavailable``: the next call reaches nothing."""
+        self.is_cut = False
+        """While true, no call reaches the engine."""
         self._canary = Canary()
         self._acknowledged = 0
         self._heard = (0, 0.0)
@@ -104,7 +106,7 @@ class MemoryStore:
     def _log(self) -> Log:
         if self._is_closed:
             raise ClosedError
-        if self.fail_next == "unavailable":
+        if self.is_cut or self.fail_next == "unavailable":
             self.fail_next = ""
             raise StoreUnavailableError(ConnectionError("a fault"))
         try:
@@ -158,6 +160,8 @@ class MemoryStore:
 
     def _change(self, term: Term, change: Callable[[Log], None]) -> None:
         with self.engine.lock:
+            if self.is_cut:
+                raise OutcomeUnknownError(ConnectionError("a fault"))
             log = self._log()
             fault, self.fail_next = self.fail_next, ""
             if fault == "before":

@@ -88,7 +88,8 @@
  *       40    16  history: random. A new writer keeps it where it finds the ring's
  *                 file itself, and makes another one where it finds a copy or no ring,
  *                 as does a repair. So a position in a log that was put back from a
- *                 backup is known to be of another history
+ *                 backup is known to be of another history. The copy of a log in a store
+ *                 has the log's UUID here
  *       56     4  what the system keeps for the ring's file and for no copy of it, as
  *                 a CRC-32C (io.h, identity)
  *       60     4  checksum of bytes 0 to 59

@@ -102,6 +102,19 @@ static aqw_status sync_parent(recovery *r) {
                                          : aqw_fault_io(r->fault, "sync directory", r->path, error);
 }
 
+static aqw_status name_log(recovery *r, uint8_t log_uuid[16]) {
+    if (r->options->log_uuid != NULL) {
+        memcpy(log_uuid, r->options->log_uuid, 16);
+        return AQW_OK;
+    }
+    int error = r->io->random(r->io->context, log_uuid, 16);
+    if (error != 0) return aqw_fault_io(r->fault, "random", r->directory, error);
+    /* Makes it a version 4 UUID, as everywhere else. */
+    log_uuid[6] = (uint8_t)((log_uuid[6] & 0x0f) | 0x40);
+    log_uuid[8] = (uint8_t)((log_uuid[8] & 0x3f) | 0x80);
+    return AQW_OK;
+}
+
 /* Makes the first segment of a new queue. */
 static aqw_status create_first(recovery *r) {
     aqw_segment_header header;
@@ -110,11 +123,8 @@ static aqw_status create_first(recovery *r) {
     memset(&header, 0, sizeof header);
     aqw_status status = sync_parent(r);
     if (status != AQW_OK) return status;
-    int error = r->io->random(r->io->context, header.place.log_uuid, sizeof header.place.log_uuid);
-    if (error != 0) return aqw_fault_io(r->fault, "random", r->directory, error);
-    /* Makes it a version 4 UUID, as everywhere else. */
-    header.place.log_uuid[6] = (uint8_t)((header.place.log_uuid[6] & 0x0f) | 0x40);
-    header.place.log_uuid[8] = (uint8_t)((header.place.log_uuid[8] & 0x3f) | 0x80);
+    status = name_log(r, header.place.log_uuid);
+    if (status != AQW_OK) return status;
     status = random_u64(r, &header.place.salt);
     if (status == AQW_OK)
         status = aqw_segment_size_next(0, 0, r->options->log.segment_size_max, &file_size);
@@ -481,7 +491,8 @@ static aqw_status open_log(recovery *r, aqw_table *table, aqw_log **log) {
         if (status != AQW_OK) aqw_ring_discard(r->io, r->directory, &r->start.ring);
     }
     /* The last step: only now does anything replace what was there before. */
-    memcpy(r->start.ring.history, r->history, sizeof r->history);
+    const uint8_t *history = r->options->log_uuid != NULL ? r->options->log_uuid : r->history;
+    memcpy(r->start.ring.history, history, sizeof r->history);
     r->start.ring.segment_number = r->start.segment.place.segment_number;
     if (status == AQW_OK)
         status = aqw_ring_publish(r->io, r->directory, r->start.segment.place.log_uuid,

@@ -41,6 +41,9 @@ typedef struct aqw_recovery_report {
 typedef struct aqw_recovery_options {
     aqw_log_options log;
     int may_create;             /* 0: return AQW_NOT_A_QUEUE where there is no queue */
+    /* 16 bytes, which a new queue gets, and which are its history whatever happens to its files: it
+     * is a copy of a log in a store. NULL: random ones */
+    const uint8_t *log_uuid;
     const char *holder;         /* text for the lock file, which names the holder */
     aqw_progress *progress;     /* may be NULL */
 } aqw_recovery_options;

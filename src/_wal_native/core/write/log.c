@@ -10,6 +10,7 @@
 #include "base/limits.h"
 #include "files/format.h"
 #include "write/log_check.h"
+#include "write/log_store.h"
 
 _Static_assert(AQW_SEGMENT_SIZE_FIRST >= AQW_SEGMENT_SIZE_MIN, "first segments must be legal");
 
@@ -46,6 +47,7 @@ static int init_locks(aqw_log *log) {
     int error = aqw_mutex_init(&log->append_mutex) | aqw_mutex_init(&log->drain_mutex) |
                 aqw_mutex_init(&log->sync_mutex) | aqw_mutex_init(&log->prepare_mutex) |
                 aqw_mutex_init(&log->poison_mutex);
+    error |= aqw_condition_init_timed(&log->store_changed);
     return error | aqw_condition_init_timed(&log->gathered) | aqw_condition_init(&log->sync_ended) |
            aqw_condition_init(&log->prepare_changed) |
            aqw_condition_init_timed(&log->policy_changed);
@@ -57,6 +59,7 @@ static void destroy_locks(aqw_log *log) {
     aqw_mutex_destroy(&log->sync_mutex);
     aqw_mutex_destroy(&log->prepare_mutex);
     aqw_mutex_destroy(&log->poison_mutex);
+    aqw_condition_destroy(&log->store_changed);
     aqw_condition_destroy(&log->gathered);
     aqw_condition_destroy(&log->sync_ended);
     aqw_condition_destroy(&log->prepare_changed);
@@ -177,7 +180,9 @@ static aqw_status append_check(aqw_log *log, const aqw_batch *batch, aqw_fault *
     if (log->last_sequence == AQW_SEQUENCE_MAX || batch->first_sequence != log->last_sequence + 1 ||
         batch->count - 1 > AQW_SEQUENCE_MAX - batch->first_sequence)
         return aqw_fault_set(fault, AQW_REFUSED_SEQUENCE, NULL);
-    return AQW_OK;
+    if (log->options.batch_size_max != 0 && batch->size > log->options.batch_size_max)
+        return aqw_fault_set(fault, AQW_TOO_LARGE, NULL);
+    return log->options.has_store && aqw_log_store_holds(log) ? AQW_NEEDS_ROOM : AQW_OK;
 }
 
 void aqw_log_count(aqw_log *log, _Atomic uint64_t *counter, uint64_t more) {
@@ -267,6 +272,7 @@ static aqw_status make_room(aqw_log *log, uint64_t size, aqw_fault *fault) {
     for (;;) {
         aqw_status status = aqw_log_state(log, fault);
         if (status != AQW_OK) return status;
+        if (log->options.has_store && aqw_log_store_holds(log)) return aqw_log_store_hold(log, fault);
         aqw_mutex_lock(&log->append_mutex);
         int rotates = !fits_segment(log, size);
         int drains = !fits_ring(log, size < log->ring.size ? size : log->ring.size);
@@ -339,6 +345,8 @@ uint64_t aqw_log_last_sequence(aqw_log *log) {
     return sequence;
 }
 
+const uint8_t *aqw_log_uuid(const aqw_log *log) { return log->segment.place.log_uuid; }
+
 uint64_t aqw_log_durable_sequence(const aqw_log *log) { return atomic_load(&log->durable); }
 
 void aqw_log_stats_get(aqw_log *log, aqw_log_stats *stats) {
@@ -391,13 +399,14 @@ static int is_open(const aqw_log *log) { return atomic_load(&log->state) == LOG_
 int aqw_log_needs_sync(aqw_log *log) {
     AQW_ASSERT(aqw_mutex_is_held(&log->drain_mutex));
     AQW_ASSERT(aqw_mutex_is_held(&log->append_mutex));
-    return atomic_load(&log->drained) != log->tail ||
-           atomic_load(&log->durable) != log->last_sequence;
+    if (atomic_load(&log->drained) != log->tail) return 1;
+    return atomic_load(&log->durable) != log->last_sequence && !atomic_load(&log->store_is_gone);
 }
 
 aqw_status aqw_log_close(aqw_log *log, aqw_fault *fault) {
     aqw_status status = AQW_OK;
     if (atomic_load(&log->state) == LOG_CLOSED) return AQW_OK;
+    if (log->options.has_store) aqw_log_ship_stop(log);
     aqw_log_policy_stop(log);
     aqw_log_prepare_stop(log);
     aqw_log_sync_acquire(log);

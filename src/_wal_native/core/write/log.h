@@ -30,6 +30,8 @@ typedef struct aqw_log_options {
     uint32_t sector_size;       /* 0, or pad each synced write to 512 or 4096 bytes */
     uint64_t now;               /* Unix seconds for segment headers */
     aqw_sync_policy sync;       /* all 0: the log syncs only where a caller asks, or it must */
+    int has_store;              /* 1: an event is durable when a store has it (log_store.h) */
+    uint64_t batch_size_max;    /* bytes of a batch's records; 0: as limits.h says */
 } aqw_log_options;
 
 /* What recovery hands over: the state that appends go on from. */
@@ -124,8 +126,14 @@ aqw_status aqw_log_append(aqw_log *log, aqw_batch *batch, aqw_fault *fault);
 /* Returns when every event up to the sequence is on stable storage; callers share syncs.
  * UINT64_MAX: every event so far. */
 aqw_status aqw_log_sync(aqw_log *log, uint64_t sequence, aqw_fault *fault);
+/* Does the same, and returns AQW_END where a log with a store has not got there by the deadline, on
+ * the monotonic clock; AQW_CLOSED where its store has gone. */
+aqw_status aqw_log_sync_until(aqw_log *log, uint64_t sequence, uint64_t deadline_ns,
+                              aqw_fault *fault);
 
 uint64_t aqw_log_last_sequence(aqw_log *log);
+/* Returns the log's UUID, 16 bytes. */
+const uint8_t *aqw_log_uuid(const aqw_log *log);
 uint64_t aqw_log_durable_sequence(const aqw_log *log);
 void aqw_log_stats_get(aqw_log *log, aqw_log_stats *stats);
 /* Returns AQW_DISPLACED where the directory at the log's path is no longer its own;

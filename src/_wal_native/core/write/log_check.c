@@ -59,7 +59,7 @@ static void check_sequences(aqw_log *log) {
 
 /* A sync that has begun covers what was appended then, and no event is durable without one. */
 static void check_policy(aqw_log *log) {
-    if (!log->policy_thread_runs) return;
+    if (!log->policy_acts) return;
     AQW_ASSERT(log->begun_sequence <= log->last_sequence && log->begun_tail <= log->tail);
     AQW_ASSERT(atomic_load(&log->durable) <= log->begun_sequence);
 }

@@ -37,7 +37,9 @@ struct aqw_log {
     aqw_condition policy_changed;
     aqw_thread policy_thread;
     int policy_thread_runs;
+    int policy_acts;            /* that thread runs, or there is a store */
     int policy_stop;
+    int ship_is_wanted;         /* a caller waits for the store */
     int policy_has_deadline;    /* the thread waits for a time */
     uint64_t begun_sequence;    /* a sync has begun that covers the events up to this one, */
     uint64_t begun_tail;        /* which end here */
@@ -67,7 +69,11 @@ struct aqw_log {
     uint32_t gather_rests;      /* this number of syncs gather no callers, after it was in vain; */
     uint32_t gather_rest;       /* the next time that it is in vain, this number */
     uint64_t last_sync_ns;
-    _Atomic uint64_t durable;   /* raised with that right */
+    _Atomic uint64_t durable;   /* raised with that right; with a store, by what ships to it */
+    /* of a log with a store */
+    aqw_condition store_changed;        /* waited for with the sync lock */
+    _Atomic int store_is_gone;  /* nothing ships to it any more */
+    _Atomic uint64_t append_until_ns;   /* appends wait after this moment; 0: at none */
 
     aqw_mutex prepare_mutex;
     aqw_condition prepare_changed;
@@ -137,6 +143,23 @@ void aqw_log_policy_stop(aqw_log *log);
 void aqw_log_policy_wake(aqw_log *log);
 /* A sync begins that covers everything appended so far. */
 void aqw_log_policy_begun(aqw_log *log);
+
+/* Waits in the row of those that wait for a sync, until it is this caller's turn, or until the
+ * deadline. Under the sync lock. */
+void aqw_log_wait_in_row(aqw_log *log, uint64_t sequence, uint64_t deadline_ns);
+/* Wakes the next of the waiters that have nothing more to wait for. Under the sync lock. */
+void aqw_log_wake_some(aqw_log *log);
+
+/* Waits until a sync by the policy is due, a caller wants one, the end, or the deadline. Under the
+ * append lock. */
+void aqw_log_policy_wait(aqw_log *log, uint64_t deadline_ns);
+
+/* Waits for the store to have every event up to the sequence: AQW_END at the deadline. */
+aqw_status aqw_log_store_wait(aqw_log *log, uint64_t sequence, uint64_t deadline_ns,
+                              aqw_fault *fault);
+/* Returns when the store has every event up to the sequence, or is gone: what a sync is to a log
+ * with a store. Under no lock. */
+aqw_status aqw_log_store_sync(aqw_log *log, uint64_t sequence, aqw_fault *fault);
 
 /* Adds to a counter that other threads only read, without the cost of an atomic addition.
  * Under the append lock. */

@@ -48,7 +48,7 @@ static void arm(aqw_log *log) {
 
 void aqw_log_policy_begun(aqw_log *log) {
     AQW_ASSERT(aqw_mutex_is_held(&log->append_mutex));
-    if (!log->policy_thread_runs) return;
+    if (!log->policy_acts) return;
     log->begun_sequence = log->last_sequence;
     log->begun_tail = log->tail;
     log->backlog_since_ns = aqw_monotonic_ns();
@@ -72,16 +72,16 @@ static aqw_sync_backlog backlog_of(aqw_log *log) {
     return backlog;
 }
 
-/* Waits for the next sync to be due, or for the end. Under the append lock. */
-static void wait_until_due(aqw_log *log) {
+void aqw_log_policy_wait(aqw_log *log, uint64_t deadline_ns) {
     AQW_ASSERT(aqw_mutex_is_held(&log->append_mutex));
-    while (!log->policy_stop) {
+    while (!log->policy_stop && !log->ship_is_wanted) {
         aqw_sync_backlog backlog = backlog_of(log);
         uint64_t due = aqw_sync_policy_due(&log->options.sync, &backlog);
-        if (due == 0 || (due != AQW_SYNC_NEVER && due <= aqw_monotonic_ns())) break;
         log->policy_has_deadline = due != AQW_SYNC_NEVER;
+        if (deadline_ns < due) due = deadline_ns;
+        if (due == 0 || (due != AQW_SYNC_NEVER && due <= aqw_monotonic_ns())) break;
         arm(log);
-        if (log->policy_has_deadline)
+        if (due != AQW_SYNC_NEVER)
             aqw_condition_wait_until(&log->policy_changed, &log->append_mutex, due);
         else aqw_condition_wait(&log->policy_changed, &log->append_mutex);
         /* Nothing was there before; what came has just come. */
@@ -107,7 +107,7 @@ static void *policy_run(void *argument) {
     aqw_log *log = argument;
     aqw_mutex_lock(&log->append_mutex);
     for (;;) {
-        wait_until_due(log);
+        aqw_log_policy_wait(log, AQW_SYNC_NEVER);
         if (log->policy_stop) break;
         aqw_mutex_unlock(&log->append_mutex);
         int is_well = sync_backlog(log);
@@ -123,10 +123,11 @@ int aqw_log_policy_start(aqw_log *log) {
     log->begun_tail = log->tail;
     log->backlog_since_ns = aqw_monotonic_ns();
     log->wake_sequence = log->wake_tail = UINT64_MAX;
-    if (!aqw_sync_policy_acts(&log->options.sync)) return 0;
+    log->policy_acts = log->options.has_store;  /* what ships to it does the thread's work */
+    if (log->policy_acts || !aqw_sync_policy_acts(&log->options.sync)) return 0;
     int error = aqw_thread_start(&log->policy_thread, policy_run, log);
     aqw_mutex_lock(&log->append_mutex);
-    log->policy_thread_runs = error == 0;
+    log->policy_thread_runs = log->policy_acts = error == 0;
     aqw_mutex_unlock(&log->append_mutex);
     return error;
 }

@@ -143,7 +143,7 @@ static int is_over_for(const aqw_log *log, const aqw_sync_waiter *waiter) {
 /* Wakes the next of the waiters that have nothing more to wait for; each of them does the same when
  * it goes, before it does anything else. All at once they would only meet again in front of one
  * lock: this one, and then the interpreter's. Under the sync lock. */
-static void wake_some(aqw_log *log) {
+void aqw_log_wake_some(aqw_log *log) {
     AQW_ASSERT(aqw_mutex_is_held(&log->sync_mutex));
     int count = 0;
     for (aqw_sync_waiter *waiter = log->first_waiter;
@@ -163,23 +163,25 @@ static void wake_leader(aqw_log *log) {
     if (waiter != NULL && !waiter->is_woken) wake(log, waiter);
 }
 
-/* Waits in the row until it is this waiter's turn. Under the sync lock. */
-static void wait_in_row(aqw_log *log, uint64_t sequence) {
+void aqw_log_wait_in_row(aqw_log *log, uint64_t sequence, uint64_t deadline_ns) {
     AQW_ASSERT(aqw_mutex_is_held(&log->sync_mutex));
     aqw_sync_waiter waiter;
     waiter.sequence = sequence;
     waiter.is_woken = 0;
-    if (aqw_condition_init(&waiter.woken) != 0) {
+    if (aqw_condition_init_timed(&waiter.woken) != 0) {
         log->others_waiting++;
-        aqw_condition_wait(&log->sync_ended, &log->sync_mutex);
+        if (deadline_ns == AQW_SYNC_NEVER) aqw_condition_wait(&log->sync_ended, &log->sync_mutex);
+        else aqw_condition_wait_until(&log->sync_ended, &log->sync_mutex, deadline_ns);
         log->others_waiting--;
         return;
     }
     enter_row(log, &waiter);
-    while (!waiter.is_woken) aqw_condition_wait(&waiter.woken, &log->sync_mutex);
+    while (!waiter.is_woken && (deadline_ns == AQW_SYNC_NEVER || aqw_monotonic_ns() < deadline_ns))
+        if (deadline_ns == AQW_SYNC_NEVER) aqw_condition_wait(&waiter.woken, &log->sync_mutex);
+        else aqw_condition_wait_until(&waiter.woken, &log->sync_mutex, deadline_ns);
     leave_row(log, &waiter);
     aqw_condition_destroy(&waiter.woken);
-    wake_some(log);
+    aqw_log_wake_some(log);
 }
 
 /* The callers that the last sync covered are about to come back with more, a few microseconds
@@ -244,12 +246,12 @@ void aqw_log_sync_release(aqw_log *log) {
     /* First the leader of the next sync, so that the disk does not wait. */
     wake_leader(log);
     if (log->others_waiting > 0) aqw_condition_wake_all(&log->sync_ended);
-    wake_some(log);
+    aqw_log_wake_some(log);
     aqw_mutex_unlock(&log->sync_mutex);
 }
 
 void aqw_log_note_durable(aqw_log *log, uint64_t sequence) {
-    AQW_ASSERT(aqw_log_may_sync(log));
+    AQW_ASSERT(log->options.has_store || aqw_log_may_sync(log));
     if (sequence <= atomic_load(&log->durable)) return;
     /* The ring first: a reader of the ring may lag behind what callers know, never the
      * other way round. */
@@ -377,7 +379,7 @@ aqw_status aqw_log_sync_once(aqw_log *log, aqw_fault *fault) {
     aqw_mutex_lock(&log->drain_mutex);
     aqw_mutex_lock(&log->append_mutex);
     aqw_status status = aqw_log_state(log, fault);
-    if (status == AQW_OK) status = append_pad(log, fault);
+    if (status == AQW_OK && !log->options.has_store) status = append_pad(log, fault);
     if (status == AQW_OK) aqw_log_policy_begun(log);
     uint64_t tail = log->tail, sequence = log->last_sequence;
     aqw_mutex_unlock(&log->append_mutex);
@@ -397,6 +399,7 @@ aqw_status aqw_log_sync_once(aqw_log *log, aqw_fault *fault) {
     if (status != AQW_OK) return status;
     status = check_segment(log, fault);
     if (status != AQW_OK) return aqw_log_poison(log, fault);
+    if (log->options.has_store) return aqw_log_store_sync(log, sequence, fault);
     log->last_sync_ns = ended > started ? ended - started : 0;
     count_sync(log, ended > started ? ended - started : 0, sequence - atomic_load(&log->durable));
     aqw_log_note_durable(log, sequence);
@@ -404,6 +407,11 @@ aqw_status aqw_log_sync_once(aqw_log *log, aqw_fault *fault) {
 }
 
 aqw_status aqw_log_sync(aqw_log *log, uint64_t sequence, aqw_fault *fault) {
+    return aqw_log_sync_until(log, sequence, AQW_SYNC_NEVER, fault);
+}
+
+aqw_status aqw_log_sync_until(aqw_log *log, uint64_t sequence, uint64_t deadline_ns,
+                              aqw_fault *fault) {
     uint64_t last = aqw_log_last_sequence(log);
     if (sequence > last) {
         /* The question is not about one event, which may long be durable, but about the log. */
@@ -411,6 +419,7 @@ aqw_status aqw_log_sync(aqw_log *log, uint64_t sequence, aqw_fault *fault) {
         if (state != AQW_OK) return state;
         sequence = last;
     }
+    if (log->options.has_store) return aqw_log_store_wait(log, sequence, deadline_ns, fault);
     aqw_mutex_lock(&log->sync_mutex);
     come_back(log);
     for (;;) {
@@ -422,7 +431,7 @@ aqw_status aqw_log_sync(aqw_log *log, uint64_t sequence, aqw_fault *fault) {
             return status;
         }
         if (!log->sync_in_flight) break;
-        wait_in_row(log, sequence);
+        aqw_log_wait_in_row(log, sequence, AQW_SYNC_NEVER);
     }
     log->sync_in_flight = 1;
     AQW_DEBUG(aqw_log_note_sync(log, 1));

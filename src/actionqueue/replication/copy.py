@@ -1,0 +1,217 @@
+"""The directory of a queue whose log is in a store: a copy of the log, and the outbox.
+
+What the store has is the truth. A copy that is damaged, too old, or has events which another
+writer's took the place of is made again from the store.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from _wal_native.events import decode_event
+from _wal_native.group import records_of_group
+from _wal_native.log import Log, open_log
+from _wal_native.reader import LogFollower
+from actionqueue.clock import now
+from actionqueue.damage import repair
+from actionqueue.directory import holder_text
+from actionqueue.errors import (
+    CorruptLogError,
+    OpenIOError,
+    OtherLogError,
+    TrimmedError,
+)
+from actionqueue.json.commands import event_to_json
+from actionqueue.projection import Projection
+from actionqueue.replication.note import Note, Tail, read_note, sync_directory, write_note
+from actionqueue.replication.snapshots import fetch
+from actionqueue.stores.protocol import Head, LogStore
+
+__all__ = ["Copy"]
+
+GROUP_OVERHEAD = 64
+"""Bytes of a group beside its events, which take less than records do."""
+FILES = ("wal", "snapshots", "ring")
+
+
+class Copy:
+    """An open copy: the log and the projection of a directory."""
+
+    def __init__(self, directory: str, store: LogStore, options: dict[str, Any]) -> None:
+        self.directory = directory
+        self._store = store
+        self._options = options
+        self._size_max = store.describe().append_bytes_max - GROUP_OVERHEAD
+        self.log: Log
+        self.projection: Projection
+        self.report: dict[str, Any]
+        self.note: Note
+
+    # --- Opening ----------------------------------------------------------------------------------
+
+    def open(self, head: Head) -> None:
+        """Open the directory as a copy that goes on where the store can go on.
+
+        Raises OtherLogError, the OpenError family, and what the store raises.
+        """
+        self._ensure_of(head)
+        try:
+            self._open(head)
+        except CorruptLogError:
+            self._set_aside("damaged")
+            self._open(head)
+        if not self.may_resume(head):
+            self._give_up_what_others_wrote()
+        if self.log.last_sequence < head.trimmed_to:
+            self._begin_again(head)
+
+    def may_resume(self, head: Head) -> bool:
+        """Whether no other writer came since this directory's queue was the writer."""
+        return self.note.term.epoch != 0 and self.note.term.epoch == head.epoch
+
+    def _ensure_of(self, head: Head) -> None:
+        note = read_note(self.directory)
+        if note is None:
+            if any(Path(self.directory, name).exists() for name in FILES):
+                raise OtherLogError(self.directory, "has a queue that is in no store")
+            note = Note(head.log_id)
+        if note.log_id != head.log_id:
+            raise OtherLogError(
+                self.directory, f"is of log {note.log_id}, and the store has {head.log_id}"
+            )
+        self.note = note
+
+    def _open(self, head: Head) -> None:
+        write_note(self.directory, self.note)  # before the files that it is about
+        if head.trimmed_to and not Path(self.directory, "wal").exists():
+            self._place_snapshot()
+        self.projection = Projection()
+        self.log, self.report = open_log(
+            self.directory,
+            self.projection,
+            **self._options,
+            now=now(),
+            holder=holder_text(),
+            store_log=head.log_id.bytes,
+            batch_size_max=self._size_max,
+        )
+        if self.log.log_uuid != head.log_id.bytes:
+            self.log.close()
+            raise OtherLogError(self.directory, "has the files of another log")
+        self.log.ship_from(self.log.last_sequence)
+
+    def _begin_again(self, head: Head) -> None:
+        """Make the copy again: the store no longer has what comes next."""
+        self.log.close()
+        self._drop()
+        self.note = Note(head.log_id, lost=self.note.lost)
+        self._open(head)
+
+    def _drop(self) -> None:
+        try:
+            for name in FILES:
+                path = Path(self.directory, name)
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink(missing_ok=True)
+        except OSError as error:
+            place = error.filename or self.directory
+            raise OpenIOError("remove", place, error.errno or 0) from error
+
+    def _set_aside(self, why: str) -> None:
+        """Move the files to quarantine/, where they take the place of those moved before."""
+        to = Path(self.directory, "quarantine", why)
+        try:
+            shutil.rmtree(to, ignore_errors=True)
+            to.mkdir(parents=True)
+            for name in FILES:
+                path = Path(self.directory, name)
+                if path.exists():
+                    path.rename(to / name)
+        except OSError as error:
+            raise OpenIOError("rename", str(to), error.errno or 0) from error
+        self.note = Note(self.note.log_id, lost=self.note.lost)
+
+    # --- A snapshot of the store ------------------------------------------------------------------
+
+    def _place_snapshot(self) -> None:
+        """Begin the copy with the store's newest snapshot."""
+        for info in self._store.snapshots():
+            try:
+                fetch(self._store, info, self.directory)
+            except TrimmedError:
+                continue  # dropped meanwhile: there is a newer one
+            repair(self.directory, accept_data_loss=True)  # makes what a log goes on in
+            return
+        raise TrimmedError(0, self._store.head().trimmed_to)
+
+    # --- Events that are not in the log -----------------------------------------------------------
+
+    def _give_up_what_others_wrote(self) -> None:
+        """Make the copy again where its last events are not those of the log.
+
+        They go to quarantine/ first.
+        """
+        last = self.log.last_sequence
+        known = max(self.note.acknowledged, self.report["snapshot_sequence"])
+        first = self._first_difference(known, last)
+        lost = self.note.lost
+        if first is not None:
+            lost = Tail(first, last, self._quarantine(first, last))
+        self.note = Note(self.note.log_id, acknowledged=min(known, last), lost=lost)
+        if first is not None:
+            write_note(self.directory, self.note)  # also where the opening fails from here on
+            self._begin_again(self._store.head())
+
+    def _first_difference(self, known: int, last: int) -> int | None:
+        """Return the first event that the log has not, or another in its place."""
+        if last <= known:
+            return None
+        sequence = known
+        try:
+            theirs = chain.from_iterable(
+                records_of_group(group, known) for group in self._store.read(known)
+            )
+            for mine in self._records(known, last):
+                record = next(theirs, None)
+                if record is None or (record[3], record[7]) != (mine[3], mine[7]):
+                    return sequence + 1
+                sequence += 1
+        except TrimmedError:
+            return sequence + 1
+        return None
+
+    def _records(self, after: int, last: int) -> Iterator[Any]:
+        self.log.write_out()
+        follower = LogFollower(self.directory, after)
+        follower.trust(last)
+        while follower.sequence < last:
+            yield follower.next_record()
+
+    def _quarantine(self, first: int, last: int) -> str:
+        folder = Path(self.directory, "quarantine")
+        path = folder / f"outbox-{first}-{last}-{time.time_ns()}.jsonl"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with path.open("w", encoding="utf-8") as file:
+                _write_events(file, self._records(first - 1, last))
+            sync_directory(str(folder))
+        except OSError as error:
+            raise OpenIOError("write", str(path), error.errno or 0) from error
+        return str(path)
+
+
+def _write_events(file: Any, records: Iterator[Any]) -> None:
+    for record in records:
+        event = decode_event(record[3], record[2], record[7])
+        file.write(json.dumps(event_to_json(event)) + "\n")
+    file.flush()
+    os.fsync(file.fileno())

@@ -1,0 +1,444 @@
+"""The queue whose log is in a store: as its writer, or standing by to become that."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+import threading
+import time
+import weakref
+from typing import Any
+
+from actionqueue import threads
+from actionqueue.compaction import CompactionPolicy, Progress
+from actionqueue.directory import directory_to_open
+from actionqueue.errors import (
+    ActionQueueError,
+    ClosedError,
+    DamagedGroupError,
+    FencedError,
+    PartialDurabilityError,
+    PoisonedError,
+    StandbyError,
+    StoreError,
+    StoreUnavailableError,
+    TermHeldError,
+    TrimmedError,
+)
+from actionqueue.policy_fields import file_size, flag, seconds_from_0
+from actionqueue.queue import ActionQueue
+from actionqueue.recovery import RecoveryReport
+from actionqueue.replication.copy import Copy
+from actionqueue.replication.groups import Chain
+from actionqueue.replication.note import NO_TERM, Note, write_note
+from actionqueue.replication.shipper import Shipper
+from actionqueue.replication.snapshots import Uploader
+from actionqueue.stores.arguments import name_of
+from actionqueue.stores.protocol import Head, LogStore, Term
+from actionqueue.sync_policy import DurabilityPolicy, SyncPolicy
+from actionqueue.texts import host_name, told
+
+__all__ = ["OUTBOX_SECONDS", "SHIP_MILLISECONDS", "TAKEOVER_SECONDS", "ReplicatedQueue"]
+
+OUTBOX_SECONDS = 5.0
+"""How long commands are taken while nothing reaches the store."""
+TAKEOVER_SECONDS = 10.0
+"""How long an opening waits for a writer that is gone to be known as gone."""
+SHIP_MILLISECONDS = 5
+"""How long a Deferred command waits for others to go to the store with."""
+STANDBY_SECONDS = 0.5
+RETRY_SECONDS = 0.5
+
+
+class ReplicatedQueue(ActionQueue):
+    """A queue whose log is in a store, of which it is the writer, or stands by.
+
+    :func:`actionqueue.open` makes it with ``store``. It is an :class:`ActionQueue` in all; docs and
+    figures of what differs are in docs/replicated.md. What is on stable storage here is on that of
+    a majority of the engine's nodes.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | None,
+        *,
+        store: LogStore,
+        standby: bool,
+        holder: str | None,
+        takeover_seconds: float | None,
+        outbox_seconds: float,
+        durability: DurabilityPolicy | str,
+        create: bool,
+        segment_size: int,
+        ring_size: int,
+        sector_size: int,
+        compaction: CompactionPolicy | None,
+        sync: SyncPolicy,
+        progress: Progress | None,
+    ) -> None:
+        self._started = time.perf_counter()
+        self._unusable = ClosedError()
+        self._check_options(durability, create, compaction, sync, progress)
+        flag("standby", standby)
+        self._store = store
+        self._holder = name_of(
+            "open", "holder", f"{host_name()}:{os.getpid()}" if holder is None else holder
+        )
+        self._outbox_seconds = seconds_from_0("open", "outbox_seconds", outbox_seconds)
+        if takeover_seconds is not None:
+            takeover_seconds = seconds_from_0("open", "takeover_seconds", takeover_seconds)
+        self._takeover_seconds = takeover_seconds
+        self._compaction, self._progress = compaction, progress
+        self._shipper: Shipper | None = None
+        self._uploader: Uploader | None = None
+        self._trouble: str | None = None
+        self._stopping = threading.Event()
+        self._active = threading.Event()
+        self._standing_by: threading.Thread | None = None
+        self._temporary: str | None = None
+        if path is None:
+            path = self._temporary = tempfile.mkdtemp(prefix="actionqueue-")
+        self._path = directory_to_open(path)
+        if not sync.acts:
+            sync = SyncPolicy(milliseconds=SHIP_MILLISECONDS)
+        try:
+            self._copy = Copy(
+                self._path,
+                store,
+                {
+                    "may_create": create,
+                    "segment_size": file_size("segment_size", segment_size),
+                    "ring_size": file_size("ring_size", ring_size),
+                    "sector_size": file_size("sector_size", sector_size),
+                    "sync": sync,
+                    "progress": progress,
+                },
+            )
+            head = store.head()
+            self._open_copy(head)
+            if standby and not self._copy.may_resume(head):
+                self._unusable = StandbyError(head.holder or "")
+                self._begin_to_stand_by()
+            else:
+                self._campaign(takeover_seconds)
+        except BaseException:
+            self._give_up()
+            raise
+
+    # --- The copy ---------------------------------------------------------------------------------
+
+    def _open_copy(self, head: Head) -> None:
+        self._copy.open(head)
+        self._log, self._projection = self._copy.log, self._copy.projection
+        self._log.own_table(self._lane)
+        self._chain = Chain(head.log_id, self._log.last_sequence)
+
+    def _catch_up(self, upto: int | None, timeout: float | None = 0.0) -> None:
+        """Take in what the log has; without ``upto``, what is durable, for which it may wait.
+
+        Where the log no longer goes back so far, the copy begins again with a snapshot.
+        """
+        try:
+            self._take_in_all(upto, timeout)
+        except TrimmedError:
+            head = self._store.head()
+            self._copy.log.close()
+            self._open_copy(head)
+            self._take_in_all(upto, timeout)
+
+    def _take_in_all(self, upto: int | None, timeout: float | None) -> None:
+        after = self._chain.last
+        groups = (
+            self._store.read(after, upto=upto)
+            if upto is not None or timeout == 0.0
+            else self._store.tail(after, timeout)
+        )
+        for group in groups:
+            self._take_in(group)
+            if self._stopping.is_set():
+                raise ClosedError
+
+    def _take_in(self, group: bytes) -> None:
+        header = self._chain.add(group)
+        reason = self._log.take_in(group)
+        if reason:
+            raise DamagedGroupError(header.first, reason)
+
+    # --- Becoming the writer ----------------------------------------------------------------------
+
+    def _campaign(self, timeout: float | None) -> None:
+        note = self._copy.note
+        if note.term.epoch:
+            try:
+                term = self._store.campaign(self._holder, resume=note.term, timeout=timeout)
+            except FencedError:
+                # Another writer came since the head was read: its events are those of the log.
+                self._copy.log.close()
+                self._open_copy(self._store.head())
+            else:
+                self._become_writer(term)
+                return
+        self._catch_up(None)
+        self._become_writer(self._store.campaign(self._holder, timeout=timeout))
+
+    def _become_writer(self, term: Term) -> None:
+        """Begin as the writer of a term: with all that the log has, and what is in the outbox."""
+        end = term.first_sequence - 1
+        last = self._log.last_sequence
+        if last < end:
+            self._catch_up(end)
+        self._log.ship_from(end)
+        note = self._copy.note
+        self._copy.note = Note(note.log_id, term, end, note.lost)
+        write_note(self._path, self._copy.note)
+        self._shipper = Shipper(
+            self._log, self._store, self._path, self._copy.note, self._link(end),
+            self._outbox_seconds,
+        )  # fmt: skip
+        self._shipper.start()
+        if last > end:
+            self._ship_what_was_left()
+        report = self._copy.report
+        self._begin(
+            self._compaction,
+            RecoveryReport(**report, seconds=time.perf_counter() - self._started),
+            self._progress,
+        )
+        self._uploader = Uploader(self._path, self._store, self._shipper)
+        self._uploader.start()
+        self._ending = weakref.finalize(
+            self, _end_writer, self._shipper, self._uploader, self._store
+        )
+        self._active.set()
+
+    def _ship_what_was_left(self) -> None:
+        """Have the store take what an earlier process has left in the outbox."""
+        seconds = self._takeover_seconds
+        if seconds is None:
+            self._log.sync(None)
+        elif not self._log.try_sync(max(seconds, self._outbox_seconds)):
+            raise StoreUnavailableError(
+                TimeoutError("what is in the outbox has not reached the store in time")
+            )
+
+    def _link(self, end: int) -> int:
+        """Return the checksum of the log's last group, 0 where it is not there any more."""
+        if self._chain.last == end and self._chain.checksum:
+            return self._chain.checksum
+        try:
+            found = Chain(self._copy.note.log_id, end - 1)
+            for group in self._store.read(end - 1, upto=end) if end else ():
+                found.add(group)
+        except TrimmedError:
+            return 0
+        return found.checksum
+
+    # --- Standing by ------------------------------------------------------------------------------
+
+    def _begin_to_stand_by(self) -> None:
+        self._catch_up(None)
+        self._standby_ending = weakref.finalize(
+            self, _end_standby, self._stopping, self._store, self._log
+        )
+        self._standing_by = threads.start("actionqueue-standby", _StandingBy(self).run, self._path)
+
+    def _look(self) -> None:
+        """Take in what is new, and take the log where its writer is gone."""
+        try:
+            self._catch_up(None, STANDBY_SECONDS)
+            term = self._store.campaign(self._holder, timeout=0.0)
+        except TermHeldError as error:
+            self._trouble = None
+            self._unusable = StandbyError(error.holder)
+            return
+        except (StoreUnavailableError, FencedError) as error:
+            self._trouble = told(error)
+            self._stopping.wait(RETRY_SECONDS)
+            return
+        self._trouble = None
+        self._standby_ending.detach()
+        self._become_writer(term)
+
+    @property
+    def is_active(self) -> bool:
+        """Whether the queue is, or was, the log's writer; a queue that stands by is not."""
+        return self._active.is_set()
+
+    def wait_until_active(self, timeout: float | None = None) -> bool:
+        """Wait until the queue is the log's writer, for at most so many seconds.
+
+        Returns whether it is. Raises PoisonedError where it can't become that, ClosedError.
+        """
+        if timeout is not None:
+            timeout = seconds_from_0("wait_until_active", "timeout", timeout)
+        until = None if timeout is None else time.monotonic() + timeout
+        while not self._active.is_set():
+            if not isinstance(self._unusable, StandbyError):
+                self._ensure_usable()
+            left = STANDBY_SECONDS
+            if until is not None:
+                left = min(left, until - time.monotonic())
+            if left < 0:
+                return False
+            self._active.wait(left)
+        return True
+
+    # --- What the queue is ------------------------------------------------------------------------
+
+    @property
+    def history(self) -> str:
+        """The log's identity in the store, as 32 hexadecimal digits. No takeover changes it."""
+        return self._copy.note.log_id.hex
+
+    def stats(self) -> dict[str, Any]:
+        """Return what :meth:`ActionQueue.stats` returns, and ``store``.
+
+        ``store`` has ``role`` (``"writer"`` or ``"standby"``), ``holder`` and ``epoch`` of the
+        term, ``unshipped_events``, ``groups`` (shipped since the term began), ``valid_seconds``
+        (how long no other writer takes the log), ``trouble`` (what keeps events from the store
+        now, or None), ``lost`` (the events that were acknowledged here as Deferred and are not in
+        the log, as first, last and the file that has them, or None) and ``is_temporary`` (without
+        ``path``: Deferred commands that were not shipped are lost with the process).
+        """
+        shipper = self._shipper
+        store: dict[str, Any] = {
+            "role": "standby" if shipper is None else "writer",
+            "lost": self._copy.note.lost,
+            "is_temporary": self._temporary is not None,
+        }
+        if shipper is None:
+            unusable = self._unusable
+            store |= {
+                "holder": unusable.holder if isinstance(unusable, StandbyError) else "",
+                "trouble": self._trouble,
+            }
+            if isinstance(unusable, ClosedError):
+                self._ensure_usable()
+            return {"history": self.history, **self._log.stats(), "store": store}
+        found = super().stats()
+        uploader = self._uploader
+        store |= {
+            "holder": shipper.term.holder,
+            "epoch": shipper.term.epoch,
+            "unshipped_events": found["last_sequence"] - found["durable_sequence"],
+            "groups": shipper.groups,
+            "valid_seconds": max(shipper.valid_seconds(), 0.0),
+            "trouble": shipper.trouble or (uploader and uploader.trouble),
+        }
+        return {**found, "store": store}
+
+    # --- The end ----------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Ship what is in the outbox, give the log back to the store, and release the queue.
+
+        The store is closed, too. What cannot be shipped within ``outbox_seconds`` stays in the
+        directory: the next opening there ships it, unless another writer has taken the log by then.
+
+        Raises:
+            PartialDurabilityError: Not everything reached the store.
+            LogCloseError: Everything did, but the directory's own log has no mark of its end.
+        """
+        standing_by = self._standing_by
+        if self._shipper is None and standing_by is not None:
+            self._stopping.set()
+            if standing_by is not threading.current_thread():
+                standing_by.join()
+        if self._shipper is None:
+            self._close_standby()
+            return
+        try:
+            super().close()
+        finally:
+            self._ending.detach()
+            self._store.close()
+            self._remove_temporary()
+
+    def _close_standby(self) -> None:
+        if isinstance(self._unusable, ClosedError):
+            return
+        self._unusable = ClosedError()
+        self._standby_ending.detach()
+        self._log.close()
+        self._store.close()
+        self._remove_temporary()
+
+    def _end_shipping(self) -> None:
+        shipper = self._shipper
+        if shipper is None:
+            return
+        if self._uploader is not None:
+            self._uploader.stop()
+        with contextlib.suppress(PoisonedError, ClosedError):
+            self._log.try_sync(self._outbox_seconds)
+        shipper.stop()
+
+    def _close_log(self) -> None:
+        shipper = self._shipper
+        if shipper is None:
+            super()._close_log()
+            return
+        last, shipped = self._log.last_sequence, self._log.durable_sequence
+        super()._close_log()
+        if shipped < last and self._projection.poisoned_by is None:
+            shipper.end_note(shipper.term)
+            why = shipper.trouble or "the time to ship them was over"
+            raise PartialDurabilityError(last, StoreUnavailableError(TimeoutError(why)))
+        if self._projection.poisoned_by is None:
+            with contextlib.suppress(StoreError, ClosedError):
+                self._store.resign(shipper.term)
+                shipper.end_note(NO_TERM)
+
+    def _give_up(self) -> None:
+        self._stopping.set()
+        shipper = self._shipper
+        if shipper is not None:
+            shipper.stop()
+        super()._give_up()
+        self._remove_temporary()
+
+    def _remove_temporary(self) -> None:
+        if self._temporary is not None:
+            shutil.rmtree(self._temporary, ignore_errors=True)
+
+
+class _StandingBy:
+    """The thread of a queue that stands by. It refers to the queue only while it works."""
+
+    def __init__(self, queue: ReplicatedQueue) -> None:
+        self._queue = weakref.ref(queue)
+        self._stopping = queue._stopping  # noqa: SLF001 -- the module's own class
+
+    def run(self) -> None:
+        while not self._stopping.is_set():
+            queue = self._queue()
+            if queue is None:
+                return
+            try:
+                queue._look()  # noqa: SLF001
+            except ClosedError:
+                return
+            except BaseException as error:  # noqa: BLE001 -- whatever it is, the queue says so
+                queue._unusable = PoisonedError(error)  # noqa: SLF001
+                queue._projection.poisoned_by = error  # noqa: SLF001
+                return
+            if queue.is_active:
+                return
+            del queue
+
+
+def _end_writer(shipper: Shipper, uploader: Uploader, store: LogStore) -> None:
+    """End a writer that was dropped: what is in its outbox stays there."""
+    uploader.stop()
+    shipper.stop()
+    store.close()
+
+
+def _end_standby(stopping: threading.Event, store: LogStore, log: Any) -> None:
+    """End a queue that stands by and was dropped."""
+    stopping.set()
+    with contextlib.suppress(ActionQueueError):
+        log.close()
+        store.close()

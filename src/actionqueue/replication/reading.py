@@ -1,0 +1,190 @@
+"""Reading a log in a store: its projection, and its events as they become durable."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections import deque
+from typing import Any, Self
+
+from _wal_native.events import decode_event
+from _wal_native.group import event_checksum, records_of_group, take_in
+from _wal_native.snapshot import load_newest_snapshot
+from actionqueue.errors import (
+    ClosedError,
+    CompactedError,
+    DamagedGroupError,
+    HistoryChangedError,
+    TrimmedError,
+)
+from actionqueue.model import Event
+from actionqueue.projection import Projection
+from actionqueue.reading import Position
+from actionqueue.replication.groups import Chain
+from actionqueue.replication.snapshots import fetch
+from actionqueue.stores.protocol import LogStore
+
+__all__ = ["StoreReader", "StoreStream"]
+
+
+class StoreReader:
+    """The projection of a queue whose log is in a store, and which another process may write.
+
+    :func:`actionqueue.open` makes it with ``store`` and ``readonly=True``. Its projection is in
+    memory alone. Any thread may query it; one thread at a time may call :meth:`refresh`.
+    """
+
+    def __init__(self, store: LogStore) -> None:
+        self._store = store
+        self._log_id = store.head().log_id
+        self._is_closed = False
+        self._begin()
+
+    def _begin(self) -> None:
+        """Begin with the store's newest snapshot, or with nothing, and take in what comes then."""
+        projection = Projection()
+        projection.leave_to_reader()
+        _load_snapshot(self._store, projection)
+        chain = Chain(self._log_id, projection.latest_sequence)
+        _take_in_all(self._store, projection, chain)
+        self._projection, self._chain = projection, chain
+
+    @property
+    def projection(self) -> Projection:
+        """The projection as of the last :meth:`refresh`."""
+        return self._projection
+
+    @property
+    def sequence(self) -> int:
+        """Sequence of the last event in the projection, 0 without one."""
+        return self._projection.latest_sequence
+
+    durable_sequence = sequence
+    """A reader takes in what is durable only."""
+
+    @property
+    def history(self) -> str:
+        """The log's identity in the store, as 32 hexadecimal digits."""
+        return self._log_id.hex
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether :meth:`close` was called."""
+        return self._is_closed
+
+    def refresh(self) -> int:
+        """Bring the projection up to what is durable now, and return how many events that took.
+
+        Where the log was trimmed meanwhile, the call begins again with a snapshot, and
+        :attr:`projection` is another object from then on. Raises what the store raises,
+        DamagedGroupError, ClosedError.
+        """
+        if self._is_closed:
+            raise ClosedError
+        before = self.sequence
+        try:
+            _take_in_all(self._store, self._projection, self._chain)
+        except TrimmedError:
+            self._begin()
+        return self.sequence - before
+
+    def close(self) -> None:
+        """Let go of the store. The projection stays readable."""
+        self._is_closed = True
+        self._store.close()
+
+    def __enter__(self) -> Self:
+        if self._is_closed:
+            raise ClosedError
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._is_closed else "open"
+        return f"<StoreReader {self.history} {state} at sequence {self.sequence}>"
+
+
+def _load_snapshot(store: LogStore, projection: Projection) -> None:
+    for info in store.snapshots():
+        folder = tempfile.mkdtemp(prefix="actionqueue-")
+        try:
+            fetch(store, info, folder)
+            _, damage = load_newest_snapshot(folder, projection)
+        except TrimmedError:
+            continue  # dropped meanwhile: there is a newer one
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        if damage is not None:
+            raise damage
+        return
+
+
+def _take_in_all(store: LogStore, projection: Projection, chain: Chain) -> None:
+    for group in store.read(chain.last):
+        header = chain.add(group)
+        reason = take_in(projection, group)
+        if reason:
+            raise DamagedGroupError(header.first, reason)
+
+
+class StoreStream:
+    """The events of a log in a store as they become durable: an iterator, for one thread.
+
+    :func:`actionqueue.follow` makes it with ``store``. Its positions are those of an
+    :class:`~actionqueue.reading.EventStream` of any copy of the log.
+    """
+
+    def __init__(self, store: LogStore, begin: Position, timeout: float | None) -> None:
+        self._store = store
+        self._log_id = store.head().log_id
+        if begin.history not in (None, self.history):
+            raise HistoryChangedError("the store", begin.sequence)
+        self._chain = Chain(self._log_id, begin.sequence)
+        self._timeout = timeout
+        self._records: deque[Any] = deque()
+        self._sequence, self._checksum = begin.sequence, begin.checksum
+        self._is_closed = False
+
+    @property
+    def history(self) -> str:
+        """The log's identity in the store, as 32 hexadecimal digits."""
+        return self._log_id.hex
+
+    @property
+    def position(self) -> str:
+        """The stream's place: the event that it yielded last. See :attr:`EventStream.position`."""
+        return str(Position(self._sequence, self.history, self._checksum))
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Event:
+        if not self._records and not self._is_closed:
+            self._wait()
+        if not self._records:
+            self._is_closed = True
+            raise StopIteration
+        record = self._records[0]
+        event = decode_event(record[3], record[2], record[7])
+        self._records.popleft()
+        self._sequence, self._checksum = (
+            event.sequence,
+            event_checksum(record[2], record[3], record[7]),
+        )
+        return event
+
+    def close(self) -> None:
+        """End the stream: no event comes any more."""
+        self._is_closed = True
+        self._records.clear()
+
+    def _wait(self) -> None:
+        try:
+            for group in self._store.tail(self._chain.last, self._timeout):
+                after = self._chain.last
+                self._chain.add(group)
+                self._records.extend(records_of_group(group, after))
+        except TrimmedError as error:
+            raise CompactedError("the store", error.trimmed_to + 1) from error

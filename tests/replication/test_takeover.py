@@ -1,0 +1,234 @@
+"""Standing by, takeovers, fences, and what stays of an outbox."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+import actionqueue as aq
+from tests.replication.conftest import Site
+from tests.replication.test_queue import new_task, sequences_in
+
+
+def test_a_queue_that_stands_by_follows_and_takes_over(site: Site) -> None:
+    first = site.open("a", holder="first")
+    first.submit(new_task())
+    second = site.open("b", standby=True, holder="second")
+    assert not second.is_active
+    with pytest.raises(aq.StandbyError) as refused:
+        second.submit(new_task())
+    assert refused.value.holder == "first"
+    assert second.stats()["store"]["role"] == "standby"
+    assert not second.wait_until_active(0)
+    first.submit(new_task())
+    first.close()
+    assert second.wait_until_active(30)
+    assert second.sequence == 2
+    second.submit(new_task())
+    assert sequences_in(site) == 3
+
+
+def test_a_queue_that_stands_by_closes(site: Site) -> None:
+    first = site.open("a")
+    second = site.open("b", standby=True)
+    second.close()
+    second.close()
+    with pytest.raises(aq.ClosedError):
+        second.submit(new_task())
+    with pytest.raises(aq.ClosedError):
+        second.wait_until_active()
+    first.submit(new_task())
+
+
+def test_a_killed_writer_ships_its_outbox_where_it_comes_back_first(site: Site) -> None:
+    queue = site.open("a")
+    queue.submit(new_task())
+    site.cut(queue)
+    for _ in range(5):
+        queue.submit(new_task(), "deferred")
+    site.kill(queue, "b")
+    again = site.open("b")
+    assert again.sequence == 6 == again.durable_sequence
+    assert sequences_in(site) == 6
+    assert again.stats()["store"]["lost"] is None
+    assert again.submit(new_task()).sequence == 7
+
+
+def test_it_does_so_twice(site: Site) -> None:
+    """A second kill, before anything was shipped, still knows what is in the outbox."""
+    queue = site.open("a")
+    site.cut(queue)
+    queue.submit(new_task(), "deferred")
+    site.kill(queue, "b")
+    store = site.store()
+    store.fail_next = "unavailable"
+    with pytest.raises(aq.StoreUnavailableError):
+        aq.open(site.folder / "b", store=store)
+    again = site.open("b")
+    assert again.sequence == 1 == sequences_in(site)
+
+
+def test_the_group_that_was_under_way_is_not_there_twice(site: Site) -> None:
+    queue = site.open("a")
+    queue.submit(new_task())
+    store = site.stores[queue]
+    store.fail_next = "after"
+    queue.submit(new_task())  # a lost answer is a pause, no error
+    assert sequences_in(site) == 2
+    store.fail_next = "before"
+    queue.submit(new_task())
+    assert sequences_in(site) == 3
+    assert queue.stats()["store"]["trouble"] is None
+    assert [event.sequence for event in queue.follow(after=0, timeout=0)] == [1, 2, 3]
+
+
+def test_a_fenced_writer_takes_nothing_more(site: Site) -> None:
+    queue = site.open("a", holder="old")
+    queue.submit(new_task())
+    site.log.seen = 0.0
+    other = site.open("b", holder="new", takeover_seconds=0)
+    with pytest.raises(aq.PartialDurabilityError) as raised:
+        queue.submit(new_task())
+    assert isinstance(raised.value.cause, aq.FencedError)
+    assert raised.value.cause.holder == "new"
+    with pytest.raises(aq.PoisonedError, match="new"):
+        queue.submit(new_task(), "deferred")
+    assert queue.projection.counts().tasks == 2 if hasattr(queue.projection, "counts") else True
+    assert other.submit(new_task()).sequence == 2
+    queue.close()
+    assert sequences_in(site) == 2
+
+
+def test_what_others_took_the_place_of_is_kept_and_reported(site: Site) -> None:
+    queue = site.open("a")
+    queue.submit(new_task(b"shipped"))
+    site.cut(queue)
+    for _ in range(3):
+        queue.submit(new_task(b"lost"), "deferred")
+    site.kill(queue, "copy")
+    other = site.open("b")
+    other.submit(new_task(b"other"))
+    other.close()
+    again = site.open("copy")
+    lost = again.stats()["store"]["lost"]
+    assert (lost.first, lost.last) == (2, 4)
+    lines = [json.loads(line) for line in Path(lost.path).read_text().splitlines()]
+    assert [line["sequence"] for line in lines] == [2, 3, 4]
+    assert again.sequence == 2
+    tasks = [event.task_spec.payload.data for event in again.follow(after=0, timeout=0)]
+    assert tasks == [b"shipped", b"other"]
+    again.submit(new_task())
+    assert sequences_in(site) == 3
+
+
+def test_what_was_in_the_log_all_the_same_is_not_reported(site: Site) -> None:
+    """The last group was carried out, but nothing acknowledged it before the writer was killed."""
+    queue = site.open("a")
+    queue.submit(new_task())
+    store = site.stores[queue]
+
+    def append(term: object, first: int, last: int, group: bytes) -> None:
+        type(store).append(store, term, first, last, group)
+        store.is_cut = True
+        raise aq.OutcomeUnknownError(None)
+
+    store.append = append
+    queue.submit(new_task(), "deferred")
+    while sequences_in(site) < 2:
+        time.sleep(0.001)
+    site.kill(queue, "copy")
+    other = site.open("b")
+    other.submit(new_task())
+    other.close()
+    again = site.open("copy")
+    assert again.stats()["store"]["lost"] is None
+    assert again.sequence == 3
+
+
+def test_commands_wait_while_nothing_reaches_the_store(site: Site) -> None:
+    queue = site.open("a", outbox_seconds=0.05)
+    queue.submit(new_task())
+    site.cut(queue)
+    queue.submit(new_task(), "deferred")
+    done = threading.Event()
+
+    def submit_many() -> None:
+        for _ in range(200):
+            queue.submit(new_task(), "deferred")
+            time.sleep(0.001)
+        done.set()
+
+    thread = threading.Thread(target=submit_many)
+    thread.start()
+    assert not done.wait(0.5)
+    assert queue.projection.latest_sequence < 200  # queries go on
+    site.cut(queue, is_cut=False)
+    assert done.wait(30)
+    thread.join()
+    queue.sync()
+    assert sequences_in(site) == 202
+
+
+def test_a_copy_that_is_damaged_is_made_again(site: Site) -> None:
+    queue = site.open("a")
+    for _ in range(10):
+        queue.submit(new_task())
+    path = Path(queue.path)
+    queue.close()
+    (segment,) = (path / "wal").glob("*.log")
+    data = bytearray(segment.read_bytes())
+    data[8192 + 40] ^= 1
+    segment.write_bytes(data)
+    again = site.open("a")
+    assert again.sequence == 10
+    assert (path / "quarantine" / "damaged" / "wal").is_dir()
+    again.submit(new_task())
+    assert sequences_in(site) == 11
+
+
+def test_a_copy_that_is_too_old_begins_with_a_snapshot(site: Site) -> None:
+    old = site.open("old")
+    old.submit(new_task())
+    old.close()
+    queue = site.open("a")
+    for _ in range(3):
+        for _ in range(5):
+            queue.submit(new_task())
+        queue.compact()
+        wait_for(lambda: max(site.log.snapshots, default=0) == queue.sequence)
+    wait_for(lambda: site.log.trimmed_to >= 11)
+    queue.submit(new_task())
+    queue.close()
+    for name in ("old", "new"):
+        other = site.open(name)
+        assert other.sequence == 17
+        other.close()
+    reader = site.read()
+    assert reader.sequence == 17
+    with pytest.raises(aq.CompactedError):
+        list(aq.follow(store=site.store(), after=0, timeout=0))
+
+
+def test_closing_without_the_engine_keeps_the_outbox(site: Site) -> None:
+    queue = site.open("a", outbox_seconds=0.1)
+    queue.submit(new_task())
+    site.cut(queue)
+    queue.submit(new_task(), "deferred")
+    with pytest.raises(aq.PartialDurabilityError) as raised:
+        queue.close()
+    assert isinstance(raised.value.cause, aq.StoreUnavailableError)
+    site.log.seen = 0.0
+    again = site.open("a")
+    assert again.sequence == 2 == sequences_in(site)
+
+
+def wait_for(is_so: object) -> None:
+    for _ in range(3000):
+        if is_so():  # type: ignore[operator]
+            return
+        time.sleep(0.01)
+    raise AssertionError("it did not come to that in 30 s")
