@@ -180,6 +180,8 @@ lint-c:
 lint-metadata: $(VENV)/lint-tools
 	$(BIN)/validate-pyproject pyproject.toml
 	$(BIN)/pyroma --min 8 .
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec \
+		examples/replicated/compose.yaml
 
 # Go's proxy has actionlint; its package on PyPI would fetch the program from elsewhere.
 GO ?= go
