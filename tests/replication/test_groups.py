@@ -16,6 +16,7 @@ from actionqueue.projection import Projection
 from actionqueue.replication.groups import Chain, GroupHeader
 from tests.replication.conftest import Site
 from tests.replication.test_queue import new_task
+from tests.replication.test_takeover import wait_for
 from tests.support.fuzz.seeds import crc32c
 
 LOG = UUID("00010203-0405-0607-0809-0a0b0c0d0e0f")
@@ -152,6 +153,11 @@ def test_a_group_that_is_damaged_in_the_store_is_not_taken_in(site: Site) -> Non
     assert raised.value.sequence == 2
     with pytest.raises(aq.DamagedGroupError):
         aq.open(store=site.store(), readonly=True)
+    queue = site.open("a")  # it has the event itself
+    queue.compact()
+    wait_for(lambda: 2 in site.log.snapshots)
+    for each in (site.open("c", standby=True), aq.open(store=site.store(), readonly=True)):
+        assert each.sequence == 2
 
 
 def test_a_group_is_no_larger_than_asked_for_but_for_a_batch(site: Site) -> None:

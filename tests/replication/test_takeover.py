@@ -186,6 +186,7 @@ def test_a_copy_that_is_damaged_is_made_again(site: Site) -> None:
     again = site.open("a")
     assert again.sequence == 10
     assert (path / "quarantine" / "damaged" / "wal").is_dir()
+    assert again.stats()["store"]["lost"] is None  # it was closed, so nothing was in the outbox
     again.submit(new_task())
     assert sequences_in(site) == 11
 
@@ -211,6 +212,19 @@ def test_a_copy_that_is_too_old_begins_with_a_snapshot(site: Site) -> None:
     assert reader.sequence == 17
     with pytest.raises(aq.CompactedError):
         list(aq.follow(store=site.store(), after=0, timeout=0))
+
+
+def test_an_engine_that_lost_what_it_acknowledged_is_found_out(site: Site) -> None:
+    queue = site.open("a")
+    for _ in range(3):
+        queue.submit(new_task())
+    queue.close()
+    site.log.groups.pop()
+    site.log.next_sequence = 3
+    site.log.watermark = 2
+    with pytest.raises(aq.AcknowledgedLostError) as raised:
+        site.open("a")
+    assert (raised.value.first, raised.value.last) == (3, 3)
 
 
 def test_closing_without_the_engine_keeps_the_outbox(site: Site) -> None:

@@ -23,6 +23,7 @@ from actionqueue.clock import now
 from actionqueue.damage import repair
 from actionqueue.directory import holder_text
 from actionqueue.errors import (
+    AcknowledgedLostError,
     CorruptLogError,
     OpenIOError,
     OtherLogError,
@@ -59,7 +60,8 @@ class Copy:
     def open(self, head: Head) -> None:
         """Open the directory as a copy that goes on where the store can go on.
 
-        Raises OtherLogError, the OpenError family, and what the store raises.
+        Raises OtherLogError, AcknowledgedLostError where the store lacks events that it had, the
+        OpenError family, and what the store raises.
         """
         self._ensure_of(head)
         try:
@@ -70,7 +72,7 @@ class Copy:
         if not self.may_resume(head):
             self._give_up_what_others_wrote()
         if self.log.last_sequence < head.trimmed_to:
-            self._begin_again(head)
+            self.begin_again(head)
 
     def may_resume(self, head: Head) -> bool:
         """Whether no other writer came since this directory's queue was the writer."""
@@ -86,12 +88,14 @@ class Copy:
             raise OtherLogError(
                 self.directory, f"is of log {note.log_id}, and the store has {head.log_id}"
             )
+        if head.next_sequence <= note.acknowledged:
+            raise AcknowledgedLostError(head.next_sequence, note.acknowledged)
         self.note = note
 
     def _open(self, head: Head) -> None:
         write_note(self.directory, self.note)  # before the files that it is about
-        if head.trimmed_to and not Path(self.directory, "wal").exists():
-            self._place_snapshot()
+        if not Path(self.directory, "wal").exists():
+            self._place_snapshot(head)
         self.projection = Projection()
         self.log, self.report = open_log(
             self.directory,
@@ -107,11 +111,11 @@ class Copy:
             raise OtherLogError(self.directory, "has the files of another log")
         self.log.ship_from(self.log.last_sequence)
 
-    def _begin_again(self, head: Head) -> None:
-        """Make the copy again: the store no longer has what comes next."""
+    def begin_again(self, head: Head) -> None:
+        """Make the copy again, from the store's newest snapshot."""
         self.log.close()
         self._drop()
-        self.note = Note(head.log_id, lost=self.note.lost)
+        self.note = Note(head.log_id, acknowledged=self.note.acknowledged, lost=self.note.lost)
         self._open(head)
 
     def _drop(self) -> None:
@@ -138,12 +142,14 @@ class Copy:
                     path.rename(to / name)
         except OSError as error:
             raise OpenIOError("rename", str(to), error.errno or 0) from error
-        self.note = Note(self.note.log_id, lost=self.note.lost)
+        note = self.note
+        lost = note.lost if note.term.epoch == 0 else Tail(note.acknowledged + 1, None, str(to))
+        self.note = Note(note.log_id, acknowledged=note.acknowledged, lost=lost)
 
     # --- A snapshot of the store ------------------------------------------------------------------
 
-    def _place_snapshot(self) -> None:
-        """Begin the copy with the store's newest snapshot."""
+    def _place_snapshot(self, head: Head) -> None:
+        """Begin the copy with the store's newest snapshot, if there is one."""
         for info in self._store.snapshots():
             try:
                 fetch(self._store, info, self.directory)
@@ -151,7 +157,8 @@ class Copy:
                 continue  # dropped meanwhile: there is a newer one
             repair(self.directory, accept_data_loss=True)  # makes what a log goes on in
             return
-        raise TrimmedError(0, self._store.head().trimmed_to)
+        if head.trimmed_to:
+            raise TrimmedError(0, head.trimmed_to)
 
     # --- Events that are not in the log -----------------------------------------------------------
 
@@ -169,7 +176,7 @@ class Copy:
         self.note = Note(self.note.log_id, acknowledged=min(known, last), lost=lost)
         if first is not None:
             write_note(self.directory, self.note)  # also where the opening fails from here on
-            self._begin_again(self._store.head())
+            self.begin_again(self._store.head())
 
     def _first_difference(self, known: int, last: int) -> int | None:
         """Return the first event that the log has not, or another in its place."""

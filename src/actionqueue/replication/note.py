@@ -21,9 +21,10 @@ class Tail(msgspec.Struct, frozen=True):
     """Events that were acknowledged here as Deferred, and that the log does not have."""
 
     first: int
-    last: int
+    last: int | None
+    """None where a damaged directory does not say whether there were any."""
     path: str
-    """The file in which they are now, a line of JSON each."""
+    """The file in which they are now, a line of JSON each; or the damaged files."""
 
 
 class Note(msgspec.Struct, frozen=True):

@@ -131,9 +131,12 @@ class ReplicatedQueue(ActionQueue):
 
     def _open_copy(self, head: Head) -> None:
         self._copy.open(head)
+        self._use_copy()
+
+    def _use_copy(self) -> None:
         self._log, self._projection = self._copy.log, self._copy.projection
         self._log.own_table(self._lane)
-        self._chain = Chain(head.log_id, self._log.last_sequence)
+        self._chain = Chain(self._copy.note.log_id, self._log.last_sequence)
 
     def _catch_up(self, upto: int | None, timeout: float | None = 0.0) -> None:
         """Take in what the log has; without ``upto``, what is durable, for which it may wait.
@@ -142,10 +145,12 @@ class ReplicatedQueue(ActionQueue):
         """
         try:
             self._take_in_all(upto, timeout)
-        except TrimmedError:
-            head = self._store.head()
-            self._copy.log.close()
-            self._open_copy(head)
+        except (TrimmedError, DamagedGroupError):
+            last = self._chain.last
+            if not any(info.sequence > last for info in self._store.snapshots()):
+                raise
+            self._copy.begin_again(self._store.head())
+            self._use_copy()
             self._take_in_all(upto, timeout)
 
     def _take_in_all(self, upto: int | None, timeout: float | None) -> None:
@@ -224,14 +229,14 @@ class ReplicatedQueue(ActionQueue):
             )
 
     def _link(self, end: int) -> int:
-        """Return the checksum of the log's last group, 0 where it is not there any more."""
+        """Return the checksum of the log's last group, 0 where it is not there, or of no use."""
         if self._chain.last == end and self._chain.checksum:
             return self._chain.checksum
         try:
             found = Chain(self._copy.note.log_id, end - 1)
             for group in self._store.read(end - 1, upto=end) if end else ():
                 found.add(group)
-        except TrimmedError:
+        except (TrimmedError, DamagedGroupError):
             return 0
         return found.checksum
 
