@@ -51,6 +51,7 @@ from actionqueue.wait_reasons import *
 
 if TYPE_CHECKING:
     from actionqueue.stores import EtcdStore as EtcdStore
+    from actionqueue.stores import LogStore as LogStore
     from actionqueue.stores import PostgresStore as PostgresStore
 
 __version__ = "0.1.0"
@@ -75,7 +76,7 @@ __all__ += wait_reasons.__all__
 
 def __getattr__(name: str) -> Any:
     """Import the stores where they are asked for: most programs have none."""
-    if name in {"EtcdStore", "PostgresStore"}:
+    if name in {"EtcdStore", "LogStore", "PostgresStore"}:
         from actionqueue import stores  # noqa: PLC0415
 
         return getattr(stores, name)

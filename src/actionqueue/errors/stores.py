@@ -139,8 +139,11 @@ class StandbyError(StoreError):
     """The queue stands by while another writer holds the log. The command was not looked at."""
 
     holder: str
-    """The name of the writer, as far as it is known."""
-    message = (
-        "the queue stands by: {holder!r} holds the log; wait_until_active() returns when this "
-        "queue has taken it over"
-    )
+    """The name of the log's last writer; empty where it has had none."""
+
+    def __str__(self) -> str:
+        why = f": {self.holder!r} holds the log, or did" if self.holder else ""
+        return (
+            f"the queue stands by{why}; wait_until_active() returns when this queue has taken the "
+            "log over"
+        )

@@ -9,7 +9,7 @@ import tempfile
 import threading
 import time
 import weakref
-from typing import Any
+from typing import Any, Self
 
 from actionqueue import threads
 from actionqueue.compaction import CompactionPolicy, Progress
@@ -265,6 +265,11 @@ class ReplicatedQueue(ActionQueue):
         self._trouble = None
         self._standby_ending.detach()
         self._become_writer(term)
+
+    def __enter__(self) -> Self:
+        if not isinstance(self._unusable, StandbyError):
+            self._ensure_usable()
+        return self
 
     @property
     def is_active(self) -> bool:
