@@ -4,10 +4,10 @@ from typing import TypeAlias
 
 from .table import StateTable
 
-GroupHeader: TypeAlias = tuple[bytes, int, int, int, int, int, int]
+_GroupHeader: TypeAlias = tuple[bytes, int, int, int, int, int, int]
 """The log's UUID, epoch, first and last sequence, watermark, link and checksum."""
 
-def read_group(data: bytes) -> tuple[GroupHeader, None] | tuple[None, str]:
+def read_group(data: bytes) -> tuple[_GroupHeader, None] | tuple[None, str]:
     """Return a group's header and why the group is of no use: one of the two is None."""
 
 def records_of_group(
