@@ -41,6 +41,16 @@ cdef enum:
 cdef uint64_t SIGNALS_NS = 100_000_000
 """Waits for a store, which may take long, let signals' handlers run as often."""
 
+cdef double SECONDS_MAX = 1e9
+"""Seconds from here on are for ever, and so is what is no number."""
+
+
+cdef uint64_t moment_in(double seconds) noexcept:
+    """Return the moment of the monotonic clock that comes in so many seconds."""
+    if not seconds < SECONDS_MAX:
+        seconds = SECONDS_MAX
+    return aqw_log_moment_after(<uint64_t>(max(seconds, 0.0) * 1e9))
+
 
 def abandon_all():
     """Let the parent's logs go in a forked child, which has closed its descriptors of them."""
@@ -187,6 +197,7 @@ cdef class Log:
                 break
             self.wait_for_store()
             size = aqw_record_size(<uint32_t>aqw_event_payload_size(event))
+            self.wait_to_leave_segment(size)
             if aqw_log_is_direct(self.log, size):
                 return self.append_direct(event)
             with nogil:
@@ -263,6 +274,8 @@ cdef class Log:
         if self.batch.size <= QUICK_SIZE_MAX:
             status = aqw_log_try_append(self.log, &self.batch, NULL, NULL, &fault)
         if status == AQW_NEEDS_ROOM:
+            self.wait_for_store()
+            self.wait_to_leave_segment(self.batch.size)
             with nogil:
                 status = aqw_log_append(self.log, &self.batch, &fault)
         return (0 if status == AQW_OK
@@ -455,16 +468,37 @@ cdef class Log:
             self.check()
         return 0 if status == AQW_OK else self.raise_fault(status, &fault)
 
+    cdef int wait_to_leave_segment(self, uint64_t size) except -1:
+        """Return when the log need not wait for the store before so many bytes are appended.
+
+        The log does wait for it where it leaves a segment, and then no signal's handler runs.
+        """
+        cdef bint leaves = False
+        if self.has_store:
+            with nogil:
+                leaves = aqw_log_leaves_segment(self.log, size)
+        return self.wait_until_stored(<uint64_t>-1) if leaves else 0
+
     def try_sync(self, seconds):
-        """Wait until the store has every event, but no longer; return whether it has them."""
+        """Wait until the store has every event, but no longer; return whether it has them.
+
+        Signals' handlers may raise.
+        """
         cdef aqw_fault fault
         cdef aqw_status status
-        cdef uint64_t until = aqw_log_moment_after(<uint64_t>(seconds * 1e9))
-        cdef uint64_t last
+        cdef uint64_t until = moment_in(seconds)
+        cdef uint64_t last, look
         self.check()
         with nogil:
             last = aqw_log_last_sequence(self.log)
-            status = aqw_log_sync_until(self.log, last, until, &fault)
+        while True:
+            look = min(until, aqw_log_moment_after(SIGNALS_NS))
+            with nogil:
+                status = aqw_log_sync_until(self.log, last, look, &fault)
+            if status != AQW_END or look == until:
+                break
+            PyErr_CheckSignals()
+            self.check()
         if status != AQW_OK and status != AQW_END:
             self.raise_fault(status, &fault)
         return status == AQW_OK
@@ -478,7 +512,7 @@ cdef class Log:
         cdef aqw_fault fault
         cdef aqw_status status
         cdef uint64_t sequence = 0
-        cdef uint64_t until = aqw_log_moment_after(<uint64_t>(seconds * 1e9))
+        cdef uint64_t until = moment_in(seconds)
         self.check()
         with nogil:
             status = aqw_log_ship_begin(self.log, until, &sequence, &fault)
@@ -515,7 +549,7 @@ cdef class Log:
 
     def append_for(self, seconds):
         """Have appends wait from so long on, until this is called again."""
-        cdef uint64_t until = aqw_log_moment_after(<uint64_t>(max(seconds, 0) * 1e9))
+        cdef uint64_t until = moment_in(seconds)
         self.check()
         with nogil:
             aqw_log_append_until(self.log, until)
@@ -532,6 +566,7 @@ cdef class Log:
         cdef aqw_fault fault
         cdef aqw_status status
         cdef aqw_group_header header
+        memset(&fault, 0, sizeof(fault))     # reading a group leaves it as it is
         self.check()
         status = aqw_group_read(&data[0], <size_t>data.shape[0], &header) if data.shape[0] \
             else AQW_CORRUPT
@@ -549,7 +584,7 @@ cdef class Log:
                     aqw_log_ship_end(self.log, written)
             with cython.critical_section(self.table):
                 self.table.end_alone()
-            if status in (AQW_POISONED, AQW_IO_ERROR, AQW_NO_SPACE, AQW_CLOSED, AQW_TOO_LARGE):
+            if status not in (AQW_OK, AQW_REFUSED_SEQUENCE, AQW_CORRUPT, AQW_UNSUPPORTED_FORMAT):
                 self.raise_fault(status, &fault)
         return taken_in(status, &fault)
 

@@ -2,6 +2,7 @@
 
 #include "files/format.h"
 #include "read/replay.h"
+#include "write/log_store.h"
 
 /* Applies one batch, which begins where the cursor stands, and stages its records. */
 static aqw_status apply_batch(aqw_table *table, aqw_batch *batch, aqw_group_cursor *cursor,
@@ -19,13 +20,25 @@ static aqw_status apply_batch(aqw_table *table, aqw_batch *batch, aqw_group_curs
     return AQW_OK;
 }
 
+/* The store has the events already, and nothing ships them: the log, which waits for the store before
+ * it leaves a segment, has to know that. */
+static aqw_status append(aqw_log *log, aqw_batch *batch, aqw_fault *fault) {
+    if (aqw_log_leaves_segment(log, batch->size)) {
+        uint64_t written = 0;
+        aqw_status status = aqw_log_write_out(log, &written, fault);
+        if (status != AQW_OK) return status;
+        aqw_log_ship_end(log, written);
+    }
+    return aqw_log_append(log, batch, fault);
+}
+
 static aqw_status take_batch(aqw_log *log, aqw_table *table, aqw_batch *batch,
                              aqw_group_cursor *cursor, aqw_fault *fault) {
     aqw_status status = aqw_table_begin(table);
     if (status != AQW_OK) return aqw_fault_set(fault, status, NULL);
     aqw_batch_reset(batch);
     status = apply_batch(table, batch, cursor, fault);
-    if (status == AQW_OK && log != NULL) status = aqw_log_append(log, batch, fault);
+    if (status == AQW_OK && log != NULL) status = append(log, batch, fault);
     if (status == AQW_OK) aqw_table_commit(table);
     else aqw_table_rollback(table);
     aqw_batch_reset(batch);

@@ -289,6 +289,13 @@ static aqw_status make_room(aqw_log *log, uint64_t size, aqw_fault *fault) {
     }
 }
 
+int aqw_log_leaves_segment(aqw_log *log, uint64_t size) {
+    aqw_mutex_lock(&log->append_mutex);
+    int leaves = !fits_segment(log, size);
+    aqw_mutex_unlock(&log->append_mutex);
+    return leaves;
+}
+
 aqw_status aqw_log_make_room(aqw_log *log, uint64_t size, aqw_fault *fault) {
     uint64_t started = aqw_monotonic_ns();
     aqw_status status = make_room(log, size, fault);

@@ -106,6 +106,9 @@ aqw_status aqw_log_try_append(aqw_log *log, aqw_batch *batch, aqw_before_append 
 /* Drains or rotates until `size` bytes of records have room. AQW_NO_SPACE and AQW_IO_ERROR leave
  * the log usable, AQW_POISONED does not. */
 aqw_status aqw_log_make_room(aqw_log *log, uint64_t size, aqw_fault *fault);
+/* Returns 1 where so many bytes go into the next segment. A log with a store waits for that before it
+ * leaves a segment. */
+int aqw_log_leaves_segment(aqw_log *log, uint64_t size);
 /* While 1, an append that needs a new segment takes the smallest one that it fits in where the disk
  * has no room for the usual one: for events that make room. The log refuses other events then,
  * which leaves these that room. */
