@@ -6,12 +6,12 @@ writer's took the place of is made again from the store.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import time
 from collections.abc import Iterator
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +24,19 @@ from actionqueue.damage import repair
 from actionqueue.directory import holder_text
 from actionqueue.errors import (
     AcknowledgedLostError,
+    ActionQueueError,
+    CompactedError,
     CorruptLogError,
+    NotAQueueError,
     OpenIOError,
     OtherLogError,
     TrimmedError,
 )
 from actionqueue.json.commands import event_to_json
+from actionqueue.opening import NOTE_NAME
 from actionqueue.projection import Projection
+from actionqueue.replication.alone import alone_in
+from actionqueue.replication.groups import Chain
 from actionqueue.replication.note import Note, Tail, read_note, sync_directory, write_note
 from actionqueue.replication.snapshots import fetch
 from actionqueue.stores.protocol import Head, LogStore
@@ -63,16 +69,41 @@ class Copy:
         Raises OtherLogError, AcknowledgedLostError where the store lacks events that it had, the
         OpenError family, and what the store raises.
         """
+        if not self._options["may_create"] and not Path(self.directory, "wal").exists():
+            raise NotAQueueError(self.directory)
+        try:
+            Path(self.directory).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OpenIOError("create", self.directory, error.errno or 0) from error
+        with alone_in(self.directory):
+            try:
+                self._open_alone(head)
+            except BaseException:
+                self._let_go()  # the exception refers to the log, and must not keep it open
+                raise
+
+    def _let_go(self) -> None:
+        log = getattr(self, "log", None)
+        if log is not None:
+            with contextlib.suppress(ActionQueueError):
+                log.close()
+
+    def _open_alone(self, head: Head) -> None:
         self._ensure_of(head)
+        self._begin_with_snapshot(head)
         try:
             self._open(head)
         except CorruptLogError:
             self._set_aside("damaged")
+            self._begin_with_snapshot(head)
             self._open(head)
-        if not self.may_resume(head):
-            self._give_up_what_others_wrote()
+        known = self._known()
+        if not self._agrees(min(known, head.watermark), head):
+            self._give_up_what_others_wrote(self._begins_behind(head.trimmed_to))
+        elif not self.may_resume(head):
+            self._give_up_what_others_wrote(known)
         if self.log.last_sequence < head.trimmed_to:
-            self.begin_again(head)
+            self._begin_again(head)
 
     def may_resume(self, head: Head) -> bool:
         """Whether no other writer came since this directory's queue was the writer."""
@@ -82,8 +113,12 @@ class Copy:
         note = read_note(self.directory)
         if note is None:
             if any(Path(self.directory, name).exists() for name in FILES):
-                raise OtherLogError(self.directory, "has a queue that is in no store")
+                raise OtherLogError(
+                    self.directory,
+                    f"has a queue that is in no store, or whose {NOTE_NAME} is gone",
+                )
             note = Note(head.log_id)
+            write_note(self.directory, note)  # before the files that it is about
         if note.log_id != head.log_id:
             raise OtherLogError(
                 self.directory, f"is of log {note.log_id}, and the store has {head.log_id}"
@@ -93,9 +128,6 @@ class Copy:
         self.note = note
 
     def _open(self, head: Head) -> None:
-        write_note(self.directory, self.note)  # before the files that it is about
-        if not Path(self.directory, "wal").exists():
-            self._place_snapshot(head)
         self.projection = Projection()
         self.log, self.report = open_log(
             self.directory,
@@ -109,14 +141,26 @@ class Copy:
         if self.log.log_uuid != head.log_id.bytes:
             self.log.close()
             raise OtherLogError(self.directory, "has the files of another log")
+        # Again, now that no queue has the directory which writes it.
+        self.note = read_note(self.directory) or self.note
         self.log.ship_from(self.log.last_sequence)
 
-    def begin_again(self, head: Head) -> None:
-        """Make the copy again, from the store's newest snapshot."""
+    def begin_again(self) -> None:
+        """Make an open copy again, from the store's newest snapshot. Raises what `open` raises."""
+        with alone_in(self.directory):
+            self._begin_again(self._store.head())
+
+    def _begin_again(self, head: Head) -> None:
         self.log.close()
         self._drop()
-        self.note = Note(head.log_id, acknowledged=self.note.acknowledged, lost=self.note.lost)
+        self._forget_term()
+        self._begin_with_snapshot(head)
         self._open(head)
+
+    def _forget_term(self) -> None:
+        note = self.note
+        self.note = Note(note.log_id, acknowledged=note.acknowledged, lost=note.lost)
+        write_note(self.directory, self.note)
 
     def _drop(self) -> None:
         try:
@@ -145,30 +189,73 @@ class Copy:
         note = self.note
         lost = note.lost if note.term.epoch == 0 else Tail(note.acknowledged + 1, None, str(to))
         self.note = Note(note.log_id, acknowledged=note.acknowledged, lost=lost)
+        write_note(self.directory, self.note)
 
     # --- A snapshot of the store ------------------------------------------------------------------
 
-    def _place_snapshot(self, head: Head) -> None:
-        """Begin the copy with the store's newest snapshot, if there is one."""
+    def _begin_with_snapshot(self, head: Head) -> None:
+        """Begin a copy that has nothing with the store's newest snapshot that verifies.
+
+        Without any it begins with the first event, where the log still has that.
+        """
+        if Path(self.directory, "wal").exists():
+            return
+        damage = None
         for info in self._store.snapshots():
             try:
                 fetch(self._store, info, self.directory)
             except TrimmedError:
                 continue  # dropped meanwhile: there is a newer one
+            except CorruptLogError as error:
+                damage = damage or error
+                continue  # the log goes back to the one before it
             repair(self.directory, accept_data_loss=True)  # makes what a log goes on in
             return
-        if head.trimmed_to:
-            raise TrimmedError(0, head.trimmed_to)
+        if damage is not None or head.trimmed_to:
+            raise damage or TrimmedError(0, self._store.head().trimmed_to)
 
     # --- Events that are not in the log -----------------------------------------------------------
 
-    def _give_up_what_others_wrote(self) -> None:
+    def _known(self) -> int:
+        """Return the event up to which the note says that the store has had all."""
+        last = self.log.last_sequence
+        if self.note.term.epoch == 0:
+            return int(last)  # nothing was ever added here, or the store has it
+        return int(min(last, max(self.note.acknowledged, self.report["snapshot_sequence"])))
+
+    def _agrees(self, sequence: int, head: Head) -> bool:
+        """Whether an event is the log's, as far as that can be seen.
+
+        It is not where the files were put back from a backup, and the note was not.
+        """
+        if sequence <= head.trimmed_to:
+            return True
+        try:
+            group = next(iter(self._store.read(sequence - 1)), None)
+            if group is None:
+                return True
+            Chain(head.log_id, sequence - 1).add(group)
+            theirs = records_of_group(group, sequence - 1)[0]
+            mine = next(self._records(sequence - 1, sequence))
+        except (TrimmedError, CompactedError):
+            return True
+        return (theirs[3], theirs[7]) == (mine[3], mine[7])
+
+    def _begins_behind(self, sequence: int) -> int:
+        """Return the first sequence, from this one on, behind which the copy has all events."""
+        sequence = min(sequence, self.log.last_sequence)
+        try:
+            LogFollower(self.directory, sequence)
+        except CompactedError as error:
+            return error.first_sequence - 1
+        return sequence
+
+    def _give_up_what_others_wrote(self, known: int) -> None:
         """Make the copy again where its last events are not those of the log.
 
         They go to quarantine/ first.
         """
         last = self.log.last_sequence
-        known = max(self.note.acknowledged, self.report["snapshot_sequence"])
         first = self._first_difference(known, last)
         lost = self.note.lost
         if first is not None:
@@ -176,7 +263,7 @@ class Copy:
         self.note = Note(self.note.log_id, acknowledged=min(known, last), lost=lost)
         if first is not None:
             write_note(self.directory, self.note)  # also where the opening fails from here on
-            self.begin_again(self._store.head())
+            self._begin_again(self._store.head())
 
     def _first_difference(self, known: int, last: int) -> int | None:
         """Return the first event that the log has not, or another in its place."""
@@ -184,9 +271,7 @@ class Copy:
             return None
         sequence = known
         try:
-            theirs = chain.from_iterable(
-                records_of_group(group, known) for group in self._store.read(known)
-            )
+            theirs = self._theirs(known)
             for mine in self._records(known, last):
                 record = next(theirs, None)
                 if record is None or (record[3], record[7]) != (mine[3], mine[7]):
@@ -195,6 +280,12 @@ class Copy:
         except TrimmedError:
             return sequence + 1
         return None
+
+    def _theirs(self, after: int) -> Iterator[Any]:
+        chain = Chain(self.note.log_id, after)
+        for group in self._store.read(after):
+            chain.add(group)
+            yield from records_of_group(group, after)
 
     def _records(self, after: int, last: int) -> Iterator[Any]:
         self.log.write_out()

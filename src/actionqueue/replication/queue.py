@@ -149,7 +149,7 @@ class ReplicatedQueue(ActionQueue):
             last = self._chain.last
             if not any(info.sequence > last for info in self._store.snapshots()):
                 raise
-            self._copy.begin_again(self._store.head())
+            self._copy.begin_again()
             self._use_copy()
             self._take_in_all(upto, timeout)
 

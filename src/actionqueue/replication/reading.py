@@ -13,6 +13,7 @@ from _wal_native.snapshot import load_newest_snapshot
 from actionqueue.errors import (
     ClosedError,
     CompactedError,
+    CorruptLogError,
     DamagedGroupError,
     HistoryChangedError,
     TrimmedError,
@@ -82,6 +83,8 @@ class StoreReader:
         if self._is_closed:
             raise ClosedError
         before = self.sequence
+        if self._chain.last != before:  # a call before this one was interrupted, or failed
+            self._chain = Chain(self._log_id, before)
         try:
             _take_in_all(self._store, self._projection, self._chain)
         except TrimmedError:
@@ -107,18 +110,22 @@ class StoreReader:
 
 
 def _load_snapshot(store: LogStore, projection: Projection) -> None:
+    damage: Exception | None = None
     for info in store.snapshots():
         folder = tempfile.mkdtemp(prefix="actionqueue-")
         try:
             fetch(store, info, folder)
-            _, damage = load_newest_snapshot(folder, projection)
+            load_newest_snapshot(folder, projection)
         except TrimmedError:
             continue  # dropped meanwhile: there is a newer one
+        except CorruptLogError as error:
+            damage = damage or error
+            continue  # the log goes back to the one before it
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-        if damage is not None:
-            raise damage
         return
+    if damage is not None:
+        raise damage
 
 
 def _take_in_all(store: LogStore, projection: Projection, chain: Chain) -> None:
@@ -161,30 +168,41 @@ class StoreStream:
         return self
 
     def __next__(self) -> Event:
-        if not self._records and not self._is_closed:
-            self._wait()
+        while not self._is_left() and not self._is_closed:
+            self._is_closed = not self._wait()
         if not self._records:
-            self._is_closed = True
             raise StopIteration
         record = self._records[0]
         event = decode_event(record[3], record[2], record[7])
-        self._records.popleft()
-        self._sequence, self._checksum = (
-            event.sequence,
-            event_checksum(record[2], record[3], record[7]),
-        )
+        checksum = event_checksum(record[2], record[3], record[7])
+        self._sequence, self._checksum = record[2], checksum
         return event
+
+    def _is_left(self) -> bool:
+        """Whether an event is here, after those that were yielded."""
+        while self._records and self._records[0][2] <= self._sequence:
+            self._records.popleft()
+        return bool(self._records)
 
     def close(self) -> None:
         """End the stream: no event comes any more."""
         self._is_closed = True
         self._records.clear()
 
-    def _wait(self) -> None:
+    def _wait(self) -> bool:
+        is_any = False
         try:
             for group in self._store.tail(self._chain.last, self._timeout):
-                after = self._chain.last
-                self._chain.add(group)
-                self._records.extend(records_of_group(group, after))
+                is_any = True
+                self._add(group)
         except TrimmedError as error:
             raise CompactedError("the store", error.trimmed_to + 1) from error
+        return is_any
+
+    def _add(self, group: bytes) -> None:
+        begin = self._chain
+        chain = Chain(self._log_id, begin.last, begin.checksum)
+        chain.add(group)
+        # Before the chain: where a signal's handler raises in between, the events come twice.
+        self._records.extend(records_of_group(group, begin.last))
+        self._chain = chain

@@ -10,11 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from _wal_native.snapshot import list_snapshots
+from _wal_native.snapshot import list_snapshots, read_snapshot
 from actionqueue import threads
 from actionqueue.directory import snapshot_path
 from actionqueue.errors import (
-    ActionQueueError,
     ClosedError,
     CorruptLogError,
     ForkedError,
@@ -52,7 +51,8 @@ class Uploader:
     def stop(self) -> None:
         """End the thread; a snapshot that is on its way is not seen by any reader."""
         self._stop.set()
-        if self._thread is not None:
+        # The last reference to a queue may go in any of its threads.
+        if self._thread not in {None, threading.current_thread()}:
             self._thread.join(LOOK_SECONDS)
 
     def _run(self) -> None:
@@ -62,7 +62,7 @@ class Uploader:
                 self.trouble = None
             except (ClosedError, ForkedError):
                 return
-            except (ActionQueueError, OSError) as error:
+            except BaseException as error:  # noqa: BLE001 -- the store's own, too; the log goes on
                 self.trouble = f"snapshot: {told(error)}"
 
     def _look(self) -> None:
@@ -72,6 +72,8 @@ class Uploader:
         there = [info.sequence for info in self._store.snapshots()]
         if newest > max(there, default=0):
             path = snapshot_path(self._directory, newest)
+            # One that a disk has damaged would take the place of what the trim drops.
+            read_snapshot(self._directory, newest)
             self._store.put_snapshot(self._shipper.term, newest, self._pieces(path), _digest(path))
             there = [newest, *there]
         self._uploaded = newest
@@ -98,10 +100,21 @@ def fetch(store: LogStore, info: SnapshotInfo, directory: str) -> None:
             _write_all(file, digest, store.get_snapshot(info))
         if digest.digest() != info.digest:
             raise CorruptLogError(str(temporary), None, None, "snapshot", None, info.sequence)
-        temporary.replace(snapshot_path(directory, info.sequence))
+        path = snapshot_path(directory, info.sequence)
+        temporary.replace(path)
         sync_directory(str(folder))
+        _verify(directory, info.sequence, Path(path))
     except OSError as error:
         raise OpenIOError("write", str(temporary), error.errno or 0) from error
+
+
+def _verify(directory: str, sequence: int, path: Path) -> None:
+    """Remove a snapshot that its writer has put there damaged, and raise CorruptLogError."""
+    try:
+        read_snapshot(directory, sequence)
+    except CorruptLogError:
+        path.unlink()
+        raise
 
 
 def _write_all(file: Any, digest: Any, pieces: Iterator[bytes]) -> None:
