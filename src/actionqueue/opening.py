@@ -228,7 +228,9 @@ def _open_in_store(
 ) -> ReplicatedQueue | StoreReader:
     from actionqueue.replication.queue import ReplicatedQueue  # noqa: PLC0415 -- few need it
     from actionqueue.replication.reading import StoreReader  # noqa: PLC0415
+    from actionqueue.stores.arguments import ensure_store  # noqa: PLC0415
 
+    ensure_store("open", store)
     if not readonly:
         return ReplicatedQueue(path, store=store, **in_store, **options)
     given = [name for name, value in options.items() if not _is_left_out(name, value)]

@@ -102,9 +102,11 @@ def follow(
     poll_seconds = seconds_between_looks("follow", poll_seconds)
     if store is not None:
         from actionqueue.replication.reading import StoreStream  # noqa: PLC0415 -- few need it
+        from actionqueue.stores.arguments import ensure_store  # noqa: PLC0415
 
         if path is not None:
             raise TypeError("follow() takes a path or a store, not both")
+        ensure_store("follow", store)
         return StoreStream(store, position, timeout)
     if path is None:
         raise TypeError("path must be a str or a path-like of str, got None; or give store=")

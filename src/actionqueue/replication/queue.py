@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import shutil
 import tempfile
@@ -19,11 +20,16 @@ from actionqueue.errors import (
     ClosedError,
     DamagedGroupError,
     FencedError,
+    ForkedError,
+    LogCloseError,
+    OutcomeUnknownError,
     PartialDurabilityError,
     PoisonedError,
     StandbyError,
-    StoreError,
+    StoppedError,
+    StoreFullError,
     StoreUnavailableError,
+    StoreUnsafeError,
     TermHeldError,
     TrimmedError,
 )
@@ -50,6 +56,18 @@ SHIP_MILLISECONDS = 5
 """How long a Deferred command waits for others to go to the store with."""
 STANDBY_SECONDS = 0.5
 RETRY_SECONDS = 0.5
+STOP_SECONDS = 2.0
+CANCEL_SECONDS = 5.0
+"""How soon ``progress.cancel()`` ends a wait for the engine. Within one campaign of so long a store
+finds out that another writer is silent, whatever the engine's clock says."""
+PASSING = (
+    FencedError,
+    OutcomeUnknownError,
+    StoreFullError,
+    StoreUnavailableError,
+    StoreUnsafeError,
+)
+"""What a queue that stands by waits out."""
 
 
 class ReplicatedQueue(ActionQueue):
@@ -97,6 +115,8 @@ class ReplicatedQueue(ActionQueue):
         self._stopping = threading.Event()
         self._active = threading.Event()
         self._standing_by: threading.Thread | None = None
+        self._process = os.getpid()
+        self._is_released = False
         self._temporary: str | None = None
         if path is None:
             path = self._temporary = tempfile.mkdtemp(prefix="actionqueue-")
@@ -136,6 +156,7 @@ class ReplicatedQueue(ActionQueue):
     def _use_copy(self) -> None:
         self._log, self._projection = self._copy.log, self._copy.projection
         self._log.own_table(self._lane)
+        self._recovery = self._found()
         self._chain = Chain(self._copy.note.log_id, self._log.last_sequence)
 
     def _catch_up(self, upto: int | None, timeout: float | None = 0.0) -> None:
@@ -171,13 +192,16 @@ class ReplicatedQueue(ActionQueue):
         if reason:
             raise DamagedGroupError(header.first, reason)
 
+    def _found(self) -> RecoveryReport:
+        return RecoveryReport(**self._copy.report, seconds=time.perf_counter() - self._started)
+
     # --- Becoming the writer ----------------------------------------------------------------------
 
     def _campaign(self, timeout: float | None) -> None:
         note = self._copy.note
         if note.term.epoch:
             try:
-                term = self._store.campaign(self._holder, resume=note.term, timeout=timeout)
+                term = self._campaign_until(timeout, note.term)
             except FencedError:
                 # Another writer came since the head was read: its events are those of the log.
                 self._copy.log.close()
@@ -186,7 +210,25 @@ class ReplicatedQueue(ActionQueue):
                 self._become_writer(term)
                 return
         self._catch_up(None)
-        self._become_writer(self._store.campaign(self._holder, timeout=timeout))
+        self._become_writer(self._campaign_until(timeout, None))
+
+    def _campaign_until(self, timeout: float | None, resume: Term | None) -> Term:
+        """Take the log, and look now and then whether the opening was canceled."""
+        until = None if timeout is None else time.monotonic() + timeout
+        while True:
+            left = CANCEL_SECONDS if until is None else until - time.monotonic()
+            try:
+                return self._store.campaign(
+                    self._holder, resume=resume, timeout=min(max(left, 0.0), CANCEL_SECONDS)
+                )
+            except (TermHeldError, StoreUnavailableError):
+                if left <= CANCEL_SECONDS and until is not None:
+                    raise
+            self._ensure_not_canceled()
+
+    def _ensure_not_canceled(self) -> None:
+        if self._progress is not None and self._progress.is_canceled:
+            raise StoppedError
 
     def _become_writer(self, term: Term) -> None:
         """Begin as the writer of a term: with all that the log has, and what is in the outbox."""
@@ -205,12 +247,7 @@ class ReplicatedQueue(ActionQueue):
         self._shipper.start()
         if last > end:
             self._ship_what_was_left()
-        report = self._copy.report
-        self._begin(
-            self._compaction,
-            RecoveryReport(**report, seconds=time.perf_counter() - self._started),
-            self._progress,
-        )
+        self._begin(self._compaction, self._found(), self._progress)
         self._uploader = Uploader(self._path, self._store, self._shipper)
         self._uploader.start()
         self._ending = weakref.finalize(
@@ -221,12 +258,14 @@ class ReplicatedQueue(ActionQueue):
     def _ship_what_was_left(self) -> None:
         """Have the store take what an earlier process has left in the outbox."""
         seconds = self._takeover_seconds
-        if seconds is None:
-            self._log.sync(None)
-        elif not self._log.try_sync(max(seconds, self._outbox_seconds)):
-            raise StoreUnavailableError(
-                TimeoutError("what is in the outbox has not reached the store in time")
-            )
+        left = math.inf if seconds is None else max(seconds, self._outbox_seconds)
+        while not self._log.try_sync(min(left, CANCEL_SECONDS)):
+            left -= CANCEL_SECONDS
+            self._ensure_not_canceled()
+            if left <= 0:
+                raise StoreUnavailableError(
+                    TimeoutError("what is in the outbox has not reached the store in time")
+                )
 
     def _link(self, end: int) -> int:
         """Return the checksum of the log's last group, 0 where it is not there, or of no use."""
@@ -253,21 +292,34 @@ class ReplicatedQueue(ActionQueue):
         """Take in what is new, and take the log where its writer is gone."""
         try:
             self._catch_up(None, STANDBY_SECONDS)
-            term = self._store.campaign(self._holder, timeout=0.0)
+            self._become_writer(self._store.campaign(self._holder, timeout=0.0))
         except TermHeldError as error:
             self._trouble = None
             self._unusable = StandbyError(error.holder)
             return
-        except (StoreUnavailableError, FencedError) as error:
+        except PASSING as error:
+            self._give_up_term()
             self._trouble = told(error)
             self._stopping.wait(RETRY_SECONDS)
             return
+        except BaseException:
+            self._give_up_term()
+            raise
         self._trouble = None
         self._standby_ending.detach()
-        self._become_writer(term)
+
+    def _give_up_term(self) -> None:
+        """Leave the log to others where this queue has not become its writer altogether."""
+        shipper, uploader = self._shipper, self._uploader
+        self._shipper = self._uploader = None
+        if uploader is not None:
+            uploader.stop()
+        if shipper is not None:
+            shipper.stop()
 
     def __enter__(self) -> Self:
-        if not isinstance(self._unusable, StandbyError):
+        self._notice_failure()
+        if not isinstance(self._unusable, StandbyError):  # which a block can wait to be over
             self._ensure_usable()
         return self
 
@@ -285,6 +337,8 @@ class ReplicatedQueue(ActionQueue):
             timeout = seconds_from_0("wait_until_active", "timeout", timeout)
         until = None if timeout is None else time.monotonic() + timeout
         while not self._active.is_set():
+            if os.getpid() != self._process:
+                raise ForkedError  # the thread that stood by does not exist here
             if not isinstance(self._unusable, StandbyError):
                 self._ensure_usable()
             left = STANDBY_SECONDS
@@ -313,6 +367,8 @@ class ReplicatedQueue(ActionQueue):
         ``path``: Deferred commands that were not shipped are lost with the process).
         """
         shipper = self._shipper
+        if not self._active.is_set():
+            shipper = None
         store: dict[str, Any] = {
             "role": "standby" if shipper is None else "writer",
             "lost": self._copy.note.lost,
@@ -351,20 +407,37 @@ class ReplicatedQueue(ActionQueue):
             PartialDurabilityError: Not everything reached the store.
             LogCloseError: Everything did, but the directory's own log has no mark of its end.
         """
-        standing_by = self._standing_by
-        if self._shipper is None and standing_by is not None:
-            self._stopping.set()
-            if standing_by is not threading.current_thread():
-                standing_by.join()
-        if self._shipper is None:
+        if os.getpid() != self._process:
+            return  # a forked child: it has neither the log nor the store, and the files are used
+        self._end_standing_by()
+        if not self._active.is_set():
             self._close_standby()
+            return
+        if self._is_released:
             return
         try:
             super().close()
-        finally:
-            self._ending.detach()
-            self._store.close()
-            self._remove_temporary()
+        except (LogCloseError, PartialDurabilityError):
+            self._release()
+            raise
+        # Not after an interrupt: the threads go on until the next call, or the last reference.
+        self._release()
+
+    def _release(self) -> None:
+        self._is_released = True
+        self._ending.detach()
+        self._store.close()
+        self._remove_temporary()
+
+    def _end_standing_by(self) -> None:
+        thread = self._standing_by
+        if thread is None or thread is threading.current_thread():
+            return
+        self._stopping.set()
+        thread.join(STOP_SECONDS)
+        if thread.is_alive() and not self._active.is_set():
+            self._store.close()  # nothing else ends a call that waits for the engine
+            thread.join()
 
     def _close_standby(self) -> None:
         if isinstance(self._unusable, ClosedError):
@@ -397,20 +470,18 @@ class ReplicatedQueue(ActionQueue):
             why = shipper.trouble or "the time to ship them was over"
             raise PartialDurabilityError(last, StoreUnavailableError(TimeoutError(why)))
         if self._projection.poisoned_by is None:
-            with contextlib.suppress(StoreError, ClosedError):
+            with contextlib.suppress(Exception):  # the term ends by itself, a little later
                 self._store.resign(shipper.term)
                 shipper.end_note(NO_TERM)
 
     def _give_up(self) -> None:
         self._stopping.set()
-        shipper = self._shipper
-        if shipper is not None:
-            shipper.stop()
+        self._give_up_term()
         super()._give_up()
         self._remove_temporary()
 
     def _remove_temporary(self) -> None:
-        if self._temporary is not None:
+        if self._temporary is not None and os.getpid() == self._process:
             shutil.rmtree(self._temporary, ignore_errors=True)
 
 

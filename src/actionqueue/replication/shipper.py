@@ -10,12 +10,13 @@ from _wal_native.log import Log
 from _wal_native.reader import LogFollower
 from actionqueue import threads
 from actionqueue.errors import (
-    ActionQueueError,
     ClosedError,
     FencedError,
     ForkedError,
+    OpenIOError,
     OutcomeUnknownError,
     PoisonedError,
+    StoreError,
     StoreFullError,
     StoreUnavailableError,
     StoreUnsafeError,
@@ -69,6 +70,8 @@ class Shipper:
         self.groups = 0
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
+        self._note_lock = threading.Lock()
+        self._noted_at = 0.0
 
     def start(self) -> None:
         """Keep the term, and ship from now on. Raises OpenIOError if the system gives no thread."""
@@ -115,7 +118,10 @@ class Shipper:
                 if follower is None:
                     follower = LogFollower(self._directory, self._shipped)
                 self._ship(follower, upto)
-            except (ClosedError, ForkedError, PoisonedError):
+            except ForkedError:
+                return
+            except PoisonedError:
+                self._stop.set()  # nor is the term kept: another writer can go on
                 return
             except BaseException as error:  # noqa: BLE001 -- whatever it is, nothing ships any more
                 self._fail(error)
@@ -187,32 +193,39 @@ class Shipper:
     # --- The term ---------------------------------------------------------------------------------
 
     def _keep(self) -> None:
-        noted_at = time.monotonic()
+        self._noted_at = time.monotonic()
         while not self._stop.wait(self._keep_seconds):
-            term = self.term
             try:
-                self._store.keep(term)
-            except FencedError as error:
-                # While events are being shipped the term may be about to be resumed, and what ships
-                # them finds out.
-                if self._shipping_since is None and self.term is term:
-                    self._fail(error)
-                    return
-            except (ClosedError, ForkedError):
+                self._keep_once()
+            except ForkedError:
                 return
-            except ActionQueueError as error:
-                self.trouble = self.trouble or told(error)
+            except PoisonedError:
+                self._stop.set()  # the term is left to another writer
+                return
             except BaseException as error:  # noqa: BLE001 -- whatever it is, the term ends
                 self._fail(error)
                 return
+
+    def _keep_once(self) -> None:
+        term = self.term
+        try:
+            self._store.keep(term)
+            if self._shipping_since is None:
+                self.trouble = None
+        except FencedError:
+            # While events are being shipped the term may be about to be resumed, and what ships
+            # them finds out.
+            if self._shipping_since is None and self.term is term:
+                raise
+        except StoreError as error:
+            self.trouble = self.trouble or told(error)
+        self._log.ensure_open()
+        self._allow_appends()
+        if time.monotonic() - self._noted_at > NOTE_SECONDS:
+            self._noted_at = time.monotonic()
             try:
-                self._allow_appends()
-                if time.monotonic() - noted_at > NOTE_SECONDS:
-                    noted_at = time.monotonic()
-                    self._write_note()
-            except (ClosedError, ForkedError):
-                return
-            except ActionQueueError as error:
+                self._write_note()
+            except OpenIOError as error:
                 self.trouble = self.trouble or told(error)
 
     def _allow_appends(self) -> None:
@@ -224,11 +237,18 @@ class Shipper:
         self._log.append_for(seconds)
 
     def _write_note(self) -> None:
-        if (self._note.term, self._note.acknowledged) != (self.term, self._shipped):
-            self._note = Note(self._note.log_id, self.term, self._shipped, self._note.lost)
-            write_note(self._directory, self._note)
+        # Both threads come here, and what one of them wrote last has to be the newest.
+        with self._note_lock:
+            note = Note(self._note.log_id, self.term, self._shipped, self._note.lost)
+            if (self._note.term, self._note.acknowledged) != (note.term, note.acknowledged):
+                write_note(self._directory, note)
+                self._note = note
 
     def _fail(self, error: BaseException) -> None:
+        """Poison the log, and leave the term to another writer, unless the shipper was stopped."""
+        if self._stop.is_set():
+            return
+        self._stop.set()
         self.trouble = told(error)
         with contextlib.suppress(ClosedError, ForkedError):
             self._log.fail_shipping(error)

@@ -6,8 +6,8 @@ import time
 from typing import Any
 
 from actionqueue.errors import InvalidFieldError, InvalidFieldTypeError
-from actionqueue.policy_fields import number_up_to, seconds_from_0
-from actionqueue.stores.protocol import SnapshotInfo, Term
+from actionqueue.policy_fields import number_up_to, object_with, seconds_from_0
+from actionqueue.stores.protocol import LogStore, SnapshotInfo, Term
 
 __all__ = [
     "DIGEST_SIZE_MAX",
@@ -18,6 +18,7 @@ __all__ = [
     "deadline",
     "digest_of",
     "ensure_in_order",
+    "ensure_store",
     "group_of",
     "info_of",
     "is_over",
@@ -48,6 +49,12 @@ def name_of(owner: str, field: str, value: Any) -> str:
         reason = f"must be at most {NAME_SIZE_MAX} bytes of UTF-8"
         raise InvalidFieldError(owner, field, value, reason)
     return value
+
+
+def ensure_store(owner: str, value: Any) -> None:
+    """Raise InvalidFieldTypeError for what lacks a method of a LogStore."""
+    names = tuple(name for name in vars(LogStore) if not name.startswith("_"))
+    object_with(owner, "store", value, names)
 
 
 def sequence_of(owner: str, field: str, value: Any) -> int:
