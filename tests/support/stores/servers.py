@@ -254,9 +254,22 @@ class Etcd:
 
     def leader(self) -> int:
         """Return the leader's number, as the nodes that answer have it."""
+        for number, (own, leader) in self._statuses().items():
+            if own == leader:
+                return number
+        raise AssertionError("no node leads")
+
+    def is_whole(self) -> bool:
+        """Whether all nodes answer, and follow one leader."""
+        leaders = [leader for _, leader in self._statuses().values()]
+        return len(leaders) == len(self.endpoints) and len(set(leaders)) == 1 and bool(leaders[0])
+
+    def _statuses(self) -> dict[int, tuple[int, int]]:
+        """Return the identity of each node that answers, and of the leader that it follows."""
         from actionqueue.errors import StoreUnavailableError
         from actionqueue.stores.etcd.nodes import Nodes
 
+        found = {}
         nodes = Nodes(self.endpoints, None)
         try:
             for number in range(len(self.endpoints)):
@@ -266,11 +279,10 @@ class Etcd:
                     )
                 except StoreUnavailableError:
                     continue
-                if status.leader == status.header.member_id:
-                    return number
+                found[number] = (status.header.member_id, status.leader)
         finally:
             nodes.close()
-        raise AssertionError("no node leads")
+        return found
 
     def stop(self) -> None:
         for server in self.servers.values():
