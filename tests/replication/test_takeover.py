@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,6 +31,36 @@ def test_a_queue_that_stands_by_follows_and_takes_over(site: Site) -> None:
     assert second.sequence == 2
     second.submit(new_task())
     assert sequences_in(site) == 3
+
+
+PASSING = [
+    aq.OutcomeUnknownError(None),
+    aq.StoreUnavailableError(None),
+    aq.StoreUnsafeError("no standbys"),
+    aq.StoreFullError("no space"),
+]
+
+
+@pytest.mark.parametrize("call", ["campaign", "describe"])
+@pytest.mark.parametrize("error", PASSING, ids=lambda error: type(error).__name__)
+def test_a_takeover_that_fails_is_tried_again(site: Site, call: str, error: aq.StoreError) -> None:
+    first = site.open("a")
+    first.submit(new_task())
+    second = site.open("b", standby=True)
+    store = site.stores[second]
+    failures = [error]
+
+    def fail_once(*given: Any, **named: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return getattr(type(store), call)(store, *given, **named)
+
+    setattr(store, call, fail_once)
+    first.close()
+    assert second.wait_until_active(30)
+    assert not failures
+    second.submit(new_task())
+    assert sequences_in(site) == 2
 
 
 def test_a_queue_that_stands_by_closes(site: Site) -> None:

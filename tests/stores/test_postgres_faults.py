@@ -19,9 +19,11 @@ from actionqueue.errors import (
     FencedError,
     OutcomeUnknownError,
     StoreUnavailableError,
+    TermHeldError,
     UnknownLogError,
 )
 from actionqueue.stores import PostgresStore
+from actionqueue.stores.postgres import schema
 from tests.stores.test_postgres import Writer, cluster, writer  # noqa: F401 -- fixtures
 from tests.support.stores.servers import Postgres, wait_for
 
@@ -141,6 +143,26 @@ def test_a_campaign_leaves_a_writer_its_time_whose_session_ended(writer: Writer)
     with closing(PostgresStore(writer.cluster.conninfo, log="jobs")) as other:
         other.campaign("other", timeout=60)
     assert time.monotonic() >= until
+
+
+def test_candidates_do_not_end_each_others_sessions(writer: Writer) -> None:  # noqa: F811
+    """Each has the lock for a moment, when it looks whether the writer's time has passed."""
+    writer.store.close()
+    writer.on_server("UPDATE aq.head SET seen = clock_timestamp() - interval '1 day'")
+    conninfo = writer.cluster.conninfo
+    with (
+        closing(PostgresStore(conninfo, log="jobs")) as first,
+        closing(PostgresStore(conninfo, log="jobs")) as second,
+        writer.cluster.connect(0) as connection,
+    ):
+        assert first._asked(schema.LOCK).rows == [(True,)]
+        locks = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted"
+        before = connection.execute(locks).fetchall()
+        with pytest.raises(TermHeldError):
+            second.campaign("second", timeout=0)
+        assert len(before) == 1
+        assert connection.execute(locks).fetchall() == before
+        assert first.campaign("first", timeout=0).first_sequence == 2
 
 
 def test_a_clock_that_went_back_keeps_no_candidate_waiting(writer: Writer) -> None:  # noqa: F811

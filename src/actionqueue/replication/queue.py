@@ -22,14 +22,11 @@ from actionqueue.errors import (
     FencedError,
     ForkedError,
     LogCloseError,
-    OutcomeUnknownError,
     PartialDurabilityError,
     PoisonedError,
     StandbyError,
     StoppedError,
-    StoreFullError,
     StoreUnavailableError,
-    StoreUnsafeError,
     TermHeldError,
     TrimmedError,
 )
@@ -39,7 +36,7 @@ from actionqueue.recovery import RecoveryReport
 from actionqueue.replication.copy import Copy
 from actionqueue.replication.groups import Chain
 from actionqueue.replication.note import NO_TERM, Note, write_note
-from actionqueue.replication.shipper import Shipper
+from actionqueue.replication.shipper import PASSING, REFUSED, Shipper
 from actionqueue.replication.snapshots import Uploader
 from actionqueue.stores.arguments import name_of
 from actionqueue.stores.protocol import Head, LogStore, Term
@@ -60,14 +57,6 @@ STOP_SECONDS = 2.0
 CANCEL_SECONDS = 5.0
 """How soon ``progress.cancel()`` ends a wait for the engine. Within one campaign of so long a store
 finds out that another writer is silent, whatever the engine's clock says."""
-PASSING = (
-    FencedError,
-    OutcomeUnknownError,
-    StoreFullError,
-    StoreUnavailableError,
-    StoreUnsafeError,
-)
-"""What a queue that stands by waits out."""
 
 
 class ReplicatedQueue(ActionQueue):
@@ -292,12 +281,13 @@ class ReplicatedQueue(ActionQueue):
         """Take in what is new, and take the log where its writer is gone."""
         try:
             self._catch_up(None, STANDBY_SECONDS)
+            # What fails behind the campaign fails before anything is written in the new term.
             self._become_writer(self._store.campaign(self._holder, timeout=0.0))
         except TermHeldError as error:
             self._trouble = None
             self._unusable = StandbyError(error.holder)
             return
-        except PASSING as error:
+        except (*PASSING, *REFUSED, FencedError) as error:
             self._give_up_term()
             self._trouble = told(error)
             self._stopping.wait(RETRY_SECONDS)

@@ -26,7 +26,7 @@ from actionqueue.replication.note import Note, write_note
 from actionqueue.stores.protocol import LogStore, Term
 from actionqueue.texts import told
 
-__all__ = ["GROUP_BYTES", "Shipper"]
+__all__ = ["GROUP_BYTES", "PASSING", "REFUSED", "Shipper"]
 
 GROUP_BYTES = 1 << 20
 """Bytes of a group that hold more than one batch."""

@@ -130,15 +130,20 @@ UNLOCK = "SELECT pg_advisory_unlock_all()"
 """Each campaign of a session has taken the lock once more."""
 
 END_THE_DEAD = f"""
-SELECT pg_terminate_backend(l.pid) FROM pg_locks l, aq.head h
+SELECT pg_terminate_backend(l.pid) FROM aq.head h, pg_locks l
+  LEFT JOIN pg_stat_activity a ON a.pid = l.pid
 WHERE h.log_id = %(log)s AND l.locktype = 'advisory' AND l.classid = {LOCK_CLASS}
   AND l.objid = h.log_id AND l.granted AND l.pid <> pg_backend_pid()
   AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
   AND (h.seen < clock_timestamp() - {_LEASE}
+      AND coalesce(a.query_start < clock_timestamp() - {_LEASE}, true)
     OR h.seen::text = %(silent)s
     OR h.epoch IN (%(resumed)s::bigint, %(resumed)s::bigint + %(step)s::bigint))
 """  # noqa: S608 -- of numbers
-"""The system of a writer that was stopped goes on answering, so its session would live for ever."""
+"""The system of a writer that was stopped goes on answering, so its session would live for ever.
+
+A session that has just asked something is another candidate's, which has the lock for a moment.
+"""
 
 CAMPAIGN = f"""
 UPDATE aq.head SET epoch = coalesce(%(resumed)s::bigint, epoch) + %(step)s::bigint,
