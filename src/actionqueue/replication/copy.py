@@ -55,7 +55,8 @@ class Copy:
         self.directory = directory
         self._store = store
         self._options = options
-        self._size_max = store.describe().append_bytes_max - GROUP_OVERHEAD
+        self.info = store.describe()
+        """Asked once: a takeover has no time for nodes that do not answer."""
         self.log: Log
         self.projection: Projection
         self.report: dict[str, Any]
@@ -136,7 +137,7 @@ class Copy:
             now=now(),
             holder=holder_text(),
             store_log=head.log_id.bytes,
-            batch_size_max=self._size_max,
+            batch_size_max=self.info.append_bytes_max - GROUP_OVERHEAD,
         )
         if self.log.log_uuid != head.log_id.bytes:
             self.log.close()

@@ -51,7 +51,8 @@ TAKEOVER_SECONDS = 10.0
 """How long an opening waits for a writer that is gone to be known as gone."""
 SHIP_MILLISECONDS = 5
 """How long a Deferred command waits for others to go to the store with."""
-STANDBY_SECONDS = 0.5
+STANDBY_SECONDS = 0.2
+"""How often a queue that stands by looks whether the writer is gone."""
 RETRY_SECONDS = 0.5
 STOP_SECONDS = 2.0
 CANCEL_SECONDS = 5.0
@@ -230,7 +231,7 @@ class ReplicatedQueue(ActionQueue):
         self._copy.note = Note(note.log_id, term, end, note.lost)
         write_note(self._path, self._copy.note)
         self._shipper = Shipper(
-            self._log, self._store, self._path, self._copy.note, self._link(end),
+            self._log, self._store, self._copy.info, self._path, self._copy.note, self._link(end),
             self._outbox_seconds,
         )  # fmt: skip
         self._shipper.start()

@@ -23,7 +23,7 @@ from actionqueue.errors import (
     TermHeldError,
 )
 from actionqueue.replication.note import Note, write_note
-from actionqueue.stores.protocol import LogStore, Term
+from actionqueue.stores.protocol import LogStore, StoreInfo, Term
 from actionqueue.texts import told
 
 __all__ = ["GROUP_BYTES", "PASSING", "REFUSED", "Shipper"]
@@ -48,12 +48,12 @@ class Shipper:
         self,
         log: Log,
         store: LogStore,
+        info: StoreInfo,
         directory: str,
         note: Note,
         link: int,
         outbox_seconds: float,
     ) -> None:
-        info = store.describe()
         self._log = log
         self._store = store
         self._directory = directory
