@@ -26,6 +26,8 @@ cdef class Log:
         self, int status, const aqw_fault *fault, uint64_t sequence=*) except -1
     cdef int wait_until_stored(self, uint64_t wanted) except -1
     cdef int wait_for_store(self) except -1
+    cdef bint must_wait(self, uint64_t size) noexcept
+    cdef int wait_without_batch(self) except -1
     cdef int wait_to_leave_segment(self, uint64_t size) except -1
     cdef object too_large(self, const aqw_event *event)
     cdef int stage(self, object event) except -1

@@ -274,8 +274,12 @@ cdef class Log:
         if self.batch.size <= QUICK_SIZE_MAX:
             status = aqw_log_try_append(self.log, &self.batch, NULL, NULL, &fault)
         if status == AQW_NEEDS_ROOM:
-            self.wait_for_store()
-            self.wait_to_leave_segment(self.batch.size)
+            while self.must_wait(self.batch.size):
+                self.wait_without_batch()
+                with nogil:
+                    status = aqw_log_make_room(self.log, self.batch.size, &fault)
+                if status != AQW_OK:
+                    self.raise_fault(status, &fault)
             with nogil:
                 status = aqw_log_append(self.log, &self.batch, &fault)
         return (0 if status == AQW_OK
@@ -456,6 +460,30 @@ cdef class Log:
             PyErr_CheckSignals()
             self.check()
         return 0 if status == AQW_OK else self.raise_fault(status, &fault)
+
+    cdef bint must_wait(self, uint64_t size) noexcept:
+        """Whether so many bytes have to wait for the store before they are appended."""
+        cdef bint waits = False
+        if self.has_store:
+            with nogil:
+                waits = (aqw_log_store_holds(self.log) != 0
+                         or aqw_log_leaves_segment(self.log, size) != 0)
+        return waits
+
+    cdef int wait_without_batch(self) except -1:
+        """Wait for the store until the staged batch has room. Meanwhile the table is without it.
+
+        So queries need not wait. The caller is in the lane, where nothing else changes the table.
+        """
+        cdef aqw_status status
+        with cython.critical_section(self.table):
+            self.table.rollback()
+        self.wait_for_store()
+        self.wait_to_leave_segment(self.batch.size)
+        with cython.critical_section(self.table):
+            self.table.begin()
+            status = aqw_apply_again(self.table.table, &self.batch)
+        return raise_status(status, self.batch.first_sequence)
 
     cdef int wait_for_store(self) except -1:
         """Return when appends need not wait for the store. Signals' handlers may raise."""

@@ -183,6 +183,7 @@ cdef class _HeldTable:
                 finally:
                     self.waiting = max(0, self.waiting - 1)
             else:
-                # The thread that applies the batch holds the lane until it commits or undoes it.
-                self.lane.enter().release()
+                # The thread that applies the batch holds the lane until it commits or undoes it,
+                # and longer where it has undone the batch to wait for a store.
+                self.lane.wait_a_while()
         return 0

@@ -17,6 +17,7 @@ cdef class Turn:
     cdef int ensure_outside(self) except -1
     # What :meth:`run` does before its call, and behind it, with the lock that this gave. Whatever
     # comes between, the end must come.
+    cdef int wait_a_while(self) except -1
     cdef object begin(self)
     cdef object inside(self, object lock)
     cdef int end(self, object lock) except -1

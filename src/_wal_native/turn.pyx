@@ -56,6 +56,15 @@ cdef class Turn:
                 raise StoppedError
         return lock
 
+    cdef int wait_a_while(self) except -1:
+        """Return when the call that is under way has ended, or after a twentieth of a second."""
+        if self.generation != aqw_fork_generation():
+            self.renew()
+        cdef object lock = self.lock
+        if lock.acquire(True, LOOK_SECONDS):
+            lock.release()
+        return 0
+
     cdef object begin(self):
         return self.inside(self.enter())
 

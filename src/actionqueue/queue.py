@@ -21,6 +21,7 @@ from actionqueue.errors import (
     ClosedError,
     ForkedError,
     LogCloseError,
+    OtherLogError,
     PartialDurabilityError,
     PoisonedError,
     WriterError,
@@ -131,6 +132,7 @@ class ActionQueue(ColumnLane, MaintainedLane):
                 sync=sync,
                 progress=progress,
             )
+            self._ensure_in_no_store(report["history"])
             self._log.own_table(self._lane)
             self._begin(
                 compaction,
@@ -140,6 +142,11 @@ class ActionQueue(ColumnLane, MaintainedLane):
         except BaseException:
             self._give_up()
             raise
+
+    def _ensure_in_no_store(self, history: str) -> None:
+        """Refuse a copy of a log in a store, whose history is the log's identity."""
+        if history == self._log.log_uuid.hex():
+            raise OtherLogError(self._path, "is a copy of a log in a store: give store=, too")
 
     def _check_options(
         self,

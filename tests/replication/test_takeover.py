@@ -260,6 +260,101 @@ def test_a_copy_that_is_too_old_begins_with_a_snapshot(site: Site) -> None:
         list(aq.follow(store=site.store(), after=0, timeout=0))
 
 
+@pytest.mark.parametrize("options", [{}, {"standby": True}])
+def test_an_outbox_is_shipped_where_nothing_has_its_place(site: Site, options: dict) -> None:
+    """A writer was killed right after it resumed its term, before it could note the new one."""
+    queue = site.open("a")
+    queue.submit(new_task())
+    site.cut(queue)
+    queue.submit(new_task(), "deferred")
+    site.kill(queue, "b")
+    site.log.epoch += 1
+    site.log.owner = None
+    again = site.open("b", **options)
+    assert again.is_active
+    assert again.sequence == 2 == sequences_in(site)
+    assert again.stats()["store"]["lost"] is None
+
+
+def test_what_comes_while_the_log_is_taken_has_the_place(site: Site) -> None:
+    queue = site.open("a")
+    queue.submit(new_task())
+    site.cut(queue)
+    queue.submit(new_task(b"mine"), "deferred")
+    site.kill(queue, "copy")
+    other = site.open("other")
+    site.log.owner = None
+    store = site.store()
+
+    def campaign(*given: object, **options: object) -> object:
+        other.submit(new_task(b"theirs"))
+        return MemoryStore.campaign(store, *given, **options)
+
+    store.campaign = campaign
+    again = aq.open(site.folder / "copy", store=store, holder="again")
+    site._open.append(again)
+    assert again.sequence == 2
+    lost = again.stats()["store"]["lost"]
+    assert (lost.first, lost.last) == (2, 2)
+
+
+def test_an_outbox_that_is_damaged_is_kept_and_reported(site: Site) -> None:
+    queue = site.open("a")
+    queue.submit(new_task())
+    site.cut(queue)
+    queue.submit(new_task(), "deferred")
+    site.kill(queue, "b")
+    (segment,) = (site.folder / "b" / "wal").glob("*.log")
+    data = bytearray(segment.read_bytes())
+    data[8192 + 40] ^= 1
+    segment.write_bytes(data)
+    again = site.open("b")
+    lost = again.stats()["store"]["lost"]
+    assert (lost.first, lost.last) == (1, None)
+    assert Path(lost.path, "wal", segment.name).read_bytes() == data
+
+
+def test_a_copy_whose_note_is_gone_is_no_queue_of_its_own(site: Site) -> None:
+    queue = site.open("a")
+    queue.submit(new_task())
+    path = Path(queue.path)
+    queue.close()
+    (path / "store.json").unlink()
+    with pytest.raises(aq.OtherLogError, match="give store="):
+        aq.open(path)
+
+
+def test_queries_go_on_while_a_batch_waits_to_leave_a_segment(site: Site) -> None:
+    queue = site.open("a", segment_size=1 << 16, outbox_seconds=60)
+    queue.submit(new_task())
+    site.cut(queue)
+    done = threading.Event()
+
+    def fill() -> None:
+        for _ in range(60):
+            queue.submit_many([new_task(b"x" * 500) for _ in range(10)], "deferred")
+        done.set()
+
+    thread = threading.Thread(target=fill, daemon=True)
+    thread.start()
+
+    def is_full() -> bool:
+        stats = queue.stats()
+        return bool(stats["segment_size"] - stats["segment_used"] < 10 * 500)
+
+    wait_for(is_full)
+    sequence = queue.sequence
+    assert queue.projection.counts().tasks == sequence  # the batch that waits is not seen
+    assert queue.projection.ready(limit=1) == []
+    assert not done.is_set()
+    assert queue.sequence == sequence
+    site.cut(queue, is_cut=False)
+    thread.join(60)
+    assert done.is_set()
+    queue.sync()
+    assert sequences_in(site) == 601 == queue.projection.counts().tasks
+
+
 def test_an_engine_that_lost_what_it_acknowledged_is_found_out(site: Site) -> None:
     queue = site.open("a")
     for _ in range(3):

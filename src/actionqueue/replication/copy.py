@@ -27,6 +27,7 @@ from actionqueue.errors import (
     ActionQueueError,
     CompactedError,
     CorruptLogError,
+    DamagedGroupError,
     NotAQueueError,
     OpenIOError,
     OtherLogError,
@@ -61,6 +62,9 @@ class Copy:
         self.projection: Projection
         self.report: dict[str, Any]
         self.note: Note
+        self.has_rest = False
+        """Whether events behind the log's end are in the outbox, and no term to ship them in."""
+        self._rest_after = 0
 
     # --- Opening ----------------------------------------------------------------------------------
 
@@ -95,14 +99,14 @@ class Copy:
         try:
             self._open(head)
         except CorruptLogError:
-            self._set_aside("damaged")
+            self._set_aside()
             self._begin_with_snapshot(head)
             self._open(head)
         known = self._known()
         if not self._agrees(min(known, head.watermark), head):
             self._give_up_what_others_wrote(self._begins_behind(head.trimmed_to))
         elif not self.may_resume(head):
-            self._give_up_what_others_wrote(known)
+            self._give_up_what_others_wrote(known, keeps_the_rest=True)
         if self.log.last_sequence < head.trimmed_to:
             self._begin_again(head)
 
@@ -152,6 +156,7 @@ class Copy:
             self._begin_again(self._store.head())
 
     def _begin_again(self, head: Head) -> None:
+        self.has_rest = False
         self.log.close()
         self._drop()
         self._forget_term()
@@ -175,9 +180,14 @@ class Copy:
             place = error.filename or self.directory
             raise OpenIOError("remove", place, error.errno or 0) from error
 
-    def _set_aside(self, why: str) -> None:
-        """Move the files to quarantine/, where they take the place of those moved before."""
-        to = Path(self.directory, "quarantine", why)
+    def _set_aside(self) -> None:
+        """Move damaged files to quarantine/.
+
+        They take the place of those moved before, unless something may be in their outbox.
+        """
+        has_outbox = self.note.term.epoch != 0
+        name = f"damaged-{time.time_ns()}" if has_outbox else "damaged"
+        to = Path(self.directory, "quarantine", name)
         try:
             shutil.rmtree(to, ignore_errors=True)
             to.mkdir(parents=True)
@@ -188,7 +198,7 @@ class Copy:
         except OSError as error:
             raise OpenIOError("rename", str(to), error.errno or 0) from error
         note = self.note
-        lost = note.lost if note.term.epoch == 0 else Tail(note.acknowledged + 1, None, str(to))
+        lost = Tail(note.acknowledged + 1, None, str(to)) if has_outbox else note.lost
         self.note = Note(note.log_id, acknowledged=note.acknowledged, lost=lost)
         write_note(self.directory, self.note)
 
@@ -238,7 +248,7 @@ class Copy:
             Chain(head.log_id, sequence - 1).add(group)
             theirs = records_of_group(group, sequence - 1)[0]
             mine = next(self._records(sequence - 1, sequence))
-        except (TrimmedError, CompactedError):
+        except (TrimmedError, CompactedError, DamagedGroupError):
             return True
         return (theirs[3], theirs[7]) == (mine[3], mine[7])
 
@@ -251,40 +261,62 @@ class Copy:
             return error.first_sequence - 1
         return sequence
 
-    def _give_up_what_others_wrote(self, known: int) -> None:
+    def compare_the_rest(self, end: int) -> None:
+        """Compare once more, up to the log's end, where no other writer comes any more.
+
+        Events behind it stay. Where the log has others in their place they go to quarantine/.
+        """
+        with alone_in(self.directory):
+            self._give_up_what_others_wrote(self._rest_after, upto=end, keeps_the_rest=True)
+
+    def give_up_the_rest(self) -> None:
+        """Give up what comes behind the log's end: another writer goes on there."""
+        with alone_in(self.directory):
+            self._give_up_what_others_wrote(self._rest_after)
+
+    def _give_up_what_others_wrote(
+        self, known: int, *, upto: int | None = None, keeps_the_rest: bool = False
+    ) -> None:
         """Make the copy again where its last events are not those of the log.
 
-        They go to quarantine/ first.
+        They go to quarantine/ first. What comes behind the log's end has the place of no other
+        writer's events, and may be kept.
         """
         last = self.log.last_sequence
-        first = self._first_difference(known, last)
+        first, is_behind_the_end = self._first_difference(known, last, upto)
+        self._rest_after, self.has_rest = known, keeps_the_rest and is_behind_the_end
         lost = self.note.lost
-        if first is not None:
+        if first is not None and not self.has_rest:
             lost = Tail(first, last, self._quarantine(first, last))
         self.note = Note(self.note.log_id, acknowledged=min(known, last), lost=lost)
-        if first is not None:
+        if first is not None and not self.has_rest:
             write_note(self.directory, self.note)  # also where the opening fails from here on
             self._begin_again(self._store.head())
 
-    def _first_difference(self, known: int, last: int) -> int | None:
-        """Return the first event that the log has not, or another in its place."""
+    def _first_difference(self, known: int, last: int, upto: int | None) -> tuple[int | None, bool]:
+        """Return the first event that the log has not, or another in its place; and which it is.
+
+        True says that the log ends before it.
+        """
         if last <= known:
-            return None
+            return None, False
         sequence = known
         try:
-            theirs = self._theirs(known)
+            theirs = self._theirs(known, upto)
             for mine in self._records(known, last):
                 record = next(theirs, None)
-                if record is None or (record[3], record[7]) != (mine[3], mine[7]):
-                    return sequence + 1
+                if record is None:
+                    return sequence + 1, True
+                if (record[3], record[7]) != (mine[3], mine[7]):
+                    return sequence + 1, False
                 sequence += 1
         except TrimmedError:
-            return sequence + 1
-        return None
+            return sequence + 1, False
+        return None, False
 
-    def _theirs(self, after: int) -> Iterator[Any]:
+    def _theirs(self, after: int, upto: int | None) -> Iterator[Any]:
         chain = Chain(self.note.log_id, after)
-        for group in self._store.read(after):
+        for group in self._store.read(after, upto=upto):
             chain.add(group)
             yield from records_of_group(group, after)
 

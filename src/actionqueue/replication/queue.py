@@ -128,10 +128,11 @@ class ReplicatedQueue(ActionQueue):
             )
             head = store.head()
             self._open_copy(head)
-            if standby and not self._copy.may_resume(head):
+            goes_on = not standby or self._copy.may_resume(head)
+            if not goes_on and not self._takes_the_rest(takeover_seconds):
                 self._unusable = StandbyError(head.holder or "")
                 self._begin_to_stand_by()
-            else:
+            elif goes_on:
                 self._campaign(takeover_seconds)
         except BaseException:
             self._give_up()
@@ -178,7 +179,12 @@ class ReplicatedQueue(ActionQueue):
 
     def _take_in(self, group: bytes) -> None:
         header = self._chain.add(group)
-        reason = self._log.take_in(group)
+        try:
+            reason = self._log.take_in(group)
+        except BaseException:
+            # Some of it may be in the log.
+            self._chain = Chain(self._copy.note.log_id, self._log.last_sequence)
+            raise
         if reason:
             raise DamagedGroupError(header.first, reason)
 
@@ -199,8 +205,22 @@ class ReplicatedQueue(ActionQueue):
             else:
                 self._become_writer(term)
                 return
-        self._catch_up(None)
+        if not self._copy.has_rest:
+            self._catch_up(None)
         self._become_writer(self._campaign_until(timeout, None))
+
+    def _takes_the_rest(self, timeout: float | None) -> bool:
+        """Go on as the writer, where something is in the outbox and no other writer is there."""
+        if not self._copy.has_rest:
+            return False
+        try:
+            term = self._campaign_until(timeout, None)
+        except TermHeldError:
+            self._copy.give_up_the_rest()
+            self._use_copy()
+            return False
+        self._become_writer(term)
+        return True
 
     def _campaign_until(self, timeout: float | None, resume: Term | None) -> Term:
         """Take the log, and look now and then whether the opening was canceled."""
@@ -223,6 +243,9 @@ class ReplicatedQueue(ActionQueue):
     def _become_writer(self, term: Term) -> None:
         """Begin as the writer of a term: with all that the log has, and what is in the outbox."""
         end = term.first_sequence - 1
+        if self._copy.has_rest:
+            self._copy.compare_the_rest(end)
+            self._use_copy()
         last = self._log.last_sequence
         if last < end:
             self._catch_up(end)

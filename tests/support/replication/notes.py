@@ -7,6 +7,7 @@ all processes of the machine share.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import time
 from pathlib import Path
@@ -112,5 +113,5 @@ def longest_pause(acknowledged: list[Acknowledgement], begin: float, end: float)
     moments = sorted(each.at for each in acknowledged if each.at <= end)
     before = [moment for moment in moments if moment <= begin]
     moments = [*before[-1:], *(moment for moment in moments if moment > begin)]
-    pairs = zip(moments, moments[1:], strict=False)
+    pairs = itertools.pairwise(moments)
     return max((later - earlier for earlier, later in pairs), default=end - begin)

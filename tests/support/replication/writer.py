@@ -80,7 +80,9 @@ class Writer:
             elif queue.wait_until_active(LOOK_SECONDS):
                 is_active = True
                 epoch = queue.stats()["store"]["epoch"]
-                self._notes.add(notes.ACTIVE, epoch, queue.sequence, notes.digest_of(queue.projection))
+                self._notes.add(
+                    notes.ACTIVE, epoch, queue.sequence, notes.digest_of(queue.projection)
+                )
 
     def _submit(self, queue: Any) -> None:
         payloads = [self._payload() for _ in range(self._random.randint(1, GROUP_MAX))]

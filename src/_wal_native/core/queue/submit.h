@@ -18,4 +18,7 @@
 aqw_status aqw_submit(aqw_log *log, aqw_table *table, aqw_batch *batch, const aqw_event *event,
                       aqw_fault *fault);
 
+/* Applies the events of a batch to the table again, from which they were rolled back. */
+aqw_status aqw_apply_again(aqw_table *table, const aqw_batch *batch);
+
 #endif

@@ -94,6 +94,8 @@ class PostgresStore:
         self._canary = Canary()
         self._acknowledged = 0
         self._heard = Heard()
+        self._last_seen = "", time.monotonic()
+        """What the writer said last, and when a campaign of this store saw it first."""
         self._steps = Attempts(lambda: 1 + secrets.randbelow(STEP_MAX))
         self._putting = threading.RLock()
         self._closed = threading.Event()
@@ -155,10 +157,10 @@ class PostgresStore:
     def _campaign(
         self, holder: str, until: float | None, *, resumed: int | None, step: int
     ) -> Term:
-        last_seen, silent_from = "", time.monotonic()
         while True:
             failure: StoreError
             try:
+                last_seen, silent_from = self._last_seen
                 is_silent = time.monotonic() >= silent_from + schema.LEASE_SECONDS
                 silent = last_seen if is_silent else None
                 term = self._take(holder, until, resumed=resumed, step=step, silent=silent)
@@ -166,7 +168,7 @@ class PostgresStore:
                     return term
                 _, _, other, seen, *_ = self._why_not(until)
                 if seen != last_seen:
-                    last_seen, silent_from = seen, time.monotonic()
+                    self._last_seen = seen, time.monotonic()
                 failure = TermHeldError(other or "")
             except (StoreUnavailableError, OutcomeUnknownError) as error:
                 failure = error
