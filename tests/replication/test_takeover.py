@@ -171,6 +171,28 @@ def test_what_others_took_the_place_of_is_kept_and_reported(site: Site) -> None:
     assert sequences_in(site) == 3
 
 
+def test_an_opening_that_the_engine_fails_leaves_the_directory_free(site: Site) -> None:
+    queue = site.open("a")
+    queue.submit(new_task(b"shipped"))
+    site.cut(queue)
+    queue.submit(new_task(b"lost"), "deferred")
+    site.kill(queue, "copy")
+    other = site.open("b")
+    other.submit(new_task(b"other"))
+    other.close()
+    store = site.store()
+
+    def read(*_: Any, **__: Any) -> Any:
+        raise aq.StoreUnavailableError(None)
+
+    store.read = read
+    with pytest.raises(aq.StoreUnavailableError) as raised:
+        aq.open(site.folder / "copy", store=store)
+    again = site.open("copy")
+    assert again.stats()["store"]["lost"].last == 2
+    del raised
+
+
 def test_what_was_in_the_log_all_the_same_is_not_reported(site: Site) -> None:
     """The last group was carried out, but nothing acknowledged it before the writer was killed."""
     queue = site.open("a")
