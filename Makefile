@@ -10,7 +10,8 @@ SOURCES := pyproject.toml setup.py MANIFEST.in README.md \
 	-o -name '*.pxi' -o -name '*.c' -o -name '*.h' -o -name '*.def')
 
 .PHONY: help demo test test-debug test-system test-faults faults-docs test-ports lint lint-python \
-	lint-c lint-metadata lint-workflows sanitize fuzz fuzz-corpus valgrind wheels test-wheels \
+	lint-c lint-metadata lint-workflows sanitize failover fuzz fuzz-corpus valgrind wheels \
+	test-wheels \
 	system-packages install-check sdist check-dist sbom bench bench-all bench-large bench-figures \
 	bench-check bench-rust bench-peers bench-jobs clean
 
@@ -20,6 +21,8 @@ help:
 	@echo "make test-debug     the queue's tests over a build with assertions (minutes)"
 	@echo "make test-system    the tests that need root, strace, servers or file systems of their own;"
 	@echo "                    make system-packages installs the programs"
+	@echo "make failover       100 fail-overs on etcd and 40 on PostgreSQL with Patroni, as root, and"
+	@echo "                    a table (an hour); FAILOVER_FLAGS='etcd --part 0.1' does less"
 	@echo "make test-faults    the long tests of the fault model, and a table of their trials;"
 	@echo "                    make faults-docs writes the table into docs/"
 	@echo "make test-ports     the C core for other systems and processors: compiled for all, run"
@@ -55,7 +58,7 @@ help:
 BUILD_PACKAGES := python3-venv python3-dev gcc libc6-dev
 CLANG_PACKAGES := clang
 TEST_PACKAGES := strace e2fsprogs xfsprogs mount util-linux
-STORES_PACKAGES := postgresql etcd-server
+STORES_PACKAGES := postgresql etcd-server iproute2 util-linux
 VALGRIND_PACKAGES := valgrind
 FUZZ_PACKAGES := clang-14 libclang-rt-14-dev llvm-14 $(VALGRIND_PACKAGES)
 PORTS_PACKAGES := wine wine64 qemu-user
@@ -92,8 +95,8 @@ $(VENV)/test-tools: $(BIN)/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --group test
 	@touch $@
 
-$(VENV)/stores-tools: $(BIN)/python pyproject.toml
-	$(BIN)/python -m pip install --quiet --group stores
+$(VENV)/failover-tools: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --group failover
 	@touch $@
 
 $(VENV)/fuzz-tools: $(BIN)/python pyproject.toml
@@ -133,7 +136,7 @@ test-debug:
 	ACTIONQUEUE_DEBUG=1 $(MAKE) VENV=$(VENV)-debug $(VENV)-debug/installed $(VENV)-debug/test-tools
 	ACTIONQUEUE_DEBUG=1 $(VENV)-debug/bin/python -m pytest $(PYTEST_FLAGS) $(DEBUG_TESTS)
 
-test-system: $(VENV)/installed $(VENV)/test-tools $(VENV)/stores-tools
+test-system: $(VENV)/installed $(VENV)/test-tools $(VENV)/failover-tools
 	$(BIN)/python -m pytest $(PYTEST_FLAGS) --system
 
 # It prints the table, and writes it to build/faults.md, in any case; it fails if a test fails or a
@@ -191,6 +194,10 @@ lint-workflows: $(VENV)/lint-tools
 	@command -v $(GO) >/dev/null || { echo "go is missing: install Go 1.25 or newer, which" \
 		"builds actionlint, or name it with GO=..." >&2; exit 1; }
 	$(GO) run $(ACTIONLINT) -shellcheck $(BIN)/shellcheck
+
+FAILOVER_FLAGS ?= etcd postgres
+failover: $(VENV)/installed $(VENV)/test-tools $(VENV)/failover-tools
+	$(BIN)/python -m tests.support.replication.failover $(FAILOVER_FLAGS)
 
 sanitize: $(VENV)/installed $(VENV)/test-tools
 	ACTIONQUEUE_SANITIZE=1 ASAN_OPTIONS=detect_leaks=0 \

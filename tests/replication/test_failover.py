@@ -1,22 +1,23 @@
-"""Writers and nodes are killed and stopped for real; nothing that was acknowledged is lost.
+"""Writers and nodes are killed, stopped and cut off; nothing that was acknowledged is lost.
 
-``make failover`` does the same for longer (tests/support/replication/failover.py).
+``make failover`` does the same many times (tests/support/replication/failover.py).
 """
 
 from __future__ import annotations
 
 import json
-import signal
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from tests.support.replication.clusters import EtcdCluster, PatroniCluster, get_over
 from tests.support.replication.scene import Scene
 from tests.support.stores import servers
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture
@@ -25,74 +26,44 @@ def folder() -> Iterator[Path]:
         yield Path(directory)
 
 
-@pytest.fixture
-def etcd(folder: Path) -> Iterator[servers.Etcd]:
-    (folder / "etcd").mkdir()
-    cluster = servers.Etcd(folder / "etcd", 3)
-    yield cluster
-    cluster.stop()
+def tell(fault: str, seconds: float) -> None:
+    print(f"{fault}: nothing was acknowledged for {seconds:.2f} s")
 
 
-@pytest.fixture
-def over_etcd(folder: Path, etcd: servers.Etcd) -> Iterator[Scene]:
-    yield from scene_at(folder, "EtcdStore", etcd.endpoints)
+@pytest.mark.system("etcd")
+def test_leaders_and_writers_over_etcd_are_lost(folder: Path) -> None:
+    faults = ["leader_killed", "writer_killed", "writer_stopped", "leader_stopped"]
+    with closing(EtcdCluster(folder, has_network=False)) as cluster:
+        get_over(cluster, [*faults, *faults[:3], "leader_and_writer_killed"], tell)
 
 
-@pytest.fixture
-def over_postgres(folder: Path) -> Iterator[Scene]:
+@pytest.mark.system("etcd", "ip", "nsenter", "root")
+def test_machines_over_etcd_are_cut_off(folder: Path) -> None:
+    faults = ["leader_and_writer_cut_off", "writer_cut_off", "writer_mute", "leader_cut_off"]
+    with closing(EtcdCluster(folder, has_network=True)) as cluster:
+        get_over(cluster, faults, tell)
+
+
+@pytest.mark.system("postgres")
+def test_writers_over_postgres_are_lost(folder: Path) -> None:
+    """Nothing promotes a standby here; Patroni does below."""
     folder.chmod(0o755)
-    (folder / "postgres").mkdir()
+    for name in ("postgres", "queues"):
+        (folder / name).mkdir()
     cluster = servers.Postgres(folder / "postgres", standbys=2)
     try:
-        yield from scene_at(folder, "PostgresStore", cluster.conninfo)
+        store = json.dumps(["PostgresStore", cluster.conninfo, "jobs"])
+        with closing(Scene(folder / "queues", store)) as scene:
+            for fault in (scene.lose_writer, scene.stop_writer, scene.lose_writer):
+                tell(fault.__name__, fault())
+                scene.checker.look()
+            scene.end()
     finally:
         cluster.stop()
 
 
-def scene_at(folder: Path, store: str, where: object) -> Iterator[Scene]:
-    (folder / "queues").mkdir()
-    scene = Scene(folder / "queues", json.dumps([store, where, "jobs"]))
-    yield scene
-    scene.close()
-
-
-def get_over(scene: Scene, *faults: Callable[[], float]) -> None:
-    """Have a scene get over one fault after the other, and compare what it did after each."""
-    for fault in faults:
-        seconds = fault()
-        print(f"{fault.__name__}: nothing was acknowledged for {seconds:.2f} s")
-        scene.checker.look()
-    scene.end()
-
-
-@pytest.mark.system("etcd")
-def test_writers_over_etcd_are_lost(over_etcd: Scene) -> None:
-    scene = over_etcd
-    get_over(scene, scene.lose_writer, scene.stop_writer, scene.lose_writer, scene.stop_writer)
-
-
-@pytest.mark.system("etcd")
-def test_leaders_of_etcd_are_lost(over_etcd: Scene, etcd: servers.Etcd) -> None:
-    def lose_leader() -> float:
-        over_etcd.settle()
-        leader = etcd.leader()
-        seconds = over_etcd.pause(etcd.servers[leader].kill)
-        etcd.servers[leader].start()
-        servers.wait_for(etcd.is_whole, "the node is back")
-        return seconds
-
-    def stop_leader() -> float:
-        over_etcd.settle()
-        leader = etcd.leader()
-        seconds = over_etcd.pause(lambda: etcd.servers[leader].signal(signal.SIGSTOP))
-        etcd.servers[leader].signal(signal.SIGCONT)
-        servers.wait_for(etcd.is_whole, "the node is back")
-        return seconds
-
-    get_over(over_etcd, lose_leader, stop_leader, lose_leader)
-
-
-@pytest.mark.system("postgres")
-def test_writers_over_postgres_are_lost(over_postgres: Scene) -> None:
-    scene = over_postgres
-    get_over(scene, scene.lose_writer, scene.stop_writer, scene.lose_writer)
+@pytest.mark.system("etcd", "postgres")
+def test_patroni_promotes_a_standby(folder: Path) -> None:
+    faults = ["postgres_killed", "writer_killed", "postgres_killed", "node_killed"]
+    with closing(PatroniCluster(folder, has_network=False)) as cluster:
+        get_over(cluster, faults, tell)

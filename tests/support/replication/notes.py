@@ -7,14 +7,14 @@ all processes of the machine share.
 from __future__ import annotations
 
 import hashlib
-import itertools
 import os
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
+import actionqueue as aq
 from _wal_native.snapshot import image_digest
-from actionqueue.projection import Projection
 
 OPENED = "opened"
 """The queue is open. It may stand by."""
@@ -48,7 +48,7 @@ def hash_of(payload: bytes) -> str:
     return hashlib.sha256(payload).hexdigest()[:16]
 
 
-def digest_of(projection: Projection) -> str:
+def digest_of(projection: aq.Projection) -> str:
     return "-".join(map(str, image_digest(projection)))
 
 
@@ -113,5 +113,4 @@ def longest_pause(acknowledged: list[Acknowledgement], begin: float, end: float)
     moments = sorted(each.at for each in acknowledged if each.at <= end)
     before = [moment for moment in moments if moment <= begin]
     moments = [*before[-1:], *(moment for moment in moments if moment > begin)]
-    pairs = itertools.pairwise(moments)
-    return max((later - earlier for earlier, later in pairs), default=end - begin)
+    return max((later - earlier for earlier, later in pairwise(moments)), default=end - begin)

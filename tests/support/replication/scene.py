@@ -19,6 +19,8 @@ from tests.support.replication.writer import opened_store
 
 PATIENCE_SECONDS = 90.0
 LOOK_SECONDS = 0.02
+UNDER_WAY_SECONDS = 0.1
+"""How long what was on its way at a fault may take to be noted."""
 PROOF = 20
 """Acknowledgements after which a writer counts as at work."""
 
@@ -144,7 +146,8 @@ class Scene:
         """Begin a fault, and return how long nothing was acknowledged."""
         at = time.monotonic()
         begin()
-        self.wait_for(lambda: (is_over or self.are_at_work)(at), "after the fault events go on")
+        since = time.monotonic() + UNDER_WAY_SECONDS
+        self.wait_for(lambda: (is_over or self.are_at_work)(since), "after the fault events go on")
         return notes.longest_pause(self.acknowledged, at, time.monotonic())
 
     def lose_writer(self) -> float:
@@ -180,6 +183,10 @@ class Scene:
         since = time.monotonic()
         self.signal(name, signal.SIGCONT)
         self.wait_for(lambda: self.has_opened(name, since), f"{name} stands by again")
+        self.expect_fenced(name, since)
+
+    def expect_fenced(self, name: str, since: float) -> None:
+        """Fail unless a writer was told since then that another one has the log."""
         refused = self.readers[name].last(notes.REFUSED, since=since)
         assert refused is not None, self.told()
         assert "FencedError" in refused.words, refused

@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -28,7 +28,7 @@ def free_ports(count: int) -> list[int]:
         return [each.getsockname()[1] for each in held]
 
 
-def _program(name: str) -> str:
+def program(name: str) -> str:
     """Return a program on the path, or the newest of Debian's versions of PostgreSQL."""
     debians = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
     found = shutil.which(name) or (str(debians[-1]) if debians else None)
@@ -105,8 +105,8 @@ class Postgres:
     def data(self, number: int) -> Path:
         return self.directory / f"n{number}"
 
-    def _run(self, program: str, *arguments: str) -> None:
-        command = [_program(program), *arguments]
+    def _run(self, name: str, *arguments: str) -> None:
+        command = [program(name), *arguments]
         done = subprocess.run(
             command, **self._how, capture_output=True, timeout=PATIENCE_SECONDS, check=False
         )
@@ -142,7 +142,7 @@ class Postgres:
         wait_for(lambda: f"n{number}" in self.answering(leader), f"n{number} follows")
 
     def start(self, number: int) -> None:
-        command = [_program("postgres"), "-D", str(self.data(number))]
+        command = [program("postgres"), "-D", str(self.data(number))]
         log = self.directory / f"n{number}.log"
         server = self.servers[number] = Server(command, log, **self._how)
         wait_for(lambda: self._answers(number), f"n{number} starts", server)
@@ -227,15 +227,24 @@ class Postgres:
 class Etcd:
     """A cluster of some nodes."""
 
-    def __init__(self, directory: Path, count: int, *options: str) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        count: int,
+        *options: str,
+        hosts: Sequence[str] | None = None,
+        place: Callable[[int], list[str]] = lambda _number: [],
+    ) -> None:
+        """``place`` says what a node's command begins with, as one that enters a namespace."""
+        hosts = hosts or ["127.0.0.1"] * count
         ports = free_ports(2 * count)
-        self.endpoints = [f"127.0.0.1:{port}" for port in ports[:count]]
-        peers = [f"http://127.0.0.1:{port}" for port in ports[count:]]
+        self.endpoints = [f"{host}:{port}" for host, port in zip(hosts, ports, strict=False)]
+        peers = [f"http://{host}:{port}" for host, port in zip(hosts, ports[count:], strict=True)]
         cluster = ",".join(f"n{number}={peer}" for number, peer in enumerate(peers))
         self.servers: dict[int, Server] = {}
         for number, endpoint in enumerate(self.endpoints):
             client, peer = f"http://{endpoint}", peers[number]
-            command = [_program("etcd"), "--name", f"n{number}"]
+            command = [*place(number), program("etcd"), "--name", f"n{number}"]
             command += ["--data-dir", str(directory / f"n{number}")]
             command += ["--listen-client-urls", client, "--advertise-client-urls", client]
             command += ["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer]
@@ -263,6 +272,19 @@ class Etcd:
         """Whether all nodes answer, and follow one leader."""
         leaders = [leader for _, leader in self._statuses().values()]
         return len(leaders) == len(self.endpoints) and len(set(leaders)) == 1 and bool(leaders[0])
+
+    def have_lead(self, number: int) -> None:
+        """Have the leader hand over to this node."""
+        from actionqueue.stores.etcd.nodes import Nodes
+
+        nodes = Nodes(self.endpoints, None)
+        target = self._statuses()[number][0]
+        try:
+            request = nodes.rpc.MoveLeaderRequest(targetID=target)
+            nodes.ask_node(self.leader(), "MaintenanceStub", "MoveLeader", request)
+        finally:
+            nodes.close()
+        wait_for(lambda: self.is_whole() and self.leader() == number, f"n{number} leads")
 
     def _statuses(self) -> dict[int, tuple[int, int]]:
         """Return the identity of each node that answers, and of the leader that it follows."""
