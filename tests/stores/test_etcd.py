@@ -72,6 +72,18 @@ def test_a_stopped_leader_is_passed_by(cluster: Etcd, store: EtcdStore) -> None:
     assert list(store.read(0)) == [b"1", b"2", b"3"]
 
 
+@pytest.mark.usefixtures("store")
+def test_a_node_that_says_nothing_is_passed_by_in_the_first_call(cluster: Etcd) -> None:
+    """Such as one that is cut off: a new store asks it first, and for as long as it has time."""
+    followers = [number for number in range(3) if number != cluster.leader()]
+    endpoints = [cluster.endpoints[number] for number in (followers[0], cluster.leader())]
+    silent = cluster.servers[followers[0]]
+    silent.signal(signal.SIGSTOP)
+    with closing(EtcdStore(endpoints, log="jobs")) as new:
+        assert new.head().next_sequence == 1
+    silent.signal(signal.SIGCONT)
+
+
 def test_without_a_majority_an_outcome_is_unknown(
     cluster: Etcd, store: EtcdStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

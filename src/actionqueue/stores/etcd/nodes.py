@@ -69,6 +69,7 @@ class Nodes:
     def call(self, stub: str, method: str, request: Any, patience: float) -> Any:
         """Send a request to one node after the other, for ``patience`` seconds at least.
 
+        Each node is asked once at least: one that says nothing takes all of a short patience.
         Raises StoreUnavailableError where none has answered then, StoreFullError.
         """
         return self.call_again(stub, method, request, patience)[0]
@@ -80,8 +81,10 @@ class Nodes:
         """
         until = time.monotonic() + patience
         is_first = True
+        unasked = len(self.endpoints)
         while True:
             at = self._at
+            unasked -= 1
             try:
                 return self._send(self._stub(at, stub), method, request), is_first
             except ClosedError as error:
@@ -98,7 +101,7 @@ class Nodes:
                     raise failure from error
                 if self._at == at:
                     self._at = (at + 1) % len(self.endpoints)
-                if time.monotonic() >= until:
+                if unasked <= 0 and time.monotonic() >= until:
                     raise failure from error
             is_first = False
             time.sleep(PAUSE_SECONDS)
