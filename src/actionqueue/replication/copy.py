@@ -59,7 +59,6 @@ class Copy:
         self.info = store.describe()
         """Asked once: a takeover has no time for nodes that do not answer."""
         self.log: Log
-        self._has_log = False
         self.projection: Projection
         self.report: dict[str, Any]
         self.note: Note
@@ -97,15 +96,6 @@ class Copy:
     def _open_alone(self, head: Head) -> None:
         self._ensure_of(head)
         self._begin_with_snapshot(head)
-        try:
-            self._open_where_the_store_goes_on(head)
-        except BaseException:
-            # The directory is free again, also as long as something refers to the exception.
-            if self._has_log:
-                self.log.close()
-            raise
-
-    def _open_where_the_store_goes_on(self, head: Head) -> None:
         try:
             self._open(head)
         except CorruptLogError:
@@ -153,7 +143,6 @@ class Copy:
             store_log=head.log_id.bytes,
             batch_size_max=self.info.append_bytes_max - GROUP_OVERHEAD,
         )
-        self._has_log = True
         if self.log.log_uuid != head.log_id.bytes:
             raise OtherLogError(self.directory, "has the files of another log")
         # Again, now that no queue has the directory which writes it.
