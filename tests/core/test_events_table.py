@@ -33,7 +33,7 @@ code = lib.AQW_PARCEL_SENT
 assert code == lib.AQW_EVENT_KIND_LAST == CODE
 event = ffi.new("aqw_event *", {"sequence": 7, "kind": code, "timestamp": 5})
 parcel = getattr(event, "as").parcel_sent
-ids = ffi.new("uint8_t[]", b"p" * 16 + b"q" * 16)
+ids = ffi.new("uint8_t[]", b"p" * 16 + b"q" * 16 + bytes(32))  # two more, for a list too long
 note, label = ffi.new("uint8_t[]", b"soon"), ffi.new("uint8_t[]", b"\\xff\\xfe")
 parcel.parcel_id = b"i" * 16
 parcel.due_at, parcel.speed, parcel.grams = 4, 2, 300
