@@ -182,6 +182,9 @@ cdef class _HeldTable:
                     self.wait_a_moment()
                 finally:
                     self.waiting = max(0, self.waiting - 1)
+            elif self.lane.thread == 0:
+                # A copy takes in another writer's group, for which nothing takes the lane.
+                self.wait_a_moment()
             else:
                 # The thread that applies the batch holds the lane until it commits or undoes it,
                 # and longer where it has undone the batch to wait for a store.

@@ -90,6 +90,21 @@ def test_a_queue_that_stands_by_closes(site: Site) -> None:
     first.submit(new_task())
 
 
+def test_the_directory_of_a_queue_that_stands_by_does_not_grow(site: Site) -> None:
+    first = site.open("a", segment_size=1 << 16)
+    policy = aq.CompactionPolicy(log_bytes=1 << 16)
+    second = site.open("b", standby=True, segment_size=1 << 16, compaction=policy)
+    for _ in range(8):
+        for _ in range(10):
+            first.submit_many([new_task(b"x" * 1000) for _ in range(10)])
+        wait_for(lambda: second.sequence + 50 > first.sequence)
+    wait_for(lambda: not list(Path(second.path, "wal").glob("*-00000000000000000001.log")))
+    assert len(list(Path(second.path, "snapshots").glob("*.snap"))) == 2
+    first.close()
+    assert second.wait_until_active(30)
+    assert second.projection.counts().tasks == 800
+
+
 def test_a_killed_writer_ships_its_outbox_where_it_comes_back_first(site: Site) -> None:
     queue = site.open("a")
     queue.submit(new_task())

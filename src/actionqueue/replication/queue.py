@@ -12,7 +12,9 @@ import time
 import weakref
 from typing import Any, Self
 
+from _wal_native.snapshot import compact
 from actionqueue import threads
+from actionqueue.clock import now
 from actionqueue.compaction import CompactionPolicy, Progress
 from actionqueue.directory import directory_to_open
 from actionqueue.errors import (
@@ -24,12 +26,14 @@ from actionqueue.errors import (
     LogCloseError,
     PartialDurabilityError,
     PoisonedError,
+    SnapshotError,
     StandbyError,
     StoppedError,
     StoreUnavailableError,
     TermHeldError,
     TrimmedError,
 )
+from actionqueue.growth import LogGrowth
 from actionqueue.policy_fields import file_size, flag, seconds_from_0
 from actionqueue.queue import ActionQueue
 from actionqueue.recovery import RecoveryReport
@@ -38,6 +42,7 @@ from actionqueue.replication.groups import Chain
 from actionqueue.replication.note import NO_TERM, Note, write_note
 from actionqueue.replication.shipper import PASSING, REFUSED, Shipper
 from actionqueue.replication.snapshots import Uploader
+from actionqueue.retry import Retry
 from actionqueue.stores.arguments import name_of
 from actionqueue.stores.protocol import Head, LogStore, Term
 from actionqueue.sync_policy import DurabilityPolicy, SyncPolicy
@@ -103,6 +108,8 @@ class ReplicatedQueue(ActionQueue):
         self._uploader: Uploader | None = None
         self._trouble: str | None = None
         self._stopping = threading.Event()
+        self._standby_progress = Progress()
+        self._compacting = Retry()
         self._active = threading.Event()
         self._standing_by: threading.Thread | None = None
         self._process = os.getpid()
@@ -149,6 +156,9 @@ class ReplicatedQueue(ActionQueue):
         self._log.own_table(self._lane)
         self._recovery = self._found()
         self._chain = Chain(self._copy.note.log_id, self._log.last_sequence)
+        self._growth = LogGrowth(
+            self._path, self._compaction, weakref.ref(self._log), self._recovery
+        )
 
     def _catch_up(self, upto: int | None, timeout: float | None = 0.0) -> None:
         """Take in what the log has; without ``upto``, what is durable, for which it may wait.
@@ -305,6 +315,7 @@ class ReplicatedQueue(ActionQueue):
         """Take in what is new, and take the log where its writer is gone."""
         try:
             self._catch_up(None, STANDBY_SECONDS)
+            self._compact_standing_by()
             # What fails behind the campaign fails before anything is written in the new term.
             self._become_writer(self._store.campaign(self._holder, timeout=0.0))
         except TermHeldError as error:
@@ -321,6 +332,26 @@ class ReplicatedQueue(ActionQueue):
             raise
         self._trouble = None
         self._standby_ending.detach()
+
+    def _compact_standing_by(self) -> None:
+        """Compact the directory by the policy, as a writer's compactor does; forget nothing."""
+        if not self._growth.is_too_large() or self._compacting.is_put_off:
+            return
+        try:
+            taken = self._growth.taken_bytes()
+            found = compact(
+                self._path,
+                self._log,
+                now=now(),
+                drops_segments=True,
+                progress=self._standby_progress,
+            )
+        except SnapshotError as error:  # a full disk, say
+            self._trouble = told(error)
+            self._compacting.put_off()
+            return
+        self._compacting.succeed()
+        self._growth.note_snapshot(found["sequence"], found["file_size"], taken)
 
     def _give_up_term(self) -> None:
         """Leave the log to others where this queue has not become its writer altogether."""
@@ -448,6 +479,7 @@ class ReplicatedQueue(ActionQueue):
         if thread is None or thread is threading.current_thread():
             return
         self._stopping.set()
+        self._standby_progress.cancel()
         thread.join(STOP_SECONDS)
         if thread.is_alive() and not self._active.is_set():
             self._store.close()  # nothing else ends a call that waits for the engine
