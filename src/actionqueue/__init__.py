@@ -5,7 +5,7 @@ Open a queue with :func:`open`, submit the commands of :mod:`actionqueue.model`,
 """
 
 import sys
-from typing import TYPE_CHECKING, Any
+import typing as _typing
 
 import _actionqueue_start
 
@@ -49,7 +49,7 @@ from actionqueue.scheduler import *
 from actionqueue.sync_policy import *
 from actionqueue.wait_reasons import *
 
-if TYPE_CHECKING:
+if _typing.TYPE_CHECKING:
     from actionqueue.stores import EtcdStore as EtcdStore
     from actionqueue.stores import LogStore as LogStore
     from actionqueue.stores import PostgresStore as PostgresStore
@@ -74,7 +74,7 @@ __all__ += sync_policy.__all__
 __all__ += wait_reasons.__all__
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> _typing.Any:
     """Import the stores where they are asked for: most programs have none."""
     if name in {"EtcdStore", "LogStore", "PostgresStore"}:
         from actionqueue import stores  # noqa: PLC0415

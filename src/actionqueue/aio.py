@@ -38,7 +38,7 @@ import os
 import weakref
 from collections.abc import Callable, Generator, Iterable
 from contextlib import suppress
-from typing import Any, NoReturn, Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypedDict, Unpack
 
 from actionqueue import opening
 from actionqueue.async_stream import AsyncEventStream
@@ -51,8 +51,10 @@ from actionqueue.projection import Projection
 from actionqueue.queue import ActionQueue, Batch
 from actionqueue.reading import POLL_SECONDS, Position
 from actionqueue.recovery import RecoveryReport
-from actionqueue.stores.protocol import LogStore
 from actionqueue.sync_policy import DurabilityPolicy, SyncPolicy
+
+if TYPE_CHECKING:
+    from actionqueue.stores.protocol import LogStore
 
 __all__ = ["AsyncBatch", "AsyncEventStream", "AsyncQueue", "open_async"]
 

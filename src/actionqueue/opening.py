@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from _wal_native.log import DEFAULT_RING_SIZE, DEFAULT_SEGMENT_SIZE
 from actionqueue.compaction import CompactionPolicy, Progress
-from actionqueue.errors import LockedError, OtherLogError
+from actionqueue.errors import LockedError
 from actionqueue.lane import IMMEDIATE
 from actionqueue.policy_fields import flag
 from actionqueue.queue import ActionQueue, compactors
@@ -97,11 +97,6 @@ def open(  # noqa: A001 -- as below
 def open(  # noqa: A001 -- the package's own open, as in gzip.open
     path: str | os.PathLike[str] | None = None,
     *,
-    store: LogStore | None = None,
-    standby: bool = False,
-    holder: str | None = None,
-    takeover_seconds: float | None = 10.0,
-    outbox_seconds: float = 5.0,
     durability: DurabilityPolicy | str = IMMEDIATE,
     readonly: bool = False,
     create: bool = True,
@@ -111,6 +106,11 @@ def open(  # noqa: A001 -- the package's own open, as in gzip.open
     compaction: CompactionPolicy | None = DEFAULT_COMPACTION,
     sync: SyncPolicy = DEFAULT_SYNC,
     progress: Progress | None = None,
+    store: LogStore | None = None,
+    standby: bool = False,
+    holder: str | None = None,
+    takeover_seconds: float | None = 10.0,
+    outbox_seconds: float = 5.0,
 ) -> ActionQueue | ReadOnlyQueue | StoreReader:
     """Open the queue in a directory, or create it, and replay its log.
 
@@ -197,7 +197,6 @@ def open(  # noqa: A001 -- the package's own open, as in gzip.open
     if path is None:
         raise TypeError("path must be a str or a path-like of str, got None; or give store=")
     if not readonly:
-        _ensure_in_no_store(path)
         try:
             return ActionQueue(path, **options)
         except LockedError as error:
@@ -240,16 +239,6 @@ def _open_in_store(
     if given:
         raise ValueError(f"readonly=True with a store takes no {', '.join(given)}; leave them out")
     return StoreReader(store)
-
-
-def _ensure_in_no_store(path: str | os.PathLike[str]) -> None:
-    """Refuse the copy of a log in a store: what a writer adds here alone would be lost."""
-    try:
-        is_in_store = Path(os.fspath(path), NOTE_NAME).exists()
-    except (TypeError, ValueError, OSError):
-        return  # the opening says what is wrong with it
-    if is_in_store:
-        raise OtherLogError(os.fspath(path), "is a copy of a log in a store: give store=, too")
 
 
 def _is_left_out(name: str, value: object) -> bool:

@@ -59,7 +59,7 @@ def test_addresses_of_the_project_name_files_that_are_there() -> None:
 def texts() -> Iterator[tuple[str, str]]:
     """Every file in which a user reads what to install."""
     for pattern in (
-        "src/**/*.py", "src/**/*.py[xi]", "src/**/*.pxi", "docs/*.md", "*.md", "examples/*",
+        "src/**/*.py", "src/**/*.py[xi]", "src/**/*.pxi", "docs/*.md", "*.md", "examples/**/*.*",
         "benchmarks/**/*.py", "benchmarks/*.md",
     ):  # fmt: skip
         for path in sorted(TOP.glob(pattern)):

@@ -83,10 +83,13 @@ def test_a_task_and_its_run_from_creation_to_success(tmp_path: Path) -> None:
 def test_the_signatures_are_those_of_the_design() -> None:
     assert list(inspect.signature(aq.open).parameters) == [
         "path", "durability", "readonly", "create", "segment_size", "ring_size", "sector_size",
-        "compaction", "sync", "progress",
+        "compaction", "sync", "progress", "store", "standby", "holder", "takeover_seconds",
+        "outbox_seconds",
     ]  # fmt: skip
     kinds = [parameter.kind for parameter in inspect.signature(aq.open).parameters.values()]
-    assert kinds == [inspect.Parameter.POSITIONAL_OR_KEYWORD] + [inspect.Parameter.KEYWORD_ONLY] * 9
+    assert (
+        kinds == [inspect.Parameter.POSITIONAL_OR_KEYWORD] + [inspect.Parameter.KEYWORD_ONLY] * 14
+    )
     assert list(inspect.signature(aq.ActionQueue.submit).parameters) == [
         "self",
         "command",

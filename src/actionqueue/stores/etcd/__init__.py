@@ -42,7 +42,7 @@ from actionqueue.stores.arguments import (
 from actionqueue.stores.attempts import Attempts
 from actionqueue.stores.canary import Canary
 from actionqueue.stores.etcd.calls import KEYS_AT_ONCE, Calls, holder_in, value_of
-from actionqueue.stores.etcd.check import check
+from actionqueue.stores.etcd.check import check_nodes
 from actionqueue.stores.etcd.keys import DIGITS, hexadecimal
 from actionqueue.stores.heard import Heard
 from actionqueue.stores.protocol import Head, SnapshotInfo, StoreInfo, Term
@@ -125,7 +125,7 @@ class EtcdStore(Calls):
 
     def describe(self) -> StoreInfo:
         """Ask all nodes. See :meth:`LogStore.describe`."""
-        version, nodes, warnings = check(self._nodes)
+        version, nodes, warnings = check_nodes(self._nodes)
         return StoreInfo(
             engine="etcd",
             version=version,

@@ -8,14 +8,14 @@ from typing import Any
 from actionqueue.errors import StoreUnavailableError
 from actionqueue.stores.etcd.nodes import Nodes
 
-__all__ = ["check"]
+__all__ = ["check_nodes"]
 
 NODES_MIN = 3
 DATABASE_SIZE_WARNED = 4 << 30
 """Half of the largest database that etcd recommends."""
 
 
-def check(nodes: Nodes) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+def check_nodes(nodes: Nodes) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
     """Return the version, what each node is, and the warnings."""
     states: list[str] = []
     warnings: list[str] = []
