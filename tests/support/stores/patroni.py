@@ -56,21 +56,18 @@ class Patroni:
         The packages are those of this Python, so the other one has to be of the same version.
         """
         for python in (sys.executable, f"/usr/bin/python3.{sys.version_info[1]}"):
-            tried = (
-                subprocess.run(
-                    [python, "-c", "import patroni, psycopg"],
-                    env=self._environment,
-                    cwd=self.directory,
-                    capture_output=True,
-                    check=False,
-                    **self._how,
-                )
-                if os.access(python, os.X_OK)
-                else None
-            )
-            if tried is not None and tried.returncode == 0:
+            if self._has_patroni(python):
                 return [python]
         raise AssertionError(f"no Python that {POSTGRES_USER} may run has Patroni")
+
+    def _has_patroni(self, python: str) -> bool:
+        command = [python, "-c", "import patroni, psycopg"]
+        how = {"env": self._environment, "cwd": self.directory, **self._how}
+        try:
+            done = subprocess.run(command, capture_output=True, check=False, **how)
+        except OSError:  # it is not there, or not for that user
+            return False
+        return done.returncode == 0
 
     def _configuration_of(self, number: int) -> Path:
         return self.directory / f"p{number}.json"
