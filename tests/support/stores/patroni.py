@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -55,7 +56,15 @@ class Patroni:
 
         The packages are those of this Python, so the other one has to be of the same version.
         """
-        for python in (sys.executable, f"/usr/bin/python3.{sys.version_info[1]}"):
+        pythons = (sys.executable, f"/usr/bin/python3.{sys.version_info[1]}")
+        for python in pythons:
+            if self._has_patroni(python):
+                return [python]
+        # The packages may be closed to that user, too.
+        copy = self.directory / "packages"
+        shutil.copytree(_packages(), copy, symlinks=True, ignore=shutil.ignore_patterns("*.pyc"))
+        self._environment["PYTHONPATH"] = str(copy)
+        for python in pythons:
             if self._has_patroni(python):
                 return [python]
         raise AssertionError(f"no Python that {POSTGRES_USER} may run has Patroni")
