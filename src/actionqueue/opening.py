@@ -26,6 +26,10 @@ NOTE_NAME = "store.json"
 """The file by which a directory says that its log is in a store."""
 DEFAULT_COMPACTION = CompactionPolicy()
 DEFAULT_SYNC = SyncPolicy()
+TAKEOVER_SECONDS = 10.0
+"""How long an opening waits for a writer that is gone to be known as gone."""
+OUTBOX_SECONDS = 5.0
+"""How long commands are taken while nothing reaches the store."""
 
 WRITER_DEFAULTS: dict[str, Any] = {
     "durability": IMMEDIATE,
@@ -40,8 +44,8 @@ WRITER_DEFAULTS: dict[str, Any] = {
 STORE_DEFAULTS: dict[str, Any] = {
     "standby": False,
     "holder": None,
-    "takeover_seconds": 10.0,
-    "outbox_seconds": 5.0,
+    "takeover_seconds": TAKEOVER_SECONDS,
+    "outbox_seconds": OUTBOX_SECONDS,
 }
 
 
@@ -109,8 +113,8 @@ def open(  # noqa: A001 -- the package's own open, as in gzip.open
     store: LogStore | None = None,
     standby: bool = False,
     holder: str | None = None,
-    takeover_seconds: float | None = 10.0,
-    outbox_seconds: float = 5.0,
+    takeover_seconds: float | None = TAKEOVER_SECONDS,
+    outbox_seconds: float = OUTBOX_SECONDS,
 ) -> ActionQueue | ReadOnlyQueue | StoreReader:
     """Open the queue in a directory, or create it, and replay its log.
 

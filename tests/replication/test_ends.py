@@ -78,9 +78,9 @@ def test_a_child_does_not_stand_by(site: Site) -> None:
     child = os.fork()
     if child == 0:
         try:
-            standby.close()
-            standby.wait_until_active()
+            standby.wait_until_active(1)
         except aq.ForkedError:
+            standby.close()
             os._exit(7)
         finally:
             os._exit(1)

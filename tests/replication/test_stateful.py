@@ -242,7 +242,7 @@ def payload_of(record: Any) -> bytes:
 def is_held(queue: ReplicatedQueue) -> bool:
     """Whether a submit would wait, for the store or for the end of the lease."""
     shipper = queue._shipper
-    return shipper is None or shipper.is_behind or shipper.valid_seconds() < 0.1
+    return shipper is None or shipper.append_seconds() < 0.1
 
 
 TestReplicated = Replicated.TestCase

@@ -184,6 +184,8 @@ def test_what_others_took_the_place_of_is_kept_and_reported(site: Site) -> None:
     assert tasks == [b"shipped", b"other"]
     again.submit(new_task())
     assert sequences_in(site) == 3
+    Path(lost.path).unlink()
+    assert again.stats()["store"]["lost"] is None
 
 
 def test_an_opening_that_the_engine_fails_leaves_the_directory_free(site: Site) -> None:

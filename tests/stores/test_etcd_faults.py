@@ -25,8 +25,8 @@ pytestmark = pytest.mark.system("etcd")
 
 
 def test_a_candidate_that_was_stopped_does_not_put_a_living_writer_aside(
-    cluster: Etcd,  # noqa: F811
-    store: EtcdStore,  # noqa: F811
+    cluster: Etcd,
+    store: EtcdStore,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Its lease ends while it is stopped, between taking the holder's key and putting the epoch."""
@@ -46,8 +46,8 @@ def test_a_candidate_that_was_stopped_does_not_put_a_living_writer_aside(
 
 
 def test_an_append_that_is_closed_on_its_way_may_be_in_the_log(
-    cluster: Etcd,  # noqa: F811
-    store: EtcdStore,  # noqa: F811
+    cluster: Etcd,
+    store: EtcdStore,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     term = store.campaign("writer")
@@ -70,12 +70,12 @@ def test_an_append_that_is_closed_on_its_way_may_be_in_the_log(
         store.append(term, 1, 1, b"1")
 
 
-def _signal(cluster: Etcd, number: int) -> None:  # noqa: F811
+def _signal(cluster: Etcd, number: int) -> None:
     for server in cluster.servers.values():
         server.signal(number)
 
 
-def test_a_channel_that_closes_before_it_takes_a_request(store: EtcdStore) -> None:  # noqa: F811
+def test_a_channel_that_closes_before_it_takes_a_request(store: EtcdStore) -> None:
     nodes = store._nodes
     stub = nodes._stub(0, "MaintenanceStub")
     store.close()
@@ -86,7 +86,7 @@ def test_a_channel_that_closes_before_it_takes_a_request(store: EtcdStore) -> No
 
 
 def test_a_stream_without_an_answer_is_no_answer(
-    store: EtcdStore,  # noqa: F811
+    store: EtcdStore,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     nodes = store._nodes
@@ -100,7 +100,7 @@ def test_a_stream_without_an_answer_is_no_answer(
         nodes.call("LeaseStub", "LeaseKeepAlive", nodes.rpc.LeaseKeepAliveRequest(ID=1), 0)
 
 
-def test_a_log_whose_end_was_deleted_is_unknown(store: EtcdStore) -> None:  # noqa: F811
+def test_a_log_whose_end_was_deleted_is_unknown(store: EtcdStore) -> None:
     term = store.campaign("writer")
     store._delete(store._keys.end, store._keys.end + b"\0")
     with pytest.raises(UnknownLogError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from typing import Any
@@ -18,13 +18,13 @@ from tests.support.stores.servers import Etcd
 pytestmark = pytest.mark.system("etcd")
 
 
-def _take_over(store: EtcdStore, other: EtcdStore) -> Any:  # noqa: F811
+def _take_over(store: EtcdStore, other: EtcdStore) -> Any:
     store._let_go()  # as if its lease had ended
     return other.campaign("other", timeout=60)
 
 
 def _lose_first(
-    store: EtcdStore,  # noqa: F811
+    store: EtcdStore,
     monkeypatch: pytest.MonkeyPatch,
     meanwhile: Callable[[], object],
     *,
@@ -52,72 +52,67 @@ def _lose_first(
     monkeypatch.setattr(store._nodes, "_send", lost)
 
 
+@pytest.fixture
+def other(cluster: Etcd) -> Iterator[EtcdStore]:
+    """Another writer's store on the same log."""
+    with closing(EtcdStore(cluster.endpoints, log="jobs")) as made:
+        yield made
+
+
 def test_an_append_before_another_writer_came_is_not_said_to_be_refused(
-    cluster: Etcd,  # noqa: F811
-    store: EtcdStore,  # noqa: F811
-    monkeypatch: pytest.MonkeyPatch,
+    store: EtcdStore, other: EtcdStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The answer to it was lost, and the other writer refuses the request that is sent again."""
     term = store.campaign("writer")
-    with closing(EtcdStore(cluster.endpoints, log="jobs")) as other:
-        _lose_first(store, monkeypatch, lambda: _take_over(store, other))
-        store.append(term, 1, 1, b"1")
-        with pytest.raises(FencedError):
-            store.append(term, 2, 2, b"2")
-        assert list(other.read(0)) == [b"1"]
+    _lose_first(store, monkeypatch, lambda: _take_over(store, other))
+    store.append(term, 1, 1, b"1")
+    with pytest.raises(FencedError):
+        store.append(term, 2, 2, b"2")
+    assert list(other.read(0)) == [b"1"]
 
 
 def test_an_append_that_was_not_carried_out_is_refused(
-    cluster: Etcd,  # noqa: F811
-    store: EtcdStore,  # noqa: F811
-    monkeypatch: pytest.MonkeyPatch,
+    store: EtcdStore, other: EtcdStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     term = store.campaign("writer")
-    with closing(EtcdStore(cluster.endpoints, log="jobs")) as other:
-        _lose_first(store, monkeypatch, lambda: _take_over(store, other), is_carried_out=False)
-        with pytest.raises(FencedError):
-            store.append(term, 1, 1, b"1")
-        assert list(other.read(0)) == []
+    _lose_first(store, monkeypatch, lambda: _take_over(store, other), is_carried_out=False)
+    with pytest.raises(FencedError):
+        store.append(term, 1, 1, b"1")
+    assert list(other.read(0)) == []
 
 
 def test_an_equal_group_of_another_writer_is_not_the_append(
-    cluster: Etcd,  # noqa: F811
-    store: EtcdStore,  # noqa: F811
-    monkeypatch: pytest.MonkeyPatch,
+    store: EtcdStore, other: EtcdStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else two writers would believe that one group is theirs."""
     term = store.campaign("writer")
-    with closing(EtcdStore(cluster.endpoints, log="jobs")) as other:
 
-        def append_the_same() -> None:
-            other.append(_take_over(store, other), 1, 1, b"1")
+    def append_the_same() -> None:
+        other.append(_take_over(store, other), 1, 1, b"1")
 
-        _lose_first(store, monkeypatch, append_the_same, is_carried_out=False)
-        with pytest.raises(FencedError):
-            store.append(term, 1, 1, b"1")
+    _lose_first(store, monkeypatch, append_the_same, is_carried_out=False)
+    with pytest.raises(FencedError):
+        store.append(term, 1, 1, b"1")
 
 
 def test_an_append_that_another_writer_trimmed_may_have_been_there(
-    cluster: Etcd,  # noqa: F811
-    store: EtcdStore,  # noqa: F811
-    monkeypatch: pytest.MonkeyPatch,
+    store: EtcdStore, other: EtcdStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     term = store.campaign("writer")
-    with closing(EtcdStore(cluster.endpoints, log="jobs")) as other:
 
-        def take_over_and_trim() -> None:
-            newer = _take_over(store, other)
-            other.append(newer, 2, 2, b"2")
-            other.put_snapshot(newer, 1, [b"one"], b"")
-            other.trim(newer, 2)
+    def take_over_and_trim() -> None:
+        newer = _take_over(store, other)
+        other.append(newer, 2, 2, b"2")
+        other.put_snapshot(newer, 1, [b"one"], b"")
+        other.trim(newer, 2)
 
-        _lose_first(store, monkeypatch, take_over_and_trim)
-        with pytest.raises(OutcomeUnknownError):
-            store.append(term, 1, 1, b"1")
+    _lose_first(store, monkeypatch, take_over_and_trim)
+    with pytest.raises(OutcomeUnknownError):
+        store.append(term, 1, 1, b"1")
 
 
 def test_a_resumed_campaign_that_failed_is_no_other_writer(
-    store: EtcdStore,  # noqa: F811
+    store: EtcdStore,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It put its epoch, and its time was over before it heard of that."""
@@ -141,7 +136,7 @@ def test_a_resumed_campaign_that_failed_is_no_other_writer(
 
 
 def test_two_threads_take_one_lease(
-    store: EtcdStore,  # noqa: F811
+    store: EtcdStore,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Else the store would renew one lease, and the holder's key end with the other one."""
@@ -165,7 +160,7 @@ def test_two_threads_take_one_lease(
 
 
 def test_a_resigned_term_ends_no_lease_of_the_next(
-    store: EtcdStore,  # noqa: F811
+    store: EtcdStore,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Else another writer could take the log although `valid_until` promises time."""
@@ -189,7 +184,7 @@ def test_a_resigned_term_ends_no_lease_of_the_next(
 
 
 def test_an_append_meanwhile_is_not_taken_for_a_loss(
-    store: EtcdStore,  # noqa: F811
+    store: EtcdStore,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     term = store.campaign("writer")
@@ -207,7 +202,7 @@ def test_an_append_meanwhile_is_not_taken_for_a_loss(
 
 
 def test_more_snapshots_than_one_answer_holds_are_all_there(
-    store: EtcdStore,  # noqa: F811
+    store: EtcdStore,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(etcd_calls, "KEYS_AT_ONCE", 2)

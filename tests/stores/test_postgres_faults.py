@@ -30,7 +30,7 @@ from tests.support.stores.servers import Postgres, wait_for
 pytestmark = pytest.mark.system("postgres")
 
 
-def test_a_role_that_wants_no_warnings_gets_those_of_commits(writer: Writer) -> None:  # noqa: F811
+def test_a_role_that_wants_no_warnings_gets_those_of_commits(writer: Writer) -> None:
     """The only word of a commit that stopped waiting is a warning."""
     writer.on_server("ALTER ROLE aq SET client_min_messages = 'error'")
     writer.on_server("ALTER ROLE aq SET default_transaction_isolation = 'serializable'")
@@ -43,7 +43,7 @@ def test_a_role_that_wants_no_warnings_gets_those_of_commits(writer: Writer) -> 
             end()
 
 
-def test_a_role_that_wants_to_hear_all_can_write(writer: Writer) -> None:  # noqa: F811
+def test_a_role_that_wants_to_hear_all_can_write(writer: Writer) -> None:
     writer.on_server("ALTER ROLE aq SET client_min_messages = 'debug5'")
     with closing(PostgresStore(writer.cluster.conninfo, log="jobs")) as store:
         term = store.campaign("writer", resume=writer.term, timeout=60)
@@ -51,7 +51,7 @@ def test_a_role_that_wants_to_hear_all_can_write(writer: Writer) -> None:  # noq
 
 
 def test_a_resumed_campaign_whose_answer_is_lost_is_no_other_writer(
-    writer: Writer,  # noqa: F811
+    writer: Writer,
 ) -> None:
     with writer.cluster.frozen(1, 2):
         resumed = writer.pool.submit(writer.resume)
@@ -61,7 +61,7 @@ def test_a_resumed_campaign_whose_answer_is_lost_is_no_other_writer(
     writer.store.append(writer.term, 2, 2, b"2")
 
 
-def test_readers_see_nothing_that_a_campaign_waits_for(writer: Writer) -> None:  # noqa: F811
+def test_readers_see_nothing_that_a_campaign_waits_for(writer: Writer) -> None:
     with (
         closing(PostgresStore(writer.cluster.conninfo, log="jobs")) as reader,
         writer.waiting(2) as end,
@@ -77,7 +77,7 @@ def test_readers_see_nothing_that_a_campaign_waits_for(writer: Writer) -> None: 
     resumed.result(60)
 
 
-def _promote_what_lacks(cluster: Postgres) -> None:  # noqa: F811
+def _promote_what_lacks(cluster: Postgres) -> None:
     """Lose the primary and the standby that had everything, and have the other one lead."""
     for number in (1, 0):
         cluster.servers[number].kill()
@@ -90,13 +90,13 @@ def _promote_what_lacks(cluster: Postgres) -> None:  # noqa: F811
     cluster.follow(1, 2)
 
 
-def _leads(cluster: Postgres) -> bool:  # noqa: F811
+def _leads(cluster: Postgres) -> bool:
     with cluster.connect(2) as connection:
         row = connection.execute("SELECT pg_is_in_recovery()").fetchone()
         return not row[0]
 
 
-def test_a_wrong_promotion_is_found_by_keep_and_repeats_no_epoch(writer: Writer) -> None:  # noqa: F811
+def test_a_wrong_promotion_is_found_by_keep_and_repeats_no_epoch(writer: Writer) -> None:
     """The promoted node lacks an epoch of one log, and groups of another."""
     conninfo = writer.cluster.conninfo
     with (
@@ -123,7 +123,7 @@ def test_a_wrong_promotion_is_found_by_keep_and_repeats_no_epoch(writer: Writer)
             deposed.append(term, 2, 2, b"2")
 
 
-def _wait_until_replayed(cluster: Postgres) -> None:  # noqa: F811
+def _wait_until_replayed(cluster: Postgres) -> None:
     with cluster.connect(0) as connection:
         where = connection.execute("SELECT pg_current_wal_flush_lsn()::text").fetchone()[0]
 
@@ -135,7 +135,7 @@ def _wait_until_replayed(cluster: Postgres) -> None:  # noqa: F811
     wait_for(has_it, "n2 has all")
 
 
-def test_a_campaign_leaves_a_writer_its_time_whose_session_ended(writer: Writer) -> None:  # noqa: F811
+def test_a_campaign_leaves_a_writer_its_time_whose_session_ended(writer: Writer) -> None:
     """The lock ends with the session, and with a primary; the time of a writer does not."""
     writer.store.keep(writer.term)
     until = writer.store.valid_until(writer.term)
@@ -145,7 +145,7 @@ def test_a_campaign_leaves_a_writer_its_time_whose_session_ended(writer: Writer)
     assert time.monotonic() >= until
 
 
-def test_candidates_do_not_end_each_others_sessions(writer: Writer) -> None:  # noqa: F811
+def test_candidates_do_not_end_each_others_sessions(writer: Writer) -> None:
     """Each has the lock for a moment, when it looks whether the writer's time has passed."""
     writer.store.close()
     writer.on_server("UPDATE aq.head SET seen = clock_timestamp() - interval '1 day'")
@@ -165,21 +165,21 @@ def test_candidates_do_not_end_each_others_sessions(writer: Writer) -> None:  # 
         assert first.campaign("first", timeout=0).first_sequence == 2
 
 
-def test_a_clock_that_went_back_keeps_no_candidate_waiting(writer: Writer) -> None:  # noqa: F811
+def test_a_clock_that_went_back_keeps_no_candidate_waiting(writer: Writer) -> None:
     writer.store.close()
     writer.on_server("UPDATE aq.head SET seen = clock_timestamp() + interval '1 day'")
     with closing(PostgresStore(writer.cluster.conninfo, log="jobs")) as other:
         assert other.campaign("other", timeout=60).first_sequence == 2
 
 
-def test_campaigns_end_in_time_although_no_standby_answers(writer: Writer) -> None:  # noqa: F811
+def test_campaigns_end_in_time_although_no_standby_answers(writer: Writer) -> None:
     with writer.cluster.frozen(1, 2):
         ended = writer.pool.submit(writer.store.campaign, "writer", timeout=0)
         with pytest.raises(StoreUnavailableError):
             ended.result(60)
 
 
-def test_a_child_that_closes_the_store_leaves_the_parents_connection(writer: Writer) -> None:  # noqa: F811
+def test_a_child_that_closes_the_store_leaves_the_parents_connection(writer: Writer) -> None:
     child = os.fork()
     if child == 0:
         try:
@@ -193,7 +193,7 @@ def test_a_child_that_closes_the_store_leaves_the_parents_connection(writer: Wri
 @pytest.mark.parametrize(
     "statement", ["DELETE FROM aq.head", "DROP SCHEMA aq CASCADE"], ids=["row", "schema"]
 )
-def test_a_log_that_is_dropped_under_a_writer_is_unknown(writer: Writer, statement: str) -> None:  # noqa: F811
+def test_a_log_that_is_dropped_under_a_writer_is_unknown(writer: Writer, statement: str) -> None:
     store, term = writer.store, writer.term
     store.head()
     writer.on_server(statement)
@@ -209,7 +209,7 @@ def test_a_log_that_is_dropped_under_a_writer_is_unknown(writer: Writer, stateme
             call()
 
 
-def test_what_a_role_may_not_do_is_an_error_of_the_store(writer: Writer) -> None:  # noqa: F811
+def test_what_a_role_may_not_do_is_an_error_of_the_store(writer: Writer) -> None:
     writer.on_server("CREATE ROLE guest LOGIN")
     conninfo = writer.cluster.conninfo.replace("user=aq", "user=guest")
     with closing(PostgresStore(conninfo, log="jobs")) as store:
@@ -220,7 +220,7 @@ def test_what_a_role_may_not_do_is_an_error_of_the_store(writer: Writer) -> None
         assert not store.initialize()
 
 
-def test_a_connection_that_ended_before_the_log_was_looked_for(writer: Writer) -> None:  # noqa: F811
+def test_a_connection_that_ended_before_the_log_was_looked_for(writer: Writer) -> None:
     with closing(PostgresStore(writer.cluster.conninfo, log="jobs")) as store:
         store.describe()
         writer.on_server(
@@ -230,7 +230,7 @@ def test_a_connection_that_ended_before_the_log_was_looked_for(writer: Writer) -
         assert store.head().next_sequence == 2
 
 
-def test_several_make_the_tables_at_once(cluster: Postgres) -> None:  # noqa: F811
+def test_several_make_the_tables_at_once(cluster: Postgres) -> None:
     stores = [PostgresStore(cluster.conninfo, log="jobs") for _ in range(6)]
     with ThreadPoolExecutor(6) as pool:
         made = list(pool.map(lambda store: store.initialize(), stores))
@@ -248,7 +248,7 @@ def _threads() -> Iterator[str]:
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_store_that_is_dropped_takes_its_threads_along(cluster: Postgres) -> None:  # noqa: F811
+def test_a_store_that_is_dropped_takes_its_threads_along(cluster: Postgres) -> None:
     store = PostgresStore(cluster.conninfo, log="dropped")
     assert store.describe().version
     assert list(_threads())

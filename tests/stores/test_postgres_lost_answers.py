@@ -13,7 +13,7 @@ from tests.support.stores.servers import wait_for
 pytestmark = pytest.mark.system("postgres")
 
 
-def test_a_resumed_campaign_that_failed_is_no_other_writer(writer: Writer) -> None:  # noqa: F811
+def test_a_resumed_campaign_that_failed_is_no_other_writer(writer: Writer) -> None:
     """The server carries it out once the standbys answer, after the campaign's time."""
     store, term = writer.store, writer.term
     with writer.cluster.frozen(1, 2), pytest.raises(StoreUnavailableError):
@@ -26,7 +26,7 @@ def test_a_resumed_campaign_that_failed_is_no_other_writer(writer: Writer) -> No
 
 
 def test_an_append_meanwhile_is_not_taken_for_a_loss(
-    writer: Writer,  # noqa: F811
+    writer: Writer,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     ask = writer.store._reading.ask
@@ -43,7 +43,7 @@ def test_an_append_meanwhile_is_not_taken_for_a_loss(
 
 
 def test_a_store_that_is_closed_while_it_connects_asks_nothing(
-    writer: Writer,  # noqa: F811
+    writer: Writer,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """No other call could end what waits in the new connection."""
@@ -65,7 +65,7 @@ def test_a_store_that_is_closed_while_it_connects_asks_nothing(
 
 
 def test_each_statement_of_a_campaign_has_its_time(
-    writer: Writer,  # noqa: F811
+    writer: Writer,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Else a server that is frozen in between holds the campaign for ever."""
@@ -90,7 +90,7 @@ def test_each_statement_of_a_campaign_has_its_time(
 
 
 def test_a_trim_drops_nothing_from_a_server_that_does_not_know_of_it(
-    writer: Writer,  # noqa: F811
+    writer: Writer,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It was promoted in the midst of the trim, and lacks the newest snapshot as well."""

@@ -10,6 +10,7 @@ import tempfile
 import threading
 import time
 import weakref
+from pathlib import Path
 from typing import Any, Self
 
 from _wal_native.snapshot import compact
@@ -39,7 +40,7 @@ from actionqueue.queue import ActionQueue
 from actionqueue.recovery import RecoveryReport
 from actionqueue.replication.copy import Copy
 from actionqueue.replication.groups import Chain
-from actionqueue.replication.note import NO_TERM, Note, write_note
+from actionqueue.replication.note import NO_TERM, Note, Tail, write_note
 from actionqueue.replication.shipper import PASSING, REFUSED, Shipper
 from actionqueue.replication.snapshots import Uploader
 from actionqueue.retry import Retry
@@ -48,12 +49,8 @@ from actionqueue.stores.protocol import Head, LogStore, Term
 from actionqueue.sync_policy import DurabilityPolicy, SyncPolicy
 from actionqueue.texts import host_name, told
 
-__all__ = ["OUTBOX_SECONDS", "SHIP_MILLISECONDS", "TAKEOVER_SECONDS", "ReplicatedQueue"]
+__all__ = ["SHIP_MILLISECONDS", "ReplicatedQueue"]
 
-OUTBOX_SECONDS = 5.0
-"""How long commands are taken while nothing reaches the store."""
-TAKEOVER_SECONDS = 10.0
-"""How long an opening waits for a writer that is gone to be known as gone."""
 SHIP_MILLISECONDS = 5
 """How long a Deferred command waits for others to go to the store with."""
 STANDBY_SECONDS = 0.2
@@ -408,7 +405,8 @@ class ReplicatedQueue(ActionQueue):
         term, ``unshipped_events``, ``groups`` (shipped since the term began), ``valid_seconds``
         (how long no other writer takes the log), ``trouble`` (what keeps events from the store
         now, or None), ``lost`` (the events that were acknowledged here as Deferred and are not in
-        the log, as first, last and the file that has them, or None) and ``is_temporary`` (without
+        the log, as first, last and the file that has them, as long as that is there, or None) and
+        ``is_temporary`` (without
         ``path``: Deferred commands that were not shipped are lost with the process).
         """
         shipper = self._shipper
@@ -416,7 +414,7 @@ class ReplicatedQueue(ActionQueue):
             shipper = None
         store: dict[str, Any] = {
             "role": "standby" if shipper is None else "writer",
-            "lost": self._copy.note.lost,
+            "lost": self._lost(),
             "is_temporary": self._temporary is not None,
         }
         if shipper is None:
@@ -439,6 +437,11 @@ class ReplicatedQueue(ActionQueue):
             "trouble": shipper.trouble or (uploader and uploader.trouble),
         }
         return {**found, "store": store}
+
+    def _lost(self) -> Tail | None:
+        """Return what was lost last, as long as the file that has it is there."""
+        lost = self._copy.note.lost
+        return lost if lost is not None and Path(lost.path).exists() else None
 
     # --- The end ----------------------------------------------------------------------------------
 

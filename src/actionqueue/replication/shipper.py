@@ -96,12 +96,6 @@ class Shipper:
             thread.join(seconds)
         return not any(thread.is_alive() for thread in others)
 
-    @property
-    def is_behind(self) -> bool:
-        """Whether the oldest event has waited for longer than appends may go on."""
-        since = self._shipping_since
-        return since is not None and time.monotonic() - since > self._outbox_seconds
-
     def valid_seconds(self) -> float:
         """Return how long no other writer takes the log."""
         return self._store.valid_until(self.term) - time.monotonic()
@@ -228,13 +222,15 @@ class Shipper:
             except OpenIOError as error:
                 self.trouble = self.trouble or told(error)
 
+    def append_seconds(self) -> float:
+        """Return how long appends go on: while no other writer comes, and the outbox is young."""
+        seconds, since = self.valid_seconds(), self._shipping_since
+        if since is None:
+            return seconds
+        return min(seconds, since + self._outbox_seconds - time.monotonic())
+
     def _allow_appends(self) -> None:
-        """Let appends go on as long as no other writer comes, and the outbox is young."""
-        seconds = self.valid_seconds()
-        since = self._shipping_since
-        if since is not None:
-            seconds = min(seconds, since + self._outbox_seconds - time.monotonic())
-        self._log.append_for(seconds)
+        self._log.append_for(self.append_seconds())
 
     def _write_note(self) -> None:
         # Both threads come here, and what one of them wrote last has to be the newest.
