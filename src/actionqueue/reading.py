@@ -274,7 +274,44 @@ class EventStream:
         self._follower = None
 
 
-class ReadOnlyQueue:
+class Reader:
+    """What readers of a log have in common, wherever the log is."""
+
+    _projection: Projection
+    _is_closed = False
+
+    @property
+    def projection(self) -> Projection:
+        """The projection as of the last ``refresh``."""
+        return self._projection
+
+    @property
+    def sequence(self) -> int:
+        """Sequence of the last event in the projection, 0 without one."""
+        return self._projection.latest_sequence
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether ``close`` was called."""
+        return self._is_closed
+
+    def close(self) -> None:
+        """Let go of the log. The projection stays readable. Closing again does nothing."""
+        self._is_closed = True
+
+    def __enter__(self) -> Self:
+        if self._is_closed:
+            raise ClosedError
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("an open queue cannot be pickled or copied; open it by its path")
+
+
+class ReadOnlyQueue(Reader):
     """The projection of a queue that another process may write.
 
     :func:`actionqueue.open` makes it with ``readonly=True``. While a writer has the queue open the
@@ -285,7 +322,6 @@ class ReadOnlyQueue:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = existing_directory(path)
-        self._is_closed = False
         self._follower: LogFollower | None = None
         self._durable_sequence = 0
         self._snapshot_damage: Exception | None = None
@@ -322,16 +358,6 @@ class ReadOnlyQueue:
         return self._path
 
     @property
-    def projection(self) -> Projection:
-        """The projection as of the last :meth:`refresh`."""
-        return self._projection
-
-    @property
-    def sequence(self) -> int:
-        """Sequence of the last event in the projection, 0 without one."""
-        return self._projection.latest_sequence
-
-    @property
     def history(self) -> str | None:
         """The log's history, as 32 hexadecimal digits. See :func:`follow`.
 
@@ -358,11 +384,6 @@ class ReadOnlyQueue:
     def has_writer(self) -> bool:
         """Whether a writer has the queue open at this moment."""
         return has_writer(self._path)
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether :meth:`close` was called."""
-        return self._is_closed
 
     def refresh(self) -> int:
         """Bring the projection up to what is durable now, and return how many events that took.
@@ -429,19 +450,8 @@ class ReadOnlyQueue:
 
     def close(self) -> None:
         """Let go of the files. The projection stays readable. Closing again does nothing."""
-        self._is_closed = True
+        super().close()
         self._follower = None
-
-    def __enter__(self) -> Self:
-        if self._is_closed:
-            raise ClosedError
-        return self
-
-    def __exit__(self, *_exception: object) -> None:
-        self.close()
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("an open queue cannot be pickled or copied; open it by its path")
 
     def __repr__(self) -> str:
         return (

@@ -20,7 +20,7 @@ from actionqueue.errors import (
 )
 from actionqueue.model import Event
 from actionqueue.projection import Projection
-from actionqueue.reading import Position
+from actionqueue.reading import Position, Reader
 from actionqueue.replication.groups import Chain
 from actionqueue.replication.snapshots import fetch
 from actionqueue.stores.protocol import LogStore
@@ -28,7 +28,7 @@ from actionqueue.stores.protocol import LogStore
 __all__ = ["StoreReader", "StoreStream"]
 
 
-class StoreReader:
+class StoreReader(Reader):
     """The projection of a queue whose log is in a store, and which another process may write.
 
     :func:`actionqueue.open` makes it with ``store`` and ``readonly=True``. Its projection is in
@@ -38,7 +38,6 @@ class StoreReader:
     def __init__(self, store: LogStore) -> None:
         self._store = store
         self._log_id = store.head().log_id
-        self._is_closed = False
         self._begin()
 
     def _begin(self) -> None:
@@ -51,27 +50,14 @@ class StoreReader:
         self._projection, self._chain = projection, chain
 
     @property
-    def projection(self) -> Projection:
-        """The projection as of the last :meth:`refresh`."""
-        return self._projection
-
-    @property
-    def sequence(self) -> int:
-        """Sequence of the last event in the projection, 0 without one."""
-        return self._projection.latest_sequence
-
-    durable_sequence = sequence
-    """A reader takes in what is durable only."""
+    def durable_sequence(self) -> int:
+        """What is in the projection is durable."""
+        return self.sequence
 
     @property
     def history(self) -> str:
         """The log's identity in the store, as 32 hexadecimal digits."""
         return self._log_id.hex
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether :meth:`close` was called."""
-        return self._is_closed
 
     def refresh(self) -> int:
         """Bring the projection up to what is durable now, and return how many events that took.
@@ -92,17 +78,9 @@ class StoreReader:
         return self.sequence - before
 
     def close(self) -> None:
-        """Let go of the store. The projection stays readable."""
-        self._is_closed = True
+        """Let go of the store. The projection stays readable. Closing again does nothing."""
+        super().close()
         self._store.close()
-
-    def __enter__(self) -> Self:
-        if self._is_closed:
-            raise ClosedError
-        return self
-
-    def __exit__(self, *_exception: object) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         state = "closed" if self._is_closed else "open"
