@@ -23,6 +23,9 @@ Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 
+STEP_SECONDS = 1.0
+"""How often one that waits for a call does something meanwhile."""
+
 Calls = queue.SimpleQueue[Callable[[], object] | None]
 
 
@@ -33,6 +36,25 @@ def _work(calls: Calls, working: threading.Lock) -> None:
     while (do := calls.get()) is not None:
         do()
         del do
+
+
+def _wait(
+    result: Future[Result], until: float | None, meanwhile: Callable[[], object] | None
+) -> Result:
+    while True:
+        left = None if until is None else max(until - time.monotonic(), 0)
+        step = (
+            left if meanwhile is None else min(STEP_SECONDS, STEP_SECONDS if left is None else left)
+        )
+        try:
+            return result.result(step)
+        except TimeoutError:
+            if result.done():  # just now, or the error is the call's own
+                return result.result()
+            if step == left:
+                raise
+        if meanwhile is not None:
+            meanwhile()
 
 
 class Line:
@@ -63,18 +85,20 @@ class Line:
 
         Raises ClosedError after :meth:`close`, ForkedError in a child of the process.
         """
-        return self.run_until(None, call, *arguments, **named)
+        return self.run_until(None, None, call, *arguments, **named)
 
     def run_until(
         self,
         until: float | None,
+        meanwhile: Callable[[], object] | None,
         call: Callable[Arguments, Result],
         *arguments: Arguments.args,
         **named: Arguments.kwargs,
     ) -> Result:
         """Run a call as :meth:`run` does, and wait at most until then, by ``time.monotonic``.
 
-        Raises TimeoutError. The call may go on then, where it had begun.
+        The thread that waits calls ``meanwhile`` each second. Raises TimeoutError; the call may go
+        on then, where it had begun.
         """
         result: Future[Result] = Future()
 
@@ -90,7 +114,7 @@ class Line:
 
         self._put(do)
         try:
-            return result.result(None if until is None else max(until - time.monotonic(), 0))
+            return _wait(result, until, meanwhile)
         finally:
             result.cancel()
 

@@ -197,18 +197,20 @@ class Log:
         self.batch = Batch()
         made = ffi.new("aqw_log **")
         table = Table()
-        check(
-            lib.aqw_recover(
-                self.table_of_io,
-                directory.encode(),
-                self.options,
-                table.table,
-                made,
-                self.report,
-                self.fault,
-            ),
+        status = lib.aqw_recover(
+            self.table_of_io,
+            directory.encode(),
+            self.options,
+            table.table,
+            made,
+            self.report,
             self.fault,
         )
+        # What an I/O table raised reaches the core as EIO.
+        mistakes = [] if io is None else io.mistakes
+        if status != OK and mistakes:
+            raise AssertionError(f"the I/O table failed while the log was opened: {mistakes}")
+        check(status, self.fault)
         self.log: Any = made[0]
         self.recovered = table.entries()
 

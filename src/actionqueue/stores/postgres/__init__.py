@@ -45,6 +45,7 @@ from actionqueue.stores.canary import Canary
 from actionqueue.stores.heard import Heard
 from actionqueue.stores.postgres import schema
 from actionqueue.stores.postgres.check import unsafe_settings, warnings_of
+from actionqueue.stores.postgres.servers import Servers
 from actionqueue.stores.postgres.session import Answer, LostAnswer, RefusedStatement, Session
 from actionqueue.stores.protocol import Head, SnapshotInfo, StoreInfo, Term
 
@@ -88,14 +89,17 @@ class PostgresStore:
         self._log = log
         self._is_unsafe = flag("unsafe_allow_local", unsafe_allow_local)
         # Appends wait for neither readers nor snapshots.
+        self._servers = _servers(conninfo)
         self._writing, self._reading, self._moving = (
-            _session(conninfo, log, purpose) for purpose in ("appends", "reading", "snapshots")
+            Session(self._servers, log, purpose) for purpose in ("appends", "reading", "snapshots")
         )
         self._canary = Canary()
         self._acknowledged = 0
         self._heard = Heard()
         self._last_seen = "", time.monotonic()
         """What the writer said last, and when a campaign of this store saw it first."""
+        self._last_read = self._last_seen
+        """What it said last, and when a reader saw it first."""
         self._steps = Attempts(lambda: 1 + secrets.randbelow(STEP_MAX))
         self._putting = threading.RLock()
         self._closed = threading.Event()
@@ -135,10 +139,20 @@ class PostgresStore:
         rows = _asked(self._reading.ask, schema.HEAD, until=until).rows
         if not rows:
             raise UnknownLogError(self._log)
-        head = Head(*rows[0])
+        *standing, seen = rows[0]
+        self._ensure_life(seen)
+        head = Head(*standing)
         self._canary.compare(head.next_sequence - 1, known)
         self._canary.know(head.watermark)
         return head
+
+    def _ensure_life(self, seen: str) -> None:
+        """Have the servers looked at where a writer is silent: it may write at another one."""
+        last_seen, silent_from = self._last_read
+        if seen != last_seen:
+            self._last_read = seen, time.monotonic()
+        elif time.monotonic() >= silent_from + schema.LEASE_SECONDS:
+            self._servers.look()
 
     # --- Terms ------------------------------------------------------------------------------------
 
@@ -446,9 +460,9 @@ class PostgresStore:
         return StoreUnsafeError(reason) if reason else None
 
 
-def _session(conninfo: str, log: str, purpose: str) -> Session:
+def _servers(conninfo: str) -> Servers:
     try:
-        return Session(conninfo, log, purpose)
+        return Servers(conninfo)
     except ImportError:
         raise
     except Exception:  # noqa: BLE001, S110 -- whatever the client says of it may quote a password

@@ -33,6 +33,7 @@ __all__ = [
     "SETTINGS",
     "SET_SESSION",
     "STANDBYS",
+    "STANDING",
     "TRIM",
     "UNLOCK",
     "WHY_NOT",
@@ -109,10 +110,20 @@ SET tcp_user_timeout = 3000;
 """A role may have any of them otherwise. The warnings are needed: a commit that stops waiting for
 the standbys says so in one."""
 
+STANDING = """
+SELECT system_identifier, CASE WHEN pg_is_in_recovery() THEN 0
+  ELSE ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::int8 END,
+  EXISTS (SELECT FROM pg_stat_replication)
+FROM pg_control_system()
+"""
+"""The control file names the timeline of the last checkpoint only, which may be from before a
+promotion."""
+
 FIND_LOG = "SELECT log_id, uuid FROM aq.head WHERE name = %(name)s"
 
 HEAD = """
-SELECT uuid, epoch, next_seq, watermark, trimmed_to, holder FROM aq.head WHERE log_id = %(log)s
+SELECT uuid, epoch, next_seq, watermark, trimmed_to, holder, seen::text
+FROM aq.head WHERE log_id = %(log)s
 """
 
 # --- Terms ----------------------------------------------------------------------------------------

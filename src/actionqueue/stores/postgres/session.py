@@ -1,12 +1,12 @@
 """A connection to the primary, whichever node that is now, with a thread of its own.
 
 No call has a timeout and none is canceled: PostgreSQL acknowledges a commit that it cancels while
-the commit waits for the standbys. A primary that is gone is found by TCP's own timeouts.
+the commit waits for the standbys. A primary that is gone is found by TCP's own timeouts, and one
+that was replaced by a look at the other servers, while a statement waits.
 """
 
 from __future__ import annotations
 
-import importlib
 import os
 import socket
 import time
@@ -16,20 +16,10 @@ from uuid import UUID
 
 from actionqueue.errors import ClosedError, StoreUnavailableError, UnknownLogError
 from actionqueue.stores.line import Line
-from actionqueue.stores.postgres.schema import FIND_LOG, SET_SESSION
+from actionqueue.stores.postgres.schema import FIND_LOG
+from actionqueue.stores.postgres.servers import UNKNOWN, Servers, psycopg_module
 
-__all__ = ["Answer", "LostAnswer", "RefusedStatement", "Session", "psycopg_module"]
-
-DEFAULTS = {
-    "target_session_attrs": "read-write",
-    "application_name": "actionqueue",
-    "client_encoding": "UTF8",
-    "connect_timeout": 3,
-    "tcp_user_timeout": 3000,
-    "keepalives_idle": 1,
-    "keepalives_interval": 1,
-    "keepalives_count": 3,
-}
+__all__ = ["Answer", "LostAnswer", "RefusedStatement", "Session"]
 
 SILENT_SECONDS = 4.0
 """How long a statement with a time may take at least: as long as TCP needs to miss a server."""
@@ -37,17 +27,6 @@ MISSING = {"42P01", "3F000"}
 """PostgreSQL's codes for a table and a schema that are not there."""
 ENDS_OF_CONNECTIONS = ("08", "57P")
 """What PostgreSQL's codes begin with for connections that end, and servers that stop or start."""
-
-
-def psycopg_module() -> Any:
-    """Import the client and return it, or raise an ImportError that says what to install."""
-    try:
-        return importlib.import_module("psycopg")
-    except ModuleNotFoundError as error:
-        if error.name != "psycopg":
-            raise
-        reason = "a PostgresStore needs psycopg: pip install 'actionqueue[postgres]'"
-        raise ModuleNotFoundError(reason, name="psycopg") from error
 
 
 class Answer(NamedTuple):
@@ -77,17 +56,14 @@ class RefusedStatement(Exception):
 class Session:
     """Connects when it is asked for something, and again after a connection ended."""
 
-    def __init__(self, conninfo: str, log: str, purpose: str) -> None:
-        """Read the parameters of the connection; no connection is made yet.
-
-        Raises psycopg's ProgrammingError where they do not make sense, and ImportError.
-        """
+    def __init__(self, servers: Servers, log: str, purpose: str) -> None:
+        """Take what makes connections, and say what this one is for, among a log's."""
         self._psycopg = psycopg_module()
-        given = self._psycopg.conninfo.conninfo_to_dict(conninfo)
-        self._conninfo = self._psycopg.conninfo.make_conninfo(**{**DEFAULTS, **given})
+        self._servers = servers
         self._log = log
         self._line = Line(f"actionqueue: {purpose} of {log}")
         self._connection: Any = None
+        self._standing = UNKNOWN
         self._is_closed = False
         self._notices: list[str] = []
         self._uuid: UUID | None = None
@@ -105,14 +81,15 @@ class Session:
         if until is not None:
             until = max(until, time.monotonic() + SILENT_SECONDS)
         try:
-            return self._line.run_until(until, self._ask, statement, parameters)
+            return self._line.run_until(until, self._look_about, self._ask, statement, parameters)
         except TimeoutError as error:
             self._shut_down()
             raise StoreUnavailableError(LostAnswer("no answer came in time")) from error
 
     def ask_of_any_log(self, statement: str, **parameters: Any) -> Answer:
         """Execute one that needs no log to be there."""
-        return self._line.run(self._ask_of_any_log, statement, parameters)
+        call = self._ask_of_any_log
+        return self._line.run_until(None, self._look_about, call, statement, parameters)
 
     def _ask(self, statement: str, parameters: dict[str, Any]) -> Answer:
         connection = self._connected()
@@ -149,29 +126,25 @@ class Session:
         return Answer(rows, cursor.rowcount, tuple(self._notices))
 
     def _connected(self) -> Any:
+        if self._connection is not None and self._servers.is_replaced(self._standing):
+            self._drop()
         if self._connection is None:
-            self._connection = self._connect()
+            self._connection, self._standing = self._servers.connect()
+            self._connection.add_notice_handler(self._note)
         if self._is_closed:
             # Closed before it could end this connection: nothing would end what waits in it.
             self._drop()
             raise ClosedError
         return self._connection
 
-    def _connect(self) -> Any:
-        try:
-            connection = self._psycopg.connect(self._conninfo, autocommit=True, prepare_threshold=0)
-        except self._psycopg.Error as error:
-            raise StoreUnavailableError(error) from error
-        try:
-            connection.add_notice_handler(self._note)
-            connection.execute(SET_SESSION, prepare=False)
-        except self._psycopg.Error as error:
-            connection.close()
-            raise StoreUnavailableError(error) from error
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+    def _look_about(self) -> None:
+        """Let go of a server under a statement that waits, where another one has its place."""
+        if self._connection is None:
+            return
+        if self._servers.is_replaced(self._standing):
+            self._shut_down()
+        else:
+            self._servers.look()
 
     def _note(self, diagnostic: Any) -> None:
         self._notices.append(f"{diagnostic.severity} {diagnostic.message_primary}")
