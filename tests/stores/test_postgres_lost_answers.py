@@ -48,7 +48,7 @@ def test_a_store_that_is_closed_while_it_connects_asks_nothing(
 ) -> None:
     """No other call could end what waits in the new connection."""
     session = writer.store._writing
-    connect = session._connect
+    connect = writer.store._servers.connect
 
     def connected() -> Any:
         connection = connect()
@@ -56,7 +56,7 @@ def test_a_store_that_is_closed_while_it_connects_asks_nothing(
         return connection
 
     session.drop()
-    monkeypatch.setattr(session, "_connect", connected)
+    monkeypatch.setattr(writer.store._servers, "connect", connected)
     with pytest.raises(ClosedError):
         writer.store.append(writer.term, 2, 2, b"2")
     with writer.cluster.connect(0) as connection:
