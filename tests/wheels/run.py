@@ -36,8 +36,15 @@ SHORT_ON_WINDOWS = (
     "tests/cli/test_submit.py",
 )  # fmt: skip
 """What --short runs there: programs start slowly under wine."""
-SHORT_ON_LINUX = ("--ignore=tests/core", "--ignore=tests/fuzz")
-"""What --short adds there: these compile the C core by itself, and do not touch the wheel."""
+SHORT_ON_LINUX = tuple(
+    f"--ignore=tests/{part}"
+    for part in (
+        "core", "fuzz", "crash/test_planted_bugs.py", "crash/test_crash_images.py",
+        "crash/test_damage.py", "crash/test_failing_calls.py",  # these compile the C core by itself
+        "package/test_contributing.py",  # builds the package
+    )
+)  # fmt: skip
+"""What --short leaves out there: what does not touch the wheel."""
 WINE_INSTEAD = {
     "numpy": "numpy==2.1.3",  # later ones call what Debian 12's wine lacks
     "gunicorn": None,  # not for Windows

@@ -116,9 +116,9 @@ class Checker:
     def _follow(self, begin: int) -> None:
         """Read the same events as users do."""
         with_store = self._open_store()
-        stream = aq.follow(store=with_store, after=self._position, timeout=0)
+        stream = _patiently(lambda: aq.follow(store=with_store, after=self._position, timeout=0))
         for at in range(begin, len(self.payloads)):
-            event = next(stream)
+            event = _patiently(stream.__next__)
             if event.sequence != at + 1 or hash_of(payload_of(event)) != self.payloads[at]:
                 self.wrong.append(f"a follower has another event in the place of {at + 1}")
         self._position = stream.position
@@ -166,6 +166,18 @@ class Checker:
 
     def close(self) -> None:
         self._store.close()
+
+
+def _patiently(call: Callable[[], Any]) -> Any:
+    """Call again where the engine is not there for now, as after a cut."""
+    until = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return call()
+        except aq.StoreUnavailableError:
+            if time.monotonic() > until:
+                raise
+        time.sleep(LOOK_SECONDS)
 
 
 def payload_of(event: Any) -> bytes:
