@@ -41,6 +41,6 @@ def kept_module(name: str) -> ModuleType | None:
     package, *path = name.split(".")
     module: Any = _packages.get(package)
     for part in path:
-        module = getattr(module, part, None)
+        module = vars(module).get(part) if isinstance(module, ModuleType) else None
     is_it = isinstance(module, ModuleType) and module.__name__ == name
     return module if is_it else None

@@ -51,7 +51,7 @@ def test_what_was_taken_out_of_the_modules_comes_back(
 def test_an_import_that_failed_halfway_is_not_mixed_with_another_one(tmp_path: Path) -> None:
     program = """
 import sys
-sys.modules["actionqueue.scheduler"] = None
+sys.modules["actionqueue.wait_reasons"] = None
 for _ in range(2):
     try:
         import actionqueue
@@ -61,7 +61,7 @@ for _ in range(2):
         del sys.modules[name]
 """
     first, second = run(sys.executable, "-c", program, cwd=tmp_path).splitlines()
-    assert "actionqueue.scheduler" in first
+    assert "wait_reasons" in first
     assert second.endswith("it can't be imported again there, only in a new process")
 
 

@@ -54,6 +54,7 @@ def test_importing_takes_nothing_that_is_optional(tmp_path: Path) -> None:
     }
     assert "actionqueue" in loaded
     assert not loaded & {
+        "concurrent",
         "numpy",
         "click",
         "rich",
@@ -64,6 +65,21 @@ def test_importing_takes_nothing_that_is_optional(tmp_path: Path) -> None:
         "opentelemetry",
         "pyarrow",
     }
+
+
+def test_what_is_imported_where_it_is_asked_for(tmp_path: Path) -> None:
+    """The scheduler and the stores take time that most programs need not spend."""
+    program = """
+import sys, actionqueue as aq
+print([name in sys.modules for name in ("actionqueue.scheduler", "actionqueue.stores")])
+assert {"Scheduler", "PostgresStore"} <= set(dir(aq))
+assert aq.Scheduler is aq.scheduler.Scheduler
+assert aq.LogStore.__module__ == "actionqueue.stores.protocol"
+from actionqueue import *
+print(Claim is aq.Claim, hasattr(aq, "nothing"))
+"""
+    printed = run(sys.executable, "-c", program, cwd=tmp_path)
+    assert printed == "[False, False]\nTrue False\n"
 
 
 @pytest.mark.parametrize("name", NATIVE_MODULES)
