@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from typing import TYPE_CHECKING, NamedTuple, NoReturn, Self, overload
+from typing import TYPE_CHECKING, NamedTuple, NoReturn, Self, cast, overload
 
 from _wal_native.events import decode_event
 from _wal_native.reader import LogFollower, LogReader
@@ -48,6 +48,17 @@ def follow(
 
 @overload
 def follow(
+    path: LogStore,
+    *,
+    after: int | str = ...,
+    history: str | None = ...,
+    timeout: float | None = ...,
+    poll_seconds: float = ...,
+) -> StoreStream: ...
+
+
+@overload
+def follow(
     path: None = None,
     *,
     store: LogStore,
@@ -59,7 +70,7 @@ def follow(
 
 
 def follow(
-    path: str | os.PathLike[str] | None = None,
+    path: str | os.PathLike[str] | LogStore | None = None,
     *,
     store: LogStore | None = None,
     after: int | str = 0,
@@ -74,7 +85,7 @@ def follow(
     successor's start, and waits for more where the log ends.
 
     Args:
-        path: The queue's directory.
+        path: The queue's directory; or a store, as for ``store``.
         store: Follow the log in this store instead of a path. The stream does not close it.
         after: Where to begin: after a position, as :attr:`EventStream.position` gave it; or after
             the event with this sequence, 0 for the first event.
@@ -100,6 +111,8 @@ def follow(
     position = Position.of(after, history)
     timeout = None if timeout is None else seconds_from_0("follow", "timeout", timeout)
     poll_seconds = seconds_between_looks("follow", poll_seconds)
+    if store is None and hasattr(path, "campaign"):  # as a LogStore has, and no path
+        path, store = None, cast("LogStore", path)
     if store is not None:
         from actionqueue.replication.reading import StoreStream  # noqa: PLC0415 -- few need it
         from actionqueue.stores.arguments import ensure_store  # noqa: PLC0415
@@ -110,9 +123,8 @@ def follow(
         return StoreStream(store, position, timeout)
     if path is None:
         raise TypeError("path must be a str or a path-like of str, got None; or give store=")
-    return EventStream(
-        follower_at(existing_directory(path), position), position, timeout, poll_seconds
-    )
+    directory = existing_directory(cast("str", path))
+    return EventStream(follower_at(directory, position), position, timeout, poll_seconds)
 
 
 class Position(NamedTuple):

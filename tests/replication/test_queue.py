@@ -94,7 +94,7 @@ def test_events_are_followed_across_writers(site: Site) -> None:
         queue.submit(new_task(name.encode()))
         queue.submit(new_task(name.encode()))
         queue.close()
-    events = list(aq.follow(store=site.store(), after=1, timeout=0))
+    events = list(aq.follow(site.store(), after=1, timeout=0))
     assert [event.sequence for event in events] == [2, 3, 4, 5, 6]
     assert events[1].task_spec.payload.data == b"b"
 
