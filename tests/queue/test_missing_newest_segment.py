@@ -17,6 +17,7 @@ import pytest
 import actionqueue as aq
 from actionqueue.inspection import verify
 from tests.support import places
+from tests.support.command_line import run
 
 pytestmark = pytest.mark.platform("signals")
 
@@ -122,6 +123,10 @@ def test_a_repair_says_so_and_keeps_what_is_left(path: Path) -> None:
         report = aq.repair(path, accept_data_loss=accepts)
         assert report.damage is not None
         assert (report.damage.reason, report.kept_sequence) == ("segment_missing", durable)
+        if not accepts:
+            assert (
+                "loses     what the missing file had, which nothing" in run("repair", path).output
+            )
     with aq.open(path) as queue:
         assert queue.sequence == durable
 

@@ -67,7 +67,9 @@ def _text(report: RepairReport, directory: Path, *, accept_data_loss: bool) -> s
     )
     lines.append(f"{kept:<9} " + (f"sequences 1 to {last}" if last else nothing))
     if report.lost_first is None:
-        lines.append(f"{lost:<9} no known event")
+        is_gone = damage.reason == "segment_missing"
+        unknown = "what the missing file had, which nothing tells" if is_gone else "no known event"
+        lines.append(f"{lost:<9} {unknown}")
     else:
         lines.append(
             f"{lost:<9} sequences "
