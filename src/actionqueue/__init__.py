@@ -11,6 +11,7 @@ import _actionqueue_start
 
 if _actionqueue_start.is_running_the_package():
     _actionqueue_start.end_at_interrupts()
+    _actionqueue_start.put_the_collector_off()
 
 # These come first, because the native modules raise errors and build values of this package.
 from actionqueue import errors  # isort: skip

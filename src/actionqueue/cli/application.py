@@ -7,7 +7,7 @@ from importlib import import_module
 import click
 
 import actionqueue
-from _actionqueue_start import raise_interrupts
+from _actionqueue_start import let_the_collector_work, raise_interrupts
 from actionqueue.cli.exit_codes import MEANINGS
 
 __all__ = ["application"]
@@ -61,11 +61,12 @@ class _Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Return the command, and let Ctrl-C raise from now on.
+        """Return the command, and let Ctrl-C raise and the collector work from now on.
 
         Everything is imported, and the command may have something to clean up.
         """
         found = super().resolve_command(ctx, args)
+        let_the_collector_work()
         raise_interrupts()
         return found
 
