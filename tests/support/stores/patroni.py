@@ -8,8 +8,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
+from http import HTTPStatus
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -189,12 +191,23 @@ class Patroni:
 
     def have_lead(self, number: int) -> None:
         """Ask for a switchover, which takes a moment."""
+        wait_for(lambda: self._asks_to_lead(number), f"p{number} may lead")
+
+    def _asks_to_lead(self, number: int) -> bool:
+        """Ask once; return False where Patroni is not ready, as a moment after a promotion."""
         now = self.leader()
+        if now == number:
+            return True
         body = json.dumps({"leader": f"p{now}", "candidate": f"p{number}"}).encode()
         where = f"http://{self.hosts[now]}:{self._rest[now]}/switchover"
         request = urllib.request.Request(where, body, {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 -- as above
-            assert answer.status == 200
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 -- as above
+                return bool(answer.status == HTTPStatus.OK)
+        except urllib.error.HTTPError as error:
+            if error.code == HTTPStatus.SERVICE_UNAVAILABLE:
+                return False
+            raise
 
     @property
     def conninfo(self) -> str:
