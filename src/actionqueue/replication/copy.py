@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from msgspec import structs
+
 from _wal_native.events import decode_event
 from _wal_native.group import records_of_group
 from _wal_native.log import Log, open_log
@@ -95,6 +97,9 @@ class Copy:
 
     def _open_alone(self, head: Head) -> None:
         self._ensure_of(head)
+        if self.note.begins_again:  # an opening that gave them up has not come to it
+            self._drop()
+            self._forget_term()
         self._begin_with_snapshot(head)
         try:
             self._open(head)
@@ -284,12 +289,19 @@ class Copy:
         last = self.log.last_sequence
         first, is_behind_the_end = self._first_difference(known, last, upto)
         self._rest_after, self.has_rest = known, keeps_the_rest and is_behind_the_end
-        lost = self.note.lost
-        if first is not None and not self.has_rest:
+        note = self.note
+        if first is None:
+            has = max(note.acknowledged, min(known, last))
+            self.note = Note(note.log_id, acknowledged=has, lost=note.lost)
+            if note.term.epoch:  # what comes from now on is not of that term
+                write_note(self.directory, self.note)
+        elif self.has_rest:
+            self.note = Note(note.log_id, acknowledged=min(known, last), lost=note.lost)
+        else:
             lost = Tail(first, last, self._quarantine(first, last))
-        self.note = Note(self.note.log_id, acknowledged=min(known, last), lost=lost)
-        if first is not None and not self.has_rest:
-            write_note(self.directory, self.note)  # also where the opening fails from here on
+            self.note = Note(note.log_id, acknowledged=min(known, last), lost=lost)
+            # Also where the opening fails from here on: none may go on with what is lost.
+            write_note(self.directory, structs.replace(self.note, begins_again=True))
             self._begin_again(self._store.head())
 
     def _first_difference(self, known: int, last: int, upto: int | None) -> tuple[int | None, bool]:

@@ -37,6 +37,8 @@ class Note(msgspec.Struct, frozen=True):
     """The store has the events up to this one, at least."""
     lost: Tail | None = None
     """What other writers' events took the place of last."""
+    begins_again: bool = False
+    """The files here are given up: whatever opens them next removes them and begins again."""
 
 
 def read_note(directory: str) -> Note | None:
