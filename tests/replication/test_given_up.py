@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+import actionqueue as aq
+from actionqueue.replication import queue as queue_module
 from actionqueue.replication.copy import Copy
 from actionqueue.replication.note import read_note
 from tests.replication.conftest import Site
 from tests.replication.test_copies import fill, tasks_of, upload
+from tests.support.stores.memory import MemoryStore
 
 
 def leave_an_outbox(site: Site, name: str = "b") -> None:
@@ -72,3 +77,32 @@ def test_a_killed_writer_that_stood_by_since_has_lost_nothing(site: Site) -> Non
     assert standby.stats()["store"]["lost"] is None
     assert not [*(site.folder / "b").glob("quarantine/outbox-*")]
     assert tasks_of(standby) == tasks_of(other)
+
+
+def test_an_outbox_of_a_standby_does_not_wait_for_ever(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue_module, "TAKEOVER_SECONDS", 0.01)
+    leave_an_outbox(site)
+    site.open("c", takeover_seconds=30)
+    standby = site.open("b", standby=True, takeover_seconds=None)
+    assert not standby.is_active
+    lost = standby.stats()["store"]["lost"]
+    assert (lost.first, lost.last) == (11, 15)
+
+
+def test_a_standby_that_cannot_resume_stands_by(site: Site) -> None:
+    leave_an_outbox(site)
+    store = site.store()
+
+    def campaign(*given: Any, resume: Any = None, **options: Any) -> Any:
+        if resume is not None:  # right before it another writer comes
+            fill(site.open("c", takeover_seconds=30), 1)
+        return MemoryStore.campaign(store, *given, resume=resume, **options)
+
+    store.campaign = campaign  # type: ignore[method-assign]
+    standby = aq.open(site.folder / "b", store=store, standby=True, takeover_seconds=0)
+    site._open.append(standby)
+    assert not standby.is_active
+    lost = standby.stats()["store"]["lost"]
+    assert (lost.first, lost.last) == (11, 15)

@@ -35,6 +35,7 @@ from actionqueue.errors import (
     TrimmedError,
 )
 from actionqueue.growth import LogGrowth
+from actionqueue.opening import TAKEOVER_SECONDS
 from actionqueue.policy_fields import file_size, flag, seconds_from_0
 from actionqueue.queue import ActionQueue
 from actionqueue.recovery import RecoveryReport
@@ -132,12 +133,11 @@ class ReplicatedQueue(ActionQueue):
             )
             head = store.head()
             self._open_copy(head)
-            goes_on = not standby or self._copy.may_resume(head)
-            if not goes_on and not self._takes_the_rest(takeover_seconds):
+            if not self._resumes(takeover_seconds) and not standby:
+                self._campaign(takeover_seconds)
+            elif not self._active.is_set() and not self._takes_the_rest(takeover_seconds):
                 self._unusable = StandbyError(head.holder or "")
                 self._begin_to_stand_by()
-            elif goes_on:
-                self._campaign(takeover_seconds)
         except BaseException:
             self._give_up()
             raise
@@ -200,18 +200,22 @@ class ReplicatedQueue(ActionQueue):
 
     # --- Becoming the writer ----------------------------------------------------------------------
 
-    def _campaign(self, timeout: float | None) -> None:
+    def _resumes(self, timeout: float | None) -> bool:
+        """Go on with the directory's own term, where no other writer came since."""
         note = self._copy.note
-        if note.term.epoch:
-            try:
-                term = self._campaign_until(timeout, note.term)
-            except FencedError:
-                # Another writer came since the head was read: its events are those of the log.
-                self._copy.log.close()
-                self._open_copy(self._store.head())
-            else:
-                self._become_writer(term)
-                return
+        if not note.term.epoch:
+            return False
+        try:
+            term = self._campaign_until(timeout, note.term)
+        except FencedError:
+            # Another writer came since the head was read: its events are those of the log.
+            self._copy.log.close()
+            self._open_copy(self._store.head())
+            return False
+        self._become_writer(term)
+        return True
+
+    def _campaign(self, timeout: float | None) -> None:
         if not self._copy.has_rest:
             self._catch_up(None)
         self._become_writer(self._campaign_until(timeout, None))
@@ -220,8 +224,9 @@ class ReplicatedQueue(ActionQueue):
         """Go on as the writer, where something is in the outbox and no other writer is there."""
         if not self._copy.has_rest:
             return False
+        seconds = TAKEOVER_SECONDS if timeout is None else timeout  # it stands by all the same
         try:
-            term = self._campaign_until(timeout, None)
+            term = self._campaign_until(seconds, None)
         except TermHeldError:
             self._copy.give_up_the_rest()
             self._use_copy()
