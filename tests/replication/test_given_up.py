@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from typing import Any
 
 import pytest
 
 import actionqueue as aq
 from actionqueue.replication import queue as queue_module
+from actionqueue.replication.alone import alone_in
 from actionqueue.replication.copy import Copy
 from actionqueue.replication.note import read_note
 from tests.replication.conftest import Site
 from tests.replication.test_copies import fill, tasks_of, upload
+from tests.replication.test_takeover import wait_for
 from tests.support.stores.memory import MemoryStore
 
 
@@ -106,3 +110,68 @@ def test_a_standby_that_cannot_resume_stands_by(site: Site) -> None:
     assert not standby.is_active
     lost = standby.stats()["store"]["lost"]
     assert (lost.first, lost.last) == (11, 15)
+
+
+def left_behind(site: Site) -> tuple[Any, Any]:
+    """Return a writer, and a queue that stands by, cut off, and needs a snapshot to go on."""
+    queue = site.open("a", compaction=None)
+    standby = site.open("b", standby=True)
+    site.cut(standby)
+    wait_for(lambda: standby.stats()["store"]["trouble"])
+    for _ in range(2):
+        fill(queue, 20)
+        queue.compact()
+        upload(queue)
+    assert site.log.trimmed_to == 20
+    return queue, standby
+
+
+def test_an_opening_beside_a_standby_does_not_end_it(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fcntl = pytest.importorskip("fcntl")
+    queue, standby = left_behind(site)
+    lock = fcntl.flock
+    met = threading.Event()
+
+    def flock(descriptor: int, operation: int) -> None:
+        try:
+            lock(descriptor, operation | fcntl.LOCK_NB)
+        except BlockingIOError:
+            met.set()
+            if operation & fcntl.LOCK_NB:
+                raise
+            lock(descriptor, operation)
+
+    with alone_in(standby.path):  # as another opening is for a moment
+        monkeypatch.setattr(fcntl, "flock", flock)
+        site.cut(standby, is_cut=False)
+        assert met.wait(10)
+    wait_for(lambda: standby.sequence == 40)
+    queue.close()
+    assert standby.wait_until_active(10)
+
+
+def test_a_standby_takes_no_directory_from_another_queue(site: Site) -> None:
+    """It has let go of its own, and the engine fails before the snapshot is there."""
+    queue, standby = left_behind(site)
+    failed = threading.Event()
+
+    def get_snapshot(info: Any) -> Any:
+        failed.set()
+        raise aq.StoreUnavailableError(ConnectionError("a fault"))
+
+    site.stores[standby].get_snapshot = get_snapshot  # type: ignore[method-assign]
+    site.cut(standby, is_cut=False)
+    assert failed.wait(10)
+    queue.close()
+    other = None
+    while other is None:  # the other one holds the directory while it tries again
+        with contextlib.suppress(aq.LockedError):
+            other = site.open("b")
+    fill(other, 3)
+    with pytest.raises(aq.PoisonedError) as caught:
+        standby.wait_until_active(10)
+    assert isinstance(caught.value.__cause__, aq.LockedError)
+    other.close()
+    assert site.open("b").sequence == 43

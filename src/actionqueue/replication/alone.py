@@ -18,13 +18,14 @@ __all__ = ["alone_in"]
 
 
 @contextlib.contextmanager
-def alone_in(directory: str) -> Iterator[None]:
+def alone_in(directory: str, *, waits: bool = False) -> Iterator[None]:
     """Let no other opening into a directory meanwhile, where the system can.
 
     A queue holds its lock while its log is open. An opening that closes a log, to make it again,
-    holds nothing for a moment. Raises LockedError.
+    holds nothing for a moment. Raises LockedError; with ``waits``, for a queue whose log is open,
+    none: another opening, which finds the log's lock taken, is over soon.
     """
-    descriptor = _lock(directory)
+    descriptor = _lock(directory, waits=waits)
     try:
         yield
     finally:
@@ -34,7 +35,7 @@ def alone_in(directory: str) -> Iterator[None]:
             os.close(descriptor)
 
 
-def _lock(directory: str) -> int | None:
+def _lock(directory: str, *, waits: bool) -> int | None:
     if fcntl is None:
         return None
     try:
@@ -42,7 +43,7 @@ def _lock(directory: str) -> int | None:
     except OSError:
         return None  # the opening says what is wrong with it
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
     except BlockingIOError:
         os.close(descriptor)
         raise LockedError(lock_path(directory)) from None

@@ -23,13 +23,14 @@ from _wal_native.log import Log, open_log
 from _wal_native.reader import LogFollower
 from actionqueue.clock import now
 from actionqueue.damage import repair
-from actionqueue.directory import holder_text
+from actionqueue.directory import holder_text, lock_path
 from actionqueue.errors import (
     AcknowledgedLostError,
     ActionQueueError,
     CompactedError,
     CorruptLogError,
     DamagedGroupError,
+    LockedError,
     NotAQueueError,
     OpenIOError,
     OtherLogError,
@@ -67,6 +68,8 @@ class Copy:
         self.has_rest = False
         """Whether events behind the log's end are in the outbox, and no term to ship them in."""
         self._rest_after = 0
+        self._is_let_go = False
+        """Whether a call that began to make the copy again has failed since."""
 
     # --- Opening ----------------------------------------------------------------------------------
 
@@ -156,16 +159,21 @@ class Copy:
 
     def begin_again(self) -> None:
         """Make an open copy again, from the store's newest snapshot. Raises what `open` raises."""
-        with alone_in(self.directory):
+        with alone_in(self.directory, waits=not self._is_let_go):
+            if self._is_let_go and Path(self.directory, "wal").exists():
+                raise LockedError(lock_path(self.directory))  # another queue has it since
             self._begin_again(self._store.head())
 
     def _begin_again(self, head: Head) -> None:
         self.has_rest = False
-        self.log.close()
-        self._drop()
-        self._forget_term()
+        if not self._is_let_go:
+            self.log.close()
+            self._is_let_go = True
+            self._drop()
+            self._forget_term()
         self._begin_with_snapshot(head)
         self._open(head)
+        self._is_let_go = False
 
     def _forget_term(self) -> None:
         note = self.note
@@ -270,12 +278,12 @@ class Copy:
 
         Events behind it stay. Where the log has others in their place they go to quarantine/.
         """
-        with alone_in(self.directory):
+        with alone_in(self.directory, waits=True):
             self._give_up_what_others_wrote(self._rest_after, upto=end, keeps_the_rest=True)
 
     def give_up_the_rest(self) -> None:
         """Give up what comes behind the log's end: another writer goes on there."""
-        with alone_in(self.directory):
+        with alone_in(self.directory, waits=True):
             self._give_up_what_others_wrote(self._rest_after)
 
     def _give_up_what_others_wrote(
