@@ -39,13 +39,13 @@ cdef int set_task_spec(EventEncoder encoder, aqw_task_spec *to, object spec) exc
 
 
 cdef int set_run_policy(aqw_task_spec *to, object policy) except -1:
-    if type(policy) is Once:
+    if isinstance(policy, Once):
         to.policy = AQW_POLICY_ONCE
-    elif type(policy) is Repeat:
+    elif isinstance(policy, Repeat):
         to.policy = AQW_POLICY_REPEAT
         to.repeat_count = integer(policy.count)
         to.repeat_interval_secs = integer(policy.interval_secs)
-    elif type(policy) is Cron:
+    elif isinstance(policy, Cron):
         to.policy = AQW_POLICY_CRON
         set_text(&to.cron_expression, policy.expression)
         if policy.max_occurrences is not None:
@@ -94,15 +94,15 @@ cdef int encode_filter(Scratch scratch, aqw_bytes *to, object source) except -1:
 
 cdef int set_filter(aqw_filter *to, object source) except -1:
     memset(to, 0, sizeof(to[0]))
-    if type(source) is CustomFilter:
+    if isinstance(source, CustomFilter):
         to.kind = AQW_FILTER_CUSTOM
         return set_text(&to.key, source.key)
-    if type(source) is TaskCompletedFilter:
+    if isinstance(source, TaskCompletedFilter):
         to.kind = AQW_FILTER_TASK_COMPLETED
-    elif type(source) is RunStateChangedFilter:
+    elif isinstance(source, RunStateChangedFilter):
         to.kind = AQW_FILTER_RUN_STATE_CHANGED
         to.state = <uint8_t>code_of_state(source.state)
-    elif type(source) is BudgetThresholdFilter:
+    elif isinstance(source, BudgetThresholdFilter):
         to.kind = AQW_FILTER_BUDGET_THRESHOLD
         to.dimension = <uint8_t>code_of(source.dimension, DIMENSIONS)
         to.threshold_pct = integer(source.threshold_pct)

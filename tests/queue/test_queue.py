@@ -510,6 +510,26 @@ def test_the_log_itself_refuses_a_sequence_that_is_not_the_next(tmp_path: Path) 
     assert replayed(tmp_path).is_engine_paused()
 
 
+def test_what_an_application_derives_is_written_as_what_it_is_derived_from(
+    tmp_path: Path,
+) -> None:
+    class Often(aq.Repeat, frozen=True, gc=False):
+        pass
+
+    class Note(aq.CustomFilter, frozen=True, gc=False):
+        pass
+
+    task = aq.TaskSpec(payload=b"x", run_policy=Often(3, 60))
+    subscription = aq.SubscriptionId()
+    with aq.open(tmp_path) as queue:
+        queue.submit(aq.TaskCreateCommand(None, task, 1))
+        queue.submit(aq.SubscriptionCreateCommand(None, subscription, task.id, Note("key"), 1))
+    created, subscribed = aq.follow(tmp_path, timeout=0)
+    assert created.task_spec.run_policy == aq.Repeat(3, 60)
+    assert subscribed.filter == aq.CustomFilter("key")
+    assert type(created.task_spec.run_policy) is aq.Repeat
+
+
 def test_a_batch_has_one_block(tmp_path: Path) -> None:
     with aq.open(tmp_path / "queue") as queue:
         with queue.batch() as batch:
