@@ -12,8 +12,10 @@ import actionqueue as aq
 from _wal_native.reader import LogFollower
 from actionqueue.replication import copy
 from actionqueue.replication.note import read_note
+from actionqueue.stores.protocol import Head
 from tests.replication.conftest import Site
 from tests.replication.test_queue import new_task
+from tests.support.stores.memory import MemoryStore
 
 FILES = ("wal", "snapshots", "ring")
 
@@ -141,6 +143,23 @@ def test_an_opening_leaves_the_note_of_the_writer_alone(
     note = read_note(str(site.folder / "a"))
     assert note is not None
     assert note.term.epoch == site.log.epoch
+
+
+def test_what_a_writer_stores_behind_an_openings_first_look_is_not_lost(site: Site) -> None:
+    queue = site.open("a")
+    fill(queue, 1)
+
+    class Late(MemoryStore):
+        def head(self) -> Head:
+            head = super().head()
+            if not queue.is_closed:
+                fill(queue, 1)
+                queue.close()
+            return head
+
+    again = aq.open(site.folder / "a", store=Late(site.engine))
+    assert again.sequence == 2
+    again.close()
 
 
 def test_no_queue_opens_while_a_copy_is_made_again(

@@ -136,6 +136,10 @@ class Copy:
             raise OtherLogError(
                 self.directory, f"is of log {note.log_id}, and the store has {head.log_id}"
             )
+        # A queue that is open here, or was until now, may have written the note after the head was
+        # asked for.
+        if head.next_sequence <= note.acknowledged:
+            head = self._store.head()
         if head.next_sequence <= note.acknowledged:
             raise AcknowledgedLostError(head.next_sequence, note.acknowledged)
         self.note = note
