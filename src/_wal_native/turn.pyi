@@ -1,11 +1,14 @@
 """Calls that threads make one after the other, whatever signals come between."""
 
 from collections.abc import Callable
-from typing import Any, TypeVar
-
-from _wal_native.progress import Progress
+from typing import Any, Protocol, TypeVar, type_check_only
 
 _R = TypeVar("_R")
+
+@type_check_only
+class _Cancelable(Protocol):
+    @property
+    def is_canceled(self) -> bool: ...
 
 class Turn:
     """A lock whose holder makes one call.
@@ -20,14 +23,14 @@ class Turn:
         """
 
     def run_long(
-        self, progress: Progress | None, work: Callable[..., _R], /, *arguments: Any
+        self, progress: _Cancelable | None, work: Callable[..., _R], /, *arguments: Any
     ) -> _R:
         """Do the same for a long call, whose wait for its turn `progress.cancel()` ends.
 
         Then it raises StoppedError.
         """
 
-    def wait(self, progress: Progress | None = None) -> None:
+    def wait(self, progress: _Cancelable | None = None) -> None:
         """Return when the call that is under way has ended.
 
         Raises ReentrantCallError in the thread that makes it, StoppedError where `progress` is

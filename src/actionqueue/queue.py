@@ -330,7 +330,7 @@ class ActionQueue(ColumnLane, MaintainedLane):
         self._compactor.ensure_outside()
         # First, and in one step: an interrupt after it leaves a handle that takes nothing, and that
         # a caller can close again.
-        self._lane.run(setattr, self, "_unusable", ClosedError())
+        self._take_no_more()
         self._end_shipping()
         self._compactor.stop()  # outside the lane, which a compaction may be waiting for
         try:
@@ -338,6 +338,9 @@ class ActionQueue(ColumnLane, MaintainedLane):
         finally:
             # Here, because an exception that a signal's handler raises in a finalizer is lost.
             self._finalizer.detach()
+
+    def _take_no_more(self) -> None:
+        self._lane.run(setattr, self, "_unusable", ClosedError())
 
     def _end_shipping(self) -> None:
         """Do what comes before the log closes, while a compaction may still be under way."""

@@ -115,6 +115,45 @@ def test_closing_again_after_a_close_that_left_something_does_nothing(site: Site
     queue.close()
 
 
+@pytest.mark.parametrize("in_batch", [False, True])
+def test_a_queue_closes_while_a_command_waits_for_the_store(site: Site, in_batch: bool) -> None:
+    queue = site.open("a", outbox_seconds=0.05)
+    queue.submit(new_task())
+    site.cut(queue)
+    ended: list[BaseException] = []
+
+    def submit() -> None:
+        try:
+            while True:  # until one waits, with the lane held
+                if in_batch:
+                    queue.submit_many([new_task()], "deferred")
+                else:
+                    queue.submit(new_task(), "deferred")
+        except aq.ActionQueueError as error:
+            ended.append(error)
+
+    thread = threading.Thread(target=submit)
+    thread.start()
+    while not (queue._shipper.append_seconds() < 0 and queue._lane.is_taken):
+        pass
+    closing = threading.Thread(target=_close, args=(queue, ended))
+    closing.start()
+    closing.join(10.0)
+    hung = closing.is_alive()
+    site.cut(queue, is_cut=False)
+    closing.join()
+    thread.join()
+    assert not hung
+    assert {type(error) for error in ended} == {aq.ClosedError, aq.PartialDurabilityError}
+
+
+def _close(queue: Any, ended: list[BaseException]) -> None:
+    try:
+        queue.close()
+    except aq.ActionQueueError as error:
+        ended.append(error)
+
+
 def test_times_may_be_as_long_as_anyone_likes(site: Site) -> None:
     queue = site.open("a", outbox_seconds=1e300, takeover_seconds=1e300)
     queue.submit(new_task(), "deferred")

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import actionqueue as aq
+from actionqueue.replication import queue as replicated
 from tests.replication.conftest import Site
 from tests.replication.test_queue import new_task, sequences_in
 from tests.support.stores.memory import MemoryStore
@@ -336,6 +337,34 @@ def test_what_comes_while_the_log_is_taken_has_the_place(site: Site) -> None:
     assert again.sequence == 2
     lost = again.stats()["store"]["lost"]
     assert (lost.first, lost.last) == (2, 2)
+
+
+def test_a_standby_waits_for_no_living_writer_to_ship_its_outbox(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replicated, "CANCEL_SECONDS", 0.02)
+    queue = site.open("a")
+    queue.submit(new_task())
+    site.cut(queue)
+    queue.submit(new_task(b"mine"), "deferred")
+    site.kill(queue, "copy")
+    other = site.open("other")
+    store = site.store()
+    calls = []
+
+    def campaign(*given: object, **options: object) -> object:
+        calls.append(options)
+        other._shipper._keep_once()
+        if len(calls) == 20:
+            site.cut(other)
+            pytest.fail("the opening waits for a writer that is alive")
+        return MemoryStore.campaign(store, *given, **options)
+
+    store.campaign = campaign
+    again = aq.open(site.folder / "copy", store=store, standby=True, takeover_seconds=None)
+    site._open.append(again)
+    assert not again.is_active
+    assert again.stats()["store"]["lost"].first == 2
 
 
 def test_an_outbox_that_is_damaged_is_kept_and_reported(site: Site) -> None:

@@ -502,6 +502,17 @@ class ReplicatedQueue(ActionQueue):
         self._store.close()
         self._remove_temporary()
 
+    def _take_no_more(self) -> None:
+        """Take no more commands. One that waits for the store holds the lane, and waits no more."""
+        try:
+            self._lane.run_long(
+                _Deadline(self._outbox_seconds), setattr, self, "_unusable", ClosedError()
+            )
+        except StoppedError:
+            if self._shipper is not None:
+                self._shipper.stop()
+            super()._take_no_more()
+
     def _end_shipping(self) -> None:
         shipper = self._shipper
         if shipper is None:
@@ -537,6 +548,18 @@ class ReplicatedQueue(ActionQueue):
     def _remove_temporary(self) -> None:
         if self._temporary is not None and os.getpid() == self._process:
             shutil.rmtree(self._temporary, ignore_errors=True)
+
+
+class _Deadline:
+    """What ends a wait for one's turn after so many seconds, as a canceled progress does."""
+
+    def __init__(self, seconds: float) -> None:
+        self._until = time.monotonic() + seconds
+
+    @property
+    def is_canceled(self) -> bool:
+        """Whether the time is over."""
+        return time.monotonic() >= self._until
 
 
 class _StandingBy:
