@@ -12,6 +12,7 @@ import pytest
 
 import actionqueue as aq
 from actionqueue.replication import queue as replicated
+from actionqueue.replication.alone import alone_in
 from tests.replication.conftest import Site
 from tests.replication.test_queue import new_task, sequences_in
 from tests.support.stores.memory import MemoryStore
@@ -104,6 +105,57 @@ def test_the_directory_of_a_queue_that_stands_by_does_not_grow(site: Site) -> No
     first.close()
     assert second.wait_until_active(30)
     assert second.projection.counts().tasks == 800
+
+
+def test_a_standby_whose_disk_damaged_the_copy_takes_over_all_the_same(site: Site) -> None:
+    first = site.open("a")
+    policy = aq.CompactionPolicy(log_bytes=1 << 17)
+    second = site.open("b", standby=True, segment_size=1 << 16, compaction=policy)
+    for _ in range(10):
+        first.submit_many([new_task(b"x" * 1000) for _ in range(10)])
+    wait_for(lambda: second.sequence == 100)
+    segment = min(Path(second.path, "wal").glob("*.log"))
+    with segment.open("r+b") as file:
+        file.seek(20_000)
+        file.write(b"x" * 5000)
+    first.submit_many([new_task(b"x" * 1000) for _ in range(100)])
+    wait_for(lambda: "not as it was written" in (second.stats()["store"]["trouble"] or ""))
+    first.close()
+    assert second.wait_until_active(30)
+    assert second.projection.counts().tasks == 200
+
+
+def test_a_standby_waits_for_an_opening_that_has_its_directory(site: Site) -> None:
+    first = site.open("a")
+    second = site.open("b", standby=True)
+    site.cut(second)
+    for _ in range(10):
+        first.submit(new_task())
+    first.compact()
+    first._uploader._look()
+    first._store.trim(first._shipper.term, 11)
+    with alone_in(second.path):
+        site.cut(second, is_cut=False)
+        wait_for(lambda: "LOCK" in (second.stats()["store"]["trouble"] or ""))
+    wait_for(lambda: second.sequence == 10)
+
+
+def test_a_killed_standby_that_is_overtaken_in_its_opening_stands_by(site: Site) -> None:
+    queue = site.open("a")
+    queue.submit(new_task())
+    site.kill(queue, "b")
+    store = site.store()
+
+    def campaign(*given: object, **options: object) -> object:
+        if options["resume"]:
+            site.log.owner = None
+            site.open("c")
+        return MemoryStore.campaign(store, *given, **options)
+
+    store.campaign = campaign
+    again = aq.open(site.folder / "b", store=store, standby=True, takeover_seconds=0)
+    site._open.append(again)
+    assert not again.is_active
 
 
 def test_a_killed_writer_ships_its_outbox_where_it_comes_back_first(site: Site) -> None:

@@ -21,9 +21,11 @@ from actionqueue.directory import directory_to_open
 from actionqueue.errors import (
     ActionQueueError,
     ClosedError,
+    CorruptLogError,
     DamagedGroupError,
     FencedError,
     ForkedError,
+    LockedError,
     LogCloseError,
     PartialDurabilityError,
     PoisonedError,
@@ -105,6 +107,7 @@ class ReplicatedQueue(ActionQueue):
         self._shipper: Shipper | None = None
         self._uploader: Uploader | None = None
         self._trouble: str | None = None
+        self._compaction_trouble: str | None = None
         self._stopping = threading.Event()
         self._standby_progress = Progress()
         self._compacting = Retry()
@@ -133,9 +136,11 @@ class ReplicatedQueue(ActionQueue):
             )
             head = store.head()
             self._open_copy(head)
-            if not self._resumes(takeover_seconds) and not standby:
+            if self._resumes(takeover_seconds):
+                return
+            if not standby:
                 self._campaign(takeover_seconds)
-            elif not self._active.is_set() and not self._takes_the_rest(takeover_seconds):
+            elif not self._takes_the_rest(takeover_seconds):
                 self._unusable = StandbyError(head.holder or "")
                 self._begin_to_stand_by()
         except BaseException:
@@ -324,7 +329,8 @@ class ReplicatedQueue(ActionQueue):
             self._trouble = None
             self._unusable = StandbyError(error.holder)
             return
-        except (*PASSING, *REFUSED, FencedError) as error:
+        # The directory's lock is that of an opening, which finds it taken and goes away.
+        except (*PASSING, *REFUSED, FencedError, LockedError) as error:
             self._give_up_term()
             self._trouble = told(error)
             self._stopping.wait(RETRY_SECONDS)
@@ -348,10 +354,13 @@ class ReplicatedQueue(ActionQueue):
                 drops_segments=True,
                 progress=self._standby_progress,
             )
-        except SnapshotError as error:  # a full disk, say
-            self._trouble = told(error)
+        # A full disk, say. And what a disk has damaged is set aside by the next opening: a takeover
+        # needs none of it.
+        except (SnapshotError, CorruptLogError, MemoryError) as error:
+            self._compaction_trouble = told(error)
             self._compacting.put_off()
             return
+        self._compaction_trouble = None
         self._compacting.succeed()
         self._growth.note_snapshot(found["sequence"], found["file_size"], taken)
 
@@ -363,6 +372,11 @@ class ReplicatedQueue(ActionQueue):
             uploader.stop()
         if shipper is not None:
             shipper.stop()
+
+    def _ensure_usable(self) -> None:
+        if isinstance(self._unusable, StandbyError) and os.getpid() != self._process:
+            raise ForkedError  # the thread that stood by does not exist here
+        super()._ensure_usable()
 
     def __enter__(self) -> Self:
         self._notice_failure()
@@ -384,9 +398,7 @@ class ReplicatedQueue(ActionQueue):
             timeout = seconds_from_0("wait_until_active", "timeout", timeout)
         until = None if timeout is None else time.monotonic() + timeout
         while not self._active.is_set():
-            if os.getpid() != self._process:
-                raise ForkedError  # the thread that stood by does not exist here
-            if not isinstance(self._unusable, StandbyError):
+            if not isinstance(self._unusable, StandbyError) or os.getpid() != self._process:
                 self._ensure_usable()
             left = STANDBY_SECONDS
             if until is not None:
@@ -426,7 +438,7 @@ class ReplicatedQueue(ActionQueue):
             unusable = self._unusable
             store |= {
                 "holder": unusable.holder if isinstance(unusable, StandbyError) else "",
-                "trouble": self._trouble,
+                "trouble": self._trouble or self._compaction_trouble,
             }
             if isinstance(unusable, ClosedError):
                 self._ensure_usable()
