@@ -638,7 +638,8 @@ cdef class Log:
             aqw_log_abandon(self.log)
             self.batch_is_open = False
             self.quick_is_busy = False
-            self.table.rollback()
+            if not self.table.is_alone:     # by a thread that took in a group: see ensure_whole
+                self.table.rollback()
             if self.table.lane is not None:
                 self.table.lane.renew()
             self.table.is_copied = False

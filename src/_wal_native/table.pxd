@@ -26,8 +26,8 @@ cdef class _HeldTable:
     # A thread applies a batch, or changes the table without the GIL: queries of other threads wait.
     cdef bint is_in_batch
     cdef unsigned long batch_thread     # which thread does that
+    cdef bint is_alone                  # it does so without the lane
     cdef uint64_t alone_generation      # of forks, when a change without the lane began
-
     cdef int waiting                    # queries that wait for a change without the lane
     cdef int holders                    # queries under way, of the threads in `holding`
     cdef unsigned long holding[64]
@@ -44,7 +44,9 @@ cdef class _HeldTable:
     # Raises ReentrantCallError in a query's own thread.
     cdef int wait_for_queries(self) except -1
     cdef int let_queries_in(self) except -1
-    # Between the two the caller works without the GIL and without the lane, and queries wait.
+    # Between the two the caller works without the GIL and without the lane, and queries wait. Raises
+    # ForkedError where the parent process was there: then the table is half changed for good.
+    cdef int ensure_whole(self) except -1
     cdef int begin_alone(self) except -1
     cdef void end_alone(self) noexcept
     # Applies a C event. RefusedEventError and MemoryError leave the table as it was.

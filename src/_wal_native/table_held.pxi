@@ -53,6 +53,8 @@ cdef class _HeldTable:
 
     def __dealloc__(self):
         cdef aqw_table *table = self.table
+        if self.is_alone:
+            return      # in a forked child, whose parent was changing it: it has no way back
         with nogil:  # a large table takes its time, for which other threads need not wait
             aqw_table_free(table)
 
@@ -135,18 +137,27 @@ cdef class _HeldTable:
             self.wait_a_moment()
         return 0
 
+    cdef int ensure_whole(self) except -1:
+        """Raise ForkedError where the thread that was changing the table is gone."""
+        if self.is_alone and self.alone_generation != aqw_fork_generation():
+            raise ForkedError
+        return 0
+
     cdef int begin_alone(self) except -1:
+        self.ensure_whole()
         if self.holders_generation != aqw_fork_generation():
             self.forget_lost_holders()
         self.let_queries_in()
         self.wait_for_queries()
         self.batch_thread = PyThread_get_thread_ident()
         self.alone_generation = aqw_fork_generation()
+        self.is_alone = True
         self.is_in_batch = True
         return 0
 
     cdef void end_alone(self) noexcept:
         self.is_in_batch = False
+        self.is_alone = False
 
     cdef int apply(self, const aqw_event *event) except -1:
         self.wait_for_queries()
@@ -173,10 +184,12 @@ cdef class _HeldTable:
         return self.table
 
     cdef int wait_for_batch(self) except -1:
-        while self.is_in_batch and self.batch_thread != PyThread_get_thread_ident():
+        # What changes the table alone makes no query. In a forked child another thread may have got
+        # its number.
+        while self.is_in_batch and (
+                self.is_alone or self.batch_thread != PyThread_get_thread_ident()):
+            self.ensure_whole()
             if self.lane is None:
-                if self.alone_generation != aqw_fork_generation():
-                    raise ForkedError       # the thread that was changing the table is gone
                 self.waiting += 1
                 try:
                     self.wait_a_moment()

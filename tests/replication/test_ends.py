@@ -75,17 +75,53 @@ def test_a_child_removes_nothing(site: Site) -> None:
 def test_a_child_does_not_stand_by(site: Site) -> None:
     site.open("a")
     standby = site.open("b", standby=True)
+    for call in (lambda: standby.wait_until_active(1), lambda: standby.submit(new_task())):
+        child = os.fork()
+        if child == 0:
+            try:
+                call()
+            except aq.ForkedError:
+                standby.close()
+                os._exit(7)
+            finally:
+                os._exit(1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    assert not standby.wait_until_active(0)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system forks nothing")
+def test_a_child_sees_no_half_of_a_group(site: Site) -> None:
+    """The parent takes in a group without the interpreter's lock, and forks meanwhile."""
+    first = site.open("a")
+    standby = site.open("b", standby=True)
+    codes = set()
+    for _ in range(400):
+        site.cut(standby)
+        with first.batch("deferred") as batch:
+            for _ in range(3000):
+                batch.submit(new_task())
+        first.sync()
+        first._shipper._keep_once()  # now readers see it
+        before = standby._log.last_sequence
+        site.cut(standby, is_cut=False)
+        while standby._log.last_sequence == before:  # which comes behind the events in the table
+            codes.add(_look_in_a_child(standby))
+        if 7 in codes:
+            break
+    assert codes == {0, 7}
+
+
+def _look_in_a_child(queue: Any) -> int:
     child = os.fork()
     if child == 0:
+        code = 1
         try:
-            standby.wait_until_active(1)
+            code = 0 if queue.projection.counts().tasks % 3000 == 0 else 2
         except aq.ForkedError:
-            standby.close()
-            os._exit(7)
+            code = 7
         finally:
-            os._exit(1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
-    assert not standby.wait_until_active(0)
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 @pytest.mark.parametrize("store", [5, object(), "text"])
