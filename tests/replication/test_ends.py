@@ -95,7 +95,7 @@ def test_a_child_sees_no_half_of_a_group(site: Site) -> None:
     first = site.open("a")
     standby = site.open("b", standby=True)
     codes = set()
-    for _ in range(400):
+    for _ in range(60):
         site.cut(standby)
         with first.batch("deferred") as batch:
             for _ in range(3000):
