@@ -25,7 +25,7 @@ from tests.support.stores.memory import Engine, MemoryStore
 sites = st.sampled_from("ab")
 some_are_open = precondition(lambda self: any(each.queue for each in self.sites.values()))
 some_are_closed = precondition(lambda self: not all(each.queue for each in self.sites.values()))
-faults = st.sampled_from(["", "", "before", "after", "unavailable"])
+faults = st.sampled_from(["", "", "before", "after", "unavailable", "late"])
 
 
 class Site:

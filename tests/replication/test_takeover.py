@@ -200,6 +200,15 @@ def test_the_group_that_was_under_way_is_not_there_twice(site: Site) -> None:
     assert [event.sequence for event in queue.follow(after=0, timeout=0)] == [1, 2, 3]
 
 
+def test_a_campaign_that_is_carried_out_later_fences_no_writer_of_its_own(site: Site) -> None:
+    """What the shipper asks for behind it, in its old term, is too old then."""
+    queue = site.open("a")
+    site.stores[queue].fail_next = "late"
+    queue.submit(new_task())
+    queue.submit(new_task())
+    assert sequences_in(site) == 2
+
+
 def test_a_fenced_writer_takes_nothing_more(site: Site) -> None:
     queue = site.open("a", holder="old")
     site.stores[queue].keep = lambda _term: None  # type: ignore[method-assign]  # not found by that

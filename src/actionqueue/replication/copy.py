@@ -161,11 +161,16 @@ class Copy:
         self.note = read_note(self.directory) or self.note
         self.log.ship_from(self.log.last_sequence)
 
+    @property
+    def is_taken(self) -> bool:
+        """Whether another queue has the directory, since this copy let go of it."""
+        return self._is_let_go and Path(self.directory, "wal").exists()
+
     def begin_again(self) -> None:
         """Make an open copy again, from the store's newest snapshot. Raises what `open` raises."""
         with alone_in(self.directory, waits=not self._is_let_go):
-            if self._is_let_go and Path(self.directory, "wal").exists():
-                raise LockedError(lock_path(self.directory))  # another queue has it since
+            if self.is_taken:
+                raise LockedError(lock_path(self.directory))
             self._begin_again(self._store.head())
 
     def _begin_again(self, head: Head) -> None:

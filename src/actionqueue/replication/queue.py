@@ -332,6 +332,8 @@ class ReplicatedQueue(ActionQueue):
         # The directory's lock is that of an opening, which finds it taken and goes away.
         except (*PASSING, *REFUSED, FencedError, LockedError) as error:
             self._give_up_term()
+            if self._copy.is_taken:
+                raise
             self._trouble = told(error)
             self._stopping.wait(RETRY_SECONDS)
             return

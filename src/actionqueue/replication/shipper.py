@@ -162,18 +162,24 @@ class Shipper:
         return False
 
     def _resume(self) -> bool:
-        """Take the log again, as long as no other writer came; return whether that went well."""
-        try:
-            term = self._store.campaign(
-                self.term.holder, resume=self.term, timeout=CAMPAIGN_SECONDS
-            )
-        except (*PASSING, *REFUSED) as error:
-            self.trouble = told(error)
-            self._stop.wait(RETRY_SECONDS)
-            return False
-        self.term = term
-        self._write_note()  # before anything is appended in this term
-        return True
+        """Take the log again, as long as no other writer came; return False at the shipper's end.
+
+        A campaign that failed may be carried out later. So nothing is appended behind it before one
+        goes well: the store would take that for an older writer's.
+        """
+        while not self._stop.is_set():
+            try:
+                term = self._store.campaign(
+                    self.term.holder, resume=self.term, timeout=CAMPAIGN_SECONDS
+                )
+            except (*PASSING, *REFUSED) as error:
+                self.trouble = told(error)
+                self._stop.wait(RETRY_SECONDS)
+            else:
+                self.term = term
+                self._write_note()  # before anything is appended in this term
+                return True
+        return False
 
     def _is_there(self, first: int, data: bytes) -> bool:
         try:

@@ -99,7 +99,8 @@ class LogStore(Protocol):
         Args:
             holder: The name under which others see this writer.
             resume: A term of this writer that ended without another one after it, as by a lost
-                connection. The call succeeds only where no other term came since.
+                connection. The call succeeds only where no other term came since. One that fails
+                may be carried out later: call it again, with the same term, before anything else.
             timeout: The most seconds to wait; None for any time. An engine that does not answer
                 gets a few seconds more.
 

@@ -75,13 +75,19 @@ class MemoryStore:
         self.name = name_of("MemoryStore", "log", log)
         self.fail_next: str = ""
         """``before`` or ``after``: the next change's answer is lost, and it was not or was carried
-        out; ``unavailable``: the next call reaches nothing."""
+        out; ``unavailable``: the next call reaches nothing; ``late``: as ``before``, and the
+        campaign behind it fails, and is carried out right before the next change."""
         self.is_cut = False
         """While true, no call reaches the engine."""
         self._canary = Canary()
         self._acknowledged = 0
         self._heard = (0, 0.0)
         self._is_closed = False
+        self._delays = False
+        self._late: Term | None = None
+        """What a campaign resumes that is carried out later."""
+        self._own = (0, 0)
+        """The term that it resumed, and the epoch that it has made so, unknown to the caller."""
 
     # --- What there is ----------------------------------------------------------------------------
 
@@ -133,13 +139,16 @@ class MemoryStore:
         if resume is not None:
             term_of("campaign", resume, "resume")
         until = deadline("campaign", timeout)
+        if resume is not None and self._delays:
+            self._delays, self._late = False, resume
+            raise StoreUnavailableError(ConnectionError("a fault"))
         while True:
             failure: StoreError
             try:
                 with self.engine.lock:
                     log = self._log()
-                    if resume is not None and log.epoch != resume.epoch:
-                        raise FencedError(log.holder or "", log.epoch)
+                    if resume is not None and (resume.epoch, log.epoch) != self._own:
+                        self._ensure_newest(log, resume)
                     now = self.engine.clock()
                     if log.owner in {None, self} or resume or log.seen < now - LEASE_SECONDS:
                         return self._take(log, holder, now)
@@ -149,6 +158,18 @@ class MemoryStore:
             if is_over(until):
                 raise failure
             time.sleep(0.001)
+
+    @staticmethod
+    def _ensure_newest(log: Log, term: Term) -> None:
+        if log.epoch != term.epoch:
+            raise FencedError(log.holder or "", log.epoch)
+
+    def _carry_out(self, log: Log) -> None:
+        """Carry out a campaign whose answer was lost."""
+        late, self._late = self._late, None
+        if late is not None and late.epoch == log.epoch:
+            term = self._take(log, late.holder, self.engine.clock())
+            self._own = late.epoch, term.epoch
 
     def _take(self, log: Log, holder: str, now: float) -> Term:
         log.epoch += 1
@@ -164,10 +185,11 @@ class MemoryStore:
                 raise OutcomeUnknownError(ConnectionError("a fault"))
             log = self._log()
             fault, self.fail_next = self.fail_next, ""
-            if fault == "before":
+            if fault in {"before", "late"}:
+                self._delays = fault == "late"
                 raise OutcomeUnknownError(ConnectionError("a fault"))
-            if log.epoch != term.epoch:
-                raise FencedError(log.holder or "", log.epoch)
+            self._carry_out(log)
+            self._ensure_newest(log, term)
             change(log)
             if fault == "after":
                 raise OutcomeUnknownError(ConnectionError("a fault"))
