@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 import actionqueue as aq
+from actionqueue.replication import copy
 from actionqueue.replication import queue as replicated
 from actionqueue.replication.alone import alone_in
 from tests.replication.conftest import Site
@@ -125,7 +127,9 @@ def test_a_standby_whose_disk_damaged_the_copy_takes_over_all_the_same(site: Sit
     assert second.projection.counts().tasks == 200
 
 
-def test_a_standby_waits_for_an_opening_that_has_its_directory(site: Site) -> None:
+def test_a_standby_waits_for_an_opening_that_has_its_directory(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = site.open("a")
     second = site.open("b", standby=True)
     site.cut(second)
@@ -134,9 +138,17 @@ def test_a_standby_waits_for_an_opening_that_has_its_directory(site: Site) -> No
     first.compact()
     first._uploader._look()
     first._store.trim(first._shipper.term, 11)
+    comes = threading.Event()
+
+    def alone(directory: str, *, waits: bool = False) -> contextlib.AbstractContextManager[None]:
+        comes.set()
+        return alone_in(directory, waits=waits)
+
+    monkeypatch.setattr(copy, "alone_in", alone)
     with alone_in(second.path):
         site.cut(second, is_cut=False)
-        wait_for(lambda: "LOCK" in (second.stats()["store"]["trouble"] or ""))
+        assert comes.wait(30)
+        assert second.sequence == 0
     wait_for(lambda: second.sequence == 10)
 
 
@@ -404,6 +416,7 @@ def test_a_standby_waits_for_no_living_writer_to_ship_its_outbox(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(replicated, "CANCEL_SECONDS", 0.02)
+    monkeypatch.setattr(replicated, "TAKEOVER_SECONDS", 0.1)
     queue = site.open("a")
     queue.submit(new_task())
     site.cut(queue)
