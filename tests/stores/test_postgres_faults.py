@@ -145,16 +145,20 @@ def test_a_campaign_leaves_a_writer_its_time_whose_session_ended(writer: Writer)
     assert time.monotonic() >= until
 
 
-def test_candidates_do_not_end_each_others_sessions(writer: Writer) -> None:
+@pytest.mark.parametrize("sign", "-+", ids=["its time is over", "it is silent"])
+def test_candidates_do_not_end_each_others_sessions(writer: Writer, sign: str) -> None:
     """Each has the lock for a moment, when it looks whether the writer's time has passed."""
     writer.store.close()
-    writer.on_server("UPDATE aq.head SET seen = clock_timestamp() - interval '1 day'")
+    writer.on_server(f"UPDATE aq.head SET seen = clock_timestamp() {sign} interval '1 day'")  # noqa: S608 -- a sign
     conninfo = writer.cluster.conninfo
     with (
         closing(PostgresStore(conninfo, log="jobs")) as first,
         closing(PostgresStore(conninfo, log="jobs")) as second,
         writer.cluster.connect(0) as connection,
     ):
+        seen = connection.execute("SELECT seen::text FROM aq.head").fetchone()[0]
+        for store in (first, second):
+            store._last_seen = seen, time.monotonic() - schema.LEASE_SECONDS
         assert first._asked(schema.LOCK).rows == [(True,)]
         locks = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted"
         before = connection.execute(locks).fetchall()
@@ -167,7 +171,7 @@ def test_candidates_do_not_end_each_others_sessions(writer: Writer) -> None:
 
 def test_a_clock_that_went_back_keeps_no_candidate_waiting(writer: Writer) -> None:
     writer.store.close()
-    writer.on_server("UPDATE aq.head SET seen = clock_timestamp() + interval '1 day'")
+    writer.on_server("UPDATE aq.head SET seen = clock_timestamp() + interval '1 day'")  # noqa: S608 -- a sign
     with closing(PostgresStore(writer.cluster.conninfo, log="jobs")) as other:
         assert other.campaign("other", timeout=60).first_sequence == 2
 

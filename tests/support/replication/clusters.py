@@ -55,6 +55,10 @@ class Cluster:
     def is_whole(self) -> bool:
         raise NotImplementedError
 
+    def told(self) -> str:
+        """Say what the writers did last, and what the engine says."""
+        return self.scene.told()
+
     def _folder(self, name: str) -> Path:
         path = self.folder / name
         path.mkdir()
@@ -214,6 +218,9 @@ class PatroniCluster(Cluster):
 
     def is_whole(self) -> bool:
         return self.patroni.is_whole()
+
+    def told(self) -> str:
+        return f"{super().told()}\n{self.patroni.told()}"
 
     def postgres_killed(self) -> float:
         self.settle()

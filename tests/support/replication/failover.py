@@ -80,7 +80,7 @@ def try_engine(name: str, part: float, seed: int) -> bool:
         try:
             get_over(cluster, faults, tell)
         except BaseException:
-            print(cluster.scene.told(), file=sys.stderr)
+            print(cluster.told(), file=sys.stderr)
             raise
         finally:
             events = len(cluster.scene.checker.payloads)

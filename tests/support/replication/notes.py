@@ -27,6 +27,8 @@ REFUSED = "refused"
 class, its cause's class, its text."""
 PROJECTION = "projection"
 """The queue is quiet: last sequence, digest of the projection."""
+TROUBLE = "trouble"
+"""What keeps events from the store, by ``stats()``, has changed: its text, or nothing."""
 ENDED = "ended"
 """The queue was closed, or could not be opened: the error or nothing."""
 
@@ -63,7 +65,7 @@ class NoteWriter:
 
     def add_all(self, kind: str, rows: list[tuple[object, ...]]) -> None:
         begin = f"{kind} {time.monotonic():.6f}"
-        lines = [" ".join([begin, *(str(word).replace(" ", "_") for word in row)]) for row in rows]
+        lines = [" ".join([begin, *("_".join(str(word).split()) for word in row)]) for row in rows]
         data = "".join(f"{line}\n" for line in lines).encode()
         assert os.write(self._descriptor, data) == len(data)
 

@@ -12,6 +12,7 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 from random import Random
@@ -43,6 +44,22 @@ class Writer:
         self._notes = notes.NoteWriter(folder / f"{name}.notes")
         self._random = Random(f"{name} {os.getpid()}")
         self._number = 0
+        self._queue: Any = None
+        threading.Thread(target=self._tell_trouble, daemon=True).start()
+
+    def _tell_trouble(self) -> None:
+        """Note the trouble, also of a queue whose call waits, for a person that asks why."""
+        known = None
+        while True:
+            time.sleep(LOOK_SECONDS)
+            queue = self._queue
+            try:
+                trouble = queue and queue.stats()["store"]["trouble"]
+            except aq.ActionQueueError:
+                continue
+            if trouble != known:
+                known = trouble
+                self._notes.add(notes.TROUBLE, trouble or "")
 
     def run(self) -> None:
         while not wanted["end"]:
@@ -55,6 +72,7 @@ class Writer:
                 time.sleep(RETRY_SECONDS)
                 continue
             self._notes.add(notes.OPENED)
+            self._queue = queue
             self._use(queue)
 
     def _use(self, queue: Any) -> None:
@@ -63,6 +81,7 @@ class Writer:
         except (aq.PartialDurabilityError, aq.PoisonedError):
             queue.projection.counts_by_state()  # it stays readable
         try:
+            self._queue = None
             queue.close()
         except aq.ActionQueueError as error:
             self._notes.add(notes.ENDED, type(error).__name__, error)

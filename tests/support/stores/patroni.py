@@ -184,12 +184,30 @@ class Patroni:
         return int(name[1:])
 
     def is_whole(self) -> bool:
-        """Whether one node leads, all others follow it, and each of them says so."""
+        """Whether one node leads, all others follow it, and each of them says so.
+
+        Only what Patroni has noted as a standby of the quorum would be promoted.
+        """
         views = self._views()
-        streaming = [sum(each.get("state") == "streaming" for each in view) for view in views]
+        streaming = [sum(map(_is_of_quorum, view)) for view in views]
         leaders = {_leader_in(members) for members in views}
         count = len(self.hosts)
         return streaming == [count - 1] * count and len(leaders) == 1 and None not in leaders
+
+    def told(self) -> str:
+        """Say what each node says of itself, and of the others."""
+        lines = []
+        for number, (host, port) in enumerate(zip(self.hosts, self._rest, strict=True)):
+            for page in ("patroni", "cluster"):
+                try:
+                    with urllib.request.urlopen(f"http://{host}:{port}/{page}", timeout=2) as found:
+                        told = found.read().decode()
+                except OSError as error:
+                    told = str(error)
+                lines.append(f"p{number}, {page}: {told}")
+            log = (self.directory / f"p{number}.log").read_text(errors="replace")
+            lines += log.splitlines()[-40:]
+        return "\n".join(lines)
 
     def have_lead(self, number: int) -> None:
         """Ask for a switchover, which takes a moment."""
@@ -239,6 +257,10 @@ class Patroni:
     def stop(self) -> None:
         for number in self.servers:
             self.kill_node(number)
+
+
+def _is_of_quorum(member: dict[str, Any]) -> bool:
+    return member.get("state") == "streaming" and member["role"] == "quorum_standby"
 
 
 def _leader_in(members: list[dict[str, Any]]) -> str | None:

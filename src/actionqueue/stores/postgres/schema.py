@@ -146,14 +146,15 @@ SELECT pg_terminate_backend(l.pid) FROM aq.head h, pg_locks l
 WHERE h.log_id = %(log)s AND l.locktype = 'advisory' AND l.classid = {LOCK_CLASS}
   AND l.objid = h.log_id AND l.granted AND l.pid <> pg_backend_pid()
   AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-  AND (h.seen < clock_timestamp() - {_LEASE}
-      AND coalesce(a.query_start < clock_timestamp() - {_LEASE}, true)
-    OR h.seen::text = %(silent)s
+  AND ((h.seen < clock_timestamp() - {_LEASE} OR h.seen::text = %(silent)s)
+      AND NOT coalesce(
+        a.query_start BETWEEN clock_timestamp() - {_LEASE} AND clock_timestamp(), false)
     OR h.epoch IN (%(resumed)s::bigint, %(resumed)s::bigint + %(step)s::bigint))
 """  # noqa: S608 -- of numbers
 """The system of a writer that was stopped goes on answering, so its session would live for ever.
 
-A session that has just asked something is another candidate's, which has the lock for a moment.
+A session that has just asked something is another candidate's, which has the lock for a moment. It
+may be taking the log: one that ended it then would leave a term to the log that no writer has.
 """
 
 CAMPAIGN = f"""
