@@ -171,7 +171,7 @@ def test_candidates_do_not_end_each_others_sessions(writer: Writer, sign: str) -
 
 def test_a_clock_that_went_back_keeps_no_candidate_waiting(writer: Writer) -> None:
     writer.store.close()
-    writer.on_server("UPDATE aq.head SET seen = clock_timestamp() + interval '1 day'")  # noqa: S608 -- a sign
+    writer.on_server("UPDATE aq.head SET seen = clock_timestamp() + interval '1 day'")
     with closing(PostgresStore(writer.cluster.conninfo, log="jobs")) as other:
         assert other.campaign("other", timeout=60).first_sequence == 2
 
