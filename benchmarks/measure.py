@@ -229,9 +229,10 @@ def finish(
 ) -> int:
     """Print the table, write the file if there is one, and return the exit code."""
     result = result_of(options, rows, notes, missing)
-    if options.json is not None:
-        options.json.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n")
     _print(result)
+    if options.json is not None:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n")
     return 0
 
 
